@@ -1,0 +1,1 @@
+"""abench: webbench reborn, pages and bytes per second told honestly."""
