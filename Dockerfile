@@ -1,0 +1,28 @@
+# One image with both programs: aserve, its default command, and abench.
+ARG BASE_IMAGE=python:3.13-slim-trixie
+
+FROM ${BASE_IMAGE} AS builder
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY aserve aserve
+COPY abench abench
+# A virtual environment holds absolute paths, so it is made at the path where it will run. It needs
+# no pip of its own: the base image's installs into it, and pip stays behind in this stage.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/venv && \
+    export PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt && \
+    python3 -m pip --python /opt/venv/bin/python install .
+
+FROM ${BASE_IMAGE}
+COPY --from=builder /opt/venv /opt/venv
+COPY www /srv/www
+# A banner or a log line must be seen when it is printed and not when a buffer is full.
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+# By number: so an orchestrator sees that it is not root, and nothing has to exist in /etc/passwd.
+USER 10001:10001
+EXPOSE 8000
+# http.client asks this server even where the container was given a proxy, and the image needs no curl.
+# Often at the start, so that what waits for this server does not wait longer than it must.
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=20s --start-interval=250ms \
+    CMD ["python3", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('HEAD', '/'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["aserve", "/srv/www", "--host", "0.0.0.0", "--port", "8000"]

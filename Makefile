@@ -1,0 +1,74 @@
+# Three verbs for a newcomer: make run, make test, make check.
+# Each makes what it needs first; Python 3.11 or newer, git and make are enough.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONNECTIONS ?= 1000
+SECONDS ?= 30
+# Anything else goes into ARGS: make run ARGS="--workers auto", make test ARGS="-k range".
+ARGS ?=
+
+BIN := $(VENV)/bin
+# The same versions everywhere, those of the build backend included (pip 25.3 or newer).
+PINS := --constraint constraints.txt --build-constraint constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run test check bench docker lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
+		while IFS='|' read -r target text; do printf '%-13s %s\n' "$$target" "$$text"; done
+
+run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
+	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: $(VENV)/.dev ## run the whole test suite (ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## lint, formatting, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The server chooses a free port and its banner tells which; to wait for a known port could mean
+# to measure a stranger who already listens there.
+bench: $(VENV)/.run ## server and load tester together on this machine (CONNECTIONS, SECONDS, ARGS)
+	@log=$$(mktemp); $(BIN)/aserve www/ --port 0 >$$log 2>&1 & server=$$!; \
+	trap 'kill $$server 2>/dev/null; wait $$server; rm -f $$log' EXIT; trap 'exit 130' INT TERM; \
+	until url=$$(grep -om1 'http://[^[:space:]]*' $$log); do \
+		kill -0 $$server 2>/dev/null || { cat $$log; exit 1; }; sleep 0.05; \
+	done; \
+	$(BIN)/abench -c $(CONNECTIONS) -t $(SECONDS) $(ARGS) $$url
+
+docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SECONDS)
+	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \
+	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
+	docker compose up --exit-code-from bench bench
+
+# With the oldest Python that is supported: what runs there runs on the newer ones.
+lock: ## write constraints.txt anew with the newest versions
+	@fresh=$$(mktemp -d); trap 'rm -rf $$fresh' EXIT; \
+	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev && \
+	{ echo '# Every package of every group, for Python 3.11 and newer. Written by: make lock'; \
+	  $$fresh/bin/python -m pip freeze --exclude-editable; } >constraints.txt
+
+clean: ## remove what was made here, the virtual environment included
+	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find aserve abench tests -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is a file in the environment, newer than what it was made from: the second start is quick.
+$(VENV)/.pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed and $(PYTHON) is %d.%d; try make PYTHON=python3.13" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade 'pip>=25.3'
+	@touch $@
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
+	$(INSTALL) $(PINS) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(INSTALL) $(PINS) --group dev
+	@touch $@
