@@ -46,12 +46,14 @@ docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SE
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
 
-# With the oldest Python that is supported: what runs there runs on the newer ones.
+# With the oldest Python that is supported: what runs there runs on the newer ones. Only its venv
+# brings a setuptools, an old one, and freeze leaves it out unasked; pbr needs one everywhere.
 lock: ## write constraints.txt anew with the newest versions
 	@fresh=$$(mktemp -d); trap 'rm -rf $$fresh' EXIT; \
 	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev && \
+	$$fresh/bin/python -m pip install --quiet --upgrade setuptools && \
 	{ echo '# Every package of every group, for Python 3.11 and newer. Written by: make lock'; \
-	  $$fresh/bin/python -m pip freeze --exclude-editable; } >constraints.txt
+	  $$fresh/bin/python -m pip freeze --all --exclude pip --exclude-editable; } >constraints.txt
 
 clean: ## remove what was made here, the virtual environment included
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
