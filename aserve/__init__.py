@@ -1,3 +1,29 @@
-"""aserve: an asyncio-native HTTP/1.1 static file server."""
+"""aserve: an asyncio-native HTTP/1.1 static file server.
 
-__version__ = "0.1.0"
+Serve a folder from a program or a test::
+
+    import asyncio
+    import urllib.request
+
+    import aserve
+
+    async def main() -> None:
+        async with aserve.Server("www/", port=0) as server:
+            page = await asyncio.to_thread(urllib.request.urlopen, server.url)
+            print(page.status)
+
+    asyncio.run(main())
+
+Without a loop, `with` does the same from a thread::
+
+    def test_the_site():
+        with aserve.Server("www/") as server:
+            assert urllib.request.urlopen(server.url).status == 200
+"""
+
+from aserve.service.server import Server
+from aserve.service.sockets import CannotListen
+from aserve.settings import Settings, SettingsError
+from aserve.version import __version__
+
+__all__ = ["CannotListen", "Server", "Settings", "SettingsError", "__version__"]

@@ -1,0 +1,5 @@
+"""python -m aserve."""
+
+from aserve.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""The command line: the only place that prints, and where exit codes come from."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from aserve.service.loops import FALLBACK
+from aserve.service.sockets import CannotListen, lan_url, listen, url
+from aserve.service.supervisor import Supervisor
+from aserve.service.worker import Worker, run
+from aserve.settings import Settings, SettingsError, available_cores
+from aserve.telemetry.access_log import AccessLog, combined, for_people
+from aserve.version import __version__
+
+OK, FAILED, BAD_PARAMETER = 0, 1, 2
+
+OpenLog = Callable[[], AccessLog | None]
+"""Opens the access log, if there is to be one: in each worker, since it has a thread."""
+
+_app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def main() -> None:
+    """Run aserve. Exit codes: 0 stopped as asked, 1 cannot serve, 2 bad parameter."""
+    logging.basicConfig(format="aserve: %(message)s", level=logging.WARNING)
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        return int(_app(standalone_mode=False, prog_name="aserve") or OK)
+    except TyperException as error:
+        return _fail(error.format_message(), BAD_PARAMETER)
+    except SettingsError as error:
+        return _fail(str(error), BAD_PARAMETER)
+    except CannotListen as error:
+        return _fail(f"--{error.option}: {error}", FAILED)
+    except KeyboardInterrupt:
+        return OK
+
+
+def _fail(why: str, code: int) -> int:
+    _say(f"error: {why}")
+    return code
+
+
+def _say(line: str) -> None:
+    print(f"aserve: {line}", file=sys.stderr)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aserve {__version__}")
+        raise typer.Exit
+
+
+@_app.command()
+def _serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to serve.")] = Path(),
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 or :: lets others in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port to listen on; 0 for any.", show_default="8000 or the next free"
+        ),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Worker processes; auto for one on each core.")
+    ] = "1",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    access_log: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Log requests there, in the combined format."),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> int:
+    """Serve the files of a folder over HTTP/1.1."""
+    settings = Settings(folder, host, port, _number_of_workers(workers))
+    open_log = _access_log(access_log, quiet=quiet)
+    listeners = listen(settings)
+    if FALLBACK:
+        _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
+    if not quiet:
+        print(_banner(settings, listeners[0]), file=sys.stderr)
+    if settings.workers == 1:
+        _work(settings, open_log, {signal.SIGINT, signal.SIGTERM}, listeners[0], None)
+        return OK
+    work = partial(_work, settings, open_log, {signal.SIGTERM})
+    return OK if Supervisor(listeners, work).run() else FAILED
+
+
+def _number_of_workers(text: str) -> int:
+    if text == "auto":
+        return available_cores()
+    if not text.isdecimal():
+        raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
+    return int(text)
+
+
+def _access_log(target: str | None, *, quiet: bool) -> OpenLog:
+    """Choose where requests are logged, and fail now where that cannot be."""
+    if target is None and (quiet or not sys.stdout.isatty()):
+        return lambda: None
+    if target is None:
+        form = for_people(get_terminal_size().columns, coloured="NO_COLOR" not in os.environ)
+    else:
+        form = combined
+    descriptor = sys.stdout.fileno() if target in {None, "-"} else _append_to(str(target))
+    return lambda: AccessLog(descriptor, form, _say)
+
+
+def _append_to(target: str) -> int:
+    try:
+        return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SettingsError("--access-log", f"cannot write {target!r}: {error.strerror}") from error
+
+
+def _work(
+    settings: Settings,
+    open_log: OpenLog,
+    stop_signals: set[signal.Signals],
+    listener: socket.socket,
+    lifeline: int | None,
+) -> None:
+    """Be one worker, from its first connection to its last log line."""
+    log = open_log()
+    try:
+        run(Worker(settings, listener, log.observe if log else None), stop_signals, lifeline)
+    finally:
+        if log:
+            log.close()
+
+
+def _banner(settings: Settings, listener: socket.socket) -> str:
+    """Say what is served, where, how to share it and how to stop."""
+    address = url(listener)
+    moved = "" if settings.port is not None or ":8000/" in address else "   (port 8000 is taken)"
+    shared = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
+    return "\n".join(
+        (
+            f"aserve {__version__} serves {settings.root}",
+            f"  open   {address}{moved}",
+            f"  share  {shared}",
+            "  stop   Ctrl-C",
+        )
+    )

@@ -1,0 +1,78 @@
+"""Conditional requests: what the preconditions make of a request (RFC 9110 section 13)."""
+
+import enum
+import re
+
+from aserve.semantics.dates import parse_date
+from aserve.semantics.messages import Request
+from aserve.semantics.resources import Validator
+
+_ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Verdict(enum.Enum):
+    """What the preconditions decide."""
+
+    PROCEED = enum.auto()
+    NOT_MODIFIED = enum.auto()
+    FAILED = enum.auto()
+
+
+def evaluate(request: Request, validator: Validator, now: int) -> Verdict:
+    """Weigh a request's preconditions in the order of RFC 9110 section 13.2.2."""
+    if not _is_as_expected(request, validator, now):
+        return Verdict.FAILED
+    if not _is_as_known(request, validator, now):
+        return Verdict.PROCEED
+    return Verdict.NOT_MODIFIED if request.method in SAFE_METHODS else Verdict.FAILED
+
+
+def _is_as_expected(request: Request, validator: Validator, now: int) -> bool:
+    """Take steps 1 and 2: the state the client wants to act on; a tag outweighs a date."""
+    if "if-match" in request.fields:
+        return _any_match(request.fields["if-match"], validator, weakly=False)
+    moment = _date(request, "if-unmodified-since", now)
+    return moment is None or validator.modified <= moment
+
+
+def _is_as_known(request: Request, validator: Validator, now: int) -> bool:
+    """Take steps 3 and 4: a state the client has already; a tag outweighs a date."""
+    if "if-none-match" in request.fields:
+        return _any_match(request.fields["if-none-match"], validator, weakly=True)
+    if request.method not in SAFE_METHODS:  # section 13.1.3: If-Modified-Since is for these alone
+        return False
+    moment = _date(request, "if-modified-since", now)
+    return moment is not None and validator.modified <= moment
+
+
+def range_applies(request: Request, validator: Validator, now: int) -> bool:
+    """Tell whether If-Range, where there is one, lets Range be honoured (section 13.1.5).
+
+    The comparison is strong: a weak tag never matches, and a date only when the file had been
+    still for a second before it was sent, since two states may share a second (section 8.8.2.2).
+    """
+    condition = request.fields.get("if-range")
+    if condition is None:
+        return True
+    if '"' in condition:
+        return condition == validator.etag
+    moment = parse_date(condition, now)
+    return moment == validator.modified and validator.modified < now
+
+
+def _any_match(condition: str, validator: Validator, *, weakly: bool) -> bool:
+    """Compare a tag list with our tag, which is always strong (section 8.8.3.2)."""
+    if condition == "*":
+        return True
+    tags = _ENTITY_TAG.findall(condition)
+    if weakly:
+        tags = [tag.removeprefix("W/") for tag in tags]
+    return validator.etag in tags
+
+
+def _date(request: Request, name: str, now: int) -> int | None:
+    """Return the date of a field; None where it is missing or no date, which is to be ignored."""
+    text = request.fields.get(name)
+    return None if text is None else parse_date(text, now)

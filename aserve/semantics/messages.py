@@ -1,0 +1,110 @@
+"""Requests, responses and refusals as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+Fields = tuple[tuple[str, str], ...]
+"""Field lines in the order they are sent: (name, value)."""
+
+# RFC 9110 renamed three reason phrases; the standard library of Python 3.11 has the old ones.
+REASONS: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with an error: raised where a rule breaks, answered in one place.
+
+    status: the error's status code; why: one sentence for the person who sent the request, with
+    nothing of the request in it; fields: what the status obliges us to send with it; close: the
+    rest of the connection's bytes cannot be trusted, or are not wanted.
+    """
+
+    def __init__(self, status: int, why: str, fields: Fields = (), *, close: bool = False) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+        self.fields = fields
+        self.close = close
+
+
+class Content(Protocol):
+    """Where the octets of a representation are: an open file, or memory."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the octets of [start, stop); fewer if the content has become shorter."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to stream from; raises OSError where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """The octets [start, stop) of a content, to be sent without being held in memory."""
+
+    content: Content
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+Piece = bytes | FileSlice
+
+
+class Request(NamedTuple):
+    """One request as far as a file server is concerned with it.
+
+    method, target: as received; target "" where the request line could not be read.
+    minor: the minor version of HTTP/1 that the client speaks, 0 or 1.
+    fields: the fields that decide an answer, names in lower case, lines of one name joined by ", "
+    (RFC 9110 section 5.3).
+    head: the whole head as received, in Latin-1, for the log and for TRACE.
+    refusal: set where the message itself is at fault; it is then the answer.
+    """
+
+    method: str
+    target: str
+    minor: int = 1
+    fields: Mapping[str, str] = MappingProxyType({})
+    head: str = ""
+    refusal: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One final response. length: the Content-Length to declare, None for none.
+
+    For HEAD the length is declared though body is empty. close: the connection ends with it.
+    """
+
+    status: int
+    fields: Fields = ()
+    body: tuple[Piece, ...] = ()
+    length: int | None = None
+    close: bool = False
+
+    def without_body(self) -> "Response":
+        """Return the same head with no content, as HEAD wants it (RFC 9110 section 9.3.2)."""
+        return replace(self, body=())
+
+
+def head_bytes(response: Response, date: str, connection: str | None) -> bytes:
+    """Return status line and field section (RFC 9112 section 4 and 5).
+
+    date: the Date field's value; connection: the Connection field's value, None for no such field.
+    """
+    status_line = f"HTTP/1.1 {response.status} {REASONS[response.status]}"
+    lines = [status_line, f"Date: {date}", "Server: aserve"]
+    lines += [f"{name}: {value}" for name, value in response.fields]
+    if response.length is not None:
+        lines.append(f"Content-Length: {response.length}")
+    if connection is not None:
+        lines.append(f"Connection: {connection}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -1,0 +1,100 @@
+"""Range requests: from the Range field to octets, one part or several (RFC 9110 section 14)."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aserve.semantics.messages import Content, FileSlice, Piece, Refused
+
+MOST_RANGES = 64
+"""A set of more ranges than this is ignored, as section 14.2 allows; PDF viewers ask for dozens."""
+
+# Digits are bounded since int() refuses more than 4,300 of them; no file has 10**40 octets.
+_RANGE_SPEC = re.compile(r"(?P<first>[0-9]{1,40})-(?P<last>[0-9]{0,40})|-(?P<suffix>[0-9]{1,40})")
+
+
+class ByteRange(NamedTuple):
+    """The octets [start, stop), half-open: the length is stop - start."""
+
+    start: int
+    stop: int
+
+
+def satisfiable_ranges(value: str, length: int) -> list[ByteRange]:
+    """Return what a Range field asks for of a representation of length octets.
+
+    Empty where the field is to be ignored: another unit, an invalid set, or too many ranges.
+    Raises Refused 416 where it is valid and none of it can be had. Ranges that overlap or touch
+    are merged; the order is that of the request (section 15.3.7.2).
+    """
+    unit, equals, specs = value.partition("=")
+    if unit.strip().lower() != "bytes" or not equals:
+        return []
+    asked = [spec.strip(" \t") for spec in specs.split(",", MOST_RANGES * 2)]
+    asked = [spec for spec in asked if spec]  # empty list elements count for nothing (5.6.1.2)
+    if not 0 < len(asked) <= MOST_RANGES:
+        return []
+    ranges = [_parse(spec, length) for spec in asked]
+    if None in ranges:
+        return []
+    wanted = [one for one in ranges if one and one.start < one.stop]
+    if not wanted:
+        contents = (("Content-Range", f"bytes */{length}"),)
+        raise Refused(416, "None of the ranges asked for lies within the file.", contents)
+    return _merged(wanted)
+
+
+def _parse(spec: str, length: int) -> ByteRange | None:
+    """Return one range, empty where nothing of it can be had; None where it is invalid."""
+    found = _RANGE_SPEC.fullmatch(spec)
+    if not found:
+        return None
+    if found["suffix"]:
+        return ByteRange(max(0, length - int(found["suffix"])), length)
+    first = int(found["first"])
+    if not found["last"]:
+        return ByteRange(first, length)
+    last = int(found["last"])
+    return ByteRange(first, min(last + 1, length)) if first <= last else None
+
+
+def _merged(ranges: list[ByteRange]) -> list[ByteRange]:
+    """Join what overlaps or touches, by one sort: the cost is never quadratic."""
+    joined: list[tuple[int, ByteRange]] = []  # place in the request, range
+    for place, (start, stop) in sorted(enumerate(ranges), key=lambda pair: pair[1]):
+        if joined and start <= joined[-1][1].stop:
+            first_place, last = joined[-1]
+            joined[-1] = min(place, first_place), ByteRange(last.start, max(last.stop, stop))
+        else:
+            joined.append((place, ByteRange(start, stop)))
+    return [one for _, one in sorted(joined)]
+
+
+def content_range(one: ByteRange, length: int) -> str:
+    """Return the value of Content-Range, whose last position is inclusive (section 14.4)."""
+    return f"bytes {one.start}-{one.stop - 1}/{length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """A multipart/byteranges content (section 14.6): its media type, pieces and length."""
+
+    media_type: str
+    pieces: tuple[Piece, ...]
+    length: int
+
+
+def multipart(
+    ranges: list[ByteRange], content: Content, media_type: str, length: int, boundary: str
+) -> Multipart:
+    """Frame several ranges of a content of length octets; boundary must not occur in it."""
+    pieces: list[Piece] = []
+    opening = f"--{boundary}\r\n"
+    for one in ranges:
+        head = f"{opening}Content-Type: {media_type}\r\n"
+        head += f"Content-Range: {content_range(one, length)}\r\n\r\n"
+        pieces += [head.encode("latin-1"), FileSlice(content, one.start, one.stop)]
+        opening = f"\r\n--{boundary}\r\n"
+    pieces.append(f"\r\n--{boundary}--\r\n".encode("latin-1"))
+    total = sum(len(piece) for piece in pieces)
+    return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(pieces), total)

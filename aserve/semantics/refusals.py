@@ -1,0 +1,38 @@
+"""Every error's answer: a small readable page that holds nothing of the request."""
+
+from html import escape
+
+from aserve.semantics.messages import REASONS, Refused, Request, Response
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>{status} {reason}</title>
+<style>
+body {{ font: 1.125rem/1.5 system-ui, sans-serif }}
+body {{ max-width: 36rem; margin: 18vh auto; padding: 0 1.5rem }}
+h1 {{ font-size: 1.5rem }}
+</style>
+<h1>{status} {reason}</h1>
+<p>{why}</p>
+</html>
+"""
+
+
+def refusal(request: Request, refused: Refused) -> Response:
+    """Return the response for a refused request: HTML where the client asks for it, else text."""
+    reason = REASONS[refused.status]
+    if "text/html" in request.fields.get("accept", "").lower():
+        media_type = "text/html; charset=utf-8"
+        page = _PAGE.format(status=refused.status, reason=escape(reason), why=escape(refused.why))
+    else:
+        media_type = "text/plain; charset=utf-8"
+        page = f"{refused.status} {reason}\n{refused.why}\n"
+    body = page.encode()
+    # A kept error, or a kept redirect, would outlive its cause; and the page depends on Accept.
+    kept = (("Cache-Control", "no-cache"), ("Vary", "Accept"))
+    fields = (("Content-Type", media_type), *kept, *refused.fields)
+    response = Response(refused.status, fields, (body,), len(body), refused.close)
+    return response.without_body() if request.method == "HEAD" else response

@@ -1,0 +1,139 @@
+"""The one true answer: from a request and what it names to a response (RFC 9110 section 9)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from aserve.semantics import codings, conditions, ranges
+from aserve.semantics.conditions import Verdict
+from aserve.semantics.dates import format_date
+from aserve.semantics.messages import Fields, FileSlice, Refused, Request, Response
+from aserve.semantics.resources import Document, Folder, Representation, Resource
+from aserve.semantics.targets import Path, parse_path
+
+# A copy may be kept and must be asked about before each use: never stale, and 304 makes it cheap.
+_CACHE_CONTROL = ("Cache-Control", "no-cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an answer depends on besides request and resource.
+
+    now: POSIX time in whole seconds; methods: the METHODS table, as far as it is switched on.
+    """
+
+    now: int
+    methods: "Methods"
+
+
+Find = Callable[[Path], Resource]
+"""Returns what a path names; raises Refused where it names nothing that may be had."""
+
+Method = Callable[[Request, Find, Terms], Response]
+Methods = Mapping[str, Method | None]
+
+
+def respond(request: Request, find: Find, terms: Terms) -> Response:
+    """Return the response to a request; raises Refused for what is answered with an error."""
+    if request.refusal:
+        raise request.refusal
+    if request.method not in terms.methods:
+        raise Refused(501, "This method is not known here.")
+    method = terms.methods[request.method]
+    if method is None:
+        raise Refused(405, "This method is not allowed here.", (allow(terms.methods),))
+    return method(request, find, terms)
+
+
+def allow(methods: Methods) -> tuple[str, str]:
+    """Return the Allow field: the methods of the table that are switched on."""
+    return "Allow", ", ".join(name for name, method in methods.items() if method)
+
+
+def get(request: Request, find: Find, terms: Terms) -> Response:
+    """Answer GET: choose a representation, weigh the conditions, then the ranges (9.3.1)."""
+    path = parse_path(request.target)
+    resource = find(path)
+    if isinstance(resource, Folder):
+        location = replace(path, folder=True).location()
+        raise Refused(301, "A folder's address ends in a slash.", (("Location", location),))
+    return _document(request, resource, terms.now)
+
+
+def head(request: Request, find: Find, terms: Terms) -> Response:
+    """Answer HEAD: as GET, without the content (9.3.2)."""
+    return get(request, find, terms).without_body()
+
+
+def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
+    """Answer OPTIONS, for one target and for the server as a whole (9.3.7)."""
+    if request.target != "*":
+        parse_path(request.target)
+    return Response(204, (allow(terms.methods),))
+
+
+METHODS: Methods = {
+    "GET": get,
+    "HEAD": head,
+    "OPTIONS": options,
+    "TRACE": None,
+    "POST": None,
+    "PUT": None,
+    "DELETE": None,
+    "CONNECT": None,
+}
+"""The eight methods of HTTP/1.1; None is known and switched off."""
+
+
+def _document(request: Request, document: Document, now: int) -> Response:
+    chosen = codings.choose(document, request.fields.get("accept-encoding"))
+    validating = _validating_fields(document, chosen)
+    verdict = conditions.evaluate(request, chosen.validator, now)
+    if verdict is Verdict.FAILED:
+        raise Refused(412, "The file is not in the state that the request depends on.")
+    if verdict is Verdict.NOT_MODIFIED:
+        return Response(304, validating)
+    describing = _describing_fields(chosen, now)
+    if parts := _ranges(request, chosen, now):
+        # Who sends If-Range has the description already (RFC 9110 section 15.3.7).
+        known = "if-range" in request.fields
+        return _partial(chosen, parts, validating if known else describing + validating)
+    fields = (("Content-Type", chosen.media_type), *describing, *validating)
+    return Response(200, fields, (FileSlice(chosen.content, 0, chosen.length),), chosen.length)
+
+
+def _validating_fields(document: Document, chosen: Representation) -> Fields:
+    """Return the fields that 200, 206 and 304 must share (RFC 9110 section 15.4.5)."""
+    fields: Fields = (("ETag", chosen.validator.etag), _CACHE_CONTROL)
+    if len(document.representations) > 1:
+        fields += (("Vary", "Accept-Encoding"),)
+    return fields
+
+
+def _describing_fields(chosen: Representation, now: int) -> Fields:
+    # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1).
+    modified = format_date(min(chosen.validator.modified, now))
+    fields: Fields = (("Last-Modified", modified), ("Accept-Ranges", "bytes"))
+    if chosen.coding != "identity":
+        fields += (("Content-Encoding", chosen.coding),)
+    return fields
+
+
+def _ranges(request: Request, chosen: Representation, now: int) -> list[ranges.ByteRange]:
+    """Return the parts to send, none for the whole. Range is defined for GET alone (14.2)."""
+    if request.method != "GET" or "range" not in request.fields:
+        return []
+    if not conditions.range_applies(request, chosen.validator, now):
+        return []
+    return ranges.satisfiable_ranges(request.fields["range"], chosen.length)
+
+
+def _partial(chosen: Representation, parts: list[ranges.ByteRange], fields: Fields) -> Response:
+    if len(parts) == 1:
+        one = parts[0]
+        fields = (("Content-Range", ranges.content_range(one, chosen.length)), *fields)
+        body = FileSlice(chosen.content, one.start, one.stop)
+        return Response(206, (("Content-Type", chosen.media_type), *fields), (body,), len(body))
+    # The tag holds the change time, so no content can have been written that foresees this.
+    boundary = f"part-{chosen.validator.etag[1:-1]}"
+    many = ranges.multipart(parts, chosen.content, chosen.media_type, chosen.length, boundary)
+    return Response(206, (("Content-Type", many.media_type), *fields), many.pieces, many.length)

@@ -1,0 +1,101 @@
+"""Request targets: from the text on the request line to names of files (RFC 9112 3.2, RFC 3986)."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from aserve.semantics.messages import Refused
+
+_ABSOLUTE_FORM = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NEEDS_ESCAPE = re.compile(r'["<>\\^`{|}]')  # never part of a URI (RFC 3986 section 2)
+
+# Those of RFC 3986 pchar that quote() would escape although it need not.
+_SAFE = "!$&'()*+,;=:@"
+
+# RFC 3986 section 3.2: host, as an IP literal or a name or IPv4 address, and an optional port.
+_AUTHORITY = re.compile(
+    r"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[\w.!$&'()*+,;=:~-]+)\]"
+    r"|(?:[\w.!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})+)"
+    r"(?::[0-9]*)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The path of a target: decoded names from the root down, and whether it ends in a slash.
+
+    names: octets as on disk, since POSIX names are octets; none is "", "." or "..".
+    query: with its "?", or "" where there is none.
+    """
+
+    names: tuple[bytes, ...]
+    folder: bool
+    query: str = ""
+
+    def location(self) -> str:
+        """Return this path as the value of a Location field.
+
+        It begins with exactly one slash: "//host/" would send the client to another server.
+        """
+        path = "/".join(quote(name, safe=_SAFE) for name in self.names)
+        return f"/{path}{'/' if self.folder and path else ''}{self.query}"
+
+
+def is_authority(text: str) -> bool:
+    """Tell whether text is a host with an optional port, without user information."""
+    return _AUTHORITY.fullmatch(text) is not None
+
+
+def origin_form(target: str) -> str:
+    """Return path and query of an origin-form or absolute-form target; 400 for any other form."""
+    if target.startswith("/"):
+        return target
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
+    if not absolute or not is_authority(absolute["authority"]):
+        raise Refused(400, "The request target is neither a path nor an http URL.")
+    origin = absolute["origin"] or "/"
+    return origin if origin.startswith("/") else "/" + origin
+
+
+def parse_path(target: str) -> Path:
+    """Return the path that an origin-form or absolute-form target names.
+
+    Percent escapes are decoded once, dot segments are resolved and never climb above the root
+    (RFC 3986 section 5.2.4), runs of slashes count as one.
+    """
+    origin = origin_form(target)
+    _require_uri_characters(origin)
+    raw_path, mark, raw_query = origin.partition("?")
+    names: list[bytes] = []
+    folder = True
+    for segment in raw_path.split("/")[1:]:
+        name = unquote_to_bytes(segment)
+        folder = name in {b"", b".", b".."}
+        if name == b"..":
+            del names[-1:]
+        elif not folder:
+            names.append(_file_name(name))
+    return Path(tuple(names), folder, mark + raw_query)
+
+
+def _require_uri_characters(origin: str) -> None:
+    if _BAD_ESCAPE.search(origin):
+        raise Refused(400, "The request target has an incomplete percent escape.")
+    if "#" in origin:
+        raise Refused(400, "The request target has a fragment.")
+    if _NEEDS_ESCAPE.search(origin):
+        # RFC 9112 section 3.2 gives the choice of 400 and 301, never of guessing in silence.
+        # Browsers send { | } ^ ` in a query as they stand, so the kind choice is 301.
+        escaped = _NEEDS_ESCAPE.sub(lambda found: f"%{ord(found[0]):02X}", origin)
+        location = parse_path(escaped).location()
+        raise Refused(301, "The request target must be percent-encoded.", (("Location", location),))
+
+
+def _file_name(name: bytes) -> bytes:
+    if b"\0" in name:
+        raise Refused(400, "The request target names a NUL character.")
+    if b"/" in name:  # from %2F, which is data and no separator: no file has such a name
+        raise Refused(404, "Nothing is here.")
+    return name

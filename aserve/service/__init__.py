@@ -1,0 +1,1 @@
+"""One process and many: sockets, workers, their supervisor."""

@@ -1,0 +1,16 @@
+"""The event loop: uvloop's where it can be had, else the standard library's."""
+
+import asyncio
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]
+
+FALLBACK = uvloop is None
+"""Whether the standard library's loop serves, more slowly, for want of uvloop."""
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a fresh loop, the fastest there is."""
+    return uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()

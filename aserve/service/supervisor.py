@@ -1,0 +1,97 @@
+"""Many processes: forks the workers, replaces one that dies, passes on the order to stop.
+
+It sleeps in sigwait: no polling, no timers, and a signal cannot arrive between two looks.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+_STOP = {signal.SIGINT, signal.SIGTERM}
+_SIGNALS = {*_STOP, signal.SIGCHLD}
+
+_STILLBORN = 1.0  # seconds; a worker that dies younger than this has not served
+_MOST_STILLBORN = 5  # in a row, and there is no point in another
+
+_logger = logging.getLogger("aserve")
+
+Work = Callable[[socket.socket, int], None]
+"""A worker's whole life in its own process: takes its socket and its lifeline."""
+
+
+class Supervisor:
+    """Keeps one process alive for each socket.
+
+    A socket outlives its worker, and so do the connections that wait in it.
+    """
+
+    def __init__(self, listeners: list[socket.socket], work: Work) -> None:
+        self._listeners = listeners
+        self._work = work
+        self._workers: dict[int, tuple[socket.socket, float]] = {}  # pid: socket, start
+        self._stillborn = 0
+        self._stopping = False
+        self._lifeline = os.pipe()
+
+    def run(self) -> bool:
+        """Run until told to stop; False where the workers would not live."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for listener in self._listeners:
+            self._start(listener)
+        while self._workers:
+            if signal.sigwait(_SIGNALS) == signal.SIGCHLD:
+                self._reap()
+            else:
+                self._stop()
+        return self._stillborn < _MOST_STILLBORN
+
+    def _start(self, listener: socket.socket) -> None:
+        pid = os.fork()
+        if pid:
+            self._workers[pid] = listener, time.monotonic()
+            return
+        os._exit(self._live(listener))
+
+    def _live(self, listener: socket.socket) -> int:
+        """Be a worker; return its exit code."""
+        # The terminal sends Ctrl-C to every process: only the supervisor acts on it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        lifeline, its_other_end = self._lifeline
+        os.close(its_other_end)
+        try:
+            self._work(listener, lifeline)
+        except Exception as error:  # noqa: BLE001 - a forked child must not run its parent's code
+            _logger.error("worker %d: %r", os.getpid(), error)
+            return 1
+        return 0
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for pid in self._workers:
+            os.kill(pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            reaped, status = os.waitpid(pid, os.WNOHANG)
+            if reaped:
+                self._replace(pid, os.waitstatus_to_exitcode(status))
+
+    def _replace(self, pid: int, code: int) -> None:
+        listener, since = self._workers.pop(pid)
+        if self._stopping:
+            return
+        _logger.error("worker %d ended with %s; another one takes its place", pid, _named(code))
+        young = time.monotonic() - since < _STILLBORN
+        self._stillborn = self._stillborn + 1 if young else 0
+        if self._stillborn < _MOST_STILLBORN:
+            self._start(listener)
+        else:
+            self._stop()
+
+
+def _named(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

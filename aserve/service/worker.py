@@ -1,0 +1,79 @@
+"""One process: startup, main loop, shutdown."""
+
+import asyncio
+import logging
+import signal
+import socket
+from typing import Any
+
+from aserve.models.simulated_proactor import Observe, SimulatedProactor
+from aserve.service.loops import new_event_loop
+from aserve.settings import Settings
+from aserve.site.answer import Site
+from aserve.site.files import Disk
+
+_logger = logging.getLogger("aserve")
+
+
+class Worker:
+    """Serves a site on one socket until it is told to stop."""
+
+    def __init__(
+        self, settings: Settings, listener: socket.socket, observe: Observe | None
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._observe = observe
+
+    async def startup(self) -> None:
+        """Begin to serve on the running loop."""
+        settings = self._settings
+        self._model = SimulatedProactor(
+            Site(Disk(settings.root)),
+            settings.limits,
+            self._observe,
+            threads=settings.threads,
+            queue=settings.queue,
+        )
+        await self._model.start(self._listener)
+
+    async def shutdown(self) -> None:
+        """Let the replies under way end, then stop."""
+        await self._model.stop(self._settings.grace)
+
+    def abort(self) -> None:
+        """Cut short what shutdown waits for."""
+        self._model.abort()
+
+
+def run(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None = None) -> None:
+    """Run a worker until a signal tells it to stop, and a second one at once.
+
+    lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_main(worker, stop_signals, lifeline))
+
+
+async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        (worker.abort if stop.is_set() else stop.set)()
+
+    for number in stop_signals:
+        loop.add_signal_handler(number, on_signal)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
+    await worker.startup()
+    await stop.wait()
+    if lifeline is not None:
+        loop.remove_reader(lifeline)
+    await worker.shutdown()
+
+
+def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line what the loop would print as a traceback."""
+    _logger.error("internal error: %s: %r", context.get("message"), context.get("exception"))

@@ -1,0 +1,57 @@
+"""Everything that can be set, checked once, before anything is started."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aserve.wire.limits import Limits
+
+DEFAULT_PORT = 8000
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be: its name as on the command line, and what is wrong with it."""
+
+    def __init__(self, option: str, why: str) -> None:
+        super().__init__(f"{option}: {why}")
+        self.option = option
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to serve, where, and how; raises SettingsError when made of what cannot work.
+
+    root: the folder to serve. port: None for 8000 or the next free one, 0 for any free one.
+    workers: processes. threads, queue: per worker, how many requests that need the disk are
+    worked on at once, and how many more may wait. grace: seconds that replies under way get
+    when the server stops.
+    """
+
+    root: Path
+    host: str = "127.0.0.1"
+    port: int | None = None
+    workers: int = 1
+    threads: int = 8
+    queue: int = 1_024
+    grace: float = 8.0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        root = Path(self.root)
+        object.__setattr__(self, "root", root.absolute())
+        _require(root.exists(), "DIR", f"there is no folder {str(root)!r}")
+        _require(root.is_dir(), "DIR", f"{str(root)!r} is not a folder")
+        _require(os.access(root, os.R_OK | os.X_OK), "DIR", f"{str(root)!r} may not be read")
+        _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
+        _require(self.workers >= 1, "--workers", "must be 'auto' or at least 1")
+        _require(bool(self.host), "--host", "must not be empty")
+
+
+def _require(holds: bool, option: str, why: str) -> None:
+    if not holds:
+        raise SettingsError(option, why)
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use, which a container may have narrowed."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,140 @@
+"""One line for each request: in colour for people, in the combined format for programs.
+
+Lines are formatted and written by a thread of their own, in batches, so that a slow terminal or
+disk never holds up a reply. The buffer is bounded: what does not fit is counted and said.
+"""
+
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aserve.semantics.messages import Request
+
+_MOST_WAITING = 100_000  # entries; about 50 MB
+_GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
+_PIPE_BUF = 4_096  # octets that one write puts into a pipe whole, even among several workers
+
+_RAW = re.compile(r'[\x00-\x1f\x7f-\xff"\\]')
+
+
+class Entry(NamedTuple):
+    """One reply. at: POSIX seconds; octets: of content sent; seconds: until the last octet."""
+
+    at: float
+    client: str
+    request: Request
+    status: int
+    octets: int
+    seconds: float
+
+
+Format = Callable[[Entry], str]
+
+
+class AccessLog:
+    """Writes entries to a descriptor, in order. complain is told, once, of what went wrong."""
+
+    def __init__(self, descriptor: int, form: Format, complain: Callable[[str], None]) -> None:
+        self._descriptor = descriptor
+        self._form = form
+        self._complain = complain
+        self._entries: deque[Entry] = deque()
+        self._lost = 0
+        self._filled = threading.Event()
+        self._closing = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="access-log", daemon=True)
+        self._writer.start()
+
+    def observe(
+        self, client: str, request: Request, status: int, octets: int, seconds: float
+    ) -> None:
+        """Note a reply."""
+        if len(self._entries) >= _MOST_WAITING:
+            self._lost += 1
+            return
+        self._entries.append(Entry(time.time(), client, request, status, octets, seconds))
+        if not self._filled.is_set():
+            self._filled.set()
+
+    def close(self) -> None:
+        """Write what has been noted; nothing is lost by stopping."""
+        self._closing.set()
+        self._filled.set()
+        self._writer.join()
+
+    def _write(self) -> None:
+        while not self._closing.is_set():
+            self._filled.wait()
+            self._closing.wait(_GATHER)
+            self._filled.clear()
+            try:
+                self._flush()
+            except OSError as error:
+                self._lost += len(self._entries)
+                self._complain(f"access log: {error.strerror}")
+                break
+        if self._lost:
+            self._complain(f"access log: {self._lost} requests are missing from it")
+
+    def _flush(self) -> None:
+        batch = bytearray()
+        while self._entries:
+            line = (self._form(self._entries.popleft()) + "\n").encode()
+            if len(batch) + len(line) > _PIPE_BUF:
+                _write_all(self._descriptor, batch)
+                batch = bytearray()
+            batch += line
+        _write_all(self._descriptor, batch)
+
+
+def _write_all(descriptor: int, octets: bytearray) -> None:
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def escape(text: str) -> str:
+    r"""Return text fit for a log line: controls, non-ASCII, quotes and backslashes as \xHH."""
+    return _RAW.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def combined(entry: Entry) -> str:
+    """Format an entry as Apache's and nginx's combined log format has it."""
+    at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(entry.at))
+    request = entry.request
+    line = request.head.partition("\r\n")[0] or f"{request.method} {request.target}"
+    return (
+        f'{entry.client} - - [{at}] "{escape(line)}" {entry.status} {entry.octets}'
+        f' "{_field(request, "referer")}" "{_field(request, "user-agent")}"'
+    )
+
+
+def _field(request: Request, name: str) -> str:
+    found = re.search(rf"\r\n{name}:[ \t]*([^\r]*)", request.head, re.IGNORECASE)
+    return escape(found[1].rstrip(" \t")) if found else "-"
+
+
+_COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
+
+
+def for_people(columns: int, *, coloured: bool) -> Format:
+    """Return a format for a terminal of so many columns."""
+    room = max(16, columns - 56)
+
+    def form(entry: Entry) -> str:
+        at = time.strftime("%H:%M:%S", time.localtime(entry.at))
+        target = escape(entry.request.target) or "-"
+        method = escape(entry.request.method)[:16] or "-"
+        status = str(entry.status)
+        if coloured:
+            status = f"\x1b[{_COLOURS.get(entry.status // 100, '0')}m{status}\x1b[0m"
+        return (
+            f"{at}  {entry.client:<15}  {method:<4} {target:<{room}}  {status}"
+            f"  {entry.octets:>9,} B  {entry.seconds * 1000:>6.1f} ms"
+        )
+
+    return form

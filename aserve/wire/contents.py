@@ -1,0 +1,144 @@
+"""The content of a request as it is framed on the wire: by length, or in chunks (RFC 9112 6, 7)."""
+
+import enum
+import re
+from typing import Protocol
+
+from aserve.semantics.messages import Refused
+
+_NAME = r"[\w!#$%&'*+.^`|~-]+"
+_QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_CHUNK_LINE = re.compile(
+    rf"(?P<size>[0-9A-Fa-f]{{1,16}})"
+    rf"(?:[ \t]*;[ \t]*{_NAME}(?:[ \t]*=[ \t]*(?:{_NAME}|{_QUOTED}))?)*\r\n".encode("latin-1"),
+    re.ASCII,
+)
+_TRAILER_LINE = re.compile(rf"{_NAME}:[\t \x21-\x7e\x80-\xff]*\r\n".encode("latin-1"), re.ASCII)
+
+
+class Framing(Protocol):
+    """Tells where content ends. It is read past, since nothing here stores any yet."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last octet has been seen."""
+
+    def consume(self, octets: bytes, start: int) -> int:
+        """Return the position up to which octets are content; raises Refused."""
+
+
+class Sized:
+    """Content of a known length."""
+
+    __slots__ = ("_missing",)
+
+    def __init__(self, length: int) -> None:
+        self._missing = length
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last octet has been seen."""
+        return self._missing == 0
+
+    def consume(self, octets: bytes, start: int) -> int:
+        """Return the position up to which octets are content."""
+        taken = min(self._missing, len(octets) - start)
+        self._missing -= taken
+        return start + taken
+
+
+class _Phase(enum.IntEnum):
+    SIZE = enum.auto()
+    DATA = enum.auto()
+    DATA_END = enum.auto()
+    TRAILER = enum.auto()
+    COMPLETE = enum.auto()
+
+
+class Chunked:
+    """Content in chunks (RFC 9112 section 7.1), its extensions and trailers read past.
+
+    limit: octets of data in all; overhead: octets of chunk lines and trailers in all beyond a
+    plain size line's 18 each, so that no sender can dress a small content in endless extensions.
+    """
+
+    __slots__ = ("_data_left", "_missing", "_overhead_left", "_phase")
+
+    def __init__(self, limit: int, overhead: int) -> None:
+        self._phase = _Phase.SIZE
+        self._missing = 0
+        self._data_left = limit
+        self._overhead_left = overhead
+
+    @property
+    def complete(self) -> bool:
+        """Whether the empty line behind the last chunk has been seen."""
+        return self._phase is _Phase.COMPLETE
+
+    def consume(self, octets: bytes, start: int) -> int:
+        """Return the position up to which octets are content; what is left needs more to tell."""
+        while not self.complete:
+            end = self._step(octets, start)
+            if end == start:
+                break
+            start = end
+        return start
+
+    def _step(self, octets: bytes, start: int) -> int:
+        if self._phase is _Phase.DATA:
+            return self._data(octets, start)
+        if self._phase is _Phase.DATA_END:
+            return self._data_end(octets, start)
+        line_end = octets.find(b"\n", start) + 1
+        if not line_end:
+            self._require_room(len(octets) - start)
+            return start
+        line = octets[start:line_end]
+        if self._phase is _Phase.SIZE:
+            self._size(line)
+        else:
+            self._trailer(line)
+        return line_end
+
+    def _size(self, line: bytes) -> None:
+        found = _CHUNK_LINE.fullmatch(line)
+        if not found:
+            raise Refused(400, "A chunk's size line is malformed.")
+        self._spend(len(line) - 18)
+        self._missing = int(found["size"], 16)
+        self._data_left -= self._missing
+        if self._data_left < 0:
+            raise Refused(413, "The content of the request is too large.")
+        self._phase = _Phase.DATA if self._missing else _Phase.TRAILER
+
+    def _data(self, octets: bytes, start: int) -> int:
+        taken = min(self._missing, len(octets) - start)
+        self._missing -= taken
+        if not self._missing:
+            self._phase = _Phase.DATA_END
+        return start + taken
+
+    def _data_end(self, octets: bytes, start: int) -> int:
+        ending = octets[start : start + 2]
+        if not b"\r\n".startswith(ending):
+            raise Refused(400, "A chunk's data is longer than its size.")
+        if len(ending) < 2:
+            return start
+        self._phase = _Phase.SIZE
+        return start + 2
+
+    def _trailer(self, line: bytes) -> None:
+        if line == b"\r\n":
+            self._phase = _Phase.COMPLETE
+            return
+        if not _TRAILER_LINE.fullmatch(line):
+            raise Refused(400, "A trailer field is malformed.")
+        self._spend(len(line))
+
+    def _spend(self, octets: int) -> None:
+        self._require_room(octets)
+        self._overhead_left -= max(0, octets)
+
+    def _require_room(self, octets: int) -> None:
+        if octets > self._overhead_left:
+            raise Refused(431, "The chunk extensions or trailers are too large.")

@@ -1,0 +1,175 @@
+"""One connection's conversation, without I/O: pipelining, persistence, content, when it ends."""
+
+from aserve.semantics.messages import Piece, Refused, Request, Response, head_bytes
+from aserve.wire import parsing
+from aserve.wire.contents import Chunked, Framing, Sized
+from aserve.wire.limits import Limits
+from aserve.wire.states import TRANSITIONS, Event, State
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class Exchange:
+    """Octets in, Requests out; Responses in, pieces out.
+
+    One request is out at a time: pipelined ones wait in the input, so answers keep their order
+    and nothing but the input needs a bound (backlog). How the input is cut into pieces makes no
+    difference to what comes out.
+    """
+
+    __slots__ = (
+        "_at",
+        "_ended",
+        "_framing",
+        "_input",
+        "_limits",
+        "_persistent",
+        "_request",
+        "final",
+        "state",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.state = State.IDLE
+        self.final = False  # set by the owner: the next response is the connection's last
+        self._limits = limits
+        self._input = b""
+        self._at = 0  # what lies before it has been dealt with
+        self._ended = False  # the client will send no more
+        self._request: Request | None = None
+        self._framing: Framing | None = None  # content that is announced and not yet read
+        self._persistent = True
+
+    @property
+    def backlog(self) -> int:
+        """Octets received and not yet dealt with."""
+        return len(self._input) - self._at
+
+    def receive(self, octets: bytes) -> None:
+        """Take what has arrived."""
+        if self.state in {State.LINGERING, State.CLOSED}:
+            return
+        if self._at < len(self._input):
+            octets = self._input[self._at :] + octets
+        self._input, self._at = octets, 0
+
+    def receive_end(self) -> None:
+        """Note that the client has sent all it will: what it asked for is still answered."""
+        self._ended = True
+        if self.state is State.LINGERING:
+            self.end()
+
+    def next_request(self) -> Request | None:
+        """Return the next request; None while its input is incomplete or another one is out."""
+        if self.state >= State.ANSWERING:
+            return None
+        try:
+            self._read()
+        except Refused as refused:
+            self.refuse(refused)
+        return self._request if self.state is State.ANSWERING else None
+
+    def refuse(self, refused: Refused) -> None:
+        """Give up on the request that is arriving; it comes out next, with its refusal."""
+        request = self._request or parsing.glimpse(self._input[self._at :])
+        self._request = request._replace(refusal=refused)
+        self._persistent = False
+        self._move(Event.REFUSED)
+
+    def reply(self, response: Response, date: str) -> list[Piece]:
+        """Return what to send, in order. date: the value of the Date field."""
+        self._persistent = self._persistent and not (response.close or self.final)
+        head = head_bytes(response, date, self._connection_option())
+        self._move(Event.ANSWERED)
+        first, *others = response.body or (b"",)
+        if isinstance(first, bytes):
+            return [head + first, *others]  # one write instead of two
+        return [head, first, *others]
+
+    def replied(self) -> None:
+        """Note that the whole response has been handed on."""
+        self._request = None
+        if self._persistent:
+            self._move(Event.KEPT)
+        else:
+            unread = self._framing is not None or self.backlog > 0
+            self._input, self._at = b"", 0
+            self._move(Event.CUT_SHORT if unread and not self._ended else Event.SPENT)
+
+    def end(self) -> None:
+        """Note that nothing more will arrive or leave."""
+        self._move(Event.ENDED)
+
+    def _move(self, event: Event) -> None:
+        self.state = TRANSITIONS[self.state, event]
+
+    def _read(self) -> None:
+        if self.state is State.IDLE:
+            self._await_head()
+        if self.state is State.HEAD:
+            self._read_head()
+        if self.state is State.BODY:
+            self._read_past_content()
+        if self._ended and self.state < State.ANSWERING:
+            if self.state is not State.IDLE:
+                raise Refused(400, "The request ended before it was complete.")
+            self.end()
+
+    def _await_head(self) -> None:
+        """Pass over empty lines before a request line (RFC 9112 section 2.2)."""
+        while self._input.startswith(b"\r\n", self._at):
+            self._at += 2
+        beginning = self._input[self._at : self._at + 2]
+        if beginning in {b"", b"\r"}:
+            return
+        self._move(Event.HEAD_BEGUN)
+        if beginning[0] in b"\r\n":
+            raise Refused(400, "A line ends with something else than CR LF.")
+
+    def _read_head(self) -> None:
+        end = self._input.find(_HEAD_END, self._at)
+        stop = end + len(_HEAD_END) if end >= 0 else len(self._input)
+        octets = self._input[self._at : stop]
+        parsing.require_size(octets, self._limits)
+        if end < 0:
+            parsing.check_beginning(octets)
+            return
+        head = parsing.parse_head(octets)
+        self._at = stop
+        self._begin(head)
+
+    def _begin(self, head: parsing.Head) -> None:
+        """Choose how the content is to be read past, and whether at all."""
+        self._request = head.request
+        self._persistent = head.persistent
+        if head.length == 0:
+            self._move(Event.HEAD_ENDED)
+            return
+        limit = self._limits.body
+        self._framing = (
+            Chunked(limit, self._limits.head) if head.length is None else Sized(head.length)
+        )
+        if head.expects_continue:
+            # Nothing here stores content, so it is not invited: the answer is final and the
+            # connection cannot go on, since the client may send it all the same (RFC 9110 10.1.1).
+            self._persistent = False
+            self._move(Event.HEAD_ENDED)
+        elif head.length is not None and head.length > limit:
+            raise Refused(413, "The content of the request is too large.")
+        else:
+            self._move(Event.CONTENT_ANNOUNCED)
+
+    def _read_past_content(self) -> None:
+        framing = self._framing
+        if framing is None:
+            return
+        self._at = framing.consume(self._input, self._at)
+        if framing.complete:
+            self._framing = None
+            self._move(Event.CONTENT_ENDED)
+
+    def _connection_option(self) -> str | None:
+        """Return the Connection field's value, None where the version implies it (9112 9.3)."""
+        if not self._persistent:
+            return "close"
+        return "keep-alive" if self._request and self._request.minor == 0 else None

@@ -1,0 +1,66 @@
+"""The finite state machine of one connection, as a table."""
+
+import enum
+from collections.abc import Mapping
+
+
+class State(enum.IntEnum):
+    """Where a connection's conversation stands."""
+
+    IDLE = enum.auto()
+    """Nothing of the next request has arrived."""
+    HEAD = enum.auto()
+    """Some of a request's head has arrived."""
+    BODY = enum.auto()
+    """The head is complete and its content is arriving."""
+    ANSWERING = enum.auto()
+    """A request is out: its response is being worked out."""
+    REPLYING = enum.auto()
+    """The response is leaving."""
+    LINGERING = enum.auto()
+    """The last response has left and what still arrives is thrown away (RFC 9112 section 9.6)."""
+    CLOSED = enum.auto()
+    """The end."""
+
+
+class Event(enum.IntEnum):
+    """What moves a conversation on."""
+
+    HEAD_BEGUN = enum.auto()
+    HEAD_ENDED = enum.auto()
+    """The request has no content, or none that will be read."""
+    CONTENT_ANNOUNCED = enum.auto()
+    CONTENT_ENDED = enum.auto()
+    REFUSED = enum.auto()
+    """The message is at fault, or late: the answer is an error and the connection's last."""
+    ANSWERED = enum.auto()
+    KEPT = enum.auto()
+    """The response has left and the connection persists."""
+    SPENT = enum.auto()
+    """The response has left, the connection ends, and nothing unread can be on its way."""
+    CUT_SHORT = enum.auto()
+    """The response has left and the connection ends before the client had its say."""
+    ENDED = enum.auto()
+    """The client has sent all it will, or has lingered too long, or is gone."""
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = {
+    (State.IDLE, Event.HEAD_BEGUN): State.HEAD,
+    (State.IDLE, Event.ENDED): State.CLOSED,
+    (State.HEAD, Event.HEAD_ENDED): State.ANSWERING,
+    (State.HEAD, Event.CONTENT_ANNOUNCED): State.BODY,
+    (State.HEAD, Event.REFUSED): State.ANSWERING,
+    (State.HEAD, Event.ENDED): State.CLOSED,
+    (State.BODY, Event.CONTENT_ENDED): State.ANSWERING,
+    (State.BODY, Event.REFUSED): State.ANSWERING,
+    (State.BODY, Event.ENDED): State.CLOSED,
+    (State.ANSWERING, Event.ANSWERED): State.REPLYING,
+    (State.ANSWERING, Event.ENDED): State.CLOSED,
+    (State.REPLYING, Event.KEPT): State.IDLE,
+    (State.REPLYING, Event.SPENT): State.CLOSED,
+    (State.REPLYING, Event.CUT_SHORT): State.LINGERING,
+    (State.REPLYING, Event.ENDED): State.CLOSED,
+    (State.LINGERING, Event.ENDED): State.CLOSED,
+    (State.CLOSED, Event.ENDED): State.CLOSED,
+}
+"""Every step a conversation can take. A pair that is missing is a programming error: KeyError."""
