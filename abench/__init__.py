@@ -1,1 +1,52 @@
-"""abench: webbench reborn, pages and bytes per second told honestly."""
+"""abench: webbench reborn, pages and bytes per second told honestly.
+
+    abench -c 1000 -t 30 http://127.0.0.1:8000/
+
+and from Python, against a server that is running:
+
+    import abench
+
+    report = abench.run(abench.Plan(url="http://127.0.0.1:8000/", connections=64, duration_s=3))
+    print(f"{report.pages_per_sec:.0f} pages/sec, {report.failed} failed")
+    print(f"99 of 100 within {report.service.percentiles['p99']} us")
+
+A Plan says what is to be done and raises `abench.ParameterError` when it cannot be; `run` raises
+`abench.UnreachableError` when nothing answers at the URL. `run` forks, so it wants a process
+without other threads.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abench.errors import AbenchError, ParameterError, UnreachableError
+    from abench.plan import Plan
+    from abench.report import Report
+
+__all__ = ["AbenchError", "ParameterError", "Plan", "Report", "UnreachableError", "run"]
+
+_HOMES = {
+    "AbenchError": "abench.errors",
+    "ParameterError": "abench.errors",
+    "Plan": "abench.plan",
+    "Report": "abench.report",
+    "UnreachableError": "abench.errors",
+}
+
+
+def run(plan: "Plan") -> "Report":
+    """Carry out `plan` in worker processes, and return what it showed.
+
+    Blocks until the run is over. Raises UnreachableError or ParameterError, and starts nothing,
+    when the run is not possible.
+    """
+    fleet, report = import_module("abench.fleet"), import_module("abench.report")
+    derived: Report = report.derive(plan, fleet.run(plan))
+    return derived
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is asked for: `import abench` itself costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

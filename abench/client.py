@@ -1,0 +1,313 @@
+"""The connections of one process: each asks, notes the time, reads its answer, asks again."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import cast
+
+from abench.plan import Plan
+from abench.reply import ReplyError, ReplyReader
+from abench.summary import Recorder
+
+Opener = Callable[["Connection"], Awaitable[object]]
+
+_clock = time.perf_counter_ns
+_ENDLESS = 1 << 62
+
+
+class Pool:
+    """What the connections of one process share.
+
+    `opener` connects a Connection to the server or raises OSError; `left` is how many requests
+    may still start; `on_drained` is called when none is left and none is under way.
+    """
+
+    __slots__ = (
+        "_active",
+        "_on_drained",
+        "_tasks",
+        "connections",
+        "keep_alive",
+        "known_head",
+        "known_length",
+        "left",
+        "limit_us",
+        "opener",
+        "pacing",
+        "recorder",
+        "request",
+        "running",
+    )
+
+    def __init__(self, plan: Plan, opener: Opener, on_drained: Callable[[], None]) -> None:
+        self.opener = opener
+        self.recorder = Recorder()
+        self.request = plan.request
+        self.keep_alive = plan.keep_alive
+        self.pacing = plan.pacing
+        self.left = plan.requests or _ENDLESS
+        self.limit_us = round(plan.timeout_s * 1e6)
+        self.known_head = b""
+        self.known_length = -1
+        self.running = False
+        self.connections = [
+            Connection(self, bodiless=plan.method == "HEAD") for _ in range(plan.connections)
+        ]
+        self._active = plan.connections
+        self._on_drained = on_drained
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def standing(self) -> int:
+        """How many connections are open."""
+        return sum(connection.standing for connection in self.connections)
+
+    def begin(self) -> None:
+        """Let every connection ask."""
+        self.running = True
+        for connection in self.connections:
+            connection.ask()
+
+    def stop(self) -> int:
+        """End every connection and return how many requests are left without an outcome."""
+        self.running = False
+        self.left = 0
+        for task in self._tasks:
+            task.cancel()
+        return sum(connection.abandon() for connection in self.connections)
+
+    def sweep(self) -> None:
+        """Fail each request that has been under way for longer than the limit.
+
+        One pass over all connections several times a second costs less than a timer for each
+        request.
+        """
+        oldest = _clock() // 1000 - self.limit_us
+        for connection in self.connections:
+            if connection.asked_at and connection.asked_at < oldest:
+                connection.expire()
+
+    def learn(self, reader: ReplyReader, length: int) -> None:
+        """Remember a reply just read, `length` octets, to recognise the next that is like it."""
+        head = reader.fixed_head() if self.keep_alive else None
+        if head is not None and head != self.known_head:
+            self.recorder.expect(reader.status, length)
+            self.known_head, self.known_length = head, length
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work` beside the connections, until it ends or the run does."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def retire(self) -> None:
+        """Take note that one connection has nothing more to ask."""
+        self._active -= 1
+        if not self._active:
+            self._on_drained()
+
+
+class Connection(asyncio.Protocol):
+    """One connection to the server, opened again whenever it was lost.
+
+    It has at most one request under way, since `asked_at` (microseconds of the monotonic clock;
+    0 when there is none). A request that has to open its connection first is timed from there.
+    A lost connection is opened again only from `connection_lost`, so that what one transport still
+    has to say never reaches the next.
+    """
+
+    __slots__ = (
+        "_fresh",
+        "_misses",
+        "_note",
+        "_opening",
+        "_pool",
+        "_reader",
+        "_retired",
+        "_transport",
+        "_write",
+        "asked_at",
+    )
+
+    def __init__(self, pool: Pool, *, bodiless: bool) -> None:
+        self.asked_at = 0
+        self._pool = pool
+        self._note = pool.recorder.service.append
+        self._reader = ReplyReader(bodiless=bodiless)
+        self._transport: asyncio.Transport | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._fresh = False  # a request is under way and no octet of its reply has come
+        self._retired = False
+        self._misses = 0  # attempts to open that failed since the last that did not
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is open."""
+        return self._transport is not None
+
+    # The hot path. A reply with the head and the length of the last one that was read in full is
+    # complete, and this request's end is the next one's start: one clock, one comparison, one
+    # append. Everything else goes to the parser. The Date field changes once a second, and costs
+    # one reply read in full.
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a reply from the transport."""
+        pool = self._pool
+        if not (
+            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
+        ):
+            self._read(data)
+            return
+        now = _clock() // 1000
+        took = now - self.asked_at
+        if took > pool.limit_us:
+            self._fail("timeout")
+            return
+        self._note(took)
+        if pool.left:
+            pool.left -= 1
+            self.asked_at = now
+            self._write(pool.request)
+        else:
+            self._retire()
+
+    def ask(self) -> None:
+        """Start a request, if one is left to start."""
+        pool = self._pool
+        if not pool.running:
+            return
+        if not pool.left:
+            self._retire()
+            return
+        pool.left -= 1
+        self.asked_at = _clock() // 1000
+        if self._transport is None:
+            self._opening = pool.spawn(self._open())
+        else:
+            self._send()
+
+    async def open(self, limit_s: float) -> None:
+        """Connect without a request under way; on failure, or after `limit_s`, stay closed."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._pool.opener(self)
+        except OSError:
+            self._misses += 1
+
+    def expire(self) -> None:
+        """Fail the request under way: its time is over."""
+        if self._opening is not None:
+            self._opening.cancel()  # _open() counts it
+        else:
+            self._fail("timeout")
+
+    def abandon(self) -> bool:
+        """Close for good; return whether a request was under way."""
+        under_way = self.asked_at != 0
+        self.asked_at = 0
+        self._fresh = False
+        if self._transport is not None:
+            self._transport.abort()
+        return under_way
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection from the event loop."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
+        self._misses = 0
+        self._reader.renew()
+        if self.asked_at:
+            self._send()
+
+    def eof_received(self) -> None:
+        """Take the end of what the server sends: the transport closes after it."""
+        if not self.asked_at:
+            return
+        if self._reader.finish():
+            self._conclude()
+        else:
+            self._fail("protocol" if self._reader.begun else "reset")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio names it
+        """Take the end of a connection and open the next."""
+        self._transport = None
+        if self.asked_at:
+            self._fail("reset")
+        self.ask()
+
+    async def _open(self) -> None:
+        try:
+            await self._pool.opener(self)
+        except (OSError, asyncio.CancelledError):
+            self._miss()
+        finally:
+            self._opening = None
+
+    def _miss(self) -> None:
+        """Count a connection that could not be opened, and try again after a pause."""
+        if not self._pool.running:
+            return
+        self._misses += 1
+        self._fail("connect")
+        if self._transport is None:
+            pause = self._pool.pacing.pause(self._misses)
+            asyncio.get_running_loop().call_later(pause, self.ask)
+
+    def _send(self) -> None:
+        self._fresh = True
+        self._write(self._pool.request)
+
+    def _read(self, data: bytes) -> None:
+        if not self.asked_at:  # nothing was asked: whatever this is, it is no answer
+            self._drop()
+            return
+        self._fresh = False
+        self._pool.recorder.received(len(data))
+        try:
+            complete = self._reader.feed(data)
+        except ReplyError:
+            self._fail("protocol")
+            return
+        if complete:
+            self._conclude(len(data))
+
+    def _conclude(self, length: int = 0) -> None:
+        """Count a complete reply, whose last piece has `length` octets, and go on."""
+        pool, reader = self._pool, self._reader
+        took = _clock() // 1000 - self.asked_at
+        if took > pool.limit_us:
+            self._fail("timeout")
+            return
+        self.asked_at = 0
+        if 200 <= reader.status < 400:
+            pool.recorder.success(reader.status, took)
+            pool.learn(reader, length)
+        else:
+            pool.recorder.failure("status", reader.status)
+        if reader.keep_alive and pool.keep_alive:
+            self.ask()
+        else:
+            self._close()
+
+    def _fail(self, kind: str) -> None:
+        self.asked_at = 0
+        self._pool.recorder.failure(kind)
+        self._drop()
+
+    def _drop(self) -> None:
+        self._fresh = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        self._fresh = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def _retire(self) -> None:
+        self.asked_at = 0
+        self._close()
+        if not self._retired:
+            self._retired = True
+            self._pool.retire()

@@ -1,0 +1,267 @@
+"""A run over several processes: forked, started together, heard through pipes as webbench's were.
+
+Each worker has two pipes. On one it reports; its end without a Done means that the worker died.
+On the other it waits for one octet, the start; the end of that pipe stops it, and comes by itself
+when this process dies.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+from abench import worker
+from abench.errors import ParameterError, UnreachableError
+from abench.plan import Plan
+from abench.summary import Batch, Summary
+
+SILENCE_S = 15.0  # a worker reports five times a second: this long without a word, it is lost
+OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
+WATCH_EVERY_S = 0.2
+SPARE_FILES = 64  # descriptors a process needs beside its connections
+
+Watch = Callable[[Summary, float], object]
+
+
+def run(plan: Plan, watch: Watch | None = None) -> Summary:
+    """Carry out `plan` and return what was counted.
+
+    `watch` is called several times a second with what is counted so far and the seconds since the
+    start (0 while connections are being opened). SIGINT and SIGTERM stop the run early, and the
+    Summary says so; a second one raises KeyboardInterrupt at once. Raises UnreachableError
+    and ParameterError before anything is started. This process is forked, so it should have no
+    other threads.
+    """
+    plan = reach(plan)
+    make_room(plan)
+    with Crew(plan) as crew, _signals(crew.stop):
+        return crew.work(watch or (lambda _summary, _elapsed: None))
+
+
+def reach(plan: Plan) -> Plan:
+    """Connect to the server once and return `plan` with the address that answered.
+
+    The name is resolved here and nowhere else, so that all workers load the same address. Raises
+    UnreachableError when there is none.
+    """
+    target = plan.target
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UnreachableError(target.host, target.port, _why(error)) from None
+    for family, _, _, _, sockaddr in found:
+        try:
+            _try(plan, family, sockaddr)
+        except OSError as error:
+            failure = error
+        else:
+            return replace(plan, address=socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0])
+    raise UnreachableError(target.host, target.port, _why(failure))
+
+
+def _try(plan: Plan, family: int, sockaddr: tuple[str | int | bytes, ...]) -> None:
+    context = worker.tls_context(plan.target)
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(plan.timeout_s)
+        sock.connect(sockaddr)
+        if context:
+            context.wrap_socket(sock, server_hostname=plan.target.host).close()
+
+
+def _why(error: OSError) -> str:
+    """Return an operating system's reason as the end of a sentence."""
+    reason = getattr(error, "verify_message", "") or error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
+def make_room(plan: Plan) -> None:
+    """Let each worker have as many open files as its connections need.
+
+    Raises ParameterError when the hard limit forbids it: such a run could only report failures of
+    its own making.
+    """
+    needed = -(-plan.connections // plan.processes) + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
+        soft = hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raise ParameterError(
+            "--connections",
+            f"{plan.connections} in {plan.processes} workers need {needed} open files each, "
+            f"the limit is {soft} (ulimit -Hn)",
+        )
+
+
+@dataclass
+class Member:
+    """A worker process as its parent sees it; `heard` is when it last reported, in seconds."""
+
+    pid: int
+    share: Plan
+    reports: Pipe
+    orders: int
+    heard: float
+    ready: bool = False
+    done: bool = False
+
+
+class Crew:
+    """The workers of one run. Leaving its context ends and reaps every one of them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._summary = Summary()
+        self._members: list[Member] = []
+        self._started: float | None = None
+        self._plan = plan
+
+    def __enter__(self) -> Self:
+        for share in self._plan.split(self._plan.processes):
+            self._members.append(self._fork(share))
+        self._working = list(self._members)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for member in self._working:
+            os.kill(member.pid, signal.SIGKILL)
+        for member in self._members:
+            os.waitpid(member.pid, 0)
+            _hush(member)
+            member.reports.close()
+
+    def stop(self, number: int) -> None:
+        """End the run: every worker stops, and still reports what it has counted."""
+        self._summary.stopped_by = number
+        for member in self._members:
+            _hush(member)
+
+    def work(self, watch: Watch) -> Summary:
+        """Start the workers when all of them are ready, and count until the last has ended."""
+        while self._working:
+            heard = set(wait([member.reports for member in self._working], WATCH_EVERY_S))
+            for member in [member for member in self._working if member.reports in heard]:
+                self._hear(member)
+            self._start_when_ready()
+            self._end_the_silent()
+            elapsed = time.monotonic() - self._started if self._started else 0.0
+            watch(self._summary, elapsed)
+        return self._summary
+
+    def _fork(self, share: Plan) -> Member:
+        reports, reports_in = multiprocessing.Pipe(duplex=False)
+        orders_out, orders = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            for member in self._members:  # else a sibling's orders would not end with the parent
+                os.close(member.orders)
+            os.close(orders)
+            _child(share, orders_out, reports_in)
+        reports_in.close()
+        os.close(orders_out)
+        return Member(pid, share, reports, orders, heard=time.monotonic())
+
+    def _hear(self, member: Member) -> None:
+        """Take one message, or the end of them, from a worker."""
+        member.heard = time.monotonic()
+        try:
+            message: worker.Message = member.reports.recv()
+        except (EOFError, OSError):
+            self._working.remove(member)
+            self._summary.lost += not member.done
+            return
+        match message:
+            case Batch():
+                self._summary.add(message)
+            case worker.Ready():
+                member.ready = True
+                self._summary.standing += message.standing
+            case worker.Done():
+                member.done = True
+                self._end(message)
+            case worker.Fault():
+                self._summary.faults.append(message.reason)
+
+    def _end(self, done: worker.Done) -> None:
+        self._summary.unfinished += done.unfinished
+        self._summary.gave_up += done.gave_up
+        self._summary.elapsed_ns = max(self._summary.elapsed_ns, done.elapsed_ns)
+
+    def _start_when_ready(self) -> None:
+        if self._started or not all(member.ready for member in self._working):
+            return
+        self._started = time.monotonic()
+        for member in self._working:
+            member.heard = self._started
+            if member.orders >= 0:
+                with contextlib.suppress(BrokenPipeError):  # it has died; its reports will end
+                    os.write(member.orders, worker.GO)
+
+    def _end_the_silent(self) -> None:
+        """Kill a worker that no longer reports, so that it cannot hold up the run's end."""
+        limit = SILENCE_S if self._started else OPENING_SILENCE_S + self._plan.timeout_s
+        for member in self._working:
+            waits = member.ready and not self._started
+            if not waits and time.monotonic() - member.heard > limit:
+                os.kill(member.pid, signal.SIGKILL)
+
+
+def _hush(member: Member) -> None:
+    """End the pipe on which a worker takes its orders."""
+    if member.orders >= 0:
+        os.close(member.orders)
+        member.orders = -1
+
+
+def _child(share: Plan, orders: int, reports: Pipe) -> NoReturn:
+    """Be a worker, and nothing of the parent: neither its signals nor its way out."""
+    code = 3
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the parent says when to stop
+        worker.serve(share, orders, reports.send)
+        code = 0
+    finally:
+        if error := sys.exception():
+            with contextlib.suppress(OSError):  # the parent is gone
+                reports.send(worker.Fault(f"{type(error).__name__}: {error}"))
+        os._exit(code)
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[int], None]) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt."""
+
+    def first(number: int, _frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, second)
+        stop(number)
+
+    def second(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    try:
+        before = {n: signal.signal(n, first) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # only the main thread may handle signals; elsewhere they stay its affair
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""What a run is to do: written down once, checked once, and divided among processes."""
+
+import math
+import os
+from dataclasses import dataclass, field, replace
+
+from abench.errors import ParameterError
+from abench.pacing import ClosedLoop
+from abench.target import Target
+
+DEFAULT_DURATION_S = 10.0
+LONGEST_S = 7 * 24 * 3600.0
+METHODS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run: what is asked, over how many connections, until when.
+
+    A run ends after `duration_s` seconds or after exactly `requests` requests; with neither it
+    lasts 10 seconds. `workers` is processes: at most one per core, per connection and per
+    request, and as many as that by default. `timeout_s` limits one request, from the moment it is
+    sent (or its connection begins to open) to the last octet of its reply.
+
+    A plan is plain data and picklable. Making one raises ParameterError for a value no run can
+    be made of.
+    """
+
+    url: str
+    connections: int = 10
+    duration_s: float | None = None
+    requests: int | None = None
+    workers: int | None = None
+    timeout_s: float = 10.0
+    keep_alive: bool = True
+    method: str = "GET"
+    pacing: ClosedLoop = field(default_factory=ClosedLoop)
+    address: str | None = None
+    target: Target = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", Target.parse(self.url))
+        if self.duration_s is None and self.requests is None:
+            object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
+        self._check()
+
+    def _check(self) -> None:
+        if self.duration_s is not None and self.requests is not None:
+            raise ParameterError("--requests", "give either a time or a number of requests")
+        _at_least_one("--connections", self.connections)
+        _at_least_one("--requests", self.requests)
+        _at_least_one("--workers", self.workers)
+        _seconds("--time", self.duration_s)
+        _seconds("--timeout", self.timeout_s)
+        if self.method not in METHODS:
+            raise ParameterError("method", f"{self.method} is not one of {', '.join(METHODS)}")
+
+    @property
+    def request(self) -> bytes:
+        """The bytes of each request."""
+        return self.target.request(self.method, keep_alive=self.keep_alive)
+
+    @property
+    def processes(self) -> int:
+        """How many processes carry this plan: each has a connection and a request at least."""
+        wanted = self.workers or len(os.sched_getaffinity(0))
+        return min(wanted, self.connections, self.requests or wanted)
+
+    def split(self, parts: int) -> list["Plan"]:
+        """Divide into `parts` plans whose connections and requests add up to this one's."""
+        connections = _portions(self.connections, parts)
+        requests = _portions(self.requests, parts) if self.requests else [None] * parts
+        return [
+            replace(self, connections=c, requests=r, workers=1)
+            for c, r in zip(connections, requests, strict=True)
+        ]
+
+
+def _portions(total: int, parts: int) -> list[int]:
+    """Divide `total` into `parts` whole numbers that differ by one at most and lose nothing."""
+    least, more = divmod(total, parts)
+    return [least + (part < more) for part in range(parts)]
+
+
+def _at_least_one(option: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ParameterError(option, f"must be at least 1, not {value}")
+
+
+def _seconds(option: str, value: float | None) -> None:
+    if value is None:
+        return
+    if not math.isfinite(value) or not 0 < value <= LONGEST_S:
+        raise ParameterError(option, f"must be seconds above 0 and at most a week, not {value:g}")

@@ -1,0 +1,158 @@
+"""Where one reply ends and what it was: HTTP/1.1 from the client's side, without any I/O."""
+
+import re
+
+import httptools
+
+from abench.errors import AbenchError
+
+LONGEST_HEAD = 1024 * 1024  # octets of interim and final heads together, and of the read after
+
+_BLANK_LINE = b"\r\n\r\n"
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked[ \t]*\r\n", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:(?:[^\r]*,)?[ \t]*close[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE)
+
+
+class ReplyError(AbenchError):
+    """Octets that are no HTTP/1.x reply to what was asked."""
+
+
+class ReplyReader:
+    """The replies on one connection, one after the other, read by httptools.
+
+    `feed` what arrives until it returns True; then `status` and `keep_alive` are the reply's, and
+    `fixed_head` tells whether the next one can be recognised without reading it. `bodiless` says
+    that the replies are to HEAD requests.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_complete",
+        "_excess",
+        "_head",
+        "_headed",
+        "_interim",
+        "_parser",
+        "_pieces",
+        "keep_alive",
+        "status",
+    )
+
+    def __init__(self, *, bodiless: bool = False) -> None:
+        self._bodiless = bodiless
+        self.renew()
+
+    def renew(self) -> None:
+        """Be ready for the first reply on a new connection."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._await_reply()
+
+    def _await_reply(self) -> None:
+        self.status = 0
+        self.keep_alive = False
+        self._head = b""
+        self._pieces = self._interim = 0
+        self._headed = self._complete = self._excess = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether any octet of the reply awaited has arrived."""
+        return self._pieces > 0 and not self._complete
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next octets; return True when the reply is complete.
+
+        Raises ReplyError for anything but the one reply awaited, be it garbage, a head without
+        end or octets beyond the reply's own length.
+        """
+        if self._complete:
+            self._await_reply()
+        self._pieces += 1
+        if not self._headed:
+            self._keep_head(data)
+        try:
+            if self._bodiless:
+                self._feed_heads()
+            else:
+                self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise ReplyError(str(error)) from None
+        if self._excess:
+            raise ReplyError("octets beyond the reply's length")
+        if self._headed and not self._head.lstrip(b"\r\n").startswith(b"HTTP/1."):
+            raise ReplyError("not HTTP/1.x")  # the parser also takes RTSP, ICE and HTTP/2.0
+        return self._complete
+
+    def finish(self) -> bool:
+        """Take the end of the connection; return True when that completes the reply.
+
+        RFC 9112 section 6.3 rule 8: a reply with neither Content-Length nor chunked coding lasts
+        until the connection closes.
+        """
+        if not self._headed or self._complete:
+            return False
+        head = self._head
+        self._complete = not (_CONTENT_LENGTH.search(head) or _CHUNKED.search(head))
+        self.keep_alive = False
+        return self._complete
+
+    def fixed_head(self) -> bytes | None:
+        """Return the head of the reply just completed, if it alone decides where a reply ends.
+
+        A later piece of the same length that starts with the same head is then a complete reply
+        too: same fields, same framing, whatever the body is. None for a reply in many pieces, a
+        chunked one, one after an interim reply and one that closes the connection.
+        """
+        if not self.keep_alive or self._pieces > 1 or self._interim:
+            return None
+        return None if _TRANSFER_ENCODING.search(self._head) else self._head + b"\r\n"
+
+    def _keep_head(self, data: bytes) -> None:
+        self._head = self._head + data if self._head else data
+        if len(self._head) > LONGEST_HEAD:
+            raise ReplyError("a head without end")
+
+    def _feed_heads(self) -> None:
+        """Read replies to HEAD, which end with their heads (RFC 9112 section 6.3 rule 1).
+
+        The parser cannot be told, and would wait for the body that Content-Length announces: each
+        head has a parser of its own.
+        """
+        heads = self._head.split(_BLANK_LINE)
+        for head in heads[self._interim : -1]:
+            self._parser = httptools.HttpResponseParser(self)
+            self._parser.feed_data(head + _BLANK_LINE)
+            if self._headed:
+                self._complete = True
+                self.keep_alive = self._persists(head)
+        self._excess = self._excess or (self._complete and heads[-1] != b"")
+
+    def _persists(self, head: bytes) -> bool:
+        """Apply RFC 9112 section 9.3 without the parser's care for the length of a body."""
+        return self._parser.get_http_version() == "1.1" and not _CLOSE.search(head + b"\r\n")
+
+    def _last_head(self) -> bytes:
+        """Return the final reply's head, past those of interim replies, which have no body."""
+        return self._head.split(_BLANK_LINE, self._interim + 1)[self._interim] + b"\r\n"
+
+    def on_message_begin(self) -> None:
+        """Notice, for the parser, that a reply begins: a second one was never asked for."""
+        self._excess = self._headed
+
+    def on_headers_complete(self) -> None:
+        """Note, for the parser, the status of a head. 1xx is no reply (RFC 9110 section 15.2)."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._interim += 1
+        elif not self._excess:
+            self.status = status
+            self._headed = True
+            self._head = self._last_head()  # a body in the same piece is not to be held on to
+
+    def on_message_complete(self) -> None:
+        """Note, for the parser, that the reply is complete."""
+        if self._headed and not self._excess:
+            self._complete = True
+            self.keep_alive = self._parser.should_keep_alive()

@@ -1,0 +1,73 @@
+"""What a terminal shows while a run is under way."""
+
+import time
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from abench.plan import Plan
+from abench.report.units import count, decimal, duration, plural
+from abench.summary import Summary
+
+REFRESH_S = 0.2
+
+
+class LiveView:
+    """A progress bar with the present rate, kept up to date by calling it, gone at the end.
+
+    It has no thread of its own, so that a process may fork while it is shown.
+    """
+
+    def __init__(self, plan: Plan, stream: TextIO) -> None:
+        self._plan = plan
+        self._shown = time.monotonic()
+        self._succeeded = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(file=stream),
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._progress.add_task("opening", total=None, figures="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, summary: Summary, elapsed_s: float) -> None:
+        """Show `summary` as of `elapsed_s` after the start, if the last picture is old enough."""
+        now = time.monotonic()
+        if now - self._shown < REFRESH_S:
+            return
+        if elapsed_s:
+            self._show_load(summary, elapsed_s, now)
+        else:
+            self._show_opening()
+        self._shown, self._succeeded = now, summary.succeeded
+
+    def _show_opening(self) -> None:
+        figures = plural(self._plan.connections, "connection")
+        self._progress.update(self._task, figures=figures, refresh=True)
+
+    def _show_load(self, summary: Summary, elapsed_s: float, now: float) -> None:
+        rate = (summary.succeeded - self._succeeded) / (now - self._shown)
+        figures = f"{decimal(rate)} pages/sec"
+        if summary.failed:
+            figures += f"  [red]{count(summary.failed)} failed[/]"
+        if self._plan.requests:
+            done, total = summary.succeeded + summary.failed, self._plan.requests
+            self._progress.update(self._task, completed=done, total=total)
+            description = f"{count(done)} of {count(total)}"
+        else:
+            length = self._plan.duration_s or 0.0
+            self._progress.update(self._task, completed=elapsed_s, total=length)
+            description = f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
+        self._progress.update(self._task, description=description, figures=figures, refresh=True)

@@ -1,0 +1,116 @@
+"""The report for people: on a terminal of any width, in a file, with and without colour."""
+
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from abench.report.derived import Latency, Report
+from abench.report.units import count, decimal, duration, microseconds, octets, plural
+
+
+def write(report: Report, stream: TextIO) -> None:
+    """Write `report` to `stream`, coloured where `stream` is a terminal that can show it."""
+    Console(file=stream, highlight=False, soft_wrap=False).print(render(report))
+
+
+def render(report: Report) -> RenderableType:
+    """Return the whole report, for a rich Console to lay out."""
+    return Group(
+        _heading(report),
+        "",
+        Padding(_figures(report), (0, 0, 0, 2), expand=False),
+        "",
+        Padding(_latencies(report.service), (0, 0, 0, 2), expand=False),
+        *_remarks(report),
+    )
+
+
+def _heading(report: Report) -> Text:
+    plan = report.plan
+    setting = ", ".join(
+        (
+            duration(report.duration_s),
+            plural(plan.connections, "connection"),
+            plural(plan.processes, "worker"),
+            "keep-alive" if plan.keep_alive else "one request per connection",
+        )
+    )
+    return Text.assemble((plan.target.url, "bold"), "\n", (setting, "dim"))
+
+
+def _figures(report: Report) -> Table:
+    """Return the counts and rates: a label, and what there is to say to it."""
+    grid = Table.grid(padding=(0, 3))
+    grid.add_column(style="dim")
+    grid.add_column()
+    pages = f"{decimal(report.pages_per_sec)} pages/sec"
+    grid.add_row(
+        "speed", Text.assemble((pages, "bold"), f"   {decimal(report.pages_per_min)} pages/min")
+    )
+    grid.add_row(
+        "traffic",
+        f"{octets(report.bytes_per_sec)}/sec   {octets(report.bytes_received)} received",
+    )
+    grid.add_row("requests", _outcomes(report))
+    if report.failed:
+        grid.add_row("failures", Text(_pairs(report.failures), style="red"))
+    if report.status:
+        grid.add_row("status", _statuses(report.status))
+    return grid
+
+
+def _outcomes(report: Report) -> Text:
+    text = Text.assemble(
+        (f"{count(report.succeeded)} succeeded", "green" if report.succeeded else ""),
+        "   ",
+        (f"{count(report.failed)} failed", "red" if report.failed else ""),
+    )
+    if report.unfinished:
+        text.append(f"   {count(report.unfinished)} unfinished", "yellow")
+    return text
+
+
+def _pairs(failures: dict[str, int]) -> str:
+    return "   ".join(f"{kind} {count(number)}" for kind, number in failures.items() if number)
+
+
+def _statuses(status: dict[int, int]) -> Text:
+    return Text("   ").join(
+        Text(f"{code} x {count(number)}", style="" if code < 400 else "red")
+        for code, number in status.items()
+    )
+
+
+def _latencies(service: Latency) -> Table:
+    """Return the distribution as one row of figures, or one column where it is too narrow."""
+    names = ("min", "mean", *service.percentiles, "max")
+    values = (service.min, service.mean, *service.percentiles.values(), service.max)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    for _ in names:
+        grid.add_column(justify="right", no_wrap=True)
+    grid.add_row("latency", *(Text(name, style="dim") for name in names))
+    grid.add_row("", *(microseconds(value) for value in values))
+    return grid
+
+
+def _remarks(report: Report) -> list[Text]:
+    """Return what a reader must know to believe the figures, one line each."""
+    plan = report.plan
+    remarks = []
+    if plan.keep_alive and report.standing < plan.connections:
+        short = f"{count(report.standing)} of {count(plan.connections)} connections"
+        remarks.append(f"Only {short} could be opened before the start.")
+    if report.gave_up:
+        limit = duration(plan.timeout_s)
+        remarks.append(f"Ended early: no connection could be opened for {limit}.")
+    if report.lost_workers:
+        lost = plural(report.lost_workers, "worker")
+        remarks.append(f"{lost} of {plan.processes} died; only what had been reported is counted.")
+    remarks += [f"abench failed: {fault}" for fault in report.faults]
+    if report.stopped_by:
+        remarks.append("Stopped by a signal before its end.")
+    return [Text(remark, style="yellow") for remark in ("", *remarks)] if remarks else []

@@ -1,0 +1,112 @@
+"""What is asked for: a URL taken apart once, and the request bytes made of it once."""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+
+from abench.errors import ParameterError
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986 section 2.2: reserved characters mean something where they stand; "%" is kept because
+# what the user has escaped is escaped already.
+_KEPT = "/:@!$&'()*+,;=-._~%"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One resource on one server, from a URL such as `http://127.0.0.1:8000/a?b`.
+
+    `host` is what a resolver takes (ASCII, no brackets), `resource` is the request-target in
+    origin-form (RFC 9112 section 3.2.1), and `url` is fit to print: it has no password in it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    resource: str
+    credentials: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Take `url` apart; raise ParameterError when it names no http or https server."""
+        parts, port = _split(url)
+        query = f"?{quote(parts.query, safe=_KEPT + '?')}" if parts.query else ""
+        return cls(
+            scheme=parts.scheme,
+            host=_ascii_host(parts.hostname or ""),
+            port=DEFAULT_PORTS[parts.scheme] if port is None else port,
+            resource=quote(parts.path or "/", safe=_KEPT) + query,
+            credentials=_credentials(parts),
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a Host field has them: no default port (RFC 9110 section 4.2.3)."""
+        host = self.host.partition("%")[0]  # RFC 6874 section 4: a zone is never sent
+        host = f"[{host}]" if ":" in host else host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL without user name and password."""
+        return f"{self.scheme}://{self.authority}{self.resource}"
+
+    def request(self, method: str = "GET", *, keep_alive: bool = True) -> bytes:
+        """Return the bytes of one request, all that a connection ever sends."""
+        fields = [f"Host: {self.authority}", "User-Agent: abench"]
+        if self.credentials:
+            fields.append(f"Authorization: Basic {self.credentials.decode()}")
+        if not keep_alive:
+            fields.append("Connection: close")
+        return "\r\n".join([f"{method} {self.resource} HTTP/1.1", *fields, "", ""]).encode()
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    if _CONTROL.search(url):
+        raise ParameterError("URL", "it has a control character in it")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ParameterError("URL", f"{url}: {_lowered(str(error))}") from None
+    if parts.scheme not in DEFAULT_PORTS or not url[len(parts.scheme) :].startswith("://"):
+        raise ParameterError("URL", f"{url} does not begin with http:// or https://")
+    if not parts.hostname:
+        raise ParameterError("URL", f"{url} names no host")
+    if port == 0:
+        raise ParameterError("URL", "port 0 cannot be connected to")
+    return parts, port
+
+
+def _ascii_host(host: str) -> str:
+    """Return a name as the DNS has it (RFC 5890); addresses are left alone."""
+    if ":" in host:
+        return host.replace("%25", "%")  # RFC 6874 section 2 writes a zone's "%" so
+    try:
+        name = host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ParameterError("URL", f"{host!r} is not a host name") from None
+    if not _REG_NAME.fullmatch(name):
+        raise ParameterError("URL", f"{host!r} is not a host name")
+    return name
+
+
+def _credentials(parts: SplitResult) -> bytes:
+    """Return `user:password` as RFC 7617 section 2 sends it, or nothing."""
+    if parts.username is None:
+        return b""
+    user, password = unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
+    return base64.b64encode(user + b":" + password)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
