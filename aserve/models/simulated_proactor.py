@@ -190,8 +190,8 @@ class Connection(asyncio.Protocol):
         if self._age < self._owner.patience.get(state, self._age + 1):
             return
         if state in {State.HEAD, State.BODY}:
-            self._exchange.refuse(Refused(408, "The request took too long to arrive."))
-            self._advance()
+            late = Refused(408, "The request took too long to arrive.")
+            self._take(self._exchange.refuse(late))
         else:
             self._transport.close()
 
@@ -200,16 +200,17 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Answer what is there to be answered, in order, as long as the client takes it."""
         while self._writable is None and (request := self._exchange.next_request()):
-            self._request, self._began = request, self._owner.loop.time()
-            response = self._answer(request)
-            if response is None:
-                return
-            self._reply(response)
+            self._take(request)
         if self._exchange.state is State.CLOSED:
             self._transport.close()
         elif not self._reading and self._exchange.backlog <= _MOST_UNREAD:
             self._reading = True
             self._transport.resume_reading()
+
+    def _take(self, request: Request) -> None:
+        self._request, self._began = request, self._owner.loop.time()
+        if response := self._answer(request):
+            self._reply(response)
 
     def _answer(self, request: Request) -> Response | None:
         """Return the response where none needs the disk; else send the request on its one hop."""

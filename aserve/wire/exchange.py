@@ -66,15 +66,16 @@ class Exchange:
         try:
             self._read()
         except Refused as refused:
-            self.refuse(refused)
+            return self.refuse(refused)
         return self._request if self.state is State.ANSWERING else None
 
-    def refuse(self, refused: Refused) -> None:
-        """Give up on the request that is arriving; it comes out next, with its refusal."""
+    def refuse(self, refused: Refused) -> Request:
+        """Give up on the request that is arriving and return it, to be answered with an error."""
         request = self._request or parsing.glimpse(self._input[self._at :])
         self._request = request._replace(refusal=refused)
         self._persistent = False
         self._move(Event.REFUSED)
+        return self._request
 
     def reply(self, response: Response, date: str) -> list[Piece]:
         """Return what to send, in order. date: the value of the Date field."""

@@ -1,0 +1,100 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.semantics.messages import Refused
+from aserve.semantics.targets import Path, is_authority, parse_path
+
+
+@pytest.mark.parametrize(
+    ("target", "names", "folder"),
+    [
+        ("/", (), True),
+        ("/a/b", (b"a", b"b"), False),
+        ("/a/b/", (b"a", b"b"), True),
+        ("/a%20b", (b"a b",), False),
+        ("/%61", (b"a",), False),
+        ("/%2561", (b"%61",), False),
+        ("/%C3%BC", "ü".encode(), False),
+        ("/a/./b/../c", (b"a", b"c"), False),
+        ("/a/..", (), True),
+        ("/a/.", (b"a",), True),
+        ("/../../etc/passwd", (b"etc", b"passwd"), False),
+        ("/%2e%2e/%2E./x", (b"x",), False),
+        ("//a//b", (b"a", b"b"), False),
+        ("http://example.org", (), True),
+        ("http://example.org/a", (b"a",), False),
+        ("HTTPS://example.org:443/a?b", (b"a",), False),
+        ("http://example.org?q", (), True),
+    ],
+)
+def test_where_a_target_leads(target, names, folder):
+    path = parse_path(target)
+    assert path.names == (names if isinstance(names, tuple) else (names,))
+    assert path.folder is folder
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("*", 400),
+        ("a", 400),
+        ("ftp://example.org/", 400),
+        ("http:///a", 400),
+        ("http://user@example.org/", 400),
+        ("/%", 400),
+        ("/%4", 400),
+        ("/%zz", 400),
+        ("/?%zz", 400),
+        ("/a%00b", 400),
+        ("/a#b", 400),
+        ("/a%2Fb", 404),
+    ],
+)
+def test_a_target_that_is_refused(target, status):
+    with pytest.raises(Refused) as refused:
+        parse_path(target)
+    assert refused.value.status == status
+
+
+def test_characters_that_no_uri_has_are_sent_back_escaped():
+    with pytest.raises(Refused) as refused:
+        parse_path('/a|b?c={"d"}')
+    assert refused.value.status == 301
+    assert refused.value.fields == (("Location", "/a%7Cb?c=%7B%22d%22%7D"),)
+
+
+names = st.binary(min_size=1, max_size=8).filter(
+    lambda name: not {0, 0x2F} & set(name) and name not in {b".", b".."}
+)
+
+
+@given(st.lists(names, max_size=4), st.booleans())
+def test_a_location_leads_back(path, folder):
+    there = Path(tuple(path), folder or not path, "?q=1")
+    assert parse_path(there.location()) == there
+    assert not there.location().startswith("//")
+
+
+@given(st.text(alphabet="/.%2eEfF5cC\\ab?", max_size=30))
+def test_no_spelling_climbs_above_the_root(text):
+    try:
+        path = parse_path("/" + text)
+    except Refused:
+        return
+    assert not {b"", b".", b".."} & set(path.names)
+    assert not any(b"/" in name or b"\0" in name for name in path.names)
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "a.b", "a:80", "a:", "127.0.0.1", "[::1]", "[::1]:80", "%61", "a_b", "[v1.x]"]
+)
+def test_an_authority(text):
+    assert is_authority(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a/b", "u@a", "a:b", "::1", "[::1", "a\tb", "ü", "%6", "a:80:90"]
+)
+def test_no_authority(text):
+    assert not is_authority(text)
