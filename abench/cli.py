@@ -103,7 +103,7 @@ def exit_code(report: Report) -> int:
     """Return what the shell is told of a run that was carried out."""
     if report.stopped_by:
         return 128 + report.stopped_by
-    if report.lost_workers:
+    if report.lost_workers or report.faults:
         return INTERNAL
     if report.gave_up or not report.succeeded:
         return UNREACHABLE

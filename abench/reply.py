@@ -81,8 +81,8 @@ class ReplyReader:
             raise ReplyError(str(error)) from None
         if self._excess:
             raise ReplyError("octets beyond the reply's length")
-        if self._headed and not self._head.lstrip(b"\r\n").startswith(b"HTTP/1."):
-            raise ReplyError("not HTTP/1.x")  # the parser also takes RTSP, ICE and HTTP/2.0
+        if self._headed and not self._head.startswith(b"HTTP/1."):
+            raise ReplyError("not HTTP/1.x")  # the parser also takes RTSP and HTTP/2.0
         return self._complete
 
     def finish(self) -> bool:

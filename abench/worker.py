@@ -108,10 +108,13 @@ class Share:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._caught)
         self._loop.add_reader(self._orders, self._obey)
-        await self._open_all()
-        self._send(Ready(self._pool.standing))
-        await self._go.wait()
-        await self._load()
+        try:
+            await self._open_all()
+            self._send(Ready(self._pool.standing))
+            await self._go.wait()
+            await self._load()
+        finally:
+            self._loop.remove_reader(self._orders)
         if self._fault:
             raise self._fault
 
@@ -155,11 +158,15 @@ class Share:
 
     def _beat(self) -> None:
         """Send what was counted since the last beat."""
+        if self._over.is_set():
+            return
         self._send(self._pool.recorder.take())
         self._loop.call_later(REPORT_EVERY_S, self._beat)
 
     def _sweep(self) -> None:
         """Look for what takes too long; ten times within the limit, so it is at most 10 % late."""
+        if self._over.is_set():
+            return
         self._pool.sweep()
         if self._pool.standing:
             self._stood = self._loop.time()
@@ -172,8 +179,9 @@ class Share:
         """Read an order: the start, or the end of the pipe, which ends the run."""
         if os.read(self._orders, 1) != GO:
             self._loop.remove_reader(self._orders)
-            self._pool.stop()
             self._over.set()
+            if not self._go.is_set():
+                self._pool.stop()  # the connections need not be waited for
         self._go.set()
 
     def _caught(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

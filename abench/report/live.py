@@ -5,7 +5,6 @@ from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column
 
 from abench.plan import Plan
 from abench.report.units import count, decimal, duration, plural
@@ -26,12 +25,11 @@ class LiveView:
         self._succeeded = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            BarColumn(bar_width=30),  # a line to the edge would be broken by the echo of Ctrl-C
             TextColumn("{task.fields[figures]}"),
             console=Console(file=stream),
             auto_refresh=False,
             transient=True,
-            expand=True,
         )
         self._task = self._progress.add_task("opening", total=None, figures="")
 

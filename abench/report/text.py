@@ -2,7 +2,15 @@
 
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    Group,
+    JustifyMethod,
+    RenderableType,
+    RenderResult,
+)
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +31,7 @@ def render(report: Report) -> RenderableType:
         "",
         Padding(_figures(report), (0, 0, 0, 2), expand=False),
         "",
-        Padding(_latencies(report.service), (0, 0, 0, 2), expand=False),
+        Padding(_Latencies(report.service), (0, 0, 0, 2), expand=False),
         *_remarks(report),
     )
 
@@ -43,9 +51,7 @@ def _heading(report: Report) -> Text:
 
 def _figures(report: Report) -> Table:
     """Return the counts and rates: a label, and what there is to say to it."""
-    grid = Table.grid(padding=(0, 3))
-    grid.add_column(style="dim")
-    grid.add_column()
+    grid = _grid(3, "left")
     pages = f"{decimal(report.pages_per_sec)} pages/sec"
     grid.add_row(
         "speed", Text.assemble((pages, "bold"), f"   {decimal(report.pages_per_min)} pages/min")
@@ -84,16 +90,41 @@ def _statuses(status: dict[int, int]) -> Text:
     )
 
 
-def _latencies(service: Latency) -> Table:
-    """Return the distribution as one row of figures, or one column where it is too narrow."""
-    names = ("min", "mean", *service.percentiles, "max")
-    values = (service.min, service.mean, *service.percentiles.values(), service.max)
-    grid = Table.grid(padding=(0, 2))
+class _Latencies:
+    """The distribution as one row of figures, or as one column where that is too wide."""
+
+    def __init__(self, service: Latency) -> None:
+        values = (service.min, service.mean, *service.percentiles.values(), service.max)
+        names = ("min", "mean", *service.percentiles, "max")
+        self._cells = [(n, microseconds(v)) for n, v in zip(names, values, strict=True)]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        row = self._row()
+        wanted = Measurement.get(console, options.update(max_width=1000), row).maximum
+        fits = wanted <= options.max_width
+        yield row if fits else self._column()
+
+    def _row(self) -> Table:
+        right: JustifyMethod = "right"
+        grid = _grid(2, *[right] * len(self._cells))
+        grid.add_row("latency", *(Text(name, style="dim") for name, _ in self._cells))
+        grid.add_row("", *(value for _, value in self._cells))
+        return grid
+
+    def _column(self) -> Table:
+        grid = _grid(2, "left", "right")
+        grid.add_row("latency")
+        for name, value in self._cells:
+            grid.add_row("", Text(name, style="dim"), value)
+        return grid
+
+
+def _grid(padding: int, *justify: JustifyMethod) -> Table:
+    """Return a table without lines: a column of labels, and one for each of `justify`."""
+    grid = Table.grid(padding=(0, padding))
     grid.add_column(style="dim")
-    for _ in names:
-        grid.add_column(justify="right", no_wrap=True)
-    grid.add_row("latency", *(Text(name, style="dim") for name in names))
-    grid.add_row("", *(microseconds(value) for value in values))
+    for each in justify:
+        grid.add_column(justify=each, no_wrap=each == "right")
     return grid
 
 

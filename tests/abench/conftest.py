@@ -1,0 +1,211 @@
+"""A server that does what a test tells it to and keeps its own count, and ways to load it."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from abench.plan import Plan
+from abench.summary import Batch, Summary
+from abench.worker import GO, Done, Message, Ready, Share
+
+OK_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+class Peer(asyncio.Protocol):
+    """One connection as the server has it; `asked` is how many requests came on it."""
+
+    def __init__(self, server: "ScriptedServer") -> None:
+        self.server = server
+        self.asked = 0
+        self._pending = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.server.accepted(self)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.server.open.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
+        for request in requests:
+            self.asked += 1
+            self.server.requests.append(request)
+            self.server.script(self)
+
+    def send(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def reset(self) -> None:
+        raw = self.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+Script = Callable[[Peer], None]
+
+
+class ScriptedServer:
+    """Calls `script(peer)` for each request; `accept(peer)` for each connection."""
+
+    def __init__(self, script: Script, accept: Script | None) -> None:
+        self.script = script
+        self.accept = accept
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.open: set[Peer] = set()
+        self.peak = 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def accepted(self, peer: Peer) -> None:
+        self.connections += 1
+        self.open.add(peer)
+        self.peak = max(self.peak, len(self.open))
+        if self.accept:
+            self.accept(peer)
+
+
+Serve = Callable[..., Awaitable[ScriptedServer]]
+
+
+def reply_with(data: bytes) -> Script:
+    return lambda peer: peer.send(data)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start a ScriptedServer on a free port: `await serve(script_or_reply, accept=...)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(
+            script: Script | bytes = OK_REPLY,
+            accept: Script | None = None,
+            host: str = "127.0.0.1",
+            **options: object,
+        ) -> ScriptedServer:
+            wanted = reply_with(script) if isinstance(script, bytes) else script
+            server = ScriptedServer(wanted, accept)
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_server(
+                lambda: Peer(server), host, 0, backlog=2048, **options
+            )
+            server.port = listener.sockets[0].getsockname()[1]
+            stack.callback(lambda: [peer.transport.abort() for peer in list(server.open)])
+            stack.callback(listener.close)
+            return server
+
+        yield start
+
+
+@dataclass
+class Carried:
+    """What one worker told of its share."""
+
+    summary: Summary
+    messages: list[Message]
+
+
+@pytest.fixture
+def untouched_gc() -> Iterator[None]:
+    """Undo what a worker does to the garbage collector of the process it has for itself."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.fixture
+def carry_out(untouched_gc: None) -> Callable[..., Awaitable[Carried]]:
+    """Carry out a Plan in this process's own loop: `await carry_out(url=..., requests=...)`."""
+
+    async def run(**plan: object) -> Carried:
+        messages: list[Message] = []
+        reading, writing = os.pipe()
+        try:
+            os.write(writing, GO)
+            await Share(Plan(**plan), reading, messages.append).run()  # type: ignore[arg-type]
+        finally:
+            os.close(reading)
+            os.close(writing)
+        return Carried(_sum(messages), messages)
+
+    return run
+
+
+def _sum(messages: list[Message]) -> Summary:
+    summary = Summary()
+    for message in messages:
+        match message:
+            case Ready():
+                summary.standing = message.standing
+            case Batch():
+                summary.add(message)
+            case Done():
+                summary.unfinished = message.unfinished
+                summary.elapsed_ns = message.elapsed_ns
+                summary.gave_up = int(message.gave_up)
+    return summary
+
+
+@dataclass
+class Ran:
+    """How an abench process ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, object]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def abench() -> Callable[..., Awaitable[Ran]]:
+    """Run `abench` as a process: `await abench("-n", "3", url)`."""
+
+    async def run(*arguments: str) -> Ran:
+        process = await spawn(*arguments)
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return Ran(process.returncode, out.decode(), err.decode())
+
+    return run
+
+
+async def spawn(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "abench",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def start_abench() -> Callable[..., Awaitable[asyncio.subprocess.Process]]:
+    """Start `abench` as a process and leave it running."""
+    return spawn
+
+
+@pytest.fixture
+def ok_reply() -> bytes:
+    return OK_REPLY

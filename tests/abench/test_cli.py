@@ -1,0 +1,249 @@
+"""The program `abench` as a user runs it."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import stat
+
+import pytest
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        return gone.getsockname()[1]
+
+
+async def test_a_run_reports_and_ends_well(serve, abench):
+    server = await serve()
+    ran = await abench("-c", "4", "-t", "0.3", "-w", "2", server.url)
+    assert ran.code == 0
+    assert ran.err == ""
+    for expected in ("pages/sec", "pages/min", "MB/sec", "succeeded", "0 failed", "200 x", "p99.9"):
+        assert expected in ran.out
+    assert "\x1b" not in ran.out
+
+
+async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply):
+    server = await serve()
+    ran = await abench("-c", "5", "-n", "1001", "-w", "3", "--json", "-", server.url)
+    assert ran.code == 0
+    document = ran.json
+    assert document["schema"] == 1
+    assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
+    assert document["failures"] == dict.fromkeys(
+        ("connect", "timeout", "reset", "protocol", "status"), 0
+    )
+    assert document["status"] == {"200": 1001}
+    assert document["connections"] == document["connections_standing"] == 5
+    assert document["workers"] == 3
+    assert document["bytes_received"] == 1001 * len(ok_reply)
+    assert document["pages_per_sec"] == pytest.approx(1001 / document["duration_s"])
+    assert document["pages_per_min"] == pytest.approx(60 * document["pages_per_sec"])
+    latency = document["latency"]["service"]
+    assert latency.pop("unit") == "us"
+    mean = latency.pop("mean")
+    assert list(latency) == ["min", "p50", "p90", "p99", "p99.9", "max"]
+    assert list(latency.values()) == sorted(latency.values())
+    assert latency["min"] <= mean <= latency["max"]
+    assert len(server.requests) == 1001
+
+
+async def test_more_connections_than_requests_end(serve, abench):
+    server = await serve()
+    ran = await abench("-c", "10", "-n", "3", "--json", "-", server.url)
+    assert (ran.code, ran.json["requests"]["succeeded"]) == (0, 3)
+    assert len(server.requests) == 3
+
+
+async def test_a_thousand_connections_are_held_at_once(serve, abench):
+    server = await serve()
+    ran = await abench("-c", "1000", "-t", "0.5", "-w", "3", "--json", "-", server.url)
+    assert ran.code == 0
+    # One more: the program tries the server before it starts. Its connection may have gone before.
+    assert server.connections == 1001
+    assert server.peak in (1000, 1001)
+    assert ran.json["connections_standing"] == 1000
+    assert ran.json["requests"]["unfinished"] == 1000
+
+
+async def test_json_is_written_whole_beside_the_text(serve, abench, tmp_path):
+    server = await serve()
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    ran = await abench("-n", "5", "--json", str(path), server.url)
+    assert "pages/sec" in ran.out
+    assert json.loads(path.read_text())["requests"]["total"] == 5
+    assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_ipv6(serve, abench):
+    try:
+        server = await serve(host="::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    ran = await abench("-n", "3", "--json", "-", f"http://[::1]:{server.port}/")
+    assert (ran.code, ran.json["requests"]["succeeded"]) == (0, 3)
+    assert f"Host: [::1]:{server.port}".encode() in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "URL"),
+        (("ftp://127.0.0.1/",), "URL: "),
+        (("127.0.0.1:8000",), "URL: "),
+        (("http://",), "URL: "),
+        (("-c", "0", "http://127.0.0.1/"), "--connections: "),
+        (("-c", "many", "http://127.0.0.1/"), "--connections"),
+        (("-t", "0", "http://127.0.0.1/"), "--time: "),
+        (("-t", "nan", "http://127.0.0.1/"), "--time: "),
+        (("-t", "1", "-n", "1", "http://127.0.0.1/"), "--requests: "),
+        (("-w", "0", "http://127.0.0.1/"), "--workers: "),
+        (("--timeout", "-1", "http://127.0.0.1/"), "--timeout: "),
+        (("--json", "/nowhere/at/all.json", "http://127.0.0.1/"), "--json: "),
+        (("--json", "/", "http://127.0.0.1/"), "--json: "),
+        (("--frobnicate", "http://127.0.0.1/"), "--frobnicate"),
+        (("http://127.0.0.1/", "http://127.0.0.2/"), "http://127.0.0.2/"),
+        (("-c",), "-c"),
+    ],
+)
+async def test_a_bad_parameter_is_one_line_that_names_it(abench, arguments, named):
+    ran = await abench(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("abench: error: ")
+    assert ran.err.count("\n") == 1
+    assert named in ran.err
+
+
+async def test_a_refused_port_is_one_line_that_names_it(abench, closed_port):
+    ran = await abench(f"http://127.0.0.1:{closed_port}/")
+    assert ran.code == 1
+    assert ran.out == ""
+    assert ran.err == f"abench: error: cannot reach 127.0.0.1:{closed_port}: connection refused\n"
+
+
+async def test_a_name_that_does_not_resolve_is_one_line(abench):
+    ran = await abench("http://does-not-exist.invalid/")
+    assert ran.code == 1
+    assert ran.err.startswith("abench: error: cannot reach does-not-exist.invalid:80: ")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.fixture
+async def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that only itself vouches for, and its key, in one file."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
+    path = tmp_path / "both.pem"
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext"),
+        *("subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(tmp_path / "cert.pem")),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
+    with path.open("a") as both:
+        both.write((tmp_path / "cert.pem").read_text())
+    return path
+
+
+async def test_tls_is_verified(serve, abench, certificate, monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = await serve(ssl=context)
+    url = f"https://127.0.0.1:{server.port}/"
+
+    ran = await abench("-n", "3", url)
+    assert ran.code == 1
+    assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{server.port}: ")
+    assert "self-signed certificate" in ran.err
+    assert ran.err.count("\n") == 1
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    ran = await abench("-n", "30", "--json", "-", url)
+    assert (ran.code, ran.json["requests"]["succeeded"]) == (0, 30)
+
+
+async def test_nothing_but_failures_is_not_ok(serve, abench):
+    server = await serve(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+    ran = await abench("-n", "7", "--json", "-", server.url)
+    assert ran.code == 1
+    assert ran.json["failures"]["status"] == 7
+    assert ran.json["status"] == {"500": 7}
+    assert ran.json["pages_per_sec"] == 0
+    assert ran.json["latency"]["service"]["p99"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_run_with_its_report(serve, start_abench, number):
+    asked = asyncio.Event()
+
+    def script(peer):
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        asked.set()
+
+    server = await serve(script)
+    process = await start_abench("-t", "60", "--json", "-", server.url)
+    await asked.wait()
+    process.send_signal(number)
+    out, _ = await process.communicate()
+    assert process.returncode == 128 + number
+    document = json.loads(out)
+    assert document["stopped_by_signal"] == number
+    requests = document["requests"]
+    assert requests["succeeded"] + requests["unfinished"] == len(server.requests)
+
+
+async def test_a_second_signal_ends_at_once(serve, start_abench):
+    asked = asyncio.Event()
+    server = await serve(lambda _: asked.set())
+    process = await start_abench("-t", "60", "-w", "1", "-c", "1", server.url)
+    await asked.wait()
+    os.kill(_child_of(process.pid), signal.SIGSTOP)  # it cannot report: one signal would wait
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    out, err = await process.communicate()
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+async def test_a_worker_that_dies_is_said_and_the_others_are_counted(serve, start_abench, ok_reply):
+    killed = False
+
+    def script(peer):
+        nonlocal killed
+        peer.send(ok_reply)
+        if len(server.requests) > 200 and not killed:
+            killed = True
+            os.kill(_child_of(process.pid), signal.SIGKILL)
+
+    server = await serve(script)
+    process = await start_abench("-t", "1", "-w", "2", "-c", "4", "--json", "-", server.url)
+    out, err = await process.communicate()
+    assert process.returncode == 3
+    document = json.loads(out)
+    assert (document["workers"], document["workers_lost"]) == (2, 1)
+    assert document["requests"]["succeeded"] > 0
+    assert b"1 worker of 2 died" in err
+
+
+def _child_of(pid: int) -> int:
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        return int(children.read().split()[0])
+
+
+async def test_help_and_version(abench):
+    for option in ("-h", "--help"):
+        ran = await abench(option)
+        assert ran.code == 0
+        for name in ("--connections", "--time", "--requests", "--workers", "--json", "Exit codes"):
+            assert name in ran.out
+    ran = await abench("--version")
+    assert ran.code == 0
+    assert ran.out.startswith("abench ")

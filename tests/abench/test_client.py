@@ -1,0 +1,199 @@
+"""Connections against servers that behave, and that do not: what is counted, and as what."""
+
+import asyncio
+import socket
+
+import pytest
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+# name: what the server sends, whether it closes then, how a request ends
+REPLIES = {
+    "sized": (HEAD + b"hello", False, 200),
+    "sized, then closed": (HEAD + b"hello", True, 200),
+    "chunked": (CHUNKED, False, 200),
+    "until closed": (b"HTTP/1.1 200 OK\r\n\r\nhello", True, 200),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n\r\nhello", True, 200),
+    "after 1xx": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\n\r\n" + CHUNKED, False, 200),
+    "204": (b"HTTP/1.1 204 No Content\r\n\r\n", False, 204),
+    "304": (b"HTTP/1.1 304 X\r\nContent-Length: 5\r\n\r\n", False, 304),
+    "close said": (
+        HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hello",
+        True,
+        200,
+    ),
+    "404": (b"HTTP/1.1 404 X\r\nContent-Length: 5\r\n\r\nhello", False, "status"),
+    "500": (b"HTTP/1.1 500 X\r\nContent-Length: 5\r\n\r\nhello", False, "status"),
+    "099": (b"HTTP/1.1 099 X\r\nContent-Length: 5\r\n\r\nhello", False, "status"),
+    "truncated": (HEAD + b"hell", True, "protocol"),
+    "half a head": (HEAD[:20], True, "protocol"),
+    "truncated chunk": (CHUNKED[:-3], True, "protocol"),
+    "garbage": (b"\x16\x03\x01\x02 garbage", False, "protocol"),
+    "too long": (HEAD + b"hello, you", False, "protocol"),
+    "only 1xx": (b"HTTP/1.1 103 X\r\n\r\n", True, "protocol"),
+    "nothing": (b"", True, "reset"),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+async def test_each_request_is_counted_once_as_what_it_was(name, serve, carry_out):
+    data, closes, outcome = REPLIES[name]
+
+    def script(peer):
+        peer.send(data)
+        if closes and peer.asked == 1:
+            peer.close()
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=3, requests=20)).summary
+    # A server that closes without saying so may have another request on its way to it.
+    crossed = summary.failures["reset"] if name == "sized, then closed" else 0
+    if isinstance(outcome, int):
+        assert (summary.succeeded, summary.failed) == (20 - crossed, crossed)
+        assert summary.status == {outcome: 20 - crossed}
+    else:
+        assert (summary.succeeded, dict(summary.failures)) == (0, {outcome: 20})
+    assert summary.bytes_received == len(data) * (20 - crossed)
+    assert summary.unfinished == 0
+
+
+async def test_a_reset_is_a_reset_wherever_it_strikes(serve, carry_out):
+    def script(peer):
+        peer.send(HEAD + b"he")
+        asyncio.get_running_loop().call_soon(peer.reset)
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=2, requests=10)).summary
+    assert summary.succeeded == 0
+    assert summary.failed == 10
+    assert set(summary.failures) <= {"reset"}
+
+
+async def test_one_reply_in_many_pieces_is_one_success(serve, carry_out, ok_reply):
+    def script(peer):
+        loop = asyncio.get_running_loop()
+        peer.send(ok_reply[:10])
+        loop.call_later(0.001, peer.send, ok_reply[10:40])
+        loop.call_later(0.002, peer.send, ok_reply[40:])
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=2, requests=8)).summary
+    assert (summary.succeeded, summary.failed) == (8, 0)
+    assert summary.bytes_received == 8 * len(ok_reply)
+
+
+async def test_a_change_of_the_reply_is_noticed(serve, carry_out, ok_reply):
+    other = ok_reply.replace(b"200 OK", b"503 No")
+    assert len(other) == len(ok_reply)
+
+    def script(peer):
+        peer.send(other if len(server.requests) % 3 == 0 else ok_reply)
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=1, requests=30)).summary
+    assert summary.status == {200: 20, 503: 10}
+    assert (summary.succeeded, dict(summary.failures)) == (20, {"status": 10})
+
+
+async def test_head_asks_and_reads_no_body(serve, carry_out):
+    server = await serve(HEAD)
+    plan = {"url": server.url, "connections": 2, "requests": 10, "method": "HEAD"}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed) == (10, 0)
+    assert all(request.startswith(b"HEAD / HTTP/1.1\r\n") for request in server.requests)
+
+
+async def test_a_timeout_is_counted_and_the_connection_replaced(serve, carry_out, ok_reply):
+    def script(peer):
+        if server.connections > 1:  # the first connection is never answered
+            peer.send(ok_reply)
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=1, requests=5, timeout_s=0.05)).summary
+    assert (summary.succeeded, dict(summary.failures)) == (4, {"timeout": 1})
+    assert server.connections == 2
+    assert summary.service.max < 50_000
+
+
+async def test_a_late_answer_is_a_timeout_and_no_success(serve, carry_out, ok_reply):
+    def script(peer):
+        asyncio.get_running_loop().call_later(0.2, peer.send, ok_reply)
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=2, requests=4, timeout_s=0.1)).summary
+    assert (summary.succeeded, dict(summary.failures)) == (0, {"timeout": 4})
+
+
+async def test_a_server_that_closes_after_some_requests_is_asked_on(serve, carry_out, ok_reply):
+    last = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hello"
+
+    def script(peer):
+        if peer.asked < 3:
+            peer.send(ok_reply)
+        else:
+            peer.send(last)
+            peer.close()
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=2, requests=60)).summary
+    assert (summary.succeeded, summary.failed) == (60, 0)
+    assert server.connections == 20
+
+
+async def test_without_keep_alive_each_request_has_its_connection(serve, carry_out, ok_reply):
+    server = await serve(ok_reply)  # it would keep the connection
+    plan = {"url": server.url, "connections": 3, "requests": 12, "keep_alive": False}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed) == (12, 0)
+    assert server.connections == 12
+    assert all(b"Connection: close" in request for request in server.requests)
+
+
+async def test_octets_nobody_asked_for_do_not_answer_a_request(serve, carry_out, ok_reply):
+    server = await serve(ok_reply, accept=lambda peer: peer.send(ok_reply))
+    summary = (await carry_out(url=server.url, connections=2, requests=6)).summary
+    assert summary.succeeded + summary.failed == 6
+    assert len(server.requests) >= summary.succeeded
+
+
+async def test_a_server_gone_is_counted_as_connect_without_a_rush(serve, carry_out):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
+    summary = (await carry_out(**plan)).summary
+    assert summary.standing == 0
+    assert set(summary.failures) == {"connect"}
+    assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
+
+
+async def test_a_number_of_requests_is_given_up_on_a_dead_server(serve, carry_out):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    plan = {"url": f"http://127.0.0.1:{port}/", "requests": 10**6, "timeout_s": 0.2}
+    summary = (await carry_out(**plan)).summary
+    assert summary.gave_up
+    assert summary.succeeded == 0
+
+
+async def test_what_is_unanswered_at_the_end_is_neither(serve, carry_out):
+    server = await serve(lambda _: None)
+    summary = (await carry_out(url=server.url, connections=4, duration_s=0.1)).summary
+    assert (summary.succeeded, summary.failed, summary.unfinished) == (0, 0, 4)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(("connections", "requests"), [(1, 1), (10, 3), (3, 10), (7, 700)])
+async def test_a_number_of_requests_is_exact(serve, carry_out, connections, requests):
+    server = await serve()
+    summary = (await carry_out(url=server.url, connections=connections, requests=requests)).summary
+    assert summary.succeeded == len(server.requests) == requests
+    assert summary.standing == server.peak == connections
+
+
+async def test_batches_add_up_to_the_whole(serve, carry_out):
+    server = await serve()
+    carried = await carry_out(url=server.url, connections=4, duration_s=0.5)
+    assert len(carried.messages) >= 4  # ready, beats, the rest, done
+    assert carried.summary.succeeded + carried.summary.unfinished == len(server.requests)
+    assert carried.summary.elapsed_ns >= 500_000_000

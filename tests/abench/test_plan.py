@@ -1,0 +1,64 @@
+import math
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abench.errors import ParameterError
+from abench.plan import Plan
+
+URL = "http://127.0.0.1:8000/"
+
+
+@given(
+    connections=st.integers(1, 5000),
+    requests=st.none() | st.integers(1, 10**9),
+    workers=st.integers(1, 100),
+)
+def test_shares_add_up_and_none_is_empty(
+    connections: int, requests: int | None, workers: int
+) -> None:
+    plan = Plan(url=URL, connections=connections, requests=requests, workers=workers)
+    shares = plan.split(plan.processes)
+    assert len(shares) == min(workers, connections, requests or workers)
+    assert sum(share.connections for share in shares) == connections
+    assert all(share.connections >= 1 for share in shares)
+    if requests is None:
+        assert {share.duration_s for share in shares} == {10.0}
+    else:
+        assert sum(share.requests or 0 for share in shares) == requests
+        assert all(share.requests for share in shares)
+
+
+def test_a_plan_of_neither_time_nor_number_lasts_ten_seconds() -> None:
+    assert Plan(url=URL).duration_s == 10
+    assert Plan(url=URL, requests=3).duration_s is None
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--connections", {"connections": 0}),
+        ("--requests", {"requests": 0}),
+        ("--requests", {"requests": 1, "duration_s": 1.0}),
+        ("--workers", {"workers": -1}),
+        ("--time", {"duration_s": 0.0}),
+        ("--time", {"duration_s": math.nan}),
+        ("--timeout", {"timeout_s": math.inf}),
+        ("--timeout", {"timeout_s": -1.0}),
+        ("method", {"method": "BREW"}),
+    ],
+)
+def test_a_value_no_run_can_be_made_of_names_its_option(
+    option: str, values: dict[str, object]
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Plan(url=URL, **values)  # type: ignore[arg-type]
+    assert caught.value.parameter == option
+    assert caught.value.exit_code == 2
+
+
+def test_a_plan_travels() -> None:
+    plan = Plan(url=URL, connections=3, keep_alive=False)
+    assert pickle.loads(pickle.dumps(plan)) == plan

@@ -1,0 +1,155 @@
+import io
+import json
+import signal
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from abench.errors import ParameterError
+from abench.plan import Plan
+from abench.report import REPORTS, derive, files, text, units
+from abench.report.live import LiveView
+from abench.summary import Batch, Summary
+
+PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
+
+
+def counted(**more):
+    summary = Summary(standing=100, elapsed_ns=10_000_000_000, **more)
+    summary.add(Batch({100: 900, 2_000: 90, 3_000_000: 10}, {200: 1000, 404: 5}, {}, 5_000_000))
+    summary.failures = Counter({"status": 5, "reset": 2})
+    return summary
+
+
+def shown(summary, width=80, plan=PLAN):
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, highlight=False)
+    console.print(text.render(derive(plan, summary)))
+    return stream.getvalue()
+
+
+def test_rates_count_successes_only():
+    report = derive(PLAN, counted())
+    assert (report.succeeded, report.failed, report.total) == (1000, 7, 1007)
+    assert (report.pages_per_sec, report.pages_per_min) == (100, 6000)
+    assert report.bytes_per_sec == 500_000
+    assert report.failures == {"connect": 0, "timeout": 0, "reset": 2, "protocol": 0, "status": 5}
+
+
+def test_a_run_that_never_started_has_rates_of_zero():
+    report = derive(PLAN, Summary())
+    assert (report.pages_per_sec, report.bytes_per_sec) == (0, 0)
+    for write in REPORTS.values():
+        write(report, io.StringIO())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_text_keeps_every_figure_at_any_width(width):
+    page = shown(counted(unfinished=3), width)
+    assert max(map(len, page.splitlines())) <= width
+    words = " ".join(page.split())
+    for figure in ("100 pages/sec", "6,000 pages/min", "500 kB/sec", "1,000 succeeded", "7 failed"):
+        assert figure in words
+    for figure in ("3 unfinished", "reset 2", "status 5", "404 x 5", "p99.9", "3.00 s"):
+        assert figure in words
+    assert "secret" not in page
+
+
+def test_remarks_are_made_only_where_there_is_something_to_say():
+    assert "died" not in shown(counted())
+    page = shown(
+        counted(lost=1, gave_up=1, stopped_by=signal.SIGINT, faults=["KeyError: 'x'"]), 120
+    )
+    assert "1 worker of 2 died" in page
+    assert "no connection could be opened for 10 s" in page
+    assert "Stopped by a signal" in page
+    assert "KeyError" in page
+    few = counted()
+    few.standing = 98
+    assert "Only 98 of 100 connections" in shown(few)
+
+
+def test_the_document_has_no_password_and_is_json():
+    stream = io.StringIO()
+    REPORTS["json"](derive(PLAN, counted()), stream)
+    assert json.loads(stream.getvalue())["url"] == "http://127.0.0.1:8000/a"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0 us", 0),
+        ("999 us", 999.4),
+        ("1.00 ms", 999.6),
+        ("12.3 ms", 12_345),
+        ("999 ms", 999_499),
+        ("1.00 s", 999_600),
+        ("61.0 s", 61_000_000),
+        ("-", None),
+    ],
+)
+def test_microseconds(written, value):
+    assert units.microseconds(value) == written
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("0 B", 0), ("999 B", 999), ("1.00 kB", 1000), ("12.3 GB", 12.345e9)]
+)
+def test_octets(written, value):
+    assert units.octets(value) == written
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("10 s", 10), ("2.5 s", 2.5), ("1 min 30 s", 90), ("2 min", 120)]
+)
+def test_duration(written, value):
+    assert units.duration(value) == written
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "result.json"
+    files.save(path, lambda stream: stream.write("first"))
+
+    def fail(stream):
+        stream.write("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        files.save(path, fail)
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / "real", tmp_path / "link"
+    link.symlink_to(real)
+    files.save(link, lambda stream: stream.write("x"))
+    assert link.is_symlink()
+    assert real.read_text() == "x"
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "none" / "file"):
+        with pytest.raises(ParameterError, match="--json"):
+            files.check("--json", path)
+    files.check("--json", tmp_path / "file")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_live_view_shows_progress_and_failures(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("abench.report.live.REFRESH_S", 0)
+    stream = Terminal()
+    with LiveView(PLAN, stream) as view:
+        view(Summary(), 0.0)
+        view(counted(), 3.0)
+    assert "100 connections" in stream.getvalue()
+    assert "3 s of 10 s" in stream.getvalue()
+    assert "7 failed" in stream.getvalue()
