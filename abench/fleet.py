@@ -23,7 +23,7 @@ from typing import NoReturn, Self
 from abench import worker
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
-from abench.summary import Batch, Summary
+from abench.summary import Summary
 
 SILENCE_S = 15.0  # a worker reports five times a second: this long without a word, it is lost
 OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
@@ -185,21 +185,16 @@ class Crew:
             self._summary.lost += not member.done
             return
         match message:
-            case Batch():
-                self._summary.add(message)
+            case Summary():
+                self._summary.merge(message)
             case worker.Ready():
                 member.ready = True
                 self._summary.standing += message.standing
             case worker.Done():
                 member.done = True
-                self._end(message)
+                self._summary.merge(message.last)
             case worker.Fault():
                 self._summary.faults.append(message.reason)
-
-    def _end(self, done: worker.Done) -> None:
-        self._summary.unfinished += done.unfinished
-        self._summary.gave_up += done.gave_up
-        self._summary.elapsed_ns = max(self._summary.elapsed_ns, done.elapsed_ns)
 
     def _start_when_ready(self) -> None:
         if self._started or not all(member.ready for member in self._working):

@@ -1,8 +1,8 @@
 """What was counted. Cheap while it runs, merged freely, made into percentiles only at the end.
 
-A connection puts plain integers into a Recorder; several times a second they leave its process
-as a Batch; Batches add up to a Summary; Summaries of any number of processes or machines merge
-in any order to the same Summary.
+A connection puts plain integers into a Recorder. Several times a second they leave its process as
+a Summary, and Summaries of any number of moments, processes or machines merge, in any order, to
+the same Summary.
 """
 
 import json
@@ -16,19 +16,108 @@ from hdrh.histogram import HdrHistogram
 
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status")
 
+HIGHEST_US = 3_600_000_000
+DIGITS = 3
+_BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one process has counted since its last Batch: `service` is count by microseconds."""
 
-    service: dict[int, int]
-    status: dict[int, int]
-    failures: dict[str, int]
-    bytes_received: int
+def _bucket(value: int) -> int:
+    """Return the least value of the HDR bucket that holds `value`."""
+    value = min(value, HIGHEST_US)
+    shift = max(value.bit_length() - _BITS, 0)
+    return value >> shift << shift
+
+
+@dataclass
+class Histogram:
+    """Counts of microseconds, in HDR buckets of three significant digits, up to one hour.
+
+    `counts` is by the least value of a bucket, and holds only the buckets that something fell in.
+    Least, greatest and mean are exact; percentiles are within 0.1 %.
+    """
+
+    counts: Counter[int] = field(default_factory=Counter)
+    total_us: int = 0
+    least_us: int = sys.maxsize
+    greatest_us: int = 0
+
+    @classmethod
+    def of(cls, values: list[int]) -> "Histogram":
+        """Return the histogram of `values`, microseconds.
+
+        What all of them can spare is cut off before they are counted, so that Python handles a few
+        hundred different values and C all the others.
+        """
+        if not values:
+            return cls()
+        least = min(values)
+        spare = max(min(least, HIGHEST_US).bit_length() - _BITS, 0)
+        alike = Counter([value >> spare for value in values] if spare else values)
+        counts: Counter[int] = Counter()
+        for value, count in alike.items():
+            counts[_bucket(value << spare)] += count
+        return cls(counts, sum(values), least, max(values))
+
+    def merge(self, other: "Histogram") -> None:
+        """Add what `other` has counted."""
+        self.counts.update(other.counts)
+        self.total_us += other.total_us
+        self.least_us = min(self.least_us, other.least_us)
+        self.greatest_us = max(self.greatest_us, other.greatest_us)
+
+    @property
+    def count(self) -> int:
+        """How many values were recorded."""
+        return self.counts.total()
+
+    @property
+    def min(self) -> int | None:
+        """The least value, or None when there is none."""
+        return self.least_us if self.counts else None
+
+    @property
+    def max(self) -> int | None:
+        """The greatest value, or None when there is none."""
+        return self.greatest_us if self.counts else None
+
+    @property
+    def mean(self) -> float | None:
+        """The arithmetic mean, or None when there is none."""
+        return self.total_us / self.count if self.counts else None
+
+    def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
+        """Return the value at or below which each of the `wanted` percentages of values lie."""
+        if not self.counts:
+            return dict.fromkeys(wanted)
+        found = self._hdr().get_percentile_to_value_dict(list(wanted))
+        return {percent: min(value, self.greatest_us) for percent, value in found.items()}
+
+    def encode(self) -> dict[str, Any]:
+        """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
+        plain = {**vars(self), "hdr": self._hdr().encode().decode("ascii")}
+        del plain["counts"]
+        return plain
+
+    @classmethod
+    def decode(cls, plain: Mapping[str, Any]) -> "Histogram":
+        """Undo `encode`."""
+        others = {name: value for name, value in plain.items() if name != "hdr"}
+        hdr = HdrHistogram.decode(plain["hdr"])
+        counts = {
+            _bucket(step.value_iterated_to): step.count_at_value_iterated_to
+            for step in hdr.get_recorded_iterator()
+        }
+        return cls(Counter(counts), **others)
+
+    def _hdr(self) -> HdrHistogram:
+        hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
+        for value, count in self.counts.items():
+            hdr.record_value(value, count)
+        return hdr
 
 
 class Recorder:
-    """The hot path's notebook: one process's counts since the last Batch was taken.
+    """The hot path's notebook: one process's counts since they were last taken.
 
     `service` is a plain list of microseconds, one for each success, for a connection to append
     to. A reply recognised as like the last one read in full is nothing but such an append: its
@@ -65,17 +154,19 @@ class Recorder:
         """Count octets of a reply that is being read."""
         self._octets += octets
 
-    def take(self) -> Batch:
+    def take(self) -> "Summary":
         """Return all that was counted since the last call, and forget it."""
         self._settle()
-        batch = Batch(
-            dict(Counter(self.service)), dict(self._statuses), dict(self._failures), self._octets
+        taken = Summary(
+            service=Histogram.of(self.service),
+            status=self._statuses,
+            failures=self._failures,
+            bytes_received=self._octets,
         )
         self.service.clear()  # in place: connections hold its append
-        self._statuses.clear()
-        self._failures.clear()
+        self._statuses, self._failures = Counter(), Counter()
         self._read = self._octets = 0
-        return batch
+        return taken
 
     def _settle(self) -> None:
         """Count the status and the octets of the replies that were only recognised."""
@@ -85,86 +176,9 @@ class Recorder:
             self._read += recognised
 
 
-class Histogram:
-    """Counts of microseconds, in HDR buckets of three significant digits, up to one hour.
-
-    Least, greatest and mean are exact; percentiles are within 0.1 %.
-    """
-
-    HIGHEST_US = 3_600_000_000
-    DIGITS = 3
-
-    def __init__(self) -> None:
-        self.buckets = HdrHistogram(1, self.HIGHEST_US, self.DIGITS)
-        self.total_us = 0
-        self.least_us = sys.maxsize
-        self.greatest_us = 0
-
-    def record(self, counts: Mapping[int, int]) -> None:
-        """Add `counts`, times each value in microseconds was seen."""
-        for value, count in counts.items():
-            self.buckets.record_value(min(value, self.HIGHEST_US), count)
-            self.total_us += value * count
-        self.least_us = min(self.least_us, min(counts, default=self.least_us))
-        self.greatest_us = max(self.greatest_us, max(counts, default=0))
-
-    def merge(self, other: "Histogram") -> None:
-        """Add what `other` has counted."""
-        self.buckets.add(other.buckets)
-        self.total_us += other.total_us
-        self.least_us = min(self.least_us, other.least_us)
-        self.greatest_us = max(self.greatest_us, other.greatest_us)
-
-    @property
-    def count(self) -> int:
-        """How many values were recorded."""
-        return int(self.buckets.total_count)
-
-    @property
-    def min(self) -> int | None:
-        """The least value, or None when there is none."""
-        return self.least_us if self.count else None
-
-    @property
-    def max(self) -> int | None:
-        """The greatest value, or None when there is none."""
-        return self.greatest_us if self.count else None
-
-    @property
-    def mean(self) -> float | None:
-        """The arithmetic mean, or None when there is none."""
-        return self.total_us / self.count if self.count else None
-
-    def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
-        """Return the value at or below which each of the `wanted` percentages of values lie."""
-        if not self.count:
-            return dict.fromkeys(wanted)
-        found = self.buckets.get_percentile_to_value_dict(list(wanted))
-        return {percent: min(value, self.greatest_us) for percent, value in found.items()}
-
-    def encode(self) -> dict[str, Any]:
-        """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
-        return {
-            "hdr": self.buckets.encode().decode("ascii"),
-            "total_us": self.total_us,
-            "least_us": self.least_us,
-            "greatest_us": self.greatest_us,
-        }
-
-    @classmethod
-    def decode(cls, data: Mapping[str, Any]) -> "Histogram":
-        """Undo `encode`."""
-        histogram = cls()
-        histogram.buckets.decode_and_add(data["hdr"])
-        histogram.total_us = data["total_us"]
-        histogram.least_us = data["least_us"]
-        histogram.greatest_us = data["greatest_us"]
-        return histogram
-
-
 @dataclass(kw_only=True)
 class Summary:
-    """All that was counted in a run, or in a share of it.
+    """All that was counted in a run, or in any part of it.
 
     `standing` is connections that stood when the clock started, `unfinished` requests without an
     outcome when it stopped; `elapsed_ns` is the longest of the shares' clocks. `lost` is worker
@@ -195,15 +209,8 @@ class Summary:
         """Requests with any other outcome."""
         return self.failures.total()
 
-    def add(self, batch: Batch) -> None:
-        """Count what a process has reported."""
-        self.service.record(batch.service)
-        self.status.update(batch.status)
-        self.failures.update(batch.failures)
-        self.bytes_received += batch.bytes_received
-
     def merge(self, other: "Summary") -> None:
-        """Count another share of the same run."""
+        """Count another part of the same run."""
         self.service.merge(other.service)
         self.status.update(other.status)
         self.failures.update(other.failures)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from abench.client import Connection, Opener, Pool
 from abench.plan import Plan
-from abench.summary import Batch
+from abench.summary import Summary
 from abench.target import Target
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -35,11 +35,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """This share has ended `elapsed_ns` after its start; `gave_up`: with no server to ask."""
+    """This share has ended; `last` is what it had not sent before."""
 
-    elapsed_ns: int
-    unfinished: int
-    gave_up: bool
+    last: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,11 @@ class Fault:
     reason: str
 
 
-Message = Ready | Batch | Done | Fault
+Message = Ready | Summary | Done | Fault
 
 
 def serve(plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
-    """Carry out `plan` and `send` a Ready, then Batches, then a Done.
+    """Carry out `plan` and `send` a Ready, then Summaries, then a Done.
 
     `orders` is a pipe's descriptor: one octet on it is the start, its end stops the run at any
     time, and comes by itself when the parent dies.
@@ -100,7 +98,7 @@ class Share:
         self._go = asyncio.Event()
         self._over = asyncio.Event()
         self._pool = Pool(plan, opener(plan), self._over.set)
-        self._gave_up = False
+        self._gave_up = 0
         self._fault: BaseException | None = None
 
     async def run(self) -> None:
@@ -143,10 +141,11 @@ class Share:
         if not self._over.is_set():
             self._start()
         await self._over.wait()
-        elapsed = time.perf_counter_ns() - started
+        elapsed_ns = time.perf_counter_ns() - started
         unfinished = self._pool.stop()
-        self._send(self._pool.recorder.take())
-        self._send(Done(elapsed, unfinished, self._gave_up))
+        last = self._pool.recorder.take()
+        last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
+        self._send(Done(last))
 
     def _start(self) -> None:
         if self._plan.duration_s is not None:
@@ -171,7 +170,7 @@ class Share:
         if self._pool.standing:
             self._stood = self._loop.time()
         elif self._plan.requests and self._loop.time() - self._stood > self._plan.timeout_s:
-            self._gave_up = True  # a number of requests has no end of its own on a dead server
+            self._gave_up = 1  # a number of requests has no end of its own on a dead server
             self._over.set()
         self._loop.call_later(min(max(self._plan.timeout_s / 10, 0.01), 0.25), self._sweep)
 

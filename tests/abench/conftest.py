@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from abench.plan import Plan
-from abench.summary import Batch, Summary
+from abench.summary import Summary
 from abench.worker import GO, Done, Message, Ready, Share
 
 OK_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -154,12 +154,10 @@ def _sum(messages: list[Message]) -> Summary:
         match message:
             case Ready():
                 summary.standing = message.standing
-            case Batch():
-                summary.add(message)
+            case Summary():
+                summary.merge(message)
             case Done():
-                summary.unfinished = message.unfinished
-                summary.elapsed_ns = message.elapsed_ns
-                summary.gave_up = int(message.gave_up)
+                summary.merge(message.last)
     return summary
 
 

@@ -195,5 +195,6 @@ async def test_batches_add_up_to_the_whole(serve, carry_out):
     server = await serve()
     carried = await carry_out(url=server.url, connections=4, duration_s=0.5)
     assert len(carried.messages) >= 4  # ready, beats, the rest, done
-    assert carried.summary.succeeded + carried.summary.unfinished == len(server.requests)
+    summary = carried.summary  # what was on its way at the end, the server may not have seen
+    assert summary.succeeded <= len(server.requests) <= summary.succeeded + summary.unfinished
     assert carried.summary.elapsed_ns >= 500_000_000

@@ -10,16 +10,21 @@ from abench.errors import ParameterError
 from abench.plan import Plan
 from abench.report import REPORTS, derive, files, text, units
 from abench.report.live import LiveView
-from abench.summary import Batch, Summary
+from abench.summary import Histogram, Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
 
 
 def counted(**more):
-    summary = Summary(standing=100, elapsed_ns=10_000_000_000, **more)
-    summary.add(Batch({100: 900, 2_000: 90, 3_000_000: 10}, {200: 1000, 404: 5}, {}, 5_000_000))
-    summary.failures = Counter({"status": 5, "reset": 2})
-    return summary
+    return Summary(
+        service=Histogram.of([100] * 900 + [2_000] * 90 + [3_000_000] * 10),
+        status=Counter({200: 1000, 404: 5}),
+        failures=Counter({"status": 5, "reset": 2}),
+        bytes_received=5_000_000,
+        standing=100,
+        elapsed_ns=10_000_000_000,
+        **more,
+    )
 
 
 def shown(summary, width=80, plan=PLAN):

@@ -1,67 +1,80 @@
+import copy
 from collections import Counter
+from functools import reduce
 
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench.summary import FAILURE_KINDS, Batch, Histogram, Recorder, Summary
+from abench.summary import DIGITS, FAILURE_KINDS, HIGHEST_US, Histogram, Recorder, Summary
 
-times = st.dictionaries(st.integers(0, 4_000_000_000), st.integers(1, 1000), max_size=20)
-batches = st.builds(
-    Batch,
-    service=times,
-    status=st.dictionaries(st.sampled_from([200, 304, 404, 500]), st.integers(1, 10)),
-    failures=st.dictionaries(st.sampled_from(FAILURE_KINDS), st.integers(1, 10)),
-    bytes_received=st.integers(0, 2**50),
+times = st.lists(
+    st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, 4_000_000_000), max_size=50
 )
-shares = st.lists(batches, max_size=4)
+parts = st.builds(
+    Summary,
+    service=times.map(Histogram.of),
+    status=st.dictionaries(st.sampled_from([200, 304, 404, 500]), st.integers(1, 10)).map(Counter),
+    failures=st.dictionaries(st.sampled_from(FAILURE_KINDS), st.integers(1, 10)).map(Counter),
+    bytes_received=st.integers(0, 2**50),
+    standing=st.integers(0, 1000),
+    unfinished=st.integers(0, 1000),
+    elapsed_ns=st.integers(0, 2**40),
+    lost=st.integers(0, 3),
+    stopped_by=st.sampled_from([0, 2, 15]),
+    faults=st.lists(st.sampled_from(["a", "b"]), max_size=2).map(sorted),
+)
 
 
-def summary_of(share: list[Batch]) -> Summary:
-    summary = Summary(standing=len(share), elapsed_ns=len(share) * 10)
-    for batch in share:
-        summary.add(batch)
-    return summary
+def merged(*summaries: Summary) -> Summary:
+    def into(whole: Summary, part: Summary) -> Summary:
+        whole.merge(part)
+        return whole
+
+    return reduce(into, summaries, Summary())
 
 
-def merged(*shares: list[Batch]) -> str:
-    first, *others = map(summary_of, shares)
-    for other in others:
-        first.merge(other)
-    plain = Summary.decode(first.encode())
-    plain.status = Counter(dict(sorted(plain.status.items())))
-    plain.failures = Counter(dict(sorted(plain.failures.items())))
-    return plain.encode()
-
-
-@given(shares, shares)
-def test_merging_is_commutative(a: list[Batch], b: list[Batch]) -> None:
+@given(parts, parts)
+def test_merging_is_commutative(a: Summary, b: Summary) -> None:
     assert merged(a, b) == merged(b, a)
 
 
-@given(shares, shares, shares)
-def test_merging_is_associative_and_loses_nothing(
-    a: list[Batch], b: list[Batch], c: list[Batch]
-) -> None:
-    right = summary_of(b)
-    right.merge(summary_of(c))
-    left = summary_of(a)
-    left.merge(right)
-    assert Counter(left.status) == Counter(Summary.decode(merged(a, b, c)).status)
-    assert left.service.encode() == Summary.decode(merged(a, b, c)).service.encode()
-    assert left.succeeded == sum(sum(batch.service.values()) for batch in [*a, *b, *c])
-    assert left.failed == sum(sum(batch.failures.values()) for batch in [*a, *b, *c])
+@given(parts, parts, parts)
+def test_merging_is_associative(a: Summary, b: Summary, c: Summary) -> None:
+    assert merged(merged(a, b), c) == merged(a, merged(b, c))
 
 
-@given(shares)
-def test_a_summary_survives_its_journey(share: list[Batch]) -> None:
-    summary = summary_of(share)
-    assert Summary.decode(summary.encode()).encode() == summary.encode()
+@given(parts, parts)
+def test_merging_loses_nothing_and_leaves_the_other_as_it_was(a: Summary, b: Summary) -> None:
+    before = copy.deepcopy(b)
+    whole = merged(a, b)
+    assert b == before
+    assert whole.succeeded == a.succeeded + b.succeeded
+    assert whole.failed == a.failed + b.failed
+
+
+@given(parts)
+def test_a_summary_survives_its_journey(summary: Summary) -> None:
+    assert Summary.decode(summary.encode()) == summary
+
+
+@given(times, times)
+def test_a_histogram_in_parts_is_the_histogram_of_the_whole(a: list[int], b: list[int]) -> None:
+    parts = Histogram.of(a)
+    parts.merge(Histogram.of(b))
+    assert parts == Histogram.of(a + b)
+
+
+@given(times)
+def test_the_buckets_are_those_of_hdr(values: list[int]) -> None:
+    hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
+    lowest = (hdr.get_lowest_equivalent_value(min(value, HIGHEST_US)) for value in values)
+    assert Histogram.of(values).counts == Counter(lowest)
 
 
 @given(st.lists(st.integers(0, 3_000_000_000), min_size=1, max_size=300))
 def test_percentiles_are_within_a_thousandth(values: list[int]) -> None:
-    histogram = Histogram()
-    histogram.record(Counter(values))
+    histogram = Histogram.of(values)
     assert (histogram.count, histogram.min, histogram.max) == (
         len(values),
         min(values),
@@ -93,20 +106,22 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
     recorder.service += [5]
     recorder.failure("status", 404)
     recorder.failure("timeout")
-    assert recorder.take() == Batch(
-        service={7: 1, 5: 3, 9: 1},
-        status={200: 3, 304: 2, 404: 1},
-        failures={"status": 1, "timeout": 1},
+    assert recorder.take() == Summary(
+        service=Histogram.of([7, 5, 5, 5, 9]),
+        status=Counter({200: 3, 304: 2, 404: 1}),
+        failures=Counter({"status": 1, "timeout": 1}),
         bytes_received=380,
     )
-    assert recorder.take() == Batch({}, {}, {}, 0)
+    assert recorder.take() == Summary()
 
 
-def test_taking_a_batch_keeps_what_is_expected() -> None:
+def test_what_is_taken_does_not_change_any_more() -> None:
     recorder = Recorder()
     append = recorder.service.append
     recorder.expect(200, 10)
     append(1)
-    recorder.take()
+    taken = recorder.take()
     append(2)
-    assert recorder.take() == Batch({2: 1}, {200: 1}, {}, 10)
+    recorder.failure("reset")
+    assert taken == Summary(service=Histogram.of([1]), status=Counter({200: 1}), bytes_received=10)
+    assert recorder.take().service == Histogram.of([2])
