@@ -3,15 +3,20 @@ ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS builder
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+ENV PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt
+# A virtual environment holds absolute paths, so it is made at the path where it will run. It needs
+# no pip of its own: the base image's installs into it and stays behind in this stage.
+RUN python3 -m venv --without-pip /opt/venv
+# Dependencies apart from our code: this layer is made again when they change and not with each line.
+COPY pyproject.toml constraints.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" | \
+    python3 -m pip --python /opt/venv/bin/python install -r /dev/stdin
+COPY README.md LICENSE ./
 COPY aserve aserve
 COPY abench abench
-# A virtual environment holds absolute paths, so it is made at the path where it will run. It needs
-# no pip of its own: the base image's installs into it, and pip stays behind in this stage.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv --without-pip /opt/venv && \
-    export PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt && \
-    python3 -m pip --python /opt/venv/bin/python install .
+    python3 -m pip --python /opt/venv/bin/python install --no-deps .
 
 FROM ${BASE_IMAGE}
 COPY --from=builder /opt/venv /opt/venv

@@ -1,0 +1,121 @@
+"""compose.yaml in a real engine, with small numbers: what is measured there must be what ships."""
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(300),  # the first build fetches every package
+]
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def engine() -> None:
+    """Skip where there is no engine; on CI its absence would hide what is tested here."""
+    try:
+        missing = run("docker", "compose", "version").returncode or run("docker", "info").returncode
+    except FileNotFoundError:
+        missing = True
+    if missing:
+        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        absent("needs a running Docker engine with Compose v2")
+
+
+class Project:
+    """One compose project under a name of its own, small and bounded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"aserve-test-{secrets.token_hex(4)}"
+        self.results = folder / "results"  # not there yet: the engine makes it, as root
+        self.files = ["-f", "compose.yaml"]
+
+    def compose(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["docker", "compose", "-p", self.name, *self.files, *arguments]
+        small = {
+            "BENCH_CONNECTIONS": "20",
+            "BENCH_SECONDS": "1",
+            "BENCH_RESULTS": str(self.results),
+        }
+        return run(*command, **small | environment)
+
+    def bench(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.compose("up", "--exit-code-from", "bench", "bench", **environment)
+
+    def state(self, service: str) -> dict:
+        return json.loads(run("docker", "inspect", f"{self.name}-{service}-1").stdout)[0]
+
+
+@pytest.fixture
+def project(engine: None, tmp_path: Path) -> Iterator[Project]:
+    project = Project(tmp_path)
+    try:
+        yield project
+    finally:
+        down = project.compose("down", "--timeout", "5", "--volumes", "--remove-orphans")
+    assert down.returncode == 0, down.stdout
+
+
+def test_bench_prints_its_report_and_leaves_the_result(project: Project) -> None:
+    bench = project.bench()
+    assert bench.returncode == 0, bench.stdout
+    assert "pages/sec" in bench.stdout
+    result = json.loads((project.results / "bench.json").read_text())
+    assert result["schema"] == 1
+    assert result["connections"] == 20
+    assert result["requests"]["succeeded"] > 0
+    assert result["requests"]["failed"] == 0
+
+
+def test_a_server_that_cannot_be_reached_is_told_by_the_exit_code(project: Project) -> None:
+    bench = project.bench(BENCH_URL="http://server:9/")
+    assert bench.returncode == 1, bench.stdout
+
+
+def test_bench_waits_for_the_health_check(project: Project, tmp_path: Path) -> None:
+    sick = {
+        "test": ["CMD", "false"],
+        "interval": "100ms",
+        "retries": 1,
+        "start_period": "1ms",
+    }  # 0: the image's
+    override = tmp_path / "sick.json"  # JSON is YAML
+    override.write_text(json.dumps({"services": {"server": {"healthcheck": sick}}}))
+    project.files += ["-f", str(override)]
+    bench = project.bench()
+    assert bench.returncode != 0
+    assert "is unhealthy" in bench.stdout
+    assert project.state("bench")["State"]["Status"] == "created"
+
+
+def test_the_server_is_confined_and_stops_when_told(project: Project) -> None:
+    up = project.compose("up", "--detach", "--wait", "server")
+    assert up.returncode == 0, up.stdout
+    server = project.state("server")
+    assert server["HostConfig"]["CapDrop"] == ["ALL"]
+    assert server["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
+    assert project.compose("exec", "-T", "server", "id", "-u").stdout.strip() == "10001"
+    for place in "/", "/srv/www", "/opt/venv", "/tmp":
+        touched = project.compose("exec", "-T", "server", "touch", f"{place}/mark")
+        assert "Read-only file system" in touched.stdout
+    assert project.compose("stop", "--timeout", "20", "server").returncode == 0
+    assert project.state("server")["State"]["ExitCode"] == 0  # 137 is a kill, 143 no handler

@@ -1,0 +1,88 @@
+"""What leaves this repository: the wheel, its two programs, and the commands of make."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+
+
+def name_of(requirement: str) -> str:
+    return normalized(re.match(r"[\w.-]+", requirement)[0])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    folder = tmp_path_factory.mktemp("wheel")
+    # Without isolation: the backend is in the test group, so that this needs no network.
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--quiet", "--wheel-dir", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        yield archive
+
+
+def test_the_wheel_holds_both_packages_and_only_them(wheel: zipfile.ZipFile) -> None:
+    names = [Path(name) for name in wheel.namelist()]
+    assert {name.parts[0] for name in names if ".dist-info" not in str(name)} == {
+        "aserve",
+        "abench",
+    }
+    assert {Path("aserve/py.typed"), Path("abench/py.typed")} <= set(names)
+    sources = {
+        path.relative_to(ROOT)
+        for package in ("aserve", "abench")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert sources == {name for name in names if name.suffix == ".py"}
+
+
+def test_the_wheel_has_both_console_scripts(wheel: zipfile.ZipFile) -> None:
+    (table,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    text = wheel.read(table).decode()
+    assert re.findall(r"^(\w+) = ", text, re.MULTILINE) == ["abench", "aserve"]
+
+
+@pytest.mark.parametrize("program", ["aserve", "abench"])
+def test_each_program_tells_its_version_both_ways(program: str) -> None:
+    script = shutil.which(program, path=Path(sys.executable).parent)
+    told = {
+        subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
+        for command in ([script], [sys.executable, "-m", program])
+    }
+    assert told == {f"{program} {importlib.metadata.version('aserve')}\n"}
+
+
+def test_constraints_pin_every_dependency() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!+]+", pin) for pin in pins)  # no hashes, no addresses
+    groups = PROJECT["dependency-groups"].values()
+    named = [
+        *PROJECT["build-system"]["requires"],
+        *PROJECT["project"]["dependencies"],
+        *(entry for group in groups for entry in group if isinstance(entry, str)),
+    ]
+    assert {name_of(entry) for entry in named} <= {name_of(pin) for pin in pins}
+
+
+def test_make_help_lists_every_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):", text, re.MULTILINE)
+    assert set(re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()) == set(targets)
+    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert re.findall(r"^make (\w+) ", shown, re.MULTILINE) == targets
+    assert targets[1:4] == ["run", "test", "check"]  # what a newcomer needs comes first
