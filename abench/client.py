@@ -22,23 +22,6 @@ class Pool:
     may still start; `on_drained` is called when none is left and none is under way.
     """
 
-    __slots__ = (
-        "_active",
-        "_on_drained",
-        "_tasks",
-        "connections",
-        "keep_alive",
-        "known_head",
-        "known_length",
-        "left",
-        "limit_us",
-        "opener",
-        "pacing",
-        "recorder",
-        "request",
-        "running",
-    )
-
     def __init__(self, plan: Plan, opener: Opener, on_drained: Callable[[], None]) -> None:
         self.opener = opener
         self.recorder = Recorder()

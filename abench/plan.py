@@ -1,6 +1,5 @@
 """What a run is to do: written down once, checked once, and divided among processes."""
 
-import math
 import os
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +8,8 @@ from abench.pacing import ClosedLoop
 from abench.target import Target
 
 DEFAULT_DURATION_S = 10.0
-LONGEST_S = 7 * 24 * 3600.0
+LONGEST_DURATION_S = 7 * 24 * 3600.0
+LONGEST_TIMEOUT_S = 3600.0
 METHODS = ("GET", "HEAD")
 
 
@@ -50,8 +50,8 @@ class Plan:
         _at_least_one("--connections", self.connections)
         _at_least_one("--requests", self.requests)
         _at_least_one("--workers", self.workers)
-        _seconds("--time", self.duration_s)
-        _seconds("--timeout", self.timeout_s)
+        _seconds("--time", self.duration_s, LONGEST_DURATION_S)
+        _seconds("--timeout", self.timeout_s, LONGEST_TIMEOUT_S)
         if self.method not in METHODS:
             raise ParameterError("method", f"{self.method} is not one of {', '.join(METHODS)}")
 
@@ -87,8 +87,6 @@ def _at_least_one(option: str, value: int | None) -> None:
         raise ParameterError(option, f"must be at least 1, not {value}")
 
 
-def _seconds(option: str, value: float | None) -> None:
-    if value is None:
-        return
-    if not math.isfinite(value) or not 0 < value <= LONGEST_S:
-        raise ParameterError(option, f"must be seconds above 0 and at most a week, not {value:g}")
+def _seconds(option: str, value: float | None, most: float) -> None:
+    if value is not None and not 0 < value <= most:  # which no NaN is, either
+        raise ParameterError(option, f"must be above 0 and at most {most:.0f} s, not {value:g}")

@@ -16,16 +16,15 @@ from hdrh.histogram import HdrHistogram
 
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status")
 
-HIGHEST_US = 3_600_000_000
+HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes
 DIGITS = 3
 _BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
 
 
 def _bucket(value: int) -> int:
     """Return the least value of the HDR bucket that holds `value`."""
-    value = min(value, HIGHEST_US)
-    shift = max(value.bit_length() - _BITS, 0)
-    return value >> shift << shift
+    shift = value.bit_length() - _BITS
+    return value >> shift << shift if shift > 0 else value
 
 
 @dataclass
@@ -43,20 +42,21 @@ class Histogram:
 
     @classmethod
     def of(cls, values: list[int]) -> "Histogram":
-        """Return the histogram of `values`, microseconds.
+        """Return the histogram of `values`, microseconds, none above HIGHEST_US.
 
-        What all of them can spare is cut off before they are counted, so that Python handles a few
-        hundred different values and C all the others.
+        What all of them can spare is cut off before they are counted, so that most of the counting
+        is done in C and the rest for values that differ.
         """
         if not values:
             return cls()
         least = min(values)
-        spare = max(min(least, HIGHEST_US).bit_length() - _BITS, 0)
+        spare = max(least.bit_length() - _BITS, 0)
         alike = Counter([value >> spare for value in values] if spare else values)
-        counts: Counter[int] = Counter()
+        counts: dict[int, int] = {}
         for value, count in alike.items():
-            counts[_bucket(value << spare)] += count
-        return cls(counts, sum(values), least, max(values))
+            bucket = _bucket(value << spare)
+            counts[bucket] = counts.get(bucket, 0) + count
+        return cls(Counter(counts), sum(values), least, max(values))
 
     def merge(self, other: "Histogram") -> None:
         """Add what `other` has counted."""

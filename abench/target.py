@@ -12,7 +12,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # RFC 3986 section 2.2: reserved characters mean something where they stand; "%" is kept because
 # what the user has escaped is escaped already.
 _KEPT = "/:@!$&'()*+,;=-._~%"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+")
 
 
@@ -71,8 +71,8 @@ class Target:
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
-    if _CONTROL.search(url):
-        raise ParameterError("URL", "it has a control character in it")
+    if _UNPRINTABLE.search(url):
+        raise ParameterError("URL", "it has a control character in it, or is not UTF-8")
     try:
         parts = urlsplit(url)
         port = parts.port

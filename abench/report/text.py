@@ -38,14 +38,9 @@ def render(report: Report) -> RenderableType:
 
 def _heading(report: Report) -> Text:
     plan = report.plan
-    setting = ", ".join(
-        (
-            duration(report.duration_s),
-            plural(plan.connections, "connection"),
-            plural(plan.processes, "worker"),
-            "keep-alive" if plan.keep_alive else "one request per connection",
-        )
-    )
+    connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
+    when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
+    setting = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
     return Text.assemble((plan.target.url, "bold"), "\n", (setting, "dim"))
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import stat
+import sys
 
 import pytest
 
@@ -237,6 +238,42 @@ async def test_a_worker_that_dies_is_said_and_the_others_are_counted(serve, star
 def _child_of(pid: int) -> int:
     with open(f"/proc/{pid}/task/{pid}/children") as children:
         return int(children.read().split()[0])
+
+
+async def test_a_terminal_sees_the_run_progress(serve):
+    server = await serve()
+    ours, theirs = os.openpty()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "abench", "-c", "2", "-t", "0.7", server.url),
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=theirs,
+        )
+        out, _ = await process.communicate()
+        screen = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 0
+    assert "pages/sec" in screen
+    assert "700 ms" in screen
+    assert "pages/min" in out.decode()
+
+
+async def test_quiet_shows_no_progress_on_a_terminal(serve):
+    server = await serve()
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "abench", "-n", "5", "--quiet", server.url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=theirs,
+    )
+    await process.communicate()
+    os.close(theirs)
+    with pytest.raises(OSError, match="Input/output error"):  # the end of a terminal on Linux
+        os.read(ours, 65536)
+    os.close(ours)
 
 
 async def test_help_and_version(abench):

@@ -41,26 +41,113 @@ def test_nobody_there_is_said_with_host_and_port():
         fleet.reach(Plan(url=f"http://127.0.0.1:{port}/"))
 
 
-async def test_the_python_interface(serve):
+@pytest.fixture
+def python():
+    """Run a program in a Python of its own, warnings being errors; return what it printed."""
+
+    async def run(program, *arguments):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", program, *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_the_python_interface(serve, python):
     server = await serve()
-    program = f"""
+    program = """
 import abench, json, sys
-report = abench.run(abench.Plan(url={server.url!r}, connections=4, requests=20, workers=2))
+report = abench.run(abench.Plan(url=sys.argv[1], connections=4, requests=20, workers=2))
 json.dump([report.succeeded, report.failed, report.service.percentiles["p99"]], sys.stdout)
 """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", program, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
+    code, out, err = await python(program, server.url)
+    assert (code, err) == (0, "")
     succeeded, failed, p99 = json.loads(out)
     assert (succeeded, failed) == (20, 0)
     assert p99 > 0
 
 
-async def test_to_import_abench_costs_nothing():
+async def test_a_run_leaves_no_process_and_no_descriptor_behind(serve, python):
+    server = await serve()
+    program = """
+import abench, os, sys
+plan = abench.Plan(url=sys.argv[1], requests=5, workers=3)
+abench.run(plan)
+before = len(os.listdir("/proc/self/fd"))
+abench.run(plan)
+print(len(os.listdir("/proc/self/fd")) - before)
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+    assert await python(program, server.url) == (0, "0\nno child\n", "")
+
+
+async def test_a_fault_in_a_worker_is_told_and_not_hidden(serve, python):
+    server = await serve()
+    program = """
+import sys
+from abench import client, cli
+def fail(self, data): raise KeyError("lost")
+client.Connection._read = fail
+cli.main(["-t", "30", "-w", "1", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert code == 3
+    assert "abench failed: KeyError: 'lost'" in out
+    assert "Traceback" not in err
+
+
+async def test_a_worker_that_falls_silent_does_not_hold_up_the_end(serve, python):
+    server = await serve()
+    program = """
+import sys, os, signal
+from abench import cli, fleet, worker
+fleet.SILENCE_S = 0.5
+def stall(self): os.kill(os.getpid(), signal.SIGSTOP)
+worker.Share._beat = stall
+cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert (code, err) == (3, "")
+    assert "2 workers of 2 died" in out
+
+
+async def test_workers_end_with_their_parent(serve, python):
+    server = await serve()
+    program = """
+import os, signal, sys
+from abench import fleet
+from abench.plan import Plan
+def die(summary, elapsed):
+    if elapsed:
+        os.kill(os.getpid(), signal.SIGKILL)
+fleet.run(Plan(url=sys.argv[1], duration_s=600, workers=2, connections=4), die)
+"""
+    code, _, err = await python(program, server.url)  # which ends when the last worker has ended
+    assert (code, err) == (-9, "")
+
+
+async def test_without_uvloop_there_is_one_clear_line_and_a_run(serve, python):
+    server = await serve()
+    program = """
+import sys
+sys.modules["uvloop"] = None
+from abench import cli
+cli.main(["-n", "10", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert code == 0
+    assert "10 succeeded" in out
+    assert err.startswith("abench: uvloop is not installed")
+    assert err.count("\n") == 1
+
+
+async def test_to_import_abench_costs_nothing(python):
     program = "import sys, abench; print(sorted({'asyncio', 'rich', 'typer'} & set(sys.modules)))"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    assert out.decode().strip() == "[]"
+    assert await python(program) == (0, "[]\n", "")

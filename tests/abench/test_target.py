@@ -52,6 +52,7 @@ def test_a_url_is_taken_apart(
         "http://../",
         "http://h/\r\nEvil: x",
         "http://h\x00/",
+        "http://h/\udcff",
     ],
 )
 def test_what_names_no_http_server_is_refused(url: str) -> None:
