@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
     def expire(self) -> None:
         """Fail the request under way: its time is over."""
         if self._opening is not None:
-            self._opening.cancel()  # _open() counts it
+            self._opening.cancel()
         else:
             self._fail("timeout")
 
@@ -198,6 +198,7 @@ class Connection(asyncio.Protocol):
         """Take a new connection from the event loop."""
         self._transport = cast("asyncio.Transport", transport)
         self._write = self._transport.write
+        self._opening = None
         self._misses = 0
         self._reader.renew()
         if self.asked_at:
@@ -220,20 +221,19 @@ class Connection(asyncio.Protocol):
         self.ask()
 
     async def _open(self) -> None:
+        """Connect for the request under way; cancelled by `expire` or by the end of the run."""
         try:
             await self._pool.opener(self)
         except (OSError, asyncio.CancelledError):
-            self._miss()
-        finally:
-            self._opening = None
+            if self._pool.running:
+                self._miss()
 
     def _miss(self) -> None:
         """Count a connection that could not be opened, and try again after a pause."""
-        if not self._pool.running:
-            return
+        self._opening = None
         self._misses += 1
         self._fail("connect")
-        if self._transport is None:
+        if self._transport is None:  # else it came as it was cancelled, and connection_lost asks
             pause = self._pool.pacing.pause(self._misses)
             asyncio.get_running_loop().call_later(pause, self.ask)
 

@@ -28,6 +28,7 @@ from abench.summary import Summary
 SILENCE_S = 15.0  # a worker reports five times a second: this long without a word, it is lost
 OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
 WATCH_EVERY_S = 0.2
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 SPARE_FILES = 64  # descriptors a process needs beside its connections
 
 Watch = Callable[[Summary, float], object]
@@ -44,7 +45,8 @@ def run(plan: Plan, watch: Watch | None = None) -> Summary:
     """
     plan = reach(plan)
     make_room(plan)
-    with Crew(plan) as crew, _signals(crew.stop):
+    crew = Crew(plan)
+    with _signals(crew.stop), crew:
         return crew.work(watch or (lambda _summary, _elapsed: None))
 
 
@@ -108,7 +110,6 @@ class Member:
     """A worker process as its parent sees it; `heard` is when it last reported, in seconds."""
 
     pid: int
-    share: Plan
     reports: Pipe
     orders: int
     heard: float
@@ -128,6 +129,8 @@ class Crew:
     def __enter__(self) -> Self:
         for share in self._plan.split(self._plan.processes):
             self._members.append(self._fork(share))
+        if self._summary.stopped_by:  # by a signal that came before all of them were there
+            self.stop(self._summary.stopped_by)
         self._working = list(self._members)
         return self
 
@@ -165,25 +168,29 @@ class Crew:
     def _fork(self, share: Plan) -> Member:
         reports, reports_in = multiprocessing.Pipe(duplex=False)
         orders_out, orders = os.pipe()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the child is itself
         pid = os.fork()
         if pid == 0:
-            for member in self._members:  # else a sibling's orders would not end with the parent
-                os.close(member.orders)
-            os.close(orders)
+            # A copy of a pipe's other end would keep it open beyond the parent's life.
+            for descriptor in (orders, *(member.orders for member in self._members)):
+                with contextlib.suppress(OSError):  # a signal has had it closed
+                    os.close(descriptor)
             _child(share, orders_out, reports_in)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         reports_in.close()
         os.close(orders_out)
-        return Member(pid, share, reports, orders, heard=time.monotonic())
+        return Member(pid, reports, orders, heard=time.monotonic())
 
     def _hear(self, member: Member) -> None:
         """Take one message, or the end of them, from a worker."""
-        member.heard = time.monotonic()
         try:
             message: worker.Message = member.reports.recv()
         except (EOFError, OSError):
             self._working.remove(member)
-            self._summary.lost += not member.done
+            if not member.done:
+                self._lose(member)
             return
+        member.heard = time.monotonic()
         match message:
             case Summary():
                 self._summary.merge(message)
@@ -196,15 +203,21 @@ class Crew:
             case worker.Fault():
                 self._summary.faults.append(message.reason)
 
+    def _lose(self, member: Member) -> None:
+        """Keep what a dead worker had reported, and the time in which it did."""
+        self._summary.lost += 1
+        if self._started:
+            elapsed_ns = round((member.heard - self._started) * 1e9)
+            self._summary.elapsed_ns = max(self._summary.elapsed_ns, elapsed_ns)
+
     def _start_when_ready(self) -> None:
         if self._started or not all(member.ready for member in self._working):
             return
         self._started = time.monotonic()
         for member in self._working:
             member.heard = self._started
-            if member.orders >= 0:
-                with contextlib.suppress(BrokenPipeError):  # it has died; its reports will end
-                    os.write(member.orders, worker.GO)
+            with contextlib.suppress(OSError):  # it has died or been stopped, and will tell
+                os.write(member.orders, worker.GO)
 
     def _end_the_silent(self) -> None:
         """Kill a worker that no longer reports, so that it cannot hold up the run's end."""
@@ -227,8 +240,9 @@ def _child(share: Plan, orders: int, reports: Pipe) -> NoReturn:
     code = 3
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)  # the parent says when to stop
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         worker.serve(share, orders, reports.send)
         code = 0
     finally:
@@ -243,7 +257,7 @@ def _signals(stop: Callable[[int], None]) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt."""
 
     def first(number: int, _frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in STOPPING:
             signal.signal(each, second)
         stop(number)
 
@@ -251,7 +265,7 @@ def _signals(stop: Callable[[int], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
-        before = {n: signal.signal(n, first) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, first) for n in STOPPING}
     except ValueError:  # only the main thread may handle signals; elsewhere they stay its affair
         yield
         return

@@ -21,7 +21,10 @@ from abench.report.units import count, decimal, duration, microseconds, octets, 
 
 def write(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream`, coloured where `stream` is a terminal that can show it."""
-    Console(file=stream, highlight=False, soft_wrap=False).print(render(report))
+    console = Console(file=stream, highlight=False)
+    with console.capture() as drawn:
+        console.print(render(report))
+    stream.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
 
 
 def render(report: Report) -> RenderableType:

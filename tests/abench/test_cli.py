@@ -24,9 +24,10 @@ async def test_a_run_reports_and_ends_well(serve, abench):
     ran = await abench("-c", "4", "-t", "0.3", "-w", "2", server.url)
     assert ran.code == 0
     assert ran.err == ""
-    for expected in ("pages/sec", "pages/min", "MB/sec", "succeeded", "0 failed", "200 x", "p99.9"):
+    for expected in ("pages/sec", "pages/min", "B/sec", "succeeded", "0 failed", "200 x", "p99.9"):
         assert expected in ran.out
     assert "\x1b" not in ran.out
+    assert " \n" not in ran.out
 
 
 async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply):
