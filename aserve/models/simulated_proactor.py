@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import cast
 
@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         """Leave nothing behind."""
         if self._stream:
             self._stream.cancel()
+            self._stream = None
         self._exchange.end()
         self._owner.forget(self)
 
@@ -251,11 +252,12 @@ class Connection(asyncio.Protocol):
         """Send a reply piece by piece, as fast as the client takes it."""
         octets = (response.length or 0) - sum(map(len, pieces))  # content sent; the head is none
         try:
-            async for block in blocks(pieces, self._owner.pool):
-                self._transport.write(block)
-                octets += len(block)
-                if self._writable:
-                    await self._writable.wait()
+            async with aclosing(blocks(pieces, self._owner.pool)) as stream:
+                async for block in stream:
+                    self._transport.write(block)
+                    octets += len(block)
+                    if self._writable:
+                        await self._writable.wait()
         except (OSError, EOFError) as error:
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
             _logger.error("%s: reply cut short: %s", self._request.target, error)

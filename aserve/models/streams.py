@@ -1,36 +1,31 @@
 """A large body on its way: block by block from its file, never whole in memory."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import Executor
 
 from aiofiles.threadpool import wrap
 
-from aserve.semantics.messages import FileSlice, Piece
+from aserve.semantics.messages import Piece
 
 _BLOCK = 262_144  # octets; one hop to a thread costs a tenth of copying so much
 
 
-async def blocks(pieces: Iterable[Piece], executor: Executor) -> AsyncIterator[bytes]:
+async def blocks(pieces: Iterable[Piece], executor: Executor) -> AsyncGenerator[bytes, None]:
     """Yield the octets of pieces in order.
 
     Raises EOFError where a file has become shorter than was promised, OSError where it fails.
     """
     for piece in pieces:
-        if isinstance(piece, FileSlice):
-            async for block in _slice_blocks(piece, executor):
-                yield block
-        else:
+        if isinstance(piece, bytes):
             yield piece
-
-
-async def _slice_blocks(piece: FileSlice, executor: Executor) -> AsyncIterator[bytes]:
-    with open(piece.content.fileno(), "rb", buffering=0, closefd=False) as raw:  # noqa: ASYNC230 - nothing is opened
-        raw.seek(piece.start)
-        file = wrap(raw, executor=executor)
-        missing = len(piece)
-        while missing:
-            block = await file.read(min(_BLOCK, missing))
-            if not block:
-                raise EOFError(f"the file ended {missing} octets early")
-            missing -= len(block)
-            yield block
+            continue
+        with open(piece.content.fileno(), "rb", buffering=0, closefd=False) as raw:  # noqa: ASYNC230 - nothing is opened
+            raw.seek(piece.start)
+            file = wrap(raw, executor=executor)
+            missing = len(piece)
+            while missing:
+                block = await file.read(min(_BLOCK, missing))
+                if not block:
+                    raise EOFError(f"the file ended {missing} octets early")
+                missing -= len(block)
+                yield block

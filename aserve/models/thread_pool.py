@@ -69,6 +69,7 @@ class ThreadPool(Executor):
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # or an idle thread would keep what its last job read from open
 
     def _finish(self, deliver: Job) -> None:
         """Leave a result for the loop. Whoever finds the loop not yet called, calls it."""

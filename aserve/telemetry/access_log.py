@@ -67,31 +67,43 @@ class AccessLog:
         self._writer.join()
 
     def _write(self) -> None:
+        put = self._put
         while not self._closing.is_set():
             self._filled.wait()
             self._closing.wait(_GATHER)
             self._filled.clear()
             try:
-                self._flush()
+                self._flush(put)
             except OSError as error:
-                self._lost += len(self._entries)
                 self._complain(f"access log: {error.strerror}")
-                break
+                put = self._lose
         if self._lost:
             self._complain(f"access log: {self._lost} requests are missing from it")
 
-    def _flush(self) -> None:
-        batch = bytearray()
+    def _flush(self, put: Callable[[list[bytes]], None]) -> None:
+        lines: list[bytes] = []
+        room = _PIPE_BUF
         while self._entries:
             line = (self._form(self._entries.popleft()) + "\n").encode()
-            if len(batch) + len(line) > _PIPE_BUF:
-                _write_all(self._descriptor, batch)
-                batch = bytearray()
-            batch += line
-        _write_all(self._descriptor, batch)
+            room -= len(line)
+            if room < 0:
+                put(lines)
+                lines, room = [], _PIPE_BUF - len(line)
+            lines.append(line)
+        put(lines)
+
+    def _put(self, lines: list[bytes]) -> None:
+        try:
+            _write_all(self._descriptor, b"".join(lines))
+        except OSError:
+            self._lose(lines)
+            raise
+
+    def _lose(self, lines: list[bytes]) -> None:
+        self._lost += len(lines)
 
 
-def _write_all(descriptor: int, octets: bytearray) -> None:
+def _write_all(descriptor: int, octets: bytes) -> None:
     view = memoryview(octets)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -123,7 +135,7 @@ _COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
 
 def for_people(columns: int, *, coloured: bool) -> Format:
     """Return a format for a terminal of so many columns."""
-    room = max(16, columns - 56)
+    room = max(16, columns - 61)
 
     def form(entry: Entry) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(entry.at))

@@ -1,0 +1,286 @@
+"""The default model over real sockets: what only the moving of octets can get wrong."""
+
+import asyncio
+import os
+import socket
+import threading
+
+import pytest
+
+import aserve
+from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.service.sockets import listen, url
+from aserve.settings import Settings
+from aserve.site.answer import Site
+from aserve.site.files import Disk
+from aserve.wire.limits import Limits
+from aserve.wire.states import State
+
+
+@pytest.fixture
+async def start(folder):
+    """Start models, with a hand on their inside."""
+    models = []
+
+    async def start_one(site=None, limits=None, threads=2, queue=8):
+        log = []
+        settings = Settings(folder, port=0, limits=limits or Limits())
+        model = SimulatedProactor(
+            site or Site(Disk(folder)),
+            settings.limits,
+            lambda *entry: log.append(entry),
+            threads=threads,
+            queue=queue,
+        )
+        (listener,) = listen(settings)
+        await model.start(listener)
+        models.append(model)
+        return model, url(listener), log
+
+    yield start_one
+    for model in models:
+        await model.stop(0)
+
+
+class GatedDisk(Disk):
+    """A disk that answers when the test says so."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.gate = threading.Event()
+        self.asked = threading.Semaphore(0)
+
+    def find(self, path):
+        self.asked.release()
+        self.gate.wait()
+        return super().find(path)
+
+
+@pytest.fixture
+def gated(folder):
+    disk = GatedDisk(folder)
+    yield disk
+    disk.gate.set()
+
+
+async def asked(disk, times=1):
+    for _ in range(times):
+        await asyncio.to_thread(disk.asked.acquire)
+
+
+async def test_a_large_file_arrives_whole_and_is_logged_once(start, connect, folder):
+    _, site, log = await start()
+    client = await connect(site)
+    status, _, content = await client.get("/large.bin")
+    assert (status, content) == (200, (folder / "large.bin").read_bytes())
+    await client.get("/a.txt")
+    assert [(entry[1].target, *entry[2:4]) for entry in log] == [
+        ("/large.bin", 200, 4_194_304),
+        ("/a.txt", 200, 5),
+    ]
+
+
+async def test_a_large_file_in_parts(start, connect, folder):
+    _, site, _ = await start()
+    client = await connect(site)
+    status, fields, content = await client.get("/large.bin", Range="bytes=5-200000,300000-499999")
+    boundary = fields["content-type"].partition("boundary=")[2].encode()
+    parts = [part.partition(b"\r\n\r\n")[2] for part in content.split(b"\r\n--" + boundary)]
+    octets = (folder / "large.bin").read_bytes()
+    assert status == 206
+    assert parts[0] == octets[5:200001]
+    assert parts[1] == octets[300000:500000]
+
+
+async def test_pipelined_requests_are_answered_in_order(start, connect):
+    _, site, _ = await start()
+    client = await connect(site)
+    targets = ["/a.txt", "/large.bin", "/none", "/sub/", "/a.txt"] * 5
+    await client.send(
+        "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets).encode()
+    )
+    replies = [await client.reply() for _ in targets]
+    assert [status for status, _, _ in replies] == [200, 200, 404, 200, 200] * 5
+    assert {len(content) for _, _, content in replies[1::5]} == {4_194_304}
+
+
+async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(start, connect, folder):
+    os.truncate(folder / "large.bin", 1 << 30)
+    model, site, _ = await start()
+    client = await connect(site)
+    client.writer.transport.pause_reading()
+    await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    (connection,) = await _until(lambda: [c for c in model.connections if c._writable])
+    assert connection._transport.get_write_buffer_size() < 1 << 20
+
+
+async def _until(look):
+    """Look again after each turn of the loop until there is something to see."""
+    while not (found := look()):  # noqa: ASYNC110 - what is looked at tells nobody
+        await asyncio.sleep(0)
+    return found
+
+
+async def test_a_client_that_asks_and_never_reads_is_not_answered_for_ever(start, connect, folder):
+    (folder / "a.txt").write_bytes(bytes(60_000))
+    model, site, log = await start()
+    client = await connect(site)
+    client.writer.transport.pause_reading()
+    client.writer.write(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000)
+    (connection,) = await _until(lambda: [c for c in model.connections if c._writable])
+    answered = len(log)
+    assert connection._transport.get_write_buffer_size() < 1 << 20
+    assert connection._exchange.backlog < 1 << 20
+    assert answered < 100_000
+
+
+async def test_more_requests_than_threads_and_queue_hold_are_told_to_come_back(
+    start, connect, gated
+):
+    _, site, _ = await start(Site(gated), threads=1, queue=1)
+    working, waiting, refused = [await connect(site) for _ in range(3)]
+    await working.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked(gated)
+    await waiting.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    # The waiting one shows nothing from outside: ask until the queue is full.
+    status, fields, _ = await refused.get("/a.txt")
+    assert status == 503
+    assert fields["retry-after"] == "1"
+    gated.gate.set()
+    assert (await working.reply())[0] == 200
+    assert (await waiting.reply())[0] == 200
+    assert (await refused.get("/a.txt"))[0] == 200
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
+    start, connect, folder, caplog
+):
+    os.truncate(folder / "large.bin", 1 << 28)
+    model, site, log = await start()
+    client = await connect(site)
+    client.writer.transport.pause_reading()
+    await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    await _until(lambda: [c for c in model.connections if c._writable])
+    os.truncate(folder / "large.bin", 1 << 20)
+    client.writer.transport.resume_reading()
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await client.reply()
+    await _until(lambda: log)
+    assert log[0][2] == 200
+    assert log[0][3] < 1 << 28
+    assert caplog.messages[0].startswith("/large.bin: reply cut short")
+
+
+async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(start, connect, folder):
+    os.truncate(folder / "large.bin", 1 << 30)
+    model, site, log = await start()
+    before = len(os.listdir("/proc/self/fd"))
+    client = await connect(site)
+    await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.reader.readexactly(100_000)
+    client.close()
+    await _until(lambda: log and not model.connections)
+    assert log[0][3] < 1 << 30
+    await _until(lambda: len(os.listdir("/proc/self/fd")) == before)
+
+
+async def test_a_client_that_leaves_while_the_disk_works_is_forgotten(start, connect, gated):
+    model, site, log = await start(Site(gated))
+    client = await connect(site)
+    await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked(gated)
+    client.close()
+    gated.gate.set()
+    await _until(lambda: not model.connections)
+    other = await connect(site)
+    assert (await other.get("/a.txt"))[0] == 200
+    assert [entry[2] for entry in log] == [200, 200]
+
+
+async def test_what_was_asked_before_the_clients_end_is_answered(start, connect):
+    _, site, _ = await start()
+    client = await connect(site)
+    await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    client.writer.write_eof()
+    assert (await client.rest()).count(b"\r\n\r\nalpha") == 3
+
+
+async def test_garbage_is_answered_once_logged_once_and_forgotten(start, connect):
+    _, site, log = await start()
+    client = await connect(site)
+    await client.send(b"\x16\x03\x01 garbage\r\n\r\n")
+    assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+    other = await connect(site)
+    assert (await other.get("/a.txt"))[0] == 200
+    assert [entry[2] for entry in log] == [400, 200]
+
+
+async def test_an_error_reaches_a_client_that_is_still_sending(start, connect):
+    _, site, _ = await start(limits=Limits(body=1_000))
+    client = await connect(site)
+    await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+    await client.send(b"x" * 1_000_000)
+    status, fields, _ = await client.reply()
+    assert (status, fields["connection"]) == (413, "close")
+    assert await client.rest() == b""
+
+
+async def test_time_limits(start, connect):
+    model, site, log = await start(limits=Limits(idle=2, head_time=1, body_time=1, linger=1))
+    idle, head, content, lingering = [await connect(site) for _ in range(4)]
+    await head.send(b"GET / HT")
+    await content.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+    await lingering.send(b"garbage\r\n\r\n")
+    assert (await lingering.reply())[0] == 400
+    await _until(lambda: len(model.connections) == 4)
+    states = (State.IDLE, State.HEAD, State.BODY, State.LINGERING)
+    await _until(lambda: {c._exchange.state for c in model.connections} == set(states))
+    while model.connections:  # time is what the sweep says it is
+        for connection in list(model.connections):
+            connection.tick()
+        await asyncio.sleep(0)
+    assert await idle.rest() == b""
+    assert (await head.rest()).startswith(b"HTTP/1.1 408 ")
+    assert (await content.rest()).startswith(b"HTTP/1.1 408 ")
+    assert sorted(entry[2] for entry in log) == [400, 408, 408]
+
+
+async def test_stopping_lets_replies_end_and_closes_idle_connections(start, connect, gated):
+    model, site, _ = await start(Site(gated))
+    idle, busy = await connect(site), await connect(site)
+    await busy.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked(gated)
+    stopping = asyncio.create_task(model.stop(60))
+    assert await idle.rest() == b""
+    with pytest.raises(ConnectionRefusedError):
+        await connect(site)
+    gated.gate.set()
+    status, fields, content = await busy.reply()
+    assert (status, fields["connection"], content) == (200, "close", b"alpha")
+    await stopping
+
+
+async def test_stopping_does_not_wait_beyond_its_grace(start, connect, gated):
+    model, site, _ = await start(Site(gated))
+    client = await connect(site)
+    await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked(gated)
+    await model.stop(0)
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await client.reply()
+
+
+def test_a_server_beside_a_program_without_a_loop(folder):
+    with aserve.Server(folder) as server:
+        port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /a.txt HTTP/1.0\r\n\r\n")
+            assert b"".join(iter(lambda: client.recv(65_536), b"")).endswith(b"\r\n\r\nalpha")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+async def test_a_server_in_a_program_with_a_loop(folder, connect):
+    async with aserve.Server(folder) as server:
+        client = await connect(server.url)
+        assert (await client.get("/a.txt"))[2] == b"alpha"

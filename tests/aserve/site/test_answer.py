@@ -1,0 +1,184 @@
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from aserve.semantics.messages import FileSlice, Request
+from aserve.semantics.resources import Document, Representation, Validator
+from aserve.site.answer import SMALL, Site
+from aserve.site.files import Disk
+
+NOW = 1_900_000_000
+
+
+@pytest.fixture
+def get(folder):
+    site = Site(Disk(folder))
+
+    def get(target, method="GET", **fields):
+        request = Request(
+            method, target, fields={k.replace("_", "-"): v for k, v in fields.items()}
+        )
+        return site.answer(request, NOW)
+
+    return get
+
+
+def body(response):
+    return b"".join(
+        piece.content.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
+        for piece in response.body
+    )
+
+
+def test_files_and_indexes(get):
+    assert body(get("/a.txt")) == b"alpha"
+    assert body(get("/")) == b"<h1>home</h1>"
+    assert body(get("/sub/")) == b"<h1>sub</h1>"
+
+
+def test_a_folder_is_redirected_to_its_slash_with_its_query(get):
+    response = get("/sub?x=1")
+    assert response.status == 301
+    assert ("Location", "/sub/?x=1") in response.fields
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/none", "/a.txt/", "/sub/none", "/.env", "/sub/.git/config", "/" + "x" * 300, "/a.txt/b"],
+)
+def test_what_is_not_there(get, folder, target):
+    (folder / ".env").write_text("secret")
+    assert get(target).status == 404
+
+
+def test_well_known_files_are_served(get, folder):
+    (folder / ".well-known").mkdir()
+    (folder / ".well-known" / "security.txt").write_text("call us")
+    assert get("/.well-known/security.txt").status == 200
+
+
+def test_special_files_are_never_opened(get, folder):
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(folder / "socket"))
+        assert get("/fifo").status == 404
+        assert get("/socket").status == 404
+    (folder / "device").symlink_to("/dev/zero")
+    assert get("/device").status == 404
+
+
+@pytest.fixture
+def nobody():
+    """Give up root's right to read everything, where it is ours."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_file_that_may_not_be_read():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.txt").touch(mode=0)
+        site = Site(Disk(Path(folder)))
+        assert site.answer(Request("GET", "/a.txt"), NOW).status == 403
+        assert site.answer(Request("HEAD", "/a.txt"), NOW).status == 403
+
+
+def test_a_small_body_is_read_and_a_large_one_is_left_in_its_file(get, folder):
+    (folder / "small").write_bytes(bytes(SMALL))
+    (folder / "larger").write_bytes(bytes(SMALL + 1))
+    assert [type(piece) for piece in get("/small").body] == [bytes]
+    assert [type(piece) for piece in get("/larger").body] == [FileSlice]
+    assert [type(piece) for piece in get("/larger", range="bytes=0-9").body] == [bytes]
+
+
+def test_head_has_the_fields_of_get_and_no_body(get):
+    get_response, head_response = get("/a.txt"), get("/a.txt", "HEAD")
+    assert head_response.body == ()
+    assert head_response.fields == get_response.fields
+    assert head_response.length == get_response.length == 5
+
+
+def test_a_file_swapped_for_one_of_the_same_length_and_time_has_another_tag(get, folder):
+    os.utime(folder / "a.txt", (1, 1))
+    before = dict(get("/a.txt").fields)["ETag"]
+    (folder / "new").write_text("omega")
+    os.utime(folder / "new", (1, 1))
+    (folder / "new").replace(folder / "a.txt")
+    assert dict(get("/a.txt").fields)["ETag"] != before
+    assert get("/a.txt", if_none_match=before).status == 200
+
+
+def test_the_folder_itself_may_be_replaced(get, folder):
+    folder.rename(folder.with_name("old"))
+    assert get("/a.txt").status == 404
+    folder.mkdir()
+    (folder / "a.txt").write_text("beta")
+    assert body(get("/a.txt")) == b"beta"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".br", ".zst"])
+def test_a_sibling_from_outside_is_no_sibling(get, folder, suffix):
+    folder.with_name("outside").write_text("secret")
+    (folder / f"a.txt{suffix}").symlink_to("../outside")
+    assert body(get("/a.txt", accept_encoding="gzip, br, zstd")) == b"alpha"
+
+
+def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
+    sibling = folder / "a.txt.gz"
+    sibling.write_bytes(b"packed")
+    assert body(get("/a.txt", accept_encoding="gzip")) == b"packed"
+    os.utime(sibling, (1, 1))
+    assert body(get("/a.txt", accept_encoding="gzip")) == b"alpha"
+
+
+class Shrinking:
+    """Files of one file that is always shorter when read than when measured."""
+
+    def find(self, path):
+        return Document((Representation("text/plain", 9, Validator('"x"', 0), self),))
+
+    def read(self, start, stop):
+        return b"short"
+
+    def fileno(self):
+        raise OSError
+
+
+def test_a_small_file_that_keeps_shrinking_is_not_sent_short():
+    response = Site(Shrinking()).answer(Request("GET", "/"), NOW)
+    assert response.status == 503
+    assert ("Retry-After", "1") in response.fields
+
+
+class Broken:
+    """Files with a fault of ours in them."""
+
+    def find(self, path):
+        raise ZeroDivisionError("oops")
+
+
+def test_a_fault_of_ours_is_one_reply_and_one_line(caplog):
+    response = Site(Broken()).answer(Request("GET", "/x"), NOW)
+    assert response.status == 500
+    assert b"oops" not in body(response)
+    assert caplog.messages == ["internal error: ZeroDivisionError('oops') while answering '/x'"]
+    assert caplog.records[0].exc_info is None
+
+
+def test_no_descriptor_is_left_open(folder):
+    site = Site(Disk(Path(folder)))
+    (folder / "a.txt.gz").write_bytes(b"packed")
+    before = len(os.listdir("/proc/self/fd"))
+    for target in ("/a.txt", "/large.bin", "/none", "/sub", "/sub/", "/a.txt/"):
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            site.answer(Request(method, target, fields={"if-none-match": "*"}), NOW)
+            site.answer(Request(method, target, fields={"range": "bytes=900000000-"}), NOW)
+            site.answer(Request(method, target), NOW)
+    assert len(os.listdir("/proc/self/fd")) == before

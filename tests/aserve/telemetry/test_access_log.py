@@ -1,0 +1,89 @@
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.semantics.messages import Request
+from aserve.telemetry import access_log
+from aserve.telemetry.access_log import AccessLog, Entry, combined, escape, for_people
+
+HEAD = (
+    'GET /a HTTP/1.1\r\nHost: x\r\nReferer: http://y/\r\nUser-Agent: curl/8 "q"\r\n'
+    "X-User-Agent: no\r\n\r\n"
+)
+ENTRY = Entry(971_186_136, "127.0.0.1", Request("GET", "/a", head=HEAD), 200, 2326, 0.0042)
+
+
+def test_the_combined_format():
+    assert combined(ENTRY) == (
+        '127.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /a HTTP/1.1" 200 2326'
+        ' "http://y/" "curl/8 \\x22q\\x22"'
+    )
+
+
+def test_what_is_not_known_is_a_dash():
+    entry = ENTRY._replace(request=Request("GET", "/a"))
+    assert combined(entry).endswith('"GET /a" 200 2326 "-" "-"')
+
+
+def test_a_line_for_people_has_time_client_method_target_status_octets_and_milliseconds():
+    line = for_people(80, coloured=False)(ENTRY)
+    assert line.split()[1:] == ["127.0.0.1", "GET", "/a", "200", "2,326", "B", "4.2", "ms"]
+    assert len(line) <= 80
+    assert "\x1b" not in line
+    assert "\x1b[32m200\x1b[0m" in for_people(80, coloured=True)(ENTRY)
+
+
+@given(st.text())
+def test_nothing_reaches_a_line_raw(text):
+    escaped = escape(text.encode().decode("latin-1"))
+    assert escaped.isascii()
+    assert escaped.isprintable()
+    assert '"' not in escaped
+
+
+def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    complaints = []
+    log = AccessLog(descriptor, lambda entry: entry.client, complaints.append)
+    for number in range(5_000):
+        log.observe(str(number), ENTRY.request, 200, 1, 0.1)
+    log.close()
+    os.close(descriptor)
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(5_000)]
+    assert complaints == []
+
+
+def test_what_does_not_fit_is_counted_and_said(monkeypatch):
+    monkeypatch.setattr(access_log, "_MOST_WAITING", 10)
+    ours, its = os.pipe()
+    complaints = []
+    log = AccessLog(its, lambda _: "x" * 100, complaints.append)
+    while not log._lost:  # nobody reads the pipe, so it fills, and then the buffer does
+        log.observe("c", ENTRY.request, 200, 1, 0.1)
+    lost = log._lost
+    reader = threading.Thread(target=lambda: list(iter(lambda: os.read(ours, 65_536), b"")))
+    reader.start()
+    log.close()
+    os.close(its)
+    reader.join()
+    os.close(ours)
+    assert complaints == [f"access log: {lost} requests are missing from it"]
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_a_log_that_cannot_be_written_is_one_complaint(number):
+    ours, its = os.pipe()
+    os.close(ours)
+    complaints = []
+    log = AccessLog(its, lambda _: "x", complaints.append)
+    for _ in range(number):
+        log.observe("c", ENTRY.request, 200, 1, 0.1)
+    log.close()
+    os.close(its)
+    assert complaints == [
+        "access log: Broken pipe",
+        f"access log: {number} requests are missing from it",
+    ]

@@ -1,0 +1,257 @@
+"""The program as a user runs it: real processes, real signals, a real terminal."""
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
+
+import pytest
+
+LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
+
+
+@contextmanager
+def aserve(*arguments, **options):
+    """Run aserve until the block ends; it must end by itself once it is told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aserve", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        **{"stdout": subprocess.PIPE} | options,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fail(*arguments):
+    """Run aserve where it cannot start; return its exit code and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "aserve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def banner(process):
+    """Return the banner's lines, which come when the server can be reached."""
+    return [process.stderr.readline() for _ in range(4)]
+
+
+def url_in(lines):
+    return re.search(r"http://\S+", "".join(lines))[0]
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.status, reply.read()
+
+
+def stop(process, number=signal.SIGTERM):
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    return process.returncode, stderr
+
+
+def test_the_banner_says_what_where_and_how(folder):
+    with aserve(folder, "--port", 0) as process:
+        lines = banner(process)
+        assert str(folder) in lines[0]
+        assert get(url_in(lines) + "a.txt") == (200, b"alpha")
+        assert "--host" in lines[2]
+        assert "Ctrl-C" in lines[3]
+        assert stop(process) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_stops_when_told_to(folder, number, workers):
+    with aserve(folder, "--port", 0, "--workers", workers) as process:
+        assert get(url_in(banner(process)))[0] == 200
+        assert stop(process, number) == (0, "")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reply_under_way_ends_before_it_stops_and_a_second_signal_cuts_it(folder, workers):
+    os.truncate(folder / "large.bin", 1 << 30)
+    with aserve(folder, "--port", 0, "--workers", workers) as process:
+        where = url_in(banner(process))[7:-1].split(":")
+        with socket.create_connection((where[0], int(where[1]))) as client:
+            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+            process.send_signal(signal.SIGTERM)
+            assert len(client.recv(1 << 20, socket.MSG_WAITALL)) == 1 << 20
+            assert process.poll() is None
+            assert stop(process)[0] == 0
+
+
+def test_a_port_that_is_taken(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for workers in (1, 2):
+            code, said = fail(folder, "--port", port, "--workers", workers)
+            assert (code, said) == (1, f"aserve: error: --port: {port} is taken on 127.0.0.1\n")
+
+
+def test_without_a_port_the_next_free_one_is_announced(folder):
+    with aserve(folder) as first:
+        one = url_in(banner(first))
+        with aserve(folder) as second:
+            announced = banner(second)
+            assert url_in(announced) != one
+            assert "is taken" in announced[1]
+            assert get(url_in(announced))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["missing"], "DIR"),
+        (["a.txt"], "DIR"),
+        ([".", "--port", "x"], "--port"),
+        ([".", "--port", "65536"], "--port"),
+        ([".", "--port", "-1"], "--port"),
+        ([".", "--workers", "0"], "--workers"),
+        ([".", "--workers", "many"], "--workers"),
+        ([".", "--access-log", "missing/log"], "--access-log"),
+        ([".", "--nonsense"], "--nonsense"),
+        ([".", "another"], "another"),
+    ],
+)
+def test_a_bad_parameter_is_one_line(folder, monkeypatch, arguments, named):
+    monkeypatch.chdir(folder)
+    code, said = fail(*arguments)
+    assert code == 2
+    assert said.startswith("aserve: error: ")
+    assert said.count("\n") == 1
+    assert named in said
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1"])
+def test_a_host_that_cannot_be_had(folder, host):
+    code, said = fail(folder, "--host", host)
+    assert code == 1
+    assert said.startswith("aserve: error: --host: ")
+    assert said.count("\n") == 1
+
+
+def test_the_access_log_is_complete_when_it_stops(folder, tmp_path):
+    log = tmp_path / "access.log"
+    with aserve(folder, "--port", 0, "--access-log", log) as process:
+        where = url_in(banner(process))
+        for _ in range(20):
+            get(where + "a.txt")
+        with pytest.raises(urllib.error.HTTPError):
+            get(where + "none%22%0A")
+        stop(process)
+    lines = log.read_text().splitlines()
+    assert [LINE.fullmatch(line).group(1, 2, 3) for line in lines[:20]] == [
+        ("/a.txt", "200", "5")
+    ] * 20
+    assert LINE.fullmatch(lines[20]).group(1, 2) == ("/none%22%0A", "404")
+    assert len(lines) == 21
+
+
+def test_the_access_log_on_standard_output(folder):
+    with aserve(folder, "--port", 0, "--quiet", "--access-log", "-", "--workers", 2) as process:
+        port = _port_of(process)
+        get(f"http://127.0.0.1:{port}/a.txt")
+        assert LINE.fullmatch(process.stdout.readline().rstrip("\n"))
+        assert stop(process) == (0, "")
+
+
+def _port_of(process):
+    """Return the port that a silent server listens on, as the kernel has it."""
+    while process.poll() is None:
+        inodes = set()
+        for descriptor in os.listdir(f"/proc/{process.pid}/fd"):
+            with suppress(FileNotFoundError):
+                inodes.add(os.readlink(f"/proc/{process.pid}/fd/{descriptor}"))
+        with open("/proc/net/tcp") as table:
+            for row in table.readlines()[1:]:
+                columns = row.split()
+                if columns[3] == "0A" and f"socket:[{columns[9]}]" in inodes:
+                    return int(columns[1].split(":")[1], 16)
+    raise AssertionError(process.stderr.read())
+
+
+def test_on_a_terminal_there_is_a_line_for_each_request_and_none_is_raw(folder):
+    ours, its = pty.openpty()
+    with aserve(folder, "--port", 0, stdout=its) as process:
+        os.close(its)
+        where = url_in(banner(process))
+        get(where + "a.txt")
+        host, port = where[7:-1].split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"GET /\x1b[31m\x07 HTTP/1.1\r\n\r\n")
+            client.recv(1_000)
+        stop(process)
+        screen = os.read(ours, 10_000).decode()
+        os.close(ours)
+    first, second = screen.replace("\x1b[32m", "").replace("\x1b[0m", "").split("\r\n")[:2]
+    assert re.match(r"\d\d:\d\d:\d\d +127\.0\.0\.1 +GET +/a\.txt +200 +5 B +\d+\.\d ms$", first)
+    assert "\\x1b[31m\\x07" in second
+    assert "\x07" not in screen
+
+
+def test_quiet_says_nothing(folder):
+    with aserve(folder, "--port", 0, "--quiet") as process:
+        get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30) == ("", "")
+
+
+def _children(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+        return [int(pid) for pid in children.read().split()]
+
+
+def test_a_worker_that_dies_is_replaced(folder):
+    with aserve(folder, "--port", 0, "--workers", 2) as process:
+        where = url_in(banner(process))
+        get(where)
+        before = _children(process)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        said = process.stderr.readline()
+        assert f"worker {before[0]} ended with SIGKILL" in said
+        for _ in range(20):
+            assert get(where + "a.txt") == (200, b"alpha")
+        assert stop(process) == (0, "")
+
+
+def test_workers_do_not_outlive_their_supervisor(folder):
+    with aserve(folder, "--port", 0, "--workers", 2) as process:
+        banner(process)
+        workers = [os.pidfd_open(pid) for pid in _children(process)]
+        process.kill()
+        for worker in workers:
+            with open(worker):  # readable when the process has ended
+                assert _ended(worker)
+
+
+def _ended(pidfd):
+    import select  # noqa: PLC0415 - here alone
+
+    return select.select([pidfd], [], [], 30)[0] == [pidfd]
+
+
+@pytest.mark.parametrize("option", ["--help", "-h", "--version"])
+def test_help_and_version(option):
+    done = subprocess.run(
+        [sys.executable, "-m", "aserve", option], capture_output=True, text=True, check=True
+    )
+    assert "aserve" in done.stdout
+    assert done.stderr == ""
