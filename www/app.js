@@ -2,9 +2,9 @@
 
 const meanings = fetch("statuses.json").then((reply) => reply.json());
 
-/** "176444" -> "172 KiB" */
+/** "176444" -> "172 KiB"; number and unit stay on one line. */
 function readable(bytes) {
-  return bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024)} KiB`;
+  return bytes < 1024 ? `${bytes}\u00a0bytes` : `${Math.round(bytes / 1024)}\u00a0KiB`;
 }
 
 /** Write under a part what the server says about it. */
