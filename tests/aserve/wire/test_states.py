@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from aserve.wire.states import TRANSITIONS, Event, State
 
 
@@ -15,3 +17,13 @@ def test_every_state_can_end():
 
 def test_nothing_leaves_the_end():
     assert {to for (state, _), to in TRANSITIONS.items() if state is State.CLOSED} == {State.CLOSED}
+
+
+def test_the_documented_diagram_is_drawn_from_the_table():
+    steps = "\n".join(
+        f"    {state.name} --> {to.name}: {event.name}"
+        for (state, event), to in TRANSITIONS.items()
+        if state is not State.CLOSED
+    )
+    diagram = f"stateDiagram-v2\n    [*] --> IDLE\n{steps}\n    CLOSED --> [*]\n"
+    assert diagram in (Path(__file__).parents[3] / "docs" / "architecture.md").read_text()
