@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -168,18 +168,21 @@ class Crew:
     def _fork(self, share: Plan) -> Member:
         reports, reports_in = multiprocessing.Pipe(duplex=False)
         orders_out, orders = os.pipe()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the child is itself
-        pid = os.fork()
-        if pid == 0:
-            # A copy of a pipe's other end would keep it open beyond the parent's life.
-            for descriptor in (orders, *(member.orders for member in self._members)):
-                with contextlib.suppress(OSError):  # a signal has had it closed
-                    os.close(descriptor)
-            _child(share, orders_out, reports_in)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with _held_back():  # until the child has handlers of its own
+            pid = os.fork()
+            if pid == 0:
+                self._forget((orders, *(member.orders for member in self._members)))
+                _child(share, orders_out, reports_in)
         reports_in.close()
         os.close(orders_out)
         return Member(pid, reports, orders, heard=time.monotonic())
+
+    @staticmethod
+    def _forget(orders: Iterable[int]) -> None:
+        """Close what only the parent may write to: a copy would outlive it and hide its death."""
+        for descriptor in orders:
+            with contextlib.suppress(OSError):  # a signal has had it closed
+                os.close(descriptor)
 
     def _hear(self, member: Member) -> None:
         """Take one message, or the end of them, from a worker."""
@@ -250,6 +253,16 @@ def _child(share: Plan, orders: int, reports: Pipe) -> NoReturn:
             with contextlib.suppress(OSError):  # the parent is gone
                 reports.send(worker.Fault(f"{type(error).__name__}: {error}"))
         os._exit(code)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let the signals that stop a run wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
