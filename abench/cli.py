@@ -35,44 +35,52 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Url = Annotated[str, typer.Argument(metavar="URL", help="http:// or https://", show_default=False)]
+Connections = Annotated[
+    int, typer.Option("--connections", "--clients", "-c", metavar="N", help="Held open at once.")
+]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        "--time", "--duration", "-t", metavar="SECONDS", help="How long to load; 10 if no -n."
+    ),
+]
+Requests = Annotated[
+    int | None,
+    typer.Option("--requests", "-n", metavar="N", help="Instead of -t: exactly so many."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", "-w", metavar="N", help="Processes; one per core if not given."),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", help="Limit for one request.")
+]
+NoKeepalive = Annotated[
+    bool, typer.Option("--no-keepalive", help="A new connection for each request.")
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
+Version = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+]
+
+
 @app.command()
 def bench(
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="http:// or https://", show_default=False)
-    ],
-    connections: Annotated[
-        int,
-        typer.Option("--connections", "--clients", "-c", metavar="N", help="Held open at once."),
-    ] = 10,
-    duration_s: Annotated[
-        float | None,
-        typer.Option(
-            "--time", "--duration", "-t", metavar="SECONDS", help="How long to load; 10 if no -n."
-        ),
-    ] = None,
-    requests: Annotated[
-        int | None,
-        typer.Option("--requests", "-n", metavar="N", help="Instead of -t: exactly so many."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", "-w", metavar="N", help="Processes; one per core if not given."),
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", help="Limit for one request.")
-    ] = 10.0,
-    no_keepalive: Annotated[
-        bool, typer.Option("--no-keepalive", help="A new connection for each request.")
-    ] = False,
-    json: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")] = False,
-    _show_version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit."),
-    ] = False,
+    url: Url,
+    connections: Connections = 10,
+    duration_s: Duration = None,
+    requests: Requests = None,
+    workers: Workers = None,
+    timeout_s: Timeout = 10.0,
+    no_keepalive: NoKeepalive = False,
+    json: Json = None,
+    quiet: Quiet = False,
+    _show_version: Version = False,
 ) -> int:
     """Load a web server and report pages per second, bytes per second and latencies.
 
