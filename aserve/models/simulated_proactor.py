@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _take(self, request: Request) -> None:
-        self._request, self._began = request, self._owner.loop.time()
+        self._request, self._began = request, time.perf_counter()
         if response := self._answer(request):
             self._reply(response)
 
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
 
     def _record(self, response: Response, octets: int) -> None:
         if self._owner.observe:
-            seconds = self._owner.loop.time() - self._began
+            seconds = time.perf_counter() - self._began
             self._owner.observe(self._client, self._request, response.status, octets, seconds)
 
     async def _send(self, response: Response, pieces: list[Piece]) -> None:
