@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
@@ -21,13 +22,18 @@ from aserve.service.worker import Worker, run
 from aserve.settings import Settings, SettingsError, available_cores
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.version import __version__
+from aserve.wire.limits import Limits
 
 OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
 OpenLog = Callable[[], AccessLog | None]
 """Opens the access log, if there is to be one: in each worker, since it has a thread."""
 
-_app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+_app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def main() -> None:
@@ -64,6 +70,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _limits_with_defaults() -> str:
+    limits = [f"{one.name}={one.default}" for one in fields(Limits)]
+    return f"Octets, seconds, counts, as they are by default: {', '.join(limits)}."
+
+
 @_app.command()
 def _serve(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to serve.")] = Path(),
@@ -84,6 +95,19 @@ def _serve(
         str | None,
         typer.Option(metavar="FILE|-", help="Log requests there, in the combined format."),
     ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Answer TRACE, which echoes a request.")
+    ] = False,
+    connect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Let CONNECT open tunnels to there; repeatable."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N", help=f"Change a limit; repeatable. {_limits_with_defaults()}"
+        ),
+    ] = None,
     _version: Annotated[
         bool,
         typer.Option(
@@ -92,7 +116,15 @@ def _serve(
     ] = False,
 ) -> int:
     """Serve the files of a folder over HTTP/1.1."""
-    settings = Settings(folder, host, port, _number_of_workers(workers))
+    settings = Settings(
+        folder,
+        host,
+        port,
+        _number_of_workers(workers),
+        trace=trace,
+        connect=tuple(connect or ()),
+        limits=_changed_limits(limit or ()),
+    )
     open_log = _access_log(access_log, quiet=quiet)
     listeners = listen(settings)
     if FALLBACK:
@@ -112,6 +144,17 @@ def _number_of_workers(text: str) -> int:
     if not text.isdecimal():
         raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
     return int(text)
+
+
+def _changed_limits(changes: Iterable[str]) -> Limits:
+    known = {one.name for one in fields(Limits)}
+    values = {}
+    for change in changes:
+        name, equals, number = change.partition("=")
+        if name not in known or not equals or not number.isdecimal():
+            raise SettingsError("--limit", f"must be NAME=N with a known name, not {change!r}")
+        values[name] = int(number)
+    return Limits(**values)
 
 
 def _access_log(target: str | None, *, quiet: bool) -> OpenLog:

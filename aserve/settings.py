@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aserve.semantics.targets import is_authority
 from aserve.wire.limits import Limits
 
 DEFAULT_PORT = 8000
@@ -24,7 +25,8 @@ class Settings:
     root: the folder to serve. port: None for 8000 or the next free one, 0 for any free one.
     workers: processes. threads, queue: per worker, how many requests that need the disk are
     worked on at once, and how many more may wait. grace: seconds that replies under way get
-    when the server stops.
+    when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
+    open a tunnel to.
     """
 
     root: Path
@@ -34,6 +36,8 @@ class Settings:
     threads: int = 8
     queue: int = 1_024
     grace: float = 8.0
+    trace: bool = False
+    connect: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -45,6 +49,13 @@ class Settings:
         _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
         _require(self.workers >= 1, "--workers", "must be 'auto' or at least 1")
         _require(bool(self.host), "--host", "must not be empty")
+        for place in self.connect:
+            host, _, port = place.rpartition(":")
+            _require(
+                bool(host) and port.isdecimal() and is_authority(place),
+                "--connect",
+                f"must be HOST:PORT, not {place!r}",
+            )
 
 
 def _require(holds: bool, option: str, why: str) -> None:

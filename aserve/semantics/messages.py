@@ -82,6 +82,7 @@ class Response:
     """One final response. length: the Content-Length to declare, None for none.
 
     For HEAD the length is declared though body is empty. close: the connection ends with it.
+    tunnel: host and port that the connection is to be joined with, once the response has left.
     """
 
     status: int
@@ -89,6 +90,7 @@ class Response:
     body: tuple[Piece, ...] = ()
     length: int | None = None
     close: bool = False
+    tunnel: tuple[str, int] | None = None
 
     def without_body(self) -> "Response":
         """Return the same head with no content, as HEAD wants it (RFC 9110 section 9.3.2)."""

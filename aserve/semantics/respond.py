@@ -18,7 +18,7 @@ _CACHE_CONTROL = ("Cache-Control", "no-cache")
 class Terms:
     """What an answer depends on besides request and resource.
 
-    now: POSIX time in whole seconds; methods: the METHODS table, as far as it is switched on.
+    now: POSIX time in whole seconds; methods: every method that is known, None if switched off.
     """
 
     now: int
@@ -62,26 +62,6 @@ def get(request: Request, find: Find, terms: Terms) -> Response:
 def head(request: Request, find: Find, terms: Terms) -> Response:
     """Answer HEAD: as GET, without the content (9.3.2)."""
     return get(request, find, terms).without_body()
-
-
-def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer OPTIONS, for one target and for the server as a whole (9.3.7)."""
-    if request.target != "*":
-        parse_path(request.target)
-    return Response(204, (allow(terms.methods),))
-
-
-METHODS: Methods = {
-    "GET": get,
-    "HEAD": head,
-    "OPTIONS": options,
-    "TRACE": None,
-    "POST": None,
-    "PUT": None,
-    "DELETE": None,
-    "CONNECT": None,
-}
-"""The eight methods of HTTP/1.1; None is known and switched off."""
 
 
 def _document(request: Request, document: Document, now: int) -> Response:

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from typing import Any
 
-from aserve.models.simulated_proactor import Observe, SimulatedProactor
+from aserve.models.connection import Observe
+from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.semantics.methods import switched_on
 from aserve.service.loops import new_event_loop
 from aserve.settings import Settings
 from aserve.site.answer import Site
@@ -29,7 +32,7 @@ class Worker:
         """Begin to serve on the running loop."""
         settings = self._settings
         self._model = SimulatedProactor(
-            Site(Disk(settings.root)),
+            Site(Disk(settings.root), switched_on(traces=settings.trace, tunnels=settings.connect)),
             settings.limits,
             self._observe,
             threads=settings.threads,
@@ -51,8 +54,15 @@ def run(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None 
 
     lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
     """
+    _raise_open_files()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_main(worker, stop_signals, lifeline))
+
+
+def _raise_open_files() -> None:
+    """Take as many descriptors as we may have: the usual soft limit is a relic of select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None) -> None:

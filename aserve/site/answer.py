@@ -4,8 +4,9 @@ import logging
 from dataclasses import replace
 
 from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
+from aserve.semantics.methods import METHODS
 from aserve.semantics.refusals import refusal
-from aserve.semantics.respond import METHODS, Methods, Terms, respond
+from aserve.semantics.respond import Methods, Terms, respond
 from aserve.site.files import Files
 
 SMALL = 65_536

@@ -25,6 +25,7 @@ class Exchange:
         "_limits",
         "_persistent",
         "_request",
+        "_unread",
         "final",
         "state",
     )
@@ -39,6 +40,7 @@ class Exchange:
         self._request: Request | None = None
         self._framing: Framing | None = None  # content that is announced and not yet read
         self._persistent = True
+        self._unread = False  # the client may be sending what nobody will read
 
     @property
     def backlog(self) -> int:
@@ -47,7 +49,7 @@ class Exchange:
 
     def receive(self, octets: bytes) -> None:
         """Take what has arrived."""
-        if self.state in {State.LINGERING, State.CLOSED}:
+        if self.state >= State.LINGERING:
             return
         if self._at < len(self._input):
             octets = self._input[self._at :] + octets
@@ -73,14 +75,15 @@ class Exchange:
         """Give up on the request that is arriving and return it, to be answered with an error."""
         request = self._request or parsing.glimpse(self._input[self._at :])
         self._request = request._replace(refusal=refused)
-        self._persistent = False
+        self._persistent, self._unread = False, True
         self._move(Event.REFUSED)
         return self._request
 
     def reply(self, response: Response, date: str) -> list[Piece]:
         """Return what to send, in order. date: the value of the Date field."""
         self._persistent = self._persistent and not (response.close or self.final)
-        head = head_bytes(response, date, self._connection_option())
+        option = None if response.tunnel else self._connection_option()
+        head = head_bytes(response, date, option)
         self._move(Event.ANSWERED)
         first, *others = response.body or (b"",)
         if isinstance(first, bytes):
@@ -93,9 +96,16 @@ class Exchange:
         if self._persistent:
             self._move(Event.KEPT)
         else:
-            unread = self._framing is not None or self.backlog > 0
+            unread = (self._unread or self.backlog > 0) and not self._ended
             self._input, self._at = b"", 0
-            self._move(Event.CUT_SHORT if unread and not self._ended else Event.SPENT)
+            self._move(Event.CUT_SHORT if unread else Event.SPENT)
+
+    def tunnelled(self) -> bytes:
+        """Note that the connection now is a tunnel; return what arrived for its other end."""
+        self._move(Event.TUNNELLED)
+        octets, self._input = self._input[self._at :], b""
+        self._at = 0
+        return octets
 
     def end(self) -> None:
         """Note that nothing more will arrive or leave."""
@@ -153,7 +163,7 @@ class Exchange:
         if head.expects_continue:
             # Nothing here stores content, so it is not invited: the answer is final and the
             # connection cannot go on, since the client may send it all the same (RFC 9110 10.1.1).
-            self._persistent = False
+            self._persistent, self._unread = False, True
             self._move(Event.HEAD_ENDED)
         elif head.length is not None and head.length > limit:
             raise Refused(413, "The content of the request is too large.")

@@ -17,6 +17,8 @@ class State(enum.IntEnum):
     """A request is out: its response is being worked out."""
     REPLYING = enum.auto()
     """The response is leaving."""
+    TUNNEL = enum.auto()
+    """What arrives is for somebody else (RFC 9110 section 9.3.6)."""
     LINGERING = enum.auto()
     """The last response has left and what still arrives is thrown away (RFC 9112 section 9.6)."""
     CLOSED = enum.auto()
@@ -40,12 +42,15 @@ class Event(enum.IntEnum):
     """The response has left, the connection ends, and nothing unread can be on its way."""
     CUT_SHORT = enum.auto()
     """The response has left and the connection ends before the client had its say."""
+    TUNNELLED = enum.auto()
+    """The response has left and the connection now is a tunnel."""
     ENDED = enum.auto()
     """The client has sent all it will, or has lingered too long, or is gone."""
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.IDLE, Event.HEAD_BEGUN): State.HEAD,
+    (State.IDLE, Event.REFUSED): State.ANSWERING,
     (State.IDLE, Event.ENDED): State.CLOSED,
     (State.HEAD, Event.HEAD_ENDED): State.ANSWERING,
     (State.HEAD, Event.CONTENT_ANNOUNCED): State.BODY,
@@ -59,7 +64,9 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.REPLYING, Event.KEPT): State.IDLE,
     (State.REPLYING, Event.SPENT): State.CLOSED,
     (State.REPLYING, Event.CUT_SHORT): State.LINGERING,
+    (State.REPLYING, Event.TUNNELLED): State.TUNNEL,
     (State.REPLYING, Event.ENDED): State.CLOSED,
+    (State.TUNNEL, Event.ENDED): State.CLOSED,
     (State.LINGERING, Event.ENDED): State.CLOSED,
     (State.CLOSED, Event.ENDED): State.CLOSED,
 }

@@ -4,11 +4,13 @@ import asyncio
 import os
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
 import aserve
 from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.semantics.methods import switched_on
 from aserve.service.sockets import listen, url
 from aserve.settings import Settings
 from aserve.site.answer import Site
@@ -226,7 +228,9 @@ async def test_an_error_reaches_a_client_that_is_still_sending(start, connect):
 
 
 async def test_time_limits(start, connect):
-    model, site, log = await start(limits=Limits(idle=2, head_time=1, body_time=1, linger=1))
+    model, site, log = await start(
+        limits=Limits(idle_time=2, head_time=1, stall_time=1, linger_time=1)
+    )
     idle, head, content, lingering = [await connect(site) for _ in range(4)]
     await head.send(b"GET / HT")
     await content.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
@@ -284,3 +288,114 @@ async def test_a_server_in_a_program_with_a_loop(folder, connect):
     async with aserve.Server(folder) as server:
         client = await connect(server.url)
         assert (await client.get("/a.txt"))[2] == b"alpha"
+
+
+async def test_one_connection_too_many_is_told_so_and_the_others_live(start, connect):
+    _, site, log = await start(limits=Limits(connections=2, connections_per_client=2))
+    first, second = await connect(site), await connect(site)
+    assert (await first.get("/a.txt"))[0] == 200
+    assert (await second.get("/a.txt"))[0] == 200
+    third = await connect(site)
+    status, fields, _ = await third.reply()
+    assert (status, fields["connection"]) == (503, "close")
+    third.close()
+    second.close()
+    assert (await first.get("/a.txt"))[0] == 200
+    await _until(lambda: log[-1][2] == 200)
+
+
+async def test_places_are_given_back(start, connect):
+    model, site, _ = await start(limits=Limits(connections=1))
+    for _ in range(5):
+        client = await connect(site)
+        assert (await client.get("/a.txt"))[0] == 200
+        client.close()
+        await _until(lambda: not model.connections)
+    assert not model._clients
+
+
+@pytest.fixture
+async def echo():
+    """Serve a place that sends back what it gets, and its end after that."""
+
+    talks = []
+
+    async def reflect(reader, writer):
+        talks.append((asyncio.current_task(), writer.transport))
+        with suppress(ConnectionError, RuntimeError):  # uvloop raises the latter on a closed one
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+            writer.write(b"bye")
+            writer.close()
+
+    server = await asyncio.start_server(reflect, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    for task, transport in talks:
+        transport.abort()
+        await task
+
+
+def tunnelling(folder, *places):
+    return Site(Disk(folder), switched_on(traces=False, tunnels=places))
+
+
+async def test_a_tunnel_carries_both_ways_and_each_direction_ends_alone(
+    start, connect, folder, echo
+):
+    model, site, log = await start(tunnelling(folder, echo))
+    client = await connect(site)
+    await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\nearly".encode())
+    assert (await client.reply())[0] == 200
+    octets = os.urandom(4 << 20)
+    await asyncio.gather(client.send(octets), _expect(client, b"early" + octets))
+    client.writer.write_eof()
+    assert await client.rest() == b"bye"
+    await _until(lambda: not model.connections)
+    assert [entry[2] for entry in log] == [200]
+
+
+async def _expect(client, octets):
+    assert await client.reader.readexactly(len(octets)) == octets
+
+
+async def test_a_tunnel_holds_back_who_sends_faster_than_is_read(start, connect, folder, echo):
+    model, site, _ = await start(tunnelling(folder, echo))
+    client = await connect(site)
+    await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
+    await client.reply()
+    client.writer.transport.pause_reading()
+    client.writer.write(bytes(64 << 20))
+    (connection,) = model.connections
+    near = connection._tunnel
+    await _until(lambda: near.transport.get_write_buffer_size() and not near.transport.is_reading())
+    held = near.transport.get_write_buffer_size() + near._other.transport.get_write_buffer_size()
+    assert held < 4 << 20
+
+
+async def test_a_tunnel_to_elsewhere(start, connect, folder, echo):
+    _, site, _ = await start(tunnelling(folder, echo))
+    client = await connect(site)
+    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await client.reply())[0] == 403
+
+
+async def test_a_tunnel_to_nobody(start, connect, folder):
+    _, site, _ = await start(tunnelling(folder, "127.0.0.1:1"))
+    client = await connect(site)
+    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await client.reply())[0] == 502
+    assert (await client.get("/a.txt"))[0] == 200
+
+
+async def test_an_idle_tunnel_ends(start, connect, folder, echo):
+    model, site, _ = await start(tunnelling(folder, echo), limits=Limits(tunnel_time=2))
+    client = await connect(site)
+    await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
+    await client.reply()
+    (connection,) = model.connections
+    connection._tunnel.idle = connection._tunnel._other.idle = 2
+    connection.tick()
+    connection.tick()
+    assert await client.rest() == b""
