@@ -1,0 +1,187 @@
+"""Dates, and what an origin server says to caches (RFC 9110 6.6.1 and 5.6.7, RFC 9111 5)."""
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+
+from tests.conformance.reader import Reply
+from tests.conformance.site import HELLO
+from tests.conformance.table import (
+    CLOSED,
+    EITHER,
+    MUST,
+    OURS,
+    PRESENT,
+    SHOULD,
+    Message,
+    Row,
+    get,
+    head,
+    post,
+    reply,
+    request,
+    row,
+)
+
+HELD = reply(200, body=HELLO)
+
+_FIXDATE = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d "
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"
+)
+
+
+def is_now(value: str) -> bool:
+    return abs(parsedate_to_datetime(value).timestamp() - time.time()) < 60
+
+
+def not_after_date(found: Reply) -> bool:
+    date, modified = found.get("date"), found.get("last-modified")
+    if not (date and modified):
+        return True  # Date has rows of its own
+    return parsedate_to_datetime(modified) <= parsedate_to_datetime(date)
+
+
+def once(*names: str):
+    """Expect fields that are no lists to be there at most once."""
+    return lambda found: all(len(found.all(name)) <= 1 for name in names)
+
+
+_REPLIES: dict[str, tuple[Message, tuple[int, ...]]] = {
+    "200": (get("/hello.txt"), (200,)),
+    "head": (head("/hello.txt"), (200,)),
+    "206": (get("/hello.txt", range="bytes=0-1"), (206, 200)),
+    "301": (get("/sub"), (301, 302, 307, 308)),
+    "304": (get("/hello.txt", if_none_match="*"), (304,)),
+    "404": (get("/missing"), (404,)),
+    "405": (post(), tuple(range(400, 600))),
+    "options": (request("OPTIONS", "*"), (200, 204, *range(400, 600))),
+}
+dates = [
+    *(
+        # RFC 9110 6.6.1: MUST in 2xx, 3xx and 4xx, from a server with a clock.
+        row(f"date-in-{name}", "9110 6.6.1", MUST, message, reply(*statuses, date=PRESENT))
+        for name, (message, statuses) in _REPLIES.items()
+    ),
+    row(
+        "date-in-400",
+        "9110 6.6.1",
+        MUST,
+        b"GET / HTTP/1.1\r\n\r\n",
+        reply(400, date=PRESENT),
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    # RFC 9110 5.6.7: HTTP-date MUST be generated as IMF-fixdate.
+    row("date-is-imf-fixdate", "9110 5.6.7", MUST, get("/hello.txt"), reply(200, date=_FIXDATE)),
+    row("date-is-now", "9110 6.6.1", MUST, get("/hello.txt"), reply(200, date=is_now)),
+    row(
+        "last-modified-is-imf-fixdate",
+        "9110 5.6.7",
+        MUST,
+        get("/hello.txt"),
+        reply(200, last_modified=_FIXDATE),
+    ),
+    row(
+        "last-modified-is-not-after-date",
+        "9110 8.8.2.1",
+        MUST,
+        get("/future.txt"),
+        reply(200, body=not_after_date),
+    ),
+]
+
+fields = [
+    row(
+        "cache-control", "9111 5.2.2", OURS, get("/hello.txt"), reply(200, cache_control="no-cache")
+    ),
+    row(
+        "cache-control-with-head",
+        "9110 9.3.2",
+        OURS,
+        head("/hello.txt"),
+        reply(200, cache_control="no-cache"),
+    ),
+    # RFC 9111 5.1: Age says that the origin was not asked.
+    row("no-age", "9111 5.1", MUST, get("/hello.txt"), reply(200, age=None)),
+    # RFC 9111 5.5: Warning is obsolete; 5.4: Pragma is no response field.
+    row("no-warning", "9111 5.5", SHOULD, get("/hello.txt"), reply(200, warning=None, pragma=None)),
+    # RFC 9110 15.4.2: 301 is cacheable by heuristics; ours has to be asked about again.
+    row(
+        "redirect-is-not-kept",
+        "9111 4.2.2",
+        OURS,
+        get("/sub"),
+        reply(301, cache_control="no-cache"),
+    ),
+    *(
+        row(f"request-{name}", "9111 5.2.1", level, get("/hello.txt", **given), HELD)
+        for name, level, given in (
+            # These are for caches; an origin server has no cached response to hold against them.
+            ("only-if-cached", MUST, {"cache_control": "only-if-cached"}),
+            ("no-cache", MUST, {"cache_control": "no-cache"}),
+            ("no-store", MUST, {"cache_control": "no-store"}),
+            ("max-age", MUST, {"cache_control": "max-age=0"}),
+            ("unknown-directive", MUST, {"cache_control": 'unknown="a, b"'}),
+            ("pragma", MUST, {"pragma": "no-cache"}),
+        )
+    ),
+    row(
+        "request-no-cache-may-be-304",
+        "9111 5.2.1.4",
+        OURS,
+        get("/hello.txt", cache_control="no-cache", if_none_match="*"),
+        reply(304),
+    ),
+    # RFC 9110 5.3: no field line MUST be sent twice unless it is a list.
+    *(
+        row(
+            f"fields-once-in-{name}",
+            "9110 5.3",
+            MUST,
+            message,
+            reply(
+                *statuses,
+                body=once(
+                    "date",
+                    "server",
+                    "etag",
+                    "last-modified",
+                    "content-type",
+                    "content-length",
+                    "content-range",
+                    "location",
+                ),
+            ),
+        )
+        for name, (message, statuses) in _REPLIES.items()
+    ),
+    # RFC 9110 8.6: MUST NOT be in 204; and not be in an empty-bodied 304 unless it is the 200's.
+    row(
+        "no-content-length-in-204",
+        "9110 8.6",
+        MUST,
+        request("OPTIONS", "*"),
+        reply(204, content_length=None) | reply(200, *range(400, 600)),
+        ours=reply(204, content_length=None, content_type=None),
+    ),
+    # RFC 9110 10.2.4: product tokens; more detail than needed SHOULD NOT be there.
+    row(
+        "server-is-brief",
+        "9110 10.2.4",
+        SHOULD,
+        get("/hello.txt"),
+        reply(200, server=re.compile(r"[\w-]+(/[\w.+-]+)?")) | reply(200, server=None),
+        ours=reply(200, server="aserve"),
+    ),
+    row(
+        "no-transfer-encoding-with-length",
+        "9112 6.2",
+        MUST,
+        get("/large.bin"),
+        reply(200, content_length="200000", transfer_encoding=None)
+        | reply(200, content_length=None),
+    ),
+]
+
+ROWS: list[Row] = [*dates, *fields]

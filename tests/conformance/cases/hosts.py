@@ -1,0 +1,234 @@
+"""Host, and the versions of HTTP (RFC 9112 sections 2.3 and 3.2, RFC 9110 sections 2.5 and 7.2)."""
+
+from tests.conformance.site import HELLO
+from tests.conformance.table import (
+    CLOSED,
+    EITHER,
+    MAY,
+    MUST,
+    OURS,
+    SHOULD,
+    Row,
+    get,
+    head,
+    post,
+    raw,
+    reply,
+    row,
+)
+
+HELD = reply(200, body=HELLO)
+BAD = reply(400)
+
+
+def bad(name: str, *hosts: str, minor: int = 1) -> Row:
+    """RFC 9112 3.2: no Host, more than one, or an invalid one MUST get 400."""
+    return row(
+        f"host-{name}",
+        "9112 3.2",
+        MUST,
+        get("/hello.txt", host=hosts or None, minor=minor),
+        BAD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    )
+
+
+missing = [
+    bad("missing"),
+    bad("twice", "test", "other"),
+    bad("twice-same", "test", "test"),
+    bad("twice-one-empty", "test", ""),
+    row(
+        "host-missing-with-head",
+        "9112 3.2",
+        MUST,
+        head("/hello.txt", host=None),
+        reply(400, body=b""),
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    row(
+        "host-missing-with-post",
+        "9112 3.2",
+        MUST,
+        post(host=None),
+        BAD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    row(
+        "host-missing-whatever-the-file",
+        "9112 3.2",
+        MUST,
+        get("/missing", host=None),
+        BAD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    bad("twice-in-http-1.0", "test", "other", minor=0),
+]
+
+# RFC 9110 7.2: Host = uri-host [ ":" port ]; RFC 3986 3.2.2.
+_INVALID = {
+    "with-space": "te st",
+    "with-tab": "te\tst",
+    "with-slash": "test/",
+    "with-path": "test/hello.txt",
+    "with-userinfo": "me@test",
+    "with-two-ports": "test:80:80",
+    "with-letters-for-port": "test:http",
+    "with-signed-port": "test:-1",
+    "with-query": "test?a",
+    "with-fragment": "test#a",
+    "with-backslash": "test\\a",
+    "with-scheme": "http://test",
+    "with-list": "test, other",
+    "with-bad-escape": "te%zzst",
+    "with-quote": '"test"',
+    "with-angle": "<test>",
+    "with-caret": "te^st",
+    "with-bar": "te|st",
+    "with-braces": "{test}",
+    "with-backtick": "te`st",
+    "with-eight-bit": "t\xe9st",
+    "with-bracket-open": "[::1",
+    "with-bracket-close": "::1]",
+    "with-bare-ipv6": "::1",
+    "with-letters-in-brackets": "[test]",
+    "with-empty-brackets": "[]",
+    "with-junk-after-brackets": "[::1]a",
+}
+invalid = [bad(name, value) for name, value in _INVALID.items()]
+
+_VALID = {
+    "name": "test",
+    "name-of-labels": "www.example.com",
+    "name-with-last-dot": "www.example.com.",
+    "in-capitals": "TEST",
+    "with-port": "test:8000",
+    "with-empty-port": "test:",
+    "with-underscore": "my_host",
+    "with-hyphen": "xn--gre-6ka8i.example",
+    "ipv4": "127.0.0.1",
+    "ipv4-with-port": "127.0.0.1:80",
+    "ipv6": "[::1]",
+    "ipv6-with-port": "[2001:db8::1]:8000",
+}
+# Which of several sites a host means is the server's own affair, so 421 and 404 are allowed.
+valid = [
+    *(
+        row(
+            f"host-{name}",
+            "9110 7.2",
+            MUST,
+            get("/hello.txt", host=value),
+            HELD | reply(421, 404),
+            ours=HELD,
+        )
+        for name, value in _VALID.items()
+    ),
+    *(
+        row(f"host-{name}", "3986 3.2.2", OURS, get("/hello.txt", host=value), HELD)
+        for name, value in {
+            "with-sub-delims": "a!$&'()*+;=b",
+            "with-escape": "te%73t",
+            "with-tilde": "te~st",
+            "of-future-ip": "[v1.a:b]",
+        }.items()
+    ),
+    # RFC 9112 3.2: an empty Host is what a client sends whose target has no authority.
+    row("host-empty", "9112 3.2", MAY, get("/hello.txt", host=""), HELD | BAD, ours=HELD),
+]
+
+versions = [
+    row(
+        # RFC 9110 2.5: the highest version we conform to with the major version of the request.
+        "version-1.0-is-answered-with-1.1",
+        "9110 2.5",
+        SHOULD,
+        get("/hello.txt", minor=0),
+        reply(200, body=HELLO, version="HTTP/1.1"),
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    row(
+        "version-1.1-is-answered-with-1.1",
+        "9110 2.5",
+        SHOULD,
+        get("/hello.txt"),
+        reply(200, body=HELLO, version="HTTP/1.1"),
+    ),
+    row(
+        "version-1.0-without-host",
+        "9112 3.2",
+        MUST,
+        get("/hello.txt", minor=0, host=None),
+        HELD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    row(
+        # RFC 9112 6.1: no Transfer-Encoding unless the request says HTTP/1.1 or later.
+        "version-1.0-gets-no-chunks",
+        "9112 6.1",
+        MUST,
+        get("/large.bin", minor=0),
+        reply(200, transfer_encoding=None),
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    row(
+        "version-1.0-gets-no-chunks-for-errors",
+        "9112 6.1",
+        MUST,
+        get("/missing", minor=0),
+        reply(404, transfer_encoding=None),
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    *(
+        # RFC 9110 2.5: a higher minor version SHOULD be processed as the highest we implement.
+        row(
+            f"version-1.{minor}-is-served-as-1.1",
+            "9110 2.5",
+            SHOULD,
+            get("/hello.txt", minor=minor),
+            reply(200, body=HELLO, version="HTTP/1.1"),
+        )
+        for minor in (2, 3, 9)
+    ),
+    row(
+        "version-1.2-needs-host",
+        "9112 3.2",
+        SHOULD,
+        get("/hello.txt", minor=2, host=None),
+        BAD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    *(
+        # RFC 9110 15.6.6; that it is no HTTP/1 message allows 400 as well.
+        row(
+            f"version-{version}",
+            "9110 15.6.6",
+            SHOULD,
+            raw(b"GET /hello.txt HTTP/%b\r\nHost: test\r\n\r\n" % version.encode()),
+            reply(505, 400),
+            after=CLOSED,
+            ours=reply(505),
+        )
+        for version in ("2.0", "3.0", "0.9", "9.9", "0.0")
+    ),
+    row(
+        "version-2-preface",
+        "9113 3.4",
+        OURS,
+        raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        reply(505, 400),
+        after=CLOSED,
+        ours=reply(505),
+    ),
+]
+
+ROWS: list[Row] = [*missing, *invalid, *valid, *versions]

@@ -1,0 +1,426 @@
+"""Methods (RFC 9110 section 9) and what they answer (section 15.5.6 and 15.6.2)."""
+
+import re
+
+from tests.conformance.site import FILES, HELLO, LARGE, TEN
+from tests.conformance.table import (
+    ANSWER,
+    EITHER,
+    MAY,
+    MUST,
+    OURS,
+    PRESENT,
+    SHOULD,
+    Expected,
+    Row,
+    chunked,
+    get,
+    head,
+    reply,
+    request,
+    row,
+)
+
+ALLOWED = {"GET", "HEAD", "OPTIONS"}
+HELD = reply(200, body=HELLO)
+NEXT = get("/ten.txt")
+TEN_OK = reply(200, body=TEN)
+
+
+def tokens(value: str) -> set[str]:
+    return {one.strip() for one in value.split(",")}
+
+
+def names_get_and_head(value: str) -> bool:
+    return {"GET", "HEAD"} <= tokens(value)
+
+
+def names_ours(value: str) -> bool:
+    return tokens(value) == ALLOWED
+
+
+NOT_ALLOWED = reply(405, allow=PRESENT)
+NOT_KNOWN = reply(501)
+REFUSED_BY_US = reply(405, allow=names_ours)
+
+
+def refusing(*others: int) -> Expected:
+    """RFC 9110 15.5.6: a 405 MUST have Allow; 9.1: not implemented SHOULD be 501."""
+    return NOT_ALLOWED | reply(501, 403, 404, *others)
+
+
+safe = [
+    row("get", "9110 9.1", MUST, get("/hello.txt"), HELD),
+    row("head", "9110 9.1", MUST, head("/hello.txt"), reply(200, body=b"")),
+    row("get-large", "9110 9.3.1", MUST, get("/large.bin"), reply(200, body=LARGE)),
+    row("get-empty", "9110 9.3.1", MUST, get("/empty.txt"), reply(200, body=b"")),
+    row(
+        "get-empty-has-length",
+        "9110 8.6",
+        SHOULD,
+        get("/empty.txt"),
+        reply(200, content_length="0"),
+    ),
+    *(
+        # RFC 9110 9.3.2: no content; 8.6: a Content-Length that differs from GET's MUST NOT be.
+        row(
+            f"head-{name}",
+            "9110 9.3.2",
+            MUST,
+            head(target, **fields),
+            reply(status, body=b"", content_length=length) | reply(status, content_length=None),
+            ours=reply(status, body=b"", content_length=length),
+        )
+        for name, target, status, length, fields in (
+            ("length", "/hello.txt", 200, "14", {}),
+            ("of-large", "/large.bin", 200, "200000", {}),
+            ("of-empty", "/empty.txt", 200, "0", {}),
+        )
+    ),
+    row(
+        # RFC 9110 9.3.2: the same fields as for GET SHOULD be sent.
+        "head-fields",
+        "9110 9.3.2",
+        SHOULD,
+        head("/hello.txt"),
+        reply(
+            200,
+            content_type=re.compile("text/plain.*"),
+            content_length="14",
+            etag=PRESENT,
+            last_modified="Sat, 04 May 2024 03:02:01 GMT",
+        ),
+    ),
+    row("head-of-missing", "9110 9.3.2", MUST, head("/missing"), reply(404, body=b"")),
+    row(
+        "head-of-missing-then-get",
+        "9110 9.3.2",
+        MUST,
+        [head("/missing"), NEXT],
+        reply(404, body=b""),
+        TEN_OK.or_close(),
+        ours=(reply(404, body=b""), TEN_OK),
+    ),
+    row(
+        "head-of-large-then-get",
+        "9110 9.3.2",
+        MUST,
+        [head("/large.bin"), NEXT],
+        reply(200, body=b""),
+        TEN_OK,
+    ),
+    row(
+        "head-ignores-range",
+        "9110 14.2",
+        MUST,
+        head("/ten.txt", range="bytes=0-1"),
+        reply(200, content_range=None),
+    ),
+]
+
+_OPTIONS = reply(200, 204, allow=names_get_and_head) | refusing(400)
+_OUR_OPTIONS = reply(200, 204, allow=names_ours, body=b"")
+options = [
+    *(
+        row(
+            f"options-{name}",
+            "9110 9.3.7",
+            level,
+            request("OPTIONS", target, **fields),
+            _OPTIONS,
+            ours=_OUR_OPTIONS,
+        )
+        for name, level, target, fields in (
+            ("file", SHOULD, "/hello.txt", {}),
+            ("root", SHOULD, "/", {}),
+            ("asterisk", SHOULD, "*", {}),
+            ("absolute-form", SHOULD, "http://test/hello.txt", {}),
+            # RFC 9112 3.2.4: an absolute-form without path and query means "*".
+            ("absolute-form-without-path", SHOULD, "http://test", {}),
+            # RFC 9110 7.6.2: Max-Forwards 0 MUST NOT be forwarded; who receives it responds.
+            ("max-forwards-zero", MAY, "*", {"max_forwards": "0"}),
+            # RFC 9110 13.2.1: conditions are for methods that select a representation.
+            ("with-condition", MUST, "/hello.txt", {"if_match": '"no such"'}),
+            ("with-if-none-match", MUST, "/hello.txt", {"if_none_match": "*"}),
+            # RFC 9110 14.2: Range is for GET.
+            ("with-range", MUST, "/hello.txt", {"range": "bytes=0-1"}),
+        )
+    ),
+    row(
+        "options-with-content",
+        "9110 9.3.7",
+        MUST,
+        [request("OPTIONS", "/hello.txt", body=b"abc", content_type="text/plain"), NEXT],
+        ANSWER,
+        TEN_OK.or_close(),
+        ours=(_OUR_OPTIONS, TEN_OK),
+    ),
+    row(
+        "options-bad-target",
+        "9112 3.2",
+        SHOULD,
+        request("OPTIONS", "hello.txt"),
+        reply(400, 404, 405, 501),
+        after=EITHER,
+        ours=reply(400),
+    ),
+    row(
+        "options-fragment",
+        "9112 3.2",
+        SHOULD,
+        request("OPTIONS", "/a#b"),
+        reply(400, 301, 405, 501),
+        ours=reply(400),
+    ),
+    row(
+        "options-then-get",
+        "9110 9.3.7",
+        MUST,
+        [request("OPTIONS", "*"), NEXT],
+        ANSWER,
+        TEN_OK.or_close(),
+        ours=(_OUR_OPTIONS, TEN_OK),
+    ),
+]
+
+writing = [
+    *(
+        row(
+            f"{method.lower()}-{name}",
+            "9110 15.5.6",
+            MUST,
+            request(method, target, body=body),
+            refusing(411, 413),
+            ours=REFUSED_BY_US,
+        )
+        for method in ("POST", "PUT", "DELETE")
+        for name, target, body in (
+            ("file", "/hello.txt", b""),
+            ("with-content", "/hello.txt", b"content"),
+            ("missing", "/new.txt", b"content"),
+        )
+    ),
+    row(
+        "post-in-chunks",
+        "9110 15.5.6",
+        MUST,
+        request("POST", "/hello.txt", body=chunked(b"abc"), transfer_encoding="chunked"),
+        refusing(411, 413),
+        ours=REFUSED_BY_US,
+    ),
+    *(
+        row(
+            f"{method.lower()}-changes-nothing",
+            "9110 15.5.6",
+            OURS,
+            [request(method, "/hello.txt", body=b"overwritten"), get("/hello.txt")],
+            REFUSED_BY_US,
+            HELD,
+        )
+        for method in ("POST", "PUT", "DELETE")
+    ),
+    *(
+        # RFC 9110 13.2.1: a condition is ignored where the answer would not be 2xx or 412 anyway.
+        row(
+            f"{method.lower()}-refused-before-condition",
+            "9110 13.2.1",
+            MUST,
+            request(method, "/hello.txt", if_match='"no such"'),
+            refusing(411),
+            ours=REFUSED_BY_US,
+        )
+        for method in ("POST", "PUT", "DELETE")
+    ),
+]
+
+_UNKNOWN = (
+    "PATCH",
+    "PROPFIND",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "REPORT",
+    "SEARCH",
+    "PURGE",
+    "M-SEARCH",
+    "QUERY",
+    "FOO",
+)
+unknown = [
+    *(
+        # RFC 9110 9.1: not recognized or not implemented SHOULD be 501; known but not allowed 405.
+        row(
+            f"method-{method.lower()}",
+            "9110 9.1",
+            SHOULD,
+            request(method, "/hello.txt"),
+            NOT_ALLOWED | NOT_KNOWN,
+            ours=NOT_KNOWN,
+        )
+        for method in _UNKNOWN
+    ),
+    *(
+        # RFC 9110 9.1: the method token is case-sensitive.
+        row(
+            f"method-in-lower-case-{method}",
+            "9110 9.1",
+            SHOULD,
+            request(method, "/hello.txt"),
+            NOT_ALLOWED | reply(501, 400),
+            ours=NOT_KNOWN,
+        )
+        for method in ("get", "Get", "head")
+    ),
+    row(
+        "method-of-all-token-characters",
+        "9110 5.6.2",
+        SHOULD,
+        request("!#$%&'*+-.^_`|~09azAZ", "/hello.txt"),
+        NOT_ALLOWED | NOT_KNOWN,
+        ours=NOT_KNOWN,
+    ),
+    # RFC 9112 3: a method longer than any that is implemented SHOULD be 501.
+    row("method-too-long", "9112 3", SHOULD, request("A" * 500, "/hello.txt"), NOT_KNOWN),
+    row(
+        "method-unknown-then-get",
+        "9110 9.1",
+        MUST,
+        [request("FOO", "/hello.txt", body=b"abc"), NEXT],
+        ANSWER,
+        TEN_OK.or_close(),
+        ours=(NOT_KNOWN, TEN_OK),
+    ),
+    row(
+        "method-unknown-with-unknown-file",
+        "9110 9.1",
+        SHOULD,
+        request("FOO", "/missing"),
+        NOT_ALLOWED | reply(501, 404),
+        ours=NOT_KNOWN,
+    ),
+]
+
+_SENSITIVE = {"authorization": "Basic c2VjcmV0", "cookie": "secret=1"}
+special = [
+    row(
+        # RFC 9110 9.3.8: sensitive data ought not to come back; off, it is refused like any other.
+        "trace-off",
+        "9110 15.5.6",
+        MUST,
+        request("TRACE", "/hello.txt", **_SENSITIVE),
+        refusing(400) | reply(200, body=lambda found: b"secret" not in found.body),
+        ours=REFUSED_BY_US,
+    ),
+    row("trace-off-asterisk", "9110 15.5.6", OURS, request("TRACE", "*"), REFUSED_BY_US),
+    *(
+        row(
+            f"connect-{name}",
+            "9110 9.3.6",
+            MUST,
+            [request("CONNECT", target, host=target), NEXT],
+            refusing(400, 502, 421),
+            TEN_OK.or_close(),
+            ours=(reply(400, 405), TEN_OK),
+        )
+        for name, target in {"authority": "test:80", "stranger": "example.com:443"}.items()
+    ),
+    *(
+        # RFC 9110 9.3.6: an empty or invalid port MUST be rejected.
+        row(
+            f"connect-{name}",
+            "9110 9.3.6",
+            MUST,
+            request("CONNECT", target),
+            reply(*range(400, 600)),
+            rfc_after=EITHER,
+            ours=reply(400, 405),
+        )
+        for name, target in {
+            "without-port": "test",
+            "with-empty-port": "test:",
+            "with-letters-for-port": "test:http",
+            "with-port-too-large": "test:99999",
+            "with-path": "/hello.txt",
+            "with-url": "http://test:80/",
+        }.items()
+    ),
+]
+
+content = [
+    row(
+        "content-length-of-file",
+        "9110 8.6",
+        SHOULD,
+        get("/hello.txt"),
+        reply(200, content_length="14"),
+    ),
+    *(
+        row(
+            f"content-type-of-{name}",
+            "9110 8.3",
+            SHOULD,
+            get(f"/{path}"),
+            reply(200, body=FILES[path], content_type=re.compile(pattern, re.IGNORECASE)),
+        )
+        for name, path, pattern in (
+            ("text", "hello.txt", r"text/plain(;.*)?"),
+            ("html", "sub/page.html", r"text/html(;.*)?"),
+            ("script", "type.js", r"(text|application)/(x-)?javascript(;.*)?"),
+            ("style", "type.css", r"text/css(;.*)?"),
+            ("json", "type.json", r"application/json(;.*)?"),
+            ("svg", "type.svg", r"image/svg\+xml(;.*)?"),
+            ("png", "type.png", r"image/png"),
+        )
+    ),
+    *(
+        row(
+            f"content-type-ours-of-{name}",
+            "9110 8.3",
+            OURS,
+            get(f"/{path}"),
+            reply(200, content_type=value),
+        )
+        for name, path, value in (
+            ("text", "hello.txt", "text/plain; charset=utf-8"),
+            ("script", "type.js", "text/javascript; charset=utf-8"),
+            ("json", "type.json", "application/json"),
+            ("unknown", "type.unknown-suffix", "application/octet-stream"),
+            ("no-suffix", "README", "application/octet-stream"),
+            ("suffix-in-capitals", "TYPE.HTML", "text/html; charset=utf-8"),
+            ("archive", "archive.tar.gz", "application/gzip"),
+        )
+    ),
+    row(
+        "archive-is-not-decoded",
+        "9110 8.4",
+        MUST,
+        get("/archive.tar.gz", accept_encoding="gzip"),
+        reply(200, body=FILES["archive.tar.gz"], content_encoding=None),
+    ),
+    row(
+        "unknown-fields-are-ignored",
+        "9110 5.1",
+        MUST,
+        get(
+            "/hello.txt",
+            accept="image/png",
+            accept_charset="nothing",
+            accept_language="tlh",
+            authorization="Basic x",
+            cookie="a=b",
+            dnt="1",
+            x_from="me@example.org",
+            max_forwards="0",
+            pragma="no-cache",
+            priority="u=1",
+            referer="http://test/",
+            te="trailers",
+            user_agent="a (b) c/1",
+            via="1.1 proxy",
+        ),
+        HELD,
+    ),
+]
+
+ROWS: list[Row] = [*safe, *options, *writing, *unknown, *special, *content]

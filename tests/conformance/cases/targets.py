@@ -1,0 +1,432 @@
+"""Request targets: their four forms, escapes, dot segments, and what they must never reach."""
+
+import re
+
+from tests.conformance.reader import Reply
+from tests.conformance.site import FILES, HELLO, INDEX, SUB_INDEX
+from tests.conformance.table import (
+    CLOSED,
+    EITHER,
+    MUST,
+    OURS,
+    SHOULD,
+    FieldCheck,
+    Row,
+    get,
+    head,
+    raw,
+    reply,
+    request,
+    row,
+)
+
+HELD = reply(200, body=HELLO)
+BAD = reply(400)
+MISSING = reply(404)
+REDIRECTS = (301, 302, 307, 308)
+
+
+def place(path: str) -> FieldCheck:
+    """Allow a Location as a path, or as a URL of the host that was asked."""
+    return re.compile(r"(http://test(:\d+)?)?" + re.escape(path))
+
+
+def file(name: str, target: str, path: str, clause: str = "3986 2.1", level=MUST) -> Row:
+    """Expect a target to name a file of the tree."""
+    return row(f"target-{name}", clause, level, get(target), reply(200, body=FILES[path]))
+
+
+def moved(name: str, target: str, location: str, clause="9110 15.4.2", level=OURS) -> Row:
+    """Expect a redirect to a path on this server."""
+    return row(
+        f"redirect-{name}",
+        clause,
+        level,
+        get(target),
+        reply(*REDIRECTS, location=place(location)),
+        ours=reply(301, location=location),
+    )
+
+
+def keeps_secrets(found: Reply) -> bool:
+    return b"TOP SECRET" not in found.body and b"root:" not in found.body
+
+
+forms = [
+    file("origin-form", "/hello.txt", "hello.txt", "9112 3.2.1"),
+    file("root", "/", "index.html", "9112 3.2.1", OURS),
+    file("query", "/hello.txt?a=b&c", "hello.txt", "9112 3.2.1"),
+    file("query-empty", "/hello.txt?", "hello.txt", "9112 3.2.1"),
+    file("query-with-slashes", "/hello.txt?/../x?y", "hello.txt", "9112 3.2.1"),
+    file("absolute-form", "http://test/hello.txt", "hello.txt", "9112 3.2.2"),
+    file("absolute-form-with-port", "http://test:80/hello.txt", "hello.txt", "9112 3.2.2"),
+    file("absolute-form-in-capitals", "HTTP://TEST/hello.txt", "hello.txt", "9110 4.2.3"),
+    file("absolute-form-without-path", "http://test", "index.html", "9110 4.2.3", OURS),
+    file("absolute-form-with-query", "http://test/hello.txt?a", "hello.txt", "9112 3.2.2"),
+    file("absolute-form-query-only", "http://test?a=b", "index.html", "9112 3.2.2", OURS),
+    file("absolute-form-https", "https://test/hello.txt", "hello.txt", "9112 3.2.2", OURS),
+    file("absolute-form-ipv6", "http://[::1]/hello.txt", "hello.txt", "9112 3.2.2", OURS),
+    row(
+        # RFC 9112 3.2.2: the Host field MUST be ignored, and the target's be used instead.
+        "target-absolute-form-beats-host",
+        "9112 3.2.2",
+        MUST,
+        get("http://test/hello.txt", host="other.example"),
+        HELD,
+    ),
+    row(
+        # RFC 9112 3.2: the Host field is required whatever the form of the target is.
+        "target-absolute-form-without-host",
+        "9112 3.2",
+        MUST,
+        get("http://test/hello.txt", host=None),
+        BAD,
+        after=CLOSED,
+        rfc_after=EITHER,
+    ),
+    *(
+        # Whether a bad target ends the connection is open: the framing of the message is sound.
+        row(
+            f"target-{name}",
+            clause,
+            level,
+            get(target),
+            BAD | reply(404, 421, *others),
+            after=EITHER,
+            ours=BAD,
+        )
+        for name, clause, level, target, *others in (
+            # RFC 9110 4.2.1: an empty host MUST be rejected as invalid.
+            ("absolute-form-without-host-name", "9110 4.2.1", MUST, "http:///hello.txt"),
+            ("absolute-form-with-port-only", "9110 4.2.1", MUST, "http://:80/hello.txt"),
+            # RFC 9110 4.2.4: userinfo SHOULD be treated as an error.
+            ("absolute-form-with-userinfo", "9110 4.2.4", SHOULD, "http://me@test/hello.txt"),
+            ("absolute-form-with-password", "9110 4.2.4", SHOULD, "http://a:b@test/hello.txt"),
+            ("absolute-form-of-ftp", "9110 7.4", SHOULD, "ftp://test/hello.txt", 501),
+            ("absolute-form-bad-port", "9112 3.2", SHOULD, "http://test:x/hello.txt"),
+            # RFC 9112 3.2: not one of the four forms: an invalid request line.
+            ("without-slash", "9112 3.2", SHOULD, "hello.txt", 301),
+            ("of-query-only", "9112 3.2", SHOULD, "?a=b", 301),
+            ("of-authority-form-with-get", "9112 3.2.3", SHOULD, "test:80", 301),
+            ("of-scheme-only", "9112 3.2", SHOULD, "http:", 301),
+            ("of-one-slash-after-scheme", "9112 3.2", SHOULD, "http:/hello.txt", 301),
+            ("of-backslash", "9112 3.2", SHOULD, "\\hello.txt", 301),
+            ("asterisk-with-get", "9112 3.2.4", SHOULD, "*", 405),
+            ("fragment", "9112 3.2.1", SHOULD, "/hello.txt#part", 301),
+            ("fragment-in-query", "9112 3.2.1", SHOULD, "/hello.txt?a#part", 301),
+            ("fragment-empty", "9112 3.2.1", SHOULD, "/hello.txt#", 301),
+        )
+    ),
+    row(
+        "target-asterisk-with-head",
+        "9112 3.2.4",
+        SHOULD,
+        head("*"),
+        reply(400, 404, 405, body=b""),
+        ours=reply(400, body=b""),
+    ),
+    # RFC 9112 3: at least 8,000 octets of request line are RECOMMENDED.
+    row(
+        "target-line-of-8000",
+        "9112 3",
+        SHOULD,
+        get("/hello.txt?" + "a" * (8_000 - len("GET /hello.txt? HTTP/1.1"))),
+        HELD,
+    ),
+]
+
+# RFC 9112 3.2: octets that cannot be in a URI: SHOULD be 400, or 301 to the encoded target, and
+# SHOULD NOT be put right in silence.
+_NO_URI_CHARACTERS = {
+    "quote": '"',
+    "less": "<",
+    "greater": ">",
+    "backslash": "\\",
+    "caret": "^",
+    "backtick": "`",
+    "brace-open": "{",
+    "bar": "|",
+    "brace-close": "}",
+}
+unencoded = [
+    *(
+        row(
+            f"target-unencoded-{name}-in-{where}",
+            "9112 3.2",
+            SHOULD,
+            get(before + character + after),
+            BAD | reply(301, location=place(f"{before}%{ord(character):02X}{after}")),
+            ours=reply(301, location=f"{before}%{ord(character):02X}{after}"),
+        )
+        for name, character in _NO_URI_CHARACTERS.items()
+        for where, before, after in (("path", "/a", "b.txt"), ("query", "/hello.txt?a", "b"))
+    ),
+    *(
+        row(
+            f"target-unencoded-{name}",
+            "9112 3.2",
+            SHOULD,
+            [raw(b"GET " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
+            reply(400, 301),
+            after=CLOSED,
+            rfc_after=EITHER,
+            ours=BAD,
+        )
+        for name, target in {
+            "space": b"/with space.txt",
+            "space-in-query": b"/hello.txt?a b",
+            "tab": b"/with\tspace.txt",
+            "nul": b"/hello.txt\x00",
+            "control": b"/hello\x01.txt",
+            "delete": b"/hello\x7f.txt",
+            "utf-8": "/grüße.txt".encode(),
+            "latin-1": b"/gr\xfc\xdfe.txt",
+            "utf-8-in-query": "/hello.txt?grüße".encode(),
+        }.items()
+    ),
+]
+
+escapes = [
+    file("escaped-letter", "/%68ello.txt", "hello.txt", "3986 6.2.2.2"),
+    file("escaped-dot", "/hello%2etxt", "hello.txt", "3986 6.2.2.2"),
+    file("escaped-everything", "/%68%65%6C%6c%6F%2E%74%78%74", "hello.txt", "3986 6.2.2.2"),
+    file("space", "/with%20space.txt", "with space.txt"),
+    file("utf-8", "/gr%C3%BC%C3%9Fe.txt", "grüße.txt"),
+    file("utf-8-lower-case", "/gr%c3%bc%c3%9fe.txt", "grüße.txt", "3986 6.2.2.1"),
+    file("utf-8-greek", "/%CE%BA%CF%8C%CF%83%CE%BC%CE%B5.txt", "κόσμε.txt"),
+    file("percent", "/100%25.txt", "100%.txt", "3986 2.4"),
+    # RFC 3986 2.4: never decode the same string twice.
+    file("percent-41", "/%2541.txt", "%41.txt", "3986 2.4"),
+    file("letter-a", "/%41.txt", "A.txt", "3986 2.4"),
+    file("sub-delims", "/odd!$&'()*+,;=:@-._~.txt", "odd!$&'()*+,;=:@-._~.txt", "3986 3.3"),
+    file(
+        "sub-delims-escaped",
+        "/odd%21%24%26%27%28%29%2A%2B%2C%3B%3D%3A%40%2D%2E%5F%7E.txt",
+        "odd!$&'()*+,;=:@-._~.txt",
+        "3986 2.2",
+        OURS,
+    ),
+    file("plus-is-no-space", "/a+b.txt", "a+b.txt", "3986 3.3"),
+    file("backslash", "/back%5Cslash.txt", "back\\slash.txt"),
+    file("quote", "/quo%22te.txt", 'quo"te.txt'),
+    file("question-mark", "/ques%3Ftion.txt", "ques?tion.txt"),
+    file("hash", "/ha%23sh.txt", "ha#sh.txt"),
+    file("braces", "/brace%7B%7D%7C%5E%60.txt", "brace{}|^`.txt"),
+    file("deep", "/deep/er/file.txt", "deep/er/file.txt", "3986 3.3"),
+    row("target-escaped-twice", "3986 2.4", MUST, get("/%2568ello.txt"), MISSING),
+    row("target-case-sensitive", "9110 4.2.3", MUST, get("/HELLO.TXT"), MISSING),
+    *(
+        row(f"target-escape-{name}", "3986 2.1", SHOULD, get(target), BAD | reply(301), ours=BAD)
+        for name, target in {
+            "alone": "/hello.txt%",
+            "of-one-digit": "/hello.txt%2",
+            "of-no-digits": "/%zzhello.txt",
+            "of-one-good-digit": "/%2ghello.txt",
+            "of-unicode": "/%u0068ello.txt",
+            "in-query": "/hello.txt?%zz",
+            "signed": "/%+8ello.txt",
+        }.items()
+    ),
+    row("target-escaped-nul", "3986 7.3", SHOULD, get("/hello.txt%00"), BAD | MISSING, ours=BAD),
+    row(
+        "target-escaped-nul-cuts-no-suffix",
+        "3986 7.3",
+        SHOULD,
+        get("/hello.txt%00.html"),
+        BAD | MISSING,
+        ours=BAD,
+    ),
+    # RFC 3986 2.2: an escaped reserved character is data and no delimiter.
+    row(
+        "target-escaped-slash",
+        "3986 2.2",
+        MUST,
+        get("/sub%2Fpage.html"),
+        reply(404, 400),
+        ours=MISSING,
+    ),
+    row(
+        "target-escaped-slash-lower-case",
+        "3986 2.2",
+        MUST,
+        get("/sub%2fpage.html"),
+        reply(404, 400),
+        ours=MISSING,
+    ),
+    row(
+        "target-escaped-line-end", "9110 17.2", OURS, get("/a%0D%0AX-A:%20b"), reply(404, x_a=None)
+    ),
+    row(
+        "target-escaped-line-end-in-folder",
+        "9110 17.2",
+        OURS,
+        get("/sub/%0d%0aSet-Cookie:%20x"),
+        reply(404, set_cookie=None),
+    ),
+    row("target-bad-utf-8", "3986 2.5", OURS, get("/%FF%FE.txt"), MISSING),
+    row("target-overlong-utf-8", "3629 10", OURS, get("/%C0%AE%C0%AE/hello.txt"), MISSING),
+    row("target-name-too-long", "9110 15.5.5", OURS, get("/" + "a" * 300), MISSING),
+    row("target-path-too-long", "9110 15.5.5", OURS, get("/a" * 3_000), MISSING),
+]
+
+dots = [
+    file("dot-segment", "/./hello.txt", "hello.txt", "3986 5.2.4", SHOULD),
+    file("dot-dot-segment", "/sub/../hello.txt", "hello.txt", "3986 5.2.4", SHOULD),
+    file("dot-segments-escaped", "/sub/%2e%2E/%2e/hello.txt", "hello.txt", "3986 6.2.2.3", SHOULD),
+    file("dot-dot-of-what-is-not-there", "/missing/../hello.txt", "hello.txt", "3986 5.2.4", OURS),
+    file("dot-dot-above-root", "/../hello.txt", "hello.txt", "3986 5.2.4", OURS),
+    file("dot-dot-above-root-twice", "/../../hello.txt", "hello.txt", "3986 5.2.4", OURS),
+    file("dot-dot-at-end", "/sub/..", "index.html", "3986 5.2.4", OURS),
+    file("dot-at-end", "/sub/.", "sub/index.html", "3986 5.2.4", OURS),
+    file("slashes-doubled", "/sub//page.html", "sub/page.html", "3986 3.3", OURS),
+    file("slashes-leading", "//hello.txt", "hello.txt", "3986 3.3", OURS),
+    file("slashes-only", "///", "index.html", "3986 3.3", OURS),
+    *(
+        row(
+            f"secret-{name}",
+            "9110 17.3",
+            OURS,
+            get(target),
+            reply(*range(200, 600), body=keeps_secrets),
+            ours=reply(404, 400, body=keeps_secrets),
+        )
+        for name, target in {
+            "dot-dot": "/../outside/secret.txt",
+            "dot-dot-deep": "/sub/../../outside/secret.txt",
+            "dot-dot-many": "/" + "../" * 30 + "etc/passwd",
+            "escaped-dots": "/%2e%2e/outside/secret.txt",
+            "escaped-dots-mixed": "/.%2E/outside/secret.txt",
+            "escaped-slash": "/..%2foutside%2fsecret.txt",
+            "escaped-all": "/%2e%2e%2foutside%2fsecret.txt",
+            "escaped-twice": "/%252e%252e/outside/secret.txt",
+            "escaped-backslash": "/..%5coutside%5csecret.txt",
+            "backslash-in-segment": "/sub/..%5c..%5coutside/secret.txt",
+            "overlong": "/%c0%ae%c0%ae/outside/secret.txt",
+            "overlong-slash": "/..%c0%afoutside/secret.txt",
+            "semicolon": "/..;/outside/secret.txt",
+            "four-dots": "/....//outside/secret.txt",
+            "nul": "/..%00/outside/secret.txt",
+            "absolute": "//etc/passwd",
+            "absolute-escaped": "/%2Fetc/passwd",
+            "absolute-escaped-twice": "/%2F%2Fetc%2Fpasswd",
+            "absolute-form": "http://test/../outside/secret.txt",
+            "absolute-form-path": "http://test//etc/passwd",
+            "after-file": "/hello.txt/../../outside/secret.txt",
+            "proc": "/../../../../proc/self/environ",
+            "link-to-file": "/outside.txt",
+            "link-to-folder": "/outside-folder/secret.txt",
+            "link-absolute": "/passwd",
+            "link-then-dot-dot": "/inside-folder/../../outside/secret.txt",
+            "dotfile": "/.hidden",
+            "dotfile-escaped": "/%2ehidden",
+            "dotfolder": "/.git/config",
+            "dotfile-in-folder": "/sub/.hidden",
+            "dotfile-in-well-known": "/.well-known/.hidden",
+        }.items()
+    ),
+]
+
+files = [
+    file("well-known", "/.well-known/security.txt", ".well-known/security.txt", "8615 3", OURS),
+    file("link-inside", "/inside.txt", "hello.txt", "issue", OURS),
+    file("link-inside-upward", "/sub/inside.txt", "hello.txt", "issue", OURS),
+    file("link-to-folder-inside", "/inside-folder/page.html", "sub/page.html", "issue", OURS),
+    file("link-absolute-inside", "/absolute-inside.txt", "hello.txt", "issue", OURS),
+    *(
+        row(f"target-{name}", "9110 15.5.5", OURS, get(target), MISSING)
+        for name, target in {
+            "link-dangling": "/dangling.txt",
+            "link-loop": "/loop.txt",
+            "fifo": "/pipe",
+            "unix-socket": "/socket",
+            "folder-without-index": "/bare/",
+            "missing": "/missing",
+            "missing-in-missing": "/missing/missing.txt",
+            "missing-in-file": "/hello.txt/more",
+            "slash-after-file": "/hello.txt/",
+            "dot-after-file": "/hello.txt/.",
+            "dotfolder-itself": "/.git/",
+        }.items()
+    ),
+    row(
+        "target-missing-is-404",
+        "9110 15.5.5",
+        MUST,
+        get("/missing.txt"),
+        reply(404, 410),
+        ours=MISSING,
+    ),
+    row("target-index-by-name", "9110 9.3.1", OURS, get("/index.html"), reply(200, body=INDEX)),
+    row("target-folder", "9110 9.3.1", OURS, get("/sub/"), reply(200, body=SUB_INDEX)),
+]
+
+redirects = [
+    moved("folder", "/sub", "/sub/"),
+    moved("folder-deep", "/deep/er", "/deep/er/"),
+    moved("folder-with-query", "/sub?a=b&c=%2F", "/sub/?a=b&c=%2F"),
+    moved("folder-with-empty-query", "/sub?", "/sub/?"),
+    moved("folder-by-link", "/inside-folder", "/inside-folder/"),
+    moved("folder-without-index", "/bare", "/bare/"),
+    moved("folder-of-utf-8", "/w%C3%B6rter", "/w%C3%B6rter/"),
+    moved("folder-with-space", "/two%20words", "/two%20words/"),
+    moved("folder-absolute-form", "http://test/sub?x", "/sub/?x"),
+    moved("folder-of-dot-dot", "/deep/../sub", "/sub/"),
+    # RFC 9110 17.4 in spirit: a Location of "//host" would lead to a stranger's server.
+    moved("no-open-door", "//sub", "/sub/"),
+    moved("no-open-door-slashes", "////sub", "/sub/"),
+    moved("no-open-door-dots", "//evil.example/../sub", "/sub/"),
+    moved("no-open-door-escaped-dots", "//evil.example/%2e%2e/sub", "/sub/"),
+    moved("no-open-door-absolute-form", "http://test//evil.example/../sub", "/sub/"),
+    *(
+        row(
+            f"redirect-no-open-door-{name}",
+            "9110 15.4.2",
+            OURS,
+            get(target),
+            reply(*range(200, 600), location=None)
+            | reply(*REDIRECTS, location=re.compile(r"(http://test(:\d+)?)?/(?![/\\]).*")),
+        )
+        for name, target in {
+            "host": "//evil.example",
+            "host-with-slash": "//evil.example/",
+            "backslash": "/\\evil.example",
+            "escaped-backslash": "/%5Cevil.example/%2e%2e/sub",
+            "escaped-slash": "/%2Fevil.example/%2e%2e/sub",
+            "dot": "/.//evil.example/../sub",
+            "dot-dot": "/sub/..//evil.example/..//sub",
+        }.items()
+    ),
+    row(
+        "redirect-splits-no-header",
+        "9110 17.2",
+        OURS,
+        get("/sub?%0d%0aSet-Cookie:%20a=b"),
+        reply(*REDIRECTS, set_cookie=None, location=re.compile(r"[!-~]+")),
+        ours=reply(301, set_cookie=None, location="/sub/?%0d%0aSet-Cookie:%20a=b"),
+    ),
+    row(
+        "redirect-head",
+        "9110 9.3.2",
+        MUST,
+        head("/sub"),
+        reply(*REDIRECTS, body=b""),
+        ours=reply(301, location="/sub/", body=b""),
+    ),
+    row(
+        "redirect-says-where-in-words",
+        "9110 15.4.2",
+        OURS,
+        get("/sub"),
+        reply(301, content_type=re.compile("text/.*"), body=lambda found: len(found.body) > 0),
+    ),
+    row(
+        "redirect-not-for-options",
+        "9110 9.3.7",
+        OURS,
+        request("OPTIONS", "/sub"),
+        reply(200, 204, 405),
+        ours=reply(200, 204),
+    ),
+]
+
+ROWS: list[Row] = [*forms, *unencoded, *escapes, *dots, *files, *redirects]
