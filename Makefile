@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONNECTIONS ?= 1000
 SECONDS ?= 30
+FUZZ_SECONDS ?= 60
+SERVER ?= aserve
 # Anything else goes into ARGS: make run ARGS="--workers auto", make test ARGS="-k range".
 ARGS ?=
 
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench docker lock clean
+.PHONY: help run test check bench fuzz conformance docker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -40,6 +42,12 @@ bench: $(VENV)/.run ## server and load tester together on this machine (CONNECTI
 		kill -0 $$server 2>/dev/null || { cat $$log; exit 1; }; sleep 0.05; \
 	done; \
 	$(BIN)/abench -c $(CONNECTIONS) -t $(SECONDS) $(ARGS) $$url
+
+fuzz: $(VENV)/.dev ## attack the parsers of untrusted octets (FUZZ_SECONDS)
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)
+
+conformance: $(VENV)/.dev ## hold a server to the table of RFC clauses (SERVER=aserve|nginx|lighttpd|h2o|caddy)
+	@$(BIN)/python -m tests.conformance.external $(SERVER)
 
 docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SECONDS)
 	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \

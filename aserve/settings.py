@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aserve.semantics.targets import is_authority
+from aserve.semantics.targets import is_place
 from aserve.wire.limits import Limits
 
 DEFAULT_PORT = 8000
@@ -50,12 +50,7 @@ class Settings:
         _require(self.workers >= 1, "--workers", "must be 'auto' or at least 1")
         _require(bool(self.host), "--host", "must not be empty")
         for place in self.connect:
-            host, _, port = place.rpartition(":")
-            _require(
-                bool(host) and port.isdecimal() and is_authority(place),
-                "--connect",
-                f"must be HOST:PORT, not {place!r}",
-            )
+            _require(is_place(place), "--connect", f"must be HOST:PORT, not {place!r}")
 
 
 def _require(holds: bool, option: str, why: str) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from aserve.semantics.messages import Refused, Request, Response
 from aserve.semantics.respond import Find, Methods, Terms, allow, get, head
-from aserve.semantics.targets import is_authority, parse_path
+from aserve.semantics.targets import is_place, parse_path
 
 # RFC 9110 section 9.3.8: what is likely to be a secret is not echoed.
 _SENSITIVE = re.compile(
@@ -37,11 +37,11 @@ def connect(
     allowed: Collection[str],
 ) -> Response:
     """Answer CONNECT: a tunnel, to one of the places that were allowed (9.3.6)."""
-    host, colon, port = request.target.rpartition(":")
-    if not (colon and host and port.isdecimal() and is_authority(request.target)):
+    if not is_place(request.target):
         raise Refused(400, "CONNECT names a host and a port, and nothing else.")
     if request.target.lower() not in allowed:
         raise Refused(403, "There is no tunnel to this place.")
+    host, _, port = request.target.rpartition(":")
     return Response(200, tunnel=(host.strip("[]"), int(port)))
 
 

@@ -3,6 +3,7 @@
 from html import escape
 
 from aserve.semantics.messages import REASONS, Refused, Request, Response
+from aserve.semantics.quality import weights
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -24,7 +25,7 @@ h1 {{ font-size: 1.5rem }}
 def refusal(request: Request, refused: Refused) -> Response:
     """Return the response for a refused request: HTML where the client asks for it, else text."""
     reason = REASONS[refused.status]
-    if "text/html" in request.fields.get("accept", "").lower():
+    if _asks_for_html(request):
         media_type = "text/html; charset=utf-8"
         page = _PAGE.format(status=refused.status, reason=escape(reason), why=escape(refused.why))
     else:
@@ -36,3 +37,10 @@ def refusal(request: Request, refused: Refused) -> Response:
     fields = (("Content-Type", media_type), *kept, *refused.fields)
     response = Response(refused.status, fields, (body,), len(body), refused.close)
     return response.without_body() if request.method == "HEAD" else response
+
+
+def _asks_for_html(request: Request) -> bool:
+    """Tell whether HTML is named and not less wanted than text; */* alone asks for neither."""
+    accepted = weights(request.fields.get("accept", ""))
+    text = next((accepted[name] for name in ("text/plain", "text/*", "*/*") if name in accepted), 0)
+    return accepted.get("text/html", 0) > 0 and accepted["text/html"] >= text

@@ -66,12 +66,22 @@ def head(request: Request, find: Find, terms: Terms) -> Response:
 
 def _document(request: Request, document: Document, now: int) -> Response:
     chosen = codings.choose(document, request.fields.get("accept-encoding"))
-    validating = _validating_fields(document, chosen)
+    try:
+        return _representation(request, document, chosen, now)
+    except Refused as refused:
+        refused.fields += _vary(document)
+        raise
+
+
+def _representation(
+    request: Request, document: Document, chosen: Representation, now: int
+) -> Response:
     verdict = conditions.evaluate(request, chosen.validator, now)
     if verdict is Verdict.FAILED:
         raise Refused(412, "The file is not in the state that the request depends on.")
+    validating = (("ETag", chosen.validator.etag), _CACHE_CONTROL, *_vary(document))
     if verdict is Verdict.NOT_MODIFIED:
-        return Response(304, validating)
+        return Response(304, validating)  # with what a 200 shares with it (15.4.5)
     describing = _describing_fields(chosen, now)
     if parts := _ranges(request, chosen, now):
         # Who sends If-Range has the description already (RFC 9110 section 15.3.7).
@@ -81,12 +91,8 @@ def _document(request: Request, document: Document, now: int) -> Response:
     return Response(200, fields, (FileSlice(chosen.content, 0, chosen.length),), chosen.length)
 
 
-def _validating_fields(document: Document, chosen: Representation) -> Fields:
-    """Return the fields that 200, 206 and 304 must share (RFC 9110 section 15.4.5)."""
-    fields: Fields = (("ETag", chosen.validator.etag), _CACHE_CONTROL)
-    if len(document.representations) > 1:
-        fields += (("Vary", "Accept-Encoding"),)
-    return fields
+def _vary(document: Document) -> Fields:
+    return (("Vary", "Accept-Encoding"),) if len(document.representations) > 1 else ()
 
 
 def _describing_fields(chosen: Representation, now: int) -> Fields:

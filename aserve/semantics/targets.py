@@ -6,7 +6,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from aserve.semantics.messages import Refused
 
-_ABSOLUTE_FORM = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE)
+_ABSOLUTE_FORM = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE
+)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NEEDS_ESCAPE = re.compile(r'["<>\\^`{|}]')  # never part of a URI (RFC 3986 section 2)
 
@@ -48,6 +50,12 @@ def is_authority(text: str) -> bool:
     return _AUTHORITY.fullmatch(text) is not None
 
 
+def is_place(text: str) -> bool:
+    """Tell whether text is a host with a port that can be connected to."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and is_authority(text) and port.isdecimal() and 0 < int(port) < 65_536
+
+
 def origin_form(target: str) -> str:
     """Return path and query of an origin-form or absolute-form target; 400 for any other form."""
     if target.startswith("/"):
@@ -55,6 +63,8 @@ def origin_form(target: str) -> str:
     absolute = _ABSOLUTE_FORM.fullmatch(target)
     if not absolute or not is_authority(absolute["authority"]):
         raise Refused(400, "The request target is neither a path nor an http URL.")
+    if absolute["scheme"].lower() == "https":  # RFC 9110 section 7.4: never without TLS
+        raise Refused(421, "An https URL is not served over a connection without TLS.")
     origin = absolute["origin"] or "/"
     return origin if origin.startswith("/") else "/" + origin
 

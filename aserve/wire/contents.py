@@ -16,6 +16,9 @@ _CHUNK_LINE = re.compile(
 _TRAILER_LINE = re.compile(rf"{_NAME}:[\t \x21-\x7e\x80-\xff]*\r\n".encode("latin-1"), re.ASCII)
 
 
+_PLAIN_LINE = 18  # octets: sixteen digits and the line's end
+
+
 class Framing(Protocol):
     """Tells where content ends. It is read past, since nothing here stores any yet."""
 
@@ -58,8 +61,8 @@ class _Phase(enum.IntEnum):
 class Chunked:
     """Content in chunks (RFC 9112 section 7.1), its extensions and trailers read past.
 
-    limit: octets of data in all; overhead: octets of chunk lines and trailers in all beyond a
-    plain size line's 18 each, so that no sender can dress a small content in endless extensions.
+    limit: octets of data in all; overhead: octets of trailers, and of chunk lines beyond what a
+    plain one has, so that no sender can dress a small content in endless extensions.
     """
 
     __slots__ = ("_data_left", "_missing", "_overhead_left", "_phase")
@@ -89,22 +92,23 @@ class Chunked:
             return self._data(octets, start)
         if self._phase is _Phase.DATA_END:
             return self._data_end(octets, start)
-        line_end = octets.find(b"\n", start) + 1
-        if not line_end:
-            self._require_room(len(octets) - start)
+        end = octets.find(b"\n", start)
+        # In whole or in part, the same length is too long: how it arrives makes no difference.
+        self._require_room((end if end >= 0 else len(octets)) - start - _PLAIN_LINE)
+        if end < 0:
             return start
-        line = octets[start:line_end]
+        line = octets[start : end + 1]
         if self._phase is _Phase.SIZE:
             self._size(line)
         else:
             self._trailer(line)
-        return line_end
+        return end + 1
 
     def _size(self, line: bytes) -> None:
         found = _CHUNK_LINE.fullmatch(line)
         if not found:
             raise Refused(400, "A chunk's size line is malformed.")
-        self._spend(len(line) - 18)
+        self._spend(len(line) - _PLAIN_LINE)
         self._missing = int(found["size"], 16)
         self._data_left -= self._missing
         if self._data_left < 0:

@@ -24,7 +24,7 @@ from aserve.semantics.targets import Path, is_authority, parse_path
         ("//a//b", (b"a", b"b"), False),
         ("http://example.org", (), True),
         ("http://example.org/a", (b"a",), False),
-        ("HTTPS://example.org:443/a?b", (b"a",), False),
+        ("HTTP://example.org:443/a?b", (b"a",), False),
         ("http://example.org?q", (), True),
     ],
 )
@@ -41,6 +41,7 @@ def test_where_a_target_leads(target, names, folder):
         ("a", 400),
         ("ftp://example.org/", 400),
         ("http:///a", 400),
+        ("https://example.org/", 421),
         ("http://user@example.org/", 400),
         ("/%", 400),
         ("/%4", 400),
