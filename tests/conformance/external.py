@@ -96,7 +96,6 @@ def _caddy(root: Path, own: Path, port: int) -> str:
 {{
     admin off
     auto_https off
-    persist_config off
     log {{
         output file {own}/errors
     }}
@@ -190,7 +189,12 @@ def running(name: str, root: Path) -> Iterator[Address]:
         config = own / "config"
         config.write_text(server.config(root, own, address.port))
         command = server.command(program(name), config, own, address.port)
-        environment = {"HOME": folder, "PATH": "/usr/bin:/bin", "XDG_DATA_HOME": folder}
+        environment = {
+            "HOME": folder,
+            "PATH": "/usr/bin:/bin",
+            "XDG_DATA_HOME": folder,
+            "XDG_CONFIG_HOME": folder,
+        }
         with (own / "output").open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:

@@ -74,7 +74,7 @@ def faults(outcome: Outcome, happened: Happened, tag_of: TagOf) -> list[str]:
     replies = happened.replies
     for number, expected in enumerate(outcome.replies, 1):
         if number > len(replies):
-            if not (expected.optional and happened.after is CLOSED):
+            if happened.after not in expected.excused:
                 found.append(f"reply {number} never came")
             break
         wrong = reply_faults(expected, replies[number - 1], tag_of)

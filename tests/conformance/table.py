@@ -34,6 +34,8 @@ FieldCheck = str | re.Pattern[str] | Callable[[str], bool] | None
 BodyCheck = bytes | Callable[[Reply], bool] | EllipsisType
 """Exact octets, a predicate over the reply, or ...: any."""
 
+TUNNEL = "127.0.0.1:1"
+
 PRESENT = re.compile(r".*")
 
 _TAG = re.compile(rb"<<etag (?P<target>\S+) (?P<coding>\S+)>>")
@@ -127,14 +129,14 @@ def chunked(*chunks: bytes, trailer: bytes = b"") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One reply as it must be. optional: the server may have closed the connection instead."""
+    """One reply as it must be. excused: what the connection may be instead of the reply."""
 
     statuses: frozenset[int]
     fields: Mapping[str, FieldCheck] = field(default_factory=dict)
     body: BodyCheck = ...
     version: str | None = None
     interim: frozenset[int] | None = None
-    optional: bool = False
+    excused: frozenset[After] = frozenset()
     others: tuple["Expected", ...] = ()
 
     def __or__(self, other: "Expected") -> "Expected":
@@ -142,7 +144,11 @@ class Expected:
 
     def or_close(self) -> "Expected":
         """Return the same, forgiven where the connection has been closed instead."""
-        return Expected(**self._values() | {"optional": True})
+        return Expected(**self._values() | {"excused": frozenset({CLOSED})})
+
+    def or_wait(self) -> "Expected":
+        """Return the same, forgiven as well where the server waits for what was announced."""
+        return Expected(**self._values() | {"excused": frozenset({CLOSED, EITHER})})
 
     def _values(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -183,7 +189,7 @@ class Row:
 
     ended: the client shuts its side when it has sent everything. held: content that the client
     sends once it was told to continue. slowly: octet by octet, on sockets. waits: the client then
-    waits for the server to lose patience.
+    waits for the server to lose patience. switched: TRACE is on, and CONNECT to TUNNEL.
     """
 
     name: str
@@ -196,6 +202,7 @@ class Row:
     held: bytes = b""
     slowly: bool = False
     waits: bool = False
+    switched: bool = False
 
     @property
     def octets(self) -> bytes:
@@ -224,6 +231,7 @@ def row(
     held: bytes = b"",
     slowly: bool = False,
     waits: bool = False,
+    switched: bool = False,
 ) -> Row:
     """Write a row. RFC 9112 lets a server close a connection after any reply, so that of others
     `open` is asked only where rfc_after says so; we keep what we can keep."""
@@ -243,4 +251,5 @@ def row(
         held=held,
         slowly=slowly,
         waits=waits,
+        switched=switched,
     )

@@ -51,9 +51,19 @@ def converse(
             _send(sock, piece)
         if row.ended:
             sock.shutdown(socket.SHUT_WR)
-        probe = None if row.ended or row.waits else lambda: _send(sock, PROBE)
+        invited: list[int] = []
+
+        def on_continue() -> None:
+            invited.append(100)
+            _send(sock, row.held)
+
+        def probe() -> None:
+            # Content that was announced and not invited comes all the same (RFC 9110 10.1.1).
+            _send(sock, PROBE if invited else row.held + PROBE)
+
         methods = [message.method for message in row.messages][: len(outcome.replies)]
-        return listen(Reader(_source(sock)), methods, probe, lambda: _send(sock, row.held))
+        silent = row.ended or row.waits
+        return listen(Reader(_source(sock)), methods, None if silent else probe, on_continue)
 
 
 def _pieces(octets: bytes) -> list[bytes]:

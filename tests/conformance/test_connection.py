@@ -1,6 +1,6 @@
 """Level two: octets in, octets out, without I/O. How the octets are cut must not matter."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Request
+from aserve.semantics.methods import switched_on
 from aserve.site.answer import Site
 from aserve.site.files import Disk
 from aserve.wire.exchange import Exchange
@@ -21,7 +22,7 @@ from tests.conformance.judge import PROBE, faults, listen
 from tests.conformance.pending import CUTS
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.rows import PARTS
-from tests.conformance.table import Row, TagOf, fill
+from tests.conformance.table import TUNNEL, Row, TagOf, fill
 
 DATE = format_date(NOW)
 _EDGE, _STEP = 2_048, 4_093
@@ -74,23 +75,28 @@ class Wire:
             self._exchange.replied()
 
 
-@pytest.fixture(scope="module")
-def site(root: Path) -> Site:
-    return Site(Disk(root))
+Sites = Mapping[bool, Site]
+"""A site as it is by itself, and one with everything switched on."""
 
 
 @pytest.fixture(scope="module")
-def tag_of(site: Site) -> TagOf:
+def sites(root: Path) -> Sites:
+    methods = switched_on(traces=True, tunnels=[TUNNEL])
+    return {False: Site(Disk(root)), True: Site(Disk(root), methods)}
+
+
+@pytest.fixture(scope="module")
+def tag_of(sites: Sites) -> TagOf:
     @cache
     def one(target: str, coding: str) -> str:
         fields = {"host": "test", "accept-encoding": coding}
-        return dict(site.answer(Request("GET", target, fields=fields), NOW).fields)["ETag"]
+        return dict(sites[False].answer(Request("GET", target, fields=fields), NOW).fields)["ETag"]
 
     return one
 
 
-def test_row(row: Row, site: Site, tag_of: TagOf) -> None:
-    wire = Wire(site)
+def test_row(row: Row, sites: Sites, tag_of: TagOf) -> None:
+    wire = Wire(sites[row.switched])
     wire.send(fill(row.octets, tag_of))
     if row.ended:
         wire.send_end()
@@ -100,9 +106,9 @@ def test_row(row: Row, site: Site, tag_of: TagOf) -> None:
     assert faults(row.ours, happened, tag_of) == []
 
 
-def transcript(row: Row, site: Site, pieces: Iterable[bytes]) -> bytes:
+def transcript(row: Row, sites: Sites, pieces: Iterable[bytes]) -> bytes:
     """Return what comes back when a row's octets arrive in these pieces."""
-    wire = Wire(site)
+    wire = Wire(sites[row.switched])
     for piece in pieces:
         wire.send(piece)
     if row.ended:
@@ -110,9 +116,9 @@ def transcript(row: Row, site: Site, pieces: Iterable[bytes]) -> bytes:
     return wire.take() + (b"over" if wire.over else b"")
 
 
-def test_octet_by_octet(row: Row, site: Site, tag_of: TagOf) -> None:
+def test_octet_by_octet(row: Row, sites: Sites, tag_of: TagOf) -> None:
     octets = fill(row.octets, tag_of)
-    assert transcript(row, site, _small_pieces(octets)) == transcript(row, site, [octets])
+    assert transcript(row, sites, _small_pieces(octets)) == transcript(row, sites, [octets])
 
 
 def _small_pieces(octets: bytes) -> Iterator[bytes]:
@@ -128,10 +134,10 @@ def _small_pieces(octets: bytes) -> Iterator[bytes]:
 @pytest.mark.parametrize("part", PARTS)
 @settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_cut_anywhere(part: str, site: Site, tag_of: TagOf, data: st.DataObject) -> None:
+def test_cut_anywhere(part: str, sites: Sites, tag_of: TagOf, data: st.DataObject) -> None:
     rows = [row for row in PARTS[part] if concerns(row) and row.name not in CUTS]
     row = data.draw(st.sampled_from(rows))
     octets = fill(row.octets, tag_of)
     cuts = data.draw(st.lists(st.integers(0, len(octets)), max_size=6))
     pieces = [octets[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(octets)])]
-    assert transcript(row, site, pieces) == transcript(row, site, [octets])
+    assert transcript(row, sites, pieces) == transcript(row, sites, [octets])

@@ -7,12 +7,13 @@ from types import MappingProxyType
 import pytest
 
 from aserve.semantics.messages import Request, Response
+from aserve.semantics.methods import switched_on
 from aserve.site.answer import Site
 from aserve.site.files import Disk
 from tests.conformance.instant import NOW
 from tests.conformance.judge import reply_faults
 from tests.conformance.reader import Reply
-from tests.conformance.table import Row, TagOf, fill
+from tests.conformance.table import TUNNEL, Row, TagOf, fill
 
 _BY_THE_WIRE = {"date", "server", "connection", "version"}
 
@@ -27,6 +28,11 @@ def site(root: Path) -> Site:
 
 
 @pytest.fixture(scope="module")
+def switched(root: Path) -> Site:
+    return Site(Disk(root), switched_on(traces=True, tunnels=[TUNNEL]))
+
+
+@pytest.fixture(scope="module")
 def tag_of(site: Site) -> TagOf:
     @cache
     def one(target: str, coding: str) -> str:
@@ -36,14 +42,16 @@ def tag_of(site: Site) -> TagOf:
     return one
 
 
-def test_row(row: Row, site: Site, tag_of: TagOf) -> None:
+def test_row(row: Row, site: Site, switched: Site, tag_of: TagOf) -> None:
     assert row.messages[0].pure
     method, target, minor, fields = row.messages[0].pure
     filled = {
         name: fill(value.encode("latin-1"), tag_of).decode("latin-1")
         for name, value in fields.items()
     }
-    response = site.answer(Request(method, target, minor, MappingProxyType(filled)), NOW)
+    text = row.octets.decode("latin-1")
+    request = Request(method, target, minor, MappingProxyType(filled), head=text)
+    response = (switched if row.switched else site).answer(request, NOW)
     (expected,) = row.ours.replies
     assert reply_faults(expected, _as_sent(response), tag_of, unseen=_BY_THE_WIRE) == []
 

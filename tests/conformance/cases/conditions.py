@@ -4,6 +4,7 @@ import re
 
 from tests.conformance.site import HELLO, LAST_MODIFIED, PAGE, TEN
 from tests.conformance.table import (
+    EITHER,
     MAY,
     MUST,
     OURS,
@@ -130,11 +131,11 @@ _SINCE: tuple[tuple[str, Level, str | tuple[str, ...], bool], ...] = (
     ("rfc-850-earlier", MUST, "Saturday, 04-May-24 03:02:00 GMT", False),
     ("asctime", MUST, ASCTIME, True),
     ("asctime-earlier", MUST, "Sat May  4 03:02:00 2024", False),
-    ("asctime-two-digit-day", MUST, "Wed May 15 03:02:01 2024", True),
+    ("asctime-two-digit-day", SHOULD, "Wed May 15 03:02:01 2024", True),
     # RFC 9110 5.6.7: more than 50 years ahead is in the past: 1989 and 1994, not 2089 and 2094.
     ("rfc-850-century-89", MUST, "Monday, 06-Nov-89 08:49:37 GMT", False),
     ("rfc-850-century-94", MUST, "Sunday, 06-Nov-94 08:49:37 GMT", False),
-    ("rfc-850-soon", MUST, "Tuesday, 01-Jan-30 00:00:00 GMT", True),
+    ("rfc-850-soon", SHOULD, "Tuesday, 01-Jan-30 00:00:00 GMT", True),
     ("leap-second", MAY, "Sat, 31 Dec 2016 23:59:60 GMT", False),
 )
 if_modified_since = [
@@ -177,7 +178,6 @@ if_modified_since = [
             "number": "1893456000",
             "iso-8601": "2026-01-01T00:00:00Z",
             "two-dates": "Thu, 01 Jan 2026 00:00:00 GMT, Thu, 01 Jan 2026 00:00:00 GMT",
-            "two-lines": ("Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 GMT"),
             "no-such-day": "Mon, 31 Feb 2026 00:00:00 GMT",
             "no-such-month": "Thu, 01 Foo 2026 00:00:00 GMT",
             "no-such-hour": "Thu, 01 Jan 2026 24:00:00 GMT",
@@ -206,6 +206,23 @@ if_modified_since = [
             "netscape-length": "Thu, 01 Jan 2026 00:00:00 GMT; length=14",
         }.items()
     ),
+]
+
+# RFC 9110 5.3: no sender may send these fields twice; to refuse the message is fair, too.
+twice = [
+    row(
+        f"{name}-twice",
+        clause,
+        MUST,
+        hello(**{name.replace("-", "_"): (value, value)}),
+        FRESH | reply(400),
+        rfc_after=EITHER,
+        ours=FRESH,
+    )
+    for name, clause, value in (
+        ("if-modified-since", "9110 13.1.3", LATER),
+        ("if-unmodified-since", "9110 13.1.4", EARLIER),
+    )
 ]
 
 if_match: list[Row] = [
@@ -263,7 +280,6 @@ if_unmodified_since: list[Row] = [
         ("asctime-earlier", MUST, "Sat May  4 03:02:00 2024", FAILED),
         ("words", MUST, "yesterday", FRESH),
         ("empty", MUST, "", FRESH),
-        ("two-lines", MUST, (EARLIER, EARLIER), FRESH),
         ("no-such-day", MUST, "Fri, 31 Feb 2020 00:00:00 GMT", FRESH),
     )
 ]
@@ -337,7 +353,11 @@ precedence: list[Row] = [
         ("none-match-before-range", {"if_none_match": HELLO_TAG, "range": "bytes=0-0"}, KNOWN),
         ("none-match-before-bad-range", {"if_none_match": HELLO_TAG, "range": "bytes=99-"}, KNOWN),
         ("match-other-before-bad-range", {"if_match": _OTHER, "range": "bytes=99-"}, FAILED),
-        ("modified-before-range", {"if_modified_since": LATER, "range": "bytes=0-0"}, KNOWN),
+        (
+            "modified-before-range",
+            {"if_modified_since": LAST_MODIFIED, "range": "bytes=0-0"},
+            KNOWN,
+        ),
         ("unmodified-before-range", {"if_unmodified_since": EARLIER, "range": "bytes=0-0"}, FAILED),
     )
 ]
@@ -382,7 +402,9 @@ not_modified = [
         "9110 15.4.5",
         MUST,
         get("/style.css", accept_encoding="gzip", if_none_match=tag("/style.css", "gzip")),
-        reply(304, vary=lambda value: "accept-encoding" in value.lower()),
+        reply(304, vary=lambda value: "accept-encoding" in value.lower())
+        | reply(304, etag=tag("/style.css")),
+        ours=reply(304, vary="Accept-Encoding", etag=tag("/style.css", "gzip")),
     ),
     row(
         "304-vary-of-identity",
@@ -502,6 +524,7 @@ ROWS: list[Row] = [
     *validators,
     *if_none_match,
     *if_modified_since,
+    *twice,
     *if_match,
     *if_unmodified_since,
     *precedence,

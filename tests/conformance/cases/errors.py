@@ -243,6 +243,11 @@ def large(octets: int, **fields: str) -> Message:
     return get("/hello.txt", x_large="a" * octets, **fields)
 
 
+# A server may parse what is longer than we wish to: then it answers what it would answer anyway.
+TOO_LONG = reply(414) | reply(200, 301, 403, 404, 500)
+TOO_LARGE = ERROR | HELD
+
+
 limits = [
     # RFC 9112 3: a target longer than wanted MUST get 414.
     *(
@@ -250,10 +255,11 @@ limits = [
             f"limit-target-{name}",
             "9112 3",
             MUST,
-            [get("/" + "a" * octets), NEXT] if octets < 50_000 else [get("/" + "a" * octets)],
-            reply(414),
+            get("/" + "a" * octets),
+            TOO_LONG,
             after=CLOSED,
             rfc_after=EITHER,
+            ours=reply(414),
         )
         for name, octets in {"of-20-kb": 20_000, "of-100-kb": 100_000}.items()
     ),
@@ -262,26 +268,30 @@ limits = [
         "9112 3",
         MUST,
         get("/hello.txt?" + "a" * 100_000),
-        reply(414),
+        TOO_LONG,
         after=CLOSED,
         rfc_after=EITHER,
+        ours=reply(414),
     ),
     row(
         "limit-target-without-end",
         "9112 3",
         MUST,
         b"GET /" + b"a" * 100_000,
-        reply(414),
+        reply(414).or_wait(),
         after=CLOSED,
+        rfc_after=EITHER,
+        ours=reply(414),
     ),
     row(
         "limit-target-with-head",
         "9112 3",
         MUST,
         head("/" + "a" * 20_000),
-        reply(414, body=b""),
+        reply(414, 200, 301, 403, 404, 500, body=b""),
         after=CLOSED,
         rfc_after=EITHER,
+        ours=reply(414, body=b""),
     ),
     # RFC 9110 5.4: MUST respond with an appropriate 4xx to fields larger than wished; 6585 5: 431.
     *(
@@ -290,7 +300,7 @@ limits = [
             "9110 5.4",
             MUST,
             message,
-            ERROR,
+            TOO_LARGE,
             after=CLOSED,
             rfc_after=EITHER,
             ours=reply(431),
@@ -306,8 +316,8 @@ limits = [
         "limit-host-of-100-kb",
         "9110 5.4",
         MUST,
-        get("/", host="a" * 100_000),
-        ERROR,
+        get("/hello.txt", host="a" * 100_000),
+        TOO_LARGE,
         after=CLOSED,
         rfc_after=EITHER,
         ours=reply(431),
@@ -317,8 +327,9 @@ limits = [
         "9110 5.4",
         MUST,
         b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"a" * 100_000,
-        ERROR,
+        ERROR.or_wait(),
         after=CLOSED,
+        rfc_after=EITHER,
         ours=reply(431),
     ),
     row(
@@ -334,7 +345,7 @@ limits = [
         "6585 5",
         MUST,
         head("/", x_large="a" * 100_000),
-        reply(*range(400, 500), body=b""),
+        reply(200, *range(400, 500), body=b""),
         after=CLOSED,
         rfc_after=EITHER,
         ours=reply(431, body=b""),
@@ -363,7 +374,7 @@ limits = [
         "9112 9.6",
         MUST,
         post(body=b"x" * 3_000_000),
-        reply(*range(400, 600)),
+        reply(*range(200, 600)),
         after=CLOSED,
         rfc_after=EITHER,
         ours=reply(413),

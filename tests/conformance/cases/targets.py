@@ -64,7 +64,6 @@ forms = [
     file("absolute-form-without-path", "http://test", "index.html", "9110 4.2.3", OURS),
     file("absolute-form-with-query", "http://test/hello.txt?a", "hello.txt", "9112 3.2.2"),
     file("absolute-form-query-only", "http://test?a=b", "index.html", "9112 3.2.2", OURS),
-    file("absolute-form-https", "https://test/hello.txt", "hello.txt", "9112 3.2.2", OURS),
     file("absolute-form-ipv6", "http://[::1]/hello.txt", "hello.txt", "9112 3.2.2", OURS),
     row(
         # RFC 9112 3.2.2: the Host field MUST be ignored, and the target's be used instead.
@@ -73,6 +72,16 @@ forms = [
         MUST,
         get("http://test/hello.txt", host="other.example"),
         HELD,
+    ),
+    row(
+        # RFC 9110 7.4: "a request for an "https" resource MUST be rejected unless it has been
+        # received over a connection that has been secured"; 421 is meant for it.
+        "target-https-without-tls",
+        "9110 7.4",
+        MUST,
+        get("https://test/hello.txt"),
+        reply(400, 403, 404, 421),
+        ours=reply(421),
     ),
     row(
         # RFC 9112 3.2: the Host field is required whatever the form of the target is.
@@ -216,7 +225,7 @@ escapes = [
     row("target-escaped-twice", "3986 2.4", MUST, get("/%2568ello.txt"), MISSING),
     row("target-case-sensitive", "9110 4.2.3", MUST, get("/HELLO.TXT"), MISSING),
     *(
-        row(f"target-escape-{name}", "3986 2.1", SHOULD, get(target), BAD | reply(301), ours=BAD)
+        row(f"target-escape-{name}", "9112 3.2", SHOULD, get(target), BAD | reply(301), ours=BAD)
         for name, target in {
             "alone": "/hello.txt%",
             "of-one-digit": "/hello.txt%2",
@@ -227,11 +236,11 @@ escapes = [
             "signed": "/%+8ello.txt",
         }.items()
     ),
-    row("target-escaped-nul", "3986 7.3", SHOULD, get("/hello.txt%00"), BAD | MISSING, ours=BAD),
+    row("target-escaped-nul", "3986 7.3", OURS, get("/hello.txt%00"), BAD | MISSING, ours=BAD),
     row(
         "target-escaped-nul-cuts-no-suffix",
         "3986 7.3",
-        SHOULD,
+        OURS,
         get("/hello.txt%00.html"),
         BAD | MISSING,
         ours=BAD,
@@ -240,7 +249,7 @@ escapes = [
     row(
         "target-escaped-slash",
         "3986 2.2",
-        MUST,
+        OURS,
         get("/sub%2Fpage.html"),
         reply(404, 400),
         ours=MISSING,
@@ -248,7 +257,7 @@ escapes = [
     row(
         "target-escaped-slash-lower-case",
         "3986 2.2",
-        MUST,
+        OURS,
         get("/sub%2fpage.html"),
         reply(404, 400),
         ours=MISSING,
@@ -328,10 +337,10 @@ dots = [
 
 files = [
     file("well-known", "/.well-known/security.txt", ".well-known/security.txt", "8615 3", OURS),
-    file("link-inside", "/inside.txt", "hello.txt", "issue", OURS),
-    file("link-inside-upward", "/sub/inside.txt", "hello.txt", "issue", OURS),
-    file("link-to-folder-inside", "/inside-folder/page.html", "sub/page.html", "issue", OURS),
-    file("link-absolute-inside", "/absolute-inside.txt", "hello.txt", "issue", OURS),
+    file("link-inside", "/inside.txt", "hello.txt", "aserve", OURS),
+    file("link-inside-upward", "/sub/inside.txt", "hello.txt", "aserve", OURS),
+    file("link-to-folder-inside", "/inside-folder/page.html", "sub/page.html", "aserve", OURS),
+    file("link-absolute-inside", "/absolute-inside.txt", "hello.txt", "aserve", OURS),
     *(
         row(f"target-{name}", "9110 15.5.5", OURS, get(target), MISSING)
         for name, target in {
