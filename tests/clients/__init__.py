@@ -1,0 +1,1 @@
+"""aserve in the hands of clients that others wrote."""
