@@ -18,8 +18,8 @@ from pathlib import Path
 from tests.conformance.external import SERVERS, CannotMeasure, running, version
 from tests.conformance.rows import PARTS, ROWS
 from tests.conformance.site import build
-from tests.conformance.table import MAY, MUST, OURS, SHOULD, Row
-from tests.conformance.talk import ask, tags_of
+from tests.conformance.table import MAY, MUST, OURS, SHOULD, Row, TagOf
+from tests.conformance.talk import Address, ask, tags_of
 
 RESULTS = Path(__file__).parents[2] / "docs" / "conformance-results.json"
 PATIENCE = 8.0
@@ -42,7 +42,7 @@ def measure(name: str) -> dict[str, str]:
     return {row: "; ".join(wrong) for row, wrong in found.items() if wrong}
 
 
-def _faults(row, address, tag_of) -> list[str]:
+def _faults(row: Row, address: Address, tag_of: TagOf) -> list[str]:
     try:
         return ask(row, row.rfc, address, PATIENCE, tag_of)
     except OSError as error:

@@ -8,12 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Any
 
 from tests.conformance.compare import COMPARED, RESULTS
 from tests.conformance.judge import statuses
 from tests.conformance.pending import PENDING
 from tests.conformance.rows import PARTS, ROWS
 from tests.conformance.table import CLOSED, MAY, MUST, OURS, SHOULD, Expected, Row
+
+Results = Mapping[str, Any]
+"""What compare.py has noted, by server."""
 
 PAGE = RESULTS.with_name("conformance.md")
 
@@ -47,7 +51,7 @@ should refuse for the sake of clients that nobody can mend.
 """
 
 
-def page(results: Mapping[str, dict]) -> str:
+def page(results: Results) -> str:
     """Return the page."""
     parts = [_INTRODUCTION, _counts(), _COMPARISON.format(results=RESULTS.name), _compared(results)]
     if results:
@@ -77,7 +81,7 @@ def _counts() -> str:
     return f"{table}\naserve holds all of them but these:\n\n{pending}"
 
 
-def _compared(results: Mapping[str, dict]) -> str:
+def _compared(results: Results) -> str:
     def cells(name: str, level: str) -> str:
         asked = {row.name for row in COMPARED.values() if row.level == level}
         return f"{len(asked - results[name]['failed'].keys())} of {len(asked)}"
@@ -89,7 +93,7 @@ def _compared(results: Mapping[str, dict]) -> str:
     return _table(("Server", "MUST", "SHOULD", "MAY", "Version"), *rows)
 
 
-def _differences(results: Mapping[str, dict]) -> str:
+def _differences(results: Results) -> str:
     """Return the MUST rows that not everybody holds, families of them in one line."""
     failed = {
         row: tuple("no" if row in found["failed"] else "yes" for found in results.values())
@@ -136,7 +140,7 @@ def _reply(expected: Expected) -> str:
     return " ".join([statuses(expected), *(f"`{one}`" for one in fields)]).replace("|", "\\|")
 
 
-def _results() -> dict[str, dict]:
+def _results() -> dict[str, Any]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 

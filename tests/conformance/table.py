@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
+from typing import Any
 
 from tests.conformance.reader import Reply
 
@@ -82,7 +83,7 @@ def request(
     minor: int = 1,
     host: str | Sequence[str] | None = "test",
     body: bytes = b"",
-    **fields: str | Sequence[str],
+    **fields: Any,
 ) -> Message:
     """Write a request. A field given as a sequence is sent as so many lines of one name."""
     given = fields if host is None else {"host": host, **fields}
@@ -105,16 +106,16 @@ def request(
     return Message(octets, method, (method, target, minor, joined) if is_pure else None)
 
 
-def get(target: str, **fields: str | Sequence[str]) -> Message:
-    return request("GET", target, **fields)
+def get(target: str, **given: Any) -> Message:
+    return request("GET", target, **given)
 
 
-def head(target: str, **fields: str | Sequence[str]) -> Message:
-    return request("HEAD", target, **fields)
+def head(target: str, **given: Any) -> Message:
+    return request("HEAD", target, **given)
 
 
-def post(target: str = "/hello.txt", body: bytes = b"", **fields: str | Sequence[str]) -> Message:
-    return request("POST", target, body=body, **fields)
+def post(target: str = "/hello.txt", body: bytes = b"", **given: Any) -> Message:
+    return request("POST", target, body=body, **given)
 
 
 def raw(octets: bytes) -> Message:
@@ -150,7 +151,7 @@ class Expected:
         """Return the same, forgiven as well where the server waits for what was announced."""
         return Expected(**self._values() | {"excused": frozenset({CLOSED, EITHER})})
 
-    def _values(self) -> dict[str, object]:
+    def _values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def alternatives(self) -> Iterator["Expected"]:

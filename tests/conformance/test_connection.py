@@ -68,9 +68,10 @@ class Wire:
         while request := self._exchange.next_request():
             response = self._site.answer(request, NOW)
             for piece in self._exchange.reply(response, DATE):
-                in_memory = isinstance(piece, bytes)
                 self._out.append(
-                    piece if in_memory else piece.content.read(piece.start, piece.stop)
+                    piece
+                    if isinstance(piece, bytes)
+                    else piece.content.read(piece.start, piece.stop)
                 )
             self._exchange.replied()
 

@@ -18,7 +18,7 @@ from tests.conformance.rows import ROWS
 from tests.conformance.table import TUNNEL, Row, TagOf
 from tests.conformance.talk import Address, ask, tags_of
 
-PATIENCE = 10.0 if SERVER == "aserve" else 2.0
+PATIENCE = 10.0
 """Seconds without an octet after which nothing is expected any more. aserve never needs them."""
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from tests.conformance.reader import Reply
@@ -43,7 +44,7 @@ def not_after_date(found: Reply) -> bool:
     return parsedate_to_datetime(modified) <= parsedate_to_datetime(date)
 
 
-def once(*names: str):
+def once(*names: str) -> Callable[[Reply], bool]:
     """Expect fields that are no lists to be there at most once."""
     return lambda found: all(len(found.all(name)) <= 1 for name in names)
 

@@ -492,7 +492,7 @@ bad_lengths = [
 CHUNKS = chunked(b"abc", b"defghij")
 
 
-def coded(value: str | tuple[str, ...], body: bytes = CHUNKS, **others: str) -> Message:
+def coded(value: str | Sequence[str], body: bytes = CHUNKS, **others: str) -> Message:
     return post(body=body, transfer_encoding=value, **others)
 
 

@@ -11,6 +11,7 @@ from tests.conformance.table import (
     OURS,
     SHOULD,
     FieldCheck,
+    Level,
     Row,
     get,
     head,
@@ -31,12 +32,14 @@ def place(path: str) -> FieldCheck:
     return re.compile(r"(http://test(:\d+)?)?" + re.escape(path))
 
 
-def file(name: str, target: str, path: str, clause: str = "3986 2.1", level=MUST) -> Row:
+def file(name: str, target: str, path: str, clause: str = "3986 2.1", level: Level = MUST) -> Row:
     """Expect a target to name a file of the tree."""
     return row(f"target-{name}", clause, level, get(target), reply(200, body=FILES[path]))
 
 
-def moved(name: str, target: str, location: str, clause="9110 15.4.2", level=OURS) -> Row:
+def moved(
+    name: str, target: str, location: str, clause: str = "9110 15.4.2", level: Level = OURS
+) -> Row:
     """Expect a redirect to a path on this server."""
     return row(
         f"redirect-{name}",
