@@ -95,8 +95,8 @@ class Running:
 
 @contextmanager
 def serving(root: Path, log: Path, *options: str, open_files: int = 1024) -> Iterator[Running]:
-    """Run aserve until the block ends; open_files: its soft limit."""
-    limited = ("sh", "-c", 'ulimit -Sn "$0" && exec "$@"', str(open_files))
+    """Run aserve until the block ends; open_files: how many it may have."""
+    limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files))
     command = (*limited, sys.executable, "-m", "aserve", str(root), "--port", "0")
     with subprocess.Popen(
         (*command, "--access-log", str(log), *options),

@@ -1,14 +1,14 @@
 """Clients that are slow on purpose, and more of them than there are descriptors."""
 
+import csv
 import http.client
-import re
 import resource
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ ATTACKS = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_slow_clients_do_not_hold_up_another(
-    serve: Callable[..., Running], root: Path, attack: str
+    serve: Callable[..., Running], root: Path, tmp_path: Path, attack: str
 ) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
@@ -77,55 +77,87 @@ def test_slow_clients_do_not_hold_up_another(
     before = server.open_files()
     command = ("sh", "-c", 'ulimit -Sn "$0" && exec "$@"', str(files), program("slowhttptest"))
     bounds = ("-c", str(CONNECTIONS), "-r", str(CONNECTIONS), "-l", str(SECONDS), "-p", str(WITHIN))
+    where = ("-g", "-o", str(tmp_path / "seen"), "-u", f"{server.url}large.bin")
     with another_client(server) as went:
-        done = run(*command, *ATTACKS[attack], *bounds, "-u", f"{server.url}large.bin")
-    assert re.search(r"Exit status:", done.stdout), done.stdout
+        run(*command, *ATTACKS[attack], *bounds, *where)
+    with open(tmp_path / "seen.csv") as seen:
+        stood = [int(row["Connected"]) + int(row["Closed"]) for row in csv.DictReader(seen)]
+    assert max(stood) > CONNECTIONS / 2  # it is an attack
     assert len(went) > SECONDS
     assert set(went) == {206}
     assert settles(server.open_files, before, server.get)
 
 
-def opened(server: Running, connections: ExitStack) -> socket.socket | None:
-    """Open a connection and ask for something; None where that is not served."""
-    connection = connections.enter_context(
-        socket.create_connection((server.host, server.port), timeout=1)
+def connected(server: Running, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(
+        (server.host, server.port), timeout=WITHIN, source_address=(source, 0)
     )
-    return connection if served(connection) else None
 
 
-def served(connection: socket.socket) -> bool:
+def status(connection: socket.socket) -> int:
+    """Ask for something and return the reply's status; 0 where there is no reply."""
     try:
         connection.sendall(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n")
-        return connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        return int(connection.recv(65_536)[9:12] or 0)
     except OSError:
-        return False
+        return 0
 
 
-@pytest.mark.parametrize("limits", ["derived", "lifted"])
-def test_out_of_descriptors(serve: Callable[..., Running], root: Path, limits: str) -> None:
-    lifted = ("--limit", "connections=9999", "--limit", "connections_per_client=9999")
-    options = ("--limit", "linger_time=1", *(lifted if limits == "lifted" else ()))
-    server = serve(root, *options, open_files=96)
+def fill(server: Running, connections: ExitStack) -> list[socket.socket]:
+    """Open connections and use them until one is not served; return those that are."""
+    kept = []
+    while status(one := connections.enter_context(connected(server))) == 200:
+        kept.append(one)
+    return kept
+
+
+def crowd(server: Running, connections: ExitStack, size: int) -> None:
+    """Open connections that are not waited for."""
+    for _ in range(size):
+        one = connections.enter_context(socket.socket())
+        one.setblocking(False)
+        one.connect_ex((server.host, server.port))
+
+
+LIFTED = ("--limit", "connections=9999", "--limit", "connections_per_client=9999")
+
+
+@pytest.mark.parametrize("options", [(), LIFTED], ids=["limited", "not limited"])
+def test_out_of_descriptors(
+    serve: Callable[..., Running], root: Path, options: tuple[str, ...]
+) -> None:
+    server = serve(root, "--limit", "linger_time=1", *options, open_files=96)
     server.get("index.html")
     before = server.open_files()
     with ExitStack() as connections:
-        kept = [one for one in iter(lambda: opened(server, connections), None) if one]
+        kept = fill(server, connections)
         assert len(kept) > 10
-        # What waits now is not accepted, and that must not keep the processor busy.
-        for _ in range(20):
-            waiting = connections.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex((server.host, server.port))
+        crowd(server, connections, 20)
         used = server.processor_seconds()
         with pytest.raises(subprocess.TimeoutExpired):
             server.process.wait(1)
         assert server.processor_seconds() - used < 0.5
-        assert all(map(served, kept))
-    assert settles(server.open_files, before, lambda: _try(server))
+        # Without limits no descriptor may be left for the file: that is told, and can be tried
+        # again on the same connection.
+        assert set(map(status, kept)) <= ({200, 503} if options else {200})
+    assert settles(server.open_files, before, lambda: attempt(server))
     assert server.get("index.html")
 
 
-def _try(server: Running) -> None:
-    """Ask, whether or not there is an answer: descriptors may be short for a moment more."""
+@pytest.mark.xfail(
+    reason="connections that are refused linger, uncounted, until no descriptor is left",
+    strict=True,
+)
+def test_one_address_does_not_lock_out_another(serve: Callable[..., Running], root: Path) -> None:
+    server = serve(root, open_files=96)
     with ExitStack() as connections:
-        opened(server, connections)
+        kept = fill(server, connections)
+        crowd(server, connections, 200)
+        assert status(connections.enter_context(connected(server, "127.0.0.2"))) == 200
+        assert set(map(status, kept)) == {200}
+
+
+def attempt(server: Running) -> None:
+    """Ask, whether or not there is an answer: descriptors may be short for a moment more."""
+    with suppress(OSError):
+        server.get("index.html")
