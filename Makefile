@@ -47,7 +47,7 @@ fuzz: $(VENV)/.dev ## attack the parsers of untrusted octets (FUZZ_SECONDS)
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)
 
 conformance: $(VENV)/.dev ## hold a server to the table of RFC clauses (SERVER=aserve|nginx|lighttpd|h2o|caddy)
-	@$(BIN)/python -m tests.conformance.external $(SERVER)
+	@$(BIN)/python -m tests.conformance.compare $(SERVER)
 
 docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SECONDS)
 	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \

@@ -26,7 +26,7 @@ class Settings:
     workers: processes. threads, queue: per worker, how many requests that need the disk are
     worked on at once, and how many more may wait. grace: seconds that replies under way get
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
-    open a tunnel to.
+    open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
     """
 
     root: Path
@@ -38,6 +38,7 @@ class Settings:
     grace: float = 8.0
     trace: bool = False
     connect: tuple[str, ...] = ()
+    recall: bool = True
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

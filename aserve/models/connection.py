@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from aserve.models.streams import blocks
 from aserve.models.thread_pool import ThreadPool
@@ -13,6 +13,7 @@ from aserve.models.tunnel import DIAL_TIME, TunnelEnd
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
+from aserve.site.recall import Kept, Key, Recall, Trails
 from aserve.wire.exchange import Exchange
 from aserve.wire.limits import Limits
 from aserve.wire.patience import Patience
@@ -26,6 +27,15 @@ Observe = Callable[[str, Request, int, int, float], None]
 _logger = logging.getLogger("aserve")
 
 
+class Answer(NamedTuple):
+    """A response on its way back, with what is needed to remember the reply that it becomes."""
+
+    response: Response
+    key: Key | None = None
+    trails: Trails | None = None
+    since: int = 0
+
+
 class Owner(Protocol):
     """What a connection asks of the model that it belongs to."""
 
@@ -33,6 +43,7 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     pool: ThreadPool
     observe: Observe | None
+    recall: Recall | None
 
     def admit(self, connection: "Connection") -> bool:
         """Take a connection into account; False where it is one too many."""
@@ -40,8 +51,10 @@ class Owner(Protocol):
     def forget(self, connection: "Connection") -> None:
         """Drop a connection that is gone."""
 
-    def answer(self, request: Request, done: Callable[[Response], None]) -> Response | None:
-        """Return the response, or None where done will get it."""
+    def answer(
+        self, request: Request, done: Callable[[Answer], None], *, persists: bool
+    ) -> Kept | Answer | None:
+        """Return the reply, or None where done will get it."""
 
 
 class Connection(asyncio.Protocol):
@@ -92,7 +105,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; read no further while too much of it waits."""
         self._arrived += len(data)
-        self._exchange.receive(data)
+        exchange, recall = self._exchange, self._owner.recall
+        if exchange.at_rest and recall and self._writable is None:
+            self._began = time.perf_counter()
+            if known := recall.get(data, int(time.time())):
+                kept, self._request = known
+                self._say_again(kept)
+                return
+        exchange.receive(data)
         self._advance()
         if self._reading and self._exchange.backlog > _MOST_UNREAD:
             self._reading = False
@@ -127,7 +147,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """End with the response that is under way, at once where there is none."""
-        self._exchange.final = True
+        self._exchange.finish()
         if self._exchange.state is State.IDLE:
             self._transport.close()
 
@@ -165,12 +185,25 @@ class Connection(asyncio.Protocol):
 
     def _take(self, request: Request) -> None:
         self._request, self._began = request, time.perf_counter()
-        if response := self._owner.answer(request, self._answered):
-            self._reply(response)
+        answer = self._owner.answer(request, self._answered, persists=self._exchange.persists)
+        if isinstance(answer, Kept):
+            self._exchange.repeat()
+            self._write(answer.octets)
+            self._replied(answer.status, answer.content)
+        elif answer:
+            self._reply(answer)
 
-    def _answered(self, response: Response) -> None:
+    def _say_again(self, kept: Kept) -> None:
+        """Send what was sent before, around the exchange: it is as if nothing had been asked."""
+        self._write(kept.octets)
+        self._record(kept.status, kept.content)
+        if kept.closes:
+            self._exchange.end()
+            self._transport.close()
+
+    def _answered(self, answer: Answer) -> None:
         if self._exchange.state is not State.CLOSED:
-            self._reply(response)
+            self._reply(answer)
             self._advance()
 
     def _refuse(self, status: int, why: str) -> None:
@@ -178,14 +211,16 @@ class Connection(asyncio.Protocol):
         self._take(self._exchange.refuse(Refused(status, why)))
         self._advance()
 
-    def _reply(self, response: Response) -> None:
+    def _reply(self, answer: Answer) -> None:
+        response = answer.response
         if response.tunnel and not self._tunnel:
             self._task = self._owner.loop.create_task(self._dial(response))
             return
         pieces = self._exchange.reply(response, format_date(int(time.time())))
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             self._write(pieces[0])
-            self._replied(response, sum(map(len, response.body)))
+            self._remember(answer, pieces[0])
+            self._replied(response.status, sum(map(len, response.body)))
         else:
             self._task = self._owner.loop.create_task(self._send(response, pieces))
 
@@ -193,17 +228,23 @@ class Connection(asyncio.Protocol):
         self._handed += len(octets)
         self._transport.write(octets)
 
-    def _replied(self, response: Response, octets: int) -> None:
-        self._record(response, octets)
+    def _remember(self, answer: Answer, reply: bytes) -> None:
+        recall, (response, key, trails, since) = self._owner.recall, answer
+        if recall and key and trails:
+            kept = Kept(key, reply, response, closes=not self._exchange.persists)
+            recall.keep(kept, trails, since)
+
+    def _replied(self, status: int, octets: int) -> None:
+        self._record(status, octets)
         self._patience.renew()
         self._exchange.replied()
         if self._exchange.state is State.LINGERING:
             self._transport.write_eof()
 
-    def _record(self, response: Response, octets: int) -> None:
+    def _record(self, status: int, octets: int) -> None:
         if self._owner.observe:
             seconds = time.perf_counter() - self._began
-            self._owner.observe(self.client, self._request, response.status, octets, seconds)
+            self._owner.observe(self.client, self._request, status, octets, seconds)
 
     async def _send(self, response: Response, pieces: list[Piece]) -> None:
         """Send a reply piece by piece, as fast as the client takes it."""
@@ -219,13 +260,13 @@ class Connection(asyncio.Protocol):
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
             _logger.error("%s: reply cut short: %s", self._request.target, error)
             self._transport.abort()
-            self._record(response, octets)
+            self._record(response.status, octets)
         except asyncio.CancelledError:
-            self._record(response, octets)
+            self._record(response.status, octets)
             raise
         else:
             self._task = None
-            self._replied(response, octets)
+            self._replied(response.status, octets)
             self._advance()
 
     async def _dial(self, response: Response) -> None:
@@ -245,7 +286,7 @@ class Connection(asyncio.Protocol):
             near.take(self._transport)
             self._transport.write(cast("bytes", octets))
             near.join(far, self._exchange.tunnelled())
-            self._record(response, 0)
+            self._record(response.status, 0)
 
-    def _no_tunnel(self, status: int, why: str) -> Response:
-        return refusal(self._request, Refused(status, why))
+    def _no_tunnel(self, status: int, why: str) -> Answer:
+        return Answer(refusal(self._request, Refused(status, why)))

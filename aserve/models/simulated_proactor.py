@@ -11,31 +11,34 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
-from aserve.models.connection import Connection, Observe
-from aserve.models.thread_pool import ThreadPool
-from aserve.semantics.messages import Refused, Request, Response
+from aserve.models.connection import Answer, Connection, Observe
+from aserve.models.thread_pool import PoolSize, ThreadPool
+from aserve.semantics.messages import Refused, Request
 from aserve.semantics.refusals import refusal
 from aserve.site.answer import Site
+from aserve.site.recall import Kept, Key, Recall, key_of
 from aserve.wire.limits import Limits
 
 _SPARE_FILES = 64  # descriptors for the loop, the log, and files that are being read
 
 
 class SimulatedProactor:
-    """One event loop's share of a site: its connections and its thread pool.
-
-    threads, queue: how many requests may be worked on, and how many more may wait for that.
-    """
+    """One event loop's share of a site: its connections and its thread pool."""
 
     def __init__(
-        self, site: Site, limits: Limits, observe: Observe | None, *, threads: int, queue: int
+        self,
+        site: Site,
+        limits: Limits,
+        size: PoolSize,
+        observe: Observe | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.limits = limits
         self.observe = observe
+        self.recall = recall
         self.loop = asyncio.get_running_loop()
-        self.pool = ThreadPool(self.loop, threads, queue)
+        self.pool = ThreadPool(self.loop, size)
         self.connections: set[Connection] = set()
         self._site = site
         self._clients: Counter[str] = Counter()
@@ -66,6 +69,8 @@ class SimulatedProactor:
         if self._sweeper:
             self._sweeper.cancel()
         self.pool.shutdown(wait=False)
+        if self.recall:
+            self.recall.close()
 
     def abort(self) -> None:
         """Cut off every connection."""
@@ -90,14 +95,32 @@ class SimulatedProactor:
         if self._empty and not self.connections:
             self._empty.set()
 
-    def answer(self, request: Request, done: Callable[[Response], None]) -> Response | None:
-        """Return the response where none needs the disk; else send the request on its one hop."""
+    def answer(
+        self, request: Request, done: Callable[[Answer], None], *, persists: bool
+    ) -> Kept | Answer | None:
+        """Return the reply where none needs the disk; else send the request on its one hop."""
         if request.refusal:
-            return refusal(request, request.refusal)
-        if self.pool.offer(partial(self._site.answer, request, int(time.time())), done):
+            return Answer(refusal(request, request.refusal))
+        now = int(time.time())
+        key = key_of(request, persistent=persists) if self.recall else None
+        if self.recall and key and (kept := self.recall.find(key, request, now)):
+            return kept
+        if self.pool.offer(self._job(request, key, now), done):
             return None
         busy = Refused(503, "The server is busy. Try again in a moment.", (("Retry-After", "1"),))
-        return refusal(request, busy)
+        return Answer(refusal(request, busy))
+
+    def _job(self, request: Request, key: Key | None, now: int) -> Callable[[], Answer]:
+        answer, recall = self._site.answer, self.recall
+        if not (recall and key and recall.expects(key)):
+            return lambda: Answer(answer(request, now))
+        since = recall.moment()
+
+        def job() -> Answer:
+            trails = recall.trails(request, now)  # first, so that no later change is missed
+            return Answer(answer(request, now), key, trails, since)
+
+        return job
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""

@@ -9,9 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,22 +20,28 @@ T = TypeVar("T")
 Job = Callable[[], None]
 
 
+class PoolSize(NamedTuple):
+    """How many jobs may be worked on, by a thread each, and how many more may wait for that."""
+
+    threads: int
+    queue: int
+
+
 class ThreadPool(Executor):
     """Worker threads, created at once, that take jobs from one bounded queue.
 
-    threads: how many; queue: how many jobs may wait beyond those being worked on. Every method
-    is called on the loop's own thread, so admission needs no lock.
+    Every method is called on the loop's own thread, so admission needs no lock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, queue: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, size: PoolSize) -> None:
         self._loop = loop
-        self._room = threads + queue
+        self._room = size.threads + size.queue
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._finished: deque[Job] = deque()
         self._waking = False
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(threads)
+            for number in range(size.threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -76,7 +83,8 @@ class ThreadPool(Executor):
         self._finished.append(deliver)
         if not self._waking:
             self._waking = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+                self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._waking = False  # before the look, so that what comes after it calls again

@@ -35,7 +35,9 @@ def refusal(request: Request, refused: Refused) -> Response:
     # A kept error, or a kept redirect, would outlive its cause; and the page depends on Accept.
     kept = (("Cache-Control", "no-cache"), ("Vary", "Accept"))
     fields = (("Content-Type", media_type), *kept, *refused.fields)
-    response = Response(refused.status, fields, (body,), len(body), refused.close)
+    # RFC 9112 section 2.2: after what does not match the grammar, the connection is closed.
+    closes = refused.close or refused.status == 400
+    response = Response(refused.status, fields, (body,), len(body), closes)
     return response.without_body() if request.method == "HEAD" else response
 
 

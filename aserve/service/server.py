@@ -64,7 +64,11 @@ class Server:
         (listener,) = listen(self.settings)
         self.url = url(listener)
         self._worker = Worker(self.settings, listener, None)
-        await self._worker.startup()
+        try:
+            await self._worker.startup()
+        except BaseException:
+            listener.close()
+            raise
 
     def _end_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

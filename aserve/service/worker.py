@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
@@ -9,11 +10,13 @@ from typing import Any
 
 from aserve.models.connection import Observe
 from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.models.thread_pool import PoolSize
 from aserve.semantics.methods import switched_on
 from aserve.service.loops import new_event_loop
 from aserve.settings import Settings
 from aserve.site.answer import Site
 from aserve.site.files import Disk
+from aserve.site.recall import Recall
 
 _logger = logging.getLogger("aserve")
 
@@ -34,9 +37,9 @@ class Worker:
         self._model = SimulatedProactor(
             Site(Disk(settings.root), switched_on(traces=settings.trace, tunnels=settings.connect)),
             settings.limits,
+            PoolSize(settings.threads, settings.queue),
             self._observe,
-            threads=settings.threads,
-            queue=settings.queue,
+            Recall(os.fsencode(settings.root)) if settings.recall else None,
         )
         await self._model.start(self._listener)
 

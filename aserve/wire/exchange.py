@@ -20,26 +20,30 @@ class Exchange:
     __slots__ = (
         "_at",
         "_ended",
+        "_final",
         "_framing",
         "_input",
+        "_judged",
         "_limits",
         "_persistent",
         "_request",
         "_unread",
-        "final",
+        "at_rest",
         "state",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.state = State.IDLE
-        self.final = False  # set by the owner: the next response is the connection's last
+        self.at_rest = True  # between requests, with nothing received and not yet dealt with
         self._limits = limits
         self._input = b""
         self._at = 0  # what lies before it has been dealt with
+        self._final = False  # the next response is the connection's last
         self._ended = False  # the client will send no more
         self._request: Request | None = None
         self._framing: Framing | None = None  # content that is announced and not yet read
         self._persistent = True
+        self._judged = 0  # octets of the head that is arriving that were found to be in order
         self._unread = False  # the client may be sending what nobody will read
 
     @property
@@ -49,6 +53,7 @@ class Exchange:
 
     def receive(self, octets: bytes) -> None:
         """Take what has arrived."""
+        self.at_rest = False
         if self.state >= State.LINGERING:
             return
         if self._at < len(self._input):
@@ -58,6 +63,7 @@ class Exchange:
     def receive_end(self) -> None:
         """Note that the client has sent all it will: what it asked for is still answered."""
         self._ended = True
+        self.at_rest = False
         if self.state is State.LINGERING:
             self.end()
 
@@ -81,7 +87,7 @@ class Exchange:
 
     def reply(self, response: Response, date: str) -> list[Piece]:
         """Return what to send, in order. date: the value of the Date field."""
-        self._persistent = self._persistent and not (response.close or self.final)
+        self._persistent = self.persists and not response.close
         option = None if response.tunnel else self._connection_option()
         head = head_bytes(response, date, option)
         self._move(Event.ANSWERED)
@@ -90,11 +96,26 @@ class Exchange:
             return [head + first, *others]  # one write instead of two
         return [head, first, *others]
 
+    def repeat(self) -> None:
+        """Note that a reply which was made before leaves again, in place of reply's pieces."""
+        self._move(Event.ANSWERED)
+
+    def finish(self) -> None:
+        """Make the next response the connection's last."""
+        self._final = True
+        self.at_rest = False
+
+    @property
+    def persists(self) -> bool:
+        """Whether the connection outlives the response to the request that is out."""
+        return self._persistent and not self._final
+
     def replied(self) -> None:
         """Note that the whole response has been handed on."""
         self._request = None
         if self._persistent:
             self._move(Event.KEPT)
+            self.at_rest = not (self.backlog or self._final or self._ended)
         else:
             unread = (self._unread or self.backlog > 0) and not self._ended
             self._input, self._at = b"", 0
@@ -143,11 +164,21 @@ class Exchange:
         octets = self._input[self._at : stop]
         parsing.require_size(octets, self._limits)
         if end < 0:
-            parsing.check_beginning(octets)
+            self._check_beginning(octets)
             return
+        self._judged = 0
         head = parsing.parse_head(octets)
         self._at = stop
         self._begin(head)
+
+    def _check_beginning(self, octets: bytes) -> None:
+        """Judge a line when it is complete, not at each octet: what trickles in stays cheap."""
+        lines_end = octets.rfind(b"\n") + 1
+        if not lines_end:
+            parsing.check_beginning(octets)
+        elif lines_end > self._judged:
+            parsing.check_beginning(octets[:lines_end])
+            self._judged = lines_end
 
     def _begin(self, head: parsing.Head) -> None:
         """Choose how the content is to be read past, and whether at all."""

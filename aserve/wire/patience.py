@@ -28,6 +28,9 @@ class Patience:
             self._state, self._age = state, 0
             self._flow = arrived if state is State.BODY else left
             return False
+        if state is State.IDLE and left != self._flow:  # something was answered meanwhile
+            self._age, self._flow = 0, left
+            return False
         self._age += 1
         if waiting:
             return self._is_too_slow(left)

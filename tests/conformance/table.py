@@ -241,6 +241,8 @@ def row(
     own = replies if ours is None else (ours,) if isinstance(ours, Expected) else tuple(ours)
     if rfc_after is None:
         rfc_after = EITHER if after is OPEN else after
+    if after is OPEN and own and own[-1].statuses == {400}:
+        after = CLOSED  # RFC 9112 2.2: so it should be behind what does not match the grammar
     return Row(
         name=name,
         clause=clause,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -10,18 +11,20 @@ import pytest
 
 import aserve
 from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.models.thread_pool import PoolSize
 from aserve.semantics.methods import switched_on
 from aserve.service.sockets import listen, url
 from aserve.settings import Settings
 from aserve.site.answer import Site
 from aserve.site.files import Disk
+from aserve.site.recall import Recall
 from aserve.wire.limits import Limits
 from aserve.wire.states import State
 
 
-@pytest.fixture
-async def start(folder):
-    """Start models, with a hand on their inside."""
+@pytest.fixture(params=["true path", "recall"])
+async def start(request, folder):
+    """Start models, with a hand on their inside; what they remember must make no difference."""
     models = []
 
     async def start_one(site=None, limits=None, threads=2, queue=8):
@@ -30,9 +33,9 @@ async def start(folder):
         model = SimulatedProactor(
             site or Site(Disk(folder)),
             settings.limits,
+            PoolSize(threads, queue),
             lambda *entry: log.append(entry),
-            threads=threads,
-            queue=queue,
+            Recall(os.fsencode(folder)) if request.param == "recall" else None,
         )
         (listener,) = listen(settings)
         await model.start(listener)
@@ -399,3 +402,35 @@ async def test_an_idle_tunnel_ends(start, connect, folder, echo):
     connection.tick()
     connection.tick()
     assert await client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /a.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\n\r\n",
+        "GET /a.txt HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n",
+        "GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET /a.txt HTTP/1.0\r\n\r\n",
+        "GET /a.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /sub/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /none HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_cold_and_warm_the_reply_is_the_same(start, connect, folder, head):
+    for file in folder.rglob("*"):
+        os.utime(file, (1, 1))  # or they would be too young to be remembered
+    model, site, log = await start()
+    replies = []
+    for _ in range(6):
+        client = await connect(site)
+        await client.send(head.encode())
+        client.writer.write_eof()
+        reply = await client.rest()
+        replies.append(re.sub(rb"\r\nDate: [^\r]*", b"", reply))
+    assert len(set(replies)) == 1
+    assert len({(entry[1].head, *entry[2:4]) for entry in log}) == 1
+    assert len(log) == 6
+    if model.recall and "none" not in head:
+        assert len(model.recall._by_head) == 1

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from aserve.models.thread_pool import ThreadPool
+from aserve.models.thread_pool import PoolSize, ThreadPool
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ async def make_pool():
     pools = []
 
     def make(threads, queue):
-        pools.append(ThreadPool(asyncio.get_running_loop(), threads, queue))
+        pools.append(ThreadPool(asyncio.get_running_loop(), PoolSize(threads, queue)))
         return pools[-1]
 
     yield make

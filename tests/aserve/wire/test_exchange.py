@@ -160,7 +160,7 @@ def test_the_owner_can_make_a_reply_the_last():
     exchange = Exchange(Limits())
     exchange.receive(GET)
     exchange.next_request()
-    exchange.final = True
+    exchange.finish()
     (sent,) = exchange.reply(Response(204), DATE)
     exchange.replied()
     assert b"\r\nConnection: close\r\n" in sent

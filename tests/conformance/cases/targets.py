@@ -300,6 +300,7 @@ dots = [
             OURS,
             get(target),
             reply(*range(200, 600), body=keeps_secrets),
+            after=EITHER,
             ours=reply(404, 400, body=keeps_secrets),
         )
         for name, target in {

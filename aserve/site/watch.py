@@ -1,0 +1,136 @@
+"""What has changed on disk, told by inotify at once.
+
+An event is queued before the call that caused it returns: who looks before answering never answers
+with what was.
+"""
+
+import array
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Iterator
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_IN_MODIFY = 0x0002
+_IN_ATTRIB = 0x0004
+_IN_CLOSE_WRITE = 0x0008  # a store through a mapping shows when the file is unmapped and closed
+_IN_MOVED = 0x0040 | 0x0080
+_IN_CREATE = 0x0100
+_IN_DELETE = 0x0200
+_IN_DELETE_SELF = 0x0400
+_IN_MOVE_SELF = 0x0800
+_IN_Q_OVERFLOW = 0x4000
+_IN_ONLYDIR = 0x0100_0000
+_IN_MASK_ADD = 0x2000_0000
+_ON_THE_WAY = (
+    _IN_ATTRIB | _IN_MOVED | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
+    | _IN_ONLYDIR | _IN_MASK_ADD
+)  # fmt: skip
+_AT_ITS_END = _ON_THE_WAY | _IN_MODIFY | _IN_CLOSE_WRITE
+_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
+
+Place = tuple[int, bytes]
+"""A name in a watched folder."""
+
+ITSELF = b""
+"""In place of a name: the watched folder's own end or change."""
+
+
+class Overflow(Exception):
+    """More has changed than the kernel could tell: anything may have."""
+
+
+class Watch:
+    """The folders of one process that are watched. Raises OSError where inotify cannot be had."""
+
+    def __init__(self) -> None:
+        self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._unread = array.array("i", [0])
+
+    def add(self, folder: bytes, *, contents: bool) -> int:
+        """Watch the folder that is at a path now, and return its number.
+
+        contents: whether writing to its files counts, or only what they are. Raises OSError;
+        ENOSPC where the user's watches are used up.
+        """
+        mask = _AT_ITS_END if contents else _ON_THE_WAY
+        return _checked(_libc.inotify_add_watch(self._descriptor, folder, mask))
+
+    def something_changed(self) -> bool:
+        """Tell whether there is anything to drain: one ioctl, 0.3 us."""
+        fcntl.ioctl(self._descriptor, termios.FIONREAD, self._unread)
+        return self._unread[0] != 0
+
+    def drain(self) -> Iterator[Place]:
+        """Yield each place that has changed since the last time; raises Overflow."""
+        while True:
+            try:
+                octets = os.read(self._descriptor, 65_536)
+            except BlockingIOError:
+                return
+            yield from _places(octets)
+
+    def close(self) -> None:
+        """Give up every watch."""
+        os.close(self._descriptor)
+
+
+def _places(octets: bytes) -> Iterator[Place]:
+    at = 0
+    while at < len(octets):
+        watch, mask, _, length = _EVENT.unpack_from(octets, at)
+        if mask & _IN_Q_OVERFLOW:
+            raise Overflow
+        at += _EVENT.size
+        yield watch, octets[at : at + length].rstrip(b"\0")
+        at += length
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def trail(path: bytes, watch: Watch) -> set[Place]:
+    """Return every place that decides what an absolute path leads to, the ways of links included.
+
+    Each folder is watched before it is looked into, so that no change falls between. Raises
+    OSError where one cannot be watched or the links do not end.
+    """
+    places: set[Place] = set()
+    pending = path.split(b"/")[::-1]
+    here = b"/"
+    links = 0
+    while pending:
+        name = pending.pop()
+        if name in {b"", b"."}:
+            continue
+        if name == b"..":
+            here = os.path.dirname(here.rstrip(b"/")) or b"/"
+            continue
+        number = watch.add(here, contents=not pending)
+        places |= {(number, name), (number, ITSELF)}
+        step = here.rstrip(b"/") + b"/" + name
+        target = _link_target(step)
+        if target is None:
+            here = step
+            continue
+        links += 1
+        if links > 40:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        pending += target.split(b"/")[::-1]
+        here = b"/" if target.startswith(b"/") else here
+    return places
+
+
+def _link_target(path: bytes) -> bytes | None:
+    try:
+        return os.readlink(path)
+    except OSError:  # EINVAL: no link; ENOENT: nothing, which is a fact to be watched too
+        return None

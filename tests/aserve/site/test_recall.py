@@ -1,0 +1,289 @@
+"""What is remembered is never older than the disk, and never more than it may be."""
+
+import os
+import random
+import time
+
+import pytest
+
+from aserve.semantics.messages import Request, head_bytes
+from aserve.site import mounts, recall
+from aserve.site.answer import Site
+from aserve.site.files import Disk
+from aserve.site.recall import Kept, Recall, key_of
+
+NOW = int(time.time())
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+OLD = NOW - 1_000
+
+
+class Server:
+    """A model without its loop: remembers, or answers and keeps."""
+
+    def __init__(self, root):
+        self.site = Site(Disk(root))
+        self.recall = Recall(os.fsencode(root))
+        self.hits = 0
+
+    def true_reply(self, request):
+        response = self.site.answer(request, NOW)
+        return response, head_bytes(response, DATE, None) + b"".join(response.body)
+
+    def reply(self, target, **fields):
+        fields = {name.replace("_", "-"): value for name, value in fields.items()}
+        head = f"GET {target} HTTP/1.1\r\n{sorted(fields.items())}\r\n\r\n"
+        request = Request("GET", target, fields=fields, head=head)
+        if known := self.recall.get(head.encode(), NOW):
+            self.hits += 1
+            return known[0].octets
+        key = key_of(request, persistent=True)
+        if kept := self.recall.find(key, request, NOW):
+            self.hits += 1
+            return kept.octets
+        expects, since = self.recall.expects(key), self.recall.moment()
+        trails = self.recall.trails(request, NOW)
+        response, octets = self.true_reply(request)
+        if expects and trails:
+            self.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+        return octets
+
+    def is_true(self, target, **fields):
+        """Compare with the true path, the date aside."""
+        said = self.reply(target, **fields)
+        fields = {name.replace("_", "-"): value for name, value in fields.items()}
+        _, true = self.true_reply(Request("GET", target, fields=fields))
+        at = true.index(b"Date: ") + 6
+        return said[:at] == true[:at] and said[at + 29 :] == true[at + 29 :]
+
+
+def write(path, text):
+    path.write_text(text)
+    os.utime(path, (OLD, OLD))  # or it would be too young to be remembered
+
+
+@pytest.fixture(params=["inotify", "stat"])
+def server(request, tmp_path, monkeypatch):
+    """Serve a folder behind a symbolic link, watched or asked for its state."""
+    if request.param == "stat":
+        monkeypatch.setattr(recall, "tells_changes", lambda device: False)
+    release = tmp_path / "releases" / "1"
+    (release / "sub" / "deep").mkdir(parents=True)
+    write(release / "a.txt", "alpha")
+    write(release / "sub" / "b.txt", "beta")
+    write(release / "sub" / "deep" / "c.txt", "gamma")
+    write(release / "index.html", "home")
+    (release / "link.txt").symlink_to("a.txt")
+    (tmp_path / "current").symlink_to("releases/1")
+    server = Server(tmp_path / "current")
+    yield server
+    server.recall.close()
+
+
+@pytest.fixture
+def root(server, tmp_path):
+    return tmp_path / "current"
+
+
+TARGETS = ["/a.txt", "/sub/b.txt", "/sub/deep/c.txt", "/", "/link.txt"]
+
+
+def warm(server):
+    for _ in range(4):
+        for target in TARGETS:
+            server.reply(target)
+            server.reply(target, accept_encoding="gzip")
+
+
+def test_it_remembers(server):
+    warm(server)
+    hits = server.hits
+    assert all(server.is_true(target) for target in TARGETS)
+    assert server.hits == hits + len(TARGETS)
+
+
+def rename_over(path):
+    write(path.with_name("new"), str(random.random()))
+    path.with_name("new").replace(path)
+
+
+def write_in_place(path):
+    with path.open("r+") as file:
+        file.write(random.choice("xyz"))
+
+
+def truncate(path):
+    os.truncate(path, random.randrange(3))
+
+
+def shut_and_open(path):
+    path.chmod(0o600 if path.stat().st_mode & 0o77 else 0o644)
+
+
+def delete_and_create(path):
+    if path.exists():
+        path.unlink()
+    else:
+        write(path, "again")
+
+
+def sibling(path):
+    packed = path.with_name(path.name + ".gz")
+    if packed.exists():
+        packed.unlink()
+    else:
+        write(packed, "packed" + str(random.random()))
+
+
+def retarget(path):
+    link = path.with_name("link.txt")
+    link.unlink()
+    link.symlink_to(random.choice(["a.txt", "sub/b.txt", "../../outside", "nowhere"]))
+
+
+def rename_parent(path):
+    sub = path.parent / "sub"
+    away = path.parent / "away"
+    if sub.exists() and away.exists():
+        return
+    (sub if sub.exists() else away).rename(away if sub.exists() else sub)
+
+
+def switch_release(path):
+    current = path.parent
+    releases = current.parent / "releases"
+    number = len(list(releases.iterdir())) + 1
+    if number > 20:
+        return
+    (releases / str(number)).mkdir()
+    write(releases / str(number) / "a.txt", f"release {number}")
+    write(releases / str(number) / "index.html", f"home {number}")
+    current.with_name("next").symlink_to(f"releases/{number}")
+    current.with_name("next").replace(current)
+
+
+CHANGES = [rename_over, write_in_place, truncate, shut_and_open, delete_and_create, sibling]
+RARE_CHANGES = [retarget, rename_parent, switch_release]
+
+
+def test_ten_thousand_changes_and_no_stale_reply(server, root):
+    random.seed(1)
+    (root.parent / "outside").write_text("secret")
+    warm(server)
+    for _ in range(5_000):
+        change = random.choice(CHANGES if random.random() < 0.95 else RARE_CHANGES)
+        try:
+            change(root / "a.txt")
+        except FileNotFoundError:
+            delete_and_create(root / "a.txt")
+        for target in random.sample(TARGETS, 2):
+            assert server.is_true(target), (change, target)
+            assert server.is_true(target, accept_encoding="gzip"), (change, target)
+    assert server.hits > 500  # or nothing was tried
+
+
+@pytest.mark.parametrize(
+    "change", [rename_over, write_in_place, truncate, delete_and_create, sibling]
+)
+def test_a_change_in_the_middle_of_the_work_is_not_remembered(server, root, change):
+    request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
+    key = key_of(request, persistent=True)
+    since = server.recall.moment()
+    trails = server.recall.trails(request, NOW)
+    response, octets = server.true_reply(request)
+    change(root / "a.txt")
+    server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+    assert server.recall.find(key, request, NOW) is None
+
+
+def test_what_was_just_written_is_not_remembered(server, root):
+    (root / "a.txt").write_text("young")
+    os.utime(root / "a.txt", (NOW, NOW))
+    warm(server)
+    hits = server.hits
+    assert server.is_true("/a.txt")
+    assert server.hits == hits
+
+
+def test_a_second_name_outside_the_folder_is_seen_through(server, root, tmp_path):
+    os.link(root / "a.txt", tmp_path / "elsewhere")
+    warm(server)
+    (tmp_path / "elsewhere").write_text("changed")
+    assert server.is_true("/a.txt")
+
+
+def test_the_date_is_right_to_the_second(server):
+    warm(server)
+    head = b"GET /a.txt HTTP/1.1\r\n[]\r\n\r\n"
+    assert (
+        b"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        in server.recall.get(head, 784_111_777)[0].octets
+    )
+    assert (
+        b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n"
+        in server.recall.get(head, 784_111_778)[0].octets
+    )
+
+
+def test_errors_and_redirects_are_not_remembered(server):
+    for _ in range(5):
+        server.reply("/none")
+        server.reply("/sub")
+    assert server.hits == 0
+
+
+def test_a_scan_is_not_let_in(server, root):
+    for number in range(200):
+        write(root / f"{number}.txt", "x")
+        server.reply(f"/{number}.txt")
+    assert not server.recall._by_key
+
+
+def test_memory_is_bounded_and_what_is_used_stays(server, root, monkeypatch):
+    monkeypatch.setattr(recall, "_MOST_REPLIES", 10)
+    monkeypatch.setattr(recall, "_MOST_HEADS", 12)
+    warm_target = "/a.txt"
+    for number in range(60):
+        write(root / f"{number}.txt", "x")
+        for _ in range(4):
+            server.reply(f"/{number}.txt")
+            server.reply(warm_target)
+    assert len(server.recall._by_key) <= 10
+    assert len(server.recall._by_head) <= 12
+    assert server.recall._octets == sum(len(k.octets) for k in server.recall._by_key.values())
+    hits = server.hits
+    server.reply(warm_target)
+    assert server.hits == hits + 1
+    assert {kept for kepts in server.recall._by_place.values() for kept in kepts} <= set(
+        server.recall._by_key.values()
+    )
+
+
+def test_an_overflow_forgets_everything(server, root):
+    warm(server)
+    with open("/proc/sys/fs/inotify/max_queued_events") as limit:
+        most = int(limit.read())
+    for number in range(most + 10):  # another name each time, since equal events are told once
+        (root / f"n{number % 500}").touch()
+    write(root / "a.txt", "changed")
+    assert all(server.is_true(target) for target in TARGETS)
+
+
+def test_without_inotify_it_asks_for_the_state(tmp_path, monkeypatch):
+    def refuse():
+        raise OSError("no inotify here")
+
+    monkeypatch.setattr(recall, "Watch", refuse)
+    write(tmp_path / "a.txt", "alpha")
+    server = Server(tmp_path)
+    for _ in range(5):
+        assert server.is_true("/a.txt")
+    assert server.hits
+    write(tmp_path / "a.txt", "omega")
+    assert server.is_true("/a.txt")
+
+
+def test_which_file_systems_tell_of_changes(tmp_path):
+    assert not mounts.tells_changes(os.stat("/proc").st_dev)
+    assert not mounts.tells_changes(0)
+    shm = os.stat("/dev/shm")
+    assert mounts.tells_changes(shm.st_dev)
