@@ -1,6 +1,7 @@
 """One client's connection on an event loop: between asyncio's transport and the wire's exchange."""
 
 import asyncio
+import enum
 import logging
 import time
 from collections.abc import Callable
@@ -36,6 +37,16 @@ class Answer(NamedTuple):
     since: int = 0
 
 
+class Admission(enum.Enum):
+    """What becomes of a new connection."""
+
+    WELCOME = enum.auto()
+    REFUSED = enum.auto()
+    """It is told that there are too many."""
+    CUT_OFF = enum.auto()
+    """There are even too many to be told."""
+
+
 class Owner(Protocol):
     """What a connection asks of the model that it belongs to."""
 
@@ -45,8 +56,8 @@ class Owner(Protocol):
     observe: Observe | None
     recall: Recall | None
 
-    def admit(self, connection: "Connection") -> bool:
-        """Take a connection into account; False where it is one too many."""
+    def admit(self, connection: "Connection") -> Admission:
+        """Take a connection into account, or tell that it is one too many."""
 
     def forget(self, connection: "Connection") -> None:
         """Drop a connection that is gone."""
@@ -99,8 +110,11 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple) and peer:
             self.client = peer[0]
-        if not self._owner.admit(self):
+        admission = self._owner.admit(self)
+        if admission is Admission.REFUSED:
             self._refuse(503, "Too many connections are open. Try again in a moment.")
+        elif admission is Admission.CUT_OFF:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; read no further while too much of it waits."""

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from aserve.models.connection import Answer, Connection, Observe
+from aserve.models.connection import Admission, Answer, Connection, Observe
 from aserve.models.thread_pool import PoolSize, ThreadPool
 from aserve.semantics.messages import Refused, Request
 from aserve.semantics.refusals import refusal
@@ -20,7 +20,8 @@ from aserve.site.answer import Site
 from aserve.site.recall import Kept, Key, Recall, key_of
 from aserve.wire.limits import Limits
 
-_SPARE_FILES = 64  # descriptors for the loop, the log, and files that are being read
+_SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
+_MOST_REFUSED = 16  # connections at once that get a reply although there is no room for them
 
 
 class SimulatedProactor:
@@ -41,6 +42,7 @@ class SimulatedProactor:
         self.pool = ThreadPool(self.loop, size)
         self.connections: set[Connection] = set()
         self._site = site
+        self._refused: set[Connection] = set()
         self._clients: Counter[str] = Counter()
         self._most = limits.connections or _connections_that_files_allow()
         self._most_per_client = limits.connections_per_client or max(1, self._most * 3 // 4)
@@ -77,21 +79,29 @@ class SimulatedProactor:
         for connection in list(self.connections):
             connection.abort()
 
-    def admit(self, connection: Connection) -> bool:
-        """Take a connection into account; False where it is one too many."""
+    def admit(self, connection: Connection) -> Admission:
+        """Take a connection into account, or tell that it is one too many.
+
+        Those that are told so wait for their last reply to arrive: of them, too, there are only
+        so many, or they would use up the descriptors in place of those that are served.
+        """
         self.connections.add(connection)
-        self._clients[connection.client] += 1
-        return (
-            len(self.connections) <= self._most
-            and self._clients[connection.client] <= self._most_per_client
-        )
+        served = len(self.connections) - len(self._refused) <= self._most
+        if served and self._clients[connection.client] < self._most_per_client:
+            self._clients[connection.client] += 1
+            return Admission.WELCOME
+        self._refused.add(connection)
+        return Admission.REFUSED if len(self._refused) <= _MOST_REFUSED else Admission.CUT_OFF
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone."""
         self.connections.discard(connection)
-        self._clients[connection.client] -= 1
-        if not self._clients[connection.client]:
-            del self._clients[connection.client]
+        if connection in self._refused:
+            self._refused.discard(connection)
+        else:
+            self._clients[connection.client] -= 1
+            if not self._clients[connection.client]:
+                del self._clients[connection.client]
         if self._empty and not self.connections:
             self._empty.set()
 

@@ -144,10 +144,6 @@ def test_out_of_descriptors(
     assert server.get("index.html")
 
 
-@pytest.mark.xfail(
-    reason="connections that are refused linger, uncounted, until no descriptor is left",
-    strict=True,
-)
 def test_one_address_does_not_lock_out_another(serve: Callable[..., Running], root: Path) -> None:
     server = serve(root, open_files=96)
     with ExitStack() as connections:
