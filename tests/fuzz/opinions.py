@@ -1,0 +1,123 @@
+"""Two readings of one byte stream: aserve's and h11's."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import h11
+
+from aserve.semantics.messages import Response
+from aserve.semantics.refusals import refusal
+from aserve.wire.exchange import Exchange
+from aserve.wire.limits import Limits
+from aserve.wire.states import State
+
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+class Opinion(NamedTuple):
+    """Which requests are in a stream, as (method, target), and why no more of it was read."""
+
+    requests: list[tuple[str, str]]
+    over: str = ""
+
+
+def ours(pieces: Iterable[bytes], limits: Limits | None = None) -> Opinion:
+    """Let an Exchange read a stream that ends with its last piece."""
+    exchange = Exchange(limits or Limits())
+    requests: list[tuple[str, str]] = []
+    errors: list[str] = []
+
+    def answer() -> None:
+        while request := exchange.next_request():
+            assert not errors, "a request after a refusal"
+            if request.refusal:
+                errors.append(f"{request.refusal.status} {request.refusal.why}")
+                response = refusal(request, request.refusal)
+            else:
+                requests.append((request.method, request.target))
+                response = Response(200, (), (b"x",), 1)
+            exchange.reply(response, DATE)
+            exchange.replied()
+
+    for piece in pieces:
+        exchange.receive(piece)
+        answer()
+    closed = "closed" if exchange.state >= State.LINGERING else ""
+    exchange.receive_end()
+    answer()
+    assert exchange.state is State.CLOSED
+    return Opinion(requests, errors[0] if errors else closed)
+
+
+# What h11 refuses and the RFC wants read, each with its clause: rewritten to what h11 reads.
+EXCEPTIONS = (
+    # RFC 9112 section 7.1.1: there may be blanks around the semicolon of a chunk extension.
+    (re.compile(rb"(\r\n[0-9A-Fa-f]+)[ \t]+;"), rb"\1;"),
+    # RFC 9110 section 6.5.1: a trailer does not frame, whatever it says; h11 judges it as if.
+    (
+        re.compile(rb"(?i)(\r\n0+(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)*?)Content-Length:[^\r\n]*\r\n"),
+        rb"\1",
+    ),
+)
+
+
+def require_stricter(octets: bytes) -> None:
+    """Where we differ from h11 on what is in a stream, we must be the ones who see less in it."""
+    we, they = ours([octets]), theirs(octets)
+    if not _is_stricter(we, they):
+        for found, read in EXCEPTIONS:
+            octets = found.sub(read, octets)
+        they = theirs(octets)
+    assert _is_stricter(we, they), (octets, we, they)
+
+
+def _is_stricter(we: Opinion, they: Opinion) -> bool:
+    """Tell whether we read the same requests, no more of them, and stop no later."""
+    same = we.requests == they.requests[: len(we.requests)]
+    fewer = len(we.requests) < len(they.requests)
+    return same and (fewer or bool(we.over) or not they.over)
+
+
+def theirs(octets: bytes) -> Opinion:
+    """Let h11 read the same, and help it where it does not do what the RFC asks for."""
+    requests: list[tuple[str, str]] = []
+    rest: bytes | None = octets
+    while rest is not None:
+        # RFC 9112 section 2.2: empty lines before a request line are passed over. h11 refuses.
+        while rest.startswith(b"\r\n"):
+            rest = rest[2:]
+        if rest in {b"", b"\r"}:
+            return Opinion(requests)
+        try:
+            request, rest = _first(rest)
+        except h11.RemoteProtocolError as error:
+            return Opinion(requests, str(error))
+        requests.append((request.method.decode(), request.target.decode()))
+    return Opinion(requests, "closed")
+
+
+def _first(octets: bytes) -> tuple[h11.Request, bytes | None]:
+    """Return the first request and what follows it; None where nothing can."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    connection.receive_data(octets)
+    connection.receive_data(b"")
+    request = event = connection.next_event()
+    while not isinstance(event, h11.EndOfMessage):
+        if connection.they_are_waiting_for_100_continue and _has_content(request):
+            # RFC 9110 section 10.1.1: a final response may come without the content.
+            return request, None
+        event = connection.next_event()
+    return request, connection.trailing_data[0] if _persists(request) else None
+
+
+def _has_content(request: h11.Request) -> bool:
+    length = dict(request.headers).get(b"content-length", b"0")
+    return b"transfer-encoding" in dict(request.headers) or int(length) > 0
+
+
+def _persists(request: h11.Request) -> bool:
+    """RFC 9112 section 9.3; h11 does not know HTTP/1.0's keep-alive."""
+    values = b",".join(value for name, value in request.headers if name == b"connection")
+    options = {option.strip(b" \t").lower() for option in values.split(b",")}
+    return b"close" not in options and (request.http_version >= b"1.1" or b"keep-alive" in options)
