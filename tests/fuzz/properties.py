@@ -17,13 +17,11 @@ from aserve.semantics.targets import Path, parse_path
 from aserve.site.answer import Site
 from aserve.wire.contents import Chunked
 from aserve.wire.exchange import Exchange
-from aserve.wire.limits import Limits
 from tests.conformance.reader import Reader
-from tests.fuzz.opinions import DATE, ours, require_stricter
+from tests.fuzz.opinions import DATE, NARROW, WIDE, require_same_however_cut, require_stricter
 from tests.fuzz.streams import SHAPES, cut
 
 NOW = 1_700_000_100
-NARROW = Limits(request_line=40, head=120, body=20)
 
 Property = Callable[[bytes], Hashable]
 
@@ -71,16 +69,14 @@ def octets_of(pieces: Iterable[Piece]) -> bytes:
 def streams(octets: bytes) -> Hashable:
     """How octets arrive makes no difference, and no request is seen that h11 does not see."""
     require_stricter(octets)
-    whole = ours([octets])
-    assert ours(cut(octets, Random(octets))) == whole or whole.over.startswith(("400", "431"))
-    narrow = ours([octets], NARROW)
-    assert ours(cut(octets, Random(octets)), NARROW).over[:3] == narrow.over[:3]
+    whole = require_same_however_cut(octets, Random(octets), WIDE)
+    narrow = require_same_however_cut(octets, Random(octets), NARROW)
     return len(whole.requests), whole.over, len(narrow.requests), narrow.over
 
 
 def replies(octets: bytes) -> Hashable:
     """Each request has one reply, well formed, and no fault of ours is in it."""
-    exchange, site, kinds = Exchange(Limits()), Site(Shelf()), []
+    exchange, site, kinds = Exchange(WIDE), Site(Shelf()), []
     exchange.receive(octets)
     exchange.receive_end()
     while request := exchange.next_request():
