@@ -77,6 +77,18 @@ class Exchange:
             return self.refuse(refused)
         return self._request if self.state is State.ANSWERING else None
 
+    def next_head(self) -> bytes | None:
+        """Return the head that comes next, unread, if it has arrived whole and nothing is out."""
+        if self.state is not State.IDLE:
+            return None
+        end = self._input.find(_HEAD_END, self._at)
+        return self._input[self._at : end + len(_HEAD_END)] if end >= 0 else None
+
+    def skip(self, head: bytes) -> None:
+        """Pass over next_head's head: it was answered without being read."""
+        self._at += len(head)
+        self.at_rest = not (self.backlog or self._final or self._ended)
+
     def refuse(self, refused: Refused) -> Request:
         """Give up on the request that is arriving and return it, to be answered with an error."""
         request = self._request or parsing.glimpse(self._input[self._at :])

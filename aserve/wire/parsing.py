@@ -50,9 +50,9 @@ class Head(NamedTuple):
 
 def parse_head(octets: bytes) -> Head:
     """Return what a complete head, with its empty line, says; raises Refused."""
-    _validate(octets)
     text = octets.decode("latin-1")
     method, target, minor = _request_line(text)
+    _validate(octets)
     fields = _deciding_fields(text, minor)
     request = Request(method, target, minor, fields, head=text)
     options = _tokens(fields.get("connection", ""))
@@ -67,6 +67,7 @@ def parse_head(octets: bytes) -> Head:
 def check_beginning(octets: bytes) -> None:
     """Refuse the beginning of a head that no continuation can mend."""
     if b"\r\n" in octets:
+        _request_line(octets.decode("latin-1"))
         _validate(octets)
     elif not _BEGINNING_OF_LINE.fullmatch(octets):
         raise _malformed_line()
@@ -82,9 +83,20 @@ def require_size(octets: bytes, limits: Limits) -> None:
     if (line_end if line_end >= 0 else len(octets)) > limits.request_line:
         check_beginning(octets[: limits.request_line])
         raise Refused(414, "The request line is too long.")
-    if len(octets) > limits.head or octets.count(b"\r\n") > limits.fields + 2:
-        check_beginning(octets[: limits.head])
+    most_lines = limits.fields + 2  # with the request line and the empty one
+    if len(octets) > limits.head or octets.count(b"\r\n") > most_lines:
+        check_beginning(_first_lines(octets[: limits.head], most_lines + 1))
         raise Refused(431, "The header section is too large.")
+
+
+def _first_lines(octets: bytes, count: int) -> bytes:
+    end = 0
+    for _ in range(count):
+        line_end = octets.find(b"\r\n", end)
+        if line_end < 0:
+            return octets
+        end = line_end + 2
+    return octets[:end]
 
 
 def glimpse(octets: bytes) -> Request:
@@ -95,20 +107,17 @@ def glimpse(octets: bytes) -> Request:
 
 
 def _validate(octets: bytes) -> None:
-    """Let httptools read a head, or the beginning of one; 400, 501 or 505 where it is at fault."""
+    """Let httptools read a head, or the beginning of one, whose request line is in order."""
     try:
         _feed(octets)
     except httptools.HttpParserError:
-        line, end, rest = octets.partition(b"\r\n")
-        found = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
-        if not (end and found):
-            raise _malformed_line() from None
-        _require_major_version(found["major"])
         # HTTP/1.2 is read as HTTP/1.1 (RFC 9110 section 2.5), any token is a method (9.1), and a
         # tab may stand behind a value (9112 section 5). httptools stops at each of them, so it
         # judges the rest without them.
+        line, _, rest = octets.partition(b"\r\n")
+        target = line.split(b" ")[1]
         rest = _TRAILING_BLANKS.sub(b"\r\n", rest)
-        _feed_or_refuse(b"POST %b HTTP/1.1\r\n" % found["target"].encode("latin-1") + rest)
+        _feed_or_refuse(b"POST %b HTTP/1.1\r\n" % target + rest)
 
 
 def _feed(octets: bytes) -> None:

@@ -1,6 +1,7 @@
 """What the tests of the server share: a folder to serve and a client that hides nothing."""
 
 import asyncio
+import os
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +22,8 @@ def folder(tmp_path):
     (root / "a.txt").write_text("alpha")
     (root / "sub" / "index.html").write_text("<h1>sub</h1>")
     (root / "large.bin").write_bytes(bytes(range(256)) * 16_384)  # 4 MiB
+    for file in root.rglob("*"):
+        os.utime(file, (1, 1))  # or they would be too young to be remembered
     return root
 
 

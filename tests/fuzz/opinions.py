@@ -80,10 +80,8 @@ def require_same_however_cut(
 ) -> Opinion:
     """How a stream is cut into pieces must make no difference; return what is seen in it."""
     whole, pieces = ours([octets], limits), ours(cut(octets, random), limits)
-    # Which of two faults is told still depends on it: the strict xfails in test_against_h11.py.
-    both = {whole.over[:3], pieces.over[:3]}
     assert whole.requests == pieces.requests, (octets, whole, pieces)
-    assert len(both) == 1 or both <= {"400", "414", "431"}, (octets, whole, pieces)
+    assert whole.over == pieces.over, (octets, whole, pieces)
     return whole
 
 

@@ -156,11 +156,8 @@ class Conversation(RuleBasedStateMachine):
         """Whatever has been said: what is complete is answered in the end, and only that."""
         if self.lost:
             return
-        self.send(len(self.outbox))
-        self._finish_reply()
-        while self.request or (not self.over and self._take()):
-            self.answer()
-            self._finish_reply()
+        self.send_all()
+        self.serve()
         assert self.over or all(end > self.sent for end, _ in self.owed)
 
     # The client
@@ -184,16 +181,8 @@ class Conversation(RuleBasedStateMachine):
             self.exchange.receive(piece)
 
     @rule()
-    def client_ends(self) -> None:
-        self.ended = True
-        self.exchange.receive_end()
-
-    @precondition(lambda self: not self.lost)
-    @rule()
-    def connection_is_lost(self) -> None:
-        self.exchange.end()
-        self.lost = True
-        self.request = None
+    def send_all(self) -> None:
+        self.send(len(self.outbox))
 
     # The server
 
@@ -209,16 +198,30 @@ class Conversation(RuleBasedStateMachine):
             assert not self.lost
         return self.request
 
-    @precondition(lambda self: self.exchange.state in {State.HEAD, State.BODY})
     @rule()
-    def lose_patience(self) -> None:
-        self.given_up = True
-        self.request = self.exchange.refuse(Refused(408, "The request took too long to arrive."))
+    def serve(self) -> None:
+        """Answer all that can be answered."""
+        self._finish_reply()
+        while self.request or (not self.over and self._take()):
+            self.answer()
+            self._finish_reply()
 
-    @rule()
-    def owner_finishes(self) -> None:
-        self.final = True
-        self.exchange.finish()
+    @rule(how=st.sampled_from(["client ends", "owner finishes", "too late", "lost"]))
+    def come_to_an_end(self, how: str) -> None:
+        """One rule for all, so that not every conversation is a short one."""
+        if how == "client ends":
+            self.ended = True
+            self.exchange.receive_end()
+        elif how == "owner finishes":
+            self.final = True
+            self.exchange.finish()
+        elif how == "too late" and self.exchange.state in {State.HEAD, State.BODY}:
+            self.given_up = True
+            self.request = self.exchange.refuse(Refused(408, "The request came too late."))
+        elif how == "lost":
+            self.exchange.end()
+            self.lost = True
+            self.request = None
 
     @precondition(lambda self: self.request and not self.replying)
     @rule()

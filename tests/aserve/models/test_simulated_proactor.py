@@ -109,6 +109,24 @@ async def test_pipelined_requests_are_answered_in_order(start, connect):
     assert {len(content) for _, _, content in replies[1::5]} == {4_194_304}
 
 
+async def test_pipelined_requests_are_logged_and_remembered_one_by_one(start, connect):
+    model, site, log = await start()
+    client = await connect(site)
+    targets = ["/a.txt", "/", "/a.txt", "/none", "/sub/"] * 8
+    await client.send(
+        "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets).encode()
+    )
+    replies = [await client.reply() for _ in targets]
+    assert [entry[1].target for entry in log] == targets
+    assert [entry[3] for entry in log] == [len(content) for _, _, content in replies]
+    assert (
+        len({(target, content) for target, (_, _, content) in zip(targets, replies, strict=True)})
+        == 4
+    )
+    if model.recall:
+        assert len(model.recall._by_head) == 3
+
+
 async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(start, connect, folder):
     os.truncate(folder / "large.bin", 1 << 30)
     model, site, _ = await start()
@@ -419,8 +437,6 @@ async def test_an_idle_tunnel_ends(start, connect, folder, echo):
     ],
 )
 async def test_cold_and_warm_the_reply_is_the_same(start, connect, folder, head):
-    for file in folder.rglob("*"):
-        os.utime(file, (1, 1))  # or they would be too young to be remembered
     model, site, log = await start()
     replies = []
     for _ in range(6):
