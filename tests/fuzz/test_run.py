@@ -1,7 +1,5 @@
 """The fuzzer, for as long as a test may take; make fuzz lets it run longer."""
 
-import time
-
 import pytest
 
 from tests.fuzz import run
@@ -10,7 +8,7 @@ from tests.fuzz.properties import PROPERTIES
 
 def test_every_property_holds() -> None:
     said: list[str] = []
-    assert run.fuzz(5, time.time_ns(), said.append) > len(PROPERTIES)
+    assert run.fuzz(5, 0, said.append) > len(PROPERTIES)
     assert all("kinds of outcome" in line for line in said)
 
 
