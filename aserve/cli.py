@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from aserve.service.loops import FALLBACK
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import Supervisor
-from aserve.service.worker import Worker, run
+from aserve.service.worker import SIGNALS, Worker, run
 from aserve.settings import Settings, SettingsError, available_cores
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.version import __version__
@@ -126,6 +126,8 @@ def _serve(
         limits=_changed_limits(limit or ()),
     )
     open_log = _access_log(access_log, quiet=quiet)
+    # From here to the handlers in each process; a signal right behind the banner must not be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     listeners = listen(settings)
     if FALLBACK:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")

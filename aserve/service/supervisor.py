@@ -10,8 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-_STOP = {signal.SIGINT, signal.SIGTERM}
-_SIGNALS = {*_STOP, signal.SIGCHLD}
+from aserve.service.worker import SIGNALS
 
 _STILLBORN = 1.0  # seconds; a worker that dies younger than this has not served
 _MOST_STILLBORN = 5  # in a row, and there is no point in another
@@ -37,12 +36,14 @@ class Supervisor:
         self._lifeline = os.pipe()
 
     def run(self) -> bool:
-        """Run until told to stop; False where the workers would not live."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        """Run until told to stop; False where the workers would not live.
+
+        Signals are held back already, or one could arrive between two looks.
+        """
         for listener in self._listeners:
             self._start(listener)
         while self._workers:
-            if signal.sigwait(_SIGNALS) == signal.SIGCHLD:
+            if signal.sigwait(SIGNALS) == signal.SIGCHLD:
                 self._reap()
             else:
                 self._stop()
@@ -59,7 +60,6 @@ class Supervisor:
         """Be a worker; return its exit code."""
         # The terminal sends Ctrl-C to every process: only the supervisor acts on it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         lifeline, its_other_end = self._lifeline
         os.close(its_other_end)
         try:

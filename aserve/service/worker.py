@@ -18,6 +18,9 @@ from aserve.site.answer import Site
 from aserve.site.files import Disk
 from aserve.site.recall import Recall
 
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+"""Held back from the start of the program until there is somebody to handle them."""
+
 _logger = logging.getLogger("aserve")
 
 
@@ -78,6 +81,7 @@ async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int
 
     for number in stop_signals:
         loop.add_signal_handler(number, on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if lifeline is not None:
         loop.add_reader(lifeline, stop.set)
     await worker.startup()
