@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Hashable
 from random import Random
+from tempfile import gettempdir
 
 from tests.fuzz.properties import PROPERTIES
 from tests.fuzz.streams import mutated
@@ -67,7 +68,8 @@ def fuzz_by_coverage(seconds: int) -> None:
         attempt(names[octets[0] % len(names)] if octets else names[0], octets[1:], say)
 
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-max_len=4096"], one_input)
+    options = [f"-max_total_time={seconds}", "-max_len=4096", f"-artifact_prefix={gettempdir()}/"]
+    atheris.Setup([sys.argv[0], *options], one_input)
     atheris.Fuzz()
 
 
