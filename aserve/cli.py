@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.exceptions import TyperException
 
 from aserve.service.loops import FALLBACK
 from aserve.service.sockets import CannotListen, lan_url, listen, url
-from aserve.service.supervisor import Supervisor
+from aserve.service.supervisor import STOP, Supervisor
 from aserve.service.worker import SIGNALS, Worker, run
 from aserve.settings import Settings, SettingsError, available_cores
 from aserve.telemetry.access_log import AccessLog, combined, for_people
@@ -25,6 +26,10 @@ from aserve.version import __version__
 from aserve.wire.limits import Limits
 
 OK, FAILED, BAD_PARAMETER = 0, 1, 2
+
+_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_MOST_DIGITS = 9
+_STANDARD_OUTPUT = 1
 
 OpenLog = Callable[[], AccessLog | None]
 """Opens the access log, if there is to be one: in each worker, since it has a thread."""
@@ -53,6 +58,8 @@ def _exit_code() -> int:
         return _fail(f"--{error.option}: {error}", FAILED)
     except KeyboardInterrupt:
         return OK
+    except Exception as error:  # noqa: BLE001 - the last boundary: one line and no traceback
+        return _fail(getattr(error, "strerror", None) or f"internal error: {error!r}", FAILED)
 
 
 def _fail(why: str, code: int) -> int:
@@ -61,7 +68,13 @@ def _fail(why: str, code: int) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"aserve: {line}", file=sys.stderr)
+    _print(f"aserve: {line}")
+
+
+def _print(text: str) -> None:
+    """Tell the user; that nobody can be told is no reason to fail."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -132,18 +145,18 @@ def _serve(
     if FALLBACK:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
-        print(_banner(settings, listeners[0]), file=sys.stderr)
+        _print(_banner(settings, listeners[0]))
     if settings.workers == 1:
-        _work(settings, open_log, {signal.SIGINT, signal.SIGTERM}, listeners[0], None)
+        _work(settings, open_log, _STOP, listeners[0], None)
         return OK
-    work = partial(_work, settings, open_log, {signal.SIGTERM})
+    work = partial(_work, settings, open_log, {STOP})
     return OK if Supervisor(listeners, work).run() else FAILED
 
 
 def _number_of_workers(text: str) -> int:
     if text == "auto":
         return available_cores()
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
     return int(text)
 
@@ -153,7 +166,7 @@ def _changed_limits(changes: Iterable[str]) -> Limits:
     values = {}
     for change in changes:
         name, equals, number = change.partition("=")
-        if name not in known or not equals or not number.isdecimal():
+        if name not in known or not equals or not number.isdecimal() or len(number) > _MOST_DIGITS:
             raise SettingsError("--limit", f"must be NAME=N with a known name, not {change!r}")
         values[name] = int(number)
     return Limits(**values)
@@ -161,13 +174,13 @@ def _changed_limits(changes: Iterable[str]) -> Limits:
 
 def _access_log(target: str | None, *, quiet: bool) -> OpenLog:
     """Choose where requests are logged, and fail now where that cannot be."""
-    if target is None and (quiet or not sys.stdout.isatty()):
+    if target is None and (quiet or not sys.stdout or not sys.stdout.isatty()):
         return lambda: None
     if target is None:
         form = for_people(get_terminal_size().columns, coloured="NO_COLOR" not in os.environ)
     else:
         form = combined
-    descriptor = sys.stdout.fileno() if target in {None, "-"} else _append_to(str(target))
+    descriptor = _STANDARD_OUTPUT if target in {None, "-"} else _append_to(str(target))
     return lambda: AccessLog(descriptor, form, _say)
 
 
@@ -190,8 +203,16 @@ def _work(
     try:
         run(Worker(settings, listener, log.observe if log else None), stop_signals, lifeline)
     finally:
+        for number in stop_signals:  # whoever is tired of waiting for the log can end it
+            signal.signal(number, signal.SIG_DFL)
         if log:
-            log.close()
+            log.close(settings.grace)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it is, or quoted where it would not stay on one line."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:
@@ -201,7 +222,7 @@ def _banner(settings: Settings, listener: socket.socket) -> str:
     shared = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
         (
-            f"aserve {__version__} serves {settings.root}",
+            f"aserve {__version__} serves {_shown(settings.root)}",
             f"  open   {address}{moved}",
             f"  share  {shared}",
             "  stop   Ctrl-C",

@@ -42,16 +42,22 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        root = Path(self.root)
-        object.__setattr__(self, "root", root.absolute())
-        _require(root.exists(), "DIR", f"there is no folder {str(root)!r}")
-        _require(root.is_dir(), "DIR", f"{str(root)!r} is not a folder")
-        _require(os.access(root, os.R_OK | os.X_OK), "DIR", f"{str(root)!r} may not be read")
+        object.__setattr__(self, "root", _folder(Path(self.root)))
         _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
-        _require(self.workers >= 1, "--workers", "must be 'auto' or at least 1")
+        _require(1 <= self.workers <= 1_024, "--workers", "must be 'auto' or from 1 to 1024")
         _require(bool(self.host), "--host", "must not be empty")
         for place in self.connect:
             _require(is_place(place), "--connect", f"must be HOST:PORT, not {place!r}")
+
+
+def _folder(root: Path) -> Path:
+    try:
+        _require(root.exists(), "DIR", f"there is no folder {str(root)!r}")
+        _require(root.is_dir(), "DIR", f"{str(root)!r} is not a folder")
+        _require(os.access(root, os.R_OK | os.X_OK), "DIR", f"{str(root)!r} may not be read")
+        return root.absolute()
+    except OSError as error:
+        raise SettingsError("DIR", f"{str(root)!r}: {error.strerror}") from error
 
 
 def _require(holds: bool, option: str, why: str) -> None:

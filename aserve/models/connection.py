@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, cast
 
 from aserve.models.streams import blocks
 from aserve.models.thread_pool import ThreadPool
-from aserve.models.tunnel import DIAL_TIME, TunnelEnd
+from aserve.models.tunnel import DIAL_TIME, Tunnel
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._writable: asyncio.Event | None = None  # while writing is paused
         self._task: asyncio.Task[None] | None = None  # a reply that takes more than one write
-        self._tunnel: TunnelEnd | None = None
+        self._tunnel: Tunnel | None = None
         self._transport: asyncio.Transport
         self._request: Request
         self._began = 0.0
@@ -129,7 +129,8 @@ class Connection(asyncio.Protocol):
                 return
         exchange.receive(data)
         self._advance()
-        if self._reading and self._exchange.backlog > _MOST_UNREAD:
+        waits = exchange.state >= State.ANSWERING or self._writable is not None
+        if self._reading and waits and exchange.backlog > _MOST_UNREAD:
             self._reading = False
             self._transport.pause_reading()
 
@@ -168,13 +169,17 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End at once."""
-        self._transport.abort()
+        if self._tunnel:
+            self._tunnel.abort()
+        else:
+            self._transport.abort()
 
     def tick(self) -> None:
         """Grow a second older; give up on a client that takes too long."""
         if self._tunnel:
-            if self._tunnel.is_over(self._owner.limits.tunnel_time):
-                self._transport.close()
+            self._tunnel.idle += 1
+            if self._tunnel.idle >= self._owner.limits.tunnel_time:
+                self._tunnel.abort()
             return
         state, waiting = self._exchange.state, self._transport.get_write_buffer_size()
         if not self._patience.is_over(state, self._arrived, self._handed - waiting, waiting):
@@ -307,21 +312,23 @@ class Connection(asyncio.Protocol):
 
     async def _dial(self, response: Response) -> None:
         """Connect with the far side of a tunnel, then tell the client and join the two."""
-        near, far = TunnelEnd(self.connection_lost), TunnelEnd()
+        tunnel = Tunnel(self.connection_lost)
         host, port = response.tunnel or ("", 0)
         try:
             async with asyncio.timeout(DIAL_TIME):
-                await self._owner.loop.create_connection(lambda: far, host, port)
+                await self._owner.loop.create_connection(lambda: tunnel.far, host, port)
         except TimeoutError:
             self._answered(self._no_tunnel(504, "The far side of the tunnel does not answer."))
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for a name that no name can be
             self._answered(self._no_tunnel(502, "The far side of the tunnel cannot be reached."))
         else:
-            self._task, self._tunnel = None, near
+            self._task, self._tunnel = None, tunnel
             (octets,) = self._exchange.reply(response, format_date(int(time.time())))
-            near.take(self._transport)
             self._transport.write(cast("bytes", octets))
-            near.join(far, self._exchange.tunnelled())
+            if not self._reading:
+                self._transport.resume_reading()
+            ended = self._exchange.ended
+            tunnel.open(self._transport, self._exchange.tunnelled(), ended=ended)
             self._record(response.status, 0)
 
     def _no_tunnel(self, status: int, why: str) -> Answer:

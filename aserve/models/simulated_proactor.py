@@ -86,6 +86,9 @@ class SimulatedProactor:
         so many, or they would use up the descriptors in place of those that are served.
         """
         self.connections.add(connection)
+        if self._empty:  # stopping: it was accepted a moment too late
+            self._refused.add(connection)
+            return Admission.CUT_OFF
         served = len(self.connections) - len(self._refused) <= self._most
         if served and self._clients[connection.client] < self._most_per_client:
             self._clients[connection.client] += 1
@@ -136,6 +139,8 @@ class SimulatedProactor:
         """Look at every connection once a second: one timer for all of them."""
         for connection in list(self.connections):
             connection.tick()
+        if self.recall:
+            self.recall.tick()
         self._sweeper = self.loop.call_later(1, self._sweep)
 
 

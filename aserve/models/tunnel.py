@@ -2,80 +2,118 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Self, cast
+from typing import cast
 
 DIAL_TIME = 10
 """Seconds that the far side of a tunnel gets to accept the connection."""
 
-Lost = Callable[[Exception | None], None]
-
 
 class TunnelEnd(asyncio.Protocol):
-    """One of a tunnel's two ends: what arrives here leaves there. lost: is told of its end."""
+    """One of a tunnel's two ends: what arrives here leaves at the other."""
 
-    __slots__ = ("_lost", "_other", "ended", "idle", "transport")
+    __slots__ = ("_early", "_tunnel", "ended", "lost", "other", "transport")
 
-    def __init__(self, lost: Lost | None = None) -> None:
-        self._lost = lost
-        self.idle = 0  # ticks
+    def __init__(self, tunnel: "Tunnel") -> None:
+        self._tunnel = tunnel
+        self._early: list[bytes] = []  # what arrived before the tunnel was open
         self.ended = False  # nothing more arrives here
-        self.transport: asyncio.Transport
-        self._other: Self
-
-    def take(self, transport: asyncio.Transport) -> None:
-        """Become the protocol of a connection that had another one before."""
-        self.transport = transport
-        transport.set_protocol(self)
-
-    def join(self, other: Self, octets: bytes) -> None:
-        """Make other the far end; octets came here before there was a tunnel."""
-        self._other, other._other = other, self
-        if octets:
-            self.data_received(octets)
-
-    def is_over(self, granted: int) -> bool:
-        """Take one tick; tell whether nothing has passed for so many, either way."""
-        self.idle += 1
-        return min(self.idle, self._other.idle) >= granted
+        self.lost = False
+        self.other: TunnelEnd
+        self.transport: asyncio.Transport | None = None
 
     @property
-    def _far(self) -> asyncio.Transport | None:
-        """The other side's transport, while it can be used."""
-        far = self._other.transport
-        return None if far.is_closing() else far
+    def usable(self) -> asyncio.Transport | None:
+        """The transport, while it can be used."""
+        return self.transport if self.transport and not self.transport.is_closing() else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the connection to the far side."""
+        """Note the connection."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass octets on."""
-        self.idle = 0
-        if far := self._far:
-            far.write(data)
+        self._tunnel.idle = 0
+        if not self._tunnel.is_open:
+            self._early.append(data)
+        elif there := self.other.usable:
+            there.write(data)
+
+    def flush(self) -> None:
+        """Pass on what came before the tunnel was open, its end included."""
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
+        if self.lost:
+            self.connection_lost(None)
+        elif self.ended:
+            self.eof_received()
 
     def pause_writing(self) -> None:
         """Hold the other side back, which sends faster than this one reads."""
-        if far := self._far:
-            far.pause_reading()
+        if there := self.other.usable:
+            there.pause_reading()
 
     def resume_writing(self) -> None:
         """Let the other side go on."""
-        if far := self._far:
-            far.resume_reading()
+        if there := self.other.usable:
+            there.resume_reading()
 
     def eof_received(self) -> bool:
         """Pass the end of one direction on; the tunnel ends with the second."""
         self.ended = True
-        if self._other.ended:
-            self.transport.close()
-        elif far := self._far:
-            far.write_eof()
+        if not self._tunnel.is_open:
+            return True
+        if self.other.ended:
+            self._tunnel.close()
+        elif there := self.other.usable:
+            there.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End both sides together."""
-        if far := self._far:
-            far.close()
-        if self._lost:
-            self._lost(exc)
+        """End the other side too: at once after an error, else when it has read what is its."""
+        self.lost = True
+        if not self._tunnel.is_open:
+            return
+        if there := self.other.usable:
+            (there.abort if exc else there.close)()
+        if self.other.lost:
+            self._tunnel.is_over(exc)
+
+
+class Tunnel:
+    """Both ends. is_over: is told when the second of them is lost."""
+
+    __slots__ = ("far", "idle", "is_open", "is_over", "near")
+
+    def __init__(self, is_over: Callable[[Exception | None], None]) -> None:
+        self.near, self.far = TunnelEnd(self), TunnelEnd(self)
+        self.near.other, self.far.other = self.far, self.near
+        self.is_open = False
+        self.is_over = is_over
+        self.idle = 0  # ticks since an octet passed, either way
+
+    def open(self, near: asyncio.Transport, early: bytes, *, ended: bool) -> None:
+        """Join the client's connection with the far side's, which stands.
+
+        early: what came from the client before; ended: whether it will send no more.
+        """
+        self.near.transport = near
+        near.set_protocol(self.near)
+        if early:
+            self.near.data_received(early)
+        self.near.ended = ended
+        self.is_open = True
+        self.near.flush()
+        self.far.flush()
+
+    def close(self) -> None:
+        """End both sides when they have read what is theirs."""
+        for end in (self.near, self.far):
+            if end.usable:
+                end.usable.close()
+
+    def abort(self) -> None:
+        """Cut off both sides."""
+        for end in (self.near, self.far):
+            if end.transport and not end.lost:
+                end.transport.abort()

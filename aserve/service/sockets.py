@@ -82,6 +82,8 @@ def _listen(settings: Settings, port: int, *, shared: bool) -> socket.socket:
         )[0]
     except socket.gaierror as error:
         raise CannotListen("host", f"{host!r} has no address: {error.strerror}") from error
+    except UnicodeError as error:
+        raise CannotListen("host", f"{host!r} is no name of a host") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

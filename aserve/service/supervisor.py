@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 from aserve.service.worker import SIGNALS
 
+STOP = signal.SIGUSR1
+"""What a supervisor tells its workers; twice for at once."""
+
 _STILLBORN = 1.0  # seconds; a worker that dies younger than this has not served
 _MOST_STILLBORN = 5  # in a row, and there is no point in another
 
@@ -40,6 +43,7 @@ class Supervisor:
 
         Signals are held back already, or one could arrive between two looks.
         """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an ignoring parent's legacy: no children
         for listener in self._listeners:
             self._start(listener)
         while self._workers:
@@ -58,8 +62,10 @@ class Supervisor:
 
     def _live(self, listener: socket.socket) -> int:
         """Be a worker; return its exit code."""
-        # The terminal sends Ctrl-C to every process: only the supervisor acts on it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Terminals and service managers signal every process at once: the supervisor alone acts on
+        # that and passes it on as STOP, or each worker would count the same order twice.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         lifeline, its_other_end = self._lifeline
         os.close(its_other_end)
         try:
@@ -72,7 +78,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping = True
         for pid in self._workers:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, STOP)
 
     def _reap(self) -> None:
         for pid in list(self._workers):
@@ -87,11 +93,18 @@ class Supervisor:
         _logger.error("worker %d ended with %s; another one takes its place", pid, _named(code))
         young = time.monotonic() - since < _STILLBORN
         self._stillborn = self._stillborn + 1 if young else 0
-        if self._stillborn < _MOST_STILLBORN:
-            self._start(listener)
-        else:
-            self._stop()
+        try:
+            if self._stillborn < _MOST_STILLBORN:
+                self._start(listener)
+                return
+        except OSError as error:
+            _logger.error("no worker can be started: %s", error.strerror)
+            self._stillborn = _MOST_STILLBORN
+        self._stop()
 
 
 def _named(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    if code >= 0:
+        return f"exit code {code}"
+    known = -code in {number.value for number in signal.Signals}
+    return signal.Signals(-code).name if known else f"signal {-code}"

@@ -18,7 +18,7 @@ from aserve.site.answer import Site
 from aserve.site.files import Disk
 from aserve.site.recall import Recall
 
-SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
 """Held back from the start of the program until there is somebody to handle them."""
 
 _logger = logging.getLogger("aserve")

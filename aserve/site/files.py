@@ -132,14 +132,14 @@ def _siblings(root: int, names: tuple[bytes, ...], plain: Representation) -> lis
     for coding, suffix in CODINGS.items():
         try:
             located = locate(root, (*names[:-1], names[-1] + suffix))
-        except OSError:
-            continue
-        try:
-            if stat.S_ISREG(os.fstat(located).st_mode):
-                siblings.append(_representation(reopen(located), names[-1], coding))
-        except OSError:
-            continue
-        finally:
-            os.close(located)
+            try:
+                if stat.S_ISREG(os.fstat(located).st_mode):
+                    siblings.append(_representation(reopen(located), names[-1], coding))
+            finally:
+                os.close(located)
+        except OSError as error:
+            # That there is none is a fact; that descriptors are short must not look like it.
+            if _refused(error).status not in {403, 404}:
+                raise
     oldest = plain.validator.modified - _FORGIVEN_SECONDS
     return [one for one in siblings if one.validator.modified >= oldest]

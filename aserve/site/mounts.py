@@ -1,24 +1,45 @@
-"""Which file systems tell inotify of every change to their files."""
+"""Which file systems tell inotify of every change to their files, and which tell nobody."""
 
+import enum
 import os
-from functools import cache
 
-# Those whose files change by this kernel's own hand alone, one inode for each file. Not network
-# and user-space file systems, which change elsewhere; not overlays, whose files change layers; and
-# not btrfs, whose subvolumes have device numbers that no mount is listed under.
+# Those whose files change by this kernel's own hand alone, one inode for each file.
 _TELLING = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs", "zfs"})
 
+# Local as well, but an overlay's files change layers, and btrfs has device numbers for its
+# subvolumes that no mount is listed under, so that it counts as not known.
+_LOCAL = _TELLING | {"overlay", "squashfs", "iso9660", "erofs"}
 
-@cache
-def tells_changes(device: int) -> bool:
-    """Tell it of the file system with a device number, as in st_dev."""
+_MOUNTS = "/proc/self/mountinfo"
+
+
+class Trust(enum.IntEnum):
+    """How far what was seen of a file system can be relied on, the least first."""
+
+    NONE = 0
+    """It changes elsewhere, and asking for a file's state may wait for a network."""
+    STATE = 1
+    """A file's state can be asked for at any time."""
+    EVENTS = 2
+    """Every change is an event."""
+
+
+def trust_in(device: int) -> Trust:
+    """Return how far the file system with a device number (st_dev) can be relied on."""
     number = f"{os.major(device)}:{os.minor(device)}"
+    kinds = {_kind(line) for line in mount_table().splitlines() if line.split()[2] == number}
+    if not kinds or not kinds <= _LOCAL:
+        return Trust.NONE
+    return Trust.EVENTS if kinds <= _TELLING else Trust.STATE
+
+
+def mount_table() -> str:
+    """Return the table of mounts, which changes with every mount; "" where there is none."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
-            kinds = {_kind(line) for line in mounts if line.split()[2] == number}
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
+            return mounts.read()
     except OSError:
-        return False
-    return bool(kinds) and kinds <= _TELLING
+        return ""
 
 
 def _kind(line: str) -> str:

@@ -13,13 +13,14 @@ from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Refused, Request, Response
 from aserve.semantics.targets import parse_path
 from aserve.site.files import INDEX
-from aserve.site.mounts import tells_changes
-from aserve.site.watch import Overflow, Place, Watch, trail
+from aserve.site.mounts import Trust, mount_table, trust_in
+from aserve.site.watch import ITSELF, Overflow, Place, Watch, trail
 
 _MOST_REPLIES = 16_384
 _MOST_OCTETS = 64 << 20
 _MOST_HEADS = 32_768
 _LONGEST_HEAD = 2_048  # octets
+_OVERHEAD = 1_024  # octets that Python's own objects take, for each reply and each head
 _MOST_CHANGES = 8_192
 _STILL = 2  # seconds since a file's last change, before which a reply may depend on the clock
 
@@ -72,6 +73,11 @@ class Kept:
         self.signatures: tuple[Signature, ...] = ()
         self.used = True
 
+    @property
+    def weight(self) -> int:
+        """How many octets of memory this takes, without its heads."""
+        return 2 * len(self.octets) + _OVERHEAD
+
     def refresh(self, now: int) -> None:
         """Make octets right to the second."""
         if now != self._second:
@@ -93,6 +99,7 @@ class Recall:
         self._octets = 0
         self._sights = _Doorkeeper()
         self._changes: dict[Place, int] = {}
+        self._mounts = mount_table()
         self._moment = 0  # counts the times that something was seen to have changed
         self._forgotten = 0  # the last moment of which nothing is known any more
         try:
@@ -149,9 +156,16 @@ class Recall:
         self._by_key[kept.key] = kept
         for place in kept.places:
             self._by_place[place].add(kept)
-        self._octets += len(kept.octets)
+        self._octets += kept.weight
         while self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES:
             self._make_room()
+
+    def tick(self) -> None:
+        """Notice what makes no event: something mounted over a folder."""
+        if (mounts := mount_table()) != self._mounts:
+            self._mounts = mounts
+            self._moment += 1
+            self._forget_everything()
 
     def close(self) -> None:
         """Give up every watch; more than once is harmless."""
@@ -160,7 +174,10 @@ class Recall:
             self._watch = None
 
     def _holds(self, kept: Kept, now: int) -> bool:
-        if self._watch and self._watch.something_changed():
+        if self._watch is None:
+            if not kept.signatures:  # closed: nobody would tell
+                return False
+        elif self._watch.something_changed():
             self._look()
             if self._by_key.get(kept.key) is not kept:
                 return False
@@ -191,23 +208,43 @@ class Recall:
         head = request.head.encode("latin-1")
         if len(head) > _LONGEST_HEAD or not self._sights.has_seen(head):
             return
+        if head in self._by_head:
+            return
         while len(self._by_head) >= _MOST_HEADS:
-            oldest = next(iter(self._by_head))
-            self._by_head.pop(oldest)[0].heads.remove(oldest)
-        if head not in self._by_head:
-            self._by_head[head] = kept, request
-            kept.heads.append(head)
+            self._forget_head(next(iter(self._by_head)))
+        self._by_head[head] = kept, request
+        kept.heads.append(head)
+        self._octets += _head_weight(head)
+        while self._octets > _MOST_OCTETS:
+            self._make_room()
+
+    def _forget_head(self, head: bytes) -> None:
+        kept, _ = self._by_head.pop(head)
+        kept.heads.remove(head)
+        self._octets -= _head_weight(head)
 
     def _forget(self, kept: Kept) -> None:
         if self._by_key.pop(kept.key, None) is not kept:
             return
-        self._octets -= len(kept.octets)
-        for head in kept.heads:
-            self._by_head.pop(head, None)
+        self._octets -= kept.weight
+        for head in list(kept.heads):
+            self._forget_head(head)
         for place in kept.places:
             self._by_place[place].discard(kept)
             if not self._by_place[place]:
                 del self._by_place[place]
+                self._unwatch(place)
+
+    def _unwatch(self, place: Place) -> None:
+        """Give up a watch that nothing depends on any more.
+
+        Work that is under way may rely on it: for that, it counts as a change.
+        """
+        number, name = place
+        if self._watch and name == ITSELF:
+            self._watch.remove(number)
+            self._moment += 1
+            self._changes[place] = self._moment
 
     def _forget_everything(self) -> None:
         for kept in list(self._by_key.values()):
@@ -222,6 +259,10 @@ class Recall:
             self._by_key[kept.key] = self._by_key.pop(kept.key)
         else:
             self._forget(kept)
+
+
+def _head_weight(head: bytes) -> int:
+    return 2 * len(head) + _OVERHEAD  # as octets and as the request's text
 
 
 def key_of(request: Request, *, persistent: bool) -> Key | None:
@@ -250,25 +291,38 @@ class Trails:
 
         Raises OSError where it is not there.
         """
-        places: set[Place] = set()
         forms = [path, *(path + suffix for suffix in CODINGS.values())]
-        watched = watch is not None
-        if watch:
-            try:
-                for form in forms:
-                    places |= trail(form, watch)
-            except OSError:
-                watched = False  # no watches left, or a folder that may not be read
+        places, devices = _watched(forms, watch)
         found = [path, *(form for form in forms[1:] if os.path.lexists(form))]
-        status = [os.stat(form) for form in found]
-        if any(one.st_mtime > now - _STILL for one in status):
+        states = [os.stat(form) for form in found]
+        if any(state.st_mtime > now - _STILL for state in states):
             return None
-        if any(one.st_nlink > 1 for one in status):  # writing through the other name is not seen
-            watched = False
-        if watched and all(tells_changes(one.st_dev) for one in status):
+        trust = min(trust_in(device) for device in devices | {state.st_dev for state in states})
+        if trust is Trust.NONE:
+            return None
+        if trust is Trust.EVENTS and places:
             return cls(places, ())
         paths = (os.path.dirname(path), *found)
         return cls(places, [(one, _signature(one)) for one in paths])
+
+
+def _watched(forms: list[bytes], watch: Watch | None) -> tuple[set[Place], set[int]]:
+    """Watch what files depend on; no places where that cannot be."""
+    places: set[Place] = set()
+    devices: set[int] = set()
+    if watch is None:
+        return places, devices
+    try:
+        for form in forms:
+            way, crossed = trail(form, watch)
+            places |= way
+            devices |= crossed
+            if os.path.exists(form):
+                # A second name elsewhere changes the file and not this folder.
+                places.add((watch.add_file(form), ITSELF))
+    except OSError:  # no watches left, or a folder that may not be read
+        return set(), devices
+    return places, devices
 
 
 def _signature(path: bytes) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ _ON_THE_WAY = (
     | _IN_ONLYDIR | _IN_MASK_ADD
 )  # fmt: skip
 _AT_ITS_END = _ON_THE_WAY | _IN_MODIFY | _IN_CLOSE_WRITE
+_ITSELF = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 
 Place = tuple[int, bytes]
@@ -59,6 +60,14 @@ class Watch:
         """
         mask = _AT_ITS_END if contents else _ON_THE_WAY
         return _checked(_libc.inotify_add_watch(self._descriptor, folder, mask))
+
+    def add_file(self, path: bytes) -> int:
+        """Watch the file that is at a path now, whatever name it is changed through."""
+        return _checked(_libc.inotify_add_watch(self._descriptor, path, _ITSELF))
+
+    def remove(self, number: int) -> None:
+        """Give a watch up; that it is gone already is no harm."""
+        _libc.inotify_rm_watch(self._descriptor, number)
 
     def something_changed(self) -> bool:
         """Tell whether there is anything to drain: one ioctl, 0.3 us."""
@@ -97,13 +106,14 @@ def _checked(result: int) -> int:
     return result
 
 
-def trail(path: bytes, watch: Watch) -> set[Place]:
-    """Return every place that decides what an absolute path leads to, the ways of links included.
+def trail(path: bytes, watch: Watch) -> tuple[set[Place], set[int]]:
+    """Return every place that decides what an absolute path leads to, and their devices.
 
-    Each folder is watched before it is looked into, so that no change falls between. Raises
-    OSError where one cannot be watched or the links do not end.
+    The ways of symbolic links are included. Each folder is watched before it is looked into, so
+    that no change falls between. Raises OSError where one cannot be watched or links do not end.
     """
     places: set[Place] = set()
+    devices: set[int] = set()
     pending = path.split(b"/")[::-1]
     here = b"/"
     links = 0
@@ -116,6 +126,7 @@ def trail(path: bytes, watch: Watch) -> set[Place]:
             continue
         number = watch.add(here, contents=not pending)
         places |= {(number, name), (number, ITSELF)}
+        devices.add(os.stat(here).st_dev)
         step = here.rstrip(b"/") + b"/" + name
         target = _link_target(step)
         if target is None:
@@ -126,7 +137,7 @@ def trail(path: bytes, watch: Watch) -> set[Place]:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         pending += target.split(b"/")[::-1]
         here = b"/" if target.startswith(b"/") else here
-    return places
+    return places, devices
 
 
 def _link_target(path: bytes) -> bytes | None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from aserve.semantics.messages import Request
 
-_MOST_WAITING = 100_000  # entries; about 50 MB
+_MOST_WAITING = 32 << 20  # octets
+_ENTRY_WEIGHT = 500  # octets, beside the request's head
 _GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
 _PIPE_BUF = 4_096  # octets that one write puts into a pipe whole, even among several workers
 
@@ -44,6 +45,8 @@ class AccessLog:
         self._complain = complain
         self._entries: deque[Entry] = deque()
         self._lost = 0
+        self._taken = 0  # octets, by the loop
+        self._written = 0  # octets, by the writer: each counter has one thread that changes it
         self._filled = threading.Event()
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write, name="access-log", daemon=True)
@@ -53,25 +56,30 @@ class AccessLog:
         self, client: str, request: Request, status: int, octets: int, seconds: float
     ) -> None:
         """Note a reply."""
-        if len(self._entries) >= _MOST_WAITING:
+        if self._taken - self._written > _MOST_WAITING:
             self._lost += 1
             return
+        self._taken += _ENTRY_WEIGHT + len(request.head)
         self._entries.append(Entry(time.time(), client, request, status, octets, seconds))
         if not self._filled.is_set():
             self._filled.set()
 
-    def close(self) -> None:
-        """Write what has been noted; nothing is lost by stopping."""
+    def close(self, grace: float) -> None:
+        """Write what has been noted; give up when nobody takes it for so many seconds."""
         self._closing.set()
         self._filled.set()
-        self._writer.join()
+        self._writer.join(grace)
+        if self._writer.is_alive():
+            self._complain("access log: nobody reads it; its last lines are missing")
 
     def _write(self) -> None:
         put = self._put
-        while not self._closing.is_set():
+        last = False
+        while not last:
             self._filled.wait()
             self._closing.wait(_GATHER)
             self._filled.clear()
+            last = self._closing.is_set()  # before the flush: what was noted by then is written
             try:
                 self._flush(put)
             except OSError as error:
@@ -84,7 +92,9 @@ class AccessLog:
         lines: list[bytes] = []
         room = _PIPE_BUF
         while self._entries:
-            line = (self._form(self._entries.popleft()) + "\n").encode()
+            entry = self._entries.popleft()
+            line = (self._form(entry) + "\n").encode()
+            self._written += _ENTRY_WEIGHT + len(entry.request.head)
             room -= len(line)
             if room < 0:
                 put(lines)

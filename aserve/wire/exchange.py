@@ -110,12 +110,18 @@ class Exchange:
 
     def repeat(self) -> None:
         """Note that a reply which was made before leaves again, in place of reply's pieces."""
+        self._persistent = self.persists
         self._move(Event.ANSWERED)
 
     def finish(self) -> None:
         """Make the next response the connection's last."""
         self._final = True
         self.at_rest = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client will send no more."""
+        return self._ended
 
     @property
     def persists(self) -> bool:
@@ -145,6 +151,7 @@ class Exchange:
         self._move(Event.ENDED)
 
     def _move(self, event: Event) -> None:
+        self.at_rest = False
         self.state = TRANSITIONS[self.state, event]
 
     def _read(self) -> None:

@@ -80,7 +80,9 @@ def require_size(octets: bytes, limits: Limits) -> None:
     arrived, and piecemeal they would have been refused for that.
     """
     line_end = octets.find(b"\r\n")
-    if (line_end if line_end >= 0 else len(octets)) > limits.request_line:
+    if line_end < 0:
+        line_end = len(octets) - octets.endswith(b"\r")
+    if line_end > limits.request_line:
         check_beginning(octets[: limits.request_line])
         raise Refused(414, "The request line is too long.")
     most_lines = limits.fields + 2  # with the request line and the empty one

@@ -97,6 +97,44 @@ def test_a_reply_under_way_ends_before_it_stops_and_a_second_signal_cuts_it(fold
             assert stop(process)[0] == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_order_to_the_whole_group_is_one_order(folder, workers):
+    os.truncate(folder / "large.bin", 1 << 26)
+    with aserve(folder, "--port", 0, "--workers", workers, start_new_session=True) as process:
+        where = url_in(banner(process))[7:-1].split(":")
+        with socket.create_connection((where[0], int(where[1]))) as client:
+            client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.recv(1_000, socket.MSG_PEEK)
+            os.killpg(process.pid, signal.SIGTERM)
+            received = sum(map(len, iter(lambda: client.recv(1 << 20), b"")))
+        assert received > 1 << 26
+        assert stop(process, 0) == (0, "")
+
+
+def test_a_log_that_nobody_reads_does_not_keep_it_alive(folder):
+    ours, its = os.pipe()
+    options = ("--port", 0, "--access-log", "-")
+    with aserve(folder, *options, stdout=its) as process:
+        os.close(its)
+        where = url_in(banner(process))
+        for _ in range(1_000):
+            get(where + "a.txt?" + "x" * 200)
+        process.send_signal(signal.SIGTERM)
+        while signal.SIGTERM in _caught(process):
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+    os.close(ours)
+
+
+def _caught(process):
+    """Return the signals that a process has handlers for."""
+    with open(f"/proc/{process.pid}/status") as status:
+        (line,) = [line for line in status if line.startswith("SigCgt:")]
+    caught = int(line.split()[1], 16)
+    return {number for number in signal.Signals if caught >> (number - 1) & 1}
+
+
 def test_a_port_that_is_taken(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -131,6 +169,9 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--limit", "head"], "--limit"),
         ([".", "--limit", "head=many"], "--limit"),
         ([".", "--limit", "nothing=1"], "--limit"),
+        ([".", "--limit", "backlog=99999999999"], "--limit"),
+        ([".", "--limit", "head=" + "1" * 5_000], "--limit"),
+        ([".", "--workers", "1" * 5_000], "--workers"),
         ([".", "--nonsense"], "--nonsense"),
         ([".", "another"], "another"),
     ],
@@ -144,7 +185,7 @@ def test_a_bad_parameter_is_one_line(folder, monkeypatch, arguments, named):
     assert named in said
 
 
-@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
 def test_a_host_that_cannot_be_had(folder, host):
     code, said = fail(folder, "--host", host)
     assert code == 1

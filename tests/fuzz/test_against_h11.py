@@ -47,7 +47,6 @@ def test_too_many_fields_are_too_many_however_they_arrive() -> None:
     require_equal_octet_by_octet(octets, Limits(fields=2))
 
 
-@pytest.mark.xfail(reason="a CR without its LF yet is counted into the line", strict=True)
 def test_a_line_of_just_the_allowed_length_is_allowed_however_it_arrives() -> None:
     limit = NARROW.request_line
     for length in limit - 1, limit, limit + 1:

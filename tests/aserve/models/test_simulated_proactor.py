@@ -389,9 +389,9 @@ async def test_a_tunnel_holds_back_who_sends_faster_than_is_read(start, connect,
     client.writer.transport.pause_reading()
     client.writer.write(bytes(64 << 20))
     (connection,) = model.connections
-    near = connection._tunnel
-    await _until(lambda: near.transport.get_write_buffer_size() and not near.transport.is_reading())
-    held = near.transport.get_write_buffer_size() + near._other.transport.get_write_buffer_size()
+    near, far = connection._tunnel.near.transport, connection._tunnel.far.transport
+    await _until(lambda: near.get_write_buffer_size() and not near.is_reading())
+    held = near.get_write_buffer_size() + far.get_write_buffer_size()
     assert held < 4 << 20
 
 
@@ -416,10 +416,96 @@ async def test_an_idle_tunnel_ends(start, connect, folder, echo):
     await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
     await client.reply()
     (connection,) = model.connections
-    connection._tunnel.idle = connection._tunnel._other.idle = 2
     connection.tick()
+    await client.send(b"x")
+    assert await client.reader.readexactly(1) == b"x"
     connection.tick()
+    assert model.connections
+    connection.tick()
+    with suppress(ConnectionResetError):
+        assert await client.rest() == b""
+    await _until(lambda: not model.connections)
+
+
+@pytest.mark.parametrize("size", [60_000, 300_000])
+async def test_a_tunnel_takes_what_was_sent_before_it_stood(start, connect, folder, echo, size):
+    model, site, _ = await start(tunnelling(folder, echo))
+    client = await connect(site)
+    octets = os.urandom(size)
+    await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode() + octets)
+    client.writer.write_eof()
+    assert (await client.reply())[0] == 200
+    assert await client.rest() == octets + b"bye"
+    await _until(lambda: not model.connections)
+
+
+async def test_a_far_side_that_speaks_first_is_heard(start, connect, folder):
+    async def greet(_, writer):
+        writer.write(b"hello")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        model, site, _ = await start(tunnelling(folder, place))
+        for _ in range(20):
+            client = await connect(site)
+            await client.send(f"CONNECT {place} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert (await client.reply())[0] == 200
+            assert await client.reader.readexactly(5) == b"hello"
+            client.close()
+        await _until(lambda: not model.connections)
+
+
+async def test_a_tunnel_ends_with_a_client_that_is_cut_off(start, connect, folder, echo):
+    model, site, _ = await start(tunnelling(folder, echo), limits=Limits(tunnel_time=1))
+    client = await connect(site)
+    await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
+    await client.reply()
+    client.writer.transport.pause_reading()
+    client.writer.write(bytes(8 << 20))
+    (connection,) = model.connections
+    await _until(connection._tunnel.near.transport.get_write_buffer_size)
+    client.close()
+    connection.tick()
+    await _until(lambda: not model.connections)
+
+
+async def test_a_refused_client_that_sends_a_known_request_is_not_served(start, connect, caplog):
+    _, site, _ = await start(limits=Limits(connections=1))
+    first = await connect(site)
+    for _ in range(6):
+        assert (await first.get("/a.txt"))[0] == 200
+    second = await connect(site)
+    await second.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await second.reply())[0] == 503
+    assert await second.rest() == b""
+    assert caplog.messages == []
+
+
+async def test_a_remembered_last_reply_is_the_last(start, connect, gated):
+    gated.gate.set()
+    model, site, _ = await start(Site(gated))
+    close = b"GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for _ in range(4):
+        client = await connect(site)
+        await client.send(close)
+        assert (await client.reply())[0] == 200
+    client = await connect(site)
+    await client.send(b"GET /a.txt HTTP/1.1\r\n")
+    await _until(lambda: [c for c in model.connections if c._exchange.state is State.HEAD])
+    stopping = asyncio.create_task(model.stop(60))
+    await asyncio.sleep(0)
+    await client.send(b"Host: x\r\n\r\n" * 1)
+    assert (await client.reply())[1]["connection"] == "close"
     assert await client.rest() == b""
+    await stopping
+
+
+async def test_a_head_larger_than_the_pause_is_read(start, connect):
+    _, site, _ = await start(limits=Limits(head=400_000))
+    client = await connect(site)
+    await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000 + b"\r\n\r\n")
+    assert (await client.reply())[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def write(path, text):
 def server(request, tmp_path, monkeypatch):
     """Serve a folder behind a symbolic link, watched or asked for its state."""
     if request.param == "stat":
-        monkeypatch.setattr(recall, "tells_changes", lambda device: False)
+        monkeypatch.setattr(recall, "trust_in", lambda device: mounts.Trust.STATE)
     release = tmp_path / "releases" / "1"
     (release / "sub" / "deep").mkdir(parents=True)
     write(release / "a.txt", "alpha")
@@ -204,11 +204,51 @@ def test_what_was_just_written_is_not_remembered(server, root):
     assert server.hits == hits
 
 
-def test_a_second_name_outside_the_folder_is_seen_through(server, root, tmp_path):
-    os.link(root / "a.txt", tmp_path / "elsewhere")
+@pytest.mark.parametrize("early", [True, False])
+def test_a_second_name_outside_the_folder_is_seen_through(server, root, tmp_path, early):
+    if early:
+        os.link(root / "a.txt", tmp_path / "elsewhere")
     warm(server)
-    (tmp_path / "elsewhere").write_text("changed")
-    assert server.is_true("/a.txt")
+    if not early:
+        os.link(root / "a.txt", tmp_path / "elsewhere")
+        warm(server)
+    with open(tmp_path / "elsewhere", "r+") as file:
+        for text in ("x", "y", "z"):
+            file.write(text)
+            file.flush()
+            assert server.is_true("/a.txt")
+            warm(server)
+
+
+def test_watches_are_given_back(server, root):
+    def watches():
+        number = server.recall._watch._descriptor
+        with open(f"/proc/self/fdinfo/{number}") as info:
+            return info.read().count("inotify wd:")
+
+    warm(server)
+    before = watches()
+    for number in range(50):
+        write(root / "a.txt", str(number))
+        rename_over(root / "a.txt")
+        warm(server)
+    server.recall._forget_everything()
+    assert watches() == 0 < before
+
+
+def test_what_is_not_known_to_be_local_is_not_remembered(server, root, monkeypatch):
+    monkeypatch.setattr(recall, "trust_in", lambda device: mounts.Trust.NONE)
+    warm(server)
+    assert server.hits == 0
+
+
+def test_a_new_mount_forgets_everything(server, monkeypatch):
+    warm(server)
+    server.recall.tick()
+    assert server.recall._by_key
+    monkeypatch.setattr(recall, "mount_table", lambda: "another one")
+    server.recall.tick()
+    assert not server.recall._by_key
 
 
 def test_the_date_is_right_to_the_second(server):
@@ -249,7 +289,10 @@ def test_memory_is_bounded_and_what_is_used_stays(server, root, monkeypatch):
             server.reply(warm_target)
     assert len(server.recall._by_key) <= 10
     assert len(server.recall._by_head) <= 12
-    assert server.recall._octets == sum(len(k.octets) for k in server.recall._by_key.values())
+    assert server.recall._octets == sum(
+        kept.weight + sum(map(recall._head_weight, kept.heads))
+        for kept in server.recall._by_key.values()
+    )
     hits = server.hits
     server.reply(warm_target)
     assert server.hits == hits + 1
@@ -283,7 +326,6 @@ def test_without_inotify_it_asks_for_the_state(tmp_path, monkeypatch):
 
 
 def test_which_file_systems_tell_of_changes(tmp_path):
-    assert not mounts.tells_changes(os.stat("/proc").st_dev)
-    assert not mounts.tells_changes(0)
-    shm = os.stat("/dev/shm")
-    assert mounts.tells_changes(shm.st_dev)
+    assert mounts.trust_in(os.stat("/proc").st_dev) is mounts.Trust.NONE
+    assert mounts.trust_in(0) is mounts.Trust.NONE
+    assert mounts.trust_in(os.stat("/dev/shm").st_dev) is mounts.Trust.EVENTS

@@ -50,14 +50,14 @@ def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):
     log = AccessLog(descriptor, lambda entry: entry.client, complaints.append)
     for number in range(5_000):
         log.observe(str(number), ENTRY.request, 200, 1, 0.1)
-    log.close()
+    log.close(30)
     os.close(descriptor)
     assert (tmp_path / "log").read_text().split() == [str(number) for number in range(5_000)]
     assert complaints == []
 
 
 def test_what_does_not_fit_is_counted_and_said(monkeypatch):
-    monkeypatch.setattr(access_log, "_MOST_WAITING", 10)
+    monkeypatch.setattr(access_log, "_MOST_WAITING", 5_000)
     ours, its = os.pipe()
     complaints = []
     log = AccessLog(its, lambda _: "x" * 100, complaints.append)
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_counted_and_said(monkeypatch):
     lost = log._lost
     reader = threading.Thread(target=lambda: list(iter(lambda: os.read(ours, 65_536), b"")))
     reader.start()
-    log.close()
+    log.close(30)
     os.close(its)
     reader.join()
     os.close(ours)
@@ -81,9 +81,23 @@ def test_a_log_that_cannot_be_written_is_one_complaint(number):
     log = AccessLog(its, lambda _: "x", complaints.append)
     for _ in range(number):
         log.observe("c", ENTRY.request, 200, 1, 0.1)
-    log.close()
+    log.close(30)
     os.close(its)
     assert complaints == [
         "access log: Broken pipe",
         f"access log: {number} requests are missing from it",
     ]
+
+
+def test_a_reader_that_stands_still_does_not_keep_it_open():
+    ours, its = os.pipe()
+    complaints = []
+    log = AccessLog(its, lambda _: "x" * 4_000, complaints.append)
+    for _ in range(100):
+        log.observe("c", ENTRY.request, 200, 1, 0.1)
+    log.close(0)
+    assert complaints == ["access log: nobody reads it; its last lines are missing"]
+    os.read(ours, 1 << 20)
+    os.close(ours)
+    log._writer.join()
+    os.close(its)
