@@ -174,7 +174,7 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
-def load(work: Work, port: int, seconds: float, scripts: Path) -> tuple[int, float]:
+def load(work: Work, port: int, seconds: int, scripts: Path) -> tuple[int, float]:
     """Load a server with wrk; return requests done and requests a second."""
     words = list(work.words)
     if work.script:
@@ -193,7 +193,7 @@ def load(work: Work, port: int, seconds: float, scripts: Path) -> tuple[int, flo
     return int(requests[1]), float(rate[1])
 
 
-def measure(rounds: int, seconds: float, names: list[str]) -> dict[str, dict[str, list[float]]]:
+def measure(rounds: int, seconds: int, names: list[str]) -> dict[str, dict[str, list[float]]]:
     """Return microseconds a request, for each work and server, one for each round."""
     found: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
@@ -229,7 +229,7 @@ def main() -> None:
     """Measure and print a Markdown table; write the figures to benchmarks/results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     options = parser.parse_args()
     names = [name for name in SERVERS if shutil.which(name.split()[0]) or name == "aserve"]
     print(f"| microseconds a request | {' | '.join(names)} | aserve / cheapest |")

@@ -143,15 +143,14 @@ class Recall:
 
     def keep(self, kept: Kept, trails: "Trails", since: int) -> None:
         """Remember a reply that was made since a moment, unless it may be old already."""
-        if kept.status not in _KEPT_STATUSES:
-            return
         self._look()
+        # Of two alike that were under way together the first is kept, and holds as long as it is.
+        if kept.status not in _KEPT_STATUSES or kept.key in self._by_key:
+            return
         if since < self._forgotten or any(
             self._changes.get(place, 0) > since for place in trails.places
         ):
             return
-        if kept.key in self._by_key:
-            self._forget(self._by_key[kept.key])
         kept.places, kept.signatures = trails.places, trails.signatures
         self._by_key[kept.key] = kept
         for place in kept.places:

@@ -195,6 +195,31 @@ def test_a_change_in_the_middle_of_the_work_is_not_remembered(server, root, chan
     assert server.recall.find(key, request, NOW) is None
 
 
+def test_two_alike_under_way_together_are_kept_once_and_stay_watched(server, root):
+    request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
+    key = key_of(request, persistent=True)
+    since = server.recall.moment()
+    work = [(server.recall.trails(request, NOW), *server.true_reply(request)) for _ in range(3)]
+    for trails, response, octets in work:
+        server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+    assert server.recall.find(key, request, NOW)
+    write_in_place(root / "a.txt")
+    assert server.recall.find(key, request, NOW) is None
+
+
+def test_work_under_way_while_a_watch_is_given_up_is_not_remembered(server, root):
+    warm(server)
+    request = Request("GET", "/a.txt", fields={"range": "bytes=0-0"}, head="other\r\n\r\n")
+    key = key_of(request, persistent=True)
+    since = server.recall.moment()
+    trails = server.recall.trails(request, NOW)
+    response, octets = server.true_reply(request)
+    server.recall._forget_everything()
+    server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+    write_in_place(root / "a.txt")
+    assert server.recall.find(key, request, NOW) is None
+
+
 def test_what_was_just_written_is_not_remembered(server, root):
     (root / "a.txt").write_text("young")
     os.utime(root / "a.txt", (NOW, NOW))
