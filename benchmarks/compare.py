@@ -204,7 +204,7 @@ def measure(rounds: int, seconds: int, names: list[str]) -> dict[str, dict[str, 
         servers = {name: stack.enter_context(running(SERVERS[name], root)) for name in names}
         for title, work in WORKS.items():
             found[title] = {name: [] for name in servers}
-            for name, (_, port) in servers.items():
+            for _, port in servers.values():
                 load(work, port, 1, folder)  # warm
             for _ in range(rounds):
                 for name, (pid, port) in servers.items():

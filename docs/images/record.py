@@ -1,0 +1,88 @@
+"""Draw docs/images/at-work.svg: both programs in a real terminal, as tmux shows it.
+
+python docs/images/record.py      needs tmux and curl
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+HERE = Path(__file__).parent
+SESSION = "at-work"
+COLUMNS, ROWS = 100, 38
+URL = "http://127.0.0.1:8000"
+
+
+def tmux(*words: str) -> str:
+    """Run tmux on a server of our own."""
+    command = ["tmux", "-L", SESSION, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def screen(pane: str) -> str:
+    """Return a pane with its colours."""
+    return tmux("capture-pane", "-e", "-p", "-t", pane)
+
+
+def wait_for(pane: str, words: str) -> None:
+    """Look at a pane until it shows something, for at most half a minute."""
+    for _ in range(300):
+        if words in tmux("capture-pane", "-p", "-t", pane):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"never saw {words!r}:\n{screen(pane)}")
+
+
+def record() -> str:
+    """Play the scene and return what was on the screen."""
+    shell = ["env", "PS1=$ ", "bash", "--norc", "--noprofile"]
+    size = ["-x", str(COLUMNS), "-y", str(ROWS)]
+    tmux("new-session", "-d", "-s", SESSION, *size, *shell)
+    try:
+        tmux("split-window", "-t", SESSION, "-l", "20", *shell)
+        server, client = f"{SESSION}:0.0", f"{SESSION}:0.1"
+        tmux("send-keys", "-t", server, "clear; aserve www/", "Enter")
+        wait_for(server, "Ctrl-C")
+        for target in ("/", "/style.css", "/guide", "/bells.wav", "/missing"):
+            subprocess.run(["curl", "-s", "-o", "/dev/null", URL + target], check=True)
+        subprocess.run(["curl", "-s", "-r0-99", "-o", "/dev/null", f"{URL}/bells.wav"], check=True)
+        wait_for(server, "206")
+        above = screen(server)
+        tmux("send-keys", "-t", server, "C-c")
+        # Without a terminal for its lines, and at another port, so that the old banner is no sign.
+        tmux("send-keys", "-t", server, "clear; aserve www/ --port 8001 >/dev/null", "Enter")
+        wait_for(server, ":8001/")
+        subprocess.run(["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8001/"], check=True)
+        tmux(
+            "send-keys", "-t", client, "clear; abench -c 1000 -t 10 http://127.0.0.1:8001/", "Enter"
+        )
+        wait_for(client, "p99.9")
+        below = screen(client)
+        tmux("send-keys", "-t", server, "C-c")
+        # Where this copy happens to lie is nobody's concern.
+        above = above.replace(str(Path.cwd() / "www"), "www")
+        return f"{above.rstrip()}\n\n{below.rstrip()}\n"
+    finally:
+        tmux("kill-server")
+
+
+def main() -> None:
+    """Record the scene and draw it."""
+    text = Text.from_ansi(record())
+    with (HERE / "nowhere").open("w") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere)
+        console.print(text)
+    (HERE / "nowhere").unlink()
+    svg = console.export_svg(title="aserve and abench", theme=MONOKAI)
+    # Whoever looks at it asks no font server.
+    head, _, tail = svg.partition("@font-face")
+    fonts_end = tail.rindex("}", 0, tail.index(".terminal-"))
+    svg = head + tail[fonts_end + 1 :] if tail else svg
+    (HERE / "at-work.svg").write_text(svg)
+
+
+main()
