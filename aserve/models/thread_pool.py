@@ -5,6 +5,7 @@ batch wakes the loop once, which costs about 4 us a request (docs/performance.md
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Job = Callable[[], None]
+
+_logger = logging.getLogger("aserve")
 
 
 class PoolSize(NamedTuple):
@@ -54,7 +57,7 @@ class ThreadPool(Executor):
         if not self._room:
             return False
         self._room -= 1
-        self._jobs.put(lambda: self._finish(partial(self._give_back, done, job())))
+        self._jobs.put(partial(self._run, job, done))
         return True
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -78,6 +81,15 @@ class ThreadPool(Executor):
             job()
             del job  # or an idle thread would keep what its last job read from open
 
+    def _run(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+        try:
+            result = job()
+        except Exception as error:  # noqa: BLE001 - a fault of ours must cost no thread and no room
+            _logger.error("internal error: %r in a worker thread", error)
+            self._finish(self._free)
+        else:
+            self._finish(partial(self._give_back, done, result))
+
     def _finish(self, deliver: Job) -> None:
         """Leave a result for the loop. Whoever finds the loop not yet called, calls it."""
         self._finished.append(deliver)
@@ -89,11 +101,18 @@ class ThreadPool(Executor):
     def _deliver(self) -> None:
         self._waking = False  # before the look, so that what comes after it calls again
         while self._finished:
-            self._finished.popleft()()
+            deliver = self._finished.popleft()
+            try:
+                deliver()
+            except Exception as error:  # noqa: BLE001 - nor the results that come behind it
+                _logger.error("internal error: %r with a result", error)
 
     def _give_back(self, done: Callable[[T], None], result: T) -> None:
-        self._room += 1
+        self._free()
         done(result)
+
+    def _free(self) -> None:
+        self._room += 1
 
 
 def _fulfil(future: "Future[Any]", work: Callable[[], Any]) -> None:

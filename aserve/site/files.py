@@ -79,7 +79,7 @@ class Disk:
 
     def find(self, path: Path) -> Resource:
         """Return what is at a path; raises Refused where that is nothing that may be had."""
-        names = (*path.names, INDEX) if path.folder else path.names
+        names = names_of(path)
         if any(map(_is_hidden, names)):
             raise Refused(404, "Nothing is here.")
         try:
@@ -91,6 +91,11 @@ class Disk:
                 os.close(root)
         except OSError as error:
             raise _refused(error) from None
+
+
+def names_of(path: Path) -> tuple[bytes, ...]:
+    """Return the names of the file that answers for a path: a folder's is its index."""
+    return (*path.names, INDEX) if path.folder else path.names
 
 
 def _is_hidden(name: bytes) -> bool:

@@ -12,7 +12,7 @@ from aserve.semantics.codings import CODINGS
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Refused, Request, Response
 from aserve.semantics.targets import parse_path
-from aserve.site.files import INDEX
+from aserve.site.files import names_of
 from aserve.site.mounts import Trust, mount_table, trust_in
 from aserve.site.watch import ITSELF, Overflow, Place, Watch, trail
 
@@ -27,15 +27,9 @@ _STILL = 2  # seconds since a file's last change, before which a reply may depen
 _DATE = b"Date: "
 _DATE_LENGTH = 29
 _KEPT_STATUSES = frozenset({200, 206, 304})
-_DECIDING = (
-    "accept-encoding",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "range",
-)
+# Fields that no kept reply depends on. Whatever else is picked out of a head counts: one that is
+# forgotten here costs a second entry, one that is forgotten in a list of deciders a wrong reply.
+_IRRELEVANT = frozenset({"accept", "connection", "content-length", "host"})
 
 Key = tuple[object, ...]
 Signature = tuple[bytes, tuple[int, ...]]
@@ -135,8 +129,7 @@ class Recall:
         None where that cannot be told, or may depend on the clock.
         """
         try:
-            path = parse_path(request.target)
-            names = (*path.names, INDEX) if path.folder else path.names
+            names = names_of(parse_path(request.target))
             return Trails.of(b"/".join((self._root, *names)), self._watch, now)
         except (OSError, Refused):
             return None
@@ -271,7 +264,7 @@ def key_of(request: Request, *, persistent: bool) -> Key | None:
         return None
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
         return None
-    deciding = tuple(fields.get(name) for name in _DECIDING)
+    deciding = tuple(sorted(pair for pair in fields.items() if pair[0] not in _IRRELEVANT))
     return request.method, request.target, request.minor, persistent, deciding
 
 

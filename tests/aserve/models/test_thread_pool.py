@@ -69,3 +69,16 @@ async def test_shutdown_ends_every_thread(make_pool):
     assert len(threads) == 3
     pool.shutdown()
     assert not any(thread.is_alive() for thread in threads)
+
+
+async def test_a_fault_costs_neither_a_thread_nor_the_results_behind_it(make_pool, caplog):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    pool, done = make_pool(1, 8), asyncio.Queue()
+    assert pool.offer(fail, done.put_nowait)
+    assert pool.offer(lambda: 1, fail)
+    assert pool.offer(lambda: 2, done.put_nowait)
+    assert await done.get() == 2
+    assert len(caplog.messages) == 2
+    assert pool._room == 9
