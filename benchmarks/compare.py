@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -168,6 +169,14 @@ def wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit(f"{process.args!r} ended with {process.returncode}")
 
 
+def check_payloads(name: str, port: int, root: Path) -> None:
+    """Raise where a server does not send the octets of the files: an error page is cheap."""
+    for work in WORKS.values():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{work.target}") as reply:
+            if reply.read() != (root / work.target[1:]).read_bytes():
+                raise SystemExit(f"{name} does not send {work.target} as it is")
+
+
 def processor_seconds(pid: int) -> float:
     """Return what a process has used so far, in user and kernel mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -186,8 +195,8 @@ def load(work: Work, port: int, seconds: int, scripts: Path) -> tuple[int, float
     done = subprocess.run(
         [*command, f"-d{seconds}s", *words, url], check=True, capture_output=True, text=True
     ).stdout
-    if "Socket errors" in done:
-        print(done, file=sys.stderr)
+    if "Socket errors" in done or "Non-2xx" in done:
+        raise SystemExit(f"this is no measurement of {url}:\n{done}")
     requests = re.search(r"(\d+) requests in", done)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", done)
     return int(requests[1]), float(rate[1])
@@ -198,10 +207,13 @@ def measure(rounds: int, seconds: int, names: list[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)  # a server that gives up root's rights must still read the site
         root = folder / "site"
         root.mkdir()
         make_site(root)
         servers = {name: stack.enter_context(running(SERVERS[name], root)) for name in names}
+        for name, (_, port) in servers.items():
+            check_payloads(name, port, root)
         for title, work in WORKS.items():
             found[title] = {name: [] for name in servers}
             for _, port in servers.values():

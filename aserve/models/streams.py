@@ -7,7 +7,7 @@ from aiofiles.threadpool import wrap
 
 from aserve.semantics.messages import Piece
 
-_BLOCK = 262_144  # octets; one hop to a thread costs a tenth of copying so much
+_BLOCK = 262_144  # octets; not tuned yet: each block is one hop to a thread
 
 
 async def blocks(pieces: Iterable[Piece], executor: Executor) -> AsyncGenerator[bytes, None]:

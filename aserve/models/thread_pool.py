@@ -1,7 +1,7 @@
 """A thread pool and its request queue, both bounded, that hand results back to an event loop.
 
 `loop.run_in_executor` adds 22 to 30 us to a request and its queue has no bound. Here a finished
-batch wakes the loop once, which costs about 4 us a request (docs/performance.md).
+batch wakes the loop once: about 4 us in a prototype (docs/performance.md).
 """
 
 import asyncio
