@@ -87,7 +87,7 @@ def _representation(
         # Who sends If-Range has the description already (RFC 9110 section 15.3.7).
         known = "if-range" in request.fields
         return _partial(chosen, parts, validating if known else describing + validating)
-    fields = (("Content-Type", chosen.media_type), *describing, *validating)
+    fields = describing + validating
     return Response(200, fields, (FileSlice(chosen.content, 0, chosen.length),), chosen.length)
 
 
@@ -98,7 +98,11 @@ def _vary(document: Document) -> Fields:
 def _describing_fields(chosen: Representation, now: int) -> Fields:
     # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1).
     modified = format_date(min(chosen.validator.modified, now))
-    fields: Fields = (("Last-Modified", modified), ("Accept-Ranges", "bytes"))
+    fields: Fields = (
+        ("Content-Type", chosen.media_type),
+        ("Last-Modified", modified),
+        ("Accept-Ranges", "bytes"),
+    )
     if chosen.coding != "identity":
         fields += (("Content-Encoding", chosen.coding),)
     return fields
@@ -118,8 +122,9 @@ def _partial(chosen: Representation, parts: list[ranges.ByteRange], fields: Fiel
         one = parts[0]
         fields = (("Content-Range", ranges.content_range(one, chosen.length)), *fields)
         body = FileSlice(chosen.content, one.start, one.stop)
-        return Response(206, (("Content-Type", chosen.media_type), *fields), (body,), len(body))
+        return Response(206, fields, (body,), len(body))
     # The tag holds the change time, so no content can have been written that foresees this.
     boundary = f"part-{chosen.validator.etag[1:-1]}"
     many = ranges.multipart(parts, chosen.content, chosen.media_type, chosen.length, boundary)
-    return Response(206, (("Content-Type", many.media_type), *fields), many.pieces, many.length)
+    others = tuple(field for field in fields if field[0] != "Content-Type")
+    return Response(206, (("Content-Type", many.media_type), *others), many.pieces, many.length)

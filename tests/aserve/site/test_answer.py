@@ -183,3 +183,14 @@ def test_no_descriptor_is_left_open(folder):
             site.answer(Request(method, target, fields={"range": "bytes=900000000-"}), NOW)
             site.answer(Request(method, target), NOW)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("ranges", "kept"), [("bytes=1-2", None), ("bytes=0-0,4-4", "multipart")])
+def test_who_sends_if_range_has_the_description_already(get, ranges, kept):
+    """RFC 9110 15.3.7: no other representation fields than those that are required."""
+    etag = dict(get("/a.txt").fields)["ETag"]
+    fields = dict(get("/a.txt", range=ranges, if_range=etag).fields)
+    assert fields["ETag"] == etag
+    assert not {"Last-Modified", "Content-Encoding"} & set(fields)
+    assert (fields.get("Content-Type") or "").partition("/")[0] == (kept or "")
+    assert "Content-Type" in dict(get("/a.txt", range=ranges).fields)
