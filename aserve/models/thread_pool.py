@@ -52,7 +52,7 @@ class ThreadPool(Executor):
     def offer(self, job: Callable[[], T], done: Callable[[T], None]) -> bool:
         """Queue a job whose result done gets on the loop; False at once where the queue is full.
 
-        job must not raise: it runs where nobody could answer for it.
+        A job that raises is logged and done is never called: it should not.
         """
         if not self._room:
             return False

@@ -1,7 +1,7 @@
 """Replies that were given before, in front of the one true path.
 
 A cache may forget and never decides: what is kept is what the true path said, and it counts only
-as long as nothing that it depended on has changed. Delete the calls and every test still passes.
+as long as nothing that it depended on has changed.
 """
 
 import os
