@@ -1,0 +1,125 @@
+"""Measure aserve beside other static file servers, and write docs/comparison.md.
+
+One core for the server and one for the load, interleaved rounds, medians. The main figure is
+processor time of the server's processes for each request: what a request costs, whatever else
+limits the rate. The whole takes about an hour; --quick looks whether everything works, and keeps
+nothing.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import page, results
+from benchmarks.measure import Plan, measure
+from benchmarks.servers import HERE, LOAD_CORE, PRODUCTS, SERVERS
+from benchmarks.site import site
+from benchmarks.tables import print_result
+from benchmarks.works import WORKS, Timed, Work
+
+ROOT = HERE.parent
+_INTERRUPTED = 130
+_told = Console(stderr=True)
+
+
+def main() -> int:
+    """Measure or only render; return the exit code."""
+    options = parsed()
+    if options.render:
+        page.write(options.output)
+        return 0
+    works = [work for name, work in WORKS.items() if wanted(name, work.title, options.only)]
+    servers = installed(options.servers)
+    with suppress(OSError):  # this process is load too; a machine with one core is not for us
+        os.sched_setaffinity(0, {int(LOAD_CORE)})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        measure_all(works, servers, options)
+    except KeyboardInterrupt:
+        _told.print("Stopped; works that were done are kept." if options.keep else "Stopped.")
+        return _INTERRUPTED
+    if options.keep:
+        page.write(options.output)
+    return 0
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="the length of each load (3)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="WORK",
+        help=f"works whose name or title contains this; repeatable: {', '.join(WORKS)}",
+    )
+    parser.add_argument(
+        "--servers", nargs="+", metavar="NAME", help=f"these alone: {', '.join(SERVERS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="one round of one second, not kept")
+    parser.add_argument("--render", action="store_true", help="only write the page anew")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="keep results and page there (here)"
+    )
+    options = parser.parse_args()
+    options.keep = bool(options.output) or not options.quick
+    options.output = options.output or ROOT
+    if options.quick:
+        options.rounds = options.seconds = 1
+    return options
+
+
+def wanted(name: str, title: str, only: Sequence[str] | None) -> bool:
+    """Return whether a work is among those that were asked for."""
+    return not only or any(part == name or part.lower() in title.lower() for part in only)
+
+
+def installed(names: Sequence[str] | None) -> list[str]:
+    """Return the servers that can be measured; tell which others are missing, and what installs."""
+    rows = [row for row in SERVERS.values() if not names or {row.name, row.product} & set(names)]
+    products = {row.product for row in rows} | {"wrk", "ab"}
+    missing = [name for name in PRODUCTS if name in products and not PRODUCTS[name].version()]
+    for name in missing:
+        _told.print(f"{name} is missing; this installs it: {PRODUCTS[name].install}")
+    return [row.name for row in rows if row.product not in missing]
+
+
+def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse.Namespace) -> None:
+    """Measure each work, print its table, and keep it if it is to be kept."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    pairs = {work.name: [name for name in work.servers if name in servers] for work in works}
+    steps = sum(map(len, pairs.values())) * (options.rounds + 1)
+    bar = Progress(*columns, TimeElapsedColumn(), console=_told, redirect_stdout=False)
+    # A table goes above the bar where people see both, and to a pipe or file unharmed.
+    tables = _told if sys.stdout.isatty() else Console()
+    with site() as root, bar as progress:
+        plan = Plan(root, options.rounds, options.seconds)
+        task = progress.add_task("", total=steps)
+        for work in filter(tool_is_there, works):
+
+            def tell(name: str, title: str = work.title) -> None:
+                progress.update(task, advance=1, description=f"{title}: {name}")
+
+            found = measure(work, pairs[work.name], plan, tell)
+            print_result(found, tables)
+            if options.keep:
+                found.save(options.output / results.FOLDER)
+
+
+def tool_is_there(work: Work) -> bool:
+    """Return whether the load generator of a work is installed."""
+    tool = work.kind.tool if isinstance(work.kind, Timed) else "wrk"
+    return tool not in PRODUCTS or PRODUCTS[tool].version() is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

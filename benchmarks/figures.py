@@ -1,0 +1,97 @@
+"""The figures: what they mean, their medians and ratios, and whether a goal is met."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+Rounds = Mapping[str, Mapping[str, list[float]]]
+"""server -> figure -> its value in each round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a number is: its heading with the unit, and whether more is better."""
+
+    heading: str
+    more_is_better: bool = False
+
+    def best(self, values: Iterable[float]) -> float:
+        """Return the best of some values."""
+        return max(values) if self.more_is_better else min(values)
+
+    def as_good(self, ratio: float, times: float) -> bool:
+        """Return whether a ratio is on the good side of the one that was wanted."""
+        return ratio >= times if self.more_is_better else ratio <= times
+
+
+FIGURES = {
+    "us": Figure("µs a request"),
+    "rate": Figure("requests/s", more_is_better=True),
+    "p99_ms": Figure("p99, ms"),
+    "logged": Figure("log lines a request", more_is_better=True),
+    "kib_each": Figure("KiB a connection"),
+    "open_s": Figure("s to open them"),
+    "p99_alone_ms": Figure("p99 without them, ms"),
+    "p99_beside_ms": Figure("p99 beside them, ms"),
+    "before_mib": Figure("MiB before"),
+    "after_mib": Figure("MiB after they closed"),
+    "start_ms": Figure("ms to the first reply"),
+    "resident_mib": Figure("MiB resident, idle"),
+}
+"""Every figure, in the order in which tables show them; the first of a work is its main one."""
+
+
+def medians(rounds: Rounds, figure: str) -> dict[str, float]:
+    """Return the median over the rounds, for each server that has the figure."""
+    return {name: median(found[figure]) for name, found in rounds.items() if found.get(figure)}
+
+
+def shown(value: float) -> str:
+    """Return a number with three digits that count, or all before the point."""
+    if value == 0:
+        return "0"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A server's figure is to be at most (a rate: at least) so many times the best of others."""
+
+    times: float
+    against: tuple[str, ...]
+    figure: str = "us"
+    of: str = "aserve"
+
+    def __str__(self) -> str:
+        """Say what is wanted."""
+        sign = "≥" if FIGURES[self.figure].more_is_better else "≤"
+        who = self.against[0] if len(self.against) == 1 else f"best of {', '.join(self.against)}"
+        return f"{FIGURES[self.figure].heading} {sign} {self.times:.2f} {TIMES} {who}"
+
+    def judge(self, rounds: Rounds) -> "Verdict | None":
+        """Return what was found, or None where one side was not measured."""
+        found = medians(rounds, self.figure)
+        others = {name: found[name] for name in self.against if name in found}
+        if self.of not in found or not others:
+            return None
+        best = FIGURES[self.figure].best(others.values())
+        peer = next(name for name, value in others.items() if value == best)
+        ratio = found[self.of] / best
+        return Verdict(ratio, peer, FIGURES[self.figure].as_good(round(ratio, 2), self.times))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The ratio that was found, to which peer, and whether that meets the goal."""
+
+    ratio: float
+    peer: str
+    met: bool
+
+    def __str__(self) -> str:
+        """Say what was found."""
+        return f"{self.ratio:.2f} {TIMES} {self.peer}"

@@ -1,0 +1,60 @@
+"""The floor: a bare uvloop Protocol that writes a fixed reply and looks at nothing.
+
+python -m benchmarks.floor ROOT PORT
+
+The reply is what aserve has sent for /1k.txt, to the octet. What a server costs above this is its
+own work; the rest is the kernel's, the loop's and the interpreter's.
+"""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.servers import SERVERS, running
+
+REQUEST = b"GET /1k.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+BODY = 1_024
+
+
+def octets_of_a_reply(root: Path) -> bytes:
+    """Return what aserve sends, head and body."""
+    with (
+        running(SERVERS["aserve"], root) as one,
+        socket.create_connection(("127.0.0.1", one.port), timeout=5) as connection,
+    ):
+        connection.sendall(REQUEST)
+        received = b""
+        while len(received.partition(b"\r\n\r\n")[2]) < BODY:
+            if not (data := connection.recv(65_536)):
+                raise SystemExit(f"aserve did not send {BODY} octets: {received!r}")
+            received += data
+        return received
+
+
+class Fixed(asyncio.Protocol):
+    """Writes the reply whenever something comes in."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what is written to."""
+        self.transport = transport
+
+    def data_received(self, _data: bytes) -> None:
+        """Write."""
+        self.transport.write(self.reply)
+
+
+async def serve(reply: bytes, port: int) -> None:
+    """Serve on a port until the process is ended."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Fixed(reply), "127.0.0.1", port, backlog=4_096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(octets_of_a_reply(Path(sys.argv[1])), int(sys.argv[2])))

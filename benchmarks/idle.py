@@ -1,0 +1,121 @@
+"""What many idle connections cost: memory, and the patience of the busy ones."""
+
+import resource
+import select
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.loads import HOST, Ask, load
+from benchmarks.processes import NoMeasurement, resident
+from benchmarks.servers import Server, running
+
+NUMBER = 10_000
+BUSY = Ask(64)
+_REQUEST = b"GET /1k.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+_BODY = 1_024
+_SETTLED = 1.0
+"""Seconds until memory is read: a server may tidy up behind the last event."""
+_PATIENCE = 120.0
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
+    """Return what NUMBER idle connections cost a server that has just been started.
+
+    Each has had one reply before it rests. The busy ones come first without the idle ones, so that
+    what only load needs is not counted for rest.
+    """
+    allow_descriptors(NUMBER + 200)
+    with running(server, root) as one:
+        load("wrk", BUSY, one.port, 1)
+        alone = load("wrk", BUSY, one.port, seconds)
+        before = settled(one.pid)
+        begun = time.perf_counter()
+        crowd = opened(one.port, NUMBER)
+        try:
+            opening = time.perf_counter() - begun
+            idle = settled(one.pid)
+            beside = load("wrk", BUSY, one.port, seconds)
+            require_open(crowd)
+        finally:
+            for connection in crowd:
+                connection.close()
+        return {
+            "kib_each": (idle - before) / NUMBER / KIB,
+            "open_s": opening,
+            "p99_alone_ms": alone.p99_ms,
+            "p99_beside_ms": beside.p99_ms,
+            "before_mib": before / MIB,
+            "after_mib": settled(one.pid) / MIB,
+        }
+
+
+def allow_descriptors(number: int) -> None:
+    """Raise the limit of open descriptors to what is allowed; servers inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < number:
+        raise NoMeasurement(f"only {most} descriptors may be open; {number} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def settled(pid: int) -> int:
+    """Return the resident octets of a server, a moment later."""
+    time.sleep(_SETTLED)
+    return resident(pid)
+
+
+def opened(port: int, number: int) -> list[socket.socket]:
+    """Open so many connections at once, and see to it that each gets one whole reply."""
+    crowd = []
+    with select.epoll() as poll:
+        for _ in range(number):
+            connection = socket.socket()
+            crowd.append(connection)
+            connection.setblocking(False)
+            connection.connect_ex((HOST, port))
+            poll.register(connection, select.EPOLLOUT)
+        serve(poll, {connection.fileno(): connection for connection in crowd})
+    return crowd
+
+
+def serve(poll: select.epoll, waiting: dict[int, socket.socket]) -> None:
+    """Write a request where the connection stands, read its reply; return when all are done."""
+    received: dict[int, bytes] = {}
+    patience = time.monotonic() + _PATIENCE
+    while waiting:
+        if time.monotonic() > patience:
+            raise NoMeasurement(f"{len(waiting)} connections had no reply in {_PATIENCE:.0f} s")
+        for descriptor, event in poll.poll(1.0):
+            connection = waiting[descriptor]
+            if event & select.EPOLLOUT:
+                connection.send(_REQUEST)
+                poll.modify(descriptor, select.EPOLLIN)
+                continue
+            data = received.get(descriptor, b"") + read(connection)
+            received[descriptor] = data
+            if len(data.partition(b"\r\n\r\n")[2]) >= _BODY:
+                poll.unregister(descriptor)
+                del waiting[descriptor]
+
+
+def read(connection: socket.socket) -> bytes:
+    """Return what has come in; raise NoMeasurement when the connection has ended."""
+    try:
+        data = connection.recv(65_536)
+    except OSError as error:
+        raise NoMeasurement(f"a connection failed: {error}") from error
+    if not data:
+        raise NoMeasurement("a connection was closed before its reply")
+    return data
+
+
+def require_open(crowd: list[socket.socket]) -> None:
+    """Raise NoMeasurement where a server has helped itself by closing idle connections."""
+    closed = 0
+    for connection in crowd:
+        with suppress(BlockingIOError):
+            closed += not connection.recv(1)
+    if closed:
+        raise NoMeasurement(f"{closed} of {len(crowd)} idle connections were closed meanwhile")

@@ -1,0 +1,177 @@
+"""Who loads: a load generator is one row of TOOLS, its words and how its report is read."""
+
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.processes import NoMeasurement
+from benchmarks.servers import LOAD_CORE, where
+from benchmarks.site import MB
+
+SCRIPTS = Path(__file__).parent / "wrk"
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked for, on how many connections, and the status that is due.
+
+    script, arguments: what wrk runs to make each request. checked: what is compared with the files
+    beforehand, where a script asks for more than the target.
+    """
+
+    connections: int
+    target: str = "/1k.txt"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    script: str = "report.lua"
+    arguments: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
+
+
+class Counted(NamedTuple):
+    """What a load generator has counted: replies, seconds, octets received, 99th percentile."""
+
+    replies: int
+    seconds: float
+    octets: int
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A load generator: its words for an ask, a URL and seconds, and the reader of its report."""
+
+    words: Callable[[Ask, str, int], list[str]]
+    read: Callable[[str], Counted]
+
+
+def _wrk(ask: Ask, url: str, seconds: int) -> list[str]:
+    fields = [word for name, value in ask.headers.items() for word in ("-H", f"{name}: {value}")]
+    usual = ["wrk", "-t1", f"-c{ask.connections}", f"-d{seconds}s", "--timeout", "20s"]
+    return [*usual, *fields, "-s", ask.script, url, "--", *ask.arguments]
+
+
+def read_wrk(report: str) -> Counted:
+    """Read the line that report.lua has written."""
+    counted = json.loads(report.strip().rpartition("\n")[2])
+    _refuse_errors(counted["errors"])
+    return Counted(counted["requests"], counted["seconds"], counted["octets"], counted["p99_ms"])
+
+
+def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
+    usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
+    return [*usual, "--quiet", "--json", "-", url]
+
+
+def read_abench(report: str) -> Counted:
+    """Read the JSON report of abench."""
+    told = json.loads(report)
+    _refuse_errors(told["failures"])
+    return Counted(
+        told["requests"]["succeeded"],
+        told["duration_s"],
+        told["bytes_received"],
+        told["latency"]["service"]["p99"] / 1e3,
+    )
+
+
+def _ab(ask: Ask, url: str, seconds: int) -> list[str]:
+    # -t sets -n to 50,000, so that -n comes after it. Without -k: a connection for each request.
+    return ["ab", "-q", "-c", str(ask.connections), "-t", str(seconds), "-n", "100000000", url]
+
+
+def read_ab(report: str) -> Counted:
+    """Read what ab prints for people; its percentiles are whole milliseconds."""
+
+    def number(pattern: str, otherwise: str = "") -> float:
+        found = re.search(rf"^ *{pattern}", report, re.MULTILINE)
+        return float(found[1] if found else otherwise)
+
+    failed = number(r"Failed requests: +(\d+)")
+    _refuse_errors({"failed": failed, "status": number(r"Non-2xx responses: +(\d+)", "0")})
+    return Counted(
+        int(number(r"Complete requests: +(\d+)")),
+        number(r"Time taken for tests: +([\d.]+)"),
+        int(number(r"Total transferred: +(\d+)")),
+        number(r"99% +(\d+)"),
+    )
+
+
+TOOLS = {
+    "wrk": Tool(_wrk, read_wrk),
+    "abench": Tool(_abench, read_abench),
+    "ab": Tool(_ab, read_ab),
+}
+
+
+def _refuse_errors(errors: Mapping[str, float]) -> None:
+    if any(errors.values()):
+        told = ", ".join(f"{number:.0f} {kind}" for kind, number in errors.items() if number)
+        raise NoMeasurement(f"errors: {told}")
+
+
+def load(tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE) -> Counted:
+    """Load a server; raise NoMeasurement when a reply failed or none came."""
+    first, *others = TOOLS[tool].words(ask, f"http://{HOST}:{port}{ask.target}", seconds)
+    done = subprocess.run(
+        ["taskset", "-c", cores, where(first) or first, *others],
+        cwd=SCRIPTS,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise NoMeasurement(f"{tool} failed: {(done.stderr or done.stdout).strip()[-200:]}")
+    counted = TOOLS[tool].read(done.stdout)
+    if not counted.replies:
+        raise NoMeasurement("no reply came")
+    return counted
+
+
+def whole_replies(counted: Counted, body: int) -> float:
+    """Return how many replies were sent, for a body of so many octets.
+
+    A large one is counted by octets: what was cut off in the middle when the time was over has
+    cost the server just as much.
+    """
+    return counted.octets / body if body >= MB else counted.replies
+
+
+def check(ask: Ask, port: int, root: Path) -> None:
+    """Raise NoMeasurement where a server's reply is not what is due: an error page is cheap."""
+    for target in ask.checked or (ask.target,):
+        status, body = fetch(port, target, ask.headers)
+        if status != ask.status:
+            raise NoMeasurement(f"it answers {target} with {status} instead of {ask.status}")
+        if body != due(ask, (root / target[1:]).read_bytes()):
+            raise NoMeasurement(f"it does not send the octets of {target}")
+
+
+def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Return the status and the body of one reply."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    try:
+        connection.request("GET", target, headers=dict(headers))
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise NoMeasurement(f"{target}: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def due(ask: Ask, content: bytes) -> bytes:
+    """Return the body that is due for a file's content."""
+    if ask.status == 304:
+        return b""
+    if ask.status == 206:
+        first, last = ask.headers["Range"].removeprefix("bytes=").split("-")
+        return content[int(first) : int(last) + 1]
+    return content

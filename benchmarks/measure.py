@@ -1,0 +1,55 @@
+"""Measure: servers side by side, round after round, so that what drifts does so for all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import NoMeasurement
+from benchmarks.results import Result
+from benchmarks.servers import SERVERS
+from benchmarks.works import Work
+
+Tell = Callable[[str], None]
+"""Told what comes next: a server's name, before each of its rounds and before its warming up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often, how long, and on which site."""
+
+    root: Path
+    rounds: int
+    seconds: int
+
+
+def measure(work: Work, names: Sequence[str], plan: Plan, tell: Tell) -> Result:
+    """Measure one work with some servers; what says nothing is thrown out, and the reason kept."""
+    result = Result.begun(work, names, plan.rounds, plan.seconds)
+    with ExitStack() as stack:
+        probes = {}
+        for name in names:
+            tell(name)
+            with _noted(result, name):
+                ready = work.kind.ready(SERVERS[name], plan.root, plan.seconds)
+                probes[name] = stack.enter_context(ready)
+        for number in range(plan.rounds):
+            for name in turned(list(probes), number):
+                tell(name)
+                with _noted(result, name):
+                    result.add(name, probes[name]())
+    return result
+
+
+@contextmanager
+def _noted(result: Result, name: str) -> Iterator[None]:
+    try:
+        yield
+    except NoMeasurement as reason:
+        result.throw_out(name, str(reason))
+
+
+def turned(names: list[str], number: int) -> list[str]:
+    """Return the names beginning with another one in each round: nobody is always first."""
+    start = number % len(names) if names else 0
+    return names[start:] + names[:start]

@@ -1,0 +1,192 @@
+"""The plots of the page: SVG on white, so that they read on a light page and on a dark one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+
+from benchmarks.figures import FIGURES, medians
+from benchmarks.results import Result
+from benchmarks.tables import verdicts
+
+FOLDER = Path("docs/images")
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: small files, and readers can search it
+    "svg.hashsalt": "aserve",  # the same figures give the same file
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#767676",
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid.axis": "x",
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+OURS, FLOOR, OTHER = "#c2410c", "#a3a3a3", "#64748b"
+MET, MISSED = "#15803d", "#b91c1c"
+LOOKS = {
+    "aserve": (OURS, "o"),
+    "aserve no-recall": ("#fb923c", "o"),
+    "floor": (FLOOR, "x"),
+    "nginx": ("#15803d", "s"),
+    "nginx sendfile": ("#86c28f", "s"),
+    "lighttpd": ("#1d4ed8", "^"),
+    "h2o": ("#0e7490", "v"),
+    "caddy": ("#7c3aed", "D"),
+    "granian": ("#be185d", "P"),
+    "starlette": ("#a16207", "X"),
+    "aiohttp": ("#57534e", "*"),
+    "http.server": ("#000000", "."),
+}
+"""A colour and a mark for each server: told apart without colour as well."""
+
+BY_SIZE = {"1k-64": 1 << 10, "4k": 4 << 10, "100k": 100 << 10, "1m": 1 << 20, "100m": 100 << 20}
+BY_CONNECTIONS = {"1k-1": 1, "1k-64": 64, "1k-256": 256, "1k-1000": 1_000}
+
+Results = Mapping[str, Result]
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """Write every plot for which there are results; return their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE):
+        return [name for name, plot in PLOTS.items() if _drawn(plot, results, folder / name)]
+
+
+def _drawn(plot, results: Results, path: Path) -> bool:
+    figure = plot(results)
+    if figure is None:
+        return False
+    figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    plt.close(figure)
+    return True
+
+
+def goals(results: Results):
+    """Draw what was found as a multiple of what was wanted, a dot for each goal."""
+    judged = [
+        (f"{result.title}\n{goal}", verdict, goal)
+        for result in results.values()
+        for goal, verdict in verdicts(result)
+        if verdict
+    ]
+    if not judged:
+        return None
+    figure, axes = plt.subplots(figsize=(9, 1 + 0.55 * len(judged)))
+    for place, (_, verdict, goal) in enumerate(reversed(judged)):
+        ratio = verdict.ratio / goal.times
+        colour = MET if verdict.met else MISSED
+        axes.plot([1, ratio], [place, place], color=colour, linewidth=2)
+        axes.plot(ratio, place, "o" if verdict.met else "X", color=colour, markersize=8)
+        axes.annotate(
+            str(verdict),
+            (max(ratio, 1), place),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.axvline(1, color="#404040", linewidth=1)
+    axes.set_yticks(range(len(judged)), [text for text, *_ in reversed(judged)])
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
+    axes.margins(x=0.25)
+    axes.set_title("Found, as a multiple of the goal: ● met, ✖ not met")
+    return figure
+
+
+def processor_time(results: Results):
+    """Draw what one request of 1 KB costs each server."""
+    return _bars(results, "us", "1 KB, 64 connections: processor time, µs a request")
+
+
+def rate(results: Results):
+    """Draw how many requests each server answers in a second."""
+    return _bars(results, "rate", "1 KB, 64 connections: requests a second on one core")
+
+
+def _bars(results: Results, name: str, title: str):
+    found = medians(results["1k-64"].rounds, name) if "1k-64" in results else {}
+    if not found:
+        return None
+    best_last = sorted(found, key=found.get, reverse=not FIGURES[name].more_is_better)
+    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.36 * len(found)))
+    colours = [_bar_colour(server) for server in best_last]
+    bars = axes.barh(best_last, [found[server] for server in best_last], color=colours)
+    axes.bar_label(bars, [f"{found[server]:,.4g}" for server in best_last], padding=4)
+    axes.set_xscale("log" if max(found.values()) > 10 * min(found.values()) else "linear")
+    axes.set_title(title)
+    axes.margins(x=0.12)
+    _plain_numbers(axes.xaxis)
+    return figure
+
+
+def _bar_colour(server: str) -> str:
+    return OURS if server.startswith("aserve") else FLOOR if server == "floor" else OTHER
+
+
+def by_size(results: Results):
+    """Draw processor time over the size of the body."""
+    figure = _lines(results, BY_SIZE, "Processor time by body size, µs a request")
+    if figure is not None:
+        axes = figure.axes[0]
+        axes.set_yscale("log")
+        axes.set_xticks(list(BY_SIZE.values()), ["1 KB", "4 KB", "100 KB", "1 MB", "100 MB"])
+        axes.minorticks_off()
+    return figure
+
+
+def by_connections(results: Results):
+    """Draw processor time over the number of connections."""
+    figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs a request")
+    if figure is not None:
+        axes = figure.axes[0]
+        axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
+        axes.set_xticks(list(BY_CONNECTIONS.values()), [f"{n:,}" for n in BY_CONNECTIONS.values()])
+        axes.minorticks_off()
+    return figure
+
+
+def _lines(results: Results, works: Mapping[str, int], title: str):
+    found = {
+        place: medians(results[name].rounds, "us")
+        for name, place in works.items()
+        if name in results
+    }
+    if not found:
+        return None
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for server, (colour, mark) in LOOKS.items():
+        line = [(place, one[server]) for place, one in found.items() if server in one]
+        if len(line) > 1:
+            ours = {"linewidth": 2.6, "zorder": 5} if server == "aserve" else {"linewidth": 1.3}
+            axes.plot(*zip(*line, strict=True), color=colour, marker=mark, label=server, **ours)
+    axes.set_xscale("log")
+    axes.grid(axis="both")
+    axes.set_title(title)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _plain_numbers(axis) -> None:
+    axis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+
+
+PLOTS = {
+    "compare-goals.svg": goals,
+    "compare-cpu.svg": processor_time,
+    "compare-rate.svg": rate,
+    "compare-size.svg": by_size,
+    "compare-connections.svg": by_connections,
+}

@@ -1,0 +1,103 @@
+"""The results: a JSON file for each work, with every round and all that is needed to repeat it."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks.loads import HOST, TOOLS
+from benchmarks.servers import HERE, SERVERS, versions
+from benchmarks.works import WORKS, Timed, Work
+
+FOLDER = Path("benchmarks/results")
+
+DIGITS = 5
+"""Digits that count: more would be noise."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What was found for one work.
+
+    rounds: server -> figure -> its value in each round. thrown_out: server -> why rounds of it say
+    nothing. conditions: where, when, with which versions and commands.
+    """
+
+    work: str
+    title: str
+    conditions: dict[str, Any]
+    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    thrown_out: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, work: Work, names: Sequence[str], rounds: int, seconds: int) -> Self:
+        """Return a result that has nothing yet."""
+        settings = {"rounds": rounds, "seconds": seconds, "load": load_command(work, seconds)}
+        commands = {"servers": {name: SERVERS[name].command for name in names}}
+        return cls(work.name, work.title, conditions() | settings | commands)
+
+    def add(self, server: str, figures: dict[str, float]) -> None:
+        """Add one round."""
+        for name, value in figures.items():
+            kept = float(f"{value:.{DIGITS}g}")
+            self.rounds.setdefault(server, {}).setdefault(name, []).append(kept)
+
+    def throw_out(self, server: str, reason: str) -> None:
+        """Note why a round of a server says nothing."""
+        self.thrown_out.setdefault(server, []).append(reason)
+
+    def save(self, folder: Path) -> None:
+        """Write the file of this work."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / f"{self.work}.json").write_text(text + "\n")
+
+
+def read(folder: Path) -> dict[str, Result]:
+    """Return the results in a folder, by work and in the order of WORKS."""
+    files = {name: folder / f"{name}.json" for name in WORKS}
+    return {
+        name: Result(**json.loads(file.read_text()))
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def load_command(work: Work, seconds: int) -> str:
+    """Return the command that loads, for people to repeat; nothing where there is none."""
+    if not isinstance(work.kind, Timed):
+        return ""
+    ask = work.kind.ask
+    url = f"http://{HOST}:PORT{ask.target}"
+    return shlex.join(TOOLS[work.kind.tool].words(ask, url, seconds)).removesuffix(" --")
+
+
+def conditions() -> dict[str, Any]:
+    """Return the time, the machine, the versions, and the revision that is measured."""
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": machine(),
+        "revision": revision(),
+        "versions": versions(),
+    }
+
+
+def machine() -> str:
+    """Return the processor, its cores, and the kernel."""
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
+    model = models[0] if models else platform.machine()
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}"
+
+
+def revision() -> str:
+    """Return the commit that is measured, and whether aserve was changed since."""
+    asked = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,32 @@
+"""How long a server takes to its first reply, and what it holds then."""
+
+import time
+from pathlib import Path
+
+from benchmarks.idle import MIB, settled
+from benchmarks.loads import Ask, check
+from benchmarks.processes import NoMeasurement
+from benchmarks.servers import Server, launched
+
+_PATIENCE = 20.0
+
+
+def measure(server: Server, root: Path, _seconds: int) -> dict[str, float]:
+    """Start a server: milliseconds from the command to a reply, and MiB it is resident in."""
+    begun = time.perf_counter()
+    with launched(server, root) as one:
+        while not answers(one.port, root):
+            if time.perf_counter() - begun > _PATIENCE:
+                raise NoMeasurement(f"no reply in {_PATIENCE:.0f} s")
+            time.sleep(0.001)
+        taken = time.perf_counter() - begun
+        return {"start_ms": taken * 1e3, "resident_mib": settled(one.pid) / MIB}
+
+
+def answers(port: int, root: Path) -> bool:
+    """Return whether a request is answered with a file yet."""
+    try:
+        check(Ask(1), port, root)
+    except NoMeasurement:
+        return False
+    return True

@@ -1,0 +1,279 @@
+"""What is measured: a work is one row of WORKS, with the goals that we have set for it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks import idle, startup
+from benchmarks.figures import Goal
+from benchmarks.loads import Ask, check, load, whole_replies
+from benchmarks.processes import processor_seconds
+from benchmarks.servers import BOTH, LOAD_CORE, SERVER_CORE, Running, Server, running
+from benchmarks.site import FOLDERS, LAST_MODIFIED, MB
+
+Probe = Callable[[], dict[str, float]]
+"""One round with one server: figures by name."""
+
+
+class Kind(Protocol):
+    """How a work is measured."""
+
+    def ready(self, server: Server, root: Path, seconds: int) -> AbstractContextManager[Probe]:
+        """Do what is to be done before the rounds, and undo it afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A load for some seconds on a server that runs through all the rounds."""
+
+    ask: Ask
+    tool: str = "wrk"
+    server_cores: str = SERVER_CORE
+    load_cores: str = LOAD_CORE
+
+    @contextmanager
+    def ready(self, server: Server, root: Path, seconds: int) -> Iterator[Probe]:
+        """Start the server, compare its replies with the files, and warm it up."""
+        with running(server, root, self.server_cores) as one:
+            check(self.ask, one.port, root)
+            load(self.tool, self.ask, one.port, seconds, self.load_cores)
+            yield partial(self._round, one, (root / self.ask.target[1:]).stat().st_size, seconds)
+
+    def _round(self, one: Running, body: int, seconds: int) -> dict[str, float]:
+        if one.log.exists():
+            os.truncate(one.log, 0)
+        before = processor_seconds(one.pid)
+        counted = load(self.tool, self.ask, one.port, seconds, self.load_cores)
+        used = processor_seconds(one.pid) - before
+        replies = whole_replies(counted, body)
+        found = {
+            "us": used / replies * 1e6,
+            "rate": replies / counted.seconds,
+            "p99_ms": counted.p99_ms,
+        }
+        if one.log.exists():
+            found["logged"] = lines(one.log) / counted.replies
+        return found
+
+
+def lines(log: Path) -> int:
+    """Return how many lines a log has, once it has stopped growing."""
+    size = -1
+    while size != (size := log.stat().st_size):
+        time.sleep(0.5)
+    with log.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(partial(file.read, MB), b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """A measurement that starts the server itself, anew in each round."""
+
+    measure: Callable[[Server, Path, int], dict[str, float]]
+
+    @contextmanager
+    def ready(self, server: Server, root: Path, seconds: int) -> Iterator[Probe]:
+        """Have nothing to do."""
+        yield partial(self.measure, server, root, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One row: its name and title, how and beside whom it is measured, and the goals.
+
+    peer: the server that the others are put in relation to. note: what a reader should know.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    servers: tuple[str, ...]
+    goals: tuple[Goal, ...] = ()
+    peer: str = "nginx"
+    note: str = ""
+
+
+NGINX = ("nginx", "nginx sendfile")
+C = (*NGINX, "lighttpd", "h2o")
+OTHERS = ("caddy", "granian", "starlette", "aiohttp", "http.server")
+EVERYBODY = ("aserve", *C, *OTHERS)
+LOGGED = ("nginx log", "nginx sendfile log")
+UNCACHED = ("nginx uncached", "nginx sendfile uncached")
+NO_RECALL = "aserve no-recall"
+
+BROWSER = {
+    "Connection": "keep-alive",
+    "sec-ch-ua": '"Chromium";v="156", "Not A Brand";v="24"',
+    "sec-ch-ua-mobile": "?0",
+    "sec-ch-ua-platform": '"Linux"',
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/156.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Sec-Fetch-Site": "none",
+    "Sec-Fetch-Mode": "navigate",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-US,en;q=0.9",
+}
+"""With Host and the cookie: 13 fields."""
+
+
+def _random(folder: str) -> Ask:
+    count = FOLDERS[folder]
+    checked = tuple(f"/{folder}/{number}.txt" for number in (0, count // 2, count - 1))
+    return Ask(64, checked[0], script="random.lua", arguments=(folder, str(count)), checked=checked)
+
+
+_HONEST_LOG = (
+    "Each line is counted: *log lines a request* below 1 means that a server has not logged all."
+)
+_FLATTERED = "Recall keeps finished replies in memory, so it does not do this work: for comparison."
+
+_ROWS = (
+    Work(
+        "1k-64",
+        "1 KB, 64 connections",
+        Timed(Ask(64)),
+        ("aserve", NO_RECALL, "floor", *C, *OTHERS),
+        (Goal(0.95, C), Goal(1.08, ("floor",))),
+        note="The floor is a bare uvloop Protocol that writes the same octets unseen.",
+    ),
+    Work(
+        "1k-1000",
+        "1 KB, 1,000 connections",
+        Timed(Ask(1_000)),
+        ("aserve", "floor", *C, *OTHERS),
+        (Goal(0.95, C), Goal(1.08, ("floor",))),
+    ),
+    Work("1k-1", "1 KB, 1 connection", Timed(Ask(1)), ("aserve", "floor", *C, *OTHERS)),
+    Work("1k-256", "1 KB, 256 connections", Timed(Ask(256)), ("aserve", "floor", *C, *OTHERS)),
+    Work(
+        "1k-64-abench",
+        "1 KB, 64 connections, loaded by abench",
+        Timed(Ask(64), tool="abench"),
+        ("aserve", "floor", *C),
+    ),
+    Work(
+        "1k-1000-abench",
+        "1 KB, 1,000 connections, loaded by abench",
+        Timed(Ask(1_000), tool="abench"),
+        ("aserve", "floor", *C),
+    ),
+    Work(
+        "log",
+        "1 KB, 64 connections, with an access log",
+        Timed(Ask(64)),
+        ("aserve log", *LOGGED, "nginx buffered log"),
+        (Goal(1.00, LOGGED, of="aserve log"),),
+        peer="nginx log",
+        note=f"{_HONEST_LOG} nginx writes each line by itself unless it is told to buffer.",
+    ),
+    Work(
+        "heads",
+        "1 KB, browser heads that never repeat",
+        Timed(Ask(64, headers=BROWSER, script="cookie.lua")),
+        ("aserve", NO_RECALL, *C),
+        (Goal(1.15, NGINX),),
+        note="13 fields in each request, one of them a cookie that was never sent before.",
+    ),
+    Work(
+        "many",
+        "5,000 files of 1 KB at random",
+        Timed(_random("many")),
+        ("aserve", *C),
+        (Goal(1.10, C),),
+    ),
+    Work("4k", "4 KB", Timed(Ask(64, "/4k.txt")), EVERYBODY, (Goal(1.00, C),)),
+    Work(
+        "100k",
+        "100 KB",
+        Timed(Ask(16, "/100k.bin")),
+        ("aserve", NO_RECALL, *C, *OTHERS),
+        (Goal(1.00, C),),
+        note="16 connections.",
+    ),
+    Work(
+        "1m",
+        "1 MB",
+        Timed(Ask(16, "/1m.bin")),
+        EVERYBODY,
+        (Goal(1.00, C),),
+        note="16 connections. Replies are counted by their octets.",
+    ),
+    Work(
+        "100m",
+        "100 MB",
+        Timed(Ask(4, "/100m.bin")),
+        EVERYBODY,
+        (Goal(1.00, C),),
+        note="4 connections. Replies are counted by their octets.",
+    ),
+    Work(
+        "closing",
+        "1 KB, a connection for each request",
+        Timed(Ask(64), tool="ab"),
+        ("aserve", *C),
+        (Goal(1.05, NGINX),),
+        note="Loaded by ab without -k, whose percentiles are whole milliseconds.",
+    ),
+    Work(
+        "304",
+        "304 Not Modified",
+        Timed(Ask(64, headers={"If-Modified-Since": LAST_MODIFIED}, status=304)),
+        ("aserve", *C),
+        (Goal(1.00, NGINX),),
+    ),
+    Work(
+        "range",
+        "a single range of 100 octets",
+        Timed(Ask(64, headers={"Range": "bytes=100-199"}, status=206)),
+        ("aserve", *C),
+        (Goal(1.00, NGINX),),
+    ),
+    Work(
+        "pipelined",
+        "1 KB, pipelined 16 deep",
+        Timed(Ask(64, script="pipelined.lua", arguments=("16",))),
+        ("aserve", *C),
+        (Goal(1.00, NGINX, "rate"),),
+    ),
+    Work(
+        "cold",
+        "50,000 files of 1 KB at random, not cached by the server",
+        Timed(_random("cold")),
+        (NO_RECALL, "aserve", *UNCACHED, "lighttpd", "h2o"),
+        (Goal(1.30, UNCACHED, of=NO_RECALL),),
+        peer="nginx uncached",
+        note=f"The files are in the page cache. {_FLATTERED}",
+    ),
+    Work(
+        "idle",
+        f"{idle.NUMBER:,} idle connections",
+        Anew(idle.measure),
+        ("aserve", "nginx", "lighttpd", "h2o"),
+        note="The server is started anew in each round; *busy* means 64 connections by wrk. nginx "
+        "and lighttpd set memory aside for all the connections that they may ever have when they "
+        "start: that is in *MiB before*.",
+    ),
+    Work(
+        "workers",
+        "1 KB, 64 connections, one and two workers on two cores",
+        Timed(Ask(64), server_cores=BOTH, load_cores=BOTH),
+        ("aserve", "aserve 2 workers", "nginx", "nginx 2 workers"),
+        note="Nothing is left for the load generator here: wrk shares the same two cores, so the "
+        "rate of two workers is held back by wrk, which takes about as much as they do. It "
+        "shows that two workers are faster than one, and not by how much they could be.",
+    ),
+    Work(
+        "start",
+        "From the command to the first reply",
+        Anew(startup.measure),
+        EVERYBODY,
+    ),
+)
+WORKS = {row.name: row for row in _ROWS}

@@ -1,0 +1,117 @@
+"""Reports of load generators are read as they are, and errors throw a run out."""
+
+import json
+
+import pytest
+
+from benchmarks.loads import (
+    TOOLS,
+    Ask,
+    Counted,
+    due,
+    read_ab,
+    read_abench,
+    read_wrk,
+    whole_replies,
+)
+from benchmarks.processes import NoMeasurement
+from benchmarks.site import KB, MB
+
+WRK = """\
+Running 1s test @ http://127.0.0.1:8000/1k.txt
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   702.31us  136.15us   4.09ms   90.61%
+    Req/Sec    91.48k     3.45k   96.30k    80.00%
+  91234 requests in 1.00s, 112.40MB read
+Requests/sec:  91012.52
+Transfer/sec:    112.13MB
+{"requests": 91234, "seconds": 1.002433, "octets": 117860000, "p99_ms": 1.250, "errors": ERRORS}
+"""
+AB = """\
+Concurrency Level:      64
+Time taken for tests:   2.000 seconds
+Complete requests:      50214
+Failed requests:        0
+Total transferred:      64575204 bytes
+HTML transferred:       51419136 bytes
+Requests per second:    25105.87 [#/sec] (mean)
+
+Percentage of the requests served within a certain time (ms)
+  50%      2
+  99%      4
+ 100%     11 (longest request)
+"""
+NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
+
+
+def wrk(**errors: int) -> str:
+    return WRK.replace("ERRORS", json.dumps(NO_ERRORS | errors))
+
+
+def abench(**failures: int) -> str:
+    return json.dumps(
+        {
+            "requests": {"total": 120, "succeeded": 120},
+            "failures": {"connect": 0, "timeout": 0, "status": 0} | failures,
+            "duration_s": 1.5,
+            "bytes_received": 153_600,
+            "latency": {"service": {"unit": "us", "p99": 2_500}},
+        }
+    )
+
+
+def test_wrk_is_read_from_the_line_of_its_script() -> None:
+    read = read_wrk(wrk())
+    assert read == Counted(91_234, 1.002433, 117_860_000, 1.25)
+
+
+@pytest.mark.parametrize("kind", NO_ERRORS)
+def test_any_error_of_wrk_throws_the_run_out(kind: str) -> None:
+    with pytest.raises(NoMeasurement, match=f"errors: 3 {kind}$"):
+        read_wrk(wrk(**{kind: 3}))
+
+
+def test_ab_is_read_from_what_it_prints() -> None:
+    assert read_ab(AB) == Counted(50_214, 2.0, 64_575_204, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("Failed requests:        0", "Failed requests:        7"),
+        ("Failed requests:        0", "Failed requests:        0\nNon-2xx responses:      7"),
+    ],
+)
+def test_any_error_of_ab_throws_the_run_out(line: str, instead: str) -> None:
+    with pytest.raises(NoMeasurement, match="errors: 7 "):
+        read_ab(AB.replace(line, instead))
+
+
+def test_abench_is_read_from_its_report() -> None:
+    assert read_abench(abench()) == Counted(120, 1.5, 153_600, 2.5)
+
+
+def test_any_failure_of_abench_throws_the_run_out() -> None:
+    with pytest.raises(NoMeasurement, match="errors: 2 timeout"):
+        read_abench(abench(timeout=2))
+
+
+def test_ab_opens_a_connection_for_each_request_for_as_long_as_asked() -> None:
+    words = TOOLS["ab"].words(Ask(64), "http://127.0.0.1:1/", 3)
+    assert "-k" not in words
+    assert words.index("-t") < words.index("-n")  # -t would set -n to 50,000
+
+
+def test_large_replies_are_counted_by_octets_and_small_ones_one_by_one() -> None:
+    counted = Counted(replies=9, seconds=1, octets=10 * MB, p99_ms=1)
+    assert whole_replies(counted, MB) == 10
+    assert whole_replies(counted, KB) == 9
+
+
+def test_what_is_due_follows_from_the_status() -> None:
+    content = bytes(range(256))
+    assert due(Ask(1), content) == content
+    assert due(Ask(1, status=304), content) == b""
+    ranged = Ask(1, headers={"Range": "bytes=100-199"}, status=206)
+    assert due(ranged, content) == content[100:200]
