@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench fuzz conformance docker lock clean
+.PHONY: help run test check bench compare fuzz conformance docker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -43,6 +43,9 @@ bench: $(VENV)/.run ## server and load tester together on this machine (CONNECTI
 	done; \
 	$(BIN)/abench -c $(CONNECTIONS) -t $(SECONDS) $(ARGS) $$url
 
+compare: $(VENV)/.compare ## measure aserve beside other servers, and write docs/comparison.md (ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 fuzz: $(VENV)/.dev ## attack the parsers of untrusted octets (FUZZ_SECONDS)
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)
 
@@ -58,7 +61,7 @@ docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SE
 # brings a setuptools, an old one, and freeze leaves it out unasked; pbr needs one everywhere.
 lock: ## write constraints.txt anew with the newest versions
 	@fresh=$$(mktemp -d); trap 'rm -rf $$fresh' EXIT; \
-	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev && \
+	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev $$fresh/.compare && \
 	$$fresh/bin/python -m pip install --quiet --upgrade setuptools && \
 	{ echo '# Every package of every group, for Python 3.11 and newer. Written by: make lock'; \
 	  $$fresh/bin/python -m pip freeze --all --exclude pip --exclude-editable; } >constraints.txt
@@ -81,4 +84,8 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.pip
 
 $(VENV)/.dev: $(VENV)/.run
 	$(INSTALL) $(PINS) --group dev
+	@touch $@
+
+$(VENV)/.compare: $(VENV)/.run
+	$(INSTALL) $(PINS) --group compare
 	@touch $@
