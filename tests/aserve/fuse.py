@@ -88,6 +88,8 @@ class Mirror:
         self._numbers = {source: _ROOT}
         self._holds: list[Hold] = []
         self._held: list[Asked] = []
+        self._opened = 0  # files
+        self._settling = False
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(self) -> None:
@@ -119,8 +121,11 @@ class Mirror:
     def _obey(self, command: dict) -> None:
         if "hold" in command:
             self._holds.append(Hold(*command["hold"]))
-        else:
+        elif "release" in command:
             self._let_go(command["release"])
+        elif self._opened:
+            self._settling = True  # and is told later
+            return
         self._tell({"done": True})
 
     def _let_go(self, operation: str | None) -> None:
@@ -195,6 +200,7 @@ class Mirror:
         return _ATTR_OUT.pack(self._seconds, 0, 0) + _attributes(self._numbers[asked.path], status)
 
     def _open(self, asked: Asked) -> bytes:
+        self._opened += 1
         return _OPEN_OUT.pack(0, _KEEP_CACHE if self._seconds else 0, 0)
 
     def _read(self, asked: Asked) -> bytes:
@@ -209,7 +215,12 @@ class Mirror:
     def _flush(self, asked: Asked) -> bytes:
         return b""
 
-    _release = _flush
+    def _release(self, asked: Asked) -> bytes:
+        self._opened -= 1
+        if self._settling and not self._opened:
+            self._settling = False
+            self._tell({"done": True})
+        return b""
 
 
 OPERATIONS = {

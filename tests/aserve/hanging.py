@@ -48,6 +48,12 @@ class HangingFiles:
     def release(self, operation: str | None = None) -> None:
         """Answer all that has waited, of one operation or of all, and let it wait no more."""
         self._command({"release": operation})
+        if operation is None:
+            self._reached.clear()
+
+    def settle(self) -> None:
+        """Wait until no file is open, which may be a moment after the reply that it was for."""
+        self._command({"settle": True})
 
     def reached(self, times: int = 1) -> list[tuple[str, str]]:
         """Wait until so many requests wait, and return them: their operation and name."""

@@ -189,6 +189,7 @@ def test_others_do_not_notice(site, disks, clients, others, way):
     for name, _ in wanted:  # what is known of them already must tempt nobody
         for _ in range(4):
             clients.get(f"/{disk}/{name}", "HEAD" if operation == "READ" else "GET")
+    disks[disk].settle()
     disks[disk].hold(operation)
     waiting = [clients.ask(f"/{disk}/{name}") for name, _ in wanted]
     for reached, _ in disks[disk].reached(crowd):
@@ -199,24 +200,29 @@ def test_others_do_not_notice(site, disks, clients, others, way):
     assert [reply(one) for one in waiting] == [(200, octets) for _, octets in wanted]
 
 
-@pytest.mark.parametrize("operation", ["LOOKUP", "GETATTR", "OPEN", "READ", "FLUSH"])
-def test_nor_when_a_large_file_hangs(site, far, clients, others, operation):
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_nor_when_a_large_file_hangs(site, disks, clients, others, way):
+    disk, operation = way
     name, octets = site.hanging(LARGE)
-    far.hold(operation)
-    waiting = clients.ask(f"/far/{name}")
-    far.reached()
+    for _ in range(4):  # so that its beginning is in memory and its end is not
+        clients.get(f"/{disk}/{name}", Range="bytes=0-99999")
+    disks[disk].settle()
+    disks[disk].hold(operation)
+    waiting = clients.ask(f"/{disk}/{name}")
+    disks[disk].reached()
     others.are_served()
-    far.release()
+    disks[disk].release()
     assert reply(waiting) == (200, octets)
 
 
-def test_a_hang_in_the_middle_of_a_large_body(site, far, clients, others):
+@pytest.mark.parametrize("disk", ["far", "lasting"])
+def test_a_hang_in_the_middle_of_a_large_body(site, disks, clients, others, disk):
     name, octets = site.hanging(HUGE)
-    far.hold("READ", beyond=len(octets) // 2)
-    waiting = clients.ask(f"/far/{name}")
-    assert far.reached() == [("READ", name)]
+    disks[disk].hold("READ", beyond=len(octets) // 2)
+    waiting = clients.ask(f"/{disk}/{name}")
+    assert disks[disk].reached() == [("READ", name)]
     others.are_served()
-    far.release()
+    disks[disk].release()
     assert reply(waiting) == (200, octets)
 
 
@@ -270,6 +276,7 @@ def test_a_link_from_a_near_name_to_what_hangs(site, far, clients, others, link)
     coded = {"Accept-Encoding": "gzip"}
     for _ in range(4):
         clients.get(target, "HEAD", **coded)
+    far.settle()
     far.hold(operation)
     waiting = clients.ask(target, **coded)
     far.reached()
@@ -279,32 +286,52 @@ def test_a_link_from_a_near_name_to_what_hangs(site, far, clients, others, link)
     assert reply(waiting) == (200, octets)
 
 
-@pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
-def test_more_hang_than_threads_and_queue_hold(site, far, operation):
-    with serving(site.root, threads=2, queue=2) as server, ExitStack() as stack:
-        stack.callback(far.release)  # before the server ends, whatever happens
-        clients = Clients(server, stack)
-        for _ in range(4):
-            clients.get("/hot.txt")
-        far.hold(operation)
-        wanted = [site.hanging() for _ in range(5)]
-        waiting = [clients.ask(f"/far/{name}") for name, _ in wanted[:2]]
+class Crowd:
+    """One client more than a server of two threads and a queue of two has room for."""
+
+    def __init__(self, site, far, clients):
+        self._wanted = [site.hanging() for _ in range(5)]
+        self._all = [clients.ask(f"/far/{name}") for name, _ in self._wanted[:2]]
         far.reached(2)
         # Of three more the queue has room for two: when one has its reply, the others are in it.
-        waiting += [clients.ask(f"/far/{name}") for name, _ in wanted[2:]]
-        (refused,) = answered(waiting, PATIENCE)
-        for one in (refused, clients.ask("/far/another")):
-            response = one.getresponse()
-            response.read()
-            assert (response.status, response.headers["Retry-After"]) == (503, "1")
-        assert clients.get("/hot.txt") == (200, b"hot")
-        assert get(refused, "/hot.txt") == (200, b"hot")
-        assert not answered(waiting)
-        far.release()
-        for one, (name, octets) in zip(waiting, wanted, strict=True):
-            assert (get(one, f"/far/{name}") if one is refused else reply(one)) == (200, octets)
-        for one in waiting:
+        self._all += [clients.ask(f"/far/{name}") for name, _ in self._wanted[2:]]
+        (self.refused,) = answered(self._all, PATIENCE)
+
+    def waits(self):
+        """Tell whether all still wait, but the one that got its reply."""
+        return not answered([one for one in self._all if one is not self.refused])
+
+    def gets_what_it_wants(self):
+        for one, (name, octets) in zip(self._all, self._wanted, strict=True):
+            again = one is self.refused
+            assert (get(one, f"/far/{name}") if again else reply(one)) == (200, octets)
+        for one in self._all:
             assert get(one, "/hot.txt") == (200, b"hot")
+
+
+@pytest.fixture
+def small(site, far):
+    """Run a server of two threads and a queue of two; yield its clients."""
+    with serving(site.root, threads=2, queue=2) as server, ExitStack() as stack:
+        stack.callback(far.release)  # before the server ends, whatever happens
+        yield Clients(server, stack)
+
+
+@pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
+def test_more_hang_than_threads_and_queue_hold(site, far, small, operation):
+    for _ in range(4):
+        small.get("/hot.txt")
+    far.hold(operation)
+    crowd = Crowd(site, far, small)
+    for one in (crowd.refused, small.ask("/far/another")):
+        response = one.getresponse()
+        response.read()
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert small.get("/hot.txt") == (200, b"hot")
+    assert get(crowd.refused, "/hot.txt") == (200, b"hot")
+    assert crowd.waits()
+    far.release()
+    crowd.gets_what_it_wants()
 
 
 @pytest.fixture
@@ -317,20 +344,16 @@ def nothing_waits(site):
             pytest.skip(f"needs a folder for temporary files that can RWF_NOWAIT: {error}")
 
 
-@pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ", "FLUSH"])
-def test_what_is_in_memory_needs_no_thread(site, far, nothing_waits, operation):
-    with serving(site.root, threads=1, queue=0) as server, ExitStack() as stack:
-        stack.callback(far.release)
-        clients = Clients(server, stack)
-        others = Others(site, clients)
-        name, octets = site.hanging()
-        far.hold(operation)
-        waiting = clients.ask(f"/far/{name}")
-        far.reached()
-        others.are_served_from_memory()
-        assert clients.get(f"/none-{next(_numbers)}")[0] == 503
-        far.release()
-        assert reply(waiting) == (200, octets)
+@pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
+def test_what_is_in_memory_needs_no_thread(site, far, small, nothing_waits, operation):
+    others = Others(site, small)
+    far.hold(operation)
+    crowd = Crowd(site, far, small)
+    assert reply(crowd.refused)[0] == 503
+    others.are_served_from_memory()
+    assert crowd.waits()
+    far.release()
+    crowd.gets_what_it_wants()
 
 
 def test_nor_when_every_thread_is_in_the_middle_of_a_large_body(
