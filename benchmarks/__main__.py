@@ -19,13 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import page, results
 from benchmarks.measure import Plan, measure
+from benchmarks.processes import allow_descriptors
 from benchmarks.servers import HERE, LOAD_CORE, PRODUCTS, SERVERS
 from benchmarks.site import site
 from benchmarks.tables import print_result
 from benchmarks.works import WORKS, Timed, Work
 
 ROOT = HERE.parent
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
+_WIDE = 140
+"""Columns of a table that goes to a file."""
 _told = Console(stderr=True)
 
 
@@ -37,10 +41,11 @@ def main() -> int:
         return 0
     works = [work for name, work in WORKS.items() if wanted(name, work.title, options.only)]
     servers = installed(options.servers)
+    allow_descriptors()
     with suppress(OSError):  # this process is load too; a machine with one core is not for us
         os.sched_setaffinity(0, {int(LOAD_CORE)})
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in _STOP:
+        signal.signal(number, stop)
     try:
         measure_all(works, servers, options)
     except KeyboardInterrupt:
@@ -49,6 +54,13 @@ def main() -> int:
     if options.keep:
         page.write(options.output)
     return 0
+
+
+def stop(*_: object) -> None:
+    """Stop at the first signal, and let no other disturb the end of what was started."""
+    for number in _STOP:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def parsed() -> argparse.Namespace:
@@ -100,7 +112,7 @@ def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse
     steps = sum(map(len, pairs.values())) * (options.rounds + 1)
     bar = Progress(*columns, TimeElapsedColumn(), console=_told, redirect_stdout=False)
     # A table goes above the bar where people see both, and to a pipe or file unharmed.
-    tables = _told if sys.stdout.isatty() else Console()
+    tables = _told if sys.stdout.isatty() else Console(width=_WIDE)
     with site() as root, bar as progress:
         plan = Plan(root, options.rounds, options.seconds)
         task = progress.add_task("", total=steps)

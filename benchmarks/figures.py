@@ -33,6 +33,7 @@ FIGURES = {
     "p99_ms": Figure("p99, ms"),
     "logged": Figure("log lines a request", more_is_better=True),
     "kib_each": Figure("KiB a connection"),
+    "held": Figure("connections", more_is_better=True),
     "open_s": Figure("s to open them"),
     "p99_alone_ms": Figure("p99 without them, ms"),
     "p99_beside_ms": Figure("p99 beside them, ms"),

@@ -7,6 +7,7 @@ own work; the rest is the kernel's, the loop's and the interpreter's.
 """
 
 import asyncio
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ class Fixed(asyncio.Protocol):
     def __init__(self, reply: bytes) -> None:
         self.reply = reply
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Keep what is written to."""
         self.transport = transport
 
@@ -57,4 +58,6 @@ async def serve(reply: bytes, port: int) -> None:
 
 
 if __name__ == "__main__":
+    # Also while aserve is asked, so that it does not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     uvloop.run(serve(octets_of_a_reply(Path(sys.argv[1])), int(sys.argv[2])))

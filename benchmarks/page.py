@@ -91,7 +91,7 @@ def goals(found: dict[str, Result]) -> str:
         for result in found.values()
         for goal, verdict in verdicts(result)
     ]
-    return "## Goals\n\n" + markdown([head, *table])
+    return "## Goals\n\n" + markdown([head, *table], "---")
 
 
 def section(result: Result) -> str:
@@ -120,5 +120,5 @@ def commands(found: dict[str, Result]) -> str:
             config = f"[{server.config}]({folder}/{server.config})" if server.config else ""
             values = ", ".join(f"{key} `{value}`" for key, value in server.values.items())
             lines.append([name, f"`{server.command}`", config, values])
-    text = markdown(lines).replace("---:", "---")
+    text = markdown(lines, "---")
     return f"## How each server is started\n\nEach behind `taskset`.\n\n{text}"

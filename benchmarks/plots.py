@@ -1,21 +1,25 @@
 """The plots of the page: SVG on white, so that they read on a light page and on a dark one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 
-from benchmarks.figures import FIGURES, medians
+from benchmarks.figures import FIGURES, medians, shown
 from benchmarks.results import Result
 from benchmarks.tables import verdicts
 
 FOLDER = Path("docs/images")
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small files, and readers can search it
     "svg.hashsalt": "aserve",  # the same figures give the same file
     "font.family": "sans-serif",
@@ -33,6 +37,7 @@ STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
+OURS_STANDS_OUT = {"linewidth": 2.6, "zorder": 5}
 OURS, FLOOR, OTHER = "#c2410c", "#a3a3a3", "#64748b"
 MET, MISSED = "#15803d", "#b91c1c"
 LOOKS = {
@@ -55,6 +60,8 @@ BY_SIZE = {"1k-64": 1 << 10, "4k": 4 << 10, "100k": 100 << 10, "1m": 1 << 20, "1
 BY_CONNECTIONS = {"1k-1": 1, "1k-64": 64, "1k-256": 256, "1k-1000": 1_000}
 
 Results = Mapping[str, Result]
+Plot = Callable[[Results], Figure | None]
+"""Draws something, or nothing where the results do not hold it."""
 
 
 def draw(results: Results, folder: Path) -> list[str]:
@@ -64,7 +71,7 @@ def draw(results: Results, folder: Path) -> list[str]:
         return [name for name, plot in PLOTS.items() if _drawn(plot, results, folder / name)]
 
 
-def _drawn(plot, results: Results, path: Path) -> bool:
+def _drawn(plot: Plot, results: Results, path: Path) -> bool:
     figure = plot(results)
     if figure is None:
         return False
@@ -73,7 +80,7 @@ def _drawn(plot, results: Results, path: Path) -> bool:
     return True
 
 
-def goals(results: Results):
+def goals(results: Results) -> Figure | None:
     """Draw what was found as a multiple of what was wanted, a dot for each goal."""
     judged = [
         (f"{result.title}\n{goal}", verdict, goal)
@@ -89,13 +96,7 @@ def goals(results: Results):
         colour = MET if verdict.met else MISSED
         axes.plot([1, ratio], [place, place], color=colour, linewidth=2)
         axes.plot(ratio, place, "o" if verdict.met else "X", color=colour, markersize=8)
-        axes.annotate(
-            str(verdict),
-            (max(ratio, 1), place),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-        )
+        _beside(axes, str(verdict), max(ratio, 1), place)
     axes.axvline(1, color="#404040", linewidth=1)
     axes.set_yticks(range(len(judged)), [text for text, *_ in reversed(judged)])
     axes.set_xscale("log")
@@ -105,37 +106,41 @@ def goals(results: Results):
     return figure
 
 
-def processor_time(results: Results):
+def processor_time(results: Results) -> Figure | None:
     """Draw what one request of 1 KB costs each server."""
-    return _bars(results, "us", "1 KB, 64 connections: processor time, µs a request")
+    return _ranked(results, "us", "1 KB, 64 connections: processor time, µs a request")
 
 
-def rate(results: Results):
+def rate(results: Results) -> Figure | None:
     """Draw how many requests each server answers in a second."""
-    return _bars(results, "rate", "1 KB, 64 connections: requests a second on one core")
+    return _ranked(results, "rate", "1 KB, 64 connections: requests a second on one core")
 
 
-def _bars(results: Results, name: str, title: str):
+def _ranked(results: Results, name: str, title: str) -> Figure | None:
     found = medians(results["1k-64"].rounds, name) if "1k-64" in results else {}
     if not found:
         return None
-    best_last = sorted(found, key=found.get, reverse=not FIGURES[name].more_is_better)
-    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.36 * len(found)))
-    colours = [_bar_colour(server) for server in best_last]
-    bars = axes.barh(best_last, [found[server] for server in best_last], color=colours)
-    axes.bar_label(bars, [f"{found[server]:,.4g}" for server in best_last], padding=4)
-    axes.set_xscale("log" if max(found.values()) > 10 * min(found.values()) else "linear")
-    axes.set_title(title)
+    best_last = sorted(found, key=found.__getitem__, reverse=not FIGURES[name].more_is_better)
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.36 * len(found)))
+    for place, server in enumerate(best_last):
+        colour = _rank_colour(server)
+        # Dots and no bars: a bar on a logarithmic scale begins anywhere.
+        axes.plot(found[server], place, "o", color=colour, markersize=9)
+        _beside(axes, shown(found[server]), found[server], place)
+    axes.set_yticks(range(len(best_last)), best_last)
+    axes.set_xscale("log")
+    axes.grid(axis="both")
     axes.margins(x=0.12)
+    axes.set_title(title)
     _plain_numbers(axes.xaxis)
     return figure
 
 
-def _bar_colour(server: str) -> str:
+def _rank_colour(server: str) -> str:
     return OURS if server.startswith("aserve") else FLOOR if server == "floor" else OTHER
 
 
-def by_size(results: Results):
+def by_size(results: Results) -> Figure | None:
     """Draw processor time over the size of the body."""
     figure = _lines(results, BY_SIZE, "Processor time by body size, µs a request")
     if figure is not None:
@@ -146,7 +151,7 @@ def by_size(results: Results):
     return figure
 
 
-def by_connections(results: Results):
+def by_connections(results: Results) -> Figure | None:
     """Draw processor time over the number of connections."""
     figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs a request")
     if figure is not None:
@@ -158,20 +163,20 @@ def by_connections(results: Results):
     return figure
 
 
-def _lines(results: Results, works: Mapping[str, int], title: str):
+def _lines(results: Results, works: Mapping[str, int], title: str) -> Figure | None:
     found = {
         place: medians(results[name].rounds, "us")
         for name, place in works.items()
         if name in results
     }
-    if not found:
+    if len(found) < 2:
         return None
     figure, axes = plt.subplots(figsize=(8, 5))
     for server, (colour, mark) in LOOKS.items():
         line = [(place, one[server]) for place, one in found.items() if server in one]
         if len(line) > 1:
-            ours = {"linewidth": 2.6, "zorder": 5} if server == "aserve" else {"linewidth": 1.3}
-            axes.plot(*zip(*line, strict=True), color=colour, marker=mark, label=server, **ours)
+            drawn = axes.plot(*zip(*line, strict=True), color=colour, marker=mark, label=server)
+            plt.setp(drawn, **OURS_STANDS_OUT if server == "aserve" else {"linewidth": 1.3})
     axes.set_xscale("log")
     axes.grid(axis="both")
     axes.set_title(title)
@@ -179,7 +184,11 @@ def _lines(results: Results, works: Mapping[str, int], title: str):
     return figure
 
 
-def _plain_numbers(axis) -> None:
+def _beside(axes: Axes, text: str, x: float, y: float) -> None:
+    axes.annotate(text, (x, y), xytext=(9, 0), textcoords="offset points", va="center")
+
+
+def _plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:,.6g}")
 
 

@@ -1,6 +1,7 @@
 """What processes have used, and how they are ended."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -8,12 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % (1 << 64), 65_536)
+"""Open descriptors that a process may have: the hard limit here, which can be "unlimited"."""
+
 _PATIENCE = 10.0
 """Seconds until a process that was asked to end is killed."""
 
 
 class NoMeasurement(Exception):
     """Why a run says nothing: it is thrown out, and the reason noted."""
+
+
+def allow_descriptors() -> None:
+    """Let this process and those that it starts have DESCRIPTORS open at once."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, most))
 
 
 def family(pid: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The results: a JSON file for each work, with every round and all that is needed to repeat it."""
 
+import functools
 import json
 import os
 import platform
@@ -96,8 +97,14 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}"
 
 
+@functools.cache
 def revision() -> str:
     """Return the commit that is measured, and whether aserve was changed since."""
-    asked = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    return commit + " with changes" * bool(_git("status", "--porcelain", "--", "aserve"))
+
+
+def _git(*words: str) -> str:
+    asked = ["git", *words]
+    done = subprocess.run(asked, cwd=HERE.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

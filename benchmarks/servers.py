@@ -1,5 +1,6 @@
 """Who is measured: a peer is one row of SERVERS, and so is each way to set one up."""
 
+import functools
 import re
 import shutil
 import socket
@@ -14,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 
-from benchmarks.processes import NoMeasurement, end
+from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
@@ -38,7 +39,8 @@ def debian(program: str, flag: str, package: str = "") -> Product:
         if (path := where(program)) is None:
             return None
         said = subprocess.run([path, flag], capture_output=True, text=True, check=False)
-        return re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)[0]
+        found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
+        return found[0] if found else "of unknown version"
 
     return Product(told, f"sudo apt-get install {package or program}")
 
@@ -85,7 +87,7 @@ class Server:
 
     command: its words; {root}, {port}, {own} (a folder for what it writes) and {config} are
     filled in. config: a file in configs/, whose names with a $ are filled in with those and with
-    values.
+    values. holds: connections at once, where that is less than the descriptors allow.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Server:
     command: str
     config: str = ""
     values: dict[str, str] = field(default_factory=dict)
+    holds: int = DESCRIPTORS
 
 
 def _aserve(name: str, words: str = "") -> Server:
@@ -119,6 +122,7 @@ _ROWS = (
     _aserve("aserve no-recall", "--no-recall"),
     _aserve("aserve log", f"--access-log {{own}}/{LOG}"),
     _aserve("aserve 2 workers", "--workers 2"),
+    _aserve("aserve no-recall 2 workers", "--no-recall --workers 2"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
     _nginx("nginx"),
     _nginx("nginx sendfile", sendfile="on"),
@@ -128,7 +132,16 @@ _ROWS = (
     _nginx("nginx uncached", files="off"),
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
-    Server("lighttpd", "lighttpd", "lighttpd -D -f {config}", "lighttpd.conf"),
+    _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
+    Server(
+        "lighttpd",
+        "lighttpd",
+        "lighttpd -D -f {config}",
+        "lighttpd.conf",
+        {"connections": str(DESCRIPTORS // 2)},
+        # It keeps half of its descriptors for files, and needs some for those who are not idle.
+        holds=DESCRIPTORS // 2 - 200,
+    ),
     Server("h2o", "h2o", "h2o -c {config}", "h2o.conf"),
     Server(
         "caddy",
@@ -204,12 +217,13 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
     """Write a server's configuration, and return the words that start it."""
     places = {"root": str(root), "own": str(own), "port": str(port), "config": str(own / "config")}
+    places["descriptors"] = str(DESCRIPTORS)
     if server.config:
         text = Template((CONFIGS / server.config).read_text())
         values = {name: Template(value).substitute(places) for name, value in server.values.items()}
@@ -231,6 +245,7 @@ def wait_until_it_listens(one: Running) -> None:
     raise NoMeasurement(f"it did not listen within {_PATIENCE:.0f} s")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the version of each product that is installed."""
     return {name: told for name, one in PRODUCTS.items() if (told := one.version())}

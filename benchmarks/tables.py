@@ -29,8 +29,8 @@ def rows(result: Result) -> Rows:
         cells = [
             shown(columns[name][server]) if server in columns[name] else "" for name in present
         ]
-        lowest, highest = min(rounds[main]), max(rounds[main])
-        cells[0] += f" ({shown(lowest)} to {shown(highest)})"
+        if len(rounds[main]) > 1:
+            cells[0] += f" ({shown(min(rounds[main]))} to {shown(max(rounds[main]))})"
         if to_peer:
             cells.insert(1, f"{columns[main][server] / to_peer:.2f}")
         found.append([server, *cells])
@@ -52,15 +52,20 @@ def said(verdict: Verdict | None) -> str:
 def reasons(result: Result) -> list[str]:
     """Return what was thrown out and why, a line for each server."""
     return [
-        f"{server}: {len(why)} thrown out, {'; '.join(dict.fromkeys(why))}"
+        f"{server} is {_how_much(result, server)}: {'; '.join(dict.fromkeys(why))}"
         for server, why in result.thrown_out.items()
     ]
 
 
-def markdown(table: Rows) -> str:
-    """Return a table in Markdown, figures to the right."""
+def _how_much(result: Result, server: str) -> str:
+    missing = len(result.thrown_out[server])
+    return f"{missing} rounds short" if server in result.rounds else "left out"
+
+
+def markdown(table: Rows, align: str = "---:") -> str:
+    """Return a table in Markdown; what is behind the first column is figures, to the right."""
     head, *body = ["| " + " | ".join(row) + " |" for row in table]
-    rule = "| --- |" + " ---: |" * (len(table[0]) - 1)
+    rule = "| --- |" + f" {align} |" * (len(table[0]) - 1)
     return "\n".join((head, rule, *body)) + "\n"
 
 
@@ -69,7 +74,7 @@ def print_result(result: Result, console: Console) -> None:
     if table := rows(result):
         shape = Table(title=result.title, title_justify="left", title_style="bold")
         for number, heading in enumerate(table[0]):
-            shape.add_column(heading, justify="right" if number else "left")
+            shape.add_column(heading, justify="right" if number else "left", no_wrap=not number)
         for row in table[1:]:
             shape.add_row(*row)
         console.print(shape)

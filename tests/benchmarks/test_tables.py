@@ -27,7 +27,12 @@ def test_a_row_has_the_median_the_ratio_and_the_range() -> None:
 
 
 def test_what_was_thrown_out_is_said() -> None:
-    assert reasons(found()) == ["h2o: 1 thrown out, errors: 1 timeout"]
+    result = found()
+    result.throw_out("nginx", "no reply came")
+    assert reasons(result) == [
+        "h2o is left out: errors: 1 timeout",
+        "nginx is 1 rounds short: no reply came",
+    ]
 
 
 def test_a_table_in_markdown_has_its_figures_to_the_right() -> None:
