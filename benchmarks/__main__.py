@@ -72,7 +72,8 @@ def parsed() -> argparse.Namespace:
         "--only",
         action="append",
         metavar="WORK",
-        help=f"works whose name or title contains this; repeatable: {', '.join(WORKS)}",
+        help=f"the work of this name, or those with this in their title; repeatable: "
+        f"{', '.join(WORKS)}",
     )
     parser.add_argument(
         "--servers", nargs="+", metavar="NAME", help=f"these alone: {', '.join(SERVERS)}"
