@@ -115,6 +115,12 @@ def _serve(
         list[str] | None,
         typer.Option(metavar="HOST:PORT", help="Let CONNECT open tunnels to there; repeatable."),
     ] = None,
+    recall: Annotated[
+        bool,
+        typer.Option(
+            "--recall/--no-recall", help="Remember replies for as long as nothing changes."
+        ),
+    ] = True,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,6 +142,7 @@ def _serve(
         _number_of_workers(workers),
         trace=trace,
         connect=tuple(connect or ()),
+        recall=recall,
         limits=_changed_limits(limit or ()),
     )
     open_log = _access_log(access_log, quiet=quiet)

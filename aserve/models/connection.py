@@ -1,72 +1,28 @@
 """One client's connection on an event loop: between asyncio's transport and the wire's exchange."""
 
 import asyncio
-import enum
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
+from aserve.models.outlet import Outlet
+from aserve.models.owner import Admission, Answer, Owner
 from aserve.models.streams import blocks
-from aserve.models.thread_pool import ThreadPool
 from aserve.models.tunnel import DIAL_TIME, Tunnel
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
-from aserve.site.recall import Kept, Key, Recall, Trails
+from aserve.site.recall import Kept, Known
 from aserve.wire.exchange import Exchange
-from aserve.wire.limits import Limits
 from aserve.wire.patience import Patience
 from aserve.wire.states import State
 
-_MOST_JOINED = 65_536  # octets of pipelined replies in one write
 _MOST_UNREAD = 65_536  # octets of requests behind the one being answered; then reading pauses
 
-Observe = Callable[[str, Request, int, int, float], None]
-"""Is told of each reply: client, request, status, octets of content sent, seconds it took."""
-
 _logger = logging.getLogger("aserve")
-
-
-class Answer(NamedTuple):
-    """A response on its way back, with what is needed to remember the reply that it becomes."""
-
-    response: Response
-    key: Key | None = None
-    trails: Trails | None = None
-    since: int = 0
-
-
-class Admission(enum.Enum):
-    """What becomes of a new connection."""
-
-    WELCOME = enum.auto()
-    REFUSED = enum.auto()
-    """It is told that there are too many."""
-    CUT_OFF = enum.auto()
-    """There are even too many to be told."""
-
-
-class Owner(Protocol):
-    """What a connection asks of the model that it belongs to."""
-
-    limits: Limits
-    loop: asyncio.AbstractEventLoop
-    pool: ThreadPool
-    observe: Observe | None
-    recall: Recall | None
-
-    def admit(self, connection: "Connection") -> Admission:
-        """Take a connection into account, or tell that it is one too many."""
-
-    def forget(self, connection: "Connection") -> None:
-        """Drop a connection that is gone."""
-
-    def answer(
-        self, request: Request, done: Callable[[Answer], None], *, persists: bool
-    ) -> Kept | Answer | None:
-        """Return the reply, or None where done will get it."""
 
 
 class Connection(asyncio.Protocol):
@@ -77,9 +33,11 @@ class Connection(asyncio.Protocol):
         "_began",
         "_exchange",
         "_handed",
+        "_outlet",
         "_owner",
         "_patience",
         "_reading",
+        "_recall",
         "_request",
         "_task",
         "_transport",
@@ -88,16 +46,18 @@ class Connection(asyncio.Protocol):
         "client",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner["Connection"]) -> None:
         self.client = "-"
         self._owner = owner
+        self._recall = owner.recall
         self._exchange = Exchange(owner.limits)
         self._patience = Patience(owner.limits)
         self._arrived = 0  # octets
         self._handed = 0  # octets, to the transport
         self._reading = True
         self._writable: asyncio.Event | None = None  # while writing is paused
-        self._task: asyncio.Task[None] | None = None  # a reply that takes more than one write
+        self._outlet: Outlet | None = None  # once a reply was too large for one write
+        self._task: asyncio.Task[None] | None = None  # a reply that takes its time
         self._tunnel: Tunnel | None = None
         self._transport: asyncio.Transport
         self._request: Request
@@ -120,12 +80,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; read no further while too much of it waits."""
         self._arrived += len(data)
-        exchange, recall = self._exchange, self._owner.recall
+        exchange, recall = self._exchange, self._recall
         if exchange.at_rest and recall and self._writable is None:
             self._began = time.perf_counter()
-            if known := recall.get(data, int(time.time())):
-                kept, self._request = known
-                self._say_again(kept)
+            if known := recall.get(data, time.time()):
+                self._repeat(known)
                 return
         exchange.receive(data)
         self._advance()
@@ -155,7 +114,9 @@ class Connection(asyncio.Protocol):
         """Leave nothing behind."""
         if self._task:
             self._task.cancel()
-        self._task = self._tunnel = None
+        if self._outlet:
+            self._outlet.close()
+        self._task = self._tunnel = self._outlet = None
         self._exchange.end()
         self._owner.forget(self)
 
@@ -181,10 +142,11 @@ class Connection(asyncio.Protocol):
             if self._tunnel.idle >= self._owner.limits.tunnel_time:
                 self._tunnel.abort()
             return
-        state, waiting = self._exchange.state, self._transport.get_write_buffer_size()
-        if not self._patience.is_over(state, self._arrived, self._handed - waiting, waiting):
+        state, buffered = self._exchange.state, self._transport.get_write_buffer_size()
+        stuck = bool(buffered or (self._outlet and self._outlet.is_stuck))
+        if not self._patience.is_over(state, self._arrived, self._handed - buffered, stuck=stuck):
             return
-        if waiting:
+        if stuck:
             self._transport.abort()
         elif state in {State.HEAD, State.BODY}:
             self._refuse(408, "The request took too long to arrive.")
@@ -195,52 +157,46 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer what is there to be answered, in order, as long as the client takes it."""
-        self._repeat_known()
-        while self._writable is None and (request := self._exchange.next_request()):
-            self._take(request)
-            self._repeat_known()
+        while self._writable is None and self._answer_next():
+            pass
         if self._exchange.state is State.CLOSED:
             self._transport.close()
         elif not self._reading and self._exchange.backlog <= _MOST_UNREAD:
             self._reading = True
             self._transport.resume_reading()
 
-    def _repeat_known(self) -> None:
-        """Answer pipelined requests that were answered before, as many as there are at once."""
-        exchange, recall = self._exchange, self._owner.recall
-        if not recall:
-            return
+    def _answer_next(self) -> bool:
+        """Begin to answer the next request; tell whether there was one."""
+        exchange, recall = self._exchange, self._recall
         self._began = time.perf_counter()
-        now, replies, octets = int(time.time()), [], 0
-        while octets < _MOST_JOINED and self._writable is None and (head := exchange.next_head()):
-            known = recall.get(head, now)
-            if not known or known[0].closes or not exchange.persists:
-                break
-            kept, self._request = known
+        head = exchange.next_head() if recall and exchange.persists else None
+        if head and recall and (known := recall.get(head, time.time())):
             exchange.skip(head)
-            replies.append(kept.octets)
-            octets += len(kept.octets)
+            self._repeat(known)
+            return True
+        if request := exchange.next_request():
+            self._take(request)
+            return True
+        return False
+
+    def _repeat(self, known: Known) -> None:
+        """Send what was sent before, small replies around the exchange."""
+        kept, self._request = known
+        if kept.rest or kept.closes:
+            self._exchange.repeat(closes=kept.closes)
+            self._leave([kept.octets, *kept.rest], kept.status, kept.content)
+        else:
+            self._write(kept.octets)
             self._record(kept.status, kept.content)
-        if replies:
-            self._write(b"".join(replies))
 
     def _take(self, request: Request) -> None:
-        self._request, self._began = request, time.perf_counter()
+        self._request = request
         answer = self._owner.answer(request, self._answered, persists=self._exchange.persists)
         if isinstance(answer, Kept):
-            self._exchange.repeat()
-            self._write(answer.octets)
-            self._replied(answer.status, answer.content)
+            self._exchange.repeat(closes=answer.closes)
+            self._leave([answer.octets, *answer.rest], answer.status, answer.content)
         elif answer:
             self._reply(answer)
-
-    def _say_again(self, kept: Kept) -> None:
-        """Send what was sent before, around the exchange: it is as if nothing had been asked."""
-        self._write(kept.octets)
-        self._record(kept.status, kept.content)
-        if kept.closes:
-            self._exchange.end()
-            self._transport.close()
 
     def _answered(self, answer: Answer) -> None:
         if self._exchange.state is not State.CLOSED:
@@ -258,22 +214,50 @@ class Connection(asyncio.Protocol):
             self._task = self._owner.loop.create_task(self._dial(response))
             return
         pieces = self._exchange.reply(response, format_date(int(time.time())))
-        if len(pieces) == 1 and isinstance(pieces[0], bytes):
-            self._write(pieces[0])
-            self._remember(answer, pieces[0])
-            self._replied(response.status, sum(map(len, response.body)))
-        else:
-            self._task = self._owner.loop.create_task(self._send(response, pieces))
+        if answer.key:
+            closes = not self._exchange.persists
+            self._owner.remember(self._request, answer, pieces, closes=closes)
+        self._leave(pieces, response.status, sum(map(len, response.body)))
 
     def _write(self, octets: bytes) -> None:
         self._handed += len(octets)
         self._transport.write(octets)
 
-    def _remember(self, answer: Answer, reply: bytes) -> None:
-        recall, (response, key, trails, since) = self._owner.recall, answer
-        if recall and key and trails:
-            kept = Kept(key, reply, response, closes=not self._exchange.persists)
-            recall.keep(kept, trails, since)
+    def _leave(self, pieces: Sequence[Piece], status: int, octets: int) -> None:
+        """Send a reply: at once where it is small, or comes from memory and the client is fast."""
+        if len(pieces) == 1 and isinstance(pieces[0], bytes):
+            self._write(pieces[0])
+            self._replied(status, octets)
+            return
+        try:
+            left = self._send_at_once(pieces)
+        except (OSError, EOFError) as error:
+            self._cut_short(error)
+            self._record(status, 0)
+            return
+        if left:
+            self._task = self._owner.loop.create_task(self._send(left, status, octets))
+        else:
+            self._replied(status, octets)
+
+    def _send_at_once(self, pieces: Sequence[Piece]) -> deque[Piece]:
+        """Send what can leave past the transport without waiting; return the rest."""
+        if self._transport.get_write_buffer_size():
+            return deque(pieces)
+        if not self._outlet:
+            try:
+                self._outlet = Outlet(
+                    self._transport.get_extra_info("socket").fileno(),
+                    self._owner.loop,
+                    self._owner.pool,
+                    self._count_sent,
+                )
+            except OSError:  # descriptors are short: it leaves through the transport
+                return deque(pieces)
+        return self._outlet.send_at_once(pieces)
+
+    def _count_sent(self, octets: int) -> None:
+        self._handed += octets
 
     def _replied(self, status: int, octets: int) -> None:
         self._record(status, octets)
@@ -281,34 +265,45 @@ class Connection(asyncio.Protocol):
         self._exchange.replied()
         if self._exchange.state is State.LINGERING:
             self._transport.write_eof()
+        elif self._exchange.state is State.CLOSED:
+            self._transport.close()
 
     def _record(self, status: int, octets: int) -> None:
         if self._owner.observe:
             seconds = time.perf_counter() - self._began
             self._owner.observe(self.client, self._request, status, octets, seconds)
 
-    async def _send(self, response: Response, pieces: list[Piece]) -> None:
-        """Send a reply piece by piece, as fast as the client takes it."""
-        octets = (response.length or 0) - sum(map(len, pieces))  # content sent; the head is none
+    async def _send(self, left: deque[Piece], status: int, octets: int) -> None:
+        """Send the rest of a reply, as fast as the client takes it and the disk gives it."""
+        handed, missing = self._handed, sum(map(len, left))
         try:
-            async with aclosing(blocks(pieces, self._owner.pool)) as stream:
-                async for block in stream:
-                    self._write(block)
-                    octets += len(block)
-                    if self._writable:
-                        await self._writable.wait()
-        except (OSError, EOFError) as error:
+            if self._outlet and not self._transport.get_write_buffer_size():
+                await self._outlet.send(left)
+            else:
+                await self._send_through_transport(left)
+        except (OSError, EOFError, asyncio.CancelledError) as error:
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
-            _logger.error("%s: reply cut short: %s", self._request.target, error)
-            self._transport.abort()
-            self._record(response.status, octets)
-        except asyncio.CancelledError:
-            self._record(response.status, octets)
-            raise
+            self._record(status, max(0, octets - missing + self._handed - handed))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            self._cut_short(error)
         else:
             self._task = None
-            self._replied(response.status, octets)
+            self._replied(status, octets)
             self._advance()
+
+    async def _send_through_transport(self, pieces: Iterable[Piece]) -> None:
+        """Send behind what still waits in the transport's buffer."""
+        async with aclosing(blocks(pieces, self._owner.pool)) as stream:
+            async for block in stream:
+                self._write(block)
+                if self._writable:
+                    await self._writable.wait()
+
+    def _cut_short(self, error: Exception) -> None:
+        if not self._transport.is_closing():
+            _logger.error("%s: reply cut short: %s", self._request.target, error)
+        self._transport.abort()
 
     async def _dial(self, response: Response) -> None:
         """Connect with the far side of a tunnel, then tell the client and join the two."""

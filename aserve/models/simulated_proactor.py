@@ -9,15 +9,17 @@ import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aserve.models.connection import Admission, Answer, Connection, Observe
+from aserve.models.connection import Connection
+from aserve.models.owner import Admission, Answer, Observe
 from aserve.models.thread_pool import PoolSize, ThreadPool
-from aserve.semantics.messages import Refused, Request
+from aserve.semantics.messages import Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
 from aserve.site.answer import Site
-from aserve.site.recall import Kept, Key, Recall, key_of
+from aserve.site.recall import Kept, Recall, key_of
+from aserve.site.trails import Trails
 from aserve.wire.limits import Limits
 
 _SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
@@ -114,26 +116,46 @@ class SimulatedProactor:
         """Return the reply where none needs the disk; else send the request on its one hop."""
         if request.refusal:
             return Answer(refusal(request, request.refusal))
-        now = int(time.time())
+        now = time.time()
         key = key_of(request, persistent=persists) if self.recall else None
         if self.recall and key and (kept := self.recall.find(key, request, now)):
             return kept
-        if self.pool.offer(self._job(request, key, now), done):
+        second = int(now)
+        try:
+            return Answer(self._site.answer(request, second, wait=False), key)
+        except BlockingIOError:
+            pass
+        # Its one hop, to where it may wait for a disk.
+        answer = self._site.answer
+        if self.pool.offer(lambda: Answer(answer(request, second), key), done):
             return None
         busy = Refused(503, "The server is busy. Try again in a moment.", (("Retry-After", "1"),))
         return Answer(refusal(request, busy))
 
-    def _job(self, request: Request, key: Key | None, now: int) -> Callable[[], Answer]:
-        answer, recall = self._site.answer, self.recall
-        if not (recall and key and recall.expects(key)):
-            return lambda: Answer(answer(request, now))
-        since = recall.moment()
+    def remember(
+        self, request: Request, answer: Answer, pieces: Sequence[Piece], *, closes: bool
+    ) -> None:
+        """Remember a reply that is worth it, if the true path says the same once it is watched.
 
-        def job() -> Answer:
+        That takes time, so it happens in a thread and beside the reply, which leaves meanwhile.
+        """
+        (response, key), recall = answer, self.recall
+        if self._empty or not (recall and key and recall.expects(key, response)):
+            return
+        since, now = recall.moment(), int(time.time())
+
+        def look_again() -> tuple[Trails | None, Response]:
             trails = recall.trails(request, now)  # first, so that no later change is missed
-            return Answer(answer(request, now), key, trails, since)
+            return trails, self._site.answer(request, now)
 
-        return job
+        def keep(found: tuple[Trails | None, Response]) -> None:
+            trails, again = found
+            if trails and again.is_like(response):
+                recall.keep(Kept(key, pieces, response, closes=closes), trails, since)
+            elif trails:
+                recall.release(trails)
+
+        self.pool.offer(look_again, keep)
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""

@@ -38,6 +38,7 @@ class ThreadPool(Executor):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, size: PoolSize) -> None:
         self._loop = loop
+        self._size = size
         self._room = size.threads + size.queue
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._finished: deque[Job] = deque()

@@ -1,7 +1,6 @@
 """Requests, responses and refusals as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -39,17 +38,22 @@ class Content(Protocol):
     def read(self, start: int, stop: int) -> bytes:
         """Return the octets of [start, stop); fewer if the content has become shorter."""
 
+    def is_at_hand(self, start: int, stop: int) -> bool:
+        """Tell whether the octets of [start, stop) can be had without waiting for a disk."""
+
     def fileno(self) -> int:
         """Return the descriptor to stream from; raises OSError where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
 class FileSlice:
     """The octets [start, stop) of a content, to be sent without being held in memory."""
 
-    content: Content
-    start: int
-    stop: int
+    __slots__ = ("content", "start", "stop")
+
+    def __init__(self, content: Content, start: int, stop: int) -> None:
+        self.content = content
+        self.start = start
+        self.stop = stop
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -77,12 +81,12 @@ class Request(NamedTuple):
     refusal: Refused | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One final response. length: the Content-Length to declare, None for none.
 
     For HEAD the length is declared though body is empty. close: the connection ends with it.
     tunnel: host and port that the connection is to be joined with, once the response has left.
+    keepable: it may be given again for as long as nothing changes here.
     """
 
     status: int
@@ -91,10 +95,22 @@ class Response:
     length: int | None = None
     close: bool = False
     tunnel: tuple[str, int] | None = None
+    keepable: bool = False
+
+    def is_like(self, other: "Response") -> bool:
+        """Tell whether two responses are the same on the wire, as far as their validators tell."""
+        mine, others = self._replace(body=()), other._replace(body=())
+        return mine == others and all(map(_are_alike, self.body, other.body))
 
     def without_body(self) -> "Response":
         """Return the same head with no content, as HEAD wants it (RFC 9110 section 9.3.2)."""
-        return replace(self, body=())
+        return self._replace(body=())
+
+
+def _are_alike(one: Piece, other: Piece) -> bool:
+    if isinstance(one, bytes):
+        return one == other
+    return isinstance(other, FileSlice) and (one.start, one.stop) == (other.start, other.stop)
 
 
 def head_bytes(response: Response, date: str, connection: str | None) -> bytes:

@@ -1,7 +1,6 @@
 """Range requests: from the Range field to octets, one part or several (RFC 9110 section 14)."""
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from aserve.semantics.messages import Content, FileSlice, Piece, Refused
@@ -75,8 +74,7 @@ def content_range(one: ByteRange, length: int) -> str:
     return f"bytes {one.start}-{one.stop - 1}/{length}"
 
 
-@dataclass(frozen=True, slots=True)
-class Multipart:
+class Multipart(NamedTuple):
     """A multipart/byteranges content (section 14.6): its media type, pieces and length."""
 
     media_type: str

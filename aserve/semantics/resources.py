@@ -1,13 +1,13 @@
 """What a target names: a document in one or more representations, or a folder without its slash."""
 
-from dataclasses import dataclass
 from hashlib import blake2b
+from struct import Struct
+from typing import NamedTuple
 
 from aserve.semantics.messages import Content
 
 
-@dataclass(frozen=True, slots=True)
-class Validator:
+class Validator(NamedTuple):
     """What tells two states of one representation apart (RFC 9110 section 8.8).
 
     etag: a strong entity tag with its quotes; modified: POSIX time in whole seconds.
@@ -17,10 +17,10 @@ class Validator:
     modified: int
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
+class Representation(NamedTuple):
     """One form of a document: its octets, how they are coded, and its own validator.
 
+    keepable: nobody changes it but through this machine, so that what was said of it can be kept.
     The validator belongs to the representation and not to the URL: a file and its compressed
     sibling are different octets, so they have different entity tags.
     """
@@ -30,29 +30,30 @@ class Representation:
     validator: Validator
     content: Content
     coding: str = "identity"
+    keepable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A file: its representations, the uncoded one first."""
 
     representations: tuple[Representation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """A folder that was asked for without the slash its relative links need."""
 
 
 Resource = Document | Folder
 
+_STATE = Struct("<qqQQ")
 
-def strong_etag(*identity: int) -> str:
-    """Return a strong entity tag of what identifies a file's state.
+
+def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
+    """Return a strong entity tag of what identifies a file's state; times in nanoseconds.
 
     Size and modification time alone lie: container images give every file one time, and two files
     of one length can be swapped within it. Inode and change time, which no program can set, see
     that. Hashed, because an inode number is nobody's business.
     """
-    state = b"-".join(b"%x" % number for number in identity)
+    state = _STATE.pack(modified, changed, inode, size)
     return f'"{blake2b(state, digest_size=9).hexdigest()}"'

@@ -1,7 +1,7 @@
 """The one true answer: from a request and what it names to a response (RFC 9110 section 9)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from aserve.semantics import codings, conditions, ranges
 from aserve.semantics.conditions import Verdict
@@ -14,8 +14,7 @@ from aserve.semantics.targets import Path, parse_path
 _CACHE_CONTROL = ("Cache-Control", "no-cache")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What an answer depends on besides request and resource.
 
     now: POSIX time in whole seconds; methods: every method that is known, None if switched off.
@@ -54,7 +53,7 @@ def get(request: Request, find: Find, terms: Terms) -> Response:
     path = parse_path(request.target)
     resource = find(path)
     if isinstance(resource, Folder):
-        location = replace(path, folder=True).location()
+        location = path._replace(folder=True).location()
         raise Refused(301, "A folder's address ends in a slash.", (("Location", location),))
     return _document(request, resource, terms.now)
 
@@ -81,14 +80,16 @@ def _representation(
         raise Refused(412, "The file is not in the state that the request depends on.")
     validating = (("ETag", chosen.validator.etag), _CACHE_CONTROL, *_vary(document))
     if verdict is Verdict.NOT_MODIFIED:
-        return Response(304, validating)  # with what a 200 shares with it (15.4.5)
+        # With what a 200 shares with it (15.4.5).
+        return Response(304, validating, keepable=chosen.keepable)
     describing = _describing_fields(chosen, now)
     if parts := _ranges(request, chosen, now):
         # Who sends If-Range has the description already (RFC 9110 section 15.3.7).
         known = "if-range" in request.fields
         return _partial(chosen, parts, validating if known else describing + validating)
     fields = describing + validating
-    return Response(200, fields, (FileSlice(chosen.content, 0, chosen.length),), chosen.length)
+    body = FileSlice(chosen.content, 0, chosen.length)
+    return Response(200, fields, (body,), chosen.length, keepable=chosen.keepable)
 
 
 def _vary(document: Document) -> Fields:
@@ -122,9 +123,10 @@ def _partial(chosen: Representation, parts: list[ranges.ByteRange], fields: Fiel
         one = parts[0]
         fields = (("Content-Range", ranges.content_range(one, chosen.length)), *fields)
         body = FileSlice(chosen.content, one.start, one.stop)
-        return Response(206, fields, (body,), len(body))
+        return Response(206, fields, (body,), len(body), keepable=chosen.keepable)
     # The tag holds the change time, so no content can have been written that foresees this.
     boundary = f"part-{chosen.validator.etag[1:-1]}"
     many = ranges.multipart(parts, chosen.content, chosen.media_type, chosen.length, boundary)
     others = tuple(field for field in fields if field[0] != "Content-Type")
-    return Response(206, (("Content-Type", many.media_type), *others), many.pieces, many.length)
+    fields = (("Content-Type", many.media_type), *others)
+    return Response(206, fields, many.pieces, many.length, keepable=chosen.keepable)

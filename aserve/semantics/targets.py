@@ -1,7 +1,7 @@
 """Request targets: from the text on the request line to names of files (RFC 9112 3.2, RFC 3986)."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from aserve.semantics.messages import Refused
@@ -24,8 +24,7 @@ _AUTHORITY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """The path of a target: decoded names from the root down, and whether it ends in a slash.
 
     names: octets as on disk, since POSIX names are octets; none is "", "." or "..".

@@ -8,7 +8,7 @@ import signal
 import socket
 from typing import Any
 
-from aserve.models.connection import Observe
+from aserve.models.owner import Observe
 from aserve.models.simulated_proactor import SimulatedProactor
 from aserve.models.thread_pool import PoolSize
 from aserve.semantics.methods import switched_on
@@ -16,6 +16,7 @@ from aserve.service.loops import new_event_loop
 from aserve.settings import Settings
 from aserve.site.answer import Site
 from aserve.site.files import Disk
+from aserve.site.mounts import Mounts
 from aserve.site.recall import Recall
 
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
@@ -36,13 +37,16 @@ class Worker:
 
     async def startup(self) -> None:
         """Begin to serve on the running loop."""
-        settings = self._settings
+        settings, mounts = self._settings, Mounts()
+        methods = switched_on(traces=settings.trace, tunnels=settings.connect)
         self._model = SimulatedProactor(
-            Site(Disk(settings.root), switched_on(traces=settings.trace, tunnels=settings.connect)),
+            Site(Disk(settings.root, mounts), methods),
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observe,
-            Recall(os.fsencode(settings.root)) if settings.recall else None,
+            Recall(os.fsencode(settings.root), mounts, settings.limits.head)
+            if settings.recall
+            else None,
         )
         await self._model.start(self._listener)
 

@@ -1,7 +1,7 @@
 """request -> Response, synchronous: usable on a loop, in a worker thread, in any I/O model."""
 
 import logging
-from dataclasses import replace
+from functools import partial
 
 from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
 from aserve.semantics.methods import METHODS
@@ -21,21 +21,29 @@ class Site:
     """What is served: files, and the methods that may be used on them."""
 
     def __init__(self, files: Files, methods: Methods = METHODS) -> None:
-        self._files = files
+        self._find = partial(files.find, wait=True)
+        self._find_at_once = partial(files.find, wait=False)
         self._methods = methods
 
-    def answer(self, request: Request, now: int) -> Response:
-        """Return the response to a request, whatever happens. now: POSIX time in seconds."""
+    def answer(self, request: Request, now: int, *, wait: bool = True) -> Response:
+        """Return the response to a request, whatever happens. now: POSIX time in seconds.
+
+        Raises BlockingIOError where wait is False and a disk would have to be waited for.
+        """
         terms = Terms(now, self._methods)
+        find = self._find if wait else self._find_at_once
         try:
             for _ in range(_TRIES):
-                response = respond(request, self._files.find, terms)
+                response = respond(request, find, terms)
                 if (body := _body(response)) is not None:
-                    return replace(response, body=body)
+                    return response._replace(body=body)
             raise Refused(503, "The file is being rewritten.", (("Retry-After", "1"),))
         except Refused as refused:
             return refusal(request, refused)
-        except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is one reply and one line
+        except Exception as error:
+            if not wait and isinstance(error, BlockingIOError):
+                raise
+            # The boundary: a fault of ours is one reply and one line.
             _logger.error("internal error: %r while answering %r", error, request.target)
             return refusal(request, Refused(500, "Something went wrong here.", close=True))
 

@@ -1,18 +1,25 @@
-"""Find a path that stays beneath a folder, whatever its symbolic links say and whoever races us."""
+"""Open a path that stays beneath a folder, whatever its symbolic links say and whoever races us."""
 
 import ctypes
 import errno
 import os
 import stat
+from struct import Struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _SYS_OPENAT2 = 437  # the same number on every architecture (Linux 5.6)
+_AT_FDCWD = -100
+_RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
+_RESOLVE_CACHED = 0x20
 _MOST_LINKS = 40  # as many as Linux itself follows
 
-# O_PATH names a file without opening it: a FIFO or a device is never touched.
+# O_NONBLOCK: a FIFO without a writer or a leased file must hold nobody up.
+_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+# O_PATH names a file without opening it.
 _NAME_ONLY = os.O_PATH | os.O_CLOEXEC
 
 
@@ -24,38 +31,97 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-def locate(root: int, names: tuple[bytes, ...]) -> int:
-    """Return an O_PATH descriptor of what names lead to below the folder root.
+_HOW_SIZE = ctypes.sizeof(_OpenHow)
+_BENEATH = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
+_WAITING = ctypes.byref(_OpenHow(_TO_READ, 0, _BENEATH))
+# No mount is crossed: how long the files of another file system take is another matter.
+_AT_ONCE = ctypes.byref(_OpenHow(_TO_READ, 0, _BENEATH | _RESOLVE_CACHED | _RESOLVE_NO_XDEV))
 
-    Raises OSError; EXDEV where a symbolic link leads out of the folder. A link inside may be
-    relative or spell the folder's own absolute path.
+_FOLDER_AT_ONCE = ctypes.byref(
+    _OpenHow(_NAME_ONLY | os.O_DIRECTORY, 0, _RESOLVE_CACHED | _RESOLVE_NO_MAGICLINKS)
+)
+
+# What the kernel answers when it cannot tell at once, or not in this way: it would have to read a
+# folder; another file system, or an absolute link, which may still lead inside; RESOLVE_CACHED not
+# known (Linux before 5.12); openat2 not known, or not allowed by a container's filter.
+_CANNOT_TELL = frozenset({errno.EAGAIN, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+
+
+def open_folder(path: bytes, *, wait: bool) -> int:
+    """Return an O_PATH descriptor of a folder.
+
+    Raises OSError; BlockingIOError where wait is False and a disk would have to be waited for.
     """
-    try:
-        return _openat2(root, b"/".join(names) or b".")
-    except OSError as error:
-        # EXDEV: an absolute link, which may still lead inside. ENOSYS: Linux before 5.6;
-        # EPERM: a container's filter that does not know the call.
-        if error.errno not in {errno.EXDEV, errno.ENOSYS, errno.EPERM}:
-            raise
-        return _Walk(root).to(names)
-
-
-def reopen(located: int) -> int:
-    """Return a descriptor to read from what an O_PATH descriptor names: that very file."""
-    return os.open(f"/proc/self/fd/{located}", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _openat2(root: int, path: bytes) -> int:
-    """RESOLVE_BENEATH: the kernel refuses every step out, so no race can add one."""
-    how = _OpenHow(_NAME_ONLY, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
-    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how))
+    if wait:
+        return os.open(path, _NAME_ONLY | os.O_DIRECTORY)
+    descriptor = _openat2(_AT_FDCWD, path, _FOLDER_AT_ONCE)
     if descriptor < 0:
-        raise _error(ctypes.get_errno(), path)
+        raise _error(errno.EAGAIN, path)
     return descriptor
+
+
+_AT_EMPTY_PATH = 0x1000
+_AT_STATX_DONT_SYNC = 0x4000
+_STATX_SIZE = 256
+_DEVICE = Struct("II")
+_DEVICE_AT = 136  # stx_dev_major, stx_dev_minor
+
+
+def device_of(descriptor: int) -> int:
+    """Return the number of the device that a file is on, without asking a network: statx(2)."""
+    answer = ctypes.create_string_buffer(_STATX_SIZE)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    if _libc.statx(descriptor, b"", flags, 0, answer):
+        raise _error(ctypes.get_errno(), b"")
+    return os.makedev(*_DEVICE.unpack_from(answer, _DEVICE_AT))
+
+
+def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
+    """Return a descriptor to read from what a relative path leads to below the folder root.
+
+    None where nothing is there: for a coded sibling the usual case and no exception. Raises
+    OSError; EXDEV where a symbolic link leads out of the folder. A link inside may be relative or
+    spell the folder's own absolute path. Raises BlockingIOError where wait is False and a disk
+    would have to be waited for.
+    """
+    descriptor = _openat2(root, path, _WAITING if wait else _AT_ONCE)
+    if descriptor >= 0:
+        return descriptor
+    number = -descriptor
+    if number == errno.ENOENT:
+        return None
+    if number not in _CANNOT_TELL:
+        raise _error(number, path)
+    if not wait:
+        raise _error(errno.EAGAIN, path)
+    return _open_by_walking(root, path)
+
+
+def _openat2(root: int, path: bytes, how: object) -> int:
+    """Return a descriptor, or an error's number below zero.
+
+    RESOLVE_BENEATH: the kernel refuses every step out, so no race can add one.
+    """
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, path, how, _HOW_SIZE)
+    return descriptor if descriptor >= 0 else -ctypes.get_errno()
 
 
 def _error(number: int, name: bytes) -> OSError:
     return OSError(number, os.strerror(number), name)
+
+
+def _open_by_walking(root: int, path: bytes) -> int | None:
+    try:
+        located = _Walk(root).to(path.split(b"/"))
+    except FileNotFoundError:
+        return None
+    try:
+        kind = os.fstat(located).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise _error(errno.ENXIO, path)
+        return os.open(f"/proc/self/fd/{located}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(located)
 
 
 class _Walk:
@@ -70,8 +136,9 @@ class _Walk:
         self._way: list[int] = []
         self._links = 0
 
-    def to(self, names: tuple[bytes, ...]) -> int:
-        pending = list(reversed(names))
+    def to(self, names: list[bytes]) -> int:
+        """Return an O_PATH descriptor of what names lead to."""
+        pending = names[::-1]
         try:
             while pending:
                 self._step(pending.pop(), pending)

@@ -3,7 +3,10 @@
 import errno
 import os
 import stat
+from functools import cache
 from pathlib import Path as FolderPath
+from queue import SimpleQueue
+from threading import Thread
 from typing import Protocol
 
 from aserve.semantics.codings import CODINGS
@@ -18,7 +21,9 @@ from aserve.semantics.resources import (
     strong_etag,
 )
 from aserve.semantics.targets import Path
-from aserve.site.beneath import locate, reopen
+from aserve.site.beneath import device_of, open_beneath, open_folder
+from aserve.site.mounts import Mounts, Trust
+from aserve.site.page_cache import is_cached
 
 INDEX = b"index.html"
 
@@ -27,6 +32,8 @@ _REFUSALS = {
     errno.ENOTDIR: (404, "Nothing is here."),
     errno.ENAMETOOLONG: (404, "Nothing is here."),
     errno.ELOOP: (404, "Nothing is here."),
+    errno.ENXIO: (404, "Nothing is here."),  # a socket
+    errno.ENODEV: (404, "Nothing is here."),  # a device that nobody drives
     errno.EXDEV: (404, "Nothing is here."),  # a link out of the folder is no part of the site
     errno.EACCES: (403, "This file may not be read."),
     errno.EPERM: (403, "This file may not be read."),
@@ -43,53 +50,111 @@ _FORGIVEN_SECONDS = 1
 class Files(Protocol):
     """The smallest thing that a site can be served from."""
 
-    def find(self, path: Path) -> Resource:
-        """Return what is at a path; raises Refused where that is nothing that may be had."""
+    def find(self, path: Path, *, wait: bool) -> Resource:
+        """Return what is at a path; raises Refused where that is nothing that may be had.
+
+        Raises BlockingIOError where wait is False and a disk would have to be waited for; the same
+        then holds for reading what was found.
+        """
 
 
 class OpenFile:
-    """A file's octets on disk. The descriptor lives as long as somebody can read from it."""
+    """A file's octets on disk. The descriptor lives as long as somebody can read from it.
 
-    __slots__ = ("_descriptor",)
+    wait: whether reading may wait for the disk; local: whether nothing but a disk is waited for.
+    """
 
-    def __init__(self, descriptor: int) -> None:
+    __slots__ = ("_descriptor", "_wait", "is_local")
+
+    def __init__(self, descriptor: int, *, wait: bool, local: bool) -> None:
         self._descriptor = descriptor
+        self._wait = wait
+        self.is_local = local
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the octets of [start, stop); fewer if the file has become shorter."""
+        """Return the octets of [start, stop); fewer if the file has become shorter.
+
+        Raises BlockingIOError where wait is False and not all of them are in memory.
+        """
+        if not self._wait:
+            return self._read_at_once(start, stop)
         parts = []
         while start < stop and (part := os.pread(self._descriptor, stop - start, start)):
             parts.append(part)
             start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def _read_at_once(self, start: int, stop: int) -> bytes:
+        octets = bytearray(stop - start)
+        try:
+            if os.preadv(self._descriptor, [octets], start, os.RWF_NOWAIT) == len(octets):
+                return bytes(octets)
+        except OSError:  # EAGAIN, or a file system that does not know the flag
+            pass
+        raise BlockingIOError  # a file that has become shorter is found out by who may wait
+
+    def is_at_hand(self, start: int, stop: int) -> bool:
+        """Tell whether the octets of [start, stop) can be had without waiting."""
+        return self.is_local and is_cached(self._descriptor, start, stop)
+
     def fileno(self) -> int:
         """Return the descriptor, which stays ours to close."""
         return self._descriptor
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self.is_local:
+            os.close(self._descriptor)
+        else:
+            _close_elsewhere(self._descriptor)
+
+
+_to_be_closed: SimpleQueue[int] = SimpleQueue()
+
+
+def _close_elsewhere(descriptor: int) -> None:
+    """Close a file in a thread: a network's or a program's file system may wait for its end."""
+    _to_be_closed.put(descriptor)
+    _start_to_close()
+
+
+@cache
+def _start_to_close() -> None:
+    Thread(target=_close_them, name="closer", daemon=True).start()
+
+
+def _close_them() -> None:
+    while True:
+        os.close(_to_be_closed.get())
 
 
 class Disk:
     """The files of a folder, asked for anew with each request: nothing is ever stale."""
 
-    def __init__(self, root: FolderPath) -> None:
-        self._root = root
+    def __init__(self, root: FolderPath, mounts: Mounts | None = None) -> None:
+        self._root = os.fsencode(root)
+        self._mounts = mounts or Mounts()
 
-    def find(self, path: Path) -> Resource:
-        """Return what is at a path; raises Refused where that is nothing that may be had."""
+    def find(self, path: Path, *, wait: bool) -> Resource:
+        """Return what is at a path; raises Refused where that is nothing that may be had.
+
+        Raises BlockingIOError where wait is False and a disk would have to be waited for.
+        """
         names = names_of(path)
         if any(map(_is_hidden, names)):
             raise Refused(404, "Nothing is here.")
         try:
             # By its name each time: a build that replaces the whole folder is seen at once.
-            root = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = open_folder(self._root, wait=wait)
             try:
-                return _resource(root, names, is_index=path.folder)
+                if not wait and self._mounts.trust_in(device_of(root)) is Trust.NONE:
+                    raise BlockingIOError  # what a network or another program does takes time
+                finder = _Finder(root, self._mounts, wait=wait)
+                return finder.resource(names, is_index=path.folder)
             finally:
                 os.close(root)
         except OSError as error:
+            if not wait and isinstance(error, BlockingIOError):
+                raise
             raise _refused(error) from None
 
 
@@ -109,42 +174,65 @@ def _refused(error: OSError) -> Refused:
     return Refused(status, why, (("Retry-After", "1"),) if status == 503 else ())
 
 
-def _resource(root: int, names: tuple[bytes, ...], *, is_index: bool) -> Resource:
-    located = locate(root, names)
-    try:
-        status = os.fstat(located)
+class _Finder:
+    """Finds what is below a folder that is open."""
+
+    __slots__ = ("_mounts", "_root", "_wait")
+
+    def __init__(self, root: int, mounts: Mounts, *, wait: bool) -> None:
+        self._root = root
+        self._mounts = mounts
+        self._wait = wait
+
+    def resource(self, names: tuple[bytes, ...], *, is_index: bool) -> Resource:
+        path = b"/".join(names)
+        found = self._open(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        content, status = found
         if stat.S_ISDIR(status.st_mode) and not is_index:
             return Folder()
-        if not stat.S_ISREG(status.st_mode):  # a FIFO, a device or a socket is not even opened
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        plain = _representation(reopen(located), names[-1], "identity")
-    finally:
-        os.close(located)
-    return Document((plain, *_siblings(root, names, plain)))
+        media = media_type(names[-1])
+        plain = _representation(content, status, media, "identity")
+        forms = (plain, *self._siblings(path, plain))
+        if not all(one.keepable for one in forms):
+            forms = tuple(one._replace(keepable=False) for one in forms)
+        return Document(forms)
+
+    def _siblings(self, path: bytes, plain: Representation) -> list[Representation]:
+        """Return the precompressed forms that lie beside a file, under the same rules as itself."""
+        siblings = []
+        oldest = plain.validator.modified - _FORGIVEN_SECONDS
+        for coding, suffix in CODINGS.items():
+            try:
+                found = self._open(path + suffix)
+            except OSError as error:
+                # That there is none is a fact; that nobody can tell must not look like it.
+                if _refused(error).status not in {403, 404}:
+                    raise
+                continue
+            if found and stat.S_ISREG(found[1].st_mode) and found[1].st_mtime >= oldest:
+                siblings.append(_representation(*found, plain.media_type, coding))
+        return siblings
+
+    def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
+        descriptor = open_beneath(self._root, path, wait=self._wait)
+        if descriptor is None:
+            return None
+        try:
+            status = os.fstat(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        local = self._mounts.trust_in(status.st_dev) is not Trust.NONE
+        return OpenFile(descriptor, wait=self._wait, local=local), status
 
 
-def _representation(descriptor: int, name: bytes, coding: str) -> Representation:
-    content = OpenFile(descriptor)
-    status = os.fstat(descriptor)
+def _representation(
+    content: OpenFile, status: os.stat_result, media: str, coding: str
+) -> Representation:
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
     validator = Validator(etag, status.st_mtime_ns // 1_000_000_000)
-    return Representation(media_type(name), status.st_size, validator, content, coding)
-
-
-def _siblings(root: int, names: tuple[bytes, ...], plain: Representation) -> list[Representation]:
-    """Return the precompressed forms that lie beside a file, under the same rules as itself."""
-    siblings = []
-    for coding, suffix in CODINGS.items():
-        try:
-            located = locate(root, (*names[:-1], names[-1] + suffix))
-            try:
-                if stat.S_ISREG(os.fstat(located).st_mode):
-                    siblings.append(_representation(reopen(located), names[-1], coding))
-            finally:
-                os.close(located)
-        except OSError as error:
-            # That there is none is a fact; that descriptors are short must not look like it.
-            if _refused(error).status not in {403, 404}:
-                raise
-    oldest = plain.validator.modified - _FORGIVEN_SECONDS
-    return [one for one in siblings if one.validator.modified >= oldest]
+    return Representation(media, status.st_size, validator, content, coding, content.is_local)

@@ -24,16 +24,38 @@ class Trust(enum.IntEnum):
     """Every change is an event."""
 
 
-def trust_in(device: int) -> Trust:
-    """Return how far the file system with a device number (st_dev) can be relied on."""
+class Mounts:
+    """What is mounted, as it was when it was last looked at. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._table = _mount_table()
+        self._trust: dict[int, Trust] = {}
+
+    def trust_in(self, device: int) -> Trust:
+        """Return how far the file system with a device number (st_dev) can be relied on."""
+        trust = self._trust.get(device)
+        if trust is None:
+            trust = self._trust[device] = _trust_in(device, self._table)
+        return trust
+
+    def have_changed(self) -> bool:
+        """Look again, and tell whether anything has been mounted or unmounted since."""
+        table = _mount_table()
+        if table == self._table:
+            return False
+        self._table, self._trust = table, {}
+        return True
+
+
+def _trust_in(device: int, table: str) -> Trust:
     number = f"{os.major(device)}:{os.minor(device)}"
-    kinds = {_kind(line) for line in mount_table().splitlines() if line.split()[2] == number}
+    kinds = {_kind(line) for line in table.splitlines() if line.split()[2] == number}
     if not kinds or not kinds <= _LOCAL:
         return Trust.NONE
     return Trust.EVENTS if kinds <= _TELLING else Trust.STATE
 
 
-def mount_table() -> str:
+def _mount_table() -> str:
     """Return the table of mounts, which changes with every mount; "" where there is none."""
     try:
         with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:

@@ -4,67 +4,83 @@ A cache may forget and never decides: what is kept is what the true path said, a
 as long as nothing that it depended on has changed.
 """
 
-import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from aserve.semantics.codings import CODINGS
 from aserve.semantics.dates import format_date
-from aserve.semantics.messages import Refused, Request, Response
+from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
 from aserve.semantics.targets import parse_path
 from aserve.site.files import names_of
-from aserve.site.mounts import Trust, mount_table, trust_in
-from aserve.site.watch import ITSELF, Overflow, Place, Watch, trail
+from aserve.site.mounts import Mounts
+from aserve.site.trails import Trails, trails_of
+from aserve.site.watch import ITSELF, Overflow, Place, Watch
 
 _MOST_REPLIES = 16_384
 _MOST_OCTETS = 64 << 20
 _MOST_HEADS = 32_768
-_LONGEST_HEAD = 2_048  # octets
+_MOST_FILES = 256  # kept open, for the replies that are too large for memory
+_LONGEST_HEAD = 8_192  # octets
 _OVERHEAD = 1_024  # octets that Python's own objects take, for each reply and each head
 _MOST_CHANGES = 8_192
-_STILL = 2  # seconds since a file's last change, before which a reply may depend on the clock
 
 _DATE = b"Date: "
 _DATE_LENGTH = 29
-_KEPT_STATUSES = frozenset({200, 206, 304})
+
 # Fields that no kept reply depends on. Whatever else is picked out of a head counts: one that is
 # forgotten here costs a second entry, one that is forgotten in a list of deciders a wrong reply.
 _IRRELEVANT = frozenset({"accept", "connection", "content-length", "host"})
 
+# Field lines that make each head another one and decide nothing: neither the reply nor its line in
+# a log. Their values are made of what httptools allows in any value. A line replaces a line, so
+# that what is found to be a known head has as many of them.
+_NEVER_TWICE = re.compile(
+    rb"\r\n(?:[Cc]ookie|[Tt]race(?:parent|state)|[Xx]-(?:[Rr]equest|[Cc]orrelation)-[Ii][Dd]"
+    rb"|[Xx]-[Ff]orwarded-[Ff]or):[\t -~\x80-\xff]*"
+)
+_SOMETHING = b"\r\nCookie:"
+
 Key = tuple[object, ...]
-Signature = tuple[bytes, tuple[int, ...]]
 
 
 class Kept:
-    """One reply as it left, save for its date."""
+    """One reply as it left, save for its date.
+
+    octets: head and small body; rest: what else belongs to it, from files that are kept open.
+    """
 
     __slots__ = (
         "_after",
         "_before",
-        "_second",
+        "_since",
+        "_until",
         "closes",
         "content",
         "heads",
         "key",
         "octets",
-        "places",
-        "signatures",
+        "rest",
         "status",
+        "trails",
         "used",
     )
 
-    def __init__(self, key: Key, reply: bytes, response: Response, *, closes: bool) -> None:
-        at = reply.index(_DATE) + len(_DATE)
+    def __init__(
+        self, key: Key, pieces: Sequence[Piece], response: Response, *, closes: bool
+    ) -> None:
+        first, *rest = pieces
+        assert isinstance(first, bytes)  # noqa: S101 - a head is octets
+        at = first.index(_DATE) + len(_DATE)
         self.key = key
         self.status = response.status
         self.closes = closes
         self.content = sum(map(len, response.body))  # octets
-        self.octets = reply
-        self._before, self._after = reply[:at], reply[at + _DATE_LENGTH :]
-        self._second = -1
+        self.octets = first
+        self.rest = rest
+        self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
+        self._since = self._until = 0
         self.heads: list[bytes] = []
-        self.places: frozenset[Place] = frozenset()
-        self.signatures: tuple[Signature, ...] = ()
+        self.trails: Trails
         self.used = True
 
     @property
@@ -72,28 +88,44 @@ class Kept:
         """How many octets of memory this takes, without its heads."""
         return 2 * len(self.octets) + _OVERHEAD
 
-    def refresh(self, now: int) -> None:
+    @property
+    def has_files(self) -> bool:
+        """Whether this keeps a file open."""
+        return any(isinstance(piece, FileSlice) for piece in self.rest)
+
+    def refresh(self, now: float) -> None:
         """Make octets right to the second."""
-        if now != self._second:
-            self._second = now
-            self.octets = self._before + format_date(now).encode() + self._after
+        if not self._since <= now < self._until:
+            self._since = int(now)
+            self._until = self._since + 1
+            self.octets = self._before + format_date(self._since).encode() + self._after
+
+
+Known = tuple[Kept, Request]
+"""A reply, and the request that a head is."""
 
 
 class Recall:
     """What one process remembers of its replies; used from its loop's thread alone.
 
-    root: the folder that is served, as it was named.
+    root: the folder that is served, as it was named; longest_head: octets that a head may have
+    without being refused.
     """
 
-    def __init__(self, root: bytes) -> None:
+    def __init__(
+        self, root: bytes, mounts: Mounts | None = None, longest_head: int = _LONGEST_HEAD
+    ) -> None:
         self._root = root
-        self._by_head: dict[bytes, tuple[Kept, Request]] = {}
+        self._longest_head = min(longest_head, _LONGEST_HEAD)
+        self._by_head: dict[bytes, Known] = {}
         self._by_key: dict[Key, Kept] = {}
         self._by_place: defaultdict[Place, set[Kept]] = defaultdict(set)
+        self._with_files: dict[Key, Kept] = {}
         self._octets = 0
         self._sights = _Doorkeeper()
+        self._considered: set[Key] = set()  # in this second
         self._changes: dict[Place, int] = {}
-        self._mounts = mount_table()
+        self._mounts = mounts or Mounts()
         self._moment = 0  # counts the times that something was seen to have changed
         self._forgotten = 0  # the last moment of which nothing is known any more
         try:
@@ -101,84 +133,109 @@ class Recall:
         except OSError:
             self._watch = None
 
-    def get(self, head: bytes, now: int) -> tuple[Kept, Request] | None:
-        """Return the reply to exactly this head, if it still holds, and the request in it."""
-        known = self._by_head.get(head)
-        return known if known and self._holds(known[0], now) else None
+    def get(self, head: bytes, now: float) -> Known | None:
+        """Return the reply to exactly this head, if it still holds, and the request in it.
 
-    def find(self, key: Key, request: Request, now: int) -> Kept | None:
+        now: POSIX seconds.
+        """
+        if len(head) > self._longest_head:
+            return None
+        known = self._by_head.get(head) or self._by_head.get(_alike(head))
+        if known and self._holds(known[0]):
+            known[0].refresh(now)
+            return known
+        return None
+
+    def find(self, key: Key, request: Request, now: float) -> Kept | None:
         """Return the reply to a request that is decided alike, if it still holds."""
         kept = self._by_key.get(key)
-        if kept is None or not self._holds(kept, now):
+        if kept is None or not self._holds(kept):
             return None
+        kept.refresh(now)
         self._learn(request, kept)
         return kept
 
-    def expects(self, key: Key) -> bool:
-        """Tell whether a reply is worth keeping: it was asked for before, not long ago."""
-        return self._sights.has_seen(key)
+    def expects(self, key: Key, response: Response) -> bool:
+        """Tell whether it is time to look whether a reply can be kept.
+
+        It is worth it if it was asked for before, not long ago. Once a second is often enough for
+        one that cannot.
+        """
+        if not response.keepable or not self._sights.has_seen(key):
+            return False
+        if key in self._considered:
+            return False
+        self._considered.add(key)
+        return True
 
     def moment(self) -> int:
         """Return a moment before which the work on a reply begins, for keep."""
         self._look()
         return self._moment
 
-    def trails(self, request: Request, now: int) -> "Trails | None":
+    def trails(self, request: Request, now: int) -> Trails | None:
         """Watch what a reply will depend on, before it is made; any thread may call this.
 
         None where that cannot be told, or may depend on the clock.
         """
         try:
             names = names_of(parse_path(request.target))
-            return Trails.of(b"/".join((self._root, *names)), self._watch, now)
+            return trails_of(b"/".join((self._root, *names)), self._watch, self._mounts, now)
         except (OSError, Refused):
             return None
 
-    def keep(self, kept: Kept, trails: "Trails", since: int) -> None:
+    def keep(self, kept: Kept, trails: Trails, since: int) -> None:
         """Remember a reply that was made since a moment, unless it may be old already."""
         self._look()
         # Of two alike that were under way together the first is kept, and holds as long as it is.
-        if kept.status not in _KEPT_STATUSES or kept.key in self._by_key:
+        if kept.key in self._by_key or self._have_changed(trails, since):
+            self.release(trails)
             return
-        if since < self._forgotten or any(
-            self._changes.get(place, 0) > since for place in trails.places
-        ):
-            return
-        kept.places, kept.signatures = trails.places, trails.signatures
+        self._considered.discard(kept.key)
+        kept.trails = trails
         self._by_key[kept.key] = kept
-        for place in kept.places:
+        for place in trails.places:
             self._by_place[place].add(kept)
+        if kept.has_files:
+            self._with_files[kept.key] = kept
         self._octets += kept.weight
-        while self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES:
-            self._make_room()
+        self._make_room()
+
+    def release(self, trails: Trails) -> None:
+        """Give up what is watched for a reply that is not kept."""
+        for place in trails.places:
+            if place not in self._by_place:
+                self._unwatch(place)
 
     def tick(self) -> None:
-        """Notice what makes no event: something mounted over a folder."""
-        if (mounts := mount_table()) != self._mounts:
-            self._mounts = mounts
+        """Let a second pass; notice what makes no event: something mounted over a folder."""
+        self._considered.clear()
+        if self._mounts.have_changed():
             self._moment += 1
             self._forget_everything()
 
     def close(self) -> None:
-        """Give up every watch; more than once is harmless."""
+        """Give up every watch and every file; more than once is harmless."""
+        self._forget_everything()
         if self._watch:
             self._watch.close()
             self._watch = None
 
-    def _holds(self, kept: Kept, now: int) -> bool:
-        if self._watch is None:
-            if not kept.signatures:  # closed: nobody would tell
-                return False
-        elif self._watch.something_changed():
+    def _holds(self, kept: Kept) -> bool:
+        if self._watch and self._watch.something_changed():
             self._look()
             if self._by_key.get(kept.key) is not kept:
                 return False
-        if kept.signatures and not all(_signature(path) == was for path, was in kept.signatures):
+        if kept.trails.signatures and not kept.trails.still_hold():
             self._forget(kept)
             return False
         kept.used = True
-        kept.refresh(now)
         return True
+
+    def _have_changed(self, trails: Trails, since: int) -> bool:
+        return since < self._forgotten or any(
+            self._changes.get(place, 0) > since for place in trails.places
+        )
 
     def _look(self) -> None:
         """Forget what has changed."""
@@ -197,18 +254,17 @@ class Recall:
             self._forgotten = self._moment
 
     def _learn(self, request: Request, kept: Kept) -> None:
-        head = request.head.encode("latin-1")
-        if len(head) > _LONGEST_HEAD or not self._sights.has_seen(head):
+        if len(request.head) > self._longest_head:
             return
-        if head in self._by_head:
+        head = _alike(request.head.encode("latin-1"))
+        if head in self._by_head or not self._sights.has_seen(head):
             return
         while len(self._by_head) >= _MOST_HEADS:
             self._forget_head(next(iter(self._by_head)))
         self._by_head[head] = kept, request
         kept.heads.append(head)
         self._octets += _head_weight(head)
-        while self._octets > _MOST_OCTETS:
-            self._make_room()
+        self._make_room()
 
     def _forget_head(self, head: bytes) -> None:
         kept, _ = self._by_head.pop(head)
@@ -218,10 +274,11 @@ class Recall:
     def _forget(self, kept: Kept) -> None:
         if self._by_key.pop(kept.key, None) is not kept:
             return
+        self._with_files.pop(kept.key, None)
         self._octets -= kept.weight
         for head in list(kept.heads):
             self._forget_head(head)
-        for place in kept.places:
+        for place in kept.trails.places:
             self._by_place[place].discard(kept)
             if not self._by_place[place]:
                 del self._by_place[place]
@@ -244,13 +301,24 @@ class Recall:
         self._forgotten = self._moment
 
     def _make_room(self) -> None:
-        """Forget the oldest reply that was not used since the last look at it."""
-        kept = next(iter(self._by_key.values()))
+        while self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES:
+            self._pass_by_or_forget(self._by_key)
+        while len(self._with_files) > _MOST_FILES:
+            self._pass_by_or_forget(self._with_files)
+
+    def _pass_by_or_forget(self, queue: dict[Key, Kept]) -> None:
+        """Forget the oldest reply, or let it be the youngest if it was used since it was that."""
+        key, kept = next(iter(queue.items()))
         if kept.used:
             kept.used = False
-            self._by_key[kept.key] = self._by_key.pop(kept.key)
+            queue[key] = queue.pop(key)
         else:
             self._forget(kept)
+
+
+def _alike(head: bytes) -> bytes:
+    """Return what all heads have in common that differ in what decides nothing."""
+    return _NEVER_TWICE.sub(_SOMETHING, head)
 
 
 def _head_weight(head: bytes) -> int:
@@ -266,63 +334,6 @@ def key_of(request: Request, *, persistent: bool) -> Key | None:
         return None
     deciding = tuple(sorted(pair for pair in fields.items() if pair[0] not in _IRRELEVANT))
     return request.method, request.target, request.minor, persistent, deciding
-
-
-class Trails:
-    """What a reply depends on: places that are watched, or signatures where watching is blind."""
-
-    __slots__ = ("places", "signatures")
-
-    def __init__(self, places: Iterable[Place], signatures: Iterable[Signature]) -> None:
-        self.places = frozenset(places)
-        self.signatures = tuple(signatures)
-
-    @classmethod
-    def of(cls, path: bytes, watch: Watch | None, now: int) -> "Trails | None":
-        """Watch a file and the places of its coded siblings; None where it had better not be kept.
-
-        Raises OSError where it is not there.
-        """
-        forms = [path, *(path + suffix for suffix in CODINGS.values())]
-        places, devices = _watched(forms, watch)
-        found = [path, *(form for form in forms[1:] if os.path.lexists(form))]
-        states = [os.stat(form) for form in found]
-        if any(state.st_mtime > now - _STILL for state in states):
-            return None
-        trust = min(trust_in(device) for device in devices | {state.st_dev for state in states})
-        if trust is Trust.NONE:
-            return None
-        if trust is Trust.EVENTS and places:
-            return cls(places, ())
-        paths = (os.path.dirname(path), *found)
-        return cls(places, [(one, _signature(one)) for one in paths])
-
-
-def _watched(forms: list[bytes], watch: Watch | None) -> tuple[set[Place], set[int]]:
-    """Watch what files depend on; no places where that cannot be."""
-    places: set[Place] = set()
-    devices: set[int] = set()
-    if watch is None:
-        return places, devices
-    try:
-        for form in forms:
-            way, crossed = trail(form, watch)
-            places |= way
-            devices |= crossed
-            if os.path.exists(form):
-                # A second name elsewhere changes the file and not this folder.
-                places.add((watch.add_file(form), ITSELF))
-    except OSError:  # no watches left, or a folder that may not be read
-        return set(), devices
-    return places, devices
-
-
-def _signature(path: bytes) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, status.st_size
 
 
 class _Doorkeeper:

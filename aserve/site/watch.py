@@ -6,7 +6,6 @@ with what was.
 
 import array
 import ctypes
-import errno
 import fcntl
 import os
 import struct
@@ -104,44 +103,3 @@ def _checked(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
-
-
-def trail(path: bytes, watch: Watch) -> tuple[set[Place], set[int]]:
-    """Return every place that decides what an absolute path leads to, and their devices.
-
-    The ways of symbolic links are included. Each folder is watched before it is looked into, so
-    that no change falls between. Raises OSError where one cannot be watched or links do not end.
-    """
-    places: set[Place] = set()
-    devices: set[int] = set()
-    pending = path.split(b"/")[::-1]
-    here = b"/"
-    links = 0
-    while pending:
-        name = pending.pop()
-        if name in {b"", b"."}:
-            continue
-        if name == b"..":
-            here = os.path.dirname(here.rstrip(b"/")) or b"/"
-            continue
-        number = watch.add(here, contents=not pending)
-        places |= {(number, name), (number, ITSELF)}
-        devices.add(os.stat(here).st_dev)
-        step = here.rstrip(b"/") + b"/" + name
-        target = _link_target(step)
-        if target is None:
-            here = step
-            continue
-        links += 1
-        if links > 40:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        pending += target.split(b"/")[::-1]
-        here = b"/" if target.startswith(b"/") else here
-    return places, devices
-
-
-def _link_target(path: bytes) -> bytes | None:
-    try:
-        return os.readlink(path)
-    except OSError:  # EINVAL: no link; ENOENT: nothing, which is a fact to be watched too
-        return None

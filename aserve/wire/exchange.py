@@ -85,7 +85,7 @@ class Exchange:
         return self._input[self._at : end + len(_HEAD_END)] if end >= 0 else None
 
     def skip(self, head: bytes) -> None:
-        """Pass over next_head's head: it was answered without being read."""
+        """Pass over next_head's head: it is answered without being read."""
         self._at += len(head)
         self.at_rest = not (self.backlog or self._final or self._ended)
 
@@ -108,9 +108,9 @@ class Exchange:
             return [head + first, *others]  # one write instead of two
         return [head, first, *others]
 
-    def repeat(self) -> None:
+    def repeat(self, *, closes: bool) -> None:
         """Note that a reply which was made before leaves again, in place of reply's pieces."""
-        self._persistent = self.persists
+        self._persistent = self.persists and not closes
         self._move(Event.ANSWERED)
 
     def finish(self) -> None:

@@ -19,10 +19,10 @@ class Patience:
         """Note that something was completed."""
         self._age = 0
 
-    def is_over(self, state: State, arrived: int, left: int, waiting: int) -> bool:
+    def is_over(self, state: State, arrived: int, left: int, *, stuck: bool) -> bool:
         """Take one tick; tell whether it was the last that the peer is granted.
 
-        arrived, left: octets received and sent in all; waiting: octets that the peer does not take.
+        arrived, left: octets received and sent in all; stuck: some wait for the peer to take them.
         """
         if state is not self._state:
             self._state, self._age = state, 0
@@ -32,7 +32,7 @@ class Patience:
             self._age, self._flow = 0, left
             return False
         self._age += 1
-        if waiting:
+        if stuck:
             return self._is_too_slow(left)
         if state is State.BODY:
             return self._is_too_slow(arrived)

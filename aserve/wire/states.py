@@ -36,6 +36,7 @@ class Event(enum.IntEnum):
     REFUSED = enum.auto()
     """The message is at fault, or late: the answer is an error and the connection's last."""
     ANSWERED = enum.auto()
+    """The response is there: in IDLE one that is known, to a request that need not be read."""
     KEPT = enum.auto()
     """The response has left and the connection persists."""
     SPENT = enum.auto()
@@ -51,6 +52,7 @@ class Event(enum.IntEnum):
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.IDLE, Event.HEAD_BEGUN): State.HEAD,
     (State.IDLE, Event.REFUSED): State.ANSWERING,
+    (State.IDLE, Event.ANSWERED): State.REPLYING,
     (State.IDLE, Event.ENDED): State.CLOSED,
     (State.HEAD, Event.HEAD_ENDED): State.ANSWERING,
     (State.HEAD, Event.CONTENT_ANNOUNCED): State.BODY,

@@ -32,6 +32,9 @@ class Memory:
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
 
+    def is_at_hand(self, start: int, stop: int) -> bool:
+        return True
+
     def read(self, start: int, stop: int) -> bytes:
         return self._octets[start:stop]
 
@@ -52,7 +55,7 @@ DOCUMENT = Document(
 class Shelf:
     """Files of which every name is one, but for those that begin with n."""
 
-    def find(self, path: Path) -> Resource:
+    def find(self, path: Path, *, wait: bool) -> Resource:
         if any(name.startswith(b"n") for name in path.names):
             raise Refused(404, "Nothing is here.")
         return DOCUMENT if path.names and not path.folder else Folder()

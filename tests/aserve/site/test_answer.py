@@ -142,7 +142,7 @@ def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
 class Shrinking:
     """Files of one file that is always shorter when read than when measured."""
 
-    def find(self, path):
+    def find(self, path, *, wait):
         return Document((Representation("text/plain", 9, Validator('"x"', 0), self),))
 
     def read(self, start, stop):
@@ -161,7 +161,7 @@ def test_a_small_file_that_keeps_shrinking_is_not_sent_short():
 class Broken:
     """Files with a fault of ours in them."""
 
-    def find(self, path):
+    def find(self, path, *, wait):
         raise ZeroDivisionError("oops")
 
 

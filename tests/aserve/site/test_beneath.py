@@ -16,25 +16,30 @@ def opened(folder):
         os.close(descriptor)
 
 
-def walk(root, names):
-    return beneath._Walk(root).to(names)
+def at_a_stroke(root, path):
+    descriptor = beneath.open_beneath(root, path, wait=True)
+    if descriptor is None:
+        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+    return descriptor
 
 
-@pytest.fixture(params=[beneath.locate, walk], ids=["openat2", "walk"])
+def step_by_step(root, path):
+    located = beneath._Walk(root).to(path.split(b"/"))
+    try:
+        return os.open(f"/proc/self/fd/{located}", os.O_RDONLY)
+    finally:
+        os.close(located)
+
+
+@pytest.fixture(params=[at_a_stroke, step_by_step])
 def read(request, tmp_path):
     """Read a path below tmp_path/root in both ways of finding it."""
     (tmp_path / "root").mkdir()
     (tmp_path / "secret").write_text("secret")
 
     def read(path):
-        with opened(tmp_path / "root") as root:
-            located = request.param(root, tuple(path.encode().split(b"/")))
-            try:
-                descriptor = beneath.reopen(located)
-            finally:
-                os.close(located)
-            with open(descriptor) as file:
-                return file.read()
+        with opened(tmp_path / "root") as root, open(request.param(root, path.encode())) as file:
+            return file.read()
 
     return read
 

@@ -40,11 +40,13 @@ class Server:
         if kept := self.recall.find(key, request, NOW):
             self.hits += 1
             return kept.octets
-        expects, since = self.recall.expects(key), self.recall.moment()
-        trails = self.recall.trails(request, NOW)
         response, octets = self.true_reply(request)
-        if expects and trails:
-            self.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+        if not self.recall.expects(key, response):
+            return octets
+        since, trails = self.recall.moment(), self.recall.trails(request, NOW)
+        response, octets = self.true_reply(request)
+        if trails:
+            self.recall.keep(Kept(key, [octets], response, closes=False), trails, since)
         return octets
 
     def is_true(self, target, **fields):
@@ -65,7 +67,7 @@ def write(path, text):
 def server(request, tmp_path, monkeypatch):
     """Serve a folder behind a symbolic link, watched or asked for its state."""
     if request.param == "stat":
-        monkeypatch.setattr(recall, "trust_in", lambda device: mounts.Trust.STATE)
+        monkeypatch.setattr(mounts.Mounts, "trust_in", lambda self, device: mounts.Trust.STATE)
     release = tmp_path / "releases" / "1"
     (release / "sub" / "deep").mkdir(parents=True)
     write(release / "a.txt", "alpha")
@@ -191,7 +193,7 @@ def test_a_change_in_the_middle_of_the_work_is_not_remembered(server, root, chan
     trails = server.recall.trails(request, NOW)
     response, octets = server.true_reply(request)
     change(root / "a.txt")
-    server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+    server.recall.keep(Kept(key, [octets], response, closes=False), trails, since)
     assert server.recall.find(key, request, NOW) is None
 
 
@@ -201,7 +203,7 @@ def test_two_alike_under_way_together_are_kept_once_and_stay_watched(server, roo
     since = server.recall.moment()
     work = [(server.recall.trails(request, NOW), *server.true_reply(request)) for _ in range(3)]
     for trails, response, octets in work:
-        server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+        server.recall.keep(Kept(key, [octets], response, closes=False), trails, since)
     assert server.recall.find(key, request, NOW)
     write_in_place(root / "a.txt")
     assert server.recall.find(key, request, NOW) is None
@@ -215,7 +217,7 @@ def test_work_under_way_while_a_watch_is_given_up_is_not_remembered(server, root
     trails = server.recall.trails(request, NOW)
     response, octets = server.true_reply(request)
     server.recall._forget_everything()
-    server.recall.keep(Kept(key, octets, response, closes=False), trails, since)
+    server.recall.keep(Kept(key, [octets], response, closes=False), trails, since)
     write_in_place(root / "a.txt")
     assert server.recall.find(key, request, NOW) is None
 
@@ -262,7 +264,7 @@ def test_watches_are_given_back(server, root):
 
 
 def test_what_is_not_known_to_be_local_is_not_remembered(server, root, monkeypatch):
-    monkeypatch.setattr(recall, "trust_in", lambda device: mounts.Trust.NONE)
+    monkeypatch.setattr(mounts.Mounts, "trust_in", lambda self, device: mounts.Trust.NONE)
     warm(server)
     assert server.hits == 0
 
@@ -271,7 +273,7 @@ def test_a_new_mount_forgets_everything(server, monkeypatch):
     warm(server)
     server.recall.tick()
     assert server.recall._by_key
-    monkeypatch.setattr(recall, "mount_table", lambda: "another one")
+    monkeypatch.setattr(mounts, "_mount_table", lambda: "another one")
     server.recall.tick()
     assert not server.recall._by_key
 
@@ -351,6 +353,7 @@ def test_without_inotify_it_asks_for_the_state(tmp_path, monkeypatch):
 
 
 def test_which_file_systems_tell_of_changes(tmp_path):
-    assert mounts.trust_in(os.stat("/proc").st_dev) is mounts.Trust.NONE
-    assert mounts.trust_in(0) is mounts.Trust.NONE
-    assert mounts.trust_in(os.stat("/dev/shm").st_dev) is mounts.Trust.EVENTS
+    table = mounts.Mounts()
+    assert table.trust_in(os.stat("/proc").st_dev) is mounts.Trust.NONE
+    assert table.trust_in(0) is mounts.Trust.NONE
+    assert table.trust_in(os.stat("/dev/shm").st_dev) is mounts.Trust.EVENTS

@@ -7,11 +7,11 @@ from aserve.wire.states import State
 LIMITS = Limits(head_time=3, idle_time=5, linger_time=2, stall_time=4, least_rate=100)
 
 
-def ticks_until_over(state, arrived=0, left=0, waiting=0):
+def ticks_until_over(state, arrived=0, left=0, stuck=False):
     """Count ticks; arrived and left are octets a tick."""
     patience = Patience(LIMITS)
     for tick in range(1, 50):
-        if patience.is_over(state, arrived * tick, left * tick, waiting):
+        if patience.is_over(state, arrived * tick, left * tick, stuck=stuck):
             return tick - 1  # the first one only notices the state, save for IDLE
     return None
 
@@ -42,11 +42,11 @@ def test_content_must_keep_a_rate(rate, ticks):
 
 @pytest.mark.parametrize(("rate", "ticks"), [(0, 4), (99, 4), (100, None)])
 def test_a_waiting_reply_must_be_read_at_a_rate(rate, ticks):
-    assert ticks_until_over(State.REPLYING, left=rate, waiting=1) == ticks
+    assert ticks_until_over(State.REPLYING, left=rate, stuck=True) == ticks
 
 
 def test_what_is_completed_renews_it():
     patience = Patience(LIMITS)
     for _ in range(20):
-        assert not patience.is_over(State.IDLE, 0, 0, 0)
+        assert not patience.is_over(State.IDLE, 0, 0, stuck=False)
         patience.renew()

@@ -1,0 +1,119 @@
+"""What a reply depends on: places that are watched, or signatures where watching is blind."""
+
+import errno
+import os
+from collections.abc import Iterable
+
+from aserve.semantics.codings import CODINGS
+from aserve.site.mounts import Mounts, Trust
+from aserve.site.watch import ITSELF, Place, Watch
+
+_STILL = 2  # seconds since a file's last change, before which a reply may depend on the clock
+
+Signature = tuple[bytes, tuple[int, ...]]
+"""A path and the state of what it led to; () for nothing."""
+
+
+class Trails:
+    """Everything that decides what one path leads to, its coded siblings included."""
+
+    __slots__ = ("places", "signatures")
+
+    def __init__(self, places: Iterable[Place], signatures: Iterable[Signature]) -> None:
+        self.places = frozenset(places)
+        self.signatures = tuple(signatures)
+
+    def still_hold(self) -> bool:
+        """Tell whether what is only asked for, and not watched, is as it was."""
+        return all(_signature(path) == was for path, was in self.signatures)
+
+
+def trails_of(path: bytes, watch: Watch | None, mounts: Mounts, now: int) -> Trails | None:
+    """Watch a file and the places of its coded siblings; None where it had better not be kept.
+
+    Raises OSError where it is not there. Any thread may call this.
+    """
+    if os.stat(path).st_mtime > now - _STILL:
+        return None
+    forms = [path, *(path + suffix for suffix in CODINGS.values())]
+    places, devices = _watched(forms, watch)
+    found = [path, *(form for form in forms[1:] if os.path.lexists(form))]
+    states = [os.stat(form) for form in found]
+    if any(state.st_mtime > now - _STILL for state in states):
+        return None
+    devices |= {state.st_dev for state in states}
+    trust = min(map(mounts.trust_in, devices))
+    if trust is Trust.NONE:
+        return None
+    if trust is Trust.EVENTS and places:
+        return Trails(places, ())
+    paths = (os.path.dirname(path), *found)
+    return Trails(places, [(one, _signature(one)) for one in paths])
+
+
+def _watched(forms: list[bytes], watch: Watch | None) -> tuple[set[Place], set[int]]:
+    """Watch what files depend on; no places where that cannot be."""
+    places: set[Place] = set()
+    devices: set[int] = set()
+    if watch is None:
+        return places, devices
+    try:
+        for form in forms:
+            way, crossed = trail(form, watch)
+            places |= way
+            devices |= crossed
+            if os.path.exists(form):
+                # A second name elsewhere changes the file and not this folder.
+                places.add((watch.add_file(form), ITSELF))
+    except OSError:  # no watches left, or a folder that may not be read
+        return set(), devices
+    return places, devices
+
+
+def trail(path: bytes, watch: Watch) -> tuple[set[Place], set[int]]:
+    """Return every place that decides what an absolute path leads to, and their devices.
+
+    The ways of symbolic links are included. Each folder is watched before it is looked into, so
+    that no change falls between. Raises OSError where one cannot be watched or links do not end.
+    """
+    places: set[Place] = set()
+    devices: set[int] = set()
+    pending = path.split(b"/")[::-1]
+    here = b"/"
+    links = 0
+    while pending:
+        name = pending.pop()
+        if name in {b"", b"."}:
+            continue
+        if name == b"..":
+            here = os.path.dirname(here.rstrip(b"/")) or b"/"
+            continue
+        number = watch.add(here, contents=not pending)
+        places |= {(number, name), (number, ITSELF)}
+        devices.add(os.stat(here).st_dev)
+        step = here.rstrip(b"/") + b"/" + name
+        target = _link_target(step)
+        if target is None:
+            here = step
+            continue
+        links += 1
+        if links > 40:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        pending += target.split(b"/")[::-1]
+        here = b"/" if target.startswith(b"/") else here
+    return places, devices
+
+
+def _link_target(path: bytes) -> bytes | None:
+    try:
+        return os.readlink(path)
+    except OSError:  # EINVAL: no link; ENOENT: nothing, which is a fact to be watched too
+        return None
+
+
+def _signature(path: bytes) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, status.st_size
