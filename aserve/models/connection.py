@@ -13,7 +13,7 @@ from aserve.models.owner import Admission, Answer, Owner
 from aserve.models.streams import blocks
 from aserve.models.tunnel import DIAL_TIME, Tunnel
 from aserve.semantics.dates import format_date
-from aserve.semantics.messages import Piece, Refused, Request, Response
+from aserve.semantics.messages import Content, FileSlice, Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
 from aserve.site.recall import Kept, Known
 from aserve.wire.exchange import Exchange
@@ -275,10 +275,11 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, left: deque[Piece], status: int, octets: int) -> None:
         """Send the rest of a reply, as fast as the client takes it and the disk gives it."""
-        handed, missing = self._handed, sum(map(len, left))
+        outlet, handed, missing = self._outlet, self._handed, sum(map(len, left))
+        files = [piece.content for piece in left if isinstance(piece, FileSlice)]
         try:
-            if self._outlet and not self._transport.get_write_buffer_size():
-                await self._outlet.send(left)
+            if outlet and not self._transport.get_write_buffer_size():
+                await outlet.send(left)
             else:
                 await self._send_through_transport(left)
         except (OSError, EOFError, asyncio.CancelledError) as error:
@@ -291,6 +292,10 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._replied(status, octets)
             self._advance()
+        finally:
+            for file in files:
+                if not file.is_local:
+                    self._close_in_thread(file, outlet)
 
     async def _send_through_transport(self, pieces: Iterable[Piece]) -> None:
         """Send behind what still waits in the transport's buffer."""
@@ -299,6 +304,14 @@ class Connection(asyncio.Protocol):
                 self._write(block)
                 if self._writable:
                     await self._writable.wait()
+
+    def _close_in_thread(self, file: Content, outlet: Outlet | None) -> None:
+        """Close a file where even that may have to be waited for, and while no thread reads it."""
+        pool = self._owner.pool
+        if outlet:
+            outlet.when_idle(lambda: pool.submit(file.close))
+        else:
+            pool.submit(file.close)
 
     def _cut_short(self, error: Exception) -> None:
         if not self._transport.is_closing():

@@ -58,10 +58,14 @@ class Outlet:
 
     def close(self) -> None:
         """Give the descriptor up, when no thread can be using it any more."""
+        self.when_idle(self._socket.close)
+
+    def when_idle(self, do: Callable[[], object]) -> None:
+        """Do something when no thread sends anything of this connection, which may be now."""
         if self._work:
-            self._work.add_done_callback(lambda _: self._socket.close())
+            self._work.add_done_callback(lambda _: do())
         else:
-            self._socket.close()
+            do()
 
     def send_at_once(self, pieces: Iterable[Piece]) -> deque[Piece]:
         """Send what can leave without waiting for anything; return what is left."""

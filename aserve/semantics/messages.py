@@ -33,7 +33,12 @@ class Refused(Exception):
 
 
 class Content(Protocol):
-    """Where the octets of a representation are: an open file, or memory."""
+    """Where the octets of a representation are: an open file, or memory.
+
+    is_local: whether nothing slower than a disk is ever waited for.
+    """
+
+    is_local: bool
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the octets of [start, stop); fewer if the content has become shorter."""
@@ -43,6 +48,9 @@ class Content(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor to stream from; raises OSError where there is none."""
+
+    def close(self) -> None:
+        """Give up what can be read from; who is not at hand may be waited for even in this."""
 
 
 class FileSlice:

@@ -3,10 +3,7 @@
 import errno
 import os
 import stat
-from functools import cache
 from pathlib import Path as FolderPath
-from queue import SimpleQueue
-from threading import Thread
 from typing import Protocol
 
 from aserve.semantics.codings import CODINGS
@@ -101,30 +98,13 @@ class OpenFile:
         """Return the descriptor, which stays ours to close."""
         return self._descriptor
 
-    def __del__(self) -> None:
-        if self.is_local:
-            os.close(self._descriptor)
-        else:
-            _close_elsewhere(self._descriptor)
+    def close(self) -> None:
+        """Close the file before its time; more than once is harmless."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
-
-_to_be_closed: SimpleQueue[int] = SimpleQueue()
-
-
-def _close_elsewhere(descriptor: int) -> None:
-    """Close a file in a thread: a network's or a program's file system may wait for its end."""
-    _to_be_closed.put(descriptor)
-    _start_to_close()
-
-
-@cache
-def _start_to_close() -> None:
-    Thread(target=_close_them, name="closer", daemon=True).start()
-
-
-def _close_them() -> None:
-    while True:
-        os.close(_to_be_closed.get())
+    __del__ = close
 
 
 class Disk:

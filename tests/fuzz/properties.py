@@ -32,6 +32,11 @@ class Memory:
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
 
+    is_local = True
+
+    def close(self) -> None:
+        pass
+
     def is_at_hand(self, start: int, stop: int) -> bool:
         return True
 
