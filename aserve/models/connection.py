@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer what is there to be answered, in order, as long as the client takes it."""
-        while self._writable is None and self._answer_next():
+        while self._writable is None and not self._exchange.at_rest and self._answer_next():
             pass
         if self._exchange.state is State.CLOSED:
             self._transport.close()

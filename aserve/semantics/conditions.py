@@ -9,6 +9,10 @@ from aserve.semantics.resources import Validator
 
 _ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
+_PRECONDITIONS = frozenset(
+    {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since"}
+)
+
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -22,6 +26,8 @@ class Verdict(enum.Enum):
 
 def evaluate(request: Request, validator: Validator, now: int) -> Verdict:
     """Weigh a request's preconditions in the order of RFC 9110 section 13.2.2."""
+    if _PRECONDITIONS.isdisjoint(request.fields):
+        return Verdict.PROCEED
     if not _is_as_expected(request, validator, now):
         return Verdict.FAILED
     if not _is_as_known(request, validator, now):

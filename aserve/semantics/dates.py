@@ -3,6 +3,7 @@
 import re
 from calendar import timegm
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import gmtime
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -21,6 +22,7 @@ _FORMS = tuple(
 )
 
 
+@lru_cache(maxsize=4_096)
 def format_date(seconds: int) -> str:
     """Return the IMF-fixdate of a POSIX time in whole seconds."""
     t = gmtime(seconds)

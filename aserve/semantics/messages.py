@@ -107,12 +107,17 @@ class Response(NamedTuple):
 
     def is_like(self, other: "Response") -> bool:
         """Tell whether two responses are the same on the wire, as far as their validators tell."""
-        mine, others = self._replace(body=()), other._replace(body=())
+        mine, others = self.without_body(), other.without_body()
         return mine == others and all(map(_are_alike, self.body, other.body))
+
+    def with_body(self, body: tuple[Piece, ...]) -> "Response":
+        """Return the same head with another body."""
+        status, fields, _, length, close, tunnel, keepable = self
+        return Response(status, fields, body, length, close, tunnel, keepable)
 
     def without_body(self) -> "Response":
         """Return the same head with no content, as HEAD wants it (RFC 9110 section 9.3.2)."""
-        return self._replace(body=())
+        return self.with_body(())
 
 
 def _are_alike(one: Piece, other: Piece) -> bool:
@@ -126,11 +131,12 @@ def head_bytes(response: Response, date: str, connection: str | None) -> bytes:
 
     date: the Date field's value; connection: the Connection field's value, None for no such field.
     """
-    status_line = f"HTTP/1.1 {response.status} {REASONS[response.status]}"
-    lines = [status_line, f"Date: {date}", "Server: aserve"]
-    lines += [f"{name}: {value}" for name, value in response.fields]
+    status = response.status
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nDate: {date}\r\nServer: aserve\r\n"
+    for name, value in response.fields:
+        head += f"{name}: {value}\r\n"
     if response.length is not None:
-        lines.append(f"Content-Length: {response.length}")
+        head += f"Content-Length: {response.length}\r\n"
     if connection is not None:
-        lines.append(f"Connection: {connection}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        head += f"Connection: {connection}\r\n"
+    return (head + "\r\n").encode("latin-1")

@@ -9,6 +9,7 @@ from aserve.semantics.messages import Refused
 _ABSOLUTE_FORM = re.compile(
     r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE
 )
+_PLAIN_PATH = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)  # nothing to decode or to resolve
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NEEDS_ESCAPE = re.compile(r'["<>\\^`{|}]')  # never part of a URI (RFC 3986 section 2)
 
@@ -74,6 +75,8 @@ def parse_path(target: str) -> Path:
     Percent escapes are decoded once, dot segments are resolved and never climb above the root
     (RFC 3986 section 5.2.4), runs of slashes count as one.
     """
+    if _PLAIN_PATH.fullmatch(target):
+        return Path(tuple(target.encode().split(b"/")[1:]), folder=False)
     origin = origin_form(target)
     _require_uri_characters(origin)
     raw_path, mark, raw_query = origin.partition("?")

@@ -36,7 +36,7 @@ class Site:
             for _ in range(_TRIES):
                 response = respond(request, find, terms)
                 if (body := _body(response)) is not None:
-                    return response._replace(body=body)
+                    return response.with_body(body)
             raise Refused(503, "The file is being rewritten.", (("Retry-After", "1"),))
         except Refused as refused:
             return refusal(request, refused)
@@ -52,14 +52,12 @@ def _body(response: Response) -> tuple[Piece, ...] | None:
     """Return what to send, read from the disk where it is small; None where the file shrank."""
     if response.length is None or response.length > SMALL:
         return response.body
-    pieces = []
+    pieces: tuple[Piece, ...] = ()
     for piece in response.body:
-        octets = _octets(piece)
-        if len(octets) < len(piece):
-            return None
-        pieces.append(octets)
-    return tuple(pieces)
-
-
-def _octets(piece: Piece) -> bytes:
-    return piece.content.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
+        octets = piece
+        if isinstance(piece, FileSlice):
+            octets = piece.content.read(piece.start, piece.stop)
+            if len(octets) < piece.stop - piece.start:
+                return None
+        pieces += (octets,)
+    return pieces

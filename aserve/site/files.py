@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path as FolderPath
 from typing import Protocol
@@ -120,7 +121,8 @@ class Disk:
         Raises BlockingIOError where wait is False and a disk would have to be waited for.
         """
         names = names_of(path)
-        if any(map(_is_hidden, names)):
+        name = b"/".join(names)
+        if _HIDDEN.search(name):
             raise Refused(404, "Nothing is here.")
         try:
             # By its name each time: a build that replaces the whole folder is seen at once.
@@ -129,7 +131,7 @@ class Disk:
                 if not wait and self._mounts.trust_in(device_of(root)) is Trust.NONE:
                     raise BlockingIOError  # what a network or another program does takes time
                 finder = _Finder(root, self._mounts, wait=wait)
-                return finder.resource(names, is_index=path.folder)
+                return finder.resource(name, names[-1], is_index=path.folder)
             finally:
                 os.close(root)
         except OSError as error:
@@ -143,9 +145,8 @@ def names_of(path: Path) -> tuple[bytes, ...]:
     return (*path.names, INDEX) if path.folder else path.names
 
 
-def _is_hidden(name: bytes) -> bool:
-    """Tell whether a name is a dotfile; /.well-known/ is meant to be found (RFC 8615)."""
-    return name.startswith(b".") and name != b".well-known"
+# A dotfile, or something below a dotted folder; /.well-known/ is meant to be found (RFC 8615).
+_HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|$))")
 
 
 def _refused(error: OSError) -> Refused:
@@ -164,8 +165,7 @@ class _Finder:
         self._mounts = mounts
         self._wait = wait
 
-    def resource(self, names: tuple[bytes, ...], *, is_index: bool) -> Resource:
-        path = b"/".join(names)
+    def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
         found = self._open(path)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -174,7 +174,7 @@ class _Finder:
             return Folder()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        media = media_type(names[-1])
+        media = media_type(name)
         plain = _representation(content, status, media, "identity")
         forms = (plain, *self._siblings(path, plain))
         if not all(one.keepable for one in forms):

@@ -7,6 +7,7 @@ as long as nothing that it depended on has changed.
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
@@ -332,8 +333,13 @@ def key_of(request: Request, *, persistent: bool) -> Key | None:
         return None
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
         return None
-    deciding = tuple(sorted(pair for pair in fields.items() if pair[0] not in _IRRELEVANT))
+    deciding = _deciding(tuple(fields.items()))
     return request.method, request.target, request.minor, persistent, deciding
+
+
+@lru_cache(maxsize=512)
+def _deciding(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(pair for pair in fields if pair[0] not in _IRRELEVANT))
 
 
 class _Doorkeeper:

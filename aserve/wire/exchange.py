@@ -7,6 +7,7 @@ from aserve.wire.limits import Limits
 from aserve.wire.states import TRANSITIONS, Event, State
 
 _HEAD_END = b"\r\n\r\n"
+_NOTHING_YET = frozenset({b"", b"\r"})
 
 
 class Exchange:
@@ -171,7 +172,7 @@ class Exchange:
         while self._input.startswith(b"\r\n", self._at):
             self._at += 2
         beginning = self._input[self._at : self._at + 2]
-        if beginning in {b"", b"\r"}:
+        if beginning in _NOTHING_YET:
             return
         self._move(Event.HEAD_BEGUN)
         if beginning[0] in b"\r\n":
@@ -186,9 +187,9 @@ class Exchange:
             self._check_beginning(octets)
             return
         self._judged = 0
-        head = parsing.parse_head(octets)
+        self._request, section = parsing.parse_head(octets)
         self._at = stop
-        self._begin(head)
+        self._begin(section)
 
     def _check_beginning(self, octets: bytes) -> None:
         """Judge a line when it is complete, not at each octet: what trickles in stays cheap."""
@@ -199,23 +200,21 @@ class Exchange:
             parsing.check_beginning(octets[:lines_end])
             self._judged = lines_end
 
-    def _begin(self, head: parsing.Head) -> None:
+    def _begin(self, section: parsing.Section) -> None:
         """Choose how the content is to be read past, and whether at all."""
-        self._request = head.request
-        self._persistent = head.persistent
-        if head.length == 0:
+        self._persistent = section.persistent
+        length = section.length
+        if length == 0:
             self._move(Event.HEAD_ENDED)
             return
         limit = self._limits.body
-        self._framing = (
-            Chunked(limit, self._limits.head) if head.length is None else Sized(head.length)
-        )
-        if head.expects_continue:
+        self._framing = Chunked(limit, self._limits.head) if length is None else Sized(length)
+        if section.expects_continue:
             # Nothing here stores content, so it is not invited: the answer is final and the
             # connection cannot go on, since the client may send it all the same (RFC 9110 10.1.1).
             self._persistent, self._unread = False, True
             self._move(Event.HEAD_ENDED)
-        elif head.length is not None and head.length > limit:
+        elif length is not None and length > limit:
             raise Refused(413, "The content of the request is too large.")
         else:
             self._move(Event.CONTENT_ANNOUNCED)

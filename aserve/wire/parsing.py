@@ -6,7 +6,9 @@ does not end in chunked. Every rule it leaves to us is in this module, with its 
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 import httptools
@@ -39,35 +41,53 @@ _DECIDING = re.compile(
 _MOST_GLIMPSED = 1_024
 
 
-class Head(NamedTuple):
-    """A judged head. length: octets of content announced, None where they come in chunks."""
+class Section(NamedTuple):
+    """A judged header section. length: octets of content announced, None where in chunks."""
 
-    request: Request
+    fields: Mapping[str, str]
     length: int | None
     persistent: bool
     expects_continue: bool
 
 
-def parse_head(octets: bytes) -> Head:
+def parse_head(octets: bytes) -> tuple[Request, Section]:
     """Return what a complete head, with its empty line, says; raises Refused."""
     text = octets.decode("latin-1")
-    method, target, minor = _request_line(text)
-    _validate(octets)
-    fields = _deciding_fields(text, minor)
-    request = Request(method, target, minor, fields, head=text)
+    line_end = octets.index(b"\r\n")
+    method, target, minor = _request_line(text, line_end)
+    if target[0] == "/":
+        # Of such a line httptools finds fault with nothing that _REQUEST_LINE lets pass.
+        lines = octets[line_end:]
+        section = (_section if len(lines) <= _MOST_CACHED else _judge)(lines, minor)
+    else:
+        _validate(octets)
+        section = _judge(octets[line_end:], minor)
+    return Request(method, target, minor, section.fields, text), section
+
+
+def _judge(lines: bytes, minor: int) -> Section:
+    """Judge a header section, from the end of the request line to the empty line."""
+    _validate(b"GET / HTTP/1.%d" % minor + lines)
+    fields = _deciding_fields(lines.decode("latin-1"), minor)
     options = _tokens(fields.get("connection", ""))
-    return Head(
-        request,
+    return Section(
+        fields,
         _content_length(fields, minor),
         "close" not in options and (minor >= 1 or "keep-alive" in options),
         _expects_continue(fields, minor),
     )
 
 
+# A client's requests differ in their first line and in little else. The judgement is of octets
+# and of nothing besides, so it can be looked up.
+_section = lru_cache(maxsize=512)(_judge)
+_MOST_CACHED = 2_048  # octets
+
+
 def check_beginning(octets: bytes) -> None:
     """Refuse the beginning of a head that no continuation can mend."""
     if b"\r\n" in octets:
-        _request_line(octets.decode("latin-1"))
+        _request_line(octets.decode("latin-1"), octets.index(b"\r\n"))
         _validate(octets)
     elif not _BEGINNING_OF_LINE.fullmatch(octets):
         raise _malformed_line()
@@ -139,22 +159,19 @@ _NOBODY = object()
 """httptools calls those handlers that its protocol has. Ours has none: no call into Python."""
 
 
-def _request_line(text: str) -> tuple[str, str, int]:
-    found = _REQUEST_LINE.fullmatch(text, 0, text.index("\r\n"))
+def _request_line(text: str, end: int) -> tuple[str, str, int]:
+    found = _REQUEST_LINE.fullmatch(text, 0, end)
     if not found:
         raise _malformed_line()
-    _require_major_version(found["major"])
-    return found["method"], found["target"], min(int(found["minor"]), 1)
+    method, target, major, minor = found.groups()
+    if major != "1":
+        raise Refused(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+    return method, target, 0 if minor == "0" else 1
 
 
 def _malformed_line() -> Refused:
     """RFC 9112 section 3: two spaces, no version, another protocol's name, and so on."""
     return Refused(400, "The request line is malformed.")
-
-
-def _require_major_version(major: str) -> None:
-    if major != "1":
-        raise Refused(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
 
 
 def _deciding_fields(text: str, minor: int) -> dict[str, str]:
