@@ -20,6 +20,7 @@ from aserve.wire.exchange import Exchange
 from aserve.wire.patience import Patience
 from aserve.wire.states import State
 
+_MOST_JOINED = 65_536  # octets of pipelined replies in one write
 _MOST_UNREAD = 65_536  # octets of requests behind the one being answered; then reading pauses
 
 _logger = logging.getLogger("aserve")
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_began",
         "_exchange",
         "_handed",
+        "_observe",
         "_outlet",
         "_owner",
         "_patience",
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         self.client = "-"
         self._owner = owner
         self._recall = owner.recall
+        self._observe = owner.observe
         self._exchange = Exchange(owner.limits)
         self._patience = Patience(owner.limits)
         self._arrived = 0  # octets
@@ -61,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._transport: asyncio.Transport
         self._request: Request
-        self._began = 0.0
+        self._began = 0.0  # POSIX seconds
 
     # What the loop tells us.
 
@@ -79,13 +82,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; read no further while too much of it waits."""
-        self._arrived += len(data)
         exchange, recall = self._exchange, self._recall
         if exchange.at_rest and recall and self._writable is None:
-            self._began = time.perf_counter()
-            if known := recall.get(data, time.time()):
-                self._repeat(known)
+            now = time.time()
+            if known := recall.get(data, now):
+                self._repeat(known, now)
                 return
+        self._arrived += len(data)
         exchange.receive(data)
         self._advance()
         waits = exchange.state >= State.ANSWERING or self._writable is not None
@@ -157,40 +160,63 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer what is there to be answered, in order, as long as the client takes it."""
-        while self._writable is None and not self._exchange.at_rest and self._answer_next():
-            pass
-        if self._exchange.state is State.CLOSED:
+        exchange = self._exchange
+        while self._writable is None and not exchange.at_rest:
+            if not (self._repeat_next() or self._take_next()):
+                break
+        if exchange.state is State.CLOSED:
             self._transport.close()
-        elif not self._reading and self._exchange.backlog <= _MOST_UNREAD:
+        elif not self._reading and exchange.backlog <= _MOST_UNREAD:
             self._reading = True
             self._transport.resume_reading()
 
-    def _answer_next(self) -> bool:
-        """Begin to answer the next request; tell whether there was one."""
+    def _repeat_next(self) -> bool:
+        """Answer the next requests, as far as they were answered before; tell whether any was."""
         exchange, recall = self._exchange, self._recall
-        self._began = time.perf_counter()
-        head = exchange.next_head() if recall and exchange.persists else None
-        if head and recall and (known := recall.get(head, time.time())):
+        if not (recall and exchange.persists):
+            return False
+        joined: list[bytes] = []
+        now, octets = time.time(), 0
+        while octets < _MOST_JOINED and (head := exchange.next_head()):
+            if not (known := recall.get(head, now)):
+                break
             exchange.skip(head)
-            self._repeat(known)
-            return True
-        if request := exchange.next_request():
+            kept, self._request = known
+            if kept.rest or kept.closes:
+                self._write(b"".join(joined))
+                self._repeat(known, now)
+                return True
+            joined.append(kept.octets)
+            octets += len(kept.octets)
+            self._record(kept.status, kept.content, now)
+        self._write(b"".join(joined))
+        return bool(joined)
+
+    def _repeat(self, known: Known, now: float) -> None:
+        """Send what was sent before; around the exchange where it can leave at once."""
+        kept, self._request = known
+        left = None
+        if kept.rest:
+            left = self._start([kept.octets, *kept.rest])
+        else:
+            self._handed += kept.size
+            self._transport.write(kept.octets)
+        if left or kept.closes:
+            self._began = now
+            self._exchange.repeat(closes=kept.closes)
+            self._go_on(left, kept.status, kept.content)
+        elif self._observe:
+            self._observe(self.client, self._request, kept.status, kept.content, now)
+
+    def _take_next(self) -> bool:
+        """Begin to answer the next request; tell whether there was one."""
+        if request := self._exchange.next_request():
             self._take(request)
             return True
         return False
 
-    def _repeat(self, known: Known) -> None:
-        """Send what was sent before, small replies around the exchange."""
-        kept, self._request = known
-        if kept.rest or kept.closes:
-            self._exchange.repeat(closes=kept.closes)
-            self._leave([kept.octets, *kept.rest], kept.status, kept.content)
-        else:
-            self._write(kept.octets)
-            self._record(kept.status, kept.content)
-
     def _take(self, request: Request) -> None:
-        self._request = request
+        self._request, self._began = request, time.time()
         answer = self._owner.answer(request, self._answered, persists=self._exchange.persists)
         if isinstance(answer, Kept):
             self._exchange.repeat(closes=answer.closes)
@@ -224,43 +250,47 @@ class Connection(asyncio.Protocol):
         self._transport.write(octets)
 
     def _leave(self, pieces: Sequence[Piece], status: int, octets: int) -> None:
-        """Send a reply: at once where it is small, or comes from memory and the client is fast."""
+        """Send a reply."""
+        self._go_on(self._start(pieces), status, octets)
+
+    def _start(self, pieces: Sequence[Piece]) -> deque[Piece] | None:
+        """Send what can leave without waiting for anything; return the rest, None for nothing."""
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             self._write(pieces[0])
-            self._replied(status, octets)
-            return
+            return None
+        if self._transport.get_write_buffer_size() or not (outlet := self._way_out()):
+            return deque(pieces)
         try:
-            left = self._send_at_once(pieces)
+            return outlet.send_at_once(pieces)
         except (OSError, EOFError) as error:
             self._cut_short(error)
-            self._record(status, 0)
-            return
-        if left:
+            return deque(pieces)
+
+    def _way_out(self) -> Outlet | None:
+        """Return the way past the transport, which is made once."""
+        if not self._outlet:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            owner = self._owner
+            try:
+                self._outlet = Outlet(descriptor, owner.loop, owner.pool, self._count_sent)
+            except OSError:  # descriptors are short: it leaves through the transport
+                return None
+        return self._outlet
+
+    def _go_on(self, left: deque[Piece] | None, status: int, octets: int) -> None:
+        """Send the rest of a reply that has begun to leave."""
+        if left and self._transport.is_closing():
+            self._record(status, 0, self._began)
+        elif left:
             self._task = self._owner.loop.create_task(self._send(left, status, octets))
         else:
             self._replied(status, octets)
-
-    def _send_at_once(self, pieces: Sequence[Piece]) -> deque[Piece]:
-        """Send what can leave past the transport without waiting; return the rest."""
-        if self._transport.get_write_buffer_size():
-            return deque(pieces)
-        if not self._outlet:
-            try:
-                self._outlet = Outlet(
-                    self._transport.get_extra_info("socket").fileno(),
-                    self._owner.loop,
-                    self._owner.pool,
-                    self._count_sent,
-                )
-            except OSError:  # descriptors are short: it leaves through the transport
-                return deque(pieces)
-        return self._outlet.send_at_once(pieces)
 
     def _count_sent(self, octets: int) -> None:
         self._handed += octets
 
     def _replied(self, status: int, octets: int) -> None:
-        self._record(status, octets)
+        self._record(status, octets, self._began)
         self._patience.renew()
         self._exchange.replied()
         if self._exchange.state is State.LINGERING:
@@ -268,10 +298,9 @@ class Connection(asyncio.Protocol):
         elif self._exchange.state is State.CLOSED:
             self._transport.close()
 
-    def _record(self, status: int, octets: int) -> None:
-        if self._owner.observe:
-            seconds = time.perf_counter() - self._began
-            self._owner.observe(self.client, self._request, status, octets, seconds)
+    def _record(self, status: int, octets: int, began: float) -> None:
+        if self._observe:
+            self._observe(self.client, self._request, status, octets, began)
 
     async def _send(self, left: deque[Piece], status: int, octets: int) -> None:
         """Send the rest of a reply, as fast as the client takes it and the disk gives it."""
@@ -284,7 +313,8 @@ class Connection(asyncio.Protocol):
                 await self._send_through_transport(left)
         except (OSError, EOFError, asyncio.CancelledError) as error:
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
-            self._record(status, max(0, octets - missing + self._handed - handed))
+            sent = max(0, octets - missing + self._handed - handed)
+            self._record(status, sent, self._began)
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._cut_short(error)
@@ -337,7 +367,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             ended = self._exchange.ended
             tunnel.open(self._transport, self._exchange.tunnelled(), ended=ended)
-            self._record(response.status, 0)
+            self._record(response.status, 0, self._began)
 
     def _no_tunnel(self, status: int, why: str) -> Answer:
         return Answer(refusal(self._request, Refused(status, why)))

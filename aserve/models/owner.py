@@ -11,7 +11,7 @@ from aserve.site.recall import Kept, Key, Recall
 from aserve.wire.limits import Limits
 
 Observe = Callable[[str, Request, int, int, float], None]
-"""Is told of each reply: client, request, status, octets of content sent, seconds it took."""
+"""Is told of each reply: client, request, status, octets of content sent, POSIX time it began."""
 
 C_contra = TypeVar("C_contra", contravariant=True)
 

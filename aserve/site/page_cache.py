@@ -8,15 +8,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_CACHESTAT = 451  # the same number on every architecture (Linux 6.5)
 
 
-class _Range(ctypes.Structure):
-    _fields_ = (("offset", ctypes.c_uint64), ("length", ctypes.c_uint64))
-
-
-class _Pages(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in ("cached", "dirty", "in_writeback", "evicted", "recently_evicted")
-    )
+_Range = ctypes.c_uint64 * 2  # struct cachestat_range: offset, length
+_Pages = ctypes.c_uint64 * 5  # struct cachestat: the first counts pages in the cache
 
 
 def is_cached(descriptor: int, start: int, stop: int) -> bool:
@@ -25,8 +18,7 @@ def is_cached(descriptor: int, start: int, stop: int) -> bool:
     False where the kernel cannot tell, and where stop lies beyond the file's end.
     """
     pages = _Pages()
-    wanted = _Range(start, stop - start)
-    if _libc.syscall(_SYS_CACHESTAT, descriptor, ctypes.byref(wanted), ctypes.byref(pages), 0):
+    if _libc.syscall(_SYS_CACHESTAT, descriptor, _Range(start, stop - start), pages, 0):
         return False
     first, last = start // mmap.PAGESIZE, (stop - 1) // mmap.PAGESIZE
-    return bool(pages.cached >= last - first + 1)
+    return bool(pages[0] > last - first)

@@ -14,7 +14,7 @@ from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Respon
 from aserve.semantics.targets import parse_path
 from aserve.site.files import names_of
 from aserve.site.mounts import Mounts
-from aserve.site.trails import Trails, trails_of
+from aserve.site.trails import Signature, Trails, trails_of
 from aserve.site.watch import ITSELF, Overflow, Place, Watch
 
 _MOST_REPLIES = 16_384
@@ -47,22 +47,25 @@ Key = tuple[object, ...]
 class Kept:
     """One reply as it left, save for its date.
 
-    octets: head and small body; rest: what else belongs to it, from files that are kept open.
+    octets: head and small body, right from since until before until, in POSIX seconds; size: how
+    many; rest: what else belongs to it, from files that are kept open.
     """
 
     __slots__ = (
         "_after",
         "_before",
-        "_since",
-        "_until",
         "closes",
         "content",
         "heads",
         "key",
         "octets",
         "rest",
+        "signatures",
+        "since",
+        "size",
         "status",
         "trails",
+        "until",
         "used",
     )
 
@@ -77,11 +80,13 @@ class Kept:
         self.closes = closes
         self.content = sum(map(len, response.body))  # octets
         self.octets = first
+        self.size = len(first)
         self.rest = rest
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
-        self._since = self._until = 0
+        self.since = self.until = 0
         self.heads: list[bytes] = []
         self.trails: Trails
+        self.signatures: tuple[Signature, ...] = ()
         self.used = True
 
     @property
@@ -96,10 +101,9 @@ class Kept:
 
     def refresh(self, now: float) -> None:
         """Make octets right to the second."""
-        if not self._since <= now < self._until:
-            self._since = int(now)
-            self._until = self._since + 1
-            self.octets = self._before + format_date(self._since).encode() + self._after
+        self.since = int(now)
+        self.until = self.since + 1
+        self.octets = self._before + format_date(self.since).encode() + self._after
 
 
 Known = tuple[Kept, Request]
@@ -139,11 +143,13 @@ class Recall:
 
         now: POSIX seconds.
         """
-        if len(head) > self._longest_head:
+        known = self._by_head.get(head)
+        if known is None and (known := self._find_alike(head)) is None:
             return None
-        known = self._by_head.get(head) or self._by_head.get(_alike(head))
-        if known and self._holds(known[0]):
-            known[0].refresh(now)
+        kept = known[0]
+        if self._holds(kept):
+            if not kept.since <= now < kept.until:
+                kept.refresh(now)
             return known
         return None
 
@@ -193,7 +199,7 @@ class Recall:
             self.release(trails)
             return
         self._considered.discard(kept.key)
-        kept.trails = trails
+        kept.trails, kept.signatures = trails, trails.signatures
         self._by_key[kept.key] = kept
         for place in trails.places:
             self._by_place[place].add(kept)
@@ -222,12 +228,15 @@ class Recall:
             self._watch.close()
             self._watch = None
 
+    def _find_alike(self, head: bytes) -> Known | None:
+        return self._by_head.get(_alike(head)) if len(head) <= self._longest_head else None
+
     def _holds(self, kept: Kept) -> bool:
         if self._watch and self._watch.something_changed():
             self._look()
             if self._by_key.get(kept.key) is not kept:
                 return False
-        if kept.trails.signatures and not kept.trails.still_hold():
+        if kept.signatures and not kept.trails.still_hold():
             self._forget(kept)
             return False
         kept.used = True

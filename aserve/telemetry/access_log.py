@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from aserve.semantics.messages import Request
@@ -43,7 +44,8 @@ class AccessLog:
         self._descriptor = descriptor
         self._form = form
         self._complain = complain
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[tuple[str, Request, int, int, float, float]] = deque()
+        self._awake = False  # whether the writer has been told that there is something
         self._lost = 0
         self._taken = 0  # octets, by the loop
         self._written = 0  # octets, by the writer: each counter has one thread that changes it
@@ -53,15 +55,16 @@ class AccessLog:
         self._writer.start()
 
     def observe(
-        self, client: str, request: Request, status: int, octets: int, seconds: float
+        self, client: str, request: Request, status: int, octets: int, began: float
     ) -> None:
-        """Note a reply."""
+        """Note a reply that began at a POSIX time and has left now."""
         if self._taken - self._written > _MOST_WAITING:
             self._lost += 1
             return
         self._taken += _ENTRY_WEIGHT + len(request.head)
-        self._entries.append(Entry(time.time(), client, request, status, octets, seconds))
-        if not self._filled.is_set():
+        self._entries.append((client, request, status, octets, began, time.time()))
+        if not self._awake:
+            self._awake = True
             self._filled.set()
 
     def close(self, grace: float) -> None:
@@ -79,6 +82,7 @@ class AccessLog:
             self._filled.wait()
             self._closing.wait(_GATHER)
             self._filled.clear()
+            self._awake = False  # before the look, so that what comes after it tells again
             last = self._closing.is_set()  # before the flush: what was noted by then is written
             try:
                 self._flush(put)
@@ -92,9 +96,10 @@ class AccessLog:
         lines: list[bytes] = []
         room = _PIPE_BUF
         while self._entries:
-            entry = self._entries.popleft()
+            client, request, status, octets, began, ended = self._entries.popleft()
+            entry = Entry(ended, client, request, status, octets, ended - began)
             line = (self._form(entry) + "\n").encode()
-            self._written += _ENTRY_WEIGHT + len(entry.request.head)
+            self._written += _ENTRY_WEIGHT + len(request.head)
             room -= len(line)
             if room < 0:
                 put(lines)
@@ -126,17 +131,26 @@ def escape(text: str) -> str:
 
 def combined(entry: Entry) -> str:
     """Format an entry as Apache's and nginx's combined log format has it."""
-    at = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(entry.at))
-    request = entry.request
-    line = request.head.partition("\r\n")[0] or f"{request.method} {request.target}"
-    return (
-        f'{entry.client} - - [{at}] "{escape(line)}" {entry.status} {entry.octets}'
-        f' "{_field(request, "referer")}" "{_field(request, "user-agent")}"'
-    )
+    at, client, request, status, octets, _ = entry
+    line, quoted = _quoted(request.head or f"{request.method} {request.target}")
+    return f"{client} - - [{_moment(int(at))}] {line} {status} {octets} {quoted}"
 
 
-def _field(request: Request, name: str) -> str:
-    found = re.search(rf"\r\n{name}:[ \t]*([^\r]*)", request.head, re.IGNORECASE)
+@lru_cache(maxsize=16)
+def _moment(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
+
+
+# A head that was remembered comes again and again.
+@lru_cache(maxsize=1_024)
+def _quoted(head: str) -> tuple[str, str]:
+    """Return what is logged of a head: its request line; its Referer and User-Agent."""
+    line = head.partition("\r\n")[0]
+    return f'"{escape(line)}"', f'"{_field(head, "referer")}" "{_field(head, "user-agent")}"'
+
+
+def _field(head: str, name: str) -> str:
+    found = re.search(rf"\r\n{name}:[ \t]*([^\r]*)", head, re.IGNORECASE)
     return escape(found[1].rstrip(" \t")) if found else "-"
 
 
