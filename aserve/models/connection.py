@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import cast
 
+from aserve.models.admissions import Admission
 from aserve.models.outlet import Outlet
-from aserve.models.owner import Admission, Answer, Owner
+from aserve.models.owner import Answer, Owner
 from aserve.models.streams import blocks
 from aserve.models.tunnel import DIAL_TIME, Tunnel
 from aserve.semantics.dates import format_date
@@ -32,6 +33,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_arrived",
         "_began",
+        "_client",
         "_exchange",
         "_handed",
         "_observe",
@@ -45,16 +47,15 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_tunnel",
         "_writable",
-        "client",
     )
 
     def __init__(self, owner: Owner["Connection"]) -> None:
-        self.client = "-"
+        self._client = ""
         self._owner = owner
         self._recall = owner.recall
         self._observe = owner.observe
         self._exchange = Exchange(owner.limits)
-        self._patience = Patience(owner.limits)
+        self._patience: Patience | None = None  # once it has lasted for a tick
         self._arrived = 0  # octets
         self._handed = 0  # octets, to the transport
         self._reading = True
@@ -71,9 +72,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to listen to a client."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple) and peer:
-            self.client = peer[0]
         admission = self._owner.admit(self)
         if admission is Admission.REFUSED:
             self._refuse(503, "Too many connections are open. Try again in a moment.")
@@ -123,7 +121,15 @@ class Connection(asyncio.Protocol):
         self._exchange.end()
         self._owner.forget(self)
 
-    # What the owner tells us.
+    # What the owner asks and tells us.
+
+    @property
+    def client(self) -> str:
+        """The client's address, as long as it is known; "-" where there is none."""
+        if not self._client:
+            peer = self._transport.get_extra_info("peername")
+            self._client = peer[0] if isinstance(peer, tuple) and peer else "-"
+        return self._client
 
     def finish(self) -> None:
         """End with the response that is under way, at once where there is none."""
@@ -147,6 +153,8 @@ class Connection(asyncio.Protocol):
             return
         state, buffered = self._exchange.state, self._transport.get_write_buffer_size()
         stuck = bool(buffered or (self._outlet and self._outlet.is_stuck))
+        if not self._patience:
+            self._patience = Patience(self._owner.limits)
         if not self._patience.is_over(state, self._arrived, self._handed - buffered, stuck=stuck):
             return
         if stuck:
@@ -291,7 +299,8 @@ class Connection(asyncio.Protocol):
 
     def _replied(self, status: int, octets: int) -> None:
         self._record(status, octets, self._began)
-        self._patience.renew()
+        if self._patience:
+            self._patience.renew()
         self._exchange.replied()
         if self._exchange.state is State.LINGERING:
             self._transport.write_eof()
@@ -344,7 +353,7 @@ class Connection(asyncio.Protocol):
             pool.submit(file.close)
 
     def _cut_short(self, error: Exception) -> None:
-        if not self._transport.is_closing():
+        if not isinstance(error, ConnectionError):  # that is a client which has gone
             _logger.error("%s: reply cut short: %s", self._request.target, error)
         self._transport.abort()
 

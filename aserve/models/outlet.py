@@ -14,7 +14,7 @@ from aserve.semantics.messages import FileSlice, Piece
 if TYPE_CHECKING:
     import concurrent.futures
 
-_TURN = 1 << 20  # octets that one connection may send before the others have their turn
+_TURN = 2 << 20  # octets that one connection may send before the others have their turn
 
 
 class _Pause(enum.Enum):
@@ -98,7 +98,7 @@ class Outlet:
                     if not piece.content.is_at_hand(piece.start, stop):
                         left.appendleft(piece)
                         return _Pause.DISK
-                    count = self._sendfile(piece, stop)
+                    count = _sendfile(self._socket, piece, stop)
                 else:
                     # More to come: head and file belong into one segment.
                     count = self._socket.send(piece, socket.MSG_MORE if left else 0)
@@ -114,7 +114,7 @@ class Outlet:
         piece = left.popleft()
         assert isinstance(piece, FileSlice)  # noqa: S101 - octets are never on a disk
         stop = min(piece.stop, piece.start + _TURN)
-        self._work = self._pool.submit(self._sendfile, piece, stop)
+        self._work = self._pool.submit(_sendfile, self._socket, piece, stop)
         try:
             count = await asyncio.wrap_future(self._work, loop=self._loop)
         except BlockingIOError:
@@ -122,13 +122,6 @@ class Outlet:
             await self._until_writable()
         else:
             self._took(count, piece, left)
-
-    def _sendfile(self, piece: FileSlice, stop: int) -> int:
-        source, start = piece.content.fileno(), piece.start
-        count = os.sendfile(self._socket.fileno(), source, start, stop - start)
-        if not count:
-            raise EOFError(f"the file ended at {start} octets")
-        return count
 
     def _took(self, count: int, piece: Piece, left: deque[Piece]) -> None:
         self._sent(count)
@@ -148,6 +141,14 @@ class Outlet:
         finally:
             self.is_stuck = False
             self._loop.remove_writer(self._socket)
+
+
+def _sendfile(to: socket.socket, piece: FileSlice, stop: int) -> int:
+    start = piece.start
+    count = os.sendfile(to.fileno(), piece.content.fileno(), start, stop - start)
+    if not count:
+        raise EOFError(f"the file ended at {start} octets")
+    return count
 
 
 def _fulfil(future: asyncio.Future[None]) -> None:

@@ -1,10 +1,10 @@
 """What a connection and the model that it belongs to say to each other."""
 
 import asyncio
-import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from aserve.models.admissions import Admission
 from aserve.models.thread_pool import ThreadPool
 from aserve.semantics.messages import Piece, Request, Response
 from aserve.site.recall import Kept, Key, Recall
@@ -21,16 +21,6 @@ class Answer(NamedTuple):
 
     response: Response
     key: Key | None = None
-
-
-class Admission(enum.Enum):
-    """What becomes of a new connection."""
-
-    WELCOME = enum.auto()
-    REFUSED = enum.auto()
-    """It is told that there are too many."""
-    CUT_OFF = enum.auto()
-    """There are even too many to be told."""
 
 
 class Owner(Protocol[C_contra]):

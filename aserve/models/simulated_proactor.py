@@ -8,12 +8,12 @@ import asyncio
 import resource
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from aserve.models.admissions import Admission, Admissions
 from aserve.models.connection import Connection
-from aserve.models.owner import Admission, Answer, Observe
+from aserve.models.owner import Answer, Observe
 from aserve.models.thread_pool import PoolSize, ThreadPool
 from aserve.semantics.messages import Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
@@ -23,7 +23,6 @@ from aserve.site.trails import Trails
 from aserve.wire.limits import Limits
 
 _SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
-_MOST_REFUSED = 16  # connections at once that get a reply although there is no room for them
 
 
 class SimulatedProactor:
@@ -42,12 +41,10 @@ class SimulatedProactor:
         self.recall = recall
         self.loop = asyncio.get_running_loop()
         self.pool = ThreadPool(self.loop, size)
-        self.connections: set[Connection] = set()
         self._site = site
-        self._refused: set[Connection] = set()
-        self._clients: Counter[str] = Counter()
-        self._most = limits.connections or _connections_that_files_allow()
-        self._most_per_client = limits.connections_per_client or max(1, self._most * 3 // 4)
+        most = limits.connections or _connections_that_files_allow()
+        share = limits.connections_per_client or max(1, most * 3 // 4)
+        self._admissions: Admissions[Connection] = Admissions(most, share)
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
@@ -62,6 +59,7 @@ class SimulatedProactor:
     async def stop(self, grace: float) -> None:
         """Accept no more, let what has begun end for at most grace seconds, then cut it off."""
         self._empty = asyncio.Event()
+        self._admissions.shut()
         if self._server:
             self._server.close()
         for connection in list(self.connections):
@@ -81,32 +79,18 @@ class SimulatedProactor:
         for connection in list(self.connections):
             connection.abort()
 
-    def admit(self, connection: Connection) -> Admission:
-        """Take a connection into account, or tell that it is one too many.
+    @property
+    def connections(self) -> set[Connection]:
+        """Those that are open."""
+        return self._admissions.open
 
-        Those that are told so wait for their last reply to arrive: of them, too, there are only
-        so many, or they would use up the descriptors in place of those that are served.
-        """
-        self.connections.add(connection)
-        if self._empty:  # stopping: it was accepted a moment too late
-            self._refused.add(connection)
-            return Admission.CUT_OFF
-        served = len(self.connections) - len(self._refused) <= self._most
-        if served and self._clients[connection.client] < self._most_per_client:
-            self._clients[connection.client] += 1
-            return Admission.WELCOME
-        self._refused.add(connection)
-        return Admission.REFUSED if len(self._refused) <= _MOST_REFUSED else Admission.CUT_OFF
+    def admit(self, connection: Connection) -> Admission:
+        """Take a connection into account, or tell that it is one too many."""
+        return self._admissions.admit(connection)
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is gone."""
-        self.connections.discard(connection)
-        if connection in self._refused:
-            self._refused.discard(connection)
-        else:
-            self._clients[connection.client] -= 1
-            if not self._clients[connection.client]:
-                del self._clients[connection.client]
+        self._admissions.forget(connection)
         if self._empty and not self.connections:
             self._empty.set()
 

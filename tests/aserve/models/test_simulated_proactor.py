@@ -349,7 +349,8 @@ async def test_places_are_given_back(start, connect):
         assert (await client.get("/a.txt"))[0] == 200
         client.close()
         await _until(lambda: not model.connections)
-    assert not model._clients
+    assert not model._admissions._refused
+    assert not model._admissions._by_client
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""Who is let in: so many connections in all, and so many from one address."""
+
+import enum
+from collections import Counter
+from typing import Generic, Protocol, TypeVar
+
+_MOST_REFUSED = 16  # connections at once that get a reply although there is no room for them
+
+
+class Admission(enum.Enum):
+    """What becomes of a new connection."""
+
+    WELCOME = enum.auto()
+    REFUSED = enum.auto()
+    """It is told that there are too many."""
+    CUT_OFF = enum.auto()
+    """There are even too many to be told."""
+
+
+class Guest(Protocol):
+    """What is let in. client: its address; asking for it may take a while."""
+
+    @property
+    def client(self) -> str:
+        """Return the address."""
+
+
+G = TypeVar("G", bound=Guest)
+
+
+class Admissions(Generic[G]):
+    """The connections of one event loop.
+
+    most: how many may be open; most_per_client: how many of them from one address.
+    """
+
+    def __init__(self, most: int, most_per_client: int) -> None:
+        self.open: set[G] = set()
+        self._most = most
+        self._most_per_client = most_per_client
+        self._refused: set[G] = set()
+        # None while all together have less than one client's share: then none can have more, and
+        # an address costs two system calls, a fifth of a short connection (docs/performance.md).
+        self._by_client: Counter[str] | None = None
+        self._shut = False
+
+    def admit(self, guest: G) -> Admission:
+        """Take a connection into account, or tell that it is one too many.
+
+        Those that are told so wait for their last reply to arrive: of them, too, there are only
+        so many, or they would use up the descriptors in place of those that are served.
+        """
+        self.open.add(guest)
+        if self._shut:  # it was accepted a moment too late
+            self._refused.add(guest)
+            return Admission.CUT_OFF
+        if len(self.open) - len(self._refused) <= self._most and self._has_a_share(guest):
+            return Admission.WELCOME
+        self._refused.add(guest)
+        return Admission.REFUSED if len(self._refused) <= _MOST_REFUSED else Admission.CUT_OFF
+
+    def forget(self, guest: G) -> None:
+        """Drop a connection that is gone."""
+        self.open.discard(guest)
+        if guest in self._refused:
+            self._refused.discard(guest)
+        elif self._by_client is not None:
+            self._by_client[guest.client] -= 1
+            if len(self.open) < self._most_per_client:
+                self._by_client = None
+
+    def shut(self) -> None:
+        """Let nobody in any more."""
+        self._shut = True
+
+    def _has_a_share(self, guest: G) -> bool:
+        if len(self.open) <= self._most_per_client:
+            return True
+        if self._by_client is None:
+            served = self.open - self._refused
+            self._by_client = Counter(one.client for one in served if one is not guest)
+        if self._by_client[guest.client] >= self._most_per_client:
+            return False
+        self._by_client[guest.client] += 1
+        return True
