@@ -1,6 +1,7 @@
 """One process: startup, main loop, shutdown."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -89,6 +90,9 @@ async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int
     if lifeline is not None:
         loop.add_reader(lifeline, stop.set)
     await worker.startup()
+    # What is there by now stays: no collection need ever look at it again. With modules and tables
+    # in it a full one took 3 ms, in which nobody is answered; requests leave the collector little.
+    gc.freeze()
     await stop.wait()
     if lifeline is not None:
         loop.remove_reader(lifeline)
