@@ -4,17 +4,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import cast
 
 from aserve.models.admissions import Admission
 from aserve.models.outlet import Outlet
 from aserve.models.owner import Answer, Owner
-from aserve.models.streams import blocks
 from aserve.models.tunnel import DIAL_TIME, Tunnel
 from aserve.semantics.dates import format_date
-from aserve.semantics.messages import Content, FileSlice, Piece, Refused, Request, Response
+from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
 from aserve.semantics.refusals import refusal
 from aserve.site.recall import Kept, Known
 from aserve.wire.exchange import Exchange
@@ -152,12 +150,12 @@ class Connection(asyncio.Protocol):
                 self._tunnel.abort()
             return
         state, buffered = self._exchange.state, self._transport.get_write_buffer_size()
-        stuck = bool(buffered or (self._outlet and self._outlet.is_stuck))
         if not self._patience:
             self._patience = Patience(self._owner.limits)
-        if not self._patience.is_over(state, self._arrived, self._handed - buffered, stuck=stuck):
+        flowed, stuck = self._handed - buffered, buffered > 0
+        if not self._patience.is_over(state, self._arrived, flowed, stuck=stuck):
             return
-        if stuck:
+        if buffered:
             self._transport.abort()
         elif state in {State.HEAD, State.BODY}:
             self._refuse(408, "The request took too long to arrive.")
@@ -266,23 +264,19 @@ class Connection(asyncio.Protocol):
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             self._write(pieces[0])
             return None
-        if self._transport.get_write_buffer_size() or not (outlet := self._way_out()):
-            return deque(pieces)
         try:
-            return outlet.send_at_once(pieces)
+            return self._way_out().send_at_once(pieces)
         except (OSError, EOFError) as error:
             self._cut_short(error)
             return deque(pieces)
 
-    def _way_out(self) -> Outlet | None:
+    def _way_out(self) -> Outlet:
         """Return the way past the transport, which is made once."""
         if not self._outlet:
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            owner = self._owner
-            try:
-                self._outlet = Outlet(descriptor, owner.loop, owner.pool, self._count_sent)
-            except OSError:  # descriptors are short: it leaves through the transport
-                return None
+            pool = self._owner.pool
+            self._outlet = Outlet(
+                self._transport, pool, self._write, self._count_sent, self._until_writable
+            )
         return self._outlet
 
     def _go_on(self, left: deque[Piece] | None, status: int, octets: int) -> None:
@@ -296,6 +290,10 @@ class Connection(asyncio.Protocol):
 
     def _count_sent(self, octets: int) -> None:
         self._handed += octets
+
+    async def _until_writable(self) -> None:
+        if self._writable:
+            await self._writable.wait()
 
     def _replied(self, status: int, octets: int) -> None:
         self._record(status, octets, self._began)
@@ -313,13 +311,10 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, left: deque[Piece], status: int, octets: int) -> None:
         """Send the rest of a reply, as fast as the client takes it and the disk gives it."""
-        outlet, handed, missing = self._outlet, self._handed, sum(map(len, left))
+        handed, missing = self._handed, sum(map(len, left))
         files = [piece.content for piece in left if isinstance(piece, FileSlice)]
         try:
-            if outlet and not self._transport.get_write_buffer_size():
-                await outlet.send(left)
-            else:
-                await self._send_through_transport(left)
+            await self._way_out().send(left)
         except (OSError, EOFError, asyncio.CancelledError) as error:
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
             sent = max(0, octets - missing + self._handed - handed)
@@ -333,24 +328,8 @@ class Connection(asyncio.Protocol):
             self._advance()
         finally:
             for file in files:
-                if not file.is_local:
-                    self._close_in_thread(file, outlet)
-
-    async def _send_through_transport(self, pieces: Iterable[Piece]) -> None:
-        """Send behind what still waits in the transport's buffer."""
-        async with aclosing(blocks(pieces, self._owner.pool)) as stream:
-            async for block in stream:
-                self._write(block)
-                if self._writable:
-                    await self._writable.wait()
-
-    def _close_in_thread(self, file: Content, outlet: Outlet | None) -> None:
-        """Close a file where even that may have to be waited for, and while no thread reads it."""
-        pool = self._owner.pool
-        if outlet:
-            outlet.when_idle(lambda: pool.submit(file.close))
-        else:
-            pool.submit(file.close)
+                if not file.is_local:  # then even its end may have to be waited for
+                    self._owner.pool.submit(file.close)
 
     def _cut_short(self, error: Exception) -> None:
         if not isinstance(error, ConnectionError):  # that is a client which has gone

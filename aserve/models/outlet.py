@@ -5,16 +5,16 @@ import enum
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import aclosing
 
-from aserve.models.thread_pool import ThreadPool
+from aserve.models.streams import blocks
 from aserve.semantics.messages import FileSlice, Piece
 
-if TYPE_CHECKING:
-    import concurrent.futures
-
 _TURN = 2 << 20  # octets that one connection may send before the others have their turn
+_FROM_DISK = 262_144  # octets that a thread reads at once
+_NUDGE = 16_384  # octets through the transport, which tells when the client has taken them
 
 
 class _Pause(enum.Enum):
@@ -29,48 +29,46 @@ class _Pause(enum.Enum):
 
 
 class Outlet:
-    """One connection's socket, past its transport: sendfile copies nothing through this process.
+    """A connection's way past its transport: sendfile copies nothing through this process.
 
-    uvloop has no loop.sendfile. The descriptor is a duplicate, since uvloop watches none of its
-    own for writing, and since a thread may still use it when the transport is closed already. Only
-    to be used while the transport's own buffer is empty, or octets would overtake each other.
+    uvloop has no loop.sendfile, and does not let its own descriptors be watched for writing. So
+    what leaves this way does so while the transport's own buffer is empty and on its own
+    descriptor, and when the socket is full a few octets through the transport tell when it is
+    not. To hold a descriptor more for each reply would halve the clients that can be served.
 
-    Raises OSError where there are no descriptors left.
+    write: hands octets to the transport; sent: is told how many octets went past it; writable:
+    waits until the transport's buffer is empty.
     """
 
-    __slots__ = ("_loop", "_pool", "_sent", "_socket", "_work", "is_stuck")
+    __slots__ = ("_executor", "_sent", "_socket", "_transport", "_writable", "_write")
 
     def __init__(
         self,
-        descriptor: int,
-        loop: asyncio.AbstractEventLoop,
-        pool: ThreadPool,
+        transport: asyncio.Transport,
+        executor: Executor,
+        write: Callable[[bytes], None],
         sent: Callable[[int], None],
+        writable: Callable[[], Awaitable[None]],
     ) -> None:
-        self._socket = socket.socket(fileno=os.dup(descriptor))
-        self._socket.setblocking(False)
-        self._work: concurrent.futures.Future[int] | None = None
-        self._loop = loop
-        self._pool = pool
+        self._transport = transport
+        self._executor = executor
+        self._write = write
         self._sent = sent
-        self.is_stuck = False
-        """Whether the client does not take what waits for it."""
+        self._writable = writable
+        self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+        self._socket.setblocking(False)
 
     def close(self) -> None:
-        """Give the descriptor up, when no thread can be using it any more."""
-        self.when_idle(self._socket.close)
+        """Let go of the descriptor, which is the transport's."""
+        self._socket.detach()
 
-    def when_idle(self, do: Callable[[], object]) -> None:
-        """Do something when no thread sends anything of this connection, which may be now."""
-        if self._work:
-            self._work.add_done_callback(lambda _: do())
-        else:
-            do()
+    __del__ = close
 
     def send_at_once(self, pieces: Iterable[Piece]) -> deque[Piece]:
         """Send what can leave without waiting for anything; return what is left."""
         left = deque(pieces)
-        self._push(left)
+        if not self._transport.get_write_buffer_size():
+            self._push(left)
         return left
 
     async def send(self, left: deque[Piece]) -> None:
@@ -79,78 +77,87 @@ class Outlet:
         Raises EOFError where a file has become shorter than was promised, OSError where it fails
         or the client is gone.
         """
+        self._transport.set_write_buffer_limits(high=0)  # to be told when it is empty
+        await self._writable()
         while left:
+            if self._transport.is_closing():
+                raise ConnectionAbortedError
             pause = self._push(left)
             if pause is _Pause.CLIENT:
-                await self._until_writable()
+                await self._nudge(left)
             elif pause is _Pause.DISK:
-                await self._send_from_disk(left)
+                await self._read_from_disk(left)
             else:
                 await asyncio.sleep(0)
+            await self._writable()
+        self._transport.set_write_buffer_limits()
 
     def _push(self, left: deque[Piece]) -> _Pause:
         turn = _TURN
         while left and turn > 0:
-            piece = left.popleft()
+            piece = left[0]
             try:
                 if isinstance(piece, FileSlice):
                     stop = min(piece.stop, piece.start + turn)
                     if not piece.content.is_at_hand(piece.start, stop):
-                        left.appendleft(piece)
                         return _Pause.DISK
-                    count = _sendfile(self._socket, piece, stop)
+                    count = self._sendfile(piece, stop)
                 else:
                     # More to come: head and file belong into one segment.
-                    count = self._socket.send(piece, socket.MSG_MORE if left else 0)
+                    count = self._socket.send(piece, socket.MSG_MORE if len(left) > 1 else 0)
             except BlockingIOError:
-                left.appendleft(piece)
                 return _Pause.CLIENT
-            self._took(count, piece, left)
+            self._sent(count)
+            _drop(left, count)
             turn -= count
         return _Pause.TURN
 
-    async def _send_from_disk(self, left: deque[Piece]) -> None:
-        """Send one piece from a thread, which may wait for the disk; the socket never blocks."""
-        piece = left.popleft()
+    def _sendfile(self, piece: FileSlice, stop: int) -> int:
+        start = piece.start
+        count = os.sendfile(self._socket.fileno(), piece.content.fileno(), start, stop - start)
+        if not count:
+            raise EOFError(f"the file ended at {start} octets")
+        return count
+
+    async def _nudge(self, left: deque[Piece]) -> None:
+        """Send a few octets through the transport, so that it tells when they are taken."""
+        try:
+            octets = _first(left, _NUDGE)
+        except BlockingIOError:  # they were in memory a moment ago
+            await self._read_from_disk(left)
+        else:
+            self._write(octets)
+
+    async def _read_from_disk(self, left: deque[Piece]) -> None:
+        """Send some octets that a thread reads, which may wait for the disk."""
+        piece = left[0]
         assert isinstance(piece, FileSlice)  # noqa: S101 - octets are never on a disk
-        stop = min(piece.stop, piece.start + _TURN)
-        self._work = self._pool.submit(_sendfile, self._socket, piece, stop)
-        try:
-            count = await asyncio.wrap_future(self._work, loop=self._loop)
-        except BlockingIOError:
-            left.appendleft(piece)
-            await self._until_writable()
-        else:
-            self._took(count, piece, left)
-
-    def _took(self, count: int, piece: Piece, left: deque[Piece]) -> None:
-        self._sent(count)
-        if count == len(piece):
-            return
-        if isinstance(piece, FileSlice):
-            left.appendleft(FileSlice(piece.content, piece.start + count, piece.stop))
-        else:
-            left.appendleft(piece[count:])
-
-    async def _until_writable(self) -> None:
-        writable = self._loop.create_future()
-        self._loop.add_writer(self._socket, _fulfil, writable)
-        self.is_stuck = True
-        try:
-            await writable
-        finally:
-            self.is_stuck = False
-            self._loop.remove_writer(self._socket)
+        part = FileSlice(piece.content, piece.start, min(piece.stop, piece.start + _FROM_DISK))
+        async with aclosing(blocks([part], self._executor)) as stream:
+            async for block in stream:
+                self._write(block)
+                _drop(left, len(block))
 
 
-def _sendfile(to: socket.socket, piece: FileSlice, stop: int) -> int:
-    start = piece.start
-    count = os.sendfile(to.fileno(), piece.content.fileno(), start, stop - start)
-    if not count:
-        raise EOFError(f"the file ended at {start} octets")
-    return count
+def _first(left: deque[Piece], most: int) -> bytes:
+    """Take the first octets, which are at hand."""
+    piece = left[0]
+    if isinstance(piece, FileSlice):
+        octets = piece.content.read(piece.start, min(piece.stop, piece.start + most))
+        if not octets:
+            raise EOFError(f"the file ended at {piece.start} octets")
+    else:
+        octets = piece[:most]
+    _drop(left, len(octets))
+    return octets
 
 
-def _fulfil(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _drop(left: deque[Piece], count: int) -> None:
+    """Take octets away from the first piece."""
+    piece = left.popleft()
+    if count == len(piece):
+        return
+    if isinstance(piece, FileSlice):
+        left.appendleft(FileSlice(piece.content, piece.start + count, piece.stop))
+    else:
+        left.appendleft(piece[count:])

@@ -45,6 +45,7 @@ class SimulatedProactor:
         most = limits.connections or _connections_that_files_allow()
         share = limits.connections_per_client or max(1, most * 3 // 4)
         self._admissions: Admissions[Connection] = Admissions(most, share)
+        self._looking_again = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
@@ -124,7 +125,10 @@ class SimulatedProactor:
         That takes time, so it happens in a thread and beside the reply, which leaves meanwhile.
         """
         (response, key), recall = answer, self.recall
-        if self._empty or not (recall and key and recall.expects(key, response)):
+        # One at a time: threads that compete for the interpreter cost the loop more than they give.
+        if self._looking_again or self._empty:
+            return
+        if not (recall and key and recall.expects(key, response)):
             return
         since, now = recall.moment(), int(time.time())
 
@@ -133,13 +137,14 @@ class SimulatedProactor:
             return trails, self._site.answer(request, now)
 
         def keep(found: tuple[Trails | None, Response]) -> None:
+            self._looking_again = False
             trails, again = found
             if trails and again.is_like(response):
                 recall.keep(Kept(key, pieces, response, closes=closes), trails, since)
             elif trails:
                 recall.release(trails)
 
-        self.pool.offer(look_again, keep)
+        self._looking_again = self.pool.offer(look_again, keep)
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""

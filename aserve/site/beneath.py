@@ -54,7 +54,7 @@ def open_folder(path: bytes, *, wait: bool) -> int:
     """
     if wait:
         return os.open(path, _NAME_ONLY | os.O_DIRECTORY)
-    descriptor = _openat2(_AT_FDCWD, path, _FOLDER_AT_ONCE)
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, _AT_FDCWD, path, _FOLDER_AT_ONCE, _HOW_SIZE)
     if descriptor < 0:
         raise _error(errno.EAGAIN, path)
     return descriptor
@@ -84,10 +84,12 @@ def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
     spell the folder's own absolute path. Raises BlockingIOError where wait is False and a disk
     would have to be waited for.
     """
-    descriptor = _openat2(root, path, _WAITING if wait else _AT_ONCE)
+    # RESOLVE_BENEATH: the kernel refuses every step out, so no race can add one.
+    how = _WAITING if wait else _AT_ONCE
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, path, how, _HOW_SIZE)
     if descriptor >= 0:
         return descriptor
-    number = -descriptor
+    number = ctypes.get_errno()
     if number == errno.ENOENT:
         return None
     if number not in _CANNOT_TELL:
@@ -95,15 +97,6 @@ def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
     if not wait:
         raise _error(errno.EAGAIN, path)
     return _open_by_walking(root, path)
-
-
-def _openat2(root: int, path: bytes, how: object) -> int:
-    """Return a descriptor, or an error's number below zero.
-
-    RESOLVE_BENEATH: the kernel refuses every step out, so no race can add one.
-    """
-    descriptor: int = _libc.syscall(_SYS_OPENAT2, root, path, how, _HOW_SIZE)
-    return descriptor if descriptor >= 0 else -ctypes.get_errno()
 
 
 def _error(number: int, name: bytes) -> OSError:

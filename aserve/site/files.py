@@ -176,10 +176,11 @@ class _Finder:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         media = media_type(name)
         plain = _representation(content, status, media, "identity")
-        forms = (plain, *self._siblings(path, plain))
-        if not all(one.keepable for one in forms):
-            forms = tuple(one._replace(keepable=False) for one in forms)
-        return Document(forms)
+        siblings = self._siblings(path, plain)
+        if not siblings:
+            return Document((plain,))
+        keepable = plain.keepable and all(one.keepable for one in siblings)
+        return Document(tuple(one._replace(keepable=keepable) for one in (plain, *siblings)))
 
     def _siblings(self, path: bytes, plain: Representation) -> list[Representation]:
         """Return the precompressed forms that lie beside a file, under the same rules as itself."""

@@ -165,12 +165,12 @@ class Recall:
     def expects(self, key: Key, response: Response) -> bool:
         """Tell whether it is time to look whether a reply can be kept.
 
-        It is worth it if it was asked for before, not long ago. Once a second is often enough for
-        one that cannot.
+        It is worth it if it was asked for before, not long ago; where there is no room for it, if
+        that was more than once, or many things that are asked for now and then would push each
+        other out. Once a second is often enough for one that cannot be kept.
         """
-        if not response.keepable or not self._sights.has_seen(key):
-            return False
-        if key in self._considered:
+        least = 4 if self._is_full() else 2
+        if not response.keepable or self._sights.count(key) < least or key in self._considered:
             return False
         self._considered.add(key)
         return True
@@ -267,7 +267,7 @@ class Recall:
         if len(request.head) > self._longest_head:
             return
         head = _alike(request.head.encode("latin-1"))
-        if head in self._by_head or not self._sights.has_seen(head):
+        if head in self._by_head or self._sights.count(head) < 2:
             return
         while len(self._by_head) >= _MOST_HEADS:
             self._forget_head(next(iter(self._by_head)))
@@ -316,6 +316,9 @@ class Recall:
         while len(self._with_files) > _MOST_FILES:
             self._pass_by_or_forget(self._with_files)
 
+    def _is_full(self) -> bool:
+        return len(self._by_key) >= _MOST_REPLIES or self._octets > _MOST_OCTETS * 15 // 16
+
     def _pass_by_or_forget(self, queue: dict[Key, Kept]) -> None:
         """Forget the oldest reply, or let it be the youngest if it was used since it was that."""
         key, kept = next(iter(queue.items()))
@@ -352,20 +355,18 @@ def _deciding(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...
 
 
 class _Doorkeeper:
-    """Remembers what was seen lately: who comes a second time is let in. A scan never is."""
+    """Counts what was seen lately: who comes again is let in. A scan never is."""
 
     __slots__ = ("_before", "_now")
 
     def __init__(self) -> None:
-        self._now: set[int] = set()
-        self._before: set[int] = set()
+        self._now: dict[int, int] = {}
+        self._before: dict[int, int] = {}
 
-    def has_seen(self, thing: object) -> bool:
-        """Tell whether something was shown before, and remember that it was shown."""
+    def count(self, thing: object) -> int:
+        """Return how often something was shown not long ago, this time included."""
         mark = hash(thing)
-        if mark in self._now:
-            return True
         if len(self._now) >= _MOST_HEADS:
-            self._now, self._before = set(), self._now
-        self._now.add(mark)
-        return mark in self._before
+            self._now, self._before = {}, self._now
+        seen = self._now[mark] = self._now.get(mark, 0) + 1
+        return seen + self._before.get(mark, 0)

@@ -57,11 +57,17 @@ def _watched(forms: list[bytes], watch: Watch | None) -> tuple[set[Place], set[i
     devices: set[int] = set()
     if watch is None:
         return places, devices
+    folder = os.path.dirname(forms[0])
     try:
+        places, devices = trail(folder, watch)
+        number = watch.add(folder, contents=True)
+        places.add((number, ITSELF))
         for form in forms:
-            way, crossed = trail(form, watch)
-            places |= way
-            devices |= crossed
+            places.add((number, os.path.basename(form)))
+            if os.path.islink(form):
+                way, crossed = trail(form, watch)
+                places |= way
+                devices |= crossed
             if os.path.exists(form):
                 # A second name elsewhere changes the file and not this folder.
                 places.add((watch.add_file(form), ITSELF))

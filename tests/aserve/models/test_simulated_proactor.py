@@ -123,7 +123,7 @@ async def test_pipelined_requests_are_logged_and_remembered_one_by_one(start, co
     targets = ["/a.txt", "/", "/a.txt", "/none", "/sub/"] * 8
     for target in targets[:5] * 2:
         await client.get(target)
-    await at_rest(model)
+        await at_rest(model)
     log.clear()
     await client.send(
         "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets).encode()
@@ -146,12 +146,12 @@ async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(star
     client.writer.transport.pause_reading()
     await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
     (connection,) = await _until(lambda: stuck(model))
-    assert connection._transport.get_write_buffer_size() == 0
+    assert connection._transport.get_write_buffer_size() < 1 << 19
 
 
 def stuck(model):
     """Return the connections whose client does not take what is sent."""
-    return [c for c in model.connections if c._writable or (c._outlet and c._outlet.is_stuck)]
+    return [c for c in model.connections if c._writable]
 
 
 async def _until(look):
