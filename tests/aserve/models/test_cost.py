@@ -66,7 +66,7 @@ class Served:
         """Ask until it is remembered; what is found out in a thread comes back through the loop."""
         for head in heads:
             self.connection.data_received(head)
-            while not self.wire.written:
+            while not self.wire.written:  # noqa: ASYNC110 - what is looked at tells nobody
                 await asyncio.sleep(0)
             self.wire.written.clear()
             pool = self.model.pool
