@@ -240,9 +240,8 @@ def test_a_client_that_leaves_what_hangs_at_its_end(site, far, clients, others):
     far.hold("READ", beyond=len(octets) // 2)
     leaving = clients.ask(f"/far/{name}")
     far.reached()
-    leaving.close()
     far.hold("FLUSH")  # the first thing that closing a file asks for
-    far.release("READ")
+    leaving.close()
     assert far.reached() == [("FLUSH", name)]
     others.are_served()
 
