@@ -17,10 +17,14 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Answer(NamedTuple):
-    """A response on its way back, and what decides it, where that is worth remembering."""
+    """A response on its way back.
+
+    key: what decides it, where that is worth remembering; at_once: no disk was waited for.
+    """
 
     response: Response
     key: Key | None = None
+    at_once: bool = False
 
 
 class Owner(Protocol[C_contra]):

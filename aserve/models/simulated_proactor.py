@@ -15,7 +15,7 @@ from aserve.models.admissions import Admission, Admissions
 from aserve.models.connection import Connection
 from aserve.models.owner import Answer, Observe
 from aserve.models.thread_pool import PoolSize, ThreadPool
-from aserve.semantics.messages import Piece, Refused, Request, Response
+from aserve.semantics.messages import Piece, Refused, Request
 from aserve.semantics.refusals import refusal
 from aserve.site.answer import Site
 from aserve.site.recall import Kept, Recall, key_of
@@ -45,7 +45,6 @@ class SimulatedProactor:
         most = limits.connections or _connections_that_files_allow()
         share = limits.connections_per_client or max(1, most * 3 // 4)
         self._admissions: Admissions[Connection] = Admissions(most, share)
-        self._looking_again = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
@@ -107,7 +106,7 @@ class SimulatedProactor:
             return kept
         second = int(now)
         try:
-            return Answer(self._site.answer(request, second, wait=False), key)
+            return Answer(self._site.answer(request, second, wait=False), key, at_once=True)
         except BlockingIOError:
             pass
         # Its one hop, to where it may wait for a disk.
@@ -122,29 +121,36 @@ class SimulatedProactor:
     ) -> None:
         """Remember a reply that is worth it, if the true path says the same once it is watched.
 
-        That takes time, so it happens in a thread and beside the reply, which leaves meanwhile.
+        A thread does so, beside the reply which leaves meanwhile. But a busy loop lets threads wait
+        for the interpreter 5 ms at a time, and it takes them dozens of times: where nothing can
+        have to be waited for, the loop does it itself.
         """
-        (response, key), recall = answer, self.recall
-        # One at a time: threads that compete for the interpreter cost the loop more than they give.
-        if self._looking_again or self._empty:
-            return
-        if not (recall and key and recall.expects(key, response)):
+        (response, key, at_once), recall = answer, self.recall
+        if not (recall and key and recall.expects(key, response)) or self._empty:
             return
         since, now = recall.moment(), int(time.time())
+        kept = Kept(key, pieces, response, closes=closes)
+        at_once = at_once and recall.way_is_known
 
-        def look_again() -> tuple[Trails | None, Response]:
+        def look_again() -> tuple[Trails | None, bool]:
             trails = recall.trails(request, now)  # first, so that no later change is missed
-            return trails, self._site.answer(request, now)
+            try:
+                again = self._site.answer(request, now, wait=not at_once)
+            except BlockingIOError:
+                return trails, False
+            return trails, again.is_like(response)
 
-        def keep(found: tuple[Trails | None, Response]) -> None:
-            self._looking_again = False
-            trails, again = found
-            if trails and again.is_like(response):
-                recall.keep(Kept(key, pieces, response, closes=closes), trails, since)
+        def keep(found: tuple[Trails | None, bool]) -> None:
+            trails, alike = found
+            if trails and alike:
+                recall.keep(kept, trails, since)
             elif trails:
                 recall.release(trails)
 
-        self._looking_again = self.pool.offer(look_again, keep)
+        if at_once:
+            keep(look_again())
+        else:
+            self.pool.offer(look_again, keep)
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""

@@ -129,6 +129,9 @@ class Recall:
         self._octets = 0
         self._sights = _Doorkeeper()
         self._considered: set[Key] = set()  # in this second
+        self.way_is_known = False
+        """Whether the way to the root is local, as was found since anything has changed: then
+        nothing has to be waited for where the kernel has just found its way at once."""
         self._changes: dict[Place, int] = {}
         self._mounts = mounts or Mounts()
         self._moment = 0  # counts the times that something was seen to have changed
@@ -199,6 +202,7 @@ class Recall:
             self.release(trails)
             return
         self._considered.discard(kept.key)
+        self.way_is_known = True
         kept.trails, kept.signatures = trails, trails.signatures
         self._by_key[kept.key] = kept
         for place in trails.places:
@@ -218,6 +222,7 @@ class Recall:
         """Let a second pass; notice what makes no event: something mounted over a folder."""
         self._considered.clear()
         if self._mounts.have_changed():
+            self.way_is_known = False
             self._moment += 1
             self._forget_everything()
 
@@ -251,6 +256,7 @@ class Recall:
         """Forget what has changed."""
         if not (self._watch and self._watch.something_changed()):
             return
+        self.way_is_known = False
         self._moment += 1
         try:
             for place in self._watch.drain():
