@@ -133,7 +133,8 @@ class SimulatedProactor:
         at_once = at_once and recall.way_is_known
 
         def look_again() -> tuple[Trails | None, bool]:
-            trails = recall.trails(request, now)  # first, so that no later change is missed
+            # First, so that no later change is missed.
+            trails = recall.trails(request, now, at_once=at_once)
             try:
                 again = self._site.answer(request, now, wait=not at_once)
             except BlockingIOError:

@@ -14,7 +14,7 @@ from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Respon
 from aserve.semantics.targets import parse_path
 from aserve.site.files import names_of
 from aserve.site.mounts import Mounts
-from aserve.site.trails import Signature, Trails, trails_of
+from aserve.site.trails import Signature, Trails, Ways, trails_of
 from aserve.site.watch import ITSELF, Overflow, Place, Watch
 
 _MOST_REPLIES = 16_384
@@ -129,6 +129,7 @@ class Recall:
         self._octets = 0
         self._sights = _Doorkeeper()
         self._considered: set[Key] = set()  # in this second
+        self._ways: Ways = {}
         self.way_is_known = False
         """Whether the way to the root is local, as was found since anything has changed: then
         nothing has to be waited for where the kernel has just found its way at once."""
@@ -183,14 +184,16 @@ class Recall:
         self._look()
         return self._moment
 
-    def trails(self, request: Request, now: int) -> Trails | None:
+    def trails(self, request: Request, now: int, *, at_once: bool = False) -> Trails | None:
         """Watch what a reply will depend on, before it is made; any thread may call this.
 
-        None where that cannot be told, or may depend on the clock.
+        None where that cannot be told, or may depend on the clock. at_once: the loop does, whose
+        knowledge of ways holds until it sees a change.
         """
+        ways = self._ways if at_once else None
         try:
-            names = names_of(parse_path(request.target))
-            return trails_of(b"/".join((self._root, *names)), self._watch, self._mounts, now)
+            path = b"/".join((self._root, *names_of(parse_path(request.target))))
+            return trails_of(path, self._watch, self._mounts, now, ways)
         except (OSError, Refused):
             return None
 
@@ -222,8 +225,7 @@ class Recall:
         """Let a second pass; notice what makes no event: something mounted over a folder."""
         self._considered.clear()
         if self._mounts.have_changed():
-            self.way_is_known = False
-            self._moment += 1
+            self._lose_the_way()
             self._forget_everything()
 
     def close(self) -> None:
@@ -256,8 +258,7 @@ class Recall:
         """Forget what has changed."""
         if not (self._watch and self._watch.something_changed()):
             return
-        self.way_is_known = False
-        self._moment += 1
+        self._lose_the_way()
         try:
             for place in self._watch.drain():
                 self._changes[place] = self._moment
@@ -308,8 +309,14 @@ class Recall:
         number, name = place
         if self._watch and name == ITSELF:
             self._watch.remove(number)
-            self._moment += 1
+            self._lose_the_way()
             self._changes[place] = self._moment
+
+    def _lose_the_way(self) -> None:
+        """Note that something has changed."""
+        self._moment += 1
+        self._ways.clear()
+        self.way_is_known = False
 
     def _forget_everything(self) -> None:
         for kept in list(self._by_key.values()):

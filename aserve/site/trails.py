@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 
 from aserve.semantics.codings import CODINGS
@@ -28,49 +29,70 @@ class Trails:
         return all(_signature(path) == was for path, was in self.signatures)
 
 
-def trails_of(path: bytes, watch: Watch | None, mounts: Mounts, now: int) -> Trails | None:
+Ways = dict[bytes, tuple[set[Place], set[int]]]
+"""The trails of folders, which hold as long as nothing changes."""
+
+
+def trails_of(
+    path: bytes, watch: Watch | None, mounts: Mounts, now: int, ways: Ways | None = None
+) -> Trails | None:
     """Watch a file and the places of its coded siblings; None where it had better not be kept.
 
-    Raises OSError where it is not there. Any thread may call this.
+    Raises OSError where it is not there. Any thread may call this, but ways are for one alone.
     """
     if os.stat(path).st_mtime > now - _STILL:
         return None
     forms = [path, *(path + suffix for suffix in CODINGS.values())]
-    places, devices = _watched(forms, watch)
-    found = [path, *(form for form in forms[1:] if os.path.lexists(form))]
-    states = [os.stat(form) for form in found]
-    if any(state.st_mtime > now - _STILL for state in states):
+    places, devices = _watched(forms, watch, {} if ways is None else ways)
+    states = {form: state for form in forms if (state := _state(form, is_needed=form is path))}
+    if any(state.st_mtime > now - _STILL for state in states.values()):
         return None
-    devices |= {state.st_dev for state in states}
+    devices |= {state.st_dev for state in states.values()}
     trust = min(map(mounts.trust_in, devices))
     if trust is Trust.NONE:
         return None
     if trust is Trust.EVENTS and places:
         return Trails(places, ())
-    paths = (os.path.dirname(path), *found)
+    paths = (os.path.dirname(path), *states)
     return Trails(places, [(one, _signature(one)) for one in paths])
 
 
-def _watched(forms: list[bytes], watch: Watch | None) -> tuple[set[Place], set[int]]:
-    """Watch what files depend on; no places where that cannot be."""
-    places: set[Place] = set()
-    devices: set[int] = set()
-    if watch is None:
-        return places, devices
-    folder = os.path.dirname(forms[0])
+def _state(path: bytes, *, is_needed: bool) -> os.stat_result | None:
+    """Return the state of what a path leads to; None where not even a link is there."""
     try:
-        places, devices = trail(folder, watch)
+        state = os.lstat(path)
+    except FileNotFoundError:
+        if is_needed:
+            raise
+        return None
+    return os.stat(path) if stat.S_ISLNK(state.st_mode) else state
+
+
+def _watched(forms: list[bytes], watch: Watch | None, ways: Ways) -> tuple[set[Place], set[int]]:
+    """Watch what files depend on; no places where that cannot be."""
+    if watch is None:
+        return set(), set()
+    folder = os.path.dirname(forms[0])
+    devices: set[int] = set()
+    try:
+        if folder not in ways:
+            ways[folder] = trail(folder, watch)
+        known = ways[folder]
+        places, devices = set(known[0]), set(known[1])
         number = watch.add(folder, contents=True)
         places.add((number, ITSELF))
         for form in forms:
             places.add((number, os.path.basename(form)))
-            if os.path.islink(form):
+            try:
+                kind = os.lstat(form).st_mode
+            except FileNotFoundError:
+                continue
+            if stat.S_ISLNK(kind):
                 way, crossed = trail(form, watch)
                 places |= way
                 devices |= crossed
-            if os.path.exists(form):
-                # A second name elsewhere changes the file and not this folder.
-                places.add((watch.add_file(form), ITSELF))
+            # A second name elsewhere changes the file and not this folder.
+            places.add((watch.add_file(form), ITSELF))
     except OSError:  # no watches left, or a folder that may not be read
         return set(), devices
     return places, devices
