@@ -225,6 +225,7 @@ class Recall:
         """Let a second pass; notice what makes no event: something mounted over a folder."""
         self._considered.clear()
         if self._mounts.have_changed():
+            self._moment += 1
             self._lose_the_way()
             self._forget_everything()
 
@@ -258,13 +259,17 @@ class Recall:
         """Forget what has changed."""
         if not (self._watch and self._watch.something_changed()):
             return
-        self._lose_the_way()
+        self._moment += 1
+        on_ways = set[Place]().union(*(places for places, _ in self._ways.values()))
         try:
             for place in self._watch.drain():
                 self._changes[place] = self._moment
+                if place in on_ways or place in self._by_place or not self._by_place:
+                    self._lose_the_way()
                 for kept in list(self._by_place.get(place, ())):
                     self._forget(kept)
         except Overflow:
+            self._lose_the_way()
             self._forget_everything()
         if len(self._changes) > _MOST_CHANGES:
             self._changes.clear()
@@ -309,12 +314,13 @@ class Recall:
         number, name = place
         if self._watch and name == ITSELF:
             self._watch.remove(number)
-            self._lose_the_way()
+            self._moment += 1
+            if any(place in places for places, _ in self._ways.values()):
+                self._lose_the_way()
             self._changes[place] = self._moment
 
     def _lose_the_way(self) -> None:
-        """Note that something has changed."""
-        self._moment += 1
+        """Take nothing that is known of ways for granted any more."""
         self._ways.clear()
         self.way_is_known = False
 
