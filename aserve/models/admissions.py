@@ -40,7 +40,7 @@ class Admissions(Generic[G]):
         self._most_per_client = most_per_client
         self._refused: set[G] = set()
         # None while all together have less than one client's share: then none can have more, and
-        # an address costs two system calls, a fifth of a short connection (docs/performance.md).
+        # nobody's address is asked for, which costs two system calls and their objects.
         self._by_client: Counter[str] | None = None
         self._shut = False
 

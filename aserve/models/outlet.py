@@ -101,8 +101,10 @@ class Outlet:
                     stop = min(piece.stop, piece.start + turn)
                     if not piece.content.is_at_hand(piece.start, stop):
                         return _Pause.DISK
+                    wanted = stop - piece.start
                     count = self._sendfile(piece, stop)
                 else:
+                    wanted = len(piece)
                     # More to come: head and file belong into one segment.
                     count = self._socket.send(piece, socket.MSG_MORE if len(left) > 1 else 0)
             except BlockingIOError:
@@ -110,6 +112,8 @@ class Outlet:
             self._sent(count)
             _drop(left, count)
             turn -= count
+            if count < wanted:  # it is full: to try again at once sends little at a high price
+                return _Pause.CLIENT
         return _Pause.TURN
 
     def _sendfile(self, piece: FileSlice, stop: int) -> int:

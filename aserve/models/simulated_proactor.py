@@ -22,6 +22,7 @@ from aserve.site.recall import Kept, Recall, key_of
 from aserve.site.trails import Trails
 from aserve.wire.limits import Limits
 
+_MOST_TICKS = 256  # connections looked at in one turn; 10,000 at once hold up whoever is busy
 _SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
 
 
@@ -155,11 +156,18 @@ class SimulatedProactor:
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""
-        for connection in list(self.connections):
-            connection.tick()
         if self.recall:
             self.recall.tick()
+        self._tick_some(list(self.connections))
         self._sweeper = self.loop.call_later(1, self._sweep)
+
+    def _tick_some(self, connections: list[Connection]) -> None:
+        """Look at some of them, and at the others after what else has to be done."""
+        for connection in connections[-_MOST_TICKS:]:
+            connection.tick()
+        del connections[-_MOST_TICKS:]
+        if connections:
+            self.loop.call_soon(self._tick_some, connections)
 
 
 def _connections_that_files_allow() -> int:
