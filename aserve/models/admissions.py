@@ -66,6 +66,8 @@ class Admissions(Generic[G]):
             self._refused.discard(guest)
         elif self._by_client is not None:
             self._by_client[guest.client] -= 1
+            if not self._by_client[guest.client]:
+                del self._by_client[guest.client]
             if len(self.open) < self._most_per_client:
                 self._by_client = None
 

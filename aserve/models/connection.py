@@ -264,6 +264,8 @@ class Connection(asyncio.Protocol):
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             self._write(pieces[0])
             return None
+        if self._transport.is_closing():
+            return deque(pieces)
         try:
             return self._way_out().send_at_once(pieces)
         except (OSError, EOFError) as error:

@@ -68,11 +68,15 @@ _DEVICE_AT = 136  # stx_dev_major, stx_dev_minor
 
 
 def device_of(descriptor: int) -> int:
-    """Return the number of the device that a file is on, without asking a network: statx(2)."""
+    """Return the number of the device that a file is on, without asking a network: statx(2).
+
+    Raises BlockingIOError where that cannot be had.
+    """
     answer = ctypes.create_string_buffer(_STATX_SIZE)
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-    if _libc.statx(descriptor, b"", flags, 0, answer):
-        raise _error(ctypes.get_errno(), b"")
+    # A libc may be too old for it, and a container's filter may forbid it.
+    if not hasattr(_libc, "statx") or _libc.statx(descriptor, b"", flags, 0, answer):
+        raise _error(errno.EAGAIN, b"")
     return os.makedev(*_DEVICE.unpack_from(answer, _DEVICE_AT))
 
 

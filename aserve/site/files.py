@@ -87,8 +87,8 @@ class OpenFile:
         try:
             if os.preadv(self._descriptor, [octets], start, os.RWF_NOWAIT) == len(octets):
                 return bytes(octets)
-        except OSError:  # EAGAIN, or a file system that does not know the flag
-            pass
+        except (OSError, AttributeError):
+            pass  # EAGAIN; a file system that does not know the flag, or a Python without it
         raise BlockingIOError  # a file that has become shorter is found out by who may wait
 
     def is_at_hand(self, start: int, stop: int) -> bool:
@@ -146,7 +146,7 @@ def names_of(path: Path) -> tuple[bytes, ...]:
 
 
 # A dotfile, or something below a dotted folder; /.well-known/ is meant to be found (RFC 8615).
-_HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|$))")
+_HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|\Z))")
 
 
 def _refused(error: OSError) -> Refused:

@@ -169,7 +169,8 @@ class Recall:
         kept = self._by_key.get(key)
         if kept is None or not self._holds(kept):
             return None
-        kept.refresh(now)
+        if not kept.since <= now < kept.until:
+            kept.refresh(now)
         self._learn(request, kept)
         return kept
 

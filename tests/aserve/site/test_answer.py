@@ -60,7 +60,7 @@ def test_well_known_files_are_served(get, folder):
     assert get("/.well-known/security.txt").status == 200
 
 
-def test_special_files_are_never_opened(get, folder):
+def test_special_files_are_not_found(get, folder):
     os.mkfifo(folder / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.fspath(folder / "socket"))
