@@ -152,10 +152,11 @@ class Connection(asyncio.Protocol):
         state, buffered = self._exchange.state, self._transport.get_write_buffer_size()
         if not self._patience:
             self._patience = Patience(self._owner.limits)
-        flowed, stuck = self._handed - buffered, buffered > 0
-        if not self._patience.is_over(state, self._arrived, flowed, stuck=stuck):
+        stuck = buffered > 0 or (self._outlet is not None and self._outlet.waits)
+        left = self._left() - buffered
+        if not self._patience.is_over(state, self._arrived, left, stuck=stuck):
             return
-        if buffered:
+        if stuck:
             self._transport.abort()
         elif state in {State.HEAD, State.BODY}:
             self._refuse(408, "The request took too long to arrive.")
@@ -275,9 +276,13 @@ class Connection(asyncio.Protocol):
     def _way_out(self) -> Outlet:
         """Return the way past the transport, which is made once."""
         if not self._outlet:
-            pool = self._owner.pool
+            owner = self._owner
             self._outlet = Outlet(
-                self._transport, pool, self._write, self._count_sent, self._until_writable
+                self._transport,
+                owner.pool,
+                owner.room,
+                self._write,
+                self._until_writable,
             )
         return self._outlet
 
@@ -290,8 +295,9 @@ class Connection(asyncio.Protocol):
         else:
             self._replied(status, octets)
 
-    def _count_sent(self, octets: int) -> None:
-        self._handed += octets
+    def _left(self) -> int:
+        """Return how many octets were handed on, in all."""
+        return self._handed + (self._outlet.sent if self._outlet else 0)
 
     async def _until_writable(self) -> None:
         if self._writable:
@@ -313,13 +319,13 @@ class Connection(asyncio.Protocol):
 
     async def _send(self, left: deque[Piece], status: int, octets: int) -> None:
         """Send the rest of a reply, as fast as the client takes it and the disk gives it."""
-        handed, missing = self._handed, sum(map(len, left))
+        before, missing = self._left(), sum(map(len, left))
         files = [piece.content for piece in left if isinstance(piece, FileSlice)]
         try:
             await self._way_out().send(left)
         except (OSError, EOFError, asyncio.CancelledError) as error:
             # Content-Length has been promised and cannot be kept: an end that shows is honest.
-            sent = max(0, octets - missing + self._handed - handed)
+            sent = max(0, octets - missing + self._left() - before)
             self._record(status, sent, self._began)
             if isinstance(error, asyncio.CancelledError):
                 raise

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from aserve.models.admissions import Admission
+from aserve.models.room import Room
 from aserve.models.thread_pool import ThreadPool
 from aserve.semantics.messages import Piece, Request, Response
 from aserve.site.recall import Kept, Key, Recall
@@ -33,6 +34,7 @@ class Owner(Protocol[C_contra]):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     pool: ThreadPool
+    room: Room
     observe: Observe | None
     recall: Recall | None
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from aserve.models.admissions import Admission, Admissions
 from aserve.models.connection import Connection
 from aserve.models.owner import Answer, Observe
+from aserve.models.room import Room
 from aserve.models.thread_pool import PoolSize, ThreadPool
 from aserve.semantics.messages import Piece, Refused, Request
 from aserve.semantics.refusals import refusal
@@ -42,6 +43,7 @@ class SimulatedProactor:
         self.recall = recall
         self.loop = asyncio.get_running_loop()
         self.pool = ThreadPool(self.loop, size)
+        self.room = Room(self.loop)
         self._site = site
         most = limits.connections or _connections_that_files_allow()
         share = limits.connections_per_client or max(1, most * 3 // 4)
@@ -72,6 +74,7 @@ class SimulatedProactor:
         if self._sweeper:
             self._sweeper.cancel()
         self.pool.shutdown(wait=False)
+        self.room.close()
         if self.recall:
             self.recall.close()
 

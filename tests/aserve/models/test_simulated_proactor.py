@@ -151,7 +151,7 @@ async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(star
 
 def stuck(model):
     """Return the connections whose client does not take what is sent."""
-    return [c for c in model.connections if c._writable]
+    return [c for c in model.connections if c._writable or (c._outlet and c._outlet.waits)]
 
 
 async def _until(look):

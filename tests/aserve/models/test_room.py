@@ -1,0 +1,92 @@
+"""Sockets that are full, and who waits for room in them."""
+
+import asyncio
+import socket
+
+import pytest
+
+from aserve.models.room import Room
+
+
+@pytest.fixture
+def pair():
+    """A socket whose buffer is small, and its other end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+async def room():
+    room = Room(asyncio.get_running_loop())
+    yield room
+    room.close()
+
+
+def fill(ours):
+    """Send until nothing more is taken."""
+    sent = 0
+    try:
+        while True:
+            sent += ours.send(bytes(1_024))
+    except BlockingIOError:
+        return sent
+
+
+def drain(theirs, count):
+    while count:
+        count -= len(theirs.recv(count))
+
+
+async def test_waiting_ends_when_the_peer_has_read_and_not_before(room, pair):
+    ours, theirs = pair
+    for _ in range(3):  # armed anew each time
+        sent = fill(ours)
+        waiting = asyncio.create_task(room.wait(ours.fileno()))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        drain(theirs, sent)
+        await waiting
+
+
+async def test_waiting_ends_when_the_peer_is_gone(room, pair):
+    ours, theirs = pair
+    fill(ours)
+    waiting = asyncio.create_task(room.wait(ours.fileno()))
+    await asyncio.sleep(0)
+    theirs.close()
+    await waiting
+    with pytest.raises(ConnectionError):
+        ours.send(b"x")
+
+
+async def test_who_no_longer_waits_is_forgotten(room, pair):
+    ours, theirs = pair
+    sent = fill(ours)
+    waiting = asyncio.create_task(room.wait(ours.fileno()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not room._waiting
+    drain(theirs, sent)  # an event for nobody
+    await room.wait(ours.fileno())
+
+
+async def test_a_descriptor_of_a_closed_socket_can_be_anothers(room, pair):
+    ours, theirs = pair
+    await room.wait(ours.fileno())
+    number = ours.fileno()
+    ours.close()
+    other, far = socket.socketpair()
+    with other, far:
+        assert other.fileno() == number
+        await room.wait(other.fileno())
+
+
+async def test_closing_twice_is_harmless(room):
+    room.close()
+    room.close()
