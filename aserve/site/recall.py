@@ -48,7 +48,8 @@ class Kept:
     """One reply as it left, save for its date.
 
     octets: head and small body, right from since until before until, in POSIX seconds; size: how
-    many; rest: what else belongs to it, from files that are kept open.
+    many; rest: what else belongs to it, from files that are kept open; closes: the connection ends
+    with it; is_simple: it is one write, and the connection goes on.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Kept:
         "closes",
         "content",
         "heads",
+        "is_simple",
         "key",
         "octets",
         "rest",
@@ -82,6 +84,7 @@ class Kept:
         self.octets = first
         self.size = len(first)
         self.rest = rest
+        self.is_simple = not (rest or closes)
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
         self.since = self.until = 0
         self.heads: list[bytes] = []
@@ -137,14 +140,13 @@ class Recall:
         self._mounts = mounts or Mounts()
         self._moment = 0  # counts the times that something was seen to have changed
         self._forgotten = 0  # the last moment of which nothing is known any more
-        self._peek: Callable[[], object] = int
-        self._unread: Sequence[int] = (0,)
+        self._something_changed: Callable[[], object] = bool  # where nothing is watched
         try:
             self._watch: Watch | None = Watch()
         except OSError:
             self._watch = None
         else:
-            self._peek, self._unread = self._watch.peek, self._watch.unread
+            self._something_changed = self._watch.something_changed
 
     def get(self, head: bytes, now: float) -> Known | None:
         """Return the reply to exactly this head, if it still holds, and the request in it.
@@ -155,9 +157,8 @@ class Recall:
         if known is None and (known := self._find_alike(head)) is None:
             return None
         kept = known[0]
-        self._peek()
         # The usual case, that nothing has changed, is decided here and without another frame.
-        if (self._unread[0] or kept.signatures) and not self._holds(kept):
+        if (self._something_changed() or kept.signatures) and not self._holds(kept):
             return None
         kept.used = True
         if not kept.since <= now < kept.until:
@@ -242,13 +243,13 @@ class Recall:
         self._forget_everything()
         if self._watch:
             self._watch.close()
-            self._watch, self._peek, self._unread = None, int, (0,)
+            self._watch, self._something_changed = None, bool
 
     def _find_alike(self, head: bytes) -> Known | None:
         return self._by_head.get(_alike(head)) if len(head) <= self._longest_head else None
 
     def _holds(self, kept: Kept) -> bool:
-        if self._watch and self._watch.something_changed():
+        if self._something_changed():
             self._look()
             if self._by_key.get(kept.key) is not kept:
                 return False
@@ -265,7 +266,7 @@ class Recall:
 
     def _look(self) -> None:
         """Forget what has changed."""
-        if not (self._watch and self._watch.something_changed()):
+        if not (self._watch and self._something_changed()):
             return
         self._moment += 1
         on_ways = set[Place]().union(*(places for places, _ in self._ways.values()))

