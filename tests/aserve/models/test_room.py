@@ -77,7 +77,7 @@ async def test_who_no_longer_waits_is_forgotten(room, pair):
 
 
 async def test_a_descriptor_of_a_closed_socket_can_be_anothers(room, pair):
-    ours, theirs = pair
+    ours, _theirs = pair
     await room.wait(ours.fileno())
     number = ours.fileno()
     ours.close()
