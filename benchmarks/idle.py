@@ -14,7 +14,7 @@ NUMBER = 10_000
 BUSY = Ask(64)
 _REQUEST = b"GET /1k.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _BODY = 1_024
-_SETTLED = 1.0
+_SETTLED = 2.0
 """Seconds until memory is read: a server may tidy up behind the last event."""
 _PATIENCE = 60.0
 KIB, MIB = 1 << 10, 1 << 20

@@ -1,5 +1,6 @@
 """How long a server takes to its first reply, and what it holds then."""
 
+import compileall
 import time
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from benchmarks.processes import NoMeasurement
 from benchmarks.servers import Server, launched
 
 _PATIENCE = 20.0
+_PACKAGE = Path(__file__).parents[1] / "aserve"
 
 
 def measure(server: Server, root: Path, _seconds: int) -> dict[str, float]:
     """Start a server: milliseconds from the command to a reply, and MiB it is resident in."""
+    # As pip does when it installs; a checkout's modules may never have been compiled.
+    compileall.compile_dir(_PACKAGE, quiet=1)
     begun = time.perf_counter()
     with launched(server, root) as one:
         while not answers(one.port, root):

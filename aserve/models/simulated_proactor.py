@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aserve.models.admissions import Admission, Admissions
 from aserve.models.connection import Connection
+from aserve.models.heap import Heap
 from aserve.models.owner import Answer, Observe
 from aserve.models.room import Room
 from aserve.models.thread_pool import PoolSize, ThreadPool
@@ -51,6 +52,7 @@ class SimulatedProactor:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
+        self._heap = Heap()
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a bound socket."""
@@ -161,6 +163,7 @@ class SimulatedProactor:
         """Look at every connection once a second: one timer for all of them."""
         if self.recall:
             self.recall.tick()
+        self._heap.crowd(len(self.connections))
         self._tick_some(list(self.connections))
         self._sweeper = self.loop.call_later(1, self._sweep)
 
