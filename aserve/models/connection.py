@@ -83,11 +83,14 @@ class Connection(asyncio.Protocol):
             now = time.time()
             if known := recall.get(data, now):
                 kept, request = known
-                if kept.is_simple:  # the hot path: a frame more would be 2 % of it
+                if kept.is_one_write:  # the hot path: a frame more would be 2 % of it
                     self._handed += kept.size
                     self._transport.write(kept.octets)
                     if self._observe:
                         self._observe(self.client, request, kept.status, kept.content, now)
+                    if kept.closes:
+                        exchange.end()
+                        self._transport.close()
                 else:
                     self._request = request
                     self._repeat(kept, now)
@@ -197,7 +200,7 @@ class Connection(asyncio.Protocol):
                 break
             exchange.skip(head)
             kept, self._request = known
-            if not kept.is_simple:
+            if kept.closes or not kept.is_one_write:
                 self._write(b"".join(joined))
                 self._repeat(kept, now)
                 return True

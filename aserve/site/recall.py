@@ -48,8 +48,8 @@ class Kept:
     """One reply as it left, save for its date.
 
     octets: head and small body, right from since until before until, in POSIX seconds; size: how
-    many; rest: what else belongs to it, from files that are kept open; closes: the connection ends
-    with it; is_simple: it is one write, and the connection goes on.
+    many; rest: what else belongs to it, from files that are kept open, is_one_write: nothing does;
+    closes: the connection ends with it.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Kept:
         "closes",
         "content",
         "heads",
-        "is_simple",
+        "is_one_write",
         "key",
         "octets",
         "rest",
@@ -84,7 +84,7 @@ class Kept:
         self.octets = first
         self.size = len(first)
         self.rest = rest
-        self.is_simple = not (rest or closes)
+        self.is_one_write = not rest
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
         self.since = self.until = 0
         self.heads: list[bytes] = []

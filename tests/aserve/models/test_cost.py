@@ -21,6 +21,7 @@ from aserve.site.recall import Recall
 from aserve.wire.limits import Limits
 
 PLAIN = b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+ONCE = PLAIN.replace(b"1.1", b"1.0")
 BROWSER = (
     b"GET /a.txt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: keep-alive\r\n"
     b'sec-ch-ua: "Chromium";v="156"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: "Linux"\r\n'
@@ -44,6 +45,8 @@ class Wire(asyncio.Transport):
     def close(self):
         self.connection.connection_lost(None)
 
+    abort = close
+
     def get_write_buffer_size(self):
         return 0
 
@@ -54,8 +57,11 @@ class Wire(asyncio.Transport):
 class Served:
     def __init__(self, model):
         self.model = model
+        self.connect()
+
+    def connect(self):
         self.wire = Wire()
-        self.connection = self.wire.connection = Connection(model)
+        self.connection = self.wire.connection = Connection(self.model)
         self.connection.connection_made(self.wire)
 
     def ask(self, octets):
@@ -65,28 +71,34 @@ class Served:
     async def warm(self, *heads):
         """Ask until it is remembered; what is found out in a thread comes back through the loop."""
         for head in heads:
+            self.connect()
             self.connection.data_received(head)
             while not self.wire.written:  # noqa: ASYNC110 - what is looked at tells nobody
                 await asyncio.sleep(0)
-            self.wire.written.clear()
             pool = self.model.pool
             while pool._room < pool._size.threads + pool._size.queue:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     def cost(self, octets):
         """Return how many calls, in Python and to C, an answer takes."""
-        counts = Counter()
-
-        def count(_frame, event, _argument):
-            counts[event] += 1
-
-        sys.setprofile(count)
-        try:
-            self.connection.data_received(octets)
-        finally:
-            sys.setprofile(None)
+        counted = calls(lambda: self.connection.data_received(octets))
         assert self.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
-        return counts["call"], counts["c_call"]
+        return counted
+
+
+def calls(work):
+    """Return how many calls, in Python and to C, are made by some work; its own is not counted."""
+    counts = Counter(call=-1)
+
+    def count(_frame, event, _argument):
+        counts[event] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counts["call"], counts["c_call"]
 
 
 @pytest.fixture(params=[True, False], ids=["recall", "true path"])
@@ -117,3 +129,20 @@ async def test_a_browsers_request_with_another_cookie_is_cheap(served):
     else:
         assert python <= 98
         assert c <= 130
+
+
+async def test_a_connection_for_one_request_is_cheap(served):
+    await served.warm(*[ONCE] * 5)
+
+    def life():
+        served.connect()
+        served.connection.data_received(ONCE)
+
+    python, c = calls(life)
+    assert served.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
+    if served.model.recall:
+        assert python <= 21  # three of them are made by this test
+        assert c <= 12
+    else:
+        assert python <= 108
+        assert c <= 120
