@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import page, results
+from benchmarks.loads import TOOLS
 from benchmarks.measure import Plan, measure
 from benchmarks.processes import allow_descriptors
 from benchmarks.servers import HERE, LOAD_CORE, PRODUCTS, SERVERS
@@ -97,13 +98,15 @@ def wanted(name: str, title: str, only: Sequence[str] | None) -> bool:
 
 
 def installed(names: Sequence[str] | None) -> list[str]:
-    """Return the servers that can be measured; tell which others are missing, and what installs."""
+    """Return who can be measured, load generators too; tell who is missing, and what installs."""
     rows = [row for row in SERVERS.values() if not names or {row.name, row.product} & set(names)]
-    products = {row.product for row in rows} | {"wrk", "ab"}
+    tools = [name for name in TOOLS if name != "abench" and (not names or name in names)]
+    products = {row.product for row in rows} | {"wrk", "ab", *tools}
     missing = [name for name in PRODUCTS if name in products and not PRODUCTS[name].version()]
     for name in missing:
         _told.print(f"{name} is missing; this installs it: {PRODUCTS[name].install}")
-    return [row.name for row in rows if row.product not in missing]
+    present = [row.name for row in rows if row.product not in missing]
+    return [*present, *(name for name in TOOLS if name not in missing)]
 
 
 def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ class Figure:
 
 FIGURES = {
     "us": Figure("µs a request"),
+    "client_us": Figure("µs a request, of the client"),
     "rate": Figure("requests/s", more_is_better=True),
     "p99_ms": Figure("p99, ms"),
     "logged": Figure("log lines a request", more_is_better=True),
@@ -39,6 +40,7 @@ FIGURES = {
     "p99_beside_ms": Figure("p99 beside them, ms"),
     "before_mib": Figure("MiB before"),
     "after_mib": Figure("MiB after they closed"),
+    "client_mib": Figure("MiB of the client"),
     "start_ms": Figure("ms to the first reply"),
     "resident_mib": Figure("MiB resident, idle"),
 }

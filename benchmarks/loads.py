@@ -4,12 +4,13 @@ import http.client
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.processes import NoMeasurement
+from benchmarks.processes import NoMeasurement, end
 from benchmarks.servers import LOAD_CORE, where
 from benchmarks.site import MB
 
@@ -22,7 +23,7 @@ class Ask:
     """What is asked for, on how many connections, and the status that is due.
 
     script, arguments: what wrk runs to make each request. checked: what is compared with the files
-    beforehand, where a script asks for more than the target.
+    beforehand, where a script asks for more than the target. closing: one connection a request.
     """
 
     connections: int
@@ -32,6 +33,7 @@ class Ask:
     script: str = "report.lua"
     arguments: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
+    closing: bool = False
 
 
 class Counted(NamedTuple):
@@ -45,7 +47,10 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A load generator: its words for an ask, a URL and seconds, and the reader of its report."""
+    """A load generator: its words for an ask, a URL and seconds, and the reader of its report.
+
+    Each has one thread or process that loads, and takes the time of each request.
+    """
 
     words: Callable[[Ask, str, int], list[str]]
     read: Callable[[str], Counted]
@@ -53,7 +58,8 @@ class Tool:
 
 def _wrk(ask: Ask, url: str, seconds: int) -> list[str]:
     fields = [word for name, value in ask.headers.items() for word in ("-H", f"{name}: {value}")]
-    usual = ["wrk", "-t1", f"-c{ask.connections}", f"-d{seconds}s", "--timeout", "20s"]
+    usual = ["wrk", "-t1", f"-c{ask.connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+    fields += ["-H", "Connection: close"] * ask.closing
     return [*usual, *fields, "-s", ask.script, url, "--", *ask.arguments]
 
 
@@ -66,7 +72,7 @@ def read_wrk(report: str) -> Counted:
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
     usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
-    return [*usual, "--quiet", "--json", "-", url]
+    return [*usual, *["--no-keepalive"] * ask.closing, "--quiet", "--json", "-", url]
 
 
 def read_abench(report: str) -> Counted:
@@ -83,16 +89,23 @@ def read_abench(report: str) -> Counted:
 
 def _ab(ask: Ask, url: str, seconds: int) -> list[str]:
     # -t sets -n to 50,000, so that -n comes after it. Without -k: a connection for each request.
-    return ["ab", "-q", "-c", str(ask.connections), "-t", str(seconds), "-n", "100000000", url]
+    usual = ["ab", "-q", *["-k"] * (not ask.closing), "-c", str(ask.connections)]
+    return [*usual, "-t", str(seconds), "-n", "100000000", url]
+
+
+def _numbers_of(report: str) -> Callable[..., float]:
+    """Return what finds the number behind a pattern at the beginning of a line."""
+
+    def number(pattern: str, otherwise: str = "") -> float:
+        found = re.search(rf"^\s*{pattern}", report, re.MULTILINE)
+        return float(found[1] if found else otherwise)
+
+    return number
 
 
 def read_ab(report: str) -> Counted:
     """Read what ab prints for people; its percentiles are whole milliseconds."""
-
-    def number(pattern: str, otherwise: str = "") -> float:
-        found = re.search(rf"^ *{pattern}", report, re.MULTILINE)
-        return float(found[1] if found else otherwise)
-
+    number = _numbers_of(report)
     failed = number(r"Failed requests: +(\d+)")
     _refuse_errors({"failed": failed, "status": number(r"Non-2xx responses: +(\d+)", "0")})
     return Counted(
@@ -103,10 +116,41 @@ def read_ab(report: str) -> Counted:
     )
 
 
+def _h2load(ask: Ask, url: str, seconds: int) -> list[str]:
+    return ["h2load", "--h1", "-t1", "-c", str(ask.connections), "-D", str(seconds), url]
+
+
+def read_h2load(report: str) -> Counted:
+    """Read what h2load prints for people; percentiles it has none."""
+    number = _numbers_of(report)
+    bad = {kind: number(rf"requests: .* (\d+) {kind}") for kind in ("failed", "errored", "timeout")}
+    done = number(r"requests: .* (\d+) succeeded")
+    _refuse_errors(bad | {"status": done - number(r"status codes: (\d+) 2xx")})
+    seconds = done / number(r"finished in .*, ([\d.]+) req/s")
+    return Counted(int(done), seconds, int(number(r"traffic: \S+ \((\d+)\)")), 0)
+
+
+def _hey(ask: Ask, url: str, seconds: int) -> list[str]:
+    usual = ["hey", "-cpus", "1", "-z", f"{seconds}s", "-c", str(ask.connections)]
+    return [*usual, *["-disable-keepalive"] * ask.closing, url]
+
+
+def read_hey(report: str) -> Counted:
+    """Read what hey prints for people; the octets are those of bodies."""
+    number = _numbers_of(report)
+    seconds = number(r"Total:\s+([\d.]+) secs")
+    replies = number(r"\[200\]\s+(\d+) responses")
+    _refuse_errors({"status": len(re.findall(r"^\s+\[\d+\]\s", report, re.MULTILINE)) - 1})
+    p99_ms = number(r"99% in ([\d.]+) secs") * 1e3
+    return Counted(int(replies), seconds, int(number(r"Total data:\s+(\d+) bytes")), p99_ms)
+
+
 TOOLS = {
     "wrk": Tool(_wrk, read_wrk),
     "abench": Tool(_abench, read_abench),
     "ab": Tool(_ab, read_ab),
+    "h2load": Tool(_h2load, read_h2load),
+    "hey": Tool(_hey, read_hey),
 }
 
 
@@ -118,18 +162,38 @@ def _refuse_errors(errors: Mapping[str, float]) -> None:
 
 def load(tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE) -> Counted:
     """Load a server; raise NoMeasurement when a reply failed or none came."""
+    with loading(tool, ask, port, seconds, cores) as process:
+        return finished(tool, process)
+
+
+@contextmanager
+def loading(
+    tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE
+) -> Iterator[subprocess.Popen[str]]:
+    """Load a server until the load ends by itself; the block's end ends it before its time."""
     first, *others = TOOLS[tool].words(ask, f"http://{HOST}:{port}{ask.target}", seconds)
-    done = subprocess.run(
+    process = subprocess.Popen(
         ["taskset", "-c", cores, where(first) or first, *others],
         cwd=SCRIPTS,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if done.returncode:
-        raise NoMeasurement(f"{tool} failed: {(done.stderr or done.stdout).strip()[-200:]}")
-    counted = TOOLS[tool].read(done.stdout)
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                end(process)
+
+
+def finished(tool: str, process: subprocess.Popen[str]) -> Counted:
+    """Wait for a load to end; raise NoMeasurement when a reply failed or none came."""
+    report, said = process.communicate()
+    if process.returncode:
+        raise NoMeasurement(f"{tool} failed: {(said or report).strip()[-200:]}")
+    counted = TOOLS[tool].read(report)
     if not counted.replies:
         raise NoMeasurement("no reply came")
     return counted

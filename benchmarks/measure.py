@@ -7,7 +7,6 @@ from pathlib import Path
 
 from benchmarks.processes import NoMeasurement
 from benchmarks.results import Result
-from benchmarks.servers import SERVERS
 from benchmarks.works import Work
 
 Tell = Callable[[str], None]
@@ -31,7 +30,7 @@ def measure(work: Work, names: Sequence[str], plan: Plan, tell: Tell) -> Result:
         for name in names:
             tell(name)
             with _noted(result, name):
-                ready = work.kind.ready(SERVERS[name], plan.root, plan.seconds)
+                ready = work.kind.ready(name, plan.root, plan.seconds)
                 probes[name] = stack.enter_context(ready)
         for number in range(plan.rounds):
             for name in turned(list(probes), number):

@@ -6,7 +6,7 @@ from benchmarks import results
 from benchmarks.results import Result
 from benchmarks.servers import CONFIGS, HERE, SERVERS
 from benchmarks.tables import markdown, reasons, rows, said, verdicts
-from benchmarks.works import WORKS
+from benchmarks.works import WORKS, Loaders
 
 PAGE = Path("docs/comparison.md")
 
@@ -39,6 +39,7 @@ PLOTS = {
     "compare-rate.svg": "Requests a second, by server",
     "compare-size.svg": "Processor time for each request, by body size",
     "compare-connections.svg": "Processor time for each request, by connections",
+    "compare-loaders.svg": "Processor time for each request of the load generators",
 }
 
 
@@ -107,6 +108,9 @@ def section(result: Result) -> str:
         parts.append("")
     if load := result.conditions["load"]:
         parts.append(f"`{load}`\n")
+    if isinstance(work.kind, Loaders):
+        parts += [f"- `{command}`" for command in result.conditions["servers"].values()]
+        parts.append("")
     return "\n".join(parts)
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.figures import FIGURES, medians, shown
 from benchmarks.results import Result
 from benchmarks.tables import verdicts
+from benchmarks.works import WORKS, Loaders
 
 FOLDER = Path("docs/images")
 
@@ -55,6 +56,14 @@ LOOKS = {
     "http.server": ("#000000", "."),
 }
 """A colour and a mark for each server: told apart without colour as well."""
+
+LOADERS = {
+    "abench": (OURS, "o"),
+    "wrk": ("#15803d", "s"),
+    "ab": ("#1d4ed8", "^"),
+    "h2load": ("#0e7490", "v"),
+    "hey": ("#7c3aed", "D"),
+}
 
 BY_SIZE = {"1k-64": 1 << 10, "4k": 4 << 10, "100k": 100 << 10, "1m": 1 << 20, "100m": 100 << 20}
 BY_CONNECTIONS = {"1k-1": 1, "1k-64": 64, "1k-256": 256, "1k-1000": 1_000}
@@ -184,6 +193,34 @@ def _lines(results: Results, works: Mapping[str, int], title: str) -> Figure | N
     return figure
 
 
+def load_generators(results: Results) -> Figure | None:
+    """Draw what a request costs each load generator, as a multiple of what it costs wrk."""
+    found = {
+        result.title.partition(": ")[2]: medians(result.rounds, "client_us")
+        for result in results.values()
+        if isinstance(WORKS[result.work].kind, Loaders)
+    }
+    found = {title: costs for title, costs in found.items() if "wrk" in costs}
+    if not found:
+        return None
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(found)))
+    titles = list(reversed(found))
+    for tool, (colour, mark) in LOADERS.items():
+        dots = [
+            (found[t][tool] / found[t]["wrk"], titles.index(t)) for t in titles if tool in found[t]
+        ]
+        if dots:
+            axes.plot(*zip(*dots, strict=True), mark, color=colour, markersize=9, label=tool)
+    axes.set_yticks(range(len(titles)), titles)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.6, len(titles) - 0.4)
+    axes.grid(axis="both")
+    _plain_numbers(axes.xaxis)
+    axes.set_title("Processor time a request of load generators, as a multiple of wrk's")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def _beside(axes: Axes, text: str, x: float, y: float) -> None:
     axes.annotate(text, (x, y), xytext=(9, 0), textcoords="offset points", va="center")
 
@@ -198,4 +235,5 @@ PLOTS = {
     "compare-rate.svg": rate,
     "compare-size.svg": by_size,
     "compare-connections.svg": by_connections,
+    "compare-loaders.svg": load_generators,
 }

@@ -7,6 +7,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % (1 << 64), 65_536)
@@ -56,7 +57,7 @@ def resident(pid: int) -> int:
     return sum(map(int, pages)) * PAGE
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     """End a process and whatever it has started, by pid."""
     pids = family(process.pid)
     process.terminate()

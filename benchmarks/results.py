@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.loads import HOST, TOOLS
+from benchmarks.loads import HOST, TOOLS, Ask
 from benchmarks.servers import HERE, SERVERS, versions
-from benchmarks.works import WORKS, Timed, Work
+from benchmarks.works import WORKS, Loaders, Timed, Work
 
 FOLDER = Path("benchmarks/results")
 
@@ -40,7 +40,7 @@ class Result:
     def begun(cls, work: Work, names: Sequence[str], rounds: int, seconds: int) -> Self:
         """Return a result that has nothing yet."""
         settings = {"rounds": rounds, "seconds": seconds, "load": load_command(work, seconds)}
-        commands = {"servers": {name: SERVERS[name].command for name in names}}
+        commands = {"servers": {name: command_of(work, name, seconds) for name in names}}
         return cls(work.name, work.title, conditions() | settings | commands)
 
     def add(self, server: str, figures: dict[str, float]) -> None:
@@ -70,13 +70,23 @@ def read(folder: Path) -> dict[str, Result]:
     }
 
 
+def command_of(work: Work, name: str, seconds: int) -> str:
+    """Return the command of a contender, a server or a load generator."""
+    if isinstance(work.kind, Loaders):
+        return _words(name, work.kind.ask, seconds + 2)
+    return SERVERS[name].command
+
+
 def load_command(work: Work, seconds: int) -> str:
     """Return the command that loads, for people to repeat; nothing where there is none."""
     if not isinstance(work.kind, Timed):
         return ""
-    ask = work.kind.ask
-    url = f"http://{HOST}:PORT{ask.target}"
-    return shlex.join(TOOLS[work.kind.tool].words(ask, url, seconds)).removesuffix(" --")
+    return _words(work.kind.tool, work.kind.ask, seconds)
+
+
+def _words(tool: str, ask: Ask, seconds: int) -> str:
+    words = TOOLS[tool].words(ask, f"http://{HOST}:PORT{ask.target}", seconds)
+    return shlex.join(words).removesuffix(" --")
 
 
 def conditions() -> dict[str, Any]:

@@ -78,6 +78,10 @@ PRODUCTS = {
     "uvloop": python("uvloop"),
     "wrk": debian("wrk", "-v"),
     "ab": debian("ab", "-V", "apache2-utils"),
+    "h2load": debian("h2load", "--version", "nghttp2-client"),
+    "hey": Product(
+        lambda: "of unknown version" if where("hey") else None, "sudo apt-get install hey"
+    ),
 }
 
 

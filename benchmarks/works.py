@@ -11,9 +11,10 @@ from typing import Protocol
 
 from benchmarks import idle, startup
 from benchmarks.figures import Goal
-from benchmarks.loads import Ask, check, load, whole_replies
-from benchmarks.processes import processor_seconds
-from benchmarks.servers import BOTH, LOAD_CORE, SERVER_CORE, Running, Server, running
+from benchmarks.idle import MIB
+from benchmarks.loads import Ask, check, finished, load, loading, whole_replies
+from benchmarks.processes import processor_seconds, resident
+from benchmarks.servers import BOTH, LOAD_CORE, SERVER_CORE, SERVERS, Running, Server, running
 from benchmarks.site import FOLDERS, LAST_MODIFIED, MB
 
 Probe = Callable[[], dict[str, float]]
@@ -23,8 +24,8 @@ Probe = Callable[[], dict[str, float]]
 class Kind(Protocol):
     """How a work is measured."""
 
-    def ready(self, server: Server, root: Path, seconds: int) -> AbstractContextManager[Probe]:
-        """Do what is to be done before the rounds, and undo it afterwards."""
+    def ready(self, name: str, root: Path, seconds: int) -> AbstractContextManager[Probe]:
+        """Do what is to be done before one contender's rounds, and undo it afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ class Timed:
     load_cores: str = LOAD_CORE
 
     @contextmanager
-    def ready(self, server: Server, root: Path, seconds: int) -> Iterator[Probe]:
+    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
         """Start the server, compare its replies with the files, and warm it up."""
-        with running(server, root, self.server_cores) as one:
+        with running(SERVERS[name], root, self.server_cores) as one:
             check(self.ask, one.port, root)
             load(self.tool, self.ask, one.port, seconds, self.load_cores)
             yield partial(self._round, one, (root / self.ask.target[1:]).stat().st_size, seconds)
@@ -75,16 +76,48 @@ class Anew:
     measure: Callable[[Server, Path, int], dict[str, float]]
 
     @contextmanager
-    def ready(self, server: Server, root: Path, seconds: int) -> Iterator[Probe]:
+    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
         """Have nothing to do."""
-        yield partial(self.measure, server, root, seconds)
+        yield partial(self.measure, SERVERS[name], root, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """A server's load is the same, and the load generators are what is measured."""
+
+    server: str
+    ask: Ask
+
+    @contextmanager
+    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
+        """Start a server for this load generator alone, and warm it up."""
+        with running(SERVERS[self.server], root) as one:
+            check(self.ask, one.port, root)
+            load("wrk", self.ask, one.port, 1)
+            yield partial(self._round, name, one, seconds)
+
+    def _round(self, tool: str, one: Running, seconds: int) -> dict[str, float]:
+        # What it takes to start and to report is not what a request costs: the processor's clock is
+        # read for the middle of the load.
+        with loading(tool, self.ask, one.port, seconds + 2) as process:
+            time.sleep(1.5)
+            begun, used = time.perf_counter(), processor_seconds(process.pid)
+            time.sleep(seconds)
+            share = processor_seconds(process.pid) - used
+            share /= time.perf_counter() - begun
+            held = resident(process.pid) / MIB
+            counted = finished(tool, process)
+        rate = counted.replies / counted.seconds
+        found = {"client_us": share / rate * 1e6, "rate": rate, "client_mib": held}
+        return found | ({"p99_ms": counted.p99_ms} if counted.p99_ms else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One row: its name and title, how and beside whom it is measured, and the goals.
 
-    peer: the server that the others are put in relation to. note: what a reader should know.
+    servers: the contenders, which are load generators in some rows. peer: the one that the others
+    are put in relation to. note: what a reader should know.
     """
 
     name: str
@@ -135,6 +168,24 @@ _SHARED = (
     "what two workers gain in rate is less than it would be with cores to spare."
 )
 _FLATTERED = "Recall keeps finished replies in memory, so it does not do this work: for comparison."
+
+LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
+_LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
+_ALONE = (
+    "The load generators are measured here, one thread or process on a core of its own. Processor "
+    "time and memory are those of the middle of a load, start and report left out; abench's are those "
+    "of its worker and of the process that waits for it, whose shared pages count twice."
+)
+
+
+def _loaders(name: str, title: str, server: str, ask: Ask, *goals: Goal) -> Work:
+    tools = tuple(tool for tool in LOADERS if not (ask.closing and tool == "h2load"))
+    return Work(name, title, Loaders(server, ask), tools, goals, peer="wrk", note=_ALONE)
+
+
+def _keeps_up(times: float, *tools: str) -> Goal:
+    return Goal(times, tools, "rate", of="abench")
+
 
 _ROWS = (
     Work(
@@ -218,7 +269,7 @@ _ROWS = (
     Work(
         "closing",
         "1 KB, a connection for each request",
-        Timed(Ask(64), tool="ab"),
+        Timed(Ask(64, closing=True), tool="ab"),
         ("aserve", *C),
         (Goal(1.05, NGINX),),
         note="Loaded by ab without -k, whose percentiles are whole milliseconds.",
@@ -285,6 +336,51 @@ _ROWS = (
         "From the command to the first reply",
         Anew(startup.measure),
         EVERYBODY,
+    ),
+    _loaders(
+        "load-nginx-64",
+        "load generators: nginx, 64 connections",
+        "nginx",
+        Ask(64),
+        _LIKE_WRK,
+        _keeps_up(1.00, "wrk", "ab", "h2load"),
+    ),
+    _loaders(
+        "load-nginx-1000",
+        "load generators: nginx, 1,000 connections",
+        "nginx",
+        Ask(1_000),
+        _LIKE_WRK,
+        _keeps_up(1.00, "wrk", "ab", "h2load"),
+    ),
+    _loaders(
+        "load-null-64",
+        "load generators: a null server, 64 connections",
+        "floor",
+        Ask(64),
+        _LIKE_WRK,
+        _keeps_up(1.05, "wrk", "ab", "h2load"),
+    ),
+    _loaders(
+        "load-null-1000",
+        "load generators: a null server, 1,000 connections",
+        "floor",
+        Ask(1_000),
+        _LIKE_WRK,
+        _keeps_up(1.05, "wrk", "ab", "h2load"),
+    ),
+    _loaders(
+        "load-closing",
+        "load generators: nginx, a connection for each request",
+        "nginx",
+        Ask(64, closing=True),
+        _keeps_up(1.00, "ab"),
+    ),
+    _loaders(
+        "load-10000",
+        "load generators: a null server, 10,000 connections",
+        "floor",
+        Ask(10_000),
     ),
 )
 WORKS = {row.name: row for row in _ROWS}

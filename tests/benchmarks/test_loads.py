@@ -11,6 +11,8 @@ from benchmarks.loads import (
     due,
     read_ab,
     read_abench,
+    read_h2load,
+    read_hey,
     read_wrk,
     whole_replies,
 )
@@ -41,6 +43,31 @@ Percentage of the requests served within a certain time (ms)
   50%      2
   99%      4
  100%     11 (longest request)
+"""
+H2LOAD = """\
+finished in 1.01s, 39572.00 req/s, 47.70MB/s
+requests: 39572 total, 39636 started, 39572 done, 39572 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 39572 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 47.70MB (50019008) total, 7.13MB (7479486) headers (space savings 0.00%), 38.65MB data
+"""
+HEY = """\
+Summary:
+  Total:\t1.0038 secs
+  Requests/sec:\t20758.2848
+
+  Total data:\t21338112 bytes
+  Size/request:\t1024 bytes
+
+Response time histogram:
+  0.000 [1]\t|
+  0.001 [3778]\t|
+
+Latency distribution:
+  95% in 0.0070 secs
+  99% in 0.0097 secs
+
+Status code distribution:
+  [200]\t20838 responses
 """
 NO_ERRORS = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
 
@@ -98,9 +125,37 @@ def test_any_failure_of_abench_throws_the_run_out() -> None:
 
 
 def test_ab_opens_a_connection_for_each_request_for_as_long_as_asked() -> None:
-    words = TOOLS["ab"].words(Ask(64), "http://127.0.0.1:1/", 3)
+    words = TOOLS["ab"].words(Ask(64, closing=True), "http://127.0.0.1:1/", 3)
     assert "-k" not in words
     assert words.index("-t") < words.index("-n")  # -t would set -n to 50,000
+
+
+def test_h2load_is_read_from_what_it_prints() -> None:
+    assert read_h2load(H2LOAD) == Counted(39_572, 1.0, 50_019_008, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("39572 succeeded, 0 failed", "39572 succeeded, 7 failed"),
+        ("0 timeout", "7 timeout"),
+        ("39572 2xx", "39565 2xx"),
+    ],
+)
+def test_any_error_of_h2load_throws_the_run_out(line: str, instead: str) -> None:
+    with pytest.raises(NoMeasurement, match="errors: 7 "):
+        read_h2load(H2LOAD.replace(line, instead))
+
+
+def test_hey_is_read_from_what_it_prints() -> None:
+    assert read_hey(HEY) == Counted(20_838, 1.0038, 21_338_112, pytest.approx(9.7))
+
+
+def test_any_error_of_hey_throws_the_run_out() -> None:
+    with pytest.raises(NoMeasurement, match="errors: 1 status"):
+        read_hey(HEY + "  [404]\t3 responses\n")
+    with pytest.raises(NoMeasurement, match="errors: 1 status"):
+        read_hey(HEY + "\nError distribution:\n  [2]\tdial tcp: connection refused\n")
 
 
 def test_large_replies_are_counted_by_octets_and_small_ones_one_by_one() -> None:

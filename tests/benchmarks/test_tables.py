@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import results, servers
+from benchmarks import loads, results, servers
 from benchmarks.loads import SCRIPTS
 from benchmarks.measure import turned
 from benchmarks.results import Result
@@ -46,7 +46,7 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
 
 def test_every_name_in_the_table_of_works_exists() -> None:
     for work in WORKS.values():
-        assert {work.peer, *work.servers} <= {"nginx", *servers.SERVERS}
+        assert {work.peer, *work.servers} <= {*servers.SERVERS, *loads.TOOLS}
         for goal in work.goals:
             assert {goal.of, *goal.against} <= set(work.servers)
         if isinstance(work.kind, Timed):
