@@ -173,8 +173,8 @@ LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
 _LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
 _ALONE = (
     "The load generators are measured here, one thread or process on a core of its own. Processor "
-    "time and memory are those of the middle of a load, start and report left out; abench's memory is "
-    "that of its worker and of the process that waits for it, whose shared pages count twice."
+    "time and memory are those of the middle of a load, start and report left out; abench's memory "
+    "is that of its worker and of the process that waits for it, whose shared pages count twice."
 )
 
 
