@@ -16,10 +16,11 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from aserve.models.table import DEFAULT, MODELS
 from aserve.service.loops import FALLBACK
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import STOP, Supervisor
-from aserve.service.worker import SIGNALS, Worker, run
+from aserve.service.worker import SIGNALS, serve
 from aserve.settings import Settings, SettingsError, available_cores
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.version import __version__
@@ -121,6 +122,9 @@ def _serve(
             "--recall/--no-recall", help="Remember replies for as long as nothing changes."
         ),
     ] = True,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
+    ] = DEFAULT,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -143,13 +147,14 @@ def _serve(
         trace=trace,
         connect=tuple(connect or ()),
         recall=recall,
+        model=model,
         limits=_changed_limits(limit or ()),
     )
     open_log = _access_log(access_log, quiet=quiet)
     # From here to the handlers in each process; a signal right behind the banner must not be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     listeners = listen(settings)
-    if FALLBACK:
+    if FALLBACK and settings.model == DEFAULT:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
         _print(_banner(settings, listeners[0]))
@@ -208,7 +213,7 @@ def _work(
     """Be one worker, from its first connection to its last log line."""
     log = open_log()
     try:
-        run(Worker(settings, listener, log.observe if log else None), stop_signals, lifeline)
+        serve(settings, listener, log.observe if log else None, stop_signals, lifeline)
     finally:
         for number in stop_signals:  # whoever is tired of waiting for the log can end it
             signal.signal(number, signal.SIG_DFL)

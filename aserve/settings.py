@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aserve.models.table import DEFAULT, MODELS
 from aserve.semantics.targets import is_place
 from aserve.wire.limits import Limits
 
@@ -27,6 +28,7 @@ class Settings:
     worked on at once, and how many more may wait. grace: seconds that replies under way get
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
     open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
+    model: the name of an I/O model.
     """
 
     root: Path
@@ -39,6 +41,7 @@ class Settings:
     trace: bool = False
     connect: tuple[str, ...] = ()
     recall: bool = True
+    model: str = DEFAULT
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -46,6 +49,10 @@ class Settings:
         _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
         _require(1 <= self.workers <= 1_024, "--workers", "must be 'auto' or from 1 to 1024")
         _require(bool(self.host), "--host", "must not be empty")
+        known = self.model in MODELS
+        _require(known, "--model", f"must be one of {', '.join(MODELS)}, not {self.model!r}")
+        tunnels = MODELS[self.model].on_asyncio or not self.connect
+        _require(tunnels, "--connect", f"the model {self.model} has no tunnels")
         for place in self.connect:
             _require(is_place(place), "--connect", f"must be HOST:PORT, not {place!r}")
 

@@ -14,3 +14,8 @@ FALLBACK = uvloop is None
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a fresh loop, the fastest there is."""
     return uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
+
+
+def standard_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a fresh loop of the standard library's."""
+    return asyncio.new_event_loop()

@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import socket
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aserve.service.loops import new_event_loop
+from aserve.models.table import MODELS
+from aserve.service.loops import new_event_loop, standard_event_loop
 from aserve.service.sockets import listen, url
-from aserve.service.worker import Worker
+from aserve.service.worker import Thread, Worker
 from aserve.settings import Settings
 
 
@@ -29,6 +31,8 @@ class Server:
         self._thread: threading.Thread
 
     async def __aenter__(self) -> Self:
+        if self._has_thread:
+            return self.__enter__()
         await self._start()
         return self
 
@@ -38,10 +42,17 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if self._has_thread:
+            await asyncio.to_thread(self._order_to_stop)
+            return
         await self._worker.shutdown()
 
     def __enter__(self) -> Self:
-        self._loop = new_event_loop()
+        if self._has_thread:
+            self._start_thread()
+            return self
+        is_standard = self.settings.model == "asyncio"
+        self._loop = (standard_event_loop if is_standard else new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="aserve", daemon=True)
         self._thread.start()
         try:
@@ -57,8 +68,33 @@ class Server:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if self._has_thread:
+            self._order_to_stop()
+            return
         asyncio.run_coroutine_threadsafe(self._worker.shutdown(), self._loop).result()
         self._end_thread()
+
+    @property
+    def _has_thread(self) -> bool:
+        """Whether the model waits by itself, so that no loop is of use to it."""
+        return not MODELS[self.settings.model].on_asyncio
+
+    def _start_thread(self) -> None:
+        (listener,) = listen(self.settings)
+        self.url = url(listener)
+        self._orders, ours = socket.socketpair()
+
+        def live() -> None:
+            with ours:
+                Thread(self.settings, listener, None).run(ours.fileno())
+
+        self._thread = threading.Thread(target=live, name="aserve", daemon=True)
+        self._thread.start()
+
+    def _order_to_stop(self) -> None:
+        with self._orders:
+            self._orders.send(b"s")
+            self._thread.join()
 
     async def _start(self) -> None:
         (listener,) = listen(self.settings)

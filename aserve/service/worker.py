@@ -11,9 +11,10 @@ from typing import Any
 
 from aserve.models.owner import Observe
 from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.models.table import MODELS
 from aserve.models.thread_pool import PoolSize
 from aserve.semantics.methods import switched_on
-from aserve.service.loops import new_event_loop
+from aserve.service.loops import new_event_loop, standard_event_loop
 from aserve.settings import Settings
 from aserve.site.answer import Site
 from aserve.site.files import Disk
@@ -27,7 +28,7 @@ _logger = logging.getLogger("aserve")
 
 
 class Worker:
-    """Serves a site on one socket until it is told to stop."""
+    """Serves a site on one socket until it is told to stop, by a model that lives on asyncio."""
 
     def __init__(
         self, settings: Settings, listener: socket.socket, observe: Observe | None
@@ -35,6 +36,10 @@ class Worker:
         self._settings = settings
         self._listener = listener
         self._observe = observe
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the kind of loop that the model lives on."""
+        return (standard_event_loop if self._settings.model == "asyncio" else new_event_loop)()
 
     async def startup(self) -> None:
         """Begin to serve on the running loop."""
@@ -60,13 +65,61 @@ class Worker:
         self._model.abort()
 
 
+class Thread:
+    """The same by a model that has a thread to itself, and takes its orders by descriptors."""
+
+    def __init__(
+        self, settings: Settings, listener: socket.socket, observe: Observe | None
+    ) -> None:
+        methods = switched_on(traces=settings.trace, tunnels=())
+        site = Site(Disk(settings.root), methods)
+        self._model = MODELS[settings.model].make(site, settings.limits, observe)
+        self._listener = listener
+        self._grace = settings.grace
+
+    def run(self, *orders: int) -> None:
+        """Serve until something can be read from one of orders; a second time, end at once."""
+        self._model.run(self._listener, orders, self._grace)
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    observe: Observe | None,
+    stop_signals: set[signal.Signals],
+    lifeline: int | None = None,
+) -> None:
+    """Serve by the model of the settings until a signal tells to stop, and a second one at once.
+
+    lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
+    """
+    if MODELS[settings.model].on_asyncio:
+        run(Worker(settings, listener, observe), stop_signals, lifeline)
+        return
+    _raise_open_files()
+    ours, signals = socket.socketpair()
+    signals.setblocking(False)
+    with ours, signals:
+        # Each signal leaves an octet, so that whatever the model waits in has something to wake.
+        signal.set_wakeup_fd(signals.fileno())
+        for number in stop_signals:
+            signal.signal(number, lambda *_: None)
+        thread = Thread(settings, listener, observe)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        gc.freeze()
+        try:
+            thread.run(ours.fileno(), *(() if lifeline is None else (lifeline,)))
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
 def run(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None = None) -> None:
     """Run a worker until a signal tells it to stop, and a second one at once.
 
     lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
     """
     _raise_open_files()
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=worker.new_loop) as runner:
         runner.run(_main(worker, stop_signals, lifeline))
 
 

@@ -1,0 +1,172 @@
+"""I/O multiplexing: one thread asks which sockets are ready, then reads, answers and writes."""
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from aserve.models.conversation import Conversation, House
+from aserve.models.owner import Observe
+from aserve.site.answer import Site
+from aserve.wire.limits import Limits
+
+_SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
+_MOST_ACCEPTED = 64  # connections in one turn, before those that are open have theirs
+
+Ready = Iterable[tuple[int, bool]]
+"""Descriptors for which something can be done, and whether that is reading."""
+
+
+class Poller(Protocol):
+    """One way to ask the kernel what is ready."""
+
+    most: int
+    """Descriptors from this number on cannot be watched; 0: all can."""
+    repeats: bool
+    """Whether what is still ready is told again; else whoever stops early must remember it."""
+
+    def watch(self, descriptor: int, *, reads: bool, writes: bool) -> None:
+        """Begin to watch a descriptor, or watch it for something else."""
+
+    def forget(self, descriptor: int) -> None:
+        """Watch a descriptor no more; it is still open."""
+
+    def wait(self, seconds: float) -> Ready:
+        """Return what is ready, after at most so long."""
+
+
+class Multiplexer:
+    """One thread's share of a site: its connections and the one place where it waits."""
+
+    def __init__(
+        self, poller: Poller, site: Site, limits: Limits, observe: Observe | None = None
+    ) -> None:
+        most = limits.connections or _connections_that_files_allow()
+        self._house = House(site, limits, observe, most)
+        self._poller = poller
+        self._talks: dict[int, Conversation] = {}
+        self._wishes: dict[int, tuple[bool, bool]] = {}
+        self._again: set[int] = set()  # turned and not known to be at their end
+        self._stopping = False
+        self._deadline = float("inf")
+
+    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+
+        grace: seconds that replies under way get after the first.
+        """
+        self._listener, self._grace = listener, grace
+        listener.setblocking(False)
+        for descriptor in (listener.fileno(), *orders):
+            os.set_blocking(descriptor, False)
+            self._poller.watch(descriptor, reads=True, writes=False)
+        ticked = time.monotonic()
+        while not self._is_done():
+            self._turn(orders)
+            now = time.monotonic()
+            if now - ticked >= 1:
+                ticked = now
+                self._tick()
+        self._cut_off()
+
+    def _turn(self, orders: tuple[int, ...]) -> None:
+        ready = dict.fromkeys(self._again, True)
+        self._again.clear()
+        ready.update(self._poller.wait(0 if ready else self._patience()))
+        for descriptor, readable in ready.items():
+            if talk := self._talks.get(descriptor):
+                self._go_on(descriptor, talk, readable=readable)
+            elif descriptor in orders:
+                self._obey(descriptor)
+            elif not self._stopping and descriptor == self._listener.fileno():
+                self._accept()
+
+    def _patience(self) -> float:
+        return max(0.0, min(1.0, self._deadline - time.monotonic()))
+
+    def _accept(self) -> None:
+        for _ in range(_MOST_ACCEPTED):
+            try:
+                connection, address = self._listener.accept()
+            except OSError:  # nobody waits any more, or has gone, or descriptors have run out
+                return
+            client = address[0] if isinstance(address, tuple) else "-"
+            talk = Conversation(connection, client, self._house)
+            if talk.is_over:
+                continue
+            if self._poller.most and connection.fileno() >= self._poller.most:
+                talk.refuse(503, "This server cannot watch more connections.")
+                talk.abort()
+                continue
+            self._talks[connection.fileno()] = talk
+            self._again.add(connection.fileno())  # its request may be there already
+            self._wish(connection.fileno(), talk)
+        if not self._poller.repeats:
+            self._again.add(self._listener.fileno())
+
+    def _go_on(self, descriptor: int, talk: Conversation, *, readable: bool) -> None:
+        went = talk.turn(readable=readable)
+        if talk.is_over:
+            self._drop(descriptor)
+            return
+        if went and not self._poller.repeats:
+            self._again.add(descriptor)
+        self._wish(descriptor, talk)
+
+    def _wish(self, descriptor: int, talk: Conversation) -> None:
+        wish = talk.reads, talk.writes
+        if self._wishes.get(descriptor) != wish:
+            self._wishes[descriptor] = wish
+            self._poller.watch(descriptor, reads=wish[0], writes=wish[1])
+
+    def _drop(self, descriptor: int) -> None:
+        """Forget a connection that is over. A closed socket has left epoll by itself."""
+        del self._talks[descriptor]
+        self._again.discard(descriptor)
+        if self._wishes.pop(descriptor, None):
+            self._poller.forget(descriptor)
+
+    def _obey(self, order: int) -> None:
+        try:
+            if not os.read(order, 1):
+                self._poller.forget(order)  # whoever gave orders is gone: that is one, too
+        except BlockingIOError:
+            return
+        if self._stopping:
+            self._deadline = 0.0
+            return
+        self._stopping = True
+        self._deadline = time.monotonic() + self._grace
+        self._house.guests.shut()
+        self._poller.forget(self._listener.fileno())
+        self._again.discard(self._listener.fileno())
+        self._listener.close()
+        for descriptor, talk in list(self._talks.items()):
+            talk.finish()
+            self._settle(descriptor, talk)
+
+    def _tick(self) -> None:
+        for descriptor, talk in list(self._talks.items()):
+            talk.tick()
+            self._settle(descriptor, talk)
+
+    def _settle(self, descriptor: int, talk: Conversation) -> None:
+        if talk.is_over:
+            self._drop(descriptor)
+        else:
+            self._wish(descriptor, talk)
+
+    def _is_done(self) -> bool:
+        return self._stopping and (not self._talks or time.monotonic() >= self._deadline)
+
+    def _cut_off(self) -> None:
+        for descriptor, talk in list(self._talks.items()):
+            talk.abort()
+            self._drop(descriptor)
+
+
+def _connections_that_files_allow() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft - _SPARE_FILES)

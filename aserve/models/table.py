@@ -1,0 +1,30 @@
+"""The I/O models by name. A row names its module, so that only the chosen one is imported."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+DEFAULT = "simulated-proactor"
+
+
+class Row(NamedTuple):
+    """One model. on_asyncio: whether it lives on an event loop of asyncio's."""
+
+    what: str
+    module: str = ""
+    on_asyncio: bool = False
+
+    def make(self, *parts: Any) -> Any:
+        """Return the model, made of a Site, Limits and, where replies are told of, Observe."""
+        return import_module(self.module).Model(*parts)
+
+
+MODELS: Mapping[str, Row] = {
+    DEFAULT: Row("asyncio's Protocol on uvloop; a bounded pool does file work", on_asyncio=True),
+    "asyncio": Row("the same on the standard library's loop", on_asyncio=True),
+    "nonblocking": Row("one thread asks every socket in turn", "aserve.models.nonblocking"),
+    "select": Row("one thread waits in select(2)", "aserve.models.by_select"),
+    "poll": Row("one thread waits in poll(2)", "aserve.models.by_poll"),
+    "epoll": Row("one thread waits in epoll(7), level-triggered", "aserve.models.by_epoll"),
+    "epoll-et": Row("the same, edge-triggered", "aserve.models.by_epoll_edges"),
+}

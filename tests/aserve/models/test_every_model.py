@@ -1,0 +1,122 @@
+"""What every I/O model owes its clients, over real sockets. The default has more tests of its own.
+
+One test for each model and fault; a model's conformance rows are asked in one test, all failures
+together, since a server for each row would take minutes.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import aserve
+from aserve.models.table import DEFAULT, MODELS
+from aserve.wire.limits import Limits
+from tests.conformance.rows import ROWS
+from tests.conformance.site import build
+from tests.conformance.talk import Address, ask, tags_of
+
+PATIENCE = 10.0
+OTHERS = [name for name in MODELS if name != DEFAULT]
+LARGE = 8 << 20
+
+
+@pytest.fixture(params=OTHERS)
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "small").write_bytes(b"small")
+    (folder / "large").write_bytes(b"large..." * (LARGE // 8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("site"))
+
+
+def address_of(server: aserve.Server) -> Address:
+    place = urlsplit(server.url)
+    return Address(str(place.hostname), int(place.port or 0))
+
+
+@pytest.fixture
+def client(model: str, folder: Path) -> Iterator[socket.socket]:
+    with (
+        aserve.Server(folder, model=model) as server,
+        socket.create_connection(address_of(server), PATIENCE) as client,
+    ):
+        yield client
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+
+def request(target: str, *, closes: bool = False) -> bytes:
+    option = "Connection: close\r\n" if closes else ""
+    return f"GET /{target} HTTP/1.1\r\nHost: a\r\n{option}\r\n".encode()
+
+
+def test_large_file_arrives_whole(client: socket.socket) -> None:
+    client.sendall(request("large", closes=True))
+    _, _, body = read_to_end(client).partition(b"\r\n\r\n")
+    assert body == b"large..." * (LARGE // 8)
+
+
+def test_replies_keep_the_order_of_pipelined_requests(client: socket.socket) -> None:
+    client.sendall(request("small") + request("large") + request("none", closes=True))
+    replies = read_to_end(client)
+    assert replies.startswith(b"HTTP/1.1 200 ")
+    assert replies.count(b"HTTP/1.1 200 ") == 2
+    assert replies.index(b"large...") > replies.index(b"small")
+    assert replies.index(b"HTTP/1.1 404 ") > replies.rindex(b"large...")
+
+
+def test_what_was_asked_before_a_half_close_is_answered(client: socket.socket) -> None:
+    client.sendall(request("small"))
+    client.shutdown(socket.SHUT_WR)
+    assert read_to_end(client).endswith(b"\r\n\r\nsmall")
+
+
+def test_one_connection_too_many_is_told_so(model: str, folder: Path) -> None:
+    limits = Limits(connections=1)
+    with (
+        aserve.Server(folder, model=model, limits=limits) as server,
+        socket.create_connection(address_of(server), PATIENCE) as first,
+    ):
+        first.sendall(request("small"))
+        assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        with socket.create_connection(address_of(server), PATIENCE) as second:
+            assert second.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+
+
+def test_reply_under_way_outlasts_the_order_to_stop(model: str, folder: Path) -> None:
+    with socket.socket() as client:
+        client.settimeout(PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        body: list[bytes] = []
+        with aserve.Server(folder, model=model) as server:
+            client.connect(address_of(server))
+            client.sendall(request("large", closes=True))
+            body.append(client.recv(1))  # it has begun, and cannot have left
+            reader = threading.Thread(target=lambda: body.append(read_to_end(client)))
+            reader.start()
+        reader.join(PATIENCE)
+    assert b"".join(body).endswith(b"\r\n\r\n" + b"large..." * (LARGE // 8))
+
+
+def test_conformance(model: str, root: Path) -> None:
+    with aserve.Server(root, model=model) as server:
+        address = address_of(server)
+        tag_of = tags_of(address, PATIENCE)
+        rows = [row for row in ROWS if not (row.waits or row.switched)]
+        wrong = {row.name: ask(row, row.ours, address, PATIENCE, tag_of) for row in rows}
+    assert {name: faults for name, faults in wrong.items() if faults} == {}
