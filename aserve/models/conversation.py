@@ -108,6 +108,8 @@ class Conversation:
 
     def abort(self) -> None:
         """End at once; more than once is harmless."""
+        if self.socket.fileno() < 0:
+            return
         if self._left:
             missing = self._goal - self._sent
             self._record(max(0, self._octets - missing))

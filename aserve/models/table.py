@@ -22,6 +22,7 @@ class Row(NamedTuple):
 MODELS: Mapping[str, Row] = {
     DEFAULT: Row("asyncio's Protocol on uvloop; a bounded pool does file work", on_asyncio=True),
     "asyncio": Row("the same on the standard library's loop", on_asyncio=True),
+    "blocking": Row("a thread for each connection, bounded", "aserve.models.blocking"),
     "nonblocking": Row("one thread asks every socket in turn", "aserve.models.nonblocking"),
     "select": Row("one thread waits in select(2)", "aserve.models.by_select"),
     "poll": Row("one thread waits in poll(2)", "aserve.models.by_poll"),

@@ -1,0 +1,137 @@
+"""Blocking I/O: a thread for each connection, which waits in recv and in send.
+
+Threads cost memory and the interpreter's attention, so their number is bounded.
+"""
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+from aserve.models.admissions import Admission, Admissions
+from aserve.models.conversation import Conversation, House
+from aserve.models.owner import Observe
+from aserve.semantics.messages import Request
+from aserve.site.answer import Site
+from aserve.wire.limits import Limits
+
+_MOST_THREADS = 512
+_A_SECOND = struct.pack("ll", 1, 0)  # timeval: how long the kernel lets a call wait
+
+
+class Model:
+    """Accepts on one thread and serves each connection on its own."""
+
+    def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
+        most = min(limits.connections or _MOST_THREADS, _MOST_THREADS)
+        self._house = House(site, limits, _one_at_a_time(observe), most)
+        self._house.guests = _SharedAdmissions(most, limits.connections_per_client or most)
+        self._threads: dict[threading.Thread, Conversation] = {}
+        self._stopping = False
+
+    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+
+        grace: seconds that replies under way get after the first.
+        """
+        listener.setblocking(False)  # whoever was to be accepted may have gone
+        waiting = select.poll()
+        for descriptor in (listener.fileno(), *orders):
+            waiting.register(descriptor, select.POLLIN)
+        while not self._stopping:
+            for descriptor, _ in waiting.poll():
+                if descriptor == listener.fileno():
+                    self._accept(listener)
+                else:
+                    self._stopping = True
+                    _take(descriptor, waiting)
+        waiting.unregister(listener.fileno())
+        listener.close()
+        self._house.guests.shut()
+        self._wait(waiting, time.monotonic() + grace)
+        for thread, talk in list(self._threads.items()):
+            with suppress(OSError):
+                talk.socket.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, address = listener.accept()
+        except OSError:
+            return
+        client = address[0] if isinstance(address, tuple) else "-"
+        talk = Conversation(connection, client, self._house)
+        if talk.is_over:
+            return
+        connection.setblocking(True)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, _A_SECOND)
+        thread = threading.Thread(target=self._converse, args=(talk,), daemon=True)
+        self._threads[thread] = talk
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            del self._threads[thread]
+            talk.abort()
+
+    def _converse(self, talk: Conversation) -> None:
+        """Be one connection's thread, from its first octet to its last."""
+        ticked, told = time.monotonic(), False
+        while not talk.is_over:
+            talk.turn(readable=not talk.writes)
+            if self._stopping and not told and not talk.is_over:
+                told = True
+                talk.finish()
+            now = time.monotonic()
+            if now - ticked >= 1 and not talk.is_over:
+                ticked = now
+                talk.tick()
+        self._threads.pop(threading.current_thread(), None)
+
+    def _wait(self, waiting: select.poll, deadline: float) -> None:
+        """Wait for the threads to end, for a deadline, or for another order."""
+        while self._threads and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in waiting.poll(min(left, 0.05) * 1_000):
+                _take(descriptor, waiting)
+                return
+
+
+class _SharedAdmissions(Admissions[Conversation]):
+    """For many threads."""
+
+    def __init__(self, most: int, most_per_client: int) -> None:
+        super().__init__(most, most_per_client)
+        self._lock = threading.Lock()
+
+    def admit(self, guest: Conversation) -> Admission:
+        """Take a connection into account, or tell that it is one too many."""
+        with self._lock:
+            return super().admit(guest)
+
+    def forget(self, guest: Conversation) -> None:
+        """Drop a connection that is gone; more than once is harmless."""
+        with self._lock:
+            if guest in self.open:
+                super().forget(guest)
+
+
+def _one_at_a_time(observe: Observe | None) -> Observe | None:
+    """Tell by one thread at a time: the log's counters are made for no more."""
+    if not observe:
+        return None
+    lock, tell = threading.Lock(), observe
+
+    def locked(client: str, request: Request, status: int, octets: int, began: float) -> None:
+        with lock:
+            tell(client, request, status, octets, began)
+
+    return locked
+
+
+def _take(order: int, waiting: select.poll) -> None:
+    """Take an order; whoever gave them may be gone, which is one, too."""
+    if not os.read(order, 1):
+        waiting.unregister(order)
