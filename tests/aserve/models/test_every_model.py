@@ -4,9 +4,13 @@ One test for each model and fault; a model's conformance rows are asked in one t
 together, since a server for each row would take minutes.
 """
 
+import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -120,3 +124,59 @@ def test_conformance(model: str, root: Path) -> None:
         rows = [row for row in ROWS if not (row.waits or row.switched)]
         wrong = {row.name: ask(row, row.ours, address, PATIENCE, tag_of) for row in rows}
     assert {name: faults for name, faults in wrong.items() if faults} == {}
+
+
+@pytest.fixture(scope="module")
+def waited(root: Path) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
+    """What is wrong with the rows that wait: all of them wait at the same time, in every model."""
+    rows = [row for row in ROWS if row.waits and not row.switched]
+    impatient = Limits(idle_time=1, head_time=1, stall_time=1)
+    with ExitStack() as stack, ThreadPoolExecutor(len(rows) * len(OTHERS)) as pool:
+        outcomes: dict[str, dict[str, Future[list[str]]]] = {}
+        for name in OTHERS:
+            server = stack.enter_context(aserve.Server(root, model=name, limits=impatient))
+            address = address_of(server)
+            tag_of = tags_of(address, PATIENCE)
+            outcomes[name] = {
+                row.name: pool.submit(ask, row, row.ours, address, PATIENCE, tag_of) for row in rows
+            }
+        for futures in outcomes.values():
+            for future in futures.values():
+                future.exception()
+        yield outcomes
+
+
+def test_conformance_in_time(model: str, waited: dict[str, dict[str, Future[list[str]]]]) -> None:
+    wrong = {name: future.result() for name, future in waited[model].items()}
+    assert wrong
+    assert {name: faults for name, faults in wrong.items() if faults} == {}
+
+
+def test_client_that_aborts_costs_nobody_else_anything(model: str, folder: Path) -> None:
+    with aserve.Server(folder, model=model) as server:
+        with socket.create_connection(address_of(server), PATIENCE) as first:
+            first.sendall(request("large"))
+            first.recv(1)
+            reset = struct.pack("ii", 1, 0)
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        with socket.create_connection(address_of(server), PATIENCE) as second:
+            second.sendall(request("small", closes=True))
+            assert read_to_end(second).endswith(b"\r\n\r\nsmall")
+
+
+def test_file_that_shrinks_while_it_leaves_ends_the_connection(model: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
+    with aserve.Server(tmp_path, model=model) as server, socket.socket() as client:
+        client.settimeout(PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.connect(address_of(server))
+        client.sendall(request("large"))
+        client.recv(1)  # it has begun, and what the sockets hold is far from all of it
+        os.truncate(tmp_path / "large", 10)
+        received = 0
+        try:
+            while octets := client.recv(1 << 16):
+                received += len(octets)
+        except ConnectionResetError:
+            pass
+        assert received < 2 * LARGE
