@@ -130,7 +130,9 @@ class Multiplexer:
 
     def _obey(self, order: int) -> None:
         try:
-            if not os.read(order, 1):
+            if os.read(order, 1):
+                self._again.add(order)  # a second one may be behind it, and no edge tells of that
+            else:
                 self._poller.forget(order)  # whoever gave orders is gone: that is one, too
         except BlockingIOError:
             return
