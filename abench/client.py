@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from typing import cast
 
+from abench.connect import Dialer
+from abench.lines import Line
 from abench.plan import Plan
 from abench.reply import ReplyError, ReplyReader
 from abench.summary import Recorder
-
-Opener = Callable[["Connection"], Awaitable[object]]
 
 _clock = time.perf_counter_ns
 _ENDLESS = 1 << 62
@@ -18,12 +18,12 @@ _ENDLESS = 1 << 62
 class Pool:
     """What the connections of one process share.
 
-    `opener` connects a Connection to the server or raises OSError; `left` is how many requests
-    may still start; `on_drained` is called when none is left and none is under way.
+    `dialer` opens their connections; `left` is how many requests may still start; `on_drained` is
+    called when none is left and none is under way.
     """
 
-    def __init__(self, plan: Plan, opener: Opener, on_drained: Callable[[], None]) -> None:
-        self.opener = opener
+    def __init__(self, plan: Plan, dialer: Dialer, on_drained: Callable[[], None]) -> None:
+        self.dialer = dialer
         self.recorder = Recorder()
         self.request = plan.request
         self.keep_alive = plan.keep_alive
@@ -38,7 +38,6 @@ class Pool:
         ]
         self._active = plan.connections
         self._on_drained = on_drained
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def standing(self) -> int:
@@ -55,9 +54,9 @@ class Pool:
         """End every connection and return how many requests are left without an outcome."""
         self.running = False
         self.left = 0
-        for task in self._tasks:
-            task.cancel()
-        return sum(connection.abandon() for connection in self.connections)
+        unfinished = sum(connection.abandon() for connection in self.connections)
+        self.dialer.close()
+        return unfinished
 
     def sweep(self) -> None:
         """Fail each request that has been under way for longer than the limit.
@@ -76,13 +75,6 @@ class Pool:
         if head is not None and head != self.known_head:
             self.recorder.expect(reader.status, length)
             self.known_head, self.known_length = head, length
-
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run `work` beside the connections, until it ends or the run does."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def retire(self) -> None:
         """Take note that one connection has nothing more to ask."""
@@ -104,13 +96,14 @@ class Connection(asyncio.Protocol):
         "_fresh",
         "_misses",
         "_note",
-        "_opening",
+        "_opened",
         "_pool",
         "_reader",
         "_retired",
         "_transport",
         "_write",
         "asked_at",
+        "opening",
     )
 
     def __init__(self, pool: Pool, *, bodiless: bool) -> None:
@@ -118,8 +111,9 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._note = pool.recorder.service.append
         self._reader = ReplyReader(bodiless=bodiless)
-        self._transport: asyncio.Transport | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | Line | None = None
+        self.opening: Callable[[], object] | None = None  # gives up an attempt that is under way
+        self._opened: asyncio.Future[None] | None = None  # before the run: an attempt has ended
         self._fresh = False  # a request is under way and no octet of its reply has come
         self._retired = False
         self._misses = 0  # attempts to open that failed since the last that did not
@@ -166,22 +160,27 @@ class Connection(asyncio.Protocol):
         pool.left -= 1
         self.asked_at = _clock() // 1000
         if self._transport is None:
-            self._opening = pool.spawn(self._open())
+            pool.dialer.dial(self)
         else:
             self._send()
 
     async def open(self, limit_s: float) -> None:
         """Connect without a request under way; on failure, or after `limit_s`, stay closed."""
+        if not self._pool.left:  # the run was stopped before it began
+            return
+        self._opened = asyncio.get_running_loop().create_future()
+        self._pool.dialer.dial(self)
         try:
             async with asyncio.timeout(limit_s):
-                await self._pool.opener(self)
-        except OSError:
-            self._misses += 1
+                await self._opened
+        except TimeoutError:
+            if self.opening:
+                self.opening()
 
     def expire(self) -> None:
         """Fail the request under way: its time is over."""
-        if self._opening is not None:
-            self._opening.cancel()
+        if self.opening:
+            self.opening()
         else:
             self._fail("timeout")
 
@@ -190,17 +189,19 @@ class Connection(asyncio.Protocol):
         under_way = self.asked_at != 0
         self.asked_at = 0
         self._fresh = False
-        if self._transport is not None:
+        if self.opening:
+            self.opening()
+        elif self._transport is not None:
             self._transport.abort()
         return under_way
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection from the event loop."""
-        self._transport = cast("asyncio.Transport", transport)
+    def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
+        """Take a new connection from the dialer."""
+        self._transport = cast("asyncio.Transport | Line", transport)
         self._write = self._transport.write
-        self._opening = None
         self._misses = 0
         self._reader.renew()
+        self._conclude_opening()
         if self.asked_at:
             self._send()
 
@@ -220,22 +221,21 @@ class Connection(asyncio.Protocol):
             self._fail("reset")
         self.ask()
 
-    async def _open(self) -> None:
-        """Connect for the request under way; cancelled by `expire` or by the end of the run."""
-        try:
-            await self._pool.opener(self)
-        except (OSError, asyncio.CancelledError):
-            if self._pool.running:
-                self._miss()
-
-    def _miss(self) -> None:
+    def missed(self) -> None:
         """Count a connection that could not be opened, and try again after a pause."""
-        self._opening = None
         self._misses += 1
+        self._conclude_opening()
+        if not self._pool.running:
+            return
         self._fail("connect")
-        if self._transport is None:  # else it came as it was cancelled, and connection_lost asks
+        if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.pacing.pause(self._misses)
             asyncio.get_running_loop().call_later(pause, self.ask)
+
+    def _conclude_opening(self) -> None:
+        self.opening = None
+        if self._opened and not self._opened.done():
+            self._opened.set_result(None)
 
     def _send(self) -> None:
         self._fresh = True

@@ -20,7 +20,7 @@ from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-from abench import worker
+from abench import connect, worker
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
@@ -72,7 +72,7 @@ def reach(plan: Plan) -> Plan:
 
 
 def _try(plan: Plan, family: int, sockaddr: tuple[str | int | bytes, ...]) -> None:
-    context = worker.tls_context(plan.target)
+    context = connect.tls_context(plan.target)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(plan.timeout_s)
         sock.connect(sockaddr)

@@ -3,15 +3,14 @@
 import asyncio
 import gc
 import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abench.client import Connection, Opener, Pool
+from abench import connect
+from abench.client import Connection, Pool
 from abench.plan import Plan
 from abench.summary import Summary
-from abench.target import Target
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -60,34 +59,6 @@ def serve(plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
         runner.run(Share(plan, orders, send).run())
 
 
-def tls_context(target: Target) -> ssl.SSLContext | None:
-    """Return how to verify the server, or None for a connection without encryption."""
-    if not target.tls:
-        return None
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def opener(plan: Plan) -> Opener:
-    """Return what connects a Connection to the server of `plan`."""
-    target = plan.target
-    context = tls_context(target)
-    name = target.host if context else None
-
-    async def connect(connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(
-            lambda: connection,
-            plan.address or target.host,
-            target.port,
-            ssl=context,
-            server_hostname=name,
-        )
-
-    return connect
-
-
 class Share:
     """One process's part of a run, from the first connection to the last count."""
 
@@ -97,7 +68,6 @@ class Share:
         self._send = send
         self._go = asyncio.Event()
         self._over = asyncio.Event()
-        self._pool = Pool(plan, opener(plan), self._over.set)
         self._gave_up = 0
         self._fault: BaseException | None = None
 
@@ -105,6 +75,7 @@ class Share:
         """Open the connections, wait for the start, load the server, tell what was counted."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._caught)
+        self._pool = Pool(self._plan, connect.dialer(self._plan), self._over.set)
         self._loop.add_reader(self._orders, self._obey)
         try:
             await self._open_all()
@@ -125,7 +96,7 @@ class Share:
         if not self._plan.keep_alive:
             return
         gate = asyncio.Semaphore(OPENING_AT_ONCE)
-        tasks = [self._pool.spawn(self._open(gate, each)) for each in self._pool.connections]
+        tasks = [self._loop.create_task(self._open(gate, each)) for each in self._pool.connections]
         await asyncio.wait(tasks, timeout=max(OPENING_LIMIT_S, self._plan.timeout_s))
         for task in tasks:
             task.cancel()

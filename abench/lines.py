@@ -1,0 +1,210 @@
+"""Plain connections by non-blocking sockets and an epoll of our own, which the loop watches.
+
+They are transports as far as a protocol of asyncio's is concerned that writes, closes and aborts,
+and nothing more: no task, future or handle is made for one. Where each request has a connection
+of its own, that is most of what it costs.
+"""
+
+import asyncio
+import errno
+import select
+import socket
+from typing import Any, Protocol
+
+_LEAST_READ = 16_384  # octets; a buffer is made for each read, and most replies are small
+_MOST_READ = 262_144
+_TO_READ = select.EPOLLIN | select.EPOLLRDHUP
+_TO_WRITE = _TO_READ | select.EPOLLOUT
+_STANDS = frozenset({0, errno.EISCONN})
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
+
+
+class Client(Protocol):
+    """Whose line it is: told of what happens on it, in asyncio's words."""
+
+    def connection_made(self, transport: "Line") -> None:
+        """Take a line that stands."""
+
+    def missed(self) -> None:
+        """Note that a line could not be opened, or not in time."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take octets."""
+
+    def eof_received(self) -> None:
+        """Take the end of them; the line is closed then."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of a line that stood, however it came, once and never from within a call."""
+
+
+class Lines:
+    """The lines of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.epoll = select.epoll()
+        self.by_descriptor: dict[int, Line] = {}
+        self._lost: list[Client] = []
+        self._in_turn = False
+        loop.add_reader(self.epoll.fileno(), self._turn)
+
+    def close(self) -> None:
+        """Close what is still open without a word; more than once is harmless."""
+        if self.epoll.closed:
+            return
+        self._loop.remove_reader(self.epoll.fileno())
+        for line in list(self.by_descriptor.values()):
+            line.hang_up()
+        self.epoll.close()
+
+    def lose(self, client: Client) -> None:
+        """Tell a client that its line is gone, when nothing else is being done."""
+        if not (self._lost or self._in_turn):
+            self._loop.call_soon(self._tell_the_lost)
+        self._lost.append(client)
+
+    def _turn(self) -> None:
+        self._in_turn = True
+        lines = self.by_descriptor
+        try:
+            for descriptor, events in self.epoll.poll(0):
+                # It may be closed by what was done for another, and its number another's by now:
+                # a line takes no event at its word.
+                if line := lines.get(descriptor):
+                    line.ready(events)
+        finally:
+            self._in_turn = False
+            self._tell_the_lost()
+
+    def _tell_the_lost(self) -> None:
+        lost, self._lost = self._lost, []
+        for client in lost:
+            client.connection_lost(None)
+
+
+class Line:
+    """One connection, or the attempt at one."""
+
+    __slots__ = (
+        "_client",
+        "_descriptor",
+        "_lines",
+        "_most",
+        "_receive",
+        "_send",
+        "_socket",
+        "_stands",
+        "_unsent",
+        "_where",
+    )
+
+    def __init__(self, lines: Lines, client: Client, family: int, where: Any) -> None:
+        self._lines = lines
+        self._client = client
+        self._where = where
+        self._stands = False
+        self._unsent = b""
+        self._most = _LEAST_READ
+        self._socket: socket.socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        self._descriptor = self._socket.fileno()
+        self._send = self._socket.send
+        self._receive = self._socket.recv
+
+    def open(self) -> None:
+        """Begin to connect; the client learns what came of it, perhaps at once."""
+        number = self._socket.connect_ex(self._where)
+        if number in _UNDER_WAY:  # a second look costs less than being woken: loopback is done
+            number = self._socket.connect_ex(self._where)
+        if number not in _STANDS and number not in _UNDER_WAY:
+            self._socket.close()
+            self._client.missed()
+            return
+        self._lines.by_descriptor[self._descriptor] = self
+        stands = number in _STANDS
+        self._lines.epoll.register(self._descriptor, _TO_READ if stands else _TO_WRITE)
+        if stands:
+            self._connected()
+
+    def give_up(self) -> None:
+        """End an attempt to connect."""
+        if not self._stands and self.hang_up():
+            self._client.missed()
+
+    def write(self, octets: bytes) -> None:
+        """Send octets, or keep them until they can be sent."""
+        if self._unsent:
+            self._unsent += octets
+            return
+        try:
+            sent = self._send(octets)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(octets):
+            self._unsent = octets[sent:]
+            self._lines.epoll.modify(self._descriptor, _TO_WRITE)
+
+    def close(self) -> None:
+        """End the line; its client is told when nothing else is being done."""
+        if self.hang_up() and self._stands:
+            self._lines.lose(self._client)
+
+    abort = close
+
+    def hang_up(self) -> bool:
+        """Close the socket without a word; return whether it was open."""
+        if self._lines.by_descriptor.get(self._descriptor) is not self:
+            return False
+        del self._lines.by_descriptor[self._descriptor]
+        self._socket.close()  # the kernel takes it out of the epoll
+        return True
+
+    def ready(self, events: int) -> None:
+        """Do what the kernel says can be done."""
+        if not self._stands:
+            self._look()
+        elif self._unsent and events & select.EPOLLOUT:
+            self._flush()
+        else:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data = self._receive(self._most)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if data:
+            if len(data) == self._most < _MOST_READ:
+                self._most *= 4
+            self._client.data_received(data)
+        else:
+            self._client.eof_received()
+            self.close()
+
+    def _flush(self) -> None:
+        octets, self._unsent = self._unsent, b""
+        self.write(octets)
+        if not self._unsent and self._lines.by_descriptor.get(self._descriptor) is self:
+            self._lines.epoll.modify(self._descriptor, _TO_READ)
+
+    def _look(self) -> None:
+        """Find out what became of an attempt to connect: connect(2) says, as often as asked."""
+        number = self._socket.connect_ex(self._where)
+        if number in _STANDS:
+            self._lines.epoll.modify(self._descriptor, _TO_READ)
+            self._connected()
+        elif number not in _UNDER_WAY:
+            self.give_up()
+
+    def _connected(self) -> None:
+        self._stands = True
+        if self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client.connection_made(self)
