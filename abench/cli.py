@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from abench import fleet, worker
-from abench.errors import AbenchError
+from abench.errors import AbenchError, ParameterError
 from abench.plan import Plan
 from abench.report import REPORTS, Report, derive, files
 from abench.report.live import LiveView
@@ -59,6 +59,25 @@ Timeout = Annotated[
 NoKeepalive = Annotated[
     bool, typer.Option("--no-keepalive", help="A new connection for each request.")
 ]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", "-R", metavar="N", help="Requests per second, on a schedule."),
+]
+Arrivals = Annotated[
+    str, typer.Option("--arrivals", metavar="constant|poisson", help="How they are spaced.")
+]
+Stages = Annotated[
+    str | None,
+    typer.Option(
+        "--stages", metavar="LIST", help="Rates in turn: 10s@100,30s@1000,ramp:30s@100-5000"
+    ),
+]
+WarmUp = Annotated[
+    str | None,
+    typer.Option(
+        "--warmup", metavar="SECONDS|auto", help="Load this long before the clock starts."
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
@@ -78,6 +97,10 @@ def bench(
     workers: Workers = None,
     timeout_s: Timeout = 10.0,
     no_keepalive: NoKeepalive = False,
+    rate: Rate = None,
+    arrivals: Arrivals = "constant",
+    stages: Stages = None,
+    warmup: WarmUp = None,
     json: Json = None,
     quiet: Quiet = False,
     _show_version: Version = False,
@@ -85,7 +108,9 @@ def bench(
     """Load a web server and report pages per second, bytes per second and latencies.
 
     The clock starts when all connections stand. A success is a complete reply, in time, with a
-    status below 400; rates and latencies count successes only.
+    status below 400; rates and latencies count successes only. Connections ask again as soon as
+    they have their answer, which finds the highest rate; for latencies under a rate that is given,
+    use --rate or --stages: they are counted from when each request was due.
 
     Exit codes: 0 ok; 1 the server cannot be reached, or no request succeeded; 2 bad parameter;
     3 internal fault; 130 interrupted (the report is printed all the same).
@@ -98,6 +123,11 @@ def bench(
         workers=workers,
         timeout_s=timeout_s,
         keep_alive=not no_keepalive,
+        rate=rate,
+        arrivals=arrivals,
+        stages=stages,
+        warmup_s=_warmup_s(warmup),
+        warmup_auto=warmup == "auto",
     )
     if json and json != "-":
         files.check("--json", Path(json))
@@ -106,6 +136,13 @@ def bench(
     report = derive(plan, _run(plan, quiet))
     _publish(report, json)
     return exit_code(report)
+
+
+def _warmup_s(text: str | None) -> float:
+    try:
+        return 0.0 if text in {None, "auto"} else float(text or 0)
+    except ValueError:
+        raise ParameterError("--warmup", f"{text!r} is neither seconds nor auto") from None
 
 
 def exit_code(report: Report) -> int:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import cast
 
 from abench.connect import Dialer
+from abench.dispatch import Dispatcher
 from abench.lines import Line
+from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import ReplyError, ReplyReader
-from abench.summary import Recorder
+from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
 _ENDLESS = 1 << 62
@@ -18,8 +20,9 @@ _ENDLESS = 1 << 62
 class Pool:
     """What the connections of one process share.
 
-    `dialer` opens their connections; `left` is how many requests may still start; `on_drained` is
-    called when none is left and none is under way.
+    `dialer` opens their connections; `left` is how many requests may still start; `dispatcher`
+    says when, where there is a schedule; `on_drained` is called when none is left and none is
+    under way.
     """
 
     def __init__(self, plan: Plan, dialer: Dialer, on_drained: Callable[[], None]) -> None:
@@ -27,15 +30,21 @@ class Pool:
         self.recorder = Recorder()
         self.request = plan.request
         self.keep_alive = plan.keep_alive
-        self.pacing = plan.pacing
-        self.left = plan.requests or _ENDLESS
+        self.backoff = Backoff()
+        self.left = _ENDLESS
+        self.warmed = 0  # requests that were under way when counting began
         self.limit_us = round(plan.timeout_s * 1e6)
         self.known_head = b""
         self.known_length = -1
         self.running = False
-        self.connections = [
-            Connection(self, bodiless=plan.method == "HEAD") for _ in range(plan.connections)
-        ]
+        self.dispatcher: Dispatcher | None = None
+        kind = Connection
+        if plan.schedule:
+            loop = asyncio.get_running_loop()
+            self.dispatcher, kind = Dispatcher(loop, plan.schedule), Paced
+        bodiless = plan.method == "HEAD"
+        self.connections = [kind(self, bodiless=bodiless) for _ in range(plan.connections)]
+        self._most = plan.requests or _ENDLESS
         self._active = plan.connections
         self._on_drained = on_drained
 
@@ -49,6 +58,21 @@ class Pool:
         self.running = True
         for connection in self.connections:
             connection.ask()
+        if self.dispatcher:
+            self.dispatcher.begin()
+
+    def count(self) -> Summary:
+        """Count from here on; return what came before, the warm-up.
+
+        Requests that are under way belong to it, whatever comes of them.
+        """
+        before = self.recorder.take()
+        for connection in self.connections:
+            connection.disregard()
+        self.left = self._most
+        if self.dispatcher:
+            self.dispatcher.count(self._most)
+        return before
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""
@@ -56,6 +80,8 @@ class Pool:
         self.left = 0
         unfinished = sum(connection.abandon() for connection in self.connections)
         self.dialer.close()
+        if self.dispatcher:
+            self.dispatcher.close()
         return unfinished
 
     def sweep(self) -> None:
@@ -101,6 +127,7 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_retired",
         "_transport",
+        "_warming",
         "_write",
         "asked_at",
         "opening",
@@ -116,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._opened: asyncio.Future[None] | None = None  # before the run: an attempt has ended
         self._fresh = False  # a request is under way and no octet of its reply has come
         self._retired = False
+        self._warming = False  # what is under way is not counted
         self._misses = 0  # attempts to open that failed since the last that did not
 
     @property
@@ -147,7 +175,7 @@ class Connection(asyncio.Protocol):
             self.asked_at = now
             self._write(pool.request)
         else:
-            self._retire()
+            self.retire()
 
     def ask(self) -> None:
         """Start a request, if one is left to start."""
@@ -155,7 +183,7 @@ class Connection(asyncio.Protocol):
         if not pool.running:
             return
         if not pool.left:
-            self._retire()
+            self.retire()
             return
         pool.left -= 1
         self.asked_at = _clock() // 1000
@@ -184,9 +212,20 @@ class Connection(asyncio.Protocol):
         else:
             self._fail("timeout")
 
+    def disregard(self) -> None:
+        """Leave out what comes of the request under way; without a step more for any other."""
+        if self.asked_at:
+            self._warming = True
+            self._note = self._leave_out
+
+    def _leave_out(self, _took: int = 0) -> None:
+        self._warming = False
+        self._note = self._pool.recorder.service.append
+        self._pool.warmed += 1
+
     def abandon(self) -> bool:
-        """Close for good; return whether a request was under way."""
-        under_way = self.asked_at != 0
+        """Close for good; return whether a request was under way that counts."""
+        under_way = self.asked_at != 0 and not self._warming
         self.asked_at = 0
         self._fresh = False
         if self.opening:
@@ -229,7 +268,7 @@ class Connection(asyncio.Protocol):
             return
         self._fail("connect")
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
-            pause = self._pool.pacing.pause(self._misses)
+            pause = self._pool.backoff.pause(self._misses)
             asyncio.get_running_loop().call_later(pause, self.ask)
 
     def _conclude_opening(self) -> None:
@@ -262,20 +301,29 @@ class Connection(asyncio.Protocol):
         if took > pool.limit_us:
             self._fail("timeout")
             return
-        self.asked_at = 0
-        if 200 <= reader.status < 400:
+        if self._warming:
+            self._leave_out()
+        elif 200 <= reader.status < 400:
             pool.recorder.success(reader.status, took)
+            self._respond(took)
             pool.learn(reader, length)
         else:
             pool.recorder.failure("status", reader.status)
+        self.asked_at = 0
         if reader.keep_alive and pool.keep_alive:
             self.ask()
         else:
             self._close()
 
+    def _respond(self, took: int) -> None:
+        """Take note of a success where it counts from another time than its start."""
+
     def _fail(self, kind: str) -> None:
         self.asked_at = 0
-        self._pool.recorder.failure(kind)
+        if self._warming:
+            self._leave_out()
+        else:
+            self._pool.recorder.failure(kind)
         self._drop()
 
     def _drop(self) -> None:
@@ -288,9 +336,58 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
+        """Take note that there is nothing more to ask."""
         self.asked_at = 0
         self._close()
         if not self._retired:
             self._retired = True
             self._pool.retire()
+
+
+class Paced(Connection):
+    """A connection that asks when a schedule says so."""
+
+    __slots__ = ("_due", "_note_response", "_waits")
+
+    def __init__(self, pool: Pool, *, bodiless: bool) -> None:
+        super().__init__(pool, bodiless=bodiless)
+        self._due = 0  # microseconds of the monotonic clock
+        self._note_response = pool.recorder.response.append
+        self._waits = False  # to be given a request
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a reply from the transport."""
+        pool = self._pool
+        if self._warming or not (
+            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
+        ):
+            self._read(data)
+            return
+        now = _clock() // 1000
+        took = now - self.asked_at
+        if took > pool.limit_us:
+            self._fail("timeout")
+            return
+        self._note(took)
+        self._note_response(now - self._due)
+        self.asked_at = 0
+        self.ask()
+
+    def ask(self) -> None:
+        """Be free for what is due."""
+        if self._pool.running and not self._waits and self._pool.dispatcher:
+            self._waits = True
+            self._pool.dispatcher.take(self)
+
+    def start(self, due_us: int, now_us: int) -> None:
+        """Ask what was due."""
+        self._waits = False
+        self._due, self.asked_at = due_us, now_us
+        if self._transport is None:
+            self._pool.dialer.dial(self)
+        else:
+            self._send()
+
+    def _respond(self, took: int) -> None:
+        self._note_response(self.asked_at + took - self._due)

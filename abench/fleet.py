@@ -24,6 +24,7 @@ from abench import connect, worker
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
+from abench.warmup import WarmUp
 
 SILENCE_S = 15.0  # a worker reports five times a second: this long without a word, it is lost
 OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
@@ -124,6 +125,8 @@ class Crew:
         self._summary = Summary()
         self._members: list[Member] = []
         self._started: float | None = None
+        self._warmup = WarmUp(plan)
+        self._counts_from: float | None = None  # when the run's clock started
         self._plan = plan
 
     def __enter__(self) -> Self:
@@ -160,9 +163,11 @@ class Crew:
             for member in [member for member in self._working if member.reports in heard]:
                 self._hear(member)
             self._start_when_ready()
+            self._count_when_warm()
             self._end_the_silent()
-            elapsed = time.monotonic() - self._started if self._started else 0.0
+            elapsed = time.monotonic() - self._counts_from if self._counts_from else 0.0
             watch(self._summary, elapsed)
+        self._summary.warmup_requests += self._warmup.requests
         return self._summary
 
     def _fork(self, share: Plan) -> Member:
@@ -197,6 +202,8 @@ class Crew:
         match message:
             case Summary():
                 self._summary.merge(message)
+            case worker.Warm():
+                self._warmup.add(time.monotonic() - (self._started or 0.0), message.part)
             case worker.Ready():
                 member.ready = True
                 self._summary.standing += message.standing
@@ -209,18 +216,35 @@ class Crew:
     def _lose(self, member: Member) -> None:
         """Keep what a dead worker had reported, and the time in which it did."""
         self._summary.lost += 1
-        if self._started:
-            elapsed_ns = round((member.heard - self._started) * 1e9)
+        if self._counts_from:
+            elapsed_ns = round((member.heard - self._counts_from) * 1e9)
             self._summary.elapsed_ns = max(self._summary.elapsed_ns, elapsed_ns)
 
     def _start_when_ready(self) -> None:
         if self._started or not all(member.ready for member in self._working):
             return
         self._started = time.monotonic()
+        if not self._plan.warms_up:
+            self._counts_from = self._started
         for member in self._working:
             member.heard = self._started
+        self._order(worker.GO)
+
+    def _count_when_warm(self) -> None:
+        """Start the run's clock at the end of the warm-up."""
+        if self._started is None or self._counts_from:
+            return
+        now = time.monotonic()
+        if self._warmup.is_over(now - self._started):
+            self._counts_from = now
+            self._summary.warmup_ns = round((now - self._started) * 1e9)
+            self._summary.steady = self._warmup.steady
+            self._order(worker.COUNT)
+
+    def _order(self, order: bytes) -> None:
+        for member in self._working:
             with contextlib.suppress(OSError):  # it has died or been stopped, and will tell
-                os.write(member.orders, worker.GO)
+                os.write(member.orders, order)
 
     def _end_the_silent(self) -> None:
         """Kill a worker that no longer reports, so that it cannot hold up the run's end."""

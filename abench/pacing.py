@@ -1,15 +1,29 @@
-"""When the next request starts. Arithmetic only: time goes in as an argument, never a clock."""
+"""When requests start. Arithmetic only: time goes in as an argument, never a clock."""
 
-from dataclasses import dataclass
+import itertools
+import math
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from abench.errors import ParameterError
+
+ARRIVALS = ("constant", "poisson")
+HIGHEST_RATE = 1_000_000.0  # per second, far above what any machine starts
+_SEED = 20_260_101  # a run can be repeated to the microsecond
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = r"\d+(?:\.\d+)?"
+_STAGE = re.compile(
+    rf"(?:(?P<ramp>ramp):)?(?P<length>{_NUMBER})(?P<unit>ms|s|m|h)"
+    rf"@(?P<first>{_NUMBER})(?:-(?P<last>{_NUMBER}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedLoop:
-    """Each connection asks again as soon as it has its answer: webbench's way, and wrk's.
-
-    The server sets the pace, so a closed loop finds the most pages per second. A connection that
-    cannot be opened has no server to pace it, and waits between attempts instead.
-    """
+class Backoff:
+    """How long to leave a server alone that cannot be connected to."""
 
     first_pause_s: float = 0.01
     longest_pause_s: float = 1.0
@@ -18,3 +32,135 @@ class ClosedLoop:
         """Return the seconds to wait after `misses` (1 or more) failed attempts in a row."""
         doublings = min(misses - 1, 30)  # 2**30 is past every limit and still exact
         return min(self.first_pause_s * 2.0**doublings, self.longest_pause_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of time, in seconds, in which the rate goes evenly from `first` to `last`."""
+
+    length_s: float
+    first: float
+    last: float
+
+    @property
+    def requests(self) -> float:
+        """How many requests become due in it."""
+        return self.length_s * (self.first + self.last) / 2
+
+    def due(self, after_s: float) -> float:
+        """Return how many requests have become due `after_s` seconds from its beginning."""
+        if self.first == self.last:
+            return self.first * after_s
+        return self.first * after_s + (self.last - self.first) * after_s**2 / (2 * self.length_s)
+
+    def when(self, number: float) -> float:
+        """Return how many seconds from its beginning so many requests have become due.
+
+        The root of the quadratic in `due`, in the form that takes no difference of like numbers.
+        """
+        if not number:
+            return 0.0
+        if self.first == self.last:
+            return number / self.first
+        slope = (self.last - self.first) / self.length_s
+        return 2 * number / (self.first + math.sqrt(max(self.first**2 + 2 * slope * number, 0.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When requests are due, whatever the server does: an open loop.
+
+    `arrivals` is "constant" (evenly spaced) or "poisson" (independent of each other, as requests
+    of many people are). Of `parts` shares of a schedule, this is number `part`: together they are
+    the whole, request for request.
+    """
+
+    stages: tuple[Stage, ...]
+    arrivals: str = "constant"
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def length_s(self) -> float:
+        """How long it lasts, in seconds; infinite for a rate without an end."""
+        return sum(stage.length_s for stage in self.stages)
+
+    def share(self, part: int, parts: int) -> "Schedule":
+        """Return one of `parts` shares, each with every `parts`-th request."""
+        return replace(self, part=part, parts=parts)
+
+    def due(self, after_s: float) -> float:
+        """Return how many requests of all shares have become due `after_s` from the start."""
+        number = 0.0
+        for stage in self.stages:
+            number += stage.due(min(after_s, stage.length_s))
+            after_s -= stage.length_s
+            if after_s <= 0:
+                break
+        return number
+
+    def missed(self, number: float, after_s: float) -> int:
+        """Return how many requests of this share are due by then, from the one `number` on.
+
+        Exact for constant arrivals, and what is to be expected of others.
+        """
+        return max(0, math.ceil((self.due(after_s) - number) / self.parts))
+
+    def times(self) -> Iterator[tuple[float, int]]:
+        """Yield each request of this share: its number, and when it is due, in ns from the start.
+
+        The number is how many requests of all shares are due before it: a whole one where arrivals
+        are constant. For others a process of rate 1 is stretched in time to the rates that are
+        wanted, so that the number is real.
+        """
+        numbers = _poisson() if self.arrivals == "poisson" else itertools.count()
+        mine = itertools.islice(numbers, self.part, None, self.parts)
+        stages = iter(self.stages)
+        stage, began_s, before = next(stages), 0.0, 0.0
+        for number in mine:
+            while number >= before + stage.requests:
+                before += stage.requests
+                began_s += stage.length_s
+                following = next(stages, None)
+                if following is None:
+                    return
+                stage = following
+            yield number, round((began_s + stage.when(number - before)) * 1e9)
+
+
+def _poisson() -> Iterator[float]:
+    draw = random.Random(_SEED).expovariate  # noqa: S311 - nothing here is a secret
+    return itertools.accumulate(iter(lambda: draw(1.0), None))
+
+
+def steady(rate: float) -> tuple[Stage, ...]:
+    """Return the stages of one rate without an end; raises ParameterError."""
+    return (Stage(math.inf, _rate("--rate", rate), rate),)
+
+
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """Return the stages of `10s@100,30s@1000,ramp:30s@100-5000`; raises ParameterError."""
+    stages = tuple(_parse_stage(one.strip()) for one in text.split(","))
+    if not sum(stage.requests for stage in stages):
+        raise ParameterError("--stages", "no request is ever due")
+    return stages
+
+
+def _parse_stage(text: str) -> Stage:
+    found = _STAGE.fullmatch(text)
+    if not found or bool(found["ramp"]) != bool(found["last"]):
+        raise ParameterError("--stages", f"{text!r} is neither like 10s@100 nor ramp:10s@100-500")
+    length_s = float(found["length"]) * _UNITS[found["unit"]]
+    if not length_s:
+        raise ParameterError("--stages", f"{text!r} has no length")
+    first = float(found["first"])
+    last = float(found["last"] or first)
+    return Stage(length_s, _rate("--stages", first, 0), _rate("--stages", last, 0))
+
+
+def _rate(option: str, rate: float, least: float = 1e-3) -> float:
+    if not least <= rate <= HIGHEST_RATE:  # which no NaN is, either
+        raise ParameterError(
+            option, f"a rate is from {least:g} to {HIGHEST_RATE:,.0f} per second, not {rate:g}"
+        )
+    return rate

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from abench.errors import ParameterError
-from abench.pacing import ClosedLoop
+from abench.pacing import ARRIVALS, Schedule, parse_stages, steady
 from abench.target import Target
 
 DEFAULT_DURATION_S = 10.0
@@ -22,6 +22,12 @@ class Plan:
     request, and as many as that by default. `timeout_s` limits one request, from the moment it is
     sent (or its connection begins to open) to the last octet of its reply.
 
+    Connections ask again as soon as they have their answer (a closed loop) unless there is a
+    schedule: `rate` requests per second, evenly or as `arrivals` says, or `stages` of such rates,
+    `10s@100,ramp:30s@100-5000`, which also say how long the run lasts. Then a request starts when
+    it is due, or as soon afterwards as a connection is free. What happens in the first `warmup_s`
+    seconds is left out; with `warmup_auto`, all until the server has settled.
+
     A plan is plain data and picklable. Making one raises ParameterError for a value no run can
     be made of.
     """
@@ -34,24 +40,51 @@ class Plan:
     timeout_s: float = 10.0
     keep_alive: bool = True
     method: str = "GET"
-    pacing: ClosedLoop = field(default_factory=ClosedLoop)
+    rate: float | None = None
+    arrivals: str = "constant"
+    stages: str | None = None
+    warmup_s: float = 0.0
+    warmup_auto: bool = False
     address: str | None = None
+    part: int = 0
+    parts: int = 1
     target: Target = field(init=False)
+    schedule: Schedule | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", Target.parse(self.url))
+        object.__setattr__(self, "schedule", self._schedule())
+        if self.stages and self.duration_s is not None:
+            raise ParameterError("--time", "the stages say how long the run lasts")
         if self.duration_s is None and self.requests is None:
-            object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
+            length_s = self.schedule.length_s if self.stages and self.schedule else None
+            object.__setattr__(self, "duration_s", length_s or DEFAULT_DURATION_S)
         self._check()
+
+    def _schedule(self) -> Schedule | None:
+        if self.rate is not None and self.stages:
+            raise ParameterError("--rate", "give either a rate or stages")
+        if self.arrivals not in ARRIVALS:
+            raise ParameterError("--arrivals", f"{self.arrivals} is not one of {ARRIVALS}")
+        if self.stages:
+            return Schedule(parse_stages(self.stages), self.arrivals, self.part, self.parts)
+        if self.rate is not None:
+            return Schedule(steady(self.rate), self.arrivals, self.part, self.parts)
+        if self.arrivals != ARRIVALS[0]:
+            raise ParameterError("--arrivals", "it needs --rate or --stages")
+        return None
 
     def _check(self) -> None:
         if self.duration_s is not None and self.requests is not None:
             raise ParameterError("--requests", "give either a time or a number of requests")
+        if self.stages and self.warms_up:
+            raise ParameterError("--warmup", "a first stage can be one; --stages have no other")
         _at_least_one("--connections", self.connections)
         _at_least_one("--requests", self.requests)
         _at_least_one("--workers", self.workers)
         _seconds("--time", self.duration_s, LONGEST_DURATION_S)
         _seconds("--timeout", self.timeout_s, LONGEST_TIMEOUT_S)
+        _seconds("--warmup", self.warmup_s or None, LONGEST_TIMEOUT_S)
         if self.method not in METHODS:
             raise ParameterError("method", f"{self.method} is not one of {', '.join(METHODS)}")
 
@@ -59,6 +92,11 @@ class Plan:
     def request(self) -> bytes:
         """The bytes of each request."""
         return self.target.request(self.method, keep_alive=self.keep_alive)
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the clock starts only when the server has been loaded for a while."""
+        return self.warmup_auto or self.warmup_s > 0
 
     @property
     def processes(self) -> int:
@@ -70,9 +108,19 @@ class Plan:
         """Divide into `parts` plans whose connections and requests add up to this one's."""
         connections = _portions(self.connections, parts)
         requests = _portions(self.requests, parts) if self.requests else [None] * parts
+        # The length of stages was taken from them and is the same again for each share.
+        length_s = None if self.stages else self.duration_s
         return [
-            replace(self, connections=c, requests=r, workers=1)
-            for c, r in zip(connections, requests, strict=True)
+            replace(
+                self,
+                connections=connections[part],
+                requests=requests[part],
+                duration_s=length_s,
+                workers=1,
+                part=part,
+                parts=parts,
+            )
+            for part in range(parts)
         ]
 
 

@@ -6,114 +6,28 @@ the same Summary.
 """
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from hdrh.histogram import HdrHistogram
+from abench.histogram import Histogram
+from abench.series import Moment, Series
 
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status")
 
-HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes
-DIGITS = 3
-_BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
-
-
-def _bucket(value: int) -> int:
-    """Return the least value of the HDR bucket that holds `value`."""
-    shift = value.bit_length() - _BITS
-    return value >> shift << shift if shift > 0 else value
-
 
 @dataclass
-class Histogram:
-    """Counts of microseconds, in HDR buckets of three significant digits, up to one hour.
+class Cost:
+    """What one worker process took for its share.
 
-    `counts` is by the least value of a bucket, and holds only the buckets that something fell in.
-    Least, greatest and mean are exact; percentiles are within 0.1 %.
+    `cpu_ns` of processor time in `wall_ns`, `peak_rss` octets resident at most. `lag` has the
+    microseconds by which a timer of its loop came late, a hundred times a second: time in which
+    replies that had arrived were not looked at. Timers have steps of a millisecond.
     """
 
-    counts: Counter[int] = field(default_factory=Counter)
-    total_us: int = 0
-    least_us: int = sys.maxsize
-    greatest_us: int = 0
-
-    @classmethod
-    def of(cls, values: list[int]) -> "Histogram":
-        """Return the histogram of `values`, microseconds, none above HIGHEST_US.
-
-        What all of them can spare is cut off before they are counted, so that most of the counting
-        is done in C and the rest for values that differ.
-        """
-        if not values:
-            return cls()
-        least = min(values)
-        spare = max(least.bit_length() - _BITS, 0)
-        alike = Counter([value >> spare for value in values] if spare else values)
-        counts: dict[int, int] = {}
-        for value, count in alike.items():
-            bucket = _bucket(value << spare)
-            counts[bucket] = counts.get(bucket, 0) + count
-        return cls(Counter(counts), sum(values), least, max(values))
-
-    def merge(self, other: "Histogram") -> None:
-        """Add what `other` has counted."""
-        self.counts.update(other.counts)
-        self.total_us += other.total_us
-        self.least_us = min(self.least_us, other.least_us)
-        self.greatest_us = max(self.greatest_us, other.greatest_us)
-
-    @property
-    def count(self) -> int:
-        """How many values were recorded."""
-        return self.counts.total()
-
-    @property
-    def min(self) -> int | None:
-        """The least value, or None when there is none."""
-        return self.least_us if self.counts else None
-
-    @property
-    def max(self) -> int | None:
-        """The greatest value, or None when there is none."""
-        return self.greatest_us if self.counts else None
-
-    @property
-    def mean(self) -> float | None:
-        """The arithmetic mean, or None when there is none."""
-        return self.total_us / self.count if self.counts else None
-
-    def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
-        """Return the value at or below which each of the `wanted` percentages of values lie."""
-        if not self.counts:
-            return dict.fromkeys(wanted)
-        found = self._hdr().get_percentile_to_value_dict(list(wanted))
-        return {percent: min(value, self.greatest_us) for percent, value in found.items()}
-
-    def encode(self) -> dict[str, Any]:
-        """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
-        plain = {**vars(self), "hdr": self._hdr().encode().decode("ascii")}
-        del plain["counts"]
-        return plain
-
-    @classmethod
-    def decode(cls, plain: Mapping[str, Any]) -> "Histogram":
-        """Undo `encode`."""
-        others = {name: value for name, value in plain.items() if name != "hdr"}
-        hdr = HdrHistogram.decode(plain["hdr"])
-        counts = {
-            _bucket(step.value_iterated_to): step.count_at_value_iterated_to
-            for step in hdr.get_recorded_iterator()
-        }
-        return cls(Counter(counts), **others)
-
-    def _hdr(self) -> HdrHistogram:
-        hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
-        for value, count in self.counts.items():
-            hdr.record_value(value, count)
-        return hdr
+    cpu_ns: int = 0
+    wall_ns: int = 0
+    peak_rss: int = 0
+    lag: Histogram = field(default_factory=Histogram)
 
 
 class Recorder:
@@ -122,12 +36,23 @@ class Recorder:
     `service` is a plain list of microseconds, one for each success, for a connection to append
     to. A reply recognised as like the last one read in full is nothing but such an append: its
     status and length are those that `expect` was told, and are multiplied out in `take`.
+    `response` is the same from when each request was due, where there is a schedule.
     """
 
-    __slots__ = ("_failures", "_length", "_octets", "_read", "_status", "_statuses", "service")
+    __slots__ = (
+        "_failures",
+        "_length",
+        "_octets",
+        "_read",
+        "_status",
+        "_statuses",
+        "response",
+        "service",
+    )
 
     def __init__(self) -> None:
         self.service: list[int] = []
+        self.response: list[int] = []
         self._read = 0  # of `service`, how many were not recognised but read in full
         self._status = self._length = self._octets = 0
         self._statuses: Counter[int] = Counter()
@@ -154,16 +79,20 @@ class Recorder:
         """Count octets of a reply that is being read."""
         self._octets += octets
 
-    def take(self) -> "Summary":
-        """Return all that was counted since the last call, and forget it."""
+    def take(self, at_s: int = 0) -> "Summary":
+        """Return all that was counted since the last call, as of the second `at_s`; forget it."""
         self._settle()
         taken = Summary(
             service=Histogram.of(self.service),
+            response=Histogram.of(self.response),
             status=self._statuses,
             failures=self._failures,
             bytes_received=self._octets,
         )
+        if self._octets or self.service or self._failures:
+            taken.series.add(at_s, taken.moment())
         self.service.clear()  # in place: connections hold its append
+        self.response.clear()
         self._statuses, self._failures = Counter(), Counter()
         self._read = self._octets = 0
         return taken
@@ -176,23 +105,49 @@ class Recorder:
             self._read += recognised
 
 
+_ADDED = (
+    "bytes_received",
+    "standing",
+    "unfinished",
+    "started",
+    "late",
+    "skipped",
+    "warmup_requests",
+    "lost",
+    "gave_up",
+)
+
+
 @dataclass(kw_only=True)
 class Summary:
     """All that was counted in a run, or in any part of it.
 
-    `standing` is connections that stood when the clock started, `unfinished` requests without an
-    outcome when it stopped; `elapsed_ns` is the longest of the shares' clocks. `lost` is worker
-    processes that died, with only what they had reported counted; `gave_up` those that ended
-    early because nothing could be connected to; `faults` says what went wrong in abench itself.
-    `stopped_by` is the signal that ended the run, 0 for none.
+    `service` is the time from sending a request to the end of its reply, `response` from when it
+    was due by the schedule. `standing` is connections that stood when the clock started,
+    `unfinished` requests without an outcome when it stopped; `elapsed_ns` is the longest of the
+    shares' clocks. By the schedule, `started` requests were started, `late` of them a millisecond
+    or more after their time, and `skipped` never. `warmup_ns` and `warmup_requests` were left out
+    before the clock started; `steady` tells whether the server was found to have settled by then.
+    `lost` is worker processes that died, with only what they had reported counted; `gave_up` those
+    that ended early because nothing could be connected to; `faults` says what went wrong in abench
+    itself. `stopped_by` is the signal that ended the run, 0 for none.
     """
 
     service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+    series: Series = field(default_factory=Series)
+    costs: list[Cost] = field(default_factory=list)
     status: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     bytes_received: int = 0
     standing: int = 0
     unfinished: int = 0
+    started: int = 0
+    late: int = 0
+    skipped: int = 0
+    warmup_ns: int = 0
+    warmup_requests: int = 0
+    steady: bool = False
     elapsed_ns: int = 0
     lost: int = 0
     gave_up: int = 0
@@ -209,27 +164,42 @@ class Summary:
         """Requests with any other outcome."""
         return self.failures.total()
 
+    def moment(self) -> Moment:
+        """Return what was counted as one moment of a series."""
+        whole = Moment(self.succeeded, self.failed, self.bytes_received)
+        whole.service.merge(self.service)
+        whole.response.merge(self.response)
+        return whole
+
     def merge(self, other: "Summary") -> None:
         """Count another part of the same run."""
-        self.service.merge(other.service)
+        for name in ("service", "response", "series"):
+            getattr(self, name).merge(getattr(other, name))
         self.status.update(other.status)
         self.failures.update(other.failures)
-        for name in ("bytes_received", "standing", "unfinished", "lost", "gave_up"):
+        for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.elapsed_ns = max(self.elapsed_ns, other.elapsed_ns)
-        self.stopped_by = max(self.stopped_by, other.stopped_by)
-        self.faults = sorted(self.faults + other.faults)  # in any order, the same
+        for name in ("elapsed_ns", "stopped_by", "warmup_ns", "steady"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        self.costs = sorted(self.costs + other.costs, key=repr)  # in any order, the same
+        self.faults = sorted(self.faults + other.faults)
 
     def encode(self) -> str:
         """Return the Summary as JSON, for another machine to merge."""
-        plain = {**vars(self), "service": self.service.encode()}
-        return json.dumps(plain)
+        coded = {name: getattr(self, name).encode() for name in ("service", "response", "series")}
+        costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
+        return json.dumps({**vars(self), **coded, "costs": costs})
 
     @classmethod
     def decode(cls, text: str) -> "Summary":
         """Undo `encode`."""
         plain = json.loads(text)
-        plain["service"] = Histogram.decode(plain["service"])
+        for name in ("service", "response"):
+            plain[name] = Histogram.decode(plain[name])
+        plain["series"] = Series.decode(plain["series"])
+        plain["costs"] = [
+            Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]
+        ]
         plain["status"] = Counter({int(code): n for code, n in plain["status"].items()})
         plain["failures"] = Counter(plain["failures"])
         return cls(**plain)

@@ -3,14 +3,16 @@
 import asyncio
 import gc
 import os
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from abench import connect
 from abench.client import Connection, Pool
+from abench.histogram import Histogram
 from abench.plan import Plan
-from abench.summary import Summary
+from abench.summary import Cost, Summary
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -18,11 +20,15 @@ try:
 except ImportError:
     from asyncio import new_event_loop
 
+_clock = time.perf_counter_ns
+
 LOOP = new_event_loop.__module__.partition(".")[0]  # "uvloop" or "asyncio"
 REPORT_EVERY_S = 0.2
 OPENING_LIMIT_S = 60.0
 OPENING_AT_ONCE = 64  # few enough for a listen backlog of 128, the commonest
 GO = b"g"
+COUNT = b"c"
+LAG_EVERY_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,13 @@ class Ready:
     """This share waits for the start with `standing` connections open."""
 
     standing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """What was counted of the warm-up since the last message."""
+
+    part: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +59,14 @@ class Fault:
     reason: str
 
 
-Message = Ready | Summary | Done | Fault
+Message = Ready | Warm | Summary | Done | Fault
 
 
 def serve(plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
     """Carry out `plan` and `send` a Ready, then Summaries, then a Done.
 
-    `orders` is a pipe's descriptor: one octet on it is the start, its end stops the run at any
-    time, and comes by itself when the parent dies.
+    `orders` is a pipe's descriptor: GO on it is the start, COUNT the end of the warm-up where the
+    plan has one; its end stops the run at any time, and comes by itself when the parent dies.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(Share(plan, orders, send).run())
@@ -69,6 +82,9 @@ class Share:
         self._go = asyncio.Event()
         self._over = asyncio.Event()
         self._gave_up = 0
+        self._began = self._used = 0  # when counting began, and the processor time until then, ns
+        self._tick_due = 0
+        self._lags: list[int] = []
         self._fault: BaseException | None = None
 
     async def run(self) -> None:
@@ -106,31 +122,67 @@ class Share:
             await connection.open(self._plan.timeout_s)
 
     async def _load(self) -> None:
-        """Run the clock from the first request to the end of the time or of the requests."""
+        """Load the server until the end of the time or of the requests."""
         _settle_memory()
-        started = time.perf_counter_ns()
         if not self._over.is_set():
             self._start()
         await self._over.wait()
-        elapsed_ns = time.perf_counter_ns() - started
+        elapsed_ns = _clock() - self._began if self._began else 0
+        skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
         unfinished = self._pool.stop()
-        last = self._pool.recorder.take()
+        last = self._taken()
+        if not self._began:  # a signal ended the warm-up
+            last = Summary()
         last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
+        last.skipped, last.warmup_requests = skipped, self._pool.warmed
+        if dispatcher := self._pool.dispatcher:
+            last.started, last.late = dispatcher.started, dispatcher.late
+        last.costs = [self._cost(elapsed_ns)]
         self._send(Done(last))
 
     def _start(self) -> None:
+        self._stood = self._loop.time()
+        if not self._plan.warms_up:
+            self._count()
+        self._pool.begin()
+        self._loop.call_later(REPORT_EVERY_S, self._beat)
+        self._sweep()
+
+    def _count(self) -> None:
+        """Start the clock: what was before it was warm-up."""
+        before = self._pool.count()
+        if self._plan.warms_up:
+            self._send(Warm(before))
         if self._plan.duration_s is not None:
             self._loop.call_later(self._plan.duration_s, self._over.set)
-        self._loop.call_later(REPORT_EVERY_S, self._beat)
-        self._stood = self._loop.time()
-        self._sweep()
-        self._pool.begin()
+        self._began, self._used = _clock(), time.process_time_ns()
+        self._tick_due = self._began
+        self._tick()
+
+    def _tick(self) -> None:
+        """Take note of how late this is."""
+        now = _clock()
+        self._lags.append(max(0, (now - self._tick_due) // 1000))
+        self._tick_due = now + round(LAG_EVERY_S * 1e9)
+        if not self._over.is_set():
+            self._loop.call_later(LAG_EVERY_S, self._tick)
+
+    def _cost(self, elapsed_ns: int) -> Cost:
+        used = time.process_time_ns() - self._used if self._began else 0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Cost(used, elapsed_ns, peak, Histogram.of(self._lags))
+
+    def _taken(self) -> Summary:
+        """Return what was counted since the last time, as of the second in which most of it was."""
+        since_s = (_clock() - self._began) / 1e9 - REPORT_EVERY_S / 2
+        return self._pool.recorder.take(max(0, int(since_s)))
 
     def _beat(self) -> None:
         """Send what was counted since the last beat."""
         if self._over.is_set():
             return
-        self._send(self._pool.recorder.take())
+        taken = self._taken()
+        self._send(taken if self._began else Warm(taken))
         self._loop.call_later(REPORT_EVERY_S, self._beat)
 
     def _sweep(self) -> None:
@@ -146,8 +198,13 @@ class Share:
         self._loop.call_later(min(max(self._plan.timeout_s / 10, 0.01), 0.25), self._sweep)
 
     def _obey(self) -> None:
-        """Read an order: the start, or the end of the pipe, which ends the run."""
-        if os.read(self._orders, 1) != GO:
+        """Read an order: the start, the end of the warm-up, or of the pipe, which ends the run."""
+        order = os.read(self._orders, 1)
+        if order == COUNT:
+            if not self._over.is_set():
+                self._count()
+            return
+        if order != GO:
             self._loop.remove_reader(self._orders)
             self._over.set()
             if not self._go.is_set():

@@ -1,11 +1,12 @@
 """The report as a JSON document, for programs to read."""
 
 import json
+from dataclasses import asdict
 from typing import Any, TextIO
 
-from abench.report.derived import Latency, Report
+from abench.report.derived import Latency, Paced, Report, Second, Warmup
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write(report: Report, stream: TextIO) -> None:
@@ -42,11 +43,65 @@ def document(report: Report) -> dict[str, Any]:
         "pages_per_min": report.pages_per_min,
         "bytes_per_sec": report.bytes_per_sec,
         "bytes_received": report.bytes_received,
-        "latency": {"service": _latency(report.service)},
+        "latency": {
+            "service": _latency(report.service),
+            "response": _latency(report.response),
+        },
+        "histograms": {
+            "service": report.summary.service.encode(),
+            "response": report.summary.response.encode() if report.response else None,
+        },
+        "schedule": _schedule(report),
+        "warmup": _warmup(report.warmup),
+        "client": {
+            "cpu_per_worker": list(report.client.cpu),
+            "loop_lag": _latency(report.client.lag),
+            "peak_rss_bytes": report.client.peak_rss,
+        },
+        "series": [_second(one) for one in report.series],
     }
 
 
-def _latency(latency: Latency) -> dict[str, Any]:
+def _schedule(report: Report) -> dict[str, Any] | None:
+    plan, paced = report.plan, report.paced
+    if paced is None:
+        return None
+    asked = {"rate": plan.rate, "arrivals": plan.arrivals, "stages": plan.stages}
+    return {**asked, **_paced(paced)}
+
+
+def _paced(paced: Paced) -> dict[str, Any]:
+    return {
+        "offered_per_sec": paced.offered,
+        "achieved_per_sec": paced.achieved,
+        "due": paced.due,
+        "started": paced.started,
+        "late": paced.late,
+        "skipped": paced.skipped,
+        "kept": paced.is_kept,
+    }
+
+
+def _warmup(warmup: Warmup | None) -> dict[str, Any] | None:
+    return asdict(warmup) if warmup else None
+
+
+def _second(second: Second) -> dict[str, Any]:
+    latencies = {"service": _latency(second.service), "response": _latency(second.response)}
+    return {
+        "at_s": second.at_s,
+        "length_s": second.length_s,
+        "succeeded": second.succeeded,
+        "failed": second.failed,
+        "bytes_received": second.bytes_received,
+        "pages_per_sec": second.pages_per_sec,
+        "latency": latencies,
+    }
+
+
+def _latency(latency: Latency | None) -> dict[str, Any] | None:
+    if latency is None:
+        return None
     return {
         "unit": "us",
         "min": latency.min,

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from abench.report.derived import Latency, Report
+from abench.report.derived import Client, Latency, Paced, Report, Warmup
 from abench.report.units import count, decimal, duration, microseconds, octets, plural
 
 
@@ -34,7 +34,8 @@ def render(report: Report) -> RenderableType:
         "",
         Padding(_figures(report), (0, 0, 0, 2), expand=False),
         "",
-        Padding(_Latencies(report.service), (0, 0, 0, 2), expand=False),
+        Padding(_Latencies(_distributions(report)), (0, 0, 0, 2), expand=False),
+        *_gap(report),
         *_remarks(report),
     )
 
@@ -63,7 +64,37 @@ def _figures(report: Report) -> Table:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))
     if report.status:
         grid.add_row("status", _statuses(report.status))
+    if report.paced:
+        grid.add_row("schedule", _paced(report.paced))
+    if report.warmup:
+        grid.add_row("warm-up", _warmup(report.warmup))
+    if report.client.cpu:
+        grid.add_row("client", _client(report.client))
     return grid
+
+
+def _paced(paced: Paced) -> Text:
+    style = "" if paced.is_kept else "red"
+    rates = f"{decimal(paced.offered)}/sec offered   {decimal(paced.achieved)}/sec achieved"
+    text = Text(rates, style=style)
+    for number, what in ((paced.late, "late"), (paced.skipped, "skipped")):
+        if number:
+            text.append(f"   {count(number)} {what}", "yellow")
+    return text
+
+
+def _warmup(warmup: Warmup) -> Text:
+    left_out = plural(warmup.requests, "request")
+    text = Text(f"{duration(warmup.duration_s)} with {left_out} left out")
+    if warmup.steady is not None:
+        style = "" if warmup.steady else "yellow"
+        text.append("   the rate had settled" if warmup.steady else "   it never settled", style)
+    return text
+
+
+def _client(client: Client) -> str:
+    busiest, lag = max(client.cpu), client.lag.percentiles["p99"]
+    return f"{100 * busiest:.0f} % of a core at most   lag of its loop {microseconds(lag)} at p99"
 
 
 def _outcomes(report: Report) -> Text:
@@ -88,33 +119,62 @@ def _statuses(status: dict[int, int]) -> Text:
     )
 
 
-class _Latencies:
-    """The distribution as one row of figures, or as one column where that is too wide."""
+def _distributions(report: Report) -> dict[str, Latency]:
+    """Return each distribution by its name: one in a closed loop, and two with a schedule."""
+    if report.response is None:
+        return {"": report.service}
+    return {"service": report.service, "response": report.response}
 
-    def __init__(self, service: Latency) -> None:
-        values = (service.min, service.mean, *service.percentiles.values(), service.max)
-        names = ("min", "mean", *service.percentiles, "max")
-        self._cells = [(n, microseconds(v)) for n, v in zip(names, values, strict=True)]
+
+def _gap(report: Report) -> list[RenderableType]:
+    """Say what lies between service and response times."""
+    service, response = report.service.percentiles["p99"], None
+    if report.response:
+        response = report.response.percentiles["p99"]
+    if service is None or response is None:
+        return []
+    waited = microseconds(max(0, response - service))
+    text = "Service time counts from when a request was sent, response time from when it was due: "
+    if response > 1.1 * service:
+        text += f"at p99 requests waited {waited} more than a closed loop would show."
+    else:
+        text += "hardly any waited."
+    return ["", Text(text, style="dim")]
+
+
+class _Latencies:
+    """Distributions as rows of figures, or one below the other where that is too wide."""
+
+    def __init__(self, distributions: dict[str, Latency]) -> None:
+        self._cells = {name: _cells(latency) for name, latency in distributions.items()}
+        self._names = ("min", "mean", *next(iter(distributions.values())).percentiles, "max")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        row = self._row()
-        wanted = Measurement.get(console, options.update(max_width=1000), row).maximum
+        rows = self._rows()
+        wanted = Measurement.get(console, options.update(max_width=1000), rows).maximum
         fits = wanted <= options.max_width
-        yield row if fits else self._column()
+        yield rows if fits else self._columns()
 
-    def _row(self) -> Table:
+    def _rows(self) -> Table:
         right: JustifyMethod = "right"
-        grid = _grid(2, *[right] * len(self._cells))
-        grid.add_row("latency", *(Text(name, style="dim") for name, _ in self._cells))
-        grid.add_row("", *(value for _, value in self._cells))
+        grid = _grid(2, *[right] * len(self._names))
+        grid.add_row("latency", *(Text(name, style="dim") for name in self._names))
+        for label, cells in self._cells.items():
+            grid.add_row(label, *cells)
         return grid
 
-    def _column(self) -> Table:
+    def _columns(self) -> Table:
         grid = _grid(2, "left", "right")
-        grid.add_row("latency")
-        for name, value in self._cells:
-            grid.add_row("", Text(name, style="dim"), value)
+        for label, cells in self._cells.items():
+            grid.add_row(label or "latency")
+            for name, value in zip(self._names, cells, strict=True):
+                grid.add_row("", Text(name, style="dim"), value)
         return grid
+
+
+def _cells(latency: Latency) -> list[str]:
+    values = (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
+    return [microseconds(value) for value in values]
 
 
 def _grid(padding: int, *justify: JustifyMethod) -> Table:

@@ -1,0 +1,108 @@
+"""Starts requests when they are due, each on a connection that is free."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+from abench.alarm import Alarm
+from abench.pacing import Schedule
+
+LATE_US = 1_000  # a start this long after it was due is a late one
+
+_clock = time.perf_counter_ns
+_NEVER = 1 << 62
+
+
+class Starter(Protocol):
+    """What a request can be started on."""
+
+    def start(self, due_us: int, now_us: int) -> None:
+        """Start the request that was due, in microseconds of the monotonic clock."""
+
+    def retire(self) -> None:
+        """Take note that there is nothing more to start."""
+
+
+class Dispatcher:
+    """Keeps a schedule. What is due and finds no free connection waits, in order, for the next.
+
+    Nothing is kept for what waits: the schedule stands still at the first of it. `left` is how
+    many requests may still start; `late` how many started more than a millisecond after they were
+    due, because no connection was free or this process was held up.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, schedule: Schedule) -> None:
+        self.left = _NEVER
+        self.started = self.late = 0
+        self._schedule = schedule
+        self._times = schedule.times()
+        self._free: deque[Starter] = deque()
+        self._alarm = Alarm(loop, self._ring)
+        self._origin_ns = 0
+        self._number = 0.0
+        self._next_ns = _NEVER
+
+    def begin(self) -> None:
+        """Start the schedule's clock."""
+        self._origin_ns = _clock()
+        self._advance()
+        self._ring()
+
+    def count(self, left: int) -> None:
+        """Count from here on, and start so many more at most."""
+        self.left = left
+        self.started = self.late = 0
+
+    def take(self, starter: Starter) -> None:
+        """Take what is free: it starts the first request that waits, or the next that is due."""
+        if not self.left or (self._origin_ns and self._next_ns == _NEVER):
+            starter.retire()
+            return
+        now_ns = _clock()
+        if self._next_ns <= now_ns:
+            self._start(starter, now_ns)
+        else:
+            self._free.append(starter)
+            if len(self._free) == 1:
+                self._alarm.set(self._next_ns)
+
+    def skipped(self) -> int:
+        """Return how many requests are due by now and were never started."""
+        if self._next_ns == _NEVER or not self.left:
+            return 0
+        after_s = (_clock() - self._origin_ns) / 1e9
+        return min(self._schedule.missed(self._number, after_s), self.left)
+
+    def close(self) -> None:
+        """Start nothing any more."""
+        self._alarm.close()
+
+    def _ring(self) -> None:
+        now_ns = _clock()
+        while self._free and self._next_ns <= now_ns:
+            self._start(self._free.popleft(), now_ns)
+        if self._free and self._next_ns != _NEVER:
+            self._alarm.set(self._next_ns)
+
+    def _start(self, starter: Starter, now_ns: int) -> None:
+        due_us, now_us = self._next_ns // 1000, now_ns // 1000
+        self.left -= 1
+        self.started += 1
+        self.late += now_us - due_us > LATE_US
+        self._advance()
+        starter.start(due_us, now_us)
+        if not self.left or self._next_ns == _NEVER:
+            self._dismiss()
+
+    def _advance(self) -> None:
+        following = next(self._times, None)
+        if following is None:
+            self._next_ns = _NEVER
+        else:
+            self._number = following[0]
+            self._next_ns = self._origin_ns + following[1]
+
+    def _dismiss(self) -> None:
+        while self._free:
+            self._free.popleft().retire()

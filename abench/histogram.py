@@ -1,0 +1,145 @@
+"""How often each time occurred: HDR buckets, filled in batches and merged freely."""
+
+import itertools
+import math
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes
+DIGITS = 3
+_BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
+
+
+def _bucket(value: int) -> int:
+    """Return the least value of the HDR bucket that holds `value`."""
+    shift = value.bit_length() - _BITS
+    return value >> shift << shift if shift > 0 else value
+
+
+def _top(bucket: int) -> int:
+    """Return the greatest value of a bucket."""
+    return bucket + (1 << max(bucket.bit_length() - _BITS, 0)) - 1
+
+
+@dataclass
+class Histogram:
+    """Counts of microseconds, in HDR buckets of three significant digits, up to one hour.
+
+    `counts` is by the least value of a bucket, and holds only the buckets that something fell in.
+    Least, greatest and mean are exact; percentiles are within 0.1 %.
+    """
+
+    counts: Counter[int] = field(default_factory=Counter)
+    total_us: int = 0
+    least_us: int = sys.maxsize
+    greatest_us: int = 0
+
+    @classmethod
+    def of(cls, values: list[int]) -> "Histogram":
+        """Return the histogram of `values`, microseconds, none above HIGHEST_US.
+
+        What all of them can spare is cut off before they are counted, so that most of the counting
+        is done in C and the rest for values that differ.
+        """
+        if not values:
+            return cls()
+        least = min(values)
+        spare = max(least.bit_length() - _BITS, 0)
+        alike = Counter([value >> spare for value in values] if spare else values)
+        counts: dict[int, int] = {}
+        for value, count in alike.items():
+            bucket = _bucket(value << spare)
+            counts[bucket] = counts.get(bucket, 0) + count
+        return cls(Counter(counts), sum(values), least, max(values))
+
+    def merge(self, other: "Histogram") -> None:
+        """Add what `other` has counted."""
+        self.counts.update(other.counts)
+        self.total_us += other.total_us
+        self.least_us = min(self.least_us, other.least_us)
+        self.greatest_us = max(self.greatest_us, other.greatest_us)
+
+    @property
+    def count(self) -> int:
+        """How many values were recorded."""
+        return self.counts.total()
+
+    @property
+    def min(self) -> int | None:
+        """The least value, or None when there is none."""
+        return self.least_us if self.counts else None
+
+    @property
+    def max(self) -> int | None:
+        """The greatest value, or None when there is none."""
+        return self.greatest_us if self.counts else None
+
+    @property
+    def mean(self) -> float | None:
+        """The arithmetic mean, or None when there is none."""
+        return self.total_us / self.count if self.counts else None
+
+    def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
+        """Return the value at or below which each of the `wanted` percentages of values lie.
+
+        That is the greatest value of its bucket, as HdrHistogram gives it. Counted here, since that
+        one walks through 23 thousand counters, and a series has hundreds of histograms.
+        """
+        if not self.counts:
+            return dict.fromkeys(wanted)
+        whole = self.count
+        ranks = {percent: max(1, math.ceil(round(percent * whole / 100, 6))) for percent in wanted}
+        values = sorted(self.counts)
+        reached = list(itertools.accumulate(self.counts[value] for value in values))
+        return {
+            percent: min(_top(values[bisect_left(reached, rank)]), self.greatest_us)
+            for percent, rank in ranks.items()
+        }
+
+    def spectrum(self) -> list[tuple[float, int, int]]:
+        """Return for each bucket: the percentage at or below it, its microseconds, its count."""
+        whole, so_far, steps = self.count, 0, []
+        for value in sorted(self.counts):
+            so_far += self.counts[value]
+            steps.append(
+                (100 * so_far / whole, min(_top(value), self.greatest_us), self.counts[value])
+            )
+        return steps
+
+    def encode(self) -> dict[str, Any]:
+        """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
+        plain = {**vars(self), "hdr": self._hdr().encode().decode("ascii")}
+        del plain["counts"]
+        return plain
+
+    @classmethod
+    def decode(cls, plain: Mapping[str, Any]) -> "Histogram":
+        """Undo `encode`."""
+        others = {name: value for name, value in plain.items() if name != "hdr"}
+        hdr = HdrHistogram.decode(plain["hdr"])
+        counts = {
+            _bucket(step.value_iterated_to): step.count_at_value_iterated_to
+            for step in hdr.get_recorded_iterator()
+        }
+        return cls(Counter(counts), **others)
+
+    def encode_plain(self) -> dict[str, Any]:
+        """Return plain data for JSON, a pair for each bucket: quick where there are many."""
+        return {**vars(self), "counts": sorted(self.counts.items())}
+
+    @classmethod
+    def decode_plain(cls, plain: Mapping[str, Any]) -> "Histogram":
+        """Undo `encode_plain`."""
+        return cls(**{**plain, "counts": Counter({int(value): n for value, n in plain["counts"]})})
+
+    def _hdr(self) -> HdrHistogram:
+        hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
+        for value, count in self.counts.items():
+            hdr.record_value(value, count)
+        return hdr

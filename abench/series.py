@@ -1,0 +1,78 @@
+"""What was counted second by second, for as long as a run may last."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from abench.histogram import Histogram
+
+MOST_MOMENTS = 600  # then two become one: a day's run takes as much memory as ten minutes
+
+
+@dataclass
+class Moment:
+    """What was counted in one step of a run; `service` and `response` are of the successes."""
+
+    succeeded: int = 0
+    failed: int = 0
+    bytes_received: int = 0
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: "Moment") -> None:
+        """Count another part of the same moment."""
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.bytes_received += other.bytes_received
+        self.service.merge(other.service)
+        self.response.merge(other.response)
+
+
+@dataclass
+class Series:
+    """Moments of `step_s` seconds each, by the second from the start at which they begin."""
+
+    step_s: int = 1
+    moments: dict[int, Moment] = field(default_factory=dict)
+
+    def add(self, at_s: int, moment: Moment) -> None:
+        """Count what was counted at a second."""
+        self._add(at_s, moment)
+        while len(self.moments) > MOST_MOMENTS:
+            self._coarsen(2 * self.step_s)
+
+    def merge(self, other: "Series") -> None:
+        """Count another part of the same run. The order makes no difference."""
+        if other.step_s > self.step_s:
+            self._coarsen(other.step_s)
+        for at_s, moment in other.moments.items():
+            self.add(at_s, moment)
+
+    def encode(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        moments = {at_s: _encode(moment) for at_s, moment in self.moments.items()}
+        return {"step_s": self.step_s, "moments": moments}
+
+    @classmethod
+    def decode(cls, plain: Mapping[str, Any]) -> "Series":
+        """Undo `encode`."""
+        moments = {int(at_s): _decode(moment) for at_s, moment in plain["moments"].items()}
+        return cls(plain["step_s"], moments)
+
+    def _add(self, at_s: int, moment: Moment) -> None:
+        self.moments.setdefault(at_s // self.step_s * self.step_s, Moment()).merge(moment)
+
+    def _coarsen(self, step_s: int) -> None:
+        fine, self.moments, self.step_s = self.moments, {}, step_s
+        for at_s, moment in fine.items():
+            self._add(at_s, moment)
+
+
+def _encode(moment: Moment) -> dict[str, Any]:
+    kinds = {"service": moment.service.encode_plain(), "response": moment.response.encode_plain()}
+    return {**vars(moment), **kinds}
+
+
+def _decode(plain: Mapping[str, Any]) -> Moment:
+    kinds = {name: Histogram.decode_plain(plain[name]) for name in ("service", "response")}
+    return Moment(**{**plain, **kinds})
