@@ -10,7 +10,8 @@ from abench.errors import ParameterError
 from abench.plan import Plan
 from abench.report import REPORTS, derive, files, text, units
 from abench.report.live import LiveView
-from abench.summary import Histogram, Summary
+from abench.histogram import Histogram
+from abench.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
 

@@ -6,7 +6,9 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abench.summary import DIGITS, FAILURE_KINDS, HIGHEST_US, Histogram, Recorder, Summary
+from abench.histogram import DIGITS, HIGHEST_US, Histogram
+from abench.series import Moment, Series
+from abench.summary import FAILURE_KINDS, Cost, Recorder, Summary
 
 times = st.lists(
     st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, HIGHEST_US), max_size=50

@@ -1,0 +1,54 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abench.histogram import Histogram
+from abench.series import MOST_MOMENTS, Moment, Series
+
+moments = st.builds(
+    Moment,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.lists(st.integers(0, 9_000), max_size=3).map(Histogram.of),
+)
+
+
+def series_of(moments: dict[int, Moment]) -> Series:
+    series = Series()
+    for at_s, moment in moments.items():
+        series.add(at_s, moment)
+    return series
+
+
+series = st.dictionaries(st.integers(0, 5_000), moments, max_size=20).map(series_of)
+
+
+def merged(one: Series, other: Series) -> Series:
+    whole = Series()
+    whole.merge(one)
+    whole.merge(other)
+    return whole
+
+
+@given(series, series)
+def test_the_order_makes_no_difference(one: Series, other: Series) -> None:
+    assert merged(one, other) == merged(other, one)
+
+
+@given(series)
+def test_a_series_survives_its_journey(one: Series) -> None:
+    assert Series.decode(one.encode()) == one
+
+
+def test_a_long_run_is_kept_in_longer_steps_and_loses_nothing() -> None:
+    series = series_of({at_s: Moment(succeeded=1) for at_s in range(4 * MOST_MOMENTS)})
+    assert series.step_s == 4
+    assert len(series.moments) == MOST_MOMENTS
+    assert {moment.succeeded for moment in series.moments.values()} == {4}
+
+
+def test_a_fine_series_joins_a_coarse_one_in_its_steps() -> None:
+    coarse = series_of({at_s: Moment(succeeded=1) for at_s in range(MOST_MOMENTS + 1)})
+    fine = series_of({3: Moment(failed=1)})
+    assert merged(coarse, fine) == merged(fine, coarse)
+    assert merged(coarse, fine).moments[2] == Moment(succeeded=2, failed=1)

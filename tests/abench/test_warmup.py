@@ -1,0 +1,44 @@
+from collections import Counter
+
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.summary import Summary
+from abench.warmup import LONGEST_S, WarmUp
+
+
+def pages(number: int) -> Summary:
+    return Summary(service=Histogram.of([1] * number), failures=Counter(reset=1))
+
+
+def watched(rates: list[int], **plan: object) -> tuple[WarmUp, float]:
+    """Report five times a second at one rate for each second; return when it was over."""
+    warmup = WarmUp(Plan(url="http://x/", **plan))
+    for step in range(5 * len(rates)):
+        now_s = (step + 1) / 5
+        warmup.add(now_s, pages(rates[step // 5] // 5))
+        if warmup.is_over(now_s):
+            break
+    return warmup, now_s
+
+
+def test_a_given_time_is_kept_whatever_comes() -> None:
+    warmup, over = watched([10, 500, 20], warmup_s=1.6)
+    assert over == 1.6
+    assert warmup.requests == 8 * (2 + 1) - 3 * 2 + 3 * 100
+
+
+def test_a_rate_that_grows_is_waited_for() -> None:
+    warmup, over = watched([100, 200, 400, 800, 1_000, 1_000, 1_000], warmup_auto=True)
+    assert warmup.steady
+    assert 5.8 <= over <= 6  # the last two seconds are alike
+
+
+def test_one_that_never_settles_is_given_up() -> None:
+    warmup, over = watched([100, 200] * 20, warmup_auto=True)
+    assert not warmup.steady
+    assert over == LONGEST_S
+
+
+def test_a_server_that_answers_nothing_has_not_settled() -> None:
+    warmup, _ = watched([0] * 30, warmup_auto=True)
+    assert not warmup.steady
