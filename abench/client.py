@@ -41,7 +41,8 @@ class Pool:
         kind = Connection
         if plan.schedule:
             loop = asyncio.get_running_loop()
-            self.dispatcher, kind = Dispatcher(loop, plan.schedule), Paced
+            self.dispatcher = Dispatcher(loop, plan.schedule, plan.duration_s)
+            kind = Paced
         bodiless = plan.method == "HEAD"
         self.connections = [kind(self, bodiless=bodiless) for _ in range(plan.connections)]
         self._most = plan.requests or _ENDLESS

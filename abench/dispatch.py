@@ -32,13 +32,18 @@ class Dispatcher:
     due, because no connection was free or this process was held up.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, schedule: Schedule) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, schedule: Schedule, duration_s: float | None
+    ) -> None:
         self.left = _NEVER
         self.started = self.late = 0
         self._schedule = schedule
         self._times = schedule.times()
         self._free: deque[Starter] = deque()
         self._alarm = Alarm(loop, self._ring)
+        self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
+        self._counts = False
+        self._until_ns = _NEVER  # what is due later is none of this run's
         self._origin_ns = 0
         self._number = 0.0
         self._next_ns = _NEVER
@@ -46,17 +51,22 @@ class Dispatcher:
     def begin(self) -> None:
         """Start the schedule's clock."""
         self._origin_ns = _clock()
+        if self._counts and self._duration_ns is not None:
+            self._until_ns = self._origin_ns + self._duration_ns
         self._advance()
         self._ring()
 
     def count(self, left: int) -> None:
         """Count from here on, and start so many more at most."""
+        self._counts = True
         self.left = left
         self.started = self.late = 0
+        if self._origin_ns and self._duration_ns is not None:  # behind a warm-up
+            self._until_ns = _clock() + self._duration_ns
 
     def take(self, starter: Starter) -> None:
         """Take what is free: it starts the first request that waits, or the next that is due."""
-        if not self.left or (self._origin_ns and self._next_ns == _NEVER):
+        if self._has_ended():
             starter.retire()
             return
         now_ns = _clock()
@@ -71,7 +81,7 @@ class Dispatcher:
         """Return how many requests are due by now and were never started."""
         if self._next_ns == _NEVER or not self.left:
             return 0
-        after_s = (_clock() - self._origin_ns) / 1e9
+        after_s = (min(_clock(), self._until_ns) - self._origin_ns) / 1e9
         return min(self._schedule.missed(self._number, after_s), self.left)
 
     def close(self) -> None:
@@ -92,16 +102,19 @@ class Dispatcher:
         self.late += now_us - due_us > LATE_US
         self._advance()
         starter.start(due_us, now_us)
-        if not self.left or self._next_ns == _NEVER:
+        if self._has_ended():
             self._dismiss()
 
     def _advance(self) -> None:
-        following = next(self._times, None)
-        if following is None:
+        self._number, after_ns = next(self._times, (self._number, _NEVER))
+        self._next_ns = self._origin_ns + after_ns
+        if self._next_ns >= self._until_ns or after_ns == _NEVER:
             self._next_ns = _NEVER
-        else:
-            self._number = following[0]
-            self._next_ns = self._origin_ns + following[1]
+
+    def _has_ended(self) -> bool:
+        """Tell whether nothing more will start; a run of a given length lasts that long anyway."""
+        over = self._next_ns == _NEVER and bool(self._origin_ns) and self._duration_ns is None
+        return not self.left or over
 
     def _dismiss(self) -> None:
         while self._free:

@@ -35,7 +35,7 @@ async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply)
     ran = await abench("-c", "5", "-n", "1001", "-w", "3", "--json", "-", server.url)
     assert ran.code == 0
     document = ran.json
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
     assert document["failures"] == dict.fromkeys(
         ("connect", "timeout", "reset", "protocol", "status"), 0

@@ -55,9 +55,7 @@ def test_stages_follow_each_other() -> None:
 
 
 @given(stages, st.sampled_from(ARRIVALS), st.integers(1, 5))
-def test_shares_together_are_the_whole(
-    some: tuple[Stage, ...], arrivals: str, parts: int
-) -> None:
+def test_shares_together_are_the_whole(some: tuple[Stage, ...], arrivals: str, parts: int) -> None:
     whole = Schedule(some, arrivals)
     shares = [times(whole.share(part, parts), 2_000) for part in range(parts)]
     together = sorted(itertools.chain(*shares))
@@ -101,7 +99,7 @@ def test_a_schedule_is_the_same_each_time() -> None:
     ["", "10", "10s", "10s@", "s@10", "10s@1-5", "ramp:10s@5", "0s@5", "5s@0", "1s@2000000", "x,y"],
 )
 def test_a_stage_that_is_none_is_named(text: str) -> None:
-    with pytest.raises(ParameterError, match="^--stages: "):
+    with pytest.raises(ParameterError, match=r"^--stages: "):
         parse_stages(text)
 
 
@@ -116,5 +114,5 @@ def test_any_text_is_stages_or_an_error_of_ours(text: str) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, 2_000_000])
 def test_a_rate_that_is_none_is_named(rate: float) -> None:
-    with pytest.raises(ParameterError, match="^--rate: "):
+    with pytest.raises(ParameterError, match=r"^--rate: "):
         steady(rate)

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from abench.errors import ParameterError
+from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.report import REPORTS, derive, files, text, units
 from abench.report.live import LiveView
-from abench.histogram import Histogram
 from abench.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)

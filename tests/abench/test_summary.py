@@ -18,7 +18,12 @@ parts = st.builds(
     service=times.map(Histogram.of),
     status=st.dictionaries(st.sampled_from([200, 304, 404, 500]), st.integers(1, 10)).map(Counter),
     failures=st.dictionaries(st.sampled_from(FAILURE_KINDS), st.integers(1, 10)).map(Counter),
+    response=times.map(Histogram.of),
+    series=times.map(lambda some: Series(moments={len(some): Moment(1, 2, 3, Histogram.of(some))})),
+    costs=st.lists(st.builds(Cost, st.integers(0, 9), st.integers(0, 9)), max_size=1),
     bytes_received=st.integers(0, 2**50),
+    started=st.integers(0, 9),
+    steady=st.booleans(),
     standing=st.integers(0, 1000),
     unfinished=st.integers(0, 1000),
     elapsed_ns=st.integers(0, 2**40),
@@ -85,7 +90,7 @@ def test_percentiles_are_within_a_thousandth(values: list[int]) -> None:
     )
     assert histogram.mean == sum(values) / len(values)
     for percent, found in histogram.percentiles([50.0, 90.0, 99.0, 100.0]).items():
-        rank = max(int(percent * len(values) / 100 + 0.5), 1)
+        rank = max(-int(-percent * len(values) // 100), 1)
         true = sorted(values)[rank - 1]
         assert found is not None
         assert true <= found <= true * 1.001 + 1
@@ -109,8 +114,10 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
     recorder.service += [5]
     recorder.failure("status", 404)
     recorder.failure("timeout")
-    assert recorder.take() == Summary(
-        service=Histogram.of([7, 5, 5, 5, 9]),
+    service = Histogram.of([7, 5, 5, 5, 9])
+    assert recorder.take(at_s=3) == Summary(
+        service=service,
+        series=Series(moments={3: Moment(5, 2, 380, service)}),
         status=Counter({200: 3, 304: 2, 404: 1}),
         failures=Counter({"status": 1, "timeout": 1}),
         bytes_received=380,
@@ -126,5 +133,10 @@ def test_what_is_taken_does_not_change_any_more() -> None:
     taken = recorder.take()
     append(2)
     recorder.failure("reset")
-    assert taken == Summary(service=Histogram.of([1]), status=Counter({200: 1}), bytes_received=10)
+    assert taken == Summary(
+        service=Histogram.of([1]),
+        series=Series(moments={0: Moment(1, 0, 10, Histogram.of([1]))}),
+        status=Counter({200: 1}),
+        bytes_received=10,
+    )
     assert recorder.take().service == Histogram.of([2])

@@ -34,7 +34,7 @@ def test_a_rate_that_grows_is_waited_for() -> None:
 
 
 def test_one_that_never_settles_is_given_up() -> None:
-    warmup, over = watched([100, 200] * 20, warmup_auto=True)
+    warmup, over = watched([round(100 * 1.1**second) for second in range(30)], warmup_auto=True)
     assert not warmup.steady
     assert over == LONGEST_S
 
