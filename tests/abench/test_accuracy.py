@@ -44,16 +44,19 @@ def assert_alike(latency, truth, extra_us=1_000):
 
 
 @pytest.mark.parametrize(
-    "delays", [(0.02,), (0.001, 0.02), (0.005,) * 9 + (0.08,)], ids=["fixed", "bimodal", "tail"]
+    "delays",
+    # No percentile that is asked for lies where one delay gives way to the other.
+    [(0.02,), (0.001, 0.001, 0.02), (0.005,) * 7 + (0.08,)],
+    ids=["fixed", "bimodal", "tail"],
 )
-@pytest.mark.parametrize("load", [("-c4",), ("-c20", "-R150")], ids=["closed loop", "schedule"])
+@pytest.mark.parametrize("load", [("-c4",), ("-c20", "-R300")], ids=["closed loop", "schedule"])
 async def test_percentiles_are_those_of_the_server(serve, abench, delays, load):
     script = Delaying(*delays)
     server = await serve(script)
     ran = await abench(*load, "-w1", "-n200", "--json", "-", server.url)
     assert len(script.took_us) == ran.json["requests"]["succeeded"] == 200
     assert_alike(ran.json["latency"]["service"], script.took_us)
-    if "-R150" in load:
+    if "-R300" in load:
         assert_alike(ran.json["latency"]["response"], script.took_us)
 
 
