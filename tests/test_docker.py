@@ -80,7 +80,7 @@ def test_bench_prints_its_report_and_leaves_the_result(project: Project) -> None
     assert bench.returncode == 0, bench.stdout
     assert "pages/sec" in bench.stdout
     result = json.loads((project.results / "bench.json").read_text())
-    assert result["schema"] == 1
+    assert result["schema"] == 2
     assert result["connections"] == 20
     assert result["requests"]["succeeded"] > 0
     assert result["requests"]["failed"] == 0
