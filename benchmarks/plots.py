@@ -215,6 +215,8 @@ def load_generators(results: Results) -> Figure | None:
     axes.set_xscale("log")
     axes.set_ylim(-0.6, len(titles) - 0.4)
     axes.grid(axis="both")
+    axes.set_xticks([0.7, 1, 1.5, 2, 3, 4, 6, 10])
+    axes.minorticks_off()
     _plain_numbers(axes.xaxis)
     axes.set_title("Processor time a request of load generators, as a multiple of wrk's")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
