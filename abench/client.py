@@ -38,7 +38,7 @@ class Pool:
         self.known_length = -1
         self.running = False
         self.dispatcher: Dispatcher | None = None
-        kind = Connection
+        kind = Connection if plan.keep_alive else Closing
         if plan.schedule:
             loop = asyncio.get_running_loop()
             self.dispatcher = Dispatcher(loop, plan.schedule, plan.duration_s)
@@ -98,7 +98,8 @@ class Pool:
 
     def learn(self, reader: ReplyReader, length: int) -> None:
         """Remember a reply just read, `length` octets, to recognise the next that is like it."""
-        head = reader.fixed_head() if self.keep_alive else None
+        alike = reader.keep_alive if self.keep_alive else not self.dispatcher
+        head = reader.fixed_head() if alike else None
         if head is not None and head != self.known_head:
             self.recorder.expect(reader.status, length)
             self.known_head, self.known_length = head, length
@@ -344,6 +345,28 @@ class Connection(asyncio.Protocol):
         if not self._retired:
             self._retired = True
             self._pool.retire()
+
+
+class Closing(Connection):
+    """A connection for each request."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a reply from the transport."""
+        pool = self._pool
+        if not (
+            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
+        ):
+            self._read(data)
+            return
+        took = _clock() // 1000 - self.asked_at
+        if took > pool.limit_us:
+            self._fail("timeout")
+            return
+        self._note(took)
+        self.asked_at = 0
+        self._close()  # and from its end the next is opened
 
 
 class Paced(Connection):

@@ -31,6 +31,7 @@ class ReplyReader:
         "_bodiless",
         "_complete",
         "_excess",
+        "_fresh",
         "_head",
         "_headed",
         "_interim",
@@ -46,7 +47,7 @@ class ReplyReader:
 
     def renew(self) -> None:
         """Be ready for the first reply on a new connection."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._fresh = True  # a parser is made when one is needed
         self._await_reply()
 
     def _await_reply(self) -> None:
@@ -67,6 +68,9 @@ class ReplyReader:
         Raises ReplyError for anything but the one reply awaited, be it garbage, a head without
         end or octets beyond the reply's own length.
         """
+        if self._fresh:
+            self._fresh = False
+            self._parser = httptools.HttpResponseParser(self)
         if self._complete:
             self._await_reply()
         self._pieces += 1
@@ -103,11 +107,15 @@ class ReplyReader:
 
         A later piece of the same length that starts with the same head is then a complete reply
         too: same fields, same framing, whatever the body is. None for a reply in many pieces, a
-        chunked one, one after an interim reply and one that closes the connection.
+        chunked one, one after an interim reply and one that lasts until the connection closes.
         """
-        if not self.keep_alive or self._pieces > 1 or self._interim:
+        if self._pieces > 1 or self._interim or not self._ends_by_itself:
             return None
         return None if _TRANSFER_ENCODING.search(self._head) else self._head + b"\r\n"
+
+    @property
+    def _ends_by_itself(self) -> bool:
+        return self.keep_alive or bool(_CONTENT_LENGTH.search(self._head))
 
     def _keep_head(self, data: bytes) -> None:
         self._head = self._head + data if self._head else data

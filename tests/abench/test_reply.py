@@ -167,7 +167,7 @@ def test_a_long_body_is_not_held_on_to() -> None:
         ("to HEAD", True),
         ("chunked", False),
         ("after 100 and 103", False),
-        ("sized, to be closed", False),
+        ("sized, to be closed", True),
     ],
 )
 def test_only_a_head_that_decides_the_length_is_fixed(name: str, *, fixed: bool) -> None:
