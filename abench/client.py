@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import repeat
 from typing import cast
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
 from abench.lines import Line
+from abench.mix import Answer
 from abench.pacing import Backoff
 from abench.plan import Plan
-from abench.reply import ReplyError, ReplyReader
+from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
@@ -20,31 +22,33 @@ _ENDLESS = 1 << 62
 class Pool:
     """What the connections of one process share.
 
-    `dialer` opens their connections; `left` is how many requests may still start; `dispatcher`
-    says when, where there is a schedule; `on_drained` is called when none is left and none is
-    under way.
+    `kind` is what they are, `dialer` opens them; `left` is how many requests may still start;
+    `dispatcher` says when, where there is a schedule; `on_drained` is called when none is left
+    and none is under way.
     """
 
-    def __init__(self, plan: Plan, dialer: Dialer, on_drained: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        kind: "type[Connection]",
+        dialer: Dialer,
+        on_drained: Callable[[], None],
+    ) -> None:
+        self.plan = plan
         self.dialer = dialer
         self.recorder = Recorder()
-        self.request = plan.request
+        self.mix = plan.mix()
         self.keep_alive = plan.keep_alive
         self.backoff = Backoff()
         self.left = _ENDLESS
         self.warmed = 0  # requests that were under way when counting began
         self.limit_us = round(plan.timeout_s * 1e6)
-        self.known_head = b""
-        self.known_length = -1
         self.running = False
         self.dispatcher: Dispatcher | None = None
-        kind = Connection if plan.keep_alive else Closing
         if plan.schedule:
             loop = asyncio.get_running_loop()
             self.dispatcher = Dispatcher(loop, plan.schedule, plan.duration_s)
-            kind = Paced
-        bodiless = plan.method == "HEAD"
-        self.connections = [kind(self, bodiless=bodiless) for _ in range(plan.connections)]
+        self.connections = [kind(self) for _ in range(plan.connections)]
         self._most = plan.requests or _ENDLESS
         self._active = plan.connections
         self._on_drained = on_drained
@@ -96,13 +100,16 @@ class Pool:
             if connection.asked_at and connection.asked_at < oldest:
                 connection.expire()
 
-    def learn(self, reader: ReplyReader, length: int) -> None:
+    def learn(self, reader: ReplyReader, answer: Answer, length: int) -> None:
         """Remember a reply just read, `length` octets, to recognise the next that is like it."""
         alike = reader.keep_alive if self.keep_alive else not self.dispatcher
-        head = reader.fixed_head() if alike else None
-        if head is not None and head != self.known_head:
-            self.recorder.expect(reader.status, length)
-            self.known_head, self.known_length = head, length
+        if not alike or answer.expectation.text:  # which is in the body, and a head is not
+            return
+        head = reader.fixed_head()
+        if head is not None and head != answer.head:
+            if self.mix.only:
+                self.recorder.expect(reader.status, length)
+            answer.head, answer.length, answer.status = head, length, reader.status
 
     def retire(self) -> None:
         """Take note that one connection has nothing more to ask."""
@@ -121,8 +128,11 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer",
+        "_count",
         "_fresh",
         "_misses",
+        "_next",
         "_note",
         "_opened",
         "_pool",
@@ -135,11 +145,22 @@ class Connection(asyncio.Protocol):
         "opening",
     )
 
-    def __init__(self, pool: Pool, *, bodiless: bool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.asked_at = 0
         self._pool = pool
-        self._note = pool.recorder.service.append
-        self._reader = ReplyReader(bodiless=bodiless)
+        self._reader = reader_for(pool.plan)
+        self._answer: Answer
+        self._next: Callable[[], bytes]  # the octets of the next request
+        self._count: Callable[[int], object]  # a reply that was recognised
+        if only := pool.mix.only:
+            self._answer = only.answer
+            self._reader.bodiless = self._answer.bodiless
+            self._next = repeat(only.request.octets(0)).__next__
+            self._count = pool.recorder.service.append
+        else:
+            self._next = self._turn
+            self._count = self._count_known
+        self._note: Callable[[int], object] = self._count
         self._transport: asyncio.Transport | Line | None = None
         self.opening: Callable[[], object] | None = None  # gives up an attempt that is under way
         self._opened: asyncio.Future[None] | None = None  # before the run: an attempt has ended
@@ -160,12 +181,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a reply from the transport."""
-        pool = self._pool
-        if not (
-            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
-        ):
+        answer = self._answer
+        if not (self._fresh and len(data) == answer.length and data.startswith(answer.head)):
             self._read(data)
             return
+        pool = self._pool
         now = _clock() // 1000
         took = now - self.asked_at
         if took > pool.limit_us:
@@ -175,7 +195,7 @@ class Connection(asyncio.Protocol):
         if pool.left:
             pool.left -= 1
             self.asked_at = now
-            self._write(pool.request)
+            self._write(self._next())
         else:
             self.retire()
 
@@ -222,12 +242,12 @@ class Connection(asyncio.Protocol):
 
     def _leave_out(self, _took: int = 0) -> None:
         self._warming = False
-        self._note = self._pool.recorder.service.append
+        self._note = self._count
         self._pool.warmed += 1
 
-    def abandon(self) -> bool:
-        """Close for good; return whether a request was under way that counts."""
-        under_way = self.asked_at != 0 and not self._warming
+    def abandon(self) -> int:
+        """Close for good; return how many requests were under way that count."""
+        under_way = int(self.asked_at != 0 and not self._warming)
         self.asked_at = 0
         self._fresh = False
         if self.opening:
@@ -280,7 +300,19 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._fresh = True
-        self._write(self._pool.request)
+        self._write(self._next())
+
+    def _turn(self) -> bytes:
+        """Take the next of several requests, and what is known of its answer."""
+        octets, self._answer = next(self._pool.mix)
+        self._reader.bodiless = self._answer.bodiless
+        return octets
+
+    def _count_known(self, took_us: int) -> None:
+        """Count a reply that was recognised, where it is not the only one there is."""
+        answer = self._answer
+        self._pool.recorder.received(answer.length)
+        self._pool.recorder.success(answer.status, took_us)
 
     def _read(self, data: bytes) -> None:
         if not self.asked_at:  # nothing was asked: whatever this is, it is no answer
@@ -305,12 +337,12 @@ class Connection(asyncio.Protocol):
             return
         if self._warming:
             self._leave_out()
-        elif 200 <= reader.status < 400:
+        elif kind := reader.fault(self._answer.expectation):
+            pool.recorder.failure(kind, reader.status)
+        else:
             pool.recorder.success(reader.status, took)
             self._respond(took)
-            pool.learn(reader, length)
-        else:
-            pool.recorder.failure("status", reader.status)
+            pool.learn(reader, self._answer, length)
         self.asked_at = 0
         if reader.keep_alive and pool.keep_alive:
             self.ask()
@@ -347,71 +379,10 @@ class Connection(asyncio.Protocol):
             self._pool.retire()
 
 
-class Closing(Connection):
-    """A connection for each request."""
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        """Take a piece of a reply from the transport."""
-        pool = self._pool
-        if not (
-            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
-        ):
-            self._read(data)
-            return
-        took = _clock() // 1000 - self.asked_at
-        if took > pool.limit_us:
-            self._fail("timeout")
-            return
-        self._note(took)
-        self.asked_at = 0
-        self._close()  # and from its end the next is opened
-
-
-class Paced(Connection):
-    """A connection that asks when a schedule says so."""
-
-    __slots__ = ("_due", "_note_response", "_waits")
-
-    def __init__(self, pool: Pool, *, bodiless: bool) -> None:
-        super().__init__(pool, bodiless=bodiless)
-        self._due = 0  # microseconds of the monotonic clock
-        self._note_response = pool.recorder.response.append
-        self._waits = False  # to be given a request
-
-    def data_received(self, data: bytes) -> None:
-        """Take a piece of a reply from the transport."""
-        pool = self._pool
-        if self._warming or not (
-            self._fresh and len(data) == pool.known_length and data.startswith(pool.known_head)
-        ):
-            self._read(data)
-            return
-        now = _clock() // 1000
-        took = now - self.asked_at
-        if took > pool.limit_us:
-            self._fail("timeout")
-            return
-        self._note(took)
-        self._note_response(now - self._due)
-        self.asked_at = 0
-        self.ask()
-
-    def ask(self) -> None:
-        """Be free for what is due."""
-        if self._pool.running and not self._waits and self._pool.dispatcher:
-            self._waits = True
-            self._pool.dispatcher.take(self)
-
-    def start(self, due_us: int, now_us: int) -> None:
-        """Ask what was due."""
-        self._waits = False
-        self._due, self.asked_at = due_us, now_us
-        if self._transport is None:
-            self._pool.dialer.dial(self)
-        else:
-            self._send()
-
-    def _respond(self, took: int) -> None:
-        self._note_response(self.asked_at + took - self._due)
+def reader_for(plan: Plan) -> ReplyReader:
+    """Return what reads the replies to what a plan asks."""
+    if plan.http == "0.9":
+        return HeadlessReader()
+    if plan.expect.text:
+        return SearchingReader(plan.expect.text)
+    return ReplyReader()

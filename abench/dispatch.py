@@ -6,7 +6,7 @@ from collections import deque
 from typing import Protocol
 
 from abench.alarm import Alarm
-from abench.pacing import Schedule
+from abench.pacing import Timing
 
 LATE_US = 1_000  # a start this long after it was due is a late one
 
@@ -33,7 +33,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, schedule: Schedule, duration_s: float | None
+        self, loop: asyncio.AbstractEventLoop, schedule: Timing, duration_s: float | None
     ) -> None:
         self.left = _NEVER
         self.started = self.late = 0

@@ -18,6 +18,8 @@ class UnreachableError(AbenchError):
 
     def __init__(self, host: str, port: int, why: str) -> None:
         at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if host.startswith(("/", "@", ".")):  # a socket's path
+            at = host
         super().__init__(f"cannot reach {at}: {why}")
 
 

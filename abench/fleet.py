@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -57,28 +56,11 @@ def reach(plan: Plan) -> Plan:
     The name is resolved here and nowhere else, so that all workers load the same address. Raises
     UnreachableError when there is none.
     """
-    target = plan.target
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        return replace(plan, address=connect.reach(plan))
     except OSError as error:
-        raise UnreachableError(target.host, target.port, _why(error)) from None
-    for family, _, _, _, sockaddr in found:
-        try:
-            _try(plan, family, sockaddr)
-        except OSError as error:
-            failure = error
-        else:
-            return replace(plan, address=socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0])
-    raise UnreachableError(target.host, target.port, _why(failure))
-
-
-def _try(plan: Plan, family: int, sockaddr: tuple[str | int | bytes, ...]) -> None:
-    context = connect.tls_context(plan.target)
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(plan.timeout_s)
-        sock.connect(sockaddr)
-        if context:
-            context.wrap_socket(sock, server_hostname=plan.target.host).close()
+        host, port = plan.route.endpoint(plan.target)
+        raise UnreachableError(plan.route.unix or host, port, _why(error)) from None
 
 
 def _why(error: OSError) -> str:

@@ -4,8 +4,10 @@ import itertools
 import math
 import random
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from abench.errors import ParameterError
 
@@ -64,6 +66,23 @@ class Stage:
             return number / self.first
         slope = (self.last - self.first) / self.length_s
         return 2 * number / (self.first + math.sqrt(max(self.first**2 + 2 * slope * number, 0.0)))
+
+
+class Timing(Protocol):
+    """Says when requests are due, whatever the server does: an open loop."""
+
+    @property
+    def length_s(self) -> float:
+        """How long it lasts, in seconds."""
+
+    def due(self, after_s: float) -> float:
+        """Return how many requests of all shares have become due `after_s` from the start."""
+
+    def missed(self, number: float, after_s: float) -> int:
+        """Return how many requests of this share are due by then, from the one `number` on."""
+
+    def times(self) -> Iterator[tuple[float, int]]:
+        """Yield each request of this share: its number, and when it is due, in ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +145,33 @@ class Schedule:
                     return
                 stage = following
             yield number, round((began_s + stage.when(number - before)) * 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """When requests were due that are to be asked again; shares as a Schedule has them."""
+
+    times_s: tuple[float, ...]
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def length_s(self) -> float:
+        """How long it lasts, in seconds."""
+        return self.times_s[-1]
+
+    def due(self, after_s: float) -> float:
+        """Return how many requests of all shares have become due `after_s` from the start."""
+        return bisect_left(self.times_s, after_s)
+
+    def missed(self, number: float, after_s: float) -> int:
+        """Return how many requests of this share are due by then, from the one `number` on."""
+        return len(range(int(number), int(self.due(after_s)), self.parts))
+
+    def times(self) -> Iterator[tuple[float, int]]:
+        """Yield each request of this share: its number, and when it is due, in ns."""
+        for number in range(self.part, len(self.times_s), self.parts):
+            yield number, round(self.times_s[number] * 1e9)
 
 
 def _poisson() -> Iterator[float]:

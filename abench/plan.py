@@ -3,14 +3,21 @@
 import os
 from dataclasses import dataclass, field, replace
 
+from abench import mix
 from abench.errors import ParameterError
-from abench.pacing import ARRIVALS, Schedule, parse_stages, steady
+from abench.expectation import USUAL, Expectation
+from abench.message import IDEMPOTENT, Field, Message
+from abench.mix import Mix
+from abench.pacing import ARRIVALS, Schedule, Timetable, Timing, parse_stages, steady
+from abench.replay import Log
 from abench.target import Target
+from abench.urls import Weighted
+from abench.via import BY_SYSTEM, STRAIGHT, Route, TlsOptions
 
 DEFAULT_DURATION_S = 10.0
 LONGEST_DURATION_S = 7 * 24 * 3600.0
 LONGEST_TIMEOUT_S = 3600.0
-METHODS = ("GET", "HEAD")
+DEEPEST_PIPELINE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +35,15 @@ class Plan:
     it is due, or as soon afterwards as a connection is free. What happens in the first `warmup_s`
     seconds is left out; with `warmup_auto`, all until the server has settled.
 
-    A plan is plain data and picklable. Making one raises ParameterError for a value no run can
-    be made of.
+    Each request is `method` with `headers` and `body` for `url`, or for each of `urls` as often as
+    its weight says, all of one server; `{n}` in any of them is another number in each request. A
+    `replay` asks what a log says, when it says so, `speed` times as fast; `url` says which server.
+    `expect` says which replies count as successes. `pipeline` requests are under way on each
+    connection at once; without `keep_alive`, each has a connection of its own, and with `wait`
+    False its reply is not waited for.
+
+    `route` is the way to the server and `tls` how it is trusted. A plan is plain data and
+    picklable. Making one raises ParameterError for a value no run can be made of.
     """
 
     url: str
@@ -39,31 +53,45 @@ class Plan:
     workers: int | None = None
     timeout_s: float = 10.0
     keep_alive: bool = True
-    method: str = "GET"
     rate: float | None = None
     arrivals: str = "constant"
     stages: str | None = None
     warmup_s: float = 0.0
     warmup_auto: bool = False
+    urls: tuple[Weighted, ...] = ()
+    method: str = "GET"
+    headers: tuple[Field, ...] = ()
+    body: bytes = b""
+    http: str = "1.1"
+    expect: Expectation = USUAL
+    replay: Log | None = None
+    speed: float = 1.0
+    pipeline: int = 1
+    wait: bool = True
+    route: Route = STRAIGHT
+    tls: TlsOptions = BY_SYSTEM
     address: str | None = None
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
-    schedule: Schedule | None = field(init=False)
+    targets: tuple[tuple[Target, int], ...] = field(init=False, repr=False)
+    schedule: Timing | None = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", Target.parse(self.url))
-        object.__setattr__(self, "schedule", self._schedule())
+        weighted = self.urls or (Weighted(self.url),)
+        set_once = object.__setattr__
+        set_once(self, "target", Target.parse(self.url))
+        set_once(self, "targets", tuple((Target.parse(one.url), one.weight) for one in weighted))
+        set_once(self, "schedule", self._schedule())
         if self.stages and self.duration_s is not None:
             raise ParameterError("--time", "the stages say how long the run lasts")
         if self.duration_s is None and self.requests is None:
-            length_s = self.schedule.length_s if self.stages and self.schedule else None
-            object.__setattr__(self, "duration_s", length_s or DEFAULT_DURATION_S)
+            self._set_length()
         self._check()
 
-    def _schedule(self) -> Schedule | None:
-        if self.rate is not None and self.stages:
-            raise ParameterError("--rate", "give either a rate or stages")
+    def _schedule(self) -> Timing | None:
+        if sum(map(bool, (self.rate is not None, self.stages, self.replay))) > 1:
+            raise ParameterError("--rate", "give a rate, stages or a log to replay, one of them")
         if self.arrivals not in ARRIVALS:
             raise ParameterError("--arrivals", f"{self.arrivals} is not one of {ARRIVALS}")
         if self.stages:
@@ -72,7 +100,21 @@ class Plan:
             return Schedule(steady(self.rate), self.arrivals, self.part, self.parts)
         if self.arrivals != ARRIVALS[0]:
             raise ParameterError("--arrivals", "it needs --rate or --stages")
-        return None
+        return self._timetable() if self.replay else None
+
+    def _timetable(self) -> Timetable:
+        if not 0 < self.speed < float("inf"):
+            raise ParameterError("--speed", f"must be above 0, not {self.speed:g}")
+        log = self.replay or Log((), 0)
+        return Timetable(tuple(at / self.speed for at in log.times_s()), self.part, self.parts)
+
+    def _set_length(self) -> None:
+        """Let the run be as long as its schedule has it, or as long as is usual."""
+        if self.replay:
+            object.__setattr__(self, "requests", len(self.replay.entries))
+            return
+        length_s = self.schedule.length_s if self.stages and self.schedule else None
+        object.__setattr__(self, "duration_s", length_s or DEFAULT_DURATION_S)
 
     def _check(self) -> None:
         if self.duration_s is not None and self.requests is not None:
@@ -85,13 +127,75 @@ class Plan:
         _seconds("--time", self.duration_s, LONGEST_DURATION_S)
         _seconds("--timeout", self.timeout_s, LONGEST_TIMEOUT_S)
         _seconds("--warmup", self.warmup_s or None, LONGEST_TIMEOUT_S)
-        if self.method not in METHODS:
-            raise ParameterError("method", f"{self.method} is not one of {', '.join(METHODS)}")
+        self._check_what_is_asked()
+        self.tls.check(self.target)
+        self.route.check(self.target)
+
+    def _check_what_is_asked(self) -> None:
+        for target, _ in self.targets:
+            if target.origin != self.target.origin:
+                raise ParameterError(
+                    "URL", f"{target.url} is on another server than {self.target.url}"
+                )
+        self.mix()
+        if self.replay:
+            self._check_replay()
+        if self.pipeline != 1:
+            self._check_pipeline()
+        if not self.wait and (self.keep_alive or self.schedule):
+            raise ParameterError(
+                "--force", "it is for one request per connection, in a closed loop"
+            )
+        if self.http == "0.9" and (self.keep_alive or self.expect.text):
+            raise ParameterError("--http09", "a reply has no head, and ends with its connection")
+
+    def _check_replay(self) -> None:
+        if self.urls or self.method != "GET" or self.body or self.warms_up:
+            raise ParameterError(
+                "--replay", "the log says what is asked, from its first request on"
+            )
+        most = len(self.replay.entries) if self.replay else 0
+        if self.requests and self.requests > most:
+            raise ParameterError("--requests", f"the log has only {most} to replay")
+
+    def _check_pipeline(self) -> None:
+        if not 1 <= self.pipeline <= DEEPEST_PIPELINE:
+            raise ParameterError("--pipeline", f"is from 1 to {DEEPEST_PIPELINE}")
+        if self.schedule or not self.keep_alive or self.http != "1.1":
+            raise ParameterError(
+                "--pipeline", "it needs HTTP/1.1, connections kept alive, and no schedule"
+            )
+        # RFC 9112 section 9.3.2; and where a reply to HEAD ends, a stream of replies does not say.
+        if self.expect.text:
+            raise ParameterError("--pipeline", "it does not look into bodies")
+        if self.method not in IDEMPOTENT - {"HEAD"}:
+            raise ParameterError("--pipeline", f"not with {self.method}")
 
     @property
-    def request(self) -> bytes:
-        """The bytes of each request."""
-        return self.target.request(self.method, keep_alive=self.keep_alive)
+    def message(self) -> Message:
+        """All of each request but what it is for."""
+        return Message(
+            method=self.method,
+            fields=(*self.headers, *self.route.fields(self.target)),
+            body=self.body,
+            version=self.http,
+            keep_alive=self.keep_alive,
+            absolute=self.route.is_told(self.target),
+        )
+
+    def mix(self) -> Mix:
+        """Return the requests of this share, for one process to ask in their order."""
+        if self.replay:
+            return mix.recorded(
+                [(one.method, self._replayed(one.resource)) for one in self.replay.entries],
+                self.message, self.expect, self.part, self.parts,
+            )  # fmt: skip
+        return mix.weighted(self.targets, self.message, self.expect, self.part, self.parts)
+
+    def _replayed(self, resource: str) -> Target:
+        """Return what a log says was asked, of the server that is loaded now."""
+        path = resource if resource.startswith("/") else "/" + "/".join(resource.split("/")[3:])
+        return replace(self.target, resource=path)
 
     @property
     def warms_up(self) -> bool:

@@ -5,6 +5,7 @@ import re
 import httptools
 
 from abench.errors import AbenchError
+from abench.expectation import Expectation
 
 LONGEST_HEAD = 1024 * 1024  # octets of interim and final heads together, and of the read after
 
@@ -12,7 +13,11 @@ _BLANK_LINE = b"\r\n\r\n"
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked[ \t]*\r\n", re.IGNORECASE)
+_KEEP = re.compile(
+    rb"\r\nconnection:(?:[^\r]*,)?[ \t]*keep-alive[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE
+)
 _CLOSE = re.compile(rb"\r\nconnection:(?:[^\r]*,)?[ \t]*close[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE)
+_STATUS_LINE = re.compile(rb"HTTP/\d\.\d ([1-5]\d\d)")
 
 
 class ReplyError(AbenchError):
@@ -24,11 +29,10 @@ class ReplyReader:
 
     `feed` what arrives until it returns True; then `status` and `keep_alive` are the reply's, and
     `fixed_head` tells whether the next one can be recognised without reading it. `bodiless` says
-    that the replies are to HEAD requests.
+    that the reply awaited is to a HEAD request.
     """
 
     __slots__ = (
-        "_bodiless",
         "_complete",
         "_excess",
         "_fresh",
@@ -37,12 +41,13 @@ class ReplyReader:
         "_interim",
         "_parser",
         "_pieces",
+        "bodiless",
         "keep_alive",
         "status",
     )
 
     def __init__(self, *, bodiless: bool = False) -> None:
-        self._bodiless = bodiless
+        self.bodiless = bodiless
         self.renew()
 
     def renew(self) -> None:
@@ -77,7 +82,8 @@ class ReplyReader:
         if not self._headed:
             self._keep_head(data)
         try:
-            if self._bodiless:
+            if self.bodiless:
+                self._fresh = True  # the parser of a HEAD's reply still waits for its body
                 self._feed_heads()
             else:
                 self._parser.feed_data(data)
@@ -101,6 +107,10 @@ class ReplyReader:
         self._complete = not (_CONTENT_LENGTH.search(head) or _CHUNKED.search(head))
         self.keep_alive = False
         return self._complete
+
+    def fault(self, expectation: Expectation) -> str:
+        """Return what is wrong with the reply just completed: "status", or "" for nothing."""
+        return "" if self.status in expectation.statuses else "status"
 
     def fixed_head(self) -> bytes | None:
         """Return the head of the reply just completed, if it alone decides where a reply ends.
@@ -139,7 +149,9 @@ class ReplyReader:
 
     def _persists(self, head: bytes) -> bool:
         """Apply RFC 9112 section 9.3 without the parser's care for the length of a body."""
-        return self._parser.get_http_version() == "1.1" and not _CLOSE.search(head + b"\r\n")
+        if self._parser.get_http_version() == "1.1":
+            return not _CLOSE.search(head + b"\r\n")
+        return bool(_KEEP.search(head + b"\r\n"))
 
     def _last_head(self) -> bytes:
         """Return the final reply's head, past those of interim replies, which have no body."""
@@ -164,3 +176,65 @@ class ReplyReader:
         if self._headed and not self._excess:
             self._complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+
+class SearchingReader(ReplyReader):
+    """A reader that looks for `text` in the bodies of replies."""
+
+    __slots__ = ("_found", "_tail", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        super().__init__()
+
+    def _await_reply(self) -> None:
+        super()._await_reply()
+        self._found = False
+        self._tail = b""
+
+    def on_body(self, data: bytes) -> None:
+        """Look, for the parser, at a piece of the body and at where it meets the one before."""
+        if not self._found:
+            seen = self._tail + data
+            self._found = self._text in seen
+            self._tail = seen[max(0, len(seen) - len(self._text) + 1) :]
+
+    def fault(self, expectation: Expectation) -> str:
+        """Return what is wrong with the reply just completed: its "status" or its "body"."""
+        return super().fault(expectation) or ("" if self._found else "body")
+
+
+class HeadlessReader(ReplyReader):
+    """Replies as HTTP/0.9 has them: octets until the connection ends, and no status.
+
+    A server that does not know HTTP/0.9 says so with a head all the same, and its status counts.
+    """
+
+    __slots__ = ("_beginning",)
+
+    def _await_reply(self) -> None:
+        super()._await_reply()
+        self._beginning = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next octets; only the end of the connection completes a reply."""
+        self._pieces += 1
+        if len(self._beginning) < len(b"HTTP/1.1 400"):
+            self._beginning += data[: len(b"HTTP/1.1 400")]
+        return False
+
+    def finish(self) -> bool:
+        """Take the end of the connection, which completes a reply of one octet or more."""
+        if not self._beginning:
+            return False
+        if found := _STATUS_LINE.match(self._beginning):
+            self.status = int(found[1])
+        self._complete = True
+        return True
+
+    def fault(self, expectation: Expectation) -> str:
+        """Return "status" if there is one, and a wrong one."""
+        return super().fault(expectation) if self.status else ""
+
+    def fixed_head(self) -> None:
+        """Return None: nothing is recognised that has no head."""

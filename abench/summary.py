@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from abench.histogram import Histogram
 from abench.series import Moment, Series
 
-FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status")
+FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status", "body")
 
 
 @dataclass
@@ -67,7 +67,8 @@ class Recorder:
         """Count a reply that was read in full."""
         self.service.append(took_us)
         self._read += 1
-        self._statuses[status] += 1
+        if status:  # HTTP/0.9 has none
+            self._statuses[status] += 1
 
     def failure(self, kind: str, status: int = 0) -> None:
         """Count a request that failed; `status` is that of its reply, if there was a whole one."""
@@ -156,7 +157,7 @@ class Summary:
 
     @property
     def succeeded(self) -> int:
-        """Requests with a complete reply of a status below 400, in time."""
+        """Requests with the right reply, complete and in time."""
         return self.service.count
 
     @property

@@ -1,4 +1,4 @@
-"""What is asked for: a URL taken apart once, and the request bytes made of it once."""
+"""What is asked for: a URL taken apart once."""
 
 import base64
 import re
@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 from abench.errors import ParameterError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+HOLE = b"{n}"  # where a number goes that is another in each request
 
 # RFC 3986 section 2.2: reserved characters mean something where they stand; "%" is kept because
 # what the user has escaped is escaped already.
@@ -34,14 +35,19 @@ class Target:
     def parse(cls, url: str) -> "Target":
         """Take `url` apart; raise ParameterError when it names no http or https server."""
         parts, port = _split(url)
-        query = f"?{quote(parts.query, safe=_KEPT + '?')}" if parts.query else ""
+        query = f"?{_quoted(parts.query, _KEPT + '?')}" if parts.query else ""
         return cls(
             scheme=parts.scheme,
             host=_ascii_host(parts.hostname or ""),
             port=DEFAULT_PORTS[parts.scheme] if port is None else port,
-            resource=quote(parts.path or "/", safe=_KEPT) + query,
+            resource=_quoted(parts.path or "/", _KEPT) + query,
             credentials=_credentials(parts),
         )
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What makes two resources one server's (RFC 6454 section 4)."""
+        return self.scheme, self.host, self.port
 
     @property
     def tls(self) -> bool:
@@ -60,15 +66,6 @@ class Target:
         """The URL without user name and password."""
         return f"{self.scheme}://{self.authority}{self.resource}"
 
-    def request(self, method: str = "GET", *, keep_alive: bool = True) -> bytes:
-        """Return the bytes of one request, all that a connection ever sends."""
-        fields = [f"Host: {self.authority}", "User-Agent: abench"]
-        if self.credentials:
-            fields.append(f"Authorization: Basic {self.credentials.decode()}")
-        if not keep_alive:
-            fields.append("Connection: close")
-        return "\r\n".join([f"{method} {self.resource} HTTP/1.1", *fields, "", ""]).encode()
-
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
     if _UNPRINTABLE.search(url):
@@ -85,6 +82,11 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     if port == 0:
         raise ParameterError("URL", "port 0 cannot be connected to")
     return parts, port
+
+
+def _quoted(text: str, safe: str) -> str:
+    hole = HOLE.decode()
+    return hole.join(quote(part, safe=safe) for part in text.split(hole))
 
 
 def _ascii_host(host: str) -> str:

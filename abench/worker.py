@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abench import connect
+from abench import connect, kinds
 from abench.client import Connection, Pool
 from abench.histogram import Histogram
 from abench.plan import Plan
@@ -91,7 +91,8 @@ class Share:
         """Open the connections, wait for the start, load the server, tell what was counted."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._caught)
-        self._pool = Pool(self._plan, connect.dialer(self._plan), self._over.set)
+        dialer = connect.dialer(self._plan)
+        self._pool = Pool(self._plan, kinds.of(self._plan), dialer, self._over.set)
         self._loop.add_reader(self._orders, self._obey)
         try:
             await self._open_all()

@@ -38,7 +38,7 @@ async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply)
     assert document["schema"] == 2
     assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
     assert document["failures"] == dict.fromkeys(
-        ("connect", "timeout", "reset", "protocol", "status"), 0
+        ("connect", "timeout", "reset", "protocol", "status", "body"), 0
     )
     assert document["status"] == {"200": 1001}
     assert document["connections"] == document["connections_standing"] == 5

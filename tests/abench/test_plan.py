@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from abench.errors import ParameterError
 from abench.plan import Plan
+from abench.replay import Entry, Log
+from abench.urls import Weighted
+from abench.via import Route, TlsOptions
 
 URL = "http://127.0.0.1:8000/"
+LOG = Log((Entry(0.0, "GET", "/"),), 0)
 
 
 @given(
@@ -47,7 +51,28 @@ def test_a_plan_of_neither_time_nor_number_lasts_ten_seconds() -> None:
         ("--time", {"duration_s": math.nan}),
         ("--timeout", {"timeout_s": math.inf}),
         ("--timeout", {"timeout_s": -1.0}),
-        ("method", {"method": "BREW"}),
+        ("--method", {"method": "BR EW"}),
+        ("--method", {"method": "CONNECT"}),
+        ("--http", {"http": "2"}),
+        ("--http09", {"http": "0.9"}),
+        ("--http09", {"http": "0.9", "keep_alive": False, "method": "HEAD"}),
+        ("--pipeline", {"pipeline": 0}),
+        ("--pipeline", {"pipeline": 2, "keep_alive": False}),
+        ("--pipeline", {"pipeline": 2, "method": "HEAD"}),
+        ("--pipeline", {"pipeline": 2, "method": "POST"}),
+        ("--pipeline", {"pipeline": 2, "rate": 1.0}),
+        ("--force", {"wait": False}),
+        ("URL", {"urls": (Weighted("http://127.0.0.1:8000/a"), Weighted("http://127.0.0.1/a"))}),
+        ("URL", {"tls": TlsOptions(insecure=True)}),
+        ("--proxy", {"route": Route(proxy="h")}),
+        ("--proxy", {"route": Route(proxy="h:1", unix="/s")}),
+        ("--resolve", {"route": Route(resolve="127.0.0.1:8000:x")}),
+        ("--resolve", {"route": Route(resolve="other:8000:127.0.0.1")}),
+        ("--unix-socket", {"route": Route(unix="/" * 108)}),
+        ("--rate", {"rate": 1.0, "replay": LOG}),
+        ("--speed", {"speed": 0.0, "replay": LOG}),
+        ("--replay", {"method": "HEAD", "replay": LOG}),
+        ("--requests", {"requests": 2, "replay": LOG}),
     ],
 )
 def test_a_value_no_run_can_be_made_of_names_its_option(

@@ -40,7 +40,14 @@ def test_rates_count_successes_only():
     assert (report.succeeded, report.failed, report.total) == (1000, 7, 1007)
     assert (report.pages_per_sec, report.pages_per_min) == (100, 6000)
     assert report.bytes_per_sec == 500_000
-    assert report.failures == {"connect": 0, "timeout": 0, "reset": 2, "protocol": 0, "status": 5}
+    assert report.failures == {
+        "connect": 0,
+        "timeout": 0,
+        "reset": 2,
+        "protocol": 0,
+        "status": 5,
+        "body": 0,
+    }
 
 
 def test_a_run_that_never_started_has_rates_of_zero():

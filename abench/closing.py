@@ -1,0 +1,46 @@
+"""Connections for one request each, webbench's way."""
+
+import time
+
+from abench.client import Connection
+
+_clock = time.perf_counter_ns
+
+
+class Closing(Connection):
+    """A connection for each request."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a reply from the transport."""
+        answer = self._answer
+        if not (self._fresh and len(data) == answer.length and data.startswith(answer.head)):
+            self._read(data)
+            return
+        took = _clock() // 1000 - self.asked_at
+        if took > self._pool.limit_us:
+            self._fail("timeout")
+            return
+        self._note(took)
+        self.asked_at = 0
+        self._close()  # and from its end the next is opened
+
+
+class Heedless(Closing):
+    """A connection for each request, closed as soon as that is sent: webbench's --force.
+
+    A request that was sent is a success, of no status; what becomes of it nobody knows.
+    """
+
+    __slots__ = ()
+
+    def _send(self) -> None:
+        self._write(self._next())
+        took = _clock() // 1000 - self.asked_at
+        self.asked_at = 0
+        if self._warming:
+            self._leave_out()
+        else:
+            self._pool.recorder.success(0, took)
+        self._close()

@@ -1,0 +1,132 @@
+"""The octets of a request: built once, with numbers put into what is a template."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from abench.errors import ParameterError
+from abench.target import HOLE, Target
+
+VERSIONS = ("0.9", "1.0", "1.1")
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110 9.2.2
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NO_FIELD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+# RFC 9110 section 8.6: whoever gives these a meaning for content says when there is none.
+_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+
+Field = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """All of a request but its target. Raises ParameterError for what is no request.
+
+    `fields` are the user's own header fields: they replace those of the same name that are sent
+    anyway, and one with an empty value only takes that away. `absolute` asks a proxy.
+    """
+
+    method: str = "GET"
+    fields: tuple[Field, ...] = ()
+    body: bytes = b""
+    version: str = "1.1"
+    keep_alive: bool = True
+    absolute: bool = False
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.method):
+            raise ParameterError("--method", f"{self.method!r} is no method's name")
+        if self.method == "CONNECT":
+            raise ParameterError("--method", "CONNECT opens a tunnel, in which nothing is counted")
+        if self.version not in VERSIONS:
+            raise ParameterError("--http", f"{self.version} is not one of {', '.join(VERSIONS)}")
+        for name, value in self.fields:
+            _check(name, value)
+        if self.version == "0.9" and (self.method != "GET" or self.fields or self.body):
+            raise ParameterError("--http09", "a request of HTTP/0.9 is GET and a path, no more")
+
+    def prepare(self, target: Target) -> "Request":
+        """Return the request for `target`, with all that is the same each time done."""
+        resource = target.url if self.absolute else target.resource
+        if self.version == "0.9":
+            return Request(f"GET {resource}\r\n".encode())
+        lines = [f"{self.method} {resource} HTTP/{self.version}", *self._lines(target)]
+        counted = bool(self.body) or self.method in _WITH_CONTENT
+        return Request("".join(f"{line}\r\n" for line in lines).encode(), self.body, counted)
+
+    def _lines(self, target: Target) -> Iterable[str]:
+        own = {name.lower() for name, _ in self.fields}
+        for name, value in self._usual(target):
+            if name.lower() not in own:
+                yield f"{name}: {value}"
+        for name, value in self.fields:
+            if value:
+                yield f"{name}: {value}"
+
+    def _usual(self, target: Target) -> Iterable[Field]:
+        yield "Host", target.authority
+        yield "User-Agent", "abench"
+        if target.credentials:
+            yield "Authorization", f"Basic {target.credentials.decode()}"
+        # RFC 9112 section 9.3: each version has its own default, which goes without saying.
+        if self.version == "1.1" and not self.keep_alive:
+            yield "Connection", "close"
+        if self.version == "1.0" and self.keep_alive:
+            yield "Connection", "keep-alive"
+
+
+class Request:
+    """One request's octets; `constant` has them if they are the same each time."""
+
+    __slots__ = ("_body", "_counted", "_fixed", "_head", "_holes", "constant")
+
+    def __init__(self, head: bytes, body: bytes = b"", counted: bool | None = None) -> None:
+        self._head = head.split(HOLE)
+        self._body = body.split(HOLE)
+        self._holes = len(self._body) - 1
+        self._fixed = sum(map(len, self._body))
+        self._counted = counted  # whether Content-Length is sent; None for no fields at all
+        varies = self._holes or len(self._head) > 1
+        self.constant = None if varies else self._filled(b"")
+
+    def octets(self, number: int) -> bytes:
+        """Return the request with `number` wherever the template has its hole."""
+        return self.constant or self._filled(b"%d" % number)
+
+    def _filled(self, digits: bytes) -> bytes:
+        head = digits.join(self._head)
+        if self._counted is None:
+            return head
+        if not self._counted:
+            return head + b"\r\n"
+        length = self._fixed + self._holes * len(digits)
+        return b"%sContent-Length: %d\r\n\r\n%s" % (head, length, digits.join(self._body))
+
+
+def parse_field(text: str) -> Field:
+    """Return `Name: value` as a name and a value; raises ParameterError."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ParameterError("--header", f"{text!r} is not like Name: value")
+    field = name, value.strip(" \t")
+    _check(*field)
+    return field
+
+
+def cookies(pairs: Iterable[str]) -> tuple[Field, ...]:
+    """Return the one field that RFC 6265 section 5.4 sends cookies in, or none."""
+    pairs = list(pairs)
+    for pair in pairs:
+        if not pair.partition("=")[1] or _NO_FIELD_VALUE.search(pair) or ";" in pair:
+            raise ParameterError("--cookie", f"{pair!r} is not like name=value")
+    return (("Cookie", "; ".join(pairs)),) if pairs else ()
+
+
+def _check(name: str, value: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ParameterError("--header", f"{name!r} is no field's name")
+    if name.lower() in _FRAMING:
+        raise ParameterError("--header", f"{name} follows from the body, and is not for the user")
+    if _NO_FIELD_VALUE.search(value):
+        raise ParameterError("--header", f"{name} has a control character in it, or is not UTF-8")

@@ -1,0 +1,55 @@
+"""Connections that ask when a schedule says so."""
+
+import time
+
+from abench.client import Connection, Pool
+
+_clock = time.perf_counter_ns
+
+
+class Paced(Connection):
+    """A connection that asks when a schedule says so."""
+
+    __slots__ = ("_due", "_note_response", "_waits")
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._due = 0  # microseconds of the monotonic clock
+        self._note_response = pool.recorder.response.append
+        self._waits = False  # to be given a request
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a reply from the transport."""
+        answer = self._answer
+        if self._warming or not (
+            self._fresh and len(data) == answer.length and data.startswith(answer.head)
+        ):
+            self._read(data)
+            return
+        now = _clock() // 1000
+        took = now - self.asked_at
+        if took > self._pool.limit_us:
+            self._fail("timeout")
+            return
+        self._note(took)
+        self._note_response(now - self._due)
+        self.asked_at = 0
+        self.ask()
+
+    def ask(self) -> None:
+        """Be free for what is due."""
+        if self._pool.running and not self._waits and self._pool.dispatcher:
+            self._waits = True
+            self._pool.dispatcher.take(self)
+
+    def start(self, due_us: int, now_us: int) -> None:
+        """Ask what was due."""
+        self._waits = False
+        self._due, self.asked_at = due_us, now_us
+        if self._transport is None:
+            self._pool.dialer.dial(self)
+        else:
+            self._send()
+
+    def _respond(self, took: int) -> None:
+        self._note_response(self.asked_at + took - self._due)

@@ -1,0 +1,57 @@
+"""A file of URLs: one a line, with a weight before it if it is to be asked for more often."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from abench.errors import ParameterError
+
+HEAVIEST = 10_000
+
+_WEIGHT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A URL that is asked for `weight` times as often as one of weight 1."""
+
+    url: str
+    weight: int = 1
+
+
+def read(path: Path, base: str | None) -> tuple[Weighted, ...]:
+    """Return the URLs in the file at `path`; those without a server are of `base`'s.
+
+    Raises ParameterError for a file that cannot be read or has no URL in it.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ParameterError("--urls", f"{path}: {why[:1].lower()}{why[1:]}") from None
+    urls = tuple(parse(lines, base))
+    if not urls:
+        raise ParameterError("--urls", f"{path} has no URL in it")
+    return urls
+
+
+def parse(lines: Iterable[str], base: str | None) -> Iterable[Weighted]:
+    """Yield the URLs in `lines`, `[WEIGHT] URL` or `[WEIGHT] /path`; `#` begins a comment line."""
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            yield _parse(number, words, base)
+
+
+def _parse(number: int, words: list[str], base: str | None) -> Weighted:
+    url = words[-1]
+    weight = words[0] if len(words) > 1 else "1"
+    if len(words) > 2 or not _WEIGHT.fullmatch(weight):
+        raise ParameterError("--urls", f"line {number} is not like URL or 3 URL")
+    if not 1 <= int(weight) <= HEAVIEST:
+        raise ParameterError("--urls", f"line {number}: a weight is from 1 to {HEAVIEST}")
+    if "://" not in url and base is None:
+        raise ParameterError("--urls", f"line {number}: {url} names no server, and no URL is given")
+    return Weighted(url if base is None else urljoin(base, url), int(weight))
