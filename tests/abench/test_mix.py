@@ -28,7 +28,7 @@ def test_each_comes_as_often_as_its_weight_and_evenly(weights: list[int]) -> Non
         assert shares[index] * sum(weights) == weight * len(order)
         turns = [turn for turn, one in enumerate(order) if one == index]
         gaps = [after - before for before, after in pairwise(turns)]
-        assert not gaps or max(gaps) <= 2 * len(order) / shares[index] + 1
+        assert not gaps or max(gaps) <= len(order) / shares[index] + len(weights)
 
 
 def test_numbers_are_other_in_each_share() -> None:
