@@ -1,5 +1,6 @@
 """What a request carries: octets as given, or a form's fields encoded."""
 
+import base64
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,13 @@ def form(fields: Sequence[str]) -> Content:
     parts = [b"--%s\r\n%s\r\n" % (boundary, _part(name, value)) for name, value in pairs]
     content_type = f"multipart/form-data; boundary={boundary.decode()}"
     return content_type, b"".join(parts) + b"--%s--\r\n" % boundary
+
+
+def basic(user: str) -> str:
+    """Return the credentials of `name:password` (RFC 7617 section 2); raises ParameterError."""
+    if ":" not in user:
+        raise ParameterError("--user", "it is like name:password")
+    return f"Basic {base64.b64encode(user.encode(errors='surrogateescape')).decode()}"
 
 
 def _pair(field: str) -> tuple[str, str]:

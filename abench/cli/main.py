@@ -1,0 +1,74 @@
+"""Which command is meant, and what becomes of whatever ends it early."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import NoReturn
+
+import typer
+
+from abench.cli.bench import say
+from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
+from abench.errors import AbenchError
+
+# A URL has "://" in it and no command's name has: the first word tells them apart.
+COMMANDS = {
+    "--classic": "abench.cli.classic:classic",
+}
+
+# Every fault of a command line derives from it, whether typer brings its own click or uses another.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Be the program `abench`."""
+    sys.exit(_called(sys.argv[1:] if arguments is None else arguments))
+
+
+def _called(arguments: list[str]) -> int:
+    """Run the command, and turn whatever ends it early into one line and an exit code."""
+    try:
+        return _command(arguments)
+    except _UsageError as error:
+        return _fail(error.format_message(), BAD_PARAMETER)  # type: ignore[attr-defined]
+    except AbenchError as error:
+        return _fail(str(error), error.exit_code)
+    except OSError as error:
+        return _fail(str(error), INTERNAL)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+
+
+def _command(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name == "--classic":
+        classic: Callable[[list[str]], int] = _found(COMMANDS[name])
+        return classic(arguments[1:])
+    if name in COMMANDS:
+        return _parsed(_found(COMMANDS[name]), arguments[1:], f"abench {name}")
+    return _parsed(_found("abench.cli.bench:bench"), arguments, "abench")
+
+
+def _found(place: str) -> Callable[..., int]:
+    """Import a command: nobody waits for the others."""
+    module, _, name = place.partition(":")
+    command: Callable[..., int] = getattr(import_module(module), name)
+    return command
+
+
+def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int:
+    """Have typer read the arguments and call the command with them."""
+    app = typer.Typer(
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(command)
+    code: int = typer.main.get_command(app).main(arguments, prog_name=name, standalone_mode=False)
+    return code
+
+
+def _fail(line: str, code: int) -> int:
+    say(f"error: {line}")
+    return code
