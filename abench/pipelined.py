@@ -47,9 +47,12 @@ class Pipelined(Connection):
         except ReplyError:
             self._fail("protocol")
             return
+        if len(replies) > len(self._under_way):
+            self._fail("protocol")
+            return
         for status in replies:
-            if not self._under_way or not self._answered(status):
-                self._fail("protocol" if not self._under_way else "timeout")
+            if not self._answered(status):
+                self._fail("timeout")
                 return
         if self._stream.closes:
             self._leave()

@@ -90,22 +90,26 @@ def reply_with(data: bytes) -> Script:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start a ScriptedServer on a free port: `await serve(script_or_reply, accept=...)`."""
+    """Start a ScriptedServer on a free port or at a path: `await serve(script_or_reply)`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
             script: Script | bytes = OK_REPLY,
             accept: Script | None = None,
             host: str = "127.0.0.1",
+            path: str | None = None,
             **options: object,
         ) -> ScriptedServer:
             wanted = reply_with(script) if isinstance(script, bytes) else script
             server = ScriptedServer(wanted, accept)
             loop = asyncio.get_running_loop()
-            listener = await loop.create_server(
-                lambda: Peer(server), host, 0, backlog=2048, **options
-            )
-            server.port = listener.sockets[0].getsockname()[1]
+            if path:
+                listener = await loop.create_unix_server(lambda: Peer(server), path)
+            else:
+                listener = await loop.create_server(
+                    lambda: Peer(server), host, 0, backlog=2048, **options
+                )
+                server.port = listener.sockets[0].getsockname()[1]
             stack.callback(lambda: [peer.transport.abort() for peer in list(server.open)])
             stack.callback(listener.close)
             return server

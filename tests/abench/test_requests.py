@@ -1,0 +1,364 @@
+"""What is asked, seen by the server that is asked."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from abench import fleet
+from abench.errors import UnreachableError
+from abench.expectation import Expectation
+from abench.plan import Plan
+from abench.replay import parse
+from abench.urls import Weighted
+from abench.via import Route, TlsOptions
+
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def lines(requests: list[bytes]) -> Counter[bytes]:
+    return Counter(request.partition(b"\r\n")[0] for request in requests)
+
+
+async def test_urls_are_asked_as_often_as_they_weigh(serve, carry_out):
+    def script(peer):
+        path = peer.server.requests[-1].split()[1]
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+
+    server = await serve(script)
+    urls = tuple(Weighted(server.url + name, weight) for name, weight in (("a", 3), ("bc", 1)))
+    summary = (await carry_out(url=server.url, urls=urls, connections=3, requests=400)).summary
+    assert lines(server.requests) == {b"GET /a HTTP/1.1": 300, b"GET /bc HTTP/1.1": 100}
+    assert summary.succeeded == 400
+    head = len(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+    assert summary.bytes_received == 300 * (head + 2) + 100 * (head + 3)
+
+
+async def test_every_request_of_a_template_has_its_own_number(serve, carry_out):
+    server = await serve()
+    await carry_out(url=server.url + "{n}", connections=3, requests=50)
+    assert lines(server.requests) == {b"GET /%d HTTP/1.1" % n: 1 for n in range(1, 51)}
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+async def test_head_and_get_take_turns(keep_alive, serve, carry_out):
+    def script(peer):
+        body = b"" if peer.server.requests[-1].startswith(b"HEAD") else b"hello"
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+
+    log = "".join(
+        json.dumps({"ts": n / 1000, "method": method, "uri": "/"}) + "\n"
+        for n, method in enumerate(["GET", "HEAD", "HEAD", "GET"] * 5)
+    )
+    server = await serve(script)
+    plan = {"url": server.url, "connections": 2, "replay": parse(log.splitlines())}
+    summary = (await carry_out(**plan, keep_alive=keep_alive)).summary
+    assert summary.succeeded == 20
+    assert lines(server.requests) == {b"GET / HTTP/1.1": 10, b"HEAD / HTTP/1.1": 10}
+
+
+async def test_a_log_is_asked_again_in_its_time(serve, carry_out):
+    loop = asyncio.get_running_loop()
+    came = []
+
+    def script(peer):
+        came.append(loop.time())
+        peer.send(SIZED)
+
+    server = await serve(script)
+    log = parse(json.dumps({"ts": at, "method": "GET", "uri": f"/{at}"}) for at in (1, 1.2, 2, 1.6))
+    summary = (await carry_out(url=server.url, replay=log, speed=4.0, connections=4)).summary
+    assert [request.split()[1] for request in server.requests] == [b"/1", b"/1.2", b"/1.6", b"/2"]
+    assert summary.succeeded == summary.started == 4
+    # The truth is a time here: a quarter of 0.2, 0.6 and 1 s, and never before it.
+    for at, due in zip(came, (0, 0.05, 0.15, 0.25), strict=True):
+        assert due - 0.005 <= at - came[0] <= due + 0.2
+
+
+@pytest.mark.parametrize(
+    ("wishes", "outcome"),
+    [
+        ([], "status"),
+        (["404"], ""),
+        (["4xx", "body:lo, wor"], ""),
+        (["4xx", "body:hello, moon"], "body"),
+        (["200", "body:lo, wor"], "status"),
+    ],
+)
+async def test_a_success_is_what_is_expected(wishes, outcome, serve, carry_out):
+    def script(peer):  # a text is found wherever pieces meet
+        peer.send(b"HTTP/1.1 404 X\r\nContent-Length: 12\r\n\r\nhel")
+        asyncio.get_running_loop().call_soon(peer.send, b"lo, world")
+
+    server = await serve(script)
+    expect = Expectation.parse(wishes)
+    plan = {"url": server.url, "expect": expect, "connections": 2, "requests": 10}
+    summary = (await carry_out(**plan)).summary
+    assert dict(summary.failures) == ({outcome: 10} if outcome else {})
+    assert summary.succeeded == (0 if outcome else 10)
+    assert summary.status == {404: 10}
+
+
+async def test_http_0_9_is_a_line_and_octets_until_the_end(serve, carry_out):
+    def accept(peer):
+        def data_received(data):
+            server.requests.append(data)
+            peer.send(b"hello")
+            peer.close()
+
+        peer.data_received = data_received
+
+    server = await serve(accept=accept)
+    plan = {"url": server.url, "http": "0.9", "keep_alive": False}
+    summary = (await carry_out(**plan, connections=2, requests=10)).summary
+    assert lines(server.requests) == {b"GET /": 10}
+    assert (summary.succeeded, summary.bytes_received, summary.status) == (10, 50, {})
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
+)
+async def test_a_server_without_http_0_9_is_no_success(reply, outcome, serve, carry_out):
+    def accept(peer):
+        def data_received(_data):
+            peer.send(reply)
+            peer.close()
+
+        peer.data_received = data_received
+
+    server = await serve(accept=accept)
+    plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, dict(summary.failures)) == (0, {outcome: 4})
+
+
+async def test_without_waiting_every_request_arrives(serve, carry_out):
+    everything = asyncio.Event()
+    server = await serve(lambda peer: len(peer.server.requests) == 20 and everything.set())
+    plan = {"url": server.url, "keep_alive": False, "wait": False, "requests": 20}
+    summary = (await carry_out(**plan)).summary
+    await everything.wait()  # connections are closed before the server has looked
+    assert (summary.succeeded, summary.failed) == (20, 0)
+
+
+async def test_a_pipeline_has_as_many_under_way_and_is_answered_in_order(serve, carry_out):
+    deepest = 0
+
+    def script(peer):
+        nonlocal deepest
+        peer.waiting = getattr(peer, "waiting", 0) + 1
+        deepest = max(deepest, peer.waiting)
+        if peer.waiting == 4 or len(server.requests) == 40:
+            peer.send(SIZED * peer.waiting)
+            peer.waiting = 0
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 4, "connections": 1, "requests": 40}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed, summary.unfinished) == (40, 0, 0)
+    assert (deepest, server.connections) == (4, 1)
+    assert summary.bytes_received == 40 * len(SIZED)
+
+
+async def test_replies_in_a_pipeline_may_be_of_any_kind_and_in_any_pieces(serve, carry_out):
+    kinds = [
+        b"HTTP/1.1 204 X\r\n\r\n",
+        b"HTTP/1.1 103 X\r\n\r\n" + SIZED,
+        b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n",
+    ]
+
+    def script(peer):
+        for octet in kinds[peer.asked % 4]:
+            peer.send(bytes((octet,)))
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 3, "connections": 1, "requests": 40}
+    summary = (await carry_out(**plan)).summary
+    assert summary.status == {200: 20, 204: 10, 404: 10}
+    assert (summary.succeeded, dict(summary.failures)) == (30, {"status": 10})
+
+
+async def test_what_a_closing_server_left_unanswered_is_asked_again(serve, carry_out):
+    # RFC 9112 section 9.3.2
+    def script(peer):
+        if peer.asked < 3:
+            peer.send(SIZED)
+        elif peer.asked == 3:
+            peer.send(SIZED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            peer.close()
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 5, "connections": 1, "requests": 12}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed, summary.unfinished) == (12, 0, 0)
+    assert server.connections == 4
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+async def test_a_lost_pipeline_is_as_many_failures(ending, serve, carry_out):
+    def script(peer):
+        if peer.asked == 4:
+            getattr(peer, ending)()
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 4, "connections": 1, "requests": 12}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, dict(summary.failures)) == (0, {"reset": 12})
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b"garbage\r\n\r\n", "protocol"),
+        (SIZED * 9, "protocol"),
+        (b"HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhel", "protocol"),
+        (b"HTTP/1.1 200 X\r\n\r\nhel", ""),
+    ],
+)
+async def test_a_pipeline_takes_no_half_reply_for_one(reply, kind, serve, carry_out):
+    def script(peer):
+        if peer.asked == 1:
+            peer.send(reply)
+            peer.close()
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 2, "connections": 1, "requests": 2}
+    summary = (await carry_out(**plan)).summary
+    assert set(summary.failures) == ({kind} if kind else set())
+    assert summary.succeeded + summary.failed == 2
+
+
+async def test_a_proxy_is_asked_for_the_whole_url(serve, carry_out):
+    proxy = await serve()
+    route = Route(proxy=f"me:secret@127.0.0.1:{proxy.port}")
+    plan = {"url": "http://example.invalid/a", "route": route, "requests": 3}
+    summary = (await carry_out(**plan)).summary
+    assert summary.succeeded == 3
+    assert b"GET http://example.invalid/a HTTP/1.1\r\nHost: example.invalid\r\n" in (
+        proxy.requests[0] + b"\r\n"
+    )
+    assert b"Proxy-Authorization: Basic bWU6c2VjcmV0" in proxy.requests[0]
+
+
+async def test_a_socket_of_this_machine(tmp_path, serve, carry_out):
+    path = str(tmp_path / "socket")
+    server = await serve(path=path)
+    plan = {"url": "http://example.invalid/", "route": Route(unix=path), "requests": 30}
+    assert (await carry_out(**plan)).summary.succeeded == 30
+    assert b"\r\nHost: example.invalid\r\n" in server.requests[0]
+
+
+async def test_a_socket_that_is_not_there_is_said(tmp_path):
+    plan = Plan(url="http://h/", route=Route(unix=f"{tmp_path}/none"), requests=1)
+    with pytest.raises(UnreachableError, match=r"^cannot reach /.*/none: no such file"):
+        fleet.reach(plan)
+
+
+async def test_a_name_is_where_resolve_says(serve, carry_out):
+    server = await serve()
+    host = f"example.invalid:{server.port}"
+    plan = {"url": f"http://{host}/", "route": Route(resolve=f"{host}:127.0.0.1"), "requests": 3}
+    assert (await carry_out(**plan)).summary.succeeded == 3
+    assert b"Host: " + host.encode() in server.requests[0]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Path:
+    """A folder with an authority's certificate, and a server's and a client's that it signed."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca",
+            "-addext", "keyUsage=critical,keyCertSign", "-days", "2")  # fmt: skip
+    for name in ("server", "client"):
+        openssl("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem",
+                "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:bench.test",
+                "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+                "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
+    return folder
+
+
+def secured(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return context
+
+
+async def test_who_is_trusted_is_for_the_user_to_say(authority, serve, carry_out):
+    context = secured(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    names = []
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    server = await serve(ssl=context)
+    tls = TlsOptions(
+        authority=str(authority / "ca.pem"),
+        certificate=str(authority / "client.pem"),
+        key=str(authority / "client.key"),
+        name="bench.test",
+    )
+    plan = {"url": f"https://127.0.0.1:{server.port}/", "tls": tls, "requests": 5}
+    assert (await carry_out(**plan)).summary.succeeded == 5
+    assert set(names) == {"bench.test"}
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+async def test_a_stranger_is_trusted_only_when_told_to(authority, insecure, serve):
+    server = await serve(ssl=secured(authority))
+    plan = Plan(
+        url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
+    )
+    reached = asyncio.get_running_loop().run_in_executor(None, fleet.reach, plan)
+    if insecure:
+        assert (await reached).address == "127.0.0.1"
+    else:
+        with pytest.raises(UnreachableError, match=r"self.signed|unable to get"):
+            await reached
+
+
+class Relay(asyncio.Protocol):
+    """Whatever comes goes to another transport, and its end ends that."""
+
+    def __init__(self, other: asyncio.Transport) -> None:
+        self.data_received = other.write
+        self.connection_lost = lambda _exc: other.abort()
+
+
+async def test_tls_goes_through_a_proxys_tunnel(authority, serve, carry_out):
+    server = await serve(ssl=secured(authority))
+
+    async def connect(peer):
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(
+            lambda: Relay(peer.transport), "127.0.0.1", server.port
+        )
+        peer.data_received = transport.write
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async with asyncio.TaskGroup() as tasks:
+        proxy = await serve(lambda peer: tasks.create_task(connect(peer)) and None)
+        plan = {
+            "url": f"https://bench.test:{server.port}/",
+            "tls": TlsOptions(authority=str(authority / "ca.pem")),
+            "route": Route(proxy=f"127.0.0.1:{proxy.port}"),
+        }
+        assert (await carry_out(**plan, connections=2, requests=6)).summary.succeeded == 6
+    # RFC 9110 section 9.3.6: the authority, with its port, is all of the target
+    line = b"CONNECT bench.test:%d HTTP/1.1\r\nHost: bench.test" % server.port
+    assert proxy.requests[0].startswith(line)
+
+
+async def test_a_proxy_that_refuses_is_said(serve):
+    proxy = await serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+    route = Route(proxy=f"127.0.0.1:{proxy.port}")
+    plan = Plan(url="https://bench.test/", route=route, requests=1)
+    reached = asyncio.get_running_loop().run_in_executor(None, fleet.reach, plan)
+    with pytest.raises(UnreachableError, match="403 Forbidden"):
+        await reached
