@@ -28,4 +28,5 @@ MODELS: Mapping[str, Row] = {
     "poll": Row("one thread waits in poll(2)", "aserve.models.by_poll"),
     "epoll": Row("one thread waits in epoll(7), level-triggered", "aserve.models.by_epoll"),
     "epoll-et": Row("the same, edge-triggered", "aserve.models.by_epoll_edges"),
+    "signal-driven": Row("sockets send real-time signals", "aserve.models.by_signals"),
 }
