@@ -1,10 +1,20 @@
 """Who is let in: so many connections in all, and so many from one address."""
 
 import enum
+import resource
 from collections import Counter
 from typing import Generic, Protocol, TypeVar
 
+from aserve.wire.limits import Limits
+
+_SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
 _MOST_REFUSED = 16  # connections at once that get a reply although there is no room for them
+
+
+def most_connections(limits: Limits) -> int:
+    """Return how many may be open at once: as many as there are descriptors for, if not fewer."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limits.connections or max(1, soft - _SPARE_FILES)
 
 
 class Admission(enum.Enum):

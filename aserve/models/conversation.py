@@ -60,6 +60,7 @@ class Conversation:
         self._patience = Patience(house.limits)
         self._left: deque[Piece] = deque()  # of the reply that is leaving
         self._arrived = self._sent = 0  # octets
+        self._is_gone = False
         self._request: Request
         self._status = self._octets = self._goal = 0
         self._began = 0.0
@@ -108,19 +109,20 @@ class Conversation:
 
     def abort(self) -> None:
         """End at once; more than once is harmless."""
-        if self.socket.fileno() < 0:
+        if self._is_gone:
             return
+        self._is_gone = True
         if self._left:
             missing = self._goal - self._sent
             self._record(max(0, self._octets - missing))
             self._left.clear()
         self._exchange.end()
         self._house.guests.forget(self)
-        self.socket.close()
+        self._close()
 
     def tick(self) -> None:
         """Grow a second older; give up on a client that takes too long."""
-        state, stuck = self._exchange.state, bool(self._left)
+        state, stuck = self._exchange.state, self.writes
         if not self._patience.is_over(state, self._arrived, self._sent, stuck=stuck):
             return
         if not stuck and state in {State.HEAD, State.BODY}:
@@ -136,13 +138,20 @@ class Conversation:
         except OSError:  # a client which has gone
             self.abort()
             return False
+        self._take(octets)
+        return True
+
+    def _take(self, octets: bytes) -> None:
+        """Go on with what has arrived; with nothing, which is the client's end."""
         self._arrived += len(octets)
         if octets:
             self._exchange.receive(octets)
         else:
             self._exchange.receive_end()
         self._advance()
-        return True
+
+    def _close(self) -> None:
+        self.socket.close()
 
     def _advance(self) -> None:
         """Answer what is there to be answered, in order, as long as the client takes it."""
@@ -170,10 +179,7 @@ class Conversation:
         except BlockingIOError:
             pass
         except (OSError, EOFError) as error:
-            # Content-Length has been promised and cannot be kept: an end that shows is honest.
-            if not isinstance(error, ConnectionError):
-                _logger.error("%s: reply cut short: %s", self._request.target, error)
-            self.abort()
+            self._cut_short(error)
             return False
         if self._sent > before and not self._left:
             self._replied()
@@ -195,6 +201,12 @@ class Conversation:
             self._left[0] = rest
         else:
             self._left.popleft()
+
+    def _cut_short(self, error: OSError | EOFError) -> None:
+        """End; Content-Length was promised and cannot be kept: an end that shows is honest."""
+        if not isinstance(error, ConnectionError):
+            _logger.error("%s: reply cut short: %s", self._request.target, error)
+        self.abort()
 
     def _replied(self) -> None:
         self._record(self._octets)

@@ -1,18 +1,17 @@
 """I/O multiplexing: one thread asks which sockets are ready, then reads, answers and writes."""
 
 import os
-import resource
 import socket
 import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from aserve.models.admissions import most_connections
 from aserve.models.conversation import Conversation, House
 from aserve.models.owner import Observe
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
 
-_SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
 _MOST_ACCEPTED = 64  # connections in one turn, before those that are open have theirs
 
 Ready = Iterable[tuple[int, bool]]
@@ -43,7 +42,7 @@ class Multiplexer:
     def __init__(
         self, poller: Poller, site: Site, limits: Limits, observe: Observe | None = None
     ) -> None:
-        most = limits.connections or _connections_that_files_allow()
+        most = most_connections(limits)
         self._house = House(site, limits, observe, most)
         self._poller = poller
         self._talks: dict[int, Conversation] = {}
@@ -167,8 +166,3 @@ class Multiplexer:
         for descriptor, talk in list(self._talks.items()):
             talk.abort()
             self._drop(descriptor)
-
-
-def _connections_that_files_allow() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft - _SPARE_FILES)

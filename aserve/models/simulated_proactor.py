@@ -5,13 +5,12 @@ is simulated because the loop completes them by readiness: epoll under uvloop's 
 """
 
 import asyncio
-import resource
 import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aserve.models.admissions import Admission, Admissions
+from aserve.models.admissions import Admission, Admissions, most_connections
 from aserve.models.connection import Connection
 from aserve.models.heap import Heap
 from aserve.models.owner import Answer, Observe
@@ -25,7 +24,6 @@ from aserve.site.trails import Trails
 from aserve.wire.limits import Limits
 
 _MOST_TICKS = 256  # connections looked at in one turn; 10,000 at once hold up whoever is busy
-_SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
 
 
 class SimulatedProactor:
@@ -46,7 +44,7 @@ class SimulatedProactor:
         self.pool = ThreadPool(self.loop, size)
         self.room = Room(self.loop)
         self._site = site
-        most = limits.connections or _connections_that_files_allow()
+        most = most_connections(limits)
         share = limits.connections_per_client or max(1, most * 3 // 4)
         self._admissions: Admissions[Connection] = Admissions(most, share)
         self._server: asyncio.Server | None = None
@@ -174,8 +172,3 @@ class SimulatedProactor:
         del connections[-_MOST_TICKS:]
         if connections:
             self.loop.call_soon(self._tick_some, connections)
-
-
-def _connections_that_files_allow() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft - _SPARE_FILES)

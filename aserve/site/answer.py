@@ -18,12 +18,21 @@ _logger = logging.getLogger("aserve")
 
 
 class Site:
-    """What is served: files, and the methods that may be used on them."""
+    """What is served: files, and the methods that may be used on them.
 
-    def __init__(self, files: Files, methods: Methods = METHODS) -> None:
+    small: a body of at most so many octets is read at once.
+    """
+
+    def __init__(self, files: Files, methods: Methods = METHODS, small: int = SMALL) -> None:
+        self._files = files
+        self._small = small
         self._find = partial(files.find, wait=True)
         self._find_at_once = partial(files.find, wait=False)
         self._methods = methods
+
+    def unread(self) -> "Site":
+        """Return the same site, which leaves to others to read any body that is in a file."""
+        return Site(self._files, self._methods, small=0)
 
     def answer(self, request: Request, now: int, *, wait: bool = True) -> Response:
         """Return the response to a request, whatever happens. now: POSIX time in seconds.
@@ -35,7 +44,7 @@ class Site:
         try:
             for _ in range(_TRIES):
                 response = respond(request, find, terms)
-                if (body := _body(response)) is not None:
+                if (body := _body(response, self._small)) is not None:
                     return response.with_body(body)
             raise Refused(503, "The file is being rewritten.", (("Retry-After", "1"),))
         except Refused as refused:
@@ -48,9 +57,9 @@ class Site:
             return refusal(request, Refused(500, "Something went wrong here.", close=True))
 
 
-def _body(response: Response) -> tuple[Piece, ...] | None:
+def _body(response: Response, small: int) -> tuple[Piece, ...] | None:
     """Return what to send, read from the disk where it is small; None where the file shrank."""
-    if response.length is None or response.length > SMALL:
+    if response.length is None or response.length > small:
         return response.body
     pieces: tuple[Piece, ...] = ()
     for piece in response.body:
