@@ -40,9 +40,8 @@ def run(plan: "Plan") -> "Report":
     Blocks until the run is over. Raises UnreachableError or ParameterError, and starts nothing,
     when the run is not possible.
     """
-    fleet, report = import_module("abench.fleet"), import_module("abench.report")
-    derived: Report = report.derive(plan, fleet.run(plan))
-    return derived
+    report: Report = import_module("abench.measure").measure(plan)
+    return report
 
 
 def __getattr__(name: str) -> object:

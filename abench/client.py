@@ -1,6 +1,7 @@
 """The connections of one process: each asks, notes the time, reads its answer, asks again."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from itertools import repeat
@@ -282,12 +283,13 @@ class Connection(asyncio.Protocol):
             self._fail("reset")
         self.ask()
 
-    def missed(self) -> None:
+    def missed(self, number: int = 0) -> None:
         """Count a connection that could not be opened, and try again after a pause."""
         self._misses += 1
         self._conclude_opening()
         if not self._pool.running:
             return
+        self._pool.recorder.missed(errno.errorcode.get(number, "timeout"))
         self._fail("connect")
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.backoff.pause(self._misses)

@@ -104,7 +104,11 @@ class ByLines:
 
     def dial(self, client: Opening) -> None:
         """Begin to connect, which may be done when this returns."""
-        line = Line(self._lines, client, self._family, self._where)
+        try:
+            line = Line(self._lines, client, self._family, self._where)
+        except OSError as error:  # no descriptor is left
+            client.missed(error.errno or 0)
+            return
         client.opening = line.give_up
         line.open()
 
@@ -138,7 +142,9 @@ class ByLoop:
     async def _connect(self, client: Opening) -> None:
         try:
             await self._open(cast("asyncio.Protocol", client))
-        except (OSError, asyncio.CancelledError):
+        except OSError as error:
+            client.missed(error.errno or 0)
+        except asyncio.CancelledError:
             client.missed()
 
     async def _open(self, client: asyncio.Protocol) -> None:

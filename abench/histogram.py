@@ -114,7 +114,7 @@ class Histogram:
 
     def encode(self) -> dict[str, Any]:
         """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
-        plain = {**vars(self), "hdr": self._hdr().encode().decode("ascii")}
+        plain = {**vars(self), "hdr": self.hdr().encode().decode("ascii")}
         del plain["counts"]
         return plain
 
@@ -138,7 +138,8 @@ class Histogram:
         """Undo `encode_plain`."""
         return cls(**{**plain, "counts": Counter({int(value): n for value, n in plain["counts"]})})
 
-    def _hdr(self) -> HdrHistogram:
+    def hdr(self) -> HdrHistogram:
+        """Return the same counts in the class of the HdrHistogram library."""
         hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
         for value, count in self.counts.items():
             hdr.record_value(value, count)

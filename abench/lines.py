@@ -25,8 +25,8 @@ class Client(Protocol):
     def connection_made(self, transport: "Line") -> None:
         """Take a line that stands."""
 
-    def missed(self) -> None:
-        """Note that a line could not be opened, or not in time."""
+    def missed(self, number: int = 0) -> None:
+        """Note that a line could not be opened, and the error's number; 0 is not in time."""
 
     def data_received(self, data: bytes) -> None:
         """Take octets."""
@@ -119,7 +119,7 @@ class Line:
             number = self._socket.connect_ex(self._where)
         if number not in _STANDS and number not in _UNDER_WAY:
             self._socket.close()
-            self._client.missed()
+            self._client.missed(number)
             return
         self._lines.by_descriptor[self._descriptor] = self
         stands = number in _STANDS
@@ -127,10 +127,10 @@ class Line:
         if stands:
             self._connected()
 
-    def give_up(self) -> None:
+    def give_up(self, number: int = 0) -> None:
         """End an attempt to connect."""
         if not self._stands and self.hang_up():
-            self._client.missed()
+            self._client.missed(number)
 
     def write(self, octets: bytes) -> None:
         """Send octets, or keep them until they can be sent."""
@@ -201,7 +201,7 @@ class Line:
             self._lines.epoll.modify(self._descriptor, _TO_READ)
             self._connected()
         elif number not in _UNDER_WAY:
-            self.give_up()
+            self.give_up(number)
 
     def _connected(self) -> None:
         self._stands = True

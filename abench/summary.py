@@ -44,6 +44,7 @@ class Recorder:
         "_length",
         "_octets",
         "_read",
+        "_reasons",
         "_status",
         "_statuses",
         "response",
@@ -57,6 +58,7 @@ class Recorder:
         self._status = self._length = self._octets = 0
         self._statuses: Counter[int] = Counter()
         self._failures: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
 
     def expect(self, status: int, length: int) -> None:
         """Take replies recognised from now on as of this status and this many octets."""
@@ -76,6 +78,10 @@ class Recorder:
         if status:
             self._statuses[status] += 1
 
+    def missed(self, reason: str) -> None:
+        """Count why a connection could not be opened, by the name of the system's error."""
+        self._reasons[reason] += 1
+
     def received(self, octets: int) -> None:
         """Count octets of a reply that is being read."""
         self._octets += octets
@@ -88,13 +94,14 @@ class Recorder:
             response=Histogram.of(self.response),
             status=self._statuses,
             failures=self._failures,
+            reasons=self._reasons,
             bytes_received=self._octets,
         )
         if self._octets or self.service or self._failures:
             taken.series.add(at_s, taken.moment())
         self.service.clear()  # in place: connections hold its append
         self.response.clear()
-        self._statuses, self._failures = Counter(), Counter()
+        self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
         self._read = self._octets = 0
         return taken
 
@@ -140,6 +147,7 @@ class Summary:
     costs: list[Cost] = field(default_factory=list)
     status: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     bytes_received: int = 0
     standing: int = 0
     unfinished: int = 0
@@ -178,6 +186,7 @@ class Summary:
             getattr(self, name).merge(getattr(other, name))
         self.status.update(other.status)
         self.failures.update(other.failures)
+        self.reasons.update(other.reasons)
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("elapsed_ns", "stopped_by", "warmup_ns", "steady"):
@@ -202,5 +211,6 @@ class Summary:
             Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]
         ]
         plain["status"] = Counter({int(code): n for code, n in plain["status"].items()})
-        plain["failures"] = Counter(plain["failures"])
+        for name in ("failures", "reasons"):
+            plain[name] = Counter(plain[name])
         return cls(**plain)

@@ -1,20 +1,23 @@
 """`abench URL`: a run and its report."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from abench import fleet, worker
-from abench.cli.codes import INTERNAL, OK, UNREACHABLE
+from abench import preflight, worker
+from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
+from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
+from abench.measure import measure
 from abench.plan import Plan
-from abench.report import REPORTS, Report, derive, files
+from abench.report import Report
 from abench.report.live import LiveView
-from abench.summary import Summary
+from abench.report.thresholds import Condition, judge
 
 
 def _version(wanted: bool) -> None:
@@ -27,9 +30,19 @@ Url = Annotated[
     list[str],
     typer.Argument(metavar="URL", help="http:// or https://, of one server", show_default=False),
 ]
-Json = Annotated[
+FailIf = Annotated[
+    list[str],
+    typer.Option(
+        "--fail-if", metavar="'p99>50ms'", help="Exit code 4 if so; repeatable. Also 'errors>0.1%'."
+    ),
+]
+ServerPid = Annotated[
+    list[int],
+    typer.Option("--server-pid", metavar="PID", help="Tell what this process takes; repeatable."),
+]
+ServerCgroup = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
+    typer.Option("--server-cgroup", metavar="PATH", help="Or all of this control group (v2)."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
 Version = Annotated[
@@ -42,6 +55,12 @@ def bench(
     plan_for: Callable[[list[str]], Plan],
     url: Url = [],  # noqa: B006 - typer makes a list of its own
     json: Json = None,
+    csv: Csv = None,
+    hgrm: Hgrm = None,
+    html: Html = None,
+    fail_if: FailIf = [],  # noqa: B006
+    server_pid: ServerPid = [],  # noqa: B006
+    server_cgroup: ServerCgroup = None,
     quiet: Quiet = False,
     show_version: Version = False,  # noqa: ARG001 - its callback has shown it
 ) -> int:
@@ -53,15 +72,21 @@ def bench(
     a rate that is given, use --rate or --stages: they are counted from when each request was due.
 
     Exit codes: 0 ok; 1 the server cannot be reached, or no request succeeded; 2 bad parameter;
-    3 internal fault; 130 interrupted (the report is printed all the same).
+    3 internal fault; 4 a condition of --fail-if came true; 130 interrupted (the report is printed
+    all the same).
+
+    Other commands: abench compare, ab, report and calibrate, each with --help of its own; and
+    abench --classic, which is webbench.
     """
     plan = plan_for(url)
-    if json and json != "-":
-        files.check("--json", Path(json))
+    conditions = [Condition.parse(text) for text in fail_if]
+    outputs = Outputs(json, csv, hgrm, html)
+    outputs.check()
     if not quiet:
         _note(plan)
-    report = derive(plan, run(plan, quiet))
-    _publish(report, json)
+    report = run(plan, quiet, server_pid, server_cgroup)
+    report = replace(report, thresholds=judge(conditions, report))
+    outputs.publish(report)
     return exit_code(report)
 
 
@@ -73,15 +98,18 @@ def exit_code(report: Report) -> int:
         return INTERNAL
     if report.gave_up or not report.succeeded:
         return UNREACHABLE
-    return OK
+    return FAILED if any(one.failed for one in report.thresholds) else OK
 
 
-def run(plan: Plan, quiet: bool) -> Summary:
+def run(
+    plan: Plan, quiet: bool, server_pids: Iterable[int] = (), server_cgroup: str | None = None
+) -> Report:
     """Carry out `plan`, shown while it lasts where somebody looks."""
+    measured = partial(measure, server_pids=server_pids, server_cgroup=server_cgroup)
     if quiet or not sys.stderr.isatty():
-        return fleet.run(plan)
+        return measured(plan)
     with LiveView(plan, sys.stderr) as view:
-        return fleet.run(plan, view)
+        return measured(plan, view)
 
 
 def say(line: str) -> None:
@@ -92,18 +120,9 @@ def say(line: str) -> None:
 def _note(plan: Plan) -> None:
     if worker.LOOP != "uvloop":
         say("uvloop is not installed: asyncio's own loop costs this client about a third more")
+    for line in preflight.advice(plan):
+        say(f"note: {line}")
     if plan.replay and plan.replay.left_out:
         say(
             f"{plan.replay.left_out} lines of the log are left out: not safe methods, or no request"
         )
-
-
-def _publish(report: Report, json: str | None) -> None:
-    """Print the report; with JSON on standard output, on standard error."""
-    if json == "-":
-        REPORTS["json"](report, sys.stdout)
-        REPORTS["text"](report, sys.stderr)
-        return
-    REPORTS["text"](report, sys.stdout)
-    if json:
-        files.save(Path(json), lambda stream: REPORTS["json"](report, stream))

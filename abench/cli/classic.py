@@ -13,7 +13,6 @@ from typing import NoReturn
 from abench.cli.bench import exit_code, run
 from abench.errors import ParameterError
 from abench.plan import Plan
-from abench.report import derive
 from abench.via import Route
 
 _LEAST_VERSION = {"GET": "0.9", "HEAD": "1.0", "OPTIONS": "1.1", "TRACE": "1.1"}
@@ -60,7 +59,7 @@ def classic(arguments: list[str]) -> int:
     except SystemExit:  # the help or the version was printed
         return 0
     plan = plan_of(asked)
-    report = derive(plan, run(plan, quiet=False))
+    report = run(plan, quiet=False)
     pages, octets = int(report.pages_per_min), int(report.bytes_per_sec)
     print(f"Speed={pages} pages/min, {octets} bytes/sec.", file=sys.stdout)
     print(f"Requests: {report.succeeded} susceed, {report.failed} failed.", file=sys.stdout)

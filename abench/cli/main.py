@@ -13,6 +13,10 @@ from abench.errors import AbenchError
 
 # A URL has "://" in it and no command's name has: the first word tells them apart.
 COMMANDS = {
+    "ab": "abench.cli.ab:ab",
+    "calibrate": "abench.cli.calibrate:calibrate",
+    "compare": "abench.cli.compare:compare_files",
+    "report": "abench.cli.redraw:redraw",
     "--classic": "abench.cli.classic:classic",
 }
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from abench.histogram import Histogram
 from abench.plan import Plan
+from abench.probes import Kernel, Server
+from abench.report.environment import Environment
 from abench.series import Series
 from abench.summary import FAILURE_KINDS, Cost, Summary
 
@@ -81,13 +83,24 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """One condition under which a run fails, whether it came true, and what was measured."""
+
+    text: str
+    failed: bool
+    measured: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a run showed. Rates count successes only, per second from the first request on.
 
     `standing` is how many connections were open when the clock started; `service` the time from
     sending a request (or opening a connection for it) to the last octet of its reply, `response`
     that from when it was due by the schedule, which a closed loop has not; successes only.
-    `failures` has every kind, also those that did not occur. `lost_workers` died: only what
+    `failures` has every kind, also those that did not occur, and `reasons` the system's names for
+    why connections failed to open. `kernel` and `server` are what was seen from outside;
+    `is_local` says that the server is on this machine. `lost_workers` died: only what
     they had reported is in the figures. `stopped_by` is the signal that ended the run early, or 0.
     """
 
@@ -97,6 +110,7 @@ class Report:
     failed: int
     unfinished: int
     failures: dict[str, int]
+    reasons: dict[str, int]
     status: dict[int, int]
     bytes_received: int
     standing: int
@@ -111,6 +125,11 @@ class Report:
     gave_up: bool
     stopped_by: int
     summary: Summary = field(repr=False, compare=False)
+    is_local: bool = False
+    kernel: Kernel | None = None
+    server: Server | None = None
+    environment: Environment | None = None
+    thresholds: tuple[Threshold, ...] = ()
 
     @property
     def total(self) -> int:
@@ -132,6 +151,12 @@ class Report:
         """Octets of replies each second, heads included."""
         return self._per_second(self.bytes_received)
 
+    @property
+    def server_us_per_request(self) -> float | None:
+        """The server's processor time for each request that reached it, in microseconds."""
+        asked = self.total + self.unfinished + self.summary.warmup_requests
+        return self.server.cpu_s * 1e6 / asked if self.server and asked else None
+
     def _per_second(self, count: int) -> float:
         return count / self.duration_s if self.duration_s else 0.0
 
@@ -146,6 +171,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
         failed=summary.failed,
         unfinished=summary.unfinished,
         failures={kind: summary.failures[kind] for kind in FAILURE_KINDS},
+        reasons=dict(summary.reasons),
         status=dict(sorted(summary.status.items())),
         bytes_received=summary.bytes_received,
         standing=summary.standing,

@@ -1,10 +1,25 @@
-"""The report as a JSON document, for programs to read."""
+"""The report as a JSON document, for programs to read, and to make a Report of again.
+
+docs/abench-report.schema.json describes it. Within a schema's number, fields are only added.
+"""
 
 import json
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from itertools import starmap
+from pathlib import Path
 from typing import Any, TextIO
 
-from abench.report.derived import Latency, Paced, Report, Second, Warmup
+from abench.errors import ParameterError
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.probes import Kernel, Server
+from abench.report.derived import Client, Latency, Paced, Report, Second, Threshold, Warmup
+from abench.report.environment import Environment
+from abench.report.verdict import verdict
+from abench.series import Moment, Series
+from abench.summary import Summary
 
 SCHEMA = 2
 
@@ -20,9 +35,12 @@ def document(report: Report) -> dict[str, Any]:
     plan = report.plan
     return {
         "schema": SCHEMA,
+        "environment": asdict(report.environment) if report.environment else None,
         "url": plan.target.url,
         "method": plan.method,
+        "http": plan.http,
         "keep_alive": plan.keep_alive,
+        "pipeline": plan.pipeline,
         "workers": plan.processes,
         "workers_lost": report.lost_workers,
         "connections": plan.connections,
@@ -31,6 +49,7 @@ def document(report: Report) -> dict[str, Any]:
         "duration_s": report.duration_s,
         "stopped_by_signal": report.stopped_by or None,
         "gave_up": report.gave_up,
+        "faults": list(report.faults),
         "requests": {
             "total": report.total,
             "succeeded": report.succeeded,
@@ -38,6 +57,7 @@ def document(report: Report) -> dict[str, Any]:
             "unfinished": report.unfinished,
         },
         "failures": report.failures,
+        "reasons": report.reasons,
         "status": {str(code): count for code, count in report.status.items()},
         "pages_per_sec": report.pages_per_sec,
         "pages_per_min": report.pages_per_min,
@@ -52,13 +72,18 @@ def document(report: Report) -> dict[str, Any]:
             "response": report.summary.response.encode() if report.response else None,
         },
         "schedule": _schedule(report),
-        "warmup": _warmup(report.warmup),
+        "warmup": asdict(report.warmup) if report.warmup else None,
         "client": {
             "cpu_per_worker": list(report.client.cpu),
             "loop_lag": _latency(report.client.lag),
             "peak_rss_bytes": report.client.peak_rss,
         },
-        "series": [_second(one) for one in report.series],
+        "server": _server(report),
+        "kernel": asdict(report.kernel) if report.kernel else None,
+        "same_host": report.is_local,
+        "verdict": asdict(verdict(report)),
+        "thresholds": [asdict(threshold) for threshold in report.thresholds],
+        "series": list(starmap(_second, zip(report.series, _moments(report), strict=True))),
     }
 
 
@@ -66,12 +91,11 @@ def _schedule(report: Report) -> dict[str, Any] | None:
     plan, paced = report.plan, report.paced
     if paced is None:
         return None
-    asked = {"rate": plan.rate, "arrivals": plan.arrivals, "stages": plan.stages}
-    return {**asked, **_paced(paced)}
-
-
-def _paced(paced: Paced) -> dict[str, Any]:
     return {
+        "rate": plan.rate,
+        "arrivals": plan.arrivals,
+        "stages": plan.stages,
+        "replayed": plan.replay is not None,
         "offered_per_sec": paced.offered,
         "achieved_per_sec": paced.achieved,
         "due": paced.due,
@@ -82,12 +106,23 @@ def _paced(paced: Paced) -> dict[str, Any]:
     }
 
 
-def _warmup(warmup: Warmup | None) -> dict[str, Any] | None:
-    return asdict(warmup) if warmup else None
+def _server(report: Report) -> dict[str, Any] | None:
+    if report.server is None:
+        return None
+    return {
+        "cpu_s": report.server.cpu_s,
+        "cpu_us_per_request": report.server_us_per_request,
+        "peak_rss_bytes": report.server.peak_rss,
+        "ended": report.server.ended,
+    }
 
 
-def _second(second: Second) -> dict[str, Any]:
-    latencies = {"service": _latency(second.service), "response": _latency(second.response)}
+def _moments(report: Report) -> list[Moment]:
+    moments = report.summary.series.moments
+    return [moments[second.at_s] for second in report.series]
+
+
+def _second(second: Second, moment: Moment) -> dict[str, Any]:
     return {
         "at_s": second.at_s,
         "length_s": second.length_s,
@@ -95,8 +130,17 @@ def _second(second: Second) -> dict[str, Any]:
         "failed": second.failed,
         "bytes_received": second.bytes_received,
         "pages_per_sec": second.pages_per_sec,
-        "latency": latencies,
+        "latency": {"service": _latency(second.service), "response": _latency(second.response)},
+        "counts": {
+            "service": _counts(moment.service),
+            "response": _counts(moment.response) if second.response else None,
+        },
     }
+
+
+def _counts(histogram: Histogram) -> str:
+    """Return buckets as `MICROSECONDSxCOUNT`, with a blank between them: short, and legible."""
+    return " ".join(f"{value}x{count}" for value, count in sorted(histogram.counts.items()))
 
 
 def _latency(latency: Latency | None) -> dict[str, Any] | None:
@@ -109,3 +153,157 @@ def _latency(latency: Latency | None) -> dict[str, Any] | None:
         **latency.percentiles,
         "max": latency.max,
     }
+
+
+def read(path: Path) -> Report:
+    """Return the report in a file that `write` has filled; raises ParameterError for any other."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            plain = json.load(stream)
+        return load(plain)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+    except NewerError as error:
+        why = str(error)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ParameterError):
+        why = "it is no report of abench's"
+    raise ParameterError(str(path), why) from None
+
+
+class NewerError(Exception):
+    """A document of a schema that is not known here."""
+
+
+def load(plain: Mapping[str, Any]) -> Report:
+    """Return the report that `document` made plain data of.
+
+    Raises NewerError, or anything that reading wrong data raises.
+    """
+    if plain["schema"] != SCHEMA:
+        raise NewerError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
+    requests, client, schedule = plain["requests"], plain["client"], plain["schedule"]
+    return Report(
+        plan=_plan(plain),
+        duration_s=plain["duration_s"],
+        succeeded=requests["succeeded"],
+        failed=requests["failed"],
+        unfinished=requests["unfinished"],
+        failures=plain["failures"],
+        reasons=plain["reasons"],
+        status={int(code): count for code, count in plain["status"].items()},
+        bytes_received=plain["bytes_received"],
+        standing=plain["connections_standing"],
+        service=_to_latency(plain["latency"]["service"]),
+        response=_to_latency_or_none(plain["latency"]["response"]),
+        series=tuple(map(_to_second, plain["series"])),
+        paced=_to_paced(schedule) if schedule else None,
+        client=Client(
+            tuple(client["cpu_per_worker"]),
+            _to_latency(client["loop_lag"]),
+            client["peak_rss_bytes"],
+        ),
+        warmup=Warmup(**plain["warmup"]) if plain["warmup"] else None,
+        lost_workers=plain["workers_lost"],
+        faults=tuple(plain["faults"]),
+        gave_up=plain["gave_up"],
+        stopped_by=plain["stopped_by_signal"] or 0,
+        summary=_to_summary(plain),
+        is_local=plain["same_host"],
+        kernel=Kernel(**plain["kernel"]) if plain["kernel"] else None,
+        server=_to_server(plain["server"]),
+        environment=_to_environment(plain["environment"]),
+        thresholds=tuple(Threshold(**one) for one in plain["thresholds"]),
+    )
+
+
+def _plan(plain: Mapping[str, Any]) -> Plan:
+    """Return as much of the plan as a report is drawn from."""
+    schedule, warmup = plain["schedule"] or {}, plain["warmup"] or {}
+    return Plan(
+        url=plain["url"],
+        connections=plain["connections"],
+        workers=plain["workers"],
+        timeout_s=plain["timeout_s"],
+        keep_alive=plain["keep_alive"],
+        pipeline=plain["pipeline"],
+        method=plain["method"],
+        http=plain["http"],
+        rate=schedule.get("rate"),
+        stages=schedule.get("stages"),
+        arrivals=schedule.get("arrivals", "constant"),
+        warmup_auto=warmup.get("steady") is not None,
+    )
+
+
+def _to_latency(plain: Mapping[str, Any]) -> Latency:
+    named = {name: value for name, value in plain.items() if name.startswith("p")}
+    return Latency(plain["min"], plain["mean"], named, plain["max"])
+
+
+def _to_latency_or_none(plain: Mapping[str, Any] | None) -> Latency | None:
+    return _to_latency(plain) if plain else None
+
+
+def _to_second(plain: Mapping[str, Any]) -> Second:
+    latency = plain["latency"]
+    return Second(
+        at_s=plain["at_s"],
+        length_s=plain["length_s"],
+        succeeded=plain["succeeded"],
+        failed=plain["failed"],
+        bytes_received=plain["bytes_received"],
+        service=_to_latency(latency["service"]),
+        response=_to_latency_or_none(latency["response"]),
+    )
+
+
+def _to_paced(plain: Mapping[str, Any]) -> Paced:
+    return Paced(
+        offered=plain["offered_per_sec"],
+        achieved=plain["achieved_per_sec"],
+        **{name: plain[name] for name in ("due", "started", "late", "skipped")},
+    )
+
+
+def _to_server(plain: Mapping[str, Any] | None) -> Server | None:
+    return Server(plain["cpu_s"], plain["peak_rss_bytes"], plain["ended"]) if plain else None
+
+
+def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
+    if not plain:
+        return None
+    known = {field.name: plain[field.name] for field in fields(Environment)}
+    return Environment(**{**known, "command": tuple(plain["command"])})
+
+
+def _to_summary(plain: Mapping[str, Any]) -> Summary:
+    """Return the distributions, and what else of the counts a Report is asked for."""
+    encoded, warmup = plain["histograms"], plain["warmup"] or {}
+    series = Series(moments={one["at_s"]: _to_moment(one) for one in plain["series"]})
+    return Summary(
+        service=Histogram.decode(encoded["service"]),
+        response=Histogram.decode(encoded["response"]) if encoded["response"] else Histogram(),
+        series=series,
+        warmup_requests=warmup.get("requests", 0),
+    )
+
+
+def _to_moment(plain: Mapping[str, Any]) -> Moment:
+    return Moment(
+        plain["succeeded"],
+        plain["failed"],
+        plain["bytes_received"],
+        *(
+            _to_histogram(plain["counts"][which], plain["latency"][which])
+            for which in ("service", "response")
+        ),
+    )
+
+
+def _to_histogram(counts: str | None, latency: Mapping[str, Any] | None) -> Histogram:
+    if not counts or not latency:
+        return Histogram()
+    pairs = (word.split("x") for word in counts.split())
+    counted = Counter({int(value): int(count) for value, count in pairs})
+    total = round(latency["mean"] * counted.total())
+    return Histogram(counted, total, latency["min"], latency["max"])

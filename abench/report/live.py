@@ -1,16 +1,21 @@
 """What a terminal shows while a run is under way."""
 
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from abench.plan import Plan
-from abench.report.units import count, decimal, duration, plural
+from abench.report.units import count, decimal, duration, microseconds, plural
 from abench.summary import Summary
 
 REFRESH_S = 0.2
+SECONDS_SHOWN = 12  # what a terminal of 80 columns has room for, twice
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 class LiveView:
@@ -23,6 +28,9 @@ class LiveView:
         self._plan = plan
         self._shown = time.monotonic()
         self._succeeded = 0
+        self._complete = 0  # seconds of the series that are in the trends
+        self._rates: deque[int] = deque(maxlen=SECONDS_SHOWN)
+        self._p99s: deque[int] = deque(maxlen=SECONDS_SHOWN)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),  # a line to the edge would be broken by the echo of Ctrl-C
@@ -47,6 +55,8 @@ class LiveView:
             return
         if elapsed_s:
             self._show_load(summary, elapsed_s, now)
+        elif summary.standing == self._plan.connections and self._plan.warms_up:
+            self._progress.update(self._task, description="warming up", figures="", refresh=True)
         else:
             self._show_opening()
         self._shown, self._succeeded = now, summary.succeeded
@@ -57,7 +67,7 @@ class LiveView:
 
     def _show_load(self, summary: Summary, elapsed_s: float, now: float) -> None:
         rate = (summary.succeeded - self._succeeded) / (now - self._shown)
-        figures = f"{decimal(rate)} pages/sec"
+        figures = f"{decimal(rate)} pages/sec {self._trends(summary)}"
         if summary.failed:
             figures += f"  [red]{count(summary.failed)} failed[/]"
         if self._plan.requests:
@@ -69,3 +79,23 @@ class LiveView:
             self._progress.update(self._task, completed=elapsed_s, total=length)
             description = f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
         self._progress.update(self._task, description=description, figures=figures, refresh=True)
+
+    def _trends(self, summary: Summary) -> str:
+        """Return the last seconds' rates, and their p99, as bars of a line of text."""
+        moments = summary.series.moments
+        for at_s in sorted(moments)[self._complete : -1]:  # the last is not over
+            moment = moments[at_s]
+            self._rates.append(moment.succeeded)
+            self._p99s.append(moment.service.percentiles([99.0])[99.0] or 0)
+            self._complete += 1
+        if not self._rates:
+            return ""
+        p99 = microseconds(self._p99s[-1])
+        return f"{sparkline(self._rates)}  p99 {p99} {sparkline(self._p99s)}"
+
+
+def sparkline(values: Iterable[float]) -> str:
+    """Return a bar for each value, from nothing to the highest of them."""
+    values = list(values)
+    top = max(values, default=0) or 1
+    return "".join(_BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] for value in values)

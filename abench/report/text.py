@@ -15,8 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from abench.report.derived import Client, Latency, Paced, Report, Warmup
+from abench.report.derived import Client, Latency, Paced, Report, Threshold, Warmup
 from abench.report.units import count, decimal, duration, microseconds, octets, plural
+from abench.report.verdict import Verdict, verdict
 
 
 def write(report: Report, stream: TextIO) -> None:
@@ -37,6 +38,9 @@ def render(report: Report) -> RenderableType:
         Padding(_Latencies(_distributions(report)), (0, 0, 0, 2), expand=False),
         *_gap(report),
         *_remarks(report),
+        "",
+        _verdict(verdict(report)),
+        *_thresholds(report.thresholds),
     )
 
 
@@ -45,7 +49,12 @@ def _heading(report: Report) -> Text:
     connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
     when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
     setting = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
-    return Text.assemble((plan.target.url, "bold"), "\n", (setting, "dim"))
+    if plan.pipeline > 1:
+        setting += f", {plan.pipeline} requests under way on each"
+    what = plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
+    if len(plan.targets) > 1:
+        what = f"{len(plan.targets)} URLs of {plan.target.scheme}://{plan.target.authority}"
+    return Text.assemble((what, "bold"), "\n", (setting, "dim"))
 
 
 def _figures(report: Report) -> Table:
@@ -184,6 +193,28 @@ def _grid(padding: int, *justify: JustifyMethod) -> Table:
     for each in justify:
         grid.add_column(justify=each, no_wrap=each == "right")
     return grid
+
+
+_CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
+
+
+def _verdict(found: Verdict) -> RenderableType:
+    """Return who was the limit, and below it what that rests on."""
+    style = "bold red" if found.limiter == "errors" else "bold"
+    sentence = Text.assemble(("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.sure])
+    evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
+    return Group(sentence, *evidence)
+
+
+def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:
+    """Return a line for each condition that was given, the ones that came true marked by a word."""
+    lines: list[RenderableType] = [""] if thresholds else []
+    for one in thresholds:
+        word, style = ("FAILED", "bold red") if one.failed else ("held", "green")
+        came = "came true" if one.failed else "did not come true"
+        text = Text.assemble((f"{word:<7}", style), f"{one.text} {came}: {one.measured}")
+        lines.append(text)
+    return lines
 
 
 def _remarks(report: Report) -> list[Text]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
-from abench.report import REPORTS, derive, files, text, units
+from abench.report import derive, document, files, text, units
 from abench.report.live import LiveView
 from abench.summary import Summary
 
@@ -53,8 +53,8 @@ def test_rates_count_successes_only():
 def test_a_run_that_never_started_has_rates_of_zero():
     report = derive(PLAN, Summary())
     assert (report.pages_per_sec, report.bytes_per_sec) == (0, 0)
-    for write in REPORTS.values():
-        write(report, io.StringIO())
+    for form in (text, document):
+        form.write(report, io.StringIO())
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
@@ -85,7 +85,7 @@ def test_remarks_are_made_only_where_there_is_something_to_say():
 
 def test_the_document_has_no_password_and_is_json():
     stream = io.StringIO()
-    REPORTS["json"](derive(PLAN, counted()), stream)
+    document.write(derive(PLAN, counted()), stream)
     assert json.loads(stream.getvalue())["url"] == "http://127.0.0.1:8000/a"
 
 

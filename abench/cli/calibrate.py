@@ -1,0 +1,81 @@
+"""`abench calibrate`: how much of a server this machine could show at most."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from abench.cli.bench import exit_code, run
+from abench.null_server import null_server
+from abench.plan import Plan
+from abench.report import Report
+from abench.report.units import decimal, microseconds
+
+CONNECTIONS = (1, 64, 1_000)
+
+Time = Annotated[
+    float, typer.Option("--time", "-t", metavar="SECONDS", help="Length of each of the runs.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-w", metavar="N", help="One per core if not given.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = False) -> int:
+    """Load a server that does next to nothing, and say what this client can do at most.
+
+    No server on this machine can be measured to be faster than that with the same connections;
+    near it, what is measured is this client. The server is a process of abench's own, and shares
+    the processors, as any server on this machine would.
+    """
+    reports: dict[str, Report] = {}
+    with null_server() as server:
+        for name, more in _works():
+            plan = Plan(url=server.url, duration_s=duration_s, workers=workers, **more)
+            reports[name] = run(plan, quiet=False, server_pids=[server.pid])
+            if code := exit_code(reports[name]):
+                return code
+    if as_json:
+        plain = {name: _figures(report) for name, report in reports.items()}
+        print(json.dumps(plain, indent=2))
+    else:
+        _print(reports)
+    return 0
+
+
+def _works() -> list[tuple[str, dict[str, Any]]]:
+    kept = [(f"{number:,} connections", {"connections": number}) for number in CONNECTIONS]
+    return [*kept, ("64, one a request", {"connections": 64, "keep_alive": False})]
+
+
+def _figures(report: Report) -> dict[str, float | None]:
+    return {
+        "pages_per_sec": report.pages_per_sec,
+        "client_us_per_request": _client_us(report),
+        "server_us_per_request": report.server_us_per_request,
+        "p50_us": report.service.percentiles["p50"],
+        "p99_us": report.service.percentiles["p99"],
+    }
+
+
+def _client_us(report: Report) -> float:
+    return sum(report.client.cpu) * report.duration_s * 1e6 / (report.total or 1)
+
+
+def _print(reports: dict[str, Report]) -> None:
+    grid = Table.grid(padding=(0, 3))
+    names = ("pages/sec", "client", "server", "p50", "p99")
+    grid.add_column(no_wrap=True)
+    for _ in names:
+        grid.add_column(justify="right")
+    grid.add_row("", *(Text(name, style="dim") for name in names))
+    for name, report in reports.items():
+        shown = [microseconds(value) for key, value in _figures(report).items() if "us" in key]
+        grid.add_row(Text(name, style="dim"), decimal(report.pages_per_sec), *shown)
+    console = Console(highlight=False)
+    about = "At most, that is: a result near these is this client's, not the server's."
+    console.print(grid, "", f"{about} Client and server in processor time for each request.", sep="\n")

@@ -1,0 +1,44 @@
+"""A run and everything that is known of it: what was counted here, and seen from outside."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from abench import fleet, probes
+from abench.plan import Plan
+from abench.report.derived import Report, derive
+from abench.report.environment import gather
+from abench.summary import Summary
+
+Carry = Callable[[Plan, fleet.Watch], Summary]
+
+
+def measure(
+    plan: Plan,
+    watch: fleet.Watch | None = None,
+    *,
+    server_pids: Iterable[int] = (),
+    server_cgroup: str | None = None,
+    carry: Carry = fleet.run,
+) -> Report:
+    """Carry out `plan` by `carry` and return its Report.
+
+    `watch` is called as by `fleet.run`. The processes `server_pids`, or those of a control group,
+    are watched as the server's. Raises ParameterError and UnreachableError before anything is
+    started.
+    """
+    server = probes.ServerWatch(server_pids, server_cgroup)
+    environment, kernel = gather(), probes.read_kernel()
+
+    def look(summary: Summary, elapsed_s: float) -> None:
+        server.look()
+        if watch:
+            watch(summary, elapsed_s)
+
+    summary = carry(plan, look)
+    return replace(
+        derive(plan, summary),
+        kernel=probes.kernel_since(kernel),
+        server=server.taken(),
+        environment=environment,
+        is_local=plan.route.unix is not None or probes.is_here(plan.route.endpoint(plan.target)[0]),
+    )

@@ -1,0 +1,208 @@
+"""What Linux tells of a run from outside it: the kernel's counters, and what the server took."""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from abench.errors import ParameterError
+
+_PROC = Path("/proc")
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The kernel's TCP counters over a run; of everything on the machine, not of the run alone.
+
+    `sent` and `retransmitted` are segments; `listen_overflows` connections that found a full
+    queue, `listen_drops` those that were dropped for whatever reason. `time_wait` is how many
+    ended connections still held their ports when it was over.
+    """
+
+    sent: int
+    retransmitted: int
+    listen_overflows: int
+    listen_drops: int
+    time_wait: int
+
+
+def read_kernel() -> Kernel | None:
+    """Return the counters as they are now, or None where there is no such /proc."""
+    try:
+        tcp = _table("net/snmp")["Tcp"]
+        more = _table("net/netstat")["TcpExt"]
+        sockets = (_PROC / "net/sockstat").read_text().split()
+    except (OSError, KeyError):
+        return None
+    return Kernel(
+        sent=tcp["OutSegs"],
+        retransmitted=tcp["RetransSegs"],
+        listen_overflows=more["ListenOverflows"],
+        listen_drops=more["ListenDrops"],
+        time_wait=int(sockets[sockets.index("tw") + 1]),
+    )
+
+
+def kernel_since(before: Kernel | None) -> Kernel | None:
+    """Return what the counters have counted since; `time_wait` as it is now."""
+    now = read_kernel()
+    if before is None or now is None:
+        return None
+    return Kernel(
+        sent=now.sent - before.sent,
+        retransmitted=now.retransmitted - before.retransmitted,
+        listen_overflows=now.listen_overflows - before.listen_overflows,
+        listen_drops=now.listen_drops - before.listen_drops,
+        time_wait=now.time_wait,
+    )
+
+
+def _table(name: str) -> dict[str, dict[str, int]]:
+    """Return a file of /proc/net in which a line of names precedes each line of numbers."""
+    lines = [line.split() for line in (_PROC / name).read_text().splitlines()]
+    return {
+        names[0].rstrip(":"): dict(zip(names[1:], map(int, numbers[1:]), strict=True))
+        for names, numbers in zip(lines[::2], lines[1::2], strict=True)
+    }
+
+
+def is_here(host: str) -> bool:
+    """Whether an address or a name is this machine's own: only such can be bound to."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    family, kind, protocol, _, where = found[0]
+    with closing(socket.socket(family, kind, protocol)) as probe:
+        try:
+            probe.bind(where)
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The local ports that connections are given. Ends hold them for `held_s` seconds."""
+
+    number: int
+    held_s: float
+
+    @property
+    def per_second(self) -> float:
+        """How many connections to one address and port can be opened each second, for long."""
+        return self.number / self.held_s
+
+
+def read_ports(*, loopback: bool) -> Ports:
+    """Return the ports for connections to one address of the loopback network, or any other.
+
+    TIME_WAIT is a minute, and a port in it is given again after a second where tcp_tw_reuse is 1,
+    or 2 for loopback, its default (Linux, ip-sysctl).
+    """
+    try:
+        first, last = map(int, (_PROC / "sys/net/ipv4/ip_local_port_range").read_text().split())
+        reuse = int((_PROC / "sys/net/ipv4/tcp_tw_reuse").read_text())
+    except (OSError, ValueError):
+        first, last, reuse = 32_768, 60_999, 2
+    soon = reuse == 1 or (reuse == 2 and loopback)
+    return Ports(last - first + 1, 1.0 if soon else 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the server's processes took over a run: seconds of processor time, octets resident.
+
+    `ended` says that one that was named was gone at the end: then the figures are too small.
+    """
+
+    cpu_s: float
+    peak_rss: int
+    ended: bool
+
+
+class ServerWatch:
+    """Watches the processes named, and all that descend from them; or a control group (v2).
+
+    Making one raises ParameterError for what is not there.
+    """
+
+    def __init__(self, pids: Iterable[int] = (), cgroup: str | None = None) -> None:
+        self._pids = tuple(pids)
+        self._cgroup = Path(cgroup) if cgroup else None
+        self._peak_rss = 0
+        for pid in self._pids:
+            if not (_PROC / str(pid)).is_dir():
+                raise ParameterError("--server-pid", f"there is no process {pid}")
+        if self._cgroup and not (self._cgroup / "cpu.stat").is_file():
+            raise ParameterError("--server-cgroup", f"{cgroup} is no control group (v2)")
+        self._began_s = self._cpu_s()
+
+    @property
+    def watches(self) -> bool:
+        """Whether there is anything to watch."""
+        return bool(self._pids or self._cgroup)
+
+    def look(self) -> None:
+        """Take note of the memory in use now."""
+        if self.watches:
+            self._peak_rss = max(self._peak_rss, self._rss())
+
+    def taken(self) -> Server | None:
+        """Return what was taken since this watch was made; None if there is nothing to watch."""
+        if not self.watches:
+            return None
+        self.look()
+        ended = not all((_PROC / str(pid)).is_dir() for pid in self._pids)
+        return Server(max(0.0, self._cpu_s() - self._began_s), self._peak_rss, ended)
+
+    def _cpu_s(self) -> float:
+        if self._cgroup:
+            words = (self._cgroup / "cpu.stat").read_text().split()
+            return int(words[words.index("usage_usec") + 1]) / 1e6
+        return sum(_cpu_s(pid) for pid in _families(self._pids))
+
+    def _rss(self) -> int:
+        if self._cgroup:
+            with suppress(OSError):
+                return int((self._cgroup / "memory.current").read_text())
+            return 0
+        return sum(_rss(pid) for pid in _families(self._pids))
+
+
+def _families(pids: Iterable[int]) -> set[int]:
+    """Return processes and all that descend from them."""
+    found: set[int] = set()
+    waiting = list(pids)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += _children(pid)
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for task in (_PROC / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                yield from map(int, (task / "children").read_text().split())
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time of a process and of the children that it has waited for."""
+    with suppress(OSError):
+        # A name may have blanks and brackets in it: the fields are counted from behind it.
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) * _TICK_S
+    return 0.0
+
+
+def _rss(pid: int) -> int:
+    with suppress(OSError):
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+    return 0

@@ -1,0 +1,79 @@
+"""Where and how a run was made: what a reader needs to make it again."""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("uvloop", "httptools", "hdrhistogram")
+_SECRET_OPTIONS = frozenset({"-u", "--user", "-b", "--cookie"})
+_SECRET_FIELD = re.compile(r"((?:proxy-)?authorization|cookie)\s*:.*", re.IGNORECASE | re.DOTALL)
+_PASSWORD = re.compile(r"(?P<before>(?:://|^)[^/@\s:]*):[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`command` is without secrets; `started_at` is ISO 8601; `machine` has what Linux tells."""
+
+    command: tuple[str, ...]
+    started_at: str
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+
+
+def gather(arguments: Iterable[str] | None = None) -> Environment:
+    """Return the present environment, of a command with `arguments` (this process's)."""
+    said = sys.argv[1:] if arguments is None else arguments
+    return Environment(
+        command=("abench", *_redacted(said)),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "abench": _version("aserve"),
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _PACKAGES},
+        },
+        machine={
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+    )
+
+
+def _redacted(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield arguments as they may be published: without passwords, cookies and credentials."""
+    secret = False
+    for argument in arguments:
+        option, equals, _ = argument.partition("=")
+        if secret:
+            yield "..."
+        elif option in _SECRET_OPTIONS and equals:
+            yield f"{option}=..."
+        elif argument[:2] in _SECRET_OPTIONS and len(argument) > 2:
+            yield f"{argument[:2]}..."
+        else:
+            hidden = _SECRET_FIELD.sub(r"\1: ...", argument)
+            yield _PASSWORD.sub(r"\g<before>:...@", hidden)
+        secret = argument in _SECRET_OPTIONS and not secret
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    return f"{found[1].strip()} ({platform.machine()})" if found else platform.machine()

@@ -1,0 +1,189 @@
+"""The report as one page that needs nothing else: no network, no script, no other file."""
+
+import shlex
+from collections.abc import Iterator
+from html import escape
+from importlib import import_module
+from importlib.util import find_spec
+from string import Template
+from typing import TextIO
+
+from abench.errors import ParameterError
+from abench.report.derived import Latency, Report
+from abench.report.units import count, decimal, duration, microseconds, octets, plural
+from abench.report.verdict import verdict
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>abench: $title</title>
+<style>
+:root { --paper: #fff; --ink: #16202c; --quiet: #5b6673; --lines: #e3e7ec; --card: #f6f8fa;
+        --first: #0b62c4; --second: #b45309; --third: #7c3aed; --bad: #b91c1c; --good: #15803d }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #12171e; --ink: #e6ebf1; --quiet: #9aa7b5; --lines: #2b333d; --card: #1a212a;
+          --first: #6cb1ff; --second: #f0a95b; --third: #b99bff; --bad: #ff8b81; --good: #6fd18b }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 3rem; background: var(--paper);
+       color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
+h1 { font-size: 1.3rem; margin: 0; overflow-wrap: anywhere }
+h2 { font-size: 1rem; margin: 0 }
+p { margin: .3rem 0 }
+.quiet { color: var(--quiet) }
+.verdict { border-left: .3rem solid var(--first); background: var(--card); padding: .7rem 1rem;
+           margin: 1rem 0; border-radius: .2rem }
+.verdict.bad { border-color: var(--bad) }
+.verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet); font-size: .9rem }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+           gap: .7rem; margin-top: 1rem }
+.figure { background: var(--card); border-radius: .4rem; padding: .6rem .9rem }
+.figure b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
+         gap: 1.6rem 2rem; margin: 1.6rem 0 }
+figure { margin: 0; min-width: 0 }
+figure svg { width: 100%; height: auto; display: block }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+.wide { overflow-x: auto }
+th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--lines);
+         white-space: nowrap }
+th { color: var(--quiet); font-weight: 500 }
+th:first-child, td:first-child { text-align: left }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem }
+dt { color: var(--quiet) }
+dd { margin: 0; overflow-wrap: anywhere }
+.failed { color: var(--bad); font-weight: 600 }
+.held { color: var(--good) }
+</style>
+</head>
+<body>
+<header><h1>$title</h1><p class="quiet">$setting</p></header>
+<main>
+$verdict
+$thresholds
+<div class="figures">$figures</div>
+<div class="plots">$plots</div>
+<div class="wide"><table>$latencies</table></div>
+$environment
+</main>
+</body>
+</html>
+""")
+
+
+def check() -> None:
+    """Raise ParameterError if the plots cannot be drawn: before a run, not after it."""
+    if find_spec("matplotlib") is None:
+        raise ParameterError("--html", "it needs matplotlib: pip install 'aserve[html]'")
+
+
+def write(report: Report, stream: TextIO) -> None:
+    """Write `report` to `stream` as a page of HTML."""
+    stream.write(
+        _PAGE.substitute(
+            title=escape(report.plan.target.url),
+            setting=escape(_setting(report)),
+            verdict=_verdict(report),
+            thresholds=_thresholds(report),
+            figures="".join(_figures(report)),
+            plots="".join(_plots(report)),
+            latencies="".join(_latencies(report)),
+            environment=_environment(report),
+        )
+    )
+
+
+def _setting(report: Report) -> str:
+    plan = report.plan
+    when = report.environment.started_at if report.environment else ""
+    parts = [
+        plan.method,
+        duration(report.duration_s),
+        plural(plan.connections, "connection"),
+        plural(plan.processes, "worker"),
+        "keep-alive" if plan.keep_alive else "a connection for each request",
+        when,
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _verdict(report: Report) -> str:
+    found = verdict(report)
+    kind = "verdict bad" if found.limiter == "errors" else "verdict"
+    sure = " (likely)" if found.sure == "likely" else ""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
+    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{sure}<ul>{lines}</ul></div>'
+
+
+def _thresholds(report: Report) -> str:
+    return "".join(
+        f'<p class="{"failed" if one.failed else "held"}">{"Failed" if one.failed else "Held"}: '
+        f"{escape(one.text)}; measured {escape(one.measured)}</p>"
+        for one in report.thresholds
+    )
+
+
+def _figures(report: Report) -> Iterator[str]:
+    latency = report.response or report.service
+    yield _figure("pages/sec", decimal(report.pages_per_sec))
+    yield _figure("received/sec", octets(report.bytes_per_sec))
+    yield _figure("succeeded", count(report.succeeded))
+    yield _figure("failed", count(report.failed))
+    yield _figure("latency p50", microseconds(latency.percentiles["p50"]))
+    yield _figure("latency p99", microseconds(latency.percentiles["p99"]))
+    if report.paced:
+        yield _figure("offered/sec", decimal(report.paced.offered))
+        yield _figure("achieved/sec", decimal(report.paced.achieved))
+        yield _figure("late, skipped", f"{count(report.paced.late)}, {count(report.paced.skipped)}")
+
+
+def _figure(name: str, value: str) -> str:
+    return (
+        f'<div class="figure"><span class="quiet">{escape(name)}</span><b>{escape(value)}</b></div>'
+    )
+
+
+def _plots(report: Report) -> Iterator[str]:
+    for title, words, svg in import_module("abench.report.plots").plots(report):
+        label = escape(f"{title}. {words}", quote=True)
+        drawn = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        yield (
+            f"<figure><h2>{escape(title)}</h2>{drawn}"
+            f'<figcaption class="quiet">{escape(words)}</figcaption></figure>'
+        )
+
+
+def _latencies(report: Report) -> Iterator[str]:
+    names = ("latency", "min", "mean", *report.service.percentiles, "max")
+    yield f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
+    for name, latency in (("service", report.service), ("response", report.response)):
+        if latency:
+            cells = "".join(f"<td>{microseconds(value)}</td>" for value in _values(latency))
+            yield f"<tr><td>{name}</td>{cells}</tr>"
+
+
+def _values(latency: Latency) -> Iterator[float | None]:
+    yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
+
+
+def _environment(report: Report) -> str:
+    found = report.environment
+    if found is None:
+        return ""
+    rows = {
+        "command": shlex.join(found.command),
+        "versions": ", ".join(f"{name} {version}" for name, version in found.versions.items()),
+        "machine": ", ".join(_machine(name, value) for name, value in found.machine.items()),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows.items())
+    return f"<dl>{listed}</dl>"
+
+
+def _machine(name: str, value: str | int) -> str:
+    if isinstance(value, str):
+        return value
+    return plural(value, "core") if name == "cores" else f"{octets(value)} of memory"

@@ -1,0 +1,204 @@
+"""The plots of the HTML report: SVG by matplotlib, its colours left to the page's style sheet."""
+
+import io
+import itertools
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from abench.histogram import Histogram
+from abench.report.derived import Report
+from abench.report.units import count, microseconds
+
+# Each stands for a variable of the style sheet, which has one value by day and one by night.
+INK, QUIET, LINES = "#010101", "#020202", "#030303"
+FIRST, SECOND, THIRD, BAD = "#040404", "#050505", "#060606", "#070707"
+_VARIABLES = {
+    INK: "--ink",
+    QUIET: "--quiet",
+    LINES: "--lines",
+    FIRST: "--first",
+    SECOND: "--second",
+    THIRD: "--third",
+    BAD: "--bad",
+}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: to be read, found and copied
+    "svg.hashsalt": "abench",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "grid.color": LINES,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "savefig.transparent": True,
+}
+_SIZE = (6.2, 3.1)  # inches: at a phone's width, letters are still ten pixels high
+_TENTHS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
+_DRAWN_SECONDS = 120  # more than these have no marks of their own
+
+Draw = Callable[[Report, Axes], None]
+
+
+def plots(report: Report) -> list[tuple[str, str, str]]:
+    """Return for each plot its title, what it says in words, and its SVG element."""
+    return [
+        (title, words(report), _svg(draw, report))
+        for title, words, draw in PLOTS
+        if report.series or draw is _spectrum
+    ]
+
+
+def _svg(draw: Draw, report: Report) -> str:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        draw(report, figure.subplots())
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return _styled(stream.getvalue())
+
+
+def _styled(svg: str) -> str:
+    """Leave colours to the page, and size as well: an element that may be put anywhere."""
+    element = svg[svg.index("<svg ") :]
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(colour, f"var({variable})")
+    return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
+
+
+def _over_time(axes: Axes) -> None:
+    axes.set_xlabel("seconds from the start")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(left=0)
+
+
+def _rates(report: Report, axes: Axes) -> None:
+    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
+    at = [second.at_s + second.length_s / 2 for second in report.series]
+    axes.plot(at, [one.pages_per_sec for one in report.series], marks + "-", color=FIRST)
+    if any(one.failed for one in report.series):
+        failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
+        axes.plot(at, failed, marks + "--", color=BAD, label="failures/sec")
+        axes.legend(loc="lower right")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+    _over_time(axes)
+
+
+def _rates_said(report: Report) -> str:
+    rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
+    if not rates:
+        return "Successful replies each second."
+    return f"Successful replies each second: from {min(rates):,.0f} to {max(rates):,.0f}."
+
+
+def _latencies(report: Report, axes: Axes) -> None:
+    at = [second.at_s + second.length_s / 2 for second in report.series]
+    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
+    for name, style, colour in (("p50", "-", FIRST), ("p99", "--", SECOND), ("p99.9", ":", THIRD)):
+        found = [(one.response or one.service).percentiles[name] for one in report.series]
+        values = [math.nan if value is None else value for value in found]
+        axes.plot(at, values, marks + style, color=colour, label=name)
+    _over_time(axes)
+    axes.set_yscale("log")
+    axes.set_ylim(top=4 * axes.get_ylim()[1])  # room for the legend
+    _in_time(axes)
+    axes.legend(ncols=3, loc="upper right")
+
+
+def _latencies_said(report: Report) -> str:
+    kind = "Response" if report.response else "Service"
+    return f"{kind} time of each second's successes, on a logarithmic scale."
+
+
+def _in_time(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: microseconds(value)))
+    axes.yaxis.set_minor_formatter("")
+
+
+def _spectrum(report: Report, axes: Axes) -> None:
+    """Draw latency against how rare it is: a decade of rarity is as wide as any other."""
+    curves = [("service", report.summary.service, "-", FIRST)]
+    if report.response:
+        curves.append(("response", report.summary.response, "--", SECOND))
+    for label, histogram, style, colour in curves:
+        if histogram.counts:
+            axes.step(*_curve(histogram), style, color=colour, label=label, where="pre")
+    axes.set_xscale("log")
+    axes.set_xticks([_rarity(percent) for percent in _TENTHS], [f"{one:g}" for one in _TENTHS])
+    axes.xaxis.set_minor_formatter("")
+    axes.set_xlim(1, max(10.0, 1.1 * max((h.count for _, h, _, _ in curves), default=1)))
+    axes.set_xlabel("percent of replies that were as fast or faster")
+    axes.set_ylim(bottom=0)
+    _in_time(axes)
+    if len(curves) > 1:
+        axes.legend(loc="upper left")
+
+
+def _rarity(percent: float) -> float:
+    return 1 / (1 - percent / 100)
+
+
+def _curve(histogram: Histogram) -> tuple[list[float], list[int]]:
+    """Return rarities and microseconds; the slowest reply is as rare as there are replies."""
+    steps = histogram.spectrum()
+    most = histogram.count
+    rarities = [_rarity(percent) if percent < 100 else float(most) for percent, _, _ in steps]
+    return [min(one, float(most)) for one in rarities], [us for _, us, _ in steps]
+
+
+def _spectrum_said(report: Report) -> str:
+    if report.response:
+        return "From when requests were sent (service), and from when they were due (response)."
+    return "From when requests were sent to the last octet of their replies."
+
+
+def _outcomes(report: Report, axes: Axes) -> None:
+    rows = [(str(code), number, FIRST if code < 400 else BAD) for code, number in _codes(report)]
+    rows += [(kind, number, BAD) for kind, number in report.failures.items() if _else(kind, number)]
+    names, numbers, colours = list(zip(*rows, strict=True)) if rows else ((), (), ())
+    bars = axes.barh(names, numbers, color=colours, height=0.6)
+    axes.bar_label(bars, [count(number) for number in numbers], padding=6)
+    axes.invert_yaxis()
+    axes.margins(x=0.25)
+    axes.set_ylim(max(2.5, len(rows) - 0.5), -0.5)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.grid(visible=False, axis="y")
+
+
+def _codes(report: Report) -> itertools.chain[tuple[int, int]]:
+    return itertools.chain(report.status.items())
+
+
+def _else(kind: str, number: int) -> bool:
+    """Whether a failure is one that no status code tells of."""
+    return number > 0 and kind not in {"status", "body"}
+
+
+def _outcomes_said(report: Report) -> str:
+    return f"{count(report.succeeded)} requests succeeded and {count(report.failed)} failed."
+
+
+PLOTS: tuple[tuple[str, Callable[[Report], str], Draw], ...] = (
+    ("Pages per second", _rates_said, _rates),
+    ("Latency over time", _latencies_said, _latencies),
+    ("Latency, every percentile", _spectrum_said, _spectrum),
+    ("Status codes and failures", _outcomes_said, _outcomes),
+)
