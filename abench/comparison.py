@@ -19,7 +19,7 @@ from abench.report.derived import Report
 from abench.series import Moment
 from abench.summary import Summary
 
-DRAWS = 2_000
+DRAWS = 1_000
 SURE = 0.95
 MOST_BLOCKS = 40
 LEAST_BLOCKS = 3

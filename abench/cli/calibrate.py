@@ -78,4 +78,6 @@ def _print(reports: dict[str, Report]) -> None:
         grid.add_row(Text(name, style="dim"), decimal(report.pages_per_sec), *shown)
     console = Console(highlight=False)
     about = "At most, that is: a result near these is this client's, not the server's."
-    console.print(grid, "", f"{about} Client and server in processor time for each request.", sep="\n")
+    console.print(
+        grid, "", f"{about} Client and server in processor time for each request.", sep="\n"
+    )

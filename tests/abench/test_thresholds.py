@@ -1,0 +1,95 @@
+"""Conditions: what they mean, and what is none."""
+
+import contextlib
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abench.errors import ParameterError
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.report import derive
+from abench.report.thresholds import Condition, judge
+from abench.summary import Summary
+
+CLOSED = Plan(url="http://h/", duration_s=10.0)
+PACED = Plan(url="http://h/", duration_s=10.0, rate=100.0)
+
+
+def report(plan=CLOSED, **more):
+    """1,000 requests in 10 s of 1 to 1,000 ms, and 10 failures; response times 1 s more."""
+    service = [ms * 1000 for ms in range(1, 1001)]
+    counted = {
+        "service": Histogram.of(service),
+        "failures": Counter({"reset": 10}),
+        "elapsed_ns": 10_000_000_000,
+        "unfinished": 5,
+        **more,
+    }
+    if plan.schedule:
+        counted["response"] = Histogram.of([us + 1_000_000 for us in service])
+        counted.setdefault("started", 1000)
+    return derive(plan, Summary(**counted))
+
+
+@pytest.mark.parametrize(
+    ("text", "came_true"),
+    [
+        ("p50>600ms", False),
+        ("p50>400ms", True),
+        ("p99 > 0.98s", True),
+        ("p99.9<999000us", False),
+        ("max>=1s", True),
+        ("max>1s", False),
+        ("min<2ms", True),
+        ("mean<=500.5ms", True),
+        ("errors>0", True),
+        ("errors>10", False),
+        ("errors>=0.99%", True),
+        ("errors>1%", False),
+        ("unfinished>4", True),
+        ("pages<100", False),
+        ("pages<=100/s", True),
+        ("service.p50>400ms", True),
+    ],
+)
+def test_a_condition_comes_true_or_not(text, came_true):
+    (threshold,) = judge([Condition.parse(text)], report())
+    assert threshold.failed == came_true
+    assert threshold.text == text
+
+
+def test_with_a_schedule_latency_is_from_when_requests_were_due():
+    conditions = [Condition.parse(one) for one in ("p50<1s", "service.p50<1s", "response.p50<1s")]
+    assert [one.failed for one in judge(conditions, report(PACED))] == [False, True, False]
+
+
+def test_a_rate_that_was_not_met_fails_whatever_else_is_asked():
+    paced = report(PACED, started=900, skipped=100)
+    failed = [one for one in judge([Condition.parse("errors>50%")], paced) if one.failed]
+    assert [one.text for one in failed] == ["achieved<99%"]
+    assert judge([], paced) == ()
+
+
+def test_what_was_not_measured_has_failed():
+    nothing = derive(CLOSED, Summary(elapsed_ns=10**9))
+    for text in ("p99>1s", "errors>50%", "late>1%"):
+        assert judge([Condition.parse(text)], nothing)[0].failed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "p99", "p99>", "p99>50", "p99>50%", "p100>1ms", "errors>1ms", "speed>1", "p99=1ms",
+     "pages<1ms", "service.errors>1", "errors>-1", "errors>1e9"],
+)  # fmt: skip
+def test_what_is_no_condition_is_said(text):
+    with pytest.raises(ParameterError, match=r"^--fail-if: "):
+        Condition.parse(text)
+
+
+@given(st.text())
+def test_whatever_is_given_it_is_a_condition_or_refused(text):
+    with contextlib.suppress(ParameterError):
+        Condition.parse(text).judge(report())

@@ -1,0 +1,162 @@
+"""Who was the limit: each rule by figures, and by runs whose limit is known."""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from abench import preflight, probes
+from abench.errors import ParameterError
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.probes import Kernel, Server, ServerWatch
+from abench.report import derive
+from abench.report.verdict import verdict
+from abench.summary import Cost, Summary
+
+SECOND = 1_000_000_000
+
+
+def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
+    """Ten seconds of one worker that was `busy`, with 10,000 successes of 1 ms."""
+    counted = {
+        "service": Histogram.of([1_000] * 10_000),
+        "response": Histogram.of([1_000] * 10_000),
+        "costs": [Cost(round(busy * 10 * SECOND), 10 * SECOND, 0, Histogram.of([lag_us] * 1000))],
+        "elapsed_ns": 10 * SECOND,
+        "started": 10_000,
+        **more,
+    }
+    plan = plan or Plan(url="http://h/", duration_s=10.0)
+    return replace(derive(plan, Summary(**counted)), kernel=kernel, server=server)
+
+
+PACED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
+LOSSY = Kernel(100_000, 5_000, 0, 0, 0)
+
+CASES = {
+    "an idle client": (run(), "server"),
+    "a busy client": (run(busy=0.99), "client"),
+    "a client that is neither": (run(busy=0.75), "unclear"),
+    "a busy server": (run(server=Server(9.8, 0, ended=False)), "server"),
+    "an idle server": (run(server=Server(2.0, 0, ended=False)), "latency"),
+    "a client held up": (run(lag_us=20_000), "loop-lag"),
+    "failures": (run(failures=Counter({"reset": 1_000})), "errors"),
+    "a few failures": (run(failures=Counter({"reset": 10})), "server"),
+    "no success": (run(service=Histogram(), failures=Counter({"connect": 10})), "errors"),
+    "no ports": (
+        run(failures=Counter({"connect": 9_000}), reasons=Counter({"EADDRNOTAVAIL": 9_000})),
+        "ports",
+    ),
+    "no files": (run(reasons=Counter({"EMFILE": 1})), "open-files"),
+    "lost segments": (run(kernel=LOSSY), "network"),
+    "a full queue": (run(kernel=replace(LOSSY, listen_overflows=9)), "server"),
+    "a rate that was met": (run(PACED), "schedule"),
+    "a rate too high for the server": (
+        run(PACED, skipped=5_000, service=Histogram.of([10_000] * 10_000)),
+        "server",
+    ),
+    "a rate that was not met, and nobody knows why": (run(PACED, skipped=5_000), "unclear"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_limit_by_its_figures(name):
+    report, limiter = CASES[name]
+    found = verdict(report)
+    assert found.limiter == limiter
+    assert found.sentence.endswith(".")
+    assert any(line.startswith("Little's law: ") for line in found.evidence)
+
+
+def test_what_a_verdict_rests_on_is_said():
+    evidence = verdict(replace(run(kernel=LOSSY), is_local=True)).evidence
+    assert "client: 30 % of a core for each worker" in evidence[0]
+    assert "1 of 10 connections busy" in evidence[1]  # 1,000/s x 1 ms
+    assert "5,000 of 100,000 segments sent again" in evidence[2]
+    assert "share this machine" in evidence[3]
+
+
+async def test_a_server_that_waits_is_the_limit(serve, abench):
+    def script(peer):
+        asyncio.get_running_loop().call_later(0.02, peer.send, ok)
+
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    server = await serve(script)
+    ran = await abench("-t", "1", "-c", "2", "-w", "1", "--json", "-", server.url)
+    assert ran.json["verdict"]["limiter"] == "server"
+    assert ran.json["same_host"] is True
+
+
+def _cpu_s():
+    return sum(os.times()[:4])
+
+
+async def test_a_server_named_is_watched(serve, abench):
+    server = await serve()
+    words = ("--server-pid", str(os.getpid()), "-n", "300", "--json", "-", server.url)
+    began = _cpu_s()
+    ran = await abench(*words)
+    watched = ran.json["server"]
+    # This process is the server, and abench one of its children: neither is watched for longer.
+    assert 0 < watched["cpu_s"] <= _cpu_s() - began + 0.02  # in ticks of 10 ms
+    assert watched["cpu_us_per_request"] == pytest.approx(watched["cpu_s"] * 1e6 / 300)
+    assert watched["peak_rss_bytes"] > 10_000_000
+    assert not watched["ended"]
+
+
+async def test_a_servers_children_are_watched_with_it():
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print()"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{code}; input()"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    watch = ServerWatch([process.pid])
+    await process.stdout.readline()
+    assert watch.taken().cpu_s >= 0.19  # a clock tick is 10 ms
+    await process.communicate(b"\n")
+    assert watch.taken().ended
+
+
+def test_what_is_no_server_is_said(tmp_path):
+    with pytest.raises(ParameterError, match=r"^--server-pid: there is no process"):
+        ServerWatch([2**22 + 1])
+    with pytest.raises(ParameterError, match=r"^--server-cgroup: "):
+        ServerWatch(cgroup=str(tmp_path))
+
+
+def test_a_control_group_is_read(tmp_path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
+    (tmp_path / "memory.current").write_text("4096\n")
+    watch = ServerWatch(cgroup=str(tmp_path))
+    (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 1\n")
+    assert watch.taken() == Server(2.5, 4096, ended=False)
+
+
+def test_this_machines_own_addresses_are_known():
+    assert probes.is_here("127.0.0.1")
+    assert probes.is_here("127.1.2.3")
+    assert not probes.is_here("192.0.2.1")  # RFC 5737: nobody's
+    assert not probes.is_here("does-not-exist.invalid")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, True),
+        ({"requests": 100}, False),
+        ({"rate": 10.0}, False),
+        ({"keep_alive": True}, False),
+    ],
+)
+def test_ports_are_counted_before_they_are_gone(more, said, monkeypatch):
+    monkeypatch.setattr(probes, "read_ports", lambda **_: probes.Ports(28_232, 60.0))
+    plan = Plan(url="http://192.0.2.1/", **{"keep_alive": False, **more})
+    advice = preflight.advice(plan)
+    assert bool(advice) == said
+    assert not said or "471 connections a second" in advice[0]
