@@ -51,6 +51,8 @@ class Settings:
         _require(bool(self.host), "--host", "must not be empty")
         known = self.model in MODELS
         _require(known, "--model", f"must be one of {', '.join(MODELS)}, not {self.model!r}")
+        why_not = MODELS[self.model].why_not()
+        _require(not why_not, "--model", f"{self.model} cannot be had: {why_not}")
         tunnels = MODELS[self.model].on_asyncio or not self.connect
         _require(tunnels, "--connect", f"the model {self.model} has no tunnels")
         for place in self.connect:

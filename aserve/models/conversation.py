@@ -49,8 +49,11 @@ class House:
 class Conversation:
     """One client: what its socket has goes into the exchange, what comes out goes back."""
 
+    blocks = False
+    """Whether calls on the socket may wait."""
+
     def __init__(self, connection: socket.socket, client: str, house: House) -> None:
-        connection.setblocking(False)
+        connection.setblocking(self.blocks)
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = connection

@@ -18,6 +18,11 @@ class Row(NamedTuple):
         """Return the model, made of a Site, Limits and, where replies are told of, Observe."""
         return import_module(self.module).Model(*parts)
 
+    def why_not(self) -> str:
+        """Return what stands against this model on this system, "" for nothing."""
+        ask = getattr(import_module(self.module), "why_not", None) if self.module else None
+        return str(ask()) if ask else ""
+
 
 MODELS: Mapping[str, Row] = {
     DEFAULT: Row("asyncio's Protocol on uvloop; a bounded pool does file work", on_asyncio=True),
@@ -29,4 +34,5 @@ MODELS: Mapping[str, Row] = {
     "epoll": Row("one thread waits in epoll(7), level-triggered", "aserve.models.by_epoll"),
     "epoll-et": Row("the same, edge-triggered", "aserve.models.by_epoll_edges"),
     "signal-driven": Row("sockets send real-time signals", "aserve.models.by_signals"),
+    "proactor": Row("the kernel completes reads and writes: io_uring", "aserve.models.proactor"),
 }

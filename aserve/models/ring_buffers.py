@@ -1,0 +1,57 @@
+"""Memory that the kernel takes from when octets have arrived: idle connections need none."""
+
+import ctypes
+import mmap
+import struct
+
+GROUP = 1
+"""The number by which operations name these buffers."""
+
+_SIZE = 16_384  # octets
+_COUNT = 64  # a power of two; each is given back as soon as it has been read
+
+_ENTRY = struct.Struct("=QIH")  # io_uring_buf: address, length, number; two octets follow
+_ENTRY_SIZE = 16
+_TAIL = 7  # 16-bit word: how many were offered in all, in the first entry's last two octets
+_REGISTRATION = struct.Struct("=QIH26x")  # io_uring_buf_reg
+
+
+class Buffers:
+    """A ring of equal buffers, each of them the kernel's until it says that it has filled it."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _SIZE * _COUNT)
+        self._entries = mmap.mmap(-1, _ENTRY_SIZE * _COUNT)  # begins with a page, as it must
+        self._start = address_of(self._memory)
+        self._words = memoryview(self._entries).cast("H")
+        self._offered = 0
+        for number in range(_COUNT):
+            self._offer(number)
+
+    @property
+    def registration(self) -> bytes:
+        """Return what tells the kernel of them (io_uring_register(2))."""
+        return _REGISTRATION.pack(address_of(self._entries), _COUNT, GROUP)
+
+    def take(self, number: int, count: int) -> bytes:
+        """Return the first octets of a buffer that was filled, and offer it again."""
+        start = number * _SIZE
+        octets = self._memory[start : start + count]
+        self._offer(number)
+        return octets
+
+    def _offer(self, number: int) -> None:
+        at = _ENTRY_SIZE * (self._offered % _COUNT)
+        _ENTRY.pack_into(self._entries, at, self._start + number * _SIZE, _SIZE, number)
+        self._offered += 1
+        self._words[_TAIL] = self._offered & 0xFFFF
+
+
+def address_of(buffer: bytes | bytearray | memoryview | mmap.mmap) -> int:
+    """Return where a buffer's octets are; they stay there while somebody holds the buffer.
+
+    A bytearray must not change its length meanwhile.
+    """
+    if isinstance(buffer, bytes):
+        return ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
