@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from aserve.models.admissions import most_connections
@@ -47,6 +47,7 @@ class Multiplexer:
         self._poller = poller
         self._talks: dict[int, Conversation] = {}
         self._wishes: dict[int, tuple[bool, bool]] = {}
+        self._calls: dict[int, Callable[[], None]] = {}  # for what is watched besides
         self._again: set[int] = set()  # turned and not known to be at their end
         self._stopping = False
         self._deadline = float("inf")
@@ -77,6 +78,8 @@ class Multiplexer:
         for descriptor, readable in ready.items():
             if talk := self._talks.get(descriptor):
                 self._go_on(descriptor, talk, readable=readable)
+            elif call := self._calls.get(descriptor):
+                call()
             elif descriptor in orders:
                 self._obey(descriptor)
             elif not self._stopping and descriptor == self._listener.fileno():
@@ -92,7 +95,7 @@ class Multiplexer:
             except OSError:  # nobody waits any more, or has gone, or descriptors have run out
                 return
             client = address[0] if isinstance(address, tuple) else "-"
-            talk = Conversation(connection, client, self._house)
+            talk = self._converse(connection, client)
             if talk.is_over:
                 continue
             if self._poller.most and connection.fileno() >= self._poller.most:
@@ -104,6 +107,9 @@ class Multiplexer:
             self._wish(connection.fileno(), talk)
         if not self._poller.repeats:
             self._again.add(self._listener.fileno())
+
+    def _converse(self, connection: socket.socket, client: str) -> Conversation:
+        return Conversation(connection, client, self._house)
 
     def _go_on(self, descriptor: int, talk: Conversation, *, readable: bool) -> None:
         went = talk.turn(readable=readable)

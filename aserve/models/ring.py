@@ -17,7 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from aserve.models.ring_buffers import GROUP, Buffers, address_of
+from aserve.models.memory import address_of
+from aserve.models.ring_buffers import GROUP, Buffers
 
 Done = Callable[[int], None]
 """Gets what the system call of an operation's name returns, or its errno, negative."""

@@ -1,8 +1,9 @@
 """Memory that the kernel takes from when octets have arrived: idle connections need none."""
 
-import ctypes
 import mmap
 import struct
+
+from aserve.models.memory import address_of
 
 GROUP = 1
 """The number by which operations name these buffers."""
@@ -45,13 +46,3 @@ class Buffers:
         _ENTRY.pack_into(self._entries, at, self._start + number * _SIZE, _SIZE, number)
         self._offered += 1
         self._words[_TAIL] = self._offered & 0xFFFF
-
-
-def address_of(buffer: bytes | bytearray | memoryview | mmap.mmap) -> int:
-    """Return where a buffer's octets are; they stay there while somebody holds the buffer.
-
-    A bytearray must not change its length meanwhile.
-    """
-    if isinstance(buffer, bytes):
-        return ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -35,4 +35,5 @@ MODELS: Mapping[str, Row] = {
     "epoll-et": Row("the same, edge-triggered", "aserve.models.by_epoll_edges"),
     "signal-driven": Row("sockets send real-time signals", "aserve.models.by_signals"),
     "proactor": Row("the kernel completes reads and writes: io_uring", "aserve.models.proactor"),
+    "proactor-aio": Row("epoll, and files by POSIX AIO", "aserve.models.proactor_aio"),
 }

@@ -1,0 +1,80 @@
+"""POSIX AIO from real files, and what happens around its completion."""
+
+import gc
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aserve.models.aio import FileReads, why_not
+from aserve.site.files import OpenFile
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def reads() -> Iterator[FileReads]:
+    reads = FileReads()
+    yield reads
+    reads.close()
+
+
+def opened(path: Path) -> OpenFile:
+    return OpenFile(os.open(path, os.O_RDONLY), wait=True, local=True)
+
+
+def wait(reads: FileReads, results: list[bytes | OSError], count: int = 1) -> None:
+    bell = select.poll()
+    bell.register(reads.fileno(), select.POLLIN)
+    while len(results) < count:
+        assert bell.poll(PATIENCE * 1_000), "nothing was completed"
+        reads.complete()
+
+
+def test_reads_come_with_what_lies_there(reads: FileReads, tmp_path: Path) -> None:
+    blocks = [os.urandom(1 << 16) for _ in range(16)]
+    (tmp_path / "file").write_bytes(b"".join(blocks))
+    file, results = opened(tmp_path / "file"), [list[bytes | OSError]() for _ in blocks]
+    for number, result in enumerate(results):
+        reads.read(file, number << 16, number + 1 << 16, result.append)
+    for result in results:
+        wait(reads, result)
+    assert results == [[block] for block in blocks]
+
+
+def test_end_of_file_reads_less_and_then_nothing(reads: FileReads, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1234")
+    file, results = opened(tmp_path / "file"), list[bytes | OSError]()
+    reads.read(file, 2, 10, results.append)
+    wait(reads, results)
+    reads.read(file, 4, 10, results.append)
+    wait(reads, results, 2)
+    assert results == [b"34", b""]
+
+
+def test_fault_comes_with_its_number(reads: FileReads, tmp_path: Path) -> None:
+    folder, results = opened(tmp_path), list[bytes | OSError]()
+    reads.read(folder, 0, 10, results.append)
+    wait(reads, results)
+    assert isinstance(results[0], IsADirectoryError)
+
+
+def test_file_stays_open_until_it_has_been_read(reads: FileReads, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"octets")
+    results = list[bytes | OSError]()
+    reads.read(opened(tmp_path / "file"), 0, 6, results.append)
+    gc.collect()  # nobody else holds the file
+    wait(reads, results)
+    assert results == [b"octets"]
+
+
+def test_closing_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"octets")
+    reads, file, results = FileReads(), opened(tmp_path / "file"), list[bytes | OSError]()
+    reads.read(file, 0, 6, results.append)
+    reads.close()
+    assert results == [b"octets"]
