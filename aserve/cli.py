@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -35,11 +36,12 @@ _STANDARD_OUTPUT = 1
 OpenLog = Callable[[], AccessLog | None]
 """Opens the access log, if there is to be one: in each worker, since it has a thread."""
 
-_app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_LOOKS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+_app = typer.Typer(**_LOOKS)
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        return int(_app(standalone_mode=False, prog_name="aserve") or OK)
+        return _called(sys.argv[1:])
     except TyperException as error:
         return _fail(error.format_message(), BAD_PARAMETER)
     except SettingsError as error:
@@ -61,6 +63,18 @@ def _exit_code() -> int:
         return OK
     except Exception as error:  # noqa: BLE001 - the last boundary: one line and no traceback
         return _fail(getattr(error, "strerror", None) or f"internal error: {error!r}", FAILED)
+
+
+def _called(arguments: list[str]) -> int:
+    """Serve, or be `aserve explain`, which is imported only then: serving starts no later for it.
+
+    A folder of that name can still be served: nothing follows it, or ./ precedes it.
+    """
+    app, name = _app, "aserve"
+    if arguments[:1] == ["explain"] and len(arguments) > 1:
+        app, name, arguments = typer.Typer(**_LOOKS), "aserve explain", arguments[1:]
+        app.command()(import_module("aserve.explain.command").explain)
+    return int(app(arguments, standalone_mode=False, prog_name=name) or OK)
 
 
 def _fail(why: str, code: int) -> int:
@@ -138,7 +152,10 @@ def _serve(
         ),
     ] = False,
 ) -> int:
-    """Serve the files of a folder over HTTP/1.1."""
+    """Serve the files of a folder over HTTP/1.1.
+
+    `aserve explain DIR PATH` tells what happens for one request.
+    """
     settings = Settings(
         folder,
         host,

@@ -1,0 +1,99 @@
+"""The server that is looked at: the ordinary one, which also says what its Python code does.
+
+    python -m aserve.explain.traced MARKS LISTENER FOLDER MODEL
+
+A profile function in each thread writes a line to the descriptor MARKS for every step of STEPS.
+Under strace these are system calls among the others, and so in their right place.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from aserve.models.thread_pool import ThreadPool
+from aserve.service.worker import serve
+from aserve.settings import Settings
+from aserve.site.answer import Site
+from aserve.site.recall import Recall
+from aserve.wire.exchange import Exchange
+from aserve.wire.states import TRANSITIONS
+
+Step = Callable[[FrameType], str | None]
+
+
+def _move(frame: FrameType) -> str | None:
+    """Say which step the state machine takes."""
+    exchange, event = frame.f_locals["self"], frame.f_locals["event"]
+    before = exchange.state
+    after = TRANSITIONS[before, event]
+    if before is after:
+        return None
+    happened = event.name.lower().replace("_", " ")
+    return f"state machine: {before.name} to {after.name} ({happened})"
+
+
+def _answer(frame: FrameType) -> str:
+    request = frame.f_locals["request"]
+    return f"works out the response to {request.method} {request.target}"
+
+
+def _says(text: str) -> Step:
+    return lambda _frame: text
+
+
+STEPS: dict[CodeType, Step] = {
+    Exchange._move.__code__: _move,  # noqa: SLF001 - every transition goes through it
+    Site.answer.__code__: _answer,
+    Recall.get.__code__: _says("looks whether the reply is remembered"),
+    ThreadPool._deliver.__code__: _says("takes the result back"),  # noqa: SLF001
+}
+BUILT_IN = {
+    ("c_call", "SimpleQueue.put"): "puts it into the queue of the threads",
+    ("c_return", "SimpleQueue.get"): "takes it from the queue",
+}
+
+
+class Marker:
+    """Writes a line for each step: time, thread, and what it is."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._known: set[int] = set()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Look at one call, as sys.setprofile has it."""
+        thread = threading.get_native_id()
+        if thread not in self._known:
+            self._known.add(thread)
+            self._mark(thread, "thread", threading.current_thread().name)
+        if event == "call" and (step := STEPS.get(frame.f_code)):
+            if text := step(frame):
+                self._mark(thread, "step", text)
+        elif event in {"c_call", "c_return"}:
+            name = getattr(argument, "__qualname__", "")
+            if text := BUILT_IN.get((event, name)):
+                self._mark(thread, "step", text)
+
+    def _mark(self, thread: int, kind: str, text: str) -> None:
+        os.write(self._descriptor, f"{time.time():.6f} {thread} {kind} {text}\n".encode())
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    marks, listener, folder, model = sys.argv[1:]
+    marker = Marker(int(marks))
+    settings = Settings(Path(folder), model=model)
+    threading.setprofile(marker)
+    sys.setprofile(marker)
+    serve(settings, socket.socket(fileno=int(listener)), None, {signal.SIGTERM}, lifeline=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""System calls in plain words: one row for each that tells something about a request."""
+
+import re
+from collections.abc import Callable
+
+from aserve.explain.events import Call
+
+Words = Callable[[Call], str | None]
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_PLACE = re.compile(r"^\d+<([^>]*)>")
+_READY = re.compile(r"EPOLL(?:IN|OUT|RDHUP|HUP|ERR|ONESHOT|ET)(?:\|EPOLL\w+)*|POLL(?:IN|OUT)\w*")
+
+
+def words(call: Call) -> str | None:
+    """Return what a call did in a few words, or None where that is nothing to tell."""
+    found = WORDS.get(call.name)
+    return found(call) if found else None
+
+
+def _name(call: Call) -> str:
+    """Return the last part of the path that a call is about."""
+    found = _QUOTED.search(call.arguments)
+    return found[1].rstrip("/").rpartition("/")[2] if found else "the file"
+
+
+def _is_socket(call: Call) -> bool:
+    return bool(re.match(r"\d+<(?:TCP|socket|TCPv6)", call.arguments))
+
+
+def _accept(call: Call) -> str:
+    if call.failed_with:
+        return f"finds no connection waiting: {call.failed_with}"
+    return "takes a connection from the listen queue"
+
+
+def _wait(call: Call) -> str | None:
+    """Tell of a wait that ended with something to do; one that timed out was of no request."""
+    if call.number <= 0:
+        return None
+    events = ", ".join(dict.fromkeys(_READY.findall(call.arguments)))
+    what = "one descriptor is" if call.number == 1 else f"{call.number} descriptors are"
+    return f"is told that {what} ready" + (f": {events}" if events else "")
+
+
+def _read(call: Call) -> str | None:
+    if "signalfd" in call.arguments and call.number > 0:
+        return "is told by a signal that something can be done"
+    if not _is_socket(call):
+        return None
+    if call.failed_with:
+        return f"would have to wait for octets: {call.failed_with}"
+    return (
+        f"reads {call.number:,} octets" if call.number else "reads the end: the client has closed"
+    )
+
+
+def _write(call: Call) -> str | None:
+    if not _is_socket(call):
+        return None
+    if call.failed_with:
+        return f"would have to wait for room: {call.failed_with}"
+    return f"writes {call.number:,} octets"
+
+
+def _sendfile(call: Call) -> str:
+    if call.failed_with:
+        return f"would have to wait for room: {call.failed_with}"
+    return f"has the kernel send {call.number:,} octets of the file"
+
+
+def _open(call: Call) -> str:
+    name = _name(call)
+    if call.failed_with == "ENOENT":
+        return f"looks for {name}: it is not there"
+    if call.failed_with == "EAGAIN":
+        return f"would have to wait for the disk to open {name}: EAGAIN"
+    return f"opens {name}: {call.failed_with}" if call.failed_with else f"opens {name}"
+
+
+def _stat(_call: Call) -> str:
+    return "asks for size and time"
+
+
+def _read_file(call: Call) -> str:
+    if call.failed_with:
+        return f"would have to wait for the disk: {call.failed_with}"
+    return f"reads {call.number:,} octets of the file"
+
+
+def _close(call: Call) -> str | None:
+    if _is_socket(call):
+        return "closes the connection"
+    found = _PLACE.match(call.arguments)
+    return f"closes {found[1].rpartition('/')[2]}" if found and "/" in found[1] else None
+
+
+def _epoll_ctl(call: Call) -> str:
+    done = {"ADD": "asks epoll to watch", "MOD": "asks epoll anew about", "DEL": "has epoll forget"}
+    found = re.search(r"EPOLL_CTL_(ADD|MOD|DEL)", call.arguments)
+    events = ", ".join(_READY.findall(call.arguments))
+    about = f"{done[found[1]] if found else 'changes'} the connection"
+    return f"{about}: {events}" if events else about
+
+
+def _io_uring_enter(call: Call) -> str:
+    found = re.match(r"\d+(?:<[^>]*>)?, (\d+), (\d+)", call.arguments)
+    handed, awaited = (int(found[1]), int(found[2])) if found else (0, 0)
+    parts = [f"hands {handed} operations to the kernel"] if handed else []
+    parts += ["is told of completions"] if awaited else []
+    return " and ".join(parts) or "looks at the rings"
+
+
+def _signal(call: Call) -> str | None:
+    if call.number <= 0:
+        return None
+    found = re.search(r"si_code=(POLL_\w+)", call.arguments)
+    return f"is told by a signal: {found[1]}" if found else "is told by a signal"
+
+
+def _fcntl(call: Call) -> str | None:
+    wanted = {
+        "F_SETOWN": "says to whom signals about the connection go",
+        "F_SETSIG": "says which signal that is to be",
+        "O_ASYNC": "switches the signals on",
+        "O_NONBLOCK": None,
+    }
+    return next((text for word, text in wanted.items() if word in call.arguments), None)
+
+
+def _clone(_call: Call) -> str:
+    return "starts a thread"
+
+
+def _shutdown(_call: Call) -> str:
+    return "says that nothing more will come"
+
+
+WORDS: dict[str, Words] = {
+    **dict.fromkeys(("accept", "accept4"), _accept),
+    **dict.fromkeys(("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"), _wait),
+    **dict.fromkeys(("select", "pselect6"), _wait),
+    **dict.fromkeys(("read", "recvfrom", "recvmsg", "readv"), _read),
+    **dict.fromkeys(("write", "sendto", "sendmsg", "writev"), _write),
+    **dict.fromkeys(("openat", "openat2", "open"), _open),
+    **dict.fromkeys(("statx", "newfstatat", "fstat"), _stat),
+    **dict.fromkeys(("pread64", "preadv", "preadv2"), _read_file),
+    **dict.fromkeys(("clone", "clone3"), _clone),
+    "sendfile": _sendfile,
+    "close": _close,
+    "epoll_ctl": _epoll_ctl,
+    "io_uring_enter": _io_uring_enter,
+    "rt_sigtimedwait": _signal,
+    "fcntl": _fcntl,
+    "shutdown": _shutdown,
+}
+
+# What such a call is about has happened when it returns; what others do, when they are made.
+AWAIT = frozenset(
+    name
+    for name, said in WORDS.items()
+    if said in {_accept, _wait, _read, _io_uring_enter, _signal}
+)
