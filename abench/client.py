@@ -5,7 +5,6 @@ import errno
 import time
 from collections.abc import Callable
 from itertools import repeat
-from typing import cast
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
@@ -259,8 +258,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
         """Take a new connection from the dialer."""
-        self._transport = cast("asyncio.Transport | Line", transport)
-        self._write = self._transport.write
+        self._transport = transport  # type: ignore[assignment]  # it is one that can be written to
+        self._write = transport.write  # type: ignore[union-attr]
         self._misses = 0
         self._reader.renew()
         self._conclude_opening()
