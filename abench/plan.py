@@ -83,7 +83,7 @@ class Plan:
         set_once(self, "target", Target.parse(self.url))
         set_once(self, "targets", tuple((Target.parse(one.url), one.weight) for one in weighted))
         set_once(self, "schedule", self._schedule())
-        if self.stages and self.duration_s is not None:
+        if self.stages and self.duration_s not in {None, self._stages_s()}:
             raise ParameterError("--time", "the stages say how long the run lasts")
         if self.duration_s is None and self.requests is None:
             self._set_length()
@@ -113,8 +113,11 @@ class Plan:
         if self.replay:
             object.__setattr__(self, "requests", len(self.replay.entries))
             return
-        length_s = self.schedule.length_s if self.stages and self.schedule else None
-        object.__setattr__(self, "duration_s", length_s or DEFAULT_DURATION_S)
+        object.__setattr__(self, "duration_s", self._stages_s() or DEFAULT_DURATION_S)
+
+    def _stages_s(self) -> float | None:
+        """How long the stages last; a plan that is made of another one says so already."""
+        return self.schedule.length_s if self.stages and self.schedule else None
 
     def _check(self) -> None:
         if self.duration_s is not None and self.requests is not None:
@@ -212,14 +215,11 @@ class Plan:
         """Divide into `parts` plans whose connections and requests add up to this one's."""
         connections = _portions(self.connections, parts)
         requests = _portions(self.requests, parts) if self.requests else [None] * parts
-        # The length of stages was taken from them and is the same again for each share.
-        length_s = None if self.stages else self.duration_s
         return [
             replace(
                 self,
                 connections=connections[part],
                 requests=requests[part],
-                duration_s=length_s,
                 workers=1,
                 part=part,
                 parts=parts,

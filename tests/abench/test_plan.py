@@ -1,5 +1,6 @@
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,12 @@ def test_shares_add_up_and_none_is_empty(
 def test_a_plan_of_neither_time_nor_number_lasts_ten_seconds() -> None:
     assert Plan(url=URL).duration_s == 10
     assert Plan(url=URL, requests=3).duration_s is None
+
+
+def test_a_plan_of_stages_lasts_as_long_as_they_do_and_so_does_one_made_of_it() -> None:
+    plan = Plan(url=URL, stages="2s@10,ramp:500ms@10-0")
+    assert plan.duration_s == 2.5
+    assert replace(plan, address="127.0.0.1").duration_s == 2.5
 
 
 @pytest.mark.parametrize(
