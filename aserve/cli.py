@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from aserve.models.table import DEFAULT, MODELS
+from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.service.loops import FALLBACK
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import STOP, Supervisor
@@ -139,6 +139,12 @@ def _serve(
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
+    pool: Annotated[
+        int, typer.Option(metavar="N", help="Threads of a worker's pool, where the model has one.")
+    ] = 8,
+    dispatch: Annotated[
+        str, typer.Option(metavar="NAME", help=f"The reactor's way: {', '.join(DISPATCHES)}.")
+    ] = DISPATCHES[0],
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -165,6 +171,8 @@ def _serve(
         connect=tuple(connect or ()),
         recall=recall,
         model=model,
+        threads=pool,
+        dispatch=dispatch,
         limits=_changed_limits(limit or ()),
     )
     open_log = _access_log(access_log, quiet=quiet)

@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aserve.models.table import DEFAULT, MODELS
+from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.semantics.targets import is_place
 from aserve.wire.limits import Limits
 
 DEFAULT_PORT = 8000
+MOST_THREADS = 512
 
 
 class SettingsError(ValueError):
@@ -28,7 +29,7 @@ class Settings:
     worked on at once, and how many more may wait. grace: seconds that replies under way get
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
     open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
-    model: the name of an I/O model.
+    model: the name of an I/O model. dispatch: how the reactor gives work to its threads.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Settings:
     connect: tuple[str, ...] = ()
     recall: bool = True
     model: str = DEFAULT
+    dispatch: str = DISPATCHES[0]
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -49,6 +51,9 @@ class Settings:
         _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
         _require(1 <= self.workers <= 1_024, "--workers", "must be 'auto' or from 1 to 1024")
         _require(bool(self.host), "--host", "must not be empty")
+        _require(1 <= self.threads <= MOST_THREADS, "--pool", f"must be from 1 to {MOST_THREADS}")
+        known = self.dispatch in DISPATCHES
+        _require(known, "--dispatch", f"must be one of {', '.join(DISPATCHES)}")
         known = self.model in MODELS
         _require(known, "--model", f"must be one of {', '.join(MODELS)}, not {self.model!r}")
         why_not = MODELS[self.model].why_not()

@@ -11,10 +11,9 @@ import threading
 import time
 from contextlib import suppress
 
-from aserve.models.admissions import Admission, Admissions
 from aserve.models.conversation import Conversation, House
 from aserve.models.owner import Observe
-from aserve.semantics.messages import Request
+from aserve.models.shared import SharedAdmissions, one_at_a_time
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
 
@@ -27,8 +26,8 @@ class Model:
 
     def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
         most = min(limits.connections or _MOST_THREADS, _MOST_THREADS)
-        self._house = House(site, limits, _one_at_a_time(observe), most)
-        self._house.guests = _SharedAdmissions(most, limits.connections_per_client or most)
+        self._house = House(site, limits, one_at_a_time(observe), most)
+        self._house.guests = SharedAdmissions(most, limits.connections_per_client or most)
         self._threads: dict[threading.Thread, Conversation] = {}
         self._stopping = False
 
@@ -97,38 +96,6 @@ class Model:
             for descriptor, _ in waiting.poll(min(left, 0.05) * 1_000):
                 _take(descriptor, waiting)
                 return
-
-
-class _SharedAdmissions(Admissions[Conversation]):
-    """For many threads."""
-
-    def __init__(self, most: int, most_per_client: int) -> None:
-        super().__init__(most, most_per_client)
-        self._lock = threading.Lock()
-
-    def admit(self, guest: Conversation) -> Admission:
-        """Take a connection into account, or tell that it is one too many."""
-        with self._lock:
-            return super().admit(guest)
-
-    def forget(self, guest: Conversation) -> None:
-        """Drop a connection that is gone; more than once is harmless."""
-        with self._lock:
-            if guest in self.open:
-                super().forget(guest)
-
-
-def _one_at_a_time(observe: Observe | None) -> Observe | None:
-    """Tell by one thread at a time: the log's counters are made for no more."""
-    if not observe:
-        return None
-    lock, tell = threading.Lock(), observe
-
-    def locked(client: str, request: Request, status: int, octets: int, began: float) -> None:
-        with lock:
-            tell(client, request, status, octets, began)
-
-    return locked
 
 
 def _take(order: int, waiting: select.poll) -> None:

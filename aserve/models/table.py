@@ -5,17 +5,24 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
+DISPATCHES = ("queue", "round-robin", "random")
+"""How a reactor's threads are given their work: from one queue, or each from its own."""
 
 
 class Row(NamedTuple):
-    """One model. on_asyncio: whether it lives on an event loop of asyncio's."""
+    """One model.
+
+    on_asyncio: whether it lives on an event loop of asyncio's. has_crew: whether a pool of threads
+    does its work, so that their number and the way they are given it are of interest.
+    """
 
     what: str
     module: str = ""
     on_asyncio: bool = False
+    has_crew: bool = False
 
     def make(self, *parts: Any) -> Any:
-        """Return the model, made of a Site, Limits and, where replies are told of, Observe."""
+        """Return the model, made of a Site, Limits and Observe, and of a crew's size and manner."""
         return import_module(self.module).Model(*parts)
 
     def why_not(self) -> str:
@@ -34,6 +41,11 @@ MODELS: Mapping[str, Row] = {
     "epoll": Row("one thread waits in epoll(7), level-triggered", "aserve.models.by_epoll"),
     "epoll-et": Row("the same, edge-triggered", "aserve.models.by_epoll_edges"),
     "signal-driven": Row("sockets send real-time signals", "aserve.models.by_signals"),
+    "reactor": Row(
+        "one thread waits, threads of a pool read, answer and write",
+        "aserve.models.reactor",
+        has_crew=True,
+    ),
     "proactor": Row("the kernel completes reads and writes: io_uring", "aserve.models.proactor"),
     "proactor-aio": Row("epoll, and files by POSIX AIO", "aserve.models.proactor_aio"),
 }

@@ -73,7 +73,9 @@ class Thread:
     ) -> None:
         methods = switched_on(traces=settings.trace, tunnels=())
         site = Site(Disk(settings.root), methods)
-        self._model = MODELS[settings.model].make(site, settings.limits, observe)
+        row = MODELS[settings.model]
+        crew = (settings.threads, settings.dispatch) if row.has_crew else ()
+        self._model = row.make(site, settings.limits, observe, *crew)
         self._listener = listener
         self._grace = settings.grace
 

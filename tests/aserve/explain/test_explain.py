@@ -44,6 +44,10 @@ ORDER = {
     "nonblocking": ["takes a connection", "EAGAIN", "writes"],
     "select": ["is told that", "takes a connection", "is told that", "reads 40 octets", "writes"],
     "epoll": ["asks epoll to watch", "EPOLLIN", "reads 40 octets", "writes", "reads the end"],
+    "reactor": [
+        "EPOLLIN|EPOLLONESHOT", "is told that", "puts it into the queue", "takes it from the queue",
+        "reads 40 octets", "works out", "writes", "asks epoll anew",
+    ],
     "signal-driven": ["which signal", "reads 40 octets", "writes", "told by a signal"],
 }  # fmt: skip
 
