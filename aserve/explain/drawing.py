@@ -66,7 +66,7 @@ def _summary(story: Story) -> str:
     if not story.kernel:
         return _NO_KERNEL
     ours = [event for event in story.events if event.thread != CLIENT]
-    called = sum(event.with_kernel for event in ours)
+    called = sum(bool(event.detail) for event in ours)
     threads = len({event.thread for event in ours})
     by = "one thread" if threads == 1 else f"{threads} threads"
     looked = "Being looked at makes it many times slower: the order is true, the times are not."

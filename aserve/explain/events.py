@@ -70,7 +70,10 @@ def calls(lines: Iterable[str]) -> Iterator[Call]:
 
 
 def marks(lines: Iterable[str]) -> Iterator[tuple[float, int, str, str]]:
-    """Yield what the server has said itself: time, thread, "thread" or "step", and text."""
+    """Yield what the server has said itself: time, thread, its kind, and text.
+
+    The kinds: "thread", whose text is its name; "step"; "ring", which is one with the kernel.
+    """
     for line in lines:
         at, thread, kind, text = line.rstrip("\n").split(" ", 3)
         yield float(at), int(thread), kind, text

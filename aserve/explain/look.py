@@ -63,7 +63,8 @@ def _server(folder: Path, model: str, place: Path, tracer: str | None) -> Iterat
     """Have a watched server for as long as the context lasts, and yield its port."""
     with socket.create_server((_HOST, 0)) as listener, (place / "marks").open("wb") as file:
         kept = (listener.fileno(), file.fileno())
-        words = [sys.executable, "-m", "aserve.explain.traced", str(kept[1]), str(kept[0])]
+        # -P: nothing is to be imported from whatever folder this is called in.
+        words = [sys.executable, "-P", "-m", "aserve.explain.traced", str(kept[1]), str(kept[0])]
         if tracer:
             wanted = ",".join(f"?{name}" for name in WORDS)
             seen = ["-f", "-ttt", "-T", "-yy", "-s", "200", "-e", f"trace={wanted}"]
@@ -147,7 +148,7 @@ def _of_server(place: Path, since: float, until: float) -> tuple[list[Event], di
             if kind == "thread":
                 threads[thread] = text
             elif since <= at <= until:
-                events.append(Event(at, thread, text))
+                events.append(Event(at, thread, text, with_kernel=kind == "ring"))
     if (place / "calls").exists():
         with (place / "calls").open(errors="replace") as lines:
             events += _told(calls(lines), since, until)

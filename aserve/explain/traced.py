@@ -6,6 +6,7 @@ A profile function in each thread writes a line to the descriptor MARKS for ever
 Under strace these are system calls among the others, and so in their right place.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from aserve.models import proactor, proactor_aio
+from aserve.models.aio import FileReads
+from aserve.models.ring import Ring
 from aserve.models.thread_pool import ThreadPool
 from aserve.service.worker import serve
 from aserve.settings import Settings
@@ -48,11 +52,35 @@ def _says(text: str) -> Step:
     return lambda _frame: text
 
 
+def _is_told(operation: str) -> Step:
+    """Say that the kernel has completed what a ring was asked for, and what came of it."""
+
+    def said(frame: FrameType) -> str:
+        result = frame.f_locals["result"]
+        come_to = errno.errorcode.get(-result, "an error") if result < 0 else f"{result:,}"
+        return f"is told that {operation} is complete: {come_to}"
+
+    return said
+
+
 STEPS: dict[CodeType, Step] = {
     Exchange._move.__code__: _move,  # noqa: SLF001 - every transition goes through it
     Site.answer.__code__: _answer,
     Recall.get.__code__: _says("looks whether the reply is remembered"),
     ThreadPool._deliver.__code__: _says("takes the result back"),  # noqa: SLF001
+    FileReads.read.__code__: _says("has the C library read the file: aio_read"),
+    proactor_aio._Talk._fetched.__code__: _says("has what was read: aio_return"),  # noqa: SLF001
+}
+# What passes through a ring is no system call: io_uring_enter hands many operations over at once.
+OF_THE_RING: dict[CodeType, Step] = {
+    Ring.accept.__code__: _says("asks the ring to accept connections"),
+    Ring.receive.__code__: _says("asks the ring to receive"),
+    Ring.read.__code__: _says("asks the ring to read the file"),
+    Ring.send.__code__: _says("asks the ring to send"),
+    proactor.Model._accepted.__code__: _is_told("accept"),  # noqa: SLF001
+    proactor._Talk._received.__code__: _is_told("receive"),  # noqa: SLF001
+    proactor._Talk._fetched.__code__: _is_told("read"),  # noqa: SLF001
+    proactor._Talk._sent_some.__code__: _is_told("send"),  # noqa: SLF001
 }
 BUILT_IN = {
     ("c_call", "SimpleQueue.put"): "puts it into the queue of the threads",
@@ -76,6 +104,8 @@ class Marker:
         if event == "call" and (step := STEPS.get(frame.f_code)):
             if text := step(frame):
                 self._mark(thread, "step", text)
+        elif event == "call" and (step := OF_THE_RING.get(frame.f_code)):
+            self._mark(thread, "ring", step(frame) or "")
         elif event in {"c_call", "c_return"}:
             name = getattr(argument, "__qualname__", "")
             if text := BUILT_IN.get((event, name)):

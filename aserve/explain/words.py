@@ -106,7 +106,8 @@ def _epoll_ctl(call: Call) -> str:
 def _io_uring_enter(call: Call) -> str:
     found = re.match(r"\d+(?:<[^>]*>)?, (\d+), (\d+)", call.arguments)
     handed, awaited = (int(found[1]), int(found[2])) if found else (0, 0)
-    parts = [f"hands {handed} operations to the kernel"] if handed else []
+    what = "an operation" if handed == 1 else f"{handed} operations"
+    parts = [f"hands {what} to the kernel"] if handed else []
     parts += ["is told of completions"] if awaited else []
     return " and ".join(parts) or "looks at the rings"
 
