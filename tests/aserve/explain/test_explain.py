@@ -47,7 +47,7 @@ ORDER = {
     "epoll": ["asks epoll to watch", "EPOLLIN", "reads 40 octets", "writes", "reads the end"],
     "reactor": [
         "EPOLLIN|EPOLLONESHOT", "is told that", "puts it into the queue", "takes it from the queue",
-        "reads 40 octets", "works out", "writes", "asks epoll anew",
+        "reads 40 octets", "works out", "writes",
     ],
     "signal-driven": ["which signal", "reads 40 octets", "writes", "told by a signal"],
     "proactor": [
