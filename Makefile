@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare fuzz conformance docker lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -45,6 +45,9 @@ bench: $(VENV)/.run ## server and load tester together on this machine (CONNECTI
 
 compare: $(VENV)/.compare ## measure aserve beside other servers, and write docs/comparison.md (ARGS)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+models: $(VENV)/.compare ## measure every I/O model, and write docs/models.md (ARGS)
+	@$(BIN)/python -m benchmarks.models $(ARGS)
 
 fuzz: $(VENV)/.dev ## attack the parsers of untrusted octets (FUZZ_SECONDS)
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)

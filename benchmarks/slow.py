@@ -1,0 +1,33 @@
+"""aserve with a disk that takes its time: `python -m benchmarks.slow SECONDS [aserve's words]`.
+
+Whatever has not to be waited for is not there, and what may be waited for comes after so long, as
+from a disk that turns or a network.
+"""
+
+import sys
+import time
+
+from aserve.cli import main
+from aserve.semantics.resources import Resource
+from aserve.semantics.targets import Path
+from aserve.service import worker
+from aserve.site.files import Disk
+
+
+class SlowDisk(Disk):
+    """A disk on which finding a file takes `seconds`."""
+
+    seconds = 0.0
+
+    def find(self, path: Path, *, wait: bool) -> Resource:
+        """Find after a while, or not at all where that is not to be waited for."""
+        if not wait:
+            raise BlockingIOError
+        time.sleep(self.seconds)
+        return super().find(path, wait=wait)
+
+
+if __name__ == "__main__":
+    SlowDisk.seconds = float(sys.argv.pop(1))
+    worker.Disk = SlowDisk  # type: ignore[misc]
+    main()
