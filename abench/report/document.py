@@ -15,11 +15,22 @@ from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.probes import Kernel, Server
-from abench.report.derived import Client, Latency, Paced, Report, Second, Threshold, Warmup
+from abench.report.derived import (
+    PERCENTILES,
+    Client,
+    Latency,
+    Paced,
+    Report,
+    Second,
+    Threshold,
+    Warmup,
+)
 from abench.report.environment import Environment
+from abench.report.shape import fits
 from abench.report.verdict import verdict
 from abench.series import Moment, Series
-from abench.summary import Summary
+from abench.summary import FAILURE_KINDS, Summary
+from abench.urls import Weighted
 
 SCHEMA = 2
 
@@ -37,6 +48,7 @@ def document(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "environment": asdict(report.environment) if report.environment else None,
         "url": plan.target.url,
+        "urls": [{"url": target.url, "weight": weight} for target, weight in plan.targets],
         "method": plan.method,
         "http": plan.http,
         "keep_alive": plan.keep_alive,
@@ -95,7 +107,6 @@ def _schedule(report: Report) -> dict[str, Any] | None:
         "rate": plan.rate,
         "arrivals": plan.arrivals,
         "stages": plan.stages,
-        "replayed": plan.replay is not None,
         "offered_per_sec": paced.offered,
         "achieved_per_sec": paced.achieved,
         "due": paced.due,
@@ -177,10 +188,17 @@ class NewerError(Exception):
 def load(plain: Mapping[str, Any]) -> Report:
     """Return the report that `document` made plain data of.
 
-    Raises NewerError, or anything that reading wrong data raises.
+    Raises NewerError, or anything else that reading wrong data raises.
     """
     if plain["schema"] != SCHEMA:
         raise NewerError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
+    report = _report(plain)
+    if not fits(report, Report):
+        raise TypeError
+    return report
+
+
+def _report(plain: Mapping[str, Any]) -> Report:
     requests, client, schedule = plain["requests"], plain["client"], plain["schedule"]
     return Report(
         plan=_plan(plain),
@@ -188,7 +206,7 @@ def load(plain: Mapping[str, Any]) -> Report:
         succeeded=requests["succeeded"],
         failed=requests["failed"],
         unfinished=requests["unfinished"],
-        failures=plain["failures"],
+        failures={kind: plain["failures"].get(kind, 0) for kind in FAILURE_KINDS},
         reasons=plain["reasons"],
         status={int(code): count for code, count in plain["status"].items()},
         bytes_received=plain["bytes_received"],
@@ -221,6 +239,7 @@ def _plan(plain: Mapping[str, Any]) -> Plan:
     schedule, warmup = plain["schedule"] or {}, plain["warmup"] or {}
     return Plan(
         url=plain["url"],
+        urls=tuple(Weighted(**one) for one in plain["urls"]),
         connections=plain["connections"],
         workers=plain["workers"],
         timeout_s=plain["timeout_s"],
@@ -236,7 +255,7 @@ def _plan(plain: Mapping[str, Any]) -> Plan:
 
 
 def _to_latency(plain: Mapping[str, Any]) -> Latency:
-    named = {name: value for name, value in plain.items() if name.startswith("p")}
+    named = {name: plain[name] for name in PERCENTILES}
     return Latency(plain["min"], plain["mean"], named, plain["max"])
 
 

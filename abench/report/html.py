@@ -1,7 +1,7 @@
 """The report as one page that needs nothing else: no network, no script, no other file."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,8 +9,9 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
-from abench.report.derived import Latency, Report
-from abench.report.units import count, decimal, duration, microseconds, octets, plural
+from abench.report import words
+from abench.report.derived import PERCENTILES, Latency, Report
+from abench.report.units import count, decimal, microseconds, octets, plural
 from abench.report.verdict import verdict
 
 _PAGE = Template("""<!doctype html>
@@ -52,22 +53,28 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 10
 th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--lines);
          white-space: nowrap }
 th { color: var(--quiet); font-weight: 500 }
-th:first-child, td:first-child { text-align: left }
+th:first-child { text-align: left }
+.latencies { max-width: 30rem }
+details { margin: 1rem 0 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem }
 dt { color: var(--quiet) }
 dd { margin: 0; overflow-wrap: anywhere }
-.failed { color: var(--bad); font-weight: 600 }
-.held { color: var(--good) }
+.failed { color: var(--bad) }
+.passed { color: var(--good) }
+.remark { color: var(--second) }
 </style>
 </head>
 <body>
 <header><h1>$title</h1><p class="quiet">$setting</p></header>
 <main>
 $verdict
+$remarks
 $thresholds
 <div class="figures">$figures</div>
 <div class="plots">$plots</div>
-<div class="wide"><table>$latencies</table></div>
+<table class="latencies">$latencies</table>
+<p class="quiet">$gap</p>
+<details><summary>Every second</summary><div class="wide"><table>$seconds</table></div></details>
 $environment
 </main>
 </body>
@@ -85,30 +92,24 @@ def write(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream` as a page of HTML."""
     stream.write(
         _PAGE.substitute(
-            title=escape(report.plan.target.url),
+            title=escape(words.asked(report)),
             setting=escape(_setting(report)),
             verdict=_verdict(report),
-            thresholds=_thresholds(report),
+            remarks="".join(_remarks(report)),
+            thresholds="".join(_thresholds(report)),
             figures="".join(_figures(report)),
             plots="".join(_plots(report)),
             latencies="".join(_latencies(report)),
+            gap=escape(words.gap(report)),
+            seconds="".join(_seconds(report)),
             environment=_environment(report),
         )
     )
 
 
 def _setting(report: Report) -> str:
-    plan = report.plan
-    when = report.environment.started_at if report.environment else ""
-    parts = [
-        plan.method,
-        duration(report.duration_s),
-        plural(plan.connections, "connection"),
-        plural(plan.processes, "worker"),
-        "keep-alive" if plan.keep_alive else "a connection for each request",
-        when,
-    ]
-    return ", ".join(filter(None, parts))
+    when = f", {report.environment.started_at}" if report.environment else ""
+    return words.setting(report) + when
 
 
 def _verdict(report: Report) -> str:
@@ -119,12 +120,15 @@ def _verdict(report: Report) -> str:
     return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{sure}<ul>{lines}</ul></div>'
 
 
-def _thresholds(report: Report) -> str:
-    return "".join(
-        f'<p class="{"failed" if one.failed else "held"}">{"Failed" if one.failed else "Held"}: '
-        f"{escape(one.text)}; measured {escape(one.measured)}</p>"
-        for one in report.thresholds
-    )
+def _remarks(report: Report) -> Iterator[str]:
+    for remark in words.remarks(report):
+        yield f'<p class="remark">{escape(remark)}</p>'
+
+
+def _thresholds(report: Report) -> Iterator[str]:
+    for one in report.thresholds:
+        word, outcome = words.outcome(one)
+        yield f'<p><b class="{word.lower()}">{word}</b> {escape(outcome)}</p>'
 
 
 def _figures(report: Report) -> Iterator[str]:
@@ -148,26 +152,43 @@ def _figure(name: str, value: str) -> str:
 
 
 def _plots(report: Report) -> Iterator[str]:
-    for title, words, svg in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {words}", quote=True)
+    for title, said, svg in import_module("abench.report.plots").plots(report):
+        label = escape(f"{title}. {said}", quote=True)
         drawn = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
         yield (
             f"<figure><h2>{escape(title)}</h2>{drawn}"
-            f'<figcaption class="quiet">{escape(words)}</figcaption></figure>'
+            f'<figcaption class="quiet">{escape(said)}</figcaption></figure>'
         )
 
 
 def _latencies(report: Report) -> Iterator[str]:
-    names = ("latency", "min", "mean", *report.service.percentiles, "max")
-    yield f"<tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>"
-    for name, latency in (("service", report.service), ("response", report.response)):
-        if latency:
-            cells = "".join(f"<td>{microseconds(value)}</td>" for value in _values(latency))
-            yield f"<tr><td>{name}</td>{cells}</tr>"
+    """Yield a row for each figure: a column for each distribution fits any width."""
+    distributions = {"service": report.service, "response": report.response}
+    given = {name: latency for name, latency in distributions.items() if latency}
+    yield _row("th", "latency", given)
+    for name, *values in zip(_NAMES, *map(_values, given.values()), strict=True):
+        yield _row("td", name, map(microseconds, values))
+
+
+_NAMES = ("min", "mean", *PERCENTILES, "max")
 
 
 def _values(latency: Latency) -> Iterator[float | None]:
     yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
+
+
+def _seconds(report: Report) -> Iterator[str]:
+    """Yield the figures behind the plots over time: to be read, where others have to hover."""
+    yield _row("th", "second", ("pages/sec", "failed", *PERCENTILES))
+    for second in report.series:
+        found = (second.response or second.service).percentiles.values()
+        rate = f"{second.pages_per_sec:,.0f}"
+        yield _row("td", str(second.at_s), (rate, count(second.failed), *map(microseconds, found)))
+
+
+def _row(kind: str, name: str, cells: Iterable[str]) -> str:
+    listed = "".join(f"<{kind}>{cell}</{kind}>" for cell in cells)
+    return f"<tr><th>{name}</th>{listed}</tr>"
 
 
 def _environment(report: Report) -> str:

@@ -13,7 +13,11 @@ from abench.report.units import count, decimal, duration, microseconds, plural
 from abench.summary import Summary
 
 REFRESH_S = 0.2
-SECONDS_SHOWN = 12  # what a terminal of 80 columns has room for, twice
+MOST_SECONDS = 20  # in a trend
+LEAST_SECONDS = 3
+SPARE = 3  # columns: a line to the edge would be broken by the echo of Ctrl-C
+BAR_FROM = 60  # columns: what is narrower has no room for a bar
+LONGEST_BAR = 30
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -29,13 +33,16 @@ class LiveView:
         self._shown = time.monotonic()
         self._succeeded = 0
         self._complete = 0  # seconds of the series that are in the trends
-        self._rates: deque[int] = deque(maxlen=SECONDS_SHOWN)
-        self._p99s: deque[int] = deque(maxlen=SECONDS_SHOWN)
+        self._rates: deque[int] = deque(maxlen=MOST_SECONDS)
+        self._p99s: deque[int] = deque(maxlen=MOST_SECONDS)
+        console = Console(file=stream)
+        self._bar = min(LONGEST_BAR, console.width // 5) if console.width >= BAR_FROM else 0
+        bars = [BarColumn(bar_width=self._bar)] if self._bar else []
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),  # a line to the edge would be broken by the echo of Ctrl-C
+            *bars,
             TextColumn("{task.fields[figures]}"),
-            console=Console(file=stream),
+            console=console,
             auto_refresh=False,
             transient=True,
         )
@@ -66,10 +73,6 @@ class LiveView:
         self._progress.update(self._task, figures=figures, refresh=True)
 
     def _show_load(self, summary: Summary, elapsed_s: float, now: float) -> None:
-        rate = (summary.succeeded - self._succeeded) / (now - self._shown)
-        figures = f"{decimal(rate)} pages/sec {self._trends(summary)}"
-        if summary.failed:
-            figures += f"  [red]{count(summary.failed)} failed[/]"
         if self._plan.requests:
             done, total = summary.succeeded + summary.failed, self._plan.requests
             self._progress.update(self._task, completed=done, total=total)
@@ -78,10 +81,16 @@ class LiveView:
             length = self._plan.duration_s or 0.0
             self._progress.update(self._task, completed=elapsed_s, total=length)
             description = f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
+        rate = decimal((summary.succeeded - self._succeeded) / (now - self._shown))
+        rate += " pages/sec" if self._bar else "/sec"
+        failed = f"  {count(summary.failed)} failed" if summary.failed else ""
+        taken = len(description) + self._bar + len(rate) + len(failed) + 2
+        trends = self._trends(summary, self._progress.console.width - taken - SPARE)
+        figures = f"{rate}[red]{failed}[/]{trends}"
         self._progress.update(self._task, description=description, figures=figures, refresh=True)
 
-    def _trends(self, summary: Summary) -> str:
-        """Return the last seconds' rates, and their p99, as bars of a line of text."""
+    def _trends(self, summary: Summary, room: int) -> str:
+        """Return the last seconds' rates, and their p99, as bars; as many as there is room for."""
         moments = summary.series.moments
         for at_s in sorted(moments)[self._complete : -1]:  # the last is not over
             moment = moments[at_s]
@@ -90,8 +99,12 @@ class LiveView:
             self._complete += 1
         if not self._rates:
             return ""
-        p99 = microseconds(self._p99s[-1])
-        return f"{sparkline(self._rates)}  p99 {p99} {sparkline(self._p99s)}"
+        p99 = f"  p99 {microseconds(self._p99s[-1])}"
+        shown = min(MOST_SECONDS, (room - len(p99) - 2) // 2)
+        if shown < LEAST_SECONDS:
+            return p99 if len(p99) <= room else ""
+        rates, p99s = (sparkline(list(trend)[-shown:]) for trend in (self._rates, self._p99s))
+        return f" {rates}{p99} {p99s}"
 
 
 def sparkline(values: Iterable[float]) -> str:

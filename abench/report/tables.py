@@ -7,7 +7,6 @@ from typing import TextIO
 from abench.histogram import Histogram
 from abench.report.derived import Latency, Report
 
-MICROSECONDS_IN_MS = 1000.0
 _STEPS = 5  # of HdrHistogram's own programs: lines for each halving of the distance to 100 %
 
 
@@ -37,17 +36,25 @@ def _values(latency: Latency) -> Iterator[str | int]:
 
 
 def write_hgrm(histogram: Histogram, stream: TextIO) -> None:
-    """Write a distribution in milliseconds as HdrHistogram's plotting programs read it."""
-    lines = histogram.hdr()
-    binary = _Encoding(stream)
-    lines.output_percentile_distribution(binary, MICROSECONDS_IN_MS, _STEPS)
+    """Write a distribution in milliseconds as HdrHistogram's plotting programs read it.
+
+    The library's own writer of it leaves the deviation in microseconds.
+    """
+    hdr = histogram.hdr()
+    stream.write("       Value     Percentile TotalCount 1/(1-Percentile)\n\n")
+    for step in hdr.get_percentile_iterator(_STEPS):
+        below = step.percentile_level_iterated_to / 100
+        line = f"{_ms(step.value_iterated_to)} {below:.12f} {step.total_count_to_this_value:10d}"
+        stream.write(f"{line} {1 / (1 - below):14.2f}\n" if below < 1 else f"{line}\n")
+    mean, deviation = histogram.mean or 0, hdr.get_stddev() if histogram.counts else 0
+    stream.write(f"#[Mean    = {_ms(mean)}, StdDeviation   = {_ms(deviation)}]\n")
+    stream.write(
+        f"#[Max     = {_ms(histogram.max or 0)}, TotalCount     = {histogram.count:12d}]\n"
+    )
+    stream.write(
+        f"#[Buckets = {hdr.bucket_count:12d}, SubBuckets     = {hdr.sub_bucket_count:12d}]\n"
+    )
 
 
-class _Encoding:
-    """A stream of octets, as that library writes to, in front of a text stream."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, octets: bytes) -> None:
-        self._stream.write(octets.decode("ascii"))
+def _ms(microseconds: float) -> str:
+    return f"{microseconds / 1000:12.3f}"

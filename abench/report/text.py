@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from abench.report import words
 from abench.report.derived import Client, Latency, Paced, Report, Threshold, Warmup
 from abench.report.units import count, decimal, duration, microseconds, octets, plural
 from abench.report.verdict import Verdict, verdict
@@ -45,16 +46,7 @@ def render(report: Report) -> RenderableType:
 
 
 def _heading(report: Report) -> Text:
-    plan = report.plan
-    connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
-    when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
-    setting = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
-    if plan.pipeline > 1:
-        setting += f", {plan.pipeline} requests under way on each"
-    what = plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
-    if len(plan.targets) > 1:
-        what = f"{len(plan.targets)} URLs of {plan.target.scheme}://{plan.target.authority}"
-    return Text.assemble((what, "bold"), "\n", (setting, "dim"))
+    return Text.assemble((words.asked(report), "bold"), "\n", (words.setting(report), "dim"))
 
 
 def _figures(report: Report) -> Table:
@@ -136,19 +128,8 @@ def _distributions(report: Report) -> dict[str, Latency]:
 
 
 def _gap(report: Report) -> list[RenderableType]:
-    """Say what lies between service and response times."""
-    service, response = report.service.percentiles["p99"], None
-    if report.response:
-        response = report.response.percentiles["p99"]
-    if service is None or response is None:
-        return []
-    waited = microseconds(max(0, response - service))
-    text = "Service time counts from when a request was sent, response time from when it was due: "
-    if response > 1.1 * service:
-        text += f"at p99 requests waited {waited} more than a closed loop would show."
-    else:
-        text += "hardly any waited."
-    return ["", Text(text, style="dim")]
+    gap = words.gap(report)
+    return ["", Text(gap, style="dim")] if gap else []
 
 
 class _Latencies:
@@ -207,30 +188,15 @@ def _verdict(found: Verdict) -> RenderableType:
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:
-    """Return a line for each condition that was given, the ones that came true marked by a word."""
+    """Return a line for each condition that was given, marked by a word."""
     lines: list[RenderableType] = [""] if thresholds else []
     for one in thresholds:
-        word, style = ("FAILED", "bold red") if one.failed else ("held", "green")
-        came = "came true" if one.failed else "did not come true"
-        text = Text.assemble((f"{word:<7}", style), f"{one.text} {came}: {one.measured}")
-        lines.append(text)
+        word, outcome = words.outcome(one)
+        style = "bold red" if one.failed else "green"
+        lines.append(Text.assemble((f"{word}  ", style), outcome))
     return lines
 
 
 def _remarks(report: Report) -> list[Text]:
-    """Return what a reader must know to believe the figures, one line each."""
-    plan = report.plan
-    remarks = []
-    if plan.keep_alive and report.standing < plan.connections:
-        short = f"{count(report.standing)} of {count(plan.connections)} connections"
-        remarks.append(f"Only {short} could be opened before the start.")
-    if report.gave_up:
-        limit = duration(plan.timeout_s)
-        remarks.append(f"Ended early: no connection could be opened for {limit}.")
-    if report.lost_workers:
-        lost = plural(report.lost_workers, "worker")
-        remarks.append(f"{lost} of {plan.processes} died; only what had been reported is counted.")
-    remarks += [f"abench failed: {fault}" for fault in report.faults]
-    if report.stopped_by:
-        remarks.append("Stopped by a signal before its end.")
+    remarks = list(words.remarks(report))
     return [Text(remark, style="yellow") for remark in ("", *remarks)] if remarks else []

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import signal
 from collections import Counter
 
@@ -11,6 +12,7 @@ from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.report import derive, document, files, text, units
 from abench.report.live import LiveView
+from abench.series import Moment, Series
 from abench.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
@@ -166,3 +168,23 @@ def test_the_live_view_shows_progress_and_failures(monkeypatch):
     assert "100 connections" in stream.getvalue()
     assert "3 s of 10 s" in stream.getvalue()
     assert "7 failed" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("abench.report.live.REFRESH_S", 0)
+    stream = Terminal()
+    seconds = {at: Moment(1000 * at, 7, 0, Histogram.of([100 * at])) for at in range(1, 31)}
+    with LiveView(PLAN, stream) as view:
+        view(counted(series=Series(1, seconds)), 3.0)
+        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\r")[-1]
+    line = last.rstrip()
+    assert len(line) < width
+    assert line.startswith("3 s of 10 s ")
+    assert "  7 failed" in line
+    assert "…" not in line
+    trends = re.findall("[▁▂▃▄▅▆▇█]+", line)
+    assert bool(trends) == (width >= 80)
+    assert all(trend.endswith("█") for trend in trends)  # what grew all the time ends highest

@@ -1,0 +1,62 @@
+"""What reports say in sentences, wherever they are read."""
+
+from collections.abc import Iterator
+
+from abench.report.derived import Report, Threshold
+from abench.report.units import count, duration, microseconds, plural
+
+HARDLY = 1.1  # times the p99 of service that the one of response may be, with nothing to say of it
+
+
+def asked(report: Report) -> str:
+    """Return what was asked: the URL, and the method unless it is GET."""
+    plan = report.plan
+    if len(plan.targets) > 1:
+        return f"{len(plan.targets)} URLs of {plan.target.scheme}://{plan.target.authority}"
+    return plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
+
+
+def setting(report: Report) -> str:
+    """Return how it was asked: for how long, and over what."""
+    plan = report.plan
+    connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
+    when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
+    text = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
+    return text if plan.pipeline == 1 else f"{text}, {plan.pipeline} requests under way on each"
+
+
+def gap(report: Report) -> str:
+    """Say what lies between service and response times; nothing in a closed loop."""
+    service = report.service.percentiles["p99"]
+    response = report.response.percentiles["p99"] if report.response else None
+    if service is None or response is None:
+        return ""
+    text = "Service time counts from when a request was sent, response time from when it was due: "
+    if response <= HARDLY * service:
+        return f"{text}hardly any waited."
+    apart = microseconds(response - service)
+    return f"{text}at p99 they are {apart} apart, a wait that a closed loop would not show."
+
+
+def remarks(report: Report) -> Iterator[str]:
+    """Yield what a reader must know to believe the figures."""
+    plan = report.plan
+    if plan.keep_alive and report.standing < plan.connections:
+        short = f"{count(report.standing)} of {count(plan.connections)} connections"
+        yield f"Only {short} could be opened before the start."
+    if report.gave_up:
+        limit = duration(plan.timeout_s)
+        yield f"Ended early: no connection could be opened for {limit}."
+    if report.lost_workers:
+        lost = plural(report.lost_workers, "worker")
+        yield f"{lost} of {plan.processes} died; only what had been reported is counted."
+    for fault in report.faults:
+        yield f"abench failed: {fault}"
+    if report.stopped_by:
+        yield "Stopped by a signal before its end."
+
+
+def outcome(threshold: Threshold) -> tuple[str, str]:
+    """Return a word that tells how a condition went, and the condition with what was measured."""
+    word, came = ("FAILED", "came true") if threshold.failed else ("passed", "did not come true")
+    return word, f"{threshold.text} {came}: {threshold.measured}"
