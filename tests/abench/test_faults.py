@@ -1,0 +1,161 @@
+"""Servers that misbehave, and abench as a whole process against them.
+
+It ends on time, says what went wrong by its kind, exits with the code for it, and counts as
+successes exactly what the server has answered in full.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+DURATION, TIMEOUT = 0.6, 0.2
+WORDS = ("-t", str(DURATION), "--timeout", str(TIMEOUT), "-c", "4", "-w", "1", "--json", "-")
+
+
+def close_after(data):
+    def script(peer):
+        peer.send(data)
+        peer.close()
+
+    return script
+
+
+def never_end_the_head(peer):
+    def more():
+        if not peer.transport.is_closing():
+            peer.send(b"X-Filler: %s\r\n" % (b"x" * 1000) * 100)
+            loop.call_later(0.001, more)
+
+    loop = asyncio.get_running_loop()
+    peer.send(b"HTTP/1.1 200 OK\r\n")
+    more()
+
+
+# name: what the server does at each request, and the kinds of failure that are to be seen
+FAULTS = {
+    "garbage": (b"\x16\x03\x01garbage\r\n\r\n", {"protocol"}),
+    "a head without end": (never_end_the_head, {"protocol", "timeout"}),
+    "half a reply, then the end": (close_after(SIZED[:-2]), {"protocol"}),
+    "half a reply, then silence": (SIZED[:-2], {"timeout"}),
+    "longer than its length": (SIZED + b"!", {"protocol"}),
+    "silence": (lambda _peer: None, {"timeout"}),
+    "slower than the limit": (
+        lambda peer: asyncio.get_running_loop().call_later(2 * TIMEOUT, peer.send, SIZED),
+        {"timeout", "protocol"},
+    ),
+    "resets": (lambda peer: peer.reset(), {"reset"}),
+    "closed without a word": (lambda peer: peer.close(), {"reset"}),
+    "500": (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", {"status"}),
+}
+
+
+def wrong(ran, server, kinds):
+    """Return what is not as it should be, by name."""
+    document = ran.json
+    seen = {kind for kind, number in document["failures"].items() if number}
+    requests = document["requests"]
+    counted = requests["failed"] + requests["unfinished"]
+    holds = {
+        "kinds": bool(seen) and seen <= kinds,
+        "exit code": ran.code == 1,
+        "no success": requests["succeeded"] == 0,
+        "verdict": document["verdict"]["limiter"] == "errors",
+        # It ends when it was told to; uvloop's timers have steps of a millisecond.
+        "duration": DURATION - 0.01 <= document["duration_s"] < DURATION + 2,
+        # One on each connection may be on its way.
+        "count": abs(counted - len(server.requests)) <= 4,
+    }
+    return [
+        f"{name}: {document['failures']}, {ran.code}" for name, held in holds.items() if not held
+    ]
+
+
+async def test_faults_are_counted_as_what_they_are(serve, abench):
+    # All at the same time: one after the other they would take as long as all the other tests.
+    servers = {name: await serve(script) for name, (script, _) in FAULTS.items()}
+    ran = await asyncio.gather(*(abench(*WORDS, server.url) for server in servers.values()))
+    found = {
+        name: wrong(one, servers[name], FAULTS[name][1])
+        for name, one in zip(FAULTS, ran, strict=True)
+    }
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+async def test_what_a_server_did_answer_is_counted_and_no_more(serve, abench):
+    answered = 0
+
+    def script(peer):
+        nonlocal answered
+        if len(server.requests) % 3:
+            answered += 1
+            peer.send(SIZED)
+        else:
+            peer.reset()
+
+    server = await serve(script)
+    ran = await abench(*WORDS, server.url)
+    # What was answered as the time ended may not have been read any more: one on each connection.
+    assert answered - 4 <= ran.json["requests"]["succeeded"] <= answered
+    assert ran.code == 0
+
+
+async def test_a_listen_queue_that_is_full_holds_nobody_up(abench):
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert waiting  # it has the one place there is; whoever comes now gets no answer at all
+        ran = await abench(*WORDS, f"http://127.0.0.1:{port}/")
+    assert ran.code == 1
+    if ran.out:
+        assert ran.json["requests"]["succeeded"] == 0
+    else:
+        assert "timed out" in ran.err
+
+
+SERVER = """
+import asyncio, sys
+
+class Peer(asyncio.Protocol):
+    asked = 0
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        Peer.asked += 1
+        self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        if Peer.asked == 200:
+            print("enough", flush=True)
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(Peer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_server_killed_in_the_middle_leaves_the_samples_there_were(start_abench):
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVER), stdout=asyncio.subprocess.PIPE
+    )
+    port = int(await server.stdout.readline())
+    loader = await start_abench(*WORDS[2:], "-t", "1.5", f"http://127.0.0.1:{port}/")
+    assert await server.stdout.readline() == b"enough\n"
+    server.kill()
+    await server.wait()
+    out, _ = await loader.communicate()
+    document = json.loads(out)
+    assert loader.returncode == 0  # there were successes, and failures are said
+    assert document["requests"]["succeeded"] >= 190
+    assert document["failures"]["connect"] > 0
+    assert document["reasons"]["ECONNREFUSED"] == document["failures"]["connect"]
+    assert 1.5 <= document["duration_s"] < 2.5
+    assert (
+        sum(second["succeeded"] for second in document["series"])
+        == (document["requests"]["succeeded"])
+    )
