@@ -173,7 +173,8 @@ class _Talk(Conversation):
         buffer = bytearray(min(len(piece), _BLOCK))
         self._fetches = True
         done = partial(self._fetched, index, piece, buffer)
-        self._ring.read(piece.content.fileno(), piece.start, buffer, done)
+        apart = not piece.content.is_local
+        self._ring.read(piece.content.fileno(), piece.start, buffer, done, apart=apart)
 
     def _fetched(self, index: int, piece: FileSlice, buffer: bytearray, result: int) -> None:
         self._fetches = False

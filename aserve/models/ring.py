@@ -38,7 +38,7 @@ _OFF_QUEUES, _OFF_OPERATIONS = 0, 0x1000_0000
 _GETEVENTS, _EXT_ARG = 1 << 0, 1 << 3
 _PBUF_RING = 22
 _ACCEPT, _ASYNC_CANCEL, _READ, _SEND, _RECV = 13, 14, 22, 26, 27
-_BUFFER_SELECT = 1 << 5
+_ASYNC, _BUFFER_SELECT = 1 << 4, 1 << 5
 _MULTISHOT = 1 << 0
 _CANCEL_ALL, _CANCEL_FD, _CANCEL_ANY = 1 << 0, 1 << 1, 1 << 2
 _HAS_BUFFER, _HAS_MORE = 1 << 0, 1 << 1
@@ -115,9 +115,23 @@ class Ring:
         """Send octets, or as many of them as there is room for."""
         self._push(_Operation(_SEND, connection, octets), done)
 
-    def read(self, file: int, start: int, buffer: bytearray | memoryview, done: Done) -> None:
-        """Read from a file, at start, into a buffer; from a pipe or a socket, what comes next."""
-        self._push(_Operation(_READ, file, buffer, start), done)
+    def read(
+        self,
+        file: int,
+        start: int,
+        buffer: bytearray | memoryview,
+        done: Done,
+        *,
+        apart: bool = False,
+    ) -> None:
+        """Read from a file, at start, into a buffer; from a pipe or a socket, what comes next.
+
+        apart: by a thread of the kernel's, from the beginning. Else it tries at once, as part of
+        wait, whether there is something; that can take for ever on file systems which other
+        programs provide.
+        """
+        flags = _ASYNC if apart else 0
+        self._push(_Operation(_READ, file, buffer, start, flags=flags), done)
 
     def cancel(self, descriptor: int) -> None:
         """Let all that is under way on a descriptor end: with ECANCELED, if nothing else."""
