@@ -146,7 +146,7 @@ class Share:
         if not self._plan.warms_up:
             self._count()
         self._pool.begin()
-        self._loop.call_later(REPORT_EVERY_S, self._beat)
+        self._await_beat()
         self._sweep()
 
     def _count(self) -> None:
@@ -184,7 +184,10 @@ class Share:
             return
         taken = self._taken()
         self._send(taken if self._began else Warm(taken))
-        self._loop.call_later(REPORT_EVERY_S, self._beat)
+        self._await_beat()
+
+    def _await_beat(self) -> None:
+        self._loop.call_later(until_beat((_clock() - self._began) / 1e9), self._beat)
 
     def _sweep(self) -> None:
         """Look for what takes too long; ten times within the limit, so it is at most 10 % late."""
@@ -218,6 +221,15 @@ class Share:
         if isinstance(error, BaseException) and not isinstance(error, OSError):
             self._fault = self._fault or error
             self._over.set()
+
+
+def until_beat(since_s: float) -> float:
+    """Return the seconds until the next beat, of a clock that was started `since_s` ago.
+
+    Beats keep to the clock: each late by a little, they would wander through the seconds, and leave
+    every so often a second of the series with a fifth too many or too few.
+    """
+    return (round(since_s / REPORT_EVERY_S) + 1) * REPORT_EVERY_S - since_s
 
 
 def _settle_memory() -> None:

@@ -40,7 +40,7 @@ p { margin: .3rem 0 }
            margin: 1rem 0; border-radius: .2rem }
 .verdict.bad { border-color: var(--bad) }
 .verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet); font-size: .9rem }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr));
            gap: .7rem; margin-top: 1rem }
 .figure { background: var(--card); border-radius: .4rem; padding: .6rem .9rem }
 .figure b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
@@ -54,7 +54,6 @@ th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(-
          white-space: nowrap }
 th { color: var(--quiet); font-weight: 500 }
 th:first-child { text-align: left }
-.latencies { max-width: 30rem }
 details { margin: 1rem 0 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem }
 dt { color: var(--quiet) }
@@ -72,10 +71,12 @@ $remarks
 $thresholds
 <div class="figures">$figures</div>
 <div class="plots">$plots</div>
-<table class="latencies">$latencies</table>
-<p class="quiet">$gap</p>
+<div class="plots">
+<section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
+<section><h2>The run</h2><dl>$facts</dl></section>
+</div>
 <details><summary>Every second</summary><div class="wide"><table>$seconds</table></div></details>
-$environment
+<dl>$environment</dl>
 </main>
 </body>
 </html>
@@ -100,9 +101,10 @@ def write(report: Report, stream: TextIO) -> None:
             figures="".join(_figures(report)),
             plots="".join(_plots(report)),
             latencies="".join(_latencies(report)),
+            facts="".join(_listed(_facts(report))),
             gap=escape(words.gap(report)),
             seconds="".join(_seconds(report)),
-            environment=_environment(report),
+            environment="".join(_listed(_environment(report))),
         )
     )
 
@@ -141,7 +143,6 @@ def _figures(report: Report) -> Iterator[str]:
     yield _figure("latency p99", microseconds(latency.percentiles["p99"]))
     if report.paced:
         yield _figure("offered/sec", decimal(report.paced.offered))
-        yield _figure("achieved/sec", decimal(report.paced.achieved))
         yield _figure("late, skipped", f"{count(report.paced.late)}, {count(report.paced.skipped)}")
 
 
@@ -191,17 +192,35 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{name}</th>{listed}</tr>"
 
 
-def _environment(report: Report) -> str:
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what there is to know of how the run went."""
+    yield "received", octets(report.bytes_received)
+    if report.unfinished:
+        yield "unfinished", plural(report.unfinished, "request")
+    for kind, number in report.failures.items():
+        if number:
+            yield f"failed by {kind}", count(number)
+    if report.paced:
+        yield "schedule", words.schedule(report.paced)
+    if report.warmup:
+        yield "warm-up", words.warmup(report.warmup)
+    if report.client.cpu:
+        yield "client", words.client(report.client)
+        yield "its memory", f"{octets(report.client.peak_rss)} at most, of one worker"
+
+
+def _environment(report: Report) -> Iterator[tuple[str, str]]:
     found = report.environment
-    if found is None:
-        return ""
-    rows = {
-        "command": shlex.join(found.command),
-        "versions": ", ".join(f"{name} {version}" for name, version in found.versions.items()),
-        "machine": ", ".join(_machine(name, value) for name, value in found.machine.items()),
-    }
-    listed = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows.items())
-    return f"<dl>{listed}</dl>"
+    if found:
+        yield "command", shlex.join(found.command)
+        yield "versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())
+        yield "machine", ", ".join(_machine(name, value) for name, value in found.machine.items())
+
+
+def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, text in facts:
+        shown = ", ".join(text.split(words.APART))
+        yield f"<dt>{escape(name)}</dt><dd>{escape(shown)}</dd>"
 
 
 def _machine(name: str, value: str | int) -> str:

@@ -95,9 +95,9 @@ def _rates(report: Report, axes: Axes) -> None:
     if any(one.failed for one in report.series):
         failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
         axes.plot(at, failed, marks + "--", color=BAD, label="failures/sec")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
     _over_time(axes)
 
 
@@ -177,7 +177,8 @@ def _outcomes(report: Report, axes: Axes) -> None:
     axes.bar_label(bars, [count(number) for number in numbers], padding=6)
     axes.invert_yaxis()
     axes.margins(x=0.25)
-    axes.set_ylim(max(2.5, len(rows) - 0.5), -0.5)
+    axes.set_ylim(max(3.5, len(rows) - 0.5), -0.5)
+    axes.set_xlabel("requests")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(visible=False, axis="y")

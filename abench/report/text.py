@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from abench.report import words
-from abench.report.derived import Client, Latency, Paced, Report, Threshold, Warmup
-from abench.report.units import count, decimal, duration, microseconds, octets, plural
+from abench.report.derived import Latency, Report, Threshold
+from abench.report.units import count, decimal, microseconds, octets
 from abench.report.verdict import Verdict, verdict
 
 
@@ -66,36 +66,14 @@ def _figures(report: Report) -> Table:
     if report.status:
         grid.add_row("status", _statuses(report.status))
     if report.paced:
-        grid.add_row("schedule", _paced(report.paced))
+        style = "" if report.paced.is_kept else "red"
+        grid.add_row("schedule", Text(words.schedule(report.paced), style=style))
     if report.warmup:
-        grid.add_row("warm-up", _warmup(report.warmup))
+        style = "yellow" if report.warmup.steady is False else ""
+        grid.add_row("warm-up", Text(words.warmup(report.warmup), style=style))
     if report.client.cpu:
-        grid.add_row("client", _client(report.client))
+        grid.add_row("client", words.client(report.client))
     return grid
-
-
-def _paced(paced: Paced) -> Text:
-    style = "" if paced.is_kept else "red"
-    rates = f"{decimal(paced.offered)}/sec offered   {decimal(paced.achieved)}/sec achieved"
-    text = Text(rates, style=style)
-    for number, what in ((paced.late, "late"), (paced.skipped, "skipped")):
-        if number:
-            text.append(f"   {count(number)} {what}", "yellow")
-    return text
-
-
-def _warmup(warmup: Warmup) -> Text:
-    left_out = plural(warmup.requests, "request")
-    text = Text(f"{duration(warmup.duration_s)} with {left_out} left out")
-    if warmup.steady is not None:
-        style = "" if warmup.steady else "yellow"
-        text.append("   the rate had settled" if warmup.steady else "   it never settled", style)
-    return text
-
-
-def _client(client: Client) -> str:
-    busiest, lag = max(client.cpu), client.lag.percentiles["p99"]
-    return f"{100 * busiest:.0f} % of a core at most   lag of its loop {microseconds(lag)} at p99"
 
 
 def _outcomes(report: Report) -> Text:

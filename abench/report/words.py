@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from abench.report.derived import Report, Threshold
-from abench.report.units import count, duration, microseconds, plural
+from abench.report.derived import Client, Paced, Report, Threshold, Warmup
+from abench.report.units import count, decimal, duration, microseconds, plural
+
+APART = "   "  # between figures on a line
 
 HARDLY = 1.1  # times the p99 of service that the one of response may be, with nothing to say of it
 
@@ -23,6 +25,31 @@ def setting(report: Report) -> str:
     when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
     text = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
     return text if plan.pipeline == 1 else f"{text}, {plan.pipeline} requests under way on each"
+
+
+def schedule(paced: Paced) -> str:
+    """Return what was due, and what became of it."""
+    parts = [f"{decimal(paced.offered)}/sec offered", f"{decimal(paced.achieved)}/sec achieved"]
+    for number, what in ((paced.late, "late"), (paced.skipped, "skipped")):
+        if number:
+            parts.append(f"{count(number)} {what}")
+    return APART.join(parts)
+
+
+def warmup(warmup: Warmup) -> str:
+    """Return what was left out, and whether it was enough, where somebody looked."""
+    left_out = f"{duration(warmup.duration_s)} with {plural(warmup.requests, 'request')} left out"
+    if warmup.steady is None:
+        return left_out
+    return left_out + APART + ("the rate had settled" if warmup.steady else "it never settled")
+
+
+def client(client: Client) -> str:
+    """Return what abench itself took; of its workers, the busiest."""
+    busiest, lag = max(client.cpu), client.lag.percentiles["p99"]
+    return APART.join(
+        (f"{100 * busiest:.0f} % of a core at most", f"lag of its loop {microseconds(lag)} at p99")
+    )
 
 
 def gap(report: Report) -> str:

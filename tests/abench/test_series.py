@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from abench.histogram import Histogram
 from abench.series import MOST_MOMENTS, Moment, Series
+from abench.worker import REPORT_EVERY_S, until_beat
 
 moments = st.builds(
     Moment,
@@ -52,3 +53,9 @@ def test_a_fine_series_joins_a_coarse_one_in_its_steps() -> None:
     fine = series_of({3: Moment(failed=1)})
     assert merged(coarse, fine) == merged(fine, coarse)
     assert merged(coarse, fine).moments[2] == Moment(succeeded=2, failed=1)
+
+
+@given(st.integers(0, 10**6), st.floats(-0.04, 0.04))
+def test_a_beat_that_was_late_or_early_is_followed_by_one_in_time(beats: int, off_s: float) -> None:
+    now = max(0.0, beats * REPORT_EVERY_S + off_s)
+    assert abs(now + until_beat(now) - (beats + 1) * REPORT_EVERY_S) < 1e-6
