@@ -64,8 +64,9 @@ async def test_what_a_step_raises_reaches_who_awaits_it(make_pool):
 
 
 async def test_shutdown_ends_every_thread(make_pool):
+    before = set(threading.enumerate())  # another test's may still be on their way out
     pool = make_pool(3, 1)
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("worker-")]
+    threads = set(threading.enumerate()) - before
     assert len(threads) == 3
     pool.shutdown()
     assert not any(thread.is_alive() for thread in threads)
