@@ -40,10 +40,10 @@ p { margin: .3rem 0 }
            margin: 1rem 0; border-radius: .2rem }
 .verdict.bad { border-color: var(--bad) }
 .verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet); font-size: .9rem }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr));
-           gap: .7rem; margin-top: 1rem }
-.figure { background: var(--card); border-radius: .4rem; padding: .6rem .9rem }
-.figure b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
+.figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
+.figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem; padding: .6rem .9rem }
+.figure b { display: block; font-size: 1.3rem; white-space: nowrap;
+            font-variant-numeric: tabular-nums }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
          gap: 1.6rem 2rem; margin: 1.6rem 0 }
 figure { margin: 0; min-width: 0 }
@@ -143,7 +143,7 @@ def _figures(report: Report) -> Iterator[str]:
     yield _figure("latency p99", microseconds(latency.percentiles["p99"]))
     if report.paced:
         yield _figure("offered/sec", decimal(report.paced.offered))
-        yield _figure("late, skipped", f"{count(report.paced.late)}, {count(report.paced.skipped)}")
+        yield _figure("skipped", count(report.paced.skipped))
 
 
 def _figure(name: str, value: str) -> str:
