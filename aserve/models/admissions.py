@@ -1,11 +1,15 @@
 """Who is let in: so many connections in all, and so many from one address."""
 
 import enum
+import errno
 import resource
 from collections import Counter
 from typing import Generic, Protocol, TypeVar
 
 from aserve.wire.limits import Limits
+
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What accept says that is out of descriptors, or of memory: whoever asks again at once spins."""
 
 _SPARE_FILES = 64  # descriptors for the loop, the log, files that are read, and the refused
 _MOST_REFUSED = 16  # connections at once that get a reply although there is no room for them

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 
+from aserve.models.admissions import NO_ROOM
 from aserve.models.conversation import Conversation, House
 from aserve.models.owner import Observe
 from aserve.models.shared import SharedAdmissions, one_at_a_time
@@ -42,11 +43,11 @@ class Model:
             waiting.register(descriptor, select.POLLIN)
         while not self._stopping:
             for descriptor, _ in waiting.poll():
-                if descriptor == listener.fileno():
-                    self._accept(listener)
-                else:
+                if descriptor != listener.fileno():
                     self._stopping = True
                     _take(descriptor, waiting)
+                elif not self._accept(listener):
+                    _rest(waiting, listener)
         waiting.unregister(listener.fileno())
         listener.close()
         self._house.guests.shut()
@@ -56,15 +57,16 @@ class Model:
                 talk.socket.shutdown(socket.SHUT_RDWR)
             thread.join()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Let in whoever waits; tell whether it is worth while to ask again at once."""
         try:
             connection, address = listener.accept()
-        except OSError:
-            return
+        except OSError as error:
+            return error.errno not in NO_ROOM
         client = address[0] if isinstance(address, tuple) else "-"
         talk = Conversation(connection, client, self._house)
         if talk.is_over:
-            return
+            return True
         connection.setblocking(True)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.setsockopt(socket.SOL_SOCKET, option, _A_SECOND)
@@ -75,6 +77,7 @@ class Model:
         except RuntimeError:  # the system has no more threads
             del self._threads[thread]
             talk.abort()
+        return True
 
     def _converse(self, talk: Conversation) -> None:
         """Be one connection's thread, from its first octet to its last."""
@@ -96,6 +99,13 @@ class Model:
             for descriptor, _ in waiting.poll(min(left, 0.05) * 1_000):
                 _take(descriptor, waiting)
                 return
+
+
+def _rest(waiting: select.poll, listener: socket.socket) -> None:
+    """Leave the listener alone for a second, or until there is an order."""
+    waiting.unregister(listener)
+    waiting.poll(1_000)
+    waiting.register(listener, select.POLLIN)
 
 
 def _take(order: int, waiting: select.poll) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from aserve.models.admissions import most_connections
+from aserve.models.admissions import NO_ROOM, most_connections
 from aserve.models.conversation import Conversation, House
 from aserve.models.owner import Observe
 from aserve.site.answer import Site
@@ -49,6 +49,7 @@ class Multiplexer:
         self._wishes: dict[int, tuple[bool, bool]] = {}
         self._calls: dict[int, Callable[[], None]] = {}  # for what is watched besides
         self._again: set[int] = set()  # turned and not known to be at their end
+        self._rests = False  # nobody is let in for a moment
         self._stopping = False
         self._deadline = float("inf")
 
@@ -92,8 +93,14 @@ class Multiplexer:
         for _ in range(_MOST_ACCEPTED):
             try:
                 connection, address = self._listener.accept()
-            except OSError:  # nobody waits any more, or has gone, or descriptors have run out
+            except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    self._poller.forget(self._listener.fileno())  # until the next tick
+                    self._rests = True
+                    return
+                continue  # whoever waited has gone
             client = address[0] if isinstance(address, tuple) else "-"
             talk = self._converse(connection, client)
             if talk.is_over:
@@ -158,6 +165,9 @@ class Multiplexer:
         for descriptor, talk in list(self._talks.items()):
             talk.tick()
             self._settle(descriptor, talk)
+        if self._rests and not self._stopping:
+            self._rests = False
+            self._poller.watch(self._listener.fileno(), reads=True, writes=False)
 
     def _settle(self, descriptor: int, talk: Conversation) -> None:
         if talk.is_over:

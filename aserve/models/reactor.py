@@ -6,14 +6,13 @@ would tell of the same octets again before they are read, and a second thread wo
 middle of the first one's conversation.
 """
 
-import errno
 import os
 import select
 import socket
 import threading
 import time
 
-from aserve.models.admissions import most_connections
+from aserve.models.admissions import NO_ROOM, most_connections
 from aserve.models.conversation import Conversation, House
 from aserve.models.crew import Crew
 from aserve.models.owner import Observe
@@ -23,7 +22,6 @@ from aserve.wire.limits import Limits
 
 _MOST_ACCEPTED = 64  # connections in one turn, before those that are open have theirs
 _MOST_TURNS = 16  # of one connection in a row: then it lines up again behind the others
-_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Seat:
@@ -105,7 +103,7 @@ class Model:
             try:
                 connection, address = self._listener.accept()
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in NO_ROOM:
                     return  # not watched any more until the next tick: it would be told of at once
                 break  # nobody waits, or whoever did has gone
             client = address[0] if isinstance(address, tuple) else "-"

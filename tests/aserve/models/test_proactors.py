@@ -1,5 +1,6 @@
 """What completion is for: a file that takes long holds its own connection and nobody else's."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import aserve
+from aserve.models.ring import Done, Ring
 from aserve.models.table import MODELS
 from tests.aserve.hanging import PATIENCE, HangingFiles, Serving, mounted, serving
 
@@ -73,3 +76,29 @@ def test_client_that_goes_while_a_read_hangs_leaves_nothing_behind(
     hanging.release()
     hanging.settle()  # every file that was opened has been closed
     assert server.stop() == (0, "")
+
+
+def test_ring_without_room_is_asked_again_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why := MODELS["proactor"].why_not():
+        pytest.skip(why)
+    accept, asked = Ring.accept, 0
+
+    def full_at_first(ring: Ring, listener: int, done: Done) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            done(-errno.EMFILE)
+        else:
+            accept(ring, listener, done)
+
+    monkeypatch.setattr(Ring, "accept", full_at_first)
+    (tmp_path / "file").write_bytes(b"octets")
+    with aserve.Server(tmp_path, model="proactor") as server:
+        host, port = server.url.removeprefix("http://").rstrip("/").split(":")
+        client = HTTPConnection(host, int(port), timeout=PATIENCE)
+        client.request("GET", "/file")
+        assert client.getresponse().read() == b"octets"
+        client.close()
+    assert asked == 2
