@@ -12,8 +12,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from types import FrameType, TracebackType
@@ -45,7 +45,12 @@ def run(plan: Plan, watch: Watch | None = None) -> Summary:
     """
     plan = reach(plan)
     make_room(plan)
-    crew = Crew(plan)
+    return carry_out(plan, Process, watch)
+
+
+def carry_out(plan: Plan, recruit: "Recruit", watch: Watch | None = None) -> Summary:
+    """Have `plan` carried out by members that `recruit` makes, one for each of its shares."""
+    crew = Crew(plan, recruit)
     with _signals(crew.stop), crew:
         return crew.work(watch or (lambda _summary, _elapsed: None))
 
@@ -88,22 +93,78 @@ def make_room(plan: Plan) -> None:
         )
 
 
-@dataclass
 class Member:
-    """A worker process as its parent sees it; `heard` is when it last reported, in seconds."""
+    """Who carries out one share: a process here, or something that stands for one elsewhere.
 
-    pid: int
+    `reports` is where its messages come from, and ends when it does; `orders` the descriptor that
+    it is told by. `heard` is when it last reported, in seconds.
+    """
+
     reports: Pipe
     orders: int
-    heard: float
-    ready: bool = False
-    done: bool = False
+
+    def __init__(self) -> None:
+        self.heard = time.monotonic()
+        self.ready = self.done = False
+
+    def order(self, order: bytes) -> None:
+        """Tell it something; it may have died or been stopped, and will tell."""
+        with contextlib.suppress(OSError):
+            os.write(self.orders, order)
+
+    def hush(self) -> None:
+        """End its orders, which stops it."""
+        if self.orders >= 0:
+            os.close(self.orders)
+            self.orders = -1
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def reap(self) -> None:
+        """Wait until nothing of it is left."""
+
+
+Recruit = Callable[[Plan, Sequence[Member]], Member]
+"""Makes the member for a share, beside those that are there."""
+
+
+class Process(Member):
+    """A worker process, forked from this one."""
+
+    def __init__(self, share: Plan, others: Sequence[Member]) -> None:
+        super().__init__()
+        self.reports, reports_in = multiprocessing.Pipe(duplex=False)
+        orders_out, self.orders = os.pipe()
+        with _held_back():  # until the child has handlers of its own
+            self.pid = os.fork()
+            if self.pid == 0:
+                _forget([self.orders, *(member.orders for member in others)])
+                _child(share, orders_out, reports_in)
+        reports_in.close()
+        os.close(orders_out)
+
+    def kill(self) -> None:
+        """End it at once."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Wait until it has ended."""
+        os.waitpid(self.pid, 0)
+
+
+def _forget(orders: Iterable[int]) -> None:
+    """Close what only the parent may write to: a copy would outlive it and hide its death."""
+    for descriptor in orders:
+        with contextlib.suppress(OSError):  # a signal has had it closed
+            os.close(descriptor)
 
 
 class Crew:
-    """The workers of one run. Leaving its context ends and reaps every one of them."""
+    """The members of one run. Leaving its context ends and reaps every one of them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, recruit: Recruit) -> None:
+        self._recruit = recruit
         self._summary = Summary()
         self._members: list[Member] = []
         self._started: float | None = None
@@ -113,7 +174,7 @@ class Crew:
 
     def __enter__(self) -> Self:
         for share in self._plan.split(self._plan.processes):
-            self._members.append(self._fork(share))
+            self._members.append(self._recruit(share, self._members))
         if self._summary.stopped_by:  # by a signal that came before all of them were there
             self.stop(self._summary.stopped_by)
         self._working = list(self._members)
@@ -126,17 +187,17 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         for member in self._working:
-            os.kill(member.pid, signal.SIGKILL)
+            member.kill()
         for member in self._members:
-            os.waitpid(member.pid, 0)
-            _hush(member)
+            member.hush()
+            member.reap()
             member.reports.close()
 
     def stop(self, number: int) -> None:
         """End the run: every worker stops, and still reports what it has counted."""
         self._summary.stopped_by = number
         for member in self._members:
-            _hush(member)
+            member.hush()
 
     def work(self, watch: Watch) -> Summary:
         """Start the workers when all of them are ready, and count until the last has ended."""
@@ -151,25 +212,6 @@ class Crew:
             watch(self._summary, elapsed)
         self._summary.warmup_requests += self._warmup.requests
         return self._summary
-
-    def _fork(self, share: Plan) -> Member:
-        reports, reports_in = multiprocessing.Pipe(duplex=False)
-        orders_out, orders = os.pipe()
-        with _held_back():  # until the child has handlers of its own
-            pid = os.fork()
-            if pid == 0:
-                self._forget((orders, *(member.orders for member in self._members)))
-                _child(share, orders_out, reports_in)
-        reports_in.close()
-        os.close(orders_out)
-        return Member(pid, reports, orders, heard=time.monotonic())
-
-    @staticmethod
-    def _forget(orders: Iterable[int]) -> None:
-        """Close what only the parent may write to: a copy would outlive it and hide its death."""
-        for descriptor in orders:
-            with contextlib.suppress(OSError):  # a signal has had it closed
-                os.close(descriptor)
 
     def _hear(self, member: Member) -> None:
         """Take one message, or the end of them, from a worker."""
@@ -225,8 +267,7 @@ class Crew:
 
     def _order(self, order: bytes) -> None:
         for member in self._working:
-            with contextlib.suppress(OSError):  # it has died or been stopped, and will tell
-                os.write(member.orders, order)
+            member.order(order)
 
     def _end_the_silent(self) -> None:
         """Kill a worker that no longer reports, so that it cannot hold up the run's end."""
@@ -234,14 +275,7 @@ class Crew:
         for member in self._working:
             waits = member.ready and not self._started
             if not waits and time.monotonic() - member.heard > limit:
-                os.kill(member.pid, signal.SIGKILL)
-
-
-def _hush(member: Member) -> None:
-    """End the pipe on which a worker takes its orders."""
-    if member.orders >= 0:
-        os.close(member.orders)
-        member.orders = -1
+                member.kill()
 
 
 def _child(share: Plan, orders: int, reports: Pipe) -> NoReturn:

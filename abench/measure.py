@@ -18,27 +18,32 @@ def measure(
     *,
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
-    carry: Carry = fleet.run,
+    carry: Carry | None = None,
 ) -> Report:
-    """Carry out `plan` by `carry` and return its Report.
+    """Carry out `plan` here, or by `carry` on other machines, and return its Report.
 
     `watch` is called as by `fleet.run`. The processes `server_pids`, or those of a control group,
     are watched as the server's. Raises ParameterError and UnreachableError before anything is
     started.
     """
     server = probes.ServerWatch(server_pids, server_cgroup)
-    environment, kernel = gather(), probes.read_kernel()
+    environment, kernel = gather(), None if carry else probes.read_kernel()
 
     def look(summary: Summary, elapsed_s: float) -> None:
         server.look()
         if watch:
             watch(summary, elapsed_s)
 
-    summary = carry(plan, look)
+    summary = (carry or fleet.run)(plan, look)
     return replace(
         derive(plan, summary),
         kernel=probes.kernel_since(kernel),
         server=server.taken(),
         environment=environment,
-        is_local=plan.route.unix is not None or probes.is_here(plan.route.endpoint(plan.target)[0]),
+        is_local=not carry and _is_local(plan),
     )
+
+
+def _is_local(plan: Plan) -> bool:
+    host, _ = plan.route.endpoint(plan.target)
+    return plan.route.unix is not None or probes.is_here(host)

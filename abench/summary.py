@@ -196,7 +196,10 @@ class Summary:
 
     def encode(self) -> str:
         """Return the Summary as JSON, for another machine to merge."""
-        coded = {name: getattr(self, name).encode() for name in ("service", "response", "series")}
+        coded: dict[str, object] = {
+            name: getattr(self, name).encode_plain() for name in ("service", "response")
+        }
+        coded["series"] = self.series.encode()
         costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
         return json.dumps({**vars(self), **coded, "costs": costs})
 
@@ -205,7 +208,7 @@ class Summary:
         """Undo `encode`."""
         plain = json.loads(text)
         for name in ("service", "response"):
-            plain[name] = Histogram.decode(plain[name])
+            plain[name] = Histogram.decode_plain(plain[name])
         plain["series"] = Series.decode(plain["series"])
         plain["costs"] = [
             Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -13,7 +15,8 @@ from abench import preflight, worker
 from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
-from abench.measure import measure
+from abench.errors import ParameterError
+from abench.measure import Carry, measure
 from abench.plan import Plan
 from abench.report import Report
 from abench.report.live import LiveView
@@ -44,6 +47,14 @@ ServerCgroup = Annotated[
     str | None,
     typer.Option("--server-cgroup", metavar="PATH", help="Or all of this control group (v2)."),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="HOST:PORT",
+        help="Load from -w of the nodes that this scheduler of dask.distributed has.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
@@ -61,6 +72,7 @@ def bench(
     fail_if: FailIf = [],  # noqa: B006
     server_pid: ServerPid = [],  # noqa: B006
     server_cgroup: ServerCgroup = None,
+    dask: Dask = None,
     quiet: Quiet = False,
     show_version: Version = False,  # noqa: ARG001 - its callback has shown it
 ) -> int:
@@ -84,7 +96,10 @@ def bench(
     outputs.check()
     if not quiet:
         _note(plan)
-    report = run(plan, quiet, server_pid, server_cgroup)
+    carry = None
+    if dask:
+        plan, carry = _on_cluster(dask, plan)
+    report = run(plan, quiet, server_pid, server_cgroup, carry)
     report = replace(report, thresholds=judge(conditions, report))
     outputs.publish(report)
     return exit_code(report)
@@ -102,14 +117,26 @@ def exit_code(report: Report) -> int:
 
 
 def run(
-    plan: Plan, quiet: bool, server_pids: Iterable[int] = (), server_cgroup: str | None = None
+    plan: Plan,
+    quiet: bool,
+    server_pids: Iterable[int] = (),
+    server_cgroup: str | None = None,
+    carry: Carry | None = None,
 ) -> Report:
     """Carry out `plan`, shown while it lasts where somebody looks."""
-    measured = partial(measure, server_pids=server_pids, server_cgroup=server_cgroup)
+    measured = partial(measure, server_pids=server_pids, server_cgroup=server_cgroup, carry=carry)
     if quiet or not sys.stderr.isatty():
         return measured(plan)
     with LiveView(plan, sys.stderr) as view:
         return measured(plan, view)
+
+
+def _on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Carry]:
+    """Return the plan for the nodes of a cluster, and what carries it out there."""
+    if find_spec("distributed") is None:
+        raise ParameterError("--dask", "it needs dask: pip install 'aserve[fleet]'")
+    cluster = import_module("abench.cluster").Cluster(scheduler, plan.workers)
+    return replace(plan, workers=cluster.size), cluster.run
 
 
 def say(line: str) -> None:

@@ -1,0 +1,153 @@
+"""A run over several machines, by dask.distributed: its scheduler knows the nodes and reaches them.
+
+One share is pinned to each node. A task there starts an ordinary worker process, which does the
+load; the task itself only passes on orders and messages, so that nothing of the engine's own is in
+a measurement. Members of the crew are what stands for the nodes here, so that all the rest, the
+common start and the merging too, is as with processes on this machine.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import distributed
+
+from abench import fleet, remote
+from abench.errors import ParameterError, UnreachableError
+from abench.plan import Plan
+from abench.summary import Summary
+
+_PATIENCE_S = 10.0
+_LOOK_EVERY_S = 1.0
+
+
+class Cluster:
+    """The nodes of a scheduler, of which `size` are used; raises what is wrong with them."""
+
+    def __init__(self, scheduler: str, size: int | None) -> None:
+        host, _, port = scheduler.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ParameterError("--dask", f"{scheduler!r} is not like host:port")
+        try:
+            self._client = distributed.Client(
+                f"tcp://{scheduler}", timeout=_PATIENCE_S, set_as_default=False
+            )
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise UnreachableError(host, int(port), reason) from None
+        nodes = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        self.size = size or len(nodes)
+        if not nodes or self.size > len(nodes):
+            self._client.close()
+            raise ParameterError(
+                "--workers", f"{self.size or 1} wanted, and {len(nodes)} nodes are there"
+            )
+        self._nodes = nodes[: self.size]
+
+    def run(self, plan: Plan, watch: fleet.Watch | None = None) -> Summary:
+        """Carry out `plan` on the nodes, and return what was counted by all of them."""
+        free = iter(self._nodes)
+
+        def recruit(share: Plan, _others: Sequence[fleet.Member]) -> fleet.Member:
+            return Node(self._client, next(free), share)
+
+        try:
+            return fleet.carry_out(replace(plan, workers=self.size), recruit, watch)
+        finally:
+            self._client.close()
+
+
+class Node(fleet.Member):
+    """What stands for a node here: two threads pass on what goes there and what comes from it."""
+
+    def __init__(self, client: Any, address: str, share: Plan) -> None:
+        super().__init__()
+        self._client, self._address = client, address
+        name = f"abench-{uuid.uuid4()}"
+        self._told = distributed.Queue(f"{name}-orders", client=client)
+        self._heard = distributed.Queue(f"{name}-reports", client=client)
+        self.reports, self._reports_in = multiprocessing.Pipe(duplex=False)
+        self._orders_out, self.orders = os.pipe()
+        self._over = threading.Event()
+        self._task = client.submit(
+            carry, remote.packed(share), name, key=name, workers=[address],
+            allow_other_workers=False, pure=False, retries=0,
+        )  # fmt: skip
+        self._threads = [threading.Thread(target=one) for one in (self._tell, self._hear)]
+        for thread in self._threads:
+            thread.start()
+
+    def kill(self) -> None:
+        """Give it up."""
+        self._over.set()
+        self._task.cancel()
+
+    def reap(self) -> None:
+        """Wait for what passes things on to end."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        for queue in (self._told, self._heard):
+            with suppress(OSError, RuntimeError):
+                queue.close()
+
+    def _tell(self) -> None:
+        """Pass on orders until they end, and their end."""
+        with os.fdopen(self._orders_out, "rb", buffering=0) as orders:
+            while order := orders.read(1):
+                self._told.put(order.decode())
+            with suppress(OSError, RuntimeError):  # the scheduler may be gone
+                self._told.put("")
+
+    def _hear(self) -> None:
+        """Pass on messages until the last, or until there is nobody any more to send any."""
+        with self._reports_in:
+            while not self._over.is_set():
+                try:
+                    line = self._heard.get(timeout=_LOOK_EVERY_S)
+                except TimeoutError:
+                    if self._is_gone():
+                        return
+                    continue
+                except (OSError, RuntimeError):
+                    return
+                if not line:
+                    return
+                self._reports_in.send(remote.decode(line))
+
+    def _is_gone(self) -> bool:
+        nodes = self._client.scheduler_info(n_workers=-1)["workers"]
+        return self._address not in nodes or self._task.status in {"error", "cancelled", "lost"}
+
+
+def carry(plan: bytes, name: str) -> None:
+    """Be the task on a node: start a worker, pass on its orders and its messages."""
+    with distributed.worker_client(separate_thread=False) as client:
+        told = distributed.Queue(f"{name}-orders", client=client)
+        heard = distributed.Queue(f"{name}-reports", client=client)
+        words = [sys.executable, "-m", "abench.remote"]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        assert process.stdin  # noqa: S101 - it is a pipe
+        assert process.stdout  # noqa: S101
+        process.stdin.write(plan)
+        process.stdin.flush()
+        orders = threading.Thread(target=_pass_on, args=(told, process.stdin), daemon=True)
+        orders.start()
+        with process, process.stdout as lines:
+            for line in lines:
+                heard.put(line.decode())
+        heard.put("")
+
+
+def _pass_on(told: Any, pipe: Any) -> None:
+    with suppress(OSError, ValueError, RuntimeError), pipe:
+        while order := told.get():
+            pipe.write(order.encode())
+            pipe.flush()

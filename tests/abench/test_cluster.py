@@ -1,0 +1,186 @@
+"""A run over the nodes of a real scheduler of dask.distributed, on this machine."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abench import remote, worker
+from abench.cli import bench
+from abench.errors import ParameterError
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.summary import Summary
+
+pytest.importorskip("distributed", reason="needs the extra: pip install 'aserve[fleet]'")
+
+PATIENCE = 60.0
+
+
+@dataclass
+class Engine:
+    """A scheduler and what it has for nodes, each a process."""
+
+    address: str
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+
+def start(module: str, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A scheduler with two nodes that are there."""
+    import distributed  # noqa: PLC0415 - a second and more
+
+    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
+    with ExitStack() as stack:
+        words = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        stack.callback(end, start("dask_scheduler", *words))
+        engine = Engine("")
+        for _ in range(2):
+            words = ("--scheduler-file", str(file), "--nthreads", "4", "--no-nanny")
+            node = start("dask_worker", *words, "--host", "127.0.0.1")
+            stack.callback(end, node)
+            engine.nodes.append(node)
+        # Clients and nodes wait for the file themselves, and for each other.
+        with distributed.Client(scheduler_file=str(file), timeout=PATIENCE) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
+        engine.address = json.loads(Path(file).read_text())["address"].removeprefix("tcp://")
+        yield engine
+
+
+async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
+    server = await serve()
+    ran = await abench("--dask", engine.address, "-n", "1001", "-c", "7", "--json", "-", server.url)
+    assert ran.code == 0, ran.err
+    document = ran.json
+    assert document["workers"] == 2
+    assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
+    assert len(server.requests) == 1001
+    # Without loss: the merged distribution has every one of them.
+    merged = Histogram.decode(document["histograms"]["service"])
+    assert merged.count == 1001
+    assert sum(second["succeeded"] for second in document["series"]) == 1001
+    assert len(document["client"]["cpu_per_worker"]) == 2
+    assert document["kernel"] is None  # this machine's would say nothing of the nodes'
+
+
+async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
+    server = await serve()
+    words = ("-t", "0.5", "-c", "4", "--fail-if", "pages>1", "--quiet")
+    ran = await abench("--dask", engine.address, *words, server.url)
+    assert ran.code == 4
+    assert "pages>1 came true" in ran.out
+
+
+async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_port):
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    ran = await abench("--dask", engine.address, "-t", "1", url)
+    assert ran.code != 0
+    assert f"cannot reach 127.0.0.1:{unused_tcp_port}" in ran.out + ran.err
+
+
+async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
+    enough = asyncio.Event()
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    def script(peer):
+        peer.send(ok)
+        if len(server.requests) > 100:
+            enough.set()
+
+    server = await serve(script)
+    loader = await start_abench("--dask", engine.address, "-t", "60", "-c", "4", server.url)
+    await enough.wait()
+    loader.send_signal(signal.SIGINT)
+    out, _ = await loader.communicate()
+    assert loader.returncode == 130
+    assert b"Stopped by a signal" in out
+
+
+async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serve, start_abench):
+    both = asyncio.Event()
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    def script(peer):
+        peer.send(ok)
+        if len(server.requests) > 100:
+            both.set()
+
+    server = await serve(script)
+    words = ("-t", "3", "-c", "4", "--json", "-", server.url)
+    loader = await start_abench("--dask", engine.address, *words)
+    await both.wait()
+    end(engine.nodes[0])
+    out, _ = await loader.communicate()
+    document = json.loads(out)
+    assert loader.returncode == 3
+    assert document["workers_lost"] == 1
+    assert document["requests"]["succeeded"] > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (("--dask", "here"), 2, "--dask: 'here' is not like host:port"),
+        (("--dask", "{engine}", "-w", "9"), 2, "--workers: 9 wanted, and "),
+    ],
+)
+async def test_what_cannot_be_is_one_line(words, code, named, engine, abench):
+    said = [word.format(engine=engine.address) for word in words]
+    ran = await abench(*said, "http://127.0.0.1:1/")
+    assert ran.code == code
+    assert named in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch):
+    monkeypatch.setattr(bench, "find_spec", lambda _name: None)
+    with pytest.raises(ParameterError, match=r"^--dask: .*pip install 'aserve\[fleet\]'"):
+        bench._on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
+
+
+def test_a_plan_goes_whole_and_what_is_behind_it_is_left():
+    plan = Plan(url="http://h/{n}", rate=3.0, body=b"x")
+    reading, writing = os.pipe()
+    os.write(writing, remote.packed(plan) + b"gc")
+    assert remote.received(reading) == plan
+    assert os.read(reading, 2) == b"gc"
+    os.close(writing)
+    with pytest.raises(EOFError):
+        remote.received(reading)
+    os.close(reading)
+
+
+@given(st.lists(st.integers(0, 10**9)), st.integers(0, 100))
+def test_messages_survive_their_way(values, number):
+    summary = Summary(service=Histogram.of(values), unfinished=number)
+    for message in (
+        summary,
+        worker.Warm(summary),
+        worker.Done(summary),
+        worker.Ready(number),
+        worker.Fault("why"),
+    ):
+        line = remote.encode(message)
+        assert "\n" not in line
+        assert remote.decode(line) == message
