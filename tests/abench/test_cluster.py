@@ -89,7 +89,7 @@ async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
     words = ("-t", "0.5", "-c", "4", "--fail-if", "pages>1", "--quiet")
     ran = await abench("--dask", engine.address, *words, server.url)
     assert ran.code == 4
-    assert "pages>1 came true" in ran.out
+    assert "pages>1" in ran.out
 
 
 async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_port):

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 
 async def test_every_request_that_is_due_is_started(serve, carry_out, ok_reply):
     server = await serve(ok_reply)
