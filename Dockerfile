@@ -1,4 +1,5 @@
-# One image with both programs: aserve, its default command, and abench.
+# One image with both programs: aserve, its default command, and abench. The target fleet has dask as
+# well, for a scheduler and its nodes.
 ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS builder
@@ -18,7 +19,7 @@ COPY abench abench
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/venv/bin/python install --no-deps .
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS both
 COPY --from=builder /opt/venv /opt/venv
 COPY www /srv/www
 # A banner or a log line must be seen when it is printed and not when a buffer is full.
@@ -31,3 +32,15 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=20s --start-interval=250ms \
     CMD ["python3", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('HEAD', '/'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["aserve", "/srv/www", "--host", "0.0.0.0", "--port", "8000"]
+
+FROM builder AS fleet-builder
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fleet'], sep='\n')" | \
+    python3 -m pip --python /opt/venv/bin/python install -r /dev/stdin
+
+FROM both AS fleet
+COPY --from=fleet-builder /opt/venv /opt/venv
+ENV HOME=/tmp
+HEALTHCHECK NONE
+
+FROM both

@@ -42,6 +42,8 @@ class Cluster:
         except OSError as error:
             reason = str(error).splitlines()[0]
             raise UnreachableError(host, int(port), reason) from None
+        with suppress(TimeoutError):  # nodes that start together with this may still be coming
+            self._client.wait_for_workers(size or 1, timeout=_PATIENCE_S)
         nodes = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         self.size = size or len(nodes)
         if not nodes or self.size > len(nodes):
