@@ -24,8 +24,10 @@ help: ## list these targets
 run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
+# What measures time runs alone, behind the others; 5 is pytest's code for no tests, as ARGS may have it.
 test: $(VENV)/.dev ## run the whole test suite (ARGS)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" $(ARGS) || [ $$? = 5 ]
+	@$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## lint, formatting, types, import contracts
 	$(BIN)/ruff check
