@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from contextlib import suppress
 
 from aserve.models.admissions import NO_ROOM
@@ -31,6 +32,8 @@ class Model:
         self._house.guests = SharedAdmissions(most, limits.connections_per_client or most)
         self._threads: dict[threading.Thread, Conversation] = {}
         self._stopping = False
+        self._gone = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # rung by threads that end
+        weakref.finalize(self, os.close, self._gone)
 
     def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
@@ -50,6 +53,7 @@ class Model:
                     _rest(waiting, listener)
         waiting.unregister(listener.fileno())
         listener.close()
+        waiting.register(self._gone, select.POLLIN)
         self._house.guests.shut()
         self._wait(waiting, time.monotonic() + grace)
         for thread, talk in list(self._threads.items()):
@@ -92,13 +96,16 @@ class Model:
                 ticked = now
                 talk.tick()
         self._threads.pop(threading.current_thread(), None)
+        os.eventfd_write(self._gone, 1)
 
     def _wait(self, waiting: select.poll, deadline: float) -> None:
         """Wait for the threads to end, for a deadline, or for another order."""
         while self._threads and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in waiting.poll(min(left, 0.05) * 1_000):
-                _take(descriptor, waiting)
-                return
+            for descriptor, _ in waiting.poll(left * 1_000):
+                if descriptor != self._gone:
+                    _take(descriptor, waiting)
+                    return
+                os.eventfd_read(descriptor)
 
 
 def _rest(waiting: select.poll, listener: socket.socket) -> None:
