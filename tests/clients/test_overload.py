@@ -16,6 +16,8 @@ import pytest
 from tests.clients.conftest import LARGE
 from tests.clients.running import PATIENCE, Running, program, run
 
+pytestmark = pytest.mark.alone
+
 CONNECTIONS = 2_000
 SECONDS = 3
 REMEMBERED = 2  # replies that keep the large file open: whole, and the range of another client
