@@ -3,12 +3,14 @@
 import itertools
 import math
 import sys
+import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hdrh.codec import HdrCookieException, HdrLengthException
 from hdrh.histogram import HdrHistogram
 
 HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes
@@ -120,9 +122,12 @@ class Histogram:
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "Histogram":
-        """Undo `encode`."""
+        """Undo `encode`. Raises ValueError, KeyError or TypeError for anything else."""
         others = {name: value for name, value in plain.items() if name != "hdr"}
-        hdr = HdrHistogram.decode(plain["hdr"])
+        try:
+            hdr = HdrHistogram.decode(plain["hdr"])
+        except (zlib.error, HdrCookieException, HdrLengthException) as error:
+            raise ValueError(str(error)) from error
         counts = {
             _bucket(step.value_iterated_to): step.count_at_value_iterated_to
             for step in hdr.get_recorded_iterator()

@@ -166,6 +166,12 @@ def _latency(latency: Latency | None) -> dict[str, Any] | None:
     }
 
 
+_WRONG = (
+    *(LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError),
+    ParameterError,  # of a plan no run can be made of
+)
+
+
 def read(path: Path) -> Report:
     """Return the report in a file that `write` has filled; raises ParameterError for any other."""
     try:
@@ -176,7 +182,7 @@ def read(path: Path) -> Report:
         why = (error.strerror or str(error)).lower()
     except NewerError as error:
         why = str(error)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ParameterError):
+    except _WRONG:
         why = "it is no report of abench's"
     raise ParameterError(str(path), why) from None
 

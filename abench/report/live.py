@@ -95,13 +95,14 @@ class LiveView:
         for at_s in sorted(moments)[self._complete : -1]:  # the last is not over
             moment = moments[at_s]
             self._rates.append(moment.succeeded)
-            self._p99s.append(moment.service.percentiles([99.0])[99.0] or 0)
+            latencies = moment.response if self._plan.schedule else moment.service
+            self._p99s.append(latencies.percentiles([99.0])[99.0] or 0)
             self._complete += 1
         if not self._rates:
             return ""
         p99 = f"  p99 {microseconds(self._p99s[-1])}"
         shown = min(MOST_SECONDS, (room - len(p99) - 2) // 2)
-        if shown < LEAST_SECONDS:
+        if shown < LEAST_SECONDS or self._progress.console.options.ascii_only:
             return p99 if len(p99) <= room else ""
         rates, p99s = (sparkline(list(trend)[-shown:]) for trend in (self._rates, self._p99s))
         return f" {rates}{p99} {p99s}"

@@ -1,9 +1,13 @@
 """Whether data that came from a file is of the types that are declared."""
 
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from functools import cache
+from itertools import starmap
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+
+LARGEST = 2**63  # what is beyond it, infinity too, no figure of a run is
 
 
 def fits(value: object, hint: Any) -> bool:
@@ -14,16 +18,25 @@ def fits(value: object, hint: Any) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
         return any(fits(value, one) for one in arguments)
-    if origin is tuple and isinstance(value, tuple) and arguments[-1] is Ellipsis:
-        return all(fits(one, arguments[0]) for one in value)
-    if origin is dict and isinstance(value, dict):
-        key, held = arguments
-        return all(fits(one, key) and fits(other, held) for one, other in value.items())
-    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, hint):
-        return all(fits(getattr(value, name), kind) for name, kind in _declared(hint).items())
     if getattr(hint, "_is_protocol", False):
         return True
-    return isinstance(value, (int, float) if hint is float else origin or hint)
+    if isinstance(value, int | float) and not -LARGEST < value < LARGEST:  # which no NaN is, either
+        return False
+    kind = (int, float) if hint is float else origin or hint
+    return isinstance(value, kind) and all(starmap(fits, _held(value, arguments)))
+
+
+def _held(value: object, arguments: tuple[Any, ...]) -> Iterator[tuple[object, Any]]:
+    """Yield each thing that `value` holds, with its type."""
+    if isinstance(value, tuple):
+        hints = arguments[:1] * len(value) if ... in arguments else arguments
+        yield from zip(value, hints, strict=True)
+    elif type(value) is dict:
+        for key, other in value.items():
+            yield from zip((key, other), arguments, strict=True)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for name, hint in _declared(type(value)).items():
+            yield getattr(value, name), hint
 
 
 @cache

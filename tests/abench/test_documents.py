@@ -1,5 +1,6 @@
 """Reports as files: what programs read from them, and that they can be drawn again."""
 
+import base64
 import csv
 import io
 import json
@@ -149,6 +150,17 @@ def test_any_value_of_a_wrong_kind_is_no_report(tmp_path):
         path.write_text(json.dumps({**plain, name: [{"at_s": "x"}]}))
         with pytest.raises(ParameterError, match="no report"):
             pytest.fail(f"{name}: {document.read(path)}")
+    for garbled in ("", "AAAA", "HISTFAAA", base64.b64encode(40 * b"x").decode(), "\N{SNOWMAN}"):
+        histogram = {**plain["histograms"]["service"], "hdr": garbled}
+        path.write_text(
+            json.dumps({**plain, "histograms": {"service": histogram, "response": None}})
+        )
+        with pytest.raises(ParameterError, match="no report"):
+            document.read(path)
+    for figure in (math.nan, math.inf, 10**400, -math.inf, "1", None):
+        path.write_text(json.dumps({**plain, "duration_s": figure}))
+        with pytest.raises(ParameterError, match="no report"):
+            document.read(path)
     path.write_bytes(b'{"schema": "\xff"}')
     with pytest.raises(ParameterError, match="no report"):
         document.read(path)
