@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from abench.errors import ParameterError
 from abench.histogram import Histogram
+from abench.moments import Moment
 from abench.report.derived import Report
-from abench.series import Moment
 from abench.summary import Summary
 
 DRAWS = 1_000

@@ -5,27 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from abench.histogram import Histogram
+from abench.moments import Moment, Moments
 
 MOST_MOMENTS = 600  # then two become one: a day's run takes as much memory as ten minutes
-
-
-@dataclass
-class Moment:
-    """What was counted in one step of a run; `service` and `response` are of the successes."""
-
-    succeeded: int = 0
-    failed: int = 0
-    bytes_received: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-
-    def merge(self, other: "Moment") -> None:
-        """Count another part of the same moment."""
-        self.succeeded += other.succeeded
-        self.failed += other.failed
-        self.bytes_received += other.bytes_received
-        self.service.merge(other.service)
-        self.response.merge(other.response)
 
 
 @dataclass
@@ -33,7 +15,7 @@ class Series:
     """Moments of `step_s` seconds each, by the second from the start at which they begin."""
 
     step_s: int = 1
-    moments: dict[int, Moment] = field(default_factory=dict)
+    moments: Moments = field(default_factory=Moments)
 
     def add(self, at_s: int, moment: Moment) -> None:
         """Count what was counted at a second."""
@@ -57,13 +39,13 @@ class Series:
     def decode(cls, plain: Mapping[str, Any]) -> "Series":
         """Undo `encode`."""
         moments = {int(at_s): _decode(moment) for at_s, moment in plain["moments"].items()}
-        return cls(plain["step_s"], moments)
+        return cls(plain["step_s"], Moments(moments))
 
     def _add(self, at_s: int, moment: Moment) -> None:
         self.moments.setdefault(at_s // self.step_s * self.step_s, Moment()).merge(moment)
 
     def _coarsen(self, step_s: int) -> None:
-        fine, self.moments, self.step_s = self.moments, {}, step_s
+        fine, self.moments, self.step_s = self.moments, Moments(), step_s
         for at_s, moment in fine.items():
             self._add(at_s, moment)
 

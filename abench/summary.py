@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from abench.histogram import Histogram
-from abench.series import Moment, Series
+from abench.moments import Moment
+from abench.series import Series
 
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status", "body")
 

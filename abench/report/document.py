@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from abench.errors import ParameterError
 from abench.histogram import Histogram
+from abench.moments import Moment, Moments
 from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report.derived import (
@@ -28,7 +29,7 @@ from abench.report.derived import (
 from abench.report.environment import Environment
 from abench.report.shape import fits
 from abench.report.verdict import verdict
-from abench.series import Moment, Series
+from abench.series import Series
 from abench.summary import FAILURE_KINDS, Summary
 from abench.urls import Weighted
 
@@ -304,7 +305,7 @@ def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
 def _to_summary(plain: Mapping[str, Any]) -> Summary:
     """Return the distributions, and what else of the counts a Report is asked for."""
     encoded, warmup = plain["histograms"], plain["warmup"] or {}
-    series = Series(moments={one["at_s"]: _to_moment(one) for one in plain["series"]})
+    series = Series(moments=Moments({one["at_s"]: _to_moment(one) for one in plain["series"]}))
     return Summary(
         service=Histogram.decode(encoded["service"]),
         response=Histogram.decode(encoded["response"]) if encoded["response"] else Histogram(),

@@ -8,9 +8,10 @@ import pytest
 from abench.comparison import compare, sentence
 from abench.errors import ParameterError
 from abench.histogram import Histogram
+from abench.moments import Moment
 from abench.plan import Plan
 from abench.report import derive, document
-from abench.series import Moment, Series
+from abench.series import Series
 from abench.summary import Summary
 
 PLAN = Plan(url="http://h/")

@@ -16,12 +16,13 @@ import pytest
 
 from abench.errors import ParameterError
 from abench.histogram import Histogram
+from abench.moments import Moment, Moments
 from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report import derive, document, html, tables, text
 from abench.report.derived import Threshold
 from abench.report.environment import gather
-from abench.series import Moment, Series
+from abench.series import Series
 from abench.summary import Cost, Summary
 from abench.urls import Weighted
 
@@ -48,7 +49,7 @@ def run(plan=None, **more):
         "bytes_received": 100_000,
         "standing": 10,
         "elapsed_ns": 5 * SECOND // 2,
-        "series": Series(1, moments),
+        "series": Series(1, Moments(moments)),
         "costs": [Cost(SECOND, 5 * SECOND // 2, 30_000_000, Histogram.of([70, 1_500]))],
         "started": 1007,
         **more,

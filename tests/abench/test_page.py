@@ -10,9 +10,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.color import Color
 
 from abench.histogram import Histogram
+from abench.moments import Moment
 from abench.plan import Plan
 from abench.report import derive, html
-from abench.series import Moment, Series
+from abench.series import Series
 from abench.summary import Summary
 from tests.test_browser import chromium
 

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from abench.errors import ParameterError
 from abench.histogram import Histogram
+from abench.moments import Moment
 from abench.plan import Plan
 from abench.report import derive, document, files, text, units
 from abench.report.live import LiveView
-from abench.series import Moment, Series
+from abench.series import Series
 from abench.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)

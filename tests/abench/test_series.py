@@ -1,8 +1,10 @@
-from hypothesis import given
+import given
+from hypothesis import copy
 from hypothesis import strategies as st
 
 from abench.histogram import Histogram
-from abench.series import MOST_MOMENTS, Moment, Series
+from abench.moments import Moment, Moments
+from abench.series import MOST_MOMENTS, Series
 from abench.worker import REPORT_EVERY_S, until_beat
 
 moments = st.builds(
@@ -59,3 +61,16 @@ def test_a_fine_series_joins_a_coarse_one_in_its_steps() -> None:
 def test_a_beat_that_was_late_or_early_is_followed_by_one_in_time(beats: int, off_s: float) -> None:
     now = max(0.0, beats * REPORT_EVERY_S + off_s)
     assert abs(now + until_beat(now) - (beats + 1) * REPORT_EVERY_S) < 1e-6
+
+
+@given(st.dictionaries(st.integers(0, 30), moments, max_size=12), st.lists(st.integers(0, 30)))
+def test_moments_are_kept_whole_however_they_are_asked_for(
+    some: dict[int, Moment], asked: list[int]
+) -> None:
+    kept = Moments(copy.deepcopy(some))
+    for at_s in asked:
+        if at_s in some:
+            kept[at_s].merge(Moment(succeeded=1))
+            some[at_s].merge(Moment(succeeded=1))
+    assert kept == some
+    assert list(kept) == list(some)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abench.histogram import DIGITS, HIGHEST_US, Histogram
-from abench.series import Moment, Series
+from abench.moments import Moment, Moments
+from abench.series import Series
 from abench.summary import FAILURE_KINDS, Cost, Recorder, Summary
 
 times = st.lists(
@@ -19,7 +20,9 @@ parts = st.builds(
     status=st.dictionaries(st.sampled_from([200, 304, 404, 500]), st.integers(1, 10)).map(Counter),
     failures=st.dictionaries(st.sampled_from(FAILURE_KINDS), st.integers(1, 10)).map(Counter),
     response=times.map(Histogram.of),
-    series=times.map(lambda some: Series(moments={len(some): Moment(1, 2, 3, Histogram.of(some))})),
+    series=times.map(
+        lambda some: Series(moments=Moments({len(some): Moment(1, 2, 3, Histogram.of(some))}))
+    ),
     costs=st.lists(st.builds(Cost, st.integers(0, 9), st.integers(0, 9)), max_size=1),
     bytes_received=st.integers(0, 2**50),
     started=st.integers(0, 9),
@@ -117,7 +120,7 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
     service = Histogram.of([7, 5, 5, 5, 9])
     assert recorder.take(at_s=3) == Summary(
         service=service,
-        series=Series(moments={3: Moment(5, 2, 380, service)}),
+        series=Series(moments=Moments({3: Moment(5, 2, 380, service)})),
         status=Counter({200: 3, 304: 2, 404: 1}),
         failures=Counter({"status": 1, "timeout": 1}),
         bytes_received=380,
@@ -135,7 +138,7 @@ def test_what_is_taken_does_not_change_any_more() -> None:
     recorder.failure("reset")
     assert taken == Summary(
         service=Histogram.of([1]),
-        series=Series(moments={0: Moment(1, 0, 10, Histogram.of([1]))}),
+        series=Series(moments=Moments({0: Moment(1, 0, 10, Histogram.of([1]))})),
         status=Counter({200: 1}),
         bytes_received=10,
     )
