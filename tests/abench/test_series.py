@@ -1,5 +1,6 @@
-import given
-from hypothesis import copy
+import copy
+
+from hypothesis import given
 from hypothesis import strategies as st
 
 from abench.histogram import Histogram
