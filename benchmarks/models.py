@@ -204,20 +204,41 @@ def measure(work: Work, words: dict[str, str], plan: Plan) -> Found:
             tell(f"{work.title}: {name}")
             with _noted(found, name):
                 one = stack.enter_context(running(server(name, said, slow=work.slow), plan.root))
+                stack.callback(_signal, one, signal.SIGCONT)  # so that it can be ended
                 check(work.ask, one.port, plan.root)
+                _signal(one, signal.SIGSTOP)
                 there[name] = one
         for number in range(plan.rounds):
             for name in turned(list(there), number):
                 tell(f"{work.title}: {name}")
-                with _noted(found, name):
+                with _noted(found, name), _awake(there[name]):
                     for figure, value in one_round(there[name], work, plan.seconds).items():
                         found.rounds.setdefault(name, {}).setdefault(figure, []).append(value)
         if work.name == "small-64":
             for name in found.rounds:
-                with _noted(found, name):
+                with _noted(found, name), _awake(there[name]):
                     more = memory_each(there[name]) | calls_each(there[name], work)
                     found.rounds[name] |= {figure: [value] for figure, value in more.items()}
     return found
+
+
+@contextmanager
+def _awake(one: Running) -> Iterator[None]:
+    """Let a server run for as long as it is measured.
+
+    Who asks in vain takes the core from the others even when nobody asks anything of it.
+    """
+    _signal(one, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        _signal(one, signal.SIGSTOP)
+
+
+def _signal(one: Running, number: signal.Signals) -> None:
+    for pid in family(one.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @contextmanager
