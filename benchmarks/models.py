@@ -256,6 +256,8 @@ def main() -> int:
         models_page.write(HERE.parent, json.loads((HERE.parent / FILE).read_text()))
         return 0
     allow_descriptors()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     with suppress(OSError):
         os.sched_setaffinity(0, {int(LOAD_CORE)})
     wanted = [work for work in (*WORKS, *POOLS) if not options.only or work.name in options.only]
@@ -288,6 +290,13 @@ def main() -> int:
         (HERE.parent / FILE).write_text(json.dumps(_rounded(plain), indent=1) + "\n")
         models_page.write(HERE.parent, plain)
     return 0
+
+
+def _stop(*_: object) -> None:
+    """Stop at the first signal, and let no other disturb the end of what was started."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _print(work: Work, found: Found) -> None:
