@@ -214,6 +214,8 @@ def measure(work: Work, words: dict[str, str], plan: Plan) -> Found:
                 with _noted(found, name), _awake(there[name]):
                     for figure, value in one_round(there[name], work, plan.seconds).items():
                         found.rounds.setdefault(name, {}).setdefault(figure, []).append(value)
+                    # What the load has left unanswered is worked on all the same: not in the next.
+                    time.sleep(1.1 * SLOW_S * work.ask.connections if work.slow else 0)
         if work.name == "small-64":
             for name in found.rounds:
                 with _noted(found, name), _awake(there[name]):

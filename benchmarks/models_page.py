@@ -43,7 +43,7 @@ def write(folder: Path, plain: Mapping[str, Any]) -> None:
 def _text(plain: Mapping[str, Any], works: Works) -> str:
     told = plain["conditions"]
     versions = ", ".join(f"{name} {text}" for name, text in told["versions"].items())
-    how = f"{plain['rounds']} rounds, aserve at `{told['revision']}`. {told['machine']}."
+    how = f"{_rounds(works)} rounds, aserve at `{told['revision']}`. {told['machine']}."
     parts = [
         "# Every I/O model, measured\n",
         _ABOUT,
@@ -61,6 +61,12 @@ def _text(plain: Mapping[str, Any], works: Works) -> str:
         if name.startswith("pool"):
             parts += [f"### Reactor: {work['title']}\n", markdown(_table(work, "threads"))]
     return "\n".join(parts)
+
+
+def _rounds(works: Works) -> str:
+    numbers = [len(found["rate"]) for work in works.values() for found in work["rounds"].values()]
+    least, most = min(numbers), max(numbers)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def _table(work: Mapping[str, Any], what: str) -> list[list[str]]:
