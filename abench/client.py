@@ -4,7 +4,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
-from itertools import repeat
+from functools import partial
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
@@ -128,11 +128,12 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_again",
         "_answer",
+        "_constant",
         "_count",
         "_fresh",
         "_misses",
-        "_next",
         "_note",
         "_opened",
         "_pool",
@@ -150,15 +151,16 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._reader = reader_for(pool.plan)
         self._answer: Answer
-        self._next: Callable[[], bytes]  # the octets of the next request
+        self._again: Callable[[], object]  # writes the next request, once there is a transport
+        self._constant = b""  # its octets, where they are always the same
         self._count: Callable[[int], object]  # a reply that was recognised
         if only := pool.mix.only:
             self._answer = only.answer
             self._reader.bodiless = self._answer.bodiless
-            self._next = repeat(only.request.octets(0)).__next__
+            self._constant = only.request.octets(0)
             self._count = pool.recorder.service.append
         else:
-            self._next = self._turn
+            self._again = self._write_next
             self._count = self._count_known
         self._note: Callable[[int], object] = self._count
         self._transport: asyncio.Transport | Line | None = None
@@ -195,7 +197,7 @@ class Connection(asyncio.Protocol):
         if pool.left:
             pool.left -= 1
             self.asked_at = now
-            self._write(self._next())
+            self._again()
         else:
             self.retire()
 
@@ -260,6 +262,8 @@ class Connection(asyncio.Protocol):
         """Take a new connection from the dialer."""
         self._transport = transport  # type: ignore[assignment]  # it is one that can be written to
         self._write = transport.write  # type: ignore[union-attr]
+        if self._constant:  # a call of C: another 70 ns are saved for each request
+            self._again = partial(self._write, self._constant)
         self._misses = 0
         self._reader.renew()
         self._conclude_opening()
@@ -301,7 +305,10 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._fresh = True
-        self._write(self._next())
+        self._again()
+
+    def _write_next(self) -> None:
+        self._write(self._turn())
 
     def _turn(self) -> bytes:
         """Take the next of several requests, and what is known of its answer."""

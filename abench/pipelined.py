@@ -21,13 +21,13 @@ class Pipelined(Connection):
     closes are asked again on the next connection, and timed from when they were first asked.
     """
 
-    __slots__ = ("_again", "_depth", "_disregarded", "_stream", "_under_way")
+    __slots__ = ("_depth", "_disregarded", "_stream", "_under_way", "_waiting")
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._depth = pool.plan.pipeline
         self._under_way: deque[tuple[int, frozenset[int]]] = deque()
-        self._again: list[int] = []  # when those to be asked again were first asked
+        self._waiting: list[int] = []  # when those to be asked again were first asked
         self._disregarded = 0  # of the oldest under way, how many belong to the warm-up
         self._stream = ReplyStream()
 
@@ -65,30 +65,30 @@ class Pipelined(Connection):
         if not pool.running:
             return
         now = _clock() // 1000
-        asked = self._again + [now] * min(self._missing(), pool.left)
-        pool.left -= len(asked) - len(self._again)
-        self._again = []
+        asked = self._waiting + [now] * min(self._missing(), pool.left)
+        pool.left -= len(asked) - len(self._waiting)
+        self._waiting = []
         if not (asked or self._under_way):
             self.retire()
         elif self._transport is None:
-            self._again = asked
+            self._waiting = asked
             self.asked_at = asked[0]
             pool.dialer.dial(self)
         else:
             self._send_all(asked)
 
     def _missing(self) -> int:
-        return self._depth - len(self._under_way) - len(self._again)
+        return self._depth - len(self._under_way) - len(self._waiting)
 
     def _send(self) -> None:
         """Send what waited for the connection."""
-        asked, self._again = self._again, []
+        asked, self._waiting = self._waiting, []
         self._send_all(asked)
 
     def _send_all(self, asked: list[int]) -> None:
         octets = []
         for at in asked:
-            octets.append(self._next())
+            octets.append(self._constant or self._turn())
             self._under_way.append((at, self._answer.expectation.statuses))
         self._note_oldest()
         if octets:
@@ -113,7 +113,7 @@ class Pipelined(Connection):
 
     def _leave(self) -> None:
         """Go on with a new connection, since the server has said that it ends this one."""
-        self._again = [at for at, _ in self._under_way]
+        self._waiting = [at for at, _ in self._under_way]
         self._under_way.clear()
         self._note_oldest()
         self._close()
@@ -132,21 +132,21 @@ class Pipelined(Connection):
 
     def disregard(self) -> None:
         """Leave out what comes of the requests under way."""
-        self._disregarded = len(self._under_way) + len(self._again)
+        self._disregarded = len(self._under_way) + len(self._waiting)
 
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""
-        under_way = len(self._under_way) + len(self._again) - self._disregarded
+        under_way = len(self._under_way) + len(self._waiting) - self._disregarded
         self._under_way.clear()
-        self._again.clear()
+        self._waiting.clear()
         super().abandon()
         return under_way
 
     def _fail(self, kind: str) -> None:
         """Count all that is under way or waits for a connection as failed."""
-        failed = len(self._under_way) + len(self._again)
+        failed = len(self._under_way) + len(self._waiting)
         self._under_way.clear()
-        self._again.clear()
+        self._waiting.clear()
         self.asked_at = 0
         left_out = min(self._disregarded, failed)
         self._pool.warmed += left_out

@@ -163,13 +163,13 @@ def calls_each(one: Running, work: Work) -> Figures:
 _CALLS = re.compile(r"^\s*([a-z_0-9]+)\s+(\d+)\s*$", re.MULTILINE)
 
 
-def memory_each(one: Running) -> Figures:
+def memory_each(one: Running, work: Work) -> Figures:
     """Return the memory of an idle connection that has had a reply."""
     before = resident(one.pid)
     with ExitStack() as stack:
         for _ in range(_OPEN):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", one.port), 20))
-            client.sendall(b"GET /1k.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.sendall(f"GET {work.ask.target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             client.recv(65_536)
         return {"kib_each": (resident(one.pid) - before) / _OPEN / 1_024}
 
@@ -218,10 +218,16 @@ def measure(work: Work, words: dict[str, str], plan: Plan) -> Found:
                     time.sleep(1.1 * SLOW_S * work.ask.connections if work.slow else 0)
         if work.name == "small-64":
             for name in found.rounds:
-                with _noted(found, name), _awake(there[name]):
-                    more = memory_each(there[name]) | calls_each(there[name], work)
-                    found.rounds[name] |= {figure: [value] for figure, value in more.items()}
+                _look_closer(found, name, there[name], work)
     return found
+
+
+def _look_closer(found: Found, name: str, one: Running, work: Work) -> None:
+    """Note what needs a load of its own, once."""
+    for more in (memory_each, calls_each):
+        with _noted(found, name), _awake(one):
+            for figure, value in more(one, work).items():
+                found.rounds[name][figure] = [value]
 
 
 @contextmanager

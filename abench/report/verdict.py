@@ -93,7 +93,7 @@ def _schedule(report: Report) -> Finding | None:
     if paced is None:
         return None
     if paced.is_kept:
-        return "schedule", "sure", "The rate was the limit, as it was asked for: nothing else was."
+        return "schedule", "sure", "The rate was the limit, as it was asked for: it was met."
     missed = f"Of {decimal(paced.offered)} requests/sec only {decimal(paced.achieved)} were made"
     if _busy_connections(report) > BUSY:
         why = "every connection was busy: the server is too slow for it, or -c too small."
