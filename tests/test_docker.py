@@ -119,3 +119,16 @@ def test_the_server_is_confined_and_stops_when_told(project: Project) -> None:
         assert "Read-only file system" in touched.stdout
     assert project.compose("stop", "--timeout", "20", "server").returncode == 0
     assert project.state("server")["State"]["ExitCode"] == 0  # 137 is a kill, 143 no handler
+
+
+def test_a_fleet_loads_from_two_nodes(project: Project) -> None:
+    words = ("up", "--timeout", "1", "--exit-code-from", "bench-fleet", "bench-fleet")
+    try:
+        bench = project.compose("--profile", "fleet", *words)
+        assert bench.returncode == 0, bench.stdout
+    finally:
+        project.compose("--profile", "fleet", "down", "--timeout", "1")
+    result = json.loads((project.results / "bench-fleet.json").read_text())
+    assert result["workers"] == 2
+    assert result["workers_lost"] == 0
+    assert result["requests"]["succeeded"] > 0
