@@ -19,6 +19,7 @@ from aserve.settings import SettingsError
 
 _PATIENCE_S = 30.0
 _SETTLE_S = 0.1  # after the client has closed, for the server to notice and be done
+_SLACK_S = 0.02  # strace that is kept from running dates the end of a call too early by so much
 _HOST = "127.0.0.1"
 _GREETING = b"OPTIONS * HTTP/1.1\r\nHost: explain\r\nConnection: close\r\n\r\n"
 
@@ -158,12 +159,18 @@ def _of_server(place: Path, since: float, until: float) -> tuple[list[Event], di
 
 def _told(found: Iterable[Call], since: float, until: float) -> Iterator[Event]:
     for call in found:
-        if not since <= call.at <= until or _is_housekeeping(call):
+        is_in_time = since - _SLACK_S * _takes_a_connection(call) <= call.at <= until
+        if not is_in_time or _is_housekeeping(call):
             continue
         if text := words(call):
             detail = f"{call.name}({call.arguments}) = {call.result}"
             at = call.at if call.name in AWAIT else call.began
-            yield Event(at, call.thread, text, with_kernel=True, detail=detail)
+            yield Event(max(at, since), call.thread, text, with_kernel=True, detail=detail)
+
+
+def _takes_a_connection(call: Call) -> bool:
+    """Whether this is the accept of our client: no other one comes, so it is none of before."""
+    return call.name.startswith("accept") and call.number >= 0
 
 
 def _is_housekeeping(call: Call) -> bool:

