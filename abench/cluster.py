@@ -8,6 +8,7 @@ common start and the merging too, is as with processes on this machine.
 
 import multiprocessing
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ from abench.summary import Summary
 
 _PATIENCE_S = 10.0
 _LOOK_EVERY_S = 1.0
+_STILL_HERE = " "  # an order to go on: without one for fleet.SILENCE_S a node gives its share up
+_LOST = (OSError, RuntimeError)  # what the engine raises once its scheduler is gone
 
 
 class Cluster:
@@ -97,16 +100,18 @@ class Node(fleet.Member):
         for thread in self._threads:
             thread.join()
         for queue in (self._told, self._heard):
-            with suppress(OSError, RuntimeError):
+            with suppress(*_LOST):
                 queue.close()
 
     def _tell(self) -> None:
-        """Pass on orders until they end, and their end."""
-        with os.fdopen(self._orders_out, "rb", buffering=0) as orders:
-            while order := orders.read(1):
-                self._told.put(order.decode())
-            with suppress(OSError, RuntimeError):  # the scheduler may be gone
-                self._told.put("")
+        """Pass on orders until they end, and their end; say in between that somebody is here."""
+        with os.fdopen(self._orders_out, "rb", buffering=0) as orders, suppress(*_LOST):
+            order = _STILL_HERE
+            while order:
+                self._told.put(order)
+                waiting, _, _ = select.select([orders], (), (), _LOOK_EVERY_S)
+                order = orders.read(1).decode() if waiting else _STILL_HERE
+            self._told.put("")
 
     def _hear(self) -> None:
         """Pass on messages until the last, or until there is nobody any more to send any."""
@@ -118,7 +123,7 @@ class Node(fleet.Member):
                     if self._is_gone():
                         return
                     continue
-                except (OSError, RuntimeError):
+                except _LOST:
                     return
                 if not line:
                     return
@@ -149,7 +154,9 @@ def carry(plan: bytes, name: str) -> None:
 
 
 def _pass_on(told: Any, pipe: Any) -> None:
-    with suppress(OSError, ValueError, RuntimeError), pipe:
-        while order := told.get():
-            pipe.write(order.encode())
-            pipe.flush()
+    """Pass on orders until they end, or fail to come; the end of the pipe stops the worker."""
+    with suppress(*_LOST, ValueError), pipe:
+        while order := told.get(timeout=fleet.SILENCE_S):
+            if order != _STILL_HERE:
+                pipe.write(order.encode())
+                pipe.flush()

@@ -223,19 +223,32 @@ class Crew:
                 self._lose(member)
             return
         member.heard = time.monotonic()
+        self._count(member, message)
+
+    def _count(self, member: Member, message: worker.Message) -> None:
         match message:
             case Summary():
                 self._summary.merge(message)
             case worker.Warm():
-                self._warmup.add(time.monotonic() - (self._started or 0.0), message.part)
+                self._warmup.add(member.heard - (self._started or 0.0), message.part)
             case worker.Ready():
                 member.ready = True
                 self._summary.standing += message.standing
+            case worker.Started():
+                self._note_start(member.heard - (self._started or 0.0))
             case worker.Done():
                 member.done = True
                 self._summary.merge(message.last)
             case worker.Fault():
                 self._summary.faults.append(message.reason)
+
+    def _note_start(self, after_s: float) -> None:
+        """Take note of how late a share can have started at the latest, by this machine's clock.
+
+        It did between the order and its message, so that no two started further apart than the
+        longest of these: a bound for which no two clocks have to be compared.
+        """
+        self._summary.start_within_ns = max(self._summary.start_within_ns, round(after_s * 1e9))
 
     def _lose(self, member: Member) -> None:
         """Keep what a dead worker had reported, and the time in which it did."""

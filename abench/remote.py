@@ -68,6 +68,8 @@ def decode(line: str) -> worker.Message:
             return worker.Done(Summary.decode(content))
         case "Ready":
             return worker.Ready(**content)
+        case "Started":
+            return worker.Started()
         case _:
             return worker.Fault(**content)
 

@@ -134,12 +134,13 @@ class Summary:
     `service` is the time from sending a request to the end of its reply, `response` from when it
     was due by the schedule. `standing` is connections that stood when the clock started,
     `unfinished` requests without an outcome when it stopped; `elapsed_ns` is the longest of the
-    shares' clocks. By the schedule, `started` requests were started, `late` of them a millisecond
-    or more after their time, and `skipped` never. `warmup_ns` and `warmup_requests` were left out
-    before the clock started; `steady` tells whether the server was found to have settled by then.
-    `lost` is worker processes that died, with only what they had reported counted; `gave_up` those
-    that ended early because nothing could be connected to; `faults` says what went wrong in abench
-    itself. `stopped_by` is the signal that ended the run, 0 for none.
+    shares' clocks, which started within `start_within_ns` of each other. By the schedule, `started`
+    requests were started, `late` of them a millisecond or more after their time, and `skipped`
+    never. `warmup_ns` and `warmup_requests` were left out before the clock started; `steady` tells
+    whether the server was found to have settled by then. `lost` is worker processes that died, with
+    only what they had reported counted; `gave_up` those that ended early because nothing could be
+    connected to; `faults` says what went wrong in abench itself. `stopped_by` is the
+    signal that ended the run, 0 for none.
     """
 
     service: Histogram = field(default_factory=Histogram)
@@ -159,6 +160,7 @@ class Summary:
     warmup_requests: int = 0
     steady: bool = False
     elapsed_ns: int = 0
+    start_within_ns: int = 0
     lost: int = 0
     gave_up: int = 0
     stopped_by: int = 0
@@ -190,7 +192,7 @@ class Summary:
         self.reasons.update(other.reasons)
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("elapsed_ns", "stopped_by", "warmup_ns", "steady"):
+        for name in ("elapsed_ns", "start_within_ns", "stopped_by", "warmup_ns", "steady"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
         self.costs = sorted(self.costs + other.costs, key=repr)  # in any order, the same
         self.faults = sorted(self.faults + other.faults)

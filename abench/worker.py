@@ -39,6 +39,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """This share has taken the order to start, and has started."""
+
+
+@dataclass(frozen=True, slots=True)
 class Warm:
     """What was counted of the warm-up since the last message."""
 
@@ -59,11 +64,11 @@ class Fault:
     reason: str
 
 
-Message = Ready | Warm | Summary | Done | Fault
+Message = Ready | Started | Warm | Summary | Done | Fault
 
 
 def serve(plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
-    """Carry out `plan` and `send` a Ready, then Summaries, then a Done.
+    """Carry out `plan` and `send` a Ready, a Started, then Summaries, then a Done.
 
     `orders` is a pipe's descriptor: GO on it is the start, COUNT the end of the warm-up where the
     plan has one; its end stops the run at any time, and comes by itself when the parent dies.
@@ -96,6 +101,7 @@ class Share:
         self._loop.add_reader(self._orders, self._obey)
         try:
             await self._open_all()
+            _settle_memory()  # 40 ms, which are nobody's before the start
             self._send(Ready(self._pool.standing))
             await self._go.wait()
             await self._load()
@@ -124,7 +130,6 @@ class Share:
 
     async def _load(self) -> None:
         """Load the server until the end of the time or of the requests."""
-        _settle_memory()
         if not self._over.is_set():
             self._start()
         await self._over.wait()
@@ -146,6 +151,7 @@ class Share:
         if not self._plan.warms_up:
             self._count()
         self._pool.begin()
+        self._send(Started())
         self._await_beat()
         self._sweep()
 

@@ -95,9 +95,10 @@ class Threshold:
 class Report:
     """What a run showed. Rates count successes only, per second from the first request on.
 
-    `standing` is how many connections were open when the clock started; `service` the time from
-    sending a request (or opening a connection for it) to the last octet of its reply, `response`
-    that from when it was due by the schedule, which a closed loop has not; successes only.
+    No two workers started further apart than `start_within_s`. `standing` is how many connections
+    were open when the clock started; `service` the time from sending a request (or opening a
+    connection for it) to the last octet of its reply, `response` that from when it was due by the
+    schedule, which a closed loop has not; successes only.
     `failures` has every kind, also those that did not occur, and `reasons` the system's names for
     why connections failed to open. `kernel` and `server` are what was seen from outside;
     `is_local` says that the server is on this machine. `lost_workers` died: only what
@@ -106,6 +107,7 @@ class Report:
 
     plan: Plan
     duration_s: float
+    start_within_s: float
     succeeded: int
     failed: int
     unfinished: int
@@ -167,6 +169,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
     return Report(
         plan=plan,
         duration_s=duration_s,
+        start_within_s=summary.start_within_ns / 1e9,
         succeeded=summary.succeeded,
         failed=summary.failed,
         unfinished=summary.unfinished,

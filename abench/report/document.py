@@ -60,6 +60,7 @@ def document(report: Report) -> dict[str, Any]:
         "connections_standing": report.standing,
         "timeout_s": plan.timeout_s,
         "duration_s": report.duration_s,
+        "start_within_s": report.start_within_s,
         "stopped_by_signal": report.stopped_by or None,
         "gave_up": report.gave_up,
         "faults": list(report.faults),
@@ -210,6 +211,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
     return Report(
         plan=_plan(plain),
         duration_s=plain["duration_s"],
+        start_within_s=plain.get("start_within_s", 0.0),  # not in the first documents
         succeeded=requests["succeeded"],
         failed=requests["failed"],
         unfinished=requests["unfinished"],

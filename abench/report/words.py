@@ -7,6 +7,7 @@ from abench.report.units import count, decimal, duration, microseconds, plural
 
 APART = "   "  # between figures on a line
 
+APART_FOR = 0.01  # of a run's length that its workers may start apart, with nothing to say of it
 HARDLY = 1.1  # times the p99 of service that the one of response may be, with nothing to say of it
 
 
@@ -71,6 +72,9 @@ def remarks(report: Report) -> Iterator[str]:
     if plan.keep_alive and report.standing < plan.connections:
         short = f"{count(report.standing)} of {count(plan.connections)} connections"
         yield f"Only {short} could be opened before the start."
+    if report.start_within_s > APART_FOR * report.duration_s and plan.processes > 1:
+        apart = duration(report.start_within_s)
+        yield f"The workers may have started up to {apart} apart: that much of the run was partial."
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."

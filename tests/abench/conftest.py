@@ -34,6 +34,8 @@ class Peer(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.server.open.discard(self)
+        if not self.server.open:
+            self.server.deserted.set()
 
     def data_received(self, data: bytes) -> None:
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
@@ -66,6 +68,7 @@ class ScriptedServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.open: set[Peer] = set()
+        self.deserted = asyncio.Event()  # while no connection is left
         self.peak = 0
         self.port = 0
 
@@ -76,6 +79,7 @@ class ScriptedServer:
     def accepted(self, peer: Peer) -> None:
         self.connections += 1
         self.open.add(peer)
+        self.deserted.clear()
         self.peak = max(self.peak, len(self.open))
         if self.accept:
             self.accept(peer)

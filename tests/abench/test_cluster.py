@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from abench.summary import Summary
 pytest.importorskip("distributed", reason="needs the extra: pip install 'aserve[fleet]'")
 
 PATIENCE = 60.0
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass
 class Engine:
     """A scheduler and what it has for nodes, each a process."""
 
-    address: str
+    scheduler: subprocess.Popen[bytes]
+    address: str = ""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
 
@@ -46,16 +48,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A scheduler with two nodes that are there."""
+@contextmanager
+def started(folder: Path) -> Iterator[Engine]:
+    """Start a scheduler and two nodes, and wait for them to be there."""
     import distributed  # noqa: PLC0415 - a second and more
 
-    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
+    file = folder / "scheduler.json"
     with ExitStack() as stack:
         words = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        stack.callback(end, start("dask_scheduler", *words))
-        engine = Engine("")
+        scheduler = start("dask_scheduler", *words)
+        stack.callback(end, scheduler)
+        engine = Engine(scheduler)
         for _ in range(2):
             words = ("--scheduler-file", str(file), "--nthreads", "4", "--no-nanny")
             node = start("dask_worker", *words, "--host", "127.0.0.1")
@@ -65,6 +68,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         with distributed.Client(scheduler_file=str(file), timeout=PATIENCE) as client:
             client.wait_for_workers(2, timeout=PATIENCE)
         engine.address = json.loads(Path(file).read_text())["address"].removeprefix("tcp://")
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A scheduler with two nodes that are there."""
+    with started(tmp_path_factory.mktemp("dask")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Engine]:
+    """The same, for one test alone."""
+    with started(tmp_path) as engine:
         yield engine
 
 
@@ -82,6 +99,7 @@ async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
     assert sum(second["succeeded"] for second in document["series"]) == 1001
     assert len(document["client"]["cpu_per_worker"]) == 2
     assert document["kernel"] is None  # this machine's would say nothing of the nodes'
+    assert 0 < document["start_within_s"] < document["duration_s"] + PATIENCE
 
 
 async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
@@ -101,10 +119,9 @@ async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_
 
 async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
     enough = asyncio.Event()
-    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     def script(peer):
-        peer.send(ok)
+        peer.send(OK)
         if len(server.requests) > 100:
             enough.set()
 
@@ -119,10 +136,9 @@ async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
 
 async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serve, start_abench):
     both = asyncio.Event()
-    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     def script(peer):
-        peer.send(ok)
+        peer.send(OK)
         if len(server.requests) > 100:
             both.set()
 
@@ -136,6 +152,54 @@ async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serv
     assert loader.returncode == 3
     assert document["workers_lost"] == 1
     assert document["requests"]["succeeded"] > 100
+
+
+async def test_a_scheduler_that_dies_leaves_the_samples_there_were(mortal, serve, start_abench):
+    enough = asyncio.Event()
+
+    def script(peer):
+        peer.send(OK)
+        if len(server.requests) > 2_000:
+            enough.set()
+
+    server = await serve(script)
+    words = ("-t", "60", "-R", "1000", "-c", "4", "--json", "-", server.url)
+    loader = await start_abench("--dask", mortal.address, *words)
+    await enough.wait()
+    end(mortal.scheduler)
+    out, err = await loader.communicate()
+    assert loader.returncode == 3
+    assert "Traceback" not in err.decode()
+    document = json.loads(out)
+    assert document["workers_lost"] == 2
+    # What a share sent in its last fifths of a second may have been on its way.
+    assert document["requests"]["succeeded"] >= 1_000
+    assert document["duration_s"] < 60
+
+
+async def test_nodes_give_up_a_share_whose_owner_has_died(mortal, serve, start_abench):
+    async def deserted(reached):
+        """Kill a loader in the middle of its run as soon as `reached` holds for its server."""
+        due = asyncio.Event()
+
+        def look(_peer):
+            if reached(server):
+                due.set()
+
+        server = await serve(lambda peer: (peer.send(OK), look(peer)), look)
+        words = ("-t", "600", "-c", "4", server.url)
+        loader = await start_abench("--dask", mortal.address, *words)
+        await due.wait()
+        loader.kill()
+        await loader.communicate()
+        await server.deserted.wait()
+
+    # The first connection is the loader's own look; the second is a node's, which is not ready yet.
+    await asyncio.gather(
+        deserted(lambda server: server.connections == 2),
+        deserted(lambda server: len(server.requests) > 100),
+    )
+    assert [node.poll() for node in mortal.nodes] == [None, None]
 
 
 async def test_what_is_no_scheduler_is_one_line(abench):
@@ -178,6 +242,7 @@ def test_messages_survive_their_way(values, number):
         worker.Warm(summary),
         worker.Done(summary),
         worker.Ready(number),
+        worker.Started(),
         worker.Fault("why"),
     ):
         line = remote.encode(message)

@@ -81,6 +81,9 @@ def test_remarks_are_made_only_where_there_is_something_to_say():
     assert "no connection could be opened for 10 s" in page
     assert "Stopped by a signal" in page
     assert "KeyError" in page
+    assert "started" not in shown(counted(start_within_ns=100_000_000))  # a hundredth of it
+    apart = shown(counted(start_within_ns=101_000_000))
+    assert "The workers may have started up to 101 ms apart" in " ".join(apart.split())
     few = counted()
     few.standing = 98
     assert "Only 98 of 100 connections" in shown(few)
