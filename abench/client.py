@@ -4,7 +4,6 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
-from functools import partial
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
@@ -17,6 +16,7 @@ from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
 _ENDLESS = 1 << 62
+_MOST_READ = 65_536  # octets at once
 
 
 class Pool:
@@ -37,6 +37,8 @@ class Pool:
         self.plan = plan
         self.dialer = dialer
         self.recorder = Recorder()
+        self.buffer = bytearray(_MOST_READ)  # what has just come, on whichever connection
+        self.view = memoryview(self.buffer)
         self.mix = plan.mix()
         self.keep_alive = plan.keep_alive
         self.backoff = Backoff()
@@ -118,7 +120,7 @@ class Pool:
             self._on_drained()
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection to the server, opened again whenever it was lost.
 
     It has at most one request under way, since `asked_at` (microseconds of the monotonic clock;
@@ -128,8 +130,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_again",
         "_answer",
+        "_begins",
         "_constant",
         "_count",
         "_fresh",
@@ -151,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._reader = reader_for(pool.plan)
         self._answer: Answer
-        self._again: Callable[[], object]  # writes the next request, once there is a transport
+        self._begins = pool.buffer.startswith
         self._constant = b""  # its octets, where they are always the same
         self._count: Callable[[int], object]  # a reply that was recognised
         if only := pool.mix.only:
@@ -160,7 +162,6 @@ class Connection(asyncio.Protocol):
             self._constant = only.request.octets(0)
             self._count = pool.recorder.service.append
         else:
-            self._again = self._write_next
             self._count = self._count_known
         self._note: Callable[[int], object] = self._count
         self._transport: asyncio.Transport | Line | None = None
@@ -179,13 +180,18 @@ class Connection(asyncio.Protocol):
     # The hot path. A reply with the head and the length of the last one that was read in full is
     # complete, and this request's end is the next one's start: one clock, one comparison, one
     # append. Everything else goes to the parser. The Date field changes once a second, and costs
-    # one reply read in full.
+    # one reply read in full. All connections read into one buffer, which stays in the cache: to
+    # make one for each reply takes a twentieth more.
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio names it
+        """Return where the transport is to put a piece of a reply."""
+        return self._pool.view
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take a piece of a reply from the transport."""
         answer = self._answer
-        if not (self._fresh and len(data) == answer.length and data.startswith(answer.head)):
-            self._read(data)
+        if not (self._fresh and nbytes == answer.length and self._begins(answer.head)):
+            self._read(nbytes)
             return
         pool = self._pool
         now = _clock() // 1000
@@ -197,7 +203,7 @@ class Connection(asyncio.Protocol):
         if pool.left:
             pool.left -= 1
             self.asked_at = now
-            self._again()
+            self._write(self._constant or self._turn())
         else:
             self.retire()
 
@@ -262,8 +268,6 @@ class Connection(asyncio.Protocol):
         """Take a new connection from the dialer."""
         self._transport = transport  # type: ignore[assignment]  # it is one that can be written to
         self._write = transport.write  # type: ignore[union-attr]
-        if self._constant:  # a call of C: another 70 ns are saved for each request
-            self._again = partial(self._write, self._constant)
         self._misses = 0
         self._reader.renew()
         self._conclude_opening()
@@ -305,10 +309,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._fresh = True
-        self._again()
-
-    def _write_next(self) -> None:
-        self._write(self._turn())
+        self._write(self._constant or self._turn())
 
     def _turn(self) -> bytes:
         """Take the next of several requests, and what is known of its answer."""
@@ -322,19 +323,19 @@ class Connection(asyncio.Protocol):
         self._pool.recorder.received(answer.length)
         self._pool.recorder.success(answer.status, took_us)
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, nbytes: int) -> None:
         if not self.asked_at:  # nothing was asked: whatever this is, it is no answer
             self._drop()
             return
         self._fresh = False
-        self._pool.recorder.received(len(data))
+        self._pool.recorder.received(nbytes)
         try:
-            complete = self._reader.feed(data)
+            complete = self._reader.feed(self._pool.view[:nbytes])
         except ReplyError:
             self._fail("protocol")
             return
         if complete:
-            self._conclude(len(data))
+            self._conclude(nbytes)
 
     def _conclude(self, length: int = 0) -> None:
         """Count a complete reply, whose last piece has `length` octets, and go on."""

@@ -12,11 +12,11 @@ class Closing(Connection):
 
     __slots__ = ()
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         """Take a piece of a reply from the transport."""
         answer = self._answer
-        if not (self._fresh and len(data) == answer.length and data.startswith(answer.head)):
-            self._read(data)
+        if not (self._fresh and nbytes == answer.length and self._begins(answer.head)):
+            self._read(nbytes)
             return
         took = _clock() // 1000 - self.asked_at
         if took > self._pool.limit_us:
@@ -36,7 +36,7 @@ class Heedless(Closing):
     __slots__ = ()
 
     def _send(self) -> None:
-        self._again()
+        self._write(self._constant or self._turn())
         took = _clock() // 1000 - self.asked_at
         self.asked_at = 0
         if self._warming:

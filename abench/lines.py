@@ -9,10 +9,9 @@ import asyncio
 import errno
 import select
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
-_LEAST_READ = 16_384  # octets; a buffer is made for each read, and most replies are small
-_MOST_READ = 262_144
 _TO_READ = select.EPOLLIN | select.EPOLLRDHUP
 _TO_WRITE = _TO_READ | select.EPOLLOUT
 _STANDS = frozenset({0, errno.EISCONN})
@@ -28,8 +27,11 @@ class Client(Protocol):
     def missed(self, number: int = 0) -> None:
         """Note that a line could not be opened, and the error's number; 0 is not in time."""
 
-    def data_received(self, data: bytes) -> None:
-        """Take octets."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where octets are to be put: always the same place."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take so many octets that are there."""
 
     def eof_received(self) -> None:
         """Take the end of them; the line is closed then."""
@@ -39,12 +41,13 @@ class Client(Protocol):
 
 
 class Lines:
-    """The lines of one event loop."""
+    """The lines of one event loop. `handlers` has what to do at the next event on each."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.epoll = select.epoll()
-        self.by_descriptor: dict[int, Line] = {}
+        self.handlers: dict[int, Callable[[], object]] = {}
+        self.open: set[Line] = set()
         self._lost: list[Client] = []
         self._in_turn = False
         loop.add_reader(self.epoll.fileno(), self._turn)
@@ -54,7 +57,7 @@ class Lines:
         if self.epoll.closed:
             return
         self._loop.remove_reader(self.epoll.fileno())
-        for line in list(self.by_descriptor.values()):
+        for line in list(self.open):
             line.hang_up()
         self.epoll.close()
 
@@ -66,13 +69,13 @@ class Lines:
 
     def _turn(self) -> None:
         self._in_turn = True
-        lines = self.by_descriptor
+        handlers = self.handlers
         try:
-            for descriptor, events in self.epoll.poll(0):
+            for descriptor, _ in self.epoll.poll(0):
                 # It may be closed by what was done for another, and its number another's by now:
-                # a line takes no event at its word.
-                if line := lines.get(descriptor):
-                    line.ready(events)
+                # no handler takes an event at its word.
+                if handler := handlers.get(descriptor):
+                    handler()
         finally:
             self._in_turn = False
             self._tell_the_lost()
@@ -84,18 +87,19 @@ class Lines:
 
 
 class Line:
-    """One connection, or the attempt at one."""
+    """One connection, or the attempt at one. Its state is its handler: what it waits to do."""
 
     __slots__ = (
+        "_buffer",
         "_client",
         "_descriptor",
         "_lines",
-        "_most",
         "_receive",
         "_send",
         "_socket",
         "_stands",
         "_unsent",
+        "_updated",
         "_where",
     )
 
@@ -105,12 +109,13 @@ class Line:
         self._where = where
         self._stands = False
         self._unsent = b""
-        self._most = _LEAST_READ
         # The C type, born non-blocking: its Python subclass and setblocking take 2 us more a line.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._descriptor = self._socket.fileno()
         self._send = self._socket.send
-        self._receive = self._socket.recv
+        self._receive = self._socket.recv_into
+        self._buffer = client.get_buffer(-1)
+        self._updated = client.buffer_updated
 
     def open(self) -> None:
         """Begin to connect; the client learns what came of it, perhaps at once."""
@@ -121,9 +126,10 @@ class Line:
             self._socket.close()
             self._client.missed(number)
             return
-        self._lines.by_descriptor[self._descriptor] = self
-        stands = number in _STANDS
-        self._lines.epoll.register(self._descriptor, _TO_READ if stands else _TO_WRITE)
+        lines, stands = self._lines, number in _STANDS
+        lines.open.add(self)
+        lines.handlers[self._descriptor] = self._read if stands else self._look
+        lines.epoll.register(self._descriptor, _TO_READ if stands else _TO_WRITE)
         if stands:
             self._connected()
 
@@ -146,7 +152,7 @@ class Line:
             return
         if sent < len(octets):
             self._unsent = octets[sent:]
-            self._lines.epoll.modify(self._descriptor, _TO_WRITE)
+            self._wait(_TO_WRITE, self._go_on)
 
     def close(self) -> None:
         """End the line; its client is told when nothing else is being done."""
@@ -157,48 +163,45 @@ class Line:
 
     def hang_up(self) -> bool:
         """Close the socket without a word; return whether it was open."""
-        if self._lines.by_descriptor.get(self._descriptor) is not self:
+        if self not in self._lines.open:
             return False
-        del self._lines.by_descriptor[self._descriptor]
+        self._lines.open.remove(self)
+        del self._lines.handlers[self._descriptor]
         self._socket.close()  # the kernel takes it out of the epoll
         return True
 
-    def ready(self, events: int) -> None:
-        """Do what the kernel says can be done."""
-        if not self._stands:
-            self._look()
-        elif self._unsent and events & select.EPOLLOUT:
-            self._flush()
-        else:
-            self._read()
+    def _wait(self, events: int, handler: Callable[[], object]) -> None:
+        self._lines.epoll.modify(self._descriptor, events)
+        self._lines.handlers[self._descriptor] = handler
 
     def _read(self) -> None:
         try:
-            data = self._receive(self._most)
+            nbytes = self._receive(self._buffer)
         except BlockingIOError:
             return
         except OSError:
             self.close()
             return
-        if data:
-            if len(data) == self._most < _MOST_READ:
-                self._most *= 4
-            self._client.data_received(data)
+        if nbytes:
+            self._updated(nbytes)
         else:
             self._client.eof_received()
             self.close()
 
-    def _flush(self) -> None:
+    def _go_on(self) -> None:
+        """Send what is left, and read: which of the two can be done is not asked."""
         octets, self._unsent = self._unsent, b""
         self.write(octets)
-        if not self._unsent and self._lines.by_descriptor.get(self._descriptor) is self:
-            self._lines.epoll.modify(self._descriptor, _TO_READ)
+        if self in self._lines.open:
+            if not self._unsent:
+                self._wait(_TO_READ, self._read)
+            self._read()
 
     def _look(self) -> None:
         """Find out what became of an attempt to connect: connect(2) says, as often as asked."""
         number = self._socket.connect_ex(self._where)
         if number in _STANDS:
-            self._lines.epoll.modify(self._descriptor, _TO_READ)
+            self._wait(_TO_READ, self._read)
             self._connected()
         elif number not in _UNDER_WAY:
             self.give_up(number)

@@ -18,13 +18,13 @@ class Paced(Connection):
         self._note_response = pool.recorder.response.append
         self._waits = False  # to be given a request
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         """Take a piece of a reply from the transport."""
         answer = self._answer
         if self._warming or not (
-            self._fresh and len(data) == answer.length and data.startswith(answer.head)
+            self._fresh and nbytes == answer.length and self._begins(answer.head)
         ):
-            self._read(data)
+            self._read(nbytes)
             return
         now = _clock() // 1000
         took = now - self.asked_at

@@ -36,14 +36,14 @@ class Pipelined(Connection):
         self._stream = ReplyStream()
         super().connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         """Take a piece of a stream of replies."""
         if not self._under_way:  # nothing was asked: whatever this is, it is no answer
             self._drop()
             return
-        self._pool.recorder.received(len(data))
+        self._pool.recorder.received(nbytes)
         try:
-            replies = self._stream.feed(data)
+            replies = self._stream.feed(self._pool.view[:nbytes])
         except ReplyError:
             self._fail("protocol")
             return
@@ -170,7 +170,7 @@ class ReplyStream:
         self.begun = False
         self.closes = False
 
-    def feed(self, data: bytes) -> list[int]:
+    def feed(self, data: bytes | memoryview) -> list[int]:
         """Take the next octets; return the statuses of the replies that they complete.
 
         Raises ReplyError for what is no HTTP/1.x reply.

@@ -67,7 +67,7 @@ class ReplyReader:
         """Whether any octet of the reply awaited has arrived."""
         return self._pieces > 0 and not self._complete
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes | memoryview) -> bool:
         """Take the next octets; return True when the reply is complete.
 
         Raises ReplyError for anything but the one reply awaited, be it garbage, a head without
@@ -127,8 +127,8 @@ class ReplyReader:
     def _ends_by_itself(self) -> bool:
         return self.keep_alive or bool(_CONTENT_LENGTH.search(self._head))
 
-    def _keep_head(self, data: bytes) -> None:
-        self._head = self._head + data if self._head else data
+    def _keep_head(self, data: bytes | memoryview) -> None:
+        self._head += data
         if len(self._head) > LONGEST_HEAD:
             raise ReplyError("a head without end")
 
@@ -216,7 +216,7 @@ class HeadlessReader(ReplyReader):
         super()._await_reply()
         self._beginning = b""
 
-    def feed(self, data: bytes) -> bool:
+    def feed(self, data: bytes | memoryview) -> bool:
         """Take the next octets; only the end of the connection completes a reply."""
         self._pieces += 1
         if len(self._beginning) < len(b"HTTP/1.1 400"):
