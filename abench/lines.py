@@ -143,8 +143,9 @@ class Line:
         if self._unsent:
             self._unsent += octets
             return
+        send = self._send
         try:
-            sent = self._send(octets)
+            sent = send(octets)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -175,15 +176,16 @@ class Line:
         self._lines.handlers[self._descriptor] = handler
 
     def _read(self) -> None:
+        receive, updated = self._receive, self._updated
         try:
-            nbytes = self._receive(self._buffer)
+            nbytes = receive(self._buffer)
         except BlockingIOError:
             return
         except OSError:
             self.close()
             return
         if nbytes:
-            self._updated(nbytes)
+            updated(nbytes)
         else:
             self._client.eof_received()
             self.close()

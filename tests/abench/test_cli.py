@@ -192,8 +192,8 @@ async def test_a_signal_ends_the_run_with_its_report(serve, start_abench, number
         asked.set()
 
     server = await serve(script)
-    process = await start_abench("-t", "60", "--json", "-", server.url)
-    await asked.wait()
+    process = await start_abench("-t", "60", "-w", "1", "--json", "-", server.url)
+    await asked.wait()  # and a worker asks on all of its connections at once
     process.send_signal(number)
     out, _ = await process.communicate()
     assert process.returncode == 128 + number
