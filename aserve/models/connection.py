@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return deque(pieces)
         try:
-            return self._way_out().send_at_once(pieces)
+            return (self._outlet or self._way_out()).send_at_once(pieces)
         except (OSError, EOFError) as error:
             self._cut_short(error)
             return deque(pieces)

@@ -31,6 +31,7 @@ class Outlet:
     """
 
     __slots__ = (
+        "_descriptor",
         "_executor",
         "_room",
         "_socket",
@@ -58,7 +59,8 @@ class Outlet:
         self._room = room
         self._write = write
         self._writable = writable
-        self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._socket = socket.socket(fileno=self._descriptor)
         self._socket.setblocking(False)
 
     def close(self) -> None:
@@ -77,10 +79,13 @@ class Outlet:
         last = len(pieces) - 1
         for number, piece in enumerate(pieces):
             try:
-                count = self._put(piece, more=number < last)
+                if isinstance(piece, bytes):
+                    count, wanted = self._put_octets(piece, number < last), len(piece)
+                else:
+                    count, wanted = self._put_file(piece), piece.stop - piece.start
             except (BlockingIOError, _NotInMemory):
                 return deque(pieces[number:])
-            if count < len(piece):
+            if count < wanted:
                 return deque((_without(piece, count), *pieces[number + 1 :]))
         return None
 
@@ -98,7 +103,7 @@ class Outlet:
             piece = left.popleft()
             wanted = min(len(piece), _TURN)
             try:
-                count = self._put(piece, more=bool(left))
+                count = self._put(piece, bool(left))
             except BlockingIOError:
                 count = 0
             except _NotInMemory:
@@ -111,28 +116,34 @@ class Outlet:
                 await asyncio.sleep(0)
         self._transport.set_write_buffer_limits()
 
-    def _put(self, piece: Piece, *, more: bool) -> int:
+    def _put(self, piece: Piece, more: bool) -> int:
         """Send as much of a piece as can leave, and return how much that was.
 
         more: something follows, and belongs into the same segment.
         """
-        if isinstance(piece, bytes):
-            count = self._socket.send(piece, socket.MSG_MORE if more else 0)
-        else:
-            content, start = piece.content, piece.start
-            stop = min(piece.stop, start + _TURN)
-            if not content.is_at_hand(start, stop):
-                raise _NotInMemory
-            count = os.sendfile(self._socket.fileno(), content.fileno(), start, stop - start)
-            if not count:
-                raise EOFError(f"the file ended at {start} octets")
+        return self._put_octets(piece, more) if isinstance(piece, bytes) else self._put_file(piece)
+
+    def _put_octets(self, octets: bytes, more: bool) -> int:
+        count = self._socket.send(octets, socket.MSG_MORE if more else 0)
+        self.sent += count
+        return count
+
+    def _put_file(self, piece: FileSlice) -> int:
+        content, start, stop = piece.content, piece.start, piece.stop
+        if stop - start > _TURN:
+            stop = start + _TURN
+        if not content.is_at_hand(start, stop):
+            raise _NotInMemory
+        count = os.sendfile(self._descriptor, content.fileno(), start, stop - start)
+        if not count:
+            raise EOFError(f"the file ended at {start} octets")
         self.sent += count
         return count
 
     async def _until_there_is_room(self) -> None:
         self.waits = True
         try:
-            await self._room.wait(self._socket.fileno())
+            await self._room.wait(self._descriptor)
         finally:
             self.waits = False
 

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+import time
 from pathlib import Path as FolderPath
 from typing import Protocol
 
@@ -40,6 +41,8 @@ _REFUSALS = {
     errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
 }
 
+_STAYS = 0.01  # seconds that what is in memory is taken to stay there
+
 # A sibling older than this before its original holds what the original was, not what it is. A
 # second is forgiven, since archives and checkouts write both in any order.
 _FORGIVEN_SECONDS = 1
@@ -62,11 +65,12 @@ class OpenFile:
     wait: whether reading may wait for the disk; local: whether nothing but a disk is waited for.
     """
 
-    __slots__ = ("_descriptor", "_wait", "is_local")
+    __slots__ = ("_descriptor", "_seen", "_wait", "is_local")
 
     def __init__(self, descriptor: int, *, wait: bool, local: bool) -> None:
         self._descriptor = descriptor
         self._wait = wait
+        self._seen = 0, 0, 0.0  # octets from here to there in memory, when: monotonic seconds
         self.is_local = local
 
     def read(self, start: int, stop: int) -> bytes:
@@ -92,8 +96,19 @@ class OpenFile:
         raise BlockingIOError  # a file that has become shorter is found out by who may wait
 
     def is_at_hand(self, start: int, stop: int) -> bool:
-        """Tell whether the octets of [start, stop) can be had without waiting."""
-        return self.is_local and is_cached(self._descriptor, start, stop)
+        """Tell whether the octets of [start, stop) can be had without waiting.
+
+        The kernel is not asked again at once: it takes longest unused pages first, and to ask takes
+        5 us of the 60 that 100 KB take.
+        """
+        first, last, asked = self._seen
+        now = time.monotonic()
+        if first <= start and stop <= last and now - asked < _STAYS:
+            return True
+        if not (self.is_local and is_cached(self._descriptor, start, stop)):
+            return False
+        self._seen = start, stop, now
+        return True
 
     def fileno(self) -> int:
         """Return the descriptor, which stays ours to close."""
