@@ -26,7 +26,10 @@ _logger = logging.getLogger("aserve")
 
 
 class Connection(asyncio.Protocol):
-    """One client: what the loop hands us goes into the exchange, what comes out goes back."""
+    """One client: what the loop hands us goes into the exchange, what comes out goes back.
+
+    octets: what was read from it before.
+    """
 
     __slots__ = (
         "_arrived",
@@ -47,14 +50,14 @@ class Connection(asyncio.Protocol):
         "_writable",
     )
 
-    def __init__(self, owner: Owner["Connection"]) -> None:
+    def __init__(self, owner: Owner["Connection"], octets: bytes = b"") -> None:
         self._client = ""
         self._owner = owner
         self._recall = owner.recall
         self._observe = owner.observe
         self._exchange = Exchange(owner.limits)
         self._patience: Patience | None = None  # once it has lasted for a tick
-        self._arrived = 0  # octets
+        self._arrived = len(octets)
         self._handed = 0  # octets, to the transport
         self._reading = True
         self._writable: asyncio.Event | None = None  # while writing is paused
@@ -64,6 +67,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._request: Request
         self._began = 0.0  # POSIX seconds
+        if octets:
+            self._exchange.receive(octets)
 
     # What the loop tells us.
 
@@ -75,6 +80,8 @@ class Connection(asyncio.Protocol):
             self._refuse(503, "Too many connections are open. Try again in a moment.")
         elif admission is Admission.CUT_OFF:
             self._transport.abort()
+        elif self._arrived:
+            self._advance()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; read no further while too much of it waits."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from aserve.models.admissions import Admission, Admissions, most_connections
 from aserve.models.connection import Connection
+from aserve.models.door import Door
 from aserve.models.heap import Heap
 from aserve.models.owner import Answer, Observe
 from aserve.models.room import Room
@@ -47,24 +48,29 @@ class SimulatedProactor:
         most = most_connections(limits)
         share = limits.connections_per_client or max(1, most * 3 // 4)
         self._admissions: Admissions[Connection] = Admissions(most, share)
-        self._server: asyncio.Server | None = None
+        self._door: Door | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
         self._heap = Heap()
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a bound socket."""
-        self._server = await self.loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=self.limits.backlog
+        self._door = Door(
+            listener,
+            self.recall,
+            self.observe,
+            lambda octets: Connection(self, octets),
+            self.limits.stall_time,
         )
+        self._door.open(self.limits.backlog)
         self._sweep()
 
     async def stop(self, grace: float) -> None:
         """Accept no more, let what has begun end for at most grace seconds, then cut it off."""
         self._empty = asyncio.Event()
         self._admissions.shut()
-        if self._server:
-            self._server.close()
+        if self._door:
+            self._door.close()
         for connection in list(self.connections):
             connection.finish()
         if self.connections:
@@ -80,6 +86,8 @@ class SimulatedProactor:
 
     def abort(self) -> None:
         """Cut off every connection."""
+        if self._door:
+            self._door.abandon()
         for connection in list(self.connections):
             connection.abort()
 
