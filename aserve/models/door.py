@@ -9,6 +9,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from aserve.models.admissions import NO_ROOM
 from aserve.models.owner import Observe
@@ -17,6 +18,7 @@ from aserve.site.recall import Recall
 _SILENT_S = 1
 _AT_ONCE = 32  # guests, then the others on the loop have their turn
 _MOST_READ = 65_536  # octets
+_MOST_WAITING = 64  # guests that do not take their reply in one go
 _PAUSE_S = 0.1  # until somebody may have left, when there is no descriptor for one more
 
 
@@ -47,7 +49,8 @@ class Door:
         """Let guests in from now on; backlog: how many may stand in line."""
         self._listener.setblocking(False)
         # Who has come and not yet asked stays in line, for a second at most: tcp(7).
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_S)
+        with suppress(OSError):  # a kernel that does not know it lets everybody in
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_S)
         self._listener.listen(backlog)
         self._watch()
 
@@ -57,8 +60,13 @@ class Door:
             self._loop.remove_reader(self._listener)
             self._listener.close()
 
+    async def settle(self) -> None:
+        """Wait for those that are just being let in, or served."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def abandon(self) -> None:
-        """Give up those that are just being let in."""
+        """Give them up."""
         for task in self._tasks:
             task.cancel()
 
@@ -97,13 +105,18 @@ class Door:
                 return
             now = time.time()
             known = recall.get(octets, now)
-            if known and known[0].closes and known[0].is_one_write:
+            if known and known[0].closes and known[0].is_one_write and self._has_room:
                 kept, request = known
                 self._send(guest, kept.octets)
                 if self._observe:
                     self._observe(address, request, kept.status, kept.content, now)
                 return
         self._begin(self._admit(guest, octets))
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more may be waited for here, where nobody counts as a connection."""
+        return len(self._tasks) < _MOST_WAITING
 
     def _send(self, guest: socket.socket, octets: bytes) -> None:
         """Send a guest its reply and let it go."""

@@ -73,9 +73,12 @@ class SimulatedProactor:
             self._door.close()
         for connection in list(self.connections):
             connection.finish()
-        if self.connections:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                if self._door:
+                    await self._door.settle()
+                if self.connections:
+                    await self._empty.wait()
         self.abort()
         if self._sweeper:
             self._sweeper.cancel()

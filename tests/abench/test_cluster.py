@@ -85,6 +85,19 @@ def mortal(tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
+async def busy_server(serve, number):
+    """Start a server; return it, and what is set once it was asked for more than `number`."""
+    reached = asyncio.Event()
+
+    def script(peer):
+        peer.send(OK)
+        if len(server.requests) > number:
+            reached.set()
+
+    server = await serve(script)
+    return server, reached
+
+
 async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
     server = await serve()
     ran = await abench("--dask", engine.address, "-n", "1001", "-c", "7", "--json", "-", server.url)
@@ -118,14 +131,7 @@ async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_
 
 
 async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
-    enough = asyncio.Event()
-
-    def script(peer):
-        peer.send(OK)
-        if len(server.requests) > 100:
-            enough.set()
-
-    server = await serve(script)
+    server, enough = await busy_server(serve, 100)
     loader = await start_abench("--dask", engine.address, "-t", "60", "-c", "4", server.url)
     await enough.wait()
     loader.send_signal(signal.SIGINT)
@@ -135,14 +141,7 @@ async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
 
 
 async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serve, start_abench):
-    both = asyncio.Event()
-
-    def script(peer):
-        peer.send(OK)
-        if len(server.requests) > 100:
-            both.set()
-
-    server = await serve(script)
+    server, both = await busy_server(serve, 100)
     words = ("-t", "3", "-c", "4", "--json", "-", server.url)
     loader = await start_abench("--dask", engine.address, *words)
     await both.wait()
@@ -155,14 +154,7 @@ async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serv
 
 
 async def test_a_scheduler_that_dies_leaves_the_samples_there_were(mortal, serve, start_abench):
-    enough = asyncio.Event()
-
-    def script(peer):
-        peer.send(OK)
-        if len(server.requests) > 2_000:
-            enough.set()
-
-    server = await serve(script)
+    server, enough = await busy_server(serve, 2_000)
     words = ("-t", "60", "-R", "1000", "-c", "4", "--json", "-", server.url)
     loader = await start_abench("--dask", mortal.address, *words)
     await enough.wait()

@@ -103,6 +103,16 @@ async def test_a_remembered_reply_that_ends_the_connection_is_given_at_the_door(
     assert (address, request.target, status, octets) == ("127.0.0.1", "/a.txt", 200, 5)
 
 
+async def test_where_too_many_take_their_time_guests_are_let_in_and_counted(
+    house, connect, let_in, monkeypatch
+):
+    expected = await until_remembered(house, connect, ONCE)
+    let_in.clear()
+    monkeypatch.setattr("aserve.models.door._MOST_WAITING", 0)
+    assert without_date(await whole(house, connect, ONCE)) == without_date(expected)
+    assert len(let_in) == 1
+
+
 async def test_a_changed_file_is_not_given_from_memory(house, connect, folder):
     await until_remembered(house, connect, ONCE)
     (folder / "a.txt").write_text("another")
@@ -175,6 +185,19 @@ async def test_a_reply_that_does_not_fit_into_the_socket_arrives_whole(house, do
     found = b""
     while more := await asyncio.get_running_loop().sock_recv(theirs, 65_536):
         found += more
+    assert without_date(found) == without_date(expected)
+
+
+async def test_to_stop_is_to_wait_for_the_rest_of_a_reply(house, door, connect):
+    expected = await until_remembered(house, connect, LARGE)
+    _, ours, theirs = door
+    theirs.sendall(LARGE)
+    house.model._door._look_after(ours, "127.0.0.1")
+    stopping = asyncio.create_task(house.model.stop(60))
+    found = b""
+    while more := await asyncio.get_running_loop().sock_recv(theirs, 4_096):
+        found += more
+    await stopping
     assert without_date(found) == without_date(expected)
 
 
