@@ -6,6 +6,7 @@ a measurement. Members of the crew are what stands for the nodes here, so that a
 common start and the merging too, is as with processes on this machine.
 """
 
+import logging
 import multiprocessing
 import os
 import select
@@ -28,7 +29,15 @@ from abench.summary import Summary
 _PATIENCE_S = 10.0
 _LOOK_EVERY_S = 1.0
 _STILL_HERE = " "  # an order to go on: without one for fleet.SILENCE_S a node gives its share up
+_TALKATIVE = ("distributed", "tornado", "asyncio")
 _LOST = (OSError, RuntimeError)  # what the engine raises once its scheduler is gone
+
+
+def _hush() -> None:
+    """Let the engine log nothing: what goes wrong with it is told by us, in a line."""
+    for name in [*_TALKATIVE, *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class Cluster:
@@ -38,6 +47,7 @@ class Cluster:
         host, _, port = scheduler.rpartition(":")
         if not host or not port.isdecimal():
             raise ParameterError("--dask", f"{scheduler!r} is not like host:port")
+        _hush()
         try:
             self._client = distributed.Client(
                 f"tcp://{scheduler}", timeout=_PATIENCE_S, set_as_default=False

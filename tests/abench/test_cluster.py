@@ -204,6 +204,7 @@ def test_more_than_there_are_nodes_is_said(engine, monkeypatch):
     from abench import cluster  # noqa: PLC0415 - it needs the extra
 
     monkeypatch.setattr(cluster, "_PATIENCE_S", 2)
+    monkeypatch.setattr(cluster, "_hush", bool)  # which would last for all tests of this process
     with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, and \d nodes are there"):
         cluster.Cluster(engine.address, 9)
 
