@@ -91,10 +91,13 @@ def test_without_epolloneshot_two_threads_are_in_one_conversation(
     monkeypatch.setattr(reactor.Model, "once", 0)
     # Two threads that give back one connection may both find it open, and one of them closed.
     monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    before = set(threading.enumerate())
     with aserve.Server(folder, model="reactor", threads=3) as server, connect(server) as first:
         first.sendall(REQUEST[:10])
         # Not read yet, so still there to be told of: the kernel tells again, and again.
         assert watched.overlapped.wait(PATIENCE)
+    for thread in set(threading.enumerate()) - before:  # what they raise belongs to this test
+        thread.join(PATIENCE)
 
 
 class Workers:
