@@ -97,7 +97,7 @@ def test_without_epolloneshot_two_threads_are_in_one_conversation(
         # Not read yet, so still there to be told of: the kernel tells again, and again.
         assert watched.overlapped.wait(PATIENCE)
     for thread in set(threading.enumerate()) - before:  # what they raise belongs to this test
-        thread.join(PATIENCE)
+        thread.join(2 * PATIENCE)  # who is held up gives up after one
 
 
 class Workers:
@@ -189,7 +189,7 @@ def test_without_descriptors_the_listener_is_left_alone_for_a_while(folder: Path
                 asked_in_between += 1
             assert asked_in_between == 2  # once with success, once in vain
             ours.send(b"s")
-            thread.join(PATIENCE)
+            thread.join(2 * PATIENCE)  # who is held up gives up after one
 
 
 @pytest.mark.parametrize(
