@@ -17,7 +17,7 @@ from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReade
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
-_ENDLESS = cast("int", math.inf)  # counts down in half the time that a large integer takes
+_ENDLESS = cast("int", math.inf)  # counts down for ever, and never ends
 _MOST_READ = 65_536  # octets at once
 
 

@@ -98,8 +98,8 @@ class OpenFile:
     def is_at_hand(self, start: int, stop: int) -> bool:
         """Tell whether the octets of [start, stop) can be had without waiting.
 
-        The kernel is not asked again at once: it takes longest unused pages first, and to ask takes
-        5 us of the 60 that 100 KB take.
+        The kernel is not asked again at once: it takes longest unused pages first, and to ask is
+        a call by ctypes.
         """
         first, last, asked = self._seen
         now = time.monotonic()
