@@ -68,6 +68,9 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         lifeline, its_other_end = self._lifeline
         os.close(its_other_end)
+        for other in self._listeners:
+            if other is not listener:  # or who comes while we stop would wait there for nobody
+                other.close()
         try:
             self._work(listener, lifeline)
         except Exception as error:  # noqa: BLE001 - a forked child must not run its parent's code
@@ -77,6 +80,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
+        for listener in self._listeners:  # with its worker's own closed, nobody is let in
+            listener.close()
         for pid in self._workers:
             os.kill(pid, STOP)
 

@@ -115,7 +115,7 @@ class Exchange:
         self._move(Event.ANSWERED)
 
     def finish(self) -> None:
-        """Make the next response the connection's last."""
+        """Make the next response the connection's last, or the one that is leaving."""
         self._final = True
         self.at_rest = False
 
@@ -132,7 +132,9 @@ class Exchange:
     def replied(self) -> None:
         """Note that the whole response has been handed on."""
         self._request = None
-        if self._persistent:
+        # A reply that began before finish has promised to go on; it is not broken by closing a
+        # connection on which nothing more has been asked (RFC 9112 section 9.3.1).
+        if self._persistent and (self.backlog or not self._final):
             self._move(Event.KEPT)
             self.at_rest = not (self.backlog or self._final or self._ended)
         else:

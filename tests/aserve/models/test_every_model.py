@@ -106,14 +106,18 @@ def test_one_connection_too_many_is_told_so(model: str, folder: Path) -> None:
             assert second.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
 
 
-def test_reply_under_way_outlasts_the_order_to_stop(model: str, folder: Path) -> None:
+@pytest.mark.parametrize("closes", [True, False])
+def test_reply_under_way_outlasts_the_order_to_stop(
+    model: str, folder: Path, *, closes: bool
+) -> None:
     with socket.socket() as client:
         client.settimeout(PATIENCE)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
-        with aserve.Server(folder, model=model) as server:
+        # A connection that was to persist ends behind its reply and not with the grace.
+        with aserve.Server(folder, model=model, grace=600) as server:
             client.connect(address_of(server))
-            client.sendall(request("large", closes=True))
+            client.sendall(request("large", closes=closes))
             body.append(client.recv(1))  # it has begun, and cannot have left
             reader = threading.Thread(target=lambda: body.append(read_to_end(client)))
             reader.start()

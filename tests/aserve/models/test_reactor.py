@@ -52,6 +52,7 @@ class Watched:
             self.overlapped.set()
             self.go_on.set()
         if self.overlapped.is_set():
+            talk.abort()  # what nobody reads would be told of for ever, as fast as can be
             return False
         self._inside.add(talk)
         if self._first is None:

@@ -304,6 +304,18 @@ async def test_stopping_lets_replies_end_and_closes_idle_connections(start, conn
     await stopping
 
 
+async def test_stopping_ends_a_connection_behind_the_reply_under_way(start, connect, folder):
+    os.truncate(folder / "large.bin", 1 << 26)
+    model, site, _ = await start()
+    client = await connect(site)
+    await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await client.reader.readuntil(b"\r\n\r\n")
+    stopping = asyncio.create_task(model.stop(600))
+    assert len(await client.rest()) == 1 << 26
+    assert b"\r\nConnection: close" not in head  # it began before anybody knew
+    await stopping
+
+
 async def test_stopping_does_not_wait_beyond_its_grace(start, connect, gated):
     model, site, _ = await start(Site(gated))
     client = await connect(site)

@@ -167,6 +167,30 @@ def test_the_owner_can_make_a_reply_the_last():
     assert exchange.state is State.CLOSED
 
 
+def test_the_owner_can_make_a_reply_the_last_that_is_leaving():
+    exchange = Exchange(Limits())
+    exchange.receive(GET)
+    exchange.next_request()
+    exchange.reply(Response(204), DATE)
+    exchange.finish()
+    exchange.replied()
+    assert exchange.state is State.CLOSED
+
+
+def test_what_was_asked_behind_a_reply_that_was_to_be_the_last_is_answered():
+    exchange = Exchange(Limits())
+    exchange.receive(2 * GET)
+    exchange.next_request()
+    exchange.reply(Response(204), DATE)
+    exchange.finish()
+    exchange.replied()
+    assert exchange.next_request() is not None
+    (sent,) = exchange.reply(Response(204), DATE)
+    assert b"\r\nConnection: close\r\n" in sent
+    exchange.replied()
+    assert exchange.state is State.CLOSED
+
+
 def test_the_owner_can_refuse_what_has_not_arrived():
     exchange = Exchange(Limits())
     exchange.receive(GET[:10])
