@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -44,15 +44,15 @@ _LOOKS: dict[str, Any] = {
 _app = typer.Typer(**_LOOKS)
 
 
-def main() -> None:
-    """Run aserve. Exit codes: 0 stopped as asked, 1 cannot serve, 2 bad parameter."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Be the program aserve. Exit codes: 0 stopped as asked, 1 cannot serve, 2 bad parameter."""
     logging.basicConfig(format="aserve: %(message)s", level=logging.WARNING)
-    sys.exit(_exit_code())
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
 
 
-def _exit_code() -> int:
+def _exit_code(arguments: list[str]) -> int:
     try:
-        return _called(sys.argv[1:])
+        return _called(arguments)
     except TyperException as error:
         return _fail(error.format_message(), BAD_PARAMETER)
     except SettingsError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from abench.cli import main
 from abench.plan import Plan
 from abench.summary import Summary
 from abench.worker import GO, Done, Message, Ready, Share
@@ -191,6 +192,18 @@ def abench() -> Callable[..., Awaitable[Ran]]:
         out, err = await process.communicate()
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run `abench` in this process, for words that it refuses: another takes half a second."""
+
+    def run(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        return Ran(ended.value.code, *capsys.readouterr())
 
     return run
 

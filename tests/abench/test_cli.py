@@ -115,8 +115,8 @@ async def test_ipv6(serve, abench):
         (("-c",), "-c"),
     ],
 )
-async def test_a_bad_parameter_is_one_line_that_names_it(abench, arguments, named):
-    ran = await abench(*arguments)
+def test_a_bad_parameter_is_one_line_that_names_it(refused, arguments, named):
+    ran = refused(*arguments)
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err.startswith("abench: error: ")

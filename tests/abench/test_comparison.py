@@ -151,8 +151,8 @@ async def test_ab_measures_in_turns(serve, abench):
         (("--server-pid", "4194305", "http://127.0.0.1/"), "--server-pid: "),
     ],
 )
-async def test_bad_words_are_one_line_and_code_2(words, named, abench):
-    ran = await abench(*words)
+def test_bad_words_are_one_line_and_code_2(words, named, refused):
+    ran = refused(*words)
     assert ran.code == 2
     assert named in ran.err
     assert ran.err.count("\n") == 1

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from aserve.cli import main
+
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
 
@@ -184,10 +186,12 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "another"], "another"),
     ],
 )
-def test_a_bad_parameter_is_one_line(folder, monkeypatch, arguments, named):
+def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, named):
     monkeypatch.chdir(folder)
-    code, said = fail(*arguments)
-    assert code == 2
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, said = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
     assert said.startswith("aserve: error: ")
     assert said.count("\n") == 1
     assert named in said
