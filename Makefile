@@ -27,7 +27,7 @@ run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT,
 # What measures time runs alone, behind the others: 5 is pytest's code for no tests, as ARGS may have it.
 # Its files are named to pytest, which takes 10 s to look through all the others.
 test: $(VENV)/.dev ## run the whole test suite (ARGS)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" $(ARGS) || [ $$? = 5 ]
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## lint, formatting, types, import contracts
