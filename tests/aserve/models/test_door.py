@@ -218,11 +218,11 @@ class Crowded:
         self._listener = listener
         self.refused = 0
 
-    def accept(self):
+    def _accept(self):
         if not self.refused:
             self.refused += 1
             raise OSError(errno.EMFILE, "Too many open files")
-        return self._listener.accept()
+        return self._listener._accept()
 
     def __getattr__(self, name):
         return getattr(self._listener, name)
