@@ -111,7 +111,7 @@ class Outlet:
             if count < len(piece):
                 left.appendleft(_without(piece, count))
             if count < wanted:  # it is full: to try again at once sends little at a high price
-                await self._until_there_is_room()
+                await self._fill(left)
             elif left:
                 await asyncio.sleep(0)
         self._transport.set_write_buffer_limits()
@@ -140,10 +140,31 @@ class Outlet:
         self.sent += count
         return count
 
-    async def _until_there_is_room(self) -> None:
+    async def _fill(self, left: deque[Piece]) -> None:
+        """Wait for room, and go on with the file that is under way for as long as nothing else is.
+
+        Whatever else comes up, an error included, is left to send, which meets it at once.
+        """
+
+        def pour() -> bool:
+            piece = left[0]
+            if isinstance(piece, bytes) or self._transport.is_closing():
+                return False
+            try:
+                count = self._put_file(piece)
+            except BlockingIOError:
+                return True
+            except (OSError, EOFError, _NotInMemory):
+                return False
+            if count < len(piece):
+                left[0] = _without(piece, count)
+                return True
+            left.popleft()
+            return False
+
         self.waits = True
         try:
-            await self._room.wait(self._descriptor)
+            await self._room.fill(self._descriptor, pour)
         finally:
             self.waits = False
 

@@ -1,32 +1,44 @@
-"""Waiting for room in sockets that the loop does not let us watch for writing."""
+"""Room in sockets that the loop does not let us watch for writing."""
 
 import asyncio
 import select
+from collections.abc import Callable
+from contextlib import suppress
+
+Fill = Callable[[], bool]
+"""Sends what a socket takes; tells whether it is to be called again when that takes more."""
 
 
 class Room:
-    """Tells when sockets take octets again: an epoll of our own, which the loop watches.
+    """Tells when sockets take octets: an epoll of our own, which the loop watches.
 
     uvloop refuses add_writer on a transport's descriptor. A duplicate would do, at a descriptor
-    for each slow client. Level-triggered, once for each time that somebody waits (EPOLLONESHOT):
-    the kernel then waits until a third of the socket's buffer is free, so that what is sent next
-    is worth its system call.
+    for each slow client. The kernel tells of room when a third of the socket's buffer is free, so
+    that what is sent then is worth its system call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._guests: dict[int, tuple[Fill, asyncio.Future[None]]] = {}
         loop.add_reader(self._epoll.fileno(), self._wake)
 
-    async def wait(self, descriptor: int) -> None:
-        """Return when a socket takes octets, or will never take any; one waits for each."""
-        self._arm(descriptor)
-        room = self._waiting[descriptor] = self._loop.create_future()
+    async def fill(self, descriptor: int, fill: Fill) -> None:
+        """Call `fill` whenever a socket takes octets, or will never take any, until it says no.
+
+        From the loop and not from a task: with as many wakings as a large file has, a task's part
+        in each was a tenth of the time.
+        """
+        self._epoll.register(descriptor, select.EPOLLOUT)
+        guest = self._guests[descriptor] = fill, self._loop.create_future()
         try:
-            await room
+            await guest[1]
         finally:
-            self._waiting.pop(descriptor, None)
+            # Once it is closed the kernel has forgotten it, and its number may be another's.
+            if self._guests.get(descriptor) is guest:
+                del self._guests[descriptor]
+                with suppress(OSError, ValueError):  # the latter from an epoll that is closed
+                    self._epoll.unregister(descriptor)
 
     def close(self) -> None:
         """Watch nothing any more; more than once is harmless."""
@@ -34,15 +46,8 @@ class Room:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 
-    def _arm(self, descriptor: int) -> None:
-        events = select.EPOLLOUT | select.EPOLLONESHOT
-        try:
-            self._epoll.modify(descriptor, events)
-        except FileNotFoundError:  # the kernel forgets a descriptor when it is closed
-            self._epoll.register(descriptor, events)
-
     def _wake(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
-            room = self._waiting.get(descriptor)
-            if room and not room.done():
-                room.set_result(None)
+            fill, filled = self._guests[descriptor]
+            if not (filled.done() or fill()):
+                filled.set_result(None)

@@ -25,6 +25,11 @@ async def room():
     room.close()
 
 
+def content():
+    """Be called once."""
+    return False
+
+
 def fill(ours):
     """Send until nothing more is taken."""
     sent = 0
@@ -42,9 +47,9 @@ def drain(theirs, count):
 
 async def test_waiting_ends_when_the_peer_has_read_and_not_before(room, pair):
     ours, theirs = pair
-    for _ in range(3):  # armed anew each time
+    for _ in range(3):
         sent = fill(ours)
-        waiting = asyncio.create_task(room.wait(ours.fileno()))
+        waiting = asyncio.create_task(room.fill(ours.fileno(), content))
         for _ in range(100):
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -52,10 +57,30 @@ async def test_waiting_ends_when_the_peer_has_read_and_not_before(room, pair):
         await waiting
 
 
+async def test_who_has_more_is_called_again_each_time_there_is_room(room, pair):
+    ours, theirs = pair
+    sent, calls, called = fill(ours), [], asyncio.Event()
+
+    def once_more():
+        calls.append(fill(ours))
+        called.set()
+        return len(calls) < 3
+
+    waiting = asyncio.create_task(room.fill(ours.fileno(), once_more))
+    for number in range(3):
+        assert (len(calls), waiting.done()) == (number, False)
+        drain(theirs, sent)
+        await called.wait()
+        called.clear()
+        sent = calls[-1]
+    await waiting
+    assert min(calls) > 0
+
+
 async def test_waiting_ends_when_the_peer_is_gone(room, pair):
     ours, theirs = pair
     fill(ours)
-    waiting = asyncio.create_task(room.wait(ours.fileno()))
+    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
     await asyncio.sleep(0)
     theirs.close()
     await waiting
@@ -66,25 +91,25 @@ async def test_waiting_ends_when_the_peer_is_gone(room, pair):
 async def test_who_no_longer_waits_is_forgotten(room, pair):
     ours, theirs = pair
     sent = fill(ours)
-    waiting = asyncio.create_task(room.wait(ours.fileno()))
+    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not room._waiting
+    assert not room._guests
     drain(theirs, sent)  # an event for nobody
-    await room.wait(ours.fileno())
+    await room.fill(ours.fileno(), content)
 
 
 async def test_a_descriptor_of_a_closed_socket_can_be_anothers(room, pair):
     ours, _theirs = pair
-    await room.wait(ours.fileno())
+    await room.fill(ours.fileno(), content)
     number = ours.fileno()
     ours.close()
     other, far = socket.socketpair()
     with other, far:
         assert other.fileno() == number
-        await room.wait(other.fileno())
+        await room.fill(other.fileno(), content)
 
 
 async def test_closing_twice_is_harmless(room):
