@@ -12,7 +12,7 @@ from aserve.models.room import Room
 from aserve.models.streams import blocks
 from aserve.semantics.messages import FileSlice, Piece
 
-_TURN = 1 << 20  # octets that one connection may send before the others have their turn
+_TURN = 1 << 21  # octets that one connection may send before the others have their turn
 _FROM_DISK = 262_144  # octets that a thread reads at once
 
 
