@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -64,6 +65,29 @@ def test_each_program_tells_its_version_both_ways(program: str) -> None:
         for command in ([script], [sys.executable, "-m", program])
     }
     assert told == {f"{program} {importlib.metadata.version('aserve')}\n"}
+
+
+# Sends SIGINT to itself as soon as a module of the program's command line is looked for.
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{program}.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+runpy.run_module("{program}", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("program", ["aserve", "abench"])
+def test_a_program_that_is_interrupted_at_once_says_nothing(program: str) -> None:
+    code = INTERRUPTED.format(program=program)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"], check=False, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_constraints_pin_every_dependency() -> None:
