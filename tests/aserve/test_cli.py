@@ -65,7 +65,8 @@ def until_refused(*address):
     """Return when a server lets nobody in any more: two signals at once may count as one."""
     with suppress(ConnectionRefusedError):
         while True:
-            socket.create_connection(address, timeout=10).close()
+            with suppress(ConnectionResetError):  # in line just as that was closed
+                socket.create_connection(address, timeout=10).close()
 
 
 def stop(process, number=signal.SIGTERM):
