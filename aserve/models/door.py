@@ -43,7 +43,7 @@ class Door:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        # socket.accept without what it makes of that in Python, a sixth of what a guest costs.
+        # socket.accept without what it makes of that in Python, a quarter of what a guest cost.
         self._accept: Accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         self._family = int(listener.family)
         self._recall = recall
