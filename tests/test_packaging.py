@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -51,6 +52,27 @@ def test_the_wheel_holds_both_packages_and_only_them(wheel: zipfile.ZipFile) -> 
     assert sources == {name for name in names if name.suffix == ".py"}
 
 
+def test_the_source_distribution_holds_no_tests(tmp_path: Path) -> None:
+    build = "import sys, hatchling.build; print(hatchling.build.build_sdist(sys.argv[1]))"
+    command = [sys.executable, "-c", build, tmp_path]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        names = {name.partition("/")[2].split("/")[0] for name in archive.getnames()}
+    documents = {"README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", "pyproject.toml"}
+    assert names == {"aserve", "abench", "www", ".gitignore", *documents}
+
+
+def test_no_text_recommends_a_strangers_package() -> None:
+    texts = [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "abench").rglob("*.py"),
+        *(ROOT / "aserve").rglob("*.py"),
+        ROOT / "README.md",
+    ]
+    recommended = re.compile(r"pip install [^`\n]*\b(?:aserve|abench)\b(?!-http)")
+    assert [path for path in texts if recommended.search(path.read_text())] == []
+
+
 def test_the_wheel_has_both_console_scripts(wheel: zipfile.ZipFile) -> None:
     (table,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     text = wheel.read(table).decode()
@@ -64,7 +86,7 @@ def test_each_program_tells_its_version_both_ways(program: str) -> None:
         subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
         for command in ([script], [sys.executable, "-m", program])
     }
-    assert told == {f"{program} {importlib.metadata.version('aserve')}\n"}
+    assert told == {f"{program} {importlib.metadata.version(PROJECT['project']['name'])}\n"}
 
 
 # Sends SIGINT to itself as soon as a module of the program's command line is looked for.

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -21,11 +20,12 @@ from abench.plan import Plan
 from abench.report import Report
 from abench.report.live import LiveView
 from abench.report.thresholds import Condition, judge
+from abench.version import abench_version
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"abench {version('aserve')}")
+        print(f"abench {abench_version()}")
         raise typer.Exit
 
 
@@ -134,7 +134,7 @@ def run(
 def _on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Carry]:
     """Return the plan for the nodes of a cluster, and what carries it out there."""
     if find_spec("distributed") is None:
-        raise ParameterError("--dask", "it needs dask: pip install 'aserve[fleet]'")
+        raise ParameterError("--dask", "it needs dask: pip install distributed")
     cluster = import_module("abench.cluster").Cluster(scheduler, plan.workers)
     return replace(plan, workers=cluster.size), cluster.run
 

@@ -7,12 +7,12 @@ a status below 400, numbers are as large as they get, and the exit code tells ho
 
 import argparse
 import sys
-from importlib.metadata import version
 from typing import NoReturn
 
 from abench.cli.bench import exit_code, run
 from abench.errors import ParameterError
 from abench.plan import Plan
+from abench.version import abench_version
 from abench.via import Route
 
 _LEAST_VERSION = {"GET": "0.9", "HEAD": "1.0", "OPTIONS": "1.1", "TRACE": "1.1"}
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         about, name = f"Use {method}.", f"--{method.lower()}"
         add(name, dest="method", action="store_const", const=method, default="GET", help=about)
     add("-?", "-h", "--help", action="help", help="Print this and exit.")
-    about = f"abench {version('aserve')}, as webbench 1.5"
+    about = f"abench {abench_version()}, as webbench 1.5"
     add("-V", "--version", action="version", version=about, help="Print it and exit.")
     add("url", metavar="URL", help="http:// or https://")
     return parser

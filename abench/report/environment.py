@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from abench.version import abench_version
+
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
 _SECRET_OPTIONS = frozenset({"-u", "--user", "-b", "--cookie"})
 _SECRET_FIELD = re.compile(r"((?:proxy-)?authorization|cookie)\s*:.*", re.IGNORECASE | re.DOTALL)
@@ -33,7 +35,7 @@ def gather(arguments: Iterable[str] | None = None) -> Environment:
         command=("abench", *_redacted(said)),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
-            "abench": _version("aserve"),
+            "abench": abench_version(),
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
         },

@@ -86,7 +86,7 @@ $thresholds
 def check() -> None:
     """Raise ParameterError if the plots cannot be drawn: before a run, not after it."""
     if find_spec("matplotlib") is None:
-        raise ParameterError("--html", "it needs matplotlib: pip install 'aserve[html]'")
+        raise ParameterError("--html", "it needs matplotlib: pip install matplotlib")
 
 
 def write(report: Report, stream: TextIO) -> None:

@@ -22,7 +22,7 @@ from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.summary import Summary
 
-pytest.importorskip("distributed", reason="needs the extra: pip install 'aserve[fleet]'")
+pytest.importorskip("distributed", reason="needs the extra: pip install '.[fleet]'")
 
 PATIENCE = 60.0
 # What waits for a word of the other side waits 6 s here, and not 15.
@@ -221,7 +221,7 @@ def test_more_than_there_are_nodes_is_said(engine, monkeypatch):
 
 def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda _name: None)
-    with pytest.raises(ParameterError, match=r"^--dask: .*pip install 'aserve\[fleet\]'"):
+    with pytest.raises(ParameterError, match=r"^--dask: .*pip install distributed"):
         bench._on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
 
 

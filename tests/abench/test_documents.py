@@ -287,5 +287,5 @@ async def test_nothing_is_written_by_a_run_that_cannot_start(abench, tmp_path):
 
 def test_what_draws_a_page_is_missed_before_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(html, "find_spec", lambda _: None)
-    with pytest.raises(ParameterError, match=r"^--html: .*pip install 'aserve\[html\]'$"):
+    with pytest.raises(ParameterError, match=r"^--html: .*pip install matplotlib$"):
         html.check()

@@ -1,0 +1,11 @@
+"""The version, as the installed distribution tells it."""
+
+from importlib.metadata import version
+
+# Not "aserve": on the public index that name belongs to somebody else's package.
+DISTRIBUTION = "aserve-http"
+
+
+def abench_version() -> str:
+    """Return abench's version, for instance "0.1.0"."""
+    return version(DISTRIBUTION)
