@@ -28,9 +28,10 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8000
 # http.client asks this server even where the container was given a proxy, and the image needs no curl.
+# Whatever it answers, it is healthy: a folder without an index.html has nothing at /, and that is a 404.
 # Often at the start, so that what waits for this server does not wait longer than it must.
 HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=20s --start-interval=250ms \
-    CMD ["python3", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('HEAD', '/'); raise SystemExit(c.getresponse().status != 200)"]
+    CMD ["python3", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('HEAD', '/'); c.getresponse()"]
 CMD ["aserve", "/srv/www", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM builder AS fleet-builder
