@@ -320,10 +320,15 @@ def _held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt."""
+    """Let the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt.
+
+    A SIGINT that is ignored stays so: shells start a script's background commands like this
+    (POSIX XCU 2.11), and Ctrl-C is not meant for them.
+    """
+    heeded = [n for n in STOPPING if n == signal.SIGTERM or not _is_ignored(n)]
 
     def first(number: int, _frame: FrameType | None) -> None:
-        for each in STOPPING:
+        for each in heeded:
             signal.signal(each, second)
         stop(number)
 
@@ -331,7 +336,7 @@ def _signals(stop: Callable[[int], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
-        before = {n: signal.signal(n, first) for n in STOPPING}
+        before = {n: signal.signal(n, first) for n in heeded}
     except ValueError:  # only the main thread may handle signals; elsewhere they stay its affair
         yield
         return
@@ -340,3 +345,7 @@ def _signals(stop: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
