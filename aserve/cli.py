@@ -1,5 +1,6 @@
 """The command line: the only place that prints, and where exit codes come from."""
 
+import errno
 import logging
 import os
 import signal
@@ -19,17 +20,18 @@ from typer.exceptions import TyperException
 
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.service.loops import FALLBACK
+from aserve.service.signals import WORKER_SIGNALS, Signals, call_on, program_signals
 from aserve.service.sockets import CannotListen, lan_url, listen, url
-from aserve.service.supervisor import STOP, Supervisor
-from aserve.service.worker import SIGNALS, serve
+from aserve.service.supervisor import Supervisor
+from aserve.service.worker import serve
 from aserve.settings import Settings, SettingsError, available_cores
 from aserve.telemetry.access_log import AccessLog, combined, for_people
+from aserve.telemetry.log_file import LogFile, open_log
 from aserve.version import __version__
 from aserve.wire.limits import Limits
 
 OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
-_STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _MOST_DIGITS = 9
 _STANDARD_OUTPUT = 1
 
@@ -121,7 +123,10 @@ def _serve(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     access_log: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Log requests there, in the combined format."),
+        typer.Option(
+            metavar="FILE|-|off",
+            help="Log requests there, in the combined format; off: no line on a terminal either.",
+        ),
     ] = None,
     trace: Annotated[
         bool, typer.Option("--trace", help="Answer TRACE, which echoes a request.")
@@ -175,19 +180,21 @@ def _serve(
         dispatch=dispatch,
         limits=_changed_limits(limit or ()),
     )
-    open_log = _access_log(access_log, quiet=quiet)
+    open_log = _access_log(access_log, quiet=quiet, is_shared=settings.workers > 1)
     # From here to the handlers in each process; a signal right behind the banner must not be lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signals = program_signals()
+    blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     listeners = listen(settings)
     if FALLBACK and settings.model == DEFAULT:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
         _print(_banner(settings, listeners[0]))
     if settings.workers == 1:
-        _work(settings, open_log, _STOP, listeners[0], None)
+        _work(settings, open_log, signals, listeners[0], None)
         return OK
-    work = partial(_work, settings, open_log, {STOP})
-    return OK if Supervisor(listeners, work).run() else FAILED
+    work = partial(_work, settings, open_log, WORKER_SIGNALS)
+    return OK if Supervisor(listeners, work, signals).run() else FAILED
 
 
 def _number_of_workers(text: str) -> int:
@@ -209,38 +216,66 @@ def _changed_limits(changes: Iterable[str]) -> Limits:
     return Limits(**values)
 
 
-def _access_log(target: str | None, *, quiet: bool) -> OpenLog:
-    """Choose where requests are logged, and fail now where that cannot be."""
-    if target is None and (quiet or not sys.stdout or not sys.stdout.isatty()):
+def _access_log(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
+    """Choose where requests are logged, and fail now where that cannot be.
+
+    is_shared: several workers write there.
+    """
+    if target == "off":
         return lambda: None
     if target is None:
+        if quiet or not sys.stdout or not sys.stdout.isatty():
+            return lambda: None
         form = for_people(get_terminal_size().columns, coloured="NO_COLOR" not in os.environ)
-    else:
-        form = combined
-    descriptor = _STANDARD_OUTPUT if target in {None, "-"} else _append_to(str(target))
-    return lambda: AccessLog(descriptor, form, _say)
+        return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), form, _say)
+    descriptor, path = _log_target(target)
+    file = partial(LogFile, descriptor, path, is_shared=is_shared)
+    return lambda: AccessLog(file(), combined, _say)
 
 
-def _append_to(target: str) -> int:
+def _log_target(target: str) -> tuple[int, str]:
+    """Return the descriptor that --access-log names, and the path by which it can be reopened."""
+    if target == "-":
+        if not sys.stdout:
+            raise SettingsError("--access-log", "'-' is standard output, which is closed")
+        return _STANDARD_OUTPUT, ""
+    if hint := _NO_FILES.get(target.lower()):
+        raise SettingsError("--access-log", f"{hint}; a file of this name is './{target}'")
     try:
-        return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:
-        raise SettingsError("--access-log", f"cannot write {target!r}: {error.strerror}") from error
+        why = error.strerror
+        if error.errno == errno.ENXIO:
+            why = "it is a FIFO that nobody reads; start its reader first"
+        raise SettingsError("--access-log", f"cannot write {target!r}: {why}") from error
+
+
+_NO_FILES = dict.fromkeys(("none", "no", "false", "null", "disable", "disabled"), "use 'off'") | {
+    "": "a file has a name; 'off' is for no log",
+    "on": "use '-' for standard output",
+    "yes": "use '-' for standard output",
+    "true": "use '-' for standard output",
+    "stdout": "use '-' for standard output",
+    "stderr": "use /dev/stderr for standard error",
+}
+"""What is hardly meant as the name of a file, and what probably is meant."""
 
 
 def _work(
     settings: Settings,
     open_log: OpenLog,
-    stop_signals: set[signal.Signals],
+    signals: Signals,
     listener: socket.socket,
     lifeline: int | None,
 ) -> None:
     """Be one worker, from its first connection to its last log line."""
     log = open_log()
+    if log:
+        call_on(signals.reopen, log.reopen)
     try:
-        serve(settings, listener, log.observe if log else None, stop_signals, lifeline)
+        serve(settings, listener, log.observe if log else None, signals.stop, lifeline)
     finally:
-        for number in stop_signals:  # whoever is tired of waiting for the log can end it
+        for number in signals.stop:  # whoever is tired of waiting for the log can end it
             signal.signal(number, signal.SIG_DFL)
         if log:
             log.close(settings.grace)

@@ -10,10 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from aserve.service.worker import SIGNALS
-
-STOP = signal.SIGUSR1
-"""What a supervisor tells its workers; twice for at once."""
+from aserve.service.signals import REOPEN_LOG, STOP_WORKER, Signals
 
 _STILLBORN = 1.0  # seconds; a worker that dies younger than this has not served
 _MOST_STILLBORN = 5  # in a row, and there is no point in another
@@ -30,9 +27,10 @@ class Supervisor:
     A socket outlives its worker, and so do the connections that wait in it.
     """
 
-    def __init__(self, listeners: list[socket.socket], work: Work) -> None:
+    def __init__(self, listeners: list[socket.socket], work: Work, signals: Signals) -> None:
         self._listeners = listeners
         self._work = work
+        self._signals = signals
         self._workers: dict[int, tuple[socket.socket, float]] = {}  # pid: socket, start
         self._stillborn = 0
         self._stopping = False
@@ -47,10 +45,13 @@ class Supervisor:
         for listener in self._listeners:
             self._start(listener)
         while self._workers:
-            if signal.sigwait(SIGNALS) == signal.SIGCHLD:
+            number = signal.sigwait(self._signals.handled | {signal.SIGCHLD})
+            if number == signal.SIGCHLD:
                 self._reap()
-            else:
+            elif number in self._signals.stop:
                 self._stop()
+            else:
+                self._tell(REOPEN_LOG)
         return self._stillborn < _MOST_STILLBORN
 
     def _start(self, listener: socket.socket) -> None:
@@ -63,7 +64,7 @@ class Supervisor:
     def _live(self, listener: socket.socket) -> int:
         """Be a worker; return its exit code."""
         # Terminals and service managers signal every process at once: the supervisor alone acts on
-        # that and passes it on as STOP, or each worker would count the same order twice.
+        # that and passes it on as STOP_WORKER, or each worker would count the same order twice.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         lifeline, its_other_end = self._lifeline
@@ -82,8 +83,11 @@ class Supervisor:
         self._stopping = True
         for listener in self._listeners:  # with its worker's own closed, nobody is let in
             listener.close()
+        self._tell(STOP_WORKER)
+
+    def _tell(self, number: signal.Signals) -> None:
         for pid in self._workers:
-            os.kill(pid, STOP)
+            os.kill(pid, number)
 
     def _reap(self) -> None:
         for pid in list(self._workers):

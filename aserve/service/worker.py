@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from aserve.models.owner import Observe
@@ -20,9 +21,6 @@ from aserve.site.answer import Site
 from aserve.site.files import Disk
 from aserve.site.mounts import Mounts
 from aserve.site.recall import Recall
-
-SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
-"""Held back from the start of the program until there is somebody to handle them."""
 
 _logger = logging.getLogger("aserve")
 
@@ -88,7 +86,7 @@ def serve(
     settings: Settings,
     listener: socket.socket,
     observe: Observe | None,
-    stop_signals: set[signal.Signals],
+    stop_signals: AbstractSet[signal.Signals],
     lifeline: int | None = None,
 ) -> None:
     """Serve by the model of the settings until a signal tells to stop, and a second one at once.
@@ -107,7 +105,7 @@ def serve(
         for number in stop_signals:
             signal.signal(number, lambda *_: None)
         thread = Thread(settings, listener, observe)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:
             thread.run(ours.fileno(), *(() if lifeline is None else (lifeline,)))
@@ -115,7 +113,9 @@ def serve(
             signal.set_wakeup_fd(-1)
 
 
-def run(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None = None) -> None:
+def run(
+    worker: Worker, stop_signals: AbstractSet[signal.Signals], lifeline: int | None = None
+) -> None:
     """Run a worker until a signal tells it to stop, and a second one at once.
 
     lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
@@ -131,7 +131,9 @@ def _raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int | None) -> None:
+async def _main(
+    worker: Worker, stop_signals: AbstractSet[signal.Signals], lifeline: int | None
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
     stop = asyncio.Event()
@@ -141,7 +143,7 @@ async def _main(worker: Worker, stop_signals: set[signal.Signals], lifeline: int
 
     for number in stop_signals:
         loop.add_signal_handler(number, on_signal)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
     if lifeline is not None:
         loop.add_reader(lifeline, stop.set)
     await worker.startup()

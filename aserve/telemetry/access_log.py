@@ -1,25 +1,34 @@
 """One line for each request: in colour for people, in the combined format for programs.
 
 Lines are formatted and written by a thread of their own, in batches, so that a slow terminal or
-disk never holds up a reply. The buffer is bounded: what does not fit is counted and said.
+disk never holds up a reply. The buffer is bounded: what does not fit is counted and said. When it
+is half full, each client has a share of the rest, so that nobody can keep others out of the log.
 """
 
-import os
 import re
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from aserve.semantics.messages import Request
+from aserve.telemetry.log_file import PIPE_BUF, LogFile
 
 _MOST_WAITING = 32 << 20  # octets
 _ENTRY_WEIGHT = 500  # octets, beside the request's head
+_CROWDED = _MOST_WAITING // 2  # octets; from here on each client has its share
+_MOST_SHARES = 32  # of the room that is left, for one client
+_LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and no more of that
+_SHORTER = (1_000, 250, 0)  # characters of each logged part, when its line is no longer whole
+_MOST_PARTS = 8
 _GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
-_PIPE_BUF = 4_096  # octets that one write puts into a pipe whole, even among several workers
+_BATCH = 65_536  # octets, about: to write gives other threads the interpreter, so not each line
+_PATIENCE = 0.25  # seconds that a reader who stands still is waited for before a look around
+_LONGEST_PAUSE = 1.0  # seconds between two tries to write
 
+_LOGGED = re.compile(r"\r\n(referer|user-agent):[ \t]*([^\r]*)", re.IGNORECASE)
 _RAW = re.compile(r'[\x00-\x1f\x7f-\xff"\\]')
 
 
@@ -38,19 +47,29 @@ Format = Callable[[Entry], str]
 
 
 class AccessLog:
-    """Writes entries to a descriptor, in order. complain is told, once, of what went wrong."""
+    """Writes entries to a file, in order, and tells complain what keeps it from that, and when.
 
-    def __init__(self, descriptor: int, form: Format, complain: Callable[[str], None]) -> None:
-        self._descriptor = descriptor
+    Whatever the reason, it goes on as soon as it can; lines wait until then, as far as there is
+    room for them. It is filled by one thread at a time.
+    """
+
+    def __init__(self, file: LogFile | int, form: Format, complain: Callable[[str], None]) -> None:
+        self._file = LogFile(file) if isinstance(file, int) else file
         self._form = form
         self._complain = complain
         self._entries: deque[tuple[str, Request, int, int, float, float]] = deque()
         self._awake = False  # whether the writer has been told that there is something
-        self._lost = 0
         self._taken = 0  # octets, by the loop
         self._written = 0  # octets, by the writer: each counter has one thread that changes it
+        self._refused = 0  # requests for which there was no room, by the loop
+        self._given_up = 0  # requests whose lines will never be written, by the writer
+        self._told = 0  # of both, when last spoken of
+        self._is_losing = False
+        self._trouble = ""  # what keeps it from writing, as it has been told
+        self._shares = Shares()
         self._filled = threading.Event()
         self._closing = threading.Event()
+        self._reopening = threading.Event()
         self._writer = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._writer.start()
 
@@ -58,14 +77,23 @@ class AccessLog:
         self, client: str, request: Request, status: int, octets: int, began: float
     ) -> None:
         """Note a reply that began at a POSIX time and has left now."""
-        if self._taken - self._written > _MOST_WAITING:
-            self._lost += 1
+        if len(request.head) > _LONG_HEAD:
+            request = shortened(request, _LONG_HEAD)
+        weight = _ENTRY_WEIGHT + len(request.head)
+        waiting = self._taken - self._written
+        if waiting > _CROWDED and not self._shares.take(client, weight, _MOST_WAITING - waiting):
+            self._refused += 1
             return
-        self._taken += _ENTRY_WEIGHT + len(request.head)
+        self._taken += weight
         self._entries.append((client, request, status, octets, began, time.time()))
         if not self._awake:
             self._awake = True
             self._filled.set()
+
+    def reopen(self) -> None:
+        """Have the file opened anew, whose name may have become another one's; any thread may."""
+        self._reopening.set()
+        self._filled.set()
 
     def close(self, grace: float) -> None:
         """Write what has been noted; give up when nobody takes it for so many seconds."""
@@ -76,7 +104,6 @@ class AccessLog:
             self._complain("access log: nobody reads it; its last lines are missing")
 
     def _write(self) -> None:
-        put = self._put
         last = False
         while not last:
             self._filled.wait()
@@ -84,44 +111,138 @@ class AccessLog:
             self._filled.clear()
             self._awake = False  # before the look, so that what comes after it tells again
             last = self._closing.is_set()  # before the flush: what was noted by then is written
-            try:
-                self._flush(put)
-            except OSError as error:
-                self._complain(f"access log: {error.strerror}")
-                put = self._lose
-        if self._lost:
-            self._complain(f"access log: {self._lost} requests are missing from it")
+            self._look_after_file()
+            self._flush()
+        self._say_how_many_are_lost()
 
-    def _flush(self, put: Callable[[list[bytes]], None]) -> None:
-        lines: list[bytes] = []
-        room = _PIPE_BUF
-        while self._entries:
-            client, request, status, octets, began, ended = self._entries.popleft()
-            entry = Entry(ended, client, request, status, octets, ended - began)
-            line = (self._form(entry) + "\n").encode()
-            self._written += _ENTRY_WEIGHT + len(request.head)
-            room -= len(line)
-            if room < 0:
-                put(lines)
-                lines, room = [], _PIPE_BUF - len(line)
-            lines.append(line)
-        put(lines)
-
-    def _put(self, lines: list[bytes]) -> None:
+    def _look_after_file(self) -> None:
+        """Open the file anew when told to, or when its name is another's; or go on with the old."""
         try:
-            _write_all(self._descriptor, b"".join(lines))
-        except OSError:
-            self._lose(lines)
-            raise
+            if self._reopening.is_set():
+                self._reopening.clear()
+                self._file.reopen()
+            else:
+                self._file.follow()
+        except OSError as error:
+            self._say_once(f"cannot open {self._file.path!r}: {_reason(error)}")
 
-    def _lose(self, lines: list[bytes]) -> None:
-        self._lost += len(lines)
+    def _flush(self) -> None:
+        """Write all that is there, however long it takes, unless this is the end."""
+        pause = _GATHER
+        while self._file.waiting or self._entries:
+            if not self._file.waiting:
+                self._file.waiting = b"".join(self._next_lines())
+            try:
+                self._file.write(_PATIENCE)
+                pause = _GATHER
+            except BlockingIOError:  # a reader that stands still; close knows how long to wait
+                pass
+            except OSError as error:
+                self._say_once(f"{_reason(error)}; lines wait until it can be written again")
+                if self._closing.is_set():
+                    self._give_up()
+                    return
+                self._closing.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                self._look_after_file()
+            self._say_that_lines_are_lost()
+        self._say_that_it_goes_on()
+
+    def _next_lines(self) -> list[bytes]:
+        lines: list[bytes] = []
+        room = _BATCH
+        while self._entries and room > 0:
+            client, request, status, octets, began, ended = self._entries.popleft()
+            self._written += _ENTRY_WEIGHT + len(request.head)
+            line = self._line(Entry(ended, client, request, status, octets, ended - began))
+            room -= len(line)
+            lines.append(line)
+        self._shares.renew(self._written)
+        return lines
+
+    def _line(self, entry: Entry) -> bytes:
+        """Format an entry, shortened where no pipe would take its line whole."""
+        for most in _SHORTER:
+            line = (self._form(entry) + "\n").encode()
+            if len(line) <= PIPE_BUF:
+                break
+            entry = entry._replace(request=shortened(entry.request, most))
+        return line
+
+    def _give_up(self) -> None:
+        """Count as lost what cannot be written before the end; a second look finds nothing."""
+        self._given_up += self._file.waiting.count(b"\n") + len(self._entries)
+        self._file.waiting = b""
+        self._entries.clear()
+
+    def _say_once(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._complain(f"access log: {trouble}")
+
+    def _say_that_lines_are_lost(self) -> None:
+        if not self._is_losing and self._lost:
+            self._is_losing = True
+            self._complain("access log: too many lines wait to be written; requests are lost")
+
+    def _say_that_it_goes_on(self) -> None:
+        if self._trouble or self._is_losing:
+            self._trouble = ""
+            self._complain("access log: it is written again")
+        self._say_how_many_are_lost()
+
+    def _say_how_many_are_lost(self) -> None:
+        if lost := self._lost:
+            self._complain(f"access log: {lost} requests are missing from it")
+            self._told += lost
+        self._is_losing = False
+
+    @property
+    def _lost(self) -> int:
+        """How many requests are missing that have not been told of."""
+        return self._refused + self._given_up - self._told
 
 
-def _write_all(descriptor: int, octets: bytes) -> None:
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(descriptor, view) :]
+class Shares:
+    """What each client may put into the room that is left when lines come faster than they go.
+
+    A part of what is left, so that a few hundred addresses cannot fill it for all others.
+    """
+
+    def __init__(self) -> None:
+        self._by_client: Counter[str] = Counter()
+        self._until = 0
+
+    def take(self, client: str, weight: int, room: int) -> bool:
+        """Take so many octets for a client, if its share has them."""
+        key = _network(client)
+        if (self._by_client[key] + weight) * _MOST_SHARES > room:
+            return False
+        self._by_client[key] += weight
+        return True
+
+    def renew(self, written: int) -> None:
+        """Begin anew when all that could wait back then has been written."""
+        if written >= self._until:
+            self._until = written + _MOST_WAITING
+            self._by_client = Counter()  # not cleared: another thread may count in the old one
+
+
+def _network(client: str) -> str:
+    """Return whose share an address uses: of IPv6, a subscriber has all of a /64."""
+    return ":".join(client.split(":")[:4]) if ":" in client else client
+
+
+def shortened(request: Request, most: int) -> Request:
+    """Return what is logged of a request, each part of it with at most so many characters."""
+    parts = [f"{name}: {value[:most]}" for name, value in _LOGGED.findall(request.head)]
+    line = request.head.partition("\r\n")[0][:most]
+    head = "\r\n".join((line, *parts[:_MOST_PARTS], "", "")) if line else ""
+    return Request(request.method[:most], request.target[:most], head=head)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def escape(text: str) -> str:

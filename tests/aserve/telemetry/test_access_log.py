@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 
@@ -70,7 +71,11 @@ def test_what_does_not_fit_is_counted_and_said(monkeypatch):
     os.close(its)
     reader.join()
     os.close(ours)
-    assert complaints == [f"access log: {lost} requests are missing from it"]
+    assert complaints == [
+        "access log: too many lines wait to be written; requests are lost",
+        "access log: it is written again",
+        f"access log: {lost} requests are missing from it",
+    ]
 
 
 @pytest.mark.parametrize("number", [1, 50])
@@ -84,7 +89,7 @@ def test_a_log_that_cannot_be_written_is_one_complaint(number):
     log.close(30)
     os.close(its)
     assert complaints == [
-        "access log: Broken pipe",
+        "access log: Broken pipe; lines wait until it can be written again",
         f"access log: {number} requests are missing from it",
     ]
 
@@ -101,3 +106,82 @@ def test_a_reader_that_stands_still_does_not_keep_it_open():
     os.close(ours)
     log._writer.join()
     os.close(its)
+
+
+class Broken:
+    """A file that refuses to be written until it is told to take lines again."""
+
+    path = "log"
+
+    def __init__(self):
+        self.waiting = b""
+        self.written = b""
+        self.works = threading.Event()
+        self.has_refused = threading.Event()
+
+    def write(self, _patience):
+        if not self.works.is_set():
+            self.has_refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.written += self.waiting
+        self.waiting = b""
+
+    def follow(self):
+        """Its name never is another file's."""
+
+
+def test_a_disk_that_was_full_for_a_moment_loses_nothing(monkeypatch):
+    file, complaints = Broken(), []
+    log = AccessLog(file, lambda entry: entry.client, complaints.append)
+    log.observe("first", ENTRY.request, 200, 1, 0.1)
+    assert file.has_refused.wait(30)
+    log.observe("second", ENTRY.request, 200, 1, 0.1)
+    file.works.set()
+    while b"second" not in file.written:
+        threading.Event().wait(0.001)
+    log.close(30)
+    assert file.written == b"first\nsecond\n"
+    assert complaints == [
+        "access log: No space left on device; lines wait until it can be written again",
+        "access log: it is written again",
+    ]
+
+
+def test_one_client_cannot_keep_others_out_of_the_log(monkeypatch):
+    monkeypatch.setattr(access_log, "_MOST_WAITING", 200_000)
+    monkeypatch.setattr(access_log, "_CROWDED", 100_000)
+    file = Broken()
+    log = AccessLog(file, lambda entry: entry.client, lambda _: None)
+    log.observe("greedy", ENTRY.request, 200, 1, 0.1)
+    assert file.has_refused.wait(30)
+    for _ in range(10_000):
+        log.observe("greedy", ENTRY.request, 200, 1, 0.1)
+    for number in range(20):
+        log.observe(f"modest{number}", ENTRY.request, 200, 1, 0.1)
+    file.works.set()
+    log.close(30)
+    written = file.written.decode().split()
+    assert [line for line in written if line != "greedy"] == [f"modest{n}" for n in range(20)]
+
+
+def test_what_is_kept_of_a_long_head_is_bounded():
+    head = (
+        f"GET /{'a' * 9_000} HTTP/1.1\r\nUser-Agent: {chr(255) * 30_000}\r\nCookie: secret\r\n\r\n"
+    )
+    request = access_log.shortened(Request("GET", "/" + "a" * 9_000, head=head), 1_000)
+    assert len(request.head) < 2_100
+    assert "secret" not in request.head
+    line = combined(ENTRY._replace(request=request))
+    assert line.isascii()
+    assert "\\xff" * 100 in line
+
+
+def test_a_line_is_never_longer_than_a_pipe_takes_whole(tmp_path):
+    path = tmp_path / "log"
+    log = AccessLog(os.open(path, os.O_WRONLY | os.O_CREAT), combined, lambda _: None)
+    long = "é" * 8_000
+    head = f"GET /{long} HTTP/1.1\r\nReferer: {long}\r\nUser-Agent: {long}\r\n\r\n"
+    log.observe("c", Request("GET", "/", head=head), 400, 1, 0.1)
+    log.close(30)
+    (line,) = path.read_bytes().splitlines(keepends=True)
+    assert len(line) <= 4_096
