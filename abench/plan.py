@@ -1,6 +1,5 @@
 """What a run is to do: written down once, checked once, and divided among processes."""
 
-import os
 from dataclasses import dataclass, field, replace
 
 from abench import mix
@@ -9,6 +8,7 @@ from abench.expectation import USUAL, Expectation
 from abench.message import IDEMPOTENT, Field, Message
 from abench.mix import Mix
 from abench.pacing import ARRIVALS, Schedule, Timetable, Timing, parse_stages, steady
+from abench.processors import usable_processors
 from abench.replay import Log
 from abench.target import Target
 from abench.urls import Weighted
@@ -208,7 +208,7 @@ class Plan:
     @property
     def processes(self) -> int:
         """How many processes carry this plan: each has a connection and a request at least."""
-        wanted = self.workers or len(os.sched_getaffinity(0))
+        wanted = self.workers or usable_processors()
         return min(wanted, self.connections, self.requests or wanted)
 
     def split(self, parts: int) -> list["Plan"]:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial
@@ -20,11 +20,12 @@ from typer.exceptions import TyperException
 
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.service.loops import FALLBACK
+from aserve.service.processors import available_processors
 from aserve.service.signals import WORKER_SIGNALS, Signals, call_on, program_signals
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import Supervisor
 from aserve.service.worker import serve
-from aserve.settings import Settings, SettingsError, available_cores
+from aserve.settings import THREADS, Settings, SettingsError
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.telemetry.log_file import LogFile, open_log
 from aserve.version import __version__
@@ -73,7 +74,7 @@ def _called(arguments: list[str]) -> int:
     A folder of that name can still be served: nothing follows it, or ./ precedes it.
     """
     app, name = _app, "aserve"
-    if arguments[:1] == ["explain"] and len(arguments) > 1:
+    if arguments[:1] == ["explain"] and (len(arguments) > 1 or not Path("explain").is_dir()):
         app, name, arguments = typer.Typer(**_LOOKS), "aserve explain", arguments[1:]
         app.command()(import_module("aserve.explain.command").explain)
     return int(app(arguments, standalone_mode=False, prog_name=name) or OK)
@@ -107,7 +108,7 @@ def _limits_with_defaults() -> str:
 
 @_app.command()
 def _serve(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to serve.")] = Path(),
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to serve.")] = ".",
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 or :: lets others in.")
     ] = "127.0.0.1",
@@ -145,11 +146,21 @@ def _serve(
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
     pool: Annotated[
-        int, typer.Option(metavar="N", help="Threads of a worker's pool, where the model has one.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Threads of a worker's pool, where the model has one.",
+            show_default=str(THREADS),
+        ),
+    ] = None,
     dispatch: Annotated[
-        str, typer.Option(metavar="NAME", help=f"The reactor's way: {', '.join(DISPATCHES)}.")
-    ] = DISPATCHES[0],
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"The reactor's way: {', '.join(DISPATCHES)}.",
+            show_default=DISPATCHES[0],
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,8 +178,10 @@ def _serve(
 
     `aserve explain DIR PATH` tells what happens for one request.
     """
+    if not folder:
+        raise SettingsError("DIR", "must not be empty; . is the folder you are in")
     settings = Settings(
-        folder,
+        Path(folder),
         host,
         port,
         _number_of_workers(workers),
@@ -176,9 +189,12 @@ def _serve(
         connect=tuple(connect or ()),
         recall=recall,
         model=model,
-        threads=pool,
-        dispatch=dispatch,
+        threads=THREADS if pool is None else pool,
+        dispatch=dispatch or DISPATCHES[0],
         limits=_changed_limits(limit or ()),
+    )
+    _require_use(
+        model, {"--pool": pool is not None, "--dispatch": dispatch, "--no-recall": not recall}
     )
     open_log = _access_log(access_log, quiet=quiet, is_shared=settings.workers > 1)
     # From here to the handlers in each process; a signal right behind the banner must not be lost.
@@ -197,9 +213,17 @@ def _serve(
     return OK if Supervisor(listeners, work, signals).run() else FAILED
 
 
+def _require_use(model: str, given: Mapping[str, object]) -> None:
+    """Refuse an option that was given and that the model has no use for, and name who has."""
+    for option, is_given in given.items():
+        users = [name for name, row in MODELS.items() if option in row.options]
+        if is_given and model not in users:
+            raise SettingsError(option, f"{model} has no use for it; it is for {', '.join(users)}")
+
+
 def _number_of_workers(text: str) -> int:
     if text == "auto":
-        return available_cores()
+        return available_processors()
     if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
     return int(text)

@@ -9,6 +9,7 @@ from aserve.semantics.targets import is_place
 from aserve.wire.limits import Limits
 
 DEFAULT_PORT = 8000
+THREADS = 8
 MOST_THREADS = 512
 
 
@@ -36,7 +37,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int | None = None
     workers: int = 1
-    threads: int = 8
+    threads: int = THREADS
     queue: int = 1_024
     grace: float = 8.0
     trace: bool = False
@@ -66,7 +67,7 @@ class Settings:
 
 def _folder(root: Path) -> Path:
     try:
-        _require(root.exists(), "DIR", f"there is no folder {str(root)!r}")
+        _require(root.exists(), "DIR", f"there is no folder {str(root)!r}{_hint(str(root))}")
         _require(root.is_dir(), "DIR", f"{str(root)!r} is not a folder")
         _require(os.access(root, os.R_OK | os.X_OK), "DIR", f"{str(root)!r} may not be read")
         return root.absolute()
@@ -74,11 +75,15 @@ def _folder(root: Path) -> Path:
         raise SettingsError("DIR", f"{str(root)!r}: {error.strerror}") from error
 
 
+def _hint(name: str) -> str:
+    """Return what was probably meant by what is no folder."""
+    if name.isdecimal():
+        return f"; a port is given by --port {name}"
+    if name in {"on", "off", "yes", "no", "true", "false"}:
+        return "; a flag takes no value: it is there, or it is not"
+    return ""
+
+
 def _require(holds: bool, option: str, why: str) -> None:
     if not holds:
         raise SettingsError(option, why)
-
-
-def available_cores() -> int:
-    """Return how many processors this process may use, which a container may have narrowed."""
-    return len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aserve.explain.drawing import draw, tell
-from aserve.explain.look import look
+from aserve.explain.look import Story, look
 from aserve.models.table import DEFAULT, MODELS
 from aserve.settings import Settings, SettingsError
 
@@ -26,7 +26,11 @@ def explain(
         bool, typer.Option("--again", help="Ask so often before that the reply is remembered.")
     ] = False,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it, too: a picture for a browser.")
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Draw it, too: a picture for a browser; - prints it in place of the text.",
+        ),
     ] = None,
 ) -> int:
     """Make one request, and tell what each thread of the server and the kernel did for it.
@@ -35,14 +39,22 @@ def explain(
     real one. Without strace only the steps of the server's own code are told.
     """
     Settings(folder, model=model)  # raises what is wrong with them before anything is started
-    if svg and not svg.absolute().parent.is_dir():
-        raise SettingsError("--svg", f"there is no folder {str(svg.absolute().parent)!r}")
+    file = Path(svg) if svg and svg not in {"-", "off"} else None
+    if file and not file.absolute().parent.is_dir():
+        raise SettingsError("--svg", f"there is no folder {str(file.absolute().parent)!r}")
     story = look(folder, target, model, cold=cold, again=again)
+    if svg == "-":
+        draw(story, sys.stdout)
+        return 0
     tell(story, sys.stdout, coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
-    if svg:
-        try:
-            with svg.open("w", encoding="utf-8") as stream:
-                draw(story, stream)
-        except OSError as error:
-            raise SettingsError("--svg", f"{str(svg)!r}: {error.strerror}") from error
+    if file:
+        _save(story, file)
     return 0
+
+
+def _save(story: Story, file: Path) -> None:
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            draw(story, stream)
+    except OSError as error:
+        raise SettingsError("--svg", f"{str(file)!r}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import string
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
 from aserve.explain.events import CLIENT, Call, Event, calls, marks
 from aserve.explain.words import AWAIT, WORDS, words
@@ -21,6 +23,7 @@ _PATIENCE_S = 30.0
 _SETTLE_S = 0.1  # after the client has closed, for the server to notice and be done
 _SLACK_S = 0.02  # strace that is kept from running dates the end of a call too early by so much
 _HOST = "127.0.0.1"
+_SENT_AS_TYPED = string.punctuation  # a file's name may have blanks, a request's target may not
 _GREETING = b"OPTIONS * HTTP/1.1\r\nHost: explain\r\nConnection: close\r\n\r\n"
 
 
@@ -42,8 +45,9 @@ def look(folder: Path, target: str, model: str, *, cold: bool, again: bool) -> S
     With `cold`, the kernel is asked to forget the files' contents before; with `again`, the
     request was made twice before. Raises SettingsError when the request cannot be made.
     """
-    if not target.startswith("/") or not target.isprintable() or " " in target:
-        raise SettingsError("PATH", f"must be like /index.html, not {target!r}")
+    if not target.startswith("/"):
+        raise SettingsError("PATH", f"must begin with a slash, as /index.html, not {target!r}")
+    target = quote(target, safe=_SENT_AS_TYPED)
     tracer = shutil.which("strace")
     with tempfile.TemporaryDirectory(prefix="aserve-explain-") as place:
         with _server(folder, model, Path(place), tracer) as port:

@@ -21,6 +21,13 @@ class Row(NamedTuple):
     on_asyncio: bool = False
     has_crew: bool = False
 
+    @property
+    def options(self) -> frozenset[str]:
+        """The options of the command line that only some models have a use for."""
+        if self.on_asyncio:
+            return frozenset({"--pool", "--no-recall"})
+        return frozenset({"--pool", "--dispatch"}) if self.has_crew else frozenset()
+
     def make(self, *parts: Any) -> Any:
         """Return the model, made of a Site, Limits and Observe, and of a crew's size and manner."""
         return import_module(self.module).Model(*parts)

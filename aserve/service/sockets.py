@@ -100,6 +100,12 @@ def _listen(settings: Settings, port: int, *, shared: bool) -> socket.socket:
 def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
     if error.errno == errno.EADDRINUSE:
         return CannotListen("port", f"{port} is taken on {host}")
+    if error.errno == errno.EACCES:
+        why = "only root, or a program with CAP_NET_BIND_SERVICE, may have this port"
+        return CannotListen("port", f"{port}: {why}; one above 1023 is free for all")
+    if error.errno == errno.EINVAL and ":" in host and "%" not in host:
+        why = f"a link-local address needs its interface, as in {host}%eth0"
+        return CannotListen("host", f"cannot listen on {host}: {why}")
     option = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
     return CannotListen(option, f"cannot listen on {host}, port {port}: {error.strerror}")
 

@@ -1,5 +1,6 @@
 """The program as a user runs it: real processes, real signals, a real terminal."""
 
+import errno
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from aserve.cli import main
+from aserve.service import sockets
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
@@ -184,6 +186,16 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--limit", "head=" + "1" * 5_000], "--limit"),
         ([".", "--workers", "1" * 5_000], "--workers"),
         ([".", "--nonsense"], "--nonsense"),
+        (["9000"], "--port 9000"),
+        ([""], "empty"),
+        (["--recall", "off"], "a flag takes no value"),
+        ([".", "--model", "epoll", "--pool", "4"], "--pool"),
+        ([".", "--model", "blocking", "--pool", "4"], "--pool"),
+        ([".", "--dispatch", "queue"], "--dispatch"),
+        ([".", "--model", "epoll", "--dispatch", "random"], "--dispatch"),
+        ([".", "--model", "reactor", "--no-recall"], "--no-recall"),
+        (["explain"], "DIR"),
+        (["explain", "."], "PATH"),
         ([".", "another"], "another"),
     ],
 )
@@ -437,3 +449,21 @@ def test_a_fifo_that_nobody_reads_is_one_line(folder, tmp_path):
     assert code == 2
     assert "nobody reads" in said
     assert said.count("\n") == 1
+
+
+def test_a_link_local_address_without_its_interface(folder):
+    code, said = fail(folder, "--host", "fe80::1")
+    assert code == 1
+    assert re.fullmatch(r"aserve: error: --host: .*fe80::1%.*\n", said)
+
+
+def test_a_port_that_only_root_may_have(folder, monkeypatch, capsys):
+    class Unprivileged(socket.socket):
+        def bind(self, address):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(sockets.socket, "socket", Unprivileged)
+    with pytest.raises(SystemExit) as ended:
+        main([str(folder), "--port", "80"])
+    assert ended.value.code == 1
+    assert re.fullmatch(r"aserve: error: --port: 80: .*above 1023.*\n", capsys.readouterr().err)

@@ -103,7 +103,7 @@ def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
     assert {"client", "kernel", "main thread"} <= set(texts)
 
 
-@pytest.mark.parametrize("target", ["a.txt", "/a b", "/a\n", ""])
+@pytest.mark.parametrize("target", ["a.txt", "", "http://x/"])
 def test_what_is_no_target_is_said(target, site):
     with pytest.raises(SettingsError, match=r"^PATH: "):
         look(site, target, "epoll", cold=False, again=False)
@@ -141,3 +141,18 @@ def test_the_command_tells_and_draws(site):
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("simulated-proactor: GET /a.txt, HTTP/1.1 200 OK\n")
     assert picture.read_text().startswith("<svg ")
+
+
+def test_a_path_with_a_blank_is_sent_as_a_target(site, monkeypatch):
+    monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
+    (site / "a ü.txt").write_text("x")
+    story = look(site, "/a ü.txt", "epoll", cold=False, again=False)
+    assert story.target == "/a%20%C3%BC.txt"
+    assert story.status == "HTTP/1.1 200 OK"
+
+
+def test_the_picture_on_standard_output(site):
+    command = [sys.executable, "-m", "aserve", "explain", str(site), "/a.txt", "--svg", "-"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ET.fromstring(ran.stdout).tag.endswith("svg")
