@@ -72,6 +72,11 @@ class Histogram:
         self.least_us = min(self.least_us, other.least_us)
         self.greatest_us = max(self.greatest_us, other.greatest_us)
 
+    def since(self, before: "Histogram") -> "Histogram":
+        """Return what was counted since this was as `before`; of its figures, percentiles only."""
+        left = self.counts - before.counts
+        return Histogram(left, greatest_us=self.greatest_us)
+
     @property
     def count(self) -> int:
         """How many values were recorded."""

@@ -13,6 +13,7 @@ from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.series import Series
 
+REPORT_EVERY_S = 0.2  # how often a process sends what it has counted
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status", "body")
 
 

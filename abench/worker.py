@@ -12,7 +12,7 @@ from abench import connect, kinds
 from abench.client import Connection, Pool
 from abench.histogram import Histogram
 from abench.plan import Plan
-from abench.summary import Cost, Summary
+from abench.summary import REPORT_EVERY_S, Cost, Summary
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -23,7 +23,6 @@ except ImportError:
 _clock = time.perf_counter_ns
 
 LOOP = new_event_loop.__module__.partition(".")[0]  # "uvloop" or "asyncio"
-REPORT_EVERY_S = 0.2
 OPENING_LIMIT_S = 60.0
 OPENING_AT_ONCE = 64  # few enough for a listen backlog of 128, the commonest
 GO = b"g"

@@ -2,15 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.report.units import count, decimal, duration, microseconds, plural
-from abench.summary import Summary
+from abench.summary import REPORT_EVERY_S, Summary
 
 REFRESH_S = 0.2
 MOST_SECONDS = 20  # in a trend
@@ -25,28 +26,22 @@ _BARS = "▁▂▃▄▅▆▇█"
 class LiveView:
     """A progress bar with the present rate, kept up to date by calling it, gone at the end.
 
-    It has no thread of its own, so that a process may fork while it is shown.
+    It has no thread of its own, so that a process may fork while it is shown. `clock` tells the
+    seconds that rates are of.
     """
 
-    def __init__(self, plan: Plan, stream: TextIO) -> None:
+    def __init__(
+        self, plan: Plan, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._plan = plan
-        self._shown = time.monotonic()
+        self._clock = clock
+        self._shown = clock()
         self._succeeded = 0
-        self._complete = 0  # seconds of the series that are in the trends
-        self._rates: deque[int] = deque(maxlen=MOST_SECONDS)
-        self._p99s: deque[int] = deque(maxlen=MOST_SECONDS)
-        console = Console(file=stream)
-        self._bar = min(LONGEST_BAR, console.width // 5) if console.width >= BAR_FROM else 0
-        bars = [BarColumn(bar_width=self._bar)] if self._bar else []
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            *bars,
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-        )
+        self._trend = _Trend(plan)
+        self._bar = BarColumn()
+        self._progress = Progress(console=Console(file=stream), auto_refresh=False, transient=True)
         self._task = self._progress.add_task("opening", total=None, figures="")
+        self._lay_out(self._usual_bar)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -57,55 +52,102 @@ class LiveView:
 
     def __call__(self, summary: Summary, elapsed_s: float) -> None:
         """Show `summary` as of `elapsed_s` after the start, if the last picture is old enough."""
-        now = time.monotonic()
+        self._trend.observe(summary, elapsed_s)
+        now = self._clock()
         if now - self._shown < REFRESH_S:
             return
         if elapsed_s:
-            self._show_load(summary, elapsed_s, now)
+            self._show_load(summary, elapsed_s, now - self._shown)
         elif summary.standing == self._plan.connections and self._plan.warms_up:
             self._progress.update(self._task, description="warming up", figures="", refresh=True)
         else:
             self._show_opening()
         self._shown, self._succeeded = now, summary.succeeded
 
+    @property
+    def _usual_bar(self) -> int:
+        """How wide the bar is where nothing longer needs its place; a terminal may be resized."""
+        width = self._progress.console.width
+        return min(LONGEST_BAR, width // 5) if width >= BAR_FROM else 0
+
+    def _lay_out(self, bar_width: int) -> None:
+        """Have a bar of so many columns, or none, between what is said."""
+        self._bar.bar_width = bar_width
+        bars = (self._bar,) if bar_width else ()
+        said = (TextColumn("{task.description}"), TextColumn("{task.fields[figures]}"))
+        self._progress.columns = (said[0], *bars, said[1])
+
     def _show_opening(self) -> None:
         figures = plural(self._plan.connections, "connection")
         self._progress.update(self._task, figures=figures, refresh=True)
 
-    def _show_load(self, summary: Summary, elapsed_s: float, now: float) -> None:
+    def _show_load(self, summary: Summary, elapsed_s: float, since_s: float) -> None:
+        rate = decimal((summary.succeeded - self._succeeded) / since_s) if since_s else "-"
+        done = self._done(summary, elapsed_s)
+        failed = f"  {count(summary.failed)} failed" if summary.failed else ""
+        bar_width = self._usual_bar
+        forms = [(done, bar_width, f"{rate} pages/sec", failed)] if bar_width else []
+        forms += [(done, 0, f"{rate}/sec", failed), ("", 0, f"{rate}/sec", failed)]
+        forms += [("", 0, f"{rate}/sec", "")]
+        room = self._progress.console.width - SPARE
+        form = next((form for form in forms if _width(*form) <= room), forms[-1])
+        done, bar_width, rate, failed = form
+        figures = f"{rate}[red]{failed}[/]{self._trends(room - _width(*form))}"
+        self._lay_out(bar_width)
+        self._progress.update(self._task, description=done, figures=figures, refresh=True)
+
+    def _done(self, summary: Summary, elapsed_s: float) -> str:
+        """Move the bar to where the run is, and return that in words."""
         if self._plan.requests:
             done, total = summary.succeeded + summary.failed, self._plan.requests
             self._progress.update(self._task, completed=done, total=total)
-            description = f"{count(done)} of {count(total)}"
-        else:
-            length = self._plan.duration_s or 0.0
-            self._progress.update(self._task, completed=elapsed_s, total=length)
-            description = f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
-        rate = decimal((summary.succeeded - self._succeeded) / (now - self._shown))
-        rate += " pages/sec" if self._bar else "/sec"
-        failed = f"  {count(summary.failed)} failed" if summary.failed else ""
-        taken = len(description) + self._bar + len(rate) + len(failed) + 2
-        trends = self._trends(summary, self._progress.console.width - taken - SPARE)
-        figures = f"{rate}[red]{failed}[/]{trends}"
-        self._progress.update(self._task, description=description, figures=figures, refresh=True)
+            return f"{count(done)} of {count(total)}"
+        length = self._plan.duration_s or 0.0
+        self._progress.update(self._task, completed=elapsed_s, total=length)
+        return f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
 
-    def _trends(self, summary: Summary, room: int) -> str:
+    def _trends(self, room: int) -> str:
         """Return the last seconds' rates, and their p99, as bars; as many as there is room for."""
-        moments = summary.series.moments
-        for at_s in sorted(moments)[self._complete : -1]:  # the last is not over
-            moment = moments[at_s]
-            self._rates.append(moment.succeeded)
-            latencies = moment.response if self._plan.schedule else moment.service
-            self._p99s.append(latencies.percentiles([99.0])[99.0] or 0)
-            self._complete += 1
-        if not self._rates:
+        if not self._trend.rates:
             return ""
-        p99 = f"  p99 {microseconds(self._p99s[-1])}"
+        p99 = f"  p99 {microseconds(self._trend.p99s[-1])}"
         shown = min(MOST_SECONDS, (room - len(p99) - 2) // 2)
         if shown < LEAST_SECONDS or self._progress.console.options.ascii_only:
             return p99 if len(p99) <= room else ""
-        rates, p99s = (sparkline(list(trend)[-shown:]) for trend in (self._rates, self._p99s))
+        rates = sparkline(list(self._trend.rates)[-shown:])
+        p99s = sparkline([us or 0 for us in self._trend.p99s][-shown:])
         return f" {rates}{p99} {p99s}"
+
+
+def _width(done: str, bar_width: int, rate: str, failed: str) -> int:
+    """Return how many columns a line takes; there is one between what stands side by side."""
+    return len(done) + (1 + bar_width if bar_width else 0) + 1 + len(rate) + len(failed)
+
+
+class _Trend:
+    """The rates and p99 of the last seconds, from what was added to a Summary in each of them.
+
+    The series of the Summary has longer and longer steps as a run goes on. A second is taken as
+    over half a beat after it is: workers report it at its end, and next a beat later.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.rates: deque[float] = deque(maxlen=MOST_SECONDS)
+        self.p99s: deque[int | None] = deque(maxlen=MOST_SECONDS)
+        self._which = "response" if plan.schedule else "service"
+        self._second = self._succeeded = 0
+        self._before = Histogram()
+
+    def observe(self, summary: Summary, elapsed_s: float) -> None:
+        """Take note of a second that is over."""
+        second = int(max(0.0, elapsed_s - REPORT_EVERY_S / 2))
+        if second <= self._second:
+            return
+        latencies: Histogram = getattr(summary, self._which)
+        self.rates.append((summary.succeeded - self._succeeded) / (second - self._second))
+        self.p99s.append(latencies.since(self._before).percentiles([99.0])[99.0])
+        self._before = Histogram(latencies.counts.copy())
+        self._second, self._succeeded = second, summary.succeeded
 
 
 def sparkline(values: Iterable[float]) -> str:

@@ -9,26 +9,24 @@ from rich.console import Console
 
 from abench.errors import ParameterError
 from abench.histogram import Histogram
-from abench.moments import Moment
 from abench.plan import Plan
 from abench.report import derive, document, files, text, units
 from abench.report.live import LiveView
-from abench.series import Series
 from abench.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
 
 
 def counted(**more):
-    return Summary(
-        service=Histogram.of([100] * 900 + [2_000] * 90 + [3_000_000] * 10),
-        status=Counter({200: 1000, 404: 5}),
-        failures=Counter({"status": 5, "reset": 2}),
-        bytes_received=5_000_000,
-        standing=100,
-        elapsed_ns=10_000_000_000,
-        **more,
-    )
+    usual = {
+        "service": Histogram.of([100] * 900 + [2_000] * 90 + [3_000_000] * 10),
+        "status": Counter({200: 1000, 404: 5}),
+        "failures": Counter({"status": 5, "reset": 2}),
+        "bytes_received": 5_000_000,
+        "standing": 100,
+        "elapsed_ns": 10_000_000_000,
+    }
+    return Summary(**{**usual, **more})
 
 
 def shown(summary, width=80, plan=PLAN):
@@ -161,34 +159,96 @@ class Terminal(io.StringIO):
         return True
 
 
+class Clock:
+    """A clock that is where a test has put it."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Watched:
+    """A live view on a terminal `width` columns wide, shown Summaries at times of a test's own."""
+
+    def __init__(self, monkeypatch, width, plan=PLAN):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", str(width))
+        self.stream, self.clock = Terminal(), Clock()
+        self.view = LiveView(plan, self.stream, self.clock)
+
+    def show(self, summary, elapsed_s):
+        self.clock.now += 1
+        with self.view:
+            self.view(summary, elapsed_s)
+            shown = self.stream.getvalue()
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split("\r")[-1].rstrip()
+
+
 def test_the_live_view_shows_progress_and_failures(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("abench.report.live.REFRESH_S", 0)
-    stream = Terminal()
-    with LiveView(PLAN, stream) as view:
-        view(Summary(), 0.0)
-        view(counted(), 3.0)
-    assert "100 connections" in stream.getvalue()
-    assert "3 s of 10 s" in stream.getvalue()
-    assert "7 failed" in stream.getvalue()
+    watched = Watched(monkeypatch, 100)
+    assert "100 connections" in watched.show(Summary(), 0.0)
+    line = watched.show(counted(), 3.0)
+    assert "3 s of 10 s" in line
+    assert "1,000 pages/sec" in line
+    assert "7 failed" in line
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr("abench.report.live.REFRESH_S", 0)
-    stream = Terminal()
-    seconds = {at: Moment(1000 * at, 7, 0, Histogram.of([100 * at])) for at in range(1, 31)}
-    with LiveView(PLAN, stream) as view:
-        view(counted(series=Series(1, seconds)), 3.0)
-        last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\r")[-1]
-    line = last.rstrip()
-    assert len(line) < width
-    assert line.startswith("3 s of 10 s ")
-    assert "  7 failed" in line
-    assert "…" not in line
-    trends = re.findall("[▁▂▃▄▅▆▇█]+", line)
-    assert bool(trends) == (width >= 80)
-    assert all(trend.endswith("█") for trend in trends)  # what grew all the time ends highest
+def test_the_live_view_is_not_drawn_anew_for_each_report(monkeypatch):
+    watched = Watched(monkeypatch, 100)
+    shown = watched.show(counted(), 3.0)
+    with watched.view:
+        watched.clock.now += 0.19
+        watched.view(counted(failures=Counter(reset=99)), 3.19)
+        assert "99 failed" not in watched.stream.getvalue()
+    assert "7 failed" in shown
+
+
+@pytest.mark.parametrize("width", [30, 39, 40, 41, 53, 59, 60, 61, 79, 80, 81, 120, 200])
+@pytest.mark.parametrize("failed", [0, 7, 1_234_567])
+def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width, failed):
+    for rate in (0, 9, 1_200, 123_456, 98_765_432, 10**10):
+        watched = Watched(monkeypatch, width)
+        summary = Summary(failures=Counter(reset=failed))
+        for second in range(1, 8):
+            took = {100 * second: rate * second} if rate else {}
+            summary.service.merge(Histogram(Counter(took), greatest_us=100 * second))
+            line = watched.show(summary, second + 0.15)
+        assert len(line) < width
+        assert "…" not in line
+        said = f"{7 * rate:,}" if rate > 9 else f"{7 * rate:.2f}"
+        assert re.search(rf"(^| ){said}( pages)?/sec", line)
+        assert not failed or f"  {failed:,} failed" in line or width < 40
+        trends = re.findall("[▁▂▃▄▅▆▇█]+", line)
+        assert not rate or all(trend.endswith("█") for trend in trends)  # it grew all the time
+        if rate < 123_456:
+            assert trends or width < 80 or failed > 7
+            assert line.startswith("7 s of 10 s ") or width < 42
+
+
+@pytest.mark.parametrize("plan", [PLAN, Plan(url="http://127.0.0.1/", stages="168h@1")])
+def test_the_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
+    """The series of a long run has steps of minutes; what is shown are seconds all the same."""
+    watched = Watched(monkeypatch, 120, plan)
+    summary = Summary()
+    for second in range(1, 2000):
+        took = Histogram.of([2_000_000] * 5 if second == 1990 else [100] * 500)
+        part = Summary(service=took, response=took)
+        part.series.add(second - 1, part.moment())
+        summary.merge(part)
+        if second > 1985:
+            line = watched.show(summary, second + 0.15)
+            slow = "p99 2.00 s" in line
+            assert slow == (second == 1990), line
+    rates, p99s = re.findall("[▁▂▃▄▅▆▇█]+", line)
+    assert p99s == 4 * "▁" + "█" + 9 * "▁"
+    assert rates == 4 * "█" + "▁" + 9 * "█"
+
+
+def test_a_second_without_an_answer_is_shown_as_one(monkeypatch):
+    watched = Watched(monkeypatch, 120)
+    summary = counted()
+    watched.show(summary, 1.15)
+    line = watched.show(summary, 2.15)
+    assert "p99 -" in line
+    assert "█▁" in line
