@@ -127,10 +127,10 @@ def _blocks(reports: Sequence[Report]) -> list[Block]:
 
 
 def _seconds(report: Report) -> Iterable[Block]:
-    moments = report.summary.series.moments
     for second in report.series:
         if second.length_s >= LEAST_LENGTH_S:
-            yield Block(second.length_s, second.succeeded, _latencies(moments[second.at_s]))
+            moment = report.summary.series.at(second.at_s)
+            yield Block(second.length_s, second.succeeded, _latencies(moment))
 
 
 def _latencies(counted: Summary | Moment) -> Histogram:

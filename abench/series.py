@@ -12,16 +12,27 @@ MOST_MOMENTS = 600  # then two become one: a day's run takes as much memory as t
 
 @dataclass
 class Series:
-    """Moments of `step_s` seconds each, by the second from the start at which they begin."""
+    """Moments of `step_s` seconds each, by the second from the start at which they begin.
+
+    Steps in which nothing was counted are left out; there was a run in them all the same.
+    """
 
     step_s: int = 1
     moments: Moments = field(default_factory=Moments)
 
     def add(self, at_s: int, moment: Moment) -> None:
         """Count what was counted at a second."""
+        self.reach(at_s)
         self._add(at_s, moment)
-        while len(self.moments) > MOST_MOMENTS:
+
+    def reach(self, at_s: int) -> None:
+        """Have steps so long that a run which gets to a second is told in MOST_MOMENTS of them."""
+        while at_s >= MOST_MOMENTS * self.step_s:
             self._coarsen(2 * self.step_s)
+
+    def at(self, at_s: int) -> Moment:
+        """Return what was counted in the step that begins at a second, which may be nothing."""
+        return self.moments.get(at_s, Moment())
 
     def merge(self, other: "Series") -> None:
         """Count another part of the same run. The order makes no difference."""

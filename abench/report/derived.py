@@ -8,7 +8,7 @@ from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report.environment import Environment
 from abench.series import Series
-from abench.summary import FAILURE_KINDS, Cost, Summary
+from abench.summary import FAILURE_KINDS, REPORT_EVERY_S, Cost, Summary
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
@@ -199,8 +199,16 @@ def _latency(histogram: Histogram) -> Latency:
 
 
 def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
-    """Yield the moments in order; the last of them is as long as the run still was."""
-    for at_s, moment in sorted(series.moments.items()):
+    """Yield every step of the run in order; the last of them is as long as the run still was.
+
+    A second in which nothing was counted is a second all the same: an outage that were left out
+    would be missing from every mean, and be a step that nobody sees in a plot. What came last was
+    counted as of half a beat before the end, where the last step is.
+    """
+    last_s = int(max(duration_s - REPORT_EVERY_S / 2, max(series.moments, default=0)))
+    series.reach(last_s)
+    for at_s in range(0, last_s + 1 if duration_s or series.moments else 0, series.step_s):
+        moment = series.at(at_s)
         yield Second(
             at_s=at_s,
             length_s=max(0.0, min(series.step_s, duration_s - at_s)),

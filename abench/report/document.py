@@ -131,8 +131,7 @@ def _server(report: Report) -> dict[str, Any] | None:
 
 
 def _moments(report: Report) -> list[Moment]:
-    moments = report.summary.series.moments
-    return [moments[second.at_s] for second in report.series]
+    return [report.summary.series.at(second.at_s) for second in report.series]
 
 
 def _second(second: Second, moment: Moment) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _latencies(report: Report, axes: Axes) -> None:
         values = [math.nan if value is None else value for value in found]
         axes.plot(at, values, marks + style, color=colour, label=name)
     _over_time(axes)
+    if all(second.service.max is None for second in report.series):
+        return  # nothing was answered, and nothing has no logarithm
     axes.set_yscale("log")
     axes.set_ylim(top=4 * axes.get_ylim()[1])  # room for the legend
     _in_time(axes)

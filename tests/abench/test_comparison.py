@@ -63,6 +63,22 @@ def test_chance_is_taken_for_a_difference_as_rarely_as_promised():
     assert sure <= 6  # of 40, 2 are to be expected, and 7 or more once in 300 times
 
 
+def test_seconds_without_an_answer_count_as_such():
+    """Six of ten seconds are missing: 60 % less, whatever was in the others."""
+    good, bad = (run(seconds=10, noise=0.01, seed=seed) for seed in (1, 2))
+    for at_s in range(2, 8):
+        del bad.summary.series.moments[at_s]
+    whole = Histogram()
+    for moment in bad.summary.series.moments.values():
+        whole.merge(moment.service)
+    bad = derive(PLAN, Summary(elapsed_ns=10**10, series=bad.summary.series, service=whole))
+    found = difference("pages/sec", [good], [bad])
+    assert found.percent == pytest.approx(-60, abs=2)
+    assert found.fails(tolerate=20)
+    again = document.load(json.loads(json.dumps(document.document(bad))))
+    assert difference("pages/sec", [good], [again]) == found
+
+
 def test_repeated_runs_are_what_chance_is_judged_by():
     # Within a run nothing varies; between runs everything does.
     rates = (90, 100, 110)

@@ -171,14 +171,59 @@ def test_any_value_of_a_wrong_kind_is_no_report(tmp_path):
 
 def test_csv_has_a_line_for_each_second():
     lines = list(csv.DictReader(io.StringIO(written(tables.write_csv, REPORTS["at a rate"]))))
-    assert [line["at_s"] for line in lines] == ["0", "2"]
-    assert [float(line["pages_per_sec"]) for line in lines] == [900, 200]  # of half a second
-    assert [line["failed"] for line in lines] == ["0", "7"]
+    assert [line["at_s"] for line in lines] == ["0", "1", "2"]
+    assert [float(line["pages_per_sec"]) for line in lines] == [900, 0, 200]  # of half a second
+    assert [line["failed"] for line in lines] == ["0", "0", "7"]
     assert lines[0]["service_p99_us"] == "100"
-    assert lines[1]["service_p50_us"] == "2000"
-    assert int(lines[1]["response_max_us"]) == 9_000_000
+    assert lines[1]["service_p99_us"] == ""
+    assert lines[2]["service_p50_us"] == "2000"
+    assert int(lines[2]["response_max_us"]) == 9_000_000
     closed = csv.DictReader(io.StringIO(written(tables.write_csv, REPORTS["closed"])))
     assert not [name for name in closed.fieldnames or () if name.startswith("response")]
+
+
+def outage(first_s, last_s, length_s=10.0, plan=None):
+    """A run of 100 successes each second, but for those from `first_s` to before `last_s`."""
+    moment = Moment(100, 0, 1_000, Histogram.of([100] * 100), Histogram.of([200] * 100))
+    there = {at_s: moment for at_s in range(int(length_s)) if not first_s <= at_s < last_s}
+    whole = Histogram.of([100] * 100 * len(there))
+    counted = {"series": Series(1, Moments(there)), "service": whole, "response": whole}
+    return run(plan, elapsed_ns=round(length_s * SECOND), **counted)
+
+
+@pytest.mark.parametrize(("first_s", "last_s"), [(2, 8), (0, 4), (5, 10), (9, 10), (0, 10)])
+@pytest.mark.parametrize("rate", [None, 100.0])
+def test_a_second_of_nothing_is_a_second_in_every_form(first_s, last_s, rate):
+    report = outage(first_s, last_s, plan=Plan(url=URL, rate=rate))
+    rates = [0 if first_s <= at_s < last_s else 100 for at_s in range(10)]
+    plain = json.loads(written(document.write, report))
+    VALIDATOR.validate(plain)
+    assert [one["pages_per_sec"] for one in plain["series"]] == rates
+    assert [one.pages_per_sec for one in document.load(plain).series] == rates
+    lines = csv.DictReader(io.StringIO(written(tables.write_csv, report)))
+    assert [float(line["pages_per_sec"]) for line in lines] == rates
+    page = written(html.write, report)
+    assert page.count("<tr><th>5</th>") == 1
+    assert f"from 0 to {max(rates)}" in page
+
+
+def test_a_last_moment_too_short_to_be_reported_is_no_second():
+    """What comes in half a beat after a second is over is counted as of that second."""
+    seconds = outage(0, 0, length_s=10.0).series
+    assert [one.at_s for one in outage(10, 11, length_s=10.003).series] == list(range(10))
+    assert [one.at_s for one in seconds] == list(range(10))
+    late = outage(10, 11, length_s=10.5).series[-1]
+    assert (late.at_s, late.length_s, late.succeeded) == (10, 0.5, 0)
+
+
+def test_a_long_run_in_which_little_happens_is_told_in_few_steps():
+    week = 7 * 24 * 3600
+    report = run(elapsed_ns=week * SECOND)
+    assert report.summary.series.step_s == 2048 // 2
+    assert len(report.series) == -(-week // 1024)
+    assert sum(one.length_s for one in report.series) == week
+    assert sum(one.succeeded for one in report.series) == 1000
+    VALIDATOR.validate(json.loads(written(document.write, report)))
 
 
 def plotted(hgrm):
