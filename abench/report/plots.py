@@ -149,7 +149,7 @@ def _spectrum(report: Report, axes: Axes) -> None:
     axes.set_xlabel("percent of replies that were as fast or faster")
     axes.set_ylim(bottom=0)
     _in_time(axes)
-    if len(curves) > 1:
+    if len(curves) > 1 and any(histogram.counts for _, histogram, _, _ in curves):
         axes.legend(loc="upper left")
 
 
