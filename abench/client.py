@@ -9,6 +9,7 @@ from typing import cast
 
 from abench.connect import Dialer
 from abench.dispatch import Dispatcher
+from abench.histogram import Histogram
 from abench.lines import Line
 from abench.mix import Answer
 from abench.pacing import Backoff
@@ -56,6 +57,18 @@ class Pool:
         self._most = plan.requests or _ENDLESS
         self._active = plan.connections
         self._on_drained = on_drained
+        self._pausing = self._paused_ns = 0  # connections in a pause, and how long all were
+        self._pausing_since = _clock()
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is waited for, or a connection: with a schedule, all may be idle."""
+        return not self.dispatcher or self.dispatcher.free < self._active
+
+    @property
+    def answered(self) -> int:
+        """How many replies have come so far."""
+        return self.recorder.answered + self.warmed
 
     @property
     def standing(self) -> int:
@@ -78,10 +91,34 @@ class Pool:
         before = self.recorder.take()
         for connection in self.connections:
             connection.disregard()
+        self.pause(0)
+        self._paused_ns = 0
         self.left = self._most
         if self.dispatcher:
             self.dispatcher.count(self._most)
         return before
+
+    def pause(self, more: int) -> int:
+        """Count `more` connections (or fewer) that wait before they are opened again.
+
+        Returns for how long all together have waited, in nanoseconds.
+        """
+        now = _clock()
+        self._paused_ns += self._pausing * (now - self._pausing_since)
+        self._pausing += more
+        self._pausing_since = now
+        return self._paused_ns
+
+    def note_waits(self, summary: Summary) -> None:
+        """Take note of how long what is under way has been, before it is stopped."""
+        now_us = _clock() // 1000
+        waits = [wait for each in self.connections for wait in each.waits_us(now_us)]
+        summary.waits = Histogram.of([wait for wait, _ in waits])
+        if self.dispatcher:
+            due = [wait for _, wait in waits]
+            if first := self.dispatcher.longest_wait_us():
+                due.append(first)
+            summary.due_waits = Histogram.of(due)
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""
@@ -256,6 +293,13 @@ class Connection(asyncio.BufferedProtocol):
         self._note = self._count
         self._pool.warmed += 1
 
+    def waits_us(self, now_us: int) -> list[tuple[int, int]]:
+        """Return for each request under way that counts how long it is: from its start, and due."""
+        if not self.asked_at or self._warming:
+            return []
+        wait = now_us - self.asked_at
+        return [(wait, wait)]
+
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""
         under_way = int(self.asked_at != 0 and not self._warming)
@@ -303,7 +347,13 @@ class Connection(asyncio.BufferedProtocol):
         self._fail("connect")
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.backoff.pause(self._misses)
-            asyncio.get_running_loop().call_later(pause, self.ask)
+            self._pool.pause(1)
+            asyncio.get_running_loop().call_later(pause, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Ask after a pause."""
+        self._pool.pause(-1)
+        self.ask()
 
     def _conclude_opening(self) -> None:
         self.opening = None

@@ -77,6 +77,16 @@ class Dispatcher:
             if len(self._free) == 1:
                 self._alarm.set(self._next_ns)
 
+    @property
+    def free(self) -> int:
+        """How many of what was taken wait for something to be due."""
+        return len(self._free)
+
+    def longest_wait_us(self) -> int:
+        """Return how long the first request that is due and not started has waited by now."""
+        until_ns = min(_clock(), self._until_ns) if self.left else 0
+        return max(0, until_ns - self._next_ns) // 1000
+
     def skipped(self) -> int:
         """Return how many requests are due by now and were never started."""
         if self._next_ns == _NEVER or not self.left:

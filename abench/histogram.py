@@ -77,6 +77,16 @@ class Histogram:
         left = self.counts - before.counts
         return Histogram(left, greatest_us=self.greatest_us)
 
+    def above(self, limit_us: int) -> Counter[int]:
+        """Return how many values there are of each bucket above `limit_us`, by its greatest."""
+        return Counter(
+            {
+                top: count
+                for bucket, count in self.counts.items()
+                if (top := min(_top(bucket), self.greatest_us)) > limit_us
+            }
+        )
+
     @property
     def count(self) -> int:
         """How many values were recorded."""

@@ -51,5 +51,9 @@ class Paced(Connection):
         else:
             self._send()
 
+    def waits_us(self, now_us: int) -> list[tuple[int, int]]:
+        """Return for each request under way that counts how long it is: from its start, and due."""
+        return [(wait, now_us - self._due) for wait, _ in super().waits_us(now_us)]
+
     def _respond(self, took: int) -> None:
         self._note_response(self.asked_at + took - self._due)

@@ -134,6 +134,11 @@ class Pipelined(Connection):
         """Leave out what comes of the requests under way."""
         self._disregarded = len(self._under_way) + len(self._waiting)
 
+    def waits_us(self, now_us: int) -> list[tuple[int, int]]:
+        """Return for each request under way that counts how long it is: from its start, and due."""
+        asked = [*(at for at, _ in self._under_way), *self._waiting]
+        return [(now_us - at, now_us - at) for at in asked[self._disregarded :]]
+
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""
         under_way = len(self._under_way) + len(self._waiting) - self._disregarded

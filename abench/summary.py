@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+from abench.coverage import Coverage
 from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.series import Series
@@ -42,6 +43,7 @@ class Recorder:
     """
 
     __slots__ = (
+        "_answered",
         "_failures",
         "_length",
         "_octets",
@@ -56,6 +58,7 @@ class Recorder:
     def __init__(self) -> None:
         self.service: list[int] = []
         self.response: list[int] = []
+        self._answered = 0  # until the last `take`
         self._read = 0  # of `service`, how many were not recognised but read in full
         self._status = self._length = self._octets = 0
         self._statuses: Counter[int] = Counter()
@@ -88,9 +91,16 @@ class Recorder:
         """Count octets of a reply that is being read."""
         self._octets += octets
 
+    @property
+    def answered(self) -> int:
+        """How many replies have come so far, right ones or not."""
+        wrong = self._failures["status"] + self._failures["body"]
+        return self._answered + len(self.service) + wrong
+
     def take(self, at_s: int = 0) -> "Summary":
         """Return all that was counted since the last call, as of the second `at_s`; forget it."""
         self._settle()
+        self._answered = self.answered
         taken = Summary(
             service=Histogram.of(self.service),
             response=Histogram.of(self.response),
@@ -115,6 +125,7 @@ class Recorder:
             self._read += recognised
 
 
+_HISTOGRAMS = ("service", "response", "waits", "due_waits")
 _ADDED = (
     "bytes_received",
     "standing",
@@ -122,6 +133,7 @@ _ADDED = (
     "started",
     "late",
     "skipped",
+    "paused_ns",
     "warmup_requests",
     "lost",
     "gave_up",
@@ -142,12 +154,20 @@ class Summary:
     only what they had reported counted; `gave_up` those that ended early because nothing could be
     connected to; `faults` says what went wrong in abench itself. `stopped_by` is the
     signal that ended the run, 0 for none.
+
+    `answering` is when replies came, or none was waited for. `waits` has how long requests without
+    an outcome had been under way when the clock stopped, `due_waits` the same from when they were
+    due, with the first of those that never started. For `paused_ns`, of all connections together,
+    nothing was asked since a connection had failed to open and the next attempt was not due.
     """
 
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
     series: Series = field(default_factory=Series)
     costs: list[Cost] = field(default_factory=list)
+    answering: Coverage = field(default_factory=Coverage)
+    waits: Histogram = field(default_factory=Histogram)
+    due_waits: Histogram = field(default_factory=Histogram)
     status: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -157,6 +177,7 @@ class Summary:
     started: int = 0
     late: int = 0
     skipped: int = 0
+    paused_ns: int = 0
     warmup_ns: int = 0
     warmup_requests: int = 0
     steady: bool = False
@@ -186,7 +207,7 @@ class Summary:
 
     def merge(self, other: "Summary") -> None:
         """Count another part of the same run."""
-        for name in ("service", "response", "series"):
+        for name in (*_HISTOGRAMS, "series", "answering"):
             getattr(self, name).merge(getattr(other, name))
         self.status.update(other.status)
         self.failures.update(other.failures)
@@ -201,9 +222,10 @@ class Summary:
     def encode(self) -> str:
         """Return the Summary as JSON, for another machine to merge."""
         coded: dict[str, object] = {
-            name: getattr(self, name).encode_plain() for name in ("service", "response")
+            name: getattr(self, name).encode_plain() for name in _HISTOGRAMS
         }
         coded["series"] = self.series.encode()
+        coded["answering"] = self.answering.encode()
         costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
         return json.dumps({**vars(self), **coded, "costs": costs})
 
@@ -211,9 +233,10 @@ class Summary:
     def decode(cls, text: str) -> "Summary":
         """Undo `encode`."""
         plain = json.loads(text)
-        for name in ("service", "response"):
+        for name in _HISTOGRAMS:
             plain[name] = Histogram.decode_plain(plain[name])
         plain["series"] = Series.decode(plain["series"])
+        plain["answering"] = Coverage.decode(plain["answering"])
         plain["costs"] = [
             Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]
         ]

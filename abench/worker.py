@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from abench import connect, kinds
 from abench.client import Connection, Pool
+from abench.coverage import Coverage
 from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.summary import REPORT_EVERY_S, Cost, Summary
@@ -28,6 +29,7 @@ OPENING_AT_ONCE = 64  # few enough for a listen backlog of 128, the commonest
 GO = b"g"
 COUNT = b"c"
 LAG_EVERY_S = 0.01
+STOOD_STILL_NS = 1_000_000_000  # a timer this late was no busy loop: the process did not run
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class Share:
         self._over = asyncio.Event()
         self._gave_up = 0
         self._began = self._used = 0  # when counting began, and the processor time until then, ns
-        self._tick_due = 0
+        self._tick_due = self._ticked = 0
+        self._answered = 0  # replies that had come at the last tick
+        self._answering = Coverage()
         self._lags: list[int] = []
         self._fault: BaseException | None = None
 
@@ -134,10 +138,13 @@ class Share:
         await self._over.wait()
         elapsed_ns = _clock() - self._began if self._began else 0
         skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
-        unfinished = self._pool.stop()
         last = self._taken()
-        if not self._began:  # a signal ended the warm-up
+        if self._began:
+            self._pool.note_waits(last)
+        else:  # a signal ended the warm-up
             last = Summary()
+        last.paused_ns = self._pool.pause(0)
+        unfinished = self._pool.stop()
         last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
         last.skipped, last.warmup_requests = skipped, self._pool.warmed
         if dispatcher := self._pool.dispatcher:
@@ -162,16 +169,30 @@ class Share:
         if self._plan.duration_s is not None:
             self._loop.call_later(self._plan.duration_s, self._over.set)
         self._began, self._used = _clock(), time.process_time_ns()
-        self._tick_due = self._began
+        self._tick_due = self._ticked = self._began
+        self._answered = self._pool.answered
         self._tick()
 
     def _tick(self) -> None:
         """Take note of how late this is."""
         now = _clock()
         self._lags.append(max(0, (now - self._tick_due) // 1000))
+        if now > self._ticked:
+            self._note_answers(now, late=now - self._tick_due > STOOD_STILL_NS)
         self._tick_due = now + round(LAG_EVERY_S * 1e9)
         if not self._over.is_set():
             self._loop.call_later(LAG_EVERY_S, self._tick)
+
+    def _note_answers(self, now: int, *, late: bool) -> None:
+        """Take note of whether the server answers: replies came, or nobody waited for any.
+
+        Where this process itself stood still nobody can tell, and the server is not blamed for it.
+        """
+        answered = self._pool.answered
+        if answered != self._answered or late or not self._pool.waits:
+            begin, end = self._ticked - self._began, now - self._began
+            self._answering.add(begin // 1_000_000, end // 1_000_000)
+        self._answered, self._ticked = answered, now
 
     def _cost(self, elapsed_ns: int) -> Cost:
         used = time.process_time_ns() - self._used if self._began else 0
@@ -181,7 +202,9 @@ class Share:
     def _taken(self) -> Summary:
         """Return what was counted since the last time, as of the second in which most of it was."""
         since_s = (_clock() - self._began) / 1e9 - REPORT_EVERY_S / 2
-        return self._pool.recorder.take(max(0, int(since_s)))
+        taken = self._pool.recorder.take(max(0, int(since_s)))
+        taken.answering, self._answering = self._answering, Coverage()
+        return taken
 
     def _beat(self) -> None:
         """Send what was counted since the last beat."""

@@ -62,6 +62,30 @@ class Paced:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """The longest time in which no reply came although one was waited for, seconds of the run.
+
+    `to_the_end` says that nothing came any more.
+    """
+
+    from_s: float
+    length_s: float
+    to_the_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Requests without an answer at the end that had waited longer than the slowest answer.
+
+    What they took is not known, but that it was more than that: they are in the latencies with
+    their wait, at most `longest_us`.
+    """
+
+    count: int
+    longest_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """What abench itself took: each worker's share of a core, and its event loop's lag.
 
@@ -100,8 +124,10 @@ class Report:
     connection for it) to the last octet of its reply, `response` that from when it was due by the
     schedule, which a closed loop has not; successes only.
     `failures` has every kind, also those that did not occur, and `reasons` the system's names for
-    why connections failed to open. `kernel` and `server` are what was seen from outside;
-    `is_local` says that the server is on this machine. `lost_workers` died: only what
+    why connections failed to open. `silence` is None where it was not measured, and `paused` the
+    part of its time that a connection was left closed on average, since none could be opened:
+    nothing was asked in it, and so nothing failed. `kernel` and `server` are what was seen from
+    outside; `is_local` says that the server is on this machine. `lost_workers` died: only what
     they had reported is in the figures. `stopped_by` is the signal that ended the run early, or 0.
     """
 
@@ -127,6 +153,9 @@ class Report:
     gave_up: bool
     stopped_by: int
     summary: Summary = field(repr=False, compare=False)
+    waiting: Waiting = Waiting(0, 0)
+    silence: Silence | None = None
+    paused: float = 0.0
     is_local: bool = False
     kernel: Kernel | None = None
     server: Server | None = None
@@ -137,6 +166,28 @@ class Report:
     def total(self) -> int:
         """Requests with an outcome."""
         return self.succeeded + self.failed
+
+    @property
+    def error_share(self) -> float | None:
+        """The part of requests that failed, as many as there had been without pauses.
+
+        In a closed loop a connection that cannot be opened pauses for up to a second where others
+        ask a thousand times: counted by requests, a server that is gone would hardly have failed.
+        With a schedule, what is not asked is skipped, and counted as that.
+        """
+        if not self.total:
+            return None
+        lost = 0.0 if self.paced else self.paused
+        return 1 - (1 - self.failed / self.total) * (1 - lost)
+
+    @property
+    def outage(self) -> Silence | None:
+        """The silence, if it is longer than this server's answers and the run's length explain."""
+        silence, usual_us = self.silence, self.service.percentiles["p50"] or 0
+        if silence is None or not self.succeeded:
+            return None
+        least_s = max(min(1.0, self.duration_s / 4), 0.1, 5 * usual_us / 1e6)
+        return silence if silence.length_s >= least_s else None
 
     @property
     def pages_per_sec(self) -> float:
@@ -178,8 +229,8 @@ def derive(plan: Plan, summary: Summary) -> Report:
         status=dict(sorted(summary.status.items())),
         bytes_received=summary.bytes_received,
         standing=summary.standing,
-        service=_latency(summary.service),
-        response=_latency(summary.response) if plan.schedule else None,
+        service=_latency(known_latencies(summary, "service")),
+        response=_latency(known_latencies(summary, "response")) if plan.schedule else None,
         series=tuple(_seconds(plan, summary.series, duration_s)),
         paced=_paced(summary, duration_s) if plan.schedule else None,
         client=_client(summary.costs),
@@ -189,7 +240,49 @@ def derive(plan: Plan, summary: Summary) -> Report:
         gave_up=summary.gave_up > 0,
         stopped_by=summary.stopped_by,
         summary=summary,
+        waiting=_waiting(plan, summary),
+        silence=_silence(summary, duration_s),
+        paused=_paused(plan, summary, duration_s),
     )
+
+
+def known_latencies(summary: Summary, which: str) -> Histogram:
+    """Return the service or the response times of successes, and the waits beyond all of them.
+
+    A request without an answer at the end takes longer than it had waited by then. If that is more
+    than the slowest answer took, its place in the distribution is known.
+    """
+    known = Histogram()
+    known.merge(getattr(summary, which))
+    known.merge(_beyond(summary, which))
+    return known
+
+
+def _beyond(summary: Summary, which: str) -> Histogram:
+    """Return the waits at the end that were longer than the slowest answer took."""
+    waits: Histogram = {"service": summary.waits, "response": summary.due_waits}[which]
+    slowest = getattr(summary, which).greatest_us
+    return Histogram.of(list(waits.above(slowest).elements()))
+
+
+def _waiting(plan: Plan, summary: Summary) -> Waiting:
+    beyond = _beyond(summary, "response" if plan.schedule else "service")
+    return Waiting(beyond.count, beyond.greatest_us)
+
+
+def _silence(summary: Summary, duration_s: float) -> Silence | None:
+    """Return the longest silence; of a run without any reply, all of it is one."""
+    if not duration_s or (summary.succeeded and not summary.answering.stretches):
+        return None
+    until_ms = round(duration_s * 1000)
+    begin_ms, end_ms = summary.answering.longest_gap(until_ms)
+    length_s = duration_s if end_ms - begin_ms == until_ms else (end_ms - begin_ms) / 1000
+    return Silence(begin_ms / 1000, length_s, end_ms == until_ms)
+
+
+def _paused(plan: Plan, summary: Summary, duration_s: float) -> float:
+    whole_ns = plan.connections * duration_s * 1e9
+    return min(1.0, summary.paused_ns / whole_ns) if whole_ns else 0.0
 
 
 def _latency(histogram: Histogram) -> Latency:

@@ -23,7 +23,9 @@ from abench.report.derived import (
     Paced,
     Report,
     Second,
+    Silence,
     Threshold,
+    Waiting,
     Warmup,
 )
 from abench.report.environment import Environment
@@ -69,6 +71,14 @@ def document(report: Report) -> dict[str, Any]:
             "succeeded": report.succeeded,
             "failed": report.failed,
             "unfinished": report.unfinished,
+            "error_share": report.error_share,
+        },
+        "silence": asdict(report.silence) if report.silence else None,
+        "paused_share": report.paused,
+        "waiting": {
+            "unit": "us",
+            "count": report.waiting.count,
+            "longest": report.waiting.longest_us,
         },
         "failures": report.failures,
         "reasons": report.reasons,
@@ -238,6 +248,9 @@ def _report(plain: Mapping[str, Any]) -> Report:
         kernel=Kernel(**plain["kernel"]) if plain["kernel"] else None,
         server=_to_server(plain["server"]),
         environment=_to_environment(plain["environment"]),
+        waiting=_to_waiting(plain.get("waiting")),  # this and the next are not in the first ones
+        silence=Silence(**plain["silence"]) if plain.get("silence") else None,
+        paused=plain.get("paused_share", 0.0),
         thresholds=tuple(Threshold(**one) for one in plain["thresholds"]),
     )
 
@@ -290,6 +303,10 @@ def _to_paced(plain: Mapping[str, Any]) -> Paced:
         achieved=plain["achieved_per_sec"],
         **{name: plain[name] for name in ("due", "started", "late", "skipped")},
     )
+
+
+def _to_waiting(plain: Mapping[str, Any] | None) -> Waiting:
+    return Waiting(plain["count"], plain["longest"]) if plain else Waiting(0, 0)
 
 
 def _to_server(plain: Mapping[str, Any] | None) -> Server | None:

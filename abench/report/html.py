@@ -116,7 +116,7 @@ def _setting(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     found = verdict(report)
-    kind = "verdict bad" if found.limiter == "errors" else "verdict"
+    kind = "verdict bad" if found.is_bad else "verdict"
     sure = " (likely)" if found.sure == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
     return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{sure}<ul>{lines}</ul></div>'

@@ -159,7 +159,7 @@ _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 def _verdict(found: Verdict) -> RenderableType:
     """Return who was the limit, and below it what that rests on."""
-    style = "bold red" if found.limiter == "errors" else "bold"
+    style = "bold red" if found.is_bad else "bold"
     sentence = Text.assemble(("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.sure])
     evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
     return Group(sentence, *evidence)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abench.errors import ParameterError
-from abench.report.derived import Report, Threshold
+from abench.report.derived import Report, Threshold, known_latencies
 from abench.report.units import decimal, microseconds
 
 _CONDITION = re.compile(
@@ -21,20 +21,32 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
 }
 _TIMES = {"us": 1.0, "ms": 1e3, "s": 1e6}
 _LATENCIES = ("min", "mean", "max")
+SILENCE = "silence"
 
-# What each counts, and what a percentage of it is of.
-_COUNTS: dict[str, Callable[[Report], tuple[float, float]]] = {
-    "errors": lambda report: (report.failed, report.total),
-    "unfinished": lambda report: (report.unfinished, report.total + report.unfinished),
-    "late": lambda report: (report.paced.late, report.paced.due) if report.paced else (0, 0),
-    "skipped": lambda report: (report.paced.skipped, report.paced.due) if report.paced else (0, 0),
-}
-_RATES: dict[str, Callable[[Report], tuple[float, float]]] = {
-    "pages": lambda report: (report.pages_per_sec, report.pages_per_sec),
-    "achieved": lambda report: (
-        (report.paced.achieved, report.paced.offered) if report.paced else (0, 0)
+Measured = tuple[float, float] | None
+
+# What each counts, and what a percentage of it is of; None where it was not measured.
+_COUNTS: dict[str, Callable[[Report], Measured]] = {
+    "errors": lambda report: _part(report.failed, report.total),
+    "unfinished": lambda report: _part(report.unfinished, report.total + report.unfinished),
+    "late": lambda report: _part(report.paced.late, report.paced.due) if report.paced else None,
+    "skipped": lambda report: (
+        _part(report.paced.skipped, report.paced.due) if report.paced else None
     ),
 }
+_RATES: dict[str, Callable[[Report], Measured]] = {
+    "pages": lambda report: _part(report.pages_per_sec, report.pages_per_sec, report.duration_s),
+    "achieved": lambda report: (
+        _part(report.paced.achieved, report.paced.offered, report.paced.due)
+        if report.paced
+        else None
+    ),
+}
+
+
+def _part(number: float, whole: float, measured: float | None = None) -> Measured:
+    """Return a figure and what it is a part of, or None if nothing was `measured`."""
+    return (number, whole) if (whole if measured is None else measured) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +68,11 @@ class Condition:
             raise ParameterError("--fail-if", f"{text!r} is not like p99>50ms or errors>0.1%")
         metric, unit, which = found["metric"], found["unit"], found["which"]
         if units := _units(metric):
-            if unit not in units or (which and units != tuple(_TIMES)):
+            if unit not in units or (which and (units != tuple(_TIMES) or metric == SILENCE)):
                 wanted = ", ".join(one or "no unit" for one in units)
                 raise ParameterError("--fail-if", f"{text!r}: {metric} is given in {wanted}")
             return cls(text.strip(), which, metric, found["sign"], float(found["value"]), unit)
-        known = ", ".join((*_COUNTS, *_RATES, *_LATENCIES, "p50 to p99.9999"))
+        known = ", ".join((*_COUNTS, *_RATES, SILENCE, *_LATENCIES, "p50 to p99.9999"))
         raise ParameterError("--fail-if", f"{text!r}: {metric} is none of {known}")
 
     def judge(self, report: Report) -> Threshold:
@@ -71,26 +83,38 @@ class Condition:
 
     def _measured(self, report: Report) -> tuple[float | None, str]:
         if self.unit in _TIMES:
-            us = self._latency_us(report)
+            us = self._time_us(report)
             return None if us is None else us / _TIMES[self.unit], microseconds(us)
-        count, whole = (_COUNTS | _RATES)[self.metric](report)
+        found = (_COUNTS | _RATES)[self.metric](report)
+        if found is None:
+            return None, "-"
+        count, whole = found
         if self.unit == "%":
-            share = 100 * count / whole if whole else None
-            return share, "-" if share is None else f"{share:.3g} %"
+            share = 100 * self._share(report, count, whole)
+            return share, f"{share:.3g} %"
         return count, decimal(count) if self.metric in _RATES else f"{count:,.0f}"
 
-    def _latency_us(self, report: Report) -> float | None:
-        which = self.which or ("response" if report.response else "service")
-        histogram = getattr(report.summary, which)
+    def _share(self, report: Report, count: float, whole: float) -> float:
+        """Return what part of the whole it is; of errors, pauses of connections are some too."""
+        if self.metric == "errors":
+            return report.error_share or 0.0
+        return count / whole if whole else 0.0
+
+    def _time_us(self, report: Report) -> float | None:
+        if self.metric == SILENCE:
+            return report.silence.length_s * 1e6 if report.silence else None
+        histogram = known_latencies(
+            report.summary, self.which or ("response" if report.response else "service")
+        )
         if self.metric in _LATENCIES:
             value: float | None = getattr(histogram, self.metric)
             return value
         percent = float(self.metric[1:])
-        return histogram.percentiles([percent])[percent]  # type: ignore[no-any-return]
+        return histogram.percentiles([percent])[percent]
 
 
 def _units(metric: str) -> tuple[str, ...]:
-    if metric in _LATENCIES or metric[1:2].isdigit():
+    if metric in {*_LATENCIES, SILENCE} or metric[1:2].isdigit():
         return tuple(_TIMES)
     if metric in _COUNTS:
         return ("", "%")

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from abench.report.derived import Report
 from abench.report.units import count, decimal, microseconds, octets, plural
+from abench.report.words import silence
 
 BUSY = 0.9  # of a core: what is left is what a loop needs to sleep and to wake up
 IDLE = 0.6
 MANY_ERRORS = 0.05
+MUCH_SILENCE = 0.05  # of the run
 LATE_SHARE = 0.5  # of the median latency that the loop's lag may be before it is suspected
 LOSSY = 0.001  # of segments sent again: beyond it, TCP's timeouts are in the latencies
 HELD = 0.8  # of all local ports in TIME_WAIT
@@ -31,6 +33,11 @@ class Verdict:
     sure: str
     evidence: tuple[str, ...]
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether the server did not work, whoever was the limit."""
+        return self.limiter in {"errors", "silence"}
+
 
 Finding = tuple[str, str, str]
 Rule = Callable[[Report], Finding | None]
@@ -43,10 +50,21 @@ def verdict(report: Report) -> Verdict:
     return Verdict(limiter, sentence, sure, tuple(_evidence(report)))
 
 
-def _errors(report: Report) -> Finding | None:
-    if report.succeeded and report.failed < MANY_ERRORS * report.total:
+def _silence(report: Report) -> Finding | None:
+    """Find what stopped answering for good, or for as long as the rates are not worth much."""
+    outage = report.outage
+    if outage is None:
         return None
-    share = 100 * report.failed / report.total if report.total else 100
+    if not outage.to_the_end and outage.length_s < MUCH_SILENCE * report.duration_s:
+        return None
+    return "silence", "sure", f"{silence(outage)} The rates are not those of a server that works."
+
+
+def _errors(report: Report) -> Finding | None:
+    found = report.error_share
+    if report.succeeded and (found or 0.0) < MANY_ERRORS:
+        return None
+    share = 100 * (1.0 if found is None else found)
     worst = max(report.failures, key=lambda kind: report.failures[kind])
     what = f"{share:.3g} % of requests failed, most of them by {worst}"
     sentence = f"{what}: the rates are not those of a server that works."
@@ -133,6 +151,7 @@ def _unclear(report: Report) -> Finding:
 RULES: tuple[Rule, ...] = (
     _ports,
     _open_files,
+    _silence,
     _errors,
     _client,
     _loop_lag,

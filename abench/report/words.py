@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from abench.report.derived import Client, Paced, Report, Threshold, Warmup
+from abench.report.derived import Client, Paced, Report, Silence, Threshold, Warmup
 from abench.report.units import count, decimal, duration, microseconds, plural
 
 APART = "   "  # between figures on a line
 
+UNCOUNTED = 0.001  # of all requests that errors may count as more, with nothing to say of it
 APART_FOR = 0.01  # of a run's length that its workers may start apart, with nothing to say of it
 HARDLY = 1.1  # times the p99 of service that the one of response may be, with nothing to say of it
 
@@ -66,6 +67,34 @@ def gap(report: Report) -> str:
     return f"{text}at p99 they are {apart} apart, a wait that a closed loop would not show."
 
 
+def silence(found: Silence) -> str:
+    """Say when nothing was answered."""
+    length, since = duration(found.length_s), duration(round(found.from_s, 2))
+    if found.to_the_end:
+        return f"The server stopped answering after {since}: nothing came for the last {length}."
+    return f"Nothing was answered for {length}, from {since} on."
+
+
+def _failures(report: Report) -> Iterator[str]:
+    """Yield what counts of failures and of successes cannot show."""
+    if report.outage:
+        yield silence(report.outage)
+    share = report.error_share or 0.0
+    if report.total and share - report.failed / report.total > UNCOUNTED:
+        paused, failed = 100 * report.paused, 100 * share
+        yield (
+            f"Connections that could not be opened were left closed for {paused:.0f} % of the "
+            f"time, and nothing was asked: errors count as {failed:.0f} %."
+        )
+    if report.waiting.count:
+        longest = microseconds(report.waiting.longest_us)
+        number = plural(report.waiting.count, "request")
+        yield (
+            f"{number} had no answer at the end after up to {longest}, longer than any answer "
+            "took: in the latencies with that wait."
+        )
+
+
 def remarks(report: Report) -> Iterator[str]:
     """Yield what a reader must know to believe the figures."""
     plan = report.plan
@@ -75,6 +104,7 @@ def remarks(report: Report) -> Iterator[str]:
     if report.start_within_s > APART_FOR * report.duration_s and plan.processes > 1:
         apart = duration(report.start_within_s)
         yield f"The workers may have started up to {apart} apart: that much of the run was partial."
+    yield from _failures(report)
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."

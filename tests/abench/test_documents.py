@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from abench.coverage import Coverage
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment, Moments
@@ -83,6 +84,12 @@ REPORTS = {
         ),
     ),
     "cut short": run(lost=1, stopped_by=15, faults=["KeyError: 'x'"], unfinished=2),
+    "stopped answering": run(
+        answering=Coverage(stretches=[(0, 700)]),
+        waits=Histogram.of([4_000_000]),
+        due_waits=Histogram.of([10_000_000]),
+        paused_ns=4 * SECOND,
+    ),
     "never started": derive(Plan(url=URL), Summary()),
 }
 

@@ -6,6 +6,7 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abench.coverage import Coverage
 from abench.histogram import DIGITS, HIGHEST_US, Histogram
 from abench.moments import Moment, Moments
 from abench.series import Series
@@ -26,6 +27,9 @@ parts = st.builds(
     costs=st.lists(st.builds(Cost, st.integers(0, 9), st.integers(0, 9)), max_size=1),
     bytes_received=st.integers(0, 2**50),
     started=st.integers(0, 9),
+    waits=times.map(Histogram.of),
+    answering=st.integers(0, 10**5).map(lambda at: Coverage(stretches=[(at, at + 50)])),
+    paused_ns=st.integers(0, 9),
     steady=st.booleans(),
     standing=st.integers(0, 1000),
     unfinished=st.integers(0, 1000),

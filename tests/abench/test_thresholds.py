@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abench.coverage import Coverage
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
@@ -75,14 +76,54 @@ def test_a_rate_that_was_not_met_fails_whatever_else_is_asked():
 
 def test_what_was_not_measured_has_failed():
     nothing = derive(CLOSED, Summary(elapsed_ns=10**9))
-    for text in ("p99>1s", "errors>50%", "late>1%"):
+    for text in ("p99>1s", "errors>50%", "errors>0", "late>1%", "unfinished>5%", "max<1s"):
         assert judge([Condition.parse(text)], nothing)[0].failed
 
 
 @pytest.mark.parametrize(
     "text",
+    ["late>0", "late>1%", "late<5", "skipped>0", "skipped>1%", "achieved<1", "achieved<90%",
+     "achieved>1/s", "response.p99>1s", "response.max<1s"],
+)  # fmt: skip
+def test_in_a_closed_loop_nothing_of_a_schedule_was_measured(text):
+    (threshold,) = judge([Condition.parse(text)], report())
+    assert (threshold.failed, threshold.measured) == (True, "-")
+
+
+@pytest.mark.parametrize(
+    "text", ["pages<1", "pages>1/s", "late>0", "skipped>0", "achieved<1", "min>1s", "silence>1s"]
+)
+@pytest.mark.parametrize("plan", [CLOSED, PACED])
+def test_of_a_run_that_never_started_nothing_was_measured(text, plan):
+    (threshold,) = judge([Condition.parse(text)], derive(plan, Summary()))[:1]
+    assert (threshold.failed, threshold.measured) == (True, "-")
+
+
+def test_silence_is_given_in_time():
+    answering = Coverage(stretches=[(0, 2_000), (4_500, 10_000)])
+    silent = report(answering=answering)
+    for text, came_true in (("silence>2s", True), ("silence>=2500ms", True), ("silence>3s", False)):
+        (threshold,) = judge([Condition.parse(text)], silent)
+        assert (threshold.failed, threshold.measured) == (came_true, "2.50 s")
+
+
+def test_pauses_count_as_errors_in_a_closed_loop():
+    paused = 30 * 10**9  # of 100 s that ten connections had
+    gate = [Condition.parse("errors>30%")]
+    assert judge(gate, report(paused_ns=paused))[0].measured == "30.7 %"
+    assert judge(gate, report(PACED, paused_ns=paused))[0].measured == "0.99 %"
+
+
+def test_waits_beyond_the_slowest_answer_are_in_every_latency():
+    waits = Histogram.of([500_000, 5_000_000])
+    for text, measured in (("max>1s", "5.00 s"), ("p99.99>1s", "5.00 s"), ("p50>1s", "501 ms")):
+        assert judge([Condition.parse(text)], report(waits=waits))[0].measured == measured
+
+
+@pytest.mark.parametrize(
+    "text",
     ["", "p99", "p99>", "p99>50", "p99>50%", "p100>1ms", "errors>1ms", "speed>1", "p99=1ms",
-     "pages<1ms", "service.errors>1", "errors>-1", "errors>1e9"],
+     "pages<1ms", "service.errors>1", "silence>1", "silence>1%", "service.silence>1s", "errors>-1", "errors>1e9"],
 )  # fmt: skip
 def test_what_is_no_condition_is_said(text):
     with pytest.raises(ParameterError, match=r"^--fail-if: "):

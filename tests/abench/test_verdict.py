@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from abench import preflight, probes
+from abench.coverage import Coverage
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
@@ -44,6 +45,16 @@ CASES = {
     "a busy server": (run(server=Server(9.8, 0, ended=False)), "server"),
     "an idle server": (run(server=Server(2.0, 0, ended=False)), "latency"),
     "a client held up": (run(lag_us=20_000), "loop-lag"),
+    "a server that stopped answering": (
+        run(answering=Coverage(stretches=[(0, 1_700)]), failures=Counter({"connect": 80})),
+        "silence",
+    ),
+    "an outage": (run(answering=Coverage(stretches=[(0, 2_000), (4_000, 10_000)])), "silence"),
+    "a short outage": (run(answering=Coverage(stretches=[(0, 9_000), (9_300, 10_000)])), "server"),
+    "connections that cannot be opened": (
+        run(failures=Counter({"connect": 80}), paused_ns=60 * SECOND),
+        "errors",
+    ),
     "failures": (run(failures=Counter({"reset": 1_000})), "errors"),
     "a few failures": (run(failures=Counter({"reset": 10})), "server"),
     "no success": (run(service=Histogram(), failures=Counter({"connect": 10})), "errors"),
