@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # Common and combined begin alike: host, identity, user, time, request line. Names have no blanks,
 # a user's may: what is in brackets and then in quotes is found first.
 _COMMON = re.compile(r'[^\[\]"]*\[(?P<time>[^\]]+)\] "(?P<line>(?:[^"\\]|\\.)*)"')
+_NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,9})?")
 _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/\S*|https?://\S+)(?: HTTP/\d\.\d)?")
-_MILLISECONDS = 1e11  # a POSIX time beyond it is in milliseconds: in seconds it is the year 5138
+_SECONDS_BELOW = 1e11  # a POSIX time beyond it is in thousandths: in seconds it is the year 5138
+_UNITS_PER_S = (1, 1_000, 1_000_000, 1_000_000_000)  # and so on to nanoseconds
+_CLF_TIMES = ("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S.%f %z")
 
 _TIMES = ("time", "timestamp", "@timestamp", "ts", "time_iso8601", "time_local", "datetime")
 _LINES = ("request", "request_line")
@@ -84,12 +87,14 @@ def parse(lines: Iterable[str]) -> Log:
 def _spread(entries: list[Entry]) -> Iterable[Entry]:
     """Count from the first; requests of one second, where that is all that is known, evenly in it.
 
-    A burst at the beginning of each second is what no client did.
+    A burst at the beginning of each second is what no client did. But a log that has a fraction
+    anywhere has them everywhere, and what it says to be of the same moment was.
     """
+    whole = all(entry.at_s.is_integer() for entry in entries)
     first = entries[0].at_s if entries else 0.0
     for at_s, same in groupby(entries, key=lambda entry: entry.at_s):
         together = list(same)
-        step = 1 / len(together) if at_s.is_integer() else 0.0
+        step = 1 / len(together) if whole else 0.0
         for number, entry in enumerate(together):
             yield Entry(at_s - first + number * step, entry.method, entry.resource)
 
@@ -127,16 +132,31 @@ def _first(plain: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def _time(value: Any) -> float | None:
-    if isinstance(value, int | float) and 0 <= value < _MILLISECONDS**2:
-        return value / 1000 if value > _MILLISECONDS else float(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):  # as nginx's $msec is, in quotes
+        value = float(value)
+    if isinstance(value, int | float):
+        return _posix_time(value)
     if not isinstance(value, str):
         return None
-    return _read_time(datetime.fromisoformat, value) or _clf_time(value)
+    at_s = _read_time(datetime.fromisoformat, value)
+    return _clf_time(value) if at_s is None else at_s
+
+
+def _posix_time(value: float) -> float | None:
+    """Return the seconds of a POSIX time in seconds, milli-, micro- or nanoseconds."""
+    units = (units for units in _UNITS_PER_S if 0 <= value < _SECONDS_BELOW * units)
+    unit = next(units, None)
+    return None if unit is None else value / unit
 
 
 @lru_cache(maxsize=1_024)  # a busy server has many lines of one second
 def _clf_time(text: str) -> float | None:
-    return _read_time(lambda text: datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z"), text)
+    read = (_read_time(partial(_strptime, form), text) for form in _CLF_TIMES)
+    return next((at_s for at_s in read if at_s is not None), None)
+
+
+def _strptime(form: str, text: str) -> datetime:
+    return datetime.strptime(text, form)
 
 
 def _read_time(reading: Callable[[str], datetime], text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import islice, pairwise
@@ -96,6 +97,20 @@ def test_a_log_in_the_formats_of_apache_and_nginx() -> None:
 JSON_LINES = {
     "epoch": {"ts": 1700000000.25, "method": "GET", "uri": "/a"},
     "milliseconds": {"timestamp": 1700000000250, "request_method": "GET", "path": "/a"},
+    "microseconds": {"timestamp": 1700000000250000, "method": "GET", "path": "/a"},
+    "nanoseconds": {"time": 1700000000250000000, "method": "GET", "path": "/a"},
+    "digits in quotes": {"ts": "1700000000.250", "method": "GET", "path": "/a"},
+    "nanoseconds in quotes": {"ts": "1700000000250000000", "method": "GET", "path": "/a"},
+    "ISO 8601 to the nanosecond": {
+        "time": "2023-11-14T22:13:20.250000001Z",
+        "method": "GET",
+        "target": "/a",
+    },
+    "common with a fraction": {
+        "time_local": "14/Nov/2023:22:13:20.250 +0000",
+        "method": "GET",
+        "target": "/a",
+    },
     "ISO 8601": {"time": "2023-11-14T22:13:20.250Z", "method": "GET", "target": "/a"},
     "request line": {"time_iso8601": "2023-11-14T22:13:20.250+00:00", "request": "GET /a HTTP/1.1"},
     "nested": {"ts": 1700000000.25, "request": {"method": "GET", "uri": "/a"}},
@@ -116,6 +131,36 @@ def test_a_log_in_json(name: str) -> None:
 def test_requests_of_one_second_are_spread_in_it() -> None:
     log = replay.parse([COMMON] * 4)
     assert [one.at_s for one in log.entries] == [0, 0.25, 0.5, 0.75]
+
+
+def json_line(at: float) -> str:
+    return json.dumps({"ts": at, "method": "GET", "uri": "/"})
+
+
+@pytest.mark.parametrize("per_s", [1, 10**3, 10**6, 10**9])
+def test_a_log_that_knows_fractions_is_taken_at_its_word(per_s: int) -> None:
+    """A time that happens to be a whole second is no rounded one."""
+    times = [0.02, 0.0, 0.01, 0.0, 5.0, 5.0]  # as replies ended
+    base = 1_700_000_000
+    lines = [json_line(base + at if per_s == 1 else round((base + at) * per_s)) for at in times]
+    found = replay.parse(lines).times_s()
+    assert found == pytest.approx([0, 0, 0.01, 0.02, 5, 5], abs=1e-6)
+
+
+def test_whole_seconds_in_any_unit_are_spread() -> None:
+    lines = [json_line(at * 10**9) for at in (1_700_000_000, 1_700_000_001, 1_700_000_001)]
+    assert replay.parse(lines).times_s() == (0, 1, 1.5)
+
+
+def test_the_first_second_of_all_is_a_time() -> None:
+    line = json.dumps({"time": "1970-01-01T00:00:00Z", "method": "GET", "uri": "/"})
+    assert replay.parse([line]).left_out == 0
+
+
+@pytest.mark.parametrize("at", [-1, 1e30, math.nan, math.inf, "", "x", "1" * 30, None, [], True])
+def test_what_is_no_time_is_left_out_or_read(at: object) -> None:
+    log = replay.parse([json.dumps({"ts": at, "method": "GET", "uri": "/"})])
+    assert log.left_out + len(log.entries) == 1
 
 
 def test_what_changes_something_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ class Mortal(asyncio.Protocol):
 
     listener: asyncio.Server
     asked = 0
-    open: set[asyncio.Transport] = set()
+    open: ClassVar[set[asyncio.Transport]] = set()
 
     def connection_made(self, transport):
         self.transport = transport

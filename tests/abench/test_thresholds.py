@@ -123,7 +123,8 @@ def test_waits_beyond_the_slowest_answer_are_in_every_latency():
 @pytest.mark.parametrize(
     "text",
     ["", "p99", "p99>", "p99>50", "p99>50%", "p100>1ms", "errors>1ms", "speed>1", "p99=1ms",
-     "pages<1ms", "service.errors>1", "silence>1", "silence>1%", "service.silence>1s", "errors>-1", "errors>1e9"],
+     "pages<1ms", "service.errors>1", "silence>1", "silence>1%", "service.silence>1s",
+     "errors>-1", "errors>1e9"],
 )  # fmt: skip
 def test_what_is_no_condition_is_said(text):
     with pytest.raises(ParameterError, match=r"^--fail-if: "):
