@@ -14,7 +14,8 @@ from typing import Any
 from hdrh.codec import HdrCookieException, HdrLengthException
 from hdrh.histogram import HdrHistogram
 
-HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes
+HIGHEST_US = 3_600_000_000  # an hour, the longest time limit a Plan takes; HDR's range at least
+FOLDED_AT = 1_000  # values: few enough to be nothing, and enough for counting them in C to pay
 DIGITS = 3
 _BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
 
@@ -34,7 +35,7 @@ def _top(bucket: int) -> int:
 
 @dataclass
 class Histogram:
-    """Counts of microseconds, in HDR buckets of three significant digits, up to one hour.
+    """Counts of microseconds, in HDR buckets of three significant digits.
 
     `counts` is by the least value of a bucket, and holds only the buckets that something fell in.
     Least, greatest and mean are exact; percentiles are within 0.1 %.
@@ -47,7 +48,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: list[int]) -> "Histogram":
-        """Return the histogram of `values`, microseconds, none above HIGHEST_US.
+        """Return the histogram of `values`, microseconds.
 
         Counted in C first, so that the rest is done only for values that differ: 60 ns each where
         they are few, 220 where half of them do.
@@ -164,8 +165,35 @@ class Histogram:
         return cls(**{**plain, "counts": Counter({int(value): n for value, n in plain["counts"]})})
 
     def hdr(self) -> HdrHistogram:
-        """Return the same counts in the class of the HdrHistogram library."""
-        hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
+        """Return the same counts in the class of the HdrHistogram library.
+
+        It drops in silence what is above its range. A request sent takes an hour at most, but one
+        that was due may wait for as long as a run lasts.
+        """
+        hdr = HdrHistogram(1, max(HIGHEST_US, self.greatest_us), DIGITS)
         for value, count in self.counts.items():
             hdr.record_value(value, count)
         return hdr
+
+
+class Tally:
+    """Microseconds noted one by one, for as long as a run may last, in next to no memory."""
+
+    def __init__(self) -> None:
+        self._histogram = Histogram()
+        self._noted: list[int] = []
+
+    def note(self, us: int) -> None:
+        """Count a value."""
+        self._noted.append(us)
+        if len(self._noted) >= FOLDED_AT:
+            self._fold()
+
+    def histogram(self) -> Histogram:
+        """Return all that was noted."""
+        self._fold()
+        return self._histogram
+
+    def _fold(self) -> None:
+        self._histogram.merge(Histogram.of(self._noted))
+        self._noted.clear()

@@ -28,6 +28,8 @@ class WarmUp:
         """Take note of a part of the warm-up that was reported `at_s` seconds from its start."""
         self.requests += part.succeeded + part.failed
         self._pages.append((at_s, part.succeeded))
+        while self._pages[0][0] <= at_s - 3 * WINDOW_S:  # older than both windows
+            self._pages.popleft()
 
     def is_over(self, now_s: float) -> bool:
         """Tell whether the clock is to start, `now_s` seconds from the start of the load."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from abench import connect, kinds
 from abench.client import Connection, Pool
 from abench.coverage import Coverage
-from abench.histogram import Histogram
+from abench.histogram import Tally
 from abench.plan import Plan
 from abench.summary import REPORT_EVERY_S, Cost, Summary
 
@@ -92,7 +92,7 @@ class Share:
         self._tick_due = self._ticked = 0
         self._answered = 0  # replies that had come at the last tick
         self._answering = Coverage()
-        self._lags: list[int] = []
+        self._lags = Tally()
         self._fault: BaseException | None = None
 
     async def run(self) -> None:
@@ -176,7 +176,7 @@ class Share:
     def _tick(self) -> None:
         """Take note of how late this is."""
         now = _clock()
-        self._lags.append(max(0, (now - self._tick_due) // 1000))
+        self._lags.note(max(0, (now - self._tick_due) // 1000))
         if now > self._ticked:
             self._note_answers(now, late=now - self._tick_due > STOOD_STILL_NS)
         self._tick_due = now + round(LAG_EVERY_S * 1e9)
@@ -197,7 +197,7 @@ class Share:
     def _cost(self, elapsed_ns: int) -> Cost:
         used = time.process_time_ns() - self._used if self._began else 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Cost(used, elapsed_ns, peak, Histogram.of(self._lags))
+        return Cost(used, elapsed_ns, peak, self._lags.histogram())
 
     def _taken(self) -> Summary:
         """Return what was counted since the last time, as of the second in which most of it was."""

@@ -1,14 +1,18 @@
 import copy
+import io
+import tracemalloc
 from collections import Counter
 from functools import reduce
 
+import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abench.coverage import Coverage
-from abench.histogram import DIGITS, HIGHEST_US, Histogram
+from abench.histogram import DIGITS, HIGHEST_US, Histogram, Tally
 from abench.moments import Moment, Moments
+from abench.report.tables import write_hgrm
 from abench.series import Series
 from abench.summary import FAILURE_KINDS, Cost, Recorder, Summary
 
@@ -101,6 +105,33 @@ def test_percentiles_are_within_a_thousandth(values: list[int]) -> None:
         true = sorted(values)[rank - 1]
         assert found is not None
         assert true <= found <= true * 1.001 + 1
+
+
+@pytest.mark.parametrize("us", [HIGHEST_US, 2**32, 5_000_000_000, 7 * 24 * 3600 * 10**6, 2**53])
+def test_what_took_longer_than_an_hour_is_not_lost(us):
+    """Response times are as long as runs: 71.6 minutes are 2**32 us, and a week is more."""
+    histogram = Histogram.of([5, us, us])
+    assert Histogram.decode(histogram.encode()) == histogram
+    assert histogram.hdr().get_total_count() == 3
+    assert histogram.hdr().get_max_value() == pytest.approx(us, rel=0.001)
+    stream = io.StringIO()
+    write_hgrm(histogram, stream)
+    assert "TotalCount     =            3]" in stream.getvalue()
+    rows = [line.split() for line in stream.getvalue().splitlines() if line[:1] != "#"]
+    assert float(rows[-1][0]) == pytest.approx(us / 1000, rel=0.001)
+
+
+def test_a_tally_of_a_week_takes_no_more_memory_than_one_of_a_minute():
+    tally = Tally()
+    tracemalloc.start()
+    try:
+        for number in range(500_000):
+            tally.note(number % 2_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 500_000
+    assert tally.histogram() == Histogram.of(list(range(2_000)) * 250)
 
 
 def test_an_empty_histogram_has_no_figures() -> None:
