@@ -17,6 +17,7 @@ from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.report.derived import Report
+from abench.report.units import signed, significant
 from abench.summary import Summary
 
 DRAWS = 1_000
@@ -205,13 +206,13 @@ def sentence(difference: Difference) -> str:
     """Say a difference in words: `12 % more pages/s, 95 % sure it is between 9 and 15`."""
     size, up = abs(difference.percent), difference.percent > 0
     if difference.more_is_better:
-        what = f"{size:.3g} % {'more' if up else 'fewer'} pages/s"
+        what = f"{significant(size)} % {'more' if up else 'fewer'} pages/s"
     else:
-        what = f"{size:.3g} % {'slower' if up else 'faster'} at {difference.name}"
+        what = f"{significant(size)} % {'slower' if up else 'faster'} at {difference.name}"
     if difference.low is None or difference.high is None:
         return f"{what}; too few seconds or runs to say how sure that is"
     if not difference.is_sure:
-        between = f"{difference.low:+.3g} to {difference.high:+.3g} %"
+        between = f"{signed(difference.low)} to {signed(difference.high)} %"
         return f"{difference.name}: no difference that is sure, {between}"
     low, high = sorted((abs(difference.low), abs(difference.high)))
-    return f"{what}, 95 % sure it is between {low:.3g} and {high:.3g}"
+    return f"{what}, 95 % sure it is between {significant(low)} and {significant(high)}"

@@ -28,6 +28,8 @@ def measure(
     """
     server = probes.ServerWatch(server_pids, server_cgroup)
     environment, kernel = gather(), None if carry else probes.read_kernel()
+    is_local = False if carry else _is_local(plan)
+    pids = (set(server_pids) or _listening(plan)) if is_local else set()
 
     def look(summary: Summary, elapsed_s: float) -> None:
         server.look()
@@ -40,10 +42,20 @@ def measure(
         kernel=probes.kernel_since(kernel),
         server=server.taken(),
         environment=environment,
-        is_local=not carry and _is_local(plan),
+        is_local=is_local,
+        shares_cores=probes.share_cores(pids) if is_local else None,
     )
 
 
-def _is_local(plan: Plan) -> bool:
+def _is_local(plan: Plan) -> bool | None:
+    """Whether the server is on this machine; None where a proxy alone knows."""
     host, _ = plan.route.endpoint(plan.target)
-    return plan.route.unix is not None or probes.is_here(host)
+    if plan.route.proxy is None:
+        return plan.route.unix is not None or probes.is_here(host)
+    return True if probes.is_here(host) and probes.is_here(plan.target.host) else None
+
+
+def _listening(plan: Plan) -> set[int]:
+    if plan.route.unix is not None:
+        return set()
+    return probes.listeners(plan.target.port)

@@ -85,6 +85,47 @@ def is_here(host: str) -> bool:
     return True
 
 
+_LISTENING = "0A"  # as /proc/net/tcp has it
+
+
+def listeners(port: int) -> set[int]:
+    """Return the processes that listen on a port here, as far as this user may know."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    return {
+        int(process.name)
+        for process in _PROC.glob("[0-9]*")
+        if sockets and not sockets.isdisjoint(_descriptors(process))
+    }
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    for name in ("net/tcp", "net/tcp6"):
+        with suppress(OSError):
+            for line in (_PROC / name).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield fields[9]
+
+
+def _descriptors(process: Path) -> set[str]:
+    """Return what the descriptors of a process are; nothing of another user's, or of one gone."""
+    found = set()
+    with suppress(OSError):
+        for one in (process / "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(one.readlink()))
+    return found
+
+
+def share_cores(pids: Iterable[int]) -> bool | None:
+    """Whether one of the processes may run on a core that this one has; None if none is known."""
+    cores: set[int] = set()
+    for pid in pids:
+        with suppress(OSError):
+            cores |= os.sched_getaffinity(pid)
+    return not cores.isdisjoint(os.sched_getaffinity(0)) if cores else None
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The local ports that connections are given. Ends hold them for `held_s` seconds."""

@@ -14,7 +14,7 @@ from abench.cli.codes import FAILED, OK
 from abench.comparison import Difference, compare, sentence
 from abench.errors import ParameterError
 from abench.report import Report, document
-from abench.report.units import decimal, microseconds
+from abench.report.units import decimal, microseconds, signed, significant
 
 Files = Annotated[
     str,
@@ -90,13 +90,14 @@ def _print(
             Text(one.name, style="dim"),
             show_value(one.before),
             show_value(one.after),
-            Text(f"{one.percent:+.3g} %", style=_colour(one)),
+            Text(f"{signed(one.percent)} %", style=_colour(one)),
         )
     console.print("", grid, "", sep="\n")
     for one in differences:
         console.print(Text(sentence(one), style=_colour(one)))
     for one in failed:
-        worse = f"FAILED {one.name} is worse by {one.worse_by:.3g} %, {tolerate:g} % are tolerated"
+        by, allowed = significant(one.worse_by), significant(tolerate)
+        worse = f"FAILED {one.name} is worse by {by} %, {allowed} % are tolerated"
         console.print(Text(worse, style="bold red"))
 
 

@@ -127,7 +127,8 @@ class Report:
     why connections failed to open. `silence` is None where it was not measured, and `paused` the
     part of its time that a connection was left closed on average, since none could be opened:
     nothing was asked in it, and so nothing failed. `kernel` and `server` are what was seen from
-    outside; `is_local` says that the server is on this machine. `lost_workers` died: only what
+    outside; `is_local` says that the server is on this machine, None that nobody knows, and
+    `shares_cores` that it may run where this client does. `lost_workers` died: only what
     they had reported is in the figures. `stopped_by` is the signal that ended the run early, or 0.
     """
 
@@ -156,7 +157,8 @@ class Report:
     waiting: Waiting = Waiting(0, 0)
     silence: Silence | None = None
     paused: float = 0.0
-    is_local: bool = False
+    is_local: bool | None = False
+    shares_cores: bool | None = None
     kernel: Kernel | None = None
     server: Server | None = None
     environment: Environment | None = None

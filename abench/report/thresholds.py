@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from abench.errors import ParameterError
 from abench.report.derived import Report, Threshold, known_latencies
-from abench.report.units import decimal, microseconds
+from abench.report.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(
     r"\s*(?:(?P<which>service|response)\.)?(?P<metric>[a-z]+|p\d{1,2}(?:\.\d{1,4})?)\s*"
@@ -91,7 +91,7 @@ class Condition:
         count, whole = found
         if self.unit == "%":
             share = 100 * self._share(report, count, whole)
-            return share, f"{share:.3g} %"
+            return share, f"{significant(share)} %"
         return count, decimal(count) if self.metric in _RATES else f"{count:,.0f}"
 
     def _share(self, report: Report, count: float, whole: float) -> float:

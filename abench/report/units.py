@@ -9,8 +9,10 @@ def count(number: int) -> str:
 
 
 def decimal(number: float) -> str:
-    """Return a rate: whole above 100, else with two decimals."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.2f}"
+    """Return a rate: whole above 100, else with two decimals, or as many as it needs below 0.1."""
+    if 0 < number < 0.0995:
+        return significant(float(f"{number:.2g}"))
+    return f"{number:,.0f}" if number >= 99.995 else f"{number:.2f}"
 
 
 def plural(number: int, noun: str) -> str:
@@ -46,6 +48,18 @@ def duration(seconds: float) -> str:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def significant(number: float) -> str:
+    """Return a number of any size with three digits, whole above 100, never with an exponent."""
+    if abs(number) >= 99.95:
+        return f"{number:,.0f}"
+    return f"{float(f'{number:.3g}'):.12f}".rstrip("0").rstrip(".")
+
+
+def signed(number: float) -> str:
+    """Return a change: `+12.3`, `-1,200`."""
+    return ("+" if number >= 0 else "") + significant(number)
 
 
 def _significant(number: float) -> str:

@@ -4,11 +4,11 @@ Rules in order: the first whose case it is decides. Each names what it goes by; 
 for more than one rule are given as evidence whatever the rule.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from abench.report.derived import Report
-from abench.report.units import count, decimal, microseconds, octets, plural
+from abench.report.units import count, decimal, microseconds, octets, plural, significant
 from abench.report.words import silence
 
 BUSY = 0.9  # of a core: what is left is what a loop needs to sleep and to wake up
@@ -66,7 +66,7 @@ def _errors(report: Report) -> Finding | None:
         return None
     share = 100 * (1.0 if found is None else found)
     worst = max(report.failures, key=lambda kind: report.failures[kind])
-    what = f"{share:.3g} % of requests failed, most of them by {worst}"
+    what = f"{significant(share)} % of requests failed, most of them by {worst}"
     sentence = f"{what}: the rates are not those of a server that works."
     return "errors", "sure", sentence if report.failed else "Nothing was answered."
 
@@ -101,9 +101,18 @@ def _loop_lag(report: Report) -> Finding | None:
         return None
     sentence = (
         "This client was kept from its work: replies lay unread, which counts as latency of the "
-        "server. Something else takes its processor."
+        f"server. {_rival(report)}"
     )
     return "loop-lag", "likely", sentence
+
+
+def _rival(report: Report) -> str:
+    """Say what takes this client's processor."""
+    if report.is_local and report.shares_cores:
+        return "The server has the same cores, and takes them from it."
+    if report.is_local and report.shares_cores is None:
+        return "The server is on this machine too, and may take its processor."
+    return "Something else takes its processor."
 
 
 def _schedule(report: Report) -> Finding | None:
@@ -123,7 +132,7 @@ def _network(report: Report) -> Finding | None:
     kernel = report.kernel
     if kernel is None or kernel.retransmitted <= LOSSY * kernel.sent:
         return None
-    share = f"{100 * kernel.retransmitted / max(1, kernel.sent):.2g} % of segments"
+    share = f"{significant(100 * kernel.retransmitted / max(1, kernel.sent))} % of segments"
     where = "the server's queue" if kernel.listen_overflows else "the network"
     limiter = "server" if kernel.listen_overflows else "network"
     return limiter, "likely", f"{share} had to be sent again: {where} dropped them."
@@ -184,14 +193,24 @@ def _evidence(report: Report) -> Iterable[str]:
     if report.reasons:
         named = ", ".join(f"{name} {count(n)}" for name, n in sorted(report.reasons.items()))
         yield f"connections that failed to open: {named}"
-    if report.is_local:
-        yield "server and client share this machine: each takes from the other"
+    yield from _place(report)
+
+
+def _place(report: Report) -> Iterator[str]:
+    """Yield whether both sides are in one place, as far as that is known."""
+    if report.is_local is None:
+        yield "behind a proxy: whether the server shares this machine is not known"
+    elif report.is_local and report.shares_cores is False:
+        yield "server and client share this machine, each with cores of its own"
+    elif report.is_local:
+        what = "the cores of this machine" if report.shares_cores else "this machine"
+        yield f"server and client share {what}: each takes from the other"
 
 
 def _little(report: Report) -> str:
     """Compare rate x mean latency, the requests under way on average, with the connections."""
     under_way, most = _under_way(report), report.plan.connections * report.plan.pipeline
-    text = f"Little's law: {under_way:.3g} of {count(most)} connections busy on average"
+    text = f"Little's law: {significant(under_way)} of {count(most)} connections busy on average"
     if report.paced or under_way > 0.9 * most:
         return text
     return f"{text}; the others were opening, failing or held up here"

@@ -14,7 +14,7 @@ from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
 from abench.probes import Kernel, Server, ServerWatch
-from abench.report import derive
+from abench.report import derive, units
 from abench.report.verdict import verdict
 from abench.summary import Cost, Summary
 
@@ -89,6 +89,75 @@ def test_what_a_verdict_rests_on_is_said():
     assert "1 of 10 connections busy" in evidence[1]  # 1,000/s x 1 ms
     assert "5,000 of 100,000 segments sent again" in evidence[2]
     assert "share this machine" in evidence[3]
+
+
+@pytest.mark.parametrize(
+    ("is_local", "shares", "rival", "place"),
+    [
+        (True, True, "The server has the same cores", "share the cores of this machine: each"),
+        (True, None, "on this machine too, and may", "share this machine: each"),
+        (True, False, "Something else", "share this machine, each with cores of its own"),
+        (False, None, "Something else", None),
+        (None, None, "Something else", "behind a proxy: whether"),
+    ],
+)
+def test_who_takes_this_clients_processor_is_said_as_far_as_it_is_known(
+    is_local, shares, rival, place
+):
+    found = verdict(replace(run(lag_us=20_000), is_local=is_local, shares_cores=shares))
+    assert rival in found.sentence
+    if place:
+        assert place in found.evidence[-1]
+    else:
+        assert "machine" not in " ".join(found.evidence)
+
+
+def test_numbers_have_no_exponents():
+    plan = Plan(url="http://h/", duration_s=10.0, connections=2_000)
+    busy = run(plan, service=Histogram.of([1_000_000] * 10_000))
+    assert "Little's law: 1,000 of 2,000 connections" in verdict(busy).evidence[1]
+    for number, written in [
+        (0, "0"), (0.000012345, "0.0000123"), (0.125, "0.125"), (12.34, "12.3"), (99.96, "100"),
+        (1000, "1,000"), (123456, "123,456"), (1e9, "1,000,000,000"), (-1234.5, "-1,234"),
+    ]:  # fmt: skip
+        assert units.significant(number) == written
+    assert (units.signed(1500.0), units.signed(-0.5)) == ("+1,500", "-0.5")
+    assert [units.decimal(one) for one in (0, 0.001, 0.0123, 0.1, 99.999, 1e4)] == [
+        "0.00", "0.001", "0.012", "0.10", "100", "10,000",
+    ]  # fmt: skip
+
+
+async def test_the_process_that_listens_is_found_and_where_it_may_run(serve, abench):
+    server = await serve()
+    assert probes.listeners(server.port) == {os.getpid()}
+    assert probes.share_cores([os.getpid()]) is True
+    assert probes.share_cores([]) is None
+    report = (await abench("-n", "5", "--json", "-", server.url)).json
+    assert (report["same_host"], report["same_cores"]) == (True, True)
+    elsewhere = f"http://192.0.2.1:{server.port}/"
+    proxied = await abench(
+        "-n", "5", "--json", "-", "--proxy", f"127.0.0.1:{server.port}", elsewhere
+    )
+    assert proxied.json["same_host"] is None
+    assert "not known" in proxied.json["verdict"]["evidence"][-1]
+    here = await abench("-n", "5", "--json", "-", "--proxy", f"127.0.0.1:{server.port}", server.url)
+    assert here.json["same_host"] is True
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+async def test_a_server_with_cores_of_its_own_shares_none(serve):
+    first, *others = sorted(os.sched_getaffinity(0))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
+    try:
+        os.sched_setaffinity(process.pid, {first})
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, others)
+        try:
+            assert probes.share_cores([process.pid]) is False
+        finally:
+            os.sched_setaffinity(0, own)
+    finally:
+        await process.communicate(b"\n")
 
 
 async def test_a_server_that_waits_is_the_limit(serve, abench):
