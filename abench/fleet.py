@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-from abench import connect, worker
+from abench import connect, probes, worker
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
@@ -27,7 +27,9 @@ from abench.warmup import WarmUp
 
 SILENCE_S = 15.0  # a worker reports five times a second: this long without a word, it is lost
 OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
+STOPPED_S = 600.0  # a stopped worker of a run without a length is waited for as long as this
 WATCH_EVERY_S = 0.2
+STOOD_STILL_S = 1.0  # this much later than it should have looked, this process did not run
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 SPARE_FILES = 64  # descriptors a process needs beside its connections
 
@@ -118,6 +120,10 @@ class Member:
             os.close(self.orders)
             self.orders = -1
 
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped it (SIGSTOP, a terminal): it will go on where it was."""
+        return False
+
     def kill(self) -> None:
         """End it at once."""
 
@@ -143,6 +149,10 @@ class Process(Member):
                 _child(share, orders_out, reports_in)
         reports_in.close()
         os.close(orders_out)
+
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped it (SIGSTOP, a terminal): it will go on where it was."""
+        return probes.is_stopped(self.pid)
 
     def kill(self) -> None:
         """End it at once."""
@@ -171,6 +181,7 @@ class Crew:
         self._warmup = WarmUp(plan)
         self._counts_from: float | None = None  # when the run's clock started
         self._plan = plan
+        self._looked = time.monotonic()
 
     def __enter__(self) -> Self:
         for share in self._plan.split(self._plan.processes):
@@ -207,6 +218,7 @@ class Crew:
                 self._hear(member)
             self._start_when_ready()
             self._count_when_warm()
+            self._forgive_own_pause()
             self._end_the_silent()
             elapsed = time.monotonic() - self._counts_from if self._counts_from else 0.0
             watch(self._summary, elapsed)
@@ -287,8 +299,32 @@ class Crew:
         limit = SILENCE_S if self._started else OPENING_SILENCE_S + self._plan.timeout_s
         for member in self._working:
             waits = member.ready and not self._started
-            if not waits and time.monotonic() - member.heard > limit:
+            if waits or time.monotonic() - member.heard <= limit:
+                continue
+            if time.monotonic() < self._stopped_until() and member.is_stopped():
+                member.heard = time.monotonic()  # once it goes on, it has as long as any other
+            else:
                 member.kill()
+
+    def _stopped_until(self) -> float:
+        """Return until when a stopped worker is waited for: for as long as the run has time."""
+        if self._summary.stopped_by or not self._started:
+            return 0.0
+        return (
+            (self._counts_from or self._started) + (self._plan.duration_s or STOPPED_S) + SILENCE_S
+        )
+
+    def _forgive_own_pause(self) -> None:
+        """Take no silence for one that fell into a pause of this process: nobody listened.
+
+        Whoever stops a run and lets it go on (Ctrl-Z, a debugger, a frozen container) stops its
+        workers as well, and they have not yet had the time to say anything.
+        """
+        now, before = time.monotonic(), self._looked
+        self._looked = now
+        if now - before > WATCH_EVERY_S + STOOD_STILL_S:
+            for member in self._working:
+                member.heard = max(member.heard, now)
 
 
 def _child(share: Plan, orders: int, reports: Pipe) -> NoReturn:

@@ -234,6 +234,13 @@ def _children(pid: int) -> Iterator[int]:
                 yield from map(int, (task / "children").read_text().split())
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped: by a signal, a terminal or a debugger (proc(5))."""
+    with suppress(OSError):
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
+    return False
+
+
 def _cpu_s(pid: int) -> float:
     """Return the processor time of a process and of the children that it has waited for."""
     with suppress(OSError):

@@ -96,7 +96,7 @@ def _print(
     for one in differences:
         console.print(Text(sentence(one), style=_colour(one)))
     for one in failed:
-        by, allowed = significant(one.worse_by), significant(tolerate)
+        by, allowed = significant(one.worse_by), significant(tolerate or 0)
         worse = f"FAILED {one.name} is worse by {by} %, {allowed} % are tolerated"
         console.print(Text(worse, style="bold red"))
 

@@ -8,6 +8,7 @@ from abench.report.units import count, decimal, duration, microseconds, plural
 APART = "   "  # between figures on a line
 
 UNCOUNTED = 0.001  # of all requests that errors may count as more, with nothing to say of it
+STOOD_STILL_US = 1_000_000  # by which a timer of a worker was late
 APART_FOR = 0.01  # of a run's length that its workers may start apart, with nothing to say of it
 HARDLY = 1.1  # times the p99 of service that the one of response may be, with nothing to say of it
 
@@ -95,6 +96,15 @@ def _failures(report: Report) -> Iterator[str]:
         )
 
 
+def _standstill(client: Client) -> Iterator[str]:
+    longest = client.lag.max or 0
+    if longest >= STOOD_STILL_US:
+        yield (
+            f"abench itself stood still for {microseconds(longest)}, stopped or without a "
+            "processor: nothing was asked, and what was under way seems to have taken longer."
+        )
+
+
 def remarks(report: Report) -> Iterator[str]:
     """Yield what a reader must know to believe the figures."""
     plan = report.plan
@@ -113,6 +123,7 @@ def remarks(report: Report) -> Iterator[str]:
         yield f"{lost} of {plan.processes} died; only what had been reported is counted."
     for fault in report.faults:
         yield f"abench failed: {fault}"
+    yield from _standstill(report.client)
     if report.stopped_by:
         yield "Stopped by a signal before its end."
 

@@ -1,7 +1,10 @@
 import asyncio
 import json
+import os
+import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +119,48 @@ cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
     code, out, err = await python(program, server.url)
     assert (code, err) == (3, "")
     assert "2 workers of 2 died" in out
+
+
+def children(pid):
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+QUICKLY_LOST = """
+import sys
+from abench import cli, fleet
+fleet.SILENCE_S = 0.5
+cli.main(["-t", "2", "-w", "2", "-c", "4", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("who", ["all", "workers", "parent"])
+async def test_a_run_that_is_stopped_for_a_while_goes_on(serve, ok_reply, who):
+    """Nothing is heard of workers for three times as long as makes others lost."""
+    asked = asyncio.Event()
+
+    def script(peer):
+        asked.set()
+        peer.send(ok_reply)
+
+    server = await serve(script)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", QUICKLY_LOST, server.url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asked.wait()
+    workers = children(process.pid)
+    assert len(workers) == 2
+    stopped = {"all": [process.pid, *workers], "workers": workers, "parent": [process.pid]}[who]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(1.5)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b""), out
+    assert b"died" not in out
+    assert (b"abench itself stood still for 1." in out) == (who != "parent"), out
 
 
 async def test_workers_end_with_their_parent(serve, python):
