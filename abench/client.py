@@ -4,6 +4,7 @@ import asyncio
 import errno
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +16,7 @@ from abench.mix import Answer
 from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
+from abench.stages import StageNotes
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
@@ -54,6 +56,8 @@ class Pool:
             loop = asyncio.get_running_loop()
             self.dispatcher = Dispatcher(loop, plan.schedule, plan.duration_s)
         self.connections = [kind(self) for _ in range(plan.connections)]
+        self._stage_ends_us = [int(end_s * 1e6) for end_s in plan.stage_ends_s]
+        self._stages = [StageNotes() for _ in self._stage_ends_us]
         self._most = plan.requests or _ENDLESS
         self._active = plan.connections
         self._on_drained = on_drained
@@ -119,6 +123,24 @@ class Pool:
             if first := self.dispatcher.longest_wait_us():
                 due.append(first)
             summary.due_waits = Histogram.of(due)
+
+    def stage_at(self, due_us: int) -> StageNotes:
+        """Return where to take note of a request by when it was due."""
+        after_us = self.dispatcher.since_origin_us(due_us) if self.dispatcher else 0
+        number = bisect_right(self._stage_ends_us, after_us)
+        return self._stages[min(number, len(self._stages) - 1)]
+
+    def note_stages(self, summary: Summary) -> None:
+        """Take note of what became of each stage, before the rest of it is stopped."""
+        before = 0
+        for number, (notes, end_s) in enumerate(
+            zip(self._stages, self.plan.stage_ends_s, strict=True)
+        ):
+            stage = notes.count()
+            skipped = self.dispatcher.skipped_before(end_s) if self.dispatcher else 0
+            stage.skipped, before = skipped - before, skipped
+            stage.unfinished = sum(one.is_busy_with(notes) for one in self.connections)
+            summary.stages[number] = stage
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""
@@ -299,6 +321,10 @@ class Connection(asyncio.BufferedProtocol):
             return []
         wait = now_us - self.asked_at
         return [(wait, wait)]
+
+    def is_busy_with(self, notes: StageNotes) -> bool:  # noqa: ARG002  # where there are stages
+        """Whether a request is under way that is of this stage."""
+        return False
 
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""

@@ -1,6 +1,7 @@
 """Starts requests when they are due, each on a connection that is free."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from typing import Protocol
@@ -29,14 +30,15 @@ class Dispatcher:
 
     Nothing is kept for what waits: the schedule stands still at the first of it. `left` is how
     many requests may still start; `late` how many started more than a millisecond after they were
-    due, because no connection was free or this process was held up.
+    due, because no connection was free or this process was held up. `last_ns` is how long after
+    the clock's start the last of all started; 0 as long as there may be another.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, schedule: Timing, duration_s: float | None
     ) -> None:
         self.left = _NEVER
-        self.started = self.late = 0
+        self.started = self.late = self.last_ns = 0
         self._schedule = schedule
         self._times = schedule.times()
         self._free: deque[Starter] = deque()
@@ -44,13 +46,13 @@ class Dispatcher:
         self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
         self._counts = False
         self._until_ns = _NEVER  # what is due later is none of this run's
-        self._origin_ns = 0
+        self._origin_ns = self._counts_from_ns = 0
         self._number = 0.0
         self._next_ns = _NEVER
 
     def begin(self) -> None:
         """Start the schedule's clock."""
-        self._origin_ns = _clock()
+        self._origin_ns = self._counts_from_ns = _clock()
         if self._counts and self._duration_ns is not None:
             self._until_ns = self._origin_ns + self._duration_ns
         self._advance()
@@ -61,8 +63,10 @@ class Dispatcher:
         self._counts = True
         self.left = left
         self.started = self.late = 0
-        if self._origin_ns and self._duration_ns is not None:  # behind a warm-up
-            self._until_ns = _clock() + self._duration_ns
+        if self._origin_ns:  # behind a warm-up
+            self._counts_from_ns = _clock()
+            if self._duration_ns is not None:
+                self._until_ns = self._counts_from_ns + self._duration_ns
 
     def take(self, starter: Starter) -> None:
         """Take what is free: it starts the first request that waits, or the next that is due."""
@@ -89,10 +93,18 @@ class Dispatcher:
 
     def skipped(self) -> int:
         """Return how many requests are due by now and were never started."""
+        return self.skipped_before(math.inf)
+
+    def skipped_before(self, at_s: float) -> int:
+        """Return how many of those were due before a second of the schedule."""
         if self._next_ns == _NEVER or not self.left:
             return 0
         after_s = (min(_clock(), self._until_ns) - self._origin_ns) / 1e9
-        return min(self._schedule.missed(self._number, after_s), self.left)
+        return min(self._schedule.missed(self._number, min(at_s, after_s)), self.left)
+
+    def since_origin_us(self, at_us: int) -> int:
+        """Return how long after the schedule's start a moment of the monotonic clock is."""
+        return at_us - self._origin_ns // 1000
 
     def close(self) -> None:
         """Start nothing any more."""
@@ -113,6 +125,7 @@ class Dispatcher:
         self._advance()
         starter.start(due_us, now_us)
         if self._has_ended():
+            self.last_ns = now_ns - self._counts_from_ns
             self._dismiss()
 
     def _advance(self) -> None:

@@ -2,7 +2,7 @@
 
 from abench.client import Connection
 from abench.closing import Closing, Heedless
-from abench.paced import Paced
+from abench.paced import Paced, Staged
 from abench.pipelined import Pipelined
 from abench.plan import Plan
 
@@ -12,7 +12,7 @@ def of(plan: Plan) -> type[Connection]:
     if plan.pipeline > 1:
         return Pipelined
     if plan.schedule:
-        return Paced
+        return Staged if plan.stages else Paced
     if not plan.wait:
         return Heedless
     return Connection if plan.keep_alive else Closing

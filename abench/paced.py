@@ -3,6 +3,8 @@
 import time
 
 from abench.client import Connection, Pool
+from abench.dispatch import LATE_US
+from abench.stages import StageNotes
 
 _clock = time.perf_counter_ns
 
@@ -57,3 +59,31 @@ class Paced(Connection):
 
     def _respond(self, took: int) -> None:
         self._note_response(self.asked_at + took - self._due)
+
+
+class Staged(Paced):
+    """A connection that also takes note of each request by the stage that it was due in."""
+
+    __slots__ = ("_stage",)
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._stage = StageNotes()
+        self._note_response = self._note_both
+
+    def start(self, due_us: int, now_us: int) -> None:
+        """Ask what was due."""
+        self._stage = stage = self._pool.stage_at(due_us)
+        stage.started += 1
+        stage.late += now_us - due_us > LATE_US
+        super().start(due_us, now_us)
+
+    def is_busy_with(self, notes: StageNotes) -> bool:
+        """Whether a request is under way that is of this stage."""
+        return self.asked_at != 0 and self._stage is notes
+
+    def _note_both(self, response_us: int) -> None:
+        """Take note of a response time; the request's start is still known."""
+        self._pool.recorder.response.append(response_us)
+        self._stage.response.note(response_us)
+        self._stage.service.note(response_us - (self.asked_at - self._due))

@@ -118,6 +118,10 @@ class Schedule:
                 break
         return number
 
+    def ends_s(self) -> list[float]:
+        """Return when each of the stages ends."""
+        return list(itertools.accumulate(stage.length_s for stage in self.stages))
+
     def missed(self, number: float, after_s: float) -> int:
         """Return how many requests of this share are due by then, from the one `number` on.
 

@@ -206,6 +206,12 @@ class Plan:
         return self.warmup_auto or self.warmup_s > 0
 
     @property
+    def stage_ends_s(self) -> list[float]:
+        """When each of the stages that were given ends; empty without any."""
+        staged = self.stages and isinstance(self.schedule, Schedule)
+        return self.schedule.ends_s() if staged else []  # type: ignore[union-attr]
+
+    @property
     def processes(self) -> int:
         """How many processes carry this plan: each has a connection and a request at least."""
         wanted = self.workers or usable_processors()

@@ -13,6 +13,7 @@ from abench.coverage import Coverage
 from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.series import Series
+from abench.stages import StageCount
 
 REPORT_EVERY_S = 0.2  # how often a process sends what it has counted
 FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status", "body")
@@ -125,6 +126,14 @@ class Recorder:
             self._read += recognised
 
 
+_GREATEST = (
+    "elapsed_ns",
+    "start_within_ns",
+    "stopped_by",
+    "warmup_ns",
+    "steady",
+    "last_start_ns",
+)
 _HISTOGRAMS = ("service", "response", "waits", "due_waits")
 _ADDED = (
     "bytes_received",
@@ -159,12 +168,15 @@ class Summary:
     an outcome had been under way when the clock stopped, `due_waits` the same from when they were
     due, with the first of those that never started. For `paused_ns`, of all connections together,
     nothing was asked since a connection had failed to open and the next attempt was not due.
+    `stages` are by their place in the schedule, and `last_start_ns` is when the last request that
+    there was to start had started, if it had.
     """
 
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
     series: Series = field(default_factory=Series)
     costs: list[Cost] = field(default_factory=list)
+    stages: dict[int, StageCount] = field(default_factory=dict)
     answering: Coverage = field(default_factory=Coverage)
     waits: Histogram = field(default_factory=Histogram)
     due_waits: Histogram = field(default_factory=Histogram)
@@ -177,6 +189,7 @@ class Summary:
     started: int = 0
     late: int = 0
     skipped: int = 0
+    last_start_ns: int = 0
     paused_ns: int = 0
     warmup_ns: int = 0
     warmup_requests: int = 0
@@ -214,7 +227,9 @@ class Summary:
         self.reasons.update(other.reasons)
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("elapsed_ns", "start_within_ns", "stopped_by", "warmup_ns", "steady"):
+        for number, stage in other.stages.items():
+            self.stages.setdefault(number, StageCount()).merge(stage)
+        for name in _GREATEST:
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
         self.costs = sorted(self.costs + other.costs, key=repr)  # in any order, the same
         self.faults = sorted(self.faults + other.faults)
@@ -225,6 +240,7 @@ class Summary:
             name: getattr(self, name).encode_plain() for name in _HISTOGRAMS
         }
         coded["series"] = self.series.encode()
+        coded["stages"] = {number: one.encode() for number, one in self.stages.items()}
         coded["answering"] = self.answering.encode()
         costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
         return json.dumps({**vars(self), **coded, "costs": costs})
@@ -236,6 +252,8 @@ class Summary:
         for name in _HISTOGRAMS:
             plain[name] = Histogram.decode_plain(plain[name])
         plain["series"] = Series.decode(plain["series"])
+        stages = plain["stages"].items()
+        plain["stages"] = {int(number): StageCount.decode(one) for number, one in stages}
         plain["answering"] = Coverage.decode(plain["answering"])
         plain["costs"] = [
             Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]

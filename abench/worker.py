@@ -141,6 +141,7 @@ class Share:
         last = self._taken()
         if self._began:
             self._pool.note_waits(last)
+            self._pool.note_stages(last)
         else:  # a signal ended the warm-up
             last = Summary()
         last.paused_ns = self._pool.pause(0)
@@ -149,6 +150,7 @@ class Share:
         last.skipped, last.warmup_requests = skipped, self._pool.warmed
         if dispatcher := self._pool.dispatcher:
             last.started, last.late = dispatcher.started, dispatcher.late
+            last.last_start_ns = dispatcher.last_ns
         last.costs = [self._cost(elapsed_ns)]
         self._send(Done(last))
 

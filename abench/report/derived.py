@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from abench.histogram import Histogram
+from abench.pacing import Schedule, Timing
 from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report.environment import Environment
 from abench.series import Series
+from abench.stages import StageCount
 from abench.summary import FAILURE_KINDS, REPORT_EVERY_S, Cost, Summary
 
+GRACE_S = 0.1  # by which the last of a number of requests may be late, for whatever reason
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
 
@@ -45,7 +48,8 @@ class Second:
 class Paced:
     """How well a schedule was kept: requests per second that were due, and that were started.
 
-    `late` started a millisecond or more after they were due, `skipped` never.
+    `asked` is the rate that was given, None where there is not just one. `late` started a
+    millisecond or more after they were due, `skipped` never.
     """
 
     offered: float
@@ -54,11 +58,32 @@ class Paced:
     started: int
     late: int
     skipped: int
+    asked: float | None = None
+
+    @property
+    def late_share(self) -> float:
+        """The part of the requests that were started which started late."""
+        return self.late / self.started if self.started else 0.0
 
     @property
     def is_kept(self) -> bool:
         """Whether what was asked for is what was done, to a hundredth."""
         return not self.skipped and self.achieved >= 0.99 * self.offered
+
+
+@dataclass(frozen=True, slots=True)
+class StagePart:
+    """What came of the requests that were due in one stage, `text` as it was given."""
+
+    text: str
+    from_s: float
+    length_s: float
+    paced: Paced
+    succeeded: int
+    failed: int
+    unfinished: int
+    service: Latency
+    response: Latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +179,7 @@ class Report:
     gave_up: bool
     stopped_by: int
     summary: Summary = field(repr=False, compare=False)
+    stages: tuple[StagePart, ...] = ()
     waiting: Waiting = Waiting(0, 0)
     silence: Silence | None = None
     paused: float = 0.0
@@ -234,7 +260,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
         service=_latency(known_latencies(summary, "service")),
         response=_latency(known_latencies(summary, "response")) if plan.schedule else None,
         series=tuple(_seconds(plan, summary.series, duration_s)),
-        paced=_paced(summary, duration_s) if plan.schedule else None,
+        paced=_paced(plan, summary, duration_s),
         client=_client(summary.costs),
         warmup=_warmup(plan, summary) if plan.warms_up else None,
         lost_workers=summary.lost,
@@ -242,6 +268,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
         gave_up=summary.gave_up > 0,
         stopped_by=summary.stopped_by,
         summary=summary,
+        stages=tuple(_stages(plan, summary, duration_s)),
         waiting=_waiting(plan, summary),
         silence=_silence(summary, duration_s),
         paused=_paused(plan, summary, duration_s),
@@ -315,10 +342,61 @@ def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
         )
 
 
-def _paced(summary: Summary, duration_s: float) -> Paced:
+def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:
+    """Return how well the schedule was kept, at rates that no length of a run makes others.
+
+    In 2 s at 0.1 a second one request is due, the first, and none at 0.5 a second: what is offered
+    is the rate of the schedule over the run. Of that so much was achieved as was started of what
+    was due; and where a number of requests ends the run, of what was due until the last started.
+    """
+    if plan.schedule is None:
+        return None
     due = summary.started + summary.skipped
-    offered, achieved = (n / duration_s if duration_s else 0.0 for n in (due, summary.started))
-    return Paced(offered, achieved, due, summary.started, summary.late, summary.skipped)
+    offered = _offered(plan, plan.schedule, duration_s, due)
+    achieved = offered * (summary.started / due) if due else 0.0
+    if summary.last_start_ns:
+        meanwhile = plan.schedule.due(summary.last_start_ns / 1e9 - GRACE_S)
+        achieved *= min(1.0, summary.started / meanwhile) if meanwhile > 0 else 1.0
+    counts = (due, summary.started, summary.late, summary.skipped)
+    return Paced(offered, achieved, *counts, asked=plan.rate)
+
+
+def _offered(plan: Plan, schedule: Timing, duration_s: float, due: int) -> float:
+    """Return how many requests a second were due; of chance, as many as chance had it."""
+    length_s = min(duration_s, schedule.length_s) or duration_s
+    if not length_s:
+        return 0.0
+    by_chance = plan.arrivals == "poisson" and not plan.requests
+    counted = by_chance or not isinstance(schedule, Schedule)
+    return (due if counted else schedule.due(length_s)) / length_s
+
+
+def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StagePart]:
+    """Yield each stage that the run came to."""
+    schedule, from_s = plan.schedule, 0.0
+    if not plan.stages or not isinstance(schedule, Schedule):
+        return
+    for number, (text, stage) in enumerate(
+        zip(plan.stages.split(","), schedule.stages, strict=True)
+    ):
+        length_s = min(stage.length_s, duration_s - from_s)
+        if length_s <= 0:
+            return
+        counted = summary.stages.get(number, StageCount())
+        due, offered = counted.started + counted.skipped, stage.due(length_s) / length_s
+        achieved = offered * (counted.started / due) if due else 0.0
+        yield StagePart(
+            text=text.strip(),
+            from_s=from_s,
+            length_s=length_s,
+            paced=Paced(offered, achieved, due, counted.started, counted.late, counted.skipped),
+            succeeded=counted.service.count,
+            failed=counted.failed,
+            unfinished=counted.unfinished,
+            service=_latency(counted.service),
+            response=_latency(counted.response),
+        )
+        from_s += stage.length_s
 
 
 def _client(costs: list[Cost]) -> Client:

@@ -24,6 +24,7 @@ from abench.report.derived import (
     Report,
     Second,
     Silence,
+    StagePart,
     Threshold,
     Waiting,
     Warmup,
@@ -127,6 +128,21 @@ def _schedule(report: Report) -> dict[str, Any] | None:
         "late": paced.late,
         "skipped": paced.skipped,
         "kept": paced.is_kept,
+        "by_stage": [_stage(one) for one in report.stages],
+    }
+
+
+def _stage(stage: StagePart) -> dict[str, Any]:
+    paced = stage.paced
+    return {
+        "stage": stage.text,
+        "from_s": stage.from_s,
+        "length_s": stage.length_s,
+        "offered_per_sec": paced.offered,
+        "achieved_per_sec": paced.achieved,
+        **{name: getattr(paced, name) for name in _PACED},
+        **{name: getattr(stage, name) for name in ("succeeded", "failed", "unfinished")},
+        "latency": {"service": _latency(stage.service), "response": _latency(stage.response)},
     }
 
 
@@ -233,7 +249,8 @@ def _report(plain: Mapping[str, Any]) -> Report:
         service=_to_latency(plain["latency"]["service"]),
         response=_to_latency_or_none(plain["latency"]["response"]),
         series=tuple(map(_to_second, plain["series"])),
-        paced=_to_paced(schedule) if schedule else None,
+        paced=_to_paced(schedule, schedule["rate"]) if schedule else None,
+        stages=tuple(map(_to_stage, schedule.get("by_stage", ()))) if schedule else (),
         client=Client(
             tuple(client["cpu_per_worker"]),
             _to_latency(client["loop_lag"]),
@@ -299,11 +316,29 @@ def _to_second(plain: Mapping[str, Any]) -> Second:
     )
 
 
-def _to_paced(plain: Mapping[str, Any]) -> Paced:
+_PACED = ("due", "started", "late", "skipped")
+
+
+def _to_stage(plain: Mapping[str, Any]) -> StagePart:
+    return StagePart(
+        text=plain["stage"],
+        from_s=plain["from_s"],
+        length_s=plain["length_s"],
+        paced=_to_paced(plain),
+        succeeded=plain["succeeded"],
+        failed=plain["failed"],
+        unfinished=plain["unfinished"],
+        service=_to_latency(plain["latency"]["service"]),
+        response=_to_latency(plain["latency"]["response"]),
+    )
+
+
+def _to_paced(plain: Mapping[str, Any], asked: float | None = None) -> Paced:
     return Paced(
         offered=plain["offered_per_sec"],
         achieved=plain["achieved_per_sec"],
-        **{name: plain[name] for name in ("due", "started", "late", "skipped")},
+        **{name: plain[name] for name in _PACED},
+        asked=asked,
     )
 
 

@@ -75,6 +75,7 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
+$stages
 <details><summary>Every second</summary><div class="wide"><table>$seconds</table></div></details>
 <dl>$environment</dl>
 </main>
@@ -103,6 +104,7 @@ def write(report: Report, stream: TextIO) -> None:
             latencies="".join(_latencies(report)),
             facts="".join(_listed(_facts(report))),
             gap=escape(words.gap(report)),
+            stages="".join(_stages(report)),
             seconds="".join(_seconds(report)),
             environment="".join(_listed(_environment(report))),
         )
@@ -185,6 +187,15 @@ def _seconds(report: Report) -> Iterator[str]:
         found = (second.response or second.service).percentiles.values()
         rate = f"{second.pages_per_sec:,.0f}"
         yield _row("td", str(second.at_s), (rate, count(second.failed), *map(microseconds, found)))
+
+
+def _stages(report: Report) -> Iterator[str]:
+    """Yield a table with a row for each stage, where there are several."""
+    rows = [_row("td", escape(text), cells) for text, cells in words.stages(report)]
+    if rows:
+        head = _row("th", "stage", words.STAGE_NAMES)
+        yield "<section><h2>Stages</h2>"
+        yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
 
 
 def _row(kind: str, name: str, cells: Iterable[str]) -> str:

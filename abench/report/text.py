@@ -1,5 +1,6 @@
 """The report for people: on a terminal of any width, in a file, with and without colour."""
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import (
@@ -36,7 +37,8 @@ def render(report: Report) -> RenderableType:
         "",
         Padding(_figures(report), (0, 0, 0, 2), expand=False),
         "",
-        Padding(_Latencies(_distributions(report)), (0, 0, 0, 2), expand=False),
+        Padding(_latencies(report), (0, 0, 0, 2), expand=False),
+        *_stages(report),
         *_gap(report),
         *_remarks(report),
         "",
@@ -110,12 +112,18 @@ def _gap(report: Report) -> list[RenderableType]:
     return ["", Text(gap, style="dim")] if gap else []
 
 
-class _Latencies:
-    """Distributions as rows of figures, or one below the other where that is too wide."""
+class _Rows:
+    """Figures by name as rows, or one below the other where that is too wide.
 
-    def __init__(self, distributions: dict[str, Latency]) -> None:
-        self._cells = {name: _cells(latency) for name, latency in distributions.items()}
-        self._names = ("min", "mean", *next(iter(distributions.values())).percentiles, "max")
+    `title` stands above the labels of the rows; a row without a label has the title for one.
+    """
+
+    def __init__(
+        self, title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]
+    ) -> None:
+        self._title = title
+        self._names = names
+        self._cells = rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows = self._rows()
@@ -126,18 +134,32 @@ class _Latencies:
     def _rows(self) -> Table:
         right: JustifyMethod = "right"
         grid = _grid(2, *[right] * len(self._names))
-        grid.add_row("latency", *(Text(name, style="dim") for name in self._names))
-        for label, cells in self._cells.items():
+        grid.add_row(self._title, *(Text(name, style="dim") for name in self._names))
+        for label, cells in self._cells:
             grid.add_row(label, *cells)
         return grid
 
     def _columns(self) -> Table:
         grid = _grid(2, "left", "right")
-        for label, cells in self._cells.items():
-            grid.add_row(label or "latency")
+        for label, cells in self._cells:
+            grid.add_row(label or self._title)
             for name, value in zip(self._names, cells, strict=True):
                 grid.add_row("", Text(name, style="dim"), value)
         return grid
+
+
+def _latencies(report: Report) -> _Rows:
+    names = ("min", "mean", *report.service.percentiles, "max")
+    rows = [(name, _cells(latency)) for name, latency in _distributions(report).items()]
+    return _Rows("latency", names, rows)
+
+
+def _stages(report: Report) -> list[RenderableType]:
+    rows = list(words.stages(report))
+    if not rows:
+        return []
+    table = _Rows("stage", words.STAGE_NAMES, rows)
+    return ["", Padding(table, (0, 0, 0, 2), expand=False)]
 
 
 def _cells(latency: Latency) -> list[str]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from abench.report.derived import Report
 from abench.report.units import count, decimal, microseconds, octets, plural, significant
-from abench.report.words import silence
+from abench.report.words import late, silence
 
 BUSY = 0.9  # of a core: what is left is what a loop needs to sleep and to wake up
 IDLE = 0.6
 MANY_ERRORS = 0.05
+MUCH_LATE = 0.01  # of the requests that were started
 MUCH_SILENCE = 0.05  # of the run
 LATE_SHARE = 0.5  # of the median latency that the loop's lag may be before it is suspected
 LOSSY = 0.001  # of segments sent again: beyond it, TCP's timeouts are in the latencies
@@ -120,12 +121,21 @@ def _schedule(report: Report) -> Finding | None:
     if paced is None:
         return None
     if paced.is_kept:
-        return "schedule", "sure", "The rate was the limit, as it was asked for: it was met."
+        if paced.late_share < MUCH_LATE:
+            return "schedule", "sure", "The rate was the limit, as it was asked for: it was met."
+        started = late(paced, report.stages)
+        return "schedule", "likely", f"The rate was reached, but {started}{_wait(report)}."
     missed = f"Of {decimal(paced.offered)} requests/sec only {decimal(paced.achieved)} were made"
     if _busy_connections(report) > BUSY:
         why = "every connection was busy: the server is too slow for it, or -c too small."
         return "server", "likely", f"{missed}, since {why}"
     return "unclear", "unclear", f"{missed}, and connections were free."
+
+
+def _wait(report: Report) -> str:
+    """Say how long what was late had to wait for its reply."""
+    p99 = report.response.percentiles["p99"] if report.response else None
+    return "" if p99 is None else f": response times are {microseconds(p99)} at p99"
 
 
 def _network(report: Report) -> Finding | None:

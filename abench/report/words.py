@@ -1,9 +1,9 @@
 """What reports say in sentences, wherever they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from abench.report.derived import Client, Paced, Report, Silence, Threshold, Warmup
-from abench.report.units import count, decimal, duration, microseconds, plural
+from abench.report.derived import Client, Paced, Report, Silence, StagePart, Threshold, Warmup
+from abench.report.units import count, decimal, duration, microseconds, plural, significant
 
 APART = "   "  # between figures on a line
 
@@ -33,10 +33,37 @@ def setting(report: Report) -> str:
 def schedule(paced: Paced) -> str:
     """Return what was due, and what became of it."""
     parts = [f"{decimal(paced.offered)}/sec offered", f"{decimal(paced.achieved)}/sec achieved"]
+    if paced.asked is not None:
+        parts.insert(0, f"{decimal(paced.asked)}/sec asked for")
     for number, what in ((paced.late, "late"), (paced.skipped, "skipped")):
         if number:
             parts.append(f"{count(number)} {what}")
     return APART.join(parts)
+
+
+STAGE_NAMES = ("offered/s", "achieved/s", "late", "failed", "p50", "p99")
+
+
+def stages(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Yield each stage as it was given, and its figures by STAGE_NAMES; times are response times.
+
+    A single stage is the whole run, of which all is said already.
+    """
+    for stage in report.stages if len(report.stages) > 1 else ():
+        paced, times = stage.paced, stage.response
+        rates = [decimal(rate) for rate in (paced.offered, paced.achieved)]
+        late = f"{significant(100 * paced.late_share)} %"
+        found = (times.percentiles["p50"], times.percentiles["p99"])
+        yield stage.text, [*rates, late, count(stage.failed), *map(microseconds, found)]
+
+
+def late(paced: Paced, stages: Sequence[StagePart]) -> str:
+    """Say what part of the requests started late, and in which stage most of them did."""
+    text = f"{significant(100 * paced.late_share)} % of requests started late"
+    worst = max(stages, key=lambda stage: stage.paced.late, default=None)
+    if worst is None or len(stages) < 2:
+        return text
+    return f"{text}, {significant(100 * worst.paced.late_share)} % in {worst.text}"
 
 
 def warmup(warmup: Warmup) -> str:

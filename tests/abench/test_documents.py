@@ -24,6 +24,7 @@ from abench.report import derive, document, html, tables, text
 from abench.report.derived import Threshold
 from abench.report.environment import gather
 from abench.series import Series
+from abench.stages import StageCount
 from abench.summary import Cost, Summary
 from abench.urls import Weighted
 
@@ -73,7 +74,11 @@ MIX = (Weighted(URL, 3), Weighted("http://127.0.0.1:8000/{n}"))
 REPORTS = {
     "closed": seen_from_outside(run()),
     "at a rate": seen_from_outside(run(Plan(url=URL, rate=400.0, arrivals="poisson"), late=40)),
-    "by stages": run(Plan(url=URL, stages="1s@100,ramp:1500ms@100-600"), skipped=300),
+    "by stages": run(
+        Plan(url=URL, stages="1s@100,ramp:1500ms@100-600"),
+        skipped=300,
+        stages={0: StageCount(100, 7, 3, 1, Histogram.of(QUICK[:90]), Histogram.of(SLOW[:90]))},
+    ),
     "warmed up": run(Plan(url=URL, warmup_auto=True), warmup_ns=SECOND, steady=True),
     "of many URLs": run(Plan(url=URL, urls=MIX, pipeline=4)),
     "without keep-alive": run(Plan(url=URL, keep_alive=False, http="1.0", method="HEAD")),

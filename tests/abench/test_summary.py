@@ -14,6 +14,7 @@ from abench.histogram import DIGITS, HIGHEST_US, Histogram, Tally
 from abench.moments import Moment, Moments
 from abench.report.tables import write_hgrm
 from abench.series import Series
+from abench.stages import StageCount
 from abench.summary import FAILURE_KINDS, Cost, Recorder, Summary
 
 times = st.lists(
@@ -31,6 +32,7 @@ parts = st.builds(
     costs=st.lists(st.builds(Cost, st.integers(0, 9), st.integers(0, 9)), max_size=1),
     bytes_received=st.integers(0, 2**50),
     started=st.integers(0, 9),
+    stages=times.map(lambda some: {len(some) % 2: StageCount(1, 2, 3, 4, Histogram.of(some))}),
     waits=times.map(Histogram.of),
     answering=st.integers(0, 10**5).map(lambda at: Coverage(stretches=[(at, at + 50)])),
     paused_ns=st.integers(0, 9),

@@ -1,0 +1,59 @@
+"""What was counted of the requests that were due in one stage of a schedule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from abench.histogram import Histogram, Tally
+
+
+@dataclass
+class StageCount:
+    """Requests due in one stage: what became of them, and the times of the successes.
+
+    `unfinished` were started and had no outcome at the end; `skipped` were never started.
+    """
+
+    started: int = 0
+    late: int = 0
+    skipped: int = 0
+    unfinished: int = 0
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+    @property
+    def failed(self) -> int:
+        """How many had another outcome than success."""
+        return max(0, self.started - self.unfinished - self.service.count)
+
+    def merge(self, other: "StageCount") -> None:
+        """Count another part of the same stage."""
+        for name in ("started", "late", "skipped", "unfinished"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.service.merge(other.service)
+        self.response.merge(other.response)
+
+    def encode(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        kinds = {name: getattr(self, name).encode_plain() for name in ("service", "response")}
+        return {**vars(self), **kinds}
+
+    @classmethod
+    def decode(cls, plain: Mapping[str, Any]) -> "StageCount":
+        """Undo `encode`."""
+        kinds = {name: Histogram.decode_plain(plain[name]) for name in ("service", "response")}
+        return cls(**{**plain, **kinds})
+
+
+class StageNotes:
+    """The notebook of one process for one stage; kept until the end of the run."""
+
+    def __init__(self) -> None:
+        self.started = self.late = 0
+        self.service = Tally()
+        self.response = Tally()
+
+    def count(self) -> StageCount:
+        """Return all that was noted."""
+        times = self.service.histogram(), self.response.histogram()
+        return StageCount(self.started, self.late, 0, 0, *times)
