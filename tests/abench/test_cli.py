@@ -36,7 +36,13 @@ async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply)
     assert ran.code == 0
     document = ran.json
     assert document["schema"] == 2
-    assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
+    assert document["requests"] == {
+        "total": 1001,
+        "succeeded": 1001,
+        "failed": 0,
+        "unfinished": 0,
+        "error_share": 0.0,
+    }
     assert document["failures"] == dict.fromkeys(
         ("connect", "timeout", "reset", "protocol", "status", "body"), 0
     )

@@ -110,7 +110,13 @@ async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
     assert ran.code == 0, ran.err
     document = ran.json
     assert document["workers"] == 2
-    assert document["requests"] == {"total": 1001, "succeeded": 1001, "failed": 0, "unfinished": 0}
+    assert document["requests"] == {
+        "total": 1001,
+        "succeeded": 1001,
+        "failed": 0,
+        "unfinished": 0,
+        "error_share": 0.0,
+    }
     assert len(server.requests) == 1001
     # Without loss: the merged distribution has every one of them.
     merged = Histogram.decode(document["histograms"]["service"])

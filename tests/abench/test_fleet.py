@@ -111,7 +111,7 @@ async def test_a_worker_that_falls_silent_does_not_hold_up_the_end(serve, python
     program = """
 import sys, os, signal
 from abench import cli, fleet, worker
-fleet.SILENCE_S = 0.5
+fleet.SILENCE_S = 2.5
 def stall(self): os.kill(os.getpid(), signal.SIGSTOP)
 worker.Share._beat = stall
 cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
@@ -128,14 +128,14 @@ def children(pid):
 QUICKLY_LOST = """
 import sys
 from abench import cli, fleet
-fleet.SILENCE_S = 0.5
-cli.main(["-t", "2", "-w", "2", "-c", "4", sys.argv[1]])
+fleet.SILENCE_S = 2.5
+cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
 """
 
 
 @pytest.mark.parametrize("who", ["all", "workers", "parent"])
 async def test_a_run_that_is_stopped_for_a_while_goes_on(serve, ok_reply, who):
-    """Nothing is heard of workers for three times as long as makes others lost."""
+    """Nothing is heard of workers for longer than makes others lost."""
     asked = asyncio.Event()
 
     def script(peer):
@@ -154,13 +154,13 @@ async def test_a_run_that_is_stopped_for_a_while_goes_on(serve, ok_reply, who):
     stopped = {"all": [process.pid, *workers], "workers": workers, "parent": [process.pid]}[who]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(3)
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
     out, err = await process.communicate()
     assert (process.returncode, err) == (0, b""), out
     assert b"died" not in out
-    assert (b"abench itself stood still for 1." in out) == (who != "parent"), out
+    assert (b"abench itself stood still for " in out) == (who != "parent"), out
 
 
 async def test_workers_end_with_their_parent(serve, python):
