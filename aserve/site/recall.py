@@ -5,9 +5,12 @@ as long as nothing that it depended on has changed.
 """
 
 import re
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
@@ -24,6 +27,11 @@ _MOST_FILES = 256  # kept open, for the replies that are too large for memory
 _LONGEST_HEAD = 8_192  # octets
 _OVERHEAD = 1_024  # octets that Python's own objects take, for each reply and each head
 _MOST_CHANGES = 8_192
+_MAX_EVENTS = 8_192  # in a second; listening to more takes longer than doing without
+_MIN_PAUSE = 2  # seconds without a memory after a flood of changes; twice as long after the next
+_MAX_PAUSE = 64
+_MAX_FORGOTTEN = 1_024  # replies that are forgotten one by one, at 10 us each
+_DISPOSED_AT_ONCE = 256
 
 _DATE = b"Date: "
 _DATE_LENGTH = 29
@@ -140,13 +148,24 @@ class Recall:
         self._mounts = mounts or Mounts()
         self._moment = 0  # counts the times that something was seen to have changed
         self._forgotten = 0  # the last moment of which nothing is known any more
-        self._something_changed: Callable[[], object] = bool  # where nothing is watched
+        self._on_ways: set[Place] | None = None
+        self._events = 0  # in this second
+        self._pause = 0  # seconds until anything is remembered again
+        self._next_pause = _MIN_PAUSE
+        self._watch: Watch | None
+        self._something_changed: Callable[[], object]
+        self._begin_to_watch()
+
+    def _begin_to_watch(self) -> None:
         try:
-            self._watch: Watch | None = Watch()
+            self._watch = Watch()
         except OSError:
-            self._watch = None
+            self._stop_watching()
         else:
             self._something_changed = self._watch.something_changed
+
+    def _stop_watching(self) -> None:
+        self._watch, self._something_changed = None, bool
 
     def get(self, head: bytes, now: float) -> Known | None:
         """Return the reply to exactly this head, if it still holds, and the request in it.
@@ -184,6 +203,8 @@ class Recall:
         that was more than once, or many things that are asked for now and then would push each
         other out. Once a second is often enough for one that cannot be kept.
         """
+        if self._pause:
+            return False
         least = 4 if self._is_full() else 2
         if not response.keepable or self._sights.count(key) < least or key in self._considered:
             return False
@@ -198,10 +219,12 @@ class Recall:
     def trails(self, request: Request, now: int, *, at_once: bool = False) -> Trails | None:
         """Watch what a reply will depend on, before it is made; any thread may call this.
 
-        None where that cannot be told, or may depend on the clock. at_once: the loop does, whose
-        knowledge of ways holds until it sees a change.
+        None where nothing can be there; else it is for keep, or for release. at_once: the loop
+        does, whose knowledge of ways holds until it sees a change.
         """
-        ways = self._ways if at_once else None
+        ways = None
+        if at_once:
+            ways, self._on_ways = self._ways, None
         try:
             path = b"/".join((self._root, *names_of(parse_path(request.target))))
             return trails_of(path, self._watch, self._mounts, now, ways)
@@ -212,7 +235,8 @@ class Recall:
         """Remember a reply that was made since a moment, unless it may be old already."""
         self._look()
         # Of two alike that were under way together the first is kept, and holds as long as it is.
-        if kept.key in self._by_key or self._have_changed(trails, since):
+        is_late = kept.key in self._by_key or self._have_changed(trails, since)
+        if is_late or not trails.is_usable:
             self.release(trails)
             return
         self._considered.discard(kept.key)
@@ -228,6 +252,8 @@ class Recall:
 
     def release(self, trails: Trails) -> None:
         """Give up what is watched for a reply that is not kept."""
+        if trails.watch is not self._watch:
+            return  # it has ended, and another one's numbers mean other places
         for place in trails.places:
             if place not in self._by_place:
                 self._unwatch(place)
@@ -235,17 +261,15 @@ class Recall:
     def tick(self) -> None:
         """Let a second pass; notice what makes no event: something mounted over a folder."""
         self._considered.clear()
+        self._look()
+        self._let_the_flood_pass()
         if self._mounts.have_changed():
-            self._moment += 1
-            self._lose_the_way()
             self._forget_everything()
 
     def close(self) -> None:
         """Give up every watch and every file; more than once is harmless."""
-        self._forget_everything()
-        if self._watch:
-            self._watch.close()
-            self._watch, self._something_changed = None, bool
+        self._start_anew()
+        self._stop_watching()
 
     def _find_alike(self, head: bytes) -> Known | None:
         return self._by_head.get(_alike(head)) if len(head) <= self._longest_head else None
@@ -267,24 +291,55 @@ class Recall:
         )
 
     def _look(self) -> None:
-        """Forget what has changed."""
+        """Forget what has changed; everything for a while where that is too much to listen to."""
         if not (self._watch and self._something_changed()):
             return
         self._moment += 1
-        on_ways = set[Place]().union(*(places for places, _ in self._ways.values()))
         try:
-            for place in self._watch.drain():
-                self._changes[place] = self._moment
-                if place in on_ways or place in self._by_place or not self._by_place:
-                    self._lose_the_way()
-                for kept in list(self._by_place.get(place, ())):
-                    self._forget(kept)
+            places = self._watch.drain()
         except Overflow:
-            self._lose_the_way()
-            self._forget_everything()
+            self._give_up()
+            return
+        self._events += len(places)
+        if self._events > _MAX_EVENTS:
+            self._give_up()
+            return
+        self._note(places)
         if len(self._changes) > _MOST_CHANGES:
             self._changes.clear()
             self._forgotten = self._moment
+
+    def _note(self, places: list[Place]) -> None:
+        """Forget what depends on places that have changed."""
+        if self._on_ways is None:
+            self._on_ways = set[Place]().union(*(known for known, _ in self._ways.values()))
+        on_ways = self._on_ways
+        for place in places:
+            self._changes[place] = self._moment
+            depending = self._by_place.get(place, ())
+            if depending or place in on_ways or not self._by_place:
+                self._lose_the_way()
+            if len(depending) > _MAX_FORGOTTEN:
+                self._forget_everything()
+                return
+            for kept in list(depending):
+                self._forget(kept)
+
+    def _give_up(self) -> None:
+        """Remember nothing for a while: who is flooded with changes would serve nobody else."""
+        self._pause = self._next_pause
+        self._next_pause = min(2 * self._next_pause, _MAX_PAUSE)
+        self._start_anew()
+        self._stop_watching()
+
+    def _let_the_flood_pass(self) -> None:
+        self._events = 0
+        if self._pause:
+            self._pause -= 1
+            if not self._pause:
+                self._begin_to_watch()
+        elif self._next_pause > _MIN_PAUSE:
+            self._next_pause -= 1  # a second of quiet
 
     def _learn(self, request: Request, kept: Kept) -> None:
         if len(request.head) > self._longest_head:
@@ -333,12 +388,32 @@ class Recall:
     def _lose_the_way(self) -> None:
         """Take nothing that is known of ways for granted any more."""
         self._ways.clear()
+        self._on_ways = None
         self.way_is_known = False
 
     def _forget_everything(self) -> None:
-        for kept in list(self._by_key.values()):
-            self._forget(kept)
+        """Forget everything, and begin again."""
+        self._start_anew()
+        self._begin_to_watch()
+
+    def _start_anew(self) -> None:
+        """Forget everything at a stroke; a thread takes apart what was known.
+
+        One by one, 16,384 replies hold up the loop for 200 ms.
+        """
+        tables = self._by_head, self._by_key, self._by_place, self._with_files
+        watch = self._watch
+        self._stop_watching()
+        self._by_head, self._by_key, self._with_files = {}, {}, {}
+        self._by_place = defaultdict(set)
+        self._octets = 0
+        self._lose_the_way()
+        self._moment += 1
         self._forgotten = self._moment
+        self._changes.clear()
+        if watch:
+            name = "aserve-dispose"
+            threading.Thread(target=_dispose, args=(tables, watch), name=name, daemon=True).start()
 
     def _make_room(self) -> None:
         while self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES:
@@ -357,6 +432,18 @@ class Recall:
             queue[key] = queue.pop(key)
         else:
             self._forget(kept)
+
+
+def _dispose(tables: tuple[dict[Any, Any], ...], _watch: Watch | None) -> None:
+    """Take tables apart, a few entries at a time, so that the loop is held up for no moment.
+
+    The watch ends with this, or with whoever else still works with it.
+    """
+    for table in tables:
+        while table:
+            for _ in range(min(len(table), _DISPOSED_AT_ONCE)):
+                table.popitem()
+            time.sleep(0)
 
 
 def _alike(head: bytes) -> bytes:

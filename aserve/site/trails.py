@@ -16,13 +16,26 @@ Signature = tuple[bytes, tuple[int, ...]]
 
 
 class Trails:
-    """Everything that decides what one path leads to, its coded siblings included."""
+    """Everything that decides what one path leads to, its coded siblings included.
 
-    __slots__ = ("places", "signatures")
+    places: what is watched for it, by watch; is_usable: whether that and the signatures tell of
+    every change. Where they do not, the places are only to be given back.
+    """
 
-    def __init__(self, places: Iterable[Place], signatures: Iterable[Signature]) -> None:
+    __slots__ = ("is_usable", "places", "signatures", "watch")
+
+    def __init__(
+        self,
+        places: Iterable[Place],
+        signatures: Iterable[Signature],
+        watch: Watch | None,
+        *,
+        is_usable: bool,
+    ) -> None:
         self.places = frozenset(places)
         self.signatures = tuple(signatures)
+        self.watch = watch
+        self.is_usable = is_usable
 
     def still_hold(self) -> bool:
         """Tell whether what is only asked for, and not watched, is as it was."""
@@ -35,101 +48,65 @@ Ways = dict[bytes, tuple[set[Place], set[int]]]
 
 def trails_of(
     path: bytes, watch: Watch | None, mounts: Mounts, now: int, ways: Ways | None = None
-) -> Trails | None:
-    """Watch a file and the places of its coded siblings; None where it had better not be kept.
+) -> Trails:
+    """Watch a file and the places of its coded siblings.
 
-    Raises OSError where it is not there. Any thread may call this, but ways are for one alone.
+    Not usable where the reply had better not be kept: what was watched by then is to be given
+    back, or the user's watches would leak away. Any thread may call this, but ways are for one
+    alone.
     """
-    if os.stat(path).st_mtime > now - _STILL:
+    watcher = _Watcher(watch, {} if ways is None else ways)
+    try:
+        signatures = _dependencies(path, watcher, mounts, now)
+    except OSError:
+        signatures = None
+    return Trails(watcher.places, signatures or (), watch, is_usable=signatures is not None)
+
+
+def _dependencies(
+    path: bytes, watcher: "_Watcher", mounts: Mounts, now: int
+) -> list[Signature] | None:
+    """Watch what can be watched, and return what has to be asked for beside it.
+
+    None where the reply had better not be kept. Raises OSError where the file is not there.
+    """
+    if _is_young(os.stat(path), now):
         return None
     forms = [path, *(path + suffix for suffix in CODINGS.values())]
-    places, devices = _watched(forms, watch, {} if ways is None else ways)
+    is_watched = watcher.watch_all(forms)
     states = {form: state for form in forms if (state := _state(form, is_needed=form is path))}
-    if any(state.st_mtime > now - _STILL for state in states.values()):
-        return None
-    devices |= {state.st_dev for state in states.values()}
+    devices = watcher.devices | {state.st_dev for state in states.values()}
     trust = min(map(mounts.trust_in, devices))
-    if trust is Trust.NONE:
+    if trust is Trust.NONE or any(_is_young(state, now) for state in states.values()):
         return None
-    if trust is Trust.EVENTS and places:
-        return Trails(places, ())
-    paths = (os.path.dirname(path), *states)
-    return Trails(places, [(one, _signature(one)) for one in paths])
+    asked = () if trust is Trust.EVENTS and is_watched else (os.path.dirname(path), *states)
+    return [(one, _signature(one)) for one in asked]
+
+
+def _is_young(state: os.stat_result, now: int) -> bool:
+    return state.st_mtime > now - _STILL
 
 
 def _state(path: bytes, *, is_needed: bool) -> os.stat_result | None:
     """Return the state of what a path leads to; None where not even a link is there."""
-    try:
-        state = os.lstat(path)
-    except FileNotFoundError:
+    state = _lstat(path)
+    if state is None:
         if is_needed:
-            raise
+            raise FileNotFoundError
         return None
     return os.stat(path) if stat.S_ISLNK(state.st_mode) else state
 
 
-def _watched(forms: list[bytes], watch: Watch | None, ways: Ways) -> tuple[set[Place], set[int]]:
-    """Watch what files depend on; no places where that cannot be."""
-    if watch is None:
-        return set(), set()
-    folder = os.path.dirname(forms[0])
-    devices: set[int] = set()
+def _lstat(path: bytes) -> os.stat_result | None:
+    """Return the state of a name; None where nothing has it, or nothing can."""
     try:
-        if folder not in ways:
-            ways[folder] = trail(folder, watch)
-        known = ways[folder]
-        places, devices = set(known[0]), set(known[1])
-        number = watch.add(folder, contents=True)
-        places.add((number, ITSELF))
-        for form in forms:
-            places.add((number, os.path.basename(form)))
-            try:
-                kind = os.lstat(form).st_mode
-            except FileNotFoundError:
-                continue
-            if stat.S_ISLNK(kind):
-                way, crossed = trail(form, watch)
-                places |= way
-                devices |= crossed
-            # A second name elsewhere changes the file and not this folder.
-            places.add((watch.add_file(form), ITSELF))
-    except OSError:  # no watches left, or a folder that may not be read
-        return set(), devices
-    return places, devices
-
-
-def trail(path: bytes, watch: Watch) -> tuple[set[Place], set[int]]:
-    """Return every place that decides what an absolute path leads to, and their devices.
-
-    The ways of symbolic links are included. Each folder is watched before it is looked into, so
-    that no change falls between. Raises OSError where one cannot be watched or links do not end.
-    """
-    places: set[Place] = set()
-    devices: set[int] = set()
-    pending = path.split(b"/")[::-1]
-    here = b"/"
-    links = 0
-    while pending:
-        name = pending.pop()
-        if name in {b"", b"."}:
-            continue
-        if name == b"..":
-            here = os.path.dirname(here.rstrip(b"/")) or b"/"
-            continue
-        number = watch.add(here, contents=not pending)
-        places |= {(number, name), (number, ITSELF)}
-        devices.add(os.stat(here).st_dev)
-        step = here.rstrip(b"/") + b"/" + name
-        target = _link_target(step)
-        if target is None:
-            here = step
-            continue
-        links += 1
-        if links > 40:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        pending += target.split(b"/")[::-1]
-        here = b"/" if target.startswith(b"/") else here
-    return places, devices
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
 
 
 def _link_target(path: bytes) -> bytes | None:
@@ -145,3 +122,86 @@ def _signature(path: bytes) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, status.st_size
+
+
+class _Watcher:
+    """Watches what one path depends on; places and devices are what it has come to by then."""
+
+    __slots__ = ("_watch", "_ways", "devices", "places")
+
+    def __init__(self, watch: Watch | None, ways: Ways) -> None:
+        self._watch = watch
+        self._ways = ways
+        self.places: set[Place] = set()
+        self.devices: set[int] = set()
+
+    def watch_all(self, forms: list[bytes]) -> bool:
+        """Watch what files depend on; tell whether all of that could be watched."""
+        if self._watch is None:
+            return False
+        folder = os.path.dirname(forms[0])
+        try:
+            self._watch_way(folder)
+            number = self._watch.add(folder)
+            self.places.add((number, ITSELF))
+            for form in forms:
+                self.places.add((number, os.path.basename(form)))
+                self._watch_form(form, self._watch)
+        except OSError:  # no watches left, or a folder that may not be read
+            return False
+        return True
+
+    def _watch_way(self, folder: bytes) -> None:
+        if folder not in self._ways:
+            self._follow(folder)
+            self._ways[folder] = set(self.places), set(self.devices)
+        places, devices = self._ways[folder]
+        self.places |= places
+        self.devices |= devices
+
+    def _watch_form(self, form: bytes, watch: Watch) -> None:
+        """Watch a file itself, if it is there, and the way to it if its name is a link's."""
+        state = _lstat(form)
+        if state is None:
+            return
+        if stat.S_ISLNK(state.st_mode):
+            self._follow(form)
+        # A second name elsewhere changes the file and not this folder.
+        self.places.add((watch.add_file(form), ITSELF))
+
+    def _follow(self, path: bytes) -> None:
+        """Watch every place that decides what an absolute path leads to.
+
+        The ways of symbolic links are included. Raises OSError where links do not end.
+        """
+        pending = path.split(b"/")[::-1]
+        here = b"/"
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name in {b"", b"."}:
+                continue
+            if name == b"..":
+                here = os.path.dirname(here.rstrip(b"/")) or b"/"
+                continue
+            step = here.rstrip(b"/") + b"/" + name
+            target = self._look_at(here, name, step)
+            if target is None:
+                here = step
+                continue
+            links += 1
+            if links > 40:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            pending += target.split(b"/")[::-1]
+            here = b"/" if target.startswith(b"/") else here
+
+    def _look_at(self, folder: bytes, name: bytes, step: bytes) -> bytes | None:
+        """Watch a folder, and only then look into it: no change falls between.
+
+        Return where a link leads; None for whatever is no link.
+        """
+        assert self._watch  # noqa: S101 - watch_all has seen to it
+        number = self._watch.add(folder)
+        self.places |= {(number, name), (number, ITSELF)}
+        self.devices.add(os.stat(folder).st_dev)
+        return _link_target(step)
