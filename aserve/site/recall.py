@@ -24,8 +24,16 @@ _MOST_REPLIES = 16_384
 _MOST_OCTETS = 64 << 20
 _MOST_HEADS = 32_768
 _MOST_FILES = 256  # kept open, for the replies that are too large for memory
-_LONGEST_HEAD = 8_192  # octets
-_OVERHEAD = 1_024  # octets that Python's own objects take, for each reply and each head
+_LONGEST_HEAD = 8_192  # octets; of a longer one nothing is remembered
+_SHORT_HEAD = 1_024  # bytes; of longer ones 512 would take megabytes that nobody weighs
+
+# Bytes that Python takes beside the bytes themselves, measured with tracemalloc and rounded up.
+_REPLY_SIZE = 2_816  # with five places of its own
+_HEAD_SIZE = 768
+_PIECE_SIZE = 256
+_PLACE_SIZE = 96  # of those that others depend on as well
+_STRING_SIZE = 64
+_PAIR_SIZE = 3 * _STRING_SIZE
 _MOST_CHANGES = 8_192
 _MAX_EVENTS = 8_192  # in a second; listening to more takes longer than doing without
 _MIN_PAUSE = 2  # seconds without a memory after a flood of changes; twice as long after the next
@@ -77,6 +85,7 @@ class Kept:
         "trails",
         "until",
         "used",
+        "weight",
     )
 
     def __init__(
@@ -99,11 +108,20 @@ class Kept:
         self.trails: Trails
         self.signatures: tuple[Signature, ...] = ()
         self.used = True
+        self.weight = 0
+        """How many bytes of memory this takes, without its heads."""
 
-    @property
-    def weight(self) -> int:
-        """How many octets of memory this takes, without its heads."""
-        return 2 * len(self.octets) + _OVERHEAD
+    def depend_on(self, trails: Trails) -> None:
+        """Hold only as long as trails do; this weighs something as well."""
+        self.trails, self.signatures = trails, trails.signatures
+        self.weight = (
+            _REPLY_SIZE
+            + 2 * len(self.octets)  # and what is before and after the date
+            + sum(_piece_size(piece) for piece in self.rest)
+            + sum(_PLACE_SIZE + len(name) for _, name in trails.places)
+            + sum(_PLACE_SIZE + len(path) for path, _ in trails.signatures)
+            + _key_size(self.key)
+        )
 
     @property
     def has_files(self) -> bool:
@@ -139,7 +157,7 @@ class Recall:
         self._with_files: dict[Key, Kept] = {}
         self._octets = 0
         self._sights = _Doorkeeper()
-        self._considered: set[Key] = set()  # in this second
+        self._considered: set[int] = set()  # hashes of keys, in this second
         self._ways: Ways = {}
         self.way_is_known = False
         """Whether the way to the root is local, as was found since anything has changed: then
@@ -206,9 +224,10 @@ class Recall:
         if self._pause:
             return False
         least = 4 if self._is_full() else 2
-        if not response.keepable or self._sights.count(key) < least or key in self._considered:
+        mark = hash(key)
+        if not response.keepable or self._sights.count(mark) < least or mark in self._considered:
             return False
-        self._considered.add(key)
+        self._considered.add(mark)
         return True
 
     def moment(self) -> int:
@@ -239,9 +258,9 @@ class Recall:
         if is_late or not trails.is_usable:
             self.release(trails)
             return
-        self._considered.discard(kept.key)
+        self._considered.discard(hash(kept.key))
         self.way_is_known = True
-        kept.trails, kept.signatures = trails, trails.signatures
+        kept.depend_on(trails)
         self._by_key[kept.key] = kept
         for place in trails.places:
             self._by_place[place].add(kept)
@@ -345,19 +364,19 @@ class Recall:
         if len(request.head) > self._longest_head:
             return
         head = _alike(request.head.encode("latin-1"))
-        if head in self._by_head or self._sights.count(head) < 2:
+        if head in self._by_head or self._sights.count(hash(head)) < 2:
             return
         while len(self._by_head) >= _MOST_HEADS:
             self._forget_head(next(iter(self._by_head)))
         self._by_head[head] = kept, request
         kept.heads.append(head)
-        self._octets += _head_weight(head)
+        self._octets += _head_weight(head, request)
         self._make_room()
 
     def _forget_head(self, head: bytes) -> None:
-        kept, _ = self._by_head.pop(head)
+        kept, request = self._by_head.pop(head)
         kept.heads.remove(head)
-        self._octets -= _head_weight(head)
+        self._octets -= _head_weight(head, request)
 
     def _forget(self, kept: Kept) -> None:
         if self._by_key.pop(kept.key, None) is not kept:
@@ -416,7 +435,7 @@ class Recall:
             threading.Thread(target=_dispose, args=(tables, watch), name=name, daemon=True).start()
 
     def _make_room(self) -> None:
-        while self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES:
+        while self._by_key and (self._octets > _MOST_OCTETS or len(self._by_key) > _MOST_REPLIES):
             self._pass_by_or_forget(self._by_key)
         while len(self._with_files) > _MOST_FILES:
             self._pass_by_or_forget(self._with_files)
@@ -451,8 +470,21 @@ def _alike(head: bytes) -> bytes:
     return _NEVER_TWICE.sub(_SOMETHING, head)
 
 
-def _head_weight(head: bytes) -> int:
-    return 2 * len(head) + _OVERHEAD  # as octets and as the request's text
+def _head_weight(head: bytes, request: Request) -> int:
+    # As bytes, as the request's text, and what was picked out of that.
+    return _HEAD_SIZE + 2 * len(head) + len(request.head) + _PAIR_SIZE * len(request.fields)
+
+
+def _piece_size(piece: Piece) -> int:
+    return _PIECE_SIZE + (len(piece) if isinstance(piece, bytes) else 0)
+
+
+def _key_size(key: Key) -> int:
+    """Return how many bytes what decides a reply takes: (..., target, ..., deciding fields)."""
+    target, deciding = str(key[1]), key[-1]
+    assert isinstance(deciding, tuple)  # noqa: S101 - as key_of makes it
+    pairs = sum(len(name) + len(value) + _PAIR_SIZE for name, value in deciding)
+    return len(target) + _STRING_SIZE + pairs
 
 
 def key_of(request: Request, *, persistent: bool) -> Key | None:
@@ -462,13 +494,18 @@ def key_of(request: Request, *, persistent: bool) -> Key | None:
         return None
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
         return None
-    deciding = _deciding(tuple(fields.items()))
+    size = len(request.head)
+    if size > _LONGEST_HEAD:
+        return None
+    deciding = (_deciding if size <= _SHORT_HEAD else _decide)(tuple(fields.items()))
     return request.method, request.target, request.minor, persistent, deciding
 
 
-@lru_cache(maxsize=512)
-def _deciding(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _decide(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(pair for pair in fields if pair[0] not in _IRRELEVANT))
+
+
+_deciding = lru_cache(maxsize=512)(_decide)
 
 
 class _Doorkeeper:
@@ -480,9 +517,8 @@ class _Doorkeeper:
         self._now: dict[int, int] = {}
         self._before: dict[int, int] = {}
 
-    def count(self, thing: object) -> int:
-        """Return how often something was shown not long ago, this time included."""
-        mark = hash(thing)
+    def count(self, mark: int) -> int:
+        """Return how often something with a hash was shown not long ago, this time included."""
         if len(self._now) >= _MOST_HEADS:
             self._now, self._before = {}, self._now
         seen = self._now[mark] = self._now.get(mark, 0) + 1

@@ -317,8 +317,9 @@ def test_memory_is_bounded_and_what_is_used_stays(server, root, monkeypatch):
     assert len(server.recall._by_key) <= 10
     assert len(server.recall._by_head) <= 12
     assert server.recall._octets == sum(
-        kept.weight + sum(map(recall._head_weight, kept.heads))
-        for kept in server.recall._by_key.values()
+        kept.weight for kept in server.recall._by_key.values()
+    ) + sum(
+        recall._head_weight(head, request) for head, (_, request) in server.recall._by_head.items()
     )
     hits = server.hits
     server.reply(warm_target)
