@@ -209,7 +209,7 @@ class _Finder:
                 if _refused(error).status not in {403, 404}:
                     raise
                 continue
-            if found and stat.S_ISREG(found[1].st_mode) and found[1].st_mtime >= oldest:
+            if found and _is_form_of(plain, found[1], oldest):
                 siblings.append(_representation(*found, plain.media_type, coding))
         return siblings
 
@@ -224,6 +224,16 @@ class _Finder:
             raise
         local = self._mounts.trust_in(status.st_dev) is not Trust.NONE
         return OpenFile(descriptor, wait=self._wait, local=local), status
+
+
+def _is_form_of(plain: Representation, sibling: os.stat_result, oldest: int) -> bool:
+    """Tell whether what lies beside a file can be that file, compressed.
+
+    Nothing that compresses makes nothing of something: an empty one is left of a broken build, or
+    about to be written.
+    """
+    is_written = sibling.st_size > 0 or plain.length == 0
+    return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_written
 
 
 def _representation(

@@ -130,6 +130,22 @@ def test_a_sibling_from_outside_is_no_sibling(get, folder, suffix):
     assert body(get("/a.txt", accept_encoding="gzip, br, zstd")) == b"alpha"
 
 
+@pytest.mark.parametrize("suffix", [".br", ".zst", ".gz"])
+def test_an_empty_sibling_of_a_file_that_is_not_empty_is_no_form_of_it(get, folder, suffix):
+    (folder / f"a.txt{suffix}").touch()
+    response = get("/a.txt", accept_encoding="br, zstd, gzip")
+    assert body(response) == b"alpha"
+    assert "Content-Encoding" not in dict(response.fields)
+    assert get("/a.txt", accept_encoding="br, zstd, gzip, identity;q=0").status == 406
+
+
+def test_an_empty_sibling_of_an_empty_file_is_a_form_of_it(get, folder):
+    (folder / "none.css").touch()
+    (folder / "none.css.br").touch()
+    response = get("/none.css", accept_encoding="br, identity;q=0")
+    assert (response.status, body(response)) == (200, b"")
+
+
 def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
     sibling = folder / "a.txt.gz"
     sibling.write_bytes(b"packed")
