@@ -46,6 +46,9 @@ class Content(Protocol):
     def is_at_hand(self, start: int, stop: int) -> bool:
         """Tell whether the octets of [start, stop) can be had without waiting for a disk."""
 
+    def is_unchanged(self) -> bool:
+        """Tell whether the content is what it was when its validator was made."""
+
     def fileno(self) -> int:
         """Return the descriptor to stream from; raises OSError where there is none."""
 

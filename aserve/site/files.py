@@ -65,10 +65,11 @@ class OpenFile:
     wait: whether reading may wait for the disk; local: whether nothing but a disk is waited for.
     """
 
-    __slots__ = ("_descriptor", "_seen", "_wait", "is_local")
+    __slots__ = ("_descriptor", "_seen", "_status", "_wait", "is_local")
 
-    def __init__(self, descriptor: int, *, wait: bool, local: bool) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result, *, wait: bool, local: bool) -> None:
         self._descriptor = descriptor
+        self._status = status  # of which the entity tag was made
         self._wait = wait
         self._seen = 0, 0, 0.0  # octets from here to there in memory, when: monotonic seconds
         self.is_local = local
@@ -109,6 +110,19 @@ class OpenFile:
             return False
         self._seen = start, stop, now
         return True
+
+    def is_unchanged(self) -> bool:
+        """Tell whether the file is still there, in the state that its entity tag was made of."""
+        try:
+            now, was = os.fstat(self._descriptor), self._status
+        except OSError:
+            return False
+        return (
+            now.st_mtime_ns == was.st_mtime_ns
+            and now.st_ctime_ns == was.st_ctime_ns
+            and now.st_size == was.st_size
+            and now.st_nlink > 0
+        )
 
     def fileno(self) -> int:
         """Return the descriptor, which stays ours to close."""
@@ -223,7 +237,7 @@ class _Finder:
             os.close(descriptor)
             raise
         local = self._mounts.trust_in(status.st_dev) is not Trust.NONE
-        return OpenFile(descriptor, wait=self._wait, local=local), status
+        return OpenFile(descriptor, status, wait=self._wait, local=local), status
 
 
 def _is_form_of(plain: Representation, sibling: os.stat_result, oldest: int) -> bool:

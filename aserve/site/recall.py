@@ -17,7 +17,7 @@ from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Respon
 from aserve.semantics.targets import parse_path
 from aserve.site.files import names_of
 from aserve.site.mounts import Mounts
-from aserve.site.trails import Signature, Trails, Ways, trails_of
+from aserve.site.trails import Trails, Ways, trails_of
 from aserve.site.watch import ITSELF, Overflow, Place, Watch
 
 _MOST_REPLIES = 16_384
@@ -40,6 +40,7 @@ _MIN_PAUSE = 2  # seconds without a memory after a flood of changes; twice as lo
 _MAX_PAUSE = 64
 _MAX_FORGOTTEN = 1_024  # replies that are forgotten one by one, at 10 us each
 _DISPOSED_AT_ONCE = 256
+_MAX_IDLE = 60  # seconds that a file is kept open without being asked for
 
 _DATE = b"Date: "
 _DATE_LENGTH = 29
@@ -71,14 +72,16 @@ class Kept:
     __slots__ = (
         "_after",
         "_before",
+        "_files",
         "closes",
         "content",
         "heads",
+        "idle",
+        "is_asked",
         "is_one_write",
         "key",
         "octets",
         "rest",
-        "signatures",
         "since",
         "size",
         "status",
@@ -106,14 +109,19 @@ class Kept:
         self.since = self.until = 0
         self.heads: list[bytes] = []
         self.trails: Trails
-        self.signatures: tuple[Signature, ...] = ()
+        self._files = {piece.content for piece in rest if isinstance(piece, FileSlice)}
+        self.is_asked = False
+        """Whether the disk is asked before each use, and not only events."""
         self.used = True
+        self.idle = 0
+        """Seconds since it was used, as long as it keeps a file open."""
         self.weight = 0
         """How many bytes of memory this takes, without its heads."""
 
     def depend_on(self, trails: Trails) -> None:
         """Hold only as long as trails do; this weighs something as well."""
-        self.trails, self.signatures = trails, trails.signatures
+        self.trails = trails
+        self.is_asked = bool(trails.signatures or self._files)
         self.weight = (
             _REPLY_SIZE
             + 2 * len(self.octets)  # and what is before and after the date
@@ -126,7 +134,20 @@ class Kept:
     @property
     def has_files(self) -> bool:
         """Whether this keeps a file open."""
-        return any(isinstance(piece, FileSlice) for piece in self.rest)
+        return bool(self._files)
+
+    @property
+    def files_count(self) -> int:
+        """How many files this keeps open."""
+        return len(self._files)
+
+    def still_holds(self) -> bool:
+        """Ask the disk: not every write makes an event.
+
+        None by io_submit does, nor to what a loop device stands for. A large body is read from its
+        file each time, and must be what its strong tag names: fstat takes 0.9 us of 25.
+        """
+        return all(file.is_unchanged() for file in self._files) and self.trails.still_hold()
 
     def refresh(self, now: float) -> None:
         """Make octets right to the second."""
@@ -197,11 +218,11 @@ class Recall:
         # The usual case, that nothing has changed, is decided here and without another frame; what
         # is asked is looked up plainly first, since to call an attribute takes 40 ns more.
         something_changed = self._something_changed
-        if (something_changed() or kept.signatures) and not self._holds(kept):
+        if (something_changed() or kept.is_asked) and not self._holds(kept):
             return None
         kept.used = True
-        if not kept.since <= now < kept.until:
-            kept.refresh(now)
+        if not kept.since <= now < kept.until and not self._renew(kept, now):
+            return None
         return known
 
     def find(self, key: Key, request: Request, now: float) -> Kept | None:
@@ -209,8 +230,8 @@ class Recall:
         kept = self._by_key.get(key)
         if kept is None or not self._holds(kept):
             return None
-        if not kept.since <= now < kept.until:
-            kept.refresh(now)
+        if not kept.since <= now < kept.until and not self._renew(kept, now):
+            return None
         self._learn(request, kept)
         return kept
 
@@ -284,6 +305,32 @@ class Recall:
         self._let_the_flood_pass()
         if self._mounts.have_changed():
             self._forget_everything()
+        self._release_idle_files()
+
+    def release_descriptors(self, count: int) -> int:
+        """Close up to so many files that are kept open, those first that were not used for longest.
+
+        Return how many were closed. One that a reply under way is sent from ends with that.
+        """
+        ranked = sorted(self._with_files.values(), key=lambda kept: kept.idle, reverse=True)
+        released = 0
+        for kept in ranked:
+            if released >= count:
+                break
+            released += kept.files_count
+            self._forget(kept)
+        return released
+
+    def _release_idle_files(self) -> None:
+        """Close what was deleted, changed or not used for a minute.
+
+        A file that is kept open takes room on its disk after its end, and its file system cannot
+        be unmounted.
+        """
+        for kept in list(self._with_files.values()):
+            kept.idle += 1
+            if kept.idle > _MAX_IDLE or not kept.still_holds():
+                self._forget(kept)
 
     def close(self) -> None:
         """Give up every watch and every file; more than once is harmless."""
@@ -298,10 +345,24 @@ class Recall:
             self._look()
             if self._by_key.get(kept.key) is not kept:
                 return False
-        if kept.signatures and not kept.trails.still_hold():
+        if kept.is_asked:
+            if not kept.still_holds():
+                self._forget(kept)
+                return False
+            kept.idle = 0
+        kept.used = True
+        return True
+
+    def _renew(self, kept: Kept, now: float) -> bool:
+        """Make a reply right to the second, if its files are what they were.
+
+        What made no event, in a small file that is in memory, is seen once a second: to ask before
+        each use would take 1.7 us of 7.
+        """
+        if not kept.trails.forms_are_the_same():
             self._forget(kept)
             return False
-        kept.used = True
+        kept.refresh(now)
         return True
 
     def _have_changed(self, trails: Trails, since: int) -> bool:

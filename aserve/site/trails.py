@@ -19,27 +19,32 @@ class Trails:
     """Everything that decides what one path leads to, its coded siblings included.
 
     places: what is watched for it, by watch; is_usable: whether that and the signatures tell of
-    every change. Where they do not, the places are only to be given back.
+    every change. Where they do not, the places are only to be given back. forms: the states of the
+    file and its siblings, for changes that make no event.
     """
 
-    __slots__ = ("is_usable", "places", "signatures", "watch")
+    __slots__ = ("forms", "is_usable", "places", "signatures", "watch")
 
     def __init__(
         self,
         places: Iterable[Place],
         signatures: Iterable[Signature],
         watch: Watch | None,
-        *,
-        is_usable: bool,
+        forms: Iterable[Signature] | None,
     ) -> None:
         self.places = frozenset(places)
         self.signatures = tuple(signatures)
         self.watch = watch
-        self.is_usable = is_usable
+        self.is_usable = forms is not None
+        self.forms = tuple(forms or ())
 
     def still_hold(self) -> bool:
         """Tell whether what is only asked for, and not watched, is as it was."""
         return all(_signature(path) == was for path, was in self.signatures)
+
+    def forms_are_the_same(self) -> bool:
+        """Tell whether the file and its siblings are in the state that they were in."""
+        return all(_signature(path) == was for path, was in self.forms)
 
 
 Ways = dict[bytes, tuple[set[Place], set[int]]]
@@ -57,16 +62,17 @@ def trails_of(
     """
     watcher = _Watcher(watch, {} if ways is None else ways)
     try:
-        signatures = _dependencies(path, watcher, mounts, now)
+        found = _dependencies(path, watcher, mounts, now)
     except OSError:
-        signatures = None
-    return Trails(watcher.places, signatures or (), watch, is_usable=signatures is not None)
+        found = None
+    signatures, forms = found or ((), None)
+    return Trails(watcher.places, signatures, watch, forms)
 
 
 def _dependencies(
     path: bytes, watcher: "_Watcher", mounts: Mounts, now: int
-) -> list[Signature] | None:
-    """Watch what can be watched, and return what has to be asked for beside it.
+) -> tuple[list[Signature], list[Signature]] | None:
+    """Watch what can be watched; return what has to be asked for beside it, and the files' states.
 
     None where the reply had better not be kept. Raises OSError where the file is not there.
     """
@@ -79,8 +85,11 @@ def _dependencies(
     trust = min(map(mounts.trust_in, devices))
     if trust is Trust.NONE or any(_is_young(state, now) for state in states.values()):
         return None
-    asked = () if trust is Trust.EVENTS and is_watched else (os.path.dirname(path), *states)
-    return [(one, _signature(one)) for one in asked]
+    found = [(form, _state_of(state)) for form, state in states.items()]
+    if trust is Trust.EVENTS and is_watched:
+        return [], found
+    folder = os.path.dirname(path)
+    return [(folder, _signature(folder)), *found], found
 
 
 def _is_young(state: os.stat_result, now: int) -> bool:
@@ -118,9 +127,12 @@ def _link_target(path: bytes) -> bytes | None:
 
 def _signature(path: bytes) -> tuple[int, ...]:
     try:
-        status = os.stat(path)
+        return _state_of(os.stat(path))
     except OSError:
         return ()
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, status.st_size
 
 

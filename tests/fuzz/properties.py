@@ -37,6 +37,9 @@ class Memory:
     def close(self) -> None:
         pass
 
+    def is_unchanged(self) -> bool:
+        return True
+
     def is_at_hand(self, start: int, stop: int) -> bool:
         return True
 

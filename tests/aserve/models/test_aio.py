@@ -24,7 +24,8 @@ def reads() -> Iterator[FileReads]:
 
 
 def opened(path: Path) -> OpenFile:
-    return OpenFile(os.open(path, os.O_RDONLY), wait=True, local=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    return OpenFile(descriptor, os.fstat(descriptor), wait=True, local=True)
 
 
 def wait(reads: FileReads, results: list[bytes | OSError], count: int = 1) -> None:
