@@ -14,7 +14,6 @@ _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
 _RESOLVE_CACHED = 0x20
-_MOST_LINKS = 40  # as many as Linux itself follows
 
 # O_NONBLOCK: a FIFO without a writer or a leased file must hold nobody up.
 _TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -37,6 +36,7 @@ _WAITING = ctypes.byref(_OpenHow(_TO_READ, 0, _BENEATH))
 # No mount is crossed: how long the files of another file system take is another matter.
 _AT_ONCE = ctypes.byref(_OpenHow(_TO_READ, 0, _BENEATH | _RESOLVE_CACHED | _RESOLVE_NO_XDEV))
 
+_LOCATING = ctypes.byref(_OpenHow(_NAME_ONLY, 0, _RESOLVE_NO_MAGICLINKS))
 _FOLDER_AT_ONCE = ctypes.byref(
     _OpenHow(_NAME_ONLY | os.O_DIRECTORY, 0, _RESOLVE_CACHED | _RESOLVE_NO_MAGICLINKS)
 )
@@ -85,7 +85,7 @@ def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
 
     None where nothing is there: for a coded sibling the usual case and no exception. Raises
     OSError; EXDEV where a symbolic link leads out of the folder. A link inside may be relative or
-    spell the folder's own absolute path. Raises BlockingIOError where wait is False and a disk
+    absolute, and take any way there. Raises BlockingIOError where wait is False and a disk
     would have to be waited for.
     """
     # RESOLVE_BENEATH: the kernel refuses every step out, so no race can add one.
@@ -100,81 +100,47 @@ def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
         raise _error(number, path)
     if not wait:
         raise _error(errno.EAGAIN, path)
-    return _open_by_walking(root, path)
+    return _open_by_name(root, path)
 
 
 def _error(number: int, name: bytes) -> OSError:
     return OSError(number, os.strerror(number), name)
 
 
-def _open_by_walking(root: int, path: bytes) -> int | None:
+def _open_by_name(root: int, path: bytes) -> int | None:
+    """Open it where a way leaves the folder and comes back, or the kernel cannot judge it.
+
+    An absolute link spells the folder as people know it, which may be through a link itself, and
+    a relative one may climb out and in again. So the kernel finds the end of the way, whatever it
+    crosses, and opens nothing: what counts is whether that end is inside, by the name the kernel
+    itself gives it. It is a descriptor by then, so that no race can exchange it.
+    """
     try:
-        located = _Walk(root).to(path.split(b"/"))
+        located = _locate(root, path)
     except FileNotFoundError:
         return None
     try:
+        if not _is_inside(located, root):
+            raise _error(errno.EXDEV, path)
         kind = os.fstat(located).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise _error(errno.ENXIO, path)
-        return os.open(f"/proc/self/fd/{located}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{located}", _TO_READ)
     finally:
         os.close(located)
 
 
-class _Walk:
-    """The same by O_NOFOLLOW steps, for where the kernel cannot do it in one call.
+def _locate(root: int, path: bytes) -> int:
+    """Return an O_PATH descriptor of what a path leads to; no link of /proc is followed to it."""
+    located: int = _libc.syscall(_SYS_OPENAT2, root, path, _LOCATING, _HOW_SIZE)
+    if located >= 0:
+        return located
+    number = ctypes.get_errno()
+    if number not in {errno.ENOSYS, errno.EPERM}:
+        raise _error(number, path)
+    return os.open(path, _NAME_ONLY, dir_fd=root)
 
-    Links are followed here. Only the descriptors of the way so far are trusted: ".." means the
-    folder we came from and never climbs above the root.
-    """
 
-    def __init__(self, root: int) -> None:
-        self._root = root
-        self._way: list[int] = []
-        self._links = 0
-
-    def to(self, names: list[bytes]) -> int:
-        """Return an O_PATH descriptor of what names lead to."""
-        pending = names[::-1]
-        try:
-            while pending:
-                self._step(pending.pop(), pending)
-            return (
-                os.dup(self._way[-1]) if self._way else os.open(b".", _NAME_ONLY, dir_fd=self._root)
-            )
-        finally:
-            self._back_to_root()
-
-    def _step(self, name: bytes, pending: list[bytes]) -> None:
-        if name == b"..":
-            if not self._way:
-                raise _error(errno.EXDEV, name)
-            os.close(self._way.pop())
-            return
-        here = self._way[-1] if self._way else self._root
-        found = os.open(name, _NAME_ONLY | os.O_NOFOLLOW, dir_fd=here)
-        if not stat.S_ISLNK(os.fstat(found).st_mode):
-            self._way.append(found)
-            return
-        try:
-            target = os.readlink(b"", dir_fd=found)
-        finally:
-            os.close(found)
-        self._links += 1
-        if self._links > _MOST_LINKS:
-            raise _error(errno.ELOOP, name)
-        if target.startswith(b"/"):
-            target = self._inside(target)
-            self._back_to_root()
-        pending += reversed([step for step in target.split(b"/") if step not in {b"", b"."}])
-
-    def _inside(self, target: bytes) -> bytes:
-        """Return an absolute link's target relative to the root; EXDEV where it is outside."""
-        root = os.readlink(b"/proc/self/fd/%d" % self._root).rstrip(b"/") + b"/"
-        if not (target + b"/").startswith(root):
-            raise _error(errno.EXDEV, target)
-        return target[len(root) :]
-
-    def _back_to_root(self) -> None:
-        while self._way:
-            os.close(self._way.pop())
+def _is_inside(located: int, root: int) -> bool:
+    folder = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
+    return (os.readlink(b"/proc/self/fd/%d" % located) + b"/").startswith(folder)

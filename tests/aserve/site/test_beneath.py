@@ -1,5 +1,7 @@
+import ctypes
 import errno
 import os
+import random
 from contextlib import contextmanager
 
 import pytest
@@ -23,15 +25,31 @@ def at_a_stroke(root, path):
     return descriptor
 
 
-def step_by_step(root, path):
-    located = beneath._Walk(root).to(path.split(b"/"))
+def by_name(root, path):
+    descriptor = beneath._open_by_name(root, path)
+    if descriptor is None:
+        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+    return descriptor
+
+
+def without_openat2(root, path):
+    libc = beneath._libc
     try:
-        return os.open(f"/proc/self/fd/{located}", os.O_RDONLY)
+        beneath._libc = Unknowing()
+        return at_a_stroke(root, path)
     finally:
-        os.close(located)
+        beneath._libc = libc
 
 
-@pytest.fixture(params=[at_a_stroke, step_by_step])
+class Unknowing:
+    """The C library of a system that does not know openat2."""
+
+    def syscall(self, *_):
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+
+
+@pytest.fixture(params=[at_a_stroke, by_name, without_openat2])
 def read(request, tmp_path):
     """Read a path below tmp_path/root in both ways of finding it."""
     (tmp_path / "root").mkdir()
@@ -68,18 +86,38 @@ def test_plain_paths(read, root):
         ("a/b/up", "../..", "a/b/up/a/file"),
         ("link", "{root}/a/file", "link"),
         ("folder", "{root}/a", "folder/file"),
+        ("link", "{root}//a/./b/../file", "link"),
+        ("link", "../root/a/file", "link"),
+        ("a/b/link", "../../../root/a/../file", "a/b/link"),
+        ("link", "../current/a/file", "link"),
+        ("link", "{root}/../current/a/file", "link"),
+        ("folder", "{root}/../current//a/", "folder/file"),
+        ("link", "../root/../root/file", "link"),
     ],
 )
 def test_links_that_stay_inside(read, root, link, target, path):
+    root.with_name("current").symlink_to("root")
     (root / link).symlink_to(target.format(root=root))
     assert read(path) in {"at the root", "in a"}
 
 
 @pytest.mark.parametrize(
     "target",
-    ["../secret", "a/../../secret", "{root}/../secret", "/etc/passwd", "/proc/self/environ"],
+    [
+        "../secret",
+        "a/../../secret",
+        "{root}/../secret",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "../root/../secret",
+        "../out/secret",
+        "{root}/../out/root/../secret",
+        "../near",
+    ],
 )
 def test_links_that_lead_out(read, root, target):
+    root.with_name("out").symlink_to(".")
+    root.with_name("near").symlink_to("secret")
     (root / "link").symlink_to(target.format(root=root))
     with pytest.raises(OSError) as error:
         read("link")
@@ -119,3 +157,35 @@ def test_no_descriptor_is_left_open(read, root):
         except OSError:
             continue
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+STEPS = ["a", "b", "..", ".", "", "one", "two", "root", "current", "file", "out", "secret"]
+
+
+def test_every_link_is_judged_as_realpath_judges_it(read, root):
+    """Among links of all kinds exactly those are served whose real path is inside."""
+    random.seed(1)
+    root.with_name("current").symlink_to("root")
+    root.with_name("out").symlink_to(root.parent)
+    real = os.path.realpath(root)
+    served = 0
+    for _ in range(1_500):
+        for link in (root / "one", root / "a" / "two"):
+            link.unlink(missing_ok=True)
+            way = "/".join(random.choices(STEPS, k=random.randint(1, 5))) or "."
+            start = random.choice(
+                ["", "", f"{root}/", f"{root.parent}/current/", f"{root.parent}//"]
+            )
+            link.symlink_to(start + way)
+        for path in ("one", "a/two"):
+            end = os.path.realpath(root / path)
+            if os.path.isdir(root / path):
+                continue
+            if os.path.isfile(root / path) and end.startswith(f"{real}/"):
+                with open(end) as file:
+                    assert read(path) == file.read()
+                served += 1
+            else:
+                with pytest.raises(OSError):
+                    read(path)
+    assert served > 50

@@ -139,7 +139,8 @@ def sibling(path):
 def retarget(path):
     link = path.with_name("link.txt")
     link.unlink()
-    link.symlink_to(random.choice(["a.txt", "sub/b.txt", "../../outside", "nowhere"]))
+    inside = ["a.txt", "sub/b.txt", f"{path.parent}//sub/../a.txt", "../../current/sub/b.txt"]
+    link.symlink_to(random.choice([*inside, "../../outside", "nowhere"]))
 
 
 def rename_parent(path):
