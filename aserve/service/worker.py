@@ -21,6 +21,7 @@ from aserve.site.answer import Site
 from aserve.site.files import Disk
 from aserve.site.mounts import Mounts
 from aserve.site.recall import Recall
+from aserve.site.watch import watch_share
 
 _logger = logging.getLogger("aserve")
 
@@ -48,11 +49,14 @@ class Worker:
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observe,
-            Recall(os.fsencode(settings.root), mounts, settings.limits.head)
-            if settings.recall
-            else None,
+            self._memory(mounts) if settings.recall else None,
         )
         await self._model.start(self._listener)
+
+    def _memory(self, mounts: Mounts) -> Recall:
+        settings = self._settings
+        share = watch_share(settings.workers)  # of what all of them may take together
+        return Recall(os.fsencode(settings.root), mounts, settings.limits.head, most_watches=share)
 
     async def shutdown(self) -> None:
         """Let the replies under way end, then stop."""

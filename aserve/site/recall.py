@@ -164,13 +164,19 @@ class Recall:
     """What one process remembers of its replies; used from its loop's thread alone.
 
     root: the folder that is served, as it was named; longest_head: octets that a head may have
-    without being refused.
+    without being refused; most_watches: inotify watches it may take, None for half of the user's.
     """
 
     def __init__(
-        self, root: bytes, mounts: Mounts | None = None, longest_head: int = _LONGEST_HEAD
+        self,
+        root: bytes,
+        mounts: Mounts | None = None,
+        longest_head: int = _LONGEST_HEAD,
+        *,
+        most_watches: int | None = None,
     ) -> None:
         self._root = root
+        self._most_watches = most_watches
         self._longest_head = min(longest_head, _LONGEST_HEAD)
         self._by_head: dict[bytes, Known] = {}
         self._by_key: dict[Key, Kept] = {}
@@ -197,7 +203,7 @@ class Recall:
 
     def _begin_to_watch(self) -> None:
         try:
-            self._watch = Watch()
+            self._watch = Watch(self._most_watches)
         except OSError:
             self._stop_watching()
         else:

@@ -5,11 +5,13 @@ with what was.
 """
 
 import ctypes
+import errno
+import logging
 import os
 import select
 import struct
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,6 +24,7 @@ _IN_DELETE = 0x0200
 _IN_DELETE_SELF = 0x0400
 _IN_MOVE_SELF = 0x0800
 _IN_Q_OVERFLOW = 0x4000
+_IN_IGNORED = 0x8000
 _IN_ONLYDIR = 0x0100_0000
 _IN_MASK_ADD = 0x2000_0000
 # Of a directory only its names: each file that counts is watched itself, and whoever writes to
@@ -46,15 +49,39 @@ MAX_READS = 4
 all the time would be listened to for ever, and nobody else be served."""
 
 
+_LIMIT = "/proc/sys/fs/inotify/max_user_watches"
+_USUAL_LIMIT = 8_192  # Linux before 5.11, where /proc does not tell
+
+_logger = logging.getLogger("aserve")
+
+
+def watch_share(processes: int = 1) -> int:
+    """Return how many watches each of some processes may take: half of the user's together.
+
+    The other half is left to the user's other programs, which would get ENOSPC for what we took.
+    """
+    try:
+        with open(_LIMIT, encoding="ascii") as limit:
+            most = int(limit.read())
+    except (OSError, ValueError):
+        most = _USUAL_LIMIT
+    return max(1, most // 2 // processes)
+
+
 class Overflow(Exception):
     """More has changed than the kernel could tell, or than can be listened to."""
 
 
 class Watch:
-    """The folders of one process that are watched. Raises OSError where inotify cannot be had."""
+    """What one process watches. Raises OSError where inotify cannot be had.
 
-    def __init__(self) -> None:
+    most: how many watches it may take, None for half of the user's.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self._descriptor = -1
+        self._most = watch_share() if most is None else most
+        self._numbers: set[int] = set()
         self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._epoll = select.epoll()
         self._epoll.register(self._descriptor, select.EPOLLIN)
@@ -67,14 +94,30 @@ class Watch:
 
         Raises OSError; ENOSPC where the user's watches are used up.
         """
-        return _checked(_libc.inotify_add_watch(self._descriptor, folder, _NAMES))
+        return self._add(folder, _NAMES)
 
     def add_file(self, path: bytes) -> int:
         """Watch the file that is at a path now, whatever name it is changed through."""
-        return _checked(_libc.inotify_add_watch(self._descriptor, path, _ITSELF))
+        return self._add(path, _ITSELF)
+
+    def _add(self, path: bytes, mask: int) -> int:
+        try:
+            number = _checked(_libc.inotify_add_watch(self._descriptor, path, mask))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                _say_once()
+            raise
+        # Only the kernel knows whether it was watched before.
+        if number not in self._numbers and len(self._numbers) >= self._most:
+            _libc.inotify_rm_watch(self._descriptor, number)
+            _say_once()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._numbers.add(number)
+        return number
 
     def remove(self, number: int) -> None:
         """Give a watch up; that it is gone already is no harm."""
+        self._numbers.discard(number)
         _libc.inotify_rm_watch(self._descriptor, number)
 
     def drain(self) -> list[Place]:
@@ -85,7 +128,7 @@ class Watch:
         places: list[Place] = []
         for _ in range(MAX_READS):
             try:
-                places += _places(os.read(self._descriptor, _READ_SIZE))
+                places += _places(os.read(self._descriptor, _READ_SIZE), self._numbers)
             except BlockingIOError:
                 return places
             if not self.something_changed():
@@ -107,12 +150,24 @@ class Watch:
     __del__ = close
 
 
-def _places(octets: bytes) -> Iterator[Place]:
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    """Say that watches are short: once in a process, which then asks files for their state."""
+    _logger.warning(
+        "half of the user's inotify watches are in use, or all: replies for further files are"
+        " checked by stat each time (raise fs.inotify.max_user_watches)"
+    )
+
+
+def _places(octets: bytes, numbers: set[int]) -> Iterator[Place]:
+    """Yield the place of each event; watches that the kernel has ended leave numbers."""
     at = 0
     while at < len(octets):
         watch, mask, _, length = _EVENT.unpack_from(octets, at)
         if mask & _IN_Q_OVERFLOW:
             raise Overflow
+        if mask & _IN_IGNORED:
+            numbers.discard(watch)
         at += _EVENT.size
         yield watch, octets[at : at + length].rstrip(b"\0")
         at += length

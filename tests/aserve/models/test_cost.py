@@ -81,9 +81,10 @@ class Served:
 
     def cost(self, octets):
         """Return how many calls, in Python and to C, an answer takes."""
-        counted = calls(lambda: self.connection.data_received(octets))
+        # Twice, since the first of a second has more to do and cannot be both.
+        counted = [calls(lambda: self.connection.data_received(octets)) for _ in range(2)]
         assert self.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
-        return counted
+        return min(counted)
 
 
 def calls(work):
@@ -138,7 +139,7 @@ async def test_a_connection_for_one_request_is_cheap(served):
         served.connect()
         served.connection.data_received(ONCE)
 
-    python, c = calls(life)
+    python, c = min(calls(life) for _ in range(2))  # the first of a second has more to do
     assert served.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
     if served.model.recall:
         assert python <= 21  # three of them are made by this test

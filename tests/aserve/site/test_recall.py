@@ -341,7 +341,7 @@ def test_an_overflow_forgets_everything(server, root):
 
 
 def test_without_inotify_it_asks_for_the_state(tmp_path, monkeypatch):
-    def refuse():
+    def refuse(most):
         raise OSError("no inotify here")
 
     monkeypatch.setattr(recall, "Watch", refuse)
