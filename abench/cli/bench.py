@@ -14,6 +14,7 @@ from abench import preflight, worker
 from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
+from abench.cli.streams import say
 from abench.errors import ParameterError
 from abench.measure import Carry, measure
 from abench.plan import Plan
@@ -93,7 +94,7 @@ def bench(
     plan = plan_for(url)
     conditions = [Condition.parse(text) for text in fail_if]
     outputs = Outputs(json, csv, hgrm, html)
-    outputs.check()
+    outputs.check(scheduled=plan.schedule is not None)
     if not quiet:
         _note(plan)
     carry = None
@@ -101,8 +102,7 @@ def bench(
         plan, carry = _on_cluster(dask, plan)
     report = run(plan, quiet, server_pid, server_cgroup, carry)
     report = replace(report, thresholds=judge(conditions, report))
-    outputs.publish(report)
-    return exit_code(report)
+    return outputs.publish(report, exit_code(report))
 
 
 def exit_code(report: Report) -> int:
@@ -137,11 +137,6 @@ def _on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Carry]:
         raise ParameterError("--dask", "it needs dask: pip install distributed")
     cluster = import_module("abench.cluster").Cluster(scheduler, plan.workers)
     return replace(plan, workers=cluster.size), cluster.run
-
-
-def say(line: str) -> None:
-    """Tell the user something that is not the report."""
-    print(f"abench: {line}", file=sys.stderr)
 
 
 def _note(plan: Plan) -> None:

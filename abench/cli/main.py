@@ -1,13 +1,15 @@
 """Which command is meant, and what becomes of whatever ends it early."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from abench.cli.bench import say
+from abench.cli import streams
 from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError
 
@@ -26,7 +28,10 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Be the program `abench`."""
-    sys.exit(_called(sys.argv[1:] if arguments is None else arguments))
+    with streams.guarded_streams() as standard:
+        code = _called(sys.argv[1:] if arguments is None else arguments)
+        code = standard.exit_code(code)
+    sys.exit(code)
 
 
 def _called(arguments: list[str]) -> int:
@@ -37,10 +42,20 @@ def _called(arguments: list[str]) -> int:
         return _fail(error.format_message(), BAD_PARAMETER)  # type: ignore[attr-defined]
     except AbenchError as error:
         return _fail(str(error), error.exit_code)
-    except OSError as error:
-        return _fail(str(error), INTERNAL)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a fault of ours is a line and its own exit code, too
+        return _fail(_told(error), INTERNAL)
+
+
+def _told(error: Exception) -> str:
+    """Return what a user can do something about, or what a report of a fault needs: its place."""
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        return named + streams.reason(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    return f"internal fault, please report it: {type(error).__name__}: {error} ({place})"
 
 
 def _command(arguments: list[str]) -> int:
@@ -74,5 +89,5 @@ def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int
 
 
 def _fail(line: str, code: int) -> int:
-    say(f"error: {line}")
+    streams.say(f"error: {line}")
     return code

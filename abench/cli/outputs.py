@@ -1,68 +1,113 @@
 """Where a report goes: the terminal, and whichever files are asked for."""
 
+import io
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
-from abench.report import Report, document, files, html, tables, text
+from abench.cli.codes import INTERNAL
+from abench.cli.streams import reason, say
+from abench.errors import ParameterError
+from abench.report import Report, document, html, tables, text
+from abench.report.files import Destination
 
 Json = Annotated[
     str | None,
     typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
 ]
 Csv = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Also a line for each second.")
+    str | None, typer.Option("--csv", metavar="FILE", help="Also a line for each second.")
 ]
 Hgrm = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--hgrm", metavar="FILE", help="Also the latencies as HdrHistogram plots them."),
 ]
-Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Also a page with plots.")
-]
+Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also a page with plots.")]
+
+Write = Callable[[Report, TextIO], None]
+
+SERVICE = "--hgrm of service times"
+_WRITERS: dict[str, Write] = {
+    "--json": document.write,
+    "--csv": tables.write_csv,
+    "--html": html.write,
+    "--hgrm": lambda report, stream: tables.write_hgrm(
+        report.summary.response if report.response else report.summary.service, stream
+    ),
+    SERVICE: lambda report, stream: tables.write_hgrm(report.summary.service, stream),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outputs:
     """The files a report is to be written to."""
 
     json: str | None = None
-    csv: Path | None = None
-    hgrm: Path | None = None
-    html: Path | None = None
+    csv: str | None = None
+    hgrm: str | None = None
+    html: str | None = None
+    destinations: dict[str, Destination] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Raise ParameterError if one of them cannot be written: before a run, not after it."""
-        named = {"--csv": self.csv, "--hgrm": self.hgrm, "--html": self.html}
-        if self.json and self.json != "-":
-            named["--json"] = Path(self.json)
-        for option, path in named.items():
-            if path is not None:
-                files.check(option, path)
-        if self.html:
+    def check(self, *, scheduled: bool, source: Path | None = None) -> None:
+        """Raise ParameterError if one cannot be written: before a run, not after it.
+
+        With a schedule there are two distributions, and a file for each: its readers want one in
+        a file. Nothing is written over the file `source`, unless it is the same report again.
+        """
+        named = {"--json": self.json, "--csv": self.csv, "--html": self.html, "--hgrm": self.hgrm}
+        found = {
+            option: Destination(option, name) for option, name in named.items() if name is not None
+        }
+        hgrm = found.get("--hgrm")
+        if scheduled and hgrm and hgrm.is_file:
+            found[SERVICE] = hgrm.beside("service")
+        _check_apart(found, source)
+        if self.html is not None:
             html.check()
+        self.destinations = found
 
-    def publish(self, report: Report) -> None:
-        """Print the report, and fill the files. With JSON on stdout, print on stderr."""
-        if self.json == "-":
-            document.write(report, sys.stdout)
-        text.write(report, sys.stderr if self.json == "-" else sys.stdout)
-        if self.json and self.json != "-":
-            files.save(Path(self.json), lambda stream: document.write(report, stream))
-        if self.csv:
-            files.save(self.csv, lambda stream: tables.write_csv(report, stream))
-        if self.html:
-            files.save(self.html, lambda stream: html.write(report, stream))
-        if self.hgrm:
-            self._save_hgrm(self.hgrm, report)
+    def publish(self, report: Report, code: int) -> int:
+        """Fill the files, each for itself, then print the report; return the exit code.
 
-    def _save_hgrm(self, path: Path, report: Report) -> None:
-        """Write one distribution to a file, as its readers want it: with a schedule, two files."""
-        service, response = report.summary.service, report.summary.response
-        if report.response:
-            files.save(path, lambda stream: tables.write_hgrm(response, stream))
-            path = path.with_suffix(f".service{path.suffix}")
-        files.save(path, lambda stream: tables.write_hgrm(service, stream))
+        Where a file is standard output, the text goes to standard error. The files come first, so
+        that nobody who stops reading costs one; what cannot be written is said.
+        """
+        places = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
+        written = [_save(report, option, place) for option, place in places]
+        piped = any(place.is_stdout for _, place in places)
+        text.write(report, sys.stderr if piped else sys.stdout)
+        return code if all(written) else code or INTERNAL
+
+
+def _save(report: Report, option: str, place: Destination) -> bool:
+    """Write one report; say why it cannot be, and do not let that cost the others."""
+    drawn = io.StringIO()
+    try:
+        _WRITERS[option](report, drawn)
+        place.save(drawn.getvalue())
+    except BrokenPipeError:  # who reads has enough
+        return True
+    except Exception as error:  # noqa: BLE001 - a fault in one drawing is none in the others
+        why = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        say(f"error: {option}: {place.name}: {why}")
+        return False
+    return True
+
+
+def _check_apart(places: dict[str, Destination], source: Path | None) -> None:
+    """Raise ParameterError if one file would be written over another."""
+    taken: dict[object, str] = {}
+    for option, place in places.items():
+        other = taken.setdefault(place.identity, option)
+        if other is not option:
+            raise ParameterError(place.option, f"{place.name} is where {other} goes already")
+        if source is None or option == "--json":
+            continue
+        with suppress(OSError):
+            if place.is_file and place.path.samefile(source):
+                raise ParameterError(option, f"{place.name} is what is read")

@@ -19,6 +19,6 @@ def redraw(
 ) -> int:
     """Print a saved report again, and write it in any other form."""
     outputs = Outputs(json, csv, hgrm, html)
-    outputs.check()
-    outputs.publish(document.read(file))
-    return OK
+    report = document.read(file)
+    outputs.check(scheduled=report.response is not None, source=file)
+    return outputs.publish(report, OK)

@@ -7,10 +7,9 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.plan import Plan
-from abench.report import derive, document, files, text, units
+from abench.report import derive, document, text, units
 from abench.report.live import LiveView
 from abench.summary import Summary
 
@@ -122,36 +121,6 @@ def test_octets(written, value):
 )
 def test_duration(written, value):
     assert units.duration(value) == written
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path):
-    path = tmp_path / "result.json"
-    files.save(path, lambda stream: stream.write("first"))
-
-    def fail(stream):
-        stream.write("half")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        files.save(path, fail)
-    assert path.read_text() == "first"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_link_is_followed(tmp_path):
-    (tmp_path / "folder").mkdir()
-    real, link = tmp_path / "folder" / "real", tmp_path / "link"
-    link.symlink_to(real)
-    files.save(link, lambda stream: stream.write("x"))
-    assert link.is_symlink()
-    assert real.read_text() == "x"
-
-
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "none" / "file"):
-        with pytest.raises(ParameterError, match="--json"):
-            files.check("--json", path)
-    files.check("--json", tmp_path / "file")
 
 
 class Terminal(io.StringIO):
