@@ -31,7 +31,9 @@ def form(fields: Sequence[str]) -> Content:
     """
     pairs = [_pair(field) for field in fields]
     if not any(value.startswith("@") for _, value in pairs):
-        return URL_ENCODED, urlencode(pairs).replace("%7Bn%7D", "{n}").encode()
+        return URL_ENCODED, urlencode(pairs, errors="surrogateescape").replace(
+            "%7Bn%7D", "{n}"
+        ).encode()
     boundary = f"abench-{secrets.token_hex(12)}".encode()
     parts = [b"--%s\r\n%s\r\n" % (boundary, _part(name, value)) for name, value in pairs]
     content_type = f"multipart/form-data; boundary={boundary.decode()}"

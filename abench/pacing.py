@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from abench import quantities
 from abench.errors import ParameterError
 
 ARRIVALS = ("constant", "poisson")
 HIGHEST_RATE = 1_000_000.0  # per second, far above what any machine starts
 _SEED = 20_260_101  # a run can be repeated to the microsecond
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"\d+(?:\.\d+)?"
 _STAGE = re.compile(
-    rf"(?:(?P<ramp>ramp):)?(?P<length>{_NUMBER})(?P<unit>ms|s|m|h)"
-    rf"@(?P<first>{_NUMBER})(?:-(?P<last>{_NUMBER}))?"
+    r"(?:(?P<ramp>ramp):)?(?P<length>\w[\w. ]*)@(?P<first>\d[\w./]*)(?:-(?P<last>\d[\w./]*))?"
 )
 
 
@@ -200,11 +198,11 @@ def _parse_stage(text: str) -> Stage:
     found = _STAGE.fullmatch(text)
     if not found or bool(found["ramp"]) != bool(found["last"]):
         raise ParameterError("--stages", f"{text!r} is neither like 10s@100 nor ramp:10s@100-500")
-    length_s = float(found["length"]) * _UNITS[found["unit"]]
-    if not length_s:
+    length_s = quantities.seconds("--stages", found["length"])
+    if not 0 < length_s < math.inf:  # which no NaN is, either
         raise ParameterError("--stages", f"{text!r} has no length")
-    first = float(found["first"])
-    last = float(found["last"] or first)
+    first = quantities.rate("--stages", found["first"])
+    last = quantities.rate("--stages", found["last"]) if found["last"] else first
     return Stage(length_s, _rate("--stages", first, 0), _rate("--stages", last, 0))
 
 

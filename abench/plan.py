@@ -18,15 +18,16 @@ DEFAULT_DURATION_S = 10.0
 LONGEST_DURATION_S = 7 * 24 * 3600.0
 LONGEST_TIMEOUT_S = 3600.0
 DEEPEST_PIPELINE = 1_000
+MOST_WORKERS = 1_024  # more processes than any machine has cores for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A run: what is asked, over how many connections, until when.
 
-    A run ends after `duration_s` seconds or after exactly `requests` requests; with neither it
-    lasts 10 seconds. `workers` is processes: at most one per core, per connection and per
-    request, and as many as that by default. `timeout_s` limits one request, from the moment it is
+    A run ends after `duration_s` seconds or after exactly `requests` requests, whichever is first;
+    with neither it lasts 10 seconds. `workers` is processes: at most one per connection and per
+    request, and one per core by default. `timeout_s` limits one request, from the moment it is
     sent (or its connection begins to open) to the last octet of its reply.
 
     Connections ask again as soon as they have their answer (a closed loop) unless there is a
@@ -120,13 +121,13 @@ class Plan:
         return self.schedule.length_s if self.stages and self.schedule else None
 
     def _check(self) -> None:
-        if self.duration_s is not None and self.requests is not None:
-            raise ParameterError("--requests", "give either a time or a number of requests")
         if self.stages and self.warms_up:
             raise ParameterError("--warmup", "a first stage can be one; --stages have no other")
         _at_least_one("--connections", self.connections)
         _at_least_one("--requests", self.requests)
         _at_least_one("--workers", self.workers)
+        if (self.workers or 1) > MOST_WORKERS:
+            raise ParameterError("--workers", f"at most {MOST_WORKERS:,}, not {self.workers:,}")
         _seconds("--time", self.duration_s, LONGEST_DURATION_S)
         _seconds("--timeout", self.timeout_s, LONGEST_TIMEOUT_S)
         _seconds("--warmup", self.warmup_s or None, LONGEST_TIMEOUT_S)

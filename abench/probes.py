@@ -179,7 +179,7 @@ class ServerWatch:
         for pid in self._pids:
             if not (_PROC / str(pid)).is_dir():
                 raise ParameterError("--server-pid", f"there is no process {pid}")
-        if self._cgroup and not (self._cgroup / "cpu.stat").is_file():
+        if self._cgroup and not os.access(self._cgroup / "cpu.stat", os.R_OK):
             raise ParameterError("--server-cgroup", f"{cgroup} is no control group (v2)")
         self._began_s = self._cpu_s()
 

@@ -14,6 +14,11 @@ HOLE = b"{n}"  # where a number goes that is another in each request
 # what the user has escaped is escaped already.
 _KEPT = "/:@!$&'()*+,;=-._~%"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# host:port, with or without what may stand before and behind it: as curl, take it for http://.
+_SCHEMELESS = re.compile(
+    r"(?:[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^/?#@:\[\]\s]+)(?P<port>:[0-9]+)?(?:[/?#].*)?"
+)
 _REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+")
 
 
@@ -70,18 +75,30 @@ class Target:
 def _split(url: str) -> tuple[SplitResult, int | None]:
     if _UNPRINTABLE.search(url):
         raise ParameterError("URL", "it has a control character in it, or is not UTF-8")
+    url = _with_scheme(url)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise ParameterError("URL", f"{url}: {_lowered(str(error))}") from None
     if parts.scheme not in DEFAULT_PORTS or not url[len(parts.scheme) :].startswith("://"):
-        raise ParameterError("URL", f"{url} does not begin with http:// or https://")
+        raise ParameterError("URL", f"{url} is not like http://host/ or host:port")
     if not parts.hostname:
         raise ParameterError("URL", f"{url} names no host")
     if port == 0:
         raise ParameterError("URL", "port 0 cannot be connected to")
     return parts, port
+
+
+def _with_scheme(url: str) -> str:
+    """Return `url`, and http:// before a host that has a port, or looks like one."""
+    found = None if _SCHEME.match(url) else _SCHEMELESS.fullmatch(url)
+    if not found:
+        return url
+    host = found["host"]
+    if found["port"] or host[0] == "[" or "." in host or host == "localhost":
+        return f"http://{url}"
+    return url
 
 
 def _quoted(text: str, safe: str) -> str:

@@ -5,6 +5,7 @@ And whom to trust at the end of it.
 
 import base64
 import ipaddress
+import os
 import ssl
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -31,7 +32,7 @@ class Route:
         ways = [way for way in (self.resolve, self.proxy, self.unix) if way is not None]
         if len(ways) > 1:
             raise ParameterError("--proxy", "give one of --proxy, --resolve and --unix-socket")
-        if self.unix is not None and not 1 <= len(self.unix.encode()) <= 107:
+        if self.unix is not None and not 1 <= len(os.fsencode(self.unix)) <= 107:
             raise ParameterError("--unix-socket", "its path is from 1 to 107 octets (unix(7))")
         self.endpoint(target)
 
@@ -71,7 +72,8 @@ def _proxy(text: str) -> tuple[str, int, str]:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")  # as the resolver will
+    except ValueError:  # which UnicodeError is, too
         host = port = None
     if not host or not port or parts.scheme != "http" or parts.path not in {"", "/"}:
         raise ParameterError("--proxy", f"{text!r} is not like host:port")

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from abench import quantities
 from abench.cli.bench import exit_code, run
+from abench.cli.options import Workers
 from abench.null_server import null_server
 from abench.plan import Plan
 from abench.report import Report
@@ -17,10 +19,14 @@ from abench.report.units import decimal, microseconds
 CONNECTIONS = (1, 64, 1_000)
 
 Time = Annotated[
-    float, typer.Option("--time", "-t", metavar="SECONDS", help="Length of each of the runs.")
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", "-w", metavar="N", help="One per core if not given.")
+    float,
+    typer.Option(
+        "--time",
+        "-t",
+        metavar="SECONDS",
+        parser=quantities.option(quantities.seconds, "--time"),
+        help="Length of each of the runs.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 

@@ -9,6 +9,7 @@ import argparse
 import sys
 from typing import NoReturn
 
+from abench import quantities
 from abench.cli.bench import exit_code, run
 from abench.errors import ParameterError
 from abench.plan import Plan
@@ -16,6 +17,8 @@ from abench.version import abench_version
 from abench.via import Route
 
 _LEAST_VERSION = {"GET": "0.9", "HEAD": "1.0", "OPTIONS": "1.1", "TRACE": "1.1"}
+_TIME = quantities.option(quantities.seconds, "--time")
+_CLIENTS = quantities.option(quantities.count, "--clients")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,9 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-f", "--force", action="store_true", help="Don't wait for the reply.")
     add("-r", "--reload", action="store_true", help="Ask for it anew: Pragma: no-cache.")
-    add("-t", "--time", type=int, default=30, metavar="SEC", help="Run for SEC seconds (30).")
+    add("-t", "--time", type=_TIME, default=30.0, metavar="SEC", help="Run for SEC seconds (30).")
     add("-p", "--proxy", metavar="HOST:PORT", help="Ask this proxy; port 80 if not given.")
-    add("-c", "--clients", type=int, default=1, metavar="N", help="Run N clients at once (1).")
+    add("-c", "--clients", type=_CLIENTS, default=1, metavar="N", help="Run N clients at once (1).")
     for flag, name, number in (
         ("-9", "--http09", "0.9"),
         ("-1", "--http10", "1.0"),

@@ -1,5 +1,6 @@
 """Which command is meant, and what becomes of whatever ends it early."""
 
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from typing import NoReturn
 
 import typer
 
-from abench.cli import streams
+from abench.cli import habits, streams
 from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
-from abench.errors import AbenchError
+from abench.errors import AbenchError, ParameterError
 
 # A URL has "://" in it and no command's name has: the first word tells them apart.
 COMMANDS = {
@@ -21,6 +22,8 @@ COMMANDS = {
     "report": "abench.cli.redraw:redraw",
     "--classic": "abench.cli.classic:classic",
 }
+
+_COMMAND = re.compile(r"[a-z][a-z-]*", re.IGNORECASE)  # or what may be one with a slip in it
 
 # Every fault of a command line derives from it, whether typer brings its own click or uses another.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -39,7 +42,8 @@ def _called(arguments: list[str]) -> int:
     try:
         return _command(arguments)
     except _UsageError as error:
-        return _fail(error.format_message(), BAD_PARAMETER)  # type: ignore[attr-defined]
+        hint = habits.hint(getattr(error, "option_name", ""))
+        return _fail(error.format_message() + hint, BAD_PARAMETER)  # type: ignore[attr-defined]
     except AbenchError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -65,6 +69,9 @@ def _command(arguments: list[str]) -> int:
         return classic(arguments[1:])
     if name in COMMANDS:
         return _parsed(_found(COMMANDS[name]), arguments[1:], f"abench {name}")
+    if _COMMAND.fullmatch(name) and name != "localhost":
+        known = ", ".join(COMMANDS)
+        raise ParameterError("URL", f"{name!r} is none, and no command, of which there are {known}")
     return _parsed(_found("abench.cli.bench:bench"), arguments, "abench")
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Concatenate
 
 import typer
 
-from abench import content, replay
+from abench import content, quantities, replay
 from abench import urls as url_file
+from abench.cli import habits
 from abench.errors import ParameterError
 from abench.expectation import Expectation
 from abench.message import Field, cookies, parse_field
@@ -16,35 +17,84 @@ from abench.plan import Plan
 from abench.urls import Weighted
 from abench.via import Route, TlsOptions
 
+
+def workers_of(said: object) -> int | None:
+    """Return how many processes are wanted, None for one on each core; raises ParameterError."""
+    return None if said in {None, "auto"} else quantities.count("--workers", str(said))
+
+
 Connections = Annotated[
-    int, typer.Option("--connections", "--clients", "-c", metavar="N", help="Held open at once.")
+    int,
+    typer.Option(
+        "--connections",
+        "--clients",
+        "-c",
+        metavar="N",
+        parser=quantities.option(quantities.count, "--connections"),
+        help="Held open at once: 100, 1k.",
+    ),
 ]
 Duration = Annotated[
     float | None,
     typer.Option(
-        "--time", "--duration", "-t", metavar="SECONDS", help="How long to load; 10 if no -n."
+        "--time",
+        "--duration",
+        "-t",
+        metavar="SECONDS",
+        parser=quantities.option(quantities.seconds, "--time"),
+        help="How long to load: 30, 500ms, 2m; 10 if no -n.",
     ),
 ]
 Requests = Annotated[
     int | None,
-    typer.Option("--requests", "-n", metavar="N", help="Instead of -t: exactly so many."),
+    typer.Option(
+        "--requests",
+        "-n",
+        metavar="N",
+        parser=quantities.option(quantities.count, "--requests"),
+        help="Exactly so many; with -t, whichever ends first.",
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", "-w", metavar="N", help="Processes; one per core if not given."),
+    typer.Option(
+        "--workers",
+        "-w",
+        metavar="N|auto",
+        parser=workers_of,
+        help="Processes; auto, one per core, if not given.",
+    ),
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", help="Limit for one request.")
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        parser=quantities.option(quantities.seconds, "--timeout"),
+        help="Limit for one request.",
+    ),
 ]
 NoKeepalive = Annotated[
     bool, typer.Option("--no-keepalive", help="A new connection for each request.")
 ]
 Pipeline = Annotated[
-    int, typer.Option("--pipeline", metavar="N", help="Requests under way on each connection.")
+    int,
+    typer.Option(
+        "--pipeline",
+        metavar="N",
+        parser=quantities.option(quantities.count, "--pipeline"),
+        help="Requests under way on each connection.",
+    ),
 ]
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", "-R", metavar="N", help="Requests per second, on a schedule."),
+    typer.Option(
+        "--rate",
+        "-R",
+        metavar="N",
+        parser=quantities.option(quantities.rate, "--rate"),
+        help="Requests per second, on a schedule.",
+    ),
 ]
 Arrivals = Annotated[
     str, typer.Option("--arrivals", metavar="constant|poisson", help="How they are spaced.")
@@ -91,9 +141,12 @@ Headers = Annotated[
     ),
 ]
 Data = Annotated[
-    str | None,
+    list[str],
     typer.Option(
-        "--data", "-d", metavar="TEXT|@FILE", help="A body, which makes it POST; {n} is a number."
+        "--data",
+        "-d",
+        metavar="TEXT|@FILE",
+        help="A body, which makes it POST; repeatable, joined by &; {n} is a number.",
     ),
 ]
 Form = Annotated[
@@ -164,7 +217,7 @@ def plan_of(
     speed: Speed = 1.0,
     method: Method = None,
     header: Headers = [],  # noqa: B006 - typer makes a list of its own
-    data: Data = None,
+    data: Data = [],  # noqa: B006
     form: Form = [],  # noqa: B006
     user: User = None,
     cookie: Cookies = [],  # noqa: B006
@@ -182,6 +235,7 @@ def plan_of(
 ) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
     wanted = _wanted(url, urls)
+    habits.check(url, data, method, proxy, insecure=insecure)
     media_type, body = _content(data, form)
     return Plan(
         url=url[0] if url else wanted[0].url,
@@ -201,7 +255,7 @@ def plan_of(
         replay=replay.read(replay_log) if replay_log else None,
         speed=_speed(speed, replay_log),
         method=method or ("POST" if media_type else "GET"),
-        headers=_fields(header, user, cookie, media_type),
+        headers=_fields(header, user, cookie, media_type, form),
         body=body,
         http="0.9" if http09 else "1.0" if http10 else "1.1",
         expect=Expectation.parse(expect),
@@ -245,24 +299,41 @@ def _wanted(urls: list[str], file: Path | None) -> tuple[Weighted, ...]:
     return tuple(Weighted(url) for url in urls) if len(urls) > 1 else ()
 
 
-def _content(data: str | None, form: list[str]) -> content.Content:
-    if data is not None and form:
+def _content(data: list[str], form: list[str]) -> content.Content:
+    if data and form:
         raise ParameterError("--form", "a body is either data or a form")
-    if data is not None:
-        return content.data(data)
-    return content.form(form) if form else ("", b"")
+    if form:
+        return content.form(form)
+    parts = [content.data(one) for one in data]
+    if len(parts) > 1:  # as curl has it
+        return content.URL_ENCODED, b"&".join(body for _, body in parts)
+    return parts[0] if parts else ("", b"")
 
 
 def _fields(
-    header: list[str], user: str | None, cookie: list[str], media_type: str
+    header: list[str], user: str | None, cookie: list[str], media_type: str, form: list[str]
 ) -> tuple[Field, ...]:
+    """Return the header fields of each request. What two options say in one field is one field."""
     fields = [parse_field(text) for text in header]
     named = {name.lower() for name, _ in fields}
+    if user is not None and "authorization" in named:
+        raise ParameterError("--user", "-H has an Authorization already: give one of them")
+    if form and "content-type" in named and media_type != content.URL_ENCODED:
+        raise ParameterError("--form", "its Content-Type has a boundary, and is not for -H")
     if user is not None:
         fields.append(("Authorization", content.basic(user)))
     if media_type and "content-type" not in named:
         fields.append(("Content-Type", media_type))
-    return (*fields, *cookies(cookie))
+    return _with_cookies(fields, cookies(cookie))
+
+
+def _with_cookies(fields: list[Field], more: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Put cookies into the one field that RFC 6265 section 5.4 allows: -H may have some too."""
+    if not more:
+        return tuple(fields)
+    own = [value for name, value in fields if name.lower() == "cookie" and value]
+    others = (field for field in fields if field[0].lower() != "cookie")
+    return (*others, ("Cookie", "; ".join((*own, *(value for _, value in more)))))
 
 
 def _speed(speed: float, log: Path | None) -> float:
@@ -272,7 +343,4 @@ def _speed(speed: float, log: Path | None) -> float:
 
 
 def _warmup_s(text: str | None) -> float:
-    try:
-        return 0.0 if text in {None, "auto"} else float(text or 0)
-    except ValueError:
-        raise ParameterError("--warmup", f"{text!r} is neither seconds nor auto") from None
+    return 0.0 if text in {None, "auto"} else quantities.seconds("--warmup", text or "")

@@ -32,7 +32,7 @@ def gather(arguments: Iterable[str] | None = None) -> Environment:
     """Return the present environment, of a command with `arguments` (this process's)."""
     said = sys.argv[1:] if arguments is None else arguments
     return Environment(
-        command=("abench", *_redacted(said)),
+        command=("abench", *map(_printable, _redacted(said))),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
             "abench": abench_version(),
@@ -63,6 +63,11 @@ def _redacted(arguments: Iterable[str]) -> Iterator[str]:
             hidden = _SECRET_FIELD.sub(r"\1: ...", argument)
             yield _PASSWORD.sub(r"\g<before>:...@", hidden)
         secret = argument in _SECRET_OPTIONS and not secret
+
+
+def _printable(argument: str) -> str:
+    """Show bytes that are no text as escapes: no other program reads half of a surrogate pair."""
+    return os.fsencode(argument).decode(errors="backslashreplace")
 
 
 def _version(package: str) -> str:

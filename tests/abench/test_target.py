@@ -36,7 +36,12 @@ def test_a_url_is_taken_apart(
     [
         "",
         "h",
-        "localhost:8000/",
+        "calibrat",
+        ":8000/",
+        "http:/h/",
+        "//h/",
+        "::1",
+        "h:port",
         "/path",
         "ftp://h/",
         "http:/h",
@@ -61,6 +66,28 @@ def test_what_names_no_http_server_is_refused(url: str) -> None:
     message = str(caught.value)
     assert message.startswith("URL: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("127.0.0.1:8200", "http://127.0.0.1:8200/"),
+        ("localhost:8000/a?b", "http://localhost:8000/a?b"),
+        ("localhost", "http://localhost/"),
+        ("localhost/a", "http://localhost/a"),
+        ("example.com/a://b", "http://example.com/a://b"),
+        ("[::1]:8000/", "http://[::1]:8000/"),
+        ("[::1]", "http://[::1]/"),
+        ("server:80#x", "http://server/"),
+        ("http:80", "http://http/"),
+    ],
+)
+def test_a_host_and_a_port_mean_http(url: str, meant: str) -> None:
+    assert Target.parse(url).url == meant
+
+
+def test_a_user_before_a_host_is_one() -> None:
+    assert Target.parse("me:secret@h:80/") == Target.parse("http://me:secret@h/")
 
 
 def test_credentials_are_not_shown() -> None:
