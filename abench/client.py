@@ -12,7 +12,8 @@ from abench.connect import Dialer
 from abench.dispatch import Dispatcher
 from abench.histogram import Histogram
 from abench.lines import Line
-from abench.mix import Answer
+from abench.message import IDEMPOTENT
+from abench.mix import UNASKED, Answer
 from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
@@ -46,6 +47,7 @@ class Pool:
         self.view = memoryview(self.buffer)
         self.mix = plan.mix()
         self.keep_alive = plan.keep_alive
+        self.retries = plan.method in IDEMPOTENT
         self.backoff = Backoff()
         self.left = _ENDLESS
         self.warmed = 0  # requests that were under way when counting began
@@ -188,6 +190,11 @@ class Connection(asyncio.BufferedProtocol):
     0 when there is none). A request that has to open its connection first is timed from there.
     A lost connection is opened again only from `connection_lost`, so that what one transport still
     has to say never reaches the next.
+
+    A kept connection that ends before a byte of the response came was stale: the server may have
+    closed it before it saw the request. That is asked again on a new connection if its method is
+    idempotent (RFC 9112 section 9.3.1), and timed from when it was first asked. It is done once:
+    what is asked on a connection that was opened for it is not asked again.
     """
 
     __slots__ = (
@@ -196,9 +203,11 @@ class Connection(asyncio.BufferedProtocol):
         "_constant",
         "_count",
         "_fresh",
+        "_leaving",
         "_misses",
         "_note",
         "_opened",
+        "_opened_for",
         "_pool",
         "_reader",
         "_retired",
@@ -213,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
         self.asked_at = 0
         self._pool = pool
         self._reader = reader_for(pool.plan)
-        self._answer: Answer
+        self._answer: Answer = UNASKED
         self._begins = pool.buffer.startswith
         self._constant = b""  # its octets, where they are always the same
         self._count: Callable[[int], object]  # a reply that was recognised
@@ -229,6 +238,8 @@ class Connection(asyncio.BufferedProtocol):
         self.opening: Callable[[], object] | None = None  # gives up an attempt that is under way
         self._opened: asyncio.Future[None] | None = None  # before the run: an attempt has ended
         self._fresh = False  # a request is under way and no octet of its reply has come
+        self._leaving = False  # this side has closed it, and waits for connection_lost
+        self._opened_for = 0  # the `asked_at` of the request it was opened for
         self._retired = False
         self._warming = False  # what is under way is not counted
         self._misses = 0  # attempts to open that failed since the last that did not
@@ -340,6 +351,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
         """Take a new connection from the dialer."""
         self._transport = transport  # type: ignore[assignment]  # it is one that can be written to
+        self._leaving = False
+        self._opened_for = self.asked_at
         self._write = transport.write  # type: ignore[union-attr]
         self._misses = 0
         self._reader.renew()
@@ -349,8 +362,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """Take the end of what the server sends: the transport closes after it."""
-        if not self.asked_at:
-            return
+        if not self.asked_at or self._is_stale():
+            return  # connection_lost comes next
         if self._reader.finish():
             self._conclude()
         else:
@@ -359,9 +372,28 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio names it
         """Take the end of a connection and open the next."""
         self._transport = None
-        if self.asked_at:
+        if not self.asked_at:
+            self.ask()
+        elif self._leaving:  # what was asked meanwhile was never sent
+            self._pool.dialer.dial(self)
+        elif self._is_stale():
+            self._ask_again()
+        else:
             self._fail("reset")
-        self.ask()
+            self.ask()
+
+    def _is_stale(self) -> bool:
+        """Whether a connection that ends now does so before a byte of what it was kept for."""
+        return self._fresh and self.asked_at != self._opened_for and self._pool.keep_alive
+
+    def _ask_again(self) -> None:
+        self._fresh = False
+        if self._pool.retries:
+            self._pool.recorder.retried += 1
+            self._pool.dialer.dial(self)
+        else:
+            self._fail("stale")
+            self.ask()
 
     def missed(self, number: int = 0) -> None:
         """Count a connection that could not be opened, and try again after a pause."""
@@ -450,11 +482,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         self._fresh = False
+        self._leaving = True
         if self._transport is not None:
             self._transport.abort()
 
     def _close(self) -> None:
         self._fresh = False
+        self._leaving = True
         if self._transport is not None:
             self._transport.close()
 

@@ -6,7 +6,7 @@ from itertools import count, cycle
 from math import gcd
 
 from abench.errors import ParameterError
-from abench.expectation import Expectation
+from abench.expectation import USUAL, Expectation
 from abench.message import Message, Request
 from abench.target import Target
 
@@ -28,6 +28,9 @@ class Answer:
         self.head = b""
         self.length = -1
         self.status = 0
+
+
+UNASKED = Answer(USUAL, bodiless=False)  # what comes before anything was asked answers nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,11 @@ class Pipelined(Connection):
         self._waiting = []
         if not (asked or self._under_way):
             self.retire()
-        elif self._transport is None:
+        elif self._transport is None or self._leaving:
             self._waiting = asked
             self.asked_at = asked[0]
-            pool.dialer.dial(self)
+            if self._transport is None:  # else connection_lost opens the next
+                pool.dialer.dial(self)
         else:
             self._send_all(asked)
 

@@ -16,7 +16,7 @@ from abench.series import Series
 from abench.stages import StageCount
 
 REPORT_EVERY_S = 0.2  # how often a process sends what it has counted
-FAILURE_KINDS = ("connect", "timeout", "reset", "protocol", "status", "body")
+FAILURE_KINDS = ("connect", "timeout", "reset", "stale", "protocol", "status", "body")
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Recorder:
         "_status",
         "_statuses",
         "response",
+        "retried",
         "service",
     )
 
@@ -60,6 +61,7 @@ class Recorder:
         self.service: list[int] = []
         self.response: list[int] = []
         self._answered = 0  # until the last `take`
+        self.retried = 0  # requests asked again, since a kept connection was stale
         self._read = 0  # of `service`, how many were not recognised but read in full
         self._status = self._length = self._octets = 0
         self._statuses: Counter[int] = Counter()
@@ -109,13 +111,14 @@ class Recorder:
             failures=self._failures,
             reasons=self._reasons,
             bytes_received=self._octets,
+            retried=self.retried,
         )
         if self._octets or self.service or self._failures:
             taken.series.add(at_s, taken.moment())
         self.service.clear()  # in place: connections hold its append
         self.response.clear()
         self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
-        self._read = self._octets = 0
+        self._read = self._octets = self.retried = 0
         return taken
 
     def _settle(self) -> None:
@@ -139,6 +142,7 @@ _ADDED = (
     "bytes_received",
     "standing",
     "unfinished",
+    "retried",
     "started",
     "late",
     "skipped",
@@ -155,7 +159,8 @@ class Summary:
 
     `service` is the time from sending a request to the end of its reply, `response` from when it
     was due by the schedule. `standing` is connections that stood when the clock started,
-    `unfinished` requests without an outcome when it stopped; `elapsed_ns` is the longest of the
+    `unfinished` requests without an outcome when it stopped, `retried` those that were asked again,
+    once each, since a kept connection ended before a byte of the response came; `elapsed_ns` is the longest of the
     shares' clocks, which started within `start_within_ns` of each other. By the schedule, `started`
     requests were started, `late` of them a millisecond or more after their time, and `skipped`
     never. `warmup_ns` and `warmup_requests` were left out before the clock started; `steady` tells
@@ -186,6 +191,7 @@ class Summary:
     bytes_received: int = 0
     standing: int = 0
     unfinished: int = 0
+    retried: int = 0
     started: int = 0
     late: int = 0
     skipped: int = 0

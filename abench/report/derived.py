@@ -148,6 +148,7 @@ class Report:
     were open when the clock started; `service` the time from sending a request (or opening a
     connection for it) to the last octet of its reply, `response` that from when it was due by the
     schedule, which a closed loop has not; successes only.
+    `retried` requests were asked again, since a kept connection was stale.
     `failures` has every kind, also those that did not occur, and `reasons` the system's names for
     why connections failed to open. `silence` is None where it was not measured, and `paused` the
     part of its time that a connection was left closed on average, since none could be opened:
@@ -163,6 +164,7 @@ class Report:
     succeeded: int
     failed: int
     unfinished: int
+    retried: int
     failures: dict[str, int]
     reasons: dict[str, int]
     status: dict[int, int]
@@ -252,6 +254,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
         succeeded=summary.succeeded,
         failed=summary.failed,
         unfinished=summary.unfinished,
+        retried=summary.retried,
         failures={kind: summary.failures[kind] for kind in FAILURE_KINDS},
         reasons=dict(summary.reasons),
         status=dict(sorted(summary.status.items())),

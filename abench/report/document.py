@@ -72,6 +72,7 @@ def document(report: Report) -> dict[str, Any]:
             "succeeded": report.succeeded,
             "failed": report.failed,
             "unfinished": report.unfinished,
+            "retried": report.retried,
             "error_share": report.error_share,
         },
         "silence": asdict(report.silence) if report.silence else None,
@@ -241,6 +242,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
         succeeded=requests["succeeded"],
         failed=requests["failed"],
         unfinished=requests["unfinished"],
+        retried=requests.get("retried", 0),  # not in the first documents
         failures={kind: plain["failures"].get(kind, 0) for kind in FAILURE_KINDS},
         reasons=plain["reasons"],
         status={int(code): count for code, count in plain["status"].items()},

@@ -208,6 +208,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "received", octets(report.bytes_received)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
+    if report.retried:
+        yield "asked again", plural(report.retried, "request")
     for kind, number in report.failures.items():
         if number:
             yield f"failed by {kind}", count(number)

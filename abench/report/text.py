@@ -86,6 +86,8 @@ def _outcomes(report: Report) -> Text:
     )
     if report.unfinished:
         text.append(f"   {count(report.unfinished)} unfinished", "yellow")
+    if report.retried:
+        text.append(f"   {count(report.retried)} asked again", "yellow")
     return text
 
 

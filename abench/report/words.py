@@ -142,6 +142,12 @@ def remarks(report: Report) -> Iterator[str]:
         apart = duration(report.start_within_s)
         yield f"The workers may have started up to {apart} apart: that much of the run was partial."
     yield from _failures(report)
+    if report.retried:
+        again = plural(report.retried, "request")
+        yield (
+            f"The server closed kept connections without saying so: {again} asked again "
+            "on a new one, once each, and timed from when first asked."
+        )
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."

@@ -41,10 +41,11 @@ async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply)
         "succeeded": 1001,
         "failed": 0,
         "unfinished": 0,
+        "retried": 0,
         "error_share": 0.0,
     }
     assert document["failures"] == dict.fromkeys(
-        ("connect", "timeout", "reset", "protocol", "status", "body"), 0
+        ("connect", "timeout", "reset", "stale", "protocol", "status", "body"), 0
     )
     assert document["status"] == {"200": 1001}
     assert document["connections"] == document["connections_standing"] == 5

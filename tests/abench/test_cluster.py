@@ -115,6 +115,7 @@ async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
         "succeeded": 1001,
         "failed": 0,
         "unfinished": 0,
+        "retried": 0,
         "error_share": 0.0,
     }
     assert len(server.requests) == 1001

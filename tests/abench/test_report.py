@@ -44,6 +44,7 @@ def test_rates_count_successes_only():
         "connect": 0,
         "timeout": 0,
         "reset": 2,
+        "stale": 0,
         "protocol": 0,
         "status": 5,
         "body": 0,
