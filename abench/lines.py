@@ -9,6 +9,7 @@ import asyncio
 import errno
 import select
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -108,7 +109,7 @@ class Line:
         self._client = client
         self._where = where
         self._stands = False
-        self._unsent = b""
+        self._unsent: deque[memoryview] | None = None  # what waits until it can be sent
         # The C type, born non-blocking: its Python subclass and setblocking take 2 us more a line.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._descriptor = self._socket.fileno()
@@ -141,7 +142,7 @@ class Line:
     def write(self, octets: bytes) -> None:
         """Send octets, or keep them until they can be sent."""
         if self._unsent:
-            self._unsent += octets
+            self._unsent.append(memoryview(octets))
             return
         send = self._send
         try:
@@ -149,10 +150,10 @@ class Line:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.close()
+            self._stop_sending()
             return
         if sent < len(octets):
-            self._unsent = octets[sent:]
+            self._unsent = deque([memoryview(octets)[sent:]])  # a copy each time is quadratic
             self._wait(_TO_WRITE, self._go_on)
 
     def close(self) -> None:
@@ -192,12 +193,34 @@ class Line:
 
     def _go_on(self) -> None:
         """Send what is left, and read: which of the two can be done is not asked."""
-        octets, self._unsent = self._unsent, b""
-        self.write(octets)
+        self._flush()
+        if not self._unsent:
+            self._wait(_TO_READ, self._read)
+        self._read()
+
+    def _flush(self) -> None:
+        unsent = self._unsent
+        try:
+            while unsent:
+                sent = self._send(unsent[0])
+                if sent < len(unsent[0]):
+                    unsent[0] = unsent[0][sent:]
+                else:
+                    unsent.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._stop_sending()
+
+    def _stop_sending(self) -> None:
+        """Send no more, and read up to the end, by which the line is closed.
+
+        A server that wants no more of a request may have said so before it ended the connection
+        (RFC 9112 section 9.5), and that is still to be read.
+        """
+        self._unsent = None
         if self in self._lines.open:
-            if not self._unsent:
-                self._wait(_TO_READ, self._read)
-            self._read()
+            self._wait(_TO_READ, self._read)
 
     def _look(self) -> None:
         """Find out what became of an attempt to connect: connect(2) says, as often as asked."""

@@ -159,8 +159,9 @@ class Summary:
 
     `service` is the time from sending a request to the end of its reply, `response` from when it
     was due by the schedule. `standing` is connections that stood when the clock started,
-    `unfinished` requests without an outcome when it stopped, `retried` those that were asked again,
-    once each, since a kept connection ended before a byte of the response came; `elapsed_ns` is the longest of the
+    `unfinished` requests without an outcome when it stopped, `retried` those that were asked
+    again, once each, since a kept connection ended before a byte of the response came;
+    `elapsed_ns` is the longest of the
     shares' clocks, which started within `start_within_ns` of each other. By the schedule, `started`
     requests were started, `late` of them a millisecond or more after their time, and `skipped`
     never. `warmup_ns` and `warmup_requests` were left out before the clock started; `steady` tells
