@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
+from abench import inputs
 from abench.errors import ParameterError
 
 Content = tuple[str, bytes]  # its media type, and its octets
@@ -14,14 +15,14 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 def data(text: str) -> Content:
-    """Return TEXT, or what is in the file of @FILE, as it is; raises ParameterError.
+    """Return TEXT, or what @FILE has (@-: standard input), as it is; raises ParameterError.
 
     The media type is a form's, since that is what such text most often is; a header field of the
     user's says otherwise.
     """
     if not text.startswith("@"):
         return URL_ENCODED, text.encode(errors="surrogateescape")
-    return "application/octet-stream", _read("--data", text[1:])
+    return "application/octet-stream", inputs.read("--data", text[1:])
 
 
 def form(fields: Sequence[str]) -> Content:
@@ -60,16 +61,9 @@ def _part(name: str, value: str) -> bytes:
         return f"{named}\r\n\r\n{value}".encode(errors="surrogateescape")
     path = Path(value[1:])
     head = f'{named}; filename="{_quoted(path.name)}"\r\nContent-Type: application/octet-stream'
-    return head.encode(errors="surrogateescape") + b"\r\n\r\n" + _read("--form", value[1:])
+    return head.encode(errors="surrogateescape") + b"\r\n\r\n" + inputs.read("--form", value[1:])
 
 
 def _quoted(text: str) -> str:
     """Return what may stand in quotes, as browsers write it (HTML, multipart/form-data)."""
     return text.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
-
-
-def _read(option: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ParameterError(option, f"{path}: {(error.strerror or str(error)).lower()}") from None

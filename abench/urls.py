@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
+from abench import inputs
 from abench.errors import ParameterError
 
 HEAVIEST = 10_000
 
+_AUTHORITY = re.compile("[/?#]")  # the first of them ends it (RFC 3986 section 3.2)
 _WEIGHT = re.compile(r"[0-9]{1,9}")
 
 
@@ -27,10 +29,9 @@ def read(path: Path, base: str | None) -> tuple[Weighted, ...]:
     Raises ParameterError for a file that cannot be read or has no URL in it.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ParameterError("--urls", f"{path}: {why[:1].lower()}{why[1:]}") from None
+        lines = inputs.read("--urls", str(path)).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ParameterError("--urls", f"{path}: it is not UTF-8") from None
     urls = tuple(parse(lines, base))
     if not urls:
         raise ParameterError("--urls", f"{path} has no URL in it")
@@ -54,4 +55,15 @@ def _parse(number: int, words: list[str], base: str | None) -> Weighted:
         raise ParameterError("--urls", f"line {number}: a weight is from 1 to {HEAVIEST}")
     if "://" not in url and base is None:
         raise ParameterError("--urls", f"line {number}: {url} names no server, and no URL is given")
-    return Weighted(url if base is None else urljoin(base, url), int(weight))
+    return Weighted(url if base is None else _resolved(url, base), int(weight))
+
+
+def _resolved(url: str, base: str) -> str:
+    """Return `url` on `base`'s server, its path as it was typed.
+
+    `/a/../b` is asked for as such: what a server makes of it may be what is to be measured.
+    """
+    if "://" in url or not url.startswith("/") or url.startswith("//"):
+        return urljoin(base, url)
+    scheme, _, rest = base.partition("://")
+    return f"{scheme}://{_AUTHORITY.split(rest, maxsplit=1)[0]}{url}"

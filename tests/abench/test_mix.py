@@ -65,6 +65,14 @@ def test_a_file_of_urls() -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["/a/../b", "/./a", "/a//b", "/..", "/a?b=../c", "/a;b/../c"])
+@pytest.mark.parametrize("base", ["http://h:8", "http://h:8/x/y?z", "http://h:8?a/b"])
+def test_a_path_in_a_file_is_asked_for_as_it_was_typed(path: str, base: str) -> None:
+    (one,) = urls.parse([path], base)
+    assert one.url == f"http://h:8{path}"
+    assert Target.parse(one.url).resource == path
+
+
 @pytest.mark.parametrize("line", ["a b c", "0 /a", "10001 /a", "-1 /a", "² /a", "/no-server"])
 def test_what_is_no_line_of_it_is_named_by_its_number(line: str) -> None:
     with pytest.raises(ParameterError, match=r"^--urls: line 2"):

@@ -1,0 +1,91 @@
+"""What options read from streams, which have their bytes once."""
+
+import asyncio
+import os
+import sys
+import threading
+
+import pytest
+
+from abench import content, urls
+from abench.errors import ParameterError
+
+
+async def fed(text, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "abench",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate(text)
+    return process.returncode, err
+
+
+def answer(peer):
+    peer.server.bodies = getattr(peer.server, "bodies", set())
+
+    def data_received(data):
+        peer.server.bodies.add(data.partition(b"\r\n\r\n")[2])
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    peer.data_received = data_received
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+async def test_both_sides_are_sent_what_comes_on_standard_input(path, serve):
+    one, other = await serve(accept=answer), await serve(accept=answer)
+    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "-d", f"@{path}", one.url, other.url)
+    code, err = await fed(b"hello", *words)
+    assert code == 0, err
+    # Before each run the program looks whether there is a server, and asks nothing.
+    assert one.bodies == other.bodies == {b"hello"}
+
+
+@pytest.mark.parametrize("words", [("-F", "a=@-"), ("-d", "@-")])
+async def test_a_form_may_have_it_too(words, serve):
+    server = await serve(accept=answer)
+    code, err = await fed(b"hello", "-n", "20", *words, server.url)
+    assert code == 0, err
+    assert len(server.bodies) == 1
+    assert b"hello" in next(iter(server.bodies))
+
+
+async def test_urls_may_come_on_standard_input(serve):
+    server = await serve()
+    code, err = await fed(b"/a\n/b\n", "-n", "20", "--urls", "-", server.url)
+    assert code == 0, err
+    assert {request.split()[1] for request in server.requests} == {b"/a", b"/b"}
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"hello",))
+    writer.start()
+    try:
+        assert [content.data(f"@{pipe}")[1] for _ in range(2)] == [b"hello"] * 2
+    finally:
+        writer.join()
+
+
+def test_a_file_is_read_each_time(tmp_path):
+    file = tmp_path / "file"
+    for body in (b"one", b"other"):
+        file.write_bytes(body)
+        assert content.data(f"@{file}")[1] == body
+
+
+def test_a_byte_order_mark_is_no_part_of_a_url(tmp_path):
+    file = tmp_path / "urls"
+    file.write_bytes("\ufeff/a\r\n/b\r\n".encode())
+    assert [one.url for one in urls.read(file, "http://h/")] == ["http://h/a", "http://h/b"]
+
+
+def test_what_cannot_be_read_is_named_in_a_line(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ParameterError, match=f"^--data: {path}: "):
+            content.data(f"@{path}")
