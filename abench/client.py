@@ -395,13 +395,13 @@ class Connection(asyncio.BufferedProtocol):
             self._fail("stale")
             self.ask()
 
-    def missed(self, number: int = 0) -> None:
+    def missed(self, number: int = 0, reason: str = "") -> None:
         """Count a connection that could not be opened, and try again after a pause."""
         self._misses += 1
         self._conclude_opening()
         if not self._pool.running:
             return
-        self._pool.recorder.missed(errno.errorcode.get(number, "timeout"))
+        self._pool.recorder.missed(reason or errno.errorcode.get(number, "timeout"))
         self._fail("connect")
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.backoff.pause(self._misses)

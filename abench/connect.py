@@ -10,6 +10,7 @@ from abench.lines import Client, Line, Lines
 from abench.plan import Plan
 
 _GRANTED = re.compile(rb"HTTP/1\.[01] 2\d\d[ \r]")
+_REFUSED = re.compile(rb"HTTP/1\.[01] (\d\d\d)")
 _LONGEST_GRANT = 65_536  # octets of a proxy's answer
 _BLANK_LINE = b"\r\n\r\n"
 
@@ -81,7 +82,25 @@ def _head(sock: socket.socket) -> bytes:
 def _check_grant(head: bytes) -> None:
     if not _GRANTED.match(head):
         line = head.partition(b"\r\n")[0].decode("latin-1") or "nothing"
-        raise ConnectionError(f"the proxy's answer to CONNECT is {line[:80]!a}")
+        status = _REFUSED.match(head)
+        reason = f"proxy {status[1].decode()}" if status else "proxy"
+        raise ProxyError(f"the proxy's answer to CONNECT is {line[:80]!a}", reason)
+
+
+class ProxyError(ConnectionError):
+    """A proxy that opens no tunnel; `reason` is short, and counted."""
+
+    def __init__(self, why: str, reason: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+def _reason(error: OSError) -> str:
+    """Return TLS's or the proxy's own word for it; "" where the system's number tells."""
+    if reason := getattr(error, "reason", None):
+        return str(reason)
+    # Without a number it is asyncio's own, for a handshake that the server has ended.
+    return "" if error.errno or isinstance(error, TimeoutError) else "closed in the handshake"
 
 
 def _path(unix: str) -> str:
@@ -143,7 +162,7 @@ class ByLoop:
         try:
             await self._open(cast("asyncio.Protocol", client))
         except OSError as error:
-            client.missed(error.errno or 0)
+            client.missed(error.errno or 0, _reason(error))
         except asyncio.CancelledError:
             client.missed()
 
@@ -202,4 +221,6 @@ class Answer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
         if not self.head.done():
-            self.head.set_exception(exc or ConnectionError("the proxy has closed the connection"))
+            self.head.set_exception(
+                exc or ProxyError("the proxy has closed the connection", "proxy closed")
+            )

@@ -25,8 +25,11 @@ class Client(Protocol):
     def connection_made(self, transport: "Line") -> None:
         """Take a line that stands."""
 
-    def missed(self, number: int = 0) -> None:
-        """Note that a line could not be opened, and the error's number; 0 is not in time."""
+    def missed(self, number: int = 0, reason: str = "") -> None:
+        """Note that a line could not be opened, and the error's number; 0 is not in time.
+
+        A `reason` says more than the number: it is TLS's or a proxy's.
+        """
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where octets are to be put: always the same place."""

@@ -362,3 +362,35 @@ async def test_a_proxy_that_refuses_is_said(serve):
     reached = asyncio.get_running_loop().run_in_executor(None, fleet.reach, plan)
     with pytest.raises(UnreachableError, match="403 Forbidden"):
         await reached
+
+
+async def test_a_proxy_that_refuses_in_the_run_is_a_reason_of_its_own(serve, carry_out):
+    proxy = await serve(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+    route = Route(proxy=f"127.0.0.1:{proxy.port}")
+    plan = {"url": "https://bench.test/", "route": route, "connections": 1, "duration_s": 0.1}
+    summary = (await carry_out(**plan)).summary
+    assert set(summary.failures) == {"connect"}
+    assert set(summary.reasons) == {"proxy 503"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (b"\x15\x03\x03\x00\x02\x02\x28", "SSLV3_ALERT_HANDSHAKE_FAILURE"),  # RFC 8446, 6.2
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "WRONG_VERSION_NUMBER"),
+        (b"", "closed in the handshake"),
+    ],
+)
+async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(reply, reason, serve, carry_out):
+    def accept(peer):
+        def data_received(_data):
+            peer.send(reply)
+            peer.close()
+
+        peer.data_received = data_received
+
+    server = await serve(accept=accept)
+    plan = {"url": f"https://127.0.0.1:{server.port}/", "connections": 1, "duration_s": 0.1}
+    summary = (await carry_out(**plan)).summary
+    assert set(summary.failures) == {"connect"}
+    assert set(summary.reasons) == {reason}
