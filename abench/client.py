@@ -47,6 +47,7 @@ class Pool:
         self.view = memoryview(self.buffer)
         self.mix = plan.mix()
         self.keep_alive = plan.keep_alive
+        self.aborts = plan.target.tls and plan.wait
         self.retries = plan.method in IDEMPOTENT
         self.backoff = Backoff()
         self.left = _ENDLESS
@@ -489,7 +490,11 @@ class Connection(asyncio.BufferedProtocol):
     def _close(self) -> None:
         self._fresh = False
         self._leaving = True
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._pool.aborts:  # TLS's own end waits for the server's word, for up to a minute
+            self._transport.abort()
+        else:
             self._transport.close()
 
     def retire(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import subprocess
 from collections import Counter
@@ -394,3 +395,29 @@ async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(reply, reason, s
     summary = (await carry_out(**plan)).summary
     assert set(summary.failures) == {"connect"}
     assert set(summary.reasons) == {reason}
+
+
+async def test_a_server_that_never_ends_tls_holds_nobody_up(authority, carry_out):
+    """Its own end is waited for by nobody, once the response is complete (RFC 9112, 9.8)."""
+    context = secured(authority)
+    loop = asyncio.get_running_loop()
+    held = []
+
+    def answer(listener):
+        for _ in range(3):
+            raw, _ = listener.accept()
+            sock = context.wrap_socket(raw, server_side=True)
+            held.append(sock)
+            sock.recv(65536)
+            sock.sendall(SIZED)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        answering = loop.run_in_executor(None, answer, listener)
+        plan = {"url": url, "keep_alive": False, "connections": 1, "requests": 3}
+        async with asyncio.timeout(20):  # one wait takes 30 s with asyncio's loop
+            summary = (await carry_out(**plan, tls=TlsOptions(insecure=True))).summary
+        await answering
+    for sock in held:
+        sock.close()
+    assert (summary.succeeded, summary.failed) == (3, 0)
