@@ -12,22 +12,25 @@ from abench.summary import Summary
 Carry = Callable[[Plan, fleet.Watch], Summary]
 
 
-def measure(
+def measure(  # noqa: PLR0913 - each is another way to look
     plan: Plan,
     watch: fleet.Watch | None = None,
     *,
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
     carry: Carry | None = None,
+    arguments: Iterable[str] | None = None,
 ) -> Report:
     """Carry out `plan` here, or by `carry` on other machines, and return its Report.
 
     `watch` is called as by `fleet.run`. The processes `server_pids`, or those of a control group,
-    are watched as the server's. Raises ParameterError and UnreachableError before anything is
-    started.
+    are watched as the server's. The report says that it was made by the command with `arguments`,
+    or else what of the plan can be told without its secrets. Raises ParameterError and
+    UnreachableError before anything is started.
     """
     server = probes.ServerWatch(server_pids, server_cgroup)
-    environment, kernel = gather(), None if carry else probes.read_kernel()
+    environment = gather(_told(plan) if arguments is None else arguments)
+    kernel = None if carry else probes.read_kernel()
     is_local = False if carry else _is_local(plan)
     pids = (set(server_pids) or _listening(plan)) if is_local else set()
 
@@ -45,6 +48,15 @@ def measure(
         is_local=is_local,
         shares_cores=probes.share_cores(pids) if is_local else None,
     )
+
+
+_TOLD = ("connections", "duration_s", "requests", "method", "keep_alive", "rate", "stages")
+
+
+def _told(plan: Plan) -> list[str]:
+    """Return a plan as arguments: another program's own are none of ours."""
+    given = [f"{name}={getattr(plan, name)}" for name in _TOLD if getattr(plan, name) is not None]
+    return [plan.target.url, *given]
 
 
 def _is_local(plan: Plan) -> bool | None:

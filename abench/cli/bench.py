@@ -124,7 +124,13 @@ def run(
     carry: Carry | None = None,
 ) -> Report:
     """Carry out `plan`, shown while it lasts where somebody looks."""
-    measured = partial(measure, server_pids=server_pids, server_cgroup=server_cgroup, carry=carry)
+    measured = partial(
+        measure,
+        server_pids=server_pids,
+        server_cgroup=server_cgroup,
+        carry=carry,
+        arguments=sys.argv[1:],
+    )
     if quiet or not sys.stderr.isatty():
         return measured(plan)
     with LiveView(plan, sys.stderr) as view:

@@ -13,8 +13,10 @@ import pytest
 from abench import fleet
 from abench.errors import UnreachableError
 from abench.expectation import Expectation
+from abench.measure import measure
 from abench.plan import Plan
 from abench.replay import parse
+from abench.summary import Summary
 from abench.urls import Weighted
 from abench.via import Route, TlsOptions
 
@@ -421,3 +423,12 @@ async def test_a_server_that_never_ends_tls_holds_nobody_up(authority, carry_out
     for sock in held:
         sock.close()
     assert (summary.succeeded, summary.failed) == (3, 0)
+
+
+def test_a_program_that_runs_abench_keeps_its_arguments_to_itself(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
+    plan = Plan(url="http://me:hidden@h/", headers=(("X-Key", "hidden"),), requests=3)
+    report = measure(plan, carry=lambda _plan, _watch: Summary())
+    assert report.environment.command[:2] == ("abench", "http://h/")
+    assert "hidden" not in str(report.environment)
+    assert "requests=3" in report.environment.command
