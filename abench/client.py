@@ -407,9 +407,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.backoff.pause(self._misses)
             self._pool.pause(1)
-            asyncio.get_running_loop().call_later(pause, self._ask_again)
+            asyncio.get_running_loop().call_later(pause, self._end_pause)
 
-    def _ask_again(self) -> None:
+    def _end_pause(self) -> None:
         """Ask after a pause."""
         self._pool.pause(-1)
         self.ask()
