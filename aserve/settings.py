@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
-from aserve.semantics.targets import is_place
+from aserve.semantics.targets import parse_place
 from aserve.wire.limits import Limits
 
 DEFAULT_PORT = 8000
@@ -62,7 +62,8 @@ class Settings:
         tunnels = MODELS[self.model].on_asyncio or not self.connect
         _require(tunnels, "--connect", f"the model {self.model} has no tunnels")
         for place in self.connect:
-            _require(is_place(place), "--connect", f"must be HOST:PORT, not {place!r}")
+            known = parse_place(place) is not None
+            _require(known, "--connect", f"must be HOST:PORT, not {place!r}")
 
 
 def _folder(root: Path) -> Path:

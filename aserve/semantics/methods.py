@@ -6,14 +6,19 @@ from functools import partial
 
 from aserve.semantics.messages import Refused, Request, Response
 from aserve.semantics.respond import Find, Methods, Terms, allow, get, head
-from aserve.semantics.targets import is_place, parse_path
+from aserve.semantics.targets import Place, parse_path, parse_place
 
-# RFC 9110 section 9.3.8: what is likely to be a secret is not echoed.
-_SENSITIVE = re.compile(
-    r"(?<=\r\n)(?:authorization|cookie|proxy-authorization|[^:\r]*(?:auth|key|secret|token)[^:\r]*)"
-    r":[^\r]*\r\n",
-    re.IGNORECASE,
+# RFC 9110 section 9.3.8: what is likely to be a secret is not echoed. Nobody can list the names of
+# all secrets, so these are the headers that hold none: those that a proxy on the way changes, and
+# those that say what the client can take.
+_ECHOED = (
+    "accept|accept-(?:charset|encoding|language)|cache-control|connection|content-(?:length|type)"
+    "|date|dnt|early-data|expect|host|if-(?:match|none-match|modified-since|unmodified-since|range)"
+    "|keep-alive|max-forwards|pragma|priority|range|save-data|sec-ch-ua(?:-[a-z-]+)?"
+    "|sec-fetch-(?:dest|mode|site|user)|te|trailer|transfer-encoding|upgrade"
+    "|upgrade-insecure-requests|user-agent|via"
 )
+_NOT_ECHOED = re.compile(rf"(?<=\r\n)(?!(?:{_ECHOED}):)[^\r]+\r\n", re.IGNORECASE | re.ASCII)
 
 
 def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
@@ -24,8 +29,8 @@ def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: AR
 
 
 def trace(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer TRACE: the request's head comes back as it arrived, without its secrets (9.3.8)."""
-    body = _SENSITIVE.sub("", request.head).encode("latin-1")
+    """Answer TRACE: the head comes back as it arrived, without what may be secret (9.3.8)."""
+    body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
     fields = (("Content-Type", "message/http"), ("Cache-Control", "no-store"))
     return Response(200, fields, (body,), len(body))
 
@@ -34,15 +39,15 @@ def connect(
     request: Request,
     find: Find,  # noqa: ARG001 - a METHODS row
     terms: Terms,  # noqa: ARG001
-    allowed: Collection[str],
+    allowed: Collection[Place],
 ) -> Response:
     """Answer CONNECT: a tunnel, to one of the places that were allowed (9.3.6)."""
-    if not is_place(request.target):
+    place = parse_place(request.target)
+    if place is None:
         raise Refused(400, "CONNECT names a host and a port, and nothing else.")
-    if request.target.lower() not in allowed:
+    if place not in allowed:
         raise Refused(403, "There is no tunnel to this place.")
-    host, _, port = request.target.rpartition(":")
-    return Response(200, tunnel=(host.strip("[]"), int(port)))
+    return Response(200, tunnel=place)
 
 
 METHODS: Methods = {
@@ -64,6 +69,6 @@ def switched_on(*, traces: bool, tunnels: Collection[str]) -> Methods:
     if traces:
         methods["TRACE"] = trace
     if tunnels:
-        allowed = frozenset(place.lower() for place in tunnels)
+        allowed = frozenset(place for text in tunnels if (place := parse_place(text)))
         methods["CONNECT"] = partial(connect, allowed=allowed)
     return methods

@@ -3,13 +3,13 @@
 import re
 from typing import NamedTuple
 
+from aserve.semantics.integers import parse_decimal
 from aserve.semantics.messages import Content, FileSlice, Piece, Refused
 
 MOST_RANGES = 64
 """A set of more ranges than this is ignored, as section 14.2 allows; PDF viewers ask for dozens."""
 
-# Digits are bounded since int() refuses more than 4,300 of them; no file has 10**40 octets.
-_RANGE_SPEC = re.compile(r"(?P<first>[0-9]{1,40})-(?P<last>[0-9]{0,40})|-(?P<suffix>[0-9]{1,40})")
+_RANGE_SPEC = re.compile(r"(?P<first>[0-9]+)-(?P<last>[0-9]*)|-(?P<suffix>[0-9]+)")
 
 
 class ByteRange(NamedTuple):
@@ -22,12 +22,13 @@ class ByteRange(NamedTuple):
 def satisfiable_ranges(value: str, length: int) -> list[ByteRange]:
     """Return what a Range field asks for of a representation of length octets.
 
-    Empty where the field is to be ignored: another unit, an invalid set, or too many ranges.
+    Empty where the field is to be ignored: another unit, an invalid set, too many ranges, or no
+    octets. A suffix of nothing is satisfiable (section 14.1.2) and no Content-Range can say so.
     Raises Refused 416 where it is valid and none of it can be had. Ranges that overlap or touch
     are merged; the order is that of the request (section 15.3.7.2).
     """
     unit, equals, specs = value.partition("=")
-    if unit.strip().lower() != "bytes" or not equals:
+    if unit.strip().lower() != "bytes" or not equals or length == 0:
         return []
     asked = [spec.strip(" \t") for spec in specs.split(",", MOST_RANGES * 2)]
     asked = [spec for spec in asked if spec]  # empty list elements count for nothing (5.6.1.2)
@@ -48,12 +49,11 @@ def _parse(spec: str, length: int) -> ByteRange | None:
     found = _RANGE_SPEC.fullmatch(spec)
     if not found:
         return None
-    if found["suffix"]:
-        return ByteRange(max(0, length - int(found["suffix"])), length)
-    first = int(found["first"])
-    if not found["last"]:
-        return ByteRange(first, length)
-    last = int(found["last"])
+    first, last, suffix = (parse_decimal(digits or "") for digits in found.groups())
+    if suffix is not None:
+        return ByteRange(max(0, length - suffix), length)
+    if first is None or last is None:
+        return ByteRange(first or 0, length)
     return ByteRange(first, min(last + 1, length)) if first <= last else None
 
 

@@ -1,9 +1,12 @@
 """Request targets: from the text on the request line to names of files (RFC 9112 3.2, RFC 3986)."""
 
 import re
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
+from aserve.semantics.integers import parse_port
 from aserve.semantics.messages import Refused
 
 _ABSOLUTE_FORM = re.compile(
@@ -18,9 +21,9 @@ _SAFE = "!$&'()*+,;=:@"
 
 # RFC 3986 section 3.2: host, as an IP literal or a name or IPv4 address, and an optional port.
 _AUTHORITY = re.compile(
-    r"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[\w.!$&'()*+,;=:~-]+)\]"
+    r"(?P<host>\[(?:(?P<ipv6>[0-9A-Fa-f:.]+)|[Vv][0-9A-Fa-f]+\.[\w.!$&'()*+,;=:~-]+)\]"
     r"|(?:[\w.!$&'()*+,;=~-]|%[0-9A-Fa-f]{2})+)"
-    r"(?::[0-9]*)?",
+    r"(?::(?P<port>[0-9]*))?",
     re.ASCII,
 )
 
@@ -45,15 +48,45 @@ class Path(NamedTuple):
         return f"/{path}{'/' if self.folder and path else ''}{self.query}"
 
 
+class Place(NamedTuple):
+    """Where a connection can be made to: a name or an address without brackets, and a port."""
+
+    host: str
+    port: int
+
+
 def is_authority(text: str) -> bool:
     """Tell whether text is a host with an optional port, without user information."""
-    return _AUTHORITY.fullmatch(text) is not None
+    return _parse_authority(text) is not None
 
 
-def is_place(text: str) -> bool:
-    """Tell whether text is a host with a port that can be connected to."""
-    host, _, port = text.rpartition(":")
-    return bool(host) and is_authority(text) and port.isdecimal() and 0 < int(port) < 65_536
+def parse_place(text: str) -> Place | None:
+    """Return the host, in lower case, and the port that text names; None where it lacks either.
+
+    What stands in brackets must be an address of today: IPvFuture cannot be connected to.
+    """
+    found = _parse_authority(text)
+    if not found or not found["port"] or (found["host"][0] == "[" and not found["ipv6"]):
+        return None
+    port = parse_port(found["port"])
+    return Place((found["ipv6"] or found["host"]).lower(), port) if port else None
+
+
+def _parse_authority(text: str) -> re.Match[str] | None:
+    found = _AUTHORITY.fullmatch(text)
+    if not found or (found["port"] and parse_port(found["port"]) is None):
+        return None
+    return found if found["ipv6"] is None or _is_ipv6(found["ipv6"]) else None
+
+
+@lru_cache(maxsize=256)
+def _is_ipv6(text: str) -> bool:
+    """Tell whether text is an IPv6 address (RFC 3986 section 3.2.2, RFC 4291 section 2.2)."""
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def origin_form(target: str) -> str:

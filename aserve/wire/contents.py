@@ -4,12 +4,13 @@ import enum
 import re
 from typing import Protocol
 
+from aserve.semantics.integers import MAX_INTEGER, parse_hexadecimal
 from aserve.semantics.messages import Refused
 
 _NAME = r"[\w!#$%&'*+.^`|~-]+"
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _CHUNK_LINE = re.compile(
-    rf"(?P<size>[0-9A-Fa-f]{{1,16}})"
+    rf"0*(?P<size>[0-9A-Fa-f]{{1,16}})"
     rf"(?:[ \t]*;[ \t]*{_NAME}(?:[ \t]*=[ \t]*(?:{_NAME}|{_QUOTED}))?)*\r\n".encode("latin-1"),
     re.ASCII,
 )
@@ -109,7 +110,8 @@ class Chunked:
         if not found:
             raise Refused(400, "A chunk's size line is malformed.")
         self._spend(len(line) - _PLAIN_LINE)
-        self._missing = int(found["size"], 16)
+        size = parse_hexadecimal(found["size"].decode())
+        self._missing = MAX_INTEGER if size is None else size
         self._data_left -= self._missing
         if self._data_left < 0:
             raise Refused(413, "The content of the request is too large.")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httptools
 
+from aserve.semantics.integers import parse_decimal
 from aserve.semantics.messages import Refused, Request
 from aserve.semantics.targets import is_authority
 from aserve.wire.limits import Limits
@@ -202,7 +203,10 @@ def _content_length(fields: dict[str, str], minor: int) -> int | None:
     """Return the announced octets of content; None for chunked (RFC 9112 section 6.3)."""
     codings = fields.get("transfer-encoding")
     if codings is None:
-        return int(fields.get("content-length", "0"))
+        length = parse_decimal(fields.get("content-length", "0"))
+        if length is None:  # httptools has seen to it; a message that ends nowhere is no request
+            raise Refused(400, "The Content-Length field is malformed.")
+        return length
     if minor == 0:  # RFC 9112 section 6.1: its framing is faulty whatever it says
         raise Refused(400, "HTTP/1.0 has no Transfer-Encoding.")
     if codings.lower() != "chunked":

@@ -58,6 +58,8 @@ _FRAMING = re.compile(rb"(?i)(?:Content-Length|Transfer-Encoding):[^\r\n]*\r\n")
 EXCEPTIONS = (
     # RFC 9112 section 7.1.1: there may be blanks around the semicolon of a chunk extension.
     (re.compile(rb"(\r\n[0-9A-Fa-f]+)[ \t]+;"), rb"\1;"),
+    # RFC 9112 section 7.1: a chunk size has as many leading zeros as it likes; h11 reads 20 digits.
+    (re.compile(rb"\r\n0+(?=[0-9A-Fa-f])"), rb"\r\n"),
     # RFC 9110 section 6.5.1: a trailer does not frame, whatever it says; h11 judges it as if.
     (
         re.compile(rb"\r\n0+(?:;[^\r\n]*)?\r\n(?:[^\r\n]+\r\n)+"),

@@ -37,7 +37,12 @@ def octets_named(first, last, length):
     return set(range(first, length if last is None else min(last + 1, length)))
 
 
-@given(st.lists(spec, min_size=1, max_size=12), st.integers(0, 50))
+@pytest.mark.parametrize("field", ["0-1023", "0-", "5-", "-5", "-0", "0-1,-5"])
+def test_no_range_of_an_empty_file(field):
+    assert satisfiable_ranges(f"bytes={field}", 0) == []
+
+
+@given(st.lists(spec, min_size=1, max_size=12), st.integers(1, 50))
 def test_merging_loses_and_adds_no_octet(specs, length):
     field = "bytes=" + ", ".join(
         f"{'' if first is None else first}-{'' if last is None else last}" for first, last in specs

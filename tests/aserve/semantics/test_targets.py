@@ -1,9 +1,11 @@
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aserve.semantics.messages import Refused
-from aserve.semantics.targets import Path, is_authority, parse_path
+from aserve.semantics.targets import Path, is_authority, parse_path, parse_place
 
 
 @pytest.mark.parametrize(
@@ -88,14 +90,52 @@ def test_no_spelling_climbs_above_the_root(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a.b", "a:80", "a:", "127.0.0.1", "[::1]", "[::1]:80", "%61", "a_b", "[v1.x]"]
+    "text",
+    [
+        *("a", "a.b", "a:80", "a:", "a:65535", "a:" + "0" * 5_000 + "80", "%61", "a_b"),
+        *("127.0.0.1", "999.1.1.1", "[v1.x]", "[V1F.x:y]"),
+        *("[::]", "[::1]", "[::1]:80", "[1::]", "[::ffff:127.0.0.1]", "[64:ff9b::1.2.3.4]"),
+        *("[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:7::]", "[::2:3:4:5:6:7:8]", "[FE80::A]"),
+    ],
 )
 def test_an_authority(text):
     assert is_authority(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "a/b", "u@a", "a:b", "::1", "[::1", "a\tb", "ü", "%6", "a:80:90"]
+    "text",
+    [
+        *("", "a b", "a/b", "u@a", "a:b", "::1", "[::1", "a\tb", "ü", "%6", "a:80:90", ":80"),
+        # RFC 3986 section 3.2.2: what stands in brackets is an address.
+        *("[]", "[.]", "[1]", "[:]", "[dead]", "[1.2.3.4]", "[::1::2]", "[12345::]", "[:::]"),
+        *("[::ffff:999.1.1.1]", "[::1.2.3]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[:1::]"),
+        *("[::1%25lo]", "[::1%lo]", "[fe80::1%eth0]", "[::ffff:01.2.3.4]", "[v1.]", "[v.a]"),
+        *("[::1]]", "[[::1]]", "[::1]x", "[::g]", "[v1]"),
+        # A TCP port has 16 bits and ASCII digits.
+        *("a:65536", "a:" + "9" * 5_000, "a:+80", "a:8_0", "a: 80", "a:٨٠", "a:0x50"),
+    ],
 )
 def test_no_authority(text):
     assert not is_authority(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("A.example:80", ("a.example", 80)),
+        ("a:00080", ("a", 80)),
+        ("a:" + "0" * 5_000 + "80", ("a", 80)),
+        ("[::1]:443", ("::1", 443)),
+        *((text, None) for text in ("a", "a:", "a:0", "a:65536", "a:" + "9" * 5_000, "a:٨٠")),
+        *((text, None) for text in ("[.]:80", "[v1.x]:80", "::1:80", "u@a:80", ":80", "")),
+    ],
+)
+def test_a_place_to_connect_to(text, place):
+    assert parse_place(text) == place
+
+
+@given(st.text(alphabet="0123456789abcdef:.[]v%_+- ٣", max_size=24))
+def test_every_ip_literal_is_an_address(text):
+    """Whatever passes is what the standard library takes for an address, or a future one."""
+    if is_authority(text) and text[0] == "[" and text[1] != "v":
+        ipaddress.IPv6Address(text[1 : text.index("]")])

@@ -364,6 +364,11 @@ lengths = [
     kept("length", "9112 6.2", MUST, post(body=b"abc")),
     kept("length-zero", "9112 6.2", MUST, post(content_length="0")),
     kept("length-with-leading-zeros", "9110 8.6", MUST, post(body=b"abc", content_length="0003")),
+    *(
+        # RFC 9110 8.6: 1*DIGIT; int() alone gives up at 4,301 of them.
+        kept(f"length-with-4301-zeros-{what}", "9110 8.6", OURS, post(body=body, content_length=of))
+        for what, body, of in (("of-0", b"", "0" * 4_301), ("of-3", b"abc", "0" * 4_300 + "3"))
+    ),
     kept("length-with-blanks-around", "9112 5.1", MUST, post(body=b"abc", content_length=" 3 \t")),
     kept("length-of-64-kib", "9112 6.2", MUST, post(body=b"x" * 65_536)),
     kept("length-of-content-like-a-request", "9112 6.2", MUST, post(body=get("/hello.txt").octets)),
@@ -725,6 +730,13 @@ bad_chunks = [
             "of-63-bits": b"7fffffffffffffff",
             "of-100-digits": b"f" * 100,
         }.items()
+    ),
+    # RFC 9112 7.1: leading zeros are in the grammar; int() alone gives up at 4,301 digits.
+    kept(
+        "chunk-size-with-4301-zeros",
+        "9112 7.1",
+        OURS,
+        coded("chunked", b"0" * 4_301 + b"3\r\nabc\r\n" + b"0" * 4_301 + b"\r\n\r\n"),
     ),
     *(
         # RFC 9110 6.5.1: a trailer MUST NOT be merged into the header section.

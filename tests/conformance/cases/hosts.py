@@ -8,12 +8,14 @@ from tests.conformance.table import (
     MUST,
     OURS,
     SHOULD,
+    Message,
     Row,
     get,
     head,
     post,
     raw,
     reply,
+    request,
     row,
 )
 
@@ -99,7 +101,44 @@ _INVALID = {
     "with-empty-brackets": "[]",
     "with-junk-after-brackets": "[::1]a",
 }
-invalid = [bad(name, value) for name, value in _INVALID.items()]
+# RFC 3986 3.2.2: what stands in brackets is an address; RFC 9110 4.2.1: a port is one of TCP's.
+_NO_ADDRESS = {
+    "of-a-dot-in-brackets": "[.]",
+    "of-a-colon-in-brackets": "[:]",
+    "of-a-digit-in-brackets": "[1]",
+    "of-hex-digits-in-brackets": "[dead]",
+    "of-ipv4-in-brackets": "[1.2.3.4]",
+    "of-ipv6-with-two-gaps": "[::1::2]",
+    "of-ipv6-with-long-group": "[12345::]",
+    "of-ipv6-with-nine-groups": "[1:2:3:4:5:6:7:8:9]",
+    "of-ipv6-with-seven-groups": "[1:2:3:4:5:6:7]",
+    "of-ipv6-with-bad-ipv4": "[::ffff:999.1.1.1]",
+    "of-ipv6-with-zone": "[fe80::1%25eth0]",
+    "with-port-of-17-bits": "test:65536",
+    "with-port-of-4301-digits": "test:" + "9" * 4_301,
+}
+
+
+def bad_address(name: str, message: Message) -> Row:
+    return row(name, "3986 3.2.2", OURS, message, BAD, after=CLOSED)
+
+
+invalid = [
+    *(bad(name, value) for name, value in _INVALID.items()),
+    *(
+        bad_address(f"{form}-{name}", message)
+        for name, value in _NO_ADDRESS.items()
+        for form, message in {
+            "host": get("/hello.txt", host=value),
+            "absolute-form": get(f"http://{value}/hello.txt"),
+        }.items()
+    ),
+    *(
+        row(f"connect-{name}", "9110 9.3.6", OURS, message, BAD, after=CLOSED, switched=True)
+        for name, value in _NO_ADDRESS.items()
+        for message in [request("CONNECT", f"{value}:80" if value[0] == "[" else value)]
+    ),
+]
 
 _VALID = {
     "name": "test",
@@ -135,6 +174,10 @@ valid = [
             "with-escape": "te%73t",
             "with-tilde": "te~st",
             "of-future-ip": "[v1.a:b]",
+            "of-future-ip-in-capitals": "[VF.a:b]",
+            "of-ipv6-with-ipv4": "[::ffff:127.0.0.1]",
+            "of-ipv6-with-gap-of-one": "[1:2:3:4:5:6:7::]",
+            "with-port-of-leading-zeros": "test:" + "0" * 4_301 + "80",
         }.items()
     ),
     # RFC 9112 3.2: an empty Host is what a client sends whose target has no authority.

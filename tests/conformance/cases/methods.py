@@ -16,6 +16,7 @@ from tests.conformance.table import (
     chunked,
     get,
     head,
+    raw,
     reply,
     request,
     row,
@@ -363,7 +364,17 @@ SWITCHED_ON = ALLOWED | {"TRACE", "CONNECT"}
 
 def reflects(found: Reply) -> bool:
     """RFC 9110 9.3.8: the message as it was received, without what may be secret."""
-    return found.body == b"TRACE /hello.txt HTTP/1.1\r\nHost: test\r\nX-A: b\r\n\r\n"
+    return found.body == (
+        b"TRACE /hello.txt HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\nUser-Agent: a/1\r\n\r\n"
+    )
+
+
+_HARMLESS = {"max_forwards": "0", "user_agent": "a/1"}
+# Nobody can list the names of all secrets.
+_MAYBE_SECRET = (
+    *("X-CSRF", "X-Session-Id", "X-Password", "SSL-Client-Cert", "Cookie2", "X-A", "Hosts"),
+    *("X-Amz-Security-Token", "Api_Key", "X-Forwarded-For", "Referer", "Accept-Secret", "Via-Key"),
+)
 
 
 # With TRACE on, and CONNECT to one place.
@@ -372,7 +383,7 @@ switched = [
         "trace-on",
         "9110 9.3.8",
         SHOULD,
-        request("TRACE", "/hello.txt", x_a="b"),
+        request("TRACE", "/hello.txt", **_HARMLESS),
         reply(200, body=reflects, content_type="message/http"),
         switched=True,
     ),
@@ -380,9 +391,23 @@ switched = [
         "trace-on-without-secrets",
         "9110 9.3.8",
         SHOULD,
-        request("TRACE", "/hello.txt", **_SENSITIVE, proxy_authorization="Basic x", x_a="b"),
+        request("TRACE", "/hello.txt", **_SENSITIVE, proxy_authorization="Basic x", **_HARMLESS),
         reply(200, body=reflects),
         switched=True,
+    ),
+    *(
+        row(
+            f"trace-on-without-{name.lower()}",
+            "9110 9.3.8",
+            OURS,
+            raw(
+                b"TRACE /hello.txt HTTP/1.1\r\nHost: test\r\n%b: 1\r\nMax-Forwards: 0\r\n"
+                b"User-Agent: a/1\r\n%b:\r\n\r\n" % (name.encode(), name.upper().encode())
+            ),
+            reply(200, body=reflects),
+            switched=True,
+        )
+        for name in _MAYBE_SECRET
     ),
     row(
         "trace-on-missing-file",

@@ -106,6 +106,15 @@ single: list[Row] = [
     )
 ]
 single += [
+    # int() alone gives up at 4,301 digits.
+    row(f"range-{name}", "9110 14.1.2", OURS, ten(value), part(start, stop))
+    for name, value, start, stop in (
+        ("first-of-4301-digits", f"bytes={'0' * 4_300}3-6", 3, 7),
+        ("last-of-4301-digits", f"bytes=3-{'9' * 4_301}", 3, 10),
+        ("suffix-of-4301-digits", f"bytes=-{'9' * 4_301}", 0, 10),
+    )
+]
+single += [
     row(
         "range-of-large",
         "9110 14.1.2",
@@ -148,6 +157,26 @@ unsatisfiable += [
         SHOULD,
         get("/empty.txt", range="bytes=0-0"),
         reply(416, content_range="bytes */0") | reply(200, body=b"", content_range=None),
+    ),
+    *(
+        # RFC 9110 14.2: Range MAY be ignored, and who asks for the first 1,024 bytes of a file gets
+        # all of it where it is shorter, even where it is empty.
+        row(
+            f"range-{name}-of-empty-file-is-ignored",
+            "9110 14.2",
+            OURS,
+            get("/empty.txt", range=value, **fields),
+            reply(200, body=b"", content_range=None, content_length="0"),
+        )
+        for name, value, fields in (
+            ("first", "bytes=0-1023", {}),
+            ("open", "bytes=0-", {}),
+            ("beyond", "bytes=5-", {}),
+            ("suffix", "bytes=-5", {}),
+            ("zero-suffix", "bytes=-0", {}),
+            ("many", "bytes=0-1,5-9,-3", {}),
+            ("if-range", "bytes=0-1023", {"if_range": tag("/empty.txt")}),
+        )
     ),
     row(
         # RFC 9110 14.1.2: a suffix of nothing is satisfiable, and no Content-Range can say so.
