@@ -27,6 +27,7 @@ _BEGINNING_OF_LINE = re.compile(
     rb"[\w!#$%&'*+.^`|~-]+(?: (?:[!-~]+(?: [!-~]{0,8}\r?)?)?)?", re.ASCII
 )
 
+_HEAD_END = b"\r\n\r\n"
 _TRAILING_BLANKS = re.compile(rb"(?<=[^\r\n\t ])[\t ]+\r\n")
 
 # One search through the validated head instead of a call into Python for each of its fields:
@@ -39,7 +40,23 @@ _DECIDING = re.compile(
 )
 
 
-_MOST_GLIMPSED = 1_024
+_MOST_GLIMPSED = 1_024  # octets of each line that is kept of a head which was refused
+_LONGEST_METHOD = 32  # octets; IANA's registry of methods has none longer than 17
+
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_LOGGED_LINE = re.compile(rb"(?:referer|user-agent):", re.IGNORECASE)
+
+_STRANGERS = (
+    # What comes first decides, so that how it arrives makes no difference: a stranger is known by
+    # octets of which only the last can be one that no request begins with.
+    ("\x16", "This is a TLS handshake on a plain HTTP port: https:// is not served here."),
+    ("\x04", "This is SOCKS, version 4: no proxy is here."),
+    ("\x05", "This is SOCKS, version 5: no proxy is here."),
+    ("\0", "This is a binary protocol, such as the PROXY protocol's version 2, and no HTTP."),
+    ("SSH-", "This is SSH on an HTTP port."),
+    ("PROXY ", "This is the PROXY protocol, which is not spoken here."),
+)
+"""How others begin who have come to the wrong port, and what they are told."""
 
 
 class Section(NamedTuple):
@@ -91,7 +108,7 @@ def check_beginning(octets: bytes) -> None:
         _request_line(octets.decode("latin-1"), octets.index(b"\r\n"))
         _validate(octets)
     elif not _BEGINNING_OF_LINE.fullmatch(octets):
-        raise _malformed_line()
+        raise _malformed_line(octets.decode("latin-1"))
 
 
 def require_size(octets: bytes, limits: Limits) -> None:
@@ -104,7 +121,10 @@ def require_size(octets: bytes, limits: Limits) -> None:
     if line_end < 0:
         line_end = len(octets) - octets.endswith(b"\r")
     if line_end > limits.request_line:
-        check_beginning(octets[: limits.request_line])
+        beginning = octets[: limits.request_line]
+        check_beginning(beginning)
+        if len(beginning.partition(b" ")[0]) > _LONGEST_METHOD:  # RFC 9112 section 3
+            raise Refused(501, "This method is not known here.")
         raise Refused(414, "The request line is too long.")
     most_lines = limits.fields + 2  # with the request line and the empty one
     if len(octets) > limits.head or octets.count(b"\r\n") > most_lines:
@@ -123,10 +143,17 @@ def _first_lines(octets: bytes, count: int) -> bytes:
 
 
 def glimpse(octets: bytes) -> Request:
-    """Return as much of a request as can be told from a head that was refused, for the log."""
-    line = octets[:_MOST_GLIMPSED].partition(b"\r\n")[0].decode("latin-1")
-    method, _, rest = line.partition(" ")
-    return Request(method, rest.rpartition(" ")[0] or rest)
+    """Return as much of a request as can be told from a head that was refused, for the log.
+
+    Its head is what had arrived of the lines that are logged, and no longer than a log line is.
+    """
+    line, *lines = octets.lstrip(b"\r\n").partition(_HEAD_END)[0].split(b"\n")
+    logged = [line, *(one for one in lines if _LOGGED_LINE.match(one))]
+    head = b"\r\n".join(one[:_MOST_GLIMPSED].rstrip(b"\r") for one in logged).decode("latin-1")
+    method, _, rest = head.partition("\r\n")[0].partition(" ")
+    if not _TOKEN.fullmatch(method):
+        return Request("", "", head=head)
+    return Request(method, rest.rpartition(" ")[0] or rest, head=head)
 
 
 def _validate(octets: bytes) -> None:
@@ -163,16 +190,18 @@ _NOBODY = object()
 def _request_line(text: str, end: int) -> tuple[str, str, int]:
     found = _REQUEST_LINE.fullmatch(text, 0, end)
     if not found:
-        raise _malformed_line()
+        raise _malformed_line(text)
     method, target, major, minor = found.groups()
     if major != "1":
-        raise Refused(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+        what = "This is HTTP/2 without TLS. " if method == "PRI" else ""  # RFC 9113 section 3.4
+        raise Refused(505, f"{what}Only HTTP/1.0 and HTTP/1.1 are spoken here.")
     return method, target, 0 if minor == "0" else 1
 
 
-def _malformed_line() -> Refused:
+def _malformed_line(text: str) -> Refused:
     """RFC 9112 section 3: two spaces, no version, another protocol's name, and so on."""
-    return Refused(400, "The request line is malformed.")
+    told = (why for beginning, why in _STRANGERS if text.startswith(beginning))
+    return Refused(400, next(told, "The request line is malformed."))
 
 
 def _deciding_fields(text: str, minor: int) -> dict[str, str]:

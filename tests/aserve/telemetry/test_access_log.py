@@ -1,12 +1,14 @@
 import errno
 import os
+import re
+import sys
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.semantics.messages import Request
+from aserve.semantics.messages import Refused, Request
 from aserve.telemetry import access_log
 from aserve.telemetry.access_log import AccessLog, Entry, combined, escape, for_people
 
@@ -27,6 +29,7 @@ def test_the_combined_format():
 def test_what_is_not_known_is_a_dash():
     entry = ENTRY._replace(request=Request("GET", "/a"))
     assert combined(entry).endswith('"GET /a" 200 2326 "-" "-"')
+    assert combined(ENTRY._replace(request=Request("", ""))).endswith('"-" 200 2326 "-" "-"')
 
 
 def test_a_line_for_people_has_time_client_method_target_status_octets_and_milliseconds():
@@ -43,6 +46,72 @@ def test_nothing_reaches_a_line_raw(text):
     assert escaped.isascii()
     assert escaped.isprintable()
     assert '"' not in escaped
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255), min_size=500, max_size=5_000))
+def test_a_field_is_bounded_and_no_escape_is_cut(text):
+    escaped = escape(text)
+    whole = "".join(rf"\x{ord(c):02x}" if c in '"\\' or not " " <= c <= "~" else c for c in text)
+    assert len(escaped) <= 1_024
+    assert escaped == whole or (escaped[-3:] == "..." and whole.startswith(escaped[:-3]))
+    assert not re.search(r"\\(?!x[0-9a-f]{2})", escaped)
+
+
+@pytest.mark.parametrize("filling", ["\xff", "a", '"', "\x1b"])
+def test_a_line_is_bounded_whatever_a_client_sends(filling):
+    head = f"GET /{filling * 8_000} HTTP/1.1\r\nReferer: {filling * 30_000}\r\n"
+    head += f"User-Agent: {filling * 30_000}\r\n\r\n"
+    line = combined(ENTRY._replace(request=Request("GET", "/", head=head)))
+    assert len(line) < 3 * 1_024 + 100
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_what_is_escaped_is_escaped_by_one_call():
+    calls = []
+    request = Request("GET", "/", head=HEAD.replace("curl/8", "\xff" * 30_000))
+    sys.setprofile(lambda _frame, event, _: event == "call" and calls.append(1))
+    try:
+        combined(ENTRY._replace(request=request))
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 30
+
+
+REQUESTS = {
+    "plain": Request("GET", "/a"),
+    "options": Request("OPTIONS", "/a"),
+    "long-method": Request("M" * 8_000, "/"),
+    "long-target": Request("DELETE", "/" + "a" * 8_000 + "/end.txt"),
+    "escaped-target": Request("GET", "/" + "\xff" * 8_000),
+    "tls": Request("", "", refusal=Refused(400, "This is a TLS handshake on a plain HTTP port.")),
+    "nothing": Request("", ""),
+    "method-alone": Request("GET", ""),
+}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("client", ["127.0.0.1", "2001:db8:ffff:ffff:ffff:ffff:ffff:1"])
+@pytest.mark.parametrize(("octets", "seconds"), [(0, 0.0), (99_999_999, 9.9999), (1 << 40, 8e4)])
+def test_the_columns_hold(columns, name, client, octets, seconds):
+    form = for_people(columns, coloured=False)
+    line = form(Entry(ENTRY.at, client, REQUESTS[name], 400, octets, seconds))
+    assert len(line) == columns
+    assert line[columns - 30 : columns - 23] == "  400  "
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_what_tells_a_long_target_apart_is_shown():
+    line = for_people(80, coloured=False)(ENTRY._replace(request=REQUESTS["long-target"]))
+    assert "DELETE /aa" in line
+    assert "/end.txt  200" in line
+
+
+def test_a_stranger_is_named():
+    line = for_people(120, coloured=False)(ENTRY._replace(request=REQUESTS["tls"]))
+    assert "This is a TLS handshake on a plain HTTP port." in line
 
 
 def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):

@@ -273,6 +273,22 @@ limits = [
         rfc_after=EITHER,
         ours=reply(414),
     ),
+    *(
+        # RFC 9112 3: a method longer than any that is implemented SHOULD get 501.
+        row(
+            f"limit-method-of-{name}",
+            "9112 3",
+            OURS,
+            octets,
+            reply(501),
+            after=CLOSED,
+        )
+        for name, octets in {
+            "8190-octets": b"M" * 8_190 + b" / HTTP/1.1\r\nHost: test\r\n\r\n",
+            "100-kb": b"M" * 100_000 + b" / HTTP/1.1\r\nHost: test\r\n\r\n",
+            "no-end": b"M" * 100_000,
+        }.items()
+    ),
     row(
         "limit-target-without-end",
         "9112 3",

@@ -263,6 +263,25 @@ versions = [
         )
         for version in ("2.0", "3.0", "0.9", "9.9", "0.0")
     ),
+    *(
+        # Who has come to the wrong port is told so in words.
+        row(
+            f"stranger-{name}",
+            "9112 2.2",
+            OURS,
+            octets,
+            reply(400, body=lambda found, words=words: words in found.body),
+            after=CLOSED,
+        )
+        for name, octets, words in (
+            ("tls", bytes.fromhex("160301020001") + bytes(99), b"TLS handshake on a plain HTTP"),
+            ("socks-5", b"\x05\x01\x00", b"SOCKS"),
+            ("socks-4", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", b"SOCKS"),
+            ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH"),
+            ("proxy", b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n", b"PROXY protocol"),
+            ("proxy-2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", b"PROXY protocol"),
+        )
+    ),
     row(
         "version-2-preface",
         "9113 3.4",
