@@ -39,8 +39,9 @@ def _is_as_expected(request: Request, validator: Validator, now: int) -> bool:
     """Take steps 1 and 2: the state the client wants to act on; a tag outweighs a date."""
     if "if-match" in request.fields:
         return _any_match(request.fields["if-match"], validator, weakly=False)
-    moment = _date(request, "if-unmodified-since", now)
-    return moment is None or validator.modified <= moment
+    moment, modified = _date(request, "if-unmodified-since", now), validator.modified_by(now)
+    # Without a date to compare with, the field MUST be ignored (section 13.1.4).
+    return moment is None or modified is None or modified <= moment
 
 
 def _is_as_known(request: Request, validator: Validator, now: int) -> bool:
@@ -49,8 +50,8 @@ def _is_as_known(request: Request, validator: Validator, now: int) -> bool:
         return _any_match(request.fields["if-none-match"], validator, weakly=True)
     if request.method not in SAFE_METHODS:  # section 13.1.3: If-Modified-Since is for these alone
         return False
-    moment = _date(request, "if-modified-since", now)
-    return moment is not None and validator.modified <= moment
+    moment, modified = _date(request, "if-modified-since", now), validator.modified_by(now)
+    return moment is not None and modified is not None and modified <= moment
 
 
 def range_applies(request: Request, validator: Validator, now: int) -> bool:
@@ -64,8 +65,8 @@ def range_applies(request: Request, validator: Validator, now: int) -> bool:
         return True
     if '"' in condition:
         return condition == validator.etag
-    moment = parse_date(condition, now)
-    return moment == validator.modified and validator.modified < now
+    moment, modified = parse_date(condition, now), validator.modified_by(now)
+    return modified is not None and moment == modified < now
 
 
 def _any_match(condition: str, validator: Validator, *, weakly: bool) -> bool:

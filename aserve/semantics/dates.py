@@ -22,10 +22,15 @@ _FORMS = tuple(
 )
 
 
+EARLIEST = timegm((1, 1, 1, 0, 0, 0))
+LATEST = timegm((9999, 12, 31, 23, 59, 59))
+"""What four digits of a year can say. File systems know more: tmpfs and btrfs all of 64 bits."""
+
+
 @lru_cache(maxsize=4_096)
 def format_date(seconds: int) -> str:
-    """Return the IMF-fixdate of a POSIX time in whole seconds."""
-    t = gmtime(seconds)
+    """Return the IMF-fixdate of a POSIX time in whole seconds, or the nearest that there is one."""
+    t = gmtime(min(max(seconds, EARLIEST), LATEST))
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04}"
         f" {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"

@@ -10,11 +10,23 @@ from aserve.semantics.messages import Content
 class Validator(NamedTuple):
     """What tells two states of one representation apart (RFC 9110 section 8.8).
 
-    etag: a strong entity tag with its quotes; modified: POSIX time in whole seconds.
+    etag: a strong entity tag with its quotes; modified, changed: POSIX times in whole seconds, of
+    the content by what was set, and of the file by the clock, which no program can set.
     """
 
     etag: str
     modified: int
+    changed: int | None = None
+
+    def modified_by(self, now: int) -> int | None:
+        """Return when this was last modified, never later than now; None where nothing tells.
+
+        A time in the future is none (RFC 9110 section 8.8.2.1). When it was set is known, and is
+        the same each time it is asked for, unless the clock was set back behind that, too.
+        """
+        if self.modified <= now:
+            return self.modified
+        return None if self.changed is None or self.changed > now else self.changed
 
 
 class Representation(NamedTuple):
@@ -45,7 +57,10 @@ class Folder(NamedTuple):
 
 Resource = Document | Folder
 
-_STATE = Struct("<qqQQ")
+_STATE = Struct(
+    "<qIqIQQ"
+)  # nanoseconds beside 64 bits of seconds: file systems know more than 2262
+_BILLION = 1_000_000_000
 
 
 def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
@@ -55,5 +70,6 @@ def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
     of one length can be swapped within it. Inode and change time, which no program can set, see
     that. Hashed, because an inode number is nobody's business.
     """
-    state = _STATE.pack(modified, changed, inode, size)
+    times = (*divmod(modified, _BILLION), *divmod(changed, _BILLION))
+    state = _STATE.pack(*times, inode, size)
     return f'"{blake2b(state, digest_size=9).hexdigest()}"'

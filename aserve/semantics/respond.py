@@ -97,11 +97,13 @@ def _vary(document: Document) -> Fields:
 
 
 def _describing_fields(chosen: Representation, now: int) -> Fields:
-    # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1).
-    modified = format_date(min(chosen.validator.modified, now))
+    modified: int | None = chosen.validator.modified
+    if modified is not None and modified > now:  # hardly ever, so that it usually costs no call
+        modified = chosen.validator.modified_by(now)
     fields: Fields = (
         ("Content-Type", chosen.media_type),
-        ("Last-Modified", modified),
+        # Where nothing tells, it is now at the latest (RFC 9110 section 8.8.2.1).
+        ("Last-Modified", format_date(now if modified is None else modified)),
         ("Accept-Ranges", "bytes"),
     )
     if chosen.coding != "identity":

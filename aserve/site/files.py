@@ -9,6 +9,7 @@ from pathlib import Path as FolderPath
 from typing import Protocol
 
 from aserve.semantics.codings import CODINGS
+from aserve.semantics.dates import EARLIEST
 from aserve.semantics.media import media_type
 from aserve.semantics.messages import Refused
 from aserve.semantics.resources import (
@@ -254,5 +255,7 @@ def _representation(
     content: OpenFile, status: os.stat_result, media: str, coding: str
 ) -> Representation:
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-    validator = Validator(etag, status.st_mtime_ns // 1_000_000_000)
+    # What a header can say and compare is what a date can say: no file is older than the year 1.
+    modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)
+    validator = Validator(etag, modified, status.st_ctime_ns // 1_000_000_000)
     return Representation(media, status.st_size, validator, content, coding, content.is_local)

@@ -232,7 +232,9 @@ def _content_length(fields: dict[str, str], minor: int) -> int | None:
     """Return the announced octets of content; None for chunked (RFC 9112 section 6.3)."""
     codings = fields.get("transfer-encoding")
     if codings is None:
-        length = parse_decimal(fields.get("content-length", "0"))
+        if "content-length" not in fields:
+            return 0
+        length = parse_decimal(fields["content-length"])
         if length is None:  # httptools has seen to it; a message that ends nowhere is no request
             raise Refused(400, "The Content-Length field is malformed.")
         return length

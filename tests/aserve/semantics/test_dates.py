@@ -30,6 +30,22 @@ def test_what_is_sent_can_be_read(seconds):
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-62_135_596_800, "Mon, 01 Jan 0001 00:00:00 GMT"),
+        (-62_135_596_801, "Mon, 01 Jan 0001 00:00:00 GMT"),
+        (-(1 << 63), "Mon, 01 Jan 0001 00:00:00 GMT"),
+        (-1, "Wed, 31 Dec 1969 23:59:59 GMT"),
+        (253_402_300_800, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ((1 << 63) - 1, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ],
+)
+def test_what_no_date_can_say_is_the_nearest_that_one_can(seconds, text):
+    assert format_date(seconds) == text
+    assert parse_date(text, NOW) is not None
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -1,10 +1,12 @@
 import os
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from aserve.semantics.dates import format_date, parse_date
 from aserve.semantics.messages import FileSlice, Request
 from aserve.semantics.resources import Document, Representation, Validator
 from aserve.site.answer import SMALL, Site
@@ -210,3 +212,92 @@ def test_who_sends_if_range_has_the_description_already(get, ranges, kept):
     assert not {"Last-Modified", "Content-Encoding"} & set(fields)
     assert (fields.get("Content-Type") or "").partition("/")[0] == (kept or "")
     assert "Content-Type" in dict(get("/a.txt", range=ranges).fields)
+
+
+YEAR_10000 = 253_402_300_800
+DATES = [
+    0, -1, -9_223_372_037, 9_223_372_036, 9_223_372_037,  # around 2**63 nanoseconds: 1677, 2262
+    10_413_792_000, 15_032_385_535, 16_299_260_424,  # 2300; the last of ext4 and of xfs
+    -2_147_483_648, -62_135_596_801, YEAR_10000, 1 << 40, 1 << 55, -(1 << 55),
+]  # fmt: skip
+
+
+@pytest.fixture(params=[None, "/dev/shm"], ids=["disk", "tmpfs"])
+def dated(request, tmp_path):
+    if request.param is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=request.param) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("seconds", DATES)
+def test_every_date_that_a_file_system_knows_is_served(dated, seconds):
+    (dated / "a.css").write_bytes(b"a" * 99)
+    (dated / "a.css.gz").write_bytes(b"gz")
+    (dated / "b.css").write_bytes(b"b")
+    for name in ("a.css.gz", "b.css"):
+        try:
+            os.utime(dated / name, ns=(0, seconds * 1_000_000_000 + 999_999_999))
+        except OverflowError:  # Python's own utime ends in 2262
+            subprocess.run(["touch", "-d", f"@{seconds}", dated / name], check=True)
+    site, now = Site(Disk(dated)), int(os.stat(dated / "a.css").st_ctime) + 9
+    for target, coding in (("/a.css", ""), ("/a.css", "gzip"), ("/b.css", "")):
+        fields = {"accept-encoding": coding}
+        response = site.answer(Request("GET", target, fields=fields), now)
+        assert response.status == 200
+        sent = dict(response.fields)
+        modified = parse_date(sent["Last-Modified"], now)
+        assert modified <= now
+        held = os.stat(dated / target[1:]).st_mtime_ns // 1_000_000_000
+        if target == "/b.css" and -62_135_596_800 <= held <= now:
+            assert modified == held
+        for name, value, status in (
+            ("if-none-match", sent["ETag"], 304),
+            ("if-modified-since", sent["Last-Modified"], 304),
+            ("if-unmodified-since", sent["Last-Modified"], 200),
+        ):
+            again = Request("GET", target, fields={**fields, name: value})
+            assert site.answer(again, now).status == status
+
+
+@pytest.fixture
+def tomorrow(folder):
+    """A file of tomorrow, and the moment at which somebody made it that."""
+    os.utime(folder / "a.txt", (NOW, NOW))
+    return int(os.stat(folder / "a.txt").st_ctime)
+
+
+def ask(site, now, **fields):
+    fields = {name.replace("_", "-"): value for name, value in fields.items()}
+    response = site.answer(Request("GET", "/a.txt", fields=fields), now)
+    return response.status, dict(response.fields).get("Last-Modified", "")
+
+
+@pytest.mark.parametrize("elapsed", [1, 60, 86_400])
+def test_a_date_in_the_future_is_when_it_was_set(folder, tomorrow, elapsed):
+    site = Site(Disk(folder))
+    _, sent = ask(site, tomorrow + 1)
+    assert parse_date(sent, NOW) == tomorrow
+    now = tomorrow + 1 + elapsed
+    assert ask(site, now) == (200, sent)
+    assert ask(site, now, if_unmodified_since=sent) == (200, sent)
+    assert ask(site, now, if_modified_since=sent)[0] == 304
+    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 206
+    before = format_date(tomorrow - 1)
+    assert ask(site, now, if_unmodified_since=before)[0] == 412
+    assert ask(site, now, if_modified_since=before)[0] == 200
+    assert ask(site, now, if_range=before, range="bytes=0-0")[0] == 200
+
+
+@pytest.mark.parametrize("elapsed", [0, 1, 3_600])
+def test_where_the_clock_was_set_back_no_date_is_later_than_now_or_refused(
+    folder, tomorrow, elapsed
+):
+    site, then = Site(Disk(folder)), tomorrow - 100_000
+    _, sent = ask(site, then)
+    assert parse_date(sent, NOW) == then
+    now = then + elapsed
+    assert ask(site, now, if_unmodified_since=sent)[0] == 200
+    assert ask(site, now, if_modified_since=sent)[0] == 200  # nobody can tell: all of it is safe
+    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 200

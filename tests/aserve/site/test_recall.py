@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from aserve.semantics.dates import format_date
 from aserve.semantics.messages import Request, head_bytes
 from aserve.site import mounts, recall
 from aserve.site.answer import Site
@@ -24,10 +25,11 @@ class Server:
         self.site = Site(Disk(root))
         self.recall = Recall(os.fsencode(root))
         self.hits = 0
+        self.date = DATE
 
     def true_reply(self, request):
         response = self.site.answer(request, NOW)
-        return response, head_bytes(response, DATE, None) + b"".join(response.body)
+        return response, head_bytes(response, self.date, None) + b"".join(response.body)
 
     def reply(self, target, **fields):
         fields = {name.replace("_", "-"): value for name, value in fields.items()}
@@ -359,3 +361,16 @@ def test_which_file_systems_tell_of_changes(tmp_path):
     assert table.trust_in(os.stat("/proc").st_dev) is mounts.Trust.NONE
     assert table.trust_in(0) is mounts.Trust.NONE
     assert table.trust_in(os.stat("/dev/shm").st_dev) is mounts.Trust.EVENTS
+
+
+def test_what_was_remembered_before_the_clock_was_set_back_is_forgotten(server):
+    server.date = format_date(NOW)
+    request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n[]\r\n\r\n")
+    for _ in range(5):
+        server.reply("/a.txt")
+    head, key = request.head.encode(), key_of(request, persistent=True)
+    kept, _ = server.recall.get(head, NOW + 1)
+    assert format_date(NOW + 1).encode() in kept.octets
+    assert server.recall.get(head, NOW) is not None  # as old as the reply itself
+    assert server.recall.get(head, NOW - 1) is None
+    assert server.recall.find(key, request, NOW) is None
