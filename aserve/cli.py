@@ -142,6 +142,18 @@ def _serve(
             "--recall/--no-recall", help="Remember replies for as long as nothing changes."
         ),
     ] = True,
+    charset: Annotated[
+        str,
+        typer.Option(metavar="NAME|none", help="The character encoding of text, not of XML."),
+    ] = "utf-8",
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="SUFFIX=TYPE",
+            help="Send files of a suffix with this media type; repeatable.",
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
@@ -188,6 +200,8 @@ def _serve(
         trace=trace,
         connect=tuple(connect or ()),
         recall=recall,
+        charset=charset,
+        types=tuple(types or ()),
         model=model,
         threads=THREADS if pool is None else pool,
         dispatch=dispatch or DISPATCHES[0],

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
+from aserve.semantics.media import MediaTypes, is_charset, parse_added_type
 from aserve.semantics.targets import parse_place
 from aserve.wire.limits import Limits
 
@@ -30,7 +31,9 @@ class Settings:
     worked on at once, and how many more may wait. grace: seconds that replies under way get
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
     open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
-    model: the name of an I/O model. dispatch: how the reactor gives work to its threads.
+    charset: of text types, "none" for none. types: each "suffix=type" that is sent with another
+    type than ours. model: the name of an I/O model. dispatch: how the reactor gives work to its
+    threads.
     """
 
     root: Path
@@ -43,6 +46,8 @@ class Settings:
     trace: bool = False
     connect: tuple[str, ...] = ()
     recall: bool = True
+    charset: str = "utf-8"
+    types: tuple[str, ...] = ()
     model: str = DEFAULT
     dispatch: str = DISPATCHES[0]
     limits: Limits = field(default_factory=Limits)
@@ -64,6 +69,17 @@ class Settings:
         for place in self.connect:
             known = parse_place(place) is not None
             _require(known, "--connect", f"must be HOST:PORT, not {place!r}")
+        why = f"must be the name of a character encoding, or none, not {self.charset!r}"
+        _require(is_charset(self.charset), "--charset", why)
+        for one in self.types:
+            why = f"must be SUFFIX=TYPE, as in srt=text/plain, not {one!r}"
+            _require(parse_added_type(one) is not None, "--type", why)
+
+    @property
+    def media_types(self) -> MediaTypes:
+        """What each file is sent as."""
+        added = [one for text in self.types if (one := parse_added_type(text))]
+        return MediaTypes(added, None if self.charset.lower() == "none" else self.charset)
 
 
 def _folder(root: Path) -> Path:

@@ -20,7 +20,10 @@ def choose(document: Document, accept_encoding: str | None) -> Representation:
     """
     plain = document.representations[0]
     if accept_encoding is None or (
-        len(document.representations) == 1 and "0" not in accept_encoding
+        len(document.representations) == 1
+        # A field that suits no form MAY be disregarded (RFC 9110 section 12.5.3): a file that is
+        # compressed by itself is what was asked for by name.
+        and (plain.coding != _IDENTITY or "0" not in accept_encoding)
     ):
         return plain
     accepted = weights(accept_encoding)

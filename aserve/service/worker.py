@@ -45,7 +45,7 @@ class Worker:
         settings, mounts = self._settings, Mounts()
         methods = switched_on(traces=settings.trace, tunnels=settings.connect)
         self._model = SimulatedProactor(
-            Site(Disk(settings.root, mounts), methods),
+            Site(Disk(settings.root, mounts, settings.media_types), methods),
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observe,
@@ -74,7 +74,7 @@ class Thread:
         self, settings: Settings, listener: socket.socket, observe: Observe | None
     ) -> None:
         methods = switched_on(traces=settings.trace, tunnels=())
-        site = Site(Disk(settings.root), methods)
+        site = Site(Disk(settings.root, media=settings.media_types), methods)
         row = MODELS[settings.model]
         crew = (settings.threads, settings.dispatch) if row.has_crew else ()
         self._model = row.make(site, settings.limits, observe, *crew)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aserve.semantics.codings import CODINGS
 from aserve.semantics.dates import EARLIEST
-from aserve.semantics.media import media_type
+from aserve.semantics.media import MediaTypes
 from aserve.semantics.messages import Refused
 from aserve.semantics.resources import (
     Document,
@@ -141,9 +141,15 @@ class OpenFile:
 class Disk:
     """The files of a folder, asked for anew with each request: nothing is ever stale."""
 
-    def __init__(self, root: FolderPath, mounts: Mounts | None = None) -> None:
+    def __init__(
+        self,
+        root: FolderPath,
+        mounts: Mounts | None = None,
+        media: MediaTypes | None = None,
+    ) -> None:
         self._root = os.fsencode(root)
         self._mounts = mounts or Mounts()
+        self._media = media or MediaTypes()
 
     def find(self, path: Path, *, wait: bool) -> Resource:
         """Return what is at a path; raises Refused where that is nothing that may be had.
@@ -160,7 +166,7 @@ class Disk:
             try:
                 if not wait and self._mounts.trust_in(device_of(root)) is Trust.NONE:
                     raise BlockingIOError  # what a network or another program does takes time
-                finder = _Finder(root, self._mounts, wait=wait)
+                finder = _Finder(root, self._mounts, self._media, wait=wait)
                 return finder.resource(name, names[-1], is_index=path.folder)
             finally:
                 os.close(root)
@@ -188,11 +194,12 @@ def _refused(error: OSError) -> Refused:
 class _Finder:
     """Finds what is below a folder that is open."""
 
-    __slots__ = ("_mounts", "_root", "_wait")
+    __slots__ = ("_media", "_mounts", "_root", "_wait")
 
-    def __init__(self, root: int, mounts: Mounts, *, wait: bool) -> None:
+    def __init__(self, root: int, mounts: Mounts, media: MediaTypes, *, wait: bool) -> None:
         self._root = root
         self._mounts = mounts
+        self._media = media
         self._wait = wait
 
     def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
@@ -204,9 +211,9 @@ class _Finder:
             return Folder()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        media = media_type(name)
-        plain = _representation(content, status, media, "identity")
-        siblings = self._siblings(path, plain)
+        plain = _representation(content, status, *self._media.of(name))
+        # What is compressed by itself is not looked for in another compressed form.
+        siblings = self._siblings(path, plain) if plain.coding == "identity" else []
         if not siblings:
             return Document((plain,))
         keepable = plain.keepable and all(one.keepable for one in siblings)

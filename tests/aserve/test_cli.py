@@ -180,6 +180,11 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--connect", "host"], "--connect"),
         ([".", "--connect", "host:http"], "--connect"),
         ([".", "--connect", "[.]:80"], "--connect"),
+        ([".", "--charset", ""], "--charset"),
+        ([".", "--charset", "a b"], "--charset"),
+        ([".", "--type", "srt"], "--type"),
+        ([".", "--type", "srt=plain"], "--type"),
+        ([".", "--type", "srt=text/plain\r\nX: y"], "--type"),
         ([".", "--connect", "[1.2.3.4]:80"], "--connect"),
         ([".", "--connect", "host:٨٠"], "--connect"),
         ([".", "--connect", "host:" + "9" * 5_000], "--connect"),
@@ -279,6 +284,26 @@ def test_on_a_terminal_there_is_a_line_for_each_request_and_none_is_raw(folder):
     assert re.match(r"\d\d:\d\d:\d\d +127\.0\.0\.1 +GET +/a\.txt +200 +5 B +\d+\.\d ms$", first)
     assert "\\x1b[31m\\x07" in second
     assert "\x07" not in screen
+
+
+@pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
+def test_types_and_charset_are_what_the_options_say(folder, model):
+    for name in ("a.md", "a.foo", "a.xml"):
+        (folder / name).write_text("x")
+    options = ("--charset", "iso-8859-1", "--type", "foo=text/foo", "--type", ".MD=text/plain")
+    with aserve(folder, "--port", 0, "--model", model, *options) as process:
+        where = url_in(banner(process))
+        sent = {}
+        for name in ("a.txt", "a.md", "a.foo", "a.xml"):
+            with urllib.request.urlopen(where + name, timeout=10) as reply:
+                sent[name] = reply.headers["Content-Type"]
+        stop(process)
+    assert sent == {
+        "a.txt": "text/plain; charset=iso-8859-1",
+        "a.md": "text/plain; charset=iso-8859-1",
+        "a.foo": "text/foo; charset=iso-8859-1",
+        "a.xml": "application/xml",
+    }
 
 
 def test_quiet_says_nothing(folder):

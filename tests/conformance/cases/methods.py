@@ -525,10 +525,31 @@ content = [
             ("script", "type.js", "text/javascript; charset=utf-8"),
             ("json", "type.json", "application/json"),
             ("unknown", "type.unknown-suffix", "application/octet-stream"),
-            ("no-suffix", "README", "application/octet-stream"),
+            ("name-without-suffix", "README", "text/plain; charset=utf-8"),
+            # RFC 7303 3: a charset parameter would overrule what an XML document says itself.
+            ("xml", "type.xml", "application/xml"),
+            ("feed", "type.atom", "application/atom+xml"),
+            ("xhtml", "type.xhtml", "application/xhtml+xml"),
+            ("svg", "type.svg", "image/svg+xml"),
+            ("compressed-svg", "type.svgz", "image/svg+xml"),
             ("suffix-in-capitals", "TYPE.HTML", "text/html; charset=utf-8"),
             ("archive", "archive.tar.gz", "application/gzip"),
         )
+    ),
+    *(
+        # A file that is compressed by itself is of its type only once it is not: RFC 9110 8.4.
+        row(
+            f"compressed-svg-is-a-coded-svg-{name}",
+            "9110 8.4",
+            OURS,
+            get("/type.svgz", **fields),
+            reply(200, body=FILES["type.svgz"], content_encoding="gzip", vary=None),
+        )
+        for name, fields in {
+            "asked-plainly": {},
+            "to-who-takes-gzip": {"accept_encoding": "gzip, br"},
+            "to-who-takes-none": {"accept_encoding": "identity, *;q=0"},
+        }.items()
     ),
     row(
         "archive-is-not-decoded",
