@@ -12,8 +12,9 @@ import time
 import weakref
 from contextlib import suppress
 
-from aserve.models.admissions import NO_ROOM
+from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
+from aserve.models.faults import report
 from aserve.models.owner import Observe
 from aserve.models.shared import SharedAdmissions, one_at_a_time
 from aserve.site.answer import Site
@@ -27,9 +28,9 @@ class Model:
     """Accepts on one thread and serves each connection on its own."""
 
     def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
-        most = min(limits.connections or _MOST_THREADS, _MOST_THREADS)
-        self._house = House(site, limits, one_at_a_time(observe), most)
-        self._house.guests = SharedAdmissions(most, limits.connections_per_client or most)
+        bounds = bounds_of(limits, threads=_MOST_THREADS)
+        self._house = House(site, limits, one_at_a_time(observe), bounds)
+        self._house.guests = SharedAdmissions(bounds)
         self._threads: dict[threading.Thread, Conversation] = {}
         self._stopping = False
         self._gone = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # rung by threads that end
@@ -68,23 +69,42 @@ class Model:
         except OSError as error:
             return error.errno not in NO_ROOM
         client = address[0] if isinstance(address, tuple) else "-"
-        talk = Conversation(connection, client, self._house)
-        if talk.is_over:
+        try:
+            talk = Conversation(connection, client, self._house)
+        except Exception as error:  # noqa: BLE001 - it ends this connection alone
+            report(error, client)
+            connection.close()
             return True
-        connection.setblocking(True)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connection.setsockopt(socket.SOL_SOCKET, option, _A_SECOND)
+        if not talk.is_over:
+            self._start(talk)
+        return True
+
+    def _start(self, talk: Conversation) -> None:
+        """Give a connection its thread."""
         thread = threading.Thread(target=self._converse, args=(talk,), daemon=True)
         self._threads[thread] = talk
         try:
+            talk.socket.setblocking(True)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                talk.socket.setsockopt(socket.SOL_SOCKET, option, _A_SECOND)
             thread.start()
-        except RuntimeError:  # the system has no more threads
+        except Exception as error:  # noqa: BLE001 - RuntimeError: the system has no more threads
             del self._threads[thread]
+            talk.fail(error)
             talk.abort()
-        return True
 
     def _converse(self, talk: Conversation) -> None:
         """Be one connection's thread, from its first octet to its last."""
+        try:
+            self._carry_on(talk)
+        except Exception as error:  # noqa: BLE001 - what was not contained before
+            talk.fail(error)
+            talk.abort()
+        finally:
+            self._threads.pop(threading.current_thread(), None)
+            os.eventfd_write(self._gone, 1)
+
+    def _carry_on(self, talk: Conversation) -> None:
         ticked, told = time.monotonic(), False
         while not talk.is_over:
             talk.turn(readable=not talk.writes)
@@ -95,8 +115,6 @@ class Model:
             if now - ticked >= 1 and not talk.is_over:
                 ticked = now
                 talk.tick()
-        self._threads.pop(threading.current_thread(), None)
-        os.eventfd_write(self._gone, 1)
 
     def _wait(self, waiting: select.poll, deadline: float) -> None:
         """Wait for the threads to end, for a deadline, or for another order."""

@@ -1,5 +1,6 @@
 """A pool of threads made before there is work, and how work is given to them."""
 
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +8,11 @@ from itertools import cycle
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from aserve.models.faults import describe
+
 T = TypeVar("T")
+
+_logger = logging.getLogger("aserve")
 
 
 class Crew(Generic[T]):
@@ -43,7 +48,10 @@ class Crew(Generic[T]):
 
     def _be_one(self, queue: "SimpleQueue[T | None]") -> None:
         while (thing := queue.get()) is not None:
-            self._work(thing)
+            try:
+                self._work(thing)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must cost no thread
+                _logger.error("internal error: %s in a worker thread", describe(error))
 
 
 def _random(queues: "list[SimpleQueue[T | None]]") -> "Iterator[SimpleQueue[T | None]]":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from aserve.models.admissions import NO_ROOM
+from aserve.models.faults import report
 from aserve.models.owner import Observe
 from aserve.site.recall import Recall
 
@@ -19,7 +20,7 @@ _STREAM = int(socket.SOCK_STREAM)
 _SILENT_S = 1
 _AT_ONCE = 32  # guests, then the others on the loop have their turn
 _MOST_READ = 65_536  # octets
-_MOST_WAITING = 64  # guests that do not take their reply in one go
+_MOST_WAITING = 16  # guests that do not take their reply in one go: their descriptors are spare
 _PAUSE_S = 0.1  # until somebody may have left, when there is no descriptor for one more
 
 Accept = Callable[[], tuple[int, tuple[str, int]]]
@@ -92,7 +93,12 @@ class Door:
                     self._pause()
                     return
                 continue  # who was next in line has gone
-            self._look_after(socket.SocketType(self._family, _STREAM, 0, descriptor), address)
+            guest = socket.SocketType(self._family, _STREAM, 0, descriptor)
+            try:
+                self._look_after(guest, address)
+            except Exception as error:  # noqa: BLE001 - it ends this connection alone
+                report(error, address)
+                guest.close()
 
     def _pause(self) -> None:
         """Leave them in line for a moment: whoever asks again at once spins."""
@@ -147,6 +153,9 @@ class Door:
         except asyncio.CancelledError:
             guest.close()
             raise
+        except Exception as error:  # noqa: BLE001 - it ends this connection alone
+            report(error, "-")
+            guest.close()
 
     async def _send_rest(self, guest: socket.socket, octets: bytes) -> None:
         try:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from aserve.models.admissions import NO_ROOM, most_connections
+from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
+from aserve.models.faults import report
 from aserve.models.owner import Observe
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
@@ -42,13 +43,12 @@ class Multiplexer:
     def __init__(
         self, poller: Poller, site: Site, limits: Limits, observe: Observe | None = None
     ) -> None:
-        most = most_connections(limits)
-        self._house = House(site, limits, observe, most)
+        self._house = House(site, limits, observe, bounds_of(limits, poller.most))
         self._poller = poller
         self._talks: dict[int, Conversation] = {}
         self._wishes: dict[int, tuple[bool, bool]] = {}
         self._calls: dict[int, Callable[[], None]] = {}  # for what is watched besides
-        self._again: set[int] = set()  # turned and not known to be at their end
+        self._again: set[int] = set()  # turned and not at their end, as far as is known
         self._rests = False  # nobody is let in for a moment
         self._stopping = False
         self._deadline = float("inf")
@@ -102,18 +102,27 @@ class Multiplexer:
                     return
                 continue  # whoever waited has gone
             client = address[0] if isinstance(address, tuple) else "-"
-            talk = self._converse(connection, client)
-            if talk.is_over:
-                continue
-            if self._poller.most and connection.fileno() >= self._poller.most:
-                talk.refuse(503, "This server cannot watch more connections.")
-                talk.abort()
-                continue
-            self._talks[connection.fileno()] = talk
-            self._again.add(connection.fileno())  # its request may be there already
-            self._wish(connection.fileno(), talk)
+            try:
+                talk = self._converse(connection, client)
+            except Exception as error:  # noqa: BLE001 - it ends this connection alone
+                report(error, client)
+                connection.close()
+            else:
+                self._welcome(talk)
         if not self._poller.repeats:
             self._again.add(self._listener.fileno())
+
+    def _welcome(self, talk: Conversation) -> None:
+        if talk.is_over:
+            return
+        descriptor = talk.socket.fileno()
+        if self._poller.most and descriptor >= self._poller.most:
+            talk.reject(503, "This server cannot watch more connections.")
+            talk.abort()
+            return
+        self._talks[descriptor] = talk
+        self._again.add(descriptor)  # its request may be there already
+        self._settle(descriptor, talk)
 
     def _converse(self, connection: socket.socket, client: str) -> Conversation:
         return Conversation(connection, client, self._house)
@@ -123,9 +132,9 @@ class Multiplexer:
         if talk.is_over:
             self._drop(descriptor)
             return
-        if went and not self._poller.repeats:
+        if talk.has_more or (went and not self._poller.repeats):
             self._again.add(descriptor)
-        self._wish(descriptor, talk)
+        self._settle(descriptor, talk)
 
     def _wish(self, descriptor: int, talk: Conversation) -> None:
         wish = talk.reads, talk.writes
@@ -135,7 +144,7 @@ class Multiplexer:
 
     def _drop(self, descriptor: int) -> None:
         """Forget a connection that is over. A closed socket has left epoll by itself."""
-        del self._talks[descriptor]
+        self._talks.pop(descriptor, None)
         self._again.discard(descriptor)
         if self._wishes.pop(descriptor, None):
             self._poller.forget(descriptor)
@@ -170,10 +179,15 @@ class Multiplexer:
             self._poller.watch(self._listener.fileno(), reads=True, writes=False)
 
     def _settle(self, descriptor: int, talk: Conversation) -> None:
+        """Watch a connection for what it wants now, or forget it."""
+        if not talk.is_over:
+            try:
+                self._wish(descriptor, talk)
+            except Exception as error:  # noqa: BLE001 - as when the kernel can watch no more
+                talk.fail(error)
+                talk.abort()
         if talk.is_over:
             self._drop(descriptor)
-        else:
-            self._wish(descriptor, talk)
 
     def _is_done(self) -> bool:
         return self._stopping and (not self._talks or time.monotonic() >= self._deadline)

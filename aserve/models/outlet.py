@@ -27,7 +27,7 @@ class Outlet:
     empty and on its own descriptor: to hold one more for each reply would halve the clients that
     can be served.
 
-    write: hands octets to the transport; writable: waits until its buffer is empty.
+    writable: waits until the transport's buffer is empty.
     """
 
     __slots__ = (
@@ -37,7 +37,6 @@ class Outlet:
         "_socket",
         "_transport",
         "_writable",
-        "_write",
         "sent",
         "waits",
     )
@@ -47,7 +46,6 @@ class Outlet:
         transport: asyncio.Transport,
         executor: Executor,
         room: Room,
-        write: Callable[[bytes], None],
         writable: Callable[[], Awaitable[None]],
     ) -> None:
         self.sent = 0
@@ -57,7 +55,6 @@ class Outlet:
         self._transport = transport
         self._executor = executor
         self._room = room
-        self._write = write
         self._writable = writable
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._socket = socket.socket(fileno=self._descriptor)
@@ -107,7 +104,10 @@ class Outlet:
             except BlockingIOError:
                 count = 0
             except _NotInMemory:
-                count = wanted = await self._read_from_disk(piece)
+                part = await self._read_from_disk(piece)
+                left.appendleft(_without(piece, len(part)))
+                left.appendleft(part)
+                continue
             if count < len(piece):
                 left.appendleft(_without(piece, count))
             if count < wanted:  # it is full: to try again at once sends little at a high price
@@ -168,15 +168,12 @@ class Outlet:
         finally:
             self.waits = False
 
-    async def _read_from_disk(self, piece: Piece) -> int:
-        """Send some octets that a thread reads, which may wait for the disk; return how many."""
+    async def _read_from_disk(self, piece: Piece) -> bytes:
+        """Return the next octets, which a thread reads: that may wait for the disk."""
         assert isinstance(piece, FileSlice)  # noqa: S101 - octets are never on a disk
         part = FileSlice(piece.content, piece.start, min(piece.stop, piece.start + _FROM_DISK))
         async with aclosing(blocks([part], self._executor)) as stream:
-            async for block in stream:
-                self._write(block)
-                await self._writable()
-        return len(part)
+            return b"".join([block async for block in stream])
 
 
 def _without(piece: Piece, count: int) -> Piece:

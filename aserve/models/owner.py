@@ -11,8 +11,25 @@ from aserve.semantics.messages import Piece, Request, Response
 from aserve.site.recall import Kept, Key, Recall
 from aserve.wire.limits import Limits
 
-Observe = Callable[[str, Request, int, int, float], None]
-"""Is told of each reply: client, request, status, octets of content sent, POSIX time it began."""
+
+class Observe(Protocol):
+    """Is told of each response, when it has left or has been cut short."""
+
+    def __call__(  # noqa: PLR0913, PLR0917 - called for each request: no time for a value of its own
+        self,
+        client: str,
+        request: Request,
+        status: int,
+        octets: int,
+        began: float,
+        cut: bool = False,
+        /,
+    ) -> None:
+        """Note a response.
+
+        octets: bytes of content sent; began: POSIX time; cut: the rest was not sent.
+        """
+
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -43,6 +60,12 @@ class Owner(Protocol[C_contra]):
 
     def forget(self, connection: C_contra) -> None:
         """Drop a connection that is gone."""
+
+    def reserve(self, connection: C_contra) -> bool:
+        """Take one more descriptor of a connection into account; tell whether there is one."""
+
+    def release(self, connection: C_contra) -> None:
+        """Note that a connection holds no descriptor any more beside its own."""
 
     def answer(
         self, request: Request, done: Callable[[Answer], None], *, persists: bool

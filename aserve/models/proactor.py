@@ -10,10 +10,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
-from aserve.models.admissions import most_connections
+from aserve.models.admissions import bounds_of
 from aserve.models.conversation import Conversation, House
+from aserve.models.faults import contained, report
 from aserve.models.owner import Observe
 from aserve.models.ring import Ring
 from aserve.semantics.messages import FileSlice
@@ -37,7 +39,7 @@ class Model:
     """One thread and one ring."""
 
     def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
-        self._house = House(site.unread(), limits, observe, most_connections(limits))
+        self._house = House(site.unread(), limits, observe, bounds_of(limits))
         self._ring = Ring()
         self._accepting = self._stopping = False
         self._deadline = float("inf")
@@ -76,8 +78,14 @@ class Model:
             return
         kind = self._listener
         connection = socket.socket(kind.family, kind.type, kind.proto, result)
-        talk = _Talk(connection, _client(connection), self._house, self._ring)
-        talk.go_on()
+        client = _client(connection)
+        try:
+            talk = _Talk(connection, client, self._house, self._ring)
+        except Exception as error:  # noqa: BLE001 - it ends this connection alone
+            report(error, client)
+            connection.close()
+        else:
+            talk.go_on()
 
     def _await_order(self, order: int) -> None:
         octet = bytearray(1)
@@ -122,7 +130,7 @@ class _Talk(Conversation):
 
     def __init__(self, connection: socket.socket, client: str, house: House, ring: Ring) -> None:
         self._ring = ring
-        self._receives = self._sends = self._fetches = False
+        self._receives = self._sends = self._fetches = self._goes_on = False
         super().__init__(connection, client, house)
 
     @property
@@ -130,18 +138,38 @@ class _Talk(Conversation):
         """Whether octets wait for the client; while they wait for a disk, it is not its fault."""
         return self._sends
 
+    @property
+    def _is_busy(self) -> bool:
+        return self._sends or self._fetches
+
+    @contained
     def go_on(self) -> None:
         """Ask for whatever can be done now and has not been asked for."""
         self._send_some()
-        if self.reads and not self._receives:
-            self._receives = True
+        if self.has_more:
+            if not self._goes_on:
+                self._ring.call_soon(self._take_turn)
+                self._goes_on = True
+        elif self.reads and not self._receives:
             self._ring.receive(self.socket.fileno(), self._received)
+            self._receives = True
+
+    @contained
+    def _take_turn(self, _result: int) -> None:
+        self._goes_on = False
+        if self.has_more and not self._is_gone:
+            self._advance()
+            self.go_on()
 
     def _received(self, result: int, octets: bytes) -> None:
         self._receives = False
         if self._is_gone:
             self._let_go()
-            return
+        else:
+            self._go_on_with(result, octets)
+
+    @contained
+    def _go_on_with(self, result: int, octets: bytes) -> None:
         if result >= 0:
             self._take(octets)
         elif result != -errno.ENOBUFS:  # else buffers were short for a moment
@@ -156,8 +184,8 @@ class _Talk(Conversation):
             if isinstance(behind, FileSlice) and sum(map(len, block)) < _BLOCK:
                 self._fetch(len(block), behind)
             else:
-                self._sends = True
                 self._ring.send(self.socket.fileno(), b"".join(block), self._sent_some)
+                self._sends = True
         return False
 
     def _block(self) -> Iterator[bytes]:
@@ -171,11 +199,12 @@ class _Talk(Conversation):
 
     def _fetch(self, index: int, piece: FileSlice) -> None:
         buffer = bytearray(min(len(piece), _BLOCK))
-        self._fetches = True
         done = partial(self._fetched, index, piece, buffer)
         apart = not piece.content.is_local
         self._ring.read(piece.content.fileno(), piece.start, buffer, done, apart=apart)
+        self._fetches = True
 
+    @contained
     def _fetched(self, index: int, piece: FileSlice, buffer: bytearray, result: int) -> None:
         self._fetches = False
         if self._is_gone:
@@ -194,7 +223,18 @@ class _Talk(Conversation):
         self._sends = False
         if self._is_gone:
             self._let_go()
-            return
+            self._record_late(max(0, result))
+        else:
+            self._count_sent(result)
+
+    @contained
+    def _record_late(self, octets: int) -> None:
+        """Tell of a response that was cut short while so many of its octets were on their way."""
+        part = self._octets - (self._goal - self._sent - octets)
+        self._record_part(self._status, max(0, part))
+
+    @contained
+    def _count_sent(self, result: int) -> None:
         if result < 0:
             self._cut_short(_error(result))
             return
@@ -209,6 +249,11 @@ class _Talk(Conversation):
             self._advance()
         self.go_on()
 
+    def _record_cut(self) -> None:
+        """Tell of a response that is cut short, when it is known how much of it was sent."""
+        if not self._sends:
+            super()._record_cut()
+
     def _close(self) -> None:
         """Close when nothing is under way any more that names the descriptor."""
         if self._receives or self._sends:
@@ -218,6 +263,9 @@ class _Talk(Conversation):
     def _let_go(self) -> None:
         if not (self._receives or self._sends):
             self.socket.close()
+            return
+        with suppress(OSError):  # by which alone all that is under way ends, too
+            self.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _client(connection: socket.socket) -> str:

@@ -11,6 +11,7 @@ from aserve.models import aio
 from aserve.models.aio import FileReads
 from aserve.models.by_epoll import Epoll
 from aserve.models.conversation import Conversation, House
+from aserve.models.faults import contained
 from aserve.models.multiplexing import Multiplexer
 from aserve.models.owner import Observe
 from aserve.semantics.messages import FileSlice, Piece
@@ -55,6 +56,8 @@ class GoOn(Protocol):
 class _Talk(Conversation):
     """A conversation for which a file's octets would block until they have been fetched."""
 
+    file_descriptors = 3  # the file's, and two of the pipe that tells of a read
+
     def __init__(
         self,
         connection: socket.socket,
@@ -72,6 +75,10 @@ class _Talk(Conversation):
     def writes(self) -> bool:
         """Whether octets wait for the client; while they wait for a disk, it is not its fault."""
         return bool(self._left) and not self._fetches
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._fetches
 
     def _put(self, piece: Piece) -> None:
         if isinstance(piece, bytes):
@@ -91,6 +98,11 @@ class _Talk(Conversation):
         if self._is_gone:
             return
         descriptor = self.socket.fileno()
+        self._receive_file(piece, octets)
+        self._go_on(descriptor, self, readable=False)
+
+    @contained
+    def _receive_file(self, piece: FileSlice, octets: bytes | OSError) -> None:
         if isinstance(octets, OSError):
             self._cut_short(octets)
         elif not octets:
@@ -100,4 +112,3 @@ class _Talk(Conversation):
             if len(octets) < len(piece):
                 start = piece.start + len(octets)
                 self._left.insert(1, FileSlice(piece.content, start, piece.stop))
-        self._go_on(descriptor, self, readable=False)

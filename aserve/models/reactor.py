@@ -11,10 +11,12 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 
-from aserve.models.admissions import NO_ROOM, most_connections
+from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
 from aserve.models.crew import Crew
+from aserve.models.faults import report
 from aserve.models.owner import Observe
 from aserve.models.shared import SharedAdmissions, one_at_a_time
 from aserve.site.answer import Site
@@ -52,10 +54,9 @@ class Model:
         threads: int = 8,
         dispatch: str = "queue",
     ) -> None:
-        most = most_connections(limits)
-        share = limits.connections_per_client or max(1, most * 3 // 4)
-        self._house = House(site, limits, one_at_a_time(observe), most)
-        self._house.guests = SharedAdmissions(most, share)
+        bounds = bounds_of(limits)
+        self._house = House(site, limits, one_at_a_time(observe), bounds)
+        self._house.guests = SharedAdmissions(bounds)
         self._crew: Crew[Seat] = Crew(threads, dispatch, self._serve)
         self._epoll = select.epoll()
         self._seats: dict[Seat, None] = {}
@@ -107,7 +108,12 @@ class Model:
                     return  # not watched any more until the next tick: it would be told of at once
                 break  # nobody waits, or whoever did has gone
             client = address[0] if isinstance(address, tuple) else "-"
-            talk = Conversation(connection, client, self._house)
+            try:
+                talk = Conversation(connection, client, self._house)
+            except Exception as error:  # noqa: BLE001 - it ends this connection alone
+                report(error, client)
+                connection.close()
+                continue
             if not talk.is_over:
                 seat = Seat(talk)
                 self._seats[seat] = None
@@ -121,7 +127,7 @@ class Model:
         """Take a connection as far as it goes without waiting."""
         talk = seat.talk
         for _ in range(_MOST_TURNS):
-            if not talk.turn():
+            if not talk.turn() or talk.has_more:
                 break
         if seat.due and not talk.is_over:
             seat.due = False
@@ -134,15 +140,29 @@ class Model:
         if self._stopping and not seat.told and not talk.is_over:
             seat.told = True
             talk.finish()
+        if not talk.is_over:
+            try:
+                self._watch(seat)
+            except Exception as error:  # noqa: BLE001 - as when the kernel can watch no more
+                talk.fail(error)
+                talk.abort()
         if talk.is_over:
             self._drop(seat)
-            return
-        events = self.once | talk.reads * select.EPOLLIN | talk.writes * select.EPOLLOUT
+
+    def _watch(self, seat: Seat) -> None:
+        talk = seat.talk
+        # What is due for another turn, has it when its socket takes octets: at once, as a rule.
+        writes = talk.writes or talk.has_more
+        events = self.once | talk.reads * select.EPOLLIN | writes * select.EPOLLOUT
         with seat.lock:
             seat.busy = False
             watch = self._epoll.modify if seat.watched else self._epoll.register
             seat.watched = True
-            watch(seat.descriptor, events)
+            try:
+                watch(seat.descriptor, events)
+            except Exception:
+                seat.busy = True  # it stays with this thread, which ends it
+                raise
 
     def _drop(self, seat: Seat) -> None:
         """Forget a connection that is over. Its number may be another's by now."""
@@ -158,7 +178,9 @@ class Model:
             if seat.busy:
                 return
             seat.busy, seat.watched = True, False
-            self._epoll.unregister(seat.descriptor)  # no mask keeps EPOLLHUP away, epoll_ctl(2)
+            with suppress(OSError):
+                # No mask keeps EPOLLHUP away, epoll_ctl(2).
+                self._epoll.unregister(seat.descriptor)
         self._crew.hand(seat)
 
     def _tick(self) -> None:

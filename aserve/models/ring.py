@@ -37,7 +37,7 @@ _SETUP_FLAGS = _CQSIZE | _SUBMIT_ALL | _SINGLE_ISSUER | _DEFER_TASKRUN
 _OFF_QUEUES, _OFF_OPERATIONS = 0, 0x1000_0000
 _GETEVENTS, _EXT_ARG = 1 << 0, 1 << 3
 _PBUF_RING = 22
-_ACCEPT, _ASYNC_CANCEL, _READ, _SEND, _RECV = 13, 14, 22, 26, 27
+_NOP, _ACCEPT, _ASYNC_CANCEL, _READ, _SEND, _RECV = 0, 13, 14, 22, 26, 27
 _ASYNC, _BUFFER_SELECT = 1 << 4, 1 << 5
 _MULTISHOT = 1 << 0
 _CANCEL_ALL, _CANCEL_FD, _CANCEL_ANY = 1 << 0, 1 << 1, 1 << 2
@@ -132,6 +132,10 @@ class Ring:
         """
         flags = _ASYNC if apart else 0
         self._push(_Operation(_READ, file, buffer, start, flags=flags), done)
+
+    def call_soon(self, done: Done) -> None:
+        """Call back with the next results, behind all that are there already."""
+        self._push(_Operation(_NOP, -1), done)
 
     def cancel(self, descriptor: int) -> None:
         """Let all that is under way on a descriptor end: with ECANCELED, if nothing else."""

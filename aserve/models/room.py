@@ -49,5 +49,8 @@ class Room:
     def _wake(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
             fill, filled = self._guests[descriptor]
-            if not (filled.done() or fill()):
-                filled.set_result(None)
+            try:
+                if not (filled.done() or fill()):
+                    filled.set_result(None)
+            except Exception as error:  # noqa: BLE001 - it belongs to who waits, not to the others
+                filled.set_exception(error)

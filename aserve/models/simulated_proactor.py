@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aserve.models.admissions import Admission, Admissions, most_connections
+from aserve.models.admissions import Admission, Admissions, bounds_of
 from aserve.models.connection import Connection
 from aserve.models.door import Door
 from aserve.models.heap import Heap
@@ -45,9 +45,7 @@ class SimulatedProactor:
         self.pool = ThreadPool(self.loop, size)
         self.room = Room(self.loop)
         self._site = site
-        most = most_connections(limits)
-        share = limits.connections_per_client or max(1, most * 3 // 4)
-        self._admissions: Admissions[Connection] = Admissions(most, share)
+        self._admissions: Admissions[Connection] = Admissions(bounds_of(limits), recall)
         self._door: Door | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
@@ -109,6 +107,14 @@ class SimulatedProactor:
         if self._empty and not self.connections:
             self._empty.set()
 
+    def reserve(self, connection: Connection) -> bool:
+        """Take one more descriptor of a connection into account; tell whether there is one."""
+        return self._admissions.reserve(connection, 1)
+
+    def release(self, connection: Connection) -> None:
+        """Note that a connection holds no descriptor any more beside its own."""
+        self._admissions.release(connection)
+
     def answer(
         self, request: Request, done: Callable[[Answer], None], *, persists: bool
     ) -> Kept | Answer | None:
@@ -126,10 +132,13 @@ class SimulatedProactor:
             pass
         # Its one hop, to where it may wait for a disk.
         answer = self._site.answer
-        if self.pool.offer(lambda: Answer(answer(request, second), key), done):
+
+        def failed() -> None:
+            done(Answer(refusal(request, Refused(500, "Something went wrong here.", close=True))))
+
+        if self.pool.offer(lambda: Answer(answer(request, second), key), done, failed):
             return None
-        busy = Refused(503, "The server is busy. Try again in a moment.", (("Retry-After", "1"),))
-        return Answer(refusal(request, busy))
+        return Answer(refusal(request, Refused(503, "The server is busy. Try again in a moment.")))
 
     def remember(
         self, request: Request, answer: Answer, pieces: Sequence[Piece], *, closes: bool
@@ -170,11 +179,11 @@ class SimulatedProactor:
 
     def _sweep(self) -> None:
         """Look at every connection once a second: one timer for all of them."""
-        if self.recall:
-            self.recall.tick()
+        self._sweeper = self.loop.call_later(1, self._sweep)  # first: whatever fails in this one
         self._heap.crowd(len(self.connections))
         self._tick_some(list(self.connections))
-        self._sweeper = self.loop.call_later(1, self._sweep)
+        if self.recall:
+            self.recall.tick()
 
     def _tick_some(self, connections: list[Connection]) -> None:
         """Look at some of them, and at the others after what else has to be done."""

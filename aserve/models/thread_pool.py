@@ -15,6 +15,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from aserve.models.faults import describe
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -50,15 +52,20 @@ class ThreadPool(Executor):
         for thread in self._threads:
             thread.start()
 
-    def offer(self, job: Callable[[], T], done: Callable[[T], None]) -> bool:
+    def offer(
+        self,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[], None] | None = None,
+    ) -> bool:
         """Queue a job whose result done gets on the loop; False at once where the queue is full.
 
-        A job that raises is logged and done is never called: it should not.
+        A job that raises is logged, and failed is called instead of done.
         """
         if not self._room:
             return False
         self._room -= 1
-        self._jobs.put(partial(self._run, job, done))
+        self._jobs.put(partial(self._run, job, done, failed))
         return True
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -82,12 +89,17 @@ class ThreadPool(Executor):
             job()
             del job  # or an idle thread would keep what its last job read from open
 
-    def _run(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
+    def _run(
+        self,
+        job: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[], None] | None,
+    ) -> None:
         try:
             result = job()
         except Exception as error:  # noqa: BLE001 - a fault of ours must cost no thread and no room
-            _logger.error("internal error: %r in a worker thread", error)
-            self._finish(self._free)
+            _logger.error("internal error: %s in a worker thread", describe(error))
+            self._finish(partial(self._give_up, failed))
         else:
             self._finish(partial(self._give_back, done, result))
 
@@ -106,11 +118,16 @@ class ThreadPool(Executor):
             try:
                 deliver()
             except Exception as error:  # noqa: BLE001 - nor the results that come behind it
-                _logger.error("internal error: %r with a result", error)
+                _logger.error("internal error: %s with a result", describe(error))
 
     def _give_back(self, done: Callable[[T], None], result: T) -> None:
         self._free()
         done(result)
+
+    def _give_up(self, failed: Callable[[], None] | None) -> None:
+        self._free()
+        if failed:
+            failed()
 
     def _free(self) -> None:
         self._room += 1

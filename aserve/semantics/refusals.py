@@ -22,6 +22,12 @@ h1 {{ font-size: 1.5rem }}
 """
 
 
+_RETRY = ("Retry-After", "1")
+"""RFC 9110 section 10.2.3: whatever is short here, connections, files or memory, is so briefly."""
+
+TOO_MANY_FILES = Refused(503, "Too many files are open. Try again in a moment.")
+
+
 def refusal(request: Request, refused: Refused) -> Response:
     """Return the response for a refused request: HTML where the client asks for it, else text."""
     reason = REASONS[refused.status]
@@ -34,7 +40,8 @@ def refusal(request: Request, refused: Refused) -> Response:
     body = page.encode()
     # A kept error, or a kept redirect, would outlive its cause; and the page depends on Accept.
     kept = (("Cache-Control", "no-cache"), ("Vary", "Accept"))
-    fields = (("Content-Type", media_type), *kept, *refused.fields)
+    retry = (_RETRY,) if refused.status == 503 else ()
+    fields = (("Content-Type", media_type), *kept, *retry, *refused.fields)
     # RFC 9112 section 2.2: after what does not match the grammar, the connection is closed.
     closes = refused.close or refused.status == 400
     response = Response(refused.status, fields, (body,), len(body), closes)

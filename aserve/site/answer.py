@@ -46,7 +46,7 @@ class Site:
                 response = respond(request, find, terms)
                 if (body := _body(response, self._small)) is not None:
                     return response.with_body(body)
-            raise Refused(503, "The file is being rewritten.", (("Retry-After", "1"),))
+            raise Refused(503, "The file is being rewritten.")
         except Refused as refused:
             return refusal(request, refused)
         except Exception as error:

@@ -12,6 +12,7 @@ from aserve.semantics.codings import CODINGS
 from aserve.semantics.dates import EARLIEST
 from aserve.semantics.media import MediaTypes
 from aserve.semantics.messages import Refused
+from aserve.semantics.refusals import TOO_MANY_FILES
 from aserve.semantics.resources import (
     Document,
     Folder,
@@ -37,8 +38,8 @@ _REFUSALS = {
     errno.EXDEV: (404, "Nothing is here."),  # a link out of the folder is no part of the site
     errno.EACCES: (403, "This file may not be read."),
     errno.EPERM: (403, "This file may not be read."),
-    errno.EMFILE: (503, "Too many files are open. Try again in a moment."),
-    errno.ENFILE: (503, "Too many files are open. Try again in a moment."),
+    errno.EMFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.why),
+    errno.ENFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.why),
     errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
 }
 
@@ -188,7 +189,7 @@ _HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|\Z))")
 def _refused(error: OSError) -> Refused:
     default = (500, "The file could not be read.")
     status, why = _REFUSALS.get(error.errno or 0, default)
-    return Refused(status, why, (("Retry-After", "1"),) if status == 503 else ())
+    return Refused(status, why)
 
 
 class _Finder:

@@ -169,6 +169,8 @@ class Recall:
     without being refused; most_watches: inotify watches it may take, None for half of the user's.
     """
 
+    max_open_files = _MOST_FILES
+
     def __init__(
         self,
         root: bytes,
@@ -339,6 +341,16 @@ class Recall:
             kept.idle += 1
             if kept.idle > _MAX_IDLE or not kept.still_holds():
                 self._forget(kept)
+
+    @property
+    def open_files(self) -> int:
+        """How many files are kept open."""
+        return len(self._with_files)
+
+    def release_descriptors(self, count: int) -> None:
+        """Forget responses that keep files open, the oldest first, for so many descriptors."""
+        for kept in list(self._with_files.values())[:count]:
+            self._forget(kept)
 
     def close(self) -> None:
         """Give up every watch and every file; more than once is harmless."""

@@ -40,7 +40,10 @@ _CUT = "..."
 
 
 class Entry(NamedTuple):
-    """One reply. at: POSIX seconds; octets: of content sent; seconds: until the last octet."""
+    """One reply. at: POSIX seconds; octets: of content sent; seconds: until the last octet.
+
+    cut: the client left, or was left, before the reply was complete.
+    """
 
     at: float
     client: str
@@ -48,6 +51,7 @@ class Entry(NamedTuple):
     status: int
     octets: int
     seconds: float
+    cut: bool = False
 
 
 Format = Callable[[Entry], str]
@@ -64,7 +68,7 @@ class AccessLog:
         self._file = LogFile(file) if isinstance(file, int) else file
         self._form = form
         self._complain = complain
-        self._entries: deque[tuple[str, Request, int, int, float, float]] = deque()
+        self._entries: deque[tuple[str, Request, int, int, float, float, bool]] = deque()
         self._awake = False  # whether the writer has been told that there is something
         self._taken = 0  # octets, by the loop
         self._written = 0  # octets, by the writer: each counter has one thread that changes it
@@ -80,8 +84,15 @@ class AccessLog:
         self._writer = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._writer.start()
 
-    def observe(
-        self, client: str, request: Request, status: int, octets: int, began: float
+    def observe(  # noqa: PLR0913, PLR0917 - called for each request: no time for a value of its own
+        self,
+        client: str,
+        request: Request,
+        status: int,
+        octets: int,
+        began: float,
+        cut: bool = False,
+        /,
     ) -> None:
         """Note a reply that began at a POSIX time and has left now."""
         if len(request.head) > _LONG_HEAD:
@@ -92,7 +103,7 @@ class AccessLog:
             self._refused += 1
             return
         self._taken += weight
-        self._entries.append((client, request, status, octets, began, time.time()))
+        self._entries.append((client, request, status, octets, began, time.time(), cut))
         if not self._awake:
             self._awake = True
             self._filled.set()
@@ -159,9 +170,10 @@ class AccessLog:
         lines: list[bytes] = []
         room = _BATCH
         while self._entries and room > 0:
-            client, request, status, octets, began, ended = self._entries.popleft()
+            client, request, status, octets, began, ended, cut = self._entries.popleft()
             self._written += _ENTRY_WEIGHT + len(request.head)
-            line = self._line(Entry(ended, client, request, status, octets, ended - began))
+            entry = Entry(ended, client, request, status, octets, ended - began, cut)
+            line = self._line(entry)
             room -= len(line)
             lines.append(line)
         self._shares.renew(self._written)
@@ -268,11 +280,16 @@ def escape(text: str) -> str:
 
 
 def combined(entry: Entry) -> str:
-    """Format an entry as Apache's and nginx's combined log format has it."""
-    at, client, request, status, octets, _ = entry
+    """Format an entry as Apache's and nginx's combined log format has it.
+
+    Behind its last field there is "cut" where the response was cut short: whoever reads that
+    format looks no further than its fields.
+    """
+    at, client, request, status, octets, _, cut = entry
     head = request.head or f"{request.method} {request.target}".strip()
     line, quoted = (_quoted if len(head) <= _MAX_CACHED else _quote)(head)
-    return f"{client} - - [{_moment(int(at))}] {line} {status} {octets} {quoted}"
+    mark = ' "cut"' if cut else ""
+    return f"{client} - - [{_moment(int(at))}] {line} {status} {octets} {quoted}{mark}"
 
 
 @lru_cache(maxsize=16)
@@ -308,8 +325,9 @@ def for_people(columns: int, *, coloured: bool) -> Format:
         status = str(entry.status)
         if coloured:
             status = f"\x1b[{_COLOURS.get(entry.status // 100, '0')}m{status}\x1b[0m"
+        mark = "  cut" if entry.cut else ""
         sent, took = _amount(entry.octets), _duration(entry.seconds)
-        return f"{at}  {client:<15}  {asked:<{room}}  {status}  {sent:>12}  {took:>9}"
+        return f"{at}  {client:<15}  {asked:<{room}}  {status}  {sent:>12}  {took:>9}{mark}"
 
     return form
 

@@ -18,6 +18,7 @@ _TRAILER_LINE = re.compile(rf"{_NAME}:[\t \x21-\x7e\x80-\xff]*\r\n".encode("lati
 
 
 _PLAIN_LINE = 18  # octets: sixteen digits and the line's end
+_MAX_STEPS = 512  # lines and pieces of data read in one call: about a millisecond
 
 
 class Framing(Protocol):
@@ -27,6 +28,10 @@ class Framing(Protocol):
     def complete(self) -> bool:
         """Whether the last octet has been seen."""
 
+    @property
+    def halted(self) -> bool:
+        """Whether consume stopped to let other connections go on, and not for want of input."""
+
     def consume(self, octets: bytes, start: int) -> int:
         """Return the position up to which octets are content; raises Refused."""
 
@@ -35,6 +40,8 @@ class Sized:
     """Content of a known length."""
 
     __slots__ = ("_missing",)
+
+    halted = False
 
     def __init__(self, length: int) -> None:
         self._missing = length
@@ -66,13 +73,14 @@ class Chunked:
     plain one has, so that no sender can dress a small content in endless extensions.
     """
 
-    __slots__ = ("_data_left", "_missing", "_overhead_left", "_phase")
+    __slots__ = ("_data_left", "_missing", "_overhead_left", "_phase", "halted")
 
     def __init__(self, limit: int, overhead: int) -> None:
         self._phase = _Phase.SIZE
         self._missing = 0
         self._data_left = limit
         self._overhead_left = overhead
+        self.halted = False
 
     @property
     def complete(self) -> bool:
@@ -80,12 +88,18 @@ class Chunked:
         return self._phase is _Phase.COMPLETE
 
     def consume(self, octets: bytes, start: int) -> int:
-        """Return the position up to which octets are content; what is left needs more to tell."""
-        while not self.complete:
-            end = self._step(octets, start)
+        """Return the position up to which octets are content; what is left needs more to tell.
+
+        After a bounded number of steps it halts. One megabyte in chunks of one byte takes two
+        seconds to read, and whoever calls has other connections.
+        """
+        for _ in range(_MAX_STEPS):
+            end = start if self.complete else self._step(octets, start)
             if end == start:
-                break
+                self.halted = False
+                return start
             start = end
+        self.halted = True
         return start
 
     def _step(self, octets: bytes, start: int) -> int:

@@ -1,5 +1,7 @@
 """One connection's conversation, without I/O: pipelining, persistence, content, when it ends."""
 
+import re
+
 from aserve.semantics.messages import Piece, Refused, Request, Response, head_bytes
 from aserve.wire import parsing
 from aserve.wire.contents import Chunked, Framing, Sized
@@ -8,6 +10,7 @@ from aserve.wire.states import TRANSITIONS, Event, State
 
 _HEAD_END = b"\r\n\r\n"
 _NOTHING_YET = frozenset({b"", b"\r"})
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 
 class Exchange:
@@ -30,12 +33,15 @@ class Exchange:
         "_request",
         "_unread",
         "at_rest",
+        "halted",
         "state",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.state = State.IDLE
         self.at_rest = True  # between requests, with nothing received and not yet dealt with
+        self.halted = False
+        """Whether next_request stopped to let other connections go on: call it again, later."""
         self._limits = limits
         self._input = b""
         self._at = 0  # what lies before it has been dealt with
@@ -91,10 +97,14 @@ class Exchange:
         self.at_rest = not (self.backlog or self._final or self._ended)
 
     def refuse(self, refused: Refused) -> Request:
-        """Give up on the request that is arriving and return it, to be answered with an error."""
+        """Give up on the request that is arriving and return it, to be answered with an error.
+
+        Also on one that is out, or whose response failed before any of it was sent.
+        """
         request = self._request or parsing.glimpse(self._input[self._at :])
         self._request = request._replace(refusal=refused)
         self._persistent, self._unread = False, True
+        self.halted = False
         self._move(Event.REFUSED)
         return self._request
 
@@ -164,15 +174,17 @@ class Exchange:
             self._read_head()
         if self.state is State.BODY:
             self._read_past_content()
-        if self._ended and self.state < State.ANSWERING:
+        if self._ended and self.state < State.ANSWERING and not self.halted:
             if self.state is not State.IDLE:
                 raise Refused(400, "The request ended before it was complete.")
             self.end()
 
     def _await_head(self) -> None:
         """Pass over empty lines before a request line (RFC 9112 section 2.2)."""
-        while self._input.startswith(b"\r\n", self._at):
-            self._at += 2
+        if self._input.startswith(b"\r\n", self._at):
+            # Matched at once: 131,000 empty lines in one read took 13 ms as a loop.
+            empty = _EMPTY_LINES.match(self._input, self._at)
+            self._at = empty.end() if empty else self._at
         beginning = self._input[self._at : self._at + 2]
         if beginning in _NOTHING_YET:
             return
@@ -226,6 +238,7 @@ class Exchange:
         if framing is None:
             return
         self._at = framing.consume(self._input, self._at)
+        self.halted = framing.halted
         if framing.complete:
             self._framing = None
             self._move(Event.CONTENT_ENDED)

@@ -34,7 +34,8 @@ class Event(enum.IntEnum):
     CONTENT_ANNOUNCED = enum.auto()
     CONTENT_ENDED = enum.auto()
     REFUSED = enum.auto()
-    """The message is at fault, or late: the answer is an error and the connection's last."""
+    """The message is at fault, or late, or its response failed before any of it was sent: the
+    answer is an error and the connection's last."""
     ANSWERED = enum.auto()
     """The response is there: in IDLE one that is known, to a request that need not be read."""
     KEPT = enum.auto()
@@ -62,11 +63,13 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.BODY, Event.REFUSED): State.ANSWERING,
     (State.BODY, Event.ENDED): State.CLOSED,
     (State.ANSWERING, Event.ANSWERED): State.REPLYING,
+    (State.ANSWERING, Event.REFUSED): State.ANSWERING,
     (State.ANSWERING, Event.ENDED): State.CLOSED,
     (State.REPLYING, Event.KEPT): State.IDLE,
     (State.REPLYING, Event.SPENT): State.CLOSED,
     (State.REPLYING, Event.CUT_SHORT): State.LINGERING,
     (State.REPLYING, Event.TUNNELLED): State.TUNNEL,
+    (State.REPLYING, Event.REFUSED): State.ANSWERING,
     (State.REPLYING, Event.ENDED): State.CLOSED,
     (State.TUNNEL, Event.ENDED): State.CLOSED,
     (State.LINGERING, Event.ENDED): State.CLOSED,
