@@ -72,7 +72,7 @@ class OpenFiles(Protocol):
     def open_files(self) -> int:
         """Return how many are open."""
 
-    def release_descriptors(self, count: int) -> None:
+    def release_descriptors(self, count: int) -> object:
         """Close at least so many, or all of them."""
 
 

@@ -347,11 +347,6 @@ class Recall:
         """How many files are kept open."""
         return len(self._with_files)
 
-    def release_descriptors(self, count: int) -> None:
-        """Forget responses that keep files open, the oldest first, for so many descriptors."""
-        for kept in list(self._with_files.values())[:count]:
-            self._forget(kept)
-
     def close(self) -> None:
         """Give up every watch and every file; more than once is harmless."""
         self._start_anew()
