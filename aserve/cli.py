@@ -154,6 +154,9 @@ def _serve(
             help="Send files of a suffix with this media type; repeatable.",
         ),
     ] = None,
+    decode_slashes: Annotated[
+        bool, typer.Option("--decode-slashes", help="Take %2F in a path for a slash, for npm.")
+    ] = False,
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
@@ -202,6 +205,7 @@ def _serve(
         recall=recall,
         charset=charset,
         types=tuple(types or ()),
+        decode_slashes=decode_slashes,
         model=model,
         threads=THREADS if pool is None else pool,
         dispatch=dispatch or DISPATCHES[0],

@@ -32,8 +32,8 @@ class Settings:
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
     open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
     charset: of text types, "none" for none. types: each "suffix=type" that is sent with another
-    type than ours. model: the name of an I/O model. dispatch: how the reactor gives work to its
-    threads.
+    type than ours. decode_slashes: whether %2F in a path divides names, as npm's clients want.
+    model: the name of an I/O model. dispatch: how the reactor gives work to its threads.
     """
 
     root: Path
@@ -48,6 +48,7 @@ class Settings:
     recall: bool = True
     charset: str = "utf-8"
     types: tuple[str, ...] = ()
+    decode_slashes: bool = False
     model: str = DEFAULT
     dispatch: str = DISPATCHES[0]
     limits: Limits = field(default_factory=Limits)

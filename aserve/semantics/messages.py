@@ -16,6 +16,13 @@ REASONS: Mapping[int, str] = {status.value: status.phrase for status in HTTPStat
 }
 
 
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+"""Of what we write ourselves: nobody is to read HTML into it that a request has put there.
+
+Not of files: whoever serves a script without a suffix relies on the browser to look into it.
+"""
+
+
 class Refused(Exception):
     """A request that is answered with an error: raised where a rule breaks, answered in one place.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from functools import partial
 
-from aserve.semantics.messages import Refused, Request, Response
+from aserve.semantics.messages import NO_SNIFFING, Refused, Request, Response
 from aserve.semantics.respond import Find, Methods, Terms, allow, get, head
 from aserve.semantics.targets import Place, parse_path, parse_place
 
@@ -24,14 +24,14 @@ _NOT_ECHOED = re.compile(rf"(?<=\r\n)(?!(?:{_ECHOED}):)[^\r]+\r\n", re.IGNORECAS
 def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
     """Answer OPTIONS, for one target and for the server as a whole (9.3.7)."""
     if request.target != "*":
-        parse_path(request.target)
+        parse_path(request.target, decode_slashes=terms.decode_slashes)
     return Response(204, (allow(terms.methods),))
 
 
 def trace(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
     """Answer TRACE: the head comes back as it arrived, without what may be secret (9.3.8)."""
     body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
-    fields = (("Content-Type", "message/http"), ("Cache-Control", "no-store"))
+    fields = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NO_SNIFFING)
     return Response(200, fields, (body,), len(body))
 
 

@@ -17,11 +17,13 @@ _CACHE_CONTROL = ("Cache-Control", "no-cache")
 class Terms(NamedTuple):
     """What an answer depends on besides request and resource.
 
-    now: POSIX time in whole seconds; methods: every method that is known, None if switched off.
+    now: POSIX time in whole seconds; methods: every method that is known, None if switched off;
+    decode_slashes: whether %2F in a path divides names.
     """
 
     now: int
     methods: "Methods"
+    decode_slashes: bool = False
 
 
 Find = Callable[[Path], Resource]
@@ -50,7 +52,7 @@ def allow(methods: Methods) -> tuple[str, str]:
 
 def get(request: Request, find: Find, terms: Terms) -> Response:
     """Answer GET: choose a representation, weigh the conditions, then the ranges (9.3.1)."""
-    path = parse_path(request.target)
+    path = parse_path(request.target, decode_slashes=terms.decode_slashes)
     resource = find(path)
     if isinstance(resource, Folder):
         location = path._replace(folder=True).location()

@@ -14,7 +14,7 @@ _ABSOLUTE_FORM = re.compile(
 )
 _PLAIN_PATH = re.compile(r"(?:/[\w~-][\w.~-]*)+", re.ASCII)  # nothing to decode or to resolve
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_NEEDS_ESCAPE = re.compile(r'["<>\\^`{|}]')  # never part of a URI (RFC 3986 section 2)
+_NEEDS_ESCAPE = re.compile(r'["<>\\^`{|}\x80-\xff]')  # never part of a URI (RFC 3986 section 2)
 
 # Those of RFC 3986 pchar that quote() would escape although it need not.
 _SAFE = "!$&'()*+,;=:@"
@@ -102,11 +102,12 @@ def origin_form(target: str) -> str:
     return origin if origin.startswith("/") else "/" + origin
 
 
-def parse_path(target: str) -> Path:
+def parse_path(target: str, *, decode_slashes: bool = False) -> Path:
     """Return the path that an origin-form or absolute-form target names.
 
     Percent escapes are decoded once, dot segments are resolved and never climb above the root
-    (RFC 3986 section 5.2.4), runs of slashes count as one.
+    (RFC 3986 section 5.2.4), runs of slashes count as one. decode_slashes: whether %2F, too,
+    divides names.
     """
     if _PLAIN_PATH.fullmatch(target):
         return Path(tuple(target.encode().split(b"/")[1:]), folder=False)
@@ -121,7 +122,7 @@ def parse_path(target: str) -> Path:
         if name == b"..":
             del names[-1:]
         elif not folder:
-            names.append(_file_name(name))
+            names += _file_names(name, decode_slashes=decode_slashes)
     return Path(tuple(names), folder, mark + raw_query)
 
 
@@ -132,15 +133,20 @@ def _require_uri_characters(origin: str) -> None:
         raise Refused(400, "The request target has a fragment.")
     if _NEEDS_ESCAPE.search(origin):
         # RFC 9112 section 3.2 gives the choice of 400 and 301, never of guessing in silence.
-        # Browsers send { | } ^ ` in a query as they stand, so the kind choice is 301.
+        # Browsers send { | } ^ ` in a query as they stand, old clients what is not ASCII: the kind
+        # choice is 301. [ and ] are served as they stand: docs/adr/0003.
         escaped = _NEEDS_ESCAPE.sub(lambda found: f"%{ord(found[0]):02X}", origin)
         location = parse_path(escaped).location()
         raise Refused(301, "The request target must be percent-encoded.", (("Location", location),))
 
 
-def _file_name(name: bytes) -> bytes:
+def _file_names(name: bytes, *, decode_slashes: bool) -> list[bytes]:
+    """Return the names that one segment stands for: several only where %2F may divide them."""
     if b"\0" in name:
         raise Refused(400, "The request target names a NUL character.")
-    if b"/" in name:  # from %2F, which is data and no separator: no file has such a name
+    names = name.split(b"/")
+    # %2F is data and no separator, so that no file has such a name. Where it may be one, a segment
+    # still leads nowhere but down: whoever guards paths in front of us sees no dot segment in it.
+    if len(names) > 1 and (not decode_slashes or not {b"", b".", b".."}.isdisjoint(names)):
         raise Refused(404, "Nothing is here.")
-    return name
+    return names

@@ -45,7 +45,11 @@ class Worker:
         settings, mounts = self._settings, Mounts()
         methods = switched_on(traces=settings.trace, tunnels=settings.connect)
         self._model = SimulatedProactor(
-            Site(Disk(settings.root, mounts, settings.media_types), methods),
+            Site(
+                Disk(settings.root, mounts, settings.media_types),
+                methods,
+                decode_slashes=settings.decode_slashes,
+            ),
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observe,
@@ -74,7 +78,8 @@ class Thread:
         self, settings: Settings, listener: socket.socket, observe: Observe | None
     ) -> None:
         methods = switched_on(traces=settings.trace, tunnels=())
-        site = Site(Disk(settings.root, media=settings.media_types), methods)
+        disk = Disk(settings.root, media=settings.media_types)
+        site = Site(disk, methods, decode_slashes=settings.decode_slashes)
         row = MODELS[settings.model]
         crew = (settings.threads, settings.dispatch) if row.has_crew else ()
         self._model = row.make(site, settings.limits, observe, *crew)

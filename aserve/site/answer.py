@@ -20,11 +20,20 @@ _logger = logging.getLogger("aserve")
 class Site:
     """What is served: files, and the methods that may be used on them.
 
-    small: a body of at most so many octets is read at once.
+    small: a body of at most so many octets is read at once. decode_slashes: whether %2F in a path
+    divides names.
     """
 
-    def __init__(self, files: Files, methods: Methods = METHODS, small: int = SMALL) -> None:
+    def __init__(
+        self,
+        files: Files,
+        methods: Methods = METHODS,
+        small: int = SMALL,
+        *,
+        decode_slashes: bool = False,
+    ) -> None:
         self._files = files
+        self._decode_slashes = decode_slashes
         self._small = small
         self._find = partial(files.find, wait=True)
         self._find_at_once = partial(files.find, wait=False)
@@ -32,14 +41,14 @@ class Site:
 
     def unread(self) -> "Site":
         """Return the same site, which leaves to others to read any body that is in a file."""
-        return Site(self._files, self._methods, small=0)
+        return Site(self._files, self._methods, 0, decode_slashes=self._decode_slashes)
 
     def answer(self, request: Request, now: int, *, wait: bool = True) -> Response:
         """Return the response to a request, whatever happens. now: POSIX time in seconds.
 
         Raises BlockingIOError where wait is False and a disk would have to be waited for.
         """
-        terms = Terms(now, self._methods)
+        terms = Terms(now, self._methods, self._decode_slashes)
         find = self._find if wait else self._find_at_once
         try:
             for _ in range(_TRIES):

@@ -19,13 +19,16 @@ from aserve.semantics.targets import is_authority
 from aserve.wire.limits import Limits
 
 _REQUEST_LINE = re.compile(
-    r"(?P<method>[\w!#$%&'*+.^`|~-]+) (?P<target>[!-~]+) HTTP/(?P<major>\d)\.(?P<minor>\d)",
+    r"(?P<method>[\w!#$%&'*+.^`|~-]+) (?P<target>[!-~\x80-\xff]+)"
+    r" HTTP/(?P<major>\d)\.(?P<minor>\d)",
     re.ASCII,
 )
 
 _BEGINNING_OF_LINE = re.compile(
-    rb"[\w!#$%&'*+.^`|~-]+(?: (?:[!-~]+(?: [!-~]{0,8}\r?)?)?)?", re.ASCII
+    rb"[\w!#$%&'*+.^`|~-]+(?: (?:[!-~\x80-\xff]+(?: [!-~]{0,8}\r?)?)?)?", re.ASCII
 )
+
+_SEVEN_BITS = bytes(range(128)) + b"x" * 128
 
 _HEAD_END = b"\r\n\r\n"
 _TRAILING_BLANKS = re.compile(rb"(?<=[^\r\n\t ])[\t ]+\r\n")
@@ -161,11 +164,12 @@ def _validate(octets: bytes) -> None:
     try:
         _feed(octets)
     except httptools.HttpParserError:
-        # HTTP/1.2 is read as HTTP/1.1 (RFC 9110 section 2.5), any token is a method (9.1), and a
-        # tab may stand behind a value (9112 section 5). httptools stops at each of them, so it
-        # judges the rest without them.
+        # HTTP/1.2 is read as HTTP/1.1 (RFC 9110 section 2.5), any token is a method (9.1), a target
+        # of octets that no URI has is sent back encoded (9112 section 3.2), and a tab may stand
+        # behind a value (9112 section 5). httptools stops at each of them, so it judges the rest
+        # without them.
         line, _, rest = octets.partition(b"\r\n")
-        target = line.split(b" ")[1]
+        target = line.split(b" ")[1].translate(_SEVEN_BITS)
         rest = _TRAILING_BLANKS.sub(b"\r\n", rest)
         _feed_or_refuse(b"POST %b HTTP/1.1\r\n" % target + rest)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from aserve.cli import main
+from aserve.models.table import MODELS
 from aserve.service import sockets
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
@@ -291,12 +292,14 @@ def test_types_and_charset_are_what_the_options_say(folder, model):
     for name in ("a.md", "a.foo", "a.xml"):
         (folder / name).write_text("x")
     options = ("--charset", "iso-8859-1", "--type", "foo=text/foo", "--type", ".MD=text/plain")
+    options += ("--decode-slashes",)
     with aserve(folder, "--port", 0, "--model", model, *options) as process:
         where = url_in(banner(process))
         sent = {}
         for name in ("a.txt", "a.md", "a.foo", "a.xml"):
             with urllib.request.urlopen(where + name, timeout=10) as reply:
                 sent[name] = reply.headers["Content-Type"]
+        assert get(where + "sub%2Findex.html")[0] == 200
         stop(process)
     assert sent == {
         "a.txt": "text/plain; charset=iso-8859-1",
@@ -304,6 +307,34 @@ def test_types_and_charset_are_what_the_options_say(folder, model):
         "a.foo": "text/foo; charset=iso-8859-1",
         "a.xml": "application/xml",
     }
+
+
+ASKED = b"GET /a.txt HTTP/1.1\r\nReferer: http://y/\r\nUser-Agent: me\xff\r\n"
+REFUSED = {
+    "400": ASKED + b"bad name: x\r\n\r\n",
+    "431": ASKED + b"".join([b"X: y\r\n"] * 200),
+    "408": ASKED + b"X",
+}
+
+
+@pytest.mark.parametrize("model", [name for name, row in MODELS.items() if not row.why_not()])
+def test_what_is_refused_is_in_the_log_with_what_had_arrived(folder, tmp_path, model):
+    log = tmp_path / "access.log"
+    options = ("--model", model, "--access-log", log, "--limit", "head_time=1")
+    with aserve(folder, "--port", 0, *options) as process:
+        host, port = url_in(banner(process))[7:-1].split(":")
+        for status, octets in REFUSED.items():
+            with socket.create_connection((host, int(port)), 30) as client:
+                client.sendall(octets)
+                assert client.recv(12) == f"HTTP/1.1 {status}".encode()
+                while client.recv(65_536):  # or its line is that of a client which has gone
+                    pass
+        stop(process)
+    lines = log.read_text().splitlines()
+    assert [line.split('"', 1)[1].split(" ")[3] for line in lines] == list(REFUSED)
+    for line in lines:
+        assert '"GET /a.txt HTTP/1.1" ' in line
+        assert line.endswith(r'"http://y/" "me\xff"')
 
 
 def test_quiet_says_nothing(folder):

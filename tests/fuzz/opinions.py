@@ -55,6 +55,8 @@ def ours(pieces: Iterable[bytes], limits: Limits = WIDE) -> Opinion:
 
 # What h11 refuses and the RFC wants read, each with its clause: rewritten to what h11 reads.
 _FRAMING = re.compile(rb"(?i)(?:Content-Length|Transfer-Encoding):[^\r\n]*\r\n")
+_TARGET = re.compile(rb"(?<= )[!-~]*[\x80-\xff][!-~\x80-\xff]*(?= HTTP/)")
+_SEVEN_BITS = bytes(range(128)) + b"x" * 128
 EXCEPTIONS = (
     # RFC 9112 section 7.1.1: there may be blanks around the semicolon of a chunk extension.
     (re.compile(rb"(\r\n[0-9A-Fa-f]+)[ \t]+;"), rb"\1;"),
@@ -72,7 +74,9 @@ def require_stricter(octets: bytes) -> None:
     """Where we differ from h11 on what is in a stream, we must be the ones who see less in it."""
     we, they = ours([octets]), theirs(octets)
     if not _is_stricter(we, they):
-        read = octets
+        # RFC 9112 section 3.2: a target of octets that no URI has may be sent back encoded.
+        read = _TARGET.sub(lambda found: found[0].translate(_SEVEN_BITS), octets)
+        we = ours([read])
         for found, rewritten in EXCEPTIONS:
             read = found.sub(rewritten, read)
         they = theirs(read)

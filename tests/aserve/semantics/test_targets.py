@@ -67,6 +67,48 @@ def test_characters_that_no_uri_has_are_sent_back_escaped():
     assert refused.value.fields == (("Location", "/a%7Cb?c=%7B%22d%22%7D"),)
 
 
+def test_old_clients_octets_are_sent_back_escaped():
+    with pytest.raises(Refused) as refused:
+        parse_path("/\xc3\xa9.txt?q=\xe9")
+    assert refused.value.status == 301
+    assert refused.value.fields == (("Location", "/%C3%A9.txt?q=%E9"),)
+
+
+def test_brackets_are_served_as_they_stand():
+    assert parse_path("/[id].js?a[]=1") == Path((b"[id].js",), folder=False, query="?a[]=1")
+
+
+@pytest.mark.parametrize("slash", ["%2f", "%2F"])
+def test_an_escaped_slash_divides_names_where_it_may(slash):
+    target = f"/@babel{slash}core"
+    assert parse_path(target, decode_slashes=True).names == (b"@babel", b"core")
+    with pytest.raises(Refused) as refused:
+        parse_path(target)
+    assert refused.value.status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            "/..%2fetc",
+            "/a/..%2f..%2fetc",
+            "/a%2f..",
+            "/a%2f..%2fb",
+            "/%2e%2e%2fetc",
+            "/%2F",
+            "/a%2f",
+        ),
+        *("/%2fa", "/a%2f%2fb", "/a%2f.", "/.%2fa", "/a%2f%2e%2e", "/%2f..%2f"),
+    ],
+)
+@pytest.mark.parametrize("decode_slashes", [False, True])
+def test_an_escaped_slash_leads_nowhere_but_down(target, decode_slashes):
+    with pytest.raises(Refused) as refused:
+        parse_path(target, decode_slashes=decode_slashes)
+    assert refused.value.status == 404
+
+
 names = st.binary(min_size=1, max_size=8).filter(
     lambda name: not {0, 0x2F} & set(name) and name not in {b".", b".."}
 )

@@ -301,3 +301,28 @@ def test_where_the_clock_was_set_back_no_date_is_later_than_now_or_refused(
     assert ask(site, now, if_unmodified_since=sent)[0] == 200
     assert ask(site, now, if_modified_since=sent)[0] == 200  # nobody can tell: all of it is safe
     assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 200
+
+
+def test_an_escaped_slash_is_under_the_same_rules_as_a_slash(folder):
+    (folder / "@babel" / "core").mkdir(parents=True)
+    (folder / "@babel" / "core" / "index.html").write_text("core")
+    (folder / "sub" / ".git").mkdir()
+    (folder / "sub" / ".git" / "config").write_text("secret")
+    plain, site = Site(Disk(folder)), Site(Disk(folder), decode_slashes=True)
+
+    def status(site, target):
+        return site.answer(Request("GET", target), NOW).status
+
+    assert status(plain, "/@babel%2fcore") == 404
+    response = site.answer(Request("GET", "/@babel%2fcore"), NOW)
+    assert ("Location", "/@babel/core/") in response.fields
+    assert status(site, "/@babel%2Fcore/") == 200
+    assert status(site.unread(), "/@babel%2Fcore%2findex.html") == 200
+    for target in ("/sub%2f.git%2fconfig", "/sub/.git%2fconfig", "/sub%2f.git/config"):
+        assert status(site, target) == 404
+    for target in (
+        "/..%2f..%2fetc%2fpasswd",
+        "/sub%2f..%2f..%2fetc/passwd",
+        "/%2e%2e%2fsite/a.txt",
+    ):
+        assert status(site, target) == 404

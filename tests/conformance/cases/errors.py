@@ -1,6 +1,7 @@
 """Errors and limits: what an error says, what is too much, and that its answer arrives."""
 
 import re
+from collections.abc import Callable
 
 from tests.conformance.reader import Reply
 from tests.conformance.site import HELLO, TEN
@@ -34,7 +35,17 @@ def says_something(found: Reply) -> bool:
 
 
 def harmless(found: Reply) -> bool:
-    return b"alert(1)" not in found.body and b"/root/" not in found.body
+    """Hold nothing of the request; but a redirect says where to, in a link and escaped."""
+    body = (
+        re.sub(rb'(?<=<a href=")/[^"<>]*(?=">)', b"", found.body)
+        if found.status < 400
+        else found.body
+    )
+    return b"alert(1)" not in body and b"/root/" not in body
+
+
+def links_to(location: bytes) -> Callable[[Reply], bool]:
+    return lambda found: b'<a href="%b">' % location in found.body
 
 
 def tokens(value: str) -> set[str]:
@@ -113,6 +124,50 @@ pages = [
         OURS,
         get("/missing", accept="TEXT/HTML"),
         reply(404, content_type="text/html; charset=utf-8"),
+    ),
+    *(
+        # RFC 9110 15.4.2: a short hypertext note with a hyperlink to the new URI, to everybody.
+        row(
+            f"redirect-has-a-link-{name}",
+            "9110 15.4.2",
+            OURS,
+            get(target, **fields),
+            reply(
+                301,
+                body=links_to(link),
+                content_type="text/html; charset=utf-8",
+                x_content_type_options="nosniff",
+                cache_control="no-cache",
+                vary=None,
+            ),
+        )
+        for name, target, link, fields in (
+            ("of-a-folder", "/sub", b"/sub/", {}),
+            ("for-a-browser", "/sub", b"/sub/", {"accept": "text/html"}),
+            ("for-a-program", "/sub", b"/sub/", {"accept": "text/plain"}),
+            ("escaped", "/sub?a='&b", b"/sub/?a=&#x27;&amp;b", {}),
+            ("of-a-target", "/<b>", b"/%3Cb%3E", {}),
+            ("of-a-target-like-a-host", "//evil.example/{", b"/evil.example/%7B", {}),
+        )
+    ),
+    *(
+        # Whatever an error's text is taken for, it is not to be taken for HTML.
+        row(
+            f"error-{status}-is-not-sniffed",
+            "9110 17.2",
+            OURS,
+            message,
+            reply(status, x_content_type_options="nosniff"),
+            after=CLOSED if closes else OPEN,
+        )
+        for message, status, closes in _ERRORS.values()
+    ),
+    row(
+        "file-may-be-sniffed",
+        "9110 8.3",
+        OURS,
+        get("/hello.txt"),
+        reply(200, x_content_type_options=None),
     ),
     row(
         "error-varies-with-accept",

@@ -191,10 +191,52 @@ unencoded = [
             "nul": b"/hello.txt\x00",
             "control": b"/hello\x01.txt",
             "delete": b"/hello\x7f.txt",
-            "utf-8": "/grüße.txt".encode(),
-            "latin-1": b"/gr\xfc\xdfe.txt",
-            "utf-8-in-query": "/hello.txt?grüße".encode(),
         }.items()
+    ),
+    *(
+        row(
+            f"target-unencoded-{name}",
+            "9112 3.2",
+            SHOULD,
+            [raw(b"GET " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
+            reply(400, 301),
+            rfc_after=EITHER,
+            ours=reply(301, location=location),
+        )
+        for name, target, location in (
+            ("utf-8", "/grüße.txt".encode(), "/gr%C3%BC%C3%9Fe.txt"),
+            ("latin-1", b"/gr\xfc\xdfe.txt", "/gr%FC%DFe.txt"),
+            ("utf-8-in-query", "/hello.txt?grüße".encode(), "/hello.txt?gr%C3%BC%C3%9Fe"),
+        )
+    ),
+    *(
+        row(
+            f"target-unencoded-{name}",
+            "9112 3.2",
+            OURS,
+            [raw(method + b" " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
+            expected,
+        )
+        for name, method, target, expected in (
+            (
+                "utf-8-in-absolute-form",
+                b"GET",
+                "http://test/grüße.txt?ü".encode(),
+                reply(301, location="/gr%C3%BC%C3%9Fe.txt?%C3%BC"),
+            ),
+            ("utf-8-with-head", b"HEAD", "/ü".encode(), reply(301, location="/%C3%BC", body=b"")),
+            ("utf-8-with-post", b"POST", "/ü".encode(), reply(405)),
+            ("utf-8-in-host", b"GET", "http://tést/".encode(), reply(400)),
+            ("utf-8-in-asterisk-form", b"OPTIONS", "*ü".encode(), reply(400)),
+        )
+    ),
+    # ADR 3: browsers send [ and ] as they stand, in paths and in queries.
+    *(
+        row(f"target-unencoded-brackets-in-{where}", "3986 3.3", OURS, get(target), expected)
+        for where, target, expected in (
+            ("path", "/missing[1].txt", reply(404)),
+            ("query", "/hello.txt?a[]=1", reply(200)),
+        )
     ),
 ]
 
