@@ -27,8 +27,11 @@ class Series:
 
     def reach(self, at_s: int) -> None:
         """Have steps so long that a run which gets to a second is told in MOST_MOMENTS of them."""
-        while at_s >= MOST_MOMENTS * self.step_s:
-            self._coarsen(2 * self.step_s)
+        step_s = self.step_s
+        while at_s >= MOST_MOMENTS * step_s:
+            step_s *= 2
+        if step_s > self.step_s:
+            self._coarsen(step_s)
 
     def at(self, at_s: int) -> Moment:
         """Return what was counted in the step that begins at a second, which may be nothing."""
