@@ -26,14 +26,16 @@ _IN_MOVE_SELF = 0x0800
 _IN_Q_OVERFLOW = 0x4000
 _IN_IGNORED = 0x8000
 _IN_ONLYDIR = 0x0100_0000
-_IN_MASK_ADD = 0x2000_0000
+_IN_MASK_ADD = 0x2000_0000  # an inode has one watch, which may be a directory's for other names
 # Of a directory only its names: each file that counts is watched itself, and whoever writes to
 # another one beside it tells us nothing.
 _NAMES = (
     _IN_ATTRIB | _IN_MOVED | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
     | _IN_ONLYDIR | _IN_MASK_ADD
 )  # fmt: skip
-_ITSELF = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
+_ITSELF = (
+    _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_MASK_ADD
+)  # fmt: skip
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 
 Place = tuple[int, bytes]
@@ -49,7 +51,8 @@ MAX_READS = 4
 all the time would be listened to for ever, and nobody else be served."""
 
 
-_LIMIT = "/proc/sys/fs/inotify/max_user_watches"
+# The second counts within a user namespace, such as a container without root has.
+_LIMITS = "/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches"
 _USUAL_LIMIT = 8_192  # Linux before 5.11, where /proc does not tell
 
 _logger = logging.getLogger("aserve")
@@ -60,12 +63,16 @@ def watch_share(processes: int = 1) -> int:
 
     The other half is left to the user's other programs, which would get ENOSPC for what we took.
     """
+    limits = [limit for path in _LIMITS if (limit := _limit(path)) is not None]
+    return max(1, min(limits, default=_USUAL_LIMIT) // 2 // processes)
+
+
+def _limit(path: str) -> int | None:
     try:
-        with open(_LIMIT, encoding="ascii") as limit:
-            most = int(limit.read())
+        with open(path, encoding="ascii") as limit:
+            return int(limit.read())
     except (OSError, ValueError):
-        most = _USUAL_LIMIT
-    return max(1, most // 2 // processes)
+        return None
 
 
 class Overflow(Exception):

@@ -1,6 +1,9 @@
 """Of the user's inotify watches a share is left to others, and none is taken for nothing."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -37,13 +40,16 @@ def ask(server, names):
 
 def test_half_is_left_and_several_processes_share_the_other(tmp_path, monkeypatch):
     (tmp_path / "limit").write_text("1000\n")
-    monkeypatch.setattr(watch, "_LIMIT", str(tmp_path / "limit"))
+    monkeypatch.setattr(watch, "_LIMITS", (str(tmp_path / "limit"), str(tmp_path / "lower")))
     assert watch_share() == 500
     assert watch_share(4) == 125
     assert watch_share(1_000) == 1
+    (tmp_path / "lower").write_text("600\n")  # that of the user namespace
+    assert watch_share() == 300
+    (tmp_path / "lower").unlink()
     (tmp_path / "limit").write_text("nonsense")
     assert watch_share() == 4_096
-    monkeypatch.setattr(watch, "_LIMIT", str(tmp_path / "none"))
+    monkeypatch.setattr(watch, "_LIMITS", (str(tmp_path / "none"),))
     assert watch_share(2) == 2_048
 
 
@@ -110,3 +116,33 @@ def test_nothing_stays_watched_for_what_is_not_kept(server, root, kind):
         assert not server.recall._by_key
     if not server.recall._by_key:
         assert taken(server) == 0
+
+
+_IN_A_NAMESPACE = """
+import ctypes, os, sys, time
+from pathlib import Path
+from tests.aserve.site.test_recall import Server, write
+Path("/proc/sys/user/max_inotify_watches").write_text("1000")
+root = Path(sys.argv[1])
+names = [f"{number}.txt" for number in range(1_500)]
+for name in names:
+    write(root / name, "x")
+server = Server(root)
+for _ in range(4):
+    for name in names:
+        server.reply(f"/{name}")
+assert len(server.recall._by_key) == 1_500
+libc = ctypes.CDLL(None, use_errno=True)
+other = libc.inotify_init1(0)  # as another program of this user
+print(sum(libc.inotify_add_watch(other, os.fsencode(root / name), 2) > 0 for name in names))
+"""
+
+
+def test_other_programs_of_the_user_find_half_of_the_watches_free(tmp_path):
+    """A user namespace of our own has a limit of its own, so that nobody else is short of any."""
+    command = ["unshare", "--user", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("no user namespaces here")
+    command += [sys.executable, "-c", _IN_A_NAMESPACE, os.fspath(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) == 500
