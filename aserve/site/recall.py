@@ -7,7 +7,7 @@ as long as nothing that it depended on has changed.
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -23,13 +23,14 @@ from aserve.site.watch import ITSELF, Overflow, Place, Watch
 _MOST_REPLIES = 16_384
 _MOST_OCTETS = 64 << 20
 _MOST_HEADS = 32_768
+_MAX_HEADS_PER_REPLY = 1_024  # which are forgotten with it, at a microsecond each
 _MOST_FILES = 256  # kept open, for the replies that are too large for memory
 _LONGEST_HEAD = 8_192  # octets; of a longer one nothing is remembered
 _SHORT_HEAD = 1_024  # bytes; of longer ones 512 would take megabytes that nobody weighs
 
 # Bytes that Python takes beside the bytes themselves, measured with tracemalloc and rounded up.
-_REPLY_SIZE = 2_816  # with five places of its own
-_HEAD_SIZE = 768
+_REPLY_SIZE = 3_200  # with five places of its own
+_HEAD_SIZE = 960
 _PIECE_SIZE = 256
 _PLACE_SIZE = 96  # of those that others depend on as well
 _STRING_SIZE = 64
@@ -38,7 +39,7 @@ _MOST_CHANGES = 8_192
 _MAX_EVENTS = 8_192  # in a second; listening to more takes longer than doing without
 _MIN_PAUSE = 2  # seconds without a memory after a flood of changes; twice as long after the next
 _MAX_PAUSE = 64
-_MAX_FORGOTTEN = 1_024  # replies that are forgotten one by one, at 10 us each
+_MAX_FORGOTTEN = 1_024  # replies that one look forgets one by one, at 10 us each
 _DISPOSED_AT_ONCE = 256
 _MAX_IDLE = 60  # seconds that a file is kept open without being asked for
 
@@ -109,7 +110,7 @@ class Kept:
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
         self.since = self.until = 0
         self.made = parse_date(first[at : at + _DATE_LENGTH].decode("latin-1"), 0) or 0
-        self.heads: list[bytes] = []
+        self.heads: dict[bytes, None] = {}  # the oldest first
         self.trails: Trails
         self._files = {piece.content for piece in rest if isinstance(piece, FileSlice)}
         self.is_asked = False
@@ -182,11 +183,13 @@ class Recall:
         self._root = root
         self._most_watches = most_watches
         self._longest_head = min(longest_head, _LONGEST_HEAD)
-        self._by_head: dict[bytes, Known] = {}
-        self._by_key: dict[Key, Kept] = {}
+        # The oldest first: to find that in a plain dict takes 50 us once many others have gone.
+        self._by_head: OrderedDict[bytes, Known] = OrderedDict()
+        self._by_key: OrderedDict[Key, Kept] = OrderedDict()
         self._by_place: defaultdict[Place, set[Kept]] = defaultdict(set)
         self._with_files: dict[Key, Kept] = {}
         self._octets = 0
+        self._head_octets = 0
         self._sights = _Doorkeeper()
         self._considered: set[int] = set()  # hashes of keys, in this second
         self._ways: Ways = {}
@@ -410,16 +413,19 @@ class Recall:
         if self._on_ways is None:
             self._on_ways = set[Place]().union(*(known for known, _ in self._ways.values()))
         on_ways = self._on_ways
+        old: set[Kept] = set()
         for place in places:
             self._changes[place] = self._moment
             depending = self._by_place.get(place, ())
             if depending or place in on_ways or not self._by_place:
                 self._lose_the_way()
-            if len(depending) > _MAX_FORGOTTEN:
-                self._forget_everything()
-                return
-            for kept in list(depending):
-                self._forget(kept)
+            old.update(depending)
+        # The heads of a reply take a tenth of its time each.
+        if len(old) + sum(len(kept.heads) for kept in old) // 10 > _MAX_FORGOTTEN:
+            self._forget_everything()
+            return
+        for kept in old:
+            self._forget(kept)
 
     def _give_up(self) -> None:
         """Remember nothing for a while: who is flooded with changes would serve nobody else."""
@@ -443,17 +449,27 @@ class Recall:
         head = _alike(request.head.encode("latin-1"))
         if head in self._by_head or self._sights.count(hash(head)) < 2:
             return
-        while len(self._by_head) >= _MOST_HEADS:
-            self._forget_head(next(iter(self._by_head)))
+        self._make_room_for_head(kept)
         self._by_head[head] = kept, request
-        kept.heads.append(head)
-        self._octets += _head_weight(head, request)
+        kept.heads[head] = None
+        weight = _head_weight(head, request)
+        self._octets += weight
+        self._head_octets += weight
         self._make_room()
+
+    def _make_room_for_head(self, kept: Kept) -> None:
+        """Forget the oldest heads: who sends another one each time pushes out no reply."""
+        if len(kept.heads) >= _MAX_HEADS_PER_REPLY:
+            self._forget_head(next(iter(kept.heads)))
+        while len(self._by_head) >= _MOST_HEADS or self._head_octets > _MOST_OCTETS // 2:
+            self._forget_head(next(iter(self._by_head)))
 
     def _forget_head(self, head: bytes) -> None:
         kept, request = self._by_head.pop(head)
-        kept.heads.remove(head)
-        self._octets -= _head_weight(head, request)
+        del kept.heads[head]
+        weight = _head_weight(head, request)
+        self._octets -= weight
+        self._head_octets -= weight
 
     def _forget(self, kept: Kept) -> None:
         if self._by_key.pop(kept.key, None) is not kept:
@@ -500,9 +516,9 @@ class Recall:
         tables = self._by_head, self._by_key, self._by_place, self._with_files
         watch = self._watch
         self._stop_watching()
-        self._by_head, self._by_key, self._with_files = {}, {}, {}
+        self._by_head, self._by_key, self._with_files = OrderedDict(), OrderedDict(), {}
         self._by_place = defaultdict(set)
-        self._octets = 0
+        self._octets = self._head_octets = 0
         self._lose_the_way()
         self._moment += 1
         self._forgotten = self._moment

@@ -374,3 +374,79 @@ def test_what_was_remembered_before_the_clock_was_set_back_is_forgotten(server):
     assert server.recall.get(head, NOW) is not None  # as old as the reply itself
     assert server.recall.get(head, NOW - 1) is None
     assert server.recall.find(key, request, NOW) is None
+
+
+def test_a_folder_that_is_named_like_a_sibling_stays_watched(server, root):
+    """It is one inode with one watch, for the names in it and as what lies beside a file."""
+    packed = root / "a.txt.gz"
+    packed.mkdir()
+    write(packed / "b.txt", "beta")
+    write(packed / "c.txt", "gamma")
+    (packed / "link.txt").symlink_to("b.txt")
+    for target in ("/a.txt.gz/link.txt", "/a.txt"):
+        for _ in range(4):
+            server.reply(target)
+    (packed / "next").symlink_to("c.txt")
+    (packed / "next").replace(packed / "link.txt")
+    assert server.is_true("/a.txt.gz/link.txt")
+
+
+def learn(server, target, heads):
+    """Ask for one thing in many ways that decide nothing."""
+    server.reply(target)
+    server.reply(target)
+    for number in heads:
+        request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\nOdd: {number}\r\n\r\n")
+        for _ in range(2):
+            assert server.recall.find(key_of(request, persistent=True), request, NOW)
+
+
+def test_a_reply_has_so_many_heads_and_no_more(server, root, monkeypatch):
+    monkeypatch.setattr(recall, "_MAX_HEADS_PER_REPLY", 10)
+    learn(server, "/sub/b.txt", range(4))
+    learn(server, "/a.txt", range(100))
+    server.recall._look()
+    assert len(server.recall._by_head) == 14
+    newest = b"GET /a.txt HTTP/1.1\r\nOdd: %d\r\n\r\n"
+    assert server.recall.get(newest % 99, NOW)
+    assert not server.recall.get(newest % 89, NOW)
+    write(root / "a.txt", "other")
+    assert not server.recall.get(newest % 99, NOW)
+    assert len(server.recall._by_head) in {0, 4}  # the time of a folder was asked for, or was not
+
+
+def test_heads_push_out_no_reply(server, monkeypatch):
+    warm(server)
+    monkeypatch.setattr(recall, "_MOST_OCTETS", 2 * server.recall._octets)
+    replies = dict(server.recall._by_key)
+    learn(server, "/a.txt", range(200))
+    assert server.recall._by_key.keys() == replies.keys()
+    assert server.recall._head_octets <= recall._MOST_OCTETS // 2 + 2_000
+    assert server.recall._head_octets == sum(
+        recall._head_weight(head, request) for head, (_, request) in server.recall._by_head.items()
+    )
+
+
+@pytest.mark.parametrize("server", ["inotify"], indirect=True)
+def test_one_look_forgets_so_much_one_by_one_and_no_more(server, root, monkeypatch):
+    """Many files that change at once hold up the loop no longer than a few do."""
+    monkeypatch.setattr(recall, "_MAX_FORGOTTEN", 10)
+    names = [f"{number}.txt" for number in range(12)]
+    for name in names:
+        write(root / name, "x")
+        learn(server, f"/{name}", range(10))
+    forgotten = []
+    forget = server.recall._forget
+    monkeypatch.setattr(
+        server.recall, "_forget", lambda kept: (forgotten.append(kept), forget(kept))
+    )
+    for name in names[:5]:
+        write(root / name, "other")
+    server.recall._look()  # five replies and fifty heads: ten
+    assert len(forgotten) == 5
+    for name in names[5:]:
+        write(root / name, "other")
+    server.recall._look()
+    assert len(forgotten) == 5
+    assert not server.recall._by_key
+    assert all(server.is_true(f"/{name}") for name in names)
