@@ -1,0 +1,140 @@
+"""A turn is bounded: whoever sends many requests at once waits for others between them.
+
+Counted, and not timed: how much of one connection is answered before another one is.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aserve.models.connection import _MAX_JOINED, MAX_ROUNDS
+from aserve.models.conversation import MAX_REQUESTS
+from aserve.models.simulated_proactor import SimulatedProactor
+from aserve.models.table import MODELS
+from aserve.models.thread_pool import PoolSize
+from aserve.service.loops import new_event_loop, standard_event_loop
+from aserve.site.answer import Site
+from aserve.site.files import Disk
+from aserve.site.recall import Recall
+from aserve.wire.limits import Limits
+
+PATIENCE = 20.0
+# In the blocking model each connection has a thread, and the system sees to it that all have turns.
+NAMES = [name for name, row in MODELS.items() if not row.why_not() and name != "blocking"]
+MANY, FEW = 1_500, 5
+FAST, SLOW = "127.0.0.2", "127.0.0.1"
+
+KINDS = {
+    "misses": b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
+    "hits": b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n",
+    "errors": b"PATCH /small HTTP/1.1\r\nHost: a\r\n\r\n",
+    "ranges": b"GET /small HTTP/1.1\r\nHost: a\r\nRange: bytes=1-2,4-4\r\n\r\n",
+    "404": b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n",
+    "content": b"PUT /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n",
+}
+OTHER = b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n"  # for which nobody waits for a disk
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("turns")
+    (folder / "small").write_bytes(b"small")
+    os.utime(folder / "small", (1, 1))  # or it would be too young to be remembered
+    return folder
+
+
+@contextmanager
+def serving(
+    name: str, folder: Path, listener: socket.socket, observe: Callable[..., None]
+) -> Iterator[None]:
+    """Serve those who have connected before."""
+    ours, orders = socket.socketpair()
+    work = by_loop if MODELS[name].on_asyncio else by_thread
+    with ours, orders:
+        thread = threading.Thread(target=work, args=(name, folder, listener, observe, orders))
+        thread.start()
+        try:
+            yield
+        finally:
+            ours.send(b"ss")
+            thread.join(PATIENCE)
+
+
+def by_thread(
+    name: str,
+    folder: Path,
+    listener: socket.socket,
+    observe: Callable[..., None],
+    orders: socket.socket,
+) -> None:
+    crew = (1, "queue") if MODELS[name].has_crew else ()  # whose turns cannot overlap
+    model = MODELS[name].make(Site(Disk(folder)), Limits(), observe, *crew)
+    model.run(listener, (orders.fileno(),), 0.0)
+
+
+def by_loop(
+    name: str,
+    folder: Path,
+    listener: socket.socket,
+    observe: Callable[..., None],
+    orders: socket.socket,
+) -> None:
+    async def serve() -> None:
+        site, recall = Site(Disk(folder)), Recall(os.fsencode(folder))
+        model = SimulatedProactor(site, Limits(), PoolSize(1, 8), observe, recall)
+        await model.start(listener)
+        orders.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(orders, 1)
+        await model.stop(0)
+
+    loop = standard_event_loop if name == "asyncio" else new_event_loop
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(serve())
+
+
+def connect(address: Any, source: str) -> socket.socket:
+    client = socket.create_connection(address, PATIENCE, source_address=(source, 0))
+    client.settimeout(PATIENCE)
+    return client
+
+
+def replies_to(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(1 << 18), b""))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_others_are_served_between_many_requests(name: str, kind: str, folder: Path) -> None:
+    served: list[str] = []
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        fast = stack.enter_context(connect(listener.getsockname(), FAST))
+        slow = stack.enter_context(connect(listener.getsockname(), SLOW))
+        # All of it has arrived before anybody is let in, and the ends behind it.
+        for client, octets in ((fast, KINDS[kind] * MANY), (slow, OTHER * FEW)):
+            client.sendall(octets)
+            client.shutdown(socket.SHUT_WR)
+        stack.enter_context(
+            serving(name, folder, listener, lambda client, *_: served.append(client))
+        )
+        received: list[bytes] = []
+        reader = threading.Thread(target=lambda: received.append(replies_to(fast)))
+        reader.start()
+        assert replies_to(slow).count(b"HTTP/1.1 204 ") == FEW
+        reader.join(PATIENCE)
+    assert received[0].count(b"\r\nDate: ") == MANY  # nothing is lost, the end included
+    longest = max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
+    most = MAX_REQUESTS
+    if MODELS[name].on_asyncio and kind not in {"errors", "content", "misses", "404"}:
+        most = MAX_ROUNDS * _MAX_JOINED
+    assert longest <= 2 * most  # the turn when it is let in, and the one behind it
+    assert longest < MANY
