@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 DIAL_TIME = 10
@@ -66,7 +67,8 @@ class TunnelEnd(asyncio.Protocol):
         if self.other.ended:
             self._tunnel.close()
         elif there := self.other.usable:
-            there.write_eof()
+            with suppress(OSError):  # it has been reset: there is nobody to tell
+                there.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -166,5 +166,11 @@ async def _main(
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say in one line what the loop would print as a traceback."""
+    """Say in one line what the loop would print as a traceback.
+
+    Not what became of a client's connection: uvloop tells of a reset between our last write and
+    the end behind it as of a fault, ENOTCONN.
+    """
+    if "transport" in context and isinstance(context.get("exception"), OSError):
+        return
     _logger.error("internal error: %s: %r", context.get("message"), context.get("exception"))

@@ -1,6 +1,7 @@
 """The default model over real sockets: what only the moving of octets can get wrong."""
 
 import asyncio
+import errno
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 import aserve
+from aserve.models.connection import Connection
 from aserve.models.simulated_proactor import SimulatedProactor
 from aserve.models.thread_pool import PoolSize
 from aserve.semantics.methods import switched_on
@@ -569,3 +571,27 @@ async def test_cold_and_warm_the_reply_is_the_same(start, connect, folder, head)
     assert len(log) == 6
     if model.recall and "none" not in head:
         assert len(model.recall._by_head) == 1
+
+
+async def test_a_reset_behind_the_last_reply_is_no_fault(start, connect, caplog, monkeypatch):
+    _, site, _ = await start()
+
+    class Gone:
+        """A transport that was reset a moment ago, which asyncio finds out in write_eof."""
+
+        def __init__(self, transport):
+            self._transport = transport
+
+        def write_eof(self):
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+        def __getattr__(self, name):
+            return getattr(self._transport, name)
+
+    made = Connection.connection_made
+    monkeypatch.setattr(Connection, "connection_made", lambda one, wire: made(one, Gone(wire)))
+    client = await connect(site)
+    await client.send(b"garbage\r\n\r\n")
+    with suppress(ConnectionResetError):
+        await client.rest()
+    assert caplog.messages == []
