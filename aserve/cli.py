@@ -6,9 +6,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from aserve.limit_option import changed_limits, limits_help
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.service.loops import FALLBACK
 from aserve.service.processors import available_processors
@@ -29,7 +29,6 @@ from aserve.settings import THREADS, Settings, SettingsError
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.telemetry.log_file import LogFile, open_log
 from aserve.version import __version__
-from aserve.wire.limits import Limits
 
 OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
@@ -99,11 +98,6 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"aserve {__version__}")
         raise typer.Exit
-
-
-def _limits_with_defaults() -> str:
-    limits = [f"{one.name}={one.default}" for one in fields(Limits)]
-    return f"Octets, seconds, counts, as they are by default: {', '.join(limits)}."
 
 
 @_app.command()
@@ -178,9 +172,7 @@ def _serve(
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=N", help=f"Change a limit; repeatable. {_limits_with_defaults()}"
-        ),
+        typer.Option(metavar="NAME=N", help=f"Change a limit; repeatable. {limits_help()}"),
     ] = None,
     _version: Annotated[
         bool,
@@ -209,7 +201,7 @@ def _serve(
         model=model,
         threads=THREADS if pool is None else pool,
         dispatch=dispatch or DISPATCHES[0],
-        limits=_changed_limits(limit or ()),
+        limits=changed_limits(limit or ()),
     )
     _require_use(
         model, {"--pool": pool is not None, "--dispatch": dispatch, "--no-recall": not recall}
@@ -245,17 +237,6 @@ def _number_of_workers(text: str) -> int:
     if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
     return int(text)
-
-
-def _changed_limits(changes: Iterable[str]) -> Limits:
-    known = {one.name for one in fields(Limits)}
-    values = {}
-    for change in changes:
-        name, equals, number = change.partition("=")
-        if name not in known or not equals or not number.isdecimal() or len(number) > _MOST_DIGITS:
-            raise SettingsError("--limit", f"must be NAME=N with a known name, not {change!r}")
-        values[name] = int(number)
-    return Limits(**values)
 
 
 def _access_log(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:

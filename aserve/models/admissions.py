@@ -36,7 +36,7 @@ def bounds_of(limits: Limits, watchable: int = 0, threads: int = 0) -> Bounds:
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = max(1, min(soft, watchable or soft) - _SPARE_FILES)
-    connections = min(limits.connections or descriptors, threads or descriptors, descriptors)
+    connections = min(limits.connections, threads or descriptors, descriptors)
     share = limits.connections_per_client or _share(connections)
     return Bounds(connections, share, descriptors, max(share, _share(descriptors)))
 

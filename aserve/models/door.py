@@ -15,6 +15,7 @@ from aserve.models.admissions import NO_ROOM
 from aserve.models.faults import report
 from aserve.models.owner import Observe
 from aserve.site.recall import Recall
+from aserve.wire.limits import UNLIMITED
 
 _STREAM = int(socket.SOCK_STREAM)
 _SILENT_S = 1
@@ -159,7 +160,7 @@ class Door:
 
     async def _send_rest(self, guest: socket.socket, octets: bytes) -> None:
         try:
-            async with asyncio.timeout(self._stall_time):
+            async with asyncio.timeout(None if self._stall_time == UNLIMITED else self._stall_time):
                 await self._loop.sock_sendall(guest, octets)
         except OSError:  # it has gone, or does not read; TimeoutError is one
             pass

@@ -50,3 +50,24 @@ def test_what_is_completed_renews_it():
     for _ in range(20):
         assert not patience.is_over(State.IDLE, 0, 0, stuck=False)
         patience.renew()
+
+
+@pytest.mark.parametrize(
+    ("limit", "state", "stuck"),
+    [
+        ("stall_time", State.REPLYING, True),
+        ("stall_time", State.BODY, False),
+        ("least_rate", State.REPLYING, True),
+        ("idle_time", State.IDLE, False),
+        ("head_time", State.HEAD, False),
+    ],
+)
+def test_what_is_switched_off_is_never_over(limit, state, stuck):
+    patience = Patience(Limits(**{limit: 0}))
+    assert not any(patience.is_over(state, 0, 0, stuck=stuck) for _ in range(1_000))
+
+
+def test_a_download_may_rest_for_a_minute():
+    patience = Patience(Limits())
+    over = [patience.is_over(State.REPLYING, 0, 5, stuck=True) for _ in range(61)]
+    assert over == [False] * 60 + [True]
