@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 
 import pytest
 
@@ -72,7 +73,7 @@ async def whole(house, connect, request):
 async def until_remembered(house, connect, request):
     """Ask until somebody is served without being let in."""
     expected = await whole(house, connect, request)
-    while not house.recall.get(request, 0):
+    while not house.recall.get(request, time.time()):
         assert (await whole(house, connect, request)).partition(b"Date")[0]
     return expected
 
