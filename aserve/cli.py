@@ -18,9 +18,11 @@ import typer
 from typer.exceptions import TyperException
 
 from aserve.limit_option import changed_limits, limits_help
+from aserve.models.owner import TellRemaining
 from aserve.models.table import DEFAULT, DISPATCHES, MODELS
 from aserve.service.loops import FALLBACK
 from aserve.service.processors import available_processors
+from aserve.service.remaining import RemainingReports, remaining_line
 from aserve.service.signals import WORKER_SIGNALS, Signals, call_on, program_signals
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import Supervisor
@@ -216,11 +218,23 @@ def _serve(
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
         _print(_banner(settings, listeners[0]))
+    say = _say if not quiet and sys.stderr and sys.stderr.isatty() else _ignore
     if settings.workers == 1:
-        _work(settings, open_log, signals, listeners[0], None)
+        tell = partial(_say_remaining, say)
+        _work(settings, open_log, signals, tell, listeners[0], None)
         return OK
-    work = partial(_work, settings, open_log, WORKER_SIGNALS)
-    return OK if Supervisor(listeners, work, signals).run() else FAILED
+    remaining = RemainingReports(say)
+    work = partial(_work, settings, open_log, WORKER_SIGNALS, remaining.send)
+    return OK if Supervisor(listeners, work, signals, remaining).run() else FAILED
+
+
+def _say_remaining(say: Callable[[str], None], responses: int, connections: int) -> None:
+    if line := remaining_line(responses, connections):
+        say(line)
+
+
+def _ignore(_line: str) -> None:
+    """Say nothing: nobody sits at a terminal and waits."""
 
 
 def _require_use(model: str, given: Mapping[str, object]) -> None:
@@ -288,6 +302,7 @@ def _work(
     settings: Settings,
     open_log: OpenLog,
     signals: Signals,
+    tell: TellRemaining,
     listener: socket.socket,
     lifeline: int | None,
 ) -> None:
@@ -296,7 +311,7 @@ def _work(
     if log:
         call_on(signals.reopen, log.reopen)
     try:
-        serve(settings, listener, log.observe if log else None, signals.stop, lifeline)
+        serve(settings, listener, log.observe if log else None, signals.stop, lifeline, tell)
     finally:
         for number in signals.stop:  # whoever is tired of waiting for the log can end it
             signal.signal(number, signal.SIG_DFL)

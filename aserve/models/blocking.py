@@ -15,7 +15,7 @@ from contextlib import suppress
 from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
 from aserve.models.faults import report
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.models.shared import SharedAdmissions, one_at_a_time
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
@@ -36,10 +36,16 @@ class Model:
         self._gone = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # rung by threads that end
         weakref.finalize(self, os.close, self._gone)
 
-    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+    def run(
+        self,
+        listener: socket.socket,
+        orders: tuple[int, ...],
+        grace: float,
+        tell: TellRemaining | None = None,
+    ) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
 
-        grace: seconds that replies under way get after the first.
+        grace: seconds that replies under way get after the first; tell: is told of them.
         """
         listener.setblocking(False)  # whoever was to be accepted may have gone
         waiting = select.poll()
@@ -56,6 +62,8 @@ class Model:
         listener.close()
         waiting.register(self._gone, select.POLLIN)
         self._house.guests.shut()
+        if tell:  # those that are idle will go, each by its thread
+            tell(self._house.responses, 0)
         self._wait(waiting, time.monotonic() + grace)
         for thread, talk in list(self._threads.items()):
             with suppress(OSError):

@@ -41,6 +41,11 @@ class House:
         self.observe = observe
         self.guests: Admissions[Conversation] = Admissions(bounds)
 
+    @property
+    def responses(self) -> int:
+        """How many are being worked out or sent."""
+        return sum(talk.is_responding for talk in list(self.guests.open))
+
     def answer(self, request: Request, second: int) -> Response:
         """Return the response to a request, or to what is wrong with it."""
         if request.refusal:

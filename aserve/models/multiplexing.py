@@ -9,7 +9,7 @@ from typing import Protocol
 from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
 from aserve.models.faults import report
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
 
@@ -53,12 +53,18 @@ class Multiplexer:
         self._stopping = False
         self._deadline = float("inf")
 
-    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+    def run(
+        self,
+        listener: socket.socket,
+        orders: tuple[int, ...],
+        grace: float,
+        tell: TellRemaining | None = None,
+    ) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
 
-        grace: seconds that replies under way get after the first.
+        grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        self._listener, self._grace = listener, grace
+        self._listener, self._grace, self._tell = listener, grace, tell
         listener.setblocking(False)
         for descriptor in (listener.fileno(), *orders):
             os.set_blocking(descriptor, False)
@@ -169,6 +175,8 @@ class Multiplexer:
         for descriptor, talk in list(self._talks.items()):
             talk.finish()
             self._settle(descriptor, talk)
+        if self._tell:
+            self._tell(self._house.responses, len(self._talks))
 
     def _tick(self) -> None:
         for descriptor, talk in list(self._talks.items()):

@@ -31,6 +31,10 @@ class Observe(Protocol):
         """
 
 
+TellRemaining = Callable[[int, int], None]
+"""Is told, when a server stops, how many responses are still being sent, and how many connections
+are still open."""
+
 C_contra = TypeVar("C_contra", contravariant=True)
 
 

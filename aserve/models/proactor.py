@@ -16,7 +16,7 @@ from functools import partial
 from aserve.models.admissions import bounds_of
 from aserve.models.conversation import Conversation, House
 from aserve.models.faults import contained, report
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.models.ring import Ring
 from aserve.semantics.messages import FileSlice
 from aserve.site.answer import Site
@@ -44,12 +44,18 @@ class Model:
         self._accepting = self._stopping = False
         self._deadline = float("inf")
 
-    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+    def run(
+        self,
+        listener: socket.socket,
+        orders: tuple[int, ...],
+        grace: float,
+        tell: TellRemaining | None = None,
+    ) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
 
-        grace: seconds that replies under way get after the first.
+        grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        self._listener, self._grace = listener, grace
+        self._listener, self._grace, self._tell = listener, grace, tell
         listener.setblocking(True)
         for order in orders:
             self._await_order(order)
@@ -103,6 +109,8 @@ class Model:
         self._ring.cancel(self._listener.fileno())
         for talk in self._talks():
             talk.finish()
+        if self._tell:
+            self._tell(self._house.responses, len(self._house.guests.open))
 
     def _tick(self) -> None:
         for talk in self._talks():

@@ -13,7 +13,7 @@ from aserve.models.by_epoll import Epoll
 from aserve.models.conversation import Conversation, House
 from aserve.models.faults import contained
 from aserve.models.multiplexing import Multiplexer
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.semantics.messages import FileSlice, Piece
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
@@ -29,16 +29,22 @@ class Model(Multiplexer):
     def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
         super().__init__(Epoll(), site.unread(), limits, observe)
 
-    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+    def run(
+        self,
+        listener: socket.socket,
+        orders: tuple[int, ...],
+        grace: float,
+        tell: TellRemaining | None = None,
+    ) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
 
-        grace: seconds that replies under way get after the first.
+        grace: seconds that replies under way get after the first; tell: is told of them.
         """
         self._reads = FileReads()
         self._calls[self._reads.fileno()] = self._reads.complete
         self._poller.watch(self._reads.fileno(), reads=True, writes=False)
         try:
-            super().run(listener, orders, grace)
+            super().run(listener, orders, grace, tell)
         finally:
             self._reads.close()
 

@@ -17,7 +17,7 @@ from aserve.models.admissions import NO_ROOM, bounds_of
 from aserve.models.conversation import Conversation, House
 from aserve.models.crew import Crew
 from aserve.models.faults import report
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.models.shared import SharedAdmissions, one_at_a_time
 from aserve.site.answer import Site
 from aserve.wire.limits import Limits
@@ -65,12 +65,19 @@ class Model:
         self._stopping = False
         self._deadline = float("inf")
 
-    def run(self, listener: socket.socket, orders: tuple[int, ...], grace: float) -> None:
+    def run(
+        self,
+        listener: socket.socket,
+        orders: tuple[int, ...],
+        grace: float,
+        tell: TellRemaining | None = None,
+    ) -> None:
         """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
 
-        grace: seconds that replies under way get after the first.
+        grace: seconds that replies under way get after the first; tell: is told of them.
         """
         self._listener, self._orders, self._grace = listener, orders, grace
+        self._tell = tell
         listener.setblocking(False)
         self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
         for descriptor in (self._emptied, *orders):
@@ -201,6 +208,8 @@ class Model:
         self._house.guests.shut()
         self._epoll.unregister(self._listener)
         self._listener.close()
+        if self._tell:  # those that are idle will go, each by its thread
+            self._tell(self._house.responses, 0)
         for seat in list(self._seats):
             self._visit(seat)
 

@@ -14,7 +14,7 @@ from aserve.models.admissions import Admission, Admissions, bounds_of
 from aserve.models.connection import Connection
 from aserve.models.door import Door
 from aserve.models.heap import Heap
-from aserve.models.owner import Answer, Observe
+from aserve.models.owner import Answer, Observe, TellRemaining
 from aserve.models.room import Room
 from aserve.models.thread_pool import PoolSize, ThreadPool
 from aserve.semantics.messages import Piece, Refused, Request
@@ -24,6 +24,7 @@ from aserve.site.recall import Kept, Recall, key_of
 from aserve.site.trails import Trails
 from aserve.wire.limits import Limits
 
+_MAX_LAST_TURNS = 100  # of the loop, for connections that were cut off to be gone
 _MOST_TICKS = 256  # connections looked at in one turn; 10,000 at once hold up whoever is busy
 
 
@@ -63,14 +64,21 @@ class SimulatedProactor:
         self._door.open(self.limits.backlog)
         self._sweep()
 
-    async def stop(self, grace: float) -> None:
-        """Accept no more, let what has begun end for at most grace seconds, then cut it off."""
+    async def stop(self, grace: float, tell: TellRemaining | None = None) -> None:
+        """Accept no more, let what has begun end for at most grace seconds, then cut it off.
+
+        tell: is told of what has begun.
+        """
         self._empty = asyncio.Event()
         self._admissions.shut()
         if self._door:
             self._door.close()
         for connection in list(self.connections):
             connection.finish()
+        await asyncio.sleep(0)  # in which those that are idle go
+        if tell:
+            responses = sum(one.is_responding for one in self.connections)
+            tell(responses, len(self.connections))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 if self._door:
@@ -78,12 +86,22 @@ class SimulatedProactor:
                 if self.connections:
                     await self._empty.wait()
         self.abort()
+        await self._ended()
         if self._sweeper:
             self._sweeper.cancel()
         self.pool.shutdown(wait=False)
         self.room.close()
         if self.recall:
             self.recall.close()
+
+    async def _ended(self) -> None:
+        """Wait until those that were cut off have told so, and how much of them was sent."""
+        for _ in range(_MAX_LAST_TURNS):
+            if not self.connections:
+                break
+            await asyncio.sleep(0)
+        for _ in range(2):  # a task that is cancelled by its connection's end comes behind it
+            await asyncio.sleep(0)
 
     def abort(self) -> None:
         """Cut off every connection."""

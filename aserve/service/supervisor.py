@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from aserve.service.remaining import RemainingReports
 from aserve.service.signals import REOPEN_LOG, STOP_WORKER, Signals
 
 _STILLBORN = 1.0  # seconds; a worker that dies younger than this has not served
@@ -27,8 +28,15 @@ class Supervisor:
     A socket outlives its worker, and so do the connections that wait in it.
     """
 
-    def __init__(self, listeners: list[socket.socket], work: Work, signals: Signals) -> None:
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        work: Work,
+        signals: Signals,
+        remaining: RemainingReports,
+    ) -> None:
         self._listeners = listeners
+        self._remaining = remaining
         self._work = work
         self._signals = signals
         self._workers: dict[int, tuple[socket.socket, float]] = {}  # pid: socket, start
@@ -48,6 +56,7 @@ class Supervisor:
             number = signal.sigwait(self._signals.handled | {signal.SIGCHLD})
             if number == signal.SIGCHLD:
                 self._reap()
+                self._remaining.collect(self._workers)
             elif number in self._signals.stop:
                 self._stop()
             else:
@@ -80,6 +89,8 @@ class Supervisor:
         return 0
 
     def _stop(self) -> None:
+        # Of a second order nothing is said: it does not wait.
+        self._remaining.expect(() if self._stopping else self._workers)
         self._stopping = True
         for listener in self._listeners:  # with its worker's own closed, nobody is let in
             listener.close()

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from aserve.models.owner import Observe
+from aserve.models.owner import Observe, TellRemaining
 from aserve.models.simulated_proactor import SimulatedProactor
 from aserve.models.table import MODELS
 from aserve.models.thread_pool import PoolSize
@@ -30,11 +30,16 @@ class Worker:
     """Serves a site on one socket until it is told to stop, by a model that lives on asyncio."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, observe: Observe | None
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        observe: Observe | None,
+        tell: TellRemaining | None = None,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._observe = observe
+        self._tell = tell
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return the kind of loop that the model lives on."""
@@ -64,7 +69,7 @@ class Worker:
 
     async def shutdown(self) -> None:
         """Let the replies under way end, then stop."""
-        await self._model.stop(self._settings.grace)
+        await self._model.stop(self._settings.grace, self._tell)
 
     def abort(self) -> None:
         """Cut short what shutdown waits for."""
@@ -75,7 +80,11 @@ class Thread:
     """The same by a model that has a thread to itself, and takes its orders by descriptors."""
 
     def __init__(
-        self, settings: Settings, listener: socket.socket, observe: Observe | None
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        observe: Observe | None,
+        tell: TellRemaining | None = None,
     ) -> None:
         methods = switched_on(traces=settings.trace, tunnels=())
         disk = Disk(settings.root, media=settings.media_types)
@@ -85,25 +94,28 @@ class Thread:
         self._model = row.make(site, settings.limits, observe, *crew)
         self._listener = listener
         self._grace = settings.grace
+        self._tell = tell
 
     def run(self, *orders: int) -> None:
         """Serve until something can be read from one of orders; a second time, end at once."""
-        self._model.run(self._listener, orders, self._grace)
+        self._model.run(self._listener, orders, self._grace, self._tell)
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
     settings: Settings,
     listener: socket.socket,
     observe: Observe | None,
     stop_signals: AbstractSet[signal.Signals],
     lifeline: int | None = None,
+    tell: TellRemaining | None = None,
 ) -> None:
     """Serve by the model of the settings until a signal tells to stop, and a second one at once.
 
     lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
+    tell: is told, when we stop, of the responses that are still being sent.
     """
     if MODELS[settings.model].on_asyncio:
-        run(Worker(settings, listener, observe), stop_signals, lifeline)
+        run(Worker(settings, listener, observe, tell), stop_signals, lifeline)
         return
     _raise_open_files()
     ours, signals = socket.socketpair()
@@ -113,7 +125,7 @@ def serve(
         signal.set_wakeup_fd(signals.fileno())
         for number in stop_signals:
             signal.signal(number, lambda *_: None)
-        thread = Thread(settings, listener, observe)
+        thread = Thread(settings, listener, observe, tell)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:
