@@ -5,6 +5,7 @@ is simulated because the loop completes them by readiness: epoll under uvloop's 
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from contextlib import suppress
 from aserve.models.admissions import Admission, Admissions, bounds_of
 from aserve.models.connection import Connection
 from aserve.models.door import Door
+from aserve.models.faults import describe
 from aserve.models.heap import Heap
 from aserve.models.owner import Answer, Observe, TellRemaining
 from aserve.models.room import Room
@@ -26,6 +28,8 @@ from aserve.wire.limits import Limits
 
 _MAX_LAST_TURNS = 100  # of the loop, for connections that were cut off to be gone
 _MOST_TICKS = 256  # connections looked at in one turn; 10,000 at once hold up whoever is busy
+
+_logger = logging.getLogger("aserve")
 
 
 class SimulatedProactor:
@@ -200,8 +204,11 @@ class SimulatedProactor:
         self._sweeper = self.loop.call_later(1, self._sweep)  # first: whatever fails in this one
         self._heap.crowd(len(self.connections))
         self._tick_some(list(self.connections))
-        if self.recall:
-            self.recall.tick()
+        try:
+            if self.recall:
+                self.recall.tick()
+        except Exception as error:  # noqa: BLE001 - what it forgot to forget, it will in a second
+            _logger.error("internal error: %s in the sweep", describe(error))
 
     def _tick_some(self, connections: list[Connection]) -> None:
         """Look at some of them, and at the others after what else has to be done."""

@@ -103,7 +103,9 @@ def test_one_connection_too_many_is_told_so(model: str, folder: Path) -> None:
         first.sendall(request("small"))
         assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         with socket.create_connection(address_of(server), PATIENCE) as second:
-            assert second.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+            told = read_to_end(second)
+            assert told.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in told
 
 
 @pytest.mark.parametrize("closes", [True, False])

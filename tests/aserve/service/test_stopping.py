@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,14 +122,14 @@ def test_what_a_client_leaves_is_logged_as_cut(name: str, folder: Path, tmp_path
     with serving(folder, tmp_path / "log", "--model", name) as server:
         with download(server.port) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        log = server.log
-        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as other:
-            other.sendall(b"GET /none HTTP/1.0\r\n\r\n")
-            assert b" 404 " in other.recv(1 << 16)
+        deadline = time.monotonic() + PATIENCE
+        while not (logged := LOGGED.findall(server.log.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         server.order()
         assert server.process.wait(PATIENCE) == 0
-        assert server.line() == ""  # nothing has been waited for
-        ((octets, cut),) = LOGGED.findall(log.read_text())
+        assert server.line() == ""  # nothing is waited for
+        ((octets, cut),) = logged
         assert cut
         assert 0 < int(octets) < LARGE
 

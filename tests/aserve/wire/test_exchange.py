@@ -198,3 +198,59 @@ def test_the_owner_can_refuse_what_has_not_arrived():
     request = exchange.refuse(Refused(408, "Too slow."))
     assert (request.method, request.refusal.status) == ("GET", 408)
     assert exchange.reply(refusal(request, request.refusal), DATE)[0].startswith(b"HTTP/1.1 408 ")
+
+
+MANY_CHUNKS = (
+    b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 2_000
+)
+
+
+def test_content_in_many_chunks_is_read_in_bounded_steps():
+    exchange = Exchange(Limits())
+    exchange.receive(MANY_CHUNKS + b"0\r\n\r\n" + GET)
+    steps = 0
+    while not (request := exchange.next_request()):
+        assert exchange.halted
+        steps += 1
+    assert steps > 5
+    assert request.method == "PUT"
+    assert not exchange.halted
+
+
+def test_the_end_of_input_is_no_end_of_content_that_is_still_to_be_read():
+    exchange = Exchange(Limits())
+    exchange.receive(MANY_CHUNKS + b"0\r\n\r\n")
+    exchange.receive_end()
+    while not (request := exchange.next_request()):
+        assert exchange.halted
+    assert request.refusal is None
+
+
+def test_content_that_ends_too_early_is_refused_however_many_chunks_it_has():
+    exchange = Exchange(Limits())
+    exchange.receive(MANY_CHUNKS)
+    exchange.receive_end()
+    while not (request := exchange.next_request()):
+        assert exchange.halted
+    assert request.refusal.status == 400
+
+
+@pytest.mark.parametrize("replied", [False, True])
+def test_a_request_that_is_out_can_be_refused_as_long_as_nothing_was_sent(replied):
+    exchange = Exchange(Limits())
+    exchange.receive(GET * 2)
+    exchange.next_request()
+    if replied:
+        exchange.reply(Response(200), DATE)
+    request = exchange.refuse(Refused(500, "why"))
+    assert (request.target, request.refusal.status) == ("/a", 500)
+    (octets,) = exchange.reply(refusal(request, request.refusal), DATE)
+    assert b"\r\nConnection: close\r\n" in octets
+    exchange.replied()
+    assert exchange.state is State.LINGERING
+
+
+def test_empty_lines_before_a_request_are_passed_over_at_once():
+    exchange = Exchange(Limits())
+    exchange.receive(b"\r\n" * 100_000 + GET)
+    assert exchange.next_request().target == "/a"
