@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import distributed
 
@@ -40,21 +41,33 @@ def _hush() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
+def _address(scheduler: str) -> tuple[str, int]:
+    """Return the host and port of a scheduler, with or without tcp://, as it prints them itself."""
+    try:
+        parts = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
+        host, port = parts.hostname or "", parts.port or 0
+        host.encode("idna")  # as the resolver will
+    except ValueError:  # which UnicodeError is, too
+        host = ""
+    if not host or not port or parts.scheme != "tcp" or parts.path:
+        raise ParameterError("--dask", f"{scheduler!r} is not like host:port")
+    return host, port
+
+
 class Cluster:
     """The nodes of a scheduler, of which `size` are used; raises what is wrong with them."""
 
     def __init__(self, scheduler: str, size: int | None) -> None:
-        host, _, port = scheduler.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ParameterError("--dask", f"{scheduler!r} is not like host:port")
+        host, port = _address(scheduler)
+        shown = f"[{host}]" if ":" in host else host
         _hush()
         try:
             self._client = distributed.Client(
-                f"tcp://{scheduler}", timeout=_PATIENCE_S, set_as_default=False
+                f"tcp://{shown}:{port}", timeout=_PATIENCE_S, set_as_default=False
             )
         except OSError as error:
             reason = str(error).splitlines()[0]
-            raise UnreachableError(host, int(port), reason) from None
+            raise UnreachableError(host, port, reason) from None
         with suppress(TimeoutError):  # nodes that start together with this may still be coming
             self._client.wait_for_workers(size or 1, timeout=_PATIENCE_S)
         nodes = sorted(self._client.scheduler_info(n_workers=-1)["workers"])

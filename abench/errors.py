@@ -30,4 +30,4 @@ class ParameterError(AbenchError):
 
     def __init__(self, parameter: str, why: str) -> None:
         super().__init__(f"{parameter}: {why}")
-        self.parameter = parameter
+        self.parameter, self.why = parameter, why

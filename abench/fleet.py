@@ -20,7 +20,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 from abench import connect, probes, worker
-from abench.errors import ParameterError, UnreachableError
+from abench.errors import AbenchError, ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
 from abench.warmup import WarmUp
@@ -32,6 +32,7 @@ WATCH_EVERY_S = 0.2
 STOOD_STILL_S = 1.0  # this much later than it should have looked, this process did not run
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 SPARE_FILES = 64  # descriptors a process needs beside its connections
+_PIPES = 2  # ends that this process has of the pipes to a worker: its orders and its reports
 
 Watch = Callable[[Summary, float], object]
 
@@ -77,22 +78,35 @@ def _why(error: OSError) -> str:
 
 
 def make_room(plan: Plan) -> None:
-    """Let each worker have as many open files as its connections need.
+    """Let each worker have as many open files as its connections need, and this process its pipes.
 
     Raises ParameterError when the hard limit forbids it: such a run could only report failures of
     its own making.
     """
-    needed = -(-plan.connections // plan.processes) + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
-        soft = hard
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    workers = plan.processes
+    each = -(-plan.connections // workers) + SPARE_FILES
+    here = _PIPES * workers + SPARE_FILES
+    limit = _raise_limit(max(each, here))
+    if limit < each:
         raise ParameterError(
             "--connections",
-            f"{plan.connections} in {plan.processes} workers need {needed} open files each, "
-            f"the limit is {soft} (ulimit -Hn)",
+            f"{plan.connections} in {workers} worker{'s' * (workers > 1)} need {each} open files "
+            f"each, "
+            f"the limit is {limit} (ulimit -Hn)",
         )
+    if limit < here:
+        raise ParameterError(
+            "--workers", f"{workers} need {here} open files, the limit is {limit} (ulimit -Hn)"
+        )
+
+
+def _raise_limit(needed: int) -> int:
+    """Raise the limit of open files as far as it goes, if that is needed; return what it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 class Member:
@@ -146,6 +160,8 @@ class Process(Member):
             self.pid = os.fork()
             if self.pid == 0:
                 _forget([self.orders, *(member.orders for member in others)])
+                for member in others:
+                    member.reports.close()  # or the last worker would have as many as there are
                 _child(share, orders_out, reports_in)
         reports_in.close()
         os.close(orders_out)
@@ -252,7 +268,15 @@ class Crew:
                 member.done = True
                 self._summary.merge(message.last)
             case worker.Fault():
-                self._summary.faults.append(message.reason)
+                self._take_fault(message)
+
+    def _take_fault(self, fault: worker.Fault) -> None:
+        """Take note of an error; one that no run can begin with ends it for all of them."""
+        if self._started is None and fault.exit_code != AbenchError.exit_code:
+            error = AbenchError(fault.reason)
+            error.exit_code = fault.exit_code
+            raise error
+        self._summary.faults.append(fault.reason)
 
     def _note_start(self, after_s: float) -> None:
         """Take note of how late a share can have started at the latest, by this machine's clock.

@@ -174,7 +174,7 @@ class ServerWatch:
 
     def __init__(self, pids: Iterable[int] = (), cgroup: str | None = None) -> None:
         self._pids = tuple(pids)
-        self._cgroup = Path(cgroup) if cgroup else None
+        self._cgroup = Path(cgroup) if cgroup is not None else None
         self._peak_rss = 0
         for pid in self._pids:
             if not (_PROC / str(pid)).is_dir():

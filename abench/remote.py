@@ -86,7 +86,9 @@ def main() -> None:
         plan = fleet.reach(received(0))
         fleet.make_room(plan)
         worker.serve(plan, 0, send)
-    except (AbenchError, EOFError, OSError) as error:
+    except AbenchError as error:
+        send(worker.Fault(str(error), error.exit_code))
+    except (EOFError, OSError) as error:
         send(worker.Fault(str(error)))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from abench import connect, kinds
 from abench.client import Connection, Pool
 from abench.coverage import Coverage
+from abench.errors import AbenchError
 from abench.histogram import Tally
 from abench.plan import Plan
 from abench.summary import REPORT_EVERY_S, Cost, Summary
@@ -60,9 +61,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """This share has ended by an error in abench itself."""
+    """This share has ended by an error: of abench itself, unless `exit_code` says otherwise."""
 
     reason: str
+    exit_code: int = AbenchError.exit_code
 
 
 Message = Ready | Started | Warm | Summary | Done | Fault

@@ -98,7 +98,7 @@ def bench(
     if not quiet:
         _note(plan)
     carry = None
-    if dask:
+    if dask is not None:
         plan, carry = _on_cluster(dask, plan)
     report = run(plan, quiet, server_pid, server_cgroup, carry)
     report = replace(report, thresholds=judge(conditions, report))

@@ -1,16 +1,19 @@
 """`abench calibrate`: how much of a server this machine could show at most."""
 
 import json
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from abench import quantities
+from abench import fleet, quantities
 from abench.cli.bench import exit_code, run
 from abench.cli.options import Workers
+from abench.cli.streams import say
+from abench.errors import ParameterError
 from abench.null_server import null_server
 from abench.plan import Plan
 from abench.report import Report
@@ -39,9 +42,10 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
     the processors, as any server on this machine would.
     """
     reports: dict[str, Report] = {}
+    works = _possible(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
     with null_server() as server:
-        for name, more in _works():
-            plan = Plan(url=server.url, duration_s=duration_s, workers=workers, **more)
+        for name, work in works.items():
+            plan = replace(work, url=server.url)
             reports[name] = run(plan, quiet=False, server_pids=[server.pid])
             if code := exit_code(reports[name]):
                 return code
@@ -53,9 +57,24 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
     return 0
 
 
-def _works() -> list[tuple[str, dict[str, Any]]]:
-    kept = [(f"{number:,} connections", {"connections": number}) for number in CONNECTIONS]
-    return [*kept, ("64, one a request", {"connections": 64, "keep_alive": False})]
+def _possible(plan: Plan) -> dict[str, Plan]:
+    """Return what there are open files for, here and in the server; raises ParameterError."""
+    works = {f"{number:,} connections": replace(plan, connections=number) for number in CONNECTIONS}
+    works["64, one a request"] = replace(plan, connections=64, keep_alive=False)
+    possible, left_out = {}, {}
+    for name, work in works.items():
+        try:
+            fleet.make_room(replace(work, workers=1))
+            fleet.make_room(work)
+        except ParameterError as error:
+            left_out[name] = error.why
+        else:
+            possible[name] = work
+    if not possible:
+        raise ParameterError("calibrate", next(iter(left_out.values())))
+    for name, why in left_out.items():
+        say(f"note: left out is {name!r}: {why}")
+    return possible
 
 
 def _figures(report: Report) -> dict[str, float | None]:

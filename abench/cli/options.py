@@ -235,6 +235,10 @@ def plan_of(
 ) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
     wanted = _wanted(url, urls)
+    _refuse_empty(
+        {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
+        | {"--sni": sni}
+    )
     habits.check(url, data, method, proxy, insecure=insecure)
     media_type, body = _content(data, form)
     return Plan(
@@ -297,6 +301,13 @@ def _wanted(urls: list[str], file: Path | None) -> tuple[Weighted, ...]:
     if not urls:
         raise ParameterError("URL", "what is to be loaded is missing")
     return tuple(Weighted(url) for url in urls) if len(urls) > 1 else ()
+
+
+def _refuse_empty(given: dict[str, str | None]) -> None:
+    """Refuse a value that a script's unset variable has left empty: it is not as if not given."""
+    for option, value in given.items():
+        if value == "":
+            raise ParameterError(option, "its value is empty")
 
 
 def _content(data: list[str], form: list[str]) -> content.Content:

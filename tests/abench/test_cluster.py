@@ -139,8 +139,20 @@ async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
 async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
     ran = await abench("--dask", engine.address, "-t", "1", url)
-    assert ran.code != 0
-    assert f"cannot reach 127.0.0.1:{unused_tcp_port}" in ran.out + ran.err
+    assert (ran.code, ran.out) == (1, "")
+    assert (
+        ran.err == f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: connection refused\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["", "x", ":1", "a..b:1", "h:0", "h:99999", "http://h:1", "[::1]", "h:1/x"]
+)
+def test_a_scheduler_that_is_none_is_refused(scheduler, refused):
+    ran = refused("--dask", scheduler, "http://127.0.0.1/")
+    assert ran.code == 2
+    assert ran.err.startswith("abench: error: --dask: ")
+    assert ran.err.count("\n") == 1
 
 
 async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):

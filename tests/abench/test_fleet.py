@@ -19,6 +19,51 @@ def test_too_few_open_files_are_said_before_the_run(monkeypatch):
         fleet.make_room(Plan(url="http://h/", connections=1000, workers=2))
 
 
+@pytest.fixture
+def limited():
+    """Run abench with at most so many open files."""
+
+    async def run(files, *words):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f"ulimit -n {files}; exec {sys.executable} -m abench " + ' "$@"', "sh"),
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_workers_need_open_files_as_well(serve, limited):
+    server = await serve()
+    words = ("-c", "60", "-w", "60", "-n", "60", server.url)
+    code, out, err = await limited(80, *words)
+    assert (code, out) == (2, "")
+    assert err == (
+        "abench: error: --workers: 60 need 184 open files, the limit is 80 (ulimit -Hn)\n"
+    )
+
+
+async def test_what_is_let_begin_has_all_its_connections(serve, limited):
+    server = await serve()
+    words = ("-c", "20", "-w", "20", "-n", "200", "--json", "-", server.url)
+    code, out, err = await limited(104, *words)  # 64 and two for each worker
+    assert code == 0, err
+    assert json.loads(out)["connections_standing"] == 20
+
+
+async def test_calibrate_leaves_out_what_there_are_no_files_for(limited):
+    code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
+    assert code == 0
+    assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
+    assert err.startswith("abench: note: left out is '1,000 connections': ")
+    assert err.count("\n") == 1
+    code, out, err = await limited(50, "calibrate", "-t", "100ms", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 def test_the_open_files_limit_is_raised_when_it_must_be(monkeypatch):
     raised = []
     monkeypatch.setattr(fleet.resource, "getrlimit", lambda _: (100, 4096))

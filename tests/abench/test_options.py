@@ -254,5 +254,12 @@ def test_no_value_of_an_option_is_a_fault_of_ours(refused, option, tmp_path, mon
             assert "internal fault" not in ran.err, (option, value)
 
 
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = refused(option, "", "https://127.0.0.1:1/")
+    assert ran.code == (1 if option == "-d" else 2)
+
+
 def test_every_option_is_tried():
     assert len(OPTIONS) >= len(inspect.signature(plan_of).parameters) - 5
