@@ -1,18 +1,23 @@
-"""Two runs side by side: how much they differ, and how sure one can be of it.
+"""Two sides with runs of each: how much they differ, and how sure one can be of it.
 
-Intervals are by the block bootstrap. A run is a sequence of blocks, each with its length, its
-successes and the distribution of their latencies; so many blocks as there are are drawn from it,
-again and again, and what is derived from each draw lies where the figure itself may as well have
-lain. Blocks of one run are stretches of it, so long that there are at most MOST_BLOCKS: what
-happens in a second depends on the second before it, less so on the stretch before. Of repeated
-runs, each is a block: between them is where most of the chance is.
+Where there are three runs or more of each, a run is what is compared: its rate, its percentiles.
+Between runs is where most of the chance is, and Welch's t says what it may have done. Of fewer,
+only the stretches of each run can be compared (Iglehart's sectioning: the figure is the whole
+run's, its error is told by sections of it), which tells nothing of another run. Figures are held
+to 95 % all together, by Holm's correction: who looks at four is more often deceived than who
+looks at one.
+
+Differences in percent are differences of logarithms, unless a figure is 0.
 """
 
-import operator
-import random
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from statistics import fmean
 
+from abench import welch
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment
@@ -20,30 +25,48 @@ from abench.report.derived import Report
 from abench.report.units import signed, significant
 from abench.summary import Summary
 
-DRAWS = 1_000
 SURE = 0.95
-MOST_BLOCKS = 40
-LEAST_BLOCKS = 3
+LEAST_RUNS = 3  # of each side: with two, chance has to be thought enormous
+MOST_SECTIONS = 10
+LEAST_SECTIONS = 3
+LEAST_BEYOND = 5  # replies beyond a percentile that each section has, or its percentile says little
 LEAST_LENGTH_S = 0.5  # a second that the run ended in is too short to say anything
+RATE = "pages/sec"
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
-_SEED = 20_260_101
-_COARSE_BITS = 7  # buckets of less than 1 %: finer than any interval
+_RESOLUTION = 0.001  # of a latency: that of histograms with three digits
+
+Measured = tuple[float, float]
+"""A figure, and by what steps it is told apart from others."""
+
+BY_RUNS, BY_SECTIONS, BY_NOTHING = "runs", "sections", "nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A stretch of a run, or a whole one."""
+class Stretch:
+    """A part of a run, or a whole one."""
 
     length_s: float
     succeeded: int
     latencies: Histogram
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a figure of it: nothing has no percentile."""
+        return name == RATE or bool(self.latencies.counts)
+
+    def measure(self, name: str) -> Measured:
+        """Return a rate in successes per second, or a percentile in microseconds; and its step."""
+        if name == RATE:
+            return (self.succeeded / self.length_s, 1 / self.length_s) if self.length_s else (0, 1)
+        found = self.latencies.percentiles([PERCENTILES[name]])[PERCENTILES[name]] or 0
+        return float(found), max(1.0, found * _RESOLUTION)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How much B is above A, in percent of A, and between what it lies in 95 of 100 cases.
 
-    `low` and `high` are None where there are too few blocks to tell. `more_is_better` for rates.
+    `basis` is what that goes by: the runs, the sections of a run, or nothing, where there are too
+    few of them; then `low` and `high` are None. `more_is_better` for rates.
     """
 
     name: str
@@ -53,10 +76,11 @@ class Difference:
     low: float | None
     high: float | None
     more_is_better: bool
+    basis: str = BY_RUNS
 
     @property
     def is_sure(self) -> bool:
-        """Whether there is a difference, as far as chance is concerned."""
+        """Whether there is a difference, as far as the chance that `basis` shows is concerned."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     @property
@@ -72,66 +96,141 @@ class Difference:
 def compare(before: Sequence[Report], after: Sequence[Report]) -> list[Difference]:
     """Return how the runs `after` differ from those `before`: pages per second, and percentiles.
 
-    Raises ParameterError when there is nothing to compare. The same reports give the same
-    intervals.
+    A run that is given twice is one. Raises ParameterError when there is nothing to compare.
     """
-    scheduled = {bool(report.response) for report in (*before, *after)}
+    sides = distinct(before), distinct(after)
+    scheduled = {bool(report.response) for side in sides for report in side}
     if len(scheduled) > 1:
-        raise ParameterError("compare", "one had a schedule, and the other not")
-    sides = _blocks(before), _blocks(after)
-    if not all(sum(block.succeeded for block in side) for side in sides):
-        raise ParameterError("compare", "one of them has no successes")
-    enough = min(map(len, sides)) >= LEAST_BLOCKS
-    urns = [_Urn(side, seed) for seed, side in enumerate(sides)]
-    found = [urn.whole() for urn in urns]
-    drawn = [urn.draw(DRAWS if enough else 0) for urn in urns]
-    return [_difference(name, found, drawn) for name in ("pages/sec", *PERCENTILES)]
+        raise ParameterError(
+            "compare", "one side had a schedule, and the other not: they answer two questions"
+        )
+    for name, side in zip("AB", sides, strict=True):
+        if not all(report.succeeded for report in side):
+            raise ParameterError("compare", f"a run of {name} has no successes to compare")
+    by_runs = min(map(len, sides)) >= LEAST_RUNS
+    study = _by_runs if by_runs else _by_sections
+    return _held_together([study(name, *sides) for name in (RATE, *PERCENTILES)])
 
 
-Figures = dict[str, float]
+def distinct(reports: Iterable[Report]) -> list[Report]:
+    """Return each run once: a copy of a report is no other run."""
+    found: list[Report] = []
+    for report in reports:
+        if all(_measured(report) != _measured(other) for other in found):
+            found.append(report)
+    return found
 
 
-def _difference(
-    name: str, found: Sequence[Figures], drawn: Sequence[Sequence[Figures]]
-) -> Difference:
-    before, after = (figures[name] for figures in found)
-    changes = sorted(
-        _percent(one[name], other[name]) for one, other in zip(*drawn, strict=True) if one[name]
-    )
-    edge = int(len(changes) * (1 - SURE) / 2)
+def _measured(report: Report) -> tuple[object, ...]:
+    """Return what no two runs have alike: a length to the nanosecond, and what was counted."""
+    counted = report.succeeded, report.failed, report.bytes_received, report.status
+    started_at = report.environment.started_at if report.environment else ""
+    return report.duration_s, *counted, report.service, report.response, started_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """A figure of both sides, and how far it can be relied on."""
+
+    name: str
+    before: float
+    after: float
+    estimate: welch.Estimate | None
+    percent_of: Callable[[float], float]
+    basis: str
+
+
+def _by_runs(name: str, before: Sequence[Report], after: Sequence[Report]) -> _Study:
+    measured = [[_whole([run]).measure(name) for run in side] for side in (before, after)]
+    return _study(name, measured, None, BY_RUNS)
+
+
+def _by_sections(name: str, before: Sequence[Report], after: Sequence[Report]) -> _Study:
+    wholes = _whole(before).measure(name)[0], _whole(after).measure(name)[0]
+    sections = [_sections(name, side) for side in (before, after)]
+    measured = [[one.measure(name) for one in side if one.has(name)] for side in sections]
+    if min(map(len, measured)) < LEAST_SECTIONS:
+        return _Study(name, *wholes, None, float, BY_NOTHING)
+    return _study(name, measured, wholes, BY_SECTIONS)
+
+
+def _study(
+    name: str, measured: list[list[Measured]], wholes: tuple[float, float] | None, basis: str
+) -> _Study:
+    """Estimate a difference: of the logarithms where there are any, or of the figures."""
+    figures = [[figure for figure, _ in side] for side in measured]
+    together = [*measured[0], *measured[1]]
+    if all(figure > 0 for figure in (*figures[0], *figures[1], *(wholes or ()))):
+        one, other = ([math.log(figure) for figure in side] for side in figures)
+        middle = wholes or (math.exp(fmean(one)), math.exp(fmean(other)))
+        known = math.log(middle[1] / middle[0])
+        step = max(step / figure for figure, step in together)
+        return _Study(
+            name, *middle, welch.estimate(one, other, step, known), _from_logarithm, basis
+        )
+    middle = wholes or (fmean(figures[0]), fmean(figures[1]))
+    step = max(step for _, step in together)
+    found = welch.estimate(figures[0], figures[1], step, middle[1] - middle[0])
+    return _Study(name, *middle, found, partial(_from_difference, middle[0]), basis)
+
+
+def _from_logarithm(apart: float) -> float:
+    return 100 * math.expm1(min(apart, 700.0))
+
+
+def _from_difference(before: float, apart: float) -> float:
+    return 100 * apart / before if before else 0.0
+
+
+def _held_together(studies: Sequence[_Study]) -> list[Difference]:
+    """Return the differences, each with as wide an interval as all of them together want."""
+    ps = [study.estimate.p for study in studies if study.estimate]
+    levels = iter(welch.holm(ps, 1 - SURE))
+    return [_difference(study, next(levels) if study.estimate else 0.0) for study in studies]
+
+
+def _difference(study: _Study, level: float) -> Difference:
+    low = high = None
+    if study.estimate:
+        low, high = map(study.percent_of, study.estimate.interval(level))
     return Difference(
-        name=name,
-        before=before,
-        after=after,
-        percent=_percent(before, after),
-        low=changes[edge] if changes else None,
-        high=changes[-1 - edge] if changes else None,
-        more_is_better=name == "pages/sec",
+        name=study.name,
+        before=study.before,
+        after=study.after,
+        percent=_from_difference(study.before, study.after - study.before),
+        low=low,
+        high=high,
+        more_is_better=study.name == RATE,
+        basis=study.basis,
     )
 
 
-def _percent(before: float, after: float) -> float:
-    return 100 * (after / before - 1) if before else 0.0
+def _whole(runs: Sequence[Report]) -> Stretch:
+    """Return all of some runs together, as it was counted: also of one that took no time."""
+    return _joined(
+        [Stretch(run.duration_s, run.succeeded, _latencies(run.summary)) for run in runs]
+    )
 
 
-def _blocks(reports: Sequence[Report]) -> list[Block]:
-    if len(reports) >= LEAST_BLOCKS:
-        return [
-            Block(report.duration_s, report.succeeded, _latencies(report.summary))
-            for report in reports
-        ]
-    seconds = [second for report in reports for second in _seconds(report)]
-    together = -(-len(seconds) // MOST_BLOCKS) or 1
-    return [
-        _joined(seconds[first : first + together]) for first in range(0, len(seconds), together)
-    ]
+def _sections(name: str, runs: Sequence[Report]) -> list[Stretch]:
+    """Return the sections of some runs in which a figure is measured: as many as replies allow."""
+    seconds = [second for run in runs for second in _seconds(run)]
+    number = min(MOST_SECTIONS, len(seconds))
+    if name != RATE:
+        replies = sum(second.succeeded for second in seconds)
+        beyond = replies * (1 - PERCENTILES[name] / 100)
+        number = min(number, int(beyond / LEAST_BEYOND))
+    if number < LEAST_SECTIONS:
+        return []
+    edges = [round(place * len(seconds) / number) for place in range(number + 1)]
+    return [_joined(seconds[one:end]) for one, end in pairwise(edges)]
 
 
-def _seconds(report: Report) -> Iterable[Block]:
+def _seconds(report: Report) -> Iterable[Stretch]:
     for second in report.series:
         if second.length_s >= LEAST_LENGTH_S:
             moment = report.summary.series.at(second.at_s)
-            yield Block(second.length_s, second.succeeded, _latencies(moment))
+            yield Stretch(second.length_s, second.succeeded, _latencies(moment))
 
 
 def _latencies(counted: Summary | Moment) -> Histogram:
@@ -139,67 +238,12 @@ def _latencies(counted: Summary | Moment) -> Histogram:
     return counted.response if counted.response.counts else counted.service
 
 
-def _joined(blocks: Sequence[Block]) -> Block:
+def _joined(stretches: Sequence[Stretch]) -> Stretch:
     latencies = Histogram()
-    for block in blocks:
-        latencies.merge(block.latencies)
-    length_s = sum(block.length_s for block in blocks)
-    return Block(length_s, sum(block.succeeded for block in blocks), latencies)
-
-
-class _Urn:
-    """Draws from the blocks of one side. A distribution is a list of counts, all of one grid."""
-
-    def __init__(self, blocks: Sequence[Block], seed: int) -> None:
-        self._seed = _SEED + seed  # each side has a chance of its own
-        self._blocks = blocks
-        self._grid = sorted({_coarse(us) for block in blocks for us in block.latencies.counts})
-        places = {us: place for place, us in enumerate(self._grid)}
-        self._counts = []
-        for block in blocks:
-            counts = [0] * len(self._grid)
-            for us, count in block.latencies.counts.items():
-                counts[places[_coarse(us)]] += count
-            self._counts.append(counts)
-
-    def whole(self) -> Figures:
-        """Return the figures of all blocks together, as fine as they were counted."""
-        joined = _joined(self._blocks)
-        found = joined.latencies.percentiles(PERCENTILES.values())
-        named = {name: float(found[percent] or 0) for name, percent in PERCENTILES.items()}
-        return {"pages/sec": joined.succeeded / joined.length_s, **named}
-
-    def draw(self, times: int) -> list[Figures]:
-        """Return the figures of so many draws."""
-        choose = random.Random(self._seed).choices  # noqa: S311 - nothing here is a secret
-        every = range(len(self._blocks))
-        return [self._figures(choose(every, k=len(every))) for _ in range(times)]
-
-    def _figures(self, chosen: Sequence[int]) -> Figures:
-        length_s = sum(self._blocks[one].length_s for one in chosen)
-        succeeded = sum(self._blocks[one].succeeded for one in chosen)
-        counts = [0] * len(self._grid)
-        for one in chosen:
-            counts = list(map(operator.add, counts, self._counts[one]))
-        return {"pages/sec": succeeded / length_s, **self._percentiles(counts)}
-
-    def _percentiles(self, counts: Sequence[int]) -> Figures:
-        whole, so_far, found = sum(counts), 0, {}
-        wanted = iter(PERCENTILES.items())
-        name, percent = next(wanted)
-        for us, count in zip(self._grid, counts, strict=True):
-            so_far += count
-            while so_far * 100 >= percent * whole:
-                found[name] = float(us)
-                name, percent = next(wanted, ("", 101.0))
-                if not name:
-                    return found
-        return found
-
-
-def _coarse(us: int) -> int:
-    shift = us.bit_length() - _COARSE_BITS
-    return us >> shift << shift if shift > 0 else us
+    for stretch in stretches:
+        latencies.merge(stretch.latencies)
+    length_s = sum(stretch.length_s for stretch in stretches)
+    return Stretch(length_s, sum(stretch.succeeded for stretch in stretches), latencies)
 
 
 def sentence(difference: Difference) -> str:
@@ -211,8 +255,11 @@ def sentence(difference: Difference) -> str:
         what = f"{significant(size)} % {'slower' if up else 'faster'} at {difference.name}"
     if difference.low is None or difference.high is None:
         return f"{what}; too few seconds or runs to say how sure that is"
+    within = "" if difference.basis == BY_RUNS else " within these runs"
     if not difference.is_sure:
         between = f"{signed(difference.low)} to {signed(difference.high)} %"
-        return f"{difference.name}: no difference that is sure, {between}"
-    low, high = sorted((abs(difference.low), abs(difference.high)))
-    return f"{what}, 95 % sure it is between {significant(low)} and {significant(high)}"
+        return f"{difference.name}: no difference that is sure{within}, {between}"
+    low, high = map(significant, sorted((abs(difference.low), abs(difference.high))))
+    if within:
+        return f"{what}, between {low} and {high}{within}; another run may differ"
+    return f"{what}, 95 % sure it is between {low} and {high}"

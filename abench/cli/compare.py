@@ -1,18 +1,20 @@
 """`abench compare A.json B.json`: what has changed, and whether that is sure."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from abench.cli.codes import FAILED, OK
-from abench.comparison import Difference, compare, sentence
+from abench.comparison import Difference, compare, distinct, sentence
 from abench.errors import ParameterError
+from abench.plan_differences import PlanDifferences, plan_differences
 from abench.report import Report, document
 from abench.report.units import decimal, microseconds, signed, significant
 
@@ -32,9 +34,10 @@ def compare_files(
 ) -> int:
     """Compare saved reports: pages per second, and the percentiles of latency.
 
-    Intervals are by the bootstrap over stretches of the runs; or over whole runs where there are
-    three or more of each: A1.json,A2.json,A3.json B1.json,B2.json,B3.json. With --tolerate 5, the
-    exit code is 4 if anything is worse by more than 5 %, and that is not likely to be chance.
+    Three runs or more of each tell what is chance, by Welch's t: A1.json,A2.json,A3.json
+    B1.json,B2.json,B3.json; five find a difference of 10 % between runs that vary by 3 %. Of fewer,
+    it is only told what varied within them. With --tolerate 5, the exit code is 4 if anything is
+    worse by more than 5 %, and that is not likely to be chance.
     """
     limit = percent(tolerate)
     return show(_read(before), _read(after), limit, as_json=as_json)
@@ -59,31 +62,56 @@ def show(
     before: list[Report], after: list[Report], tolerate: float | None, *, as_json: bool = False
 ) -> int:
     """Print how `after` differs from `before`; return the exit code."""
+    plans = plan_differences(before, after)
     differences = compare(before, after)
     failed = [] if tolerate is None else [one for one in differences if one.fails(tolerate)]
     if as_json:
         plain = [asdict(one) | {"sentence": sentence(one)} for one in differences]
         worse = [one.name for one in failed]
-        print(json.dumps({"differences": plain, "worse": worse}, indent=2))
+        runs = [len(distinct(side)) for side in (before, after)]
+        found = {"plans": plans, "runs": runs, "differences": plain, "worse": worse}
+        print(json.dumps(found, indent=2))
     else:
-        _print(differences, failed, (before[0], after[0]), tolerate)
+        console = Console(highlight=False, soft_wrap=True)
+        _print_sides(console, (before, after), plans)
+        _print(console, differences, failed, tolerate)
     return FAILED if failed else OK
 
 
+def _print_sides(
+    console: Console, sides: tuple[list[Report], list[Report]], plans: PlanDifferences
+) -> None:
+    """Print what is compared, and first of all how its plans differ."""
+    for name, runs in zip("AB", sides, strict=True):
+        counted, report = len(distinct(runs)), runs[0]
+        when = report.environment.started_at if report.environment else ""
+        several = f"  {counted} runs" if counted > 1 else ""
+        again = f"  {len(runs) - counted} given twice count once" if counted < len(runs) else ""
+        line = f"{report.plan.target.url}  {when}{several}"
+        console.print(Text.assemble((f"{name}  ", "dim"), line, (again, "yellow")))
+    if plans:
+        console.print(Text("\nThese differ as well, and may be why:", style="yellow"))
+        grid = _grid(("left", "left", "left"), "A", "B")
+        for name, (before, after) in plans.items():
+            grid.add_row(Text(name, style="dim"), Text(before), Text(after))
+        console.print(grid)
+
+
+def _grid(justified: Sequence[JustifyMethod], *names: str) -> Table:
+    grid = Table.grid(padding=(0, 3))
+    for justify in justified:
+        grid.add_column(justify=justify)
+    grid.add_row("", *(Text(name, style="dim") for name in names))
+    return grid
+
+
 def _print(
+    console: Console,
     differences: list[Difference],
     failed: list[Difference],
-    first: tuple[Report, Report],
     tolerate: float | None,
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    for name, report in zip("AB", first, strict=True):
-        when = report.environment.started_at if report.environment else ""
-        console.print(Text.assemble((f"{name}  ", "dim"), report.plan.target.url, f"  {when}"))
-    grid = Table.grid(padding=(0, 3))
-    for justify in ("left", "right", "right", "right"):
-        grid.add_column(justify=justify)
-    grid.add_row("", *(Text(name, style="dim") for name in ("A", "B", "difference")))
+    grid = _grid(("left", "right", "right", "right"), "A", "B", "difference")
     for one in differences:
         show_value = decimal if one.more_is_better else microseconds
         grid.add_row(

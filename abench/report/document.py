@@ -62,6 +62,7 @@ def document(report: Report) -> dict[str, Any]:
         "connections": plan.connections,
         "connections_standing": report.standing,
         "timeout_s": plan.timeout_s,
+        "planned": {"duration_s": plan.duration_s, "requests": plan.requests},
         "duration_s": report.duration_s,
         "start_within_s": report.start_within_s,
         "stopped_by_signal": report.stopped_by or None,
@@ -279,7 +280,10 @@ def _report(plain: Mapping[str, Any]) -> Report:
 def _plan(plain: Mapping[str, Any]) -> Plan:
     """Return as much of the plan as a report is drawn from."""
     schedule, warmup = plain["schedule"] or {}, plain["warmup"] or {}
+    planned = plain.get("planned", {})  # not in the first documents
     return Plan(
+        duration_s=planned.get("duration_s"),
+        requests=planned.get("requests"),
         url=plain["url"],
         urls=tuple(Weighted(**one) for one in plain["urls"]),
         connections=plain["connections"],

@@ -1,15 +1,19 @@
 """Differences told from chance: known ones are found, and none where there is none."""
 
 import json
+import math
 import random
+from dataclasses import replace
 
 import pytest
 
+from abench import welch
 from abench.comparison import compare, sentence
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.plan import Plan
+from abench.plan_differences import plan_differences
 from abench.report import derive, document
 from abench.series import Series
 from abench.summary import Summary
@@ -101,11 +105,230 @@ def test_the_same_files_give_the_same_words():
 
 
 def test_differences_are_said_in_words():
-    found = difference("pages/sec", [quick(1)], [quick(2, rate=240)])
+    before, after = ([varied(seed, rate) for seed in range(5)] for rate in (1000, 1200))
+    found = difference("pages/sec", before, after)
     words = sentence(found)
     assert words.startswith(f"{found.percent:.3g} % more pages/s, 95 % sure it is between ")
     none = difference("p50", [quick(1)], [quick(3)])
     assert "no difference that is sure" in sentence(none)
+
+
+def test_of_single_runs_it_is_said_that_another_may_differ():
+    found = difference("pages/sec", [quick(1)], [quick(2, rate=240)])
+    assert found.is_sure
+    words = sentence(found)
+    assert words.startswith(f"{found.percent:.3g} % more pages/s, between ")
+    assert words.endswith(" within these runs; another run may differ")
+
+
+SHAPE = [random.Random(5).lognormvariate(0, 0.5) for _ in range(300)]
+
+
+def varied(seed, rate=1000.0, latency_us=1000.0, noise=0.02):
+    """A run that differs from another as a whole: its rate, its latencies, and their tail."""
+    chance = random.Random(f"{seed} {rate} {noise}")
+    faster, slower, tail, rest = (math.exp(chance.gauss(0, noise)) for _ in range(4))
+    times = [
+        max(1, round(latency_us * each * (slower if each < 1 else rest if each < 2 else tail)))
+        for each in SHAPE
+    ]
+    elapsed_ns = 10**10 + chance.randrange(10**6)  # no two runs last equally long
+    report = derive(PLAN, Summary(elapsed_ns=elapsed_ns, service=Histogram.of(times)))
+    return replace(report, succeeded=round(10 * rate * faster))
+
+
+NOISES = {
+    "even": lambda chance: 0.03,
+    "wild": lambda chance: 0.3,
+    "a bad one now and then": lambda chance: 0.5 if chance.random() < 0.1 else 0.01,
+    "hardly any": lambda chance: 0.0005,
+}
+
+
+@pytest.mark.parametrize("runs", [3, 5, 10])
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("latency_us", [4, 1000])
+def test_of_equal_servers_any_figure_is_sure_in_five_of_a_hundred_at_most(runs, noise, latency_us):
+    chance = random.Random(f"{runs} {noise} {latency_us}")
+    trials, sure = 200, 0
+    for _ in range(trials):
+        sides = [
+            [
+                varied(chance.random(), latency_us=latency_us, noise=NOISES[noise](chance))
+                for _ in range(runs)
+            ]
+            for _ in "AB"
+        ]
+        sure += any(one.is_sure for one in compare(*sides))
+    # The seed is fixed; were it not, 0.05 as a true rate would give more than 18 once in 200 times.
+    assert sure <= 18
+
+
+@pytest.mark.parametrize(
+    ("runs", "factor", "noise", "found_in"),
+    [(5, 1.1, 0.02, 95), (5, 1.2, 0.04, 95), (3, 1.2, 0.02, 90), (3, 1.1, 0.01, 90)],
+)
+def test_a_real_difference_is_found(runs, factor, noise, found_in):
+    found = 0
+    for trial in range(100):
+        before, after = (
+            [
+                varied(f"{trial} {run} {by}", 1000 * by, 1000 / by, noise=noise)
+                for run in range(runs)
+            ]
+            for by in (1, factor)
+        )
+        one = difference("pages/sec", before, after)
+        assert not one.is_sure or one.percent > 0
+        found += one.is_sure
+    assert found >= found_in
+
+
+def test_an_interval_holds_what_is_true():
+    held = 0
+    for trial in range(200):
+        before, after = (
+            [varied(f"{trial} {run} {by}", 1000 * by, noise=0.1) for run in range(4)]
+            for by in (1, 1.3)
+        )
+        one = difference("pages/sec", before, after)
+        held += one.low <= 30 <= one.high
+    assert held >= 184  # 190 are promised, at least
+
+
+def test_the_same_run_three_times_is_one_run():
+    one, other = quick(1), quick(2, rate=300)
+    copy = document.load(json.loads(json.dumps(document.document(one))))
+    found = compare([one, copy, one], [other] * 3)
+    assert {each.basis for each in found} <= {"sections", "nothing"}
+    assert found == compare([one], [other])
+    several = [varied(seed) for seed in range(3)]
+    assert compare([*several, several[0]], several) == compare(several, several)
+
+
+def test_a_rate_that_was_kept_to_the_request_is_no_difference():
+    def kept(elapsed_ns):
+        summary = Summary(elapsed_ns=elapsed_ns, service=Histogram.of([1000] * 1000))
+        for at_s in range(10):
+            summary.series.add(at_s, Moment(100, 0, 0, Histogram.of([1000] * 100)))
+        return replace(derive(PLAN, summary), succeeded=1000)
+
+    found = difference("pages/sec", [kept(10_000_100_000)], [kept(10_003_000_000)])
+    assert found.percent < 0
+    assert not found.is_sure
+
+
+def test_what_is_told_apart_by_one_step_is_not_sure():
+    def exactly(us):
+        return [replace(varied(n), summary=Summary(service=Histogram.of([us] * 99))) for n in "abc"]
+
+    assert not difference("p50", exactly(25), exactly(26)).is_sure
+    assert difference("p50", exactly(25), exactly(28)).is_sure
+
+
+def test_an_outage_of_a_single_run_is_no_chance():
+    chance = [1000, 1000, 0, 0, 0, 0, 0, 0, 1000, 1000]
+    good, bad = run(seconds=10), run(seconds=10)
+    gone = derive(PLAN, Summary(elapsed_ns=10**10, service=bad.summary.service, series=Series()))
+    for at_s, number in enumerate(chance):
+        if number:
+            gone.summary.series.add(at_s, Moment(number, 0, 0, Histogram.of([1000] * number)))
+    gone = derive(PLAN, gone.summary)
+    gone = replace(gone, succeeded=sum(chance))
+    found = difference("pages/sec", [good], [gone])
+    assert found.percent == pytest.approx(-60, abs=3)
+    assert found.fails(tolerate=20)
+
+
+def test_runs_of_less_than_half_a_second_are_compared():
+    found = difference("pages/sec", [run(seconds=1)], [run(seconds=1, rate=1500)])
+    assert found.percent == pytest.approx(50, abs=20)
+    short = [
+        derive(PLAN, Summary(elapsed_ns=10**8, service=Histogram.of([100 * n] * 50)))
+        for n in (1, 2)
+    ]
+    short = [replace(each, succeeded=50) for each in short]
+    found = compare(short[:1], short[1:])
+    assert [round(each.percent) for each in found] == [0, 100, 100, 100]
+    assert "too few seconds or runs" in sentence(found[1])
+
+
+@pytest.mark.parametrize(
+    ("level", "freedom", "t"),
+    # As in any table of Student's t.
+    [(0.05, 1, 12.706), (0.05, 4, 2.776), (0.01, 2, 9.925), (0.001, 30, 3.646), (0.05, 1e6, 1.960)],
+)
+def test_the_t_distribution_is_that_of_the_tables(level, freedom, t):
+    assert welch.critical(level, freedom) == pytest.approx(t, abs=0.0005)
+    assert welch.two_sided(t, freedom) == pytest.approx(level, rel=0.001)
+    assert welch.two_sided(-t, freedom) == welch.two_sided(t, freedom)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected", "level", "interval"),
+    [  # as scipy 1.17 has them: stats.ttest_ind(after, before, equal_var=False)
+        (
+            (27.5, 21.0, 19.0, 23.6, 17.0, 17.9),
+            (27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8),
+            (1.499821361556653, 7.423433145210318, 0.17493355071052127),
+            *(0.05, (-1.5160790886967224, 6.94465051726816)),
+        ),
+        (
+            (1.0, 1.1, 0.9),
+            (3.0, 5.0, 4.0, 9.5),
+            (3.047744632686962, 3.0097175428908294, 0.055293708323118286),
+            *(0.01, (-3.982769782561107, 12.732769782561107)),
+        ),
+    ],
+)
+def test_welchs_t_is_that_of_another_program(before, after, expected, level, interval):
+    found = welch.estimate(before, after, 0.0, None)
+    shown = found.difference / found.error, found.freedom, found.p
+    assert shown == pytest.approx(expected)
+    assert found.interval(level) == pytest.approx(interval)
+
+
+def test_holm_steps_down_until_one_fails():
+    third = pytest.approx(0.04 / 3)
+    assert welch.holm([0.001, 0.02, 0.5, 0.012], 0.04) == [0.01, 0.02, 0.04, third]
+    assert welch.holm([0.001, 0.021, 0.5, 0.012], 0.04) == [0.01, 0.02, 0.02, third]
+    assert welch.holm([0.011, 0.012], 0.02) == [0.01, 0.01]
+    assert welch.holm([], 0.05) == []
+
+
+def test_differences_of_plan_are_told():
+    def of(**more):
+        return replace(varied(1), plan=Plan(url="http://h/", **more), environment=None)
+
+    assert plan_differences([of()], [of()]) == {}
+    found = plan_differences([of(), of(connections=20)], [of(timeout_s=1.0, keep_alive=False)])
+    assert found == {
+        "connections": ("10, 20", "10"),
+        "keep-alive": ("yes", "no"),
+        "timeout": ("10 s", "1 s"),
+    }
+    assert "end" in plan_differences([of(duration_s=5.0)], [of(requests=7)])
+    assert plan_differences([of()], [of(rate=100.0)])["schedule"][1] == "100/s, constant"
+
+
+async def test_differences_of_plan_are_listed_first(serve, abench, tmp_path):
+    server = await serve()
+    one, other = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    await abench("-t", "0.2", "-c1", "--json", one, "-H", "X: 1", server.url)
+    await abench("-t", "0.3", "-c", "2", f"--json={other}", server.url + "other")
+    ran = await abench("compare", one, other)
+    assert (ran.code, ran.err) == (0, "")
+    first, _, rest = ran.out.partition("pages/sec")
+    for line in ("path ", "connections ", "end ", "options "):
+        assert line in first
+        assert line not in rest
+    assert "'X: 1'" in first
+    plain = (await abench("compare", one, other, "--json")).json
+    assert plain["plans"]["connections"] == ["1", "2"]
+    assert plain["runs"] == [1, 1]
+    again = await abench("compare", f"{one},{one},{one}", other)
+    assert "2 given twice count once" in again.out
+    assert "sure it is" not in again.out
 
 
 def test_what_cannot_be_compared_is_said():
