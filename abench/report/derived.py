@@ -28,7 +28,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What was counted in `length_s` seconds from the second `at_s` on."""
+    """What was counted in `length_s` seconds from the second `at_s` on.
+
+    `asked_per_sec` is the rate that a schedule had in them.
+    """
 
     at_s: int
     length_s: float
@@ -37,6 +40,7 @@ class Second:
     bytes_received: int
     service: Latency
     response: Latency | None
+    asked_per_sec: float | None = None
 
     @property
     def pages_per_sec(self) -> float:
@@ -334,15 +338,25 @@ def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
     series.reach(last_s)
     for at_s in range(0, last_s + 1 if duration_s or series.moments else 0, series.step_s):
         moment = series.at(at_s)
+        length_s = max(0.0, min(series.step_s, duration_s - at_s))
         yield Second(
             at_s=at_s,
-            length_s=max(0.0, min(series.step_s, duration_s - at_s)),
+            length_s=length_s,
             succeeded=moment.succeeded,
             failed=moment.failed,
             bytes_received=moment.bytes_received,
             service=_latency(moment.service),
             response=_latency(moment.response) if plan.schedule else None,
+            asked_per_sec=_asked(plan.schedule, at_s, length_s) if plan.schedule else None,
         )
+
+
+def _asked(schedule: Timing, at_s: float, length_s: float) -> float | None:
+    """Return the rate of a schedule in a part of it; None where it is over."""
+    if not length_s or at_s >= schedule.length_s:
+        return None
+    end_s = min(at_s + length_s, schedule.length_s)
+    return (schedule.due(end_s) - schedule.due(at_s)) / (end_s - at_s)
 
 
 def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:

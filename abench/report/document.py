@@ -171,6 +171,7 @@ def _second(second: Second, moment: Moment) -> dict[str, Any]:
         "failed": second.failed,
         "bytes_received": second.bytes_received,
         "pages_per_sec": second.pages_per_sec,
+        "asked_per_sec": second.asked_per_sec,
         "latency": {"service": _latency(second.service), "response": _latency(second.response)},
         "counts": {
             "service": _counts(moment.service),
@@ -319,6 +320,7 @@ def _to_second(plain: Mapping[str, Any]) -> Second:
         bytes_received=plain["bytes_received"],
         service=_to_latency(latency["service"]),
         response=_to_latency_or_none(latency["response"]),
+        asked_per_sec=plain.get("asked_per_sec"),  # not in the first documents
     )
 
 

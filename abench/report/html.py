@@ -48,6 +48,8 @@ p { margin: .3rem 0 }
          gap: 1.6rem 2rem; margin: 1.6rem 0 }
 figure { margin: 0; min-width: 0 }
 figure svg { width: 100%; height: auto; display: block }
+.narrow { display: none }
+@media (max-width: 30rem) { .narrow { display: block } .broad { display: none } }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
 .wide { overflow-x: auto }
 th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--lines);
@@ -136,15 +138,18 @@ def _thresholds(report: Report) -> Iterator[str]:
 
 
 def _figures(report: Report) -> Iterator[str]:
-    latency = report.response or report.service
+    kind, latency = (
+        ("response", report.response) if report.response else ("service", report.service)
+    )
     yield _figure("pages/sec", decimal(report.pages_per_sec))
     yield _figure("received/sec", octets(report.bytes_per_sec))
     yield _figure("succeeded", count(report.succeeded))
     yield _figure("failed", count(report.failed))
-    yield _figure("latency p50", microseconds(latency.percentiles["p50"]))
-    yield _figure("latency p99", microseconds(latency.percentiles["p99"]))
+    for name in ("p50", "p99"):
+        yield _figure(f"{kind} {name}", microseconds(latency.percentiles[name]))
     if report.paced:
-        yield _figure("offered/sec", decimal(report.paced.offered))
+        asked = report.paced.asked
+        yield _figure("asked for/sec", decimal(report.paced.offered if asked is None else asked))
         yield _figure("skipped", count(report.paced.skipped))
 
 
@@ -155,13 +160,21 @@ def _figure(name: str, value: str) -> str:
 
 
 def _plots(report: Report) -> Iterator[str]:
-    for title, said, svg in import_module("abench.report.plots").plots(report):
+    """Yield each plot twice: shrunk to a phone's width, letters of a broad one cannot be read."""
+    for title, said, broad, narrow in import_module("abench.report.plots").plots(report):
         label = escape(f"{title}. {said}", quote=True)
-        drawn = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        drawn = "".join(
+            f'<div class="{name}">{_labelled(svg, label)}</div>'
+            for name, svg in (("broad", broad), ("narrow", narrow))
+        )
         yield (
             f"<figure><h2>{escape(title)}</h2>{drawn}"
             f'<figcaption class="quiet">{escape(said)}</figcaption></figure>'
         )
+
+
+def _labelled(svg: str, label: str) -> str:
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
 def _latencies(report: Report) -> Iterator[str]:
@@ -182,11 +195,15 @@ def _values(latency: Latency) -> Iterator[float | None]:
 
 def _seconds(report: Report) -> Iterator[str]:
     """Yield the figures behind the plots over time: to be read, where others have to hover."""
-    yield _row("th", "second", ("pages/sec", "failed", *PERCENTILES))
+    asked = ("asked for",) if report.paced else ()
+    yield _row("th", "second", ("pages/sec", *asked, "failed", *PERCENTILES))
     for second in report.series:
         found = (second.response or second.service).percentiles.values()
-        rate = f"{second.pages_per_sec:,.0f}"
-        yield _row("td", str(second.at_s), (rate, count(second.failed), *map(microseconds, found)))
+        rates = [second.pages_per_sec, *([second.asked_per_sec] if asked else [])]
+        shown = ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
+        yield _row(
+            "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
+        )
 
 
 def _stages(report: Report) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from abench.histogram import Histogram
 from abench.report.derived import Report
@@ -30,9 +30,7 @@ _VARIABLES = {
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: to be read, found and copied
-    "svg.hashsalt": "abench",
     "font.family": "sans-serif",
-    "font.size": 11,
     "text.color": INK,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": QUIET,
@@ -49,25 +47,34 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "savefig.transparent": True,
 }
-_SIZE = (6.2, 3.1)  # inches: at a phone's width, letters are still ten pixels high
+# Inches, and points that letters are high. The page shows the one where they get 11 to 16 pixels
+# high on screens of 320 pixels and more.
+_BROAD, _NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
+_TIGHT: dict[str, float] = {
+    "columnspacing": 1.0,
+    "handlelength": 1.4,
+    "handletextpad": 0.4,
+    "borderaxespad": 0.2,
+}
 _TENTHS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 _DRAWN_SECONDS = 120  # more than these have no marks of their own
 
 Draw = Callable[[Report, Axes], None]
 
 
-def plots(report: Report) -> list[tuple[str, str, str]]:
-    """Return for each plot its title, what it says in words, and its SVG element."""
+def plots(report: Report) -> list[tuple[str, str, str, str]]:
+    """Return for each plot its title, what it says in words, and its SVG for two widths."""
     return [
-        (title, words(report), _svg(draw, report))
+        (title(report), words(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
         for title, words, draw in PLOTS
         if report.series or draw is _spectrum
     ]
 
 
-def _svg(draw: Draw, report: Report) -> str:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+def _svg(draw: Draw, report: Report, salt: str, size: tuple[float, float], letters: int) -> str:
+    """Draw a plot; the salt keeps the names in it apart from those of others on the page."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": letters}):
+        figure = Figure(figsize=size, layout="constrained")
         draw(report, figure.subplots())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
@@ -84,28 +91,45 @@ def _styled(svg: str) -> str:
 
 def _over_time(axes: Axes) -> None:
     axes.set_xlabel("seconds from the start")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(left=0)
 
 
 def _rates(report: Report, axes: Axes) -> None:
     marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
     at = [second.at_s + second.length_s / 2 for second in report.series]
-    axes.plot(at, [one.pages_per_sec for one in report.series], marks + "-", color=FIRST)
+    if _has_asked(report):
+        asked = [
+            math.nan if one.asked_per_sec is None else one.asked_per_sec for one in report.series
+        ]
+        axes.plot(at, asked, "-", color=QUIET, linewidth=4, alpha=0.5, label="asked for")
+    served = [one.pages_per_sec for one in report.series]
+    axes.plot(at, served, marks + "-", color=FIRST, label="pages")
     if any(one.failed for one in report.series):
         failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
-        axes.plot(at, failed, marks + "--", color=BAD, label="failures/sec")
-        axes.legend(loc="upper right")
+        axes.plot(at, failed, marks + "--", color=BAD, label="failures")
+    if len(axes.lines) > 1:
+        axes.legend(ncols=3, loc="upper right", **_TIGHT)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
     _over_time(axes)
+
+
+def _rates_title(report: Report) -> str:
+    return "Pages per second, and asked for" if _has_asked(report) else "Pages per second"
+
+
+def _has_asked(report: Report) -> bool:
+    return any(one.asked_per_sec is not None for one in report.series)
 
 
 def _rates_said(report: Report) -> str:
     rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
-    if not rates:
-        return "Successful replies each second."
-    return f"Successful replies each second: from {min(rates):,.0f} to {max(rates):,.0f}."
+    text = "Successful replies each second"
+    if _has_asked(report):
+        text += ", and the rate that was asked for"
+    return f"{text}: from {min(rates):,.0f} to {max(rates):,.0f} replies." if rates else f"{text}."
 
 
 def _latencies(report: Report, axes: Axes) -> None:
@@ -119,19 +143,24 @@ def _latencies(report: Report, axes: Axes) -> None:
     if all(second.service.max is None for second in report.series):
         return  # nothing was answered, and nothing has no logarithm
     axes.set_yscale("log")
-    axes.set_ylim(top=4 * axes.get_ylim()[1])  # room for the legend
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high * (high / low) ** 0.25)  # room for the legend
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,)))
     _in_time(axes)
-    axes.legend(ncols=3, loc="upper right")
+    axes.legend(ncols=3, loc="upper right", **_TIGHT)
 
 
 def _latencies_said(report: Report) -> str:
-    kind = "Response" if report.response else "Service"
-    return f"{kind} time of each second's successes, on a logarithmic scale."
+    return f"{_kind(report)} of each second's successes, on a logarithmic scale."
 
 
 def _in_time(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: microseconds(value)))
     axes.yaxis.set_minor_formatter("")
+
+
+def _kind(report: Report) -> str:
+    return "Response time" if report.response else "Service time"
 
 
 def _spectrum(report: Report, axes: Axes) -> None:
@@ -146,11 +175,11 @@ def _spectrum(report: Report, axes: Axes) -> None:
     axes.set_xticks([_rarity(percent) for percent in _TENTHS], [f"{one:g}" for one in _TENTHS])
     axes.xaxis.set_minor_formatter("")
     axes.set_xlim(1, max(10.0, 1.1 * max((h.count for _, h, _, _ in curves), default=1)))
-    axes.set_xlabel("percent of replies that were as fast or faster")
+    axes.set_xlabel("% of replies as fast or faster")
     axes.set_ylim(bottom=0)
     _in_time(axes)
     if len(curves) > 1 and any(histogram.counts for _, histogram, _, _ in curves):
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
 
 
 def _rarity(percent: float) -> float:
@@ -199,9 +228,11 @@ def _outcomes_said(report: Report) -> str:
     return f"{count(report.succeeded)} requests succeeded and {count(report.failed)} failed."
 
 
-PLOTS: tuple[tuple[str, Callable[[Report], str], Draw], ...] = (
-    ("Pages per second", _rates_said, _rates),
-    ("Latency over time", _latencies_said, _latencies),
-    ("Latency, every percentile", _spectrum_said, _spectrum),
-    ("Status codes and failures", _outcomes_said, _outcomes),
+Say = Callable[[Report], str]
+
+PLOTS: tuple[tuple[Say, Say, Draw], ...] = (
+    (_rates_title, _rates_said, _rates),
+    (lambda report: f"{_kind(report)} over time", _latencies_said, _latencies),
+    (lambda report: f"{_kind(report)}, every percentile", _spectrum_said, _spectrum),
+    (lambda _: "Status codes and failures", _outcomes_said, _outcomes),
 )

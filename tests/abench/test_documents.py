@@ -238,6 +238,24 @@ def test_a_long_run_in_which_little_happens_is_told_in_few_steps():
     VALIDATOR.validate(json.loads(written(document.write, report)))
 
 
+def test_the_rate_that_was_asked_for_is_told_for_each_second():
+    asked = [second.asked_per_sec for second in REPORTS["by stages"].series]
+    # 1s@100, then from 100 up to 600 in 1.5 s: in its first second to 433, in the rest to 600.
+    assert asked == pytest.approx([100, (100 + 433.333) / 2, (433.333 + 600) / 2], rel=0.001)
+    assert [one.asked_per_sec for one in REPORTS["at a rate"].series] == [400] * 3
+    assert [one.asked_per_sec for one in REPORTS["closed"].series] == [None] * 3
+    page = written(html.write, REPORTS["by stages"])
+    assert page.count(">asked for<") >= 2
+    assert ">asked for<" not in written(html.write, REPORTS["closed"])
+
+
+def test_a_report_without_the_rate_for_each_second_is_drawn():
+    plain = document.document(REPORTS["by stages"])
+    for second in plain["series"]:
+        del second["asked_per_sec"]
+    assert ">asked for</text>" not in written(html.write, document.load(plain))
+
+
 def plotted(hgrm):
     """Return value, percentile and 1/(1-percentile) of the lines that plotFiles.html picks."""
     rows = [line.split() for line in hgrm.splitlines() if not line.startswith("#")]

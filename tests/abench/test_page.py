@@ -23,6 +23,11 @@ pytestmark = pytest.mark.browser
 
 URL = "http://127.0.0.1:8000/" + 30 * "a-long-name/" + "?<script>document.title='owned'</script>"
 PLOTS = 4
+LEAST_LETTERS = 10.5  # pixels
+LETTERS = """
+    const matrix = arguments[0].getScreenCTM();
+    return parseFloat(getComputedStyle(arguments[0]).fontSize) * matrix.a
+"""
 COLOURS = """
     const of = (which, name) => Array.from(document.querySelectorAll(which),
         element => getComputedStyle(element)[name]);
@@ -70,7 +75,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("width", [1400, 420, 320])
+@pytest.mark.parametrize("width", [1280, 700, 481, 480, 360, 320])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_can_be_read(
     chromium: webdriver.Chrome, page: Path, scheme: str, width: int
@@ -84,19 +89,41 @@ def test_a_page_can_be_read(
     assert chromium.execute_script(asked) == []
     wide = "const all = document.documentElement; return all.scrollWidth - all.clientWidth"
     assert chromium.execute_script(wide) == 0  # nothing has to be scrolled for sideways
-    plots = chromium.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")
+    every = chromium.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")
+    plots = [plot for plot in every if plot.is_displayed()]
     assert len(plots) == PLOTS
     for plot in plots:
         assert plot.accessible_name
         assert 250 < plot.rect["width"] <= width
         assert plot.rect["height"] > 100
         assert plot.find_elements(By.TAG_NAME, "path")
+        box = plot.rect
+        for text in plot.find_elements(By.TAG_NAME, "text"):
+            assert LEAST_LETTERS <= chromium.execute_script(LETTERS, text) <= 20
+            assert text.rect["x"] >= box["x"] - 1, text.text  # nothing is cut off at an edge
+            assert text.rect["x"] + text.rect["width"] <= box["x"] + box["width"] + 1, text.text
     paper = chromium.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
     assert (luminance(paper) > 0.5) == (scheme == "light")
     colours = chromium.execute_script(COLOURS)
     assert colours
     for colour in colours:
         assert contrast(colour, paper) >= 4.5  # WCAG 2, criterion 1.4.3
+
+
+def test_what_is_shown_is_named(chromium: webdriver.Chrome, page: Path) -> None:
+    as_seen(chromium, "light", 1280)
+    chromium.get(page.as_uri())
+    cards = [card.text for card in chromium.find_elements(By.CSS_SELECTOR, ".figure .quiet")]
+    assert "response p99" in cards
+    assert "asked for/sec" in cards
+    headings = [one.text for one in chromium.find_elements(By.CSS_SELECTOR, "figure h2")]
+    assert headings[:3] == [
+        "Pages per second, and asked for",
+        "Response time over time",
+        "Response time, every percentile",
+    ]
+    rates = chromium.find_element(By.CSS_SELECTOR, "figure .broad svg")
+    assert "asked for" in [text.text for text in rates.find_elements(By.TAG_NAME, "text")]
 
 
 def test_a_page_is_one_file(page: Path) -> None:
