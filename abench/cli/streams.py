@@ -101,5 +101,6 @@ def reason(error: OSError) -> str:
 
 def say(line: str) -> None:
     """Tell the user, in one line, something that is not the report."""
+    shown = " ".join(line.encode(errors="backslashreplace").decode().split())
     if sys.stderr:  # print would take standard output in its place
-        print(f"abench: {' '.join(line.split())}", file=sys.stderr)
+        print(f"abench: {shown}", file=sys.stderr)

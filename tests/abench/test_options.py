@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 from abench import quantities
 from abench.cli.options import plan_of
 from abench.errors import ParameterError
+from abench.histogram import Histogram
+from abench.plan import Plan
+from abench.report import derive, document
+from abench.summary import Summary
 
 URL = "http://127.0.0.1:1/"
 
@@ -252,6 +257,52 @@ def test_no_value_of_an_option_is_a_fault_of_ours(refused, option, tmp_path, mon
             assert ran.err.startswith("abench: error: "), (option, value, ran.err)
             assert ran.err.splitlines()[1:] == [], (option, value)
             assert "internal fault" not in ran.err, (option, value)
+
+
+OTHERS = [
+    *(
+        "compare X X",
+        "compare X,X X",
+        "compare X",
+        "report X",
+        "report X --csv X",
+        "calibrate -t X",
+    ),
+    *("calibrate -w X", "calibrate X", "ab --rounds X U U", "ab X U", "ab X", "--classic -t X U"),
+    *("--classic -c X U", "--classic -p X U", "--classic X", "--classic --X U", "compare S S X"),
+    *(
+        "compare S S --tolerate X",
+        "compare S S,X",
+        "compare --json S X",
+        "X",
+        "--X",
+        "-X",
+        "ab U U -RX",
+    ),
+]
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_no_word_of_another_command_is_a_fault_of_ours(refused, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = derive(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
+    with (tmp_path / "saved").open("w") as stream:
+        document.write(replace(report, succeeded=9), stream)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    for value in (*ABSURD, "directory", "binary", "-", "--", "/dev/null", NOT_UTF_8):
+        known = {"X": value, "S": "saved", "U": URL}
+        words = [
+            known.get(word, word.replace("X", value) if word[0] == "-" else word)
+            for word in line.split()
+        ]
+        words = [",".join(known.get(each, each) for each in word.split(",")) for word in words]
+        ran = refused(*words)
+        seen = ascii((words, ran.code, ran.err))  # pytest-xdist cannot pass on what is no text
+        assert ran.code in {0, 1, 2, 4}, seen
+        assert "internal fault" not in seen
+        assert ran.err.count("\n") <= 1, seen
+        assert ran.code in {0, 4} or ran.err.startswith("abench: error: "), seen
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -258,6 +258,12 @@ def test_any_file_may_be_standard_output(saved, option, name):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_without_a_standard_output_there_is_none_to_write_to(saved):
+    ran = shell(f"$ABENCH report {saved} --json - >&-")
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert ran.stderr.startswith("abench: error: --json: ")
+
+
 def test_standard_output_may_be_a_file(saved):
     place = saved.parent / "out.json"
     place.write_text("before\n")
