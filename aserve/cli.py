@@ -1,10 +1,12 @@
 """The command line: the only place that prints, and where exit codes come from."""
 
 import errno
+import fcntl
 import logging
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -210,7 +212,7 @@ def _serve(
     )
     open_log = _access_log(access_log, quiet=quiet, is_shared=settings.workers > 1)
     # From here to the handlers in each process; a signal right behind the banner must not be lost.
-    signals = program_signals()
+    signals = program_signals(has_log_file=access_log not in _NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     listeners = listen(settings)
@@ -267,26 +269,53 @@ def _access_log(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
         return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), form, _say)
     descriptor, path = _log_target(target)
     file = partial(LogFile, descriptor, path, is_shared=is_shared)
+    if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # The supervisor must not keep a file open that was rotated away and deleted since.
+        os.close(descriptor)
+        file = partial(_open_in_worker, path)
     return lambda: AccessLog(file(), combined, _say)
+
+
+def _open_in_worker(path: str) -> LogFile:
+    """Open a log that could be opened before; where that has changed, the log tries it again."""
+    try:
+        descriptor = open_log(path)
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    return LogFile(descriptor, path, is_shared=True)
 
 
 def _log_target(target: str) -> tuple[int, str]:
     """Return the descriptor that --access-log names, and the path by which it can be reopened."""
-    if target == "-":
-        if not sys.stdout:
-            raise SettingsError("--access-log", "'-' is standard output, which is closed")
-        return _STANDARD_OUTPUT, ""
+    if target in _OUTPUTS:
+        return _output(target), ""
     if hint := _NO_FILES.get(target.lower()):
         raise SettingsError("--access-log", f"{hint}; a file of this name is './{target}'")
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:
         why = error.strerror
-        if error.errno == errno.ENXIO:
+        if error.errno == errno.ENXIO and Path(target).is_fifo():
             why = "it is a FIFO that nobody reads; start its reader first"
         raise SettingsError("--access-log", f"cannot write {target!r}: {why}") from error
 
 
+def _output(target: str) -> int:
+    """Return the descriptor of standard output or error, if it can be written.
+
+    By its number, for to open it by name may be impossible: it may be a socket, or in a container
+    a pipe of another user.
+    """
+    descriptor = _OUTPUTS[target]
+    if descriptor == _STANDARD_OUTPUT and not sys.stdout:
+        raise SettingsError("--access-log", f"{target!r} is standard output, which is closed")
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise SettingsError("--access-log", f"{target!r} is open for reading only")
+    return descriptor
+
+
+_OUTPUTS = {"-": _STANDARD_OUTPUT, "/dev/stdout": _STANDARD_OUTPUT, "/dev/stderr": 2}
+_NOT_REOPENED = {None, "off", *_OUTPUTS}
 _NO_FILES = dict.fromkeys(("none", "no", "false", "null", "disable", "disabled"), "use 'off'") | {
     "": "a file has a name; 'off' is for no log",
     "on": "use '-' for standard output",
@@ -309,7 +338,7 @@ def _work(
     """Be one worker, from its first connection to its last log line."""
     log = open_log()
     if log:
-        call_on(signals.reopen, log.reopen)
+        call_on(signals.reopen, partial(_reopen_or_stop, signals, log))
     try:
         serve(settings, listener, log.observe if log else None, signals.stop, lifeline, tell)
     finally:
@@ -317,6 +346,13 @@ def _work(
             signal.signal(number, signal.SIG_DFL)
         if log:
             log.close(settings.grace)
+
+
+def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:
+    if signals.stops(number):
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        log.reopen()
 
 
 def _shown(path: Path) -> str:

@@ -57,7 +57,7 @@ class Supervisor:
             if number == signal.SIGCHLD:
                 self._reap()
                 self._remaining.collect(self._workers)
-            elif number in self._signals.stop:
+            elif self._signals.stops(number):
                 self._stop()
             else:
                 self._tell(REOPEN_LOG)

@@ -6,6 +6,7 @@ is half full, each client has a share of the rest, so that nobody can keep other
 """
 
 import re
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -22,7 +23,6 @@ _CROWDED = _MOST_WAITING // 2  # octets; from here on each client has its share
 _MOST_SHARES = 32  # of the room that is left, for one client
 _LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and no more of that
 _SHORTER = (1_000, 250, 0)  # characters of each logged part, when its line is no longer whole
-_MOST_PARTS = 8
 _GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
 _BATCH = 65_536  # octets, about: to write gives other threads the interpreter, so not each line
 _PATIENCE = 0.25  # seconds that a reader who stands still is waited for before a look around
@@ -77,6 +77,7 @@ class AccessLog:
         self._told = 0  # of both, when last spoken of
         self._is_losing = False
         self._trouble = ""  # what keeps it from writing, as it has been told
+        self._name_trouble = ""  # what keeps it from opening its file anew, likewise
         self._shares = Shares()
         self._filled = threading.Event()
         self._closing = threading.Event()
@@ -119,7 +120,8 @@ class AccessLog:
         self._filled.set()
         self._writer.join(grace)
         if self._writer.is_alive():
-            self._complain("access log: nobody reads it; its last lines are missing")
+            missing = self._file.waiting.count(b"\n") + len(self._entries)
+            self._complain(f"access log: nobody reads it; its last {missing} lines are missing")
 
     def _write(self) -> None:
         last = False
@@ -135,6 +137,7 @@ class AccessLog:
 
     def _look_after_file(self) -> None:
         """Open the file anew when told to, or when its name is another's; or go on with the old."""
+        trouble = ""
         try:
             if self._reopening.is_set():
                 self._reopening.clear()
@@ -142,12 +145,16 @@ class AccessLog:
             else:
                 self._file.follow()
         except OSError as error:
-            self._say_once(f"cannot open {self._file.path!r}: {_reason(error)}")
+            trouble = f"access log: cannot open {self._file.path!r}: {_reason(error)}"
+        if trouble and trouble != self._name_trouble:
+            self._complain(f"{trouble}; the file that is open is still written to")
+        self._name_trouble = trouble
 
     def _flush(self) -> None:
-        """Write all that is there, however long it takes, unless this is the end."""
+        """Write all that is there, however long it takes; at the end there is one last try."""
         pause = _GATHER
         while self._file.waiting or self._entries:
+            is_last = self._closing.is_set()
             if not self._file.waiting:
                 self._file.waiting = b"".join(self._next_lines())
             try:
@@ -157,7 +164,7 @@ class AccessLog:
                 pass
             except OSError as error:
                 self._say_once(f"{_reason(error)}; lines wait until it can be written again")
-                if self._closing.is_set():
+                if is_last:
                     self._give_up()
                     return
                 self._closing.wait(pause)
@@ -202,7 +209,9 @@ class AccessLog:
     def _say_that_lines_are_lost(self) -> None:
         if not self._is_losing and self._lost:
             self._is_losing = True
-            self._complain("access log: too many lines wait to be written; requests are lost")
+            self._complain(
+                f"access log: too many lines wait to be written; {self._lost} lost so far"
+            )
 
     def _say_that_it_goes_on(self) -> None:
         if self._trouble or self._is_losing:
@@ -229,7 +238,7 @@ class Shares:
     """
 
     def __init__(self) -> None:
-        self._by_client: Counter[str] = Counter()
+        self._by_client: Counter[str | bytes] = Counter()
         self._until = 0
 
     def take(self, client: str, weight: int, room: int) -> bool:
@@ -247,16 +256,23 @@ class Shares:
             self._by_client = Counter()  # not cleared: another thread may count in the old one
 
 
-def _network(client: str) -> str:
+def _network(client: str) -> str | bytes:
     """Return whose share an address uses: of IPv6, a subscriber has all of a /64."""
-    return ":".join(client.split(":")[:4]) if ":" in client else client
+    if ":" not in client or "." in client:  # IPv4, as a dual-stack socket has it, too
+        return client
+    try:
+        return socket.inet_pton(socket.AF_INET6, client.partition("%")[0])[:8]
+    except OSError:
+        return client
 
 
 def shortened(request: Request, most: int) -> Request:
     """Return what is logged of a request, each part of it with at most so many characters."""
-    parts = [f"{name}: {value[:most]}" for name, value in _LOGGED.findall(request.head)]
+    # Of a header that comes more than once, the first is logged.
+    logged = {name.lower(): value for name, value in reversed(_LOGGED.findall(request.head))}
+    parts = [f"{name}: {value[:most]}" for name, value in logged.items()]
     line = request.head.partition("\r\n")[0][:most]
-    head = "\r\n".join((line, *parts[:_MOST_PARTS], "", "")) if line else ""
+    head = "\r\n".join((line, *parts, "", "")) if line else ""
     return Request(request.method[:most], request.target[:most], head=head)
 
 

@@ -388,97 +388,15 @@ def test_help_and_version(option):
     assert done.stderr == ""
 
 
-MODELS_OF_EACH_KIND = ("simulated-proactor", "asyncio", "epoll", "reactor", "signal-driven")
-
-
-@pytest.mark.parametrize("model", MODELS_OF_EACH_KIND)
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
-def test_the_log_is_reopened_when_told_to_and_nothing_else_happens(
-    folder, tmp_path, model, workers, number
-):
-    log, old = tmp_path / "log", tmp_path / "old"
-    options = ("--model", model, "--workers", workers, "--access-log", log)
-    with aserve(folder, "--port", 0, *options, stdin=subprocess.DEVNULL) as process:
-        where = url_in(banner(process))
-        get(where + "a.txt")
-        log.rename(old)
-        process.send_signal(number)
-        while not log.exists():
-            assert process.poll() is None
-        get(where + "a.txt?again")
-        assert stop(process) == (0, "")
-    # What was noted before and not written yet may come into the new one; nothing is lost.
-    lines = (old.read_text() + log.read_text()).splitlines()
-    assert [LINE.fullmatch(line)[1] for line in lines] == ["/a.txt", "/a.txt?again"]
-    assert "again" in log.read_text()
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
 def test_without_a_log_to_reopen_a_signal_changes_nothing(folder, workers, number):
     options = ("--workers", workers)
-    with aserve(folder, "--port", 0, *options, stdin=subprocess.DEVNULL) as process:
+    with aserve(folder, "--port", 0, *options, start_new_session=True) as process:
         where = url_in(banner(process))
         process.send_signal(number)
         assert get(where + "a.txt") == (200, b"alpha")
         assert stop(process) == (0, "")
-
-
-@pytest.mark.parametrize("model", MODELS_OF_EACH_KIND)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_signals_that_were_ignored_at_the_start_stay_ignored(folder, model, workers):
-    ours, its = pty.openpty()  # on a terminal SIGHUP would stop it
-
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    options = ("--model", model, "--workers", workers, "--access-log", "off")
-    with aserve(folder, "--port", 0, *options, stdin=its, preexec_fn=ignore) as process:
-        os.close(its)
-        where = url_in(banner(process))
-        process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGINT)
-        assert get(where + "a.txt") == (200, b"alpha")
-        assert stop(process) == (0, "")
-    os.close(ours)
-
-
-def test_a_terminal_that_is_closed_ends_it(folder):
-    ours, its = pty.openpty()
-    with aserve(folder, "--port", 0, "--access-log", "off", stdin=its) as process:
-        os.close(its)
-        banner(process)
-        assert stop(process, signal.SIGHUP) == (0, "")
-    os.close(ours)
-
-
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "<&- >&- 2>&-"])
-def test_closed_standard_descriptors(folder, closed, tmp_path):
-    log = tmp_path / "log"
-    command = f'exec "$@" {closed}'
-    program = [sys.executable, "-m", "aserve", folder, "--port", "0", "--access-log", log]
-    process = subprocess.Popen(["sh", "-c", command, "sh", *map(str, program)])
-    port = _port_of(process)
-    for _ in range(3):
-        assert get(f"http://127.0.0.1:{port}/a.txt") == (200, b"alpha")
-    process.terminate()
-    assert process.wait(30) == 0
-    assert len(log.read_text().splitlines()) == 3
-
-
-def test_a_log_on_a_standard_output_that_is_closed(folder):
-    program = [sys.executable, "-m", "aserve", str(folder), "--access-log", "-"]
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *program],
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr == "aserve: error: --access-log: '-' is standard output, which is closed\n"
 
 
 @pytest.mark.parametrize("word", ["none", "no", "false", "stdout", "stderr", "None", ""])

@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import select
 import sys
 import threading
 
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from aserve.semantics.messages import Refused, Request
 from aserve.telemetry import access_log
-from aserve.telemetry.access_log import AccessLog, Entry, combined, escape, for_people
+from aserve.telemetry.access_log import (
+    AccessLog,
+    Entry,
+    combined,
+    escape,
+    for_people,
+    shortened,
+)
+from aserve.telemetry.log_file import LogFile, open_log
 
 HEAD = (
     'GET /a HTTP/1.1\r\nHost: x\r\nReferer: http://y/\r\nUser-Agent: curl/8 "q"\r\n'
@@ -141,7 +150,7 @@ def test_what_does_not_fit_is_counted_and_said(monkeypatch):
     reader.join()
     os.close(ours)
     assert complaints == [
-        "access log: too many lines wait to be written; requests are lost",
+        f"access log: too many lines wait to be written; {lost} lost so far",
         "access log: it is written again",
         f"access log: {lost} requests are missing from it",
     ]
@@ -170,7 +179,11 @@ def test_a_reader_that_stands_still_does_not_keep_it_open():
     for _ in range(100):
         log.observe("c", ENTRY.request, 200, 1, 0.1)
     log.close(0)
-    assert complaints == ["access log: nobody reads it; its last lines are missing"]
+    (complaint,) = complaints
+    missing = re.fullmatch(
+        "access log: nobody reads it; its last (.+) lines are missing", complaint
+    )
+    assert 80 < int(missing[1]) <= 100  # a pipe holds 16 of them
     os.read(ours, 1 << 20)
     os.close(ours)
     log._writer.join()
@@ -254,3 +267,200 @@ def test_a_line_is_never_longer_than_a_pipe_takes_whole(tmp_path):
     log.close(30)
     (line,) = path.read_bytes().splitlines(keepends=True)
     assert len(line) <= 4_096
+
+
+class Flaw:
+    """A file whose writes fail when they are told to, and may take a part before that."""
+
+    def __init__(self, monkeypatch):
+        self._write = os.write
+        self.failed = threading.Event()
+        self.error, self.part = None, 0
+        monkeypatch.setattr(os, "write", self._try)
+
+    def _try(self, descriptor, octets):
+        if not self.error:
+            return self._write(descriptor, octets)
+        if self.part:
+            taken, self.part = self._write(descriptor, octets[: self.part]), 0
+            return taken
+        self.failed.set()
+        raise OSError(self.error, os.strerror(self.error))
+
+
+def filled(log, numbers):
+    for number in numbers:
+        log.observe(str(number), ENTRY.request, 200, 1, 0.1)
+
+
+@pytest.mark.parametrize("part", [0, 1, 300, 315])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_disk_that_is_full_for_a_moment_costs_no_line(
+    tmp_path, monkeypatch, part, error, is_shared
+):
+    flaw = Flaw(monkeypatch)
+    path = tmp_path / "log"
+    file = LogFile(open_log(str(path)), str(path), is_shared=is_shared)
+    complaints = []
+    log = AccessLog(file, lambda entry: f"{entry.client:>20}", complaints.append)
+    flaw.error, flaw.part = error, part
+    filled(log, range(100))
+    flaw.failed.wait()
+    flaw.error = None
+    filled(log, range(100, 200))
+    log.close(30)
+    assert path.read_text() == "".join(f"{number:>20}\n" for number in range(200))
+    reason = f"access log: {os.strerror(error)}; lines wait until it can be written again"
+    assert complaints == [reason, "access log: it is written again"]
+
+
+def test_a_line_that_was_begun_on_a_full_disk_is_taken_back(tmp_path, monkeypatch):
+    flaw = Flaw(monkeypatch)
+    path = tmp_path / "log"
+    log = AccessLog(LogFile(open_log(str(path))), lambda _: "x" * 99, lambda _: None)
+    flaw.error, flaw.part = errno.ENOSPC, 250
+    filled(log, range(10))
+    flaw.failed.wait()
+    log.close(30)
+    assert path.read_text() == ("x" * 99 + "\n") * 2
+
+
+def test_dev_full_is_counted():
+    complaints = []
+    log = AccessLog(LogFile(open_log("/dev/full"), "/dev/full"), combined, complaints.append)
+    filled(log, range(7))
+    log.close(30)
+    assert complaints == [
+        "access log: No space left on device; lines wait until it can be written again",
+        "access log: 7 requests are missing from it",
+    ]
+
+
+def lines_in(descriptor, number):
+    octets = b""
+    while octets.count(b"\n") < number:
+        octets += os.read(descriptor, 65_536)
+    return octets.decode().split()
+
+
+def test_the_reader_of_a_fifo_may_be_started_again(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    file = LogFile(open_log(str(path)), str(path))
+    stopped = threading.Event()
+    log = AccessLog(file, lambda entry: entry.client, lambda _: stopped.set())
+    filled(log, range(10))
+    assert lines_in(reader, 10) == [str(number) for number in range(10)]
+    os.close(reader)
+    filled(log, range(10, 20))
+    stopped.wait()  # it has complained of a broken pipe
+    reader = os.open(path, os.O_RDONLY)
+    assert lines_in(reader, 10) == [str(number) for number in range(10, 20)]
+    log.close(30)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_full_pipe_is_waited_for_and_no_line_is_torn(blocking):
+    ours, its = os.pipe()
+    os.set_blocking(its, blocking)
+    complaints = []
+    log = AccessLog(its, lambda entry: entry.client * 40, complaints.append)
+    filled(log, range(1_000, 3_000))  # 320 kB, of which a pipe holds 64
+    while select.select([], [its], [], 0)[1]:
+        os.sched_yield()
+    written = lines_in(ours, 2_000)
+    assert written == [str(number) * 40 for number in range(1_000, 3_000)]
+    log.close(30)
+    assert complaints == []
+    os.close(ours)
+    os.close(its)
+
+
+class Standstill:
+    """A log whose writer has a line that is never finished: whatever comes now has to wait."""
+
+    def __init__(self):
+        self.resume, self._begun = threading.Event(), threading.Event()
+        self.lines = []
+        self._ours, self._its = os.pipe()
+        self.complaints = []
+        self.log = AccessLog(self._its, self._form, self.complaints.append)
+        self.log.observe("first", ENTRY.request, 200, 1, 0.1)
+        self._begun.wait()
+
+    def _form(self, entry):
+        self._begun.set()
+        self.resume.wait()
+        self.lines.append(entry.client)
+        return ""
+
+    def end(self):
+        self.resume.set()
+        reader = threading.Thread(
+            target=lambda: list(iter(lambda: os.read(self._ours, 4_096), b""))
+        )
+        reader.start()
+        self.log.close(30)
+        os.close(self._its)
+        reader.join()
+        os.close(self._ours)
+
+
+@pytest.mark.parametrize("attackers", [1, 20])
+def test_nobody_keeps_others_out_of_the_log(attackers):
+    still = Standstill()
+    agent = Request(
+        "GET", "/", head="GET / HTTP/1.1\r\nUser-Agent: " + "\xff" * 30_000 + "\r\n\r\n"
+    )
+    for _ in range(20_000):
+        for attacker in range(attackers):
+            still.log.observe(f"2001:db8:0:{attacker}::{_:x}", agent, 200, 1, 0.1)
+        if still.log._refused > 100:
+            break
+    refused = still.log._refused
+    assert refused > 100
+    for number in range(100):
+        for client in ("192.0.2.1", f"198.51.100.{number}", f"::ffff:203.0.113.{number}"):
+            still.log.observe(client, ENTRY.request, 200, 1, 0.1)
+    assert still.log._refused == refused
+    still.end()
+    assert sum("." in line for line in still.lines) == 300
+    assert any("too many lines wait" in line for line in still.complaints[:1])
+
+
+def test_an_open_that_fails_is_said_once_and_the_old_file_goes_on(tmp_path):
+    path = tmp_path / "new" / "log"
+    path.parent.mkdir()
+    log = AccessLog(
+        LogFile(open_log(str(path)), str(path)), lambda entry: entry.client, (told := []).append
+    )
+    path.parent.rename(tmp_path / "old")
+    for number in range(5):
+        filled(log, [number])
+        while log._entries or log._file.waiting:
+            os.sched_yield()
+    log.close(30)
+    assert (tmp_path / "old" / "log").read_text().split() == ["0", "1", "2", "3", "4"]
+    assert len(told) == 1
+    assert told[0].startswith(f"access log: cannot open '{path}': No such file or directory; ")
+
+
+def test_of_a_long_head_only_what_is_logged_is_kept():
+    still = Standstill()
+    long = Request("GET", "/a", head=HEAD[:-2] + "X: " + "x" * 30_000 + "\r\n\r\n")
+    still.log.observe("c", long, 200, 1, 0.1)
+    assert still.log._taken - still.log._written < 2_000
+    still.end()
+
+
+def test_what_is_logged_of_a_long_head_is_the_same():
+    long = Request(
+        "GET", "/a", head=HEAD[:-2] + "Referer: second\r\nX: " + "x" * 9_000 + "\r\n\r\n"
+    )
+    short = shortened(long, 2_048)
+    assert len(short.head) < 200
+    assert combined(ENTRY._replace(request=short)) == combined(ENTRY)

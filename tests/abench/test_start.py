@@ -1,0 +1,59 @@
+"""The program abench as shells start it: in the background, and without standard descriptors."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def silent():
+    """Listen, and answer nobody: a run lasts until it is told to stop."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def first_asked(listener):
+    """Return the first connection with a request: before it there is a look whether one can be."""
+    connection, _ = listener.accept()
+    while not connection.recv(100):
+        connection.close()
+        connection, _ = listener.accept()
+    return connection
+
+
+def start(listener, *options, prefix=(), **others):
+    port = listener.getsockname()[1]
+    command = (sys.executable, "-m", "abench", "-c1", "-w1", *options, f"http://127.0.0.1:{port}/")
+    return subprocess.Popen((*prefix, *command), **others)
+
+
+def test_ctrl_c_is_not_meant_for_what_runs_in_the_background(silent):
+    def prepare():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as sh does for a script's `abench ... &`
+
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with start(silent, "-t60", preexec_fn=prepare, **quiet) as process:
+        connection = first_asked(silent)
+        process.send_signal(signal.SIGINT)
+        mask = Path(f"/proc/{process.pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+        assert int(mask, 16) >> (signal.SIGINT - 1) & 1
+        process.terminate()
+        connection.close()
+        assert process.wait(30) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"])
+def test_no_connection_takes_the_place_of_what_is_closed(silent, closed):
+    prefix = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with start(silent, "-t60", prefix=prefix, **quiet) as process:
+        connection = first_asked(silent)
+        for number in range(3):
+            assert not os.readlink(f"/proc/{process.pid}/fd/{number}").startswith("socket:")
+        process.kill()
+        connection.close()
