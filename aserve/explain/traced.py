@@ -7,6 +7,7 @@ Under strace these are system calls among the others, and so in their right plac
 """
 
 import errno
+import inspect
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, cast
 
 from aserve.models import proactor, proactor_aio
 from aserve.models.aio import FileReads
@@ -63,24 +64,29 @@ def _is_told(operation: str) -> Step:
     return said
 
 
+def _code(function: Callable[..., object]) -> CodeType:
+    """Return the code of a function itself, and not of what it may be wrapped in."""
+    return cast("Callable[..., Any]", inspect.unwrap(function)).__code__
+
+
 STEPS: dict[CodeType, Step] = {
-    Exchange._move.__code__: _move,  # noqa: SLF001 - every transition goes through it
-    Site.answer.__code__: _answer,
-    Recall.get.__code__: _says("looks whether the reply is remembered"),
-    ThreadPool._deliver.__code__: _says("takes the result back"),  # noqa: SLF001
-    FileReads.read.__code__: _says("has the C library read the file: aio_read"),
-    proactor_aio._Talk._fetched.__code__: _says("has what was read: aio_return"),  # noqa: SLF001
+    _code(Exchange._move): _move,  # noqa: SLF001 - every transition goes through it
+    _code(Site.answer): _answer,
+    _code(Recall.get): _says("looks whether the reply is remembered"),
+    _code(ThreadPool._deliver): _says("takes the result back"),  # noqa: SLF001
+    _code(FileReads.read): _says("has the C library read the file: aio_read"),
+    _code(proactor_aio._Talk._fetched): _says("has what was read: aio_return"),  # noqa: SLF001
 }
 # What passes through a ring is no system call: io_uring_enter hands many operations over at once.
 OF_THE_RING: dict[CodeType, Step] = {
-    Ring.accept.__code__: _says("asks the ring to accept connections"),
-    Ring.receive.__code__: _says("asks the ring to receive"),
-    Ring.read.__code__: _says("asks the ring to read the file"),
-    Ring.send.__code__: _says("asks the ring to send"),
-    proactor.Model._accepted.__code__: _is_told("accept"),  # noqa: SLF001
-    proactor._Talk._received.__code__: _is_told("receive"),  # noqa: SLF001
-    proactor._Talk._fetched.__code__: _is_told("read"),  # noqa: SLF001
-    proactor._Talk._sent_some.__code__: _is_told("send"),  # noqa: SLF001
+    _code(Ring.accept): _says("asks the ring to accept connections"),
+    _code(Ring.receive): _says("asks the ring to receive"),
+    _code(Ring.read): _says("asks the ring to read the file"),
+    _code(Ring.send): _says("asks the ring to send"),
+    _code(proactor.Model._accepted): _is_told("accept"),  # noqa: SLF001
+    _code(proactor._Talk._received): _is_told("receive"),  # noqa: SLF001
+    _code(proactor._Talk._fetched): _is_told("read"),  # noqa: SLF001
+    _code(proactor._Talk._sent_some): _is_told("send"),  # noqa: SLF001
 }
 BUILT_IN = {
     ("c_call", "SimpleQueue.put"): "puts it into the queue of the threads",

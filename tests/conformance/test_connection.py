@@ -65,7 +65,9 @@ class Wire:
         return octets
 
     def _answer(self) -> None:
-        while request := self._exchange.next_request():
+        while (request := self._exchange.next_request()) or self._exchange.halted:
+            if not request:  # it has read as much as it does in one turn
+                continue
             response = self._site.answer(request, NOW)
             for piece in self._exchange.reply(response, DATE):
                 self._out.append(
