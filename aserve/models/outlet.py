@@ -105,7 +105,8 @@ class Outlet:
                 count = 0
             except _NotInMemory:
                 part = await self._read_from_disk(piece)
-                left.appendleft(_without(piece, len(part)))
+                if len(part) < len(piece):
+                    left.appendleft(_without(piece, len(part)))
                 left.appendleft(part)
                 continue
             if count < len(piece):
