@@ -104,10 +104,7 @@ class Outlet:
             except BlockingIOError:
                 count = 0
             except _NotInMemory:
-                part = await self._read_from_disk(piece)
-                if len(part) < len(piece):
-                    left.appendleft(_without(piece, len(part)))
-                left.appendleft(part)
+                await self._read_from_disk(piece, left)
                 continue
             if count < len(piece):
                 left.appendleft(_without(piece, count))
@@ -169,12 +166,15 @@ class Outlet:
         finally:
             self.waits = False
 
-    async def _read_from_disk(self, piece: Piece) -> bytes:
-        """Return the next octets, which a thread reads: that may wait for the disk."""
+    async def _read_from_disk(self, piece: Piece, left: deque[Piece]) -> None:
+        """Have a thread, which may wait for the disk, read the next octets; leave them to send."""
         assert isinstance(piece, FileSlice)  # noqa: S101 - octets are never on a disk
         part = FileSlice(piece.content, piece.start, min(piece.stop, piece.start + _FROM_DISK))
         async with aclosing(blocks([part], self._executor)) as stream:
-            return b"".join([block async for block in stream])
+            octets = b"".join([block async for block in stream])
+        if part.stop < piece.stop:
+            left.appendleft(_without(piece, len(octets)))
+        left.appendleft(octets)
 
 
 def _without(piece: Piece, count: int) -> Piece:
