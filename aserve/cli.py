@@ -211,11 +211,11 @@ def _serve(
         model, {"--pool": pool is not None, "--dispatch": dispatch, "--no-recall": not recall}
     )
     open_log = _access_log(access_log, quiet=quiet, is_shared=settings.workers > 1)
+    listeners = listen(settings)
     # From here to the handlers in each process; a signal right behind the banner must not be lost.
     signals = program_signals(has_log_file=access_log not in _NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    listeners = listen(settings)
     if FALLBACK and settings.model == DEFAULT:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
