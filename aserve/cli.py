@@ -8,7 +8,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -29,7 +29,7 @@ from aserve.service.signals import WORKER_SIGNALS, Signals, call_on, program_sig
 from aserve.service.sockets import CannotListen, lan_url, listen, url
 from aserve.service.supervisor import Supervisor
 from aserve.service.worker import serve
-from aserve.settings import THREADS, Settings, SettingsError
+from aserve.settings import DEFAULT_HOST, THREADS, Settings, SettingsError
 from aserve.telemetry.access_log import AccessLog, combined, for_people
 from aserve.telemetry.log_file import LogFile, open_log
 from aserve.version import __version__
@@ -109,7 +109,7 @@ def _serve(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to serve.")] = ".",
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 or :: lets others in.")
-    ] = "127.0.0.1",
+    ] = DEFAULT_HOST,
     port: Annotated[
         int | None,
         typer.Option(
@@ -219,7 +219,7 @@ def _serve(
     if FALLBACK and settings.model == DEFAULT:
         _say("uvloop cannot be had here: the standard library's loop serves, more slowly")
     if not quiet:
-        _print(_banner(settings, listeners[0]))
+        _print(_banner(settings, listeners[0][0]))
     say = _say if not quiet and sys.stderr and sys.stderr.isatty() else _ignore
     if settings.workers == 1:
         tell = partial(_say_remaining, say)
@@ -332,7 +332,7 @@ def _work(
     open_log: OpenLog,
     signals: Signals,
     tell: TellRemaining,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     lifeline: int | None,
 ) -> None:
     """Be one worker, from its first connection to its last log line."""
@@ -340,7 +340,7 @@ def _work(
     if log:
         call_on(signals.reopen, partial(_reopen_or_stop, signals, log))
     try:
-        serve(settings, listener, log.observe if log else None, signals.stop, lifeline, tell)
+        serve(settings, listeners, log.observe if log else None, signals.stop, lifeline, tell)
     finally:
         for number in signals.stop:  # whoever is tired of waiting for the log can end it
             signal.signal(number, signal.SIG_DFL)

@@ -9,6 +9,8 @@ from aserve.semantics.media import MediaTypes, is_charset, parse_added_type
 from aserve.semantics.targets import parse_place
 from aserve.wire.limits import Limits
 
+DEFAULT_HOST = "localhost"
+"""Both loopback addresses, 127.0.0.1 and ::1: a browser tries whichever it likes for the name."""
 DEFAULT_PORT = 8000
 THREADS = 8
 MOST_THREADS = 512
@@ -37,7 +39,7 @@ class Settings:
     """
 
     root: Path
-    host: str = "127.0.0.1"
+    host: str = DEFAULT_HOST
     port: int | None = None
     workers: int = 1
     threads: int = THREADS

@@ -128,7 +128,7 @@ def main() -> None:
     settings = Settings(Path(folder), model=model)
     threading.setprofile(marker)
     sys.setprofile(marker)
-    serve(settings, socket.socket(fileno=int(listener)), None, {signal.SIGTERM}, lifeline=0)
+    serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aserve.models.admissions import NO_ROOM, bounds_of
@@ -38,7 +39,7 @@ class Model:
 
     def run(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         orders: tuple[int, ...],
         grace: float,
         tell: TellRemaining | None = None,
@@ -47,19 +48,10 @@ class Model:
 
         grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        listener.setblocking(False)  # whoever was to be accepted may have gone
         waiting = select.poll()
-        for descriptor in (listener.fileno(), *orders):
+        for descriptor in orders:
             waiting.register(descriptor, select.POLLIN)
-        while not self._stopping:
-            for descriptor, _ in waiting.poll():
-                if descriptor != listener.fileno():
-                    self._stopping = True
-                    _take(descriptor, waiting)
-                elif not self._accept(listener):
-                    _rest(waiting, listener)
-        waiting.unregister(listener.fileno())
-        listener.close()
+        self._let_in({listener.fileno(): listener for listener in listeners}, waiting)
         waiting.register(self._gone, select.POLLIN)
         self._house.guests.shut()
         if tell:  # those that are idle will go, each by its thread
@@ -69,6 +61,22 @@ class Model:
             with suppress(OSError):
                 talk.socket.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+    def _let_in(self, listeners: dict[int, socket.socket], waiting: select.poll) -> None:
+        """Start a thread for each connection until there is an order."""
+        for listener in listeners.values():
+            listener.setblocking(False)  # whoever was to be accepted may have gone
+            waiting.register(listener, select.POLLIN)
+        while not self._stopping:
+            for descriptor, _ in waiting.poll():
+                if descriptor not in listeners:
+                    self._stopping = True
+                    _take(descriptor, waiting)
+                elif not self._accept(listeners[descriptor]):
+                    _rest(waiting, listeners[descriptor])
+        for listener in listeners.values():
+            waiting.unregister(listener)
+            listener.close()
 
     def _accept(self, listener: socket.socket) -> bool:
         """Let in whoever waits; tell whether it is worth while to ask again at once."""
@@ -135,7 +143,7 @@ class Model:
 
 
 def _rest(waiting: select.poll, listener: socket.socket) -> None:
-    """Leave the listener alone for a second, or until there is an order."""
+    """Leave a listener alone for a second, or until something else happens."""
     waiting.unregister(listener)
     waiting.poll(1_000)
     waiting.register(listener, select.POLLIN)

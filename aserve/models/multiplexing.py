@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from aserve.models.admissions import NO_ROOM, bounds_of
@@ -49,13 +49,14 @@ class Multiplexer:
         self._wishes: dict[int, tuple[bool, bool]] = {}
         self._calls: dict[int, Callable[[], None]] = {}  # for what is watched besides
         self._again: set[int] = set()  # turned and not at their end, as far as is known
-        self._rests = False  # nobody is let in for a moment
+        self._listeners: dict[int, socket.socket] = {}
+        self._resting: set[int] = set()  # listeners by which nobody is let in for a moment
         self._stopping = False
         self._deadline = float("inf")
 
     def run(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         orders: tuple[int, ...],
         grace: float,
         tell: TellRemaining | None = None,
@@ -64,9 +65,9 @@ class Multiplexer:
 
         grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        self._listener, self._grace, self._tell = listener, grace, tell
-        listener.setblocking(False)
-        for descriptor in (listener.fileno(), *orders):
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._grace, self._tell = grace, tell
+        for descriptor in (*self._listeners, *orders):
             os.set_blocking(descriptor, False)
             self._poller.watch(descriptor, reads=True, writes=False)
         ticked = time.monotonic()
@@ -89,22 +90,22 @@ class Multiplexer:
                 call()
             elif descriptor in orders:
                 self._obey(descriptor)
-            elif not self._stopping and descriptor == self._listener.fileno():
-                self._accept()
+            elif listener := self._listeners.get(descriptor):
+                self._accept(listener)
 
     def _patience(self) -> float:
         return max(0.0, min(1.0, self._deadline - time.monotonic()))
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(_MOST_ACCEPTED):
             try:
-                connection, address = self._listener.accept()
+                connection, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in NO_ROOM:
-                    self._poller.forget(self._listener.fileno())  # until the next tick
-                    self._rests = True
+                    self._poller.forget(listener.fileno())  # until the next tick
+                    self._resting.add(listener.fileno())
                     return
                 continue  # whoever waited has gone
             client = address[0] if isinstance(address, tuple) else "-"
@@ -116,7 +117,7 @@ class Multiplexer:
             else:
                 self._welcome(talk)
         if not self._poller.repeats:
-            self._again.add(self._listener.fileno())
+            self._again.add(listener.fileno())
 
     def _welcome(self, talk: Conversation) -> None:
         if talk.is_over:
@@ -169,9 +170,12 @@ class Multiplexer:
         self._stopping = True
         self._deadline = time.monotonic() + self._grace
         self._house.guests.shut()
-        self._poller.forget(self._listener.fileno())
-        self._again.discard(self._listener.fileno())
-        self._listener.close()
+        for descriptor, listener in self._listeners.items():
+            self._poller.forget(descriptor)
+            self._again.discard(descriptor)
+            listener.close()
+        self._listeners.clear()
+        self._resting.clear()
         for descriptor, talk in list(self._talks.items()):
             talk.finish()
             self._settle(descriptor, talk)
@@ -182,9 +186,8 @@ class Multiplexer:
         for descriptor, talk in list(self._talks.items()):
             talk.tick()
             self._settle(descriptor, talk)
-        if self._rests and not self._stopping:
-            self._rests = False
-            self._poller.watch(self._listener.fileno(), reads=True, writes=False)
+        while self._resting:
+            self._poller.watch(self._resting.pop(), reads=True, writes=False)
 
     def _settle(self, descriptor: int, talk: Conversation) -> None:
         """Watch a connection for what it wants now, or forget it."""

@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -41,12 +41,13 @@ class Model:
     def __init__(self, site: Site, limits: Limits, observe: Observe | None = None) -> None:
         self._house = House(site.unread(), limits, observe, bounds_of(limits))
         self._ring = Ring()
-        self._accepting = self._stopping = False
+        self._accepting: set[socket.socket] = set()  # listeners that the kernel accepts from
+        self._stopping = False
         self._deadline = float("inf")
 
     def run(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         orders: tuple[int, ...],
         grace: float,
         tell: TellRemaining | None = None,
@@ -55,8 +56,9 @@ class Model:
 
         grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        self._listener, self._grace, self._tell = listener, grace, tell
-        listener.setblocking(True)
+        self._listeners, self._grace, self._tell = listeners, grace, tell
+        for listener in listeners:
+            listener.setblocking(True)
         for order in orders:
             self._await_order(order)
         ticked = time.monotonic()
@@ -70,19 +72,22 @@ class Model:
         for talk in self._talks():
             talk.abort()
         self._ring.close()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
     def _accept(self) -> None:
-        self._accepting = True
-        self._ring.accept(self._listener.fileno(), self._accepted)
+        """Have the kernel accept from each listener from which it does not yet."""
+        for listener in self._listeners:
+            if listener not in self._accepting:
+                self._accepting.add(listener)
+                self._ring.accept(listener.fileno(), partial(self._accepted, listener))
 
-    def _accepted(self, result: int) -> None:
+    def _accepted(self, kind: socket.socket, result: int) -> None:
         if result < 0:  # we stop, or descriptors have run out: the next tick tries again
-            self._accepting = False
+            self._accepting.discard(kind)
             if self._stopping:
-                self._listener.close()
+                kind.close()
             return
-        kind = self._listener
         connection = socket.socket(kind.family, kind.type, kind.proto, result)
         client = _client(connection)
         try:
@@ -106,7 +111,8 @@ class Model:
         self._stopping = True
         self._deadline = time.monotonic() + self._grace
         self._house.guests.shut()
-        self._ring.cancel(self._listener.fileno())
+        for listener in self._accepting:
+            self._ring.cancel(listener.fileno())
         for talk in self._talks():
             talk.finish()
         if self._tell:
@@ -116,7 +122,7 @@ class Model:
         for talk in self._talks():
             talk.tick()
             talk.go_on()
-        if not (self._accepting or self._stopping):
+        if not self._stopping:
             self._accept()
 
     def _talks(self) -> Iterator["_Talk"]:
@@ -124,7 +130,7 @@ class Model:
         return (talk for talk in list(self._house.guests.open) if isinstance(talk, _Talk))
 
     def _is_done(self) -> bool:
-        """Tell whether all is over, and the kernel has let go of the listener."""
+        """Tell whether all is over, and the kernel has let go of the listeners."""
         if not self._stopping:
             return False
         over = not (self._house.guests.open or self._accepting)

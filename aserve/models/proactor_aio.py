@@ -4,6 +4,7 @@ A reply waits for its file while everybody else goes on, and no thread of ours w
 """
 
 import socket
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -31,7 +32,7 @@ class Model(Multiplexer):
 
     def run(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         orders: tuple[int, ...],
         grace: float,
         tell: TellRemaining | None = None,
@@ -44,7 +45,7 @@ class Model(Multiplexer):
         self._calls[self._reads.fileno()] = self._reads.complete
         self._poller.watch(self._reads.fileno(), reads=True, writes=False)
         try:
-            super().run(listener, orders, grace, tell)
+            super().run(listeners, orders, grace, tell)
         finally:
             self._reads.close()
 

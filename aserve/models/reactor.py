@@ -11,6 +11,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aserve.models.admissions import NO_ROOM, bounds_of
@@ -67,7 +68,7 @@ class Model:
 
     def run(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         orders: tuple[int, ...],
         grace: float,
         tell: TellRemaining | None = None,
@@ -76,10 +77,11 @@ class Model:
 
         grace: seconds that replies under way get after the first; tell: is told of them.
         """
-        self._listener, self._orders, self._grace = listener, orders, grace
-        self._tell = tell
-        listener.setblocking(False)
-        self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._orders, self._grace, self._tell = orders, grace, tell
+        for listener in listeners:
+            listener.setblocking(False)
+            self._epoll.register(listener, select.EPOLLIN | select.EPOLLONESHOT)
         for descriptor in (self._emptied, *orders):
             self._epoll.register(descriptor, select.EPOLLIN)
         ticked = time.monotonic()
@@ -103,13 +105,13 @@ class Model:
         for descriptor in ready:
             if descriptor in self._orders:
                 self._obey(descriptor)
-            elif not self._stopping and descriptor == self._listener.fileno():
-                self._accept()
+            elif listener := self._listeners.get(descriptor):
+                self._accept(listener)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(_MOST_ACCEPTED):
             try:
-                connection, address = self._listener.accept()
+                connection, address = listener.accept()
             except OSError as error:
                 if error.errno in NO_ROOM:
                     return  # not watched any more until the next tick: it would be told of at once
@@ -126,7 +128,7 @@ class Model:
                 self._seats[seat] = None
                 self._at[seat.descriptor] = seat
                 self._give_back(seat)
-        self._epoll.modify(self._listener, select.EPOLLIN | select.EPOLLONESHOT)
+        self._epoll.modify(listener, select.EPOLLIN | select.EPOLLONESHOT)
 
     # By the crew, each seat by one thread at a time.
 
@@ -194,8 +196,8 @@ class Model:
         for seat in list(self._seats):
             seat.due = True
             self._visit(seat)
-        if not self._stopping:
-            self._epoll.modify(self._listener, select.EPOLLIN | select.EPOLLONESHOT)
+        for listener in self._listeners:
+            self._epoll.modify(listener, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _obey(self, order: int) -> None:
         if not os.read(order, 1):
@@ -206,8 +208,10 @@ class Model:
         self._stopping = True
         self._deadline = time.monotonic() + self._grace
         self._house.guests.shut()
-        self._epoll.unregister(self._listener)
-        self._listener.close()
+        for listener in self._listeners.values():
+            self._epoll.unregister(listener)
+            listener.close()
+        self._listeners.clear()
         if self._tell:  # those that are idle will go, each by its thread
             self._tell(self._house.responses, 0)
         for seat in list(self._seats):

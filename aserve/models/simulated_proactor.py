@@ -8,7 +8,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from aserve.models.admissions import Admission, Admissions, bounds_of
@@ -51,21 +51,25 @@ class SimulatedProactor:
         self.room = Room(self.loop)
         self._site = site
         self._admissions: Admissions[Connection] = Admissions(bounds_of(limits), recall)
-        self._door: Door | None = None
+        self._doors: list[Door] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None  # while stopping
         self._heap = Heap()
 
-    async def start(self, listener: socket.socket) -> None:
-        """Accept connections on a bound socket."""
-        self._door = Door(
-            listener,
-            self.recall,
-            self.observe,
-            lambda octets: Connection(self, octets),
-            self.limits.stall_time,
-        )
-        self._door.open(self.limits.backlog)
+    async def start(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept connections on bound sockets."""
+        self._doors = [
+            Door(
+                listener,
+                self.recall,
+                self.observe,
+                lambda octets: Connection(self, octets),
+                self.limits.stall_time,
+            )
+            for listener in listeners
+        ]
+        for door in self._doors:
+            door.open(self.limits.backlog)
         self._sweep()
 
     async def stop(self, grace: float, tell: TellRemaining | None = None) -> None:
@@ -75,8 +79,8 @@ class SimulatedProactor:
         """
         self._empty = asyncio.Event()
         self._admissions.shut()
-        if self._door:
-            self._door.close()
+        for door in self._doors:
+            door.close()
         for connection in list(self.connections):
             connection.finish()
         await asyncio.sleep(0)  # in which those that are idle go
@@ -85,8 +89,8 @@ class SimulatedProactor:
             tell(responses, len(self.connections))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                if self._door:
-                    await self._door.settle()
+                for door in self._doors:
+                    await door.settle()
                 if self.connections:
                     await self._empty.wait()
         self.abort()
@@ -109,8 +113,8 @@ class SimulatedProactor:
 
     def abort(self) -> None:
         """Cut off every connection."""
-        if self._door:
-            self._door.abandon()
+        for door in self._doors:
+            door.abandon()
         for connection in list(self.connections):
             connection.abort()
 

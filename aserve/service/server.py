@@ -80,13 +80,13 @@ class Server:
         return not MODELS[self.settings.model].on_asyncio
 
     def _start_thread(self) -> None:
-        (listener,) = listen(self.settings)
-        self.url = url(listener)
+        (listeners,) = listen(self.settings)
+        self.url = url(listeners[0])
         self._orders, ours = socket.socketpair()
 
         def live() -> None:
             with ours:
-                Thread(self.settings, listener, None).run(ours.fileno())
+                Thread(self.settings, listeners, None).run(ours.fileno())
 
         self._thread = threading.Thread(target=live, name="aserve", daemon=True)
         self._thread.start()
@@ -97,13 +97,14 @@ class Server:
             self._thread.join()
 
     async def _start(self) -> None:
-        (listener,) = listen(self.settings)
-        self.url = url(listener)
-        self._worker = Worker(self.settings, listener, None)
+        (listeners,) = listen(self.settings)
+        self.url = url(listeners[0])
+        self._worker = Worker(self.settings, listeners, None)
         try:
             await self._worker.startup()
         except BaseException:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             raise
 
     def _end_thread(self) -> None:

@@ -1,7 +1,9 @@
-"""Listening sockets: one for each worker, on one address."""
+"""Listening sockets: for each worker one at each address."""
 
 import errno
 import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from aserve.settings import DEFAULT_PORT, Settings
 
@@ -16,8 +18,8 @@ class CannotListen(Exception):
         self.option = option
 
 
-def listen(settings: Settings) -> list[socket.socket]:
-    """Return a listening socket for each worker, all on one address; raises CannotListen.
+def listen(settings: Settings) -> list[list[socket.socket]]:
+    """Return the listening sockets of each worker, one for each address; raises CannotListen.
 
     Without a port in the settings it is 8000 or the next free one after it.
     """
@@ -58,49 +60,112 @@ _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a wildca
 
 
 def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    # RFC 6874 section 2: an interface follows an encoded percent sign.
+    return (
+        f"http://[{host.replace('%', '%25')}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    )
 
 
-def _listen_all(settings: Settings, port: int) -> list[socket.socket]:
-    """Open one socket for each worker, so that the kernel spreads connections without a herd.
+def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
+    """Open sockets for each worker, so that the kernel spreads connections without a herd.
 
-    The first one is opened alone: SO_REUSEPORT would let two servers share a port unawares.
+    The first ones are opened alone: SO_REUSEPORT would let two servers share a port unawares.
     """
-    first = _listen(settings, port, shared=False)
+    addresses = _addresses(settings.host, port)
+    first = _listen_on_each(addresses, settings)
     if settings.workers == 1:
         return [first]
-    port = first.getsockname()[1]
-    first.close()
-    return [_listen(settings, port, shared=True) for _ in range(settings.workers)]
+    bound = [(one.family, one.getsockname()) for one in first]
+    _close(first)
+    return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]
 
 
-def _listen(settings: Settings, port: int, *, shared: bool) -> socket.socket:
-    host = settings.host
+Address = tuple[int, Any]
+"""An address family, and an address of it."""
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    """Return where to listen: at every address that a name has.
+
+    localhost is both loopback addresses, whatever a resolver says (RFC 6761 section 6.3): in many
+    a container /etc/hosts knows one of them only, and browsers try either.
+    """
+    if host.rstrip(".").lower() == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise CannotListen("host", f"{host!r} has no address: {error.strerror}") from error
     except UnicodeError as error:
         raise CannotListen("host", f"{host!r} is no name of a host") from error
-    listener = socket.socket(family, kind, protocol)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[socket.socket]:
+    """Open a socket for each address; for any free port, of one that is free at all of them."""
+    for _ in range(_MOST_PORTS_TRIED):
+        try:
+            return _open_each(addresses, settings, shared=False)
+        except CannotListen as error:
+            last = error
+            if addresses[0][1][1] or not _is_taken(error):
+                break
+    raise last
+
+
+def _open_each(
+    addresses: Sequence[Address], settings: Settings, *, shared: bool
+) -> list[socket.socket]:
+    """Open a socket for each address that this machine has, all with the port of the first one."""
+    opened: list[socket.socket] = []
+    absent: CannotListen | None = None
+    for family, address in addresses:
+        if opened:
+            address = (address[0], opened[0].getsockname()[1], *address[2:])  # noqa: PLW2901
+        try:
+            alone = len(addresses) == 1
+            opened.append(_open(family, address, settings.limits.backlog, shared, alone))
+        except OSError as error:
+            cause = _cannot_listen(address, error)
+            if error.errno not in _NOT_HERE:
+                _close(opened)
+                raise cause from error
+            absent = absent or cause
+    if not opened and absent:
+        raise absent
+    return opened
+
+
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""What is said of an address that this machine has not, such as one of IPv6 where that is off."""
+
+
+def _open(family: int, address: Any, backlog: int, shared: bool, alone: bool) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and not alone:  # the address of IPv4 has its own socket
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
-        listener.listen(settings.limits.backlog)
-    except OSError as error:
+        listener.listen(backlog)
+    except OSError:
         listener.close()
-        raise _cannot_listen(host, port, error) from error
+        raise
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+def _cannot_listen(address: Any, error: OSError) -> CannotListen:
+    host, port = address[:2]
     if error.errno == errno.EADDRINUSE:
         return CannotListen("port", f"{port} is taken on {host}")
-    if error.errno == errno.EACCES:
+    if error.errno in {errno.EACCES, errno.EPERM}:
         why = "only root, or a program with CAP_NET_BIND_SERVICE, may have this port"
         return CannotListen("port", f"{port}: {why}; one above 1023 is free for all")
     if error.errno == errno.EINVAL and ":" in host and "%" not in host:

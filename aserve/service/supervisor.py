@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from aserve.service.remaining import RemainingReports
 from aserve.service.signals import REOPEN_LOG, STOP_WORKER, Signals
@@ -18,19 +18,19 @@ _MOST_STILLBORN = 5  # in a row, and there is no point in another
 
 _logger = logging.getLogger("aserve")
 
-Work = Callable[[socket.socket, int], None]
-"""A worker's whole life in its own process: takes its socket and its lifeline."""
+Work = Callable[[Sequence[socket.socket], int], None]
+"""A worker's whole life in its own process: takes its sockets and its lifeline."""
 
 
 class Supervisor:
-    """Keeps one process alive for each socket.
+    """Keeps one process alive for each worker's sockets.
 
-    A socket outlives its worker, and so do the connections that wait in it.
+    They outlive their worker, and so do the connections that wait in them.
     """
 
     def __init__(
         self,
-        listeners: list[socket.socket],
+        listeners: Sequence[Sequence[socket.socket]],
         work: Work,
         signals: Signals,
         remaining: RemainingReports,
@@ -39,7 +39,7 @@ class Supervisor:
         self._remaining = remaining
         self._work = work
         self._signals = signals
-        self._workers: dict[int, tuple[socket.socket, float]] = {}  # pid: socket, start
+        self._workers: dict[int, tuple[Sequence[socket.socket], float]] = {}  # pid: sockets, start
         self._stillborn = 0
         self._stopping = False
         self._lifeline = os.pipe()
@@ -50,8 +50,8 @@ class Supervisor:
         Signals are held back already, or one could arrive between two looks.
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an ignoring parent's legacy: no children
-        for listener in self._listeners:
-            self._start(listener)
+        for listeners in self._listeners:
+            self._start(listeners)
         while self._workers:
             number = signal.sigwait(self._signals.handled | {signal.SIGCHLD})
             if number == signal.SIGCHLD:
@@ -63,14 +63,14 @@ class Supervisor:
                 self._tell(REOPEN_LOG)
         return self._stillborn < _MOST_STILLBORN
 
-    def _start(self, listener: socket.socket) -> None:
+    def _start(self, listeners: Sequence[socket.socket]) -> None:
         pid = os.fork()
         if pid:
-            self._workers[pid] = listener, time.monotonic()
+            self._workers[pid] = listeners, time.monotonic()
             return
-        os._exit(self._live(listener))
+        os._exit(self._live(listeners))
 
-    def _live(self, listener: socket.socket) -> int:
+    def _live(self, listeners: Sequence[socket.socket]) -> int:
         """Be a worker; return its exit code."""
         # Terminals and service managers signal every process at once: the supervisor alone acts on
         # that and passes it on as STOP_WORKER, or each worker would count the same order twice.
@@ -78,11 +78,11 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         lifeline, its_other_end = self._lifeline
         os.close(its_other_end)
-        for other in self._listeners:
-            if other is not listener:  # or who comes while we stop would wait there for nobody
-                other.close()
+        for others in self._listeners:
+            if others is not listeners:  # or who comes while we stop would wait there for nobody
+                _close(others)
         try:
-            self._work(listener, lifeline)
+            self._work(listeners, lifeline)
         except Exception as error:  # noqa: BLE001 - a forked child must not run its parent's code
             _logger.error("worker %d: %r", os.getpid(), error)
             return 1
@@ -92,8 +92,8 @@ class Supervisor:
         # Of a second order nothing is said: it does not wait.
         self._remaining.expect(() if self._stopping else self._workers)
         self._stopping = True
-        for listener in self._listeners:  # with its worker's own closed, nobody is let in
-            listener.close()
+        for listeners in self._listeners:  # with its worker's own closed, nobody is let in
+            _close(listeners)
         self._tell(STOP_WORKER)
 
     def _tell(self, number: signal.Signals) -> None:
@@ -107,7 +107,7 @@ class Supervisor:
                 self._replace(pid, os.waitstatus_to_exitcode(status))
 
     def _replace(self, pid: int, code: int) -> None:
-        listener, since = self._workers.pop(pid)
+        listeners, since = self._workers.pop(pid)
         if self._stopping:
             return
         _logger.error("worker %d ended with %s; another one takes its place", pid, _named(code))
@@ -115,12 +115,17 @@ class Supervisor:
         self._stillborn = self._stillborn + 1 if young else 0
         try:
             if self._stillborn < _MOST_STILLBORN:
-                self._start(listener)
+                self._start(listeners)
                 return
         except OSError as error:
             _logger.error("no worker can be started: %s", error.strerror)
             self._stillborn = _MOST_STILLBORN
         self._stop()
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _named(code: int) -> str:

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -27,17 +28,17 @@ _logger = logging.getLogger("aserve")
 
 
 class Worker:
-    """Serves a site on one socket until it is told to stop, by a model that lives on asyncio."""
+    """Serves a site on its sockets until it is told to stop, by a model that lives on asyncio."""
 
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         observe: Observe | None,
         tell: TellRemaining | None = None,
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        self._listeners = listeners
         self._observe = observe
         self._tell = tell
 
@@ -60,7 +61,7 @@ class Worker:
             self._observe,
             self._memory(mounts) if settings.recall else None,
         )
-        await self._model.start(self._listener)
+        await self._model.start(self._listeners)
 
     def _memory(self, mounts: Mounts) -> Recall:
         settings = self._settings
@@ -82,7 +83,7 @@ class Thread:
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         observe: Observe | None,
         tell: TellRemaining | None = None,
     ) -> None:
@@ -92,18 +93,18 @@ class Thread:
         row = MODELS[settings.model]
         crew = (settings.threads, settings.dispatch) if row.has_crew else ()
         self._model = row.make(site, settings.limits, observe, *crew)
-        self._listener = listener
+        self._listeners = listeners
         self._grace = settings.grace
         self._tell = tell
 
     def run(self, *orders: int) -> None:
         """Serve until something can be read from one of orders; a second time, end at once."""
-        self._model.run(self._listener, orders, self._grace, self._tell)
+        self._model.run(self._listeners, orders, self._grace, self._tell)
 
 
 def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
     settings: Settings,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     observe: Observe | None,
     stop_signals: AbstractSet[signal.Signals],
     lifeline: int | None = None,
@@ -115,7 +116,7 @@ def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
     tell: is told, when we stop, of the responses that are still being sent.
     """
     if MODELS[settings.model].on_asyncio:
-        run(Worker(settings, listener, observe, tell), stop_signals, lifeline)
+        run(Worker(settings, listeners, observe, tell), stop_signals, lifeline)
         return
     _raise_open_files()
     ours, signals = socket.socketpair()
@@ -125,7 +126,7 @@ def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
         signal.set_wakeup_fd(signals.fileno())
         for number in stop_signals:
             signal.signal(number, lambda *_: None)
-        thread = Thread(settings, listener, observe, tell)
+        thread = Thread(settings, listeners, observe, tell)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:

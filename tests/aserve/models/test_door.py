@@ -27,7 +27,7 @@ class House:
 
     def __init__(self, folder, recall):
         self.log = []
-        self.settings = Settings(folder, port=0)
+        self.settings = Settings(folder, "127.0.0.1", port=0)
         self.recall = Recall(os.fsencode(folder)) if recall else None
         self.model = SimulatedProactor(
             Site(Disk(folder)),
@@ -36,7 +36,7 @@ class House:
             lambda *entry: self.log.append(entry),
             self.recall,
         )
-        (self.listener,) = listen(self.settings)
+        ((self.listener,),) = listen(self.settings)
         self.url = url(self.listener)
 
 
@@ -45,7 +45,7 @@ async def house(folder):
     (folder / "64k.bin").write_bytes(bytes(range(256)) * 256)
     os.utime(folder / "64k.bin", (1, 1))
     house = House(folder, recall=True)
-    await house.model.start(house.listener)
+    await house.model.start([house.listener])
     yield house
     await house.model.stop(0)
 
@@ -151,7 +151,7 @@ async def test_who_comes_and_says_nothing_leaves_nothing_behind(house, connect):
     assert (await whole(house, connect, ONCE)).endswith(b"alpha")
     while house.model.connections:  # noqa: ASYNC110 - what is looked at tells nobody
         await asyncio.sleep(0)
-    assert not house.model._door._tasks
+    assert not house.model._doors[0]._tasks
 
 
 async def test_who_says_nothing_is_let_in_all_the_same(house, connect):
@@ -193,7 +193,7 @@ async def test_to_stop_is_to_wait_for_the_rest_of_a_reply(house, door, connect):
     expected = await until_remembered(house, connect, LARGE)
     _, ours, theirs = door
     theirs.sendall(LARGE)
-    house.model._door._look_after(ours, "127.0.0.1")
+    house.model._doors[0]._look_after(ours, "127.0.0.1")
     stopping = asyncio.create_task(house.model.stop(60))
     found = b""
     while more := await asyncio.get_running_loop().sock_recv(theirs, 4_096):
@@ -232,7 +232,7 @@ class Crowded:
 async def test_without_a_descriptor_guests_wait_in_line(folder, connect):
     house = House(folder, recall=False)
     crowded = Crowded(house.listener)
-    await house.model.start(crowded)
+    await house.model.start([crowded])
     assert (await whole(house, connect, ONCE)).endswith(b"alpha")
     assert crowded.refused == 1
     await house.model.stop(0)

@@ -178,7 +178,7 @@ def running(name: str, folder: Path) -> Iterator[Running]:
     def live() -> None:
         nonlocal model
         model = MODELS[name].make(Site(Disk(folder)), Limits(), lambda *entry: log.append(entry))
-        model.run(listener, (orders.fileno(),), 1.0)
+        model.run([listener], (orders.fileno(),), 1.0)
 
     ours, orders = socket.socketpair()
     with ours, orders, socket.create_server(("127.0.0.1", 0)) as listener:

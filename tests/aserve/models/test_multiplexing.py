@@ -41,7 +41,7 @@ def running(name: str, folder: Path, listener: socket.socket) -> Iterator[Callab
 
     def live() -> None:
         model = MODELS[name].make(Site(Disk(folder)), Limits(), None)
-        model.run(listener, (orders.fileno(),), A_LONG_TIME)
+        model.run([listener], (orders.fileno(),), A_LONG_TIME)
 
     ours, orders = socket.socketpair()
     with ours, orders:

@@ -48,7 +48,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, in
 
             def live() -> None:
                 model = MODELS[name].make(Site(Disk(folder)), Limits(), None)
-                model.run(listener, (orders.fileno(),), 1.0)
+                model.run([listener], (orders.fileno(),), 1.0)
 
             thread = threading.Thread(target=live)
             thread.start()

@@ -95,7 +95,7 @@ def test_ring_without_room_is_asked_again_in_a_while(
 
     monkeypatch.setattr(Ring, "accept", full_at_first)
     (tmp_path / "file").write_bytes(b"octets")
-    with aserve.Server(tmp_path, model="proactor") as server:
+    with aserve.Server(tmp_path, model="proactor", host="127.0.0.1") as server:
         host, port = server.url.removeprefix("http://").rstrip("/").split(":")
         client = HTTPConnection(host, int(port), timeout=PATIENCE)
         client.request("GET", "/file")

@@ -179,7 +179,7 @@ def test_without_descriptors_the_listener_is_left_alone_for_a_while(folder: Path
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         ours, orders = socket.socketpair()
-        thread = threading.Thread(target=model.run, args=(listener, (orders.fileno(),), 1.0))
+        thread = threading.Thread(target=model.run, args=([listener], (orders.fileno(),), 1.0))
         thread.start()
         with ours, orders, socket.create_connection(listener.getsockname(), PATIENCE) as client:
             client.sendall(REQUEST)

@@ -31,7 +31,7 @@ async def start(request, folder):
 
     async def start_one(site=None, limits=None, threads=2, queue=8):
         log = []
-        settings = Settings(folder, port=0, limits=limits or Limits())
+        settings = Settings(folder, "127.0.0.1", port=0, limits=limits or Limits())
         model = SimulatedProactor(
             site or Site(Disk(folder)),
             settings.limits,
@@ -39,8 +39,8 @@ async def start(request, folder):
             lambda *entry: log.append(entry),
             Recall(os.fsencode(folder)) if request.param == "recall" else None,
         )
-        (listener,) = listen(settings)
-        await model.start(listener)
+        ((listener,),) = listen(settings)
+        await model.start([listener])
         models.append(model)
         return model, url(listener), log
 

@@ -78,7 +78,7 @@ def by_thread(
 ) -> None:
     crew = (1, "queue") if MODELS[name].has_crew else ()  # whose turns cannot overlap
     model = MODELS[name].make(Site(Disk(folder)), Limits(), observe, *crew)
-    model.run(listener, (orders.fileno(),), 0.0)
+    model.run([listener], (orders.fileno(),), 0.0)
 
 
 def by_loop(
@@ -91,7 +91,7 @@ def by_loop(
     async def serve() -> None:
         site, recall = Site(Disk(folder)), Recall(os.fsencode(folder))
         model = SimulatedProactor(site, Limits(), PoolSize(1, 8), observe, recall)
-        await model.start(listener)
+        await model.start([listener])
         orders.setblocking(False)
         await asyncio.get_running_loop().sock_recv(orders, 1)
         await model.stop(0)
