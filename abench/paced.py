@@ -35,6 +35,7 @@ class Paced(Connection):
             return
         self._note(took)
         self._note_response(now - self._due)
+        self._fresh = False  # what comes while nothing is asked is no response
         self.asked_at = 0
         self.ask()
 

@@ -140,3 +140,18 @@ async def test_it_is_said_that_requests_were_asked_again(serve, abench):
     assert ran.code == 0
     assert "asked again" in ran.out
     assert "closed kept connections without saying so" in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize("plan", [{"rate": 40}, {"stages": "150ms@40"}], ids=str)
+async def test_a_second_response_like_the_last_is_no_response(plan, serve, carry_out):
+    """It comes while nothing is asked, and would be recognised."""
+
+    def script(peer):
+        peer.send(SIZED)
+        asyncio.get_running_loop().call_later(0.01, peer.send, SIZED)
+
+    server = await serve(script)
+    summary = (await carry_out(url=server.url, connections=1, **plan, duration_s=0.15)).summary
+    assert summary.succeeded + summary.failed + summary.unfinished == summary.started
+    assert summary.failures["timeout"] == 0
+    assert summary.service.max < 10**6
