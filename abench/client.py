@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import math
+import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from abench.mix import UNASKED, Answer
 from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
+from abench.samples import REDIRECT, is_redirect
 from abench.stages import StageNotes
 from abench.summary import Recorder, Summary
 
@@ -271,7 +273,7 @@ class Connection(asyncio.BufferedProtocol):
         now = _clock() // 1000
         took = now - self.asked_at
         if took > pool.limit_us:
-            self._fail("timeout")
+            self._fail_late(took)
             return
         note(took)
         if pool.left:
@@ -314,7 +316,13 @@ class Connection(asyncio.BufferedProtocol):
         if self.opening:
             self.opening()
         else:
-            self._fail("timeout")
+            self._fail_incomplete()
+
+    def _fail_incomplete(self) -> None:
+        if self._reader.begun:
+            self._fail("timeout", "an incomplete response:", self._reader.first_line)
+        else:
+            self._fail("timeout", "no byte of a response came in time")
 
     def disregard(self) -> None:
         """Leave out what comes of the request under way; without a step more for any other."""
@@ -368,9 +376,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._reader.finish():
             self._conclude()
         else:
-            self._fail("protocol" if self._reader.begun else "reset")
+            self._fail_ended()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio names it
+    def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of a connection and open the next."""
         self._transport = None
         if not self.asked_at:
@@ -380,8 +388,17 @@ class Connection(asyncio.BufferedProtocol):
         elif self._is_stale():
             self._ask_again()
         else:
-            self._fail("reset")
+            begun = ("within the response:", self._reader.first_line) if self._reader.begun else ()
+            self._fail("reset", exc or "the connection was reset", *begun)
             self.ask()
+
+    def _fail_ended(self) -> None:
+        """Fail what was under way when the server ended its side."""
+        ended = "the connection ended"
+        if self._reader.begun:
+            self._fail("protocol", ended, "within the response:", self._reader.first_line)
+        else:
+            self._fail("reset", ended, "before a byte of the response")
 
     def _is_stale(self) -> bool:
         """Whether a connection that ends now does so before a byte of what it was kept for."""
@@ -393,16 +410,20 @@ class Connection(asyncio.BufferedProtocol):
             self._pool.recorder.retried += 1
             self._pool.dialer.dial(self)
         else:
-            self._fail("stale")
+            method = self._pool.plan.method
+            self._fail("stale", "a kept connection ended before a byte of the response to", method)
             self.ask()
 
-    def missed(self, number: int = 0, reason: str = "") -> None:
+    def missed(self, number: int = 0, reason: str = "", said: str = "") -> None:
         """Count a connection that could not be opened, and try again after a pause."""
         self._misses += 1
         self._conclude_opening()
         if not self._pool.running:
             return
-        self._pool.recorder.missed(reason or errno.errorcode.get(number, "timeout"))
+        reason = reason or errno.errorcode.get(number, "timeout")
+        self._pool.recorder.missed(reason)
+        said = said or (os.strerror(number) if number else "no connection was opened in time")
+        self._pool.recorder.sample("connect", reason, said)
         self._fail("connect")
         if self._transport is None:  # else it came as it was given up, and connection_lost asks
             pause = self._pool.backoff.pause(self._misses)
@@ -443,8 +464,8 @@ class Connection(asyncio.BufferedProtocol):
         self._pool.recorder.received(nbytes)
         try:
             complete = self._reader.feed(self._pool.view[:nbytes])
-        except ReplyError:
-            self._fail("protocol")
+        except ReplyError as error:
+            self._fail("protocol", error, "- the response begins with", self._reader.first_line)
             return
         if complete:
             self._conclude(nbytes)
@@ -454,16 +475,18 @@ class Connection(asyncio.BufferedProtocol):
         pool, reader = self._pool, self._reader
         took = _clock() // 1000 - self.asked_at
         if took > pool.limit_us:
-            self._fail("timeout")
+            self._fail_late(took)
             return
         if self._warming:
             self._leave_out()
         elif kind := reader.fault(self._answer.expectation):
-            pool.recorder.failure(kind, reader.status)
+            pool.recorder.failure(kind, reader.status, reader.describe_fault)
         else:
             pool.recorder.success(reader.status, took)
             self._respond(took)
             pool.learn(reader, self._answer, length)
+        if reader.status >= 300:
+            self._note_redirect()
         self.asked_at = 0
         if reader.keep_alive and pool.keep_alive:
             self.ask()
@@ -473,12 +496,21 @@ class Connection(asyncio.BufferedProtocol):
     def _respond(self, took: int) -> None:
         """Take note of a success where it counts from another time than its start."""
 
-    def _fail(self, kind: str) -> None:
+    def _note_redirect(self) -> None:
+        reader = self._reader
+        if is_redirect(reader.status):
+            self._pool.recorder.sample(REDIRECT, str(reader.status), reader.location)
+
+    def _fail_late(self, took_us: int) -> None:
+        self._fail("timeout", "the response was complete, but took", took_us / 1000, "ms")
+
+    def _fail(self, kind: str, *said: object) -> None:
+        """Fail the request under way, and end its connection; `said` tells why."""
         self.asked_at = 0
         if self._warming:
             self._leave_out()
         else:
-            self._pool.recorder.failure(kind)
+            self._pool.recorder.failure(kind, 0, *said)
         self._drop()
 
     def _drop(self) -> None:

@@ -20,7 +20,7 @@ class Closing(Connection):
             return
         took = _clock() // 1000 - self.asked_at
         if took > self._pool.limit_us:
-            self._fail("timeout")
+            self._fail_late(took)
             return
         self._note(took)
         self.asked_at = 0

@@ -162,7 +162,9 @@ class ByLoop:
         try:
             await self._open(cast("asyncio.Protocol", client))
         except OSError as error:
-            client.missed(error.errno or 0, _reason(error))
+            reason = _reason(error)
+            said = error.strerror or str(error) or reason
+            client.missed(error.errno or 0, reason, said)
         except asyncio.CancelledError:
             client.missed()
 

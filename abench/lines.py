@@ -25,10 +25,10 @@ class Client(Protocol):
     def connection_made(self, transport: "Line") -> None:
         """Take a line that stands."""
 
-    def missed(self, number: int = 0, reason: str = "") -> None:
+    def missed(self, number: int = 0, reason: str = "", said: str = "") -> None:
         """Note that a line could not be opened, and the error's number; 0 is not in time.
 
-        A `reason` says more than the number: it is TLS's or a proxy's.
+        A `reason` says more than the number: it is TLS's or a proxy's, and `said` all of it.
         """
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -31,7 +31,7 @@ class Paced(Connection):
         now = _clock() // 1000
         took = now - self.asked_at
         if took > self._pool.limit_us:
-            self._fail("timeout")
+            self._fail_late(took)
             return
         self._note(took)
         self._note_response(now - self._due)

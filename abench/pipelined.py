@@ -1,14 +1,17 @@
 """Connections with several requests under way at once (RFC 9112 section 9.3.2)."""
 
 import asyncio
+import re
 import time
 from collections import deque
+from functools import partial
 
 import httptools
 
 from abench.client import Connection, Pool
 from abench.lines import Line
-from abench.reply import ReplyError
+from abench.reply import ReplyError, first_line, location_in
+from abench.samples import REDIRECT, is_redirect
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _clock = time.perf_counter_ns
@@ -44,15 +47,15 @@ class Pipelined(Connection):
         self._pool.recorder.received(nbytes)
         try:
             replies = self._stream.feed(self._pool.view[:nbytes])
-        except ReplyError:
-            self._fail("protocol")
+        except ReplyError as error:
+            self._fail("protocol", error, partial(self._describe_piece, nbytes))
             return
         if len(replies) > len(self._under_way):
-            self._fail("protocol")
+            self._fail("protocol", "a response to no request")
             return
         for status in replies:
-            if not self._answered(status):
-                self._fail("timeout")
+            if not self._answered(status, nbytes):
+                self._fail("timeout", "the response was complete, but too late")
                 return
         if self._stream.closes:
             self._leave()
@@ -95,7 +98,7 @@ class Pipelined(Connection):
         if octets:
             self._write(b"".join(octets))
 
-    def _answered(self, status: int) -> bool:
+    def _answered(self, status: int, nbytes: int = 0) -> bool:
         """Count the oldest request's reply; return whether it came in time."""
         at, statuses = self._under_way[0]
         took = _clock() // 1000 - at
@@ -109,7 +112,11 @@ class Pipelined(Connection):
         elif status in statuses:
             self._pool.recorder.success(status, took)
         else:
-            self._pool.recorder.failure("status", status)
+            piece = self._pool.view[:nbytes]
+            self._pool.recorder.failure("status", status, partial(_status_line_in, piece, status))
+        if status >= 300 and is_redirect(status):
+            location = partial(_location_in, self._pool.view[:nbytes], status)
+            self._pool.recorder.sample(REDIRECT, str(status), location)
         return True
 
     def _leave(self) -> None:
@@ -129,7 +136,23 @@ class Pipelined(Connection):
         if (status := self._stream.finish()) and self._answered(status):
             self._leave()
         else:
-            self._fail("protocol" if self._stream.begun else "reset")
+            self._fail_ended()
+
+    def _describe_piece(self, nbytes: int) -> bytes:
+        """Return what tells most about the piece in which an error is."""
+        if complete := self._stream.complete:
+            return b"- complete responses before it in one piece: %d" % complete
+        return b"- what came begins with " + first_line(bytes(self._pool.view[:nbytes]))
+
+    def _fail_incomplete(self) -> None:
+        self._fail("timeout", "no complete response came in time")
+
+    def _fail_ended(self) -> None:
+        """Fail what was under way when the server ended its side."""
+        if self._stream.begun:
+            self._fail("protocol", "the connection ended within a response")
+        else:
+            self._fail("reset", "the connection ended before a byte of the response")
 
     def disregard(self) -> None:
         """Leave out what comes of the requests under way."""
@@ -148,7 +171,7 @@ class Pipelined(Connection):
         super().abandon()
         return under_way
 
-    def _fail(self, kind: str) -> None:
+    def _fail(self, kind: str, *said: object) -> None:
         """Count all that is under way or waits for a connection as failed."""
         failed = len(self._under_way) + len(self._waiting)
         self._under_way.clear()
@@ -158,8 +181,22 @@ class Pipelined(Connection):
         self._pool.warmed += left_out
         self._disregarded = 0
         for _ in range(failed - left_out):
-            self._pool.recorder.failure(kind)
+            self._pool.recorder.failure(kind, 0, *said)
         self._drop()
+
+
+def _head_in(piece: memoryview, status: int) -> bytes:
+    """Return from where in a piece of a stream a status line has `status`: it may come later."""
+    found = re.search(rb"HTTP/1\.[01] %03d" % status, piece)
+    return bytes(piece[found.start() :]) if found else b""
+
+
+def _status_line_in(piece: memoryview, status: int) -> bytes:
+    return first_line(_head_in(piece, status)) or b"a status of %d" % status
+
+
+def _location_in(piece: memoryview, status: int) -> bytes:
+    return location_in(_head_in(piece, status))
 
 
 class ReplyStream:
@@ -175,6 +212,11 @@ class ReplyStream:
         self._headed = self._framed = False
         self.begun = False
         self.closes = False
+
+    @property
+    def complete(self) -> int:
+        """How many responses the last piece has completed."""
+        return len(self._statuses)
 
     def feed(self, data: bytes | memoryview) -> list[int]:
         """Take the next octets; return the statuses of the replies that they complete.

@@ -18,6 +18,23 @@ _KEEP = re.compile(
 )
 _CLOSE = re.compile(rb"\r\nconnection:(?:[^\r]*,)?[ \t]*close[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE)
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d ([1-5]\d\d)")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_LOCATION = re.compile(rb"\nlocation:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_BODY_SHOWN = 80  # bytes
+_LINE_SHOWN = 400  # bytes of a status line, or of what is none
+_BEYOND = "bytes beyond the response's length"
+_MOST_WITHOUT_HEAD = 1_000  # bytes of what may be a head where HTTP/0.9 has none
+
+
+def first_line(head: bytes) -> bytes:
+    """Return the status line of a head, or what stands in its place."""
+    return head[:_LINE_SHOWN].partition(b"\n")[0].rstrip(b"\r")
+
+
+def location_in(head: bytes) -> bytes:
+    """Return where a head leads to (RFC 9110 section 10.2.2), empty if it does not say."""
+    found = _LOCATION.search(_END_OF_HEAD.split(head, 1)[0])
+    return found[1].rstrip() if found else b""
 
 
 class ReplyError(AbenchError):
@@ -67,6 +84,19 @@ class ReplyReader:
         """Whether any octet of the reply awaited has arrived."""
         return self._pieces > 0 and not self._complete
 
+    def first_line(self) -> bytes:
+        """Return the status line of the response, or what stands in its place."""
+        return first_line(self._head)
+
+    def location(self) -> bytes:
+        """Return where the response just completed leads to, empty if it does not say."""
+        return location_in(self._head)
+
+    def describe_fault(self) -> bytes:
+        """Return what tells most about the response just completed, which has a fault."""
+        location = self.location()
+        return first_line(self._head) + (b" to " + location if location else b"")
+
     def feed(self, data: bytes | memoryview) -> bool:
         """Take the next octets; return True when the reply is complete.
 
@@ -88,9 +118,9 @@ class ReplyReader:
             else:
                 self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise ReplyError(str(error)) from None
+            raise ReplyError(_BEYOND if self._complete else str(error)) from None
         if self._excess:
-            raise ReplyError("octets beyond the reply's length")
+            raise ReplyError(_BEYOND)
         if self._headed and not self._head.startswith(b"HTTP/1."):
             raise ReplyError("not HTTP/1.x")  # the parser also takes RTSP and HTTP/2.0
         return self._complete
@@ -181,7 +211,7 @@ class ReplyReader:
 class SearchingReader(ReplyReader):
     """A reader that looks for `text` in the bodies of replies."""
 
-    __slots__ = ("_found", "_tail", "_text")
+    __slots__ = ("_body", "_found", "_tail", "_text")
 
     def __init__(self, text: bytes) -> None:
         self._text = text
@@ -190,14 +220,24 @@ class SearchingReader(ReplyReader):
     def _await_reply(self) -> None:
         super()._await_reply()
         self._found = False
-        self._tail = b""
+        self._tail = self._body = b""
 
     def on_body(self, data: bytes) -> None:
         """Look, for the parser, at a piece of the body and at where it meets the one before."""
-        if not self._found:
-            seen = self._tail + data
-            self._found = self._text in seen
-            self._tail = seen[max(0, len(seen) - len(self._text) + 1) :]
+        if self._found:
+            return
+        seen = self._tail + data
+        if self._text in seen:
+            self._found = True
+            return
+        self._tail = seen[max(0, len(seen) - len(self._text) + 1) :]
+        if len(self._body) < _BODY_SHOWN:  # what a response without the text has instead
+            self._body += data[: _BODY_SHOWN - len(self._body)]
+
+    def describe_fault(self) -> bytes:
+        """Return what tells most about the response just completed, which has a fault."""
+        body = b" - its body begins with " + self._body if self._body else b" - its body is empty"
+        return super().describe_fault() + (b"" if self._found else body)
 
     def fault(self, expectation: Expectation) -> str:
         """Return what is wrong with the reply just completed: its "status" or its "body"."""
@@ -210,24 +250,20 @@ class HeadlessReader(ReplyReader):
     A server that does not know HTTP/0.9 says so with a head all the same, and its status counts.
     """
 
-    __slots__ = ("_beginning",)
-
-    def _await_reply(self) -> None:
-        super()._await_reply()
-        self._beginning = b""
+    __slots__ = ()
 
     def feed(self, data: bytes | memoryview) -> bool:
         """Take the next octets; only the end of the connection completes a reply."""
         self._pieces += 1
-        if len(self._beginning) < len(b"HTTP/1.1 400"):
-            self._beginning += data[: len(b"HTTP/1.1 400")]
+        if len(self._head) < _MOST_WITHOUT_HEAD:
+            self._head += data[:_MOST_WITHOUT_HEAD]
         return False
 
     def finish(self) -> bool:
         """Take the end of the connection, which completes a reply of one octet or more."""
-        if not self._beginning:
+        if not self._head:
             return False
-        if found := _STATUS_LINE.match(self._beginning):
+        if found := _STATUS_LINE.match(self._head):
             self.status = int(found[1])
         self._complete = True
         return True

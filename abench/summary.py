@@ -6,12 +6,15 @@ the same Summary.
 """
 
 import json
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from abench import samples
 from abench.coverage import Coverage
 from abench.histogram import Histogram
 from abench.moments import Moment
+from abench.samples import MOST_OF_A_KIND, REDIRECT, Sample
 from abench.series import Series
 from abench.stages import StageCount
 
@@ -50,6 +53,7 @@ class Recorder:
         "_octets",
         "_read",
         "_reasons",
+        "_samples",
         "_status",
         "_statuses",
         "response",
@@ -67,6 +71,7 @@ class Recorder:
         self._statuses: Counter[int] = Counter()
         self._failures: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._samples: dict[str, dict[str, Sample]] = {}  # by kind and detail
 
     def expect(self, status: int, length: int) -> None:
         """Take replies recognised from now on as of this status and this many octets."""
@@ -80,11 +85,26 @@ class Recorder:
         if status:  # HTTP/0.9 has none
             self._statuses[status] += 1
 
-    def failure(self, kind: str, status: int = 0) -> None:
-        """Count a request that failed; `status` is that of its reply, if there was a whole one."""
+    def failure(self, kind: str, status: int = 0, *said: object) -> None:
+        """Count a request that failed; `status` is that of its reply, if there was a whole one.
+
+        What `said` is made of tells why, and is put together only for the first of its kind.
+        """
         self._failures[kind] += 1
         if status:
             self._statuses[status] += 1
+        if said:
+            self.sample(kind, str(status) if status else "", *said)
+
+    def sample(self, kind: str, detail: str, *said: object) -> None:
+        """Keep what was said, if it is the first of its kind and detail since the last `take`.
+
+        A redirect is kept for good: those that are like it are recognised, and not read again.
+        """
+        known = self._samples.setdefault(kind, {})
+        if detail not in known and len(known) < MOST_OF_A_KIND:
+            now_us = time.perf_counter_ns() // 1000
+            known[detail] = Sample(now_us, kind, detail, samples.message(said))
 
     def missed(self, reason: str) -> None:
         """Count why a connection could not be opened, by the name of the system's error."""
@@ -112,12 +132,14 @@ class Recorder:
             reasons=self._reasons,
             bytes_received=self._octets,
             retried=self.retried,
+            samples=[one for known in self._samples.values() for one in known.values()],
         )
         if self._octets or self.service or self._failures:
             taken.series.add(at_s, taken.moment())
         self.service.clear()  # in place: connections hold its append
         self.response.clear()
         self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
+        self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
         self._read = self._octets = self.retried = 0
         return taken
 
@@ -175,7 +197,8 @@ class Summary:
     due, with the first of those that never started. For `paused_ns`, of all connections together,
     nothing was asked since a connection had failed to open and the next attempt was not due.
     `stages` are by their place in the schedule, and `last_start_ns` is when the last request that
-    there was to start had started, if it had.
+    there was to start had started, if it had. `samples` are the first failures of each kind, and
+    the first redirects.
     """
 
     service: Histogram = field(default_factory=Histogram)
@@ -189,6 +212,7 @@ class Summary:
     status: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    samples: list[Sample] = field(default_factory=list)
     bytes_received: int = 0
     standing: int = 0
     unfinished: int = 0
@@ -232,6 +256,8 @@ class Summary:
         self.status.update(other.status)
         self.failures.update(other.failures)
         self.reasons.update(other.reasons)
+        if other.samples:
+            self.samples = samples.merge([*self.samples, *other.samples])
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for number, stage in other.stages.items():
@@ -249,6 +275,7 @@ class Summary:
         coded["series"] = self.series.encode()
         coded["stages"] = {number: one.encode() for number, one in self.stages.items()}
         coded["answering"] = self.answering.encode()
+        coded["samples"] = [asdict(sample) for sample in self.samples]
         costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
         return json.dumps({**vars(self), **coded, "costs": costs})
 
@@ -261,6 +288,7 @@ class Summary:
         plain["series"] = Series.decode(plain["series"])
         stages = plain["stages"].items()
         plain["stages"] = {int(number): StageCount.decode(one) for number, one in stages}
+        plain["samples"] = [Sample(**one) for one in plain["samples"]]
         plain["answering"] = Coverage.decode(plain["answering"])
         plain["costs"] = [
             Cost(**{**cost, "lag": Histogram.decode_plain(cost["lag"])}) for cost in plain["costs"]

@@ -208,6 +208,7 @@ class Share:
         since_s = (_clock() - self._began) / 1e9 - REPORT_EVERY_S / 2
         taken = self._pool.recorder.take(max(0, int(since_s)))
         taken.answering, self._answering = self._answering, Coverage()
+        taken.samples = [one.since(self._began // 1000) for one in taken.samples]
         return taken
 
     def _beat(self) -> None:

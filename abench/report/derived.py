@@ -8,6 +8,7 @@ from abench.pacing import Schedule, Timing
 from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report.environment import Environment
+from abench.samples import REDIRECT, Sample, is_redirect
 from abench.series import Series
 from abench.stages import StageCount
 from abench.summary import FAILURE_KINDS, REPORT_EVERY_S, Cost, Summary
@@ -136,6 +137,18 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """Responses that lead to another URL: how many, and what the first of them said.
+
+    `location` is None where it did not say where to.
+    """
+
+    count: int
+    status: int
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """One condition under which a run fails, whether it came true, and what was measured."""
 
@@ -154,7 +167,8 @@ class Report:
     schedule, which a closed loop has not; successes only.
     `retried` requests were asked again, since a kept connection was stale.
     `failures` has every kind, also those that did not occur, and `reasons` the system's names for
-    why connections failed to open. `silence` is None where it was not measured, and `paused` the
+    why connections failed to open; `samples` are the first failures of each kind, and `redirect` is
+    None where no response was one. `silence` is None where it was not measured, and `paused` the
     part of its time that a connection was left closed on average, since none could be opened:
     nothing was asked in it, and so nothing failed. `kernel` and `server` are what was seen from
     outside; `is_local` says that the server is on this machine, None that nobody knows, and
@@ -195,6 +209,8 @@ class Report:
     server: Server | None = None
     environment: Environment | None = None
     thresholds: tuple[Threshold, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    redirect: Redirect | None = None
 
     @property
     def total(self) -> int:
@@ -279,7 +295,20 @@ def derive(plan: Plan, summary: Summary) -> Report:
         waiting=_waiting(plan, summary),
         silence=_silence(summary, duration_s),
         paused=_paused(plan, summary, duration_s),
+        samples=tuple(one for one in summary.samples if summary.failures[one.kind]),
+        redirect=_redirect(summary),
     )
+
+
+def _redirect(summary: Summary) -> Redirect | None:
+    seen = {status: n for status, n in summary.status.items() if is_redirect(status) and n}
+    if not seen:
+        return None
+    samples = (one for one in summary.samples if one.kind == REDIRECT)
+    first = next(samples, None)
+    if first is None:
+        return Redirect(sum(seen.values()), min(seen), None)
+    return Redirect(sum(seen.values()), int(first.detail), first.message or None)
 
 
 def known_latencies(summary: Summary, which: str) -> Histogram:

@@ -21,6 +21,7 @@ from abench.report.derived import (
     Client,
     Latency,
     Paced,
+    Redirect,
     Report,
     Second,
     Silence,
@@ -32,6 +33,7 @@ from abench.report.derived import (
 from abench.report.environment import Environment
 from abench.report.shape import fits
 from abench.report.verdict import verdict
+from abench.samples import Sample
 from abench.series import Series
 from abench.summary import FAILURE_KINDS, Summary
 from abench.urls import Weighted
@@ -85,6 +87,8 @@ def document(report: Report) -> dict[str, Any]:
         },
         "failures": report.failures,
         "reasons": report.reasons,
+        "failure_samples": [_sample(one) for one in report.samples],
+        "redirect": asdict(report.redirect) if report.redirect else None,
         "status": {str(code): count for code, count in report.status.items()},
         "pages_per_sec": report.pages_per_sec,
         "pages_per_min": report.pages_per_min,
@@ -132,6 +136,11 @@ def _schedule(report: Report) -> dict[str, Any] | None:
         "kept": paced.is_kept,
         "by_stage": [_stage(one) for one in report.stages],
     }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    told = {"kind": sample.kind, "detail": sample.detail or None, "message": sample.message}
+    return {**told, "at_s": sample.at_us / 1e6}
 
 
 def _stage(stage: StagePart) -> dict[str, Any]:
@@ -275,6 +284,8 @@ def _report(plain: Mapping[str, Any]) -> Report:
         silence=Silence(**plain["silence"]) if plain.get("silence") else None,
         paused=plain.get("paused_share", 0.0),
         thresholds=tuple(Threshold(**one) for one in plain["thresholds"]),
+        samples=tuple(map(_to_sample, plain.get("failure_samples", ()))),  # so are these two
+        redirect=Redirect(**plain["redirect"]) if plain.get("redirect") else None,
     )
 
 
@@ -363,6 +374,11 @@ def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
         return None
     known = {field.name: plain[field.name] for field in fields(Environment)}
     return Environment(**{**known, "command": tuple(plain["command"])})
+
+
+def _to_sample(plain: Mapping[str, Any]) -> Sample:
+    at_us = round(plain["at_s"] * 1e6)
+    return Sample(at_us, plain["kind"], plain["detail"] or "", plain["message"])
 
 
 def _to_summary(plain: Mapping[str, Any]) -> Summary:

@@ -35,6 +35,7 @@ body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 3rem; background: 
 h1 { font-size: 1.3rem; margin: 0; overflow-wrap: anywhere }
 h2 { font-size: 1rem; margin: 0 }
 p { margin: .3rem 0 }
+p, li, dt { overflow-wrap: anywhere }
 .quiet { color: var(--quiet) }
 .verdict { border-left: .3rem solid var(--first); background: var(--card); padding: .7rem 1rem;
            margin: 1rem 0; border-radius: .2rem }
@@ -57,7 +58,8 @@ th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(-
 th { color: var(--quiet); font-weight: 500 }
 th:first-child { text-align: left }
 details { margin: 1rem 0 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .9rem }
+dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.2rem;
+     font-size: .9rem }
 dt { color: var(--quiet) }
 dd { margin: 0; overflow-wrap: anywhere }
 .failed { color: var(--bad) }
@@ -230,6 +232,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for kind, number in report.failures.items():
         if number:
             yield f"failed by {kind}", count(number)
+    yield from words.samples(report)
     if report.paced:
         yield "schedule", words.schedule(report.paced)
     if report.warmup:

@@ -65,6 +65,8 @@ def _figures(report: Report) -> Table:
     grid.add_row("requests", _outcomes(report))
     if report.failed:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))
+    for what, said in words.samples(report):
+        grid.add_row("", Text.assemble((what, "red"), f", {said}"))
     if report.status:
         grid.add_row("status", _statuses(report.status))
     if report.paced:

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from abench.report.derived import Client, Paced, Report, Silence, StagePart, Threshold, Warmup
+from abench.report.derived import (
+    Client,
+    Paced,
+    Redirect,
+    Report,
+    Silence,
+    StagePart,
+    Threshold,
+    Warmup,
+)
 from abench.report.units import count, decimal, duration, microseconds, plural, significant
 
 APART = "   "  # between figures on a line
@@ -95,6 +104,25 @@ def gap(report: Report) -> str:
     return f"{text}at p99 they are {apart} apart, a wait that a closed loop would not show."
 
 
+def samples(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what failed, and what the first of it said."""
+    for sample in report.samples:
+        what = f"{sample.kind} {sample.detail}".rstrip()
+        yield what, f"first after {duration(sample.at_us / 1e6)}: {sample.message}"
+
+
+def redirect(found: Redirect, responses: int) -> str:
+    """Say how many responses were redirects, and where they lead to."""
+    where = f"to {found.location}" if found.location else "without a Location"
+    if found.count == responses:
+        return (
+            f"Every response is a redirect ({found.status}) {where}: "
+            "it was measured, and not what it leads to."
+        )
+    number = f"{count(found.count)} of {count(responses)} responses are redirects"
+    return f"{number}, the first ({found.status}) {where}."
+
+
 def silence(found: Silence) -> str:
     """Say when nothing was answered."""
     length, since = duration(found.length_s), duration(round(found.from_s, 2))
@@ -105,6 +133,8 @@ def silence(found: Silence) -> str:
 
 def _failures(report: Report) -> Iterator[str]:
     """Yield what counts of failures and of successes cannot show."""
+    if report.redirect:
+        yield redirect(report.redirect, sum(report.status.values()))
     if report.outage:
         yield silence(report.outage)
     share = report.error_share or 0.0

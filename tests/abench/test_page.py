@@ -13,6 +13,7 @@ from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.plan import Plan
 from abench.report import derive, html
+from abench.samples import REDIRECT, Sample
 from abench.series import Series
 from abench.summary import Summary
 from tests.test_browser import chromium
@@ -42,8 +43,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = Summary(
         service=Histogram.of(values * 5),
         response=Histogram.of(values * 5),
-        status=Counter({200: 5000, 503: 25}),
-        failures=Counter({"status": 25}),
+        status=Counter({200: 4990, 302: 10, 503: 25}),
+        failures=Counter({"status": 25, "connect": 1}),
+        samples=[
+            Sample(5_000, "status", "503", "HTTP/1.1 503 <script>document.title='owned'</script>"),
+            Sample(6_000, "connect", "SSLV3_ALERT_HANDSHAKE_FAILURE_" + 50 * "X", 150 * "y"),
+            Sample(7_000, REDIRECT, "302", "https://127.0.0.1/" + 150 * "z"),
+        ],
         elapsed_ns=5_000_000_000,
         series=Series(1, dict.fromkeys(range(5), moment)),
         started=5025,

@@ -1,0 +1,458 @@
+"""The first failure of each kind, in its own words; and responses that lead to another URL."""
+
+import asyncio
+import io
+import itertools
+import json
+from collections import Counter
+from dataclasses import asdict
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from abench import client, closing, paced, samples
+from abench.client import Pool
+from abench.expectation import Expectation
+from abench.plan import Plan
+from abench.reply import location_in
+from abench.report import derive, document, html, text
+from abench.samples import LONGEST, MOST_OF_A_KIND, REDIRECT, Sample
+from abench.summary import FAILURE_KINDS, Recorder, Summary
+from abench.urls import Weighted
+from abench.via import Route, TlsOptions
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+ERROR = b"HTTP/1.1 503 Out of %s\r\nContent-Length: 4\r\n\r\nbusy"
+MOVED = b"HTTP/1.1 301 Moved\r\nLocation: https://example.org/%s\r\nContent-Length: 0\r\n\r\n"
+EVIL = "\x1b[31m\x07[bold]<script>alert(1)</script>\u202e"
+
+
+def of(status, location=b""):
+    where = b"Location: " + location + b"\r\n" if location else b""
+    return b"HTTP/1.1 %d X\r\n%sContent-Length: 0\r\n\r\n" % (status, where)
+
+
+def said(summary):
+    return [(one.kind, one.detail, one.message) for one in summary.samples]
+
+
+# -- What is kept of them -------------------------------------------------------------------------
+
+
+@given(st.lists(st.one_of(st.text(), st.binary(), st.integers(), st.text().map(OSError))))
+def test_a_message_is_one_short_line_that_no_terminal_obeys(parts):
+    line = samples.message(parts)
+    assert line.isprintable()
+    assert len(line) <= LONGEST
+    assert samples.message([line]) == line
+
+
+def test_a_message_is_put_together_of_whatever_tells():
+    assert samples.message(["a", b"b\xff\t", 1.5, lambda: b"c", OSError("d"), ""]) == (
+        "a b\\xff\\t 1.5 c d"
+    )
+    assert samples.message([b"x" * 10**6]) == "x" * (LONGEST - 3) + "..."
+
+
+def sampled(at_us=0, kind="status", detail="500", message=""):
+    return Sample(at_us, kind, detail, message)
+
+
+some = st.lists(
+    st.builds(
+        Sample,
+        st.integers(0, 9),
+        st.sampled_from(["status", "connect", REDIRECT]),
+        st.sampled_from("abcde"),
+        st.sampled_from("xy"),
+    )
+)
+
+
+@given(st.lists(some, min_size=3, max_size=3))
+def test_samples_merge_in_any_order_to_the_same(parts):
+    whole = samples.merge(itertools.chain(*parts))
+    for one, other, third in itertools.permutations(parts):
+        merged = samples.merge([*samples.merge([*one, *other]), *samples.merge(third)])
+        assert merged == whole
+    kinds = Counter(one.kind for one in whole)
+    assert all(number <= MOST_OF_A_KIND for number in kinds.values())
+    assert all(one.at_us <= other.at_us for one, other in itertools.pairwise(whole))
+
+
+@given(some, some)
+def test_a_summary_has_the_samples_of_its_parts(one, other):
+    whole = Summary(samples=samples.merge(one))
+    whole.merge(Summary(samples=samples.merge(other)))
+    assert whole.samples == samples.merge([*one, *other])
+    assert Summary.decode(whole.encode()).samples == whole.samples
+
+
+def test_what_a_failure_said_is_put_together_only_for_the_first():
+    asked = []
+    recorder = Recorder()
+    for number in range(1000):
+        recorder.failure("status", 500 + number % 5, lambda number=number: asked.append(number))
+    assert asked == [0, 1, 2]
+    assert len(recorder.take().samples) == MOST_OF_A_KIND
+    recorder.failure("status", 500, "again")
+    assert said(recorder.take()) == [("status", "500", "again")]
+    assert recorder.take() == Summary()
+
+
+def test_a_redirect_is_remembered_as_its_likes_are_recognised():
+    recorder = Recorder()
+    recorder.sample(REDIRECT, "301", "/a")
+    recorder.failure("timeout", 0, "late")
+    recorder.take()
+    assert said(recorder.take()) == [(REDIRECT, "301", "/a")]
+
+
+# -- What is said of each kind --------------------------------------------------------------------
+
+
+def closes(data):
+    return lambda peer: (peer.send(data), peer.close())
+
+
+def sends(data):
+    return lambda peer: peer.send(data)
+
+
+# name: what the server does at each request, the kind of failure, what is said of it
+SAID = {
+    "status": (sends(ERROR % b"it"), "status", "HTTP/1.1 503 Out of it"),
+    "redirect": (sends(of(404, b"/x")), "status", "HTTP/1.1 404 X to /x"),
+    "evil": (
+        sends(ERROR % EVIL.encode()),
+        "status",
+        "HTTP/1.1 503 Out of \\x1b[31m\\x07[bold]<script>alert(1)</script>\\u202e",
+    ),
+    "long": (sends(ERROR % (b"a" * 999)), "status", f"HTTP/1.1 503 Out of {'a' * 177}..."),
+    "garbage": (
+        sends(b"\x16\x03\x01no\r\n\r\n"),
+        "protocol",
+        "Expected HTTP/, RTSP/ or ICE/ - the response begins with \\x16\\x03\\x01no",
+    ),
+    "too long": (
+        sends(OK + b"!"),
+        "protocol",
+        "bytes beyond the response's length - the response begins with HTTP/1.1 200 OK",
+    ),
+    "cut": (
+        closes(OK[:-1]),
+        "protocol",
+        "the connection ended within the response: HTTP/1.1 200 OK",
+    ),
+    "cut in its head": (
+        closes(OK[:8]),
+        "protocol",
+        "the connection ended within the response: HTTP/1.1",
+    ),
+    "closed": (closes(b""), "reset", "the connection ended before a byte of the response"),
+    "reset": (lambda peer: peer.reset(), "reset", "the connection was reset"),
+    "silence": (lambda _peer: None, "timeout", "no byte of a response came in time"),
+    "half": (sends(OK[:-1]), "timeout", "an incomplete response: HTTP/1.1 200 OK"),
+}
+
+
+def limit_s(kind):
+    """Return a limit that is short only where it is waited for."""
+    return 0.1 if kind == "timeout" else 10.0
+
+
+@pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}], ids=str)
+@pytest.mark.parametrize("name", SAID)
+async def test_of_each_kind_it_is_said_what_came(name, more, serve, carry_out):
+    script, kind, message = SAID[name]
+    server = await serve(script)
+    plan = {"connections": 2, "requests": 4, "timeout_s": limit_s(kind), **more}
+    summary = (await carry_out(url=server.url, **plan)).summary
+    (one,) = summary.samples
+    status = next(iter(summary.status), "") if kind == "status" else ""
+    assert (one.kind, one.detail, one.message) == (kind, str(status), message)
+    assert 0 <= one.at_us <= summary.elapsed_ns // 1000
+
+
+PIPELINED = {
+    "garbage": "Expected HTTP/, RTSP/ or ICE/ - what came begins with \\x16\\x03\\x01no",
+    "too long": "Expected HTTP/, RTSP/ or ICE/ - complete responses before it in one piece: 1",
+    "cut": "the connection ended within a response",
+    "cut in its head": "the connection ended within a response",
+    "silence": "no complete response came in time",
+    "half": "no complete response came in time",
+    "redirect": "HTTP/1.1 404 X",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+async def test_of_a_pipeline_it_is_said_as_well(name, serve, carry_out):
+    script, kind, message = SAID[name]
+
+    def first(peer):  # of what came together
+        if peer.asked == 1:
+            script(peer)
+
+    server = await serve(first)
+    plan = {"connections": 1, "requests": 1, "pipeline": 3, "timeout_s": limit_s(kind)}
+    samples = (await carry_out(url=server.url, **plan)).summary.samples
+    assert (samples[0].kind, samples[0].message) == (kind, PIPELINED.get(name, message))
+
+
+async def test_of_a_pipeline_a_head_in_parts_leaves_the_status(serve, carry_out):
+    def script(peer):
+        data = of(500)
+        peer.send(data[:5])
+        asyncio.get_running_loop().call_later(0.02, peer.send, data[5:])
+
+    server = await serve(script)
+    plan = {"connections": 1, "requests": 1, "pipeline": 2}
+    summary = (await carry_out(url=server.url, **plan)).summary
+    assert said(summary) == [("status", "500", "a status of 500")]
+
+
+@pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_late_response_is_said_to_have_been_late(
+    more, chunked, serve, carry_out, monkeypatch
+):
+    """A second passes when the last of three is answered; nobody looks for it meanwhile."""
+    passed = [0]
+    monkeypatch.setattr(Pool, "sweep", bool)
+    for module in (client, closing, paced):
+        real = module._clock
+        monkeypatch.setattr(module, "_clock", lambda real=real: real() + passed[0])
+
+    def script(peer):
+        passed[0] = 10**9 * (len(server.requests) == 3)
+        peer.send(CHUNKED if chunked else OK)  # which is read, or recognised
+
+    server = await serve(script)
+    plan = {"connections": 1, "requests": 3, "timeout_s": 0.9, **more}
+    summary = (await carry_out(url=server.url, **plan)).summary
+    ((kind, detail, message),) = said(summary)
+    assert (summary.succeeded, kind, detail) == (2, "timeout", "")
+    assert message.startswith("the response was complete, but took 1")
+    assert message.endswith(" ms")
+
+
+async def test_of_a_stale_connection_the_method_is_said(serve, carry_out):
+    server = await serve(lambda peer: peer.close() if peer.asked == 2 else peer.send(OK))
+    summary = (
+        await carry_out(url=server.url, connections=1, requests=3, method="POST", body=b"x")
+    ).summary
+    words = "a kept connection ended before a byte of the response to POST"
+    assert ("stale", "", words) in said(summary)
+
+
+async def test_a_body_without_the_text_is_shown(serve, carry_out):
+    for sent, shown in ((b"busy", "begins with busy"), (b"", "is empty"), (b"b" * 99, "b" * 80)):
+        server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
+        plan = {"connections": 1, "requests": 2, "expect": Expectation(text=b"hello")}
+        (one,) = (await carry_out(url=server.url, **plan)).summary.samples
+        assert (one.kind, one.detail) == ("body", "200")
+        assert one.message.startswith("HTTP/1.1 200 OK - its body ")
+        assert one.message.endswith(shown)
+
+
+@pytest.mark.parametrize("reply", [ERROR % b"it", MOVED % b"a"])
+async def test_a_head_where_http09_has_none_is_read_all_the_same(reply, serve, carry_out):
+    def accept(peer):
+        peer.data_received = lambda _data: (peer.send(reply), peer.close())
+
+    server = await serve(accept=accept)
+    plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
+    summary = (await carry_out(**plan)).summary
+    expected = {
+        503: ("status", "503", "HTTP/1.1 503 Out of it"),
+        301: (REDIRECT, "301", "https://example.org/a"),
+    }
+    assert said(summary) == [expected[next(iter(summary.status))]]
+
+
+async def test_a_refused_connection_is_said_in_the_systems_words(carry_out, unused_tcp_port):
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    summary = (await carry_out(url=url, connections=1, duration_s=0.1)).summary
+    assert said(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
+
+
+async def test_tls_and_proxies_are_heard_in_their_own_words(serve, carry_out):
+    server = await serve(b"", accept=lambda peer: peer.send(b"HTTP/1.1 400 no TLS here\r\n\r\n"))
+    url = f"https://127.0.0.1:{server.port}/"
+    plan = {"url": url, "connections": 1, "duration_s": 0.2, "tls": TlsOptions(insecure=True)}
+    summary = (await carry_out(**plan)).summary
+    (one,) = summary.samples
+    assert (one.kind, one.detail) == ("connect", "WRONG_VERSION_NUMBER")
+    assert "wrong version number" in one.message
+    proxy = await serve(b"HTTP/1.1 407 Who \x1b are you\r\n\r\n")
+    plan["route"] = Route(proxy=f"127.0.0.1:{proxy.port}")
+    (one,) = (await carry_out(**plan)).summary.samples
+    assert (one.kind, one.detail) == ("connect", "proxy 407")
+    assert one.message == "the proxy's answer to CONNECT is 'HTTP/1.1 407 Who \\x1b are you'"
+
+
+# -- Where it is shown ----------------------------------------------------------------------------
+
+
+def report_of(*found, plan=None, **more):
+    failures = Counter(one.kind for one in found if one.kind in FAILURE_KINDS)
+    counted = {"failures": failures, "samples": list(found), "elapsed_ns": 10**9, **more}
+    return derive(plan or Plan(url="http://h/"), Summary(**counted))
+
+
+def as_text(report, width=100):
+    stream = io.StringIO()
+    Console(file=stream, width=width, highlight=False).print(text.render(report))
+    return " ".join(stream.getvalue().split())
+
+
+def written(form, report):
+    stream = io.StringIO()
+    form.write(report, stream)
+    return stream.getvalue()
+
+
+FOUND = (
+    sampled(2_400, message=samples.message(["HTTP/1.1 500", EVIL])),
+    sampled(1_500_000, "connect", "ECONNREFUSED", "Connection refused"),
+    sampled(61_000_000, "timeout", "", "no byte of a response came in time"),
+)
+
+
+def test_the_text_has_what_failed_first():
+    page = as_text(report_of(*FOUND))
+    assert "status 500, first after 2.40 ms: HTTP/1.1 500 \\x1b[31m\\x07[bold]<script>" in page
+    assert "connect ECONNREFUSED, first after 1.5 s: Connection refused" in page
+    assert "timeout, first after 1 min 1 s: no byte of a response came in time" in page
+    assert "first after" not in as_text(report_of())
+
+
+def test_what_belongs_to_no_failure_that_counts_is_not_told():
+    assert report_of(FOUND[0], failures=Counter()).samples == ()
+
+
+class _Facts(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.words = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_has_it_and_is_no_other_page_by_it():
+    moved = sampled(0, REDIRECT, "302", "/<script>")
+    facts = _Facts()
+    facts.feed(written(html, report_of(*FOUND, moved, status=Counter({302: 1}))))
+    assert "script" not in facts.tags
+    assert f"first after 2.40 ms: {FOUND[0].message}" in facts.words
+    assert "connect ECONNREFUSED" in facts.words
+    assert any("is a redirect (302) to /<script>" in one for one in facts.words)
+
+
+def test_a_stored_report_tells_the_same():
+    moved = sampled(5, REDIRECT, "301", "/b")
+    report = report_of(*FOUND, moved, status=Counter({200: 2, 301: 1}))
+    plain = json.loads(written(document, report))
+    assert plain["failure_samples"][0] == {
+        "kind": "status", "detail": "500", "message": FOUND[0].message, "at_s": 0.0024
+    }  # fmt: skip
+    assert plain["failure_samples"][2]["detail"] is None
+    assert plain["redirect"] == {"count": 1, "status": 301, "location": "/b"}
+    again = document.load(plain)
+    assert (again.samples, again.redirect) == (report.samples, report.redirect)
+    assert as_text(again) == as_text(report)
+    del plain["failure_samples"], plain["redirect"]  # as the first documents were
+    older = document.load(plain)
+    assert (older.samples, older.redirect) == ((), None)
+
+
+async def test_several_workers_tell_of_the_first_that_any_saw(serve, abench):
+    numbers = itertools.cycle((500, 501, 502, 503))
+    server = await serve(lambda peer: peer.send(of(next(numbers))))
+    ran = await abench("-n", "80", "-c", "4", "-w", "2", "--json", "-", server.url)
+    found = ran.json["failure_samples"]
+    assert len({one["detail"] for one in found}) == len(found) == MOST_OF_A_KIND
+    assert [one["at_s"] for one in found] == sorted(one["at_s"] for one in found)
+    assert all(one["message"] == f"HTTP/1.1 {one['detail']} X" for one in found)
+    assert "first after" in ran.err
+
+
+# -- Redirects ------------------------------------------------------------------------------------
+
+EVERY = "Every response is a redirect (301) to {}: it was measured, and not what it leads to."
+MORE = {
+    "one URL": {},
+    "at a rate": {"rate": 1e4},
+    "several URLs": {"urls": ("/", "/b")},
+    "with numbers": {"path": "{n}"},
+    "one request each": {"keep_alive": False},
+    "HTTP/1.0": {"http": "1.0", "keep_alive": False},
+    "HEAD": {"method": "HEAD"},
+    "a pipeline": {"pipeline": 3},
+    "text": {"expect": Expectation(text=b"hello")},
+    "as a failure": {"expect": Expectation(frozenset({200}))},
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+async def test_a_url_that_only_redirects_is_said(name, serve, carry_out):
+    server = await serve(MOVED % b"a")
+    plan = {"connections": 2, "requests": 30, **MORE[name]}
+    plan["url"] = server.url + plan.pop("path", "")
+    plan["urls"] = tuple(Weighted(server.url + path[1:]) for path in plan.pop("urls", ()))
+    summary = (await carry_out(**plan)).summary
+    report = derive(Plan(**plan), summary)
+    assert asdict(report.redirect) == {
+        "count": 30, "status": 301, "location": "https://example.org/a"
+    }  # fmt: skip
+    assert EVERY.format("https://example.org/a") in as_text(report)
+
+
+def test_a_redirect_without_a_location_is_said_to_have_none():
+    report = report_of(sampled(0, REDIRECT, "301", ""), status=Counter({301: 3}))
+    assert "Every response is a redirect (301) without a Location: it was" in as_text(report)
+
+
+async def test_some_redirects_are_counted(serve, carry_out):
+    numbers = itertools.cycle((MOVED % b"a", OK, MOVED % b"b", of(304)))
+    server = await serve(lambda peer: peer.send(next(numbers)))
+    plan = {"url": server.url, "connections": 1, "requests": 40}
+    report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+    words = "20 of 40 responses are redirects, the first (301) to https://example.org/a."
+    assert words in as_text(report)
+
+
+async def test_what_leads_nowhere_is_no_redirect(serve, carry_out):
+    for status in (200, 204, 304, 404):
+        server = await serve(of(status))
+        plan = {"url": server.url, "connections": 1, "requests": 3}
+        report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+        assert report.redirect is None
+
+
+@pytest.mark.parametrize(
+    ("head", "location"),
+    [
+        (b"HTTP/1.1 301 X\r\nLOCATION:\t /a b \r\nX: y\r\n", b"/a b"),
+        (b"HTTP/1.1 301 X\nlocation: /a\n", b"/a"),
+        (b"HTTP/1.1 301 X\r\nX-Location: /a\r\nContent-Location: /b\r\n", b""),
+        (b"HTTP/1.1 301 X\r\nX: Location: /a\r\n\r\nLocation: /b\r\n", b""),
+    ],
+)
+def test_a_location_is_found_in_the_head_alone(head, location):
+    assert location_in(head) == location
+
+
+async def test_a_redirect_of_the_warm_up_is_still_known(serve, abench):
+    server = await serve(MOVED % b"w")
+    ran = await abench("-t", "0.3", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
+    assert ran.code == 0
+    assert EVERY.format("https://example.org/w") in " ".join(ran.out.split())
