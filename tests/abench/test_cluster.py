@@ -136,6 +136,15 @@ async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
     assert "pages>1" in ran.out
 
 
+async def test_what_failed_first_is_told_wherever_it_was(engine, serve, abench):
+    server = await serve(b"HTTP/1.1 301 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
+    words = ("-n", "20", "-c", "4", "--json", "-", "--expect", "2xx")
+    document = (await abench("--dask", engine.address, *words, server.url)).json
+    (one,) = document["failure_samples"]
+    assert (one["kind"], one["detail"], one["message"]) == ("status", "301", "HTTP/1.1 301 X to /x")
+    assert document["redirect"] == {"count": 20, "status": 301, "location": "/x"}
+
+
 async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
     ran = await abench("--dask", engine.address, "-t", "1", url)

@@ -23,6 +23,7 @@ from abench.probes import Kernel, Server
 from abench.report import derive, document, html, tables, text
 from abench.report.derived import Threshold
 from abench.report.environment import gather
+from abench.samples import REDIRECT, Sample
 from abench.series import Series
 from abench.stages import StageCount
 from abench.summary import Cost, Summary
@@ -94,6 +95,14 @@ REPORTS = {
         waits=Histogram.of([4_000_000]),
         due_waits=Histogram.of([10_000_000]),
         paused_ns=4 * SECOND,
+    ),
+    "with samples": run(
+        samples=[
+            Sample(0, REDIRECT, "302", ""),
+            Sample(2_400, "status", "404", "HTTP/1.1 404 Not Found"),
+            Sample(2_500_000, "reset", "", "the connection was reset"),
+        ],
+        status=Counter({200: 900, 302: 100, 404: 5}),
     ),
     "never started": derive(Plan(url=URL), Summary()),
 }
