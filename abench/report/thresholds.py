@@ -28,6 +28,8 @@ Measured = tuple[float, float] | None
 # What each counts, and what a percentage of it is of; None where it was not measured.
 _COUNTS: dict[str, Callable[[Report], Measured]] = {
     "errors": lambda report: _part(report.failed, report.total),
+    "stale": lambda report: _part(report.failures["stale"], report.total),
+    "retried": lambda report: _part(report.retried, report.total),
     "unfinished": lambda report: _part(report.unfinished, report.total + report.unfinished),
     "late": lambda report: _part(report.paced.late, report.paced.due) if report.paced else None,
     "skipped": lambda report: (

@@ -155,3 +155,12 @@ async def test_a_second_response_like_the_last_is_no_response(plan, serve, carry
     assert summary.succeeded + summary.failed + summary.unfinished == summary.started
     assert summary.failures["timeout"] == 0
     assert summary.service.max < 10**6
+
+
+async def test_a_gate_sees_what_was_asked_again(serve, abench):
+    server = await serve(lambda peer: peer.close() if peer.asked == 3 else peer.send(SIZED))
+    words = ("-n", "40", "-c", "2", "-w", "1", "--fail-if", "retried>0", "--fail-if", "stale>0")
+    ran = await abench(*words, server.url)
+    assert ran.code == 4
+    assert "FAILED  retried>0 came true" in ran.out
+    assert "passed  stale>0 did not come true: 0" in ran.out

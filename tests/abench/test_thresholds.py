@@ -24,7 +24,8 @@ def report(plan=CLOSED, **more):
     service = [ms * 1000 for ms in range(1, 1001)]
     counted = {
         "service": Histogram.of(service),
-        "failures": Counter({"reset": 10}),
+        "failures": Counter({"reset": 6, "stale": 4}),
+        "retried": 8,
         "elapsed_ns": 10_000_000_000,
         "unfinished": 5,
         **more,
@@ -50,6 +51,10 @@ def report(plan=CLOSED, **more):
         ("errors>10", False),
         ("errors>=0.99%", True),
         ("errors>1%", False),
+        ("stale>3", True),
+        ("stale>0.4%", False),
+        ("retried>=8", True),
+        ("retried>1%", False),
         ("unfinished>4", True),
         ("pages<100", False),
         ("pages<=100/s", True),
@@ -76,7 +81,16 @@ def test_a_rate_that_was_not_met_fails_whatever_else_is_asked():
 
 def test_what_was_not_measured_has_failed():
     nothing = derive(CLOSED, Summary(elapsed_ns=10**9))
-    for text in ("p99>1s", "errors>50%", "errors>0", "late>1%", "unfinished>5%", "max<1s"):
+    for text in (
+        "p99>1s",
+        "stale>0",
+        "retried>5%",
+        "errors>50%",
+        "errors>0",
+        "late>1%",
+        "unfinished>5%",
+        "max<1s",
+    ):
         assert judge([Condition.parse(text)], nothing)[0].failed
 
 
