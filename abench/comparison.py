@@ -249,7 +249,9 @@ def _joined(stretches: Sequence[Stretch]) -> Stretch:
 def sentence(difference: Difference) -> str:
     """Say a difference in words: `12 % more pages/s, 95 % sure it is between 9 and 15`."""
     size, up = abs(difference.percent), difference.percent > 0
-    if difference.more_is_better:
+    if not difference.percent:
+        what = f"{difference.name}: the same"
+    elif difference.more_is_better:
         what = f"{significant(size)} % {'more' if up else 'fewer'} pages/s"
     else:
         what = f"{significant(size)} % {'slower' if up else 'faster'} at {difference.name}"

@@ -3,46 +3,84 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import islice
 
 from abench.plan import Plan
 from abench.report.derived import Report
-from abench.report.units import count, decimal, duration
-from abench.report.words import asked
+from abench.report.units import count, decimal, duration, octets, plural
 
 PlanDifferences = dict[str, tuple[str, str]]
 """By name: what A had, and what B."""
 
-# Options with a value that change no run, or have a line of their own.
+LONGEST_SHOWN = 120  # characters of what may be a list of a million URLs
+_FEW = 0.001  # of the responses that have a status: so few explain nothing
+
+# Options that change no run, or have a line of their own; the others by what they are short for.
 _KNOWN = frozenset(
     (
         *("--json", "--csv", "--hgrm", "--html", "--fail-if", "--server-pid", "--server-cgroup"),
         *("-c", "--connections", "--clients", "-t", "--time", "--duration", "-n", "--requests"),
         *("-w", "--workers", "-R", "--rate", "--arrivals", "--stages", "--warmup", "--timeout"),
-        *("--pipeline", "-X", "--method"),
+        *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
     )
 )
-_FLAGS = frozenset({"--quiet", "--no-keepalive", "--http10", "--http09"})
+_FLAGS = frozenset({"--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k"})
+_LONG = {
+    "-H": "--header",
+    "-d": "--data",
+    "-F": "--form",
+    "-u": "--user",
+    "-b": "--cookie",
+    "-p": "--proxy",
+    "-k": "--insecure",
+}
 
 
 def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanDifferences:
     """Return what was not the same for all of the runs, other than the server that was asked."""
     found = {}
-    for name, read in _ASKED.items():
+    for name, read in {**_ASKED, "options": _other_options([*before, *after])}.items():
         one, other = ({read(report): None for report in side} for side in (before, after))
         if len(one | other) > 1:
-            found[name] = ", ".join(one), ", ".join(other)
-    return {**found, **_options(before[0], after[0])}
+            found[name] = _shorten(", ".join(one), ", ".join(other))
+    return found
 
 
-def _resource(report: Report) -> str:
+def _shorten(one: str, other: str) -> tuple[str, str]:
+    """Return two texts that differ, of long ones the part from a little before that."""
+    if max(len(one), len(other)) <= LONGEST_SHOWN:
+        return one, other
+    pairs = enumerate(zip(one, other, strict=False))
+    differs = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    begin = max(0, differs - LONGEST_SHOWN // 4)
+    return _part(one, begin), _part(other, begin)
+
+
+def _part(text: str, begin: int) -> str:
+    end = begin + LONGEST_SHOWN
+    return f"{'...' if begin else ''}{text[begin:end]}{'...' if len(text) > end else ''}"
+
+
+def _resources(report: Report) -> str:
     """Return what was asked for, without the server, which two sides may well have two of."""
-    plan = report.plan
-    return asked(report) if len(plan.targets) > 1 else plan.target.resource
+    return ", ".join(
+        target.resource if weight == 1 else f"{weight} x {target.resource}"
+        for target, weight in report.plan.targets
+    )
 
 
 def _end(plan: Plan) -> str:
     times = [] if plan.duration_s is None else [duration(plan.duration_s)]
-    return " or ".join([*times, *([f"{count(plan.requests)} requests"] if plan.requests else [])])
+    return " or ".join([*times, *([plural(plan.requests, "request")] if plan.requests else [])])
+
+
+def _connections(report: Report) -> str:
+    """Return how many were wanted, and how many there were if that is fewer."""
+    plan = report.plan
+    short = plan.keep_alive and report.standing < plan.connections
+    wanted = count(plan.connections)
+    return f"{wanted}, {count(report.standing)} of them open at the start" if short else wanted
 
 
 def _schedule(report: Report) -> str:
@@ -57,7 +95,26 @@ def _schedule(report: Report) -> str:
 def _warmup(report: Report) -> str:
     if report.warmup is None:
         return "none"
-    return "auto" if report.warmup.steady is not None else "of a given length"
+    if report.warmup.steady is not None:
+        return "auto"
+    # The first documents do not say what was given.
+    return duration(report.plan.warmup_s) if report.plan.warmup_s else "of a given length"
+
+
+def _ended(report: Report) -> str:
+    """Return what kept a run from its planned end."""
+    after = duration(round(report.duration_s, 1))
+    reasons = {
+        f"by a signal after {after}": report.stopped_by,
+        f"without a server after {after}": report.gave_up,
+        f"without {plural(report.lost_workers, 'worker')}": report.lost_workers,
+    }
+    return " and ".join(said for said, holds in reasons.items() if holds) or "as planned"
+
+
+def _statuses(report: Report) -> str:
+    few = _FEW * sum(report.status.values())
+    return ", ".join(str(code) for code, number in report.status.items() if number > few) or "none"
 
 
 def _versions(report: Report) -> str:
@@ -71,40 +128,59 @@ def _machine(report: Report) -> str:
 
 
 _ASKED: dict[str, Callable[[Report], str]] = {
-    "path": _resource,
+    "scheme": lambda report: report.plan.target.scheme,
+    "path": _resources,
     "method": lambda report: report.plan.method,
+    "body": lambda report: octets(report.body_bytes),
     "HTTP": lambda report: report.plan.http,
-    "connections": lambda report: count(report.plan.connections),
+    "connections": _connections,
     "keep-alive": lambda report: "yes" if report.plan.keep_alive else "no",
     "pipeline": lambda report: count(report.plan.pipeline),
     "schedule": _schedule,
     "end": lambda report: _end(report.plan),
+    "ended": _ended,
     "warm-up": _warmup,
     "timeout": lambda report: duration(report.plan.timeout_s),
     "workers": lambda report: count(report.plan.processes),
     "machine": _machine,
     "versions": _versions,
+    "statuses": _statuses,
 }
 
 
-def _options(before: Report, after: Report) -> PlanDifferences:
-    """Return the words that only one of the commands has: headers, a body and such."""
-    one, other = (Counter(_words(report)) for report in (before, after))
-    only = [shlex.join((side - rest).elements()) for side, rest in ((one, other), (other, one))]
-    return {"options": (only[0] or "-", only[1] or "-")} if any(only) else {}
+def _other_options(reports: Sequence[Report]) -> Callable[[Report], str]:
+    """Return what tells of a run the options that not all of the runs had: headers and such."""
+    common = reduce(Counter.__and__, (Counter(_options(report)) for report in reports))
+
+    def read(report: Report) -> str:
+        return " ".join((Counter(_options(report)) - common).elements()) or "-"
+
+    return read
 
 
-def _words(report: Report) -> Iterator[str]:
-    """Yield the words of a command that say what is asked and have no line of their own."""
+def _options(report: Report) -> Iterator[str]:
+    """Yield the options of a command, each with its value, that have no line of their own.
+
+    Other words are URLs, or what a plan is said by that no command has described.
+    """
     words = iter(report.environment.command[1:] if report.environment else ())
     for word in words:
-        option, equals, _ = word.partition("=")
-        if option in _KNOWN and not equals:
-            next(words, None)  # its value
-        elif not (option in _KNOWN or word in _FLAGS or "://" in word or _has_value(word)):
-            yield word
+        if word == "--":
+            return
+        taken = _taken_apart(word, words) if word.startswith("-") and word != "-" else ()
+        for name, value in taken:
+            if name not in _KNOWN:
+                yield shlex.join([_LONG.get(name, name), *value])
 
 
-def _has_value(word: str) -> bool:
-    """Whether it is a known option with its value in one word, as -c10 is."""
-    return word[:2] in _KNOWN and not word.startswith("--")
+def _taken_apart(word: str, following: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the option or, of one letter, options in a word, with a value from there or behind."""
+    name, equals, value = word.partition("=")
+    if not word.startswith("--"):
+        name, equals, value = word[:2], word[2:], word[2:]
+    if name not in _FLAGS:
+        yield name, [value] if equals else list(islice(following, 1))
+        return
+    yield name, []
+    if value and not word.startswith("--"):
+        yield from _taken_apart(f"-{value}", following)

@@ -172,7 +172,8 @@ class Report:
     part of its time that a connection was left closed on average, since none could be opened:
     nothing was asked in it, and so nothing failed. `kernel` and `server` are what was seen from
     outside; `is_local` says that the server is on this machine, None that nobody knows, and
-    `shares_cores` that it may run where this client does. `lost_workers` died: only what
+    `shares_cores` that it may run where this client does. `body_bytes` were sent with each request;
+    a plan that was read from a file has no body. `lost_workers` died: only what
     they had reported is in the figures. `stopped_by` is the signal that ended the run early, or 0.
     """
 
@@ -211,6 +212,7 @@ class Report:
     thresholds: tuple[Threshold, ...] = ()
     samples: tuple[Sample, ...] = ()
     redirect: Redirect | None = None
+    body_bytes: int = 0
 
     @property
     def total(self) -> int:
@@ -297,6 +299,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
         paused=_paused(plan, summary, duration_s),
         samples=tuple(one for one in summary.samples if summary.failures[one.kind]),
         redirect=_redirect(summary),
+        body_bytes=len(plan.body),
     )
 
 

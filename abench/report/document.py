@@ -64,7 +64,12 @@ def document(report: Report) -> dict[str, Any]:
         "connections": plan.connections,
         "connections_standing": report.standing,
         "timeout_s": plan.timeout_s,
-        "planned": {"duration_s": plan.duration_s, "requests": plan.requests},
+        "planned": {
+            "duration_s": plan.duration_s,
+            "requests": plan.requests,
+            "warmup_s": plan.warmup_s or None,
+            "body_bytes": report.body_bytes,
+        },
         "duration_s": report.duration_s,
         "start_within_s": report.start_within_s,
         "stopped_by_signal": report.stopped_by or None,
@@ -246,6 +251,7 @@ def load(plain: Mapping[str, Any]) -> Report:
 
 def _report(plain: Mapping[str, Any]) -> Report:
     requests, client, schedule = plain["requests"], plain["client"], plain["schedule"]
+    planned = plain.get("planned", {})  # not in the first documents
     return Report(
         plan=_plan(plain),
         duration_s=plain["duration_s"],
@@ -286,6 +292,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
         thresholds=tuple(Threshold(**one) for one in plain["thresholds"]),
         samples=tuple(map(_to_sample, plain.get("failure_samples", ()))),  # so are these two
         redirect=Redirect(**plain["redirect"]) if plain.get("redirect") else None,
+        body_bytes=planned.get("body_bytes", 0),
     )
 
 
@@ -308,6 +315,7 @@ def _plan(plain: Mapping[str, Any]) -> Plan:
         rate=schedule.get("rate"),
         stages=schedule.get("stages"),
         arrivals=schedule.get("arrivals", "constant"),
+        warmup_s=planned.get("warmup_s") or 0.0,
         warmup_auto=warmup.get("steady") is not None,
     )
 

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,10 +14,12 @@ from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment
 from abench.plan import Plan
-from abench.plan_differences import plan_differences
+from abench.plan_differences import LONGEST_SHOWN, plan_differences
 from abench.report import derive, document
+from abench.report.environment import gather
 from abench.series import Series
 from abench.summary import Summary
+from abench.urls import Weighted
 
 PLAN = Plan(url="http://h/")
 
@@ -111,6 +114,13 @@ def test_differences_are_said_in_words():
     assert words.startswith(f"{found.percent:.3g} % more pages/s, 95 % sure it is between ")
     none = difference("p50", [quick(1)], [quick(3)])
     assert "no difference that is sure" in sentence(none)
+
+
+def test_what_is_the_same_is_said_to_be():
+    words = [sentence(one) for one in compare([run(seconds=2)], [run(seconds=2)])]
+    assert [one.partition(";")[0] for one in words] == [
+        f"{name}: the same" for name in ("pages/sec", "p50", "p90", "p99")
+    ]
 
 
 def test_of_single_runs_it_is_said_that_another_may_differ():
@@ -296,19 +306,105 @@ def test_holm_steps_down_until_one_fails():
     assert welch.holm([], 0.05) == []
 
 
-def test_differences_of_plan_are_told():
-    def of(**more):
-        return replace(varied(1), plan=Plan(url="http://h/", **more), environment=None)
+def planned(words=(), **more):
+    """A run of a plan, as it is read from a file, made by a command with some words."""
+    plan = Plan(**{"url": "http://h/", "workers": 1, **more})
+    made = replace(
+        derive(plan, Summary(standing=plan.connections, status=Counter({200: 5000}))),
+        environment=replace(gather(words), started_at="", machine={}, versions={}),
+    )
+    return document.load(json.loads(json.dumps(document.document(made))))
 
-    assert plan_differences([of()], [of()]) == {}
-    found = plan_differences([of(), of(connections=20)], [of(timeout_s=1.0, keep_alive=False)])
+
+def test_differences_of_plan_are_told():
+    assert plan_differences([planned()], [planned(url="http://other:81/")]) == {}
+    found = plan_differences(
+        [planned(), planned(connections=20)], [planned(timeout_s=1.0, keep_alive=False)]
+    )
     assert found == {
         "connections": ("10, 20", "10"),
         "keep-alive": ("yes", "no"),
         "timeout": ("10 s", "1 s"),
     }
-    assert "end" in plan_differences([of(duration_s=5.0)], [of(requests=7)])
-    assert plan_differences([of()], [of(rate=100.0)])["schedule"][1] == "100/s, constant"
+
+
+B, C = "http://h/b", "http://h/c"
+MANY = [Weighted(f"http://h/{number:03}") for number in range(1000)]
+# name: the row, one plan, the other, what they are said to have had
+ROWS = [
+    ("scheme", {}, {"url": "https://h/"}, ("http", "https")),
+    ("path", {}, {"url": "http://h/a?b"}, ("/", "/a?b")),
+    ("path", {"urls": (Weighted(B), Weighted(C))}, {"urls": (Weighted(C), Weighted(B))},
+     ("/b, /c", "/c, /b")),
+    ("path", {"urls": (Weighted(B), Weighted(C))}, {"urls": (Weighted(B), Weighted(C, 2))},
+     ("/b, /c", "/b, 2 x /c")),
+    ("method", {}, {"method": "HEAD"}, ("GET", "HEAD")),
+    ("body", {"body": b"x", "method": "PUT"}, {"body": b"xy", "method": "PUT"}, ("1 B", "2 B")),
+    ("HTTP", {"keep_alive": False}, {"http": "1.0", "keep_alive": False}, ("1.1", "1.0")),
+    ("pipeline", {}, {"pipeline": 8}, ("1", "8")),
+    ("schedule", {}, {"rate": 100.0}, ("none: as fast as it answers", "100/s, constant")),
+    ("schedule", {"rate": 50.0}, {"rate": 50.0, "arrivals": "poisson"},
+     ("50.00/s, constant", "50.00/s, poisson")),
+    ("schedule", {"stages": "1s@5,1s@6"}, {"stages": "1s@5,1s@7"}, ("1s@5,1s@6", "1s@5,1s@7")),
+    ("end", {"duration_s": 5.0}, {"requests": 1}, ("5 s", "1 request")),
+    ("end", {"duration_s": 0.2}, {"duration_s": 90.0, "requests": 7},
+     ("200 ms", "1 min 30 s or 7 requests")),
+    ("warm-up", {}, {"warmup_s": 2.0}, ("none", "2 s")),
+    ("warm-up", {"warmup_s": 0.5}, {"warmup_s": 2.0}, ("500 ms", "2 s")),
+    ("warm-up", {"warmup_s": 0.5}, {"warmup_auto": True}, ("500 ms", "auto")),
+    ("workers", {"workers": 1}, {"workers": 2}, ("1", "2")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "one", "other", "told"), ROWS)
+def test_each_part_of_a_plan_is_compared(name, one, other, told):
+    assert plan_differences([planned(**one)], [planned(**other)]) == {name: told}
+
+
+def test_what_became_of_a_plan_is_compared():
+    one = planned()
+    cut = replace(one, stopped_by=2, duration_s=3.04, lost_workers=1, standing=7)
+    found = plan_differences([one], [replace(cut, status={200: 9_999, 301: 5_000, 503: 1})])
+    assert found == {
+        "connections": ("10", "10, 7 of them open at the start"),
+        "ended": ("as planned", "by a signal after 3 s and without 1 worker"),
+        "statuses": ("200", "200, 301"),
+    }
+
+
+def test_of_many_urls_the_first_that_differ_are_shown():
+    other = [*MANY[:700], Weighted("http://h/x"), *MANY[701:]]
+    told = plan_differences([planned(urls=tuple(MANY))], [planned(urls=tuple(other))])["path"]
+    assert all(len(one) <= LONGEST_SHOWN + 6 for one in told)
+    assert "/699, /700, /701" in told[0]
+    assert "/699, /x, /701" in told[1]
+    found = plan_differences([planned(urls=tuple(MANY))], [planned(urls=tuple(MANY[:-1]))])
+    assert [one[-4:] for one in found["path"]] == ["/999", "/998"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("-H X:1 u", "-HX:1 v", None),
+        ("-H X:1 u", "--header=X:1 u", None),
+        ("-k -d x u", "-kdx u", None),
+        ("-c 9 -t5 --json a --fail-if p99>1s u", "--connections=8 -n 3 u --quiet", None),
+        ("127.0.0.1:80", "-- localhost", None),
+        ("-H X:1 -H Y:2 u", "-H X:1 u -H Y:3", ("--header Y:2", "--header Y:3")),
+        ("-H X:1 u", "-H X:1 -HX:1 u", ("-", "--header X:1")),
+        ("-k u", "--cacert f u", ("--insecure", "--cacert f")),
+        ("-d @f u", "u", ("--data @f", "-")),
+        ("--expect 2xx u", "--expect=404 u", ("--expect 2xx", "--expect 404")),
+    ],
+)
+def test_other_options_are_compared_however_they_are_written(one, other, told):
+    found = plan_differences([planned(one.split())], [planned(other.split())])
+    assert found.get("options") == told
+
+
+def test_options_of_every_run_are_compared():
+    sides = [[planned(["-H", "X:1"])] * 2, [planned(["-H", "X:1"]), planned(["-H", "X:2"])]]
+    assert plan_differences(*sides) == {"options": ("--header X:1", "--header X:1, --header X:2")}
 
 
 async def test_differences_of_plan_are_listed_first(serve, abench, tmp_path):
