@@ -38,8 +38,11 @@ _LONG = {
 
 
 def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanDifferences:
-    """Return what was not the same for all of the runs, other than the server that was asked."""
+    """Return what was not the same for all of the runs, other than each side's server."""
+    servers = [{_server(report): None for report in side} for side in (before, after)]
     found = {}
+    if max(map(len, servers)) > 1:
+        found["server"] = _shorten(", ".join(servers[0]), ", ".join(servers[1]))
     for name, read in {**_ASKED, "options": _other_options([*before, *after])}.items():
         one, other = ({read(report): None for report in side} for side in (before, after))
         if len(one | other) > 1:
@@ -60,6 +63,10 @@ def _shorten(one: str, other: str) -> tuple[str, str]:
 def _part(text: str, begin: int) -> str:
     end = begin + LONGEST_SHOWN
     return f"{'...' if begin else ''}{text[begin:end]}{'...' if len(text) > end else ''}"
+
+
+def _server(report: Report) -> str:
+    return report.plan.target.authority
 
 
 def _resources(report: Report) -> str:

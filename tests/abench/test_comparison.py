@@ -328,6 +328,11 @@ def test_differences_of_plan_are_told():
     }
 
 
+def test_several_servers_of_one_side_are_told():
+    found = plan_differences([planned()], [planned(), planned(url="http://other/")])
+    assert found == {"server": ("h", "h, other")}
+
+
 B, C = "http://h/b", "http://h/c"
 MANY = [Weighted(f"http://h/{number:03}") for number in range(1000)]
 # name: the row, one plan, the other, what they are said to have had
