@@ -25,6 +25,7 @@ from abench.summary import Recorder, Summary
 _clock = time.perf_counter_ns
 _ENDLESS = cast("int", math.inf)  # counts down for ever, and never ends
 _MOST_READ = 65_536  # octets at once
+STALE = "a kept connection ended before a byte of the response to"  # and the method
 
 
 class Pool:
@@ -410,8 +411,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pool.recorder.retried += 1
             self._pool.dialer.dial(self)
         else:
-            method = self._pool.plan.method
-            self._fail("stale", "a kept connection ended before a byte of the response to", method)
+            self._fail("stale", STALE, self._pool.plan.method)
             self.ask()
 
     def missed(self, number: int = 0, reason: str = "", said: str = "") -> None:
