@@ -9,6 +9,7 @@ from abench.pacing import Schedule
 from abench.plan import Plan
 from abench.replay import Entry, Log
 from abench.report import derive
+from abench.report.thresholds import Condition, judge
 from abench.report.verdict import verdict
 from abench.report.words import schedule
 from abench.stages import StageCount
@@ -55,6 +56,18 @@ def test_of_what_is_skipped_nothing_is_achieved():
     paced = derive(plan, summary).paced
     assert (paced.offered, paced.achieved) == (100, pytest.approx(40))
     assert not paced.is_kept
+
+
+@pytest.mark.parametrize(("skipped", "is_kept"), [(1, True), (10, True), (11, False)])
+def test_what_was_due_as_the_run_ended_is_no_rate_that_was_not_met(skipped, is_kept):
+    plan, summary = kept(100.0, 10.0)
+    summary.started, summary.late, summary.skipped = 1000 - skipped, 250, skipped
+    summary.service = summary.response = Histogram.of([1000] * summary.started)
+    report = derive(plan, summary)
+    assert report.paced.is_kept is is_kept
+    assert ("The rate was reached, but 25" in verdict(report).sentence) is is_kept
+    failed = [one.text for one in judge([Condition.parse("errors>1")], report) if one.failed]
+    assert failed == ([] if is_kept else ["achieved<99%"])
 
 
 def test_a_number_of_requests_has_the_rate_until_the_last_of_them_started():
