@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from aserve.models import connection, conversation
 from aserve.models.connection import _MAX_JOINED, MAX_ROUNDS
 from aserve.models.conversation import MAX_REQUESTS
 from aserve.models.simulated_proactor import SimulatedProactor
@@ -114,6 +115,27 @@ def replies_to(client: socket.socket) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_others_are_served_between_many_requests(name: str, kind: str, folder: Path) -> None:
+    most = MAX_REQUESTS
+    if MODELS[name].on_asyncio and kind not in {"errors", "content", "misses", "404"}:
+        most = MAX_ROUNDS * _MAX_JOINED
+    assert longest_turn(name, kind, folder) <= 2 * most  # that of being let in, and one behind it
+
+
+@pytest.mark.parametrize("kind", ["misses", "hits"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_turn_ends_when_it_takes_too_long(
+    name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (connection, conversation):
+        monkeypatch.setattr(module, "MAX_TURN", -1.0)  # it is over when it has begun
+    rounds = MAX_REQUESTS
+    if MODELS[name].on_asyncio and kind == "hits":
+        rounds *= _MAX_JOINED
+    assert longest_turn(name, kind, folder) < rounds  # which it is where a count alone ends it
+
+
+def longest_turn(name: str, kind: str, folder: Path) -> int:
+    """Return how many of a client's many requests were served in a row, before another client's."""
     served: list[str] = []
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -132,9 +154,4 @@ def test_others_are_served_between_many_requests(name: str, kind: str, folder: P
         assert replies_to(slow).count(b"HTTP/1.1 204 ") == FEW
         reader.join(PATIENCE)
     assert received[0].count(b"\r\nDate: ") == MANY  # nothing is lost, the end included
-    longest = max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
-    most = MAX_REQUESTS
-    if MODELS[name].on_asyncio and kind not in {"errors", "content", "misses", "404"}:
-        most = MAX_ROUNDS * _MAX_JOINED
-    assert longest <= 2 * most  # the turn when it is let in, and the one behind it
-    assert longest < MANY
+    return max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
