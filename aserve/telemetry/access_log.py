@@ -21,8 +21,9 @@ _MOST_WAITING = 32 << 20  # octets
 _ENTRY_WEIGHT = 500  # octets, beside the request's head
 _CROWDED = _MOST_WAITING // 2  # octets; from here on each client has its share
 _MOST_SHARES = 32  # of the room that is left, for one client
-_LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and no more of that
-_SHORTER = (1_000, 250, 0)  # characters of each logged part, when its line is no longer whole
+_MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
+_SHORTER = (1_000, 250, 0)  # of them, where no pipe would take the line whole
+_LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and nothing is cached
 _GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
 _BATCH = 65_536  # octets, about: to write gives other threads the interpreter, so not each line
 _PATIENCE = 0.25  # seconds that a reader who stands still is waited for before a look around
@@ -33,8 +34,6 @@ _RAW = re.compile(r'[\x00-\x1f\x7f-\xff"\\]')
 # By one call for the whole text: 31 us for 1,024 octets of 0xff, and 613 by a function for each.
 _ESCAPED = [f"\\x{n:02x}" if _RAW.match(chr(n)) else chr(n) for n in range(256)]
 
-_MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
-_MAX_CACHED = 2_048  # octets of a head
 _MAX_SHOWN = 240  # characters of a target, before they are escaped, on any terminal
 _CUT = "..."
 
@@ -97,7 +96,7 @@ class AccessLog:
     ) -> None:
         """Note a reply that began at a POSIX time and has left now."""
         if len(request.head) > _LONG_HEAD:
-            request = shortened(request, _LONG_HEAD)
+            request = shortened(request, _MAX_FIELD + 1)  # by which escape sees that it was longer
         weight = _ENTRY_WEIGHT + len(request.head)
         waiting = self._taken - self._written
         if waiting > _CROWDED and not self._shares.take(client, weight, _MOST_WAITING - waiting):
@@ -303,7 +302,7 @@ def combined(entry: Entry) -> str:
     """
     at, client, request, status, octets, _, cut = entry
     head = request.head or f"{request.method} {request.target}".strip()
-    line, quoted = (_quoted if len(head) <= _MAX_CACHED else _quote)(head)
+    line, quoted = (_quoted if len(head) <= _LONG_HEAD else _quote)(head)
     mark = ' "cut"' if cut else ""
     return f"{client} - - [{_moment(int(at))}] {line} {status} {octets} {quoted}{mark}"
 
