@@ -336,7 +336,7 @@ def for_people(columns: int, *, coloured: bool) -> Format:
 
     def form(entry: Entry) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(entry.at))
-        client, asked = _shorten(entry.client, 15), _shorten(_asked(entry.request), room)
+        client, asked = _shorten(entry.client, 15), _asked(entry.request, room)
         status = str(entry.status)
         if coloured:
             status = f"\x1b[{_COLOURS.get(entry.status // 100, '0')}m{status}\x1b[0m"
@@ -347,12 +347,15 @@ def for_people(columns: int, *, coloured: bool) -> Format:
     return form
 
 
-def _asked(request: Request) -> str:
-    """Return method and target; where nobody could tell them, why."""
+def _asked(request: Request, room: int) -> str:
+    """Return method and target; where nobody could tell them, why, of which the beginning tells."""
     if request.method and request.target:
         target = escape(_shorten(request.target, _MAX_SHOWN))
-        return f"{_shorten(escape(request.method), 16):<4} {target}"
-    return request.refusal.why if request.refusal else escape(request.method) or "-"
+        return _shorten(f"{_shorten(escape(request.method), 16):<4} {target}", room)
+    if not request.refusal:
+        return _shorten(escape(request.method) or "-", room)
+    why = request.refusal.why.removeprefix("This is ")
+    return why if len(why) <= room else why[: room - len(_CUT)] + _CUT
 
 
 def _shorten(text: str, width: int) -> str:
