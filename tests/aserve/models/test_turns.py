@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from aserve.models import connection, conversation
+from aserve.models.admissions import bounds_of
 from aserve.models.connection import _MAX_JOINED, MAX_ROUNDS
 from aserve.models.conversation import MAX_REQUESTS
 from aserve.models.simulated_proactor import SimulatedProactor
@@ -155,3 +156,55 @@ def longest_turn(name: str, kind: str, folder: Path) -> int:
         reader.join(PATIENCE)
     assert received[0].count(b"\r\nDate: ") == MANY  # nothing is lost, the end included
     return max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
+
+
+def test_whoever_is_told_to_finish_between_two_turns_ends_with_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "MAX_TURN", PATIENCE)
+    limits = Limits()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        house = conversation.House(Site(Disk(folder)), limits, None, bounds_of(limits))
+        talk = conversation.Conversation(ours, "-", house)
+        theirs.sendall(KINDS["misses"] * MAX_REQUESTS + b"\r")
+        talk.turn()
+        assert talk.has_more  # what has come behind the last of them is not looked at yet
+        talk.finish()
+        before = talk.is_over
+        talk.turn(readable=False)
+        assert (before, talk.is_over) == (False, True)
+
+
+class Transport(asyncio.Transport):
+    """As much of a transport as a connection needs before it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_loops_connection_that_is_told_to_finish_between_two_turns_ends(folder: Path) -> None:
+    async def finish() -> None:
+        model = SimulatedProactor(Site(Disk(folder)), Limits(), PoolSize(1, 8))
+        await model.start([])
+        client, transport = connection.Connection(model), Transport()
+        client.connection_made(transport)
+        client.data_received(b"\r\n" * 40_000)  # so much in one read that the next has to wait
+        client.finish()
+        before = transport.is_closed
+        await asyncio.sleep(0)
+        assert (before, transport.is_closed) == (False, True)
+        client.connection_lost(None)
+        await model.stop(0)
+
+    asyncio.run(finish())
