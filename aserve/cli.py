@@ -289,7 +289,9 @@ def _log_target(target: str) -> tuple[int, str]:
     """Return the descriptor that --access-log names, and the path by which it can be reopened."""
     if target in _OUTPUTS:
         return _output(target), ""
-    if hint := _NO_FILES.get(target.lower()):
+    if not target:
+        raise SettingsError("--access-log", "a file has a name; 'off' is for no log")
+    if hint := _NO_FILES.get(target.strip().lower()):
         raise SettingsError("--access-log", f"{hint}; a file of this name is './{target}'")
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
@@ -316,8 +318,9 @@ def _output(target: str) -> int:
 
 _OUTPUTS = {"-": _STANDARD_OUTPUT, "/dev/stdout": _STANDARD_OUTPUT, "/dev/stderr": 2}
 _NOT_REOPENED = {None, "off", *_OUTPUTS}
-_NO_FILES = dict.fromkeys(("none", "no", "false", "null", "disable", "disabled"), "use 'off'") | {
-    "": "a file has a name; 'off' is for no log",
+_NO_FILES = dict.fromkeys(
+    ("off", "none", "no", "false", "null", "disable", "disabled"), "use 'off'"
+) | {
     "on": "use '-' for standard output",
     "yes": "use '-' for standard output",
     "true": "use '-' for standard output",

@@ -43,7 +43,7 @@ def _parse(change: str) -> tuple[str, int | None]:
 
 
 def _hint(name: str) -> str:
-    known = name.replace("-", "_")
+    known = name.strip().lower().replace("-", "_")
     near = [one for one in _LIMITS if known and known in one] or get_close_matches(known, _LIMITS)
     return f"there is no {name!r}" + (f", but {near[0]!r}" if near else "")
 

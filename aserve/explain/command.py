@@ -38,6 +38,8 @@ def explain(
     The server is a real one, watched by strace and by Python's own profiler, and the client is a
     real one. Without strace only the steps of the server's own code are told.
     """
+    if not sys.stdout:
+        raise SettingsError("explain", "writes to standard output, which is closed")
     Settings(folder, model=model)  # raises what is wrong with them before anything is started
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():

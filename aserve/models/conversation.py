@@ -14,6 +14,7 @@ from contextlib import suppress
 from aserve.models.admissions import Admission, Admissions, Bounds
 from aserve.models.faults import contained, report
 from aserve.models.owner import Observe
+from aserve.models.turns import MAX_TURN
 from aserve.semantics.dates import format_date
 from aserve.semantics.messages import FileSlice, Piece, Refused, Request, Response
 from aserve.semantics.refusals import TOO_MANY_FILES, refusal
@@ -230,19 +231,25 @@ class Conversation:
         Not all of it: 2,200 requests fit into one read and took 43 ms, in which nobody else got
         a word in.
         """
-        goal = self._sent + _MOST_SENT
-        halted = True
+        exchange = self._exchange
+        goal, end = self._sent + _MOST_SENT, time.monotonic() + MAX_TURN
         for _ in range(MAX_REQUESTS):
-            request = None if self._left else self._exchange.next_request()
+            request = None if self._left else exchange.next_request()
             if not request:
-                halted = self._exchange.halted
+                self._halted = exchange.halted
                 break
             self._answer(request)
-            if self._sent > goal:
+            self._halted = not exchange.at_rest
+            if self._sent > goal or time.monotonic() > end:
                 break
-        self._halted = halted
-        if self.is_over:
+        if self.is_over or self._has_finished:
             self.abort()
+
+    @property
+    def _has_finished(self) -> bool:
+        """Whether nothing more is to come, where finish was called between two turns."""
+        exchange = self._exchange
+        return exchange.state is State.IDLE and not (exchange.persists or self._halted)
 
     def _answer(self, request: Request) -> None:
         self._request, self._began = request, time.time()

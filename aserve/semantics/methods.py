@@ -29,7 +29,12 @@ def options(request: Request, find: Find, terms: Terms) -> Response:  # noqa: AR
 
 
 def trace(request: Request, find: Find, terms: Terms) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer TRACE: the head comes back as it arrived, without what may be secret (9.3.8)."""
+    """Answer TRACE: the head comes back as it arrived, without what may be secret (9.3.8).
+
+    A target that would be refused otherwise is refused here: one with a password in it is no http
+    URL (4.2.4), and is not echoed.
+    """
+    parse_path(request.target, decode_slashes=terms.decode_slashes)
     body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
     fields = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NO_SNIFFING)
     return Response(200, fields, (body,), len(body))

@@ -95,10 +95,22 @@ def _addresses(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise CannotListen("host", f"{host!r} has no address: {error.strerror}") from error
+        why = _host_hint(host) or f"{host!r} has no address: {error.strerror}"
+        raise CannotListen("host", why) from error
     except UnicodeError as error:
         raise CannotListen("host", f"{host!r} is no name of a host") from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _host_hint(host: str) -> str:
+    """Return what is wrong with a name that has no address, where it was meant for something."""
+    bare = host.partition("://")[2] or host
+    name, _, port = bare.strip("/").rpartition(":")
+    if bare.startswith("["):
+        return f"an address stands here without brackets and without a port, not {host!r}"
+    if bare != host or (name and ":" not in name and port.isdecimal()):
+        return f"a name or an address stands here alone, not {host!r}; the port is for --port"
+    return ""
 
 
 def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[socket.socket]:

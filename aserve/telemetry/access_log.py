@@ -21,8 +21,9 @@ _MOST_WAITING = 32 << 20  # octets
 _ENTRY_WEIGHT = 500  # octets, beside the request's head
 _CROWDED = _MOST_WAITING // 2  # octets; from here on each client has its share
 _MOST_SHARES = 32  # of the room that is left, for one client
-_LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and no more of that
-_SHORTER = (1_000, 250, 0)  # characters of each logged part, when its line is no longer whole
+_MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
+_SHORTER = (1_000, 250, 0)  # of them, where no pipe would take the line whole
+_LONG_HEAD = 2_048  # octets; of a longer head only what is logged is kept, and nothing is cached
 _GATHER = 0.05  # seconds between batches: too short to notice, long enough to fill one
 _BATCH = 65_536  # octets, about: to write gives other threads the interpreter, so not each line
 _PATIENCE = 0.25  # seconds that a reader who stands still is waited for before a look around
@@ -33,8 +34,6 @@ _RAW = re.compile(r'[\x00-\x1f\x7f-\xff"\\]')
 # By one call for the whole text: 31 us for 1,024 octets of 0xff, and 613 by a function for each.
 _ESCAPED = [f"\\x{n:02x}" if _RAW.match(chr(n)) else chr(n) for n in range(256)]
 
-_MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
-_MAX_CACHED = 2_048  # octets of a head
 _MAX_SHOWN = 240  # characters of a target, before they are escaped, on any terminal
 _CUT = "..."
 
@@ -97,7 +96,7 @@ class AccessLog:
     ) -> None:
         """Note a reply that began at a POSIX time and has left now."""
         if len(request.head) > _LONG_HEAD:
-            request = shortened(request, _LONG_HEAD)
+            request = shortened(request, _MAX_FIELD + 1)  # by which escape sees that it was longer
         weight = _ENTRY_WEIGHT + len(request.head)
         waiting = self._taken - self._written
         if waiting > _CROWDED and not self._shares.take(client, weight, _MOST_WAITING - waiting):
@@ -303,7 +302,7 @@ def combined(entry: Entry) -> str:
     """
     at, client, request, status, octets, _, cut = entry
     head = request.head or f"{request.method} {request.target}".strip()
-    line, quoted = (_quoted if len(head) <= _MAX_CACHED else _quote)(head)
+    line, quoted = (_quoted if len(head) <= _LONG_HEAD else _quote)(head)
     mark = ' "cut"' if cut else ""
     return f"{client} - - [{_moment(int(at))}] {line} {status} {octets} {quoted}{mark}"
 
@@ -337,7 +336,7 @@ def for_people(columns: int, *, coloured: bool) -> Format:
 
     def form(entry: Entry) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(entry.at))
-        client, asked = _shorten(entry.client, 15), _shorten(_asked(entry.request), room)
+        client, asked = _shorten(entry.client, 15), _asked(entry.request, room)
         status = str(entry.status)
         if coloured:
             status = f"\x1b[{_COLOURS.get(entry.status // 100, '0')}m{status}\x1b[0m"
@@ -348,12 +347,15 @@ def for_people(columns: int, *, coloured: bool) -> Format:
     return form
 
 
-def _asked(request: Request) -> str:
-    """Return method and target; where nobody could tell them, why."""
+def _asked(request: Request, room: int) -> str:
+    """Return method and target; where nobody could tell them, why, of which the beginning tells."""
     if request.method and request.target:
         target = escape(_shorten(request.target, _MAX_SHOWN))
-        return f"{_shorten(escape(request.method), 16):<4} {target}"
-    return request.refusal.why if request.refusal else escape(request.method) or "-"
+        return _shorten(f"{_shorten(escape(request.method), 16):<4} {target}", room)
+    if not request.refusal:
+        return _shorten(escape(request.method) or "-", room)
+    why = request.refusal.why.removeprefix("This is ")
+    return why if len(why) <= room else why[: room - len(_CUT)] + _CUT
 
 
 def _shorten(text: str, width: int) -> str:

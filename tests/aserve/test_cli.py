@@ -199,6 +199,10 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         (["9000"], "--port 9000"),
         ([""], "empty"),
         (["--recall", "off"], "a flag takes no value"),
+        ([".", "--access-log", "OFF"], "use 'off'"),
+        ([".", "--access-log", " off"], "use 'off'"),
+        ([".", "--access-log", ""], "a file has a name"),
+        ([".", "--limit", "Idle-Time=3"], "but 'idle_time'"),
         ([".", "--model", "epoll", "--pool", "4"], "--pool"),
         ([".", "--model", "blocking", "--pool", "4"], "--pool"),
         ([".", "--dispatch", "queue"], "--dispatch"),
@@ -218,6 +222,26 @@ def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, nam
     assert said.startswith("aserve: error: ")
     assert said.count("\n") == 1
     assert named in said
+
+
+@pytest.mark.parametrize(
+    ("host", "way_out"),
+    [
+        ("[::1]", "without brackets"),
+        ("[::1]:8000", "without a port"),
+        ("http://[::1]:8000/", "without brackets"),
+        ("http://localhost", "alone"),
+        ("http://localhost/", "alone"),
+        ("localhost:8000", "--port"),
+        ("127.0.0.1:80", "--port"),
+    ],
+)
+def test_a_host_that_is_written_as_in_a_url(folder, host, way_out):
+    code, said = fail(folder, "--host", host)
+    assert code == 1
+    assert said.startswith("aserve: error: --host: ")
+    assert way_out in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from aserve.models import connection, conversation
+from aserve.models.admissions import bounds_of
 from aserve.models.connection import _MAX_JOINED, MAX_ROUNDS
 from aserve.models.conversation import MAX_REQUESTS
 from aserve.models.simulated_proactor import SimulatedProactor
@@ -114,6 +116,27 @@ def replies_to(client: socket.socket) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_others_are_served_between_many_requests(name: str, kind: str, folder: Path) -> None:
+    most = MAX_REQUESTS
+    if MODELS[name].on_asyncio and kind not in {"errors", "content", "misses", "404"}:
+        most = MAX_ROUNDS * _MAX_JOINED
+    assert longest_turn(name, kind, folder) <= 2 * most  # that of being let in, and one behind it
+
+
+@pytest.mark.parametrize("kind", ["misses", "hits"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_turn_ends_when_it_takes_too_long(
+    name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (connection, conversation):
+        monkeypatch.setattr(module, "MAX_TURN", -1.0)  # it is over when it has begun
+    rounds = MAX_REQUESTS
+    if MODELS[name].on_asyncio and kind == "hits":
+        rounds *= _MAX_JOINED
+    assert longest_turn(name, kind, folder) < rounds  # which it is where a count alone ends it
+
+
+def longest_turn(name: str, kind: str, folder: Path) -> int:
+    """Return how many of a client's many requests were served in a row, before another client's."""
     served: list[str] = []
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -132,9 +155,56 @@ def test_others_are_served_between_many_requests(name: str, kind: str, folder: P
         assert replies_to(slow).count(b"HTTP/1.1 204 ") == FEW
         reader.join(PATIENCE)
     assert received[0].count(b"\r\nDate: ") == MANY  # nothing is lost, the end included
-    longest = max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
-    most = MAX_REQUESTS
-    if MODELS[name].on_asyncio and kind not in {"errors", "content", "misses", "404"}:
-        most = MAX_ROUNDS * _MAX_JOINED
-    assert longest <= 2 * most  # the turn when it is let in, and the one behind it
-    assert longest < MANY
+    return max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
+
+
+def test_whoever_is_told_to_finish_between_two_turns_ends_with_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "MAX_TURN", PATIENCE)
+    limits = Limits()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        house = conversation.House(Site(Disk(folder)), limits, None, bounds_of(limits))
+        talk = conversation.Conversation(ours, "-", house)
+        theirs.sendall(KINDS["misses"] * MAX_REQUESTS + b"\r")
+        talk.turn()
+        assert talk.has_more  # what has come behind the last of them is not looked at yet
+        talk.finish()
+        before = talk.is_over
+        talk.turn(readable=False)
+        assert (before, talk.is_over) == (False, True)
+
+
+class Transport(asyncio.Transport):
+    """As much of a transport as a connection needs before it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_loops_connection_that_is_told_to_finish_between_two_turns_ends(folder: Path) -> None:
+    async def finish() -> None:
+        model = SimulatedProactor(Site(Disk(folder)), Limits(), PoolSize(1, 8))
+        await model.start([])
+        client, transport = connection.Connection(model), Transport()
+        client.connection_made(transport)
+        client.data_received(b"\r\n" * 40_000)  # so much in one read that the next has to wait
+        client.finish()
+        before = transport.is_closed
+        await asyncio.sleep(0)
+        assert (before, transport.is_closed) == (False, True)
+        client.connection_lost(None)
+        await model.stop(0)
+
+    asyncio.run(finish())

@@ -52,6 +52,21 @@ def test_a_log_on_a_standard_output_that_is_closed(folder, target):
     assert stderr == f"aserve: error: --access-log: {why}\n"
 
 
+@pytest.mark.parametrize("options", [(), ("--svg", "-")], ids=str)
+def test_an_explanation_on_a_standard_output_that_is_closed(folder, options):
+    command = (sys.executable, "-m", "aserve", "explain", str(folder), "/a.txt", *options)
+    done = subprocess.run(
+        ("sh", "-c", 'exec "$@" >&-', "sh", *command),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    why = "writes to standard output, which is closed"
+    assert done.stderr == f"aserve: error: explain: {why}\n"
+
+
 def test_a_log_on_a_standard_output_that_can_only_be_read(folder):
     done = subprocess.run(
         [sys.executable, "-m", "aserve", folder, *LISTENING, "--access-log", "-"],

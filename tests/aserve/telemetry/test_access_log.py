@@ -118,9 +118,14 @@ def test_what_tells_a_long_target_apart_is_shown():
     assert "/end.txt  200" in line
 
 
-def test_a_stranger_is_named():
-    line = for_people(120, coloured=False)(ENTRY._replace(request=REQUESTS["tls"]))
-    assert "This is a TLS handshake on a plain HTTP port." in line
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [(120, "  a TLS handshake on a plain HTTP port. "), (80, "  a TLS handshake on a...  ")],
+)
+def test_a_stranger_is_named(columns, named):
+    line = for_people(columns, coloured=False)(ENTRY._replace(request=REQUESTS["tls"]))
+    assert named in line
+    assert len(line) == columns
 
 
 def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):
