@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 
 from abench import inputs
 from abench.errors import ParameterError
+from abench.target import shown
 
 HEAVIEST = 10_000
 
@@ -54,7 +55,8 @@ def _parse(number: int, words: list[str], base: str | None) -> Weighted:
     if not 1 <= int(weight) <= HEAVIEST:
         raise ParameterError("--urls", f"line {number}: a weight is from 1 to {HEAVIEST}")
     if "://" not in url and base is None:
-        raise ParameterError("--urls", f"line {number}: {url} names no server, and no URL is given")
+        why = f"{shown(url)} names no server, and no URL is given"
+        raise ParameterError("--urls", f"line {number}: {why}")
     return Weighted(url if base is None else _resolved(url, base), int(weight))
 
 

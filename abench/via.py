@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from abench.errors import ParameterError
-from abench.target import Target
+from abench.target import Target, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _proxy(text: str) -> tuple[str, int, str]:
     except ValueError:  # which UnicodeError is, too
         host = port = None
     if not host or not port or parts.scheme != "http" or parts.path not in {"", "/"}:
-        raise ParameterError("--proxy", f"{text!r} is not like host:port")
+        raise ParameterError("--proxy", f"{shown(text)!r} is not like host:port")
     if parts.username is None:
         return host, port, ""
     user, password = unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from abench import preflight, worker
+from abench.cli import invocation
 from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
@@ -129,7 +130,7 @@ def run(
         server_pids=server_pids,
         server_cgroup=server_cgroup,
         carry=carry,
-        arguments=sys.argv[1:],
+        arguments=invocation.published(),
     )
     if quiet or not sys.stderr.isatty():
         return measured(plan)

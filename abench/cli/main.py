@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from abench.cli import habits, streams
+from abench.cli import habits, invocation, redaction, streams
 from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError, ParameterError
 
@@ -91,7 +91,10 @@ def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int
         pretty_exceptions_enable=False,
     )
     app.command()(command)
-    code: int = typer.main.get_command(app).main(arguments, prog_name=name, standalone_mode=False)
+    parser = typer.main.get_command(app)
+    words = redaction.redact(arguments, redaction.click_options(parser))
+    invocation.publish([*name.split()[1:], *words])
+    code: int = parser.main(arguments, prog_name=name, standalone_mode=False)
     return code
 
 
