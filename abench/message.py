@@ -49,12 +49,19 @@ class Message:
 
     def prepare(self, target: Target) -> "Request":
         """Return the request for `target`, with all that is the same each time done."""
-        resource = target.url if self.absolute else target.resource
+        return self.template(target).request(target.resource.encode())
+
+    def template(self, target: Target) -> "Template":
+        """Return what is the same in requests for all resources of a server."""
+        server = f"{target.scheme}://{target.authority}" if self.absolute else ""
+        before = f"{self.method} {server}".encode()
         if self.version == "0.9":
-            return Request(f"GET {resource}\r\n".encode())
-        lines = [f"{self.method} {resource} HTTP/{self.version}", *self._lines(target)]
+            return Template(before, b"\r\n")
+        lines = [f" HTTP/{self.version}", *self._lines(target)]
         counted = bool(self.body) or self.method in _WITH_CONTENT
-        return Request("".join(f"{line}\r\n" for line in lines).encode(), self.body, counted)
+        return Template(
+            before, "".join(f"{line}\r\n" for line in lines).encode(), self.body, counted
+        )
 
     def _lines(self, target: Target) -> Iterable[str]:
         own = {name.lower() for name, _ in self.fields}
@@ -75,6 +82,20 @@ class Message:
             yield "Connection", "close"
         if self.version == "1.0" and self.keep_alive:
             yield "Connection", "keep-alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A request but for its resource."""
+
+    before: bytes
+    after: bytes
+    body: bytes = b""
+    counted: bool | None = None
+
+    def request(self, resource: bytes) -> "Request":
+        """Return the request for a resource, in origin-form."""
+        return Request(self.before + resource + self.after, self.body, self.counted)
 
 
 class Request:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import string
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
@@ -14,6 +15,7 @@ HOLE = b"{n}"  # where a number goes that is another in each request
 # RFC 3986 section 2.2: reserved characters mean something where they stand; "%" is kept because
 # what the user has escaped is escaped already.
 _KEPT = "/:@!$&'()*+,;=-._~%"
+_SAFE_BYTES = f"{string.ascii_letters}{string.digits}{_KEPT}?\n\0".encode()
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # host:port, with or without what may stand before and behind it: as curl, take it for http://.
@@ -127,6 +129,17 @@ def _with_scheme(url: str) -> str:
 def _quoted(text: str, safe: str) -> str:
     hole = HOLE.decode()
     return hole.join(quote(part, safe=safe) for part in text.split(hole))
+
+
+def quote_bytes(resources: bytes) -> bytes:
+    """Return request-targets, one a line, with what must not stand in one quoted.
+
+    There are no control characters in them.
+    """
+    hidden = resources.replace(HOLE, b"\0")
+    for byte in set(hidden.translate(None, _SAFE_BYTES)):  # few: a search takes ten times as long
+        hidden = hidden.replace(b"%c" % byte, b"%%%02X" % byte)
+    return hidden.replace(b"\0", HOLE)
 
 
 def _ascii_host(host: str) -> str:

@@ -1,7 +1,7 @@
 """The options that say what a run is to do, for every command that runs one."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Concatenate
 
@@ -234,6 +234,8 @@ def plan_of(
     sni: Sni = None,
 ) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
+    if replay_log and (urls or data or form):  # before one of them has read what another wants
+        raise ParameterError("--replay", "the log says what is asked, and in which order")
     wanted = _wanted(url, urls)
     _refuse_empty(
         {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
@@ -293,7 +295,7 @@ def asks(command: Command) -> Callable[..., int]:
     return with_options
 
 
-def _wanted(urls: list[str], file: Path | None) -> tuple[Weighted, ...]:
+def _wanted(urls: list[str], file: Path | None) -> Sequence[Weighted]:
     if file is not None:
         if len(urls) > 1:
             raise ParameterError("--urls", "give the URLs in the file or on the command line")

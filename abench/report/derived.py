@@ -195,6 +195,7 @@ class Report:
     server: Server | None = None
     environment: Environment | None = None
     thresholds: tuple[Threshold, ...] = ()
+    urls_left_out: int = 0  # of a saved report, which lists only so many
 
     @property
     def total(self) -> int:
