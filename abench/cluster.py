@@ -26,7 +26,7 @@ from abench import fleet, remote
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
-from abench.target import shown
+from abench.target import require_printable, shown
 
 _PATIENCE_S = 10.0
 _LOOK_EVERY_S = 1.0
@@ -44,6 +44,7 @@ def _hush() -> None:
 
 def _address(scheduler: str) -> tuple[str, int]:
     """Return the host and port of a scheduler, with or without tcp://, as it prints them itself."""
+    require_printable("--dask", scheduler)
     try:
         parts = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
         host, port = parts.hostname or "", parts.port or 0

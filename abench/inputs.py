@@ -17,6 +17,8 @@ BLOCK = 1 << 18  # as many bytes of lines at once as keep what is made of them i
 Identity = tuple[int, int]
 """What tells a stream from another one, whatever it is called: /dev/stdin, -, /dev/fd/0."""
 
+_sources: dict[Identity, str] = {}
+
 
 def read(option: str, path: str) -> bytes:
     """Return all that is in `path`, `-` for standard input; raises ParameterError.
@@ -24,6 +26,7 @@ def read(option: str, path: str) -> bytes:
     A pipe or a terminal has its bytes once: who asks for them again gets the same.
     """
     with named(option, path):
+        note(option, path)
         stream = identity(path)
         return _everything(path) if stream is None else _kept(stream, path)
 
@@ -34,9 +37,28 @@ def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
     Raises ParameterError. With `keep`, a stream's are kept for whoever asks for them again.
     """
     with named(option, path):
+        note(option, path)
         stream = identity(path) if keep else None
         with _opened(path) if stream is None else BytesIO(_kept(stream, path)) as file:
             yield from _lines(file)
+
+
+def note(option: str, path: str) -> None:
+    """Take note that an option reads from `path`: nothing is written over it. Raises OSError."""
+    _sources[_identity(path)] = option
+
+
+def reader_of(path: Path) -> str | None:
+    """Return the option that reads from the file at `path`."""
+    try:
+        return _sources.get(_identity(str(path)))
+    except OSError:
+        return None
+
+
+def forget_readers() -> None:
+    """Forget what was noted: another command line begins."""
+    _sources.clear()
 
 
 @contextmanager
@@ -46,18 +68,26 @@ def named(option: str, path: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # the latter of a NUL
         why = getattr(error, "strerror", None) or str(error)
-        raise ParameterError(option, f"{path}: {why.lower()}") from None
+        raise ParameterError(option, f"{path}: {why.lower()}" if path else why) from None
 
 
 def identity(path: str) -> Identity | None:
     """Return what a stream is known by; None of a file, which can be read again. Raises OSError."""
-    if path == "-":
-        status = os.fstat(_standard_input().fileno())
-    else:
-        status = Path(path).stat()
-        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            return None
+    mode = _status(path).st_mode
+    if path != "-" and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return None
+    return _identity(path)
+
+
+def _identity(path: str) -> Identity:
+    status = _status(path)
     return status.st_dev, status.st_ino
+
+
+def _status(path: str) -> os.stat_result:
+    if not path:
+        raise ValueError("the name of a file is missing")
+    return os.fstat(_standard_input().fileno()) if path == "-" else Path(path).stat()
 
 
 @lru_cache(maxsize=8)

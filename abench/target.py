@@ -97,9 +97,14 @@ def shown(url: str) -> str:
     return f"{scheme[0] if scheme else ''}{HIDDEN}@{rest}" if at else url
 
 
+def require_printable(option: str, text: str) -> None:
+    """Raise ParameterError for what no name or URL can have in it."""
+    if _UNPRINTABLE.search(text):
+        raise ParameterError(option, "it has a control character in it, or is not UTF-8")
+
+
 def _split(url: str) -> tuple[SplitResult, int | None]:
-    if _UNPRINTABLE.search(url):
-        raise ParameterError("URL", "it has a control character in it, or is not UTF-8")
+    require_printable("URL", url)
     url = _with_scheme(url)
     try:
         parts = urlsplit(url)

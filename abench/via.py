@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from abench.errors import ParameterError
-from abench.target import Target, shown
+from abench.target import Target, require_printable, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ STRAIGHT = Route()
 
 
 def _proxy(text: str) -> tuple[str, int, str]:
+    require_printable("--proxy", text)  # urlsplit leaves a line's end out
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from abench import preflight, worker
+from abench import preflight, quantities, worker
 from abench.cli import invocation
 from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
@@ -43,7 +43,12 @@ FailIf = Annotated[
 ]
 ServerPid = Annotated[
     list[int],
-    typer.Option("--server-pid", metavar="PID", help="Tell what this process takes; repeatable."),
+    typer.Option(
+        "--server-pid",
+        metavar="PID",
+        parser=quantities.option(quantities.count, "--server-pid"),
+        help="Tell what this process takes; repeatable.",
+    ),
 ]
 ServerCgroup = Annotated[
     str | None,

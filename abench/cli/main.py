@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from abench import inputs
 from abench.cli import habits, invocation, redaction, streams
 from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError, ParameterError
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _called(arguments: list[str]) -> int:
     """Run the command, and turn whatever ends it early into one line and an exit code."""
+    inputs.forget_readers()
     try:
         return _command(arguments)
     except _UsageError as error:

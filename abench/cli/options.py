@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Concatenate
 
 import typer
 
-from abench import content, quantities, replay
+from abench import content, inputs, quantities, replay
 from abench import urls as url_file
 from abench.cli import habits
 from abench.errors import ParameterError
@@ -114,7 +115,13 @@ Replay = Annotated[
     ),
 ]
 Speed = Annotated[
-    float, typer.Option("--speed", metavar="FACTOR", help="How many times as fast to replay.")
+    float,
+    typer.Option(
+        "--speed",
+        metavar="FACTOR",
+        parser=quantities.option(quantities.factor, "--speed"),
+        help="How many times as fast to replay.",
+    ),
 ]
 WarmUp = Annotated[
     str | None,
@@ -241,6 +248,9 @@ def plan_of(
         {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
         | {"--sni": sni}
     )
+    for option, file in (("--cacert", cacert), ("--cert", cert), ("--key", key)):
+        with suppress(OSError, ValueError):  # which is said where it is opened
+            inputs.note(option, file or "")
     habits.check(url, data, method, proxy, insecure=insecure)
     media_type, body = _content(data, form)
     return Plan(
