@@ -181,16 +181,99 @@ def _parsed(path: Path) -> Log:
 
 
 def _add(entries: Entries, block: bytes) -> int:
-    """Add what some whole lines say; return how many are left out."""
-    found = _PLAIN.findall(block)
-    if len(found) == block.count(b"\n") + 1:
-        times, methods, resources = zip(*found, strict=True)
-        times_s = list(map(_clf_fraction_of if b"." in times[0] else _clf_time_of, times))
-        if not isnan(sum(times_s)):
-            entries.add(times_s, map(_NUMBERS_OF.__getitem__, methods), resources)
-            return 0
+    """Add what some whole lines say; return how many are left out.
+
+    Lines that are not all plain are read one by one.
+    """
+    if block.startswith(b"{"):
+        plain = _plain_json(block)
+    else:
+        plain = _together(block, _PLAIN, ("time", "method", "resource"), None)
+    if plain:
+        entries.add(*plain)
+        return 0
     lines = block.decode(errors="surrogateescape").split("\n")
     return _add_lines(entries, lines)
+
+
+_Columns = tuple[Sequence[float], Iterable[int], Sequence[bytes]]
+
+
+def _together(
+    block: bytes, pattern: re.Pattern[bytes], names: Sequence[str], read: "_ReadTime | None"
+) -> _Columns | None:
+    """Return what all of some lines say, if each is as `pattern`, whose groups have `names`."""
+    found = pattern.findall(block)
+    if len(found) != block.count(b"\n") + 1:
+        return None
+    column = dict(zip(names, zip(*found, strict=True), strict=True))
+    times = column["time"]
+    read = read or (_clf_fraction_of if b"." in times[0] else _clf_time_of)
+    times_s = list(map(read, times))
+    if isnan(sum(times_s)):
+        return None
+    return times_s, map(_NUMBERS_OF.__getitem__, column["method"]), column["resource"]
+
+
+_ReadTime = Callable[[bytes], float]
+
+
+def _plain_json(block: bytes) -> _Columns | None:
+    """Return what lines of JSON say that are all like the first, and without nesting."""
+    try:
+        pairs = json.loads(block.partition(b"\n")[0], object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+    values = dict(pairs)
+    if len(values) < len(pairs) or any(isinstance(one, tuple | list) for one in values.values()):
+        return None
+    time, method, resource, request_line = _keys(tuple(values))
+    if time is None or not (request_line or (method and resource)):
+        return None
+    used: dict[str | None, str] = {time: "time"}
+    if method and resource:
+        used |= {method: "method", resource: "resource"}
+    else:
+        used[request_line] = "line"
+    pattern, names = _json_pattern(tuple(values), tuple(map(used.get, values)))
+    return _together(block, pattern, names, _json_time_of)
+
+
+_JSON_VALUES = {
+    None: rb'(?:"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[^"\s,{}\[\]]+)',
+    "time": rb'"?((?<=")[^"\\\n]*(?=")|(?<!")[0-9.]+)"?',
+    "method": rb'"(GET|HEAD|OPTIONS|TRACE)"',
+    "resource": rb'"(/[^\s"\\]*)"',
+    "line": rb'"(GET|HEAD|OPTIONS|TRACE) (/[^\s"\\]*)(?: HTTP/\d\.\d)?"',
+}
+_JSON_GROUPS = {None: (), "line": ("method", "resource")}
+
+
+@lru_cache(maxsize=64)
+def _json_pattern(
+    keys: tuple[str, ...], used: tuple[str | None, ...]
+) -> tuple[re.Pattern[bytes], tuple[str, ...]]:
+    """Return what lines with these keys are like, and what is in its groups."""
+    members = (
+        re.escape(json.dumps(key).encode()) + rb"[ ]?:[ ]?" + _JSON_VALUES[role]
+        for key, role in zip(keys, used, strict=True)
+    )
+    names = tuple(name for role in used for name in _JSON_GROUPS.get(role, (role or "",)))
+    return re.compile(rb"^\{" + rb"[ ]?,[ ]?".join(members) + rb"\}$", re.MULTILINE), names
+
+
+def _json_time_of(text: bytes) -> float:
+    """Return a time as a number; its second, without a fraction, is one that many lines have."""
+    zone = 1 if text.endswith(b"Z") else 6
+    if text[10:11] == b"T" and text[19:20] == b"." and text[20:-zone].isdigit():
+        return _json_second(text[:19] + text[-zone:]) + float(text[19:-zone])
+    return _json_second(text)
+
+
+@lru_cache(maxsize=1_024)
+def _json_second(text: bytes) -> float:
+    at_s = _time(text.decode(errors="replace"))
+    return nan if at_s is None else at_s
 
 
 def _add_lines(entries: Entries, lines: Iterable[str]) -> int:

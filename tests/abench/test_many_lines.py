@@ -89,7 +89,7 @@ def test_a_line_takes_little_more_than_its_path(name, written, monkeypatch):
 
 
 # Of common logs, each second is read once: every seventh line has a new one.
-CALLS = {"JSON": 40, "weights and servers": 6, "common": 9, "common with fractions": 9}
+CALLS = {"JSON": 18, "weights and servers": 6, "common": 9, "common with fractions": 9}
 CALLS["not in their order"] = 9
 
 
@@ -238,3 +238,47 @@ def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypat
     again = document.load(json.loads(json.dumps(plain)))
     assert words.asked(again) == words.asked(report) == "5 URLs of http://h:8"
     assert document.document(again)["urls_left_out"] == 3
+
+
+_stamps = st.sampled_from(
+    [
+        *("2023-11-14T22:13:20Z", "2023-11-14T22:13:20.25Z", "2023-11-14T22:13:21.5+01:00"),
+        *("2023-11-14T22:13:20.25", "2023-11-14 22:13:20+00:00", "14/Nov/2023:22:13:20.250 +0000"),
+        *("1700000000.25", "x", "", 1700000000, 1700000000.5, 1700000000250, 1e300, -1, True, None),
+    ]
+)
+_asked = st.one_of(
+    st.fixed_dictionaries(
+        {"ts": _stamps, "a": st.sampled_from([1, "b", 'q"\\', None, "ä", [1], {"c": "}"}])},
+        optional={
+            "method": st.sampled_from(["GET", "HEAD", "POST", "get", ""]),
+            "uri": st.sampled_from(["/a", "/b c", "http://h/a?b", "/\u00e9", '/"', "", "*"]),
+            "request": st.sampled_from(["GET /a HTTP/1.1", "GET /a", "POST /a HTTP/1.1", "-"]),
+        },
+    ).map(json.dumps),
+    st.sampled_from(["", "{", "{}", "[]", common(1)]),
+    st.just('{"ts": 1, "ts": 2, "method": "GET", "uri": "/a"}'),
+)
+
+
+@given(st.lists(_asked, min_size=1, max_size=4))
+def test_lines_of_json_mean_together_what_each_means_alone(lines):
+    alone = replay.parse(lines)
+    together = replay.Entries()
+    left_out = replay._add(together, "\n".join(lines).encode())
+    together.arrange()
+    assert left_out == alone.left_out
+    assert list(together) == list(alone.entries)
+
+
+@pytest.mark.parametrize("key", ["method", "request"])
+def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
+    monkeypatch.setattr(replay, "_add_lines", None)
+    asked = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
+    lines = [
+        json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **asked[key], "agent": 'q"'})
+        for n in range(3)
+    ]
+    entries = replay.Entries()
+    assert replay._add(entries, "\n".join(lines).encode()) == 0
+    assert [entries.key(n) for n in range(3)] == [(0, b"/a")] * 3
