@@ -34,6 +34,7 @@ from abench.report.shape import fits
 from abench.report.verdict import verdict
 from abench.series import Series
 from abench.summary import FAILURE_KINDS, Summary
+from abench.target import without_secrets
 from abench.urls import Weighted
 
 SCHEMA = 2
@@ -367,7 +368,7 @@ def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
     if not plain:
         return None
     known = {field.name: plain[field.name] for field in fields(Environment)}
-    return Environment(**{**known, "command": tuple(plain["command"])})
+    return Environment(**{**known, "command": tuple(map(without_secrets, plain["command"]))})
 
 
 def _to_summary(plain: Mapping[str, Any]) -> Summary:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from abench.target import without_secrets
 from abench.version import abench_version
 
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
@@ -45,7 +46,7 @@ def gather(arguments: Iterable[str]) -> Environment:
 
 def _printable(argument: str) -> str:
     """Show bytes that are no text as escapes: no other program reads half of a surrogate pair."""
-    return os.fsencode(argument).decode(errors="backslashreplace")
+    return without_secrets(os.fsencode(argument).decode(errors="backslashreplace"))
 
 
 def _version(package: str) -> str:

@@ -208,3 +208,18 @@ def test_a_program_that_calls_main_is_not_what_is_published(monkeypatch):
     with pytest.raises(SystemExit):
         main(["-n", "5", "-u", "me:pw", "http://127.0.0.1:1/"])
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]
+
+
+def test_a_saved_report_is_not_drawn_again_with_a_password():
+    """Whoever made it: its URLs lose their userinfo as those of a new one do."""
+    plain = document.document(replace(report_of(), environment=gather([])))
+    plain["url"] = f"http://me:{SECRET}@127.0.0.1:1/a"
+    plain["environment"]["command"] = ["abench", plain["url"], "-p", plain["url"]]
+    stream = io.StringIO()
+    for write in (document.write, html.write, text.write):
+        write(document.load(plain), stream)
+    assert SECRET not in stream.getvalue()
+
+
+def test_nor_is_what_a_program_says_was_its_command():
+    assert gather([f"http://me:{SECRET}@h/"]).command == ("abench", "http://...@h/")
