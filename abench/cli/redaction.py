@@ -24,6 +24,10 @@ _HARMLESS_HEADERS = frozenset(
         *("upgrade-insecure-requests", "x-requested-with"),
     )
 )
+_SWITCH_LENGTH = 2
+_SECRET_NAME = re.compile(
+    "auth|cookie|cred|csrf|jwt|key|nonce|otp|pass|pin|pw|secret|sess|sig|token|xsrf", re.IGNORECASE
+)
 _URL_WITHIN = re.compile(r"^=?[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
@@ -116,8 +120,14 @@ def _header(text: str) -> str:
     name, colon, value = text.partition(":")
     if not colon:
         return HIDDEN
-    harmless = name.strip().lower() in _HARMLESS_HEADERS or not value.strip()
-    return text if harmless else f"{name}: {HIDDEN}"
+    return text if _is_harmless(name.strip(), value.strip()) else f"{name}: {HIDDEN}"
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    """Whether a header can be shown: of others, a switch such as `X-Debug: 1` is no secret."""
+    if name.lower() in _HARMLESS_HEADERS or not value:
+        return True
+    return len(value) <= _SWITCH_LENGTH and not _SECRET_NAME.search(name)
 
 
 def _body(text: str) -> str:
