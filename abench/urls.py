@@ -244,7 +244,10 @@ def _parse(number: int, words: list[str], base: str | None) -> Weighted:
     if "://" not in url and base is None:
         why = f"{shown(url)} names no server, and no URL is given"
         raise ParameterError("--urls", f"line {number}: {why}")
-    return Weighted(url if base is None else _resolved(url, base), int(weight))
+    try:
+        return Weighted(url if base is None else _resolved(url, base), int(weight))
+    except ValueError:  # of brackets that are no address, whose words may have a password
+        raise ParameterError("--urls", f"line {number}: {shown(url)}: its host is none") from None
 
 
 def _check_weight(number: int, weight: int) -> None:

@@ -143,6 +143,7 @@ _words = st.lists(
 @given(st.lists(_words, max_size=4), st.sampled_from([BASE, "http://u:p@h:8/", None]))
 @example(["/a?", "/a??", "/a?b?"], BASE)
 @example(["http://h:8//a", "//a"], None)
+@example(["http://h:8["], BASE)
 @example(["http://me:pw@h:8/a", "/b", "http://h:8/c"], BASE)
 @example(["http://me:pw@h:8/a", "http://h:8/c"], None)
 def test_a_file_is_read_as_line_by_line(lines, base):
