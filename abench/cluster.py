@@ -26,6 +26,7 @@ from abench import fleet, remote
 from abench.errors import ParameterError, UnreachableError
 from abench.plan import Plan
 from abench.summary import Summary
+from abench.target import require_printable, shown
 
 _PATIENCE_S = 10.0
 _LOOK_EVERY_S = 1.0
@@ -43,6 +44,7 @@ def _hush() -> None:
 
 def _address(scheduler: str) -> tuple[str, int]:
     """Return the host and port of a scheduler, with or without tcp://, as it prints them itself."""
+    require_printable("--dask", scheduler)
     try:
         parts = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
         host, port = parts.hostname or "", parts.port or 0
@@ -50,7 +52,7 @@ def _address(scheduler: str) -> tuple[str, int]:
     except ValueError:  # which UnicodeError is, too
         host = ""
     if not host or not port or parts.scheme != "tcp" or parts.path:
-        raise ParameterError("--dask", f"{scheduler!r} is not like host:port")
+        raise ParameterError("--dask", f"{shown(scheduler)!r} is not like host:port")
     return host, port
 
 

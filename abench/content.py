@@ -51,7 +51,7 @@ def basic(user: str) -> str:
 def _pair(field: str) -> tuple[str, str]:
     name, equals, value = field.partition("=")
     if not (name and equals):
-        raise ParameterError("--form", f"{field!r} is not like name=value or name=@file")
+        raise ParameterError("--form", "a field is like name=value or name=@file")
     return name, value
 
 

@@ -8,6 +8,7 @@ when this process dies.
 import contextlib
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import sys
@@ -30,6 +31,7 @@ OPENING_SILENCE_S = 2 * worker.OPENING_LIMIT_S
 STOPPED_S = 600.0  # a stopped worker of a run without a length is waited for as long as this
 WATCH_EVERY_S = 0.2
 STOOD_STILL_S = 1.0  # this much later than it should have looked, this process did not run
+_SSL_PLACE = re.compile(r"^_ssl\.c:\d+: ")
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 SPARE_FILES = 64  # descriptors a process needs beside its connections
 _PIPES = 2  # ends that this process has of the pipes to a worker: its orders and its reports
@@ -74,6 +76,7 @@ def reach(plan: Plan) -> Plan:
 def _why(error: OSError) -> str:
     """Return an operating system's reason as the end of a sentence."""
     reason = getattr(error, "verify_message", "") or error.strerror or str(error)
+    reason = _SSL_PLACE.sub("", reason)
     return reason[:1].lower() + reason[1:]
 
 

@@ -1,10 +1,23 @@
 """What options have read from: files, and streams that can be read only once."""
 
+import os
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from abench.errors import ParameterError
+
+BLOCK = 1 << 18  # as many bytes of lines at once as keep what is made of them in the caches
+
+Identity = tuple[int, int]
+"""What tells a stream from another one, whatever it is called: /dev/stdin, -, /dev/fd/0."""
+
+_sources: dict[Identity, str] = {}
 
 
 def read(option: str, path: str) -> bytes:
@@ -12,31 +25,111 @@ def read(option: str, path: str) -> bytes:
 
     A pipe or a terminal has its bytes once: who asks for them again gets the same.
     """
+    with named(option, path):
+        note(option, path)
+        stream = identity(path)
+        return _everything(path) if stream is None else _kept(stream, path)
+
+
+def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
+    """Yield what is in `path` in blocks of whole lines, without their LF or CR LF at the end.
+
+    Raises ParameterError. With `keep`, a stream's are kept for whoever asks for them again.
+    """
+    with named(option, path):
+        note(option, path)
+        stream = identity(path) if keep else None
+        with _opened(path) if stream is None else BytesIO(_kept(stream, path)) as file:
+            yield from _lines(file)
+
+
+def note(option: str, path: str) -> None:
+    """Take note that an option reads from `path`: nothing is written over it. Raises OSError."""
+    _sources[_identity(path)] = option
+
+
+def reader_of(path: Path) -> str | None:
+    """Return the option that reads from the file at `path`."""
     try:
-        if path == "-":
-            return _standard_input()
-        return Path(path).read_bytes() if _is_kept(path) else _stream(path, _identity(path))
-    except OSError as error:
-        raise ParameterError(option, f"{path}: {(error.strerror or str(error)).lower()}") from None
+        return _sources.get(_identity(str(path)))
+    except OSError:
+        return None
 
 
-def _is_kept(path: str) -> bool:
-    return Path(path).is_file() or Path(path).is_dir()
+def forget_readers() -> None:
+    """Forget what was noted: another command line begins."""
+    _sources.clear()
 
 
-def _identity(path: str) -> tuple[int, int]:
-    """Return what tells a stream from another one that has come to the same path."""
-    status = Path(path).stat()
+@contextmanager
+def named(option: str, path: str) -> Iterator[None]:
+    """Say in a line what is wrong with `path`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # the latter of a NUL
+        why = getattr(error, "strerror", None) or str(error)
+        raise ParameterError(option, f"{path}: {why.lower()}" if path else why) from None
+
+
+def identity(path: str) -> Identity | None:
+    """Return what a stream is known by; None of a file, which can be read again. Raises OSError."""
+    mode = _status(path).st_mode
+    if path != "-" and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return None
+    return _identity(path)
+
+
+def _identity(path: str) -> Identity:
+    status = _status(path)
     return status.st_dev, status.st_ino
 
 
+def _status(path: str) -> os.stat_result:
+    if not path:
+        raise ValueError("the name of a file is missing")
+    return os.fstat(_standard_input().fileno()) if path == "-" else Path(path).stat()
+
+
 @lru_cache(maxsize=8)
-def _stream(path: str, _identity: tuple[int, int]) -> bytes:
-    return Path(path).read_bytes()
+def _kept(_stream: Identity, path: str) -> bytes:
+    return _everything(path)
 
 
-@lru_cache(maxsize=1)
-def _standard_input() -> bytes:
+def _everything(path: str) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        yield _standard_input()
+        return
+    with Path(path).open("rb") as file:
+        yield file
+
+
+def _standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise OSError("standard input is closed")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield blocks that end where a line does; a lone CR ends one, too."""
+    rest = b""
+    while block := file.read(BLOCK):
+        whole, end, begun = block.rpartition(b"\n")
+        if end:
+            yield _without_cr(rest + whole)
+            rest = begun
+        else:
+            rest += block
+    if rest:
+        yield _without_cr(rest)
+
+
+def _without_cr(block: bytes) -> bytes:
+    if b"\r" not in block:
+        return block
+    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n")

@@ -25,8 +25,8 @@ def measure(  # noqa: PLR0913 - each is another way to look
 
     `watch` is called as by `fleet.run`. The processes `server_pids`, or those of a control group,
     are watched as the server's. The report says that it was made by the command with `arguments`,
-    or else what of the plan can be told without its secrets. Raises ParameterError and
-    UnreachableError before anything is started.
+    which have no secrets in them, or else what of the plan can be told without its own. Raises
+    ParameterError and UnreachableError before anything is started.
     """
     server = probes.ServerWatch(server_pids, server_cgroup)
     environment = gather(_told(plan) if arguments is None else arguments)

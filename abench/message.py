@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from abench.errors import ParameterError
-from abench.target import HOLE, Target
+from abench.target import HIDDEN, HOLE, Target
 
 VERSIONS = ("0.9", "1.0", "1.1")
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110 9.2.2
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _NO_FIELD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_FIRST_WORD = re.compile(r"([A-Za-z0-9-]+[\s=])")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 # RFC 9110 section 8.6: whoever gives these a meaning for content says when there is none.
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
@@ -48,12 +49,19 @@ class Message:
 
     def prepare(self, target: Target) -> "Request":
         """Return the request for `target`, with all that is the same each time done."""
-        resource = target.url if self.absolute else target.resource
+        return self.template(target).request(target.resource.encode())
+
+    def template(self, target: Target) -> "Template":
+        """Return what is the same in requests for all resources of a server."""
+        server = f"{target.scheme}://{target.authority}" if self.absolute else ""
+        before = f"{self.method} {server}".encode()
         if self.version == "0.9":
-            return Request(f"GET {resource}\r\n".encode())
-        lines = [f"{self.method} {resource} HTTP/{self.version}", *self._lines(target)]
+            return Template(before, b"\r\n")
+        lines = [f" HTTP/{self.version}", *self._lines(target)]
         counted = bool(self.body) or self.method in _WITH_CONTENT
-        return Request("".join(f"{line}\r\n" for line in lines).encode(), self.body, counted)
+        return Template(
+            before, "".join(f"{line}\r\n" for line in lines).encode(), self.body, counted
+        )
 
     def _lines(self, target: Target) -> Iterable[str]:
         own = {name.lower() for name, _ in self.fields}
@@ -74,6 +82,20 @@ class Message:
             yield "Connection", "close"
         if self.version == "1.0" and self.keep_alive:
             yield "Connection", "keep-alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A request but for its resource."""
+
+    before: bytes
+    after: bytes
+    body: bytes = b""
+    counted: bool | None = None
+
+    def request(self, resource: bytes) -> "Request":
+        """Return the request for a resource, in origin-form."""
+        return Request(self.before + resource + self.after, self.body, self.counted)
 
 
 class Request:
@@ -108,7 +130,7 @@ def parse_field(text: str) -> Field:
     """Return `Name: value` as a name and a value; raises ParameterError."""
     name, colon, value = text.partition(":")
     if not colon:
-        raise ParameterError("--header", f"{text!r} is not like Name: value")
+        raise ParameterError("--header", f"{_beginning(text)!r} is not like Name: value")
     field = name, value.strip(" \t")
     _check(*field)
     return field
@@ -119,13 +141,19 @@ def cookies(pairs: Iterable[str]) -> tuple[Field, ...]:
     pairs = list(pairs)
     for pair in pairs:
         if not pair.partition("=")[1] or _NO_FIELD_VALUE.search(pair) or ";" in pair:
-            raise ParameterError("--cookie", f"{pair!r} is not like name=value")
+            raise ParameterError("--cookie", f"{_beginning(pair)!r} is not like name=value")
     return (("Cookie", "; ".join(pairs)),) if pairs else ()
+
+
+def _beginning(text: str, otherwise: str = HIDDEN) -> str:
+    """Return what can be told of a header or a cookie that is none: what follows may be secret."""
+    found = _FIRST_WORD.match(text)
+    return f"{found[1]}{HIDDEN}" if found else otherwise
 
 
 def _check(name: str, value: str) -> None:
     if not _TOKEN.fullmatch(name):
-        raise ParameterError("--header", f"{name!r} is no field's name")
+        raise ParameterError("--header", f"{_beginning(name, name)!r} is no field's name")
     if name.lower() in _FRAMING:
         raise ParameterError("--header", f"{name} follows from the body, and is not for the user")
     if _NO_FIELD_VALUE.search(value):

@@ -1,16 +1,19 @@
 """The requests of one process in their order, and what is known of the answer to each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, cycle
-from math import gcd
+from itertools import chain, count, cycle
+from typing import Any, TypeAlias, TypeVar
 
-from abench.errors import ParameterError
 from abench.expectation import USUAL, Expectation
-from abench.message import Message, Request
+from abench.message import Message, Request, Template
+from abench.replay import Entries
+from abench.rounds import interleaved
 from abench.target import Target
+from abench.urls import Targets
 
-LONGEST_ROUND = 1_000_000
+MOST_KEPT = 10_000  # questions that are kept once they were asked
+KEPT_BYTES = 1 << 26  # that their bodies may take
 
 
 class Answer:
@@ -41,6 +44,10 @@ class Question:
     answer: Answer
 
 
+Key = TypeVar("Key", bound=Hashable)
+Questions: TypeAlias = Sequence[Question] | Mapping[Key, Question]
+
+
 class Mix:
     """What one process asks: an endless or a finite sequence of octets and Answers.
 
@@ -49,7 +56,11 @@ class Mix:
     """
 
     def __init__(
-        self, questions: Sequence[Question], order: Iterator[int], part: int, parts: int
+        self,
+        questions: "Questions[Any]",
+        order: Iterator[Any],
+        part: int,
+        parts: int,
     ) -> None:
         one = len(questions) == 1 and questions[0].request.constant is not None
         self.only = questions[0] if one else None
@@ -66,6 +77,24 @@ class Mix:
         return question.request.octets(next(self._numbers)), question.answer
 
 
+class _Kept(dict[Key, Question]):
+    """Questions, each made when it is first asked: of a million, few are wanted at once.
+
+    When it is full it begins anew, which is as good as any other way for those that are asked in
+    turns, and soon has again what is asked often.
+    """
+
+    def __init__(self, most: int, make: Callable[[Key], Question]) -> None:
+        super().__init__()
+        self._most, self._make = most, make
+
+    def __missing__(self, key: Key) -> Question:
+        if len(self) >= self._most:
+            self.clear()
+        self[key] = made = self._make(key)
+        return made
+
+
 def weighted(
     targets: Sequence[tuple[Target, int]],
     message: Message,
@@ -77,45 +106,59 @@ def weighted(
 
     The shares of a run begin at different places, so that they do not ask for the same together.
     """
-    questions = [_question(target, message, expectation) for target, _ in targets]
-    order = interleaved([weight for _, weight in targets])
+    order = _order(targets)
+    asked = _Asked(message, expectation)
+    questions: Questions[int]
+    if isinstance(targets, Targets) and len(targets) > asked.most_kept:
+        at = targets.file.at
+        questions = _Kept(asked.most_kept, lambda index: asked.question(*at(index)))
+    else:
+        questions = [asked.question(target, target.resource.encode()) for target, _ in targets]
     begin = len(order) * part // parts
-    return Mix(questions, cycle(order[begin:] + order[:begin]), part, parts)
+    turns = cycle((order[begin:], order[:begin]))  # a cycle of indices would keep each of them
+    return Mix(questions, chain.from_iterable(turns), part, parts)
 
 
-def recorded(
-    asked: Sequence[tuple[str, Target]],
+def _order(targets: Sequence[tuple[Target, int]]) -> Sequence[int]:
+    if isinstance(targets, Targets):
+        return targets.file.order
+    return interleaved([weight for _, weight in targets])
+
+
+def recorded(  # noqa: PLR0913, PLR0917 - as of weighted, and the server
+    entries: Entries,
+    target: Target,
     message: Message,
     expectation: Expectation,
     part: int = 0,
     parts: int = 1,
 ) -> Mix:
-    """Return the mix that asks methods and targets in the order in which they are given, once."""
-    numbers: dict[tuple[str, Target], int] = {}
-    order = [numbers.setdefault(one, len(numbers)) for one in asked[part::parts]]
-    questions = [
-        _question(target, replace(message, method=method), expectation)
-        for method, target in numbers
-    ]
-    return Mix(questions, iter(order), part, parts)
+    """Return the mix that asks the server of `target` what a log says, in its order, once."""
+    asked = [_Asked(replace(message, method=method), expectation) for method in entries.methods]
+    most_kept = min((one.most_kept for one in asked), default=1)
+    questions = _Kept[tuple[int, bytes]](
+        most_kept, lambda key: asked[key[0]].question(target, key[1])
+    )
+    keys = map(entries.key, range(part, len(entries), parts))
+    return Mix(questions, keys, part, parts)
 
 
-def _question(target: Target, message: Message, expectation: Expectation) -> Question:
-    answer = Answer(expectation, bodiless=message.method == "HEAD")
-    return Question(message.prepare(target), answer)
+class _Asked:
+    """What makes the questions of one message, and how many of them there is room for."""
 
+    def __init__(self, message: Message, expectation: Expectation) -> None:
+        self.most_kept = max(1, min(MOST_KEPT, KEPT_BYTES // (len(message.body) + 1)))
+        self._bodiless = message.method == "HEAD"
+        self._expectation = expectation
+        self._message = message
+        self._templates: dict[tuple[str, str, int, bytes], Template] = {}
 
-def interleaved(weights: Sequence[int]) -> list[int]:
-    """Return one round of indices in which each comes as often as its weight, evenly spread.
-
-    Each has its k-th turn in the middle of the k-th of `weight` equal parts of the round.
-    """
-    divisor = gcd(*weights)
-    if sum(weights) // divisor > LONGEST_ROUND:
-        raise ParameterError("--urls", f"the weights add up to more than {LONGEST_ROUND:,}")
-    turns = [
-        ((2 * turn + 1) / (2 * (weight // divisor)), index)
-        for index, weight in enumerate(weights)
-        for turn in range(weight // divisor)
-    ]
-    return [index for _, index in sorted(turns)]
+    def question(self, target: Target, resource: bytes) -> Question:
+        """Return the question for a resource of the server of `target`, with its credentials."""
+        server = (*target.origin, target.credentials)
+        template = self._templates.get(server)
+        if template is None:
+            template = self._templates[server] = self._message.template(target)
+        return Question(
+            template.request(resource), Answer(self._expectation, bodiless=self._bodiless)
+        )

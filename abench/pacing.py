@@ -5,7 +5,7 @@ import math
 import random
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -151,20 +151,24 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """When requests were due that are to be asked again; shares as a Schedule has them."""
+    """When requests were due that are to be asked again, `speed` times as fast.
 
-    times_s: tuple[float, ...]
+    Shares are as a Schedule has them.
+    """
+
+    times_s: Sequence[float]
     part: int = 0
     parts: int = 1
+    speed: float = 1.0
 
     @property
     def length_s(self) -> float:
         """How long it lasts, in seconds."""
-        return self.times_s[-1]
+        return self.times_s[-1] / self.speed
 
     def due(self, after_s: float) -> float:
         """Return how many requests of all shares have become due `after_s` from the start."""
-        return bisect_left(self.times_s, after_s)
+        return bisect_left(self.times_s, after_s, key=self._when)
 
     def missed(self, number: float, after_s: float) -> int:
         """Return how many requests of this share are due by then, from the one `number` on."""
@@ -173,7 +177,10 @@ class Timetable:
     def times(self) -> Iterator[tuple[float, int]]:
         """Yield each request of this share: its number, and when it is due, in ns."""
         for number in range(self.part, len(self.times_s), self.parts):
-            yield number, round(self.times_s[number] * 1e9)
+            yield number, round(self._when(self.times_s[number]) * 1e9)
+
+    def _when(self, at_s: float) -> float:
+        return at_s / self.speed
 
 
 def _poisson() -> Iterator[float]:

@@ -1,5 +1,6 @@
 """What a run is to do: written down once, checked once, and divided among processes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from abench import mix
@@ -9,9 +10,9 @@ from abench.message import IDEMPOTENT, Field, Message
 from abench.mix import Mix
 from abench.pacing import ARRIVALS, Schedule, Timetable, Timing, parse_stages, steady
 from abench.processors import usable_processors
-from abench.replay import Log
+from abench.replay import Entries, Log
 from abench.target import Target
-from abench.urls import Weighted
+from abench.urls import UrlFile, Weighted
 from abench.via import BY_SYSTEM, STRAIGHT, Route, TlsOptions
 
 DEFAULT_DURATION_S = 10.0
@@ -59,7 +60,7 @@ class Plan:
     stages: str | None = None
     warmup_s: float = 0.0
     warmup_auto: bool = False
-    urls: tuple[Weighted, ...] = ()
+    urls: Sequence[Weighted] = ()
     method: str = "GET"
     headers: tuple[Field, ...] = ()
     body: bytes = b""
@@ -75,20 +76,25 @@ class Plan:
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
-    targets: tuple[tuple[Target, int], ...] = field(init=False, repr=False)
+    targets: Sequence[tuple[Target, int]] = field(init=False, repr=False)
     schedule: Timing | None = field(init=False)
 
     def __post_init__(self) -> None:
-        weighted = self.urls or (Weighted(self.url),)
         set_once = object.__setattr__
         set_once(self, "target", Target.parse(self.url))
-        set_once(self, "targets", tuple((Target.parse(one.url), one.weight) for one in weighted))
+        set_once(self, "targets", self._targets())
         set_once(self, "schedule", self._schedule())
         if self.stages and self.duration_s not in {None, self._stages_s()}:
             raise ParameterError("--time", "the stages say how long the run lasts")
         if self.duration_s is None and self.requests is None:
             self._set_length()
         self._check()
+
+    def _targets(self) -> Sequence[tuple[Target, int]]:
+        if isinstance(self.urls, UrlFile):
+            return self.urls.targets
+        weighted = self.urls or (Weighted(self.url),)
+        return tuple((Target.parse(one.url), one.weight) for one in weighted)
 
     def _schedule(self) -> Timing | None:
         if sum(map(bool, (self.rate is not None, self.stages, self.replay))) > 1:
@@ -106,8 +112,8 @@ class Plan:
     def _timetable(self) -> Timetable:
         if not 0 < self.speed < float("inf"):
             raise ParameterError("--speed", f"must be above 0, not {self.speed:g}")
-        log = self.replay or Log((), 0)
-        return Timetable(tuple(at / self.speed for at in log.times_s()), self.part, self.parts)
+        times_s = Entries.of(self.replay.entries).times_s if self.replay else ()
+        return Timetable(times_s, self.part, self.parts, self.speed)
 
     def _set_length(self) -> None:
         """Let the run be as long as its schedule has it, or as long as is usual."""
@@ -136,7 +142,7 @@ class Plan:
         self.route.check(self.target)
 
     def _check_what_is_asked(self) -> None:
-        for target, _ in self.targets:
+        for target, _ in self._servers():
             if target.origin != self.target.origin:
                 raise ParameterError(
                     "URL", f"{target.url} is on another server than {self.target.url}"
@@ -152,6 +158,10 @@ class Plan:
             )
         if self.http == "0.9" and (self.keep_alive or self.expect.text):
             raise ParameterError("--http09", "a reply has no head, and ends with its connection")
+
+    def _servers(self) -> Sequence[tuple[Target, int]]:
+        """Return targets of all servers: those of a file are of one."""
+        return self.targets[:1] if isinstance(self.urls, UrlFile) else self.targets
 
     def _check_replay(self) -> None:
         if self.urls or self.method != "GET" or self.body or self.warms_up:
@@ -190,16 +200,11 @@ class Plan:
     def mix(self) -> Mix:
         """Return the requests of this share, for one process to ask in their order."""
         if self.replay:
+            entries = Entries.of(self.replay.entries)
             return mix.recorded(
-                [(one.method, self._replayed(one.resource)) for one in self.replay.entries],
-                self.message, self.expect, self.part, self.parts,
-            )  # fmt: skip
+                entries, self.target, self.message, self.expect, self.part, self.parts
+            )
         return mix.weighted(self.targets, self.message, self.expect, self.part, self.parts)
-
-    def _replayed(self, resource: str) -> Target:
-        """Return what a log says was asked, of the server that is loaded now."""
-        path = resource if resource.startswith("/") else "/" + "/".join(resource.split("/")[3:])
-        return replace(self.target, resource=path)
 
     @property
     def warms_up(self) -> bool:

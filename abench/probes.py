@@ -166,6 +166,13 @@ class Server:
     ended: bool
 
 
+def _is_cgroup(path: str) -> bool:
+    try:
+        return bool(path) and os.access(Path(path) / "cpu.stat", os.R_OK)
+    except ValueError:  # of a NUL
+        return False
+
+
 class ServerWatch:
     """Watches the processes named, and all that descend from them; or a control group (v2).
 
@@ -179,7 +186,7 @@ class ServerWatch:
         for pid in self._pids:
             if not (_PROC / str(pid)).is_dir():
                 raise ParameterError("--server-pid", f"there is no process {pid}")
-        if self._cgroup and not os.access(self._cgroup / "cpu.stat", os.R_OK):
+        if cgroup is not None and not _is_cgroup(cgroup):
             raise ParameterError("--server-cgroup", f"{cgroup} is no control group (v2)")
         self._began_s = self._cpu_s()
 

@@ -40,6 +40,14 @@ def count(option: str, text: str) -> int:
     return int(number)
 
 
+def factor(option: str, text: str) -> float:
+    """Return how many times as much, as `2`, `0.5` or `2x`; or raise."""
+    try:
+        return float(text.strip().removesuffix("x"))
+    except ValueError:
+        raise ParameterError(option, f"{text!r} is no factor, as 0.5, 2 or 10x are") from None
+
+
 def rate(option: str, text: str) -> float:
     """Return a rate per second, as `500`, `2k` or `90/m`; or raise."""
     found = _RATE.fullmatch(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from abench.errors import ParameterError
-from abench.target import Target
+from abench.target import Target, require_printable, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ STRAIGHT = Route()
 
 
 def _proxy(text: str) -> tuple[str, int, str]:
+    require_printable("--proxy", text)  # urlsplit leaves a line's end out
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
@@ -76,7 +77,7 @@ def _proxy(text: str) -> tuple[str, int, str]:
     except ValueError:  # which UnicodeError is, too
         host = port = None
     if not host or not port or parts.scheme != "http" or parts.path not in {"", "/"}:
-        raise ParameterError("--proxy", f"{text!r} is not like host:port")
+        raise ParameterError("--proxy", f"{shown(text)!r} is not like host:port")
     if parts.username is None:
         return host, port, ""
     user, password = unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from abench import quantities
 from abench.cli.bench import exit_code, run
 from abench.cli.compare import Tolerate, percent, show
 from abench.cli.options import asks
@@ -19,7 +20,13 @@ Urls = Annotated[
     list[str], typer.Argument(metavar="URL1 URL2", help="Any two URLs.", show_default=False)
 ]
 Rounds = Annotated[
-    int, typer.Option("--rounds", metavar="N", help="How often each is measured; 3 or more.")
+    int,
+    typer.Option(
+        "--rounds",
+        metavar="N",
+        parser=quantities.option(quantities.count, "--rounds"),
+        help="How often each is measured; 3 or more.",
+    ),
 ]
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from abench import preflight, worker
+from abench import preflight, quantities, worker
+from abench.cli import invocation
 from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.options import asks
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
@@ -42,7 +43,12 @@ FailIf = Annotated[
 ]
 ServerPid = Annotated[
     list[int],
-    typer.Option("--server-pid", metavar="PID", help="Tell what this process takes; repeatable."),
+    typer.Option(
+        "--server-pid",
+        metavar="PID",
+        parser=quantities.option(quantities.count, "--server-pid"),
+        help="Tell what this process takes; repeatable.",
+    ),
 ]
 ServerCgroup = Annotated[
     str | None,
@@ -129,7 +135,7 @@ def run(
         server_pids=server_pids,
         server_cgroup=server_cgroup,
         carry=carry,
-        arguments=sys.argv[1:],
+        arguments=invocation.published(),
     )
     if quiet or not sys.stderr.isatty():
         return measured(plan)

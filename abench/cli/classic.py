@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 from abench import quantities
+from abench.cli import invocation, redaction
 from abench.cli.bench import exit_code, run
 from abench.errors import ParameterError
 from abench.plan import Plan
@@ -57,8 +58,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def classic(arguments: list[str]) -> int:
     """Run what webbench would, and print its result lines."""
+    parser = _parser()
+    words = redaction.redact(arguments, redaction.argparse_options(parser))
+    invocation.publish(["--classic", *words])
     try:
-        asked = _parser().parse_args(arguments)
+        asked = parser.parse_args(arguments)
     except SystemExit:  # the help or the version was printed
         return 0
     plan = plan_of(asked)

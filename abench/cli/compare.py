@@ -44,7 +44,10 @@ def compare_files(
 
 
 def _read(names: str) -> list[Report]:
-    return [document.read(Path(name)) for name in names.split(",")]
+    found = names.split(",")
+    if not all(found):
+        raise ParameterError(repr(names), "the name of a file is missing")
+    return [document.read(Path(name)) for name in found]
 
 
 def percent(text: str | None) -> float | None:

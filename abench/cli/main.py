@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import typer
 
-from abench.cli import habits, streams
+from abench import inputs
+from abench.cli import habits, invocation, redaction, streams
 from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError, ParameterError
 
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _called(arguments: list[str]) -> int:
     """Run the command, and turn whatever ends it early into one line and an exit code."""
+    inputs.forget_readers()
     try:
         return _command(arguments)
     except _UsageError as error:
@@ -91,7 +93,10 @@ def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int
         pretty_exceptions_enable=False,
     )
     app.command()(command)
-    code: int = typer.main.get_command(app).main(arguments, prog_name=name, standalone_mode=False)
+    parser = typer.main.get_command(app)
+    words = redaction.redact(arguments, redaction.click_options(parser))
+    invocation.publish([*name.split()[1:], *words])
+    code: int = parser.main(arguments, prog_name=name, standalone_mode=False)
     return code
 
 

@@ -1,13 +1,14 @@
 """The options that say what a run is to do, for every command that runs one."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Concatenate
 
 import typer
 
-from abench import content, quantities, replay
+from abench import content, inputs, quantities, replay
 from abench import urls as url_file
 from abench.cli import habits
 from abench.errors import ParameterError
@@ -114,7 +115,13 @@ Replay = Annotated[
     ),
 ]
 Speed = Annotated[
-    float, typer.Option("--speed", metavar="FACTOR", help="How many times as fast to replay.")
+    float,
+    typer.Option(
+        "--speed",
+        metavar="FACTOR",
+        parser=quantities.option(quantities.factor, "--speed"),
+        help="How many times as fast to replay.",
+    ),
 ]
 WarmUp = Annotated[
     str | None,
@@ -234,11 +241,16 @@ def plan_of(
     sni: Sni = None,
 ) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
+    if replay_log and (urls or data or form):  # before one of them has read what another wants
+        raise ParameterError("--replay", "the log says what is asked, and in which order")
     wanted = _wanted(url, urls)
     _refuse_empty(
         {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
         | {"--sni": sni}
     )
+    for option, file in (("--cacert", cacert), ("--cert", cert), ("--key", key)):
+        with suppress(OSError, ValueError):  # which is said where it is opened
+            inputs.note(option, file or "")
     habits.check(url, data, method, proxy, insecure=insecure)
     media_type, body = _content(data, form)
     return Plan(
@@ -293,7 +305,7 @@ def asks(command: Command) -> Callable[..., int]:
     return with_options
 
 
-def _wanted(urls: list[str], file: Path | None) -> tuple[Weighted, ...]:
+def _wanted(urls: list[str], file: Path | None) -> Sequence[Weighted]:
     if file is not None:
         if len(urls) > 1:
             raise ParameterError("--urls", "give the URLs in the file or on the command line")

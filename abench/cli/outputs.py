@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from abench import inputs
 from abench.cli.codes import INTERNAL
 from abench.cli.streams import reason, say
 from abench.errors import ParameterError
@@ -106,6 +107,8 @@ def _check_apart(places: dict[str, Destination], source: Path | None) -> None:
         other = taken.setdefault(place.identity, option)
         if other is not option:
             raise ParameterError(place.option, f"{place.name} is where {other} goes already")
+        if place.is_file and (reader := inputs.reader_of(place.path)):
+            raise ParameterError(option, f"{place.name} is what {reader} reads")
         if source is None or option == "--json":
             continue
         with suppress(OSError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from abench.cli.codes import INTERNAL
+from abench.target import without_secrets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -101,6 +102,6 @@ def reason(error: OSError) -> str:
 
 def say(line: str) -> None:
     """Tell the user, in one line, something that is not the report."""
-    shown = " ".join(line.encode(errors="backslashreplace").decode().split())
+    shown = " ".join(without_secrets(line).encode(errors="backslashreplace").decode().split())
     if sys.stderr:  # print would take standard output in its place
         print(f"abench: {shown}", file=sys.stderr)

@@ -213,6 +213,7 @@ class Report:
     samples: tuple[Sample, ...] = ()
     redirect: Redirect | None = None
     body_bytes: int = 0
+    urls_left_out: int = 0  # of a saved report, which lists only so many
 
     @property
     def total(self) -> int:

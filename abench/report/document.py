@@ -36,9 +36,11 @@ from abench.report.verdict import verdict
 from abench.samples import Sample
 from abench.series import Series
 from abench.summary import FAILURE_KINDS, Summary
+from abench.target import without_secrets
 from abench.urls import Weighted
 
 SCHEMA = 2
+MOST_URLS = 1_000  # that are listed: a file may have a million
 
 
 def write(report: Report, stream: TextIO) -> None:
@@ -54,7 +56,10 @@ def document(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "environment": asdict(report.environment) if report.environment else None,
         "url": plan.target.url,
-        "urls": [{"url": target.url, "weight": weight} for target, weight in plan.targets],
+        "urls": [
+            {"url": target.url, "weight": weight} for target, weight in plan.targets[:MOST_URLS]
+        ],
+        "urls_left_out": max(0, len(plan.targets) - MOST_URLS) + report.urls_left_out,
         "method": plan.method,
         "http": plan.http,
         "keep_alive": plan.keep_alive,
@@ -285,6 +290,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
         shares_cores=plain.get("same_cores"),
         kernel=Kernel(**plain["kernel"]) if plain["kernel"] else None,
         server=_to_server(plain["server"]),
+        urls_left_out=plain.get("urls_left_out", 0),  # not in the first documents
         environment=_to_environment(plain["environment"]),
         waiting=_to_waiting(plain.get("waiting")),  # this and the next are not in the first ones
         silence=Silence(**plain["silence"]) if plain.get("silence") else None,
@@ -381,7 +387,7 @@ def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
     if not plain:
         return None
     known = {field.name: plain[field.name] for field in fields(Environment)}
-    return Environment(**{**known, "command": tuple(plain["command"])})
+    return Environment(**{**known, "command": tuple(map(without_secrets, plain["command"]))})
 
 
 def _to_sample(plain: Mapping[str, Any]) -> Sample:

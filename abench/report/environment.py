@@ -3,19 +3,16 @@
 import os
 import platform
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from abench.target import without_secrets
 from abench.version import abench_version
 
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
-_SECRET_OPTIONS = frozenset({"-u", "--user", "-b", "--cookie"})
-_SECRET_FIELD = re.compile(r"((?:proxy-)?authorization|cookie)\s*:.*", re.IGNORECASE | re.DOTALL)
-_PASSWORD = re.compile(r"(?P<before>(?:://|^)[^/@\s:]*):[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +25,10 @@ class Environment:
     machine: dict[str, str | int]
 
 
-def gather(arguments: Iterable[str] | None = None) -> Environment:
-    """Return the present environment, of a command with `arguments` (this process's)."""
-    said = sys.argv[1:] if arguments is None else arguments
+def gather(arguments: Iterable[str]) -> Environment:
+    """Return the present environment, of a command with `arguments`, in which no secrets are."""
     return Environment(
-        command=("abench", *map(_printable, _redacted(said))),
+        command=("abench", *map(_printable, arguments)),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
             "abench": abench_version(),
@@ -48,26 +44,9 @@ def gather(arguments: Iterable[str] | None = None) -> Environment:
     )
 
 
-def _redacted(arguments: Iterable[str]) -> Iterator[str]:
-    """Yield arguments as they may be published: without passwords, cookies and credentials."""
-    secret = False
-    for argument in arguments:
-        option, equals, _ = argument.partition("=")
-        if secret:
-            yield "..."
-        elif option in _SECRET_OPTIONS and equals:
-            yield f"{option}=..."
-        elif argument[:2] in _SECRET_OPTIONS and len(argument) > 2:
-            yield f"{argument[:2]}..."
-        else:
-            hidden = _SECRET_FIELD.sub(r"\1: ...", argument)
-            yield _PASSWORD.sub(r"\g<before>:...@", hidden)
-        secret = argument in _SECRET_OPTIONS and not secret
-
-
 def _printable(argument: str) -> str:
     """Show bytes that are no text as escapes: no other program reads half of a surrogate pair."""
-    return os.fsencode(argument).decode(errors="backslashreplace")
+    return without_secrets(os.fsencode(argument).decode(errors="backslashreplace"))
 
 
 def _version(package: str) -> str:

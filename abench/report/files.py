@@ -19,7 +19,10 @@ from abench.errors import ParameterError
 
 STDOUT = 1
 _ENCODING = ("utf-8", "backslashreplace")
-_DESCRIPTOR = re.compile(r"/(?:dev/(?:fd/([0-9]{1,9})|stdout|stderr)|proc/self/fd/([0-9]{1,9}))")
+_DESCRIPTOR = re.compile(
+    r"/(?:dev/(?:fd/([0-9]{1,9})|stdin|stdout|stderr)|proc/self/fd/([0-9]{1,9}))"
+)
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _WORDS = {
     **dict.fromkeys(("off", "none"), "leave the option out for none"),
     "stdout": "standard output is -",
@@ -36,12 +39,12 @@ class Destination:
 
     def __init__(self, option: str, name: str) -> None:
         self.option, self.name = option, name
-        self.path = Path(os.path.realpath(name))
         try:
+            self.path = Path(os.path.realpath(name))
             self.descriptor = _described(option, name)
             if self.descriptor is None:
                 self.descriptor = _opened(option, name, self.path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter of a NUL
             raise ParameterError(option, f"{name}: {_why(error)}") from None
 
     @property
@@ -89,7 +92,7 @@ def _described(option: str, name: str) -> int | None:
     if name == "-":
         number = STDOUT
     elif found := _DESCRIPTOR.fullmatch(name):
-        number = int(found[1] or found[2] or (1 if name.endswith("stdout") else 2))
+        number = int(found[1] or found[2] or _STANDARD[name])
     else:
         return None
     if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
@@ -240,5 +243,5 @@ def _umask() -> int:
     return mask
 
 
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def _why(error: OSError | ValueError) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()

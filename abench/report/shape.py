@@ -1,6 +1,6 @@
 """Whether data that came from a file is of the types that are declared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import starmap
@@ -16,6 +16,8 @@ def fits(value: object, hint: Any) -> bool:
     What a protocol stands for is made by code of ours, and taken as it is.
     """
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Sequence:
+        arguments = (*arguments, ...)
     if origin is UnionType:
         return any(fits(value, one) for one in arguments)
     if getattr(hint, "_is_protocol", False):

@@ -25,8 +25,9 @@ HARDLY = 1.1  # times the p99 of service that the one of response may be, with n
 def asked(report: Report) -> str:
     """Return what was asked: the URL, and the method unless it is GET."""
     plan = report.plan
-    if len(plan.targets) > 1:
-        return f"{len(plan.targets)} URLs of {plan.target.scheme}://{plan.target.authority}"
+    number = len(plan.targets) + report.urls_left_out
+    if number > 1:
+        return f"{count(number)} URLs of {plan.target.scheme}://{plan.target.authority}"
     return plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
 
 

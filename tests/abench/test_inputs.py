@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from abench import content, urls
+from abench import content, replay, urls
 from abench.errors import ParameterError
 
 
@@ -89,3 +89,58 @@ def test_what_cannot_be_read_is_named_in_a_line(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ParameterError, match=f"^--data: {path}: "):
             content.data(f"@{path}")
+
+
+LOG = b"".join(
+    b'::1 - - [10/Oct/2000:13:55:%02d +0000] "GET /%d HTTP/1.1" 200 1\n' % (n // 5, n)
+    for n in range(20)
+)
+
+
+@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+async def test_both_sides_are_asked_what_a_log_on_standard_input_says(path, serve):
+    one, other = await serve(), await serve()
+    words = ("ab", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
+    code, err = await fed(LOG, *words, one.url, other.url)
+    assert code == 0, err
+    paths = sorted(b"/%d" % n for n in range(20)) * 3
+    for server in (one, other):
+        assert sorted(request.split()[1] for request in server.requests) == sorted(paths)
+
+
+async def test_both_sides_are_asked_for_the_urls_on_standard_input(serve):
+    one, other = await serve(), await serve()
+    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", one.url, other.url)
+    code, err = await fed(b"/a\n3 /b\n", *words)
+    assert code == 0, err
+    for server in (one, other):
+        assert {request.split()[1] for request in server.requests} == {b"/a", b"/b"}
+
+
+def _urls(path):
+    return list(urls.read(path, "http://h/"))
+
+
+def _times(path):
+    return replay.read(path).times_s()
+
+
+@pytest.mark.parametrize(("read", "text"), [(_times, LOG), (_urls, b"/a\n/b\n")])
+def test_a_stream_of_lines_is_read_once(tmp_path, read, text):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(text,))
+    writer.start()
+    try:
+        first = read(pipe)
+    finally:
+        writer.join()
+    assert len(first) == len(text.splitlines())
+    assert read(pipe) == first
+
+
+@pytest.mark.parametrize("words", [("-d", "@-"), ("-F", "a=@-"), ("--urls", "-")])
+async def test_what_a_log_may_not_go_with_is_said_before_anything_is_read(words, refused):
+    ran = refused("--replay", "-", *words, "http://127.0.0.1:1/")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "--replay" in ran.err

@@ -46,9 +46,10 @@ def test_shares_begin_at_different_places() -> None:
 
 
 def test_what_was_recorded_is_asked_once_and_in_its_order() -> None:
-    one, other = Target.parse("http://h/1"), Target.parse("http://h/2")
-    asked = [("GET", one), ("HEAD", other), ("GET", one), ("GET", other), ("HEAD", one)]
-    shares = [recorded(asked, Message(), USUAL, part, 2) for part in range(2)]
+    asked = ("GET /1", "HEAD /2", "GET /1", "GET /2", "HEAD /1")
+    log = replay.parse([COMMON.replace("GET /apache_pb.gif", one) for one in asked])
+    target = Target.parse("http://h/")
+    shares = [recorded(log.entries, target, Message(), USUAL, part, 2) for part in range(2)]
     lines = [[octets[:7] for octets, _ in islice(mix, most)] for mix, most in
              zip(shares, (3, 2), strict=True)]  # fmt: skip
     assert lines == [[b"GET /1 ", b"GET /1 ", b"HEAD /1"], [b"HEAD /2", b"GET /2 "]]

@@ -1,0 +1,16 @@
+"""The command line of this process, as its reports have it."""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+
+_published: ContextVar[tuple[str, ...] | None] = ContextVar("published", default=None)
+
+
+def publish(arguments: Iterable[str]) -> None:
+    """Take note of a command line, in which no secrets are left."""
+    _published.set(tuple(arguments))
+
+
+def published() -> tuple[str, ...] | None:
+    """Return it; None where the program was not called by one."""
+    return _published.get()

@@ -1,0 +1,285 @@
+"""Files of a million URLs, and logs as long: counted in bytes and calls for each line."""
+
+import json
+import sys
+import tracemalloc
+from itertools import islice
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from abench import inputs, mix, replay, urls
+from abench.errors import ParameterError
+from abench.expectation import USUAL
+from abench.message import Message
+from abench.plan import Plan
+from abench.report import derive, document, words
+from abench.rounds import interleaved
+from abench.summary import Summary
+from abench.target import Target
+
+BASE = "http://h:8/x?y"
+FEW = 2_000
+
+
+def common(number):
+    second = number // 7
+    stamp = f"10/Oct/2000:{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return f'127.0.0.1 - - [{stamp} -0700] "GET /a/{number} HTTP/1.0" 200 2326 "-" "x"'
+
+
+LINES = {
+    "paths": ("urls", "/item/{}".format),
+    "paths to be quoted": ("urls", "/ä {}".replace(" ", "[]").format),
+    "weights and servers": ("urls", lambda number: f"{number % 3 + 1} http://h:8/item/{number}"),
+    "credentials": ("urls", "http://me:pw@h:8/item/{}".format),
+    "CR LF": ("urls", "/item/{}\r".format),
+    "common": ("replay", common),
+    "common with fractions": ("replay", lambda number: common(number).replace(" -07", ".25 -07")),
+    "not in their order": ("replay", lambda number: common(number ^ 1023)),
+    "JSON": (
+        "replay",
+        lambda number: json.dumps({"ts": 17e8 + number, "method": "GET", "uri": f"/a/{number}"}),
+    ),
+}  # fmt: skip
+
+
+def read(kind, path):
+    if kind == "urls":
+        return Plan(url=BASE, urls=urls.read(path, BASE))
+    return Plan(url=BASE, replay=replay.read(path))
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name, number):
+        path = tmp_path / f"{number}"
+        kind, line = LINES[name]
+        path.write_bytes("".join(f"{line(one)}\n" for one in range(number)).encode())
+        return kind, path
+
+    return write
+
+
+def held(work):
+    """Return how many bytes what is made by some work takes once it is done, and at its peak."""
+    tracemalloc.start()
+    try:
+        made = work()
+        found = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made
+    return found
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_takes_little_more_than_its_path(name, written, monkeypatch):
+    monkeypatch.setattr(inputs, "BLOCK", 4_096)
+    kind, few = written(name, FEW)
+    _, many = written(name, 10 * FEW)
+    read(kind, few)  # whatever is imported and cached at first
+    one, one_peak = held(lambda: read(kind, few))
+    ten, ten_peak = held(lambda: read(kind, many))
+    # A million of the length of these may take 60 MB, and twice as much while they are read.
+    longest = 140 if name == "credentials" else 60
+    assert (ten - one) / (9 * FEW) < longest
+    assert (ten_peak - one_peak) / (9 * FEW) < 2 * longest
+
+
+# Of common logs, each second is read once: every seventh line has a new one.
+CALLS = {"JSON": 18, "weights and servers": 6, "common": 9, "common with fractions": 9}
+CALLS["not in their order"] = 9
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_costs_few_calls(name, written):
+    kind, few = written(name, FEW)
+    _, many = written(name, 10 * FEW)
+    read(kind, few)
+    one, ten = (calls(lambda path=path: read(kind, path)) for path in (few, many))
+    assert (ten - one) / (9 * FEW) < CALLS.get(name, 3)
+
+
+def calls(work):
+    counted = 0
+
+    def count(_frame, _event, _argument):
+        nonlocal counted
+        counted += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counted / 2  # each has its return
+
+
+@pytest.mark.parametrize("name", ["paths", "weights and servers", "common"])
+def test_shares_of_a_plan_share_what_was_read(name, written, monkeypatch):
+    """Each is a plan of its own: to read the lines again for each took longer than once."""
+    monkeypatch.setattr(mix, "MOST_KEPT", 100)
+    plan = read(*written(name, FEW))
+    plan.mix()
+    parts = plan.split(4)
+    assert calls(lambda: [part.mix() for part in parts]) < FEW / 4
+    assert all(part.urls is plan.urls and part.replay is plan.replay for part in parts)
+
+
+_words = st.lists(
+    st.sampled_from(
+        [
+            *("/", "a", "//", "..", "/a", "?", "??", "%41", "ä", "#", "{n}", "{", "}", "[", "|"),
+            *("http://h:8", "http://H:8", "HTTP://h:8", "http://me:pw@h:8", "http://h:8?"),
+            *("http://g", "https://h:8", " ", "\t", "3 ", "0 ", "03 ", "10001 ", "\x7f", "\x00"),
+        ]
+    ),
+    max_size=5,
+).map("".join)
+
+
+@given(st.lists(_words, max_size=4), st.sampled_from([BASE, "http://u:p@h:8/", None]))
+@example(["/a?", "/a??", "/a?b?"], BASE)
+@example(["http://h:8//a", "//a"], None)
+@example(["http://h:8["], BASE)
+@example(["http://me:pw@h:8/a", "/b", "http://h:8/c"], BASE)
+@example(["http://me:pw@h:8/a", "http://h:8/c"], None)
+def test_a_file_is_read_as_line_by_line(lines, base):
+    """However many lines are looked at together, each means what it means alone."""
+    file = urls.UrlFile(base)
+    assert outcome(lambda: _together(file, lines)) == outcome(lambda: _alone(lines, base))
+
+
+def _together(file, lines):
+    file.add("\n".join(lines).encode(), 1)
+    return [(target, weight) for target, weight in file.targets]
+
+
+def _alone(lines, base):
+    found = [(Target.parse(one.url), one.weight) for one in urls.parse(lines, base)]
+    server = Target.parse(base) if base else found[0][0] if found else None
+    if any(target.origin != server.origin for target, _ in found):
+        raise ParameterError("--urls", "another server")
+    return found
+
+
+def outcome(work):
+    try:
+        return work()
+    except ParameterError:
+        return "refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("/a\n0 /b\n", 2), ("#\n\n/a\n10001 /b", 4), ("/a\nhttp://g/b\n", 2), ("/a\n/\x01\n", 2),
+        ("http://h:8/a\nhttp://me:p@g/b", 2), ("a b c", 1), ("/\nhttp://[/", 2), ("/\nftp://h/", 2),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_none_is_named_by_its_number(tmp_path, text, line):
+    path = tmp_path / "urls"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=rf"^--urls: line {line}\b"):
+        urls.read(path, BASE)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 18])
+def test_blocks_are_cut_at_lines(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(inputs, "BLOCK", block)
+    path = tmp_path / "urls"
+    path.write_bytes("\ufeff/ä\r\n\r\n# no\r3 /b\n\n/c".encode())
+    assert list(urls.read(path, BASE)) == [
+        urls.Weighted("http://h:8/%C3%A4"), urls.Weighted("http://h:8/b", 3),
+        urls.Weighted("http://h:8/c"),
+    ]  # fmt: skip
+
+
+def test_of_many_urls_few_are_kept_and_all_are_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(mix, "MOST_KEPT", 3)
+    path = tmp_path / "urls"
+    path.write_text("".join(f"http://{'me:pw@' * (n % 2)}h:8/{n}\n" for n in range(8)))
+    plan = Plan(url=BASE, urls=urls.read(path, None))
+    asked = [octets for octets, _ in islice(plan.mix(), 16)]
+    assert [one.split()[1] for one in asked] == [b"/%d" % (n % 8) for n in range(16)]
+    assert [b"Authorization" in one for one in asked[:4]] == [False, True, False, True]
+    assert asked[1] == Message().prepare(Target.parse("http://me:pw@h:8/1")).constant
+
+
+def test_large_bodies_are_not_kept_with_each_url():
+    asked = mix._Asked(Message(method="POST", body=b"x" * (1 << 24)), USUAL)
+    assert asked.most_kept == 3
+
+
+def test_a_round_of_equal_weights_takes_no_room():
+    assert interleaved([2] * 5) == range(5)
+    assert list(interleaved([1, 3, 1])) == [1, 0, 1, 2, 1]
+
+
+def test_a_log_that_is_not_in_its_order_is_asked_in_that_of_its_times(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("".join(common(number ^ 63) + "\n" for number in range(256)))
+    log = replay.read(path)
+    assert list(log.times_s()) == sorted(log.times_s())
+    asked = [int(one.resource.rpartition("/")[2]) for one in log.entries]
+    assert [number // 7 for number in asked] == sorted(number // 7 for number in range(256))
+
+
+def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "MOST_URLS", 2)
+    path = tmp_path / "urls"
+    path.write_text("/a\n/b\n/c\n/d\n/e\n")
+    report = derive(Plan(url=BASE, urls=urls.read(path, BASE)), Summary())
+    plain = document.document(report)
+    assert ([one["url"] for one in plain["urls"]], plain["urls_left_out"]) == (
+        ["http://h:8/a", "http://h:8/b"], 3,
+    )  # fmt: skip
+    again = document.load(json.loads(json.dumps(plain)))
+    assert words.asked(again) == words.asked(report) == "5 URLs of http://h:8"
+    assert document.document(again)["urls_left_out"] == 3
+
+
+_stamps = st.sampled_from(
+    [
+        *("2023-11-14T22:13:20Z", "2023-11-14T22:13:20.25Z", "2023-11-14T22:13:21.5+01:00"),
+        *("2023-11-14T22:13:20.25", "2023-11-14 22:13:20+00:00", "14/Nov/2023:22:13:20.250 +0000"),
+        *("1700000000.25", "x", "", 1700000000, 1700000000.5, 1700000000250, 1e300, -1, True, None),
+    ]
+)
+_asked = st.one_of(
+    st.fixed_dictionaries(
+        {"ts": _stamps, "a": st.sampled_from([1, "b", 'q"\\', None, "ä", [1], {"c": "}"}])},
+        optional={
+            "method": st.sampled_from(["GET", "HEAD", "POST", "get", ""]),
+            "uri": st.sampled_from(["/a", "/b c", "http://h/a?b", "/\u00e9", '/"', "", "*"]),
+            "request": st.sampled_from(["GET /a HTTP/1.1", "GET /a", "POST /a HTTP/1.1", "-"]),
+        },
+    ).map(json.dumps),
+    st.sampled_from(["", "{", "{}", "[]", common(1)]),
+    st.just('{"ts": 1, "ts": 2, "method": "GET", "uri": "/a"}'),
+)
+
+
+@given(st.lists(_asked, min_size=1, max_size=4))
+def test_lines_of_json_mean_together_what_each_means_alone(lines):
+    alone = replay.parse(lines)
+    together = replay.Entries()
+    left_out = replay._add(together, "\n".join(lines).encode())
+    together.arrange()
+    assert left_out == alone.left_out
+    assert list(together) == list(alone.entries)
+
+
+@pytest.mark.parametrize("key", ["method", "request"])
+def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
+    monkeypatch.setattr(replay, "_add_lines", None)
+    asked = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
+    lines = [
+        json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **asked[key], "agent": 'q"'})
+        for n in range(3)
+    ]
+    entries = replay.Entries()
+    assert replay._add(entries, "\n".join(lines).encode()) == 0
+    assert [entries.key(n) for n in range(3)] == [(0, b"/a")] * 3
