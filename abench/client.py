@@ -211,6 +211,7 @@ class Connection(asyncio.BufferedProtocol):
         "_opened_for",
         "_pool",
         "_reader",
+        "_request",
         "_retired",
         "_transport",
         "_warming",
@@ -226,11 +227,12 @@ class Connection(asyncio.BufferedProtocol):
         self._answer: Answer = UNASKED
         self._begins = pool.buffer.startswith
         self._constant = b""  # its octets, where they are always the same
+        self._request = b""  # the bytes of what is asked, to be sent once a connection stands
         self._count: Callable[[int], object]  # a reply that was recognised
         if only := pool.mix.only:
             self._answer = only.answer
             self._reader.bodiless = self._answer.bodiless
-            self._constant = only.request.octets(0)
+            self._request = self._constant = only.request.octets(0)
             self._count = pool.recorder.service.append
         else:
             self._count = self._count_known
@@ -291,6 +293,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         pool.left -= 1
         self.asked_at = _clock() // 1000
+        if not self._constant:
+            self._turn()
         if self._transport is None:
             pool.dialer.dial(self)
         else:
@@ -421,13 +425,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send(self) -> None:
         self._fresh = True
-        self._write(self._constant or self._turn())
+        self._write(self._request)
 
     def _turn(self) -> bytes:
-        """Take the next of several requests, and what is known of its answer."""
-        octets, self._answer = next(self._pool.mix)
+        """Take the next of several requests, and what is known of its answer.
+
+        That is done once for each: one that is asked again, or whose connection failed to open,
+        takes nobody else's turn.
+        """
+        self._request, self._answer = next(self._pool.mix)
         self._reader.bodiless = self._answer.bodiless
-        return octets
+        return self._request
 
     def _count_known(self, took_us: int) -> None:
         """Count a reply that was recognised, where it is not the only one there is."""

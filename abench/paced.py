@@ -48,6 +48,8 @@ class Paced(Connection):
         """Ask what was due."""
         self._waits = False
         self._due, self.asked_at = due_us, now_us
+        if not self._constant:
+            self._turn()
         if self._transport is None:
             self._pool.dialer.dial(self)
         else:

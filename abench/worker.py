@@ -157,7 +157,7 @@ class Share:
         self._send(Done(last))
 
     def _start(self) -> None:
-        self._stood = self._loop.time()
+        self._stood, self._swept = self._loop.time(), 0
         if not self._plan.warms_up:
             self._count()
         self._pool.begin()
@@ -226,8 +226,9 @@ class Share:
         if self._over.is_set():
             return
         self._pool.sweep()
-        if self._pool.standing:
-            self._stood = self._loop.time()
+        answered = self._pool.answered
+        if self._pool.standing or answered != self._swept or not self._pool.waits:
+            self._stood, self._swept = self._loop.time(), answered
         elif self._plan.requests and self._loop.time() - self._stood > self._plan.timeout_s:
             self._gave_up = 1  # a number of requests has no end of its own on a dead server
             self._over.set()
