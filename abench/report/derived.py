@@ -328,17 +328,19 @@ def _latency(histogram: Histogram) -> Latency:
 
 
 def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
-    """Yield every step of the run in order; the last of them is as long as the run still was.
+    """Yield every step of the run in order; the last of them lasts until its end.
 
     A second in which nothing was counted is a second all the same: an outage that were left out
     would be missing from every mean, and be a step that nobody sees in a plot. What came last was
-    counted as of half a beat before the end, where the last step is.
+    counted as of half a beat before the end, where the last step is: it may be longer than the
+    others by as much, since it has what came in that time.
     """
     last_s = int(max(duration_s - REPORT_EVERY_S / 2, max(series.moments, default=0)))
     series.reach(last_s)
     for at_s in range(0, last_s + 1 if duration_s or series.moments else 0, series.step_s):
         moment = series.at(at_s)
-        length_s = max(0.0, min(series.step_s, duration_s - at_s))
+        is_last = at_s + series.step_s > last_s
+        length_s = max(0.0, duration_s - at_s) if is_last else float(series.step_s)
         yield Second(
             at_s=at_s,
             length_s=length_s,
@@ -352,11 +354,10 @@ def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
 
 
 def _asked(schedule: Timing, at_s: float, length_s: float) -> float | None:
-    """Return the rate of a schedule in a part of it; None where it is over."""
-    if not length_s or at_s >= schedule.length_s:
-        return None
-    end_s = min(at_s + length_s, schedule.length_s)
-    return (schedule.due(end_s) - schedule.due(at_s)) / (end_s - at_s)
+    """Return the rate of a schedule in a part of a run; None where it is over."""
+    due = schedule.due(at_s + length_s) - schedule.due(at_s)
+    is_over = at_s >= schedule.length_s and not due
+    return None if is_over or not length_s else due / length_s
 
 
 def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:
