@@ -17,7 +17,7 @@ from abench.mix import UNASKED, Answer
 from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
-from abench.stages import StageNotes
+from abench.stages import StageCount, StageNotes
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
@@ -116,14 +116,13 @@ class Pool:
         self._pausing_since = now
         return self._paused_ns
 
-    def note_waits(self, summary: Summary) -> None:
+    def note_waits(self, summary: Summary, now_us: int) -> None:
         """Take note of how long what is under way has been, before it is stopped."""
-        now_us = _clock() // 1000
         waits = [wait for each in self.connections for wait in each.waits_us(now_us)]
         summary.waits = Histogram.of([wait for wait, _ in waits])
         if self.dispatcher:
             due = [wait for _, wait in waits]
-            if first := self.dispatcher.longest_wait_us():
+            if first := self.dispatcher.longest_wait_us(now_us):
                 due.append(first)
             summary.due_waits = Histogram.of(due)
 
@@ -133,7 +132,7 @@ class Pool:
         number = bisect_right(self._stage_ends_us, after_us)
         return self._stages[min(number, len(self._stages) - 1)]
 
-    def note_stages(self, summary: Summary) -> None:
+    def note_stages(self, summary: Summary, now_us: int) -> None:
         """Take note of what became of each stage, before the rest of it is stopped."""
         before = 0
         for number, (notes, end_s) in enumerate(
@@ -141,9 +140,22 @@ class Pool:
         ):
             stage = notes.count()
             skipped = self.dispatcher.skipped_before(end_s) if self.dispatcher else 0
+            self._note_stage_waits(stage, notes, now_us, is_first_skipped=skipped > before == 0)
             stage.skipped, before = skipped - before, skipped
-            stage.unfinished = sum(one.is_busy_with(notes) for one in self.connections)
             summary.stages[number] = stage
+
+    def _note_stage_waits(
+        self, stage: StageCount, notes: StageNotes, now_us: int, *, is_first_skipped: bool
+    ) -> None:
+        """Take note of how long what is under way of a stage has been."""
+        busy = (each for each in self.connections if each.is_busy_with(notes))
+        waits = [wait for each in busy for wait in each.waits_us(now_us)]
+        stage.unfinished = len(waits)
+        stage.waits = Histogram.of([wait for wait, _ in waits])
+        due = [wait for _, wait in waits]
+        if is_first_skipped and self.dispatcher:
+            due.append(self.dispatcher.longest_wait_us(now_us))
+        stage.due_waits = Histogram.of(due)
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""

@@ -86,9 +86,9 @@ class Dispatcher:
         """How many of what was taken wait for something to be due."""
         return len(self._free)
 
-    def longest_wait_us(self) -> int:
+    def longest_wait_us(self, now_us: int) -> int:
         """Return how long the first request that is due and not started has waited by now."""
-        until_ns = min(_clock(), self._until_ns) if self.left else 0
+        until_ns = min(1000 * now_us, self._until_ns) if self.left else 0
         return max(0, until_ns - self._next_ns) // 1000
 
     def skipped(self) -> int:

@@ -6,12 +6,15 @@ from typing import Any
 
 from abench.histogram import Histogram, Tally
 
+_HISTOGRAMS = ("service", "response", "waits", "due_waits")
+
 
 @dataclass
 class StageCount:
     """Requests due in one stage: what became of them, and the times of the successes.
 
-    `unfinished` were started and had no outcome at the end; `skipped` were never started.
+    `unfinished` were started and had no outcome at the end; `skipped` were never started. `waits`
+    and `due_waits` are how long the former had taken by then, as a Summary has them of a run.
     """
 
     started: int = 0
@@ -20,6 +23,8 @@ class StageCount:
     unfinished: int = 0
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
+    waits: Histogram = field(default_factory=Histogram)
+    due_waits: Histogram = field(default_factory=Histogram)
 
     @property
     def failed(self) -> int:
@@ -30,18 +35,18 @@ class StageCount:
         """Count another part of the same stage."""
         for name in ("started", "late", "skipped", "unfinished"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.service.merge(other.service)
-        self.response.merge(other.response)
+        for name in _HISTOGRAMS:
+            getattr(self, name).merge(getattr(other, name))
 
     def encode(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        kinds = {name: getattr(self, name).encode_plain() for name in ("service", "response")}
+        kinds = {name: getattr(self, name).encode_plain() for name in _HISTOGRAMS}
         return {**vars(self), **kinds}
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "StageCount":
         """Undo `encode`."""
-        kinds = {name: Histogram.decode_plain(plain[name]) for name in ("service", "response")}
+        kinds = {name: Histogram.decode_plain(plain[name]) for name in _HISTOGRAMS}
         return cls(**{**plain, **kinds})
 
 

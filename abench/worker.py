@@ -142,8 +142,9 @@ class Share:
         skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
         last = self._taken()
         if self._began:
-            self._pool.note_waits(last)
-            self._pool.note_stages(last)
+            now_us = _clock() // 1000
+            self._pool.note_waits(last, now_us)
+            self._pool.note_stages(last, now_us)
         else:  # a signal ended the warm-up
             last = Summary()
         last.paused_ns = self._pool.pause(0)

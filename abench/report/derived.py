@@ -282,7 +282,7 @@ def derive(plan: Plan, summary: Summary) -> Report:
     )
 
 
-def known_latencies(summary: Summary, which: str) -> Histogram:
+def known_latencies(summary: Summary | StageCount, which: str) -> Histogram:
     """Return the service or the response times of successes, and the waits beyond all of them.
 
     A request without an answer at the end takes longer than it had waited by then. If that is more
@@ -294,7 +294,7 @@ def known_latencies(summary: Summary, which: str) -> Histogram:
     return known
 
 
-def _beyond(summary: Summary, which: str) -> Histogram:
+def _beyond(summary: Summary | StageCount, which: str) -> Histogram:
     """Return the waits at the end that were longer than the slowest answer took."""
     waits: Histogram = {"service": summary.waits, "response": summary.due_waits}[which]
     slowest = getattr(summary, which).greatest_us
@@ -411,8 +411,8 @@ def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StagePa
             succeeded=counted.service.count,
             failed=counted.failed,
             unfinished=counted.unfinished,
-            service=_latency(counted.service),
-            response=_latency(counted.response),
+            service=_latency(known_latencies(counted, "service")),
+            response=_latency(known_latencies(counted, "response")),
         )
         from_s += stage.length_s
 

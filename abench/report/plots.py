@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from abench.histogram import Histogram
-from abench.report.derived import Report
+from abench.report.derived import Report, known_latencies
 from abench.report.units import count, microseconds
 
 # Each stands for a variable of the style sheet, which has one value by day and one by night.
@@ -165,9 +165,9 @@ def _kind(report: Report) -> str:
 
 def _spectrum(report: Report, axes: Axes) -> None:
     """Draw latency against how rare it is: a decade of rarity is as wide as any other."""
-    curves = [("service", report.summary.service, "-", FIRST)]
+    curves = [("service", known_latencies(report.summary, "service"), "-", FIRST)]
     if report.response:
-        curves.append(("response", report.summary.response, "--", SECOND))
+        curves.append(("response", known_latencies(report.summary, "response"), "--", SECOND))
     for label, histogram, style, colour in curves:
         if histogram.counts:
             axes.step(*_curve(histogram), style, color=colour, label=label, where="pre")

@@ -231,7 +231,7 @@ def test_a_last_moment_too_short_to_be_reported_is_no_second():
 
 @pytest.mark.parametrize("length_s", [0.2, 1.05, 3.09, 9.5, 10.003, 700.09, 701.05])
 def test_the_seconds_of_a_run_are_as_long_as_the_run(length_s):
-    """What comes just behind a second is counted in it: its rate must not be of the second alone."""
+    """What comes just behind a second is counted in it, so that the time counts as well."""
     report = outage(10, 11, length_s=length_s, plan=Plan(url=URL, rate=100.0))
     assert sum(one.length_s for one in report.series) == pytest.approx(length_s)
     asked = sum((one.asked_per_sec or 0.0) * one.length_s for one in report.series)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from abench.coverage import FINEST_GAP_MS, MAX_STRETCHES, Coverage
 from abench.plan import Plan
-from abench.report import derive
+from abench.report import derive, document
+from abench.report.derived import known_latencies
 
 ANSWERED = 50  # requests, and then none
 
@@ -142,6 +143,36 @@ async def test_what_was_under_way_at_the_end_is_a_known_wait(serve, carry_out, o
     assert report.silence.to_the_end
     assert report.succeeded == summary.service.count <= ANSWERED
     assert latency.percentiles["p99.9"] == latency.max
+
+
+@pytest.mark.parametrize("more", [("-R", "200", "-t", "0.6"), ("--stages", "0.1s@100,0.5s@200")])
+async def test_every_form_has_the_waits_at_the_end(more, serve, abench, ok_reply, tmp_path):
+    """The greatest latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
+
+    def script(peer):
+        if len(server.requests) <= 20:
+            peer.send(ok_reply)
+
+    server = await serve(script)
+    saved, hgrm, page = (tmp_path / name for name in ("a.json", "a.hgrm", "a.html"))
+    files = ("--json", str(saved), "--hgrm", str(hgrm), "--html", str(page))
+    ran = await abench("-c", "2", "-w", "1", *more, *files, server.url)
+    plain = json.loads(saved.read_text())
+    report = document.read(saved)
+    for which, file in (("response", hgrm), ("service", tmp_path / "a.service.hgrm")):
+        longest = plain["latency"][which]["max"]
+        assert longest >= 0.2e6
+        assert known_latencies(report.summary, which).max == longest
+        assert f"#[Max     = {longest / 1000:12.3f}," in file.read_text()
+    if plain["schedule"]["by_stage"]:
+        last = plain["schedule"]["by_stage"][-1]["latency"]
+        assert last["response"]["max"] == plain["latency"]["response"]["max"]
+        assert last["service"]["max"] == plain["latency"]["service"]["max"]
+    compared = await abench("compare", "--json", str(saved), str(saved))
+    p99 = next(one for one in compared.json["differences"] if one["name"] == "p99")
+    assert p99["before"] == plain["latency"]["response"]["p99"] >= 0.2e6
+    redrawn = await abench("report", str(saved))
+    assert redrawn.out == ran.out
 
 
 async def test_a_gate_on_the_slowest_sees_what_never_came(serve, abench, ok_reply):
