@@ -201,9 +201,13 @@ async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_re
     assert report.outage is None
 
 
-async def test_a_reply_of_a_wrong_status_is_an_answer(serve, carry_out):
-    server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
-    plan = {"url": server.url, "connections": 2, "duration_s": 0.6}
+@pytest.mark.parametrize(
+    "reply", [b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", b"garbage\r\n\r\n"]
+)
+@pytest.mark.parametrize("more", [{}, {"pipeline": 2}, {"keep_alive": False}], ids=str)
+async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out):
+    server = await serve(reply)
+    plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
     report = derive(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.failed > 0
     assert report.silence.length_s < 0.4
