@@ -89,10 +89,10 @@ def _styled(svg: str) -> str:
     return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
 
 
-def _over_time(axes: Axes) -> None:
+def _over_time(report: Report, axes: Axes) -> None:
     axes.set_xlabel("seconds from the start")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max(one.at_s + one.length_s for one in report.series) or None)
 
 
 def _rates(report: Report, axes: Axes) -> None:
@@ -113,7 +113,7 @@ def _rates(report: Report, axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
-    _over_time(axes)
+    _over_time(report, axes)
 
 
 def _rates_title(report: Report) -> str:
@@ -139,7 +139,7 @@ def _latencies(report: Report, axes: Axes) -> None:
         found = [(one.response or one.service).percentiles[name] for one in report.series]
         values = [math.nan if value is None else value for value in found]
         axes.plot(at, values, marks + style, color=colour, label=name)
-    _over_time(axes)
+    _over_time(report, axes)
     if all(second.service.max is None for second in report.series):
         return  # nothing was answered, and nothing has no logarithm
     axes.set_yscale("log")

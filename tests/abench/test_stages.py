@@ -1,6 +1,7 @@
 """Rates as they were asked for and offered, of runs of any length, and of each of their stages."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from abench.histogram import Histogram
 from abench.pacing import Schedule
 from abench.plan import Plan
 from abench.replay import Entry, Log
-from abench.report import derive
+from abench.report import derive, words
 from abench.report.verdict import verdict
 from abench.report.words import schedule
 from abench.stages import StageCount
@@ -107,6 +108,16 @@ def test_a_rate_that_was_reached_late_is_not_simply_met():
         "response times are 675 ms at p99."
     )
     assert "it was met" in verdict(staged(late=200)).sentence
+
+
+def test_no_stage_is_blamed_that_is_better_than_the_others():
+    paced = derive(Plan(url=URL, rate=100.0), Summary(started=200, late=9, elapsed_ns=SECOND)).paced
+    first, *_, last = staged().stages
+    short = replace(first, paced=replace(first.paced, started=50, late=4))
+    long = replace(last, paced=replace(last.paced, started=150, late=5))
+    assert words.late(paced, (short, long)) == "4.5 % of requests started late"
+    long = replace(last, paced=replace(last.paced, started=100, late=5))
+    assert words.late(paced, (short, long)).endswith("started late, 5 % in 4s@4000")
 
 
 def test_each_stage_has_figures_of_its_own():
