@@ -132,17 +132,26 @@ class Pool:
         number = bisect_right(self._stage_ends_us, after_us)
         return self._stages[min(number, len(self._stages) - 1)]
 
+    def take(self, at_s: int) -> Summary:
+        """Return all that was counted since the last call, as of the second `at_s`; forget it."""
+        taken = self.recorder.take(at_s)
+        if self.dispatcher:
+            taken.started, taken.late = self.dispatcher.take_counts()
+        for number, notes in enumerate(self._stages):
+            if notes.started or notes.service.noted:
+                taken.stages[number] = notes.take()
+        return taken
+
     def note_stages(self, summary: Summary, now_us: int) -> None:
         """Take note of what became of each stage, before the rest of it is stopped."""
         before = 0
         for number, (notes, end_s) in enumerate(
             zip(self._stages, self.plan.stage_ends_s, strict=True)
         ):
-            stage = notes.count()
+            stage = summary.stages.setdefault(number, StageCount())
             skipped = self.dispatcher.skipped_before(end_s) if self.dispatcher else 0
             self._note_stage_waits(stage, notes, now_us, is_first_skipped=skipped > before == 0)
             stage.skipped, before = skipped - before, skipped
-            summary.stages[number] = stage
 
     def _note_stage_waits(
         self, stage: StageCount, notes: StageNotes, now_us: int, *, is_first_skipped: bool

@@ -29,8 +29,9 @@ class Dispatcher:
     """Keeps a schedule. What is due and finds no free connection waits, in order, for the next.
 
     Nothing is kept for what waits: the schedule stands still at the first of it. `left` is how
-    many requests may still start; `late` how many started more than a millisecond after they were
-    due, because no connection was free or this process was held up. `last_ns` is how long after
+    many requests may still start; of those `started` since the last `take_counts`, `late` are those
+    that started more than a millisecond after they were due, because no connection was free or this
+    process was held up. `last_ns` is how long after
     the clock's start the last of all started; 0 as long as there may be another.
     """
 
@@ -80,6 +81,12 @@ class Dispatcher:
             self._free.append(starter)
             if len(self._free) == 1:
                 self._alarm.set(self._next_ns)
+
+    def take_counts(self) -> tuple[int, int]:
+        """Return how many have started, and how many of them late, since the last call."""
+        taken = self.started, self.late
+        self.started = self.late = 0
+        return taken
 
     @property
     def free(self) -> int:

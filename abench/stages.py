@@ -51,14 +51,17 @@ class StageCount:
 
 
 class StageNotes:
-    """The notebook of one process for one stage; kept until the end of the run."""
+    """The notebook of one process for one stage: what it has counted since it was last taken."""
 
     def __init__(self) -> None:
         self.started = self.late = 0
         self.service = Tally()
         self.response = Tally()
 
-    def count(self) -> StageCount:
-        """Return all that was noted."""
+    def take(self) -> StageCount:
+        """Return all that was noted since the last call, and forget it."""
         times = self.service.histogram(), self.response.histogram()
-        return StageCount(self.started, self.late, 0, 0, *times)
+        taken = StageCount(self.started, self.late, 0, 0, *times)
+        self.started = self.late = 0
+        self.service, self.response = Tally(), Tally()
+        return taken

@@ -151,9 +151,8 @@ class Share:
         unfinished = self._pool.stop()
         last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
         last.skipped, last.warmup_requests = skipped, self._pool.warmed
-        if dispatcher := self._pool.dispatcher:
-            last.started, last.late = dispatcher.started, dispatcher.late
-            last.last_start_ns = dispatcher.last_ns
+        if self._pool.dispatcher:
+            last.last_start_ns = self._pool.dispatcher.last_ns
         last.costs = [self._cost(elapsed_ns)]
         self._send(Done(last))
 
@@ -207,7 +206,7 @@ class Share:
     def _taken(self) -> Summary:
         """Return what was counted since the last time, as of the second in which most of it was."""
         since_s = (_clock() - self._began) / 1e9 - REPORT_EVERY_S / 2
-        taken = self._pool.recorder.take(max(0, int(since_s)))
+        taken = self._pool.take(max(0, int(since_s)))
         taken.answering, self._answering = self._answering, Coverage()
         return taken
 

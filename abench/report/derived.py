@@ -1,5 +1,6 @@
 """The figures of a run, derived once from what was counted. Every report is drawn from these."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -369,14 +370,20 @@ def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:
     """
     if plan.schedule is None:
         return None
-    due = summary.started + summary.skipped
+    most = min(plan.schedule.due(duration_s), plan.requests or math.inf)
+    due = summary.started + _skipped(summary, most, lost=summary.lost > 0)
     offered = _offered(plan, plan.schedule, duration_s, due)
     achieved = offered * (summary.started / due) if due else 0.0
-    if summary.last_start_ns:
+    if summary.last_start_ns and not summary.lost:  # a dead worker's part started never
         meanwhile = plan.schedule.due(summary.last_start_ns / 1e9 - GRACE_S)
         achieved *= min(1.0, summary.started / meanwhile) if meanwhile > 0 else 1.0
-    counts = (due, summary.started, summary.late, summary.skipped)
+    counts = (due, summary.started, summary.late, due - summary.started)
     return Paced(offered, achieved, *counts, asked=plan.rate)
+
+
+def _skipped(counted: Summary | StageCount, due: float, *, lost: bool) -> int:
+    """Return how many requests never started of those that were due: a dead worker cannot tell."""
+    return max(counted.skipped, round(due) - counted.started) if lost else counted.skipped
 
 
 def _offered(plan: Plan, schedule: Timing, duration_s: float, due: int) -> float:
@@ -401,13 +408,16 @@ def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StagePa
         if length_s <= 0:
             return
         counted = summary.stages.get(number, StageCount())
-        due, offered = counted.started + counted.skipped, stage.due(length_s) / length_s
+        offered = stage.due(length_s) / length_s
+        due = counted.started + _skipped(counted, stage.due(length_s), lost=summary.lost > 0)
         achieved = offered * (counted.started / due) if due else 0.0
         yield StagePart(
             text=text.strip(),
             from_s=from_s,
             length_s=length_s,
-            paced=Paced(offered, achieved, due, counted.started, counted.late, counted.skipped),
+            paced=Paced(
+                offered, achieved, due, counted.started, counted.late, due - counted.started
+            ),
             succeeded=counted.service.count,
             failed=counted.failed,
             unfinished=counted.unfinished,
