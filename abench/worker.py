@@ -140,6 +140,8 @@ class Share:
         await self._over.wait()
         elapsed_ns = _clock() - self._began if self._began else 0
         skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
+        if self._began:
+            self._note_answers(self._began + elapsed_ns)
         last = self._taken()
         if self._began:
             now_us = _clock() // 1000
@@ -181,18 +183,21 @@ class Share:
         """Take note of how late this is."""
         now = _clock()
         self._lags.note(max(0, (now - self._tick_due) // 1000))
-        if now > self._ticked:
-            self._note_answers(now, late=now - self._tick_due > STOOD_STILL_NS)
+        self._note_answers(now)
         self._tick_due = now + round(LAG_EVERY_S * 1e9)
         if not self._over.is_set():
             self._loop.call_later(LAG_EVERY_S, self._tick)
 
-    def _note_answers(self, now: int, *, late: bool) -> None:
-        """Take note of whether the server answers: replies came, or nobody waited for any.
+    def _note_answers(self, now: int) -> None:
+        """Take note of whether the server answered since this was last done.
+
+        It did if replies came, or nobody waited for any.
 
         Where this process itself stood still nobody can tell, and the server is not blamed for it.
         """
-        answered = self._pool.answered
+        if now <= self._ticked:
+            return
+        answered, late = self._pool.answered, now - self._tick_due > STOOD_STILL_NS
         if answered != self._answered or late or not self._pool.waits:
             begin, end = self._ticked - self._began, now - self._began
             self._answering.add(begin // 1_000_000, end // 1_000_000)

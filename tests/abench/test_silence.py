@@ -213,6 +213,16 @@ async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out
     assert report.silence.length_s < 0.4
 
 
+@pytest.mark.parametrize("more", [{}, {"keep_alive": False}, {"rate": 1000.0}], ids=str)
+async def test_a_run_of_a_moment_is_no_silence(more, serve, carry_out):
+    """It is over before anybody has looked whether there were answers."""
+    server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
+    plan = {"url": server.url, "connections": 1, "requests": 1, **more}
+    summary = (await carry_out(**plan)).summary
+    (*_, (_, end_ms)) = summary.answering.stretches
+    assert end_ms == summary.elapsed_ns // 1_000_000
+
+
 async def test_a_slow_server_is_no_outage(serve, carry_out, ok_reply):
     def script(peer):
         asyncio.get_running_loop().call_later(0.3, peer.send, ok_reply)
