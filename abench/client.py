@@ -144,27 +144,21 @@ class Pool:
 
     def note_stages(self, summary: Summary, now_us: int) -> None:
         """Take note of what became of each stage, before the rest of it is stopped."""
+        if not (self._stages and self.dispatcher):
+            return
+        waits: dict[StageNotes, list[tuple[int, int]]] = {notes: [] for notes in self._stages}
+        for each in self.connections:
+            if each.stage:
+                waits[each.stage] += each.waits_us(now_us)
         before = 0
         for number, (notes, end_s) in enumerate(
             zip(self._stages, self.plan.stage_ends_s, strict=True)
         ):
             stage = summary.stages.setdefault(number, StageCount())
-            skipped = self.dispatcher.skipped_before(end_s) if self.dispatcher else 0
-            self._note_stage_waits(stage, notes, now_us, is_first_skipped=skipped > before == 0)
+            skipped = self.dispatcher.skipped_before(end_s)
+            first = [self.dispatcher.longest_wait_us(now_us)] if skipped > before == 0 else []
+            stage.note_waits(waits[notes], first)
             stage.skipped, before = skipped - before, skipped
-
-    def _note_stage_waits(
-        self, stage: StageCount, notes: StageNotes, now_us: int, *, is_first_skipped: bool
-    ) -> None:
-        """Take note of how long what is under way of a stage has been."""
-        busy = (each for each in self.connections if each.is_busy_with(notes))
-        waits = [wait for each in busy for wait in each.waits_us(now_us)]
-        stage.unfinished = len(waits)
-        stage.waits = Histogram.of([wait for wait, _ in waits])
-        due = [wait for _, wait in waits]
-        if is_first_skipped and self.dispatcher:
-            due.append(self.dispatcher.longest_wait_us(now_us))
-        stage.due_waits = Histogram.of(due)
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""
@@ -359,9 +353,10 @@ class Connection(asyncio.BufferedProtocol):
         wait = now_us - self.asked_at
         return [(wait, wait)]
 
-    def is_busy_with(self, notes: StageNotes) -> bool:  # noqa: ARG002  # where there are stages
-        """Whether a request is under way that is of this stage."""
-        return False
+    @property
+    def stage(self) -> StageNotes | None:
+        """The stage that the request under way is of; None without one."""
+        return None
 
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""

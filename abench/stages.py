@@ -1,6 +1,6 @@
 """What was counted of the requests that were due in one stage of a schedule."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,12 @@ class StageCount:
     def failed(self) -> int:
         """How many had another outcome than success."""
         return max(0, self.started - self.unfinished - self.service.count)
+
+    def note_waits(self, waits: Sequence[tuple[int, int]], first_skipped: list[int]) -> None:
+        """Count what is under way at the end, each from its start and from when it was due."""
+        self.unfinished = len(waits)
+        self.waits = Histogram.of([wait for wait, _ in waits])
+        self.due_waits = Histogram.of([*(wait for _, wait in waits), *first_skipped])
 
     def merge(self, other: "StageCount") -> None:
         """Count another part of the same stage."""
