@@ -311,10 +311,11 @@ def _silence(summary: Summary, duration_s: float) -> Silence | None:
     """Return the longest silence; of a run without any reply, all of it is one."""
     if not duration_s or (summary.succeeded and not summary.answering.stretches):
         return None
-    until_ms = round(duration_s * 1000)
+    until_ms = summary.elapsed_ns // 1_000_000  # as ends of stretches are counted
     begin_ms, end_ms = summary.answering.longest_gap(until_ms)
-    length_s = duration_s if end_ms - begin_ms == until_ms else (end_ms - begin_ms) / 1000
-    return Silence(begin_ms / 1000, length_s, end_ms == until_ms)
+    if not summary.answering.stretches:
+        return Silence(0.0, duration_s, to_the_end=True)
+    return Silence(begin_ms / 1000, (end_ms - begin_ms) / 1000, begin_ms < end_ms == until_ms)
 
 
 def _paused(plan: Plan, summary: Summary, duration_s: float) -> float:

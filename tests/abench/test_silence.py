@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from abench.coverage import FINEST_GAP_MS, MAX_STRETCHES, Coverage
 from abench.plan import Plan
 from abench.report import derive, document
-from abench.report.derived import known_latencies
+from abench.report.derived import Silence, known_latencies
 
 ANSWERED = 50  # requests, and then none
 
@@ -221,6 +222,10 @@ async def test_a_run_of_a_moment_is_no_silence(more, serve, carry_out):
     summary = (await carry_out(**plan)).summary
     (*_, (_, end_ms)) = summary.answering.stretches
     assert end_ms == summary.elapsed_ns // 1_000_000
+    silence = derive(
+        Plan(**plan), replace(summary, answering=Coverage(stretches=[(0, end_ms)]))
+    ).silence
+    assert silence == Silence(0, 0, to_the_end=False)
 
 
 async def test_a_slow_server_is_no_outage(serve, carry_out, ok_reply):
