@@ -155,7 +155,7 @@ class Pool:
             zip(self._stages, self.plan.stage_ends_s, strict=True)
         ):
             stage = summary.stages.setdefault(number, StageCount())
-            skipped = self.dispatcher.skipped_before(end_s)
+            skipped = self.dispatcher.skipped(now_us, end_s)
             first = [self.dispatcher.longest_wait_us(now_us)] if skipped > before == 0 else []
             stage.note_waits(waits[notes], first)
             stage.skipped, before = skipped - before, skipped

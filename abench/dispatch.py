@@ -98,16 +98,12 @@ class Dispatcher:
         until_ns = min(1000 * now_us, self._until_ns) if self.left else 0
         return max(0, until_ns - self._next_ns) // 1000
 
-    def skipped(self) -> int:
-        """Return how many requests are due by now and were never started."""
-        return self.skipped_before(math.inf)
-
-    def skipped_before(self, at_s: float) -> int:
-        """Return how many of those were due before a second of the schedule."""
+    def skipped(self, now_us: int, before_s: float = math.inf) -> int:
+        """Return how many requests are due by now, before a second, and were never started."""
         if self._next_ns == _NEVER or not self.left:
             return 0
-        after_s = (min(_clock(), self._until_ns) - self._origin_ns) / 1e9
-        return min(self._schedule.missed(self._number, min(at_s, after_s)), self.left)
+        after_s = (min(1000 * now_us, self._until_ns) - self._origin_ns) / 1e9
+        return min(self._schedule.missed(self._number, min(before_s, after_s)), self.left)
 
     def since_origin_us(self, at_us: int) -> int:
         """Return how long after the schedule's start a moment of the monotonic clock is."""

@@ -138,25 +138,24 @@ class Share:
         if not self._over.is_set():
             self._start()
         await self._over.wait()
-        elapsed_ns = _clock() - self._began if self._began else 0
-        skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
-        if self._began:
-            self._note_answers(self._began + elapsed_ns)
-        last = self._taken()
-        if self._began:
-            now_us = _clock() // 1000
-            self._pool.note_waits(last, now_us)
-            self._pool.note_stages(last, now_us)
-        else:  # a signal ended the warm-up
-            last = Summary()
+        last = self._final(_clock()) if self._began else Summary()  # a signal ended the warm-up
         last.paused_ns = self._pool.pause(0)
-        unfinished = self._pool.stop()
-        last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
-        last.skipped, last.warmup_requests = skipped, self._pool.warmed
-        if self._pool.dispatcher:
-            last.last_start_ns = self._pool.dispatcher.last_ns
-        last.costs = [self._cost(elapsed_ns)]
+        last.unfinished = self._pool.stop()
+        last.gave_up, last.warmup_requests = self._gave_up, self._pool.warmed
+        last.costs = [self._cost(last.elapsed_ns)]
         self._send(Done(last))
+
+    def _final(self, now: int) -> Summary:
+        """Return what was not sent before, and what is known at the end alone."""
+        self._note_answers(now)
+        last = self._taken()
+        last.elapsed_ns = now - self._began
+        self._pool.note_waits(last, now // 1000)
+        self._pool.note_stages(last, now // 1000)
+        if dispatcher := self._pool.dispatcher:
+            last.skipped = dispatcher.skipped(now // 1000)
+            last.last_start_ns = dispatcher.last_ns
+        return last
 
     def _start(self) -> None:
         self._stood, self._swept = self._loop.time(), 0
