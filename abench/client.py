@@ -19,7 +19,7 @@ from abench.pacing import Backoff
 from abench.plan import Plan
 from abench.reply import HeadlessReader, ReplyError, ReplyReader, SearchingReader
 from abench.samples import REDIRECT, is_redirect
-from abench.stages import StageNotes
+from abench.stages import StageCount, StageNotes
 from abench.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
@@ -119,14 +119,13 @@ class Pool:
         self._pausing_since = now
         return self._paused_ns
 
-    def note_waits(self, summary: Summary) -> None:
+    def note_waits(self, summary: Summary, now_us: int) -> None:
         """Take note of how long what is under way has been, before it is stopped."""
-        now_us = _clock() // 1000
         waits = [wait for each in self.connections for wait in each.waits_us(now_us)]
         summary.waits = Histogram.of([wait for wait, _ in waits])
         if self.dispatcher:
             due = [wait for _, wait in waits]
-            if first := self.dispatcher.longest_wait_us():
+            if first := self.dispatcher.longest_wait_us(now_us):
                 due.append(first)
             summary.due_waits = Histogram.of(due)
 
@@ -136,17 +135,33 @@ class Pool:
         number = bisect_right(self._stage_ends_us, after_us)
         return self._stages[min(number, len(self._stages) - 1)]
 
-    def note_stages(self, summary: Summary) -> None:
+    def take(self, at_s: int) -> Summary:
+        """Return all that was counted since the last call, as of the second `at_s`; forget it."""
+        taken = self.recorder.take(at_s)
+        if self.dispatcher:
+            taken.started, taken.late = self.dispatcher.take_counts()
+        for number, notes in enumerate(self._stages):
+            if notes.started or notes.service.noted:
+                taken.stages[number] = notes.take()
+        return taken
+
+    def note_stages(self, summary: Summary, now_us: int) -> None:
         """Take note of what became of each stage, before the rest of it is stopped."""
+        if not (self._stages and self.dispatcher):
+            return
+        waits: dict[StageNotes, list[tuple[int, int]]] = {notes: [] for notes in self._stages}
+        for each in self.connections:
+            if each.stage:
+                waits[each.stage] += each.waits_us(now_us)
         before = 0
         for number, (notes, end_s) in enumerate(
             zip(self._stages, self.plan.stage_ends_s, strict=True)
         ):
-            stage = notes.count()
-            skipped = self.dispatcher.skipped_before(end_s) if self.dispatcher else 0
+            stage = summary.stages.setdefault(number, StageCount())
+            skipped = self.dispatcher.skipped(now_us, end_s)
+            first = [self.dispatcher.longest_wait_us(now_us)] if skipped > before == 0 else []
+            stage.note_waits(waits[notes], first)
             stage.skipped, before = skipped - before, skipped
-            stage.unfinished = sum(one.is_busy_with(notes) for one in self.connections)
-            summary.stages[number] = stage
 
     def stop(self) -> int:
         """End every connection and return how many requests are left without an outcome."""
@@ -214,6 +229,7 @@ class Connection(asyncio.BufferedProtocol):
         "_opened_for",
         "_pool",
         "_reader",
+        "_request",
         "_retired",
         "_transport",
         "_warming",
@@ -229,11 +245,12 @@ class Connection(asyncio.BufferedProtocol):
         self._answer: Answer = UNASKED
         self._begins = pool.buffer.startswith
         self._constant = b""  # its octets, where they are always the same
+        self._request = b""  # the bytes of what is asked, to be sent once a connection stands
         self._count: Callable[[int], object]  # a reply that was recognised
         if only := pool.mix.only:
             self._answer = only.answer
             self._reader.bodiless = self._answer.bodiless
-            self._constant = only.request.octets(0)
+            self._request = self._constant = only.request.octets(0)
             self._count = pool.recorder.service.append
         else:
             self._count = self._count_known
@@ -294,6 +311,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         pool.left -= 1
         self.asked_at = _clock() // 1000
+        if not self._constant:
+            self._turn()
         if self._transport is None:
             pool.dialer.dial(self)
         else:
@@ -343,9 +362,10 @@ class Connection(asyncio.BufferedProtocol):
         wait = now_us - self.asked_at
         return [(wait, wait)]
 
-    def is_busy_with(self, notes: StageNotes) -> bool:  # noqa: ARG002  # where there are stages
-        """Whether a request is under way that is of this stage."""
-        return False
+    @property
+    def stage(self) -> StageNotes | None:
+        """The stage that the request under way is of; None without one."""
+        return None
 
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""
@@ -442,13 +462,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send(self) -> None:
         self._fresh = True
-        self._write(self._constant or self._turn())
+        self._write(self._request)
 
     def _turn(self) -> bytes:
-        """Take the next of several requests, and what is known of its answer."""
-        octets, self._answer = next(self._pool.mix)
+        """Take the next of several requests, and what is known of its answer.
+
+        That is done once for each: one that is asked again, or whose connection failed to open,
+        takes nobody else's turn.
+        """
+        self._request, self._answer = next(self._pool.mix)
         self._reader.bodiless = self._answer.bodiless
-        return octets
+        return self._request
 
     def _count_known(self, took_us: int) -> None:
         """Count a reply that was recognised, where it is not the only one there is."""

@@ -36,7 +36,7 @@ class Heedless(Closing):
     __slots__ = ()
 
     def _send(self) -> None:
-        self._write(self._constant or self._turn())
+        self._write(self._request)
         took = _clock() // 1000 - self.asked_at
         self.asked_at = 0
         if self._warming:

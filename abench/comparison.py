@@ -21,9 +21,8 @@ from abench import welch
 from abench.errors import ParameterError
 from abench.histogram import Histogram
 from abench.moments import Moment
-from abench.report.derived import Report
+from abench.report.derived import Report, known_latencies
 from abench.report.units import signed, significant
-from abench.summary import Summary
 
 SURE = 0.95
 LEAST_RUNS = 3  # of each side: with two, chance has to be thought enormous
@@ -207,9 +206,7 @@ def _difference(study: _Study, level: float) -> Difference:
 
 def _whole(runs: Sequence[Report]) -> Stretch:
     """Return all of some runs together, as it was counted: also of one that took no time."""
-    return _joined(
-        [Stretch(run.duration_s, run.succeeded, _latencies(run.summary)) for run in runs]
-    )
+    return _joined([Stretch(run.duration_s, run.succeeded, _known_latencies(run)) for run in runs])
 
 
 def _sections(name: str, runs: Sequence[Report]) -> list[Stretch]:
@@ -233,9 +230,14 @@ def _seconds(report: Report) -> Iterable[Stretch]:
             yield Stretch(second.length_s, second.succeeded, _latencies(moment))
 
 
-def _latencies(counted: Summary | Moment) -> Histogram:
+def _latencies(moment: Moment) -> Histogram:
     """Return response times where there are any, and else service times."""
-    return counted.response if counted.response.counts else counted.service
+    return moment.response if moment.response.counts else moment.service
+
+
+def _known_latencies(report: Report) -> Histogram:
+    """Return the same of a whole run, whose percentiles are those that its report shows."""
+    return known_latencies(report.summary, "response" if report.response else "service")
 
 
 def _joined(stretches: Sequence[Stretch]) -> Stretch:

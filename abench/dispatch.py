@@ -29,8 +29,9 @@ class Dispatcher:
     """Keeps a schedule. What is due and finds no free connection waits, in order, for the next.
 
     Nothing is kept for what waits: the schedule stands still at the first of it. `left` is how
-    many requests may still start; `late` how many started more than a millisecond after they were
-    due, because no connection was free or this process was held up. `last_ns` is how long after
+    many requests may still start; of those `started` since the last `take_counts`, `late` are those
+    that started more than a millisecond after they were due, because no connection was free or this
+    process was held up. `last_ns` is how long after
     the clock's start the last of all started; 0 as long as there may be another.
     """
 
@@ -81,26 +82,28 @@ class Dispatcher:
             if len(self._free) == 1:
                 self._alarm.set(self._next_ns)
 
+    def take_counts(self) -> tuple[int, int]:
+        """Return how many have started, and how many of them late, since the last call."""
+        taken = self.started, self.late
+        self.started = self.late = 0
+        return taken
+
     @property
     def free(self) -> int:
         """How many of what was taken wait for something to be due."""
         return len(self._free)
 
-    def longest_wait_us(self) -> int:
+    def longest_wait_us(self, now_us: int) -> int:
         """Return how long the first request that is due and not started has waited by now."""
-        until_ns = min(_clock(), self._until_ns) if self.left else 0
+        until_ns = min(1000 * now_us, self._until_ns) if self.left else 0
         return max(0, until_ns - self._next_ns) // 1000
 
-    def skipped(self) -> int:
-        """Return how many requests are due by now and were never started."""
-        return self.skipped_before(math.inf)
-
-    def skipped_before(self, at_s: float) -> int:
-        """Return how many of those were due before a second of the schedule."""
+    def skipped(self, now_us: int, before_s: float = math.inf) -> int:
+        """Return how many requests are due by now, before a second, and were never started."""
         if self._next_ns == _NEVER or not self.left:
             return 0
-        after_s = (min(_clock(), self._until_ns) - self._origin_ns) / 1e9
-        return min(self._schedule.missed(self._number, min(at_s, after_s)), self.left)
+        after_s = (min(1000 * now_us, self._until_ns) - self._origin_ns) / 1e9
+        return min(self._schedule.missed(self._number, min(before_s, after_s)), self.left)
 
     def since_origin_us(self, at_us: int) -> int:
         """Return how long after the schedule's start a moment of the monotonic clock is."""

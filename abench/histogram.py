@@ -189,6 +189,11 @@ class Tally:
         if len(self._noted) >= FOLDED_AT:
             self._fold()
 
+    @property
+    def noted(self) -> bool:
+        """Whether anything was noted."""
+        return bool(self._noted or self._histogram.counts)
+
     def histogram(self) -> Histogram:
         """Return all that was noted."""
         self._fold()

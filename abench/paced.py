@@ -49,6 +49,8 @@ class Paced(Connection):
         """Ask what was due."""
         self._waits = False
         self._due, self.asked_at = due_us, now_us
+        if not self._constant:
+            self._turn()
         if self._transport is None:
             self._pool.dialer.dial(self)
         else:
@@ -79,9 +81,10 @@ class Staged(Paced):
         stage.late += now_us - due_us > LATE_US
         super().start(due_us, now_us)
 
-    def is_busy_with(self, notes: StageNotes) -> bool:
-        """Whether a request is under way that is of this stage."""
-        return self.asked_at != 0 and self._stage is notes
+    @property
+    def stage(self) -> StageNotes | None:
+        """The stage that the request under way is of; None without one."""
+        return self._stage if self.asked_at else None
 
     def _note_both(self, response_us: int) -> None:
         """Take note of a response time; the request's start is still known."""

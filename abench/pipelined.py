@@ -4,11 +4,12 @@ import asyncio
 import re
 import time
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 
 import httptools
 
-from abench.client import Connection, Pool
+from abench.client import STALE, Connection, Pool
 from abench.lines import Line
 from abench.reply import ReplyError, first_line, location_in
 from abench.samples import REDIRECT, is_redirect
@@ -17,26 +18,43 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _clock = time.perf_counter_ns
 
 
+@dataclass(slots=True)
+class Asked:
+    """A request, when it was first asked, and which statuses are right.
+
+    `again` says that it was asked again already, since a kept connection was stale.
+    """
+
+    at: int
+    octets: bytes
+    statuses: frozenset[int]
+    again: bool = False
+
+
 class Pipelined(Connection):
     """A connection that always has as many requests under way as the plan's `pipeline`.
 
     `asked_at` is the oldest's. Requests that a server leaves unanswered when it says that it
-    closes are asked again on the next connection, and timed from when they were first asked.
+    closes are asked again on the next connection, and timed from when they were first asked. So
+    are those on a kept connection that ends before a byte of the next response, once each.
     """
 
-    __slots__ = ("_depth", "_disregarded", "_stream", "_under_way", "_waiting")
+    __slots__ = ("_alone", "_depth", "_disregarded", "_kept", "_stream", "_under_way", "_waiting")
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._depth = pool.plan.pipeline
-        self._under_way: deque[tuple[int, frozenset[int]]] = deque()
-        self._waiting: list[int] = []  # when those to be asked again were first asked
+        self._under_way: deque[Asked] = deque()
+        self._waiting: list[Asked] = []  # for the next connection
+        self._alone = False  # the first of those to be asked again is sent before the others
+        self._kept = False  # the connection has been of use, or was open before it was needed
         self._disregarded = 0  # of the oldest under way, how many belong to the warm-up
         self._stream = ReplyStream()
 
     def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
         """Take a new connection from the dialer."""
         self._stream = ReplyStream()
+        self._kept = not self._waiting
         super().connection_made(transport)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -60,6 +78,7 @@ class Pipelined(Connection):
         if self._stream.closes:
             self._leave()
         elif replies:
+            self._kept, self._alone = True, False
             self.ask()
 
     def ask(self) -> None:
@@ -68,14 +87,14 @@ class Pipelined(Connection):
         if not pool.running:
             return
         now = _clock() // 1000
-        asked = self._waiting + [now] * min(self._missing(), pool.left)
-        pool.left -= len(asked) - len(self._waiting)
-        self._waiting = []
+        new = [self._next(now) for _ in range(min(self._missing(), pool.left))]
+        pool.left -= len(new)
+        asked, self._waiting = self._waiting + new, []
         if not (asked or self._under_way):
             self.retire()
         elif self._transport is None or self._leaving:
             self._waiting = asked
-            self.asked_at = asked[0]
+            self.asked_at = asked[0].at
             if self._transport is None:  # else connection_lost opens the next
                 pool.dialer.dial(self)
         else:
@@ -84,24 +103,30 @@ class Pipelined(Connection):
     def _missing(self) -> int:
         return self._depth - len(self._under_way) - len(self._waiting)
 
+    def _next(self, now: int) -> Asked:
+        octets = self._constant or self._turn()
+        return Asked(now, octets, self._answer.expectation.statuses)
+
     def _send(self) -> None:
-        """Send what waited for the connection."""
-        asked, self._waiting = self._waiting, []
+        """Send what waited for the connection.
+
+        After one that failed that is a single request: it may be what the server ends connections
+        for, and the others would be lost with it again (RFC 9112 section 9.3.2, a MUST NOT).
+        """
+        at_once = 1 if self._alone else len(self._waiting)
+        asked, self._waiting = self._waiting[:at_once], self._waiting[at_once:]
         self._send_all(asked)
 
-    def _send_all(self, asked: list[int]) -> None:
-        octets = []
-        for at in asked:
-            octets.append(self._constant or self._turn())
-            self._under_way.append((at, self._answer.expectation.statuses))
+    def _send_all(self, asked: list[Asked]) -> None:
+        self._under_way.extend(asked)
         self._note_oldest()
-        if octets:
-            self._write(b"".join(octets))
+        if asked:
+            self._write(b"".join([one.octets for one in asked]))
 
     def _answered(self, status: int, nbytes: int = 0) -> bool:
         """Count the oldest request's reply; return whether it came in time."""
-        at, statuses = self._under_way[0]
-        took = _clock() // 1000 - at
+        oldest = self._under_way[0]
+        took = _clock() // 1000 - oldest.at
         if took > self._pool.limit_us:
             return False
         self._under_way.popleft()
@@ -109,7 +134,7 @@ class Pipelined(Connection):
         if self._disregarded:
             self._disregarded -= 1
             self._pool.warmed += 1
-        elif status in statuses:
+        elif status in oldest.statuses:
             self._pool.recorder.success(status, took)
         else:
             piece = self._pool.view[:nbytes]
@@ -121,18 +146,38 @@ class Pipelined(Connection):
 
     def _leave(self) -> None:
         """Go on with a new connection, since the server has said that it ends this one."""
-        self._waiting = [at for at, _ in self._under_way]
+        self._waiting = list(self._under_way)
         self._under_way.clear()
         self._note_oldest()
         self._close()
 
     def _note_oldest(self) -> None:
-        self.asked_at = self._under_way[0][0] if self._under_way else 0
+        self.asked_at = self._under_way[0].at if self._under_way else 0
+
+    def _is_stale(self) -> bool:
+        """Whether a connection that ends now does so between two responses."""
+        return self._kept and bool(self._under_way) and not self._stream.begun
+
+    def _ask_again(self) -> None:
+        """Ask on a new connection what this one has not answered, but nothing for a third time."""
+        ended, self._waiting = list(self._under_way), []
+        self._under_way.clear()
+        self.asked_at = 0
+        given_up = [one.again for one in ended]
+        left_out = sum(given_up[: self._disregarded])
+        self._count_failed("stale", sum(given_up), left_out, STALE, self._pool.plan.method)
+        for one in ended:
+            if not one.again:
+                one.again = True
+                self._waiting.append(one)
+        self._pool.recorder.retried += len(self._waiting)
+        self._alone = True
+        self.ask()
 
     def eof_received(self) -> None:
         """Take the end of what the server sends; a body may end with it."""
-        if not self._under_way:
-            return
+        if not self._under_way or self._is_stale():
+            return  # connection_lost comes next
         if (status := self._stream.finish()) and self._answered(status):
             self._leave()
         else:
@@ -160,8 +205,8 @@ class Pipelined(Connection):
 
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
         """Return for each request under way that counts how long it is: from its start, and due."""
-        asked = [*(at for at, _ in self._under_way), *self._waiting]
-        return [(now_us - at, now_us - at) for at in asked[self._disregarded :]]
+        asked = [*self._under_way, *self._waiting][self._disregarded :]
+        return [(now_us - one.at, now_us - one.at) for one in asked]
 
     def abandon(self) -> int:
         """Close for good; return how many requests were under way that count."""
@@ -177,12 +222,15 @@ class Pipelined(Connection):
         self._under_way.clear()
         self._waiting.clear()
         self.asked_at = 0
-        left_out = min(self._disregarded, failed)
+        self._count_failed(kind, failed, min(self._disregarded, failed), *said)
+        self._drop()
+
+    def _count_failed(self, kind: str, failed: int, left_out: int, *said: object) -> None:
+        """Count requests that failed, of which some belong to the warm-up."""
         self._pool.warmed += left_out
-        self._disregarded = 0
+        self._disregarded -= left_out
         for _ in range(failed - left_out):
             self._pool.recorder.failure(kind, 0, *said)
-        self._drop()
 
 
 def _head_in(piece: memoryview, status: int) -> bytes:

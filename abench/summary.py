@@ -21,6 +21,8 @@ from abench.stages import StageCount
 REPORT_EVERY_S = 0.2  # how often a process sends what it has counted
 FAILURE_KINDS = ("connect", "timeout", "reset", "stale", "protocol", "status", "body")
 
+_WRONG = ("status", "body", "protocol")  # something came, and was not what it should have been
+
 
 @dataclass
 class Cost:
@@ -116,8 +118,8 @@ class Recorder:
 
     @property
     def answered(self) -> int:
-        """How many replies have come so far, right ones or not."""
-        wrong = self._failures["status"] + self._failures["body"]
+        """How many replies have come so far, right ones or not; also what was none, but came."""
+        wrong = sum(self._failures[kind] for kind in _WRONG)
         return self._answered + len(self.service) + wrong
 
     def take(self, at_s: int = 0) -> "Summary":

@@ -138,26 +138,27 @@ class Share:
         if not self._over.is_set():
             self._start()
         await self._over.wait()
-        elapsed_ns = _clock() - self._began if self._began else 0
-        skipped = self._pool.dispatcher.skipped() if self._pool.dispatcher else 0
-        last = self._taken()
-        if self._began:
-            self._pool.note_waits(last)
-            self._pool.note_stages(last)
-        else:  # a signal ended the warm-up
-            last = Summary()
+        last = self._final(_clock()) if self._began else Summary()  # a signal ended the warm-up
         last.paused_ns = self._pool.pause(0)
-        unfinished = self._pool.stop()
-        last.elapsed_ns, last.unfinished, last.gave_up = elapsed_ns, unfinished, self._gave_up
-        last.skipped, last.warmup_requests = skipped, self._pool.warmed
-        if dispatcher := self._pool.dispatcher:
-            last.started, last.late = dispatcher.started, dispatcher.late
-            last.last_start_ns = dispatcher.last_ns
-        last.costs = [self._cost(elapsed_ns)]
+        last.unfinished = self._pool.stop()
+        last.gave_up, last.warmup_requests = self._gave_up, self._pool.warmed
+        last.costs = [self._cost(last.elapsed_ns)]
         self._send(Done(last))
 
+    def _final(self, now: int) -> Summary:
+        """Return what was not sent before, and what is known at the end alone."""
+        self._note_answers(now)
+        last = self._taken()
+        last.elapsed_ns = now - self._began
+        self._pool.note_waits(last, now // 1000)
+        self._pool.note_stages(last, now // 1000)
+        if dispatcher := self._pool.dispatcher:
+            last.skipped = dispatcher.skipped(now // 1000)
+            last.last_start_ns = dispatcher.last_ns
+        return last
+
     def _start(self) -> None:
-        self._stood = self._loop.time()
+        self._stood, self._swept = self._loop.time(), 0
         if not self._plan.warms_up:
             self._count()
         self._pool.begin()
@@ -181,18 +182,21 @@ class Share:
         """Take note of how late this is."""
         now = _clock()
         self._lags.note(max(0, (now - self._tick_due) // 1000))
-        if now > self._ticked:
-            self._note_answers(now, late=now - self._tick_due > STOOD_STILL_NS)
+        self._note_answers(now)
         self._tick_due = now + round(LAG_EVERY_S * 1e9)
         if not self._over.is_set():
             self._loop.call_later(LAG_EVERY_S, self._tick)
 
-    def _note_answers(self, now: int, *, late: bool) -> None:
-        """Take note of whether the server answers: replies came, or nobody waited for any.
+    def _note_answers(self, now: int) -> None:
+        """Take note of whether the server answered since this was last done.
+
+        It did if replies came, or nobody waited for any.
 
         Where this process itself stood still nobody can tell, and the server is not blamed for it.
         """
-        answered = self._pool.answered
+        if now <= self._ticked:
+            return
+        answered, late = self._pool.answered, now - self._tick_due > STOOD_STILL_NS
         if answered != self._answered or late or not self._pool.waits:
             begin, end = self._ticked - self._began, now - self._began
             self._answering.add(begin // 1_000_000, end // 1_000_000)
@@ -206,7 +210,7 @@ class Share:
     def _taken(self) -> Summary:
         """Return what was counted since the last time, as of the second in which most of it was."""
         since_s = (_clock() - self._began) / 1e9 - REPORT_EVERY_S / 2
-        taken = self._pool.recorder.take(max(0, int(since_s)))
+        taken = self._pool.take(max(0, int(since_s)))
         taken.answering, self._answering = self._answering, Coverage()
         taken.samples = [one.since(self._began // 1000) for one in taken.samples]
         return taken
@@ -227,8 +231,9 @@ class Share:
         if self._over.is_set():
             return
         self._pool.sweep()
-        if self._pool.standing:
-            self._stood = self._loop.time()
+        answered = self._pool.answered
+        if self._pool.standing or answered != self._swept or not self._pool.waits:
+            self._stood, self._swept = self._loop.time(), answered
         elif self._plan.requests and self._loop.time() - self._stood > self._plan.timeout_s:
             self._gave_up = 1  # a number of requests has no end of its own on a dead server
             self._over.set()

@@ -15,6 +15,7 @@ from abench.cli.codes import INTERNAL
 from abench.cli.streams import reason, say
 from abench.errors import ParameterError
 from abench.report import Report, document, html, tables, text
+from abench.report.derived import known_latencies
 from abench.report.files import Destination
 
 Json = Annotated[
@@ -38,9 +39,11 @@ _WRITERS: dict[str, Write] = {
     "--csv": tables.write_csv,
     "--html": html.write,
     "--hgrm": lambda report, stream: tables.write_hgrm(
-        report.summary.response if report.response else report.summary.service, stream
+        known_latencies(report.summary, "response" if report.response else "service"), stream
     ),
-    SERVICE: lambda report, stream: tables.write_hgrm(report.summary.service, stream),
+    SERVICE: lambda report, stream: tables.write_hgrm(
+        known_latencies(report.summary, "service"), stream
+    ),
 }
 
 

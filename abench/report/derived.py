@@ -1,5 +1,6 @@
 """The figures of a run, derived once from what was counted. Every report is drawn from these."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -315,7 +316,7 @@ def _redirect(summary: Summary) -> Redirect | None:
     return Redirect(sum(seen.values()), int(first.detail), first.message or None)
 
 
-def known_latencies(summary: Summary, which: str) -> Histogram:
+def known_latencies(summary: Summary | StageCount, which: str) -> Histogram:
     """Return the service or the response times of successes, and the waits beyond all of them.
 
     A request without an answer at the end takes longer than it had waited by then. If that is more
@@ -327,7 +328,7 @@ def known_latencies(summary: Summary, which: str) -> Histogram:
     return known
 
 
-def _beyond(summary: Summary, which: str) -> Histogram:
+def _beyond(summary: Summary | StageCount, which: str) -> Histogram:
     """Return the waits at the end that were longer than the slowest answer took."""
     waits: Histogram = {"service": summary.waits, "response": summary.due_waits}[which]
     slowest = getattr(summary, which).greatest_us
@@ -343,10 +344,11 @@ def _silence(summary: Summary, duration_s: float) -> Silence | None:
     """Return the longest silence; of a run without any reply, all of it is one."""
     if not duration_s or (summary.succeeded and not summary.answering.stretches):
         return None
-    until_ms = round(duration_s * 1000)
+    until_ms = summary.elapsed_ns // 1_000_000  # as ends of stretches are counted
     begin_ms, end_ms = summary.answering.longest_gap(until_ms)
-    length_s = duration_s if end_ms - begin_ms == until_ms else (end_ms - begin_ms) / 1000
-    return Silence(begin_ms / 1000, length_s, end_ms == until_ms)
+    if not summary.answering.stretches:
+        return Silence(0.0, duration_s, to_the_end=True)
+    return Silence(begin_ms / 1000, (end_ms - begin_ms) / 1000, begin_ms < end_ms == until_ms)
 
 
 def _paused(plan: Plan, summary: Summary, duration_s: float) -> float:
@@ -361,17 +363,19 @@ def _latency(histogram: Histogram) -> Latency:
 
 
 def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
-    """Yield every step of the run in order; the last of them is as long as the run still was.
+    """Yield every step of the run in order; the last of them lasts until its end.
 
     A second in which nothing was counted is a second all the same: an outage that were left out
     would be missing from every mean, and be a step that nobody sees in a plot. What came last was
-    counted as of half a beat before the end, where the last step is.
+    counted as of half a beat before the end, where the last step is: it may be longer than the
+    others by as much, since it has what came in that time.
     """
     last_s = int(max(duration_s - REPORT_EVERY_S / 2, max(series.moments, default=0)))
     series.reach(last_s)
     for at_s in range(0, last_s + 1 if duration_s or series.moments else 0, series.step_s):
         moment = series.at(at_s)
-        length_s = max(0.0, min(series.step_s, duration_s - at_s))
+        is_last = at_s + series.step_s > last_s
+        length_s = max(0.0, duration_s - at_s) if is_last else float(series.step_s)
         yield Second(
             at_s=at_s,
             length_s=length_s,
@@ -385,11 +389,10 @@ def _seconds(plan: Plan, series: Series, duration_s: float) -> Iterator[Second]:
 
 
 def _asked(schedule: Timing, at_s: float, length_s: float) -> float | None:
-    """Return the rate of a schedule in a part of it; None where it is over."""
-    if not length_s or at_s >= schedule.length_s:
-        return None
-    end_s = min(at_s + length_s, schedule.length_s)
-    return (schedule.due(end_s) - schedule.due(at_s)) / (end_s - at_s)
+    """Return the rate of a schedule in a part of a run; None where it is over."""
+    due = schedule.due(at_s + length_s) - schedule.due(at_s)
+    is_over = at_s >= schedule.length_s and not due
+    return None if is_over or not length_s else due / length_s
 
 
 def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:
@@ -401,14 +404,20 @@ def _paced(plan: Plan, summary: Summary, duration_s: float) -> Paced | None:
     """
     if plan.schedule is None:
         return None
-    due = summary.started + summary.skipped
+    most = min(plan.schedule.due(duration_s), plan.requests or math.inf)
+    due = summary.started + _skipped(summary, most, lost=summary.lost > 0)
     offered = _offered(plan, plan.schedule, duration_s, due)
     achieved = offered * (summary.started / due) if due else 0.0
-    if summary.last_start_ns:
+    if summary.last_start_ns and not summary.lost:  # a dead worker's part started never
         meanwhile = plan.schedule.due(summary.last_start_ns / 1e9 - GRACE_S)
         achieved *= min(1.0, summary.started / meanwhile) if meanwhile > 0 else 1.0
-    counts = (due, summary.started, summary.late, summary.skipped)
+    counts = (due, summary.started, summary.late, due - summary.started)
     return Paced(offered, achieved, *counts, asked=plan.rate)
+
+
+def _skipped(counted: Summary | StageCount, due: float, *, lost: bool) -> int:
+    """Return how many requests never started of those that were due: a dead worker cannot tell."""
+    return max(counted.skipped, round(due) - counted.started) if lost else counted.skipped
 
 
 def _offered(plan: Plan, schedule: Timing, duration_s: float, due: int) -> float:
@@ -433,18 +442,21 @@ def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StagePa
         if length_s <= 0:
             return
         counted = summary.stages.get(number, StageCount())
-        due, offered = counted.started + counted.skipped, stage.due(length_s) / length_s
+        offered = stage.due(length_s) / length_s
+        due = counted.started + _skipped(counted, stage.due(length_s), lost=summary.lost > 0)
         achieved = offered * (counted.started / due) if due else 0.0
         yield StagePart(
             text=text.strip(),
             from_s=from_s,
             length_s=length_s,
-            paced=Paced(offered, achieved, due, counted.started, counted.late, counted.skipped),
+            paced=Paced(
+                offered, achieved, due, counted.started, counted.late, due - counted.started
+            ),
             succeeded=counted.service.count,
             failed=counted.failed,
             unfinished=counted.unfinished,
-            service=_latency(counted.service),
-            response=_latency(counted.response),
+            service=_latency(known_latencies(counted, "service")),
+            response=_latency(known_latencies(counted, "response")),
         )
         from_s += stage.length_s
 

@@ -29,6 +29,7 @@ from abench.report.derived import (
     Threshold,
     Waiting,
     Warmup,
+    known_latencies,
 )
 from abench.report.environment import Environment
 from abench.report.shape import fits
@@ -109,8 +110,10 @@ def document(report: Report) -> dict[str, Any]:
             "response": _latency(report.response),
         },
         "histograms": {
-            "service": report.summary.service.encode(),
-            "response": report.summary.response.encode() if report.response else None,
+            "service": known_latencies(report.summary, "service").encode(),
+            "response": (
+                known_latencies(report.summary, "response").encode() if report.response else None
+            ),
         },
         "schedule": _schedule(report),
         "warmup": asdict(report.warmup) if report.warmup else None,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from abench.histogram import Histogram
-from abench.report.derived import Report
+from abench.report.derived import Report, known_latencies
 from abench.report.units import count, microseconds
 
 # Each stands for a variable of the style sheet, which has one value by day and one by night.
@@ -89,10 +89,10 @@ def _styled(svg: str) -> str:
     return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
 
 
-def _over_time(axes: Axes) -> None:
+def _over_time(report: Report, axes: Axes) -> None:
     axes.set_xlabel("seconds from the start")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max(one.at_s + one.length_s for one in report.series) or None)
 
 
 def _rates(report: Report, axes: Axes) -> None:
@@ -113,7 +113,7 @@ def _rates(report: Report, axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
-    _over_time(axes)
+    _over_time(report, axes)
 
 
 def _rates_title(report: Report) -> str:
@@ -139,7 +139,7 @@ def _latencies(report: Report, axes: Axes) -> None:
         found = [(one.response or one.service).percentiles[name] for one in report.series]
         values = [math.nan if value is None else value for value in found]
         axes.plot(at, values, marks + style, color=colour, label=name)
-    _over_time(axes)
+    _over_time(report, axes)
     if all(second.service.max is None for second in report.series):
         return  # nothing was answered, and nothing has no logarithm
     axes.set_yscale("log")
@@ -165,9 +165,9 @@ def _kind(report: Report) -> str:
 
 def _spectrum(report: Report, axes: Axes) -> None:
     """Draw latency against how rare it is: a decade of rarity is as wide as any other."""
-    curves = [("service", report.summary.service, "-", FIRST)]
+    curves = [("service", known_latencies(report.summary, "service"), "-", FIRST)]
     if report.response:
-        curves.append(("response", report.summary.response, "--", SECOND))
+        curves.append(("response", known_latencies(report.summary, "response"), "--", SECOND))
     for label, histogram, style, colour in curves:
         if histogram.counts:
             axes.step(*_curve(histogram), style, color=colour, label=label, where="pre")

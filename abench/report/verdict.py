@@ -18,6 +18,7 @@ MUCH_LATE = 0.01  # of the requests that were started
 MUCH_SILENCE = 0.05  # of the run
 LATE_SHARE = 0.5  # of the median latency that the loop's lag may be before it is suspected
 LOSSY = 0.001  # of segments sent again: beyond it, TCP's timeouts are in the latencies
+FEW_LOST = 10  # segments: what a short run sees of other connections says nothing of its own
 HELD = 0.8  # of all local ports in TIME_WAIT
 PORTS_GONE, FILES_GONE = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
@@ -140,8 +141,10 @@ def _wait(report: Report) -> str:
 
 def _network(report: Report) -> Finding | None:
     kernel = report.kernel
-    if kernel is None or kernel.retransmitted <= LOSSY * kernel.sent:
+    if kernel is None or kernel.retransmitted <= max(FEW_LOST, LOSSY * kernel.sent):
         return None
+    if report.is_local and not kernel.listen_overflows:
+        return None  # there is no network between the two: these were of other connections
     share = f"{significant(100 * kernel.retransmitted / max(1, kernel.sent))} % of segments"
     where = "the server's queue" if kernel.listen_overflows else "the network"
     limiter = "server" if kernel.listen_overflows else "network"

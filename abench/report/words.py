@@ -68,10 +68,13 @@ def stages(report: Report) -> Iterator[tuple[str, list[str]]]:
 
 
 def late(paced: Paced, stages: Sequence[StagePart]) -> str:
-    """Say what part of the requests started late, and in which stage most of them did."""
+    """Say what part of the requests started late, and of the stage in which most of them did.
+
+    Where that part is smaller, a long stage has them for its length alone: it is not the reason.
+    """
     text = f"{significant(100 * paced.late_share)} % of requests started late"
     worst = max(stages, key=lambda stage: stage.paced.late, default=None)
-    if worst is None or len(stages) < 2:
+    if worst is None or len(stages) < 2 or worst.paced.late_share <= paced.late_share:
         return text
     return f"{text}, {significant(100 * worst.paced.late_share)} % in {worst.text}"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from abench import replay
 from abench.coverage import Coverage
 from abench.errors import ParameterError
 from abench.histogram import Histogram
@@ -21,7 +22,7 @@ from abench.moments import Moment, Moments
 from abench.plan import Plan
 from abench.probes import Kernel, Server
 from abench.report import derive, document, html, tables, text
-from abench.report.derived import Threshold
+from abench.report.derived import Threshold, known_latencies
 from abench.report.environment import gather
 from abench.samples import REDIRECT, Sample
 from abench.series import Series
@@ -140,7 +141,8 @@ def test_a_report_is_the_same_when_it_was_a_document(report):
     for form in (text.write, document.write, tables.write_csv):
         assert written(form, again) == written(form, report)
     for name in ("service", "response") if report.response else ("service",):
-        assert getattr(again.summary, name) == getattr(report.summary, name)
+        known = known_latencies(report.summary, name)
+        assert known_latencies(again.summary, name) == known == getattr(again.summary, name)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +237,23 @@ def test_a_last_moment_too_short_to_be_reported_is_no_second():
     assert [one.at_s for one in seconds] == list(range(10))
     late = outage(10, 11, length_s=10.5).series[-1]
     assert (late.at_s, late.length_s, late.succeeded) == (10, 0.5, 0)
+
+
+@pytest.mark.parametrize("length_s", [0.2, 1.05, 3.09, 9.5, 10.003, 700.09, 701.05])
+def test_the_seconds_of_a_run_are_as_long_as_the_run(length_s):
+    """What comes just behind a second is counted in it, so that the time counts as well."""
+    report = outage(10, 11, length_s=length_s, plan=Plan(url=URL, rate=100.0))
+    assert sum(one.length_s for one in report.series) == pytest.approx(length_s)
+    asked = sum((one.asked_per_sec or 0.0) * one.length_s for one in report.series)
+    assert asked == pytest.approx(100 * length_s)
+
+
+def test_all_that_a_log_has_is_asked_for_in_some_second():
+    lines = (f'{{"ts": {at}, "method": "GET", "uri": "/"}}' for at in (0, 0.5, 1, 2, 2, 3, 3))
+    plan = Plan(url=URL, replay=replay.parse(lines))
+    series = run(plan, elapsed_ns=round(4.2 * SECOND)).series
+    # The log has whole seconds and halves: what it says to be of one moment was.
+    assert [one.asked_per_sec for one in series] == [2, 1, 2, 2, None]
 
 
 def test_a_long_run_in_which_little_happens_is_told_in_few_steps():

@@ -1,10 +1,12 @@
 """Kept connections that a server ends, or on which it says what nobody asked for."""
 
 import asyncio
+import errno
 import json
 
 import pytest
 
+from abench import connect
 from abench.replay import parse
 from abench.urls import Weighted
 
@@ -132,6 +134,135 @@ async def test_waiting_for_a_connection_counts_from_when_it_was_first_asked(serv
     summary = (await carry_out(url=server.url, connections=1, requests=2)).summary
     assert (summary.succeeded, summary.retried) == (2, 1)
     assert summary.service.max >= 49_000
+
+
+def targets(server):
+    return [request.split()[1].decode() for request in server.requests]
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+@pytest.mark.parametrize("name", ["several URLs", "with numbers", "a log"])
+async def test_what_is_asked_again_is_the_same_request(name, ending, serve, carry_out):
+    def script(peer):
+        if peer.asked == 3:
+            getattr(peer, ending)()
+        else:
+            peer.send(SIZED)
+
+    server = await serve(script)
+    plan = {"connections": 1, "requests": 12, **PLANS[name](server.url)}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed, summary.retried) == (12, 0, 5)
+    asked = targets(server)
+    again = [place for place in range(1, len(asked)) if place % 3 == 0]  # each third was lost
+    assert [asked[place] for place in again] == [asked[place - 1] for place in again]
+    once = [target for place, target in enumerate(asked) if place not in again]
+    numbers = {"with numbers": range(1, 13), "a log": range(12)}
+    if name in numbers:
+        assert once == [f"/{number}" for number in numbers[name]]
+    else:
+        assert sorted(once) == ["/"] * 4 + ["/b"] * 8
+
+
+async def test_a_connection_that_fails_costs_its_own_request_of_a_log(
+    serve, carry_out, monkeypatch
+):
+    server = await serve(SIZED)
+    dialled = []
+
+    def dialer(plan):
+        dialer = usual(plan)
+        dial = dialer.dial
+
+        def refuse_every_second(connection):
+            dialled.append(connection)
+            if len(dialled) % 2:
+                dial(connection)
+            else:
+                connection.missed(errno.ECONNREFUSED)
+
+        dialer.dial = refuse_every_second
+        return dialer
+
+    usual = connect.dialer
+    monkeypatch.setattr(connect, "dialer", dialer)
+    plan = {"url": server.url, "replay": replayed(12), "keep_alive": False, "connections": 1}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, dict(summary.failures)) == (6, {"connect": 6})
+    assert targets(server) == [f"/{number}" for number in range(0, 12, 2)]
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+async def test_pipelined_requests_on_a_stale_connection_are_asked_again(ending, serve, carry_out):
+    """Each connection ends at its seventh request, which may come with the sixth and the eighth."""
+
+    def script(peer):
+        if peer.asked < 7:
+            peer.send(SIZED)
+        elif peer.asked == 7:
+            ending_of(peer)
+
+    def ending_of(peer):  # once what was sent has been read, or a reset would take it back
+        asyncio.get_running_loop().call_later(0.02, getattr(peer, ending))
+
+    server = await serve(script)
+    plan = {"url": server.url + "{n}", "pipeline": 3, "connections": 1, "requests": 30}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed, summary.unfinished) == (30, 0, 0)
+    assert summary.retried == len(server.requests) - 30
+    assert summary.retried >= 4
+    assert set(targets(server)) == {f"/{number}" for number in range(1, 31)}
+
+
+async def test_the_first_of_pipelined_requests_is_asked_again_alone(serve, carry_out):
+    # RFC 9112 section 9.3.2: a client MUST NOT pipeline immediately after a failed connection
+    answered_at = []
+
+    def script(peer):
+        if server.connections == 1:
+            if peer.asked == 1:
+                peer.send(SIZED)
+            elif peer.asked == 4:
+                peer.close()
+        else:
+            asyncio.get_running_loop().call_later(0.02, answer, peer)
+
+    def answer(peer):
+        answered_at.append(peer.asked)
+        peer.send(SIZED)
+
+    server = await serve(script)
+    plan = {"url": server.url, "pipeline": 3, "connections": 1, "requests": 6}
+    summary = (await carry_out(**plan)).summary
+    assert (summary.succeeded, summary.failed, summary.retried) == (6, 0, 3)
+    assert answered_at[0] == 1
+
+
+async def test_pipelined_requests_are_not_asked_a_third_time(serve, carry_out):
+    server = await serve(lambda peer: peer.send(SIZED) if peer.asked == 1 else peer.close())
+    plan = {"url": server.url, "pipeline": 4, "connections": 1, "requests": 40}
+    summary = (await carry_out(**plan)).summary
+    assert set(summary.failures) == {"stale"}
+    assert summary.succeeded + summary.failed == 40
+    assert summary.succeeded == server.connections - (server.connections > summary.succeeded)
+
+
+@pytest.mark.parametrize("more", [{"rate": 2}, {"replay": "a gap"}], ids=str)
+async def test_a_quiet_schedule_is_no_server_that_is_gone(more, serve, carry_out):
+    """No connection stands for longer than the limit of a request, since none is needed."""
+
+    def script(peer):
+        peer.send(SIZED)
+        peer.close()
+
+    server = await serve(script)
+    if "replay" in more:
+        lines = (json.dumps({"ts": at, "method": "GET", "uri": "/"}) for at in (0.001, 0.501))
+        more = {"replay": parse(lines)}
+    plan = {"url": server.url, "connections": 1, "requests": 2, "timeout_s": 0.2, **more}
+    summary = (await carry_out(**plan)).summary
+    assert not summary.gave_up
+    assert summary.succeeded + summary.failed == 2
 
 
 async def test_it_is_said_that_requests_were_asked_again(serve, abench):

@@ -12,7 +12,8 @@ async def test_every_request_that_is_due_is_started(serve, carry_out, ok_reply):
     summary = (await carry_out(url=server.url, connections=4, rate=200, duration_s=1)).summary
     assert summary.started + summary.skipped == pytest.approx(200, abs=1)
     assert summary.succeeded + summary.unfinished == summary.started
-    assert len(server.requests) == summary.started
+    # What is sent just before the end may not have been read by the server.
+    assert summary.succeeded <= len(server.requests) <= summary.started
     assert summary.response.count == summary.service.count == summary.succeeded
 
 

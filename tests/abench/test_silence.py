@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from abench.coverage import FINEST_GAP_MS, MAX_STRETCHES, Coverage
 from abench.plan import Plan
-from abench.report import derive
+from abench.report import derive, document
+from abench.report.derived import Silence, known_latencies
 
 ANSWERED = 50  # requests, and then none
 
@@ -144,6 +146,36 @@ async def test_what_was_under_way_at_the_end_is_a_known_wait(serve, carry_out, o
     assert latency.percentiles["p99.9"] == latency.max
 
 
+@pytest.mark.parametrize("more", [("-R", "200", "-t", "0.6"), ("--stages", "0.1s@100,0.5s@200")])
+async def test_every_form_has_the_waits_at_the_end(more, serve, abench, ok_reply, tmp_path):
+    """The greatest latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
+
+    def script(peer):
+        if len(server.requests) <= 20:
+            peer.send(ok_reply)
+
+    server = await serve(script)
+    saved, hgrm, page = (tmp_path / name for name in ("a.json", "a.hgrm", "a.html"))
+    files = ("--json", str(saved), "--hgrm", str(hgrm), "--html", str(page))
+    ran = await abench("-c", "2", "-w", "1", *more, *files, server.url)
+    plain = json.loads(saved.read_text())
+    report = document.read(saved)
+    for which, file in (("response", hgrm), ("service", tmp_path / "a.service.hgrm")):
+        longest = plain["latency"][which]["max"]
+        assert longest >= 0.2e6
+        assert known_latencies(report.summary, which).max == longest
+        assert f"#[Max     = {longest / 1000:12.3f}," in file.read_text()
+    if plain["schedule"]["by_stage"]:
+        last = plain["schedule"]["by_stage"][-1]["latency"]
+        assert last["response"]["max"] == plain["latency"]["response"]["max"]
+        assert last["service"]["max"] == plain["latency"]["service"]["max"]
+    compared = await abench("compare", "--json", str(saved), str(saved))
+    p99 = next(one for one in compared.json["differences"] if one["name"] == "p99")
+    assert p99["before"] == plain["latency"]["response"]["p99"] >= 0.2e6
+    redrawn = await abench("report", str(saved))
+    assert redrawn.out == ran.out
+
+
 async def test_a_gate_on_the_slowest_sees_what_never_came(serve, abench, ok_reply):
     """All but one of the connections go on: nothing fails, and nothing is silent."""
 
@@ -170,12 +202,30 @@ async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_re
     assert report.outage is None
 
 
-async def test_a_reply_of_a_wrong_status_is_an_answer(serve, carry_out):
-    server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
-    plan = {"url": server.url, "connections": 2, "duration_s": 0.6}
+@pytest.mark.parametrize(
+    "reply", [b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", b"garbage\r\n\r\n"]
+)
+@pytest.mark.parametrize("more", [{}, {"pipeline": 2}, {"keep_alive": False}], ids=str)
+async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out):
+    server = await serve(reply)
+    plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
     report = derive(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.failed > 0
     assert report.silence.length_s < 0.4
+
+
+@pytest.mark.parametrize("more", [{}, {"keep_alive": False}, {"rate": 1000.0}], ids=str)
+async def test_a_run_of_a_moment_is_no_silence(more, serve, carry_out):
+    """It is over before anybody has looked whether there were answers."""
+    server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
+    plan = {"url": server.url, "connections": 1, "requests": 1, **more}
+    summary = (await carry_out(**plan)).summary
+    (*_, (_, end_ms)) = summary.answering.stretches
+    assert end_ms == summary.elapsed_ns // 1_000_000
+    silence = derive(
+        Plan(**plan), replace(summary, answering=Coverage(stretches=[(0, end_ms)]))
+    ).silence
+    assert silence == Silence(0, 0, to_the_end=False)
 
 
 async def test_a_slow_server_is_no_outage(serve, carry_out, ok_reply):

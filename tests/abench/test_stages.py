@@ -1,6 +1,7 @@
 """Rates as they were asked for and offered, of runs of any length, and of each of their stages."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from abench.histogram import Histogram
 from abench.pacing import Schedule
 from abench.plan import Plan
 from abench.replay import Entry, Log
-from abench.report import derive
+from abench.report import derive, words
 from abench.report.thresholds import Condition, judge
 from abench.report.verdict import verdict
 from abench.report.words import schedule
@@ -120,6 +121,48 @@ def test_a_rate_that_was_reached_late_is_not_simply_met():
         "response times are 675 ms at p99."
     )
     assert "it was met" in verdict(staged(late=200)).sentence
+
+
+@pytest.mark.parametrize("more", [{"duration_s": 3.0}, {"requests": 300}])
+def test_what_a_dead_worker_did_not_start_was_skipped(more):
+    """It can no longer tell: a run of which half was never asked is no rate that was met."""
+    half = Summary(started=200, lost=1, last_start_ns=29 * SECOND // 10, elapsed_ns=3 * SECOND)
+    paced = derive(Plan(url=URL, rate=100.0, **more), half).paced
+    assert (paced.due, paced.started, paced.skipped) == (300, 200, 100)
+    assert (paced.offered, paced.achieved) == (100, pytest.approx(200 / 3))
+    assert not paced.is_kept
+
+
+def test_what_a_dead_worker_did_not_start_was_skipped_in_a_stage():
+    times = Histogram.of([1_000] * 100)
+    counts = {0: StageCount(100, service=times, response=times), 1: StageCount(50)}
+    summary = Summary(started=150, lost=1, elapsed_ns=3 * SECOND, stages=counts)
+    first, last = derive(Plan(url=URL, stages="1s@100,2s@100"), summary).stages
+    assert (first.paced.skipped, last.paced.skipped) == (0, 150)
+    assert (first.paced.achieved, last.paced.achieved) == (100, 25)
+
+
+async def test_what_was_started_is_told_while_the_run_lasts(serve, carry_out, ok_reply):
+    """A worker that dies has told what it had started, as it has what it counted."""
+    server = await serve(ok_reply)
+    plan = {"url": server.url, "connections": 2, "stages": "300ms@100,300ms@100"}
+    carried = await carry_out(**plan)
+    told = [message for message in carried.messages if isinstance(message, Summary)]
+    assert 0 < sum(one.started for one in told) <= carried.summary.started == 60
+    for number, stage in carried.summary.stages.items():
+        parts = [one.stages[number].started for one in told if number in one.stages]
+        assert sum(parts) <= stage.started == 30
+    assert any(0 in one.stages for one in told)
+
+
+def test_no_stage_is_blamed_that_is_better_than_the_others():
+    paced = derive(Plan(url=URL, rate=100.0), Summary(started=200, late=9, elapsed_ns=SECOND)).paced
+    first, *_, last = staged().stages
+    short = replace(first, paced=replace(first.paced, started=50, late=4))
+    long = replace(last, paced=replace(last.paced, started=150, late=5))
+    assert words.late(paced, (short, long)) == "4.5 % of requests started late"
+    long = replace(last, paced=replace(last.paced, started=100, late=5))
+    assert words.late(paced, (short, long)).endswith("started late, 5 % in 4s@4000")
 
 
 def test_each_stage_has_figures_of_its_own():

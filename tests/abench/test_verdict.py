@@ -65,6 +65,15 @@ CASES = {
     "no files": (run(reasons=Counter({"EMFILE": 1})), "open-files"),
     "lost segments": (run(kernel=LOSSY), "network"),
     "a full queue": (run(kernel=replace(LOSSY, listen_overflows=9)), "server"),
+    "lost segments of others, on one machine": (
+        replace(run(PACED, kernel=LOSSY), is_local=True),
+        "schedule",
+    ),
+    "a full queue on one machine": (
+        replace(run(kernel=replace(LOSSY, listen_overflows=9)), is_local=True),
+        "server",
+    ),
+    "a few lost segments": (run(PACED, kernel=Kernel(500, 9, 0, 0, 0)), "schedule"),
     "a rate that was met": (run(PACED), "schedule"),
     "a rate too high for the server": (
         run(PACED, skipped=5_000, service=Histogram.of([10_000] * 10_000)),
