@@ -171,6 +171,11 @@ class ReplyStream:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        # Folded values and lines that LF ends, as ReplyReader takes them; the rest it repairs is
+        # refused here, since no bytes are kept. What comes with folds is taken too, but for NUL.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True
+        )
         self._statuses: list[int] = []
         self._headed = self._framed = False
         self.begun = False
@@ -199,9 +204,16 @@ class ReplyStream:
         self.begun = True
         self._framed = False
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        """Note, for the parser, a field that says how long the body is."""
-        self._framed = self._framed or name.lower() in _FRAMING
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note, for the parser, a header that says how long the body is.
+
+        NUL has to be refused (RFC 9110 section 5.5): by its number, since to look for it as bytes
+        takes five times as long.
+        """
+        if 0 in value:
+            raise ReplyError("NUL in a header")
+        if not self._framed and name.lower() in _FRAMING:
+            self._framed = True
 
     def on_headers_complete(self) -> None:
         """Note, for the parser, that a head is complete; 1xx is none (RFC 9110 section 15.2)."""
