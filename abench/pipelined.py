@@ -1,6 +1,5 @@
 """Connections with several requests under way at once (RFC 9112 section 9.3.2)."""
 
-import asyncio
 import time
 from collections import deque
 
@@ -31,7 +30,7 @@ class Pipelined(Connection):
         self._disregarded = 0  # of the oldest under way, how many belong to the warm-up
         self._stream = ReplyStream()
 
-    def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
+    def connection_made(self, transport: Line) -> None:
         """Take a new connection from the dialer."""
         self._stream = ReplyStream()
         super().connection_made(transport)
@@ -122,11 +121,11 @@ class Pipelined(Connection):
     def _note_oldest(self) -> None:
         self.asked_at = self._under_way[0][0] if self._under_way else 0
 
-    def eof_received(self) -> None:
-        """Take the end of what the server sends; a body may end with it."""
+    def eof_received(self, *, orderly: bool = True) -> None:
+        """Take the end of what the server sends; a body may end with it, if it is orderly."""
         if not self._under_way:
             return
-        if (status := self._stream.finish()) and self._answered(status):
+        if orderly and (status := self._stream.finish()) and self._answered(status):
             self._leave()
         else:
             self._fail("protocol" if self._stream.begun else "reset")
