@@ -50,7 +50,6 @@ class Pool:
         self.view = memoryview(self.buffer)
         self.mix = plan.mix()
         self.keep_alive = plan.keep_alive
-        self.aborts = plan.target.tls and plan.wait
         self.retries = plan.method in IDEMPOTENT
         self.backoff = Backoff()
         self.left = _ENDLESS
@@ -202,7 +201,7 @@ class Pool:
             self._on_drained()
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection:
     """One connection to the server, opened again whenever it was lost.
 
     It has at most one request under way, since `asked_at` (microseconds of the monotonic clock;
@@ -255,7 +254,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._count = self._count_known
         self._note: Callable[[int], object] = self._count
-        self._transport: asyncio.Transport | Line | None = None
+        self._transport: Line | None = None
         self.opening: Callable[[], object] | None = None  # gives up an attempt that is under way
         self._opened: asyncio.Future[None] | None = None  # before the run: an attempt has ended
         self._fresh = False  # a request is under way and no octet of its reply has come
@@ -378,23 +377,26 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
         return under_way
 
-    def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
+    def connection_made(self, transport: Line) -> None:
         """Take a new connection from the dialer."""
-        self._transport = transport  # type: ignore[assignment]  # it is one that can be written to
+        self._transport = transport
         self._leaving = False
         self._opened_for = self.asked_at
-        self._write = transport.write  # type: ignore[union-attr]
+        self._write = transport.write
         self._misses = 0
         self._reader.renew()
         self._conclude_opening()
         if self.asked_at:
             self._send()
 
-    def eof_received(self) -> None:
-        """Take the end of what the server sends: the transport closes after it."""
+    def eof_received(self, *, orderly: bool = True) -> None:
+        """Take the end of what the server sends: the transport closes after it.
+
+        A response that lasts until then is complete only if the end is orderly.
+        """
         if not self.asked_at or self._is_stale():
             return  # connection_lost comes next
-        if self._reader.finish():
+        if orderly and self._reader.finish():
             self._conclude()
         else:
             self._fail_ended()
@@ -546,11 +548,7 @@ class Connection(asyncio.BufferedProtocol):
     def _close(self) -> None:
         self._fresh = False
         self._leaving = True
-        if self._transport is None:
-            return
-        if self._pool.aborts:  # TLS's own end waits for the server's word, for up to a minute
-            self._transport.abort()
-        else:
+        if self._transport is not None:
             self._transport.close()
 
     def retire(self) -> None:

@@ -37,8 +37,11 @@ class Client(Protocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take so many octets that are there."""
 
-    def eof_received(self) -> None:
-        """Take the end of them; the line is closed then."""
+    def eof_received(self, *, orderly: bool = True) -> None:
+        """Take the end of them; the line is closed then.
+
+        Not orderly is the end of a connection whose TLS was not ended (RFC 9112 section 9.8).
+        """
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of a line that stood, however it came, once and never from within a call."""
@@ -52,7 +55,7 @@ class Lines:
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[], object]] = {}
         self.open: set[Line] = set()
-        self._lost: list[Client] = []
+        self._lost: list[tuple[Client, OSError | None]] = []
         self._in_turn = False
         loop.add_reader(self.epoll.fileno(), self._turn)
 
@@ -65,11 +68,11 @@ class Lines:
             line.hang_up()
         self.epoll.close()
 
-    def lose(self, client: Client) -> None:
-        """Tell a client that its line is gone, when nothing else is being done."""
+    def lose(self, client: Client, error: OSError | None) -> None:
+        """Tell a client that its line is gone, and why, when nothing else is being done."""
         if not (self._lost or self._in_turn):
             self._loop.call_soon(self._tell_the_lost)
-        self._lost.append(client)
+        self._lost.append((client, error))
 
     def _turn(self) -> None:
         self._in_turn = True
@@ -86,8 +89,8 @@ class Lines:
 
     def _tell_the_lost(self) -> None:
         lost, self._lost = self._lost, []
-        for client in lost:
-            client.connection_lost(None)
+        for client, error in lost:
+            client.connection_lost(error)
 
 
 class Line:
@@ -159,10 +162,10 @@ class Line:
             self._unsent = deque([memoryview(octets)[sent:]])  # a copy each time is quadratic
             self._wait(_TO_WRITE, self._go_on)
 
-    def close(self) -> None:
+    def close(self, error: OSError | None = None) -> None:
         """End the line; its client is told when nothing else is being done."""
         if self.hang_up() and self._stands:
-            self._lines.lose(self._client)
+            self._lines.lose(self._client, error)
 
     abort = close
 
@@ -185,8 +188,8 @@ class Line:
             nbytes = receive(self._buffer)
         except BlockingIOError:
             return
-        except OSError:
-            self.close()
+        except OSError as error:
+            self.close(error)
             return
         if nbytes:
             updated(nbytes)

@@ -1,6 +1,5 @@
 """Connections with several requests under way at once (RFC 9112 section 9.3.2)."""
 
-import asyncio
 import re
 import time
 from collections import deque
@@ -51,7 +50,7 @@ class Pipelined(Connection):
         self._disregarded = 0  # of the oldest under way, how many belong to the warm-up
         self._stream = ReplyStream()
 
-    def connection_made(self, transport: asyncio.BaseTransport | Line) -> None:
+    def connection_made(self, transport: Line) -> None:
         """Take a new connection from the dialer."""
         self._stream = ReplyStream()
         self._kept = not self._waiting
@@ -174,11 +173,11 @@ class Pipelined(Connection):
         self._alone = True
         self.ask()
 
-    def eof_received(self) -> None:
-        """Take the end of what the server sends; a body may end with it."""
+    def eof_received(self, *, orderly: bool = True) -> None:
+        """Take the end of what the server sends; a body may end with it, if it is orderly."""
         if not self._under_way or self._is_stale():
             return  # connection_lost comes next
-        if (status := self._stream.finish()) and self._answered(status):
+        if orderly and (status := self._stream.finish()) and self._answered(status):
             self._leave()
         else:
             self._fail_ended()
@@ -256,6 +255,11 @@ class ReplyStream:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        # Folded values and lines that LF ends, as ReplyReader takes them; the rest it repairs is
+        # refused here, since no bytes are kept. What comes with folds is taken too, but for NUL.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True
+        )
         self._statuses: list[int] = []
         self._headed = self._framed = False
         self.begun = False
@@ -289,9 +293,16 @@ class ReplyStream:
         self.begun = True
         self._framed = False
 
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        """Note, for the parser, a field that says how long the body is."""
-        self._framed = self._framed or name.lower() in _FRAMING
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note, for the parser, a header that says how long the body is.
+
+        NUL has to be refused (RFC 9110 section 5.5): by its number, since to look for it as bytes
+        takes five times as long.
+        """
+        if 0 in value:
+            raise ReplyError("NUL in a header")
+        if not self._framed and name.lower() in _FRAMING:
+            self._framed = True
 
     def on_headers_complete(self) -> None:
         """Note, for the parser, that a head is complete; 1xx is none (RFC 9110 section 15.2)."""

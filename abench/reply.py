@@ -6,6 +6,7 @@ import httptools
 
 from abench.errors import AbenchError
 from abench.expectation import Expectation
+from abench.repair import LAST_CHUNK, may_be_repaired, repair
 
 LONGEST_HEAD = 1024 * 1024  # octets of interim and final heads together, and of the read after
 
@@ -17,6 +18,8 @@ _KEEP = re.compile(
     rb"\r\nconnection:(?:[^\r]*,)?[ \t]*keep-alive[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE
 )
 _CLOSE = re.compile(rb"\r\nconnection:(?:[^\r]*,)?[ \t]*close[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE)
+_REFUSALS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+_WITHOUT_BODY = frozenset({204, 304})  # RFC 9112 section 6.3 rule 1
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d ([1-5]\d\d)")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _LOCATION = re.compile(rb"\nlocation:[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -50,12 +53,14 @@ class ReplyReader:
     """
 
     __slots__ = (
+        "_as_sent",
         "_complete",
         "_excess",
         "_fresh",
         "_head",
         "_headed",
         "_interim",
+        "_irregular",
         "_parser",
         "_pieces",
         "bodiless",
@@ -75,9 +80,9 @@ class ReplyReader:
     def _await_reply(self) -> None:
         self.status = 0
         self.keep_alive = False
-        self._head = b""
+        self._head = self._as_sent = b""  # as sent: where the head had to be repaired
         self._pieces = self._interim = 0
-        self._headed = self._complete = self._excess = False
+        self._headed = self._complete = self._excess = self._irregular = False
 
     @property
     def begun(self) -> bool:
@@ -112,13 +117,12 @@ class ReplyReader:
         if not self._headed:
             self._keep_head(data)
         try:
-            if self.bodiless:
-                self._fresh = True  # the parser of a HEAD's reply still waits for its body
-                self._feed_heads()
+            if (self.bodiless or self._irregular) and not self._headed:
+                self._feed_whole_heads()
             else:
                 self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise ReplyError(_BEYOND if self._complete else str(error)) from None
+        except _REFUSALS as error:
+            self._reconsider(error, data)
         if self._excess:
             raise ReplyError(_BEYOND)
         if self._headed and not self._head.startswith(b"HTTP/1."):
@@ -151,7 +155,9 @@ class ReplyReader:
         """
         if self._pieces > 1 or self._interim or not self._ends_by_itself:
             return None
-        return None if _TRANSFER_ENCODING.search(self._head) else self._head + b"\r\n"
+        if _TRANSFER_ENCODING.search(self._head):
+            return None
+        return self._as_sent or self._head + b"\r\n"
 
     @property
     def _ends_by_itself(self) -> bool:
@@ -162,20 +168,53 @@ class ReplyReader:
         if len(self._head) > LONGEST_HEAD:
             raise ReplyError("a head without end")
 
-    def _feed_heads(self) -> None:
+    def _reconsider(self, error: Exception, data: bytes | memoryview) -> None:
+        """Take what the parser refuses and user agents do not; raises ReplyError otherwise."""
+        self._fresh = True  # this parser takes nothing more
+        if self._complete and self.status in _WITHOUT_BODY:
+            # All that has come with it may be ignored (RFC 9112 section 6.3). What a body's length
+            # is that there should not be is not known, but of the last chunk.
+            self._excess = False
+            self.keep_alive = self.keep_alive and bytes(data[-6:]) == b"\n" + LAST_CHUNK
+        elif self._headed or self._irregular or self.bodiless or not may_be_repaired(self._head):
+            raise ReplyError(_BEYOND if self._complete else str(error)) from None
+        else:
+            self._irregular = True
+            try:
+                self._feed_whole_heads()
+            except _REFUSALS as again:
+                self._reconsider(again, data)
+
+    def _feed_whole_heads(self) -> None:
+        """Read heads once all have come and are repaired, with a parser of their own."""
+        if not (found := repair(self._head)):
+            return
+        heads, end = found
+        sent, rest = self._head[:end], self._head[end:]
+        self._head, self._interim = heads, 0
+        if self.bodiless:
+            self._feed_heads(rest)
+        else:
+            self._fresh, self._parser = False, httptools.HttpResponseParser(self)
+            self._parser.feed_data(heads + rest)
+        if sent != heads:
+            self._as_sent = sent
+
+    def _feed_heads(self, rest: bytes) -> None:
         """Read replies to HEAD, which end with their heads (RFC 9112 section 6.3 rule 1).
 
         The parser cannot be told, and would wait for the body that Content-Length announces: each
-        head has a parser of its own.
+        head has a parser of its own, also of what comes next.
         """
-        heads = self._head.split(_BLANK_LINE)
-        for head in heads[self._interim : -1]:
+        self._fresh = True
+        for head in self._head.split(_BLANK_LINE)[:-1]:
             self._parser = httptools.HttpResponseParser(self)
             self._parser.feed_data(head + _BLANK_LINE)
             if self._headed:
                 self._complete = True
                 self.keep_alive = self._persists(head)
-        self._excess = self._excess or (self._complete and heads[-1] != b"")
+        self._excess = self._excess or not LAST_CHUNK.startswith(rest)
+        self.keep_alive = self.keep_alive and rest in {b"", LAST_CHUNK}
 
     def _persists(self, head: bytes) -> bool:
         """Apply RFC 9112 section 9.3 without the parser's care for the length of a body."""

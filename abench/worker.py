@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abench import connect, kinds
+from abench import kinds
 from abench.client import Connection, Pool
+from abench.connect import Dialer
 from abench.coverage import Coverage
 from abench.errors import AbenchError
 from abench.histogram import Tally
@@ -101,7 +102,7 @@ class Share:
         """Open the connections, wait for the start, load the server, tell what was counted."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._caught)
-        dialer = connect.dialer(self._plan)
+        dialer = Dialer(self._plan)
         self._pool = Pool(self._plan, kinds.of(self._plan), dialer, self._over.set)
         self._loop.add_reader(self._orders, self._obey)
         try:

@@ -6,16 +6,20 @@ import gc
 import json
 import os
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from abench.cli import main
 from abench.plan import Plan
 from abench.summary import Summary
+from abench.via import Route, TlsOptions
 from abench.worker import GO, Done, Message, Ready, Share
 
 OK_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -71,11 +75,11 @@ class ScriptedServer:
         self.open: set[Peer] = set()
         self.deserted = asyncio.Event()  # while no connection is left
         self.peak = 0
-        self.port = 0
+        self.scheme, self.port = "http", 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"{self.scheme}://127.0.0.1:{self.port}/"
 
     def accepted(self, peer: Peer) -> None:
         self.connections += 1
@@ -89,12 +93,90 @@ class ScriptedServer:
 Serve = Callable[..., Awaitable[ScriptedServer]]
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> Path:
+    """A folder with an authority's certificate, and a server's and a client's that it signed."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca",
+            "-addext", "keyUsage=critical,keyCertSign", "-days", "2")  # fmt: skip
+    for name in ("server", "client"):
+        openssl("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem",
+                "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:bench.test",
+                "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+                "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def secured(authority: Path) -> ssl.SSLContext:
+    """Return what a server needs for TLS; no client is asked who it is."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority / "ca.pem")
+    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    return context
+
+
+class Relay(asyncio.Protocol):
+    """Whatever comes goes to another transport, as fast as that takes it, and so does its end."""
+
+    def __init__(self, other: asyncio.Transport) -> None:
+        self.data_received = other.write
+        self.connection_lost = lambda _exc: other.close()
+        self.pause_writing, self.resume_writing = other.pause_reading, other.resume_reading
+
+
+class Tunnel(Peer):
+    """A connection to a proxy: its one request is a CONNECT, to a port of this machine."""
+
+    def data_received(self, data: bytes) -> None:
+        self.server.requests.append(data.removesuffix(b"\r\n\r\n"))
+        port = int(data.split()[1].rpartition(b":")[2])
+        self.opening = asyncio.get_running_loop().create_task(self._open(port))
+
+    async def _open(self, port: int) -> None:
+        loop, here = asyncio.get_running_loop(), self.transport
+        there, _ = await loop.create_connection(lambda: Relay(here), "127.0.0.1", port)
+        here.set_protocol(Relay(there))
+        here.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+
+@pytest.fixture
+async def serve_proxy() -> AsyncIterator[Serve]:
+    """Start a proxy that opens tunnels to this machine: `await serve_proxy()`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start() -> ScriptedServer:
+            server = ScriptedServer(lambda _peer: None, None)
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_server(lambda: Tunnel(server), "127.0.0.1", 0)
+            server.port = listener.sockets[0].getsockname()[1]
+            stack.callback(lambda: [peer.transport.abort() for peer in server.open])
+            stack.callback(listener.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def over() -> str:
+    """Say how servers are reached that are told nothing else: see OVER."""
+    return "TCP"
+
+
+# Marks tests that hold however a server is reached: the plans that they carry out are completed.
+OVER = pytest.mark.parametrize("over", ["TCP", "TLS", "TLS through a proxy"])
+
+
 def reply_with(data: bytes) -> Script:
     return lambda peer: peer.send(data)
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+async def serve(over: str, request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
     """Start a ScriptedServer on a free port or at a path: `await serve(script_or_reply)`."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -108,6 +190,8 @@ async def serve() -> AsyncIterator[Serve]:
             wanted = reply_with(script) if isinstance(script, bytes) else script
             server = ScriptedServer(wanted, accept)
             loop = asyncio.get_running_loop()
+            if over != "TCP":
+                server.scheme, options["ssl"] = "https", request.getfixturevalue("secured")
             if path:
                 listener = await loop.create_unix_server(lambda: Peer(server), path)
             else:
@@ -140,11 +224,17 @@ def untouched_gc() -> Iterator[None]:
 
 
 @pytest.fixture
-def carry_out(untouched_gc: None) -> Callable[..., Awaitable[Carried]]:
+def carry_out(
+    over: str, untouched_gc: None, serve_proxy: Serve
+) -> Callable[..., Awaitable[Carried]]:
     """Carry out a Plan in this process's own loop: `await carry_out(url=..., requests=...)`."""
 
     async def run(**plan: object) -> Carried:
         messages: list[Message] = []
+        if over != "TCP":
+            plan.setdefault("tls", TlsOptions(insecure=True))
+        if over == "TLS through a proxy":
+            plan["route"] = Route(proxy=f"127.0.0.1:{(await serve_proxy()).port}")
         reading, writing = os.pipe()
         try:
             os.write(writing, GO)

@@ -9,6 +9,7 @@ import pytest
 from abench import connect
 from abench.replay import parse
 from abench.urls import Weighted
+from tests.abench.conftest import OVER
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -31,6 +32,7 @@ PLANS = {
 }
 
 
+@OVER
 @pytest.mark.parametrize("octets", [TIMED_OUT, b"220 welcome\r\n", SIZED])
 @pytest.mark.parametrize("name", PLANS)
 async def test_a_greeting_ends_a_connection_and_no_run(name, octets, serve, carry_out):
@@ -49,6 +51,7 @@ async def test_a_greeting_ends_a_connection_and_no_run(name, octets, serve, carr
     assert summary.failed <= 6
 
 
+@OVER
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "a pipeline"])
 async def test_what_comes_between_requests_ends_a_connection_and_no_run(name, serve, carry_out):
     def script(peer):
@@ -77,6 +80,7 @@ async def ended(serve, carry_out, ending, **plan):
     return server, summary
 
 
+@OVER
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize(
     "plan", [{}, {"rate": 5000}, {"method": "PUT"}, {"method": "DELETE"}], ids=str
@@ -91,6 +95,7 @@ async def test_an_idempotent_request_on_a_stale_connection_is_asked_again(
     assert summary.retried >= 18  # of every third
 
 
+@OVER
 @pytest.mark.parametrize("ending", ["close", "reset"])
 async def test_what_is_not_idempotent_is_not_asked_again(ending, serve, carry_out):
     # RFC 9110 section 9.2.2
@@ -101,6 +106,7 @@ async def test_what_is_not_idempotent_is_not_asked_again(ending, serve, carry_ou
     assert summary.failures["stale"] >= 12
 
 
+@OVER
 async def test_what_was_asked_again_is_not_asked_a_third_time(serve, carry_out):
     server = await serve(lambda peer: peer.close())
     summary = (await carry_out(url=server.url, connections=2, requests=10)).summary
@@ -109,6 +115,7 @@ async def test_what_was_asked_again_is_not_asked_a_third_time(serve, carry_out):
     assert len(server.requests) == 12
 
 
+@OVER
 async def test_a_response_that_has_begun_is_never_asked_again(serve, carry_out):
     def script(peer):
         if peer.asked == 2:
@@ -123,6 +130,7 @@ async def test_a_response_that_has_begun_is_never_asked_again(serve, carry_out):
     assert (summary.retried, len(server.requests)) == (0, 10)
 
 
+@OVER
 async def test_waiting_for_a_connection_counts_from_when_it_was_first_asked(serve, carry_out):
     def script(peer):
         if peer.asked == 2:

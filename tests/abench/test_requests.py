@@ -4,9 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
-import subprocess
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -273,37 +271,11 @@ async def test_a_name_is_where_resolve_says(serve, carry_out):
     assert b"Host: " + host.encode() in server.requests[0]
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory) -> Path:
-    """A folder with an authority's certificate, and a server's and a client's that it signed."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca",
-            "-addext", "keyUsage=critical,keyCertSign", "-days", "2")  # fmt: skip
-    for name in ("server", "client"):
-        openssl("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-                "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:bench.test",
-                "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
-                "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
-    return folder
-
-
-def secured(folder: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
-    context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    return context
-
-
-async def test_who_is_trusted_is_for_the_user_to_say(authority, serve, carry_out):
-    context = secured(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
+async def test_who_is_trusted_is_for_the_user_to_say(authority, secured, serve, carry_out):
+    secured.verify_mode = ssl.CERT_REQUIRED
     names = []
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
-    server = await serve(ssl=context)
+    secured.sni_callback = lambda _socket, name, _context: names.append(name)
+    server = await serve(ssl=secured)
     tls = TlsOptions(
         authority=str(authority / "ca.pem"),
         certificate=str(authority / "client.pem"),
@@ -316,8 +288,8 @@ async def test_who_is_trusted_is_for_the_user_to_say(authority, serve, carry_out
 
 
 @pytest.mark.parametrize("insecure", [True, False])
-async def test_a_stranger_is_trusted_only_when_told_to(authority, insecure, serve):
-    server = await serve(ssl=secured(authority))
+async def test_a_stranger_is_trusted_only_when_told_to(insecure, secured, serve):
+    server = await serve(ssl=secured)
     plan = Plan(
         url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
     )
@@ -329,33 +301,16 @@ async def test_a_stranger_is_trusted_only_when_told_to(authority, insecure, serv
             await reached
 
 
-class Relay(asyncio.Protocol):
-    """Whatever comes goes to another transport, and its end ends that."""
+async def test_tls_goes_through_a_proxys_tunnel(authority, secured, serve, serve_proxy, carry_out):
+    server = await serve(ssl=secured)
 
-    def __init__(self, other: asyncio.Transport) -> None:
-        self.data_received = other.write
-        self.connection_lost = lambda _exc: other.abort()
-
-
-async def test_tls_goes_through_a_proxys_tunnel(authority, serve, carry_out):
-    server = await serve(ssl=secured(authority))
-
-    async def connect(peer):
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(
-            lambda: Relay(peer.transport), "127.0.0.1", server.port
-        )
-        peer.data_received = transport.write
-        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-
-    async with asyncio.TaskGroup() as tasks:
-        proxy = await serve(lambda peer: tasks.create_task(connect(peer)) and None)
-        plan = {
-            "url": f"https://bench.test:{server.port}/",
-            "tls": TlsOptions(authority=str(authority / "ca.pem")),
-            "route": Route(proxy=f"127.0.0.1:{proxy.port}"),
-        }
-        assert (await carry_out(**plan, connections=2, requests=6)).summary.succeeded == 6
+    proxy = await serve_proxy()
+    plan = {
+        "url": f"https://bench.test:{server.port}/",
+        "tls": TlsOptions(authority=str(authority / "ca.pem")),
+        "route": Route(proxy=f"127.0.0.1:{proxy.port}"),
+    }
+    assert (await carry_out(**plan, connections=2, requests=6)).summary.succeeded == 6
     # RFC 9110 section 9.3.6: the authority, with its port, is all of the target
     line = b"CONNECT bench.test:%d HTTP/1.1\r\nHost: bench.test" % server.port
     assert proxy.requests[0].startswith(line)
@@ -402,16 +357,15 @@ async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(reply, reason, s
     assert set(summary.reasons) == {reason}
 
 
-async def test_a_server_that_never_ends_tls_holds_nobody_up(authority, carry_out):
+async def test_a_server_that_never_ends_tls_holds_nobody_up(secured, carry_out):
     """Its own end is waited for by nobody, once the response is complete (RFC 9112, 9.8)."""
-    context = secured(authority)
     loop = asyncio.get_running_loop()
     held = []
 
     def answer(listener):
         for _ in range(3):
             raw, _ = listener.accept()
-            sock = context.wrap_socket(raw, server_side=True)
+            sock = secured.wrap_socket(raw, server_side=True)
             held.append(sock)
             sock.recv(65536)
             sock.sendall(SIZED)

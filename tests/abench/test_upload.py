@@ -5,6 +5,8 @@ import tracemalloc
 
 import pytest
 
+from tests.abench.conftest import OVER
+
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 BODY = bytes(20_000_000)
@@ -43,6 +45,7 @@ PLANS = {
 }
 
 
+@OVER
 @pytest.mark.parametrize("name", PLANS)
 async def test_a_large_body_arrives_whole_and_is_not_copied_on_its_way(name, serve, carry_out):
     server = await serve(accept=take_all)
@@ -58,6 +61,7 @@ async def test_a_large_body_arrives_whole_and_is_not_copied_on_its_way(name, ser
     assert peak < 2.5 * len(BODY)  # the request beside its plan, and one more while it is checked
 
 
+@OVER
 @pytest.mark.parametrize("name", PLANS)
 async def test_an_early_refusal_is_read_although_the_body_is_not_sent(name, serve, carry_out):
     # RFC 9112 section 9.5
