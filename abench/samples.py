@@ -61,6 +61,8 @@ def message(parts: Iterable[object]) -> str:
 
 def _printable(part: object) -> str:
     found = part() if callable(part) else part
+    if isinstance(found, OSError):
+        found = found.strerror or found  # a number says nothing to people
     if isinstance(found, bytes):
         found = found[: LONGEST + 1].decode(errors="backslashreplace")
     return "".join(map(_escaped, str(found)[: LONGEST + 1]))

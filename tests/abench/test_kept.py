@@ -177,23 +177,16 @@ async def test_a_connection_that_fails_costs_its_own_request_of_a_log(
 ):
     server = await serve(SIZED)
     dialled = []
+    dial = connect.Dialer.dial
 
-    def dialer(plan):
-        dialer = usual(plan)
-        dial = dialer.dial
+    def refuse_every_second(dialer, connection):
+        dialled.append(connection)
+        if len(dialled) % 2:
+            dial(dialer, connection)
+        else:
+            connection.missed(errno.ECONNREFUSED)
 
-        def refuse_every_second(connection):
-            dialled.append(connection)
-            if len(dialled) % 2:
-                dial(connection)
-            else:
-                connection.missed(errno.ECONNREFUSED)
-
-        dialer.dial = refuse_every_second
-        return dialer
-
-    usual = connect.dialer
-    monkeypatch.setattr(connect, "dialer", dialer)
+    monkeypatch.setattr(connect.Dialer, "dial", refuse_every_second)
     plan = {"url": server.url, "replay": replayed(12), "keep_alive": False, "connections": 1}
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, dict(summary.failures)) == (6, {"connect": 6})

@@ -154,7 +154,7 @@ SAID = {
         "the connection ended within the response: HTTP/1.1",
     ),
     "closed": (closes(b""), "reset", "the connection ended before a byte of the response"),
-    "reset": (lambda peer: peer.reset(), "reset", "the connection was reset"),
+    "reset": (lambda peer: peer.reset(), "reset", "Connection reset by peer"),
     "silence": (lambda _peer: None, "timeout", "no byte of a response came in time"),
     "half": (sends(OK[:-1]), "timeout", "an incomplete response: HTTP/1.1 200 OK"),
 }
