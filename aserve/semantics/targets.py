@@ -149,6 +149,8 @@ def _require_uri_characters(origin: str) -> None:
         raise Refused(400, "The request target has an incomplete percent escape.")
     if "#" in origin:
         raise Refused(400, "The request target has a fragment.")
+    if "\0" in origin:
+        raise _names_nul()
     if _NEEDS_ESCAPE.search(origin):
         # RFC 9112 section 3.2 gives the choice of 400 and 301, never of guessing in silence.
         # Browsers send { | } ^ ` in a query as they stand, old clients what is not ASCII: the kind
@@ -157,10 +159,14 @@ def _require_uri_characters(origin: str) -> None:
         raise Refused(301, "The request target must be percent-encoded.", (("Location", location),))
 
 
+def _names_nul() -> Refused:
+    return Refused(400, "The request target names a NUL character.")
+
+
 def _file_names(name: bytes, *, decode_slashes: bool) -> list[bytes]:
     """Return the names that one segment stands for: several only where %2F may divide them."""
     if b"\0" in name:
-        raise Refused(400, "The request target names a NUL character.")
+        raise _names_nul()
     names = name.split(b"/")
     # %2F is data and no separator, so that no file has such a name. Where it may be one, a segment
     # still leads nowhere but down: whoever guards paths in front of us sees no dot segment in it.

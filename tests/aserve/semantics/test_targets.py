@@ -50,6 +50,7 @@ def test_where_a_target_leads(target, names, folder):
         ("/%zz", 400),
         ("/?%zz", 400),
         ("/a%00b", 400),
+        ("/a\0b", 400),
         ("/a#b", 400),
         ("/a%2Fb", 404),
     ],
