@@ -4,6 +4,7 @@ python -m tests.fuzz.run NAME HEX: try one input again, the one that was printed
 """
 
 import importlib.util
+import math
 import sys
 import time
 import traceback
@@ -32,8 +33,11 @@ def attempt(name: str, octets: bytes, say: Say) -> Hashable:
         raise
 
 
-def fuzz(seconds: float, seed: int, say: Say) -> int:
-    """Mutate what is known, keep what shows something new; return how many inputs were tried."""
+def fuzz(seconds: float, seed: int, say: Say, *, rounds: float = math.inf) -> int:
+    """Mutate what is known, keep what shows something new; return how many inputs were tried.
+
+    It ends after so many seconds, or rounds, of which each tries every property once.
+    """
     random = Random(seed)
     corpus = {name: list(seeds) for name, (_, seeds) in PROPERTIES.items()}
     seen: dict[str, set[Hashable]] = {name: set() for name in PROPERTIES}
@@ -42,7 +46,7 @@ def fuzz(seconds: float, seed: int, say: Say) -> int:
     tried = 0
     now = reported = time.monotonic()
     end = now + seconds
-    while (now := time.monotonic()) < end:
+    while (now := time.monotonic()) < end and tried < rounds * len(PROPERTIES):
         for name, inputs in corpus.items():
             octets = b"".join(random.choices(inputs, k=random.choice((1, 1, 2))))
             octets = mutated(octets[:4_096], random)
