@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abench.errors import AbenchError, ParameterError, UnreachableError
-    from abench.plan import Plan
-    from abench.report import Report
+    from abench.plan.plan import Plan
+    from abench.stats.results import Report
 
 __all__ = ["AbenchError", "ParameterError", "Plan", "Report", "UnreachableError", "run"]
 
-_HOMES = {
+_EXPORTS = {
     "AbenchError": "abench.errors",
     "ParameterError": "abench.errors",
-    "Plan": "abench.plan",
-    "Report": "abench.report",
+    "Plan": "abench.plan.plan",
+    "Report": "abench.stats.results",
     "UnreachableError": "abench.errors",
 }
 
@@ -40,12 +40,12 @@ def run(plan: "Plan") -> "Report":
     Blocks until the run is over. Raises UnreachableError or ParameterError, and starts nothing,
     when the run is not possible.
     """
-    report: Report = import_module("abench.measure").measure(plan)
+    report: Report = import_module("abench.run.measure").measure(plan)
     return report
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for: `import abench` itself costs nothing."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib import import_module
 
-_LOWEST = (0, 1, 2)  # standard input, output, error
+_STANDARD_DESCRIPTORS = (0, 1, 2)  # standard input, output, error
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def _open_standard_descriptors() -> None:
     The kernel gives the lowest free number: a connection would become standard output, and a
     report would be sent to the server. sys.stdout stays None, which tells that there is none.
     """
-    for descriptor in _LOWEST:
+    for descriptor in _STANDARD_DESCRIPTORS:
         try:
             os.fstat(descriptor)
         except OSError:

@@ -16,11 +16,11 @@ class UnreachableError(AbenchError):
 
     exit_code = 1
 
-    def __init__(self, host: str, port: int, why: str) -> None:
+    def __init__(self, host: str, port: int, reason: str) -> None:
         at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if host.startswith(("/", "@", ".")):  # a socket's path
             at = host
-        super().__init__(f"cannot reach {at}: {why}")
+        super().__init__(f"cannot reach {at}: {reason}")
 
 
 class ParameterError(AbenchError):
@@ -28,6 +28,6 @@ class ParameterError(AbenchError):
 
     exit_code = 2
 
-    def __init__(self, parameter: str, why: str) -> None:
-        super().__init__(f"{parameter}: {why}")
-        self.parameter, self.why = parameter, why
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter, self.reason = parameter, reason

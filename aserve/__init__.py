@@ -27,22 +27,22 @@ from typing import TYPE_CHECKING
 from aserve.version import __version__
 
 if TYPE_CHECKING:
-    from aserve.service.server import Server
-    from aserve.service.sockets import CannotListen
-    from aserve.settings import Settings, SettingsError
+    from aserve.config.settings import Settings, SettingsError
+    from aserve.server.embedded import Server
+    from aserve.server.listeners import ListenError
 
-__all__ = ["CannotListen", "Server", "Settings", "SettingsError", "__version__"]
+__all__ = ["ListenError", "Server", "Settings", "SettingsError", "__version__"]
 
-_HOMES = {
-    "CannotListen": "aserve.service.sockets",
-    "Server": "aserve.service.server",
-    "Settings": "aserve.settings",
-    "SettingsError": "aserve.settings",
+_EXPORTS = {
+    "CannotListen": "aserve.server.listeners",
+    "Server": "aserve.server.embedded",
+    "Settings": "aserve.config.settings",
+    "SettingsError": "aserve.config.settings",
 }
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for: the program can begin before all of it."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

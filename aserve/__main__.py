@@ -5,7 +5,7 @@ import signal
 import sys
 from importlib import import_module
 
-_LOWEST = (0, 1, 2)  # standard input, output, error
+_STANDARD_DESCRIPTORS = (0, 1, 2)  # standard input, output, error
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # and does not ignore it, as behind nohup or &
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    program = import_module("aserve.cli").main
+    program = import_module("aserve.cli.main").main
     signal.signal(signal.SIGINT, usual)
     program()
 
@@ -29,7 +29,7 @@ def _open_standard_descriptors() -> None:
     The kernel gives the lowest free number: a listening socket would become standard output, and
     log lines would go into it. sys.stdout stays None, which tells that there is none.
     """
-    for descriptor in _LOWEST:
+    for descriptor in _STANDARD_DESCRIPTORS:
         try:
             os.fstat(descriptor)
         except OSError:

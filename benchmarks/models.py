@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aserve.models.table import DEFAULT, MODELS
+from aserve.transport.registry import DEFAULT, MODELS
 from benchmarks import models_page
 from benchmarks.figures import medians, shown
 from benchmarks.loads import Ask, check, finished, loading
@@ -79,10 +79,10 @@ def contenders() -> dict[str, str]:
     words = {REMEMBERED: f"--model {DEFAULT}", UNREMEMBERED: f"--model {DEFAULT} --no-recall"}
     for name, row in MODELS.items():
         if name != DEFAULT:
-            if why := row.why_not():
+            if why := row.unavailable_reason():
                 _told.print(f"{name} is left out: {why}")
             else:
-                words[name] = f"--model {name}" + " --no-recall" * row.on_asyncio
+                words[name] = f"--model {name}" + " --no-recall" * row.uses_event_loop
     return words
 
 

@@ -7,19 +7,19 @@ from a disk that turns or a network.
 import sys
 import time
 
-from aserve.cli import main
-from aserve.semantics.resources import Resource
-from aserve.semantics.targets import Path
-from aserve.service import worker
-from aserve.site.files import Disk
+from aserve.cli.main import main
+from aserve.filesystem.directory import Directory
+from aserve.http.request_target import TargetPath
+from aserve.http.resources import Resource
+from aserve.server import worker
 
 
-class SlowDisk(Disk):
+class SlowDisk(Directory):
     """A disk on which finding a file takes `seconds`."""
 
     seconds = 0.0
 
-    def find(self, path: Path, *, wait: bool) -> Resource:
+    def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Find after a while, or not at all where that is not to be waited for."""
         if not wait:
             raise BlockingIOError
@@ -29,5 +29,5 @@ class SlowDisk(Disk):
 
 if __name__ == "__main__":
     SlowDisk.seconds = float(sys.argv.pop(1))
-    worker.Disk = SlowDisk  # type: ignore[misc]
+    worker.Directory = SlowDisk  # type: ignore[misc]
     main()

@@ -10,22 +10,23 @@ from typing import Annotated
 
 import typer
 
-from abench import preflight, quantities, worker
 from abench.cli import invocation
-from abench.cli.codes import FAILED, INTERNAL, OK, UNREACHABLE
-from abench.cli.options import asks
+from abench.cli.exit_codes import FAILED, INTERNAL, OK, UNREACHABLE
+from abench.cli.options import with_run_options
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
-from abench.cli.streams import say
+from abench.cli.streams import print_message
 from abench.errors import ParameterError
-from abench.measure import Carry, measure
-from abench.plan import Plan
-from abench.report import Report
+from abench.plan import quantities
+from abench.plan.plan import Plan
 from abench.report.live import LiveView
-from abench.report.thresholds import Condition, judge
+from abench.run import preflight, worker
+from abench.run.measure import Runner, measure
+from abench.stats.results import Report
+from abench.stats.thresholds import Condition, evaluate
 from abench.version import abench_version
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"abench {abench_version()}")
         raise typer.Exit
@@ -46,7 +47,7 @@ ServerPid = Annotated[
     typer.Option(
         "--server-pid",
         metavar="PID",
-        parser=quantities.option(quantities.count, "--server-pid"),
+        parser=quantities.option_parser(quantities.parse_count, "--server-pid"),
         help="Tell what this process takes; repeatable.",
     ),
 ]
@@ -64,11 +65,12 @@ Dask = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
 Version = Annotated[
-    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit."),
 ]
 
 
-@asks
+@with_run_options
 def bench(
     plan_for: Callable[[list[str]], Plan],
     url: Url = [],  # noqa: B006 - typer makes a list of its own
@@ -102,13 +104,13 @@ def bench(
     outputs = Outputs(json, csv, hgrm, html)
     outputs.check(scheduled=plan.schedule is not None)
     if not quiet:
-        _note(plan)
+        _print_notes(plan)
     carry = None
     if dask is not None:
-        plan, carry = _on_cluster(dask, plan)
+        plan, carry = _plan_on_cluster(dask, plan)
     report = run(plan, quiet, server_pid, server_cgroup, carry)
-    report = replace(report, thresholds=judge(conditions, report))
-    return outputs.publish(report, exit_code(report))
+    report = replace(report, thresholds=evaluate(conditions, report))
+    return outputs.write_all(report, exit_code(report))
 
 
 def exit_code(report: Report) -> int:
@@ -127,15 +129,15 @@ def run(
     quiet: bool,
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
-    carry: Carry | None = None,
+    carry: Runner | None = None,
 ) -> Report:
     """Carry out `plan`, shown while it lasts where somebody looks."""
     measured = partial(
         measure,
         server_pids=server_pids,
         server_cgroup=server_cgroup,
-        carry=carry,
-        arguments=invocation.published(),
+        runner=carry,
+        arguments=invocation.get_command_line(),
     )
     if quiet or not sys.stderr.isatty():
         return measured(plan)
@@ -143,20 +145,22 @@ def run(
         return measured(plan, view)
 
 
-def _on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Carry]:
+def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
     """Return the plan for the nodes of a cluster, and what carries it out there."""
     if find_spec("distributed") is None:
         raise ParameterError("--dask", "it needs dask: pip install distributed")
-    cluster = import_module("abench.cluster").Cluster(scheduler, plan.workers)
+    cluster = import_module("abench.run.dask_cluster").Cluster(scheduler, plan.workers)
     return replace(plan, workers=cluster.size), cluster.run
 
 
-def _note(plan: Plan) -> None:
+def _print_notes(plan: Plan) -> None:
     if worker.LOOP != "uvloop":
-        say("uvloop is not installed: asyncio's own loop costs this client about a third more")
+        print_message(
+            "uvloop is not installed: asyncio's own loop costs this client about a third more"
+        )
     for line in preflight.advice(plan):
-        say(f"note: {line}")
-    if plan.replay and plan.replay.left_out:
-        say(
-            f"{plan.replay.left_out} lines of the log are left out: not safe methods, or no request"
+        print_message(f"note: {line}")
+    if plan.replay and plan.replay.skipped:
+        print_message(
+            f"{plan.replay.skipped} lines of the log are left out: not safe methods, or no request"
         )

@@ -9,15 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from abench import fleet, quantities
 from abench.cli.bench import exit_code, run
 from abench.cli.options import Workers
-from abench.cli.streams import say
+from abench.cli.streams import print_message
 from abench.errors import ParameterError
-from abench.null_server import null_server
-from abench.plan import Plan
-from abench.report import Report
-from abench.report.units import decimal, microseconds
+from abench.plan import quantities
+from abench.plan.plan import Plan
+from abench.run import coordinator
+from abench.run.null_server import null_server
+from abench.stats.results import Report
+from abench.stats.units import decimal, microseconds
 
 CONNECTIONS = (1, 64, 1_000)
 
@@ -27,7 +28,7 @@ Time = Annotated[
         "--time",
         "-t",
         metavar="SECONDS",
-        parser=quantities.option(quantities.seconds, "--time"),
+        parser=quantities.option_parser(quantities.parse_seconds, "--time"),
         help="Length of each of the runs.",
     ),
 ]
@@ -42,7 +43,7 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
     the processors, as any server on this machine would.
     """
     reports: dict[str, Report] = {}
-    works = _possible(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
+    works = _affordable_plans(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
     with null_server() as server:
         for name, work in works.items():
             plan = replace(work, url=server.url)
@@ -53,27 +54,27 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
         plain = {name: _figures(report) for name, report in reports.items()}
         print(json.dumps(plain, indent=2))
     else:
-        _print(reports)
+        _print_table(reports)
     return 0
 
 
-def _possible(plan: Plan) -> dict[str, Plan]:
+def _affordable_plans(plan: Plan) -> dict[str, Plan]:
     """Return what there are open files for, here and in the server; raises ParameterError."""
     works = {f"{number:,} connections": replace(plan, connections=number) for number in CONNECTIONS}
     works["64, one a request"] = replace(plan, connections=64, keep_alive=False)
     possible, left_out = {}, {}
     for name, work in works.items():
         try:
-            fleet.make_room(replace(work, workers=1))
-            fleet.make_room(work)
+            coordinator.raise_descriptor_limit(replace(work, workers=1))
+            coordinator.raise_descriptor_limit(work)
         except ParameterError as error:
-            left_out[name] = error.why
+            left_out[name] = error.reason
         else:
             possible[name] = work
     if not possible:
         raise ParameterError("calibrate", next(iter(left_out.values())))
     for name, why in left_out.items():
-        say(f"note: left out is {name!r}: {why}")
+        print_message(f"note: left out is {name!r}: {why}")
     return possible
 
 
@@ -91,7 +92,7 @@ def _client_us(report: Report) -> float:
     return sum(report.client.cpu) * report.duration_s * 1e6 / (report.total or 1)
 
 
-def _print(reports: dict[str, Report]) -> None:
+def _print_table(reports: dict[str, Report]) -> None:
     grid = Table.grid(padding=(0, 3))
     names = ("pages/sec", "client", "server", "p50", "p99")
     grid.add_column(no_wrap=True)

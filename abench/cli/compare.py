@@ -11,18 +11,19 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from abench.cli.codes import FAILED, OK
-from abench.comparison import Difference, compare, distinct, sentence
+from abench.cli.exit_codes import FAILED, OK
 from abench.errors import ParameterError
-from abench.plan_differences import PlanDifferences, plan_differences
-from abench.report import Report, document
-from abench.report.units import decimal, microseconds, signed, significant
+from abench.report import document
+from abench.stats.comparison import Difference, compare, describe_difference, distinct_runs
+from abench.stats.plan_differences import PlanDifferences, plan_differences
+from abench.stats.results import Report
+from abench.stats.units import decimal, microseconds, signed, significant
 
 Files = Annotated[
     str,
     typer.Argument(help="A saved report, or several with commas between.", show_default=False),
 ]
-Tolerate = Annotated[
+Tolerance = Annotated[
     str | None,
     typer.Option("--tolerate", metavar="PERCENT", help="Exit code 4 if worse by more than this."),
 ]
@@ -30,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the comparison as JSON
 
 
 def compare_files(
-    before: Files, after: Files, tolerate: Tolerate = None, as_json: Json = False
+    before: Files, after: Files, tolerance: Tolerance = None, as_json: Json = False
 ) -> int:
     """Compare saved reports: pages per second, and the percentiles of latency.
 
@@ -39,18 +40,18 @@ def compare_files(
     it is only told what varied within them. With --tolerate 5, the exit code is 4 if anything is
     worse by more than 5 %, and that is not likely to be chance.
     """
-    limit = percent(tolerate)
-    return show(_read(before), _read(after), limit, as_json=as_json)
+    limit = parse_percent(tolerance)
+    return print_comparison(_read(before), _read(after), limit, as_json=as_json)
 
 
 def _read(names: str) -> list[Report]:
     found = names.split(",")
     if not all(found):
         raise ParameterError(repr(names), "the name of a file is missing")
-    return [document.read(Path(name)) for name in found]
+    return [document.read_report(Path(name)) for name in found]
 
 
-def percent(text: str | None) -> float | None:
+def parse_percent(text: str | None) -> float | None:
     """Return `5` or `5%` as a number; raises ParameterError."""
     try:
         value = None if text is None else float(text.removesuffix("%"))
@@ -61,23 +62,23 @@ def percent(text: str | None) -> float | None:
     return value
 
 
-def show(
-    before: list[Report], after: list[Report], tolerate: float | None, *, as_json: bool = False
+def print_comparison(
+    before: list[Report], after: list[Report], tolerance: float | None, *, as_json: bool = False
 ) -> int:
     """Print how `after` differs from `before`; return the exit code."""
     plans = plan_differences(before, after)
     differences = compare(before, after)
-    failed = [] if tolerate is None else [one for one in differences if one.fails(tolerate)]
+    failed = [] if tolerance is None else [one for one in differences if one.exceeds(tolerance)]
     if as_json:
-        plain = [asdict(one) | {"sentence": sentence(one)} for one in differences]
+        plain = [asdict(one) | {"sentence": describe_difference(one)} for one in differences]
         worse = [one.name for one in failed]
-        runs = [len(distinct(side)) for side in (before, after)]
+        runs = [len(distinct_runs(side)) for side in (before, after)]
         found = {"plans": plans, "runs": runs, "differences": plain, "worse": worse}
         print(json.dumps(found, indent=2))
     else:
         console = Console(highlight=False, soft_wrap=True)
         _print_sides(console, (before, after), plans)
-        _print(console, differences, failed, tolerate)
+        _print_differences(console, differences, failed, tolerance)
     return FAILED if failed else OK
 
 
@@ -86,7 +87,7 @@ def _print_sides(
 ) -> None:
     """Print what is compared, and first of all how its plans differ."""
     for name, runs in zip("AB", sides, strict=True):
-        counted, report = len(distinct(runs)), runs[0]
+        counted, report = len(distinct_runs(runs)), runs[0]
         when = report.environment.started_at if report.environment else ""
         several = f"  {counted} runs" if counted > 1 else ""
         again = f"  {len(runs) - counted} given twice count once" if counted < len(runs) else ""
@@ -108,11 +109,11 @@ def _grid(justified: Sequence[JustifyMethod], *names: str) -> Table:
     return grid
 
 
-def _print(
+def _print_differences(
     console: Console,
     differences: list[Difference],
     failed: list[Difference],
-    tolerate: float | None,
+    tolerance: float | None,
 ) -> None:
     grid = _grid(("left", "right", "right", "right"), "A", "B", "difference")
     for one in differences:
@@ -121,18 +122,18 @@ def _print(
             Text(one.name, style="dim"),
             show_value(one.before),
             show_value(one.after),
-            Text(f"{signed(one.percent)} %", style=_colour(one)),
+            Text(f"{signed(one.percent)} %", style=_style(one)),
         )
     console.print("", grid, "", sep="\n")
     for one in differences:
-        console.print(Text(sentence(one), style=_colour(one)))
+        console.print(Text(describe_difference(one), style=_style(one)))
     for one in failed:
-        by, allowed = significant(one.worse_by), significant(tolerate or 0)
+        by, allowed = significant(one.worse_by), significant(tolerance or 0)
         worse = f"FAILED {one.name} is worse by {by} %, {allowed} % are tolerated"
         console.print(Text(worse, style="bold red"))
 
 
-def _colour(one: Difference) -> str:
-    if not one.is_sure:
+def _style(one: Difference) -> str:
+    if not one.is_significant:
         return ""
     return "red" if one.worse_by > 0 else "green"

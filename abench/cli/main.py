@@ -10,18 +10,18 @@ from typing import NoReturn
 
 import typer
 
-from abench import inputs
-from abench.cli import habits, invocation, redaction, streams
-from abench.cli.codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
+from abench.cli import hints, invocation, redaction, streams
+from abench.cli.exit_codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError, ParameterError
+from abench.plan import inputs
 
 # A URL has "://" in it and no command's name has: the first word tells them apart.
 COMMANDS = {
-    "ab": "abench.cli.ab:ab",
+    "ab": "abench.cli.ab_test:ab",
     "calibrate": "abench.cli.calibrate:calibrate",
     "compare": "abench.cli.compare:compare_files",
-    "report": "abench.cli.redraw:redraw",
-    "--classic": "abench.cli.classic:classic",
+    "report": "abench.cli.report:redraw",
+    "--classic": "abench.cli.webbench:classic",
 }
 
 _COMMAND = re.compile(r"[a-z][a-z-]*", re.IGNORECASE)  # or what may be one with a slip in it
@@ -32,59 +32,59 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Be the program `abench`."""
-    with streams.guarded_streams() as standard:
-        code = _called(sys.argv[1:] if arguments is None else arguments)
+    with streams.protected_streams() as standard:
+        code = _run_command(sys.argv[1:] if arguments is None else arguments)
         code = standard.exit_code(code)
     sys.exit(code)
 
 
-def _called(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     """Run the command, and turn whatever ends it early into one line and an exit code."""
-    inputs.forget_readers()
+    inputs.clear_inputs()
     try:
-        return _command(arguments)
+        return _dispatch_command(arguments)
     except _UsageError as error:
-        hint = habits.hint(getattr(error, "option_name", ""))
-        return _fail(error.format_message() + hint, BAD_PARAMETER)  # type: ignore[attr-defined]
+        hint = hints.hint(getattr(error, "option_name", ""))
+        return _print_error(error.format_message() + hint, BAD_PARAMETER)  # type: ignore[attr-defined]
     except AbenchError as error:
-        return _fail(str(error), error.exit_code)
+        return _print_error(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a fault of ours is a line and its own exit code, too
-        return _fail(_told(error), INTERNAL)
+        return _print_error(_describe_error(error), INTERNAL)
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Return what a user can do something about, or what a report of a fault needs: its place."""
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
-        return named + streams.reason(error)
+        return named + streams.error_reason(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno}"
     return f"internal fault, please report it: {type(error).__name__}: {error} ({place})"
 
 
-def _command(arguments: list[str]) -> int:
+def _dispatch_command(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
     if name == "--classic":
-        classic: Callable[[list[str]], int] = _found(COMMANDS[name])
+        classic: Callable[[list[str]], int] = _import_command(COMMANDS[name])
         return classic(arguments[1:])
     if name in COMMANDS:
-        return _parsed(_found(COMMANDS[name]), arguments[1:], f"abench {name}")
+        return _parse_and_call(_import_command(COMMANDS[name]), arguments[1:], f"abench {name}")
     if _COMMAND.fullmatch(name) and name != "localhost":
         known = ", ".join(COMMANDS)
         raise ParameterError("URL", f"{name!r} is none, and no command, of which there are {known}")
-    return _parsed(_found("abench.cli.bench:bench"), arguments, "abench")
+    return _parse_and_call(_import_command("abench.cli.bench:bench"), arguments, "abench")
 
 
-def _found(place: str) -> Callable[..., int]:
+def _import_command(place: str) -> Callable[..., int]:
     """Import a command: nobody waits for the others."""
     module, _, name = place.partition(":")
     command: Callable[..., int] = getattr(import_module(module), name)
     return command
 
 
-def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int:
+def _parse_and_call(command: Callable[..., int], arguments: list[str], name: str) -> int:
     """Have typer read the arguments and call the command with them."""
     app = typer.Typer(
         add_completion=False,
@@ -95,11 +95,11 @@ def _parsed(command: Callable[..., int], arguments: list[str], name: str) -> int
     app.command()(command)
     parser = typer.main.get_command(app)
     words = redaction.redact(arguments, redaction.click_options(parser))
-    invocation.publish([*name.split()[1:], *words])
+    invocation.set_command_line([*name.split()[1:], *words])
     code: int = parser.main(arguments, prog_name=name, standalone_mode=False)
     return code
 
 
-def _fail(line: str, code: int) -> int:
-    streams.say(f"error: {line}")
+def _print_error(line: str, code: int) -> int:
+    streams.print_message(f"error: {line}")
     return code

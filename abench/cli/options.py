@@ -8,20 +8,19 @@ from typing import Annotated, Any, Concatenate
 
 import typer
 
-from abench import content, inputs, quantities, replay
-from abench import urls as url_file
-from abench.cli import habits
+from abench.cli import hints
 from abench.errors import ParameterError
-from abench.expectation import Expectation
-from abench.message import Field, cookies, parse_field
-from abench.plan import Plan
-from abench.urls import Weighted
-from abench.via import Route, TlsOptions
+from abench.plan import inputs, log_replay, quantities, request_body, url_file
+from abench.plan.plan import Plan
+from abench.plan.request import Header, cookie_header, parse_header
+from abench.plan.route import Route, TlsOptions
+from abench.plan.success import SuccessCriteria
+from abench.plan.url_file import WeightedUrl
 
 
-def workers_of(said: object) -> int | None:
+def parse_workers(said: object) -> int | None:
     """Return how many processes are wanted, None for one on each core; raises ParameterError."""
-    return None if said in {None, "auto"} else quantities.count("--workers", str(said))
+    return None if said in {None, "auto"} else quantities.parse_count("--workers", str(said))
 
 
 Connections = Annotated[
@@ -31,7 +30,7 @@ Connections = Annotated[
         "--clients",
         "-c",
         metavar="N",
-        parser=quantities.option(quantities.count, "--connections"),
+        parser=quantities.option_parser(quantities.parse_count, "--connections"),
         help="Held open at once: 100, 1k.",
     ),
 ]
@@ -42,7 +41,7 @@ Duration = Annotated[
         "--duration",
         "-t",
         metavar="SECONDS",
-        parser=quantities.option(quantities.seconds, "--time"),
+        parser=quantities.option_parser(quantities.parse_seconds, "--time"),
         help="How long to load: 30, 500ms, 2m; 10 if no -n.",
     ),
 ]
@@ -52,7 +51,7 @@ Requests = Annotated[
         "--requests",
         "-n",
         metavar="N",
-        parser=quantities.option(quantities.count, "--requests"),
+        parser=quantities.option_parser(quantities.parse_count, "--requests"),
         help="Exactly so many; with -t, whichever ends first.",
     ),
 ]
@@ -62,7 +61,7 @@ Workers = Annotated[
         "--workers",
         "-w",
         metavar="N|auto",
-        parser=workers_of,
+        parser=parse_workers,
         help="Processes; auto, one per core, if not given.",
     ),
 ]
@@ -71,7 +70,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        parser=quantities.option(quantities.seconds, "--timeout"),
+        parser=quantities.option_parser(quantities.parse_seconds, "--timeout"),
         help="Limit for one request.",
     ),
 ]
@@ -83,7 +82,7 @@ Pipeline = Annotated[
     typer.Option(
         "--pipeline",
         metavar="N",
-        parser=quantities.option(quantities.count, "--pipeline"),
+        parser=quantities.option_parser(quantities.parse_count, "--pipeline"),
         help="Requests under way on each connection.",
     ),
 ]
@@ -93,7 +92,7 @@ Rate = Annotated[
         "--rate",
         "-R",
         metavar="N",
-        parser=quantities.option(quantities.rate, "--rate"),
+        parser=quantities.option_parser(quantities.parse_rate, "--rate"),
         help="Requests per second, on a schedule.",
     ),
 ]
@@ -119,7 +118,7 @@ Speed = Annotated[
     typer.Option(
         "--speed",
         metavar="FACTOR",
-        parser=quantities.option(quantities.factor, "--speed"),
+        parser=quantities.option_parser(quantities.factor, "--speed"),
         help="How many times as fast to replay.",
     ),
 ]
@@ -206,7 +205,7 @@ Sni = Annotated[
 ]
 
 
-def plan_of(
+def plan_from_options(
     url: list[str],
     connections: Connections = 10,
     duration_s: Duration = None,
@@ -243,16 +242,16 @@ def plan_of(
     """Return the plan that the options describe; raises ParameterError."""
     if replay_log and (urls or data or form):  # before one of them has read what another wants
         raise ParameterError("--replay", "the log says what is asked, and in which order")
-    wanted = _wanted(url, urls)
+    wanted = _weighted_urls(url, urls)
     _refuse_empty(
         {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
         | {"--sni": sni}
     )
     for option, file in (("--cacert", cacert), ("--cert", cert), ("--key", key)):
         with suppress(OSError, ValueError):  # which is said where it is opened
-            inputs.note(option, file or "")
-    habits.check(url, data, method, proxy, insecure=insecure)
-    media_type, body = _content(data, form)
+            inputs.record_input(option, file or "")
+    hints.check(url, data, method, proxy, insecure=insecure)
+    media_type, body = _request_body(data, form)
     return Plan(
         url=url[0] if url else wanted[0].url,
         urls=wanted,
@@ -266,15 +265,15 @@ def plan_of(
         rate=rate,
         arrivals=arrivals,
         stages=stages,
-        warmup_s=_warmup_s(warmup),
+        warmup_s=_parse_warmup(warmup),
         warmup_auto=warmup == "auto",
-        replay=replay.read(replay_log) if replay_log else None,
-        speed=_speed(speed, replay_log),
+        replay=log_replay.read_log(replay_log) if replay_log else None,
+        speed=_check_speed(speed, replay_log),
         method=method or ("POST" if media_type else "GET"),
-        headers=_fields(header, user, cookie, media_type, form),
+        headers=_request_headers(header, user, cookie, media_type, form),
         body=body,
         http="0.9" if http09 else "1.0" if http10 else "1.1",
-        expect=Expectation.parse(expect),
+        expect=SuccessCriteria.parse(expect),
         route=Route(resolve, proxy, unix_socket),
         tls=TlsOptions(cacert, insecure, cert, key, sni),
     )
@@ -283,19 +282,19 @@ def plan_of(
 Command = Callable[Concatenate[Callable[[list[str]], Plan], ...], int]
 
 
-def asks(command: Command) -> Callable[..., int]:
+def with_run_options(command: Command) -> Callable[..., int]:
     """Give a command every option that says what to do.
 
     The command is called with a function that makes the Plan for the URLs it gives, and with its
     own arguments.
     """
-    asked = list(inspect.signature(plan_of, eval_str=True).parameters.values())[1:]
+    asked = list(inspect.signature(plan_from_options, eval_str=True).parameters.values())[1:]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     names = {parameter.name for parameter in asked}
 
     def with_options(**given: Any) -> int:
         said = {name: given.pop(name) for name in names}
-        return command(lambda url: plan_of(url, **said), **given)
+        return command(lambda url: plan_from_options(url, **said), **given)
 
     with_options.__doc__ = command.__doc__
     with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -305,14 +304,14 @@ def asks(command: Command) -> Callable[..., int]:
     return with_options
 
 
-def _wanted(urls: list[str], file: Path | None) -> Sequence[Weighted]:
+def _weighted_urls(urls: list[str], file: Path | None) -> Sequence[WeightedUrl]:
     if file is not None:
         if len(urls) > 1:
             raise ParameterError("--urls", "give the URLs in the file or on the command line")
-        return url_file.read(file, urls[0] if urls else None)
+        return url_file.read_urls(file, urls[0] if urls else None)
     if not urls:
         raise ParameterError("URL", "what is to be loaded is missing")
-    return tuple(Weighted(url) for url in urls) if len(urls) > 1 else ()
+    return tuple(WeightedUrl(url) for url in urls) if len(urls) > 1 else ()
 
 
 def _refuse_empty(given: dict[str, str | None]) -> None:
@@ -322,35 +321,35 @@ def _refuse_empty(given: dict[str, str | None]) -> None:
             raise ParameterError(option, "its value is empty")
 
 
-def _content(data: list[str], form: list[str]) -> content.Content:
+def _request_body(data: list[str], form: list[str]) -> request_body.Body:
     if data and form:
         raise ParameterError("--form", "a body is either data or a form")
     if form:
-        return content.form(form)
-    parts = [content.data(one) for one in data]
+        return request_body.encode_form(form)
+    parts = [request_body.read_data(one) for one in data]
     if len(parts) > 1:  # as curl has it
-        return content.URL_ENCODED, b"&".join(body for _, body in parts)
+        return request_body.URL_ENCODED, b"&".join(body for _, body in parts)
     return parts[0] if parts else ("", b"")
 
 
-def _fields(
+def _request_headers(
     header: list[str], user: str | None, cookie: list[str], media_type: str, form: list[str]
-) -> tuple[Field, ...]:
+) -> tuple[Header, ...]:
     """Return the header fields of each request. What two options say in one field is one field."""
-    fields = [parse_field(text) for text in header]
+    fields = [parse_header(text) for text in header]
     named = {name.lower() for name, _ in fields}
     if user is not None and "authorization" in named:
         raise ParameterError("--user", "-H has an Authorization already: give one of them")
-    if form and "content-type" in named and media_type != content.URL_ENCODED:
+    if form and "content-type" in named and media_type != request_body.URL_ENCODED:
         raise ParameterError("--form", "its Content-Type has a boundary, and is not for -H")
     if user is not None:
-        fields.append(("Authorization", content.basic(user)))
+        fields.append(("Authorization", request_body.basic_credentials(user)))
     if media_type and "content-type" not in named:
         fields.append(("Content-Type", media_type))
-    return _with_cookies(fields, cookies(cookie))
+    return _with_cookies(fields, cookie_header(cookie))
 
 
-def _with_cookies(fields: list[Field], more: tuple[Field, ...]) -> tuple[Field, ...]:
+def _with_cookies(fields: list[Header], more: tuple[Header, ...]) -> tuple[Header, ...]:
     """Put cookies into the one field that RFC 6265 section 5.4 allows: -H may have some too."""
     if not more:
         return tuple(fields)
@@ -359,11 +358,11 @@ def _with_cookies(fields: list[Field], more: tuple[Field, ...]) -> tuple[Field, 
     return (*others, ("Cookie", "; ".join((*own, *(value for _, value in more)))))
 
 
-def _speed(speed: float, log: Path | None) -> float:
+def _check_speed(speed: float, log: Path | None) -> float:
     if speed != 1.0 and log is None:
         raise ParameterError("--speed", "it is for --replay")
     return speed
 
 
-def _warmup_s(text: str | None) -> float:
-    return 0.0 if text in {None, "auto"} else quantities.seconds("--warmup", text or "")
+def _parse_warmup(text: str | None) -> float:
+    return 0.0 if text in {None, "auto"} else quantities.parse_seconds("--warmup", text or "")

@@ -10,13 +10,13 @@ from typing import Annotated, TextIO
 
 import typer
 
-from abench import inputs
-from abench.cli.codes import INTERNAL
-from abench.cli.streams import reason, say
+from abench.cli.exit_codes import INTERNAL
+from abench.cli.streams import error_reason, print_message
 from abench.errors import ParameterError
-from abench.report import Report, document, html, tables, text
-from abench.report.derived import known_latencies
-from abench.report.files import Destination
+from abench.plan import inputs
+from abench.report import document, html, tables, text
+from abench.report.destinations import Destination
+from abench.stats.results import Report, latencies_with_waits
 
 Json = Annotated[
     str | None,
@@ -35,14 +35,14 @@ Write = Callable[[Report, TextIO], None]
 
 SERVICE = "--hgrm of service times"
 _WRITERS: dict[str, Write] = {
-    "--json": document.write,
+    "--json": document.write_json,
     "--csv": tables.write_csv,
-    "--html": html.write,
+    "--html": html.write_html,
     "--hgrm": lambda report, stream: tables.write_hgrm(
-        known_latencies(report.summary, "response" if report.response else "service"), stream
+        latencies_with_waits(report.summary, "response" if report.response else "service"), stream
     ),
     SERVICE: lambda report, stream: tables.write_hgrm(
-        known_latencies(report.summary, "service"), stream
+        latencies_with_waits(report.summary, "service"), stream
     ),
 }
 
@@ -69,26 +69,26 @@ class Outputs:
         }
         hgrm = found.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
-            found[SERVICE] = hgrm.beside("service")
-        _check_apart(found, source)
+            found[SERVICE] = hgrm.sibling("service")
+        _check_distinct(found, source)
         if self.html is not None:
-            html.check()
+            html.check_available()
         self.destinations = found
 
-    def publish(self, report: Report, code: int) -> int:
+    def write_all(self, report: Report, code: int) -> int:
         """Fill the files, each for itself, then print the report; return the exit code.
 
         Where a file is standard output, the text goes to standard error. The files come first, so
         that nobody who stops reading costs one; what cannot be written is said.
         """
         places = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
-        written = [_save(report, option, place) for option, place in places]
+        written = [_write_one(report, option, place) for option, place in places]
         piped = any(place.is_stdout for _, place in places)
-        text.write(report, sys.stderr if piped else sys.stdout)
+        text.write_text(report, sys.stderr if piped else sys.stdout)
         return code if all(written) else code or INTERNAL
 
 
-def _save(report: Report, option: str, place: Destination) -> bool:
+def _write_one(report: Report, option: str, place: Destination) -> bool:
     """Write one report; say why it cannot be, and do not let that cost the others."""
     drawn = io.StringIO()
     try:
@@ -97,20 +97,24 @@ def _save(report: Report, option: str, place: Destination) -> bool:
     except BrokenPipeError:  # who reads has enough
         return True
     except Exception as error:  # noqa: BLE001 - a fault in one drawing is none in the others
-        why = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        say(f"error: {option}: {place.name}: {why}")
+        why = (
+            error_reason(error)
+            if isinstance(error, OSError)
+            else f"{type(error).__name__}: {error}"
+        )
+        print_message(f"error: {option}: {place.name}: {why}")
         return False
     return True
 
 
-def _check_apart(places: dict[str, Destination], source: Path | None) -> None:
+def _check_distinct(places: dict[str, Destination], source: Path | None) -> None:
     """Raise ParameterError if one file would be written over another."""
     taken: dict[object, str] = {}
     for option, place in places.items():
         other = taken.setdefault(place.identity, option)
         if other is not option:
             raise ParameterError(place.option, f"{place.name} is where {other} goes already")
-        if place.is_file and (reader := inputs.reader_of(place.path)):
+        if place.is_file and (reader := inputs.option_reading(place.path)):
             raise ParameterError(option, f"{place.name} is what {reader} reads")
         if source is None or option == "--json":
             continue

@@ -8,7 +8,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from abench.target import HIDDEN, without_userinfo
+from abench.plan.target import HIDDEN, without_userinfo
 
 Options = Mapping[str, str | None]
 """Each spelling of an option; its long name if it takes a value, None of a flag."""
@@ -36,7 +36,7 @@ def click_options(command: object) -> dict[str, str | None]:
     found: dict[str, str | None] = {"-h": None, "--help": None}
     for parameter in getattr(command, "params", ()):
         if parameter.param_type_name == "option":
-            name = None if parameter.is_flag or parameter.count else _long(parameter.opts)
+            name = None if parameter.is_flag or parameter.count else _long_name(parameter.opts)
             found |= dict.fromkeys((*parameter.opts, *parameter.secondary_opts), name)
     return found
 
@@ -44,13 +44,13 @@ def click_options(command: object) -> dict[str, str | None]:
 def argparse_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
     """Return the options of a parser of the standard library's."""
     return {
-        spelling: None if action.nargs == 0 else _long(action.option_strings)
+        spelling: None if action.nargs == 0 else _long_name(action.option_strings)
         for action in parser._actions  # noqa: SLF001 - there is no other way to ask it
         for spelling in action.option_strings
     }
 
 
-def _long(spellings: Iterable[str]) -> str:
+def _long_name(spellings: Iterable[str]) -> str:
     return max(spellings, key=lambda one: one.startswith("--"))
 
 
@@ -74,9 +74,9 @@ def _option(word: str, words: Iterator[str], options: Options) -> Iterator[str]:
         yield said
     elif value is None:
         yield said
-        yield from (_shown(name, following) for following in _one(words))
+        yield from (_redact_value(name, following) for following in _one(words))
     else:
-        yield said + _shown(name, value)
+        yield said + _redact_value(name, value)
 
 
 def _one(words: Iterator[str]) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _cluster(word: str, options: Options) -> tuple[str, str | None, str | None]:
     return word, None, None
 
 
-def _shown(name: str, value: str) -> str:
+def _redact_value(name: str, value: str) -> str:
     if name in _SHOWN_AS:
         return _SHOWN_AS[name](value)
     return without_userinfo(value) if _URL_WITHIN.match(value) else value

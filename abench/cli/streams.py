@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from abench.cli.codes import INTERNAL
-from abench.target import without_secrets
+from abench.cli.exit_codes import INTERNAL
+from abench.plan.target import without_secrets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -60,19 +60,19 @@ class Streams:
         failure = self.output.failure if self.output else None
         if failure is None or failure.errno == errno.EPIPE:
             return code
-        say(f"error: standard output: {reason(failure)}")
+        print_message(f"error: standard output: {error_reason(failure)}")
         return code or INTERNAL
 
 
 @contextmanager
-def guarded_streams() -> Iterator[Streams]:
+def protected_streams() -> Iterator[Streams]:
     """Have the process's own sys.stdout and sys.stderr, if they are in place, never raise."""
     streams, before = Streams(), (sys.stdout, sys.stderr)
     if sys.stdout is sys.__stdout__:
         streams.output = StandardFile(_descriptor(sys.stdout))
-        sys.stdout = _text(streams.output, sys.stdout)
+        sys.stdout = _text_stream(streams.output, sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _text(StandardFile(_descriptor(sys.stderr)), sys.stderr, at_once=True)
+        sys.stderr = _text_stream(StandardFile(_descriptor(sys.stderr)), sys.stderr, at_once=True)
     try:
         yield streams
     finally:
@@ -84,7 +84,9 @@ def _descriptor(stream: TextIO | None) -> int:
     return stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
 
 
-def _text(file: StandardFile, before: TextIO | None, *, at_once: bool = False) -> io.TextIOWrapper:
+def _text_stream(
+    file: StandardFile, before: TextIO | None, *, at_once: bool = False
+) -> io.TextIOWrapper:
     """Return a text stream that can show any text, also where a locale has few letters."""
     return io.TextIOWrapper(
         io.BufferedWriter(file),
@@ -94,13 +96,13 @@ def _text(file: StandardFile, before: TextIO | None, *, at_once: bool = False) -
     )
 
 
-def reason(error: OSError) -> str:
+def error_reason(error: OSError) -> str:
     """Return an operating system's reason as the end of a sentence."""
     why = error.strerror or str(error)
     return why[:1].lower() + why[1:]
 
 
-def say(line: str) -> None:
+def print_message(line: str) -> None:
     """Tell the user, in one line, something that is not the report."""
     shown = " ".join(without_secrets(line).encode(errors="backslashreplace").decode().split())
     if sys.stderr:  # print would take standard output in its place

@@ -12,45 +12,45 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from abench.errors import ParameterError
-from abench.histogram import Histogram
-from abench.moments import Moment, Moments
-from abench.plan import Plan
-from abench.probes import Kernel, Server
-from abench.report.derived import (
+from abench.plan.plan import Plan
+from abench.plan.target import without_secrets
+from abench.plan.url_file import WeightedUrl
+from abench.report.type_check import has_type
+from abench.stats.bottleneck import Bottleneck, find_bottleneck
+from abench.stats.environment import Environment
+from abench.stats.histogram import Histogram
+from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.results import (
     PERCENTILES,
-    Client,
+    ClientUsage,
     Latency,
-    Paced,
     Redirect,
     Report,
+    ScheduleResult,
     Second,
     Silence,
-    StagePart,
+    StageResult,
     Threshold,
-    Waiting,
+    Unanswered,
     Warmup,
-    known_latencies,
+    latencies_with_waits,
 )
-from abench.report.environment import Environment
-from abench.report.shape import fits
-from abench.report.verdict import verdict
-from abench.samples import Sample
-from abench.series import Series
-from abench.summary import FAILURE_KINDS, Summary
-from abench.target import without_secrets
-from abench.urls import Weighted
+from abench.stats.samples import Sample
+from abench.stats.summary import FAILURE_KINDS, Summary
+from abench.stats.time_series import TimeSeries
+from abench.system.procfs import ServerUsage, TcpCounters
 
 SCHEMA = 2
 MOST_URLS = 1_000  # that are listed: a file may have a million
 
 
-def write(report: Report, stream: TextIO) -> None:
+def write_json(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream` as one JSON object."""
-    json.dump(document(report), stream, indent=2)
+    json.dump(to_document(report), stream, indent=2)
     stream.write("\n")
 
 
-def document(report: Report) -> dict[str, Any]:
+def to_document(report: Report) -> dict[str, Any]:
     """Return the report as plain data. Times are in the unit named, rates per second or minute."""
     plan = report.plan
     return {
@@ -68,7 +68,7 @@ def document(report: Report) -> dict[str, Any]:
         "workers": plan.processes,
         "workers_lost": report.lost_workers,
         "connections": plan.connections,
-        "connections_standing": report.standing,
+        "connections_standing": report.open_connections,
         "timeout_s": plan.timeout_s,
         "planned": {
             "duration_s": plan.duration_s,
@@ -110,9 +110,11 @@ def document(report: Report) -> dict[str, Any]:
             "response": _latency(report.response),
         },
         "histograms": {
-            "service": known_latencies(report.summary, "service").encode(),
+            "service": latencies_with_waits(report.summary, "service").encode(),
             "response": (
-                known_latencies(report.summary, "response").encode() if report.response else None
+                latencies_with_waits(report.summary, "response").encode()
+                if report.response
+                else None
             ),
         },
         "schedule": _schedule(report),
@@ -126,7 +128,7 @@ def document(report: Report) -> dict[str, Any]:
         "kernel": asdict(report.kernel) if report.kernel else None,
         "same_host": report.is_local,
         "same_cores": report.shares_cores,
-        "verdict": asdict(verdict(report)),
+        "verdict": _bottleneck(find_bottleneck(report)),
         "thresholds": [asdict(threshold) for threshold in report.thresholds],
         "series": list(starmap(_second, zip(report.series, _moments(report), strict=True))),
     }
@@ -146,7 +148,7 @@ def _schedule(report: Report) -> dict[str, Any] | None:
         "started": paced.started,
         "late": paced.late,
         "skipped": paced.skipped,
-        "kept": paced.is_kept,
+        "kept": paced.is_met,
         "by_stage": [_stage(one) for one in report.stages],
     }
 
@@ -156,7 +158,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
     return {**told, "at_s": sample.at_us / 1e6}
 
 
-def _stage(stage: StagePart) -> dict[str, Any]:
+def _stage(stage: StageResult) -> dict[str, Any]:
     paced = stage.paced
     return {
         "stage": stage.text,
@@ -181,11 +183,11 @@ def _server(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _moments(report: Report) -> list[Moment]:
+def _moments(report: Report) -> list[Interval]:
     return [report.summary.series.at(second.at_s) for second in report.series]
 
 
-def _second(second: Second, moment: Moment) -> dict[str, Any]:
+def _second(second: Second, moment: Interval) -> dict[str, Any]:
     return {
         "at_s": second.at_s,
         "length_s": second.length_s,
@@ -200,6 +202,11 @@ def _second(second: Second, moment: Moment) -> dict[str, Any]:
             "response": _counts(moment.response) if second.response else None,
         },
     }
+
+
+def _bottleneck(found: Bottleneck) -> dict[str, Any]:
+    plain = asdict(found)
+    return {"sure" if name == "confidence" else name: value for name, value in plain.items()}
 
 
 def _counts(histogram: Histogram) -> str:
@@ -225,12 +232,12 @@ _WRONG = (
 )
 
 
-def read(path: Path) -> Report:
+def read_report(path: Path) -> Report:
     """Return the report in a file that `write` has filled; raises ParameterError for any other."""
     try:
         with path.open(encoding="utf-8") as stream:
             plain = json.load(stream)
-        return load(plain)
+        return from_document(plain)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
     except NewerError as error:
@@ -244,7 +251,7 @@ class NewerError(Exception):
     """A document of a schema that is not known here."""
 
 
-def load(plain: Mapping[str, Any]) -> Report:
+def from_document(plain: Mapping[str, Any]) -> Report:
     """Return the report that `document` made plain data of.
 
     Raises NewerError, or anything else that reading wrong data raises.
@@ -252,7 +259,7 @@ def load(plain: Mapping[str, Any]) -> Report:
     if plain["schema"] != SCHEMA:
         raise NewerError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
     report = _report(plain)
-    if not fits(report, Report):
+    if not has_type(report, Report):
         raise TypeError
     return report
 
@@ -272,13 +279,13 @@ def _report(plain: Mapping[str, Any]) -> Report:
         reasons=plain["reasons"],
         status={int(code): count for code, count in plain["status"].items()},
         bytes_received=plain["bytes_received"],
-        standing=plain["connections_standing"],
+        open_connections=plain["connections_standing"],
         service=_to_latency(plain["latency"]["service"]),
         response=_to_latency_or_none(plain["latency"]["response"]),
         series=tuple(map(_to_second, plain["series"])),
         paced=_to_paced(schedule, schedule["rate"]) if schedule else None,
         stages=tuple(map(_to_stage, schedule.get("by_stage", ()))) if schedule else (),
-        client=Client(
+        client=ClientUsage(
             tuple(client["cpu_per_worker"]),
             _to_latency(client["loop_lag"]),
             client["peak_rss_bytes"],
@@ -291,7 +298,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
         summary=_to_summary(plain),
         is_local=plain["same_host"],
         shares_cores=plain.get("same_cores"),
-        kernel=Kernel(**plain["kernel"]) if plain["kernel"] else None,
+        kernel=TcpCounters(**plain["kernel"]) if plain["kernel"] else None,
         server=_to_server(plain["server"]),
         urls_left_out=plain.get("urls_left_out", 0),  # not in the first documents
         environment=_to_environment(plain["environment"]),
@@ -313,7 +320,7 @@ def _plan(plain: Mapping[str, Any]) -> Plan:
         duration_s=planned.get("duration_s"),
         requests=planned.get("requests"),
         url=plain["url"],
-        urls=tuple(Weighted(**one) for one in plain["urls"]),
+        urls=tuple(WeightedUrl(**one) for one in plain["urls"]),
         connections=plain["connections"],
         workers=plain["workers"],
         timeout_s=plain["timeout_s"],
@@ -355,8 +362,8 @@ def _to_second(plain: Mapping[str, Any]) -> Second:
 _PACED = ("due", "started", "late", "skipped")
 
 
-def _to_stage(plain: Mapping[str, Any]) -> StagePart:
-    return StagePart(
+def _to_stage(plain: Mapping[str, Any]) -> StageResult:
+    return StageResult(
         text=plain["stage"],
         from_s=plain["from_s"],
         length_s=plain["length_s"],
@@ -369,21 +376,21 @@ def _to_stage(plain: Mapping[str, Any]) -> StagePart:
     )
 
 
-def _to_paced(plain: Mapping[str, Any], asked: float | None = None) -> Paced:
-    return Paced(
+def _to_paced(plain: Mapping[str, Any], asked: float | None = None) -> ScheduleResult:
+    return ScheduleResult(
         offered=plain["offered_per_sec"],
         achieved=plain["achieved_per_sec"],
         **{name: plain[name] for name in _PACED},
-        asked=asked,
+        requested=asked,
     )
 
 
-def _to_waiting(plain: Mapping[str, Any] | None) -> Waiting:
-    return Waiting(plain["count"], plain["longest"]) if plain else Waiting(0, 0)
+def _to_waiting(plain: Mapping[str, Any] | None) -> Unanswered:
+    return Unanswered(plain["count"], plain["longest"]) if plain else Unanswered(0, 0)
 
 
-def _to_server(plain: Mapping[str, Any] | None) -> Server | None:
-    return Server(plain["cpu_s"], plain["peak_rss_bytes"], plain["ended"]) if plain else None
+def _to_server(plain: Mapping[str, Any] | None) -> ServerUsage | None:
+    return ServerUsage(plain["cpu_s"], plain["peak_rss_bytes"], plain["ended"]) if plain else None
 
 
 def _to_environment(plain: Mapping[str, Any] | None) -> Environment | None:
@@ -401,7 +408,9 @@ def _to_sample(plain: Mapping[str, Any]) -> Sample:
 def _to_summary(plain: Mapping[str, Any]) -> Summary:
     """Return the distributions, and what else of the counts a Report is asked for."""
     encoded, warmup = plain["histograms"], plain["warmup"] or {}
-    series = Series(moments=Moments({one["at_s"]: _to_moment(one) for one in plain["series"]}))
+    series = TimeSeries(
+        intervals=PackedIntervals({one["at_s"]: _to_moment(one) for one in plain["series"]})
+    )
     return Summary(
         service=Histogram.decode(encoded["service"]),
         response=Histogram.decode(encoded["response"]) if encoded["response"] else Histogram(),
@@ -410,8 +419,8 @@ def _to_summary(plain: Mapping[str, Any]) -> Summary:
     )
 
 
-def _to_moment(plain: Mapping[str, Any]) -> Moment:
-    return Moment(
+def _to_moment(plain: Mapping[str, Any]) -> Interval:
+    return Interval(
         plain["succeeded"],
         plain["failed"],
         plain["bytes_received"],

@@ -9,10 +9,10 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
-from abench.report import words
-from abench.report.derived import PERCENTILES, Latency, Report
-from abench.report.units import count, decimal, microseconds, octets, plural
-from abench.report.verdict import verdict
+from abench.stats import phrases
+from abench.stats.bottleneck import find_bottleneck
+from abench.stats.results import PERCENTILES, Latency, Report
+from abench.stats.units import byte_size, count, decimal, microseconds, plural
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -88,17 +88,17 @@ $stages
 """)
 
 
-def check() -> None:
+def check_available() -> None:
     """Raise ParameterError if the plots cannot be drawn: before a run, not after it."""
     if find_spec("matplotlib") is None:
         raise ParameterError("--html", "it needs matplotlib: pip install matplotlib")
 
 
-def write(report: Report, stream: TextIO) -> None:
+def write_html(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream` as a page of HTML."""
     stream.write(
         _PAGE.substitute(
-            title=escape(words.asked(report)),
+            title=escape(phrases.describe_target(report)),
             setting=escape(_setting(report)),
             verdict=_verdict(report),
             remarks="".join(_remarks(report)),
@@ -107,7 +107,7 @@ def write(report: Report, stream: TextIO) -> None:
             plots="".join(_plots(report)),
             latencies="".join(_latencies(report)),
             facts="".join(_listed(_facts(report))),
-            gap=escape(words.gap(report)),
+            gap=escape(phrases.describe_gap(report)),
             stages="".join(_stages(report)),
             seconds="".join(_seconds(report)),
             environment="".join(_listed(_environment(report))),
@@ -117,25 +117,25 @@ def write(report: Report, stream: TextIO) -> None:
 
 def _setting(report: Report) -> str:
     when = f", {report.environment.started_at}" if report.environment else ""
-    return words.setting(report) + when
+    return phrases.describe_load(report) + when
 
 
 def _verdict(report: Report) -> str:
-    found = verdict(report)
+    found = find_bottleneck(report)
     kind = "verdict bad" if found.is_bad else "verdict"
-    sure = " (likely)" if found.sure == "likely" else ""
+    sure = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
     return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{sure}<ul>{lines}</ul></div>'
 
 
 def _remarks(report: Report) -> Iterator[str]:
-    for remark in words.remarks(report):
+    for remark in phrases.remarks(report):
         yield f'<p class="remark">{escape(remark)}</p>'
 
 
 def _thresholds(report: Report) -> Iterator[str]:
     for one in report.thresholds:
-        word, outcome = words.outcome(one)
+        word, outcome = phrases.describe_outcome(one)
         yield f'<p><b class="{word.lower()}">{word}</b> {escape(outcome)}</p>'
 
 
@@ -144,13 +144,13 @@ def _figures(report: Report) -> Iterator[str]:
         ("response", report.response) if report.response else ("service", report.service)
     )
     yield _figure("pages/sec", decimal(report.pages_per_sec))
-    yield _figure("received/sec", octets(report.bytes_per_sec))
+    yield _figure("received/sec", byte_size(report.bytes_per_sec))
     yield _figure("succeeded", count(report.succeeded))
     yield _figure("failed", count(report.failed))
     for name in ("p50", "p99"):
         yield _figure(f"{kind} {name}", microseconds(latency.percentiles[name]))
     if report.paced:
-        asked = report.paced.asked
+        asked = report.paced.requested
         yield _figure("asked for/sec", decimal(report.paced.offered if asked is None else asked))
         yield _figure("skipped", count(report.paced.skipped))
 
@@ -210,9 +210,9 @@ def _seconds(report: Report) -> Iterator[str]:
 
 def _stages(report: Report) -> Iterator[str]:
     """Yield a table with a row for each stage, where there are several."""
-    rows = [_row("td", escape(text), cells) for text, cells in words.stages(report)]
+    rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
     if rows:
-        head = _row("th", "stage", words.STAGE_NAMES)
+        head = _row("th", "stage", phrases.STAGE_NAMES)
         yield "<section><h2>Stages</h2>"
         yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
 
@@ -224,7 +224,7 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     """Yield what there is to know of how the run went."""
-    yield "received", octets(report.bytes_received)
+    yield "received", byte_size(report.bytes_received)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
     if report.retried:
@@ -232,14 +232,14 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     for kind, number in report.failures.items():
         if number:
             yield f"failed by {kind}", count(number)
-    yield from words.samples(report)
+    yield from phrases.samples(report)
     if report.paced:
-        yield "schedule", words.schedule(report.paced)
+        yield "schedule", phrases.describe_schedule(report.paced)
     if report.warmup:
-        yield "warm-up", words.warmup(report.warmup)
+        yield "warm-up", phrases.describe_warmup(report.warmup)
     if report.client.cpu:
-        yield "client", words.client(report.client)
-        yield "its memory", f"{octets(report.client.peak_rss)} at most, of one worker"
+        yield "client", phrases.describe_client(report.client)
+        yield "its memory", f"{byte_size(report.client.peak_rss)} at most, of one worker"
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:
@@ -252,11 +252,11 @@ def _environment(report: Report) -> Iterator[tuple[str, str]]:
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in facts:
-        shown = ", ".join(text.split(words.APART))
+        shown = ", ".join(text.split(phrases.SEPARATOR))
         yield f"<dt>{escape(name)}</dt><dd>{escape(shown)}</dd>"
 
 
 def _machine(name: str, value: str | int) -> str:
     if isinstance(value, str):
         return value
-    return plural(value, "core") if name == "cores" else f"{octets(value)} of memory"
+    return plural(value, "core") if name == "cores" else f"{byte_size(value)} of memory"

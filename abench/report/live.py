@@ -8,17 +8,17 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from abench.histogram import Histogram
-from abench.plan import Plan
-from abench.report.units import count, decimal, duration, microseconds, plural
-from abench.summary import REPORT_EVERY_S, Summary
+from abench.plan.plan import Plan
+from abench.stats.histogram import Histogram
+from abench.stats.summary import REPORT_INTERVAL_S, Summary
+from abench.stats.units import count, decimal, duration, microseconds, plural
 
 REFRESH_S = 0.2
-MOST_SECONDS = 20  # in a trend
-LEAST_SECONDS = 3
-SPARE = 3  # columns: a line to the edge would be broken by the echo of Ctrl-C
-BAR_FROM = 60  # columns: what is narrower has no room for a bar
-LONGEST_BAR = 30
+MAX_SECONDS = 20  # in a trend
+MIN_SECONDS = 3
+RIGHT_MARGIN = 3  # columns: a line to the edge would be broken by the echo of Ctrl-C
+MIN_BAR_WIDTH = 60  # columns: what is narrower has no room for a bar
+MAX_BAR_WIDTH = 30
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -58,7 +58,7 @@ class LiveView:
             return
         if elapsed_s:
             self._show_load(summary, elapsed_s, now - self._shown)
-        elif summary.standing == self._plan.connections and self._plan.warms_up:
+        elif summary.open_connections == self._plan.connections and self._plan.warms_up:
             self._progress.update(self._task, description="warming up", figures="", refresh=True)
         else:
             self._show_opening()
@@ -68,7 +68,7 @@ class LiveView:
     def _usual_bar(self) -> int:
         """How wide the bar is where nothing longer needs its place; a terminal may be resized."""
         width = self._progress.console.width
-        return min(LONGEST_BAR, width // 5) if width >= BAR_FROM else 0
+        return min(MAX_BAR_WIDTH, width // 5) if width >= MIN_BAR_WIDTH else 0
 
     def _lay_out(self, bar_width: int) -> None:
         """Have a bar of so many columns, or none, between what is said."""
@@ -89,7 +89,7 @@ class LiveView:
         forms = [(done, bar_width, f"{rate} pages/sec", failed)] if bar_width else []
         forms += [(done, 0, f"{rate}/sec", failed), ("", 0, f"{rate}/sec", failed)]
         forms += [("", 0, f"{rate}/sec", "")]
-        room = self._progress.console.width - SPARE
+        room = self._progress.console.width - RIGHT_MARGIN
         form = next((form for form in forms if _width(*form) <= room), forms[-1])
         done, bar_width, rate, failed = form
         figures = f"{rate}[red]{failed}[/]{self._trends(room - _width(*form))}"
@@ -111,8 +111,8 @@ class LiveView:
         if not self._trend.rates:
             return ""
         p99 = f"  p99 {microseconds(self._trend.p99s[-1])}"
-        shown = min(MOST_SECONDS, (room - len(p99) - 2) // 2)
-        if shown < LEAST_SECONDS or self._progress.console.options.ascii_only:
+        shown = min(MAX_SECONDS, (room - len(p99) - 2) // 2)
+        if shown < MIN_SECONDS or self._progress.console.options.ascii_only:
             return p99 if len(p99) <= room else ""
         rates = sparkline(list(self._trend.rates)[-shown:])
         p99s = sparkline([us or 0 for us in self._trend.p99s][-shown:])
@@ -132,15 +132,15 @@ class _Trend:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.rates: deque[float] = deque(maxlen=MOST_SECONDS)
-        self.p99s: deque[int | None] = deque(maxlen=MOST_SECONDS)
+        self.rates: deque[float] = deque(maxlen=MAX_SECONDS)
+        self.p99s: deque[int | None] = deque(maxlen=MAX_SECONDS)
         self._which = "response" if plan.schedule else "service"
         self._second = self._succeeded = 0
         self._before = Histogram()
 
     def observe(self, summary: Summary, elapsed_s: float) -> None:
         """Take note of a second that is over."""
-        second = int(max(0.0, elapsed_s - REPORT_EVERY_S / 2))
+        second = int(max(0.0, elapsed_s - REPORT_INTERVAL_S / 2))
         if second <= self._second:
             return
         latencies: Histogram = getattr(summary, self._which)

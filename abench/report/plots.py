@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from abench.histogram import Histogram
-from abench.report.derived import Report, known_latencies
-from abench.report.units import count, microseconds
+from abench.stats.histogram import Histogram
+from abench.stats.results import Report, latencies_with_waits
+from abench.stats.units import count, microseconds
 
 # Each stands for a variable of the style sheet, which has one value by day and one by night.
 INK, QUIET, LINES = "#010101", "#020202", "#030303"
@@ -165,9 +165,9 @@ def _kind(report: Report) -> str:
 
 def _spectrum(report: Report, axes: Axes) -> None:
     """Draw latency against how rare it is: a decade of rarity is as wide as any other."""
-    curves = [("service", known_latencies(report.summary, "service"), "-", FIRST)]
+    curves = [("service", latencies_with_waits(report.summary, "service"), "-", FIRST)]
     if report.response:
-        curves.append(("response", known_latencies(report.summary, "response"), "--", SECOND))
+        curves.append(("response", latencies_with_waits(report.summary, "response"), "--", SECOND))
     for label, histogram, style, colour in curves:
         if histogram.counts:
             axes.step(*_curve(histogram), style, color=colour, label=label, where="pre")

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterator
 from typing import TextIO
 
-from abench.histogram import Histogram
-from abench.report.derived import Latency, Report
+from abench.stats.histogram import Histogram
+from abench.stats.results import Latency, Report
 
 _STEPS = 5  # of HdrHistogram's own programs: lines for each halving of the distance to 100 %
 

@@ -16,13 +16,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from abench.report import words
-from abench.report.derived import Latency, Report, Threshold
-from abench.report.units import count, decimal, microseconds, octets
-from abench.report.verdict import Verdict, verdict
+from abench.stats import phrases
+from abench.stats.bottleneck import Bottleneck, find_bottleneck
+from abench.stats.results import Latency, Report, Threshold
+from abench.stats.units import byte_size, count, decimal, microseconds
 
 
-def write(report: Report, stream: TextIO) -> None:
+def write_text(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream`, coloured where `stream` is a terminal that can show it."""
     console = Console(file=stream, highlight=False)
     with console.capture() as drawn:
@@ -42,13 +42,15 @@ def render(report: Report) -> RenderableType:
         *_gap(report),
         *_remarks(report),
         "",
-        _verdict(verdict(report)),
+        _verdict(find_bottleneck(report)),
         *_thresholds(report.thresholds),
     )
 
 
 def _heading(report: Report) -> Text:
-    return Text.assemble((words.asked(report), "bold"), "\n", (words.setting(report), "dim"))
+    return Text.assemble(
+        (phrases.describe_target(report), "bold"), "\n", (phrases.describe_load(report), "dim")
+    )
 
 
 def _figures(report: Report) -> Table:
@@ -60,23 +62,23 @@ def _figures(report: Report) -> Table:
     )
     grid.add_row(
         "traffic",
-        f"{octets(report.bytes_per_sec)}/sec   {octets(report.bytes_received)} received",
+        f"{byte_size(report.bytes_per_sec)}/sec   {byte_size(report.bytes_received)} received",
     )
     grid.add_row("requests", _outcomes(report))
     if report.failed:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))
-    for what, said in words.samples(report):
+    for what, said in phrases.samples(report):
         grid.add_row("", Text.assemble((what, "red"), f", {said}"))
     if report.status:
         grid.add_row("status", _statuses(report.status))
     if report.paced:
-        style = "" if report.paced.is_kept else "red"
-        grid.add_row("schedule", Text(words.schedule(report.paced), style=style))
+        style = "" if report.paced.is_met else "red"
+        grid.add_row("schedule", Text(phrases.describe_schedule(report.paced), style=style))
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
-        grid.add_row("warm-up", Text(words.warmup(report.warmup), style=style))
+        grid.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
     if report.client.cpu:
-        grid.add_row("client", words.client(report.client))
+        grid.add_row("client", phrases.describe_client(report.client))
     return grid
 
 
@@ -112,7 +114,7 @@ def _distributions(report: Report) -> dict[str, Latency]:
 
 
 def _gap(report: Report) -> list[RenderableType]:
-    gap = words.gap(report)
+    gap = phrases.describe_gap(report)
     return ["", Text(gap, style="dim")] if gap else []
 
 
@@ -159,10 +161,10 @@ def _latencies(report: Report) -> _Rows:
 
 
 def _stages(report: Report) -> list[RenderableType]:
-    rows = list(words.stages(report))
+    rows = list(phrases.stage_rows(report))
     if not rows:
         return []
-    table = _Rows("stage", words.STAGE_NAMES, rows)
+    table = _Rows("stage", phrases.STAGE_NAMES, rows)
     return ["", Padding(table, (0, 0, 0, 2), expand=False)]
 
 
@@ -183,10 +185,12 @@ def _grid(padding: int, *justify: JustifyMethod) -> Table:
 _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 
-def _verdict(found: Verdict) -> RenderableType:
+def _verdict(found: Bottleneck) -> RenderableType:
     """Return who was the limit, and below it what that rests on."""
     style = "bold red" if found.is_bad else "bold"
-    sentence = Text.assemble(("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.sure])
+    sentence = Text.assemble(
+        ("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.confidence]
+    )
     evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
     return Group(sentence, *evidence)
 
@@ -195,12 +199,12 @@ def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:
     """Return a line for each condition that was given, marked by a word."""
     lines: list[RenderableType] = [""] if thresholds else []
     for one in thresholds:
-        word, outcome = words.outcome(one)
+        word, outcome = phrases.describe_outcome(one)
         style = "bold red" if one.failed else "green"
         lines.append(Text.assemble((f"{word}  ", style), outcome))
     return lines
 
 
 def _remarks(report: Report) -> list[Text]:
-    remarks = list(words.remarks(report))
+    remarks = list(phrases.remarks(report))
     return [Text(remark, style="yellow") for remark in ("", *remarks)] if remarks else []

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from aserve.explain.drawing import draw, tell
-from aserve.explain.look import Story, look
-from aserve.models.table import DEFAULT, MODELS
-from aserve.settings import Settings, SettingsError
+from aserve.config.settings import Settings, SettingsError
+from aserve.explain.capture import RequestTrace, capture
+from aserve.explain.render import print_trace, write_svg
+from aserve.transport.registry import DEFAULT, MODELS
 
 
 def explain(
@@ -44,19 +44,19 @@ def explain(
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():
         raise SettingsError("--svg", f"there is no folder {str(file.absolute().parent)!r}")
-    story = look(folder, target, model, cold=cold, again=again)
+    story = capture(folder, target, model, cold=cold, again=again)
     if svg == "-":
-        draw(story, sys.stdout)
+        write_svg(story, sys.stdout)
         return 0
-    tell(story, sys.stdout, coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    print_trace(story, sys.stdout, coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     if file:
         _save(story, file)
     return 0
 
 
-def _save(story: Story, file: Path) -> None:
+def _save(story: RequestTrace, file: Path) -> None:
     try:
         with file.open("w", encoding="utf-8") as stream:
-            draw(story, stream)
+            write_svg(story, stream)
     except OSError as error:
         raise SettingsError("--svg", f"{str(file)!r}: {error.strerror}") from error

@@ -8,7 +8,7 @@ CLIENT = 0  # the lane of no thread
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TraceEvent:
     """Something that one thread did: at a POSIX time, in words.
 
     `thread` is Linux's number of it, or CLIENT. `with_kernel` tells of a system call, and `detail`
@@ -23,7 +23,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Syscall:
     """A system call: when it was made, and when it returned."""
 
     began: float
@@ -34,13 +34,13 @@ class Call:
     result: str
 
     @property
-    def failed_with(self) -> str:
+    def error_name(self) -> str:
         """The name of the error, or nothing."""
         found = re.match(r"-1 (E[A-Z]+)", self.result)
         return found[1] if found else ""
 
     @property
-    def number(self) -> int:
+    def return_value(self) -> int:
         """The result as a number; -1 for none."""
         found = re.match(r"-?\d+", self.result)
         return int(found[0]) if found else -1
@@ -52,7 +52,7 @@ _BEGUN = re.compile(r"(\w+)\((.*?)\s*<unfinished \.\.\.>$")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)\)\s+= (.*?)(?: <(\d+\.\d+)>)?$")
 
 
-def calls(lines: Iterable[str]) -> Iterator[Call]:
+def read_syscalls(lines: Iterable[str]) -> Iterator[Syscall]:
     """Yield the system calls in what `strace -f -ttt -T` has written, each when it returned."""
     begun: dict[int, tuple[float, str]] = {}
     for line in lines:
@@ -61,15 +61,15 @@ def calls(lines: Iterable[str]) -> Iterator[Call]:
             continue
         thread, at, rest = int(found[1]), float(found[2]), found[3]
         if whole := _WHOLE.match(rest):
-            yield Call(at, at + float(whole[4] or 0), thread, whole[1], whole[2], whole[3])
+            yield Syscall(at, at + float(whole[4] or 0), thread, whole[1], whole[2], whole[3])
         elif start := _BEGUN.match(rest):
             begun[thread] = at, start[2]
         elif end := _RESUMED.match(rest):
             began, first = begun.pop(thread, (at, ""))
-            yield Call(began, at, thread, end[1], first + end[2], end[3])
+            yield Syscall(began, at, thread, end[1], first + end[2], end[3])
 
 
-def marks(lines: Iterable[str]) -> Iterator[tuple[float, int, str, str]]:
+def read_marks(lines: Iterable[str]) -> Iterator[tuple[float, int, str, str]]:
     """Yield what the server has said itself: time, thread, its kind, and text.
 
     The kinds: "thread", whose text is its name; "step"; "ring", which is one with the kernel.

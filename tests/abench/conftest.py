@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from abench.cli import main
-from abench.plan import Plan
-from abench.summary import Summary
-from abench.via import Route, TlsOptions
-from abench.worker import GO, Done, Message, Ready, Share
+from abench.plan.plan import Plan
+from abench.plan.route import Route, TlsOptions
+from abench.run.worker import START, Finished, Message, Ready, WorkerRun
+from abench.stats.summary import Summary
 
 OK_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -135,7 +135,7 @@ class Tunnel(Peer):
     def data_received(self, data: bytes) -> None:
         self.server.requests.append(data.removesuffix(b"\r\n\r\n"))
         port = int(data.split()[1].rpartition(b":")[2])
-        self.opening = asyncio.get_running_loop().create_task(self._open(port))
+        self.cancel_connect = asyncio.get_running_loop().create_task(self._open(port))
 
     async def _open(self, port: int) -> None:
         loop, here = asyncio.get_running_loop(), self.transport
@@ -237,8 +237,8 @@ def carry_out(
             plan["route"] = Route(proxy=f"127.0.0.1:{(await serve_proxy()).port}")
         reading, writing = os.pipe()
         try:
-            os.write(writing, GO)
-            await Share(Plan(**plan), reading, messages.append).run()  # type: ignore[arg-type]
+            os.write(writing, START)
+            await WorkerRun(Plan(**plan), reading, messages.append).run()  # type: ignore[arg-type]
         finally:
             os.close(reading)
             os.close(writing)
@@ -252,10 +252,10 @@ def _sum(messages: list[Message]) -> Summary:
     for message in messages:
         match message:
             case Ready():
-                summary.standing = message.standing
+                summary.open_connections = message.open_connections
             case Summary():
                 summary.merge(message)
-            case Done():
+            case Finished():
                 summary.merge(message.last)
     return summary
 

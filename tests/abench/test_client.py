@@ -162,7 +162,7 @@ async def test_a_server_gone_is_counted_as_connect_without_a_rush(serve, carry_o
         port = gone.getsockname()[1]
     plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
     summary = (await carry_out(**plan)).summary
-    assert summary.standing == 0
+    assert summary.open_connections == 0
     assert set(summary.failures) == {"connect"}
     assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
 
@@ -188,7 +188,7 @@ async def test_a_number_of_requests_is_exact(serve, carry_out, connections, requ
     server = await serve()
     summary = (await carry_out(url=server.url, connections=connections, requests=requests)).summary
     assert summary.succeeded == len(server.requests) == requests
-    assert summary.standing == server.peak == connections
+    assert summary.open_connections == server.peak == connections
 
 
 async def test_batches_add_up_to_the_whole(serve, carry_out):

@@ -8,18 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from abench import welch
-from abench.comparison import compare, sentence
 from abench.errors import ParameterError
-from abench.histogram import Histogram
-from abench.moments import Moment
-from abench.plan import Plan
-from abench.plan_differences import LONGEST_SHOWN, plan_differences
-from abench.report import derive, document
-from abench.report.environment import gather
-from abench.series import Series
-from abench.summary import Summary
-from abench.urls import Weighted
+from abench.plan.plan import Plan
+from abench.plan.url_file import WeightedUrl
+from abench.report import document
+from abench.stats import welch
+from abench.stats.comparison import compare, describe_difference
+from abench.stats.environment import read_environment
+from abench.stats.histogram import Histogram
+from abench.stats.intervals import Interval
+from abench.stats.plan_differences import MAX_SHOWN, plan_differences
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
+from abench.stats.time_series import TimeSeries
 
 PLAN = Plan(url="http://h/")
 
@@ -27,15 +28,15 @@ PLAN = Plan(url="http://h/")
 def run(rate=1000.0, latency_us=1000.0, seconds=20, seed=0, noise=0.05):
     """A run whose seconds differ by chance: normally by `noise`, and from one to the next."""
     chance = random.Random(seed)
-    series, whole = Series(), Summary(elapsed_ns=seconds * 10**9)
+    series, whole = TimeSeries(), Summary(elapsed_ns=seconds * 10**9)
     for at_s in range(seconds):
         number = max(1, round(rate * chance.gauss(1, noise)))
         times = [max(1, round(latency_us * chance.lognormvariate(0, 0.5))) for _ in range(number)]
-        moment = Moment(number, 0, 0, Histogram.of(times))
+        moment = Interval(number, 0, 0, Histogram.of(times))
         series.add(at_s, moment)
         whole.service.merge(moment.service)
     whole.series = series
-    return derive(PLAN, whole)
+    return build_report(PLAN, whole)
 
 
 def quick(seed, rate=200):
@@ -49,7 +50,7 @@ def difference(name, before, after):
 
 def test_a_known_difference_is_found_and_bounded():
     found = difference("pages/sec", [run(seed=1)], [run(rate=1120, seed=2)])
-    assert found.is_sure
+    assert found.is_significant
     assert found.low < 12 < found.high
     assert found.high - found.low < 12
     assert found.worse_by < 0
@@ -57,15 +58,16 @@ def test_a_known_difference_is_found_and_bounded():
 
 def test_slower_is_worse():
     found = difference("p99", [run(seed=1)], [run(latency_us=1300, seed=2)])
-    assert found.is_sure
+    assert found.is_significant
     assert found.low < 30 < found.high
-    assert found.fails(tolerate=5)
-    assert not found.fails(tolerate=50)
+    assert found.exceeds(tolerance=5)
+    assert not found.exceeds(tolerance=50)
 
 
 def test_chance_is_taken_for_a_difference_as_rarely_as_promised():
     sure = sum(
-        difference("pages/sec", [quick(seed)], [quick(seed + 1000)]).is_sure for seed in range(40)
+        difference("pages/sec", [quick(seed)], [quick(seed + 1000)]).is_significant
+        for seed in range(40)
     )
     assert sure <= 6  # of 40, 2 are to be expected, and 7 or more once in 300 times
 
@@ -74,15 +76,15 @@ def test_seconds_without_an_answer_count_as_such():
     """Six of ten seconds are missing: 60 % less, whatever was in the others."""
     good, bad = (run(seconds=10, noise=0.01, seed=seed) for seed in (1, 2))
     for at_s in range(2, 8):
-        del bad.summary.series.moments[at_s]
+        del bad.summary.series.intervals[at_s]
     whole = Histogram()
-    for moment in bad.summary.series.moments.values():
+    for moment in bad.summary.series.intervals.values():
         whole.merge(moment.service)
-    bad = derive(PLAN, Summary(elapsed_ns=10**10, series=bad.summary.series, service=whole))
+    bad = build_report(PLAN, Summary(elapsed_ns=10**10, series=bad.summary.series, service=whole))
     found = difference("pages/sec", [good], [bad])
     assert found.percent == pytest.approx(-60, abs=2)
-    assert found.fails(tolerate=20)
-    again = document.load(json.loads(json.dumps(document.document(bad))))
+    assert found.exceeds(tolerance=20)
+    again = document.from_document(json.loads(json.dumps(document.to_document(bad))))
     assert difference("pages/sec", [good], [again]) == found
 
 
@@ -91,33 +93,33 @@ def test_repeated_runs_are_what_chance_is_judged_by():
     rates = (90, 100, 110)
     before = [run(rate=rate, noise=0, latency_us=3) for rate in rates]
     after = [run(rate=rate * 1.1, noise=0, latency_us=3) for rate in rates]
-    assert not difference("pages/sec", before, after).is_sure
-    assert difference("pages/sec", before[1:2], after[1:2]).is_sure
+    assert not difference("pages/sec", before, after).is_significant
+    assert difference("pages/sec", before[1:2], after[1:2]).is_significant
 
 
 def test_too_few_seconds_are_not_judged():
     found = difference("pages/sec", [run(seconds=2)], [run(seconds=2, rate=2000)])
     assert (found.low, found.high) == (None, None)
-    assert "too few" in sentence(found)
+    assert "too few" in describe_difference(found)
 
 
 def test_the_same_files_give_the_same_words():
     one, other = quick(1), quick(2, rate=224)
-    again = document.load(json.loads(json.dumps(document.document(one))))
+    again = document.from_document(json.loads(json.dumps(document.to_document(one))))
     assert compare([one], [other]) == compare([again], [other])
 
 
 def test_differences_are_said_in_words():
     before, after = ([varied(seed, rate) for seed in range(5)] for rate in (1000, 1200))
     found = difference("pages/sec", before, after)
-    words = sentence(found)
+    words = describe_difference(found)
     assert words.startswith(f"{found.percent:.3g} % more pages/s, 95 % sure it is between ")
     none = difference("p50", [quick(1)], [quick(3)])
-    assert "no difference that is sure" in sentence(none)
+    assert "no difference that is sure" in describe_difference(none)
 
 
 def test_what_is_the_same_is_said_to_be():
-    words = [sentence(one) for one in compare([run(seconds=2)], [run(seconds=2)])]
+    words = [describe_difference(one) for one in compare([run(seconds=2)], [run(seconds=2)])]
     assert [one.partition(";")[0] for one in words] == [
         f"{name}: the same" for name in ("pages/sec", "p50", "p90", "p99")
     ]
@@ -125,8 +127,8 @@ def test_what_is_the_same_is_said_to_be():
 
 def test_of_single_runs_it_is_said_that_another_may_differ():
     found = difference("pages/sec", [quick(1)], [quick(2, rate=240)])
-    assert found.is_sure
-    words = sentence(found)
+    assert found.is_significant
+    words = describe_difference(found)
     assert words.startswith(f"{found.percent:.3g} % more pages/s, between ")
     assert words.endswith(" within these runs; another run may differ")
 
@@ -143,7 +145,7 @@ def varied(seed, rate=1000.0, latency_us=1000.0, noise=0.02):
         for each in SHAPE
     ]
     elapsed_ns = 10**10 + chance.randrange(10**6)  # no two runs last equally long
-    report = derive(PLAN, Summary(elapsed_ns=elapsed_ns, service=Histogram.of(times)))
+    report = build_report(PLAN, Summary(elapsed_ns=elapsed_ns, service=Histogram.of(times)))
     return replace(report, succeeded=round(10 * rate * faster))
 
 
@@ -169,7 +171,7 @@ def test_of_equal_servers_any_figure_is_sure_in_five_of_a_hundred_at_most(runs, 
             ]
             for _ in "AB"
         ]
-        sure += any(one.is_sure for one in compare(*sides))
+        sure += any(one.is_significant for one in compare(*sides))
     # The seed is fixed; were it not, 0.05 as a true rate would give more than 18 once in 200 times.
     assert sure <= 18
 
@@ -189,8 +191,8 @@ def test_a_real_difference_is_found(runs, factor, noise, found_in):
             for by in (1, factor)
         )
         one = difference("pages/sec", before, after)
-        assert not one.is_sure or one.percent > 0
-        found += one.is_sure
+        assert not one.is_significant or one.percent > 0
+        found += one.is_significant
     assert found >= found_in
 
 
@@ -208,7 +210,7 @@ def test_an_interval_holds_what_is_true():
 
 def test_the_same_run_three_times_is_one_run():
     one, other = quick(1), quick(2, rate=300)
-    copy = document.load(json.loads(json.dumps(document.document(one))))
+    copy = document.from_document(json.loads(json.dumps(document.to_document(one))))
     found = compare([one, copy, one], [other] * 3)
     assert {each.basis for each in found} <= {"sections", "nothing"}
     assert found == compare([one], [other])
@@ -220,47 +222,49 @@ def test_a_rate_that_was_kept_to_the_request_is_no_difference():
     def kept(elapsed_ns):
         summary = Summary(elapsed_ns=elapsed_ns, service=Histogram.of([1000] * 1000))
         for at_s in range(10):
-            summary.series.add(at_s, Moment(100, 0, 0, Histogram.of([1000] * 100)))
-        return replace(derive(PLAN, summary), succeeded=1000)
+            summary.series.add(at_s, Interval(100, 0, 0, Histogram.of([1000] * 100)))
+        return replace(build_report(PLAN, summary), succeeded=1000)
 
     found = difference("pages/sec", [kept(10_000_100_000)], [kept(10_003_000_000)])
     assert found.percent < 0
-    assert not found.is_sure
+    assert not found.is_significant
 
 
 def test_what_is_told_apart_by_one_step_is_not_sure():
     def exactly(us):
         return [replace(varied(n), summary=Summary(service=Histogram.of([us] * 99))) for n in "abc"]
 
-    assert not difference("p50", exactly(25), exactly(26)).is_sure
-    assert difference("p50", exactly(25), exactly(28)).is_sure
+    assert not difference("p50", exactly(25), exactly(26)).is_significant
+    assert difference("p50", exactly(25), exactly(28)).is_significant
 
 
 def test_an_outage_of_a_single_run_is_no_chance():
     chance = [1000, 1000, 0, 0, 0, 0, 0, 0, 1000, 1000]
     good, bad = run(seconds=10), run(seconds=10)
-    gone = derive(PLAN, Summary(elapsed_ns=10**10, service=bad.summary.service, series=Series()))
+    gone = build_report(
+        PLAN, Summary(elapsed_ns=10**10, service=bad.summary.service, series=TimeSeries())
+    )
     for at_s, number in enumerate(chance):
         if number:
-            gone.summary.series.add(at_s, Moment(number, 0, 0, Histogram.of([1000] * number)))
-    gone = derive(PLAN, gone.summary)
+            gone.summary.series.add(at_s, Interval(number, 0, 0, Histogram.of([1000] * number)))
+    gone = build_report(PLAN, gone.summary)
     gone = replace(gone, succeeded=sum(chance))
     found = difference("pages/sec", [good], [gone])
     assert found.percent == pytest.approx(-60, abs=3)
-    assert found.fails(tolerate=20)
+    assert found.exceeds(tolerance=20)
 
 
 def test_runs_of_less_than_half_a_second_are_compared():
     found = difference("pages/sec", [run(seconds=1)], [run(seconds=1, rate=1500)])
     assert found.percent == pytest.approx(50, abs=20)
     short = [
-        derive(PLAN, Summary(elapsed_ns=10**8, service=Histogram.of([100 * n] * 50)))
+        build_report(PLAN, Summary(elapsed_ns=10**8, service=Histogram.of([100 * n] * 50)))
         for n in (1, 2)
     ]
     short = [replace(each, succeeded=50) for each in short]
     found = compare(short[:1], short[1:])
     assert [round(each.percent) for each in found] == [0, 100, 100, 100]
-    assert "too few seconds or runs" in sentence(found[1])
+    assert "too few seconds or runs" in describe_difference(found[1])
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ def test_the_t_distribution_is_that_of_the_tables(level, freedom, t):
 )
 def test_welchs_t_is_that_of_another_program(before, after, expected, level, interval):
     found = welch.estimate(before, after, 0.0, None)
-    shown = found.difference / found.error, found.freedom, found.p
+    shown = found.difference / found.error, found.degrees_of_freedom, found.p
     assert shown == pytest.approx(expected)
     assert found.interval(level) == pytest.approx(interval)
 
@@ -310,10 +314,10 @@ def planned(words=(), **more):
     """A run of a plan, as it is read from a file, made by a command with some words."""
     plan = Plan(**{"url": "http://h/", "workers": 1, **more})
     made = replace(
-        derive(plan, Summary(standing=plan.connections, status=Counter({200: 5000}))),
-        environment=replace(gather(words), started_at="", machine={}, versions={}),
+        build_report(plan, Summary(open_connections=plan.connections, status=Counter({200: 5000}))),
+        environment=replace(read_environment(words), started_at="", machine={}, versions={}),
     )
-    return document.load(json.loads(json.dumps(document.document(made))))
+    return document.from_document(json.loads(json.dumps(document.to_document(made))))
 
 
 def test_differences_of_plan_are_told():
@@ -334,14 +338,15 @@ def test_several_servers_of_one_side_are_told():
 
 
 B, C = "http://h/b", "http://h/c"
-MANY = [Weighted(f"http://h/{number:03}") for number in range(1000)]
+MANY = [WeightedUrl(f"http://h/{number:03}") for number in range(1000)]
 # name: the row, one plan, the other, what they are said to have had
 ROWS = [
     ("scheme", {}, {"url": "https://h/"}, ("http", "https")),
     ("path", {}, {"url": "http://h/a?b"}, ("/", "/a?b")),
-    ("path", {"urls": (Weighted(B), Weighted(C))}, {"urls": (Weighted(C), Weighted(B))},
+    ("path", {"urls": (WeightedUrl(B), WeightedUrl(C))}, {"urls": (WeightedUrl(C), WeightedUrl(B))},
      ("/b, /c", "/c, /b")),
-    ("path", {"urls": (Weighted(B), Weighted(C))}, {"urls": (Weighted(B), Weighted(C, 2))},
+    ("path", {"urls": (WeightedUrl(B), WeightedUrl(C))},
+     {"urls": (WeightedUrl(B), WeightedUrl(C, 2))},
      ("/b, /c", "/b, 2 x /c")),
     ("method", {}, {"method": "HEAD"}, ("GET", "HEAD")),
     ("body", {"body": b"x", "method": "PUT"}, {"body": b"xy", "method": "PUT"}, ("1 B", "2 B")),
@@ -368,7 +373,7 @@ def test_each_part_of_a_plan_is_compared(name, one, other, told):
 
 def test_what_became_of_a_plan_is_compared():
     one = planned()
-    cut = replace(one, stopped_by=2, duration_s=3.04, lost_workers=1, standing=7)
+    cut = replace(one, stopped_by=2, duration_s=3.04, lost_workers=1, open_connections=7)
     found = plan_differences([one], [replace(cut, status={200: 9_999, 301: 5_000, 503: 1})])
     assert found == {
         "connections": ("10", "10, 7 of them open at the start"),
@@ -378,9 +383,9 @@ def test_what_became_of_a_plan_is_compared():
 
 
 def test_of_many_urls_the_first_that_differ_are_shown():
-    other = [*MANY[:700], Weighted("http://h/x"), *MANY[701:]]
+    other = [*MANY[:700], WeightedUrl("http://h/x"), *MANY[701:]]
     told = plan_differences([planned(urls=tuple(MANY))], [planned(urls=tuple(other))])["path"]
-    assert all(len(one) <= LONGEST_SHOWN + 6 for one in told)
+    assert all(len(one) <= MAX_SHOWN + 6 for one in told)
     assert "/699, /700, /701" in told[0]
     assert "/699, /x, /701" in told[1]
     found = plan_differences([planned(urls=tuple(MANY))], [planned(urls=tuple(MANY[:-1]))])
@@ -433,10 +438,10 @@ async def test_differences_of_plan_are_listed_first(serve, abench, tmp_path):
 
 
 def test_what_cannot_be_compared_is_said():
-    nothing = derive(PLAN, Summary(elapsed_ns=10**9))
+    nothing = build_report(PLAN, Summary(elapsed_ns=10**9))
     with pytest.raises(ParameterError, match="no successes"):
         compare([run()], [nothing])
-    paced = derive(Plan(url="http://h/", rate=1.0), run().summary)
+    paced = build_report(Plan(url="http://h/", rate=1.0), run().summary)
     with pytest.raises(ParameterError, match="schedule"):
         compare([run()], [paced])
 
@@ -462,7 +467,7 @@ async def test_the_commands(serve, abench, tmp_path):
 async def test_worse_than_tolerated_is_code_4(abench, tmp_path):
     for name, rate in (("a", 200), ("b", 140)):
         with (tmp_path / f"{name}.json").open("w") as stream:
-            document.write(quick(1, rate), stream)
+            document.write_json(quick(1, rate), stream)
     ran = await abench(
         "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--tolerate=5"
     )

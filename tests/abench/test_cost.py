@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from abench import kinds
-from abench.client import Pool
-from abench.plan import Plan
-from abench.urls import Weighted
+from abench.client import factory
+from abench.client.connection import ConnectionPool
+from abench.plan.plan import Plan
+from abench.plan.url_file import WeightedUrl
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 URL = "http://127.0.0.1/"
@@ -49,7 +49,7 @@ def calls(work):
 # name: the plan, and how many calls a reply that is recognised and the next request take
 COSTS = {
     "closed loop": ({}, (3, 4)),
-    "several URLs": ({"urls": (Weighted(URL), Weighted(URL + "b"))}, (9, 7)),
+    "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (9, 7)),
     "with numbers": ({"url": URL + "{n}"}, (9, 8)),
     "one request each": ({"keep_alive": False}, (3, 4)),
 }
@@ -60,9 +60,9 @@ async def test_a_recognised_reply_and_the_next_request_cost_few_calls(name):
     plan, most = COSTS[name]
     wire = Wire()
     plan = Plan(**{"url": URL, "connections": 1, "requests": 10**6, **plan})
-    pool = Pool(plan, kinds.of(plan), wire, lambda: None)
-    pool.count()
-    pool.begin()
+    pool = ConnectionPool(plan, factory.connection_class(plan), wire, lambda: None)
+    pool.start_counting()
+    pool.start()
     connection = pool.connections[0]
 
     def reply():

@@ -14,21 +14,21 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from abench import replay
-from abench.coverage import Coverage
 from abench.errors import ParameterError
-from abench.histogram import Histogram
-from abench.moments import Moment, Moments
-from abench.plan import Plan
-from abench.probes import Kernel, Server
-from abench.report import derive, document, html, tables, text
-from abench.report.derived import Threshold, known_latencies
-from abench.report.environment import gather
-from abench.samples import REDIRECT, Sample
-from abench.series import Series
-from abench.stages import StageCount
-from abench.summary import Cost, Summary
-from abench.urls import Weighted
+from abench.plan import log_replay
+from abench.plan.plan import Plan
+from abench.plan.url_file import WeightedUrl
+from abench.report import document, html, tables, text
+from abench.stats.coverage import Coverage
+from abench.stats.environment import read_environment
+from abench.stats.histogram import Histogram
+from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.results import Threshold, build_report, latencies_with_waits
+from abench.stats.samples import REDIRECT, Sample
+from abench.stats.stages import StageStats
+from abench.stats.summary import ResourceUsage, Summary
+from abench.stats.time_series import TimeSeries
+from abench.system.procfs import ServerUsage, TcpCounters
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/abench-report.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(
@@ -42,8 +42,8 @@ QUICK, SLOW = [100] * 900 + [2_000] * 90 + [3_000_000] * 10, [200] * 900 + [9_00
 def run(plan=None, **more):
     """Two and a half seconds of 1,000 successes, most of them in the first second."""
     moments = {
-        0: Moment(900, 0, 90_000, Histogram.of(QUICK[:900]), Histogram.of(SLOW[:900])),
-        2: Moment(100, 7, 10_000, Histogram.of(QUICK[900:]), Histogram.of(SLOW[900:])),
+        0: Interval(900, 0, 90_000, Histogram.of(QUICK[:900]), Histogram.of(SLOW[:900])),
+        2: Interval(100, 7, 10_000, Histogram.of(QUICK[900:]), Histogram.of(SLOW[900:])),
     }
     counted = {
         "service": Histogram.of(QUICK),
@@ -51,40 +51,40 @@ def run(plan=None, **more):
         "status": Counter({200: 1000, 404: 5}),
         "failures": Counter({"status": 5, "reset": 2}),
         "bytes_received": 100_000,
-        "standing": 10,
+        "open_connections": 10,
         "elapsed_ns": 5 * SECOND // 2,
-        "series": Series(1, Moments(moments)),
-        "costs": [Cost(SECOND, 5 * SECOND // 2, 30_000_000, Histogram.of([70, 1_500]))],
+        "series": TimeSeries(1, PackedIntervals(moments)),
+        "costs": [ResourceUsage(SECOND, 5 * SECOND // 2, 30_000_000, Histogram.of([70, 1_500]))],
         "started": 1007,
         **more,
     }
-    return derive(plan or Plan(url=URL), Summary(**counted))
+    return build_report(plan or Plan(url=URL), Summary(**counted))
 
 
 def seen_from_outside(report):
     return replace(
         report,
         is_local=True,
-        kernel=Kernel(10_000, 3, 0, 0, 17),
-        server=Server(1.25, 40_000_000, ended=True),
-        environment=gather(["-c", "10", URL]),
+        kernel=TcpCounters(10_000, 3, 0, 0, 17),
+        server=ServerUsage(1.25, 40_000_000, ended=True),
+        environment=read_environment(["-c", "10", URL]),
         thresholds=(Threshold("p99>1ms", failed=True, measured="3.00 s"),),
     )
 
 
-MIX = (Weighted(URL, 3), Weighted("http://127.0.0.1:8000/{n}"))
+MIX = (WeightedUrl(URL, 3), WeightedUrl("http://127.0.0.1:8000/{n}"))
 REPORTS = {
     "closed": seen_from_outside(run()),
     "at a rate": seen_from_outside(run(Plan(url=URL, rate=400.0, arrivals="poisson"), late=40)),
     "by stages": run(
         Plan(url=URL, stages="1s@100,ramp:1500ms@100-600"),
         skipped=300,
-        stages={0: StageCount(100, 7, 3, 1, Histogram.of(QUICK[:90]), Histogram.of(SLOW[:90]))},
+        stages={0: StageStats(100, 7, 3, 1, Histogram.of(QUICK[:90]), Histogram.of(SLOW[:90]))},
     ),
     "warmed up": run(Plan(url=URL, warmup_auto=True), warmup_ns=SECOND, steady=True),
     "of many URLs": run(Plan(url=URL, urls=MIX, pipeline=4)),
     "without keep-alive": run(Plan(url=URL, keep_alive=False, http="1.0", method="HEAD")),
-    "refused": derive(
+    "refused": build_report(
         Plan(url=URL),
         Summary(
             failures=Counter({"connect": 3}), reasons=Counter({"ECONNREFUSED": 3}), gave_up=True
@@ -92,7 +92,7 @@ REPORTS = {
     ),
     "cut short": run(lost=1, stopped_by=15, faults=["KeyError: 'x'"], unfinished=2),
     "stopped answering": run(
-        answering=Coverage(stretches=[(0, 700)]),
+        answering=Coverage(intervals=[(0, 700)]),
         waits=Histogram.of([4_000_000]),
         due_waits=Histogram.of([10_000_000]),
         paused_ns=4 * SECOND,
@@ -105,7 +105,7 @@ REPORTS = {
         ],
         status=Counter({200: 900, 302: 100, 404: 5}),
     ),
-    "never started": derive(Plan(url=URL), Summary()),
+    "never started": build_report(Plan(url=URL), Summary()),
 }
 
 
@@ -125,11 +125,11 @@ def test_the_schema_is_one():
 
 
 def test_a_document_is_as_its_schema_says(report):
-    VALIDATOR.validate(json.loads(written(document.write, report)))
+    VALIDATOR.validate(json.loads(written(document.write_json, report)))
 
 
 def test_a_document_of_another_shape_is_not(report):
-    plain = document.document(report)
+    plain = document.to_document(report)
     for wrong in ({"schema": 1}, {"requests": {"total": -1}}, {"status": {"many": 1}}):
         assert not VALIDATOR.is_valid({**plain, **wrong})
     del plain["latency"]
@@ -137,12 +137,12 @@ def test_a_document_of_another_shape_is_not(report):
 
 
 def test_a_report_is_the_same_when_it_was_a_document(report):
-    again = document.load(json.loads(written(document.write, report)))
-    for form in (text.write, document.write, tables.write_csv):
+    again = document.from_document(json.loads(written(document.write_json, report)))
+    for form in (text.write_text, document.write_json, tables.write_csv):
         assert written(form, again) == written(form, report)
     for name in ("service", "response") if report.response else ("service",):
-        known = known_latencies(report.summary, name)
-        assert known_latencies(again.summary, name) == known == getattr(again.summary, name)
+        known = latencies_with_waits(report.summary, name)
+        assert latencies_with_waits(again.summary, name) == known == getattr(again.summary, name)
 
 
 @pytest.mark.parametrize(
@@ -161,35 +161,35 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path, content, why):
     path = tmp_path / "some.json"
     path.write_text(content)
     with pytest.raises(ParameterError, match=why) as caught:
-        document.read(path)
+        document.read_report(path)
     assert str(caught.value).startswith(str(path))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_any_value_of_a_wrong_kind_is_no_report(tmp_path):
-    plain = document.document(REPORTS["closed"])
+    plain = document.to_document(REPORTS["closed"])
     path = tmp_path / "some.json"
     derived = {"bytes_per_sec", "pages_per_sec", "pages_per_min", "verdict"}
     for name in plain.keys() - derived - {"schema"}:
         path.write_text(json.dumps({**plain, name: [{"at_s": "x"}]}))
         with pytest.raises(ParameterError, match="no report"):
-            pytest.fail(f"{name}: {document.read(path)}")
+            pytest.fail(f"{name}: {document.read_report(path)}")
     for garbled in ("", "AAAA", "HISTFAAA", base64.b64encode(40 * b"x").decode(), "\N{SNOWMAN}"):
         histogram = {**plain["histograms"]["service"], "hdr": garbled}
         path.write_text(
             json.dumps({**plain, "histograms": {"service": histogram, "response": None}})
         )
         with pytest.raises(ParameterError, match="no report"):
-            document.read(path)
+            document.read_report(path)
     for figure in (math.nan, math.inf, 10**400, -math.inf, "1", None):
         path.write_text(json.dumps({**plain, "duration_s": figure}))
         with pytest.raises(ParameterError, match="no report"):
-            document.read(path)
+            document.read_report(path)
     path.write_bytes(b'{"schema": "\xff"}')
     with pytest.raises(ParameterError, match="no report"):
-        document.read(path)
+        document.read_report(path)
     with pytest.raises(ParameterError, match="no such file"):
-        document.read(tmp_path / "none")
+        document.read_report(tmp_path / "none")
 
 
 def test_csv_has_a_line_for_each_second():
@@ -207,10 +207,10 @@ def test_csv_has_a_line_for_each_second():
 
 def outage(first_s, last_s, length_s=10.0, plan=None):
     """A run of 100 successes each second, but for those from `first_s` to before `last_s`."""
-    moment = Moment(100, 0, 1_000, Histogram.of([100] * 100), Histogram.of([200] * 100))
+    moment = Interval(100, 0, 1_000, Histogram.of([100] * 100), Histogram.of([200] * 100))
     there = {at_s: moment for at_s in range(int(length_s)) if not first_s <= at_s < last_s}
     whole = Histogram.of([100] * 100 * len(there))
-    counted = {"series": Series(1, Moments(there)), "service": whole, "response": whole}
+    counted = {"series": TimeSeries(1, PackedIntervals(there)), "service": whole, "response": whole}
     return run(plan, elapsed_ns=round(length_s * SECOND), **counted)
 
 
@@ -219,13 +219,13 @@ def outage(first_s, last_s, length_s=10.0, plan=None):
 def test_a_second_of_nothing_is_a_second_in_every_form(first_s, last_s, rate):
     report = outage(first_s, last_s, plan=Plan(url=URL, rate=rate))
     rates = [0 if first_s <= at_s < last_s else 100 for at_s in range(10)]
-    plain = json.loads(written(document.write, report))
+    plain = json.loads(written(document.write_json, report))
     VALIDATOR.validate(plain)
     assert [one["pages_per_sec"] for one in plain["series"]] == rates
-    assert [one.pages_per_sec for one in document.load(plain).series] == rates
+    assert [one.pages_per_sec for one in document.from_document(plain).series] == rates
     lines = csv.DictReader(io.StringIO(written(tables.write_csv, report)))
     assert [float(line["pages_per_sec"]) for line in lines] == rates
-    page = written(html.write, report)
+    page = written(html.write_html, report)
     assert page.count("<tr><th>5</th>") == 1
     assert f"from 0 to {max(rates)}" in page
 
@@ -250,7 +250,7 @@ def test_the_seconds_of_a_run_are_as_long_as_the_run(length_s):
 
 def test_all_that_a_log_has_is_asked_for_in_some_second():
     lines = (f'{{"ts": {at}, "method": "GET", "uri": "/"}}' for at in (0, 0.5, 1, 2, 2, 3, 3))
-    plan = Plan(url=URL, replay=replay.parse(lines))
+    plan = Plan(url=URL, replay=log_replay.parse_log(lines))
     series = run(plan, elapsed_ns=round(4.2 * SECOND)).series
     # The log has whole seconds and halves: what it says to be of one moment was.
     assert [one.asked_per_sec for one in series] == [2, 1, 2, 2, None]
@@ -263,7 +263,7 @@ def test_a_long_run_in_which_little_happens_is_told_in_few_steps():
     assert len(report.series) == -(-week // 1024)
     assert sum(one.length_s for one in report.series) == week
     assert sum(one.succeeded for one in report.series) == 1000
-    VALIDATOR.validate(json.loads(written(document.write, report)))
+    VALIDATOR.validate(json.loads(written(document.write_json, report)))
 
 
 def test_the_rate_that_was_asked_for_is_told_for_each_second():
@@ -272,16 +272,16 @@ def test_the_rate_that_was_asked_for_is_told_for_each_second():
     assert asked == pytest.approx([100, (100 + 433.333) / 2, (433.333 + 600) / 2], rel=0.001)
     assert [one.asked_per_sec for one in REPORTS["at a rate"].series] == [400] * 3
     assert [one.asked_per_sec for one in REPORTS["closed"].series] == [None] * 3
-    page = written(html.write, REPORTS["by stages"])
+    page = written(html.write_html, REPORTS["by stages"])
     assert page.count(">asked for<") >= 2
-    assert ">asked for<" not in written(html.write, REPORTS["closed"])
+    assert ">asked for<" not in written(html.write_html, REPORTS["closed"])
 
 
 def test_a_report_without_the_rate_for_each_second_is_drawn():
-    plain = document.document(REPORTS["by stages"])
+    plain = document.to_document(REPORTS["by stages"])
     for second in plain["series"]:
         del second["asked_per_sec"]
-    assert ">asked for</text>" not in written(html.write, document.load(plain))
+    assert ">asked for</text>" not in written(html.write_html, document.from_document(plain))
 
 
 def plotted(hgrm):
@@ -321,11 +321,11 @@ HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=ale
 def hostile():
     """A report in which everything that others may have written is markup."""
     report = run(faults=[HOSTILE], reasons=Counter({HOSTILE: 1}))
-    plain = document.document(
+    plain = document.to_document(
         replace(
             report,
             environment=replace(
-                gather([HOSTILE]), versions={HOSTILE: HOSTILE}, machine={HOSTILE: HOSTILE}
+                read_environment([HOSTILE]), versions={HOSTILE: HOSTILE}, machine={HOSTILE: HOSTILE}
             ),
             thresholds=(Threshold(HOSTILE, failed=True, measured=HOSTILE),),
         )
@@ -335,12 +335,12 @@ def hostile():
     plain["environment"]["started_at"] = HOSTILE
     plain["url"] = f"http://127.0.0.1:8000/?{HOSTILE}".replace(" ", "%20")
     plain["urls"] = [{"url": plain["url"], "weight": 1}]
-    return document.load(plain)
+    return document.from_document(plain)
 
 
 @pytest.mark.parametrize("name", ["refused", "never started", "cut short"])
 def test_a_page_is_drawn_of_a_run_that_went_wrong(name):
-    page = written(html.write, REPORTS[name])
+    page = written(html.write_html, REPORTS[name])
     if name == "cut short":
         assert "Stopped by a signal" in page
         assert "KeyError: &#x27;x&#x27;" in page
@@ -349,7 +349,7 @@ def test_a_page_is_drawn_of_a_run_that_went_wrong(name):
 
 
 def test_markup_in_a_page_is_text():
-    page = written(html.write, hostile())
+    page = written(html.write_html, hostile())
     assert "<script" not in page
     assert "<img" not in page
     assert page.count("</title>") == 1
@@ -391,4 +391,4 @@ async def test_nothing_is_written_by_a_run_that_cannot_start(abench, tmp_path):
 def test_what_draws_a_page_is_missed_before_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(html, "find_spec", lambda _: None)
     with pytest.raises(ParameterError, match=r"^--html: .*pip install matplotlib$"):
-        html.check()
+        html.check_available()

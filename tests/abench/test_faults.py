@@ -76,7 +76,9 @@ def wrong(ran, server, kinds):
 async def test_faults_are_counted_as_what_they_are(serve, abench):
     # All at the same time: one after the other they would take as long as all the other tests.
     servers = {name: await serve(script) for name, (script, _) in FAULTS.items()}
-    ran = await asyncio.gather(*(abench(*WORDS, server.url) for server in servers.values()))
+    ran = await asyncio.read_environment(
+        *(abench(*WORDS, server.url) for server in servers.values())
+    )
     found = {
         name: wrong(one, servers[name], FAULTS[name][1])
         for name, one in zip(FAULTS, ran, strict=True)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from abench import content, replay, urls
 from abench.errors import ParameterError
+from abench.plan import log_replay, request_body, url_file
 
 
 async def fed(text, *arguments):
@@ -67,7 +67,7 @@ def test_a_pipe_is_read_once(tmp_path):
     writer = threading.Thread(target=pipe.write_bytes, args=(b"hello",))
     writer.start()
     try:
-        assert [content.data(f"@{pipe}")[1] for _ in range(2)] == [b"hello"] * 2
+        assert [request_body.read_data(f"@{pipe}")[1] for _ in range(2)] == [b"hello"] * 2
     finally:
         writer.join()
 
@@ -76,19 +76,22 @@ def test_a_file_is_read_each_time(tmp_path):
     file = tmp_path / "file"
     for body in (b"one", b"other"):
         file.write_bytes(body)
-        assert content.data(f"@{file}")[1] == body
+        assert request_body.read_data(f"@{file}")[1] == body
 
 
 def test_a_byte_order_mark_is_no_part_of_a_url(tmp_path):
     file = tmp_path / "urls"
     file.write_bytes("\ufeff/a\r\n/b\r\n".encode())
-    assert [one.url for one in urls.read(file, "http://h/")] == ["http://h/a", "http://h/b"]
+    assert [one.url for one in url_file.read_urls(file, "http://h/")] == [
+        "http://h/a",
+        "http://h/b",
+    ]
 
 
 def test_what_cannot_be_read_is_named_in_a_line(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ParameterError, match=f"^--data: {path}: "):
-            content.data(f"@{path}")
+            request_body.read_data(f"@{path}")
 
 
 LOG = b"".join(
@@ -118,11 +121,11 @@ async def test_both_sides_are_asked_for_the_urls_on_standard_input(serve):
 
 
 def _urls(path):
-    return list(urls.read(path, "http://h/"))
+    return list(url_file.read_urls(path, "http://h/"))
 
 
 def _times(path):
-    return replay.read(path).times_s()
+    return log_replay.read_log(path).times_s()
 
 
 @pytest.mark.parametrize(("read", "text"), [(_times, LOG), (_urls, b"/a\n/b\n")])

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from abench import inputs, mix, replay, urls
 from abench.errors import ParameterError
-from abench.expectation import USUAL
-from abench.message import Message
-from abench.plan import Plan
-from abench.report import derive, document, words
-from abench.rounds import interleaved
-from abench.summary import Summary
-from abench.target import Target
+from abench.plan import inputs, log_replay, url_file, workload
+from abench.plan.plan import Plan
+from abench.plan.request import RequestTemplate
+from abench.plan.rounds import interleave
+from abench.plan.success import DEFAULT_CRITERIA
+from abench.plan.target import Target
+from abench.report import document
+from abench.stats import phrases
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 BASE = "http://h:8/x?y"
 FEW = 2_000
@@ -47,8 +49,8 @@ LINES = {
 
 def read(kind, path):
     if kind == "urls":
-        return Plan(url=BASE, urls=urls.read(path, BASE))
-    return Plan(url=BASE, replay=replay.read(path))
+        return Plan(url=BASE, urls=url_file.read_urls(path, BASE))
+    return Plan(url=BASE, replay=log_replay.read_log(path))
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def held(work):
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_line_takes_little_more_than_its_path(name, written, monkeypatch):
-    monkeypatch.setattr(inputs, "BLOCK", 4_096)
+    monkeypatch.setattr(inputs, "BLOCK_SIZE", 4_096)
     kind, few = written(name, FEW)
     _, many = written(name, 10 * FEW)
     read(kind, few)  # whatever is imported and cached at first
@@ -120,11 +122,11 @@ def calls(work):
 @pytest.mark.parametrize("name", ["paths", "weights and servers", "common"])
 def test_shares_of_a_plan_share_what_was_read(name, written, monkeypatch):
     """Each is a plan of its own: to read the lines again for each took longer than once."""
-    monkeypatch.setattr(mix, "MOST_KEPT", 100)
+    monkeypatch.setattr(workload, "MAX_CACHED", 100)
     plan = read(*written(name, FEW))
-    plan.mix()
+    plan.workload()
     parts = plan.split(4)
-    assert calls(lambda: [part.mix() for part in parts]) < FEW / 4
+    assert calls(lambda: [part.workload() for part in parts]) < FEW / 4
     assert all(part.urls is plan.urls and part.replay is plan.replay for part in parts)
 
 
@@ -148,7 +150,7 @@ _words = st.lists(
 @example(["http://me:pw@h:8/a", "http://h:8/c"], None)
 def test_a_file_is_read_as_line_by_line(lines, base):
     """However many lines are looked at together, each means what it means alone."""
-    file = urls.UrlFile(base)
+    file = url_file.UrlFile(base)
     assert outcome(lambda: _together(file, lines)) == outcome(lambda: _alone(lines, base))
 
 
@@ -158,7 +160,7 @@ def _together(file, lines):
 
 
 def _alone(lines, base):
-    found = [(Target.parse(one.url), one.weight) for one in urls.parse(lines, base)]
+    found = [(Target.parse(one.url), one.weight) for one in url_file.parse_urls(lines, base)]
     server = Target.parse(base) if base else found[0][0] if found else None
     if any(target.origin != server.origin for target, _ in found):
         raise ParameterError("--urls", "another server")
@@ -183,45 +185,47 @@ def test_a_line_that_is_none_is_named_by_its_number(tmp_path, text, line):
     path = tmp_path / "urls"
     path.write_text(text)
     with pytest.raises(ParameterError, match=rf"^--urls: line {line}\b"):
-        urls.read(path, BASE)
+        url_file.read_urls(path, BASE)
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 18])
 def test_blocks_are_cut_at_lines(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(inputs, "BLOCK", block)
+    monkeypatch.setattr(inputs, "BLOCK_SIZE", block)
     path = tmp_path / "urls"
     path.write_bytes("\ufeff/ä\r\n\r\n# no\r3 /b\n\n/c".encode())
-    assert list(urls.read(path, BASE)) == [
-        urls.Weighted("http://h:8/%C3%A4"), urls.Weighted("http://h:8/b", 3),
-        urls.Weighted("http://h:8/c"),
+    assert list(url_file.read_urls(path, BASE)) == [
+        url_file.WeightedUrl("http://h:8/%C3%A4"), url_file.WeightedUrl("http://h:8/b", 3),
+        url_file.WeightedUrl("http://h:8/c"),
     ]  # fmt: skip
 
 
 def test_of_many_urls_few_are_kept_and_all_are_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(mix, "MOST_KEPT", 3)
+    monkeypatch.setattr(workload, "MAX_CACHED", 3)
     path = tmp_path / "urls"
     path.write_text("".join(f"http://{'me:pw@' * (n % 2)}h:8/{n}\n" for n in range(8)))
-    plan = Plan(url=BASE, urls=urls.read(path, None))
-    asked = [octets for octets, _ in islice(plan.mix(), 16)]
+    plan = Plan(url=BASE, urls=url_file.read_urls(path, None))
+    asked = [octets for octets, _ in islice(plan.workload(), 16)]
     assert [one.split()[1] for one in asked] == [b"/%d" % (n % 8) for n in range(16)]
     assert [b"Authorization" in one for one in asked[:4]] == [False, True, False, True]
-    assert asked[1] == Message().prepare(Target.parse("http://me:pw@h:8/1")).constant
+    assert asked[1] == RequestTemplate().prepare(Target.parse("http://me:pw@h:8/1")).constant
 
 
 def test_large_bodies_are_not_kept_with_each_url():
-    asked = mix._Asked(Message(method="POST", body=b"x" * (1 << 24)), USUAL)
+    asked = workload._ItemFactory(
+        RequestTemplate(method="POST", body=b"x" * (1 << 24)), DEFAULT_CRITERIA
+    )
     assert asked.most_kept == 3
 
 
 def test_a_round_of_equal_weights_takes_no_room():
-    assert interleaved([2] * 5) == range(5)
-    assert list(interleaved([1, 3, 1])) == [1, 0, 1, 2, 1]
+    assert interleave([2] * 5) == range(5)
+    assert list(interleave([1, 3, 1])) == [1, 0, 1, 2, 1]
 
 
 def test_a_log_that_is_not_in_its_order_is_asked_in_that_of_its_times(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(common(number ^ 63) + "\n" for number in range(256)))
-    log = replay.read(path)
+    log = log_replay.read_log(path)
     assert list(log.times_s()) == sorted(log.times_s())
     asked = [int(one.resource.rpartition("/")[2]) for one in log.entries]
     assert [number // 7 for number in asked] == sorted(number // 7 for number in range(256))
@@ -231,14 +235,16 @@ def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypat
     monkeypatch.setattr(document, "MOST_URLS", 2)
     path = tmp_path / "urls"
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
-    report = derive(Plan(url=BASE, urls=urls.read(path, BASE)), Summary())
-    plain = document.document(report)
+    report = build_report(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
+    plain = document.to_document(report)
     assert ([one["url"] for one in plain["urls"]], plain["urls_left_out"]) == (
         ["http://h:8/a", "http://h:8/b"], 3,
     )  # fmt: skip
-    again = document.load(json.loads(json.dumps(plain)))
-    assert words.asked(again) == words.asked(report) == "5 URLs of http://h:8"
-    assert document.document(again)["urls_left_out"] == 3
+    again = document.from_document(json.loads(json.dumps(plain)))
+    assert (
+        phrases.describe_target(again) == phrases.describe_target(report) == "5 URLs of http://h:8"
+    )
+    assert document.to_document(again)["urls_left_out"] == 3
 
 
 _stamps = st.sampled_from(
@@ -264,22 +270,22 @@ _asked = st.one_of(
 
 @given(st.lists(_asked, min_size=1, max_size=4))
 def test_lines_of_json_mean_together_what_each_means_alone(lines):
-    alone = replay.parse(lines)
-    together = replay.Entries()
-    left_out = replay._add(together, "\n".join(lines).encode())
+    alone = log_replay.parse_log(lines)
+    together = log_replay.LogEntries()
+    left_out = log_replay._add_block(together, "\n".join(lines).encode())
     together.arrange()
-    assert left_out == alone.left_out
+    assert left_out == alone.skipped
     assert list(together) == list(alone.entries)
 
 
 @pytest.mark.parametrize("key", ["method", "request"])
 def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
-    monkeypatch.setattr(replay, "_add_lines", None)
+    monkeypatch.setattr(log_replay, "_add_lines", None)
     asked = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
     lines = [
         json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **asked[key], "agent": 'q"'})
         for n in range(3)
     ]
-    entries = replay.Entries()
-    assert replay._add(entries, "\n".join(lines).encode()) == 0
+    entries = log_replay.LogEntries()
+    assert log_replay._add_block(entries, "\n".join(lines).encode()) == 0
     assert [entries.key(n) for n in range(3)] == [(0, b"/a")] * 3

@@ -10,20 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench import quantities
-from abench.cli.options import plan_of
+from abench.cli.options import plan_from_options
 from abench.errors import ParameterError
-from abench.histogram import Histogram
-from abench.plan import Plan
-from abench.report import derive, document
-from abench.summary import Summary
+from abench.plan import quantities
+from abench.plan.plan import Plan
+from abench.report import document
+from abench.stats.histogram import Histogram
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 URL = "http://127.0.0.1:1/"
 
 
 def request_of(**options):
     """The request of a plan, as octets."""
-    return next(plan_of([URL], **options).mix())[0]
+    return next(plan_from_options([URL], **options).workload())[0]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def request_of(**options):
     ],
 )  # fmt: skip
 def test_a_length_of_time_may_have_units(text, seconds):
-    assert quantities.seconds("--time", text) == pytest.approx(seconds)
+    assert quantities.parse_seconds("--time", text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,19 @@ def test_a_length_of_time_may_have_units(text, seconds):
     [("10", 10), ("1k", 1000), ("1.5K", 1500), ("2M", 2_000_000), ("1e3", 1000), ("1 k", 1000)],
 )
 def test_a_count_may_have_a_multiple(text, number):
-    assert quantities.count("--requests", text) == number
+    assert quantities.parse_count("--requests", text) == number
 
 
 @pytest.mark.parametrize(
     ("text", "rate"), [("500", 500), ("2k", 2000), ("0.5", 0.5), ("100/s", 100), ("90/m", 1.5)]
 )
 def test_a_rate_may_say_of_what(text, rate):
-    assert quantities.rate("--rate", text) == rate
+    assert quantities.parse_rate("--rate", text) == rate
 
 
 @given(st.text())
 def test_anything_else_is_refused_by_name(text):
-    for read in (quantities.seconds, quantities.count, quantities.rate):
+    for read in (quantities.parse_seconds, quantities.parse_count, quantities.parse_rate):
         with contextlib.suppress(ParameterError):
             assert isinstance(read("--x", text), int | float)
 
@@ -79,7 +80,7 @@ async def test_units_are_taken_everywhere(serve, abench):
     ran = await abench(*words, "--json", "-", f"127.0.0.1:{server.port}")
     assert (ran.code, ran.json["connections"], ran.json["timeout_s"]) == (0, 2, 5)
     assert ran.json["duration_s"] > 0.4
-    assert plan_of([URL], stages="500ms@1k,ramp:2@1k-60/m").schedule.length_s == 2.5
+    assert plan_from_options([URL], stages="500ms@1k,ramp:2@1k-60/m").schedule.length_s == 2.5
     ran = await abench("--classic", "-t500ms", server.url)
     assert ran.code == 0
 
@@ -155,7 +156,7 @@ def test_cookies_are_one_header(header, cookie, sent):
 )
 def test_options_that_say_one_thing_twice_are_refused(option, options):
     with pytest.raises(ParameterError) as caught:
-        plan_of([URL], **options)
+        plan_from_options([URL], **options)
     assert caught.value.parameter == option
 
 
@@ -285,9 +286,9 @@ OTHERS = [
 @pytest.mark.parametrize("line", OTHERS)
 def test_no_word_of_another_command_is_a_fault_of_ours(refused, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = derive(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
+    report = build_report(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
     with (tmp_path / "saved").open("w") as stream:
-        document.write(replace(report, succeeded=9), stream)
+        document.write_json(replace(report, succeeded=9), stream)
     (tmp_path / "directory").mkdir()
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     for value in (*ABSURD, "directory", "binary", "-", "--", "/dev/null", NOT_UTF_8):
@@ -313,4 +314,4 @@ def test_an_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
 
 
 def test_every_option_is_tried():
-    assert len(OPTIONS) >= len(inspect.signature(plan_of).parameters) - 5
+    assert len(OPTIONS) >= len(inspect.signature(plan_from_options).parameters) - 5

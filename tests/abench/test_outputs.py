@@ -16,15 +16,16 @@ import pytest
 from abench.cli import outputs as outputs_module
 from abench.cli.outputs import Outputs
 from abench.errors import ParameterError
-from abench.plan import Plan
-from abench.report import derive, document, files
-from abench.summary import Summary
+from abench.plan.plan import Plan
+from abench.report import destinations, document
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 OPTIONS = ("--json", "--csv", "--hgrm", "--html")
 
 
 def destination(path):
-    return files.Destination("--json", str(path))
+    return destinations.Destination("--json", str(path))
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def saved(tmp_path):
     """A saved report, which another can be made of in an instant."""
     path = tmp_path / "saved.json"
     with path.open("w") as stream:
-        document.write(derive(Plan(url="http://h/"), Summary(elapsed_ns=10**9)), stream)
+        document.write_json(build_report(Plan(url="http://h/"), Summary(elapsed_ns=10**9)), stream)
     return path
 
 
@@ -101,7 +102,7 @@ def test_a_link_is_followed(tmp_path, there):
     assert real.read_text() == "x"
 
 
-@pytest.mark.parametrize("number", sorted(files._IN_PLACE))
+@pytest.mark.parametrize("number", sorted(destinations._IN_PLACE))
 def test_a_file_whose_place_no_other_may_take_is_written_in_place(tmp_path, monkeypatch, number):
     path = tmp_path / "mounted"
     path.write_text("a longer text than the new one")
@@ -203,7 +204,7 @@ def test_a_place_that_cannot_be_written_is_refused(places, refused, option, name
 def test_a_descriptor_that_is_only_read_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
     with (tmp_path / "x").open() as reading, pytest.raises(ParameterError, match="not open for"):
-        files.Destination("--csv", f"/dev/fd/{reading.fileno()}")
+        destinations.Destination("--csv", f"/dev/fd/{reading.fileno()}")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_what_is_read_is_not_written_over(saved, refused):
     ran = refused("report", str(saved), "--csv", str(saved))
     assert (ran.code, "is what is read" in ran.err) == (2, True)
     assert shell(f"$ABENCH report {saved} --json {saved}").returncode == 0
-    assert document.read(saved)
+    assert document.read_report(saved)
 
 
 # Standard output.
@@ -355,6 +356,6 @@ def test_a_report_that_cannot_be_drawn_costs_no_other(saved, monkeypatch, capsys
     monkeypatch.setitem(outputs_module._WRITERS, "--csv", fail)
     outputs = Outputs(csv=str(saved.parent / "x.csv"), json=str(saved.parent / "x.json"))
     outputs.check(scheduled=False)
-    assert outputs.publish(document.read(saved), 0) == 3
+    assert outputs.write_all(document.read_report(saved), 0) == 3
     assert "--csv: " in capsys.readouterr().err
     assert sorted(path.name for path in saved.parent.iterdir()) == ["saved.json", "x.json"]

@@ -9,13 +9,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.color import Color
 
-from abench.histogram import Histogram
-from abench.moments import Moment
-from abench.plan import Plan
-from abench.report import derive, html
-from abench.samples import REDIRECT, Sample
-from abench.series import Series
-from abench.summary import Summary
+from abench.plan.plan import Plan
+from abench.report import html
+from abench.stats.histogram import Histogram
+from abench.stats.intervals import Interval
+from abench.stats.results import build_report
+from abench.stats.samples import REDIRECT, Sample
+from abench.stats.summary import Summary
+from abench.stats.time_series import TimeSeries
 from tests.test_browser import chromium
 
 __all__ = ["chromium"]  # a fixture
@@ -39,7 +40,7 @@ COLOURS = """
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = [100 * number for number in range(1, 1001)]
-    moment = Moment(1000, 5, 100_000, Histogram.of(values), Histogram.of(values))
+    moment = Interval(1000, 5, 100_000, Histogram.of(values), Histogram.of(values))
     summary = Summary(
         service=Histogram.of(values * 5),
         response=Histogram.of(values * 5),
@@ -51,12 +52,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Sample(7_000, REDIRECT, "302", "https://127.0.0.1/" + 150 * "z"),
         ],
         elapsed_ns=5_000_000_000,
-        series=Series(1, dict.fromkeys(range(5), moment)),
+        series=TimeSeries(1, dict.fromkeys(range(5), moment)),
         started=5025,
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     with path.open("w") as stream:
-        html.write(derive(Plan(url=URL, rate=1005.0), summary), stream)
+        html.write_html(build_report(Plan(url=URL, rate=1005.0), summary), stream)
     return path
 
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abench.errors import ParameterError
-from abench.plan import Plan
-from abench.replay import Entry, Log
-from abench.urls import Weighted
-from abench.via import Route, TlsOptions
+from abench.plan.log_replay import LogEntry, RecordedLog
+from abench.plan.plan import Plan
+from abench.plan.route import Route, TlsOptions
+from abench.plan.url_file import WeightedUrl
 
 URL = "http://127.0.0.1:8000/"
-LOG = Log((Entry(0.0, "GET", "/"),), 0)
+LOG = RecordedLog((LogEntry(0.0, "GET", "/"),), 0)
 
 
 @settings(deadline=None)
@@ -70,7 +70,10 @@ def test_a_plan_of_stages_lasts_as_long_as_they_do_and_so_does_one_made_of_it() 
         ("--pipeline", {"pipeline": 2, "method": "POST"}),
         ("--pipeline", {"pipeline": 2, "rate": 1.0}),
         ("--force", {"wait": False}),
-        ("URL", {"urls": (Weighted("http://127.0.0.1:8000/a"), Weighted("http://127.0.0.1/a"))}),
+        (
+            "URL",
+            {"urls": (WeightedUrl("http://127.0.0.1:8000/a"), WeightedUrl("http://127.0.0.1/a"))},
+        ),
         ("URL", {"tls": TlsOptions(insecure=True)}),
         ("--proxy", {"route": Route(proxy="h")}),
         ("--proxy", {"route": Route(proxy="h:1", unix="/s")}),

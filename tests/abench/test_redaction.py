@@ -9,18 +9,19 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench import urls
 from abench.cli import bench, main, redaction
-from abench.cli.ab import ab
+from abench.cli.ab_test import ab_test
 from abench.cli.calibrate import calibrate
-from abench.cli.classic import _parser as classic_parser
+from abench.cli.webbench import _parser as classic_parser
 from abench.errors import ParameterError
-from abench.plan import Plan
-from abench.report import derive, document, html, tables, text
-from abench.report.environment import gather
-from abench.summary import Summary
-from abench.target import Target
-from abench.via import Route
+from abench.plan import url_file
+from abench.plan.plan import Plan
+from abench.plan.route import Route
+from abench.plan.target import Target
+from abench.report import document, html, tables, text
+from abench.stats.environment import read_environment
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 SECRET = "p@ss"
 
@@ -130,19 +131,21 @@ def test_however_an_option_is_spelled(groups):
 
 def test_every_option_that_has_a_secret_is_known():
     assert set(VALUES) <= set(BENCH.values())
-    assert {"--user", "--proxy"} <= set(redaction.click_options(parser_of(ab)).values())
+    assert {"--user", "--proxy"} <= set(redaction.click_options(parser_of(ab_test)).values())
     assert "--time" in redaction.click_options(parser_of(calibrate)).values()
 
 
 def report_of(**plan):
-    return derive(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
+    return build_report(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
 
 
 def test_no_document_has_a_secret():
     words = published("-ku", f"me:{SECRET}", f"http://me:{SECRET}@127.0.0.1:1/a")
-    more = tuple(urls.parse([f"http://me:{SECRET}@127.0.0.1:1/{name}" for name in "ab"], None))
-    report = replace(report_of(urls=more), environment=gather(words))
-    for write in (document.write, tables.write_csv, html.write, text.write):
+    more = tuple(
+        url_file.parse_urls([f"http://me:{SECRET}@127.0.0.1:1/{name}" for name in "ab"], None)
+    )
+    report = replace(report_of(urls=more), environment=read_environment(words))
+    for write in (document.write_json, tables.write_csv, html.write_html, text.write_text):
         stream = io.StringIO()
         write(report, stream)
         assert SECRET not in stream.getvalue()
@@ -207,7 +210,7 @@ def test_a_program_that_calls_main_is_not_what_is_published(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     seen = []
     monkeypatch.setattr(bench, "measure", lambda *_a, **more: seen.append(more["arguments"]))
-    monkeypatch.setattr(bench, "judge", lambda *_: ())
+    monkeypatch.setattr(bench, "evaluate", lambda *_: ())
     with pytest.raises(SystemExit):
         main(["-n", "5", "-u", "me:pw", "http://127.0.0.1:1/"])
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]
@@ -215,14 +218,14 @@ def test_a_program_that_calls_main_is_not_what_is_published(monkeypatch):
 
 def test_a_saved_report_is_not_drawn_again_with_a_password():
     """Whoever made it: its URLs lose their userinfo as those of a new one do."""
-    plain = document.document(replace(report_of(), environment=gather([])))
+    plain = document.to_document(replace(report_of(), environment=read_environment([])))
     plain["url"] = f"http://me:{SECRET}@127.0.0.1:1/a"
     plain["environment"]["command"] = ["abench", plain["url"], "-p", plain["url"]]
     stream = io.StringIO()
-    for write in (document.write, html.write, text.write):
-        write(document.load(plain), stream)
+    for write in (document.write_json, html.write_html, text.write_text):
+        write(document.from_document(plain), stream)
     assert SECRET not in stream.getvalue()
 
 
 def test_nor_is_what_a_program_says_was_its_command():
-    assert gather([f"http://me:{SECRET}@h/"]).command == ("abench", "http://...@h/")
+    assert read_environment([f"http://me:{SECRET}@h/"]).command == ("abench", "http://...@h/")

@@ -45,7 +45,7 @@ def test_no_report_is_written_over_what_is_read(option, name, refused, tmp_path,
 
 
 def test_nor_over_a_certificate(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr("abench.via.TlsOptions.check", lambda *_: None)
+    monkeypatch.setattr("abench.plan.route.TlsOptions.check", lambda *_: None)
     file = tmp_path / "ca.pem"
     file.write_text("trust")
     ran = refused("--cacert", str(file), "--html", str(file), "https://127.0.0.1:1/")

@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from abench.histogram import Histogram
-from abench.plan import Plan
-from abench.report import derive, document, text, units
+from abench.plan.plan import Plan
+from abench.report import document, text
 from abench.report.live import LiveView
-from abench.summary import Summary
+from abench.stats import units
+from abench.stats.histogram import Histogram
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
 
@@ -22,7 +24,7 @@ def counted(**more):
         "status": Counter({200: 1000, 404: 5}),
         "failures": Counter({"status": 5, "reset": 2}),
         "bytes_received": 5_000_000,
-        "standing": 100,
+        "open_connections": 100,
         "elapsed_ns": 10_000_000_000,
     }
     return Summary(**{**usual, **more})
@@ -31,12 +33,12 @@ def counted(**more):
 def shown(summary, width=80, plan=PLAN):
     stream = io.StringIO()
     console = Console(file=stream, width=width, highlight=False)
-    console.print(text.render(derive(plan, summary)))
+    console.print(text.render(build_report(plan, summary)))
     return stream.getvalue()
 
 
 def test_rates_count_successes_only():
-    report = derive(PLAN, counted())
+    report = build_report(PLAN, counted())
     assert (report.succeeded, report.failed, report.total) == (1000, 7, 1007)
     assert (report.pages_per_sec, report.pages_per_min) == (100, 6000)
     assert report.bytes_per_sec == 500_000
@@ -52,7 +54,7 @@ def test_rates_count_successes_only():
 
 
 def test_a_run_that_never_started_has_rates_of_zero():
-    report = derive(PLAN, Summary())
+    report = build_report(PLAN, Summary())
     assert (report.pages_per_sec, report.bytes_per_sec) == (0, 0)
     for form in (text, document):
         form.write(report, io.StringIO())
@@ -83,13 +85,13 @@ def test_remarks_are_made_only_where_there_is_something_to_say():
     apart = shown(counted(start_within_ns=101_000_000))
     assert "The workers may have started up to 101 ms apart" in " ".join(apart.split())
     few = counted()
-    few.standing = 98
+    few.open_connections = 98
     assert "Only 98 of 100 connections" in shown(few)
 
 
 def test_the_document_has_no_password_and_is_json():
     stream = io.StringIO()
-    document.write(derive(PLAN, counted()), stream)
+    document.write_json(build_report(PLAN, counted()), stream)
     assert json.loads(stream.getvalue())["url"] == "http://127.0.0.1:8000/a"
 
 
@@ -114,7 +116,7 @@ def test_microseconds(written, value):
     ("written", "value"), [("0 B", 0), ("999 B", 999), ("1.00 kB", 1000), ("12.3 GB", 12.345e9)]
 )
 def test_octets(written, value):
-    assert units.octets(value) == written
+    assert units.byte_size(value) == written
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width, failed
         summary = Summary(failures=Counter(reset=failed))
         for second in range(1, 8):
             took = {100 * second: rate * second} if rate else {}
-            summary.service.merge(Histogram(Counter(took), greatest_us=100 * second))
+            summary.service.merge(Histogram(Counter(took), max_us=100 * second))
             line = watched.show(summary, second + 0.15)
         assert len(line) < width
         assert "…" not in line
@@ -204,7 +206,7 @@ def test_the_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
     for second in range(1, 2000):
         took = Histogram.of([2_000_000] * 5 if second == 1990 else [100] * 500)
         part = Summary(service=took, response=took)
-        part.series.add(second - 1, part.moment())
+        part.series.add(second - 1, part.interval())
         summary.merge(part)
         if second > 1985:
             line = watched.show(summary, second + 0.15)

@@ -8,15 +8,15 @@ from collections import Counter
 
 import pytest
 
-from abench import fleet
 from abench.errors import UnreachableError
-from abench.expectation import Expectation
-from abench.measure import measure
-from abench.plan import Plan
-from abench.replay import parse
-from abench.summary import Summary
-from abench.urls import Weighted
-from abench.via import Route, TlsOptions
+from abench.plan.log_replay import parse_log
+from abench.plan.plan import Plan
+from abench.plan.route import Route, TlsOptions
+from abench.plan.success import SuccessCriteria
+from abench.plan.url_file import WeightedUrl
+from abench.run import coordinator
+from abench.run.measure import measure
+from abench.stats.summary import Summary
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -31,7 +31,7 @@ async def test_urls_are_asked_as_often_as_they_weigh(serve, carry_out):
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
 
     server = await serve(script)
-    urls = tuple(Weighted(server.url + name, weight) for name, weight in (("a", 3), ("bc", 1)))
+    urls = tuple(WeightedUrl(server.url + name, weight) for name, weight in (("a", 3), ("bc", 1)))
     summary = (await carry_out(url=server.url, urls=urls, connections=3, requests=400)).summary
     assert lines(server.requests) == {b"GET /a HTTP/1.1": 300, b"GET /bc HTTP/1.1": 100}
     assert summary.succeeded == 400
@@ -56,7 +56,7 @@ async def test_head_and_get_take_turns(keep_alive, serve, carry_out):
         for n, method in enumerate(["GET", "HEAD", "HEAD", "GET"] * 5)
     )
     server = await serve(script)
-    plan = {"url": server.url, "connections": 2, "replay": parse(log.splitlines())}
+    plan = {"url": server.url, "connections": 2, "replay": parse_log(log.splitlines())}
     summary = (await carry_out(**plan, keep_alive=keep_alive)).summary
     assert summary.succeeded == 20
     assert lines(server.requests) == {b"GET / HTTP/1.1": 10, b"HEAD / HTTP/1.1": 10}
@@ -71,7 +71,9 @@ async def test_a_log_is_asked_again_in_its_time(serve, carry_out):
         peer.send(SIZED)
 
     server = await serve(script)
-    log = parse(json.dumps({"ts": at, "method": "GET", "uri": f"/{at}"}) for at in (1, 1.2, 2, 1.6))
+    log = parse_log(
+        json.dumps({"ts": at, "method": "GET", "uri": f"/{at}"}) for at in (1, 1.2, 2, 1.6)
+    )
     summary = (await carry_out(url=server.url, replay=log, speed=4.0, connections=4)).summary
     assert [request.split()[1] for request in server.requests] == [b"/1", b"/1.2", b"/1.6", b"/2"]
     assert summary.succeeded == summary.started == 4
@@ -96,7 +98,7 @@ async def test_a_success_is_what_is_expected(wishes, outcome, serve, carry_out):
         asyncio.get_running_loop().call_soon(peer.send, b"lo, world")
 
     server = await serve(script)
-    expect = Expectation.parse(wishes)
+    expect = SuccessCriteria.parse(wishes)
     plan = {"url": server.url, "expect": expect, "connections": 2, "requests": 10}
     summary = (await carry_out(**plan)).summary
     assert dict(summary.failures) == ({outcome: 10} if outcome else {})
@@ -260,7 +262,7 @@ async def test_a_socket_of_this_machine(tmp_path, serve, carry_out):
 async def test_a_socket_that_is_not_there_is_said(tmp_path):
     plan = Plan(url="http://h/", route=Route(unix=f"{tmp_path}/none"), requests=1)
     with pytest.raises(UnreachableError, match=r"^cannot reach /.*/none: no such file"):
-        fleet.reach(plan)
+        coordinator.resolve(plan)
 
 
 async def test_a_name_is_where_resolve_says(serve, carry_out):
@@ -293,7 +295,7 @@ async def test_a_stranger_is_trusted_only_when_told_to(insecure, secured, serve)
     plan = Plan(
         url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
     )
-    reached = asyncio.get_running_loop().run_in_executor(None, fleet.reach, plan)
+    reached = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
     if insecure:
         assert (await reached).address == "127.0.0.1"
     else:
@@ -320,7 +322,7 @@ async def test_a_proxy_that_refuses_is_said(serve):
     proxy = await serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     route = Route(proxy=f"127.0.0.1:{proxy.port}")
     plan = Plan(url="https://bench.test/", route=route, requests=1)
-    reached = asyncio.get_running_loop().run_in_executor(None, fleet.reach, plan)
+    reached = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
     with pytest.raises(UnreachableError, match="403 Forbidden"):
         await reached
 
@@ -385,7 +387,7 @@ async def test_a_server_that_never_ends_tls_holds_nobody_up(secured, carry_out):
 def test_a_program_that_runs_abench_keeps_its_arguments_to_itself(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     plan = Plan(url="http://me:hidden@h/", headers=(("X-Key", "hidden"),), requests=3)
-    report = measure(plan, carry=lambda _plan, _watch: Summary())
+    report = measure(plan, runner=lambda _plan, _watch: Summary())
     assert report.environment.command[:2] == ("abench", "http://h/")
     assert "hidden" not in str(report.environment)
     assert "requests=3" in report.environment.command

@@ -13,16 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from abench import client, closing, paced, samples
-from abench.client import Pool
-from abench.expectation import Expectation
-from abench.plan import Plan
-from abench.reply import location_in
-from abench.report import derive, document, html, text
-from abench.samples import LONGEST, MOST_OF_A_KIND, REDIRECT, Sample
-from abench.summary import FAILURE_KINDS, Recorder, Summary
-from abench.urls import Weighted
-from abench.via import Route, TlsOptions
+from abench.client import connection, one_shot, open_loop
+from abench.client.connection import ConnectionPool
+from abench.client.response_parser import location_in
+from abench.plan.plan import Plan
+from abench.plan.route import Route, TlsOptions
+from abench.plan.success import SuccessCriteria
+from abench.plan.url_file import WeightedUrl
+from abench.report import document, html, text
+from abench.stats import samples
+from abench.stats.results import build_report
+from abench.stats.samples import MAX_MESSAGE, MAX_PER_KIND, REDIRECT, Sample
+from abench.stats.summary import FAILURE_KINDS, Recorder, Summary
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
@@ -45,17 +47,17 @@ def said(summary):
 
 @given(st.lists(st.one_of(st.text(), st.binary(), st.integers(), st.text().map(OSError))))
 def test_a_message_is_one_short_line_that_no_terminal_obeys(parts):
-    line = samples.message(parts)
+    line = samples.format_message(parts)
     assert line.isprintable()
-    assert len(line) <= LONGEST
-    assert samples.message([line]) == line
+    assert len(line) <= MAX_MESSAGE
+    assert samples.format_message([line]) == line
 
 
 def test_a_message_is_put_together_of_whatever_tells():
-    assert samples.message(["a", b"b\xff\t", 1.5, lambda: b"c", OSError("d"), ""]) == (
+    assert samples.format_message(["a", b"b\xff\t", 1.5, lambda: b"c", OSError("d"), ""]) == (
         "a b\\xff\\t 1.5 c d"
     )
-    assert samples.message([b"x" * 10**6]) == "x" * (LONGEST - 3) + "..."
+    assert samples.format_message([b"x" * 10**6]) == "x" * (MAX_MESSAGE - 3) + "..."
 
 
 def sampled(at_us=0, kind="status", detail="500", message=""):
@@ -75,20 +77,22 @@ some = st.lists(
 
 @given(st.lists(some, min_size=3, max_size=3))
 def test_samples_merge_in_any_order_to_the_same(parts):
-    whole = samples.merge(itertools.chain(*parts))
+    whole = samples.merge_samples(itertools.chain(*parts))
     for one, other, third in itertools.permutations(parts):
-        merged = samples.merge([*samples.merge([*one, *other]), *samples.merge(third)])
+        merged = samples.merge_samples(
+            [*samples.merge_samples([*one, *other]), *samples.merge_samples(third)]
+        )
         assert merged == whole
     kinds = Counter(one.kind for one in whole)
-    assert all(number <= MOST_OF_A_KIND for number in kinds.values())
+    assert all(number <= MAX_PER_KIND for number in kinds.values())
     assert all(one.at_us <= other.at_us for one, other in itertools.pairwise(whole))
 
 
 @given(some, some)
 def test_a_summary_has_the_samples_of_its_parts(one, other):
-    whole = Summary(samples=samples.merge(one))
-    whole.merge(Summary(samples=samples.merge(other)))
-    assert whole.samples == samples.merge([*one, *other])
+    whole = Summary(samples=samples.merge_samples(one))
+    whole.merge(Summary(samples=samples.merge_samples(other)))
+    assert whole.samples == samples.merge_samples([*one, *other])
     assert Summary.decode(whole.encode()).samples == whole.samples
 
 
@@ -98,7 +102,7 @@ def test_what_a_failure_said_is_put_together_only_for_the_first():
     for number in range(1000):
         recorder.failure("status", 500 + number % 5, lambda number=number: asked.append(number))
     assert asked == [0, 1, 2]
-    assert len(recorder.take().samples) == MOST_OF_A_KIND
+    assert len(recorder.take().samples) == MAX_PER_KIND
     recorder.failure("status", 500, "again")
     assert said(recorder.take()) == [("status", "500", "again")]
     assert recorder.take() == Summary()
@@ -222,8 +226,8 @@ async def test_a_late_response_is_said_to_have_been_late(
 ):
     """A second passes when the last of three is answered; nobody looks for it meanwhile."""
     passed = [0]
-    monkeypatch.setattr(Pool, "sweep", bool)
-    for module in (client, closing, paced):
+    monkeypatch.setattr(ConnectionPool, "expire_overdue", bool)
+    for module in (connection, one_shot, open_loop):
         real = module._clock
         monkeypatch.setattr(module, "_clock", lambda real=real: real() + passed[0])
 
@@ -252,7 +256,7 @@ async def test_of_a_stale_connection_the_method_is_said(serve, carry_out):
 async def test_a_body_without_the_text_is_shown(serve, carry_out):
     for sent, shown in ((b"busy", "begins with busy"), (b"", "is empty"), (b"b" * 99, "b" * 80)):
         server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
-        plan = {"connections": 1, "requests": 2, "expect": Expectation(text=b"hello")}
+        plan = {"connections": 1, "requests": 2, "expect": SuccessCriteria(text=b"hello")}
         (one,) = (await carry_out(url=server.url, **plan)).summary.samples
         assert (one.kind, one.detail) == ("body", "200")
         assert one.message.startswith("HTTP/1.1 200 OK - its body ")
@@ -301,7 +305,7 @@ async def test_tls_and_proxies_are_heard_in_their_own_words(serve, carry_out):
 def report_of(*found, plan=None, **more):
     failures = Counter(one.kind for one in found if one.kind in FAILURE_KINDS)
     counted = {"failures": failures, "samples": list(found), "elapsed_ns": 10**9, **more}
-    return derive(plan or Plan(url="http://h/"), Summary(**counted))
+    return build_report(plan or Plan(url="http://h/"), Summary(**counted))
 
 
 def as_text(report, width=100):
@@ -317,7 +321,7 @@ def written(form, report):
 
 
 FOUND = (
-    sampled(2_400, message=samples.message(["HTTP/1.1 500", EVIL])),
+    sampled(2_400, message=samples.format_message(["HTTP/1.1 500", EVIL])),
     sampled(1_500_000, "connect", "ECONNREFUSED", "Connection refused"),
     sampled(61_000_000, "timeout", "", "no byte of a response came in time"),
 )
@@ -366,11 +370,11 @@ def test_a_stored_report_tells_the_same():
     }  # fmt: skip
     assert plain["failure_samples"][2]["detail"] is None
     assert plain["redirect"] == {"count": 1, "status": 301, "location": "/b"}
-    again = document.load(plain)
+    again = document.from_document(plain)
     assert (again.samples, again.redirect) == (report.samples, report.redirect)
     assert as_text(again) == as_text(report)
     del plain["failure_samples"], plain["redirect"]  # as the first documents were
-    older = document.load(plain)
+    older = document.from_document(plain)
     assert (older.samples, older.redirect) == ((), None)
 
 
@@ -379,7 +383,7 @@ async def test_several_workers_tell_of_the_first_that_any_saw(serve, abench):
     server = await serve(lambda peer: peer.send(of(next(numbers))))
     ran = await abench("-n", "80", "-c", "4", "-w", "2", "--json", "-", server.url)
     found = ran.json["failure_samples"]
-    assert len({one["detail"] for one in found}) == len(found) == MOST_OF_A_KIND
+    assert len({one["detail"] for one in found}) == len(found) == MAX_PER_KIND
     assert [one["at_s"] for one in found] == sorted(one["at_s"] for one in found)
     assert all(one["message"] == f"HTTP/1.1 {one['detail']} X" for one in found)
     assert "first after" in ran.err
@@ -397,8 +401,8 @@ MORE = {
     "HTTP/1.0": {"http": "1.0", "keep_alive": False},
     "HEAD": {"method": "HEAD"},
     "a pipeline": {"pipeline": 3},
-    "text": {"expect": Expectation(text=b"hello")},
-    "as a failure": {"expect": Expectation(frozenset({200}))},
+    "text": {"expect": SuccessCriteria(text=b"hello")},
+    "as a failure": {"expect": SuccessCriteria(frozenset({200}))},
 }
 
 
@@ -407,9 +411,9 @@ async def test_a_url_that_only_redirects_is_said(name, serve, carry_out):
     server = await serve(MOVED % b"a")
     plan = {"connections": 2, "requests": 30, **MORE[name]}
     plan["url"] = server.url + plan.pop("path", "")
-    plan["urls"] = tuple(Weighted(server.url + path[1:]) for path in plan.pop("urls", ()))
+    plan["urls"] = tuple(WeightedUrl(server.url + path[1:]) for path in plan.pop("urls", ()))
     summary = (await carry_out(**plan)).summary
-    report = derive(Plan(**plan), summary)
+    report = build_report(Plan(**plan), summary)
     assert asdict(report.redirect) == {
         "count": 30, "status": 301, "location": "https://example.org/a"
     }  # fmt: skip
@@ -425,7 +429,7 @@ async def test_some_redirects_are_counted(serve, carry_out):
     numbers = itertools.cycle((MOVED % b"a", OK, MOVED % b"b", of(304)))
     server = await serve(lambda peer: peer.send(next(numbers)))
     plan = {"url": server.url, "connections": 1, "requests": 40}
-    report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
     words = "20 of 40 responses are redirects, the first (301) to https://example.org/a."
     assert words in as_text(report)
 
@@ -434,7 +438,7 @@ async def test_what_leads_nowhere_is_no_redirect(serve, carry_out):
     for status in (200, 204, 304, 404):
         server = await serve(of(status))
         plan = {"url": server.url, "connections": 1, "requests": 3}
-        report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+        report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
         assert report.redirect is None
 
 

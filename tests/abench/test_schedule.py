@@ -1,98 +1,120 @@
-"""The open loop against servers of ours: what is due is started, and counted from then."""
+"""Schedules against what arithmetic says of them."""
 
-import asyncio
+import itertools
+import math
+import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-pytestmark = pytest.mark.alone
+from abench.errors import ParameterError
+from abench.plan.schedule import ARRIVALS, Backoff, Schedule, Stage, constant_rate, parse_stages
 
-
-async def test_every_request_that_is_due_is_started(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)
-    summary = (await carry_out(url=server.url, connections=4, rate=200, duration_s=1)).summary
-    assert summary.started + summary.skipped == pytest.approx(200, abs=1)
-    assert summary.succeeded + summary.unfinished == summary.started
-    # What is sent just before the end may not have been read by the server.
-    assert summary.succeeded <= len(server.requests) <= summary.started
-    assert summary.response.count == summary.service.count == summary.succeeded
+rates = st.floats(0.5, 5_000)
+stages = st.lists(
+    st.builds(Stage, st.floats(0.01, 3), st.just(0.0) | rates, rates), min_size=1, max_size=4
+).map(tuple)
 
 
-async def test_a_number_of_requests_ends_a_schedule_too(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)
-    summary = (await carry_out(url=server.url, connections=9, rate=500, requests=40)).summary
-    assert (summary.succeeded, summary.failed, summary.skipped) == (40, 0, 0)
-    assert len(server.requests) == 40
-    assert summary.elapsed_ns >= 39 / 500 * 1e9
+def times(schedule: Schedule, most: int = 10_000) -> list[int]:
+    return [due for _, due in itertools.islice(schedule.times(), most)]
 
 
-async def test_stages_last_as_long_as_they_say(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)
-    plan = {"url": server.url, "connections": 4, "stages": "200ms@100,ramp:300ms@100-300"}
-    summary = (await carry_out(**plan)).summary
-    assert summary.started + summary.skipped == 20 + 60
-    assert summary.elapsed_ns >= 0.5e9
+@given(st.integers(1, 10**6))
+def test_pauses_grow_and_are_bounded(misses: int) -> None:
+    backoff = Backoff()
+    assert backoff.min_delay_s <= backoff.delay(misses) <= backoff.max_delay_s
+    assert backoff.delay(misses) <= backoff.delay(misses + 1)
 
 
-async def test_a_server_that_is_too_slow_makes_requests_wait_and_skips_some(serve, carry_out):
-    """One connection, 50 ms for each reply, 100 a second: half of what is due has no chance."""
-    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-    def script(peer):
-        asyncio.get_running_loop().call_later(0.05, peer.send, reply)
-
-    server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=1, rate=100, duration_s=1)).summary
-    assert summary.started <= 20
-    assert summary.started + summary.skipped == pytest.approx(100, abs=1)
-    # The k-th starts no sooner than k * 50 ms and was due at k * 10 ms: it waits k * 40 ms.
-    assert summary.late >= summary.started - 1
-    assert summary.response.max >= (summary.succeeded - 1) * 40_000 + 50_000
-    assert summary.service.percentiles([50])[50] < 100_000
+def test_the_first_pause_is_short() -> None:
+    assert Backoff(0.5, 8).delay(1) == 0.5
+    assert Backoff(0.5, 8).delay(3) == 2
 
 
-async def test_what_waits_for_a_connection_starts_in_order(serve, carry_out, ok_reply):
-    held = []
-
-    def script(peer):
-        if len(server.requests) == 1:
-            held.append(peer)  # the only connection, for a while
-            asyncio.get_running_loop().call_later(0.3, peer.send, ok_reply)
-        else:
-            peer.send(ok_reply)
-
-    server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=1, rate=100, requests=60)).summary
-    assert (summary.succeeded, summary.skipped) == (60, 0)
-    # About thirty became due meanwhile; the first of them had waited for all of it.
-    assert summary.late >= 25
-    assert summary.response.max >= 300_000
-    within = summary.response.spectrum()
-    assert sum(count for _, us, count in within if us > 100_000) == pytest.approx(20, abs=5)
+def test_a_constant_rate_is_evenly_spaced_from_the_start_on() -> None:
+    assert times(Schedule(constant_rate(1_000)), 4) == [0, 1_000_000, 2_000_000, 3_000_000]
 
 
-async def test_lost_connections_are_opened_when_the_next_request_is_due(serve, carry_out, ok_reply):
-    def script(peer):
-        peer.send(ok_reply.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        peer.close()
-
-    server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=3, rate=300, requests=60)).summary
-    assert (summary.succeeded, summary.failed) == (60, 0)
-    assert server.connections == 60
+def test_a_ramp_reaches_the_number_under_its_line() -> None:
+    ramp = Schedule((Stage(10, 0, 100),))
+    due = times(ramp)
+    assert len(due) == 500  # the triangle: 10 s * 100 / 2
+    # After half of the time a quarter of the triangle is behind us.
+    assert sum(at < 5e9 for at in due) == 125
+    assert due == sorted(due)
 
 
-async def test_a_warm_up_is_left_out(serve, abench, ok_reply):
-    server = await serve(ok_reply)
-    options = ("-w", "1", "-c", "3", "--warmup", "0.4", "--json", "-")
-    for end in (("-n", "50"), ("-n", "50", "-R", "400"), ("-t", "0.5")):
-        server.requests.clear()
-        ran = await abench(*options, *end, server.url)
-        assert ran.code == 0, ran.err
-        report = ran.json
-        counted, left_out = report["requests"], report["warmup"]["requests"]
-        assert left_out > 0
-        assert report["warmup"]["duration_s"] >= 0.4
-        if end[0] == "-n":
-            assert counted["succeeded"] == 50
-        asked = counted["succeeded"] + counted["unfinished"] + left_out
-        assert len(server.requests) == pytest.approx(asked, abs=3)
+def test_stages_follow_each_other() -> None:
+    due = times(Schedule(parse_stages("1s@10,500ms@100,ramp:2s@0-10")))
+    assert len(due) == 10 + 50 + 10
+    assert sum(at < 1e9 for at in due) == 10
+    assert sum(at < 1.5e9 for at in due) == 60
+    assert due[-1] < 3.5e9
+
+
+@given(stages, st.sampled_from(ARRIVALS), st.integers(1, 5))
+def test_shares_together_are_the_whole(some: tuple[Stage, ...], arrivals: str, parts: int) -> None:
+    whole = Schedule(some, arrivals)
+    shares = [times(whole.share(part, parts), 2_000) for part in range(parts)]
+    together = sorted(itertools.chain(*shares))
+    least = min(len(share) for share in shares) * parts
+    assert together[:least] == times(whole, least)
+
+
+@given(stages, st.sampled_from(ARRIVALS))
+def test_times_never_go_back_and_end_with_the_stages(
+    some: tuple[Stage, ...], arrivals: str
+) -> None:
+    schedule = Schedule(some, arrivals)
+    due = times(schedule)
+    assert all(one <= other for one, other in itertools.pairwise(due))
+    assert not due or due[-1] <= (schedule.length_s + 1e-6) * 1e9
+
+
+@given(stages, st.floats(0, 15))
+def test_what_is_due_is_what_comes(some: tuple[Stage, ...], after_s: float) -> None:
+    schedule = Schedule(some)
+    came = sum(at < after_s * 1e9 for at in times(schedule, 70_000))
+    assert came == pytest.approx(schedule.due(after_s), abs=1.001)
+    assert schedule.missed(0, after_s) == pytest.approx(came, abs=1.001)
+
+
+def test_poisson_arrivals_are_as_spread_as_theory_says() -> None:
+    due = times(Schedule(constant_rate(1_000), "poisson"), 20_000)
+    gaps = [(other - one) / 1e6 for one, other in itertools.pairwise(due)]
+    # Exponential gaps: mean and deviation both 1 ms, and 1/e of them longer than that.
+    assert statistics.mean(gaps) == pytest.approx(1, rel=0.03)
+    assert statistics.pstdev(gaps) == pytest.approx(1, rel=0.03)
+    assert sum(gap > 1 for gap in gaps) / len(gaps) == pytest.approx(1 / math.e, abs=0.015)
+
+
+def test_a_schedule_is_the_same_each_time() -> None:
+    assert times(Schedule(constant_rate(9), "poisson"), 50) == times(
+        Schedule(constant_rate(9), "poisson"), 50
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "10", "10s", "10s@", "s@10", "10s@1-5", "ramp:10s@5", "0s@5", "5s@0", "1s@2000000", "x,y"],
+)
+def test_a_stage_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ParameterError, match=r"^--stages: "):
+        parse_stages(text)
+
+
+@given(st.text(alphabet="0123456789smh@-,:.ramp ", max_size=30))
+def test_any_text_is_stages_or_an_error_of_ours(text: str) -> None:
+    try:
+        found = parse_stages(text)
+    except ParameterError:
+        return
+    assert all(stage.length_s > 0 for stage in found)
+
+
+@pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, 2_000_000])
+def test_a_rate_that_is_none_is_named(rate: float) -> None:
+    with pytest.raises(ParameterError, match=r"^--rate: "):
+        constant_rate(rate)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench.coverage import FINEST_GAP_MS, MAX_STRETCHES, Coverage
-from abench.plan import Plan
-from abench.report import derive, document
-from abench.report.derived import Silence, known_latencies
+from abench.plan.plan import Plan
+from abench.report import document
+from abench.stats.coverage import MAX_INTERVALS, MIN_GAP_MS, Coverage
+from abench.stats.results import Silence, build_report, latencies_with_waits
 
 ANSWERED = 50  # requests, and then none
 
@@ -53,16 +53,16 @@ def test_the_longest_gap_is_found(some):
         gap = 0 if at in inside else 1 if at in edges else gap + 1
         longest = max(longest, gap)
     begin, end = covered(some).longest_gap(until)
-    assert end - begin == longest or longest < FINEST_GAP_MS
+    assert end - begin == longest or longest < MIN_GAP_MS
 
 
 def test_coverage_is_bounded_and_keeps_the_longest_gap():
     coverage = Coverage()
-    for at in range(10 * MAX_STRETCHES):
+    for at in range(10 * MAX_INTERVALS):
         begin = at * 150 + (60_000 if at > 3_000 else 0)
-        coverage.merge(Coverage(stretches=[(begin, begin + 10)]))
-        assert len(coverage.stretches) <= MAX_STRETCHES
-    begin, end = coverage.longest_gap(10 * MAX_STRETCHES * 150 + 60_000)
+        coverage.merge(Coverage(intervals=[(begin, begin + 10)]))
+        assert len(coverage.intervals) <= MAX_INTERVALS
+    begin, end = coverage.longest_gap(10 * MAX_INTERVALS * 150 + 60_000)
     assert end - begin == 60_000 + 150 - 10
 
 
@@ -135,7 +135,7 @@ async def test_what_was_under_way_at_the_end_is_a_known_wait(serve, carry_out, o
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "duration_s": 0.6, **FROZEN[name]}
     summary = (await carry_out(**plan)).summary
-    report = derive(Plan(**plan), summary)
+    report = build_report(Plan(**plan), summary)
     most = 3 * plan.get("pipeline", 1)
     assert 1 <= report.waiting.count <= most + 1
     latency = report.response or report.service
@@ -159,11 +159,11 @@ async def test_every_form_has_the_waits_at_the_end(more, serve, abench, ok_reply
     files = ("--json", str(saved), "--hgrm", str(hgrm), "--html", str(page))
     ran = await abench("-c", "2", "-w", "1", *more, *files, server.url)
     plain = json.loads(saved.read_text())
-    report = document.read(saved)
+    report = document.read_report(saved)
     for which, file in (("response", hgrm), ("service", tmp_path / "a.service.hgrm")):
         longest = plain["latency"][which]["max"]
         assert longest >= 0.2e6
-        assert known_latencies(report.summary, which).max == longest
+        assert latencies_with_waits(report.summary, which).max == longest
         assert f"#[Max     = {longest / 1000:12.3f}," in file.read_text()
     if plain["schedule"]["by_stage"]:
         last = plain["schedule"]["by_stage"][-1]["latency"]
@@ -196,7 +196,7 @@ async def test_a_gate_on_the_slowest_sees_what_never_came(serve, abench, ok_repl
 async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_reply):
     server = await serve(ok_reply)
     plan = {"url": server.url, "connections": 2, "rate": 2.0, "duration_s": 1.2}
-    report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.succeeded == 3
     assert report.silence.length_s < 0.4
     assert report.outage is None
@@ -209,7 +209,7 @@ async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_re
 async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out):
     server = await serve(reply)
     plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
-    report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.failed > 0
     assert report.silence.length_s < 0.4
 
@@ -222,8 +222,8 @@ async def test_a_run_of_a_moment_is_no_silence(more, serve, carry_out):
     summary = (await carry_out(**plan)).summary
     (*_, (_, end_ms)) = summary.answering.stretches
     assert end_ms == summary.elapsed_ns // 1_000_000
-    silence = derive(
-        Plan(**plan), replace(summary, answering=Coverage(stretches=[(0, end_ms)]))
+    silence = build_report(
+        Plan(**plan), replace(summary, answering=Coverage(intervals=[(0, end_ms)]))
     ).silence
     assert silence == Silence(0, 0, to_the_end=False)
 
@@ -234,6 +234,6 @@ async def test_a_slow_server_is_no_outage(serve, carry_out, ok_reply):
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 2, "duration_s": 1.0}
-    report = derive(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.silence.length_s >= 0.25
     assert report.outage is None

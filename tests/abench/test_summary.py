@@ -9,16 +9,16 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abench.coverage import Coverage
-from abench.histogram import DIGITS, HIGHEST_US, Histogram, Tally
-from abench.moments import Moment, Moments
 from abench.report.tables import write_hgrm
-from abench.series import Series
-from abench.stages import StageCount
-from abench.summary import FAILURE_KINDS, Cost, Recorder, Summary
+from abench.stats.coverage import Coverage
+from abench.stats.histogram import DIGITS, MAX_US, Histogram, LatencyBuffer
+from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.stages import StageStats
+from abench.stats.summary import FAILURE_KINDS, Recorder, ResourceUsage, Summary
+from abench.stats.time_series import TimeSeries
 
 times = st.lists(
-    st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, HIGHEST_US), max_size=50
+    st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, MAX_US), max_size=50
 )
 parts = st.builds(
     Summary,
@@ -27,17 +27,19 @@ parts = st.builds(
     failures=st.dictionaries(st.sampled_from(FAILURE_KINDS), st.integers(1, 10)).map(Counter),
     response=times.map(Histogram.of),
     series=times.map(
-        lambda some: Series(moments=Moments({len(some): Moment(1, 2, 3, Histogram.of(some))}))
+        lambda some: TimeSeries(
+            intervals=PackedIntervals({len(some): Interval(1, 2, 3, Histogram.of(some))})
+        )
     ),
-    costs=st.lists(st.builds(Cost, st.integers(0, 9), st.integers(0, 9)), max_size=1),
+    costs=st.lists(st.builds(ResourceUsage, st.integers(0, 9), st.integers(0, 9)), max_size=1),
     bytes_received=st.integers(0, 2**50),
     started=st.integers(0, 9),
-    stages=times.map(lambda some: {len(some) % 2: StageCount(1, 2, 3, 4, Histogram.of(some))}),
+    stages=times.map(lambda some: {len(some) % 2: StageStats(1, 2, 3, 4, Histogram.of(some))}),
     waits=times.map(Histogram.of),
-    answering=st.integers(0, 10**5).map(lambda at: Coverage(stretches=[(at, at + 50)])),
+    answering=st.integers(0, 10**5).map(lambda at: Coverage(intervals=[(at, at + 50)])),
     paused_ns=st.integers(0, 9),
     steady=st.booleans(),
-    standing=st.integers(0, 1000),
+    open_connections=st.integers(0, 1000),
     unfinished=st.integers(0, 1000),
     elapsed_ns=st.integers(0, 2**40),
     lost=st.integers(0, 3),
@@ -88,7 +90,7 @@ def test_a_histogram_in_parts_is_the_histogram_of_the_whole(a: list[int], b: lis
 
 @given(times)
 def test_the_buckets_are_those_of_hdr(values: list[int]) -> None:
-    hdr = HdrHistogram(1, HIGHEST_US, DIGITS)
+    hdr = HdrHistogram(1, MAX_US, DIGITS)
     lowest = (hdr.get_lowest_equivalent_value(value) for value in values)
     assert Histogram.of(values).counts == Counter(lowest)
 
@@ -109,7 +111,7 @@ def test_percentiles_are_within_a_thousandth(values: list[int]) -> None:
         assert true <= found <= true * 1.001 + 1
 
 
-@pytest.mark.parametrize("us", [HIGHEST_US, 2**32, 5_000_000_000, 7 * 24 * 3600 * 10**6, 2**53])
+@pytest.mark.parametrize("us", [MAX_US, 2**32, 5_000_000_000, 7 * 24 * 3600 * 10**6, 2**53])
 def test_what_took_longer_than_an_hour_is_not_lost(us):
     """Response times are as long as runs: 71.6 minutes are 2**32 us, and a week is more."""
     histogram = Histogram.of([5, us, us])
@@ -124,11 +126,11 @@ def test_what_took_longer_than_an_hour_is_not_lost(us):
 
 
 def test_a_tally_of_a_week_takes_no_more_memory_than_one_of_a_minute():
-    tally = Tally()
+    tally = LatencyBuffer()
     tracemalloc.start()
     try:
         for number in range(500_000):
-            tally.note(number % 2_000)
+            tally.add(number % 2_000)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -146,18 +148,18 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
     recorder = Recorder()
     recorder.received(100)
     recorder.success(200, 7)
-    recorder.expect(200, 100)
+    recorder.recognize_as(200, 100)
     recorder.service += [5, 5]
     recorder.received(40)
     recorder.success(304, 9)
-    recorder.expect(304, 40)
+    recorder.recognize_as(304, 40)
     recorder.service += [5]
     recorder.failure("status", 404)
     recorder.failure("timeout")
     service = Histogram.of([7, 5, 5, 5, 9])
     assert recorder.take(at_s=3) == Summary(
         service=service,
-        series=Series(moments=Moments({3: Moment(5, 2, 380, service)})),
+        series=TimeSeries(intervals=PackedIntervals({3: Interval(5, 2, 380, service)})),
         status=Counter({200: 3, 304: 2, 404: 1}),
         failures=Counter({"status": 1, "timeout": 1}),
         bytes_received=380,
@@ -168,14 +170,14 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
 def test_what_is_taken_does_not_change_any_more() -> None:
     recorder = Recorder()
     append = recorder.service.append
-    recorder.expect(200, 10)
+    recorder.recognize_as(200, 10)
     append(1)
     taken = recorder.take()
     append(2)
     recorder.failure("reset")
     assert taken == Summary(
         service=Histogram.of([1]),
-        series=Series(moments=Moments({0: Moment(1, 0, 10, Histogram.of([1]))})),
+        series=TimeSeries(intervals=PackedIntervals({0: Interval(1, 0, 10, Histogram.of([1]))})),
         status=Counter({200: 1}),
         bytes_received=10,
     )

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abench.errors import ParameterError
-from abench.target import Target
+from abench.plan.target import Target
 
 
 @pytest.mark.parametrize(

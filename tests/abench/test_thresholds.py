@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench.coverage import Coverage
 from abench.errors import ParameterError
-from abench.histogram import Histogram
-from abench.plan import Plan
-from abench.report import derive
-from abench.report.thresholds import Condition, judge
-from abench.summary import Summary
+from abench.plan.plan import Plan
+from abench.stats.coverage import Coverage
+from abench.stats.histogram import Histogram
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
+from abench.stats.thresholds import Condition, evaluate
 
 CLOSED = Plan(url="http://h/", duration_s=10.0)
 PACED = Plan(url="http://h/", duration_s=10.0, rate=100.0)
@@ -33,7 +33,7 @@ def report(plan=CLOSED, **more):
     if plan.schedule:
         counted["response"] = Histogram.of([us + 1_000_000 for us in service])
         counted.setdefault("started", 1000)
-    return derive(plan, Summary(**counted))
+    return build_report(plan, Summary(**counted))
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def report(plan=CLOSED, **more):
     ],
 )
 def test_a_condition_comes_true_or_not(text, came_true):
-    (threshold,) = judge([Condition.parse(text)], report())
+    (threshold,) = evaluate([Condition.parse(text)], report())
     assert threshold.failed == came_true
     assert threshold.text == text
 
 
 def test_with_a_schedule_latency_is_from_when_requests_were_due():
     conditions = [Condition.parse(one) for one in ("p50<1s", "service.p50<1s", "response.p50<1s")]
-    assert [one.failed for one in judge(conditions, report(PACED))] == [False, True, False]
+    assert [one.failed for one in evaluate(conditions, report(PACED))] == [False, True, False]
 
 
 def test_a_rate_that_was_not_met_fails_whatever_else_is_asked():
     paced = report(PACED, started=900, skipped=100)
-    failed = [one for one in judge([Condition.parse("errors>50%")], paced) if one.failed]
+    failed = [one for one in evaluate([Condition.parse("errors>50%")], paced) if one.failed]
     assert [one.text for one in failed] == ["achieved<99%"]
-    assert judge([], paced) == ()
+    assert evaluate([], paced) == ()
 
 
 def test_what_was_not_measured_has_failed():
-    nothing = derive(CLOSED, Summary(elapsed_ns=10**9))
+    nothing = build_report(CLOSED, Summary(elapsed_ns=10**9))
     for text in (
         "p99>1s",
         "stale>0",
@@ -91,7 +91,7 @@ def test_what_was_not_measured_has_failed():
         "unfinished>5%",
         "max<1s",
     ):
-        assert judge([Condition.parse(text)], nothing)[0].failed
+        assert evaluate([Condition.parse(text)], nothing)[0].failed
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_was_not_measured_has_failed():
      "achieved>1/s", "response.p99>1s", "response.max<1s"],
 )  # fmt: skip
 def test_in_a_closed_loop_nothing_of_a_schedule_was_measured(text):
-    (threshold,) = judge([Condition.parse(text)], report())
+    (threshold,) = evaluate([Condition.parse(text)], report())
     assert (threshold.failed, threshold.measured) == (True, "-")
 
 
@@ -109,29 +109,29 @@ def test_in_a_closed_loop_nothing_of_a_schedule_was_measured(text):
 )
 @pytest.mark.parametrize("plan", [CLOSED, PACED])
 def test_of_a_run_that_never_started_nothing_was_measured(text, plan):
-    (threshold,) = judge([Condition.parse(text)], derive(plan, Summary()))[:1]
+    (threshold,) = evaluate([Condition.parse(text)], build_report(plan, Summary()))[:1]
     assert (threshold.failed, threshold.measured) == (True, "-")
 
 
 def test_silence_is_given_in_time():
-    answering = Coverage(stretches=[(0, 2_000), (4_500, 10_000)])
+    answering = Coverage(intervals=[(0, 2_000), (4_500, 10_000)])
     silent = report(answering=answering)
     for text, came_true in (("silence>2s", True), ("silence>=2500ms", True), ("silence>3s", False)):
-        (threshold,) = judge([Condition.parse(text)], silent)
+        (threshold,) = evaluate([Condition.parse(text)], silent)
         assert (threshold.failed, threshold.measured) == (came_true, "2.50 s")
 
 
 def test_pauses_count_as_errors_in_a_closed_loop():
     paused = 30 * 10**9  # of 100 s that ten connections had
     gate = [Condition.parse("errors>30%")]
-    assert judge(gate, report(paused_ns=paused))[0].measured == "30.7 %"
-    assert judge(gate, report(PACED, paused_ns=paused))[0].measured == "0.99 %"
+    assert evaluate(gate, report(paused_ns=paused))[0].measured == "30.7 %"
+    assert evaluate(gate, report(PACED, paused_ns=paused))[0].measured == "0.99 %"
 
 
 def test_waits_beyond_the_slowest_answer_are_in_every_latency():
     waits = Histogram.of([500_000, 5_000_000])
     for text, measured in (("max>1s", "5.00 s"), ("p99.99>1s", "5.00 s"), ("p50>1s", "501 ms")):
-        assert judge([Condition.parse(text)], report(waits=waits))[0].measured == measured
+        assert evaluate([Condition.parse(text)], report(waits=waits))[0].measured == measured
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_what_is_no_condition_is_said(text):
 @given(st.text())
 def test_whatever_is_given_it_is_a_condition_or_refused(text):
     with contextlib.suppress(ParameterError):
-        Condition.parse(text).judge(report())
+        Condition.parse(text).evaluate(report())

@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from abench.client import Connection
-from abench.via import TlsOptions
+from abench.client.connection import Connection
+from abench.plan.route import TlsOptions
 from tests.abench.conftest import OVER
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

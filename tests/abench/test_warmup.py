@@ -1,9 +1,9 @@
 from collections import Counter
 
-from abench.histogram import Histogram
-from abench.plan import Plan
-from abench.summary import Summary
-from abench.warmup import LONGEST_S, WarmUp
+from abench.plan.plan import Plan
+from abench.run.warmup import MAX_S, WarmUp
+from abench.stats.histogram import Histogram
+from abench.stats.summary import Summary
 
 
 def pages(number: int) -> Summary:
@@ -16,7 +16,7 @@ def watched(rates: list[int], **plan: object) -> tuple[WarmUp, float]:
     for step in range(5 * len(rates)):
         now_s = (step + 1) / 5
         warmup.add(now_s, pages(rates[step // 5] // 5))
-        if warmup.is_over(now_s):
+        if warmup.is_finished(now_s):
             break
     return warmup, now_s
 
@@ -36,7 +36,7 @@ def test_a_rate_that_grows_is_waited_for() -> None:
 def test_one_that_never_settles_is_given_up() -> None:
     warmup, over = watched([round(100 * 1.1**second) for second in range(30)], warmup_auto=True)
     assert not warmup.steady
-    assert over == LONGEST_S
+    assert over == MAX_S
 
 
 def test_a_server_that_answers_nothing_has_not_settled() -> None:

@@ -86,7 +86,7 @@ class Mirror:
         self._control = control
         self._nodes = {_ROOT: source}
         self._numbers = {source: _ROOT}
-        self._holds: list[Hold] = []
+        self._is_valid: list[Hold] = []
         self._held: list[Asked] = []
         self._opened = 0  # files
         self._settling = False
@@ -120,7 +120,7 @@ class Mirror:
 
     def _obey(self, command: dict) -> None:
         if "hold" in command:
-            self._holds.append(Hold(*command["hold"]))
+            self._is_valid.append(Hold(*command["hold"]))
         elif "release" in command:
             self._let_go(command["release"])
         elif self._opened:
@@ -129,7 +129,9 @@ class Mirror:
         self._tell({"done": True})
 
     def _let_go(self, operation: str | None) -> None:
-        self._holds = [hold for hold in self._holds if operation not in {None, hold.operation}]
+        self._is_valid = [
+            hold for hold in self._is_valid if operation not in {None, hold.operation}
+        ]
         held = [asked for asked in self._held if operation in {None, asked.operation}]
         for asked in held:
             self._held.remove(asked)
@@ -150,7 +152,7 @@ class Mirror:
         if operation == "LOOKUP":
             path = os.path.join(path, data.rstrip(b"\0"))
         asked = Asked(unique, operation, path, data)
-        if operation != "INIT" and any(hold.concerns(asked) for hold in self._holds):
+        if operation != "INIT" and any(hold.concerns(asked) for hold in self._is_valid):
             self._held.append(asked)
             self._tell({"reached": [operation, os.fsdecode(os.path.basename(path))]})
         else:

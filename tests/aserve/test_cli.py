@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from aserve.cli import main
-from aserve.models.table import MODELS
-from aserve.service import sockets
+from aserve.cli.main import main
+from aserve.server import listeners
+from aserve.transport.registry import MODELS
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
@@ -202,7 +202,7 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--access-log", "OFF"], "use 'off'"),
         ([".", "--access-log", " off"], "use 'off'"),
         ([".", "--access-log", ""], "a file has a name"),
-        ([".", "--limit", "Idle-Time=3"], "but 'idle_time'"),
+        ([".", "--limit", "Idle-Time=3"], "but 'keepalive_timeout'"),
         ([".", "--model", "epoll", "--pool", "4"], "--pool"),
         ([".", "--model", "blocking", "--pool", "4"], "--pool"),
         ([".", "--dispatch", "queue"], "--dispatch"),
@@ -341,10 +341,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("model", [name for name, row in MODELS.items() if not row.why_not()])
+@pytest.mark.parametrize(
+    "model", [name for name, row in MODELS.items() if not row.unavailable_reason()]
+)
 def test_what_is_refused_is_in_the_log_with_what_had_arrived(folder, tmp_path, model):
     log = tmp_path / "access.log"
-    options = ("--model", model, "--access-log", log, "--limit", "head_time=1")
+    options = ("--model", model, "--access-log", log, "--limit", "header_timeout=1")
     with aserve(folder, "--port", 0, *options) as process:
         host, port = url_in(banner(process))[7:-1].split(":")
         for status, octets in REFUSED.items():
@@ -464,7 +466,7 @@ def test_a_port_that_only_root_may_have(folder, monkeypatch, capsys):
         def bind(self, address):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(sockets.socket, "socket", Unprivileged)
+    monkeypatch.setattr(listeners.socket, "socket", Unprivileged)
     with pytest.raises(SystemExit) as ended:
         main([str(folder), "--port", "80"])
     assert ended.value.code == 1

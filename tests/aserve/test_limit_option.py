@@ -4,18 +4,18 @@ from dataclasses import fields
 
 import pytest
 
-from aserve.limit_option import changed_limits, limits_help
-from aserve.settings import SettingsError
-from aserve.wire.limits import UNLIMITED, LimitError, Limits
+from aserve.cli.limit_option import limits_help, parse_limits
+from aserve.config.settings import SettingsError
+from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 NAMES = [one.name for one in fields(Limits)]
-ALWAYS = {"request_line", "head", "fields", "linger_time", "backlog"}
+ALWAYS = {"max_request_line", "max_header_size", "max_headers", "lingering_timeout", "backlog"}
 """What is kept in memory for a client, or how long a connection that is over may stay: bounded."""
 
 
 def test_the_defaults_are_what_the_help_says() -> None:
-    assert changed_limits([]) == Limits()
-    assert Limits().stall_time == 60  # a pager, a film that is paused
+    assert parse_limits([]) == Limits()
+    assert Limits().transfer_timeout == 60  # a pager, a film that is paused
     for name in NAMES:
         assert f"{name}=" in limits_help()
     assert "connections=unlimited" in limits_help()
@@ -28,41 +28,41 @@ def test_0_and_unlimited_mean_the_same(name: str, off: str) -> None:
     change = f"{name}={off}"
     if name in ALWAYS:
         with pytest.raises(SettingsError, match=rf"^--limit: {name} must be at least 1, and can"):
-            changed_limits([change])
+            parse_limits([change])
         with pytest.raises(LimitError):
             Limits(**{name: 0})
     else:
-        value = getattr(changed_limits([change]), name)
-        assert value == (0 if name == "least_rate" else UNLIMITED)
-        assert Limits(**{name: 0}) == changed_limits([change])
+        value = getattr(parse_limits([change]), name)
+        assert value == (0 if name == "min_rate" else UNLIMITED)
+        assert Limits(**{name: 0}) == parse_limits([change])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_number_is_taken_as_it_is(name: str) -> None:
-    assert getattr(changed_limits([f"{name}=7"]), name) == 7
+    assert getattr(parse_limits([f"{name}=7"]), name) == 7
     with pytest.raises(LimitError):
         Limits(**{name: -1})
 
 
 def test_the_share_of_an_address_can_be_set_back() -> None:
     changes = ["connections_per_client=5", "connections_per_client=auto"]
-    assert changed_limits(changes) == Limits()
+    assert parse_limits(changes) == Limits()
 
 
 @pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "1e9", "10000000000", "٣", "auto", " 3"])
 def test_a_value_that_is_none_is_named(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        changed_limits([f"idle_time={text}"])
+        parse_limits([f"keepalive_timeout={text}"])
     said = str(caught.value)
-    assert said.startswith("--limit: idle_time must be a whole number of at most 9 digits")
+    assert said.startswith("--limit: keepalive_timeout must be a whole number of at most 9 digits")
     assert said.endswith(f"such as 60, or 'unlimited', not {text!r}")
 
 
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        ("idle=3", ", but 'idle_time'"),
-        ("idle-time=3", ", but 'idle_time'"),
+        ("idle=3", ", but 'keepalive_timeout'"),
+        ("idle-time=3", ", but 'keepalive_timeout'"),
         ("conections=3", ", but 'connections'"),
         ("timeout=3", ""),
         ("", ""),
@@ -71,7 +71,7 @@ def test_a_value_that_is_none_is_named(text: str) -> None:
 )
 def test_a_name_that_is_none_is_told_which_there_are(change: str, hint: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        changed_limits([change])
+        parse_limits([change])
     name = change.partition("=")[0]
     names = ", ".join(NAMES)
     assert str(caught.value) == f"--limit: there is no {name!r}{hint}; there are {names}"

@@ -131,7 +131,7 @@ LIFTED = ("--limit", "connections=9999", "--limit", "connections_per_client=9999
 def test_out_of_descriptors(
     serve: Callable[..., Running], root: Path, options: tuple[str, ...]
 ) -> None:
-    server = serve(root, "--limit", "linger_time=1", *options, open_files=96)
+    server = serve(root, "--limit", "lingering_timeout=1", *options, open_files=96)
     server.get("index.html")
     before = server.open_files()
     with ExitStack() as connections:

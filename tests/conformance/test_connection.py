@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aserve.semantics.dates import format_date
-from aserve.semantics.messages import Request
-from aserve.semantics.methods import switched_on
-from aserve.site.answer import Site
-from aserve.site.files import Disk
-from aserve.wire.exchange import Exchange
-from aserve.wire.limits import Limits
-from aserve.wire.states import State
+from aserve.filesystem.directory import Directory
+from aserve.handlers.methods import enabled_methods
+from aserve.handlers.static_site import StaticSite
+from aserve.http.dates import format_date
+from aserve.http.messages import Request
+from aserve.http1.connection import H1Connection
+from aserve.http1.limits import Limits
+from aserve.http1.states import State
 from tests.conformance.instant import NOW
 from tests.conformance.judge import PROBE, faults, listen
 from tests.conformance.pending import CUTS
@@ -36,9 +36,9 @@ def concerns(row: Row) -> bool:
 class Wire:
     """A connection to a site, with nothing between."""
 
-    def __init__(self, site: Site, limits: Limits | None = None) -> None:
+    def __init__(self, site: StaticSite, limits: Limits | None = None) -> None:
         self._site = site
-        self._exchange = Exchange(limits or Limits())
+        self._exchange = H1Connection(limits or Limits())
         self._out: list[bytes] = []
 
     @property
@@ -50,7 +50,7 @@ class Wire:
         self._answer()
 
     def send_end(self) -> None:
-        self._exchange.receive_end()
+        self._exchange.receive_eof()
         self._answer()
 
     def take(self) -> bytes:
@@ -65,27 +65,27 @@ class Wire:
         return octets
 
     def _answer(self) -> None:
-        while (request := self._exchange.next_request()) or self._exchange.halted:
+        while (request := self._exchange.next_request()) or self._exchange.is_paused:
             if not request:  # it has read as much as it does in one turn
                 continue
-            response = self._site.answer(request, NOW)
-            for piece in self._exchange.reply(response, DATE):
+            response = self._site.handle(request, NOW)
+            for piece in self._exchange.start_response(response, DATE):
                 self._out.append(
                     piece
                     if isinstance(piece, bytes)
-                    else piece.content.read(piece.start, piece.stop)
+                    else piece.source.read(piece.start, piece.stop)
                 )
-            self._exchange.replied()
+            self._exchange.response_sent()
 
 
-Sites = Mapping[bool, Site]
+Sites = Mapping[bool, StaticSite]
 """A site as it is by itself, and one with everything switched on."""
 
 
 @pytest.fixture(scope="module")
 def sites(root: Path) -> Sites:
-    methods = switched_on(traces=True, tunnels=[TUNNEL])
-    return {False: Site(Disk(root)), True: Site(Disk(root), methods)}
+    methods = enabled_methods(traces=True, tunnels=[TUNNEL])
+    return {False: StaticSite(Directory(root)), True: StaticSite(Directory(root), methods)}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,9 @@ def tag_of(sites: Sites) -> TagOf:
     @cache
     def one(target: str, coding: str) -> str:
         fields = {"host": "test", "accept-encoding": coding}
-        return dict(sites[False].answer(Request("GET", target, fields=fields), NOW).fields)["ETag"]
+        return dict(sites[False].handle(Request("GET", target, headers=fields), NOW).headers)[
+            "ETag"
+        ]
 
     return one
 
@@ -139,8 +141,8 @@ def _small_pieces(octets: bytes) -> Iterator[bytes]:
 @given(data=st.data())
 def test_cut_anywhere(part: str, sites: Sites, tag_of: TagOf, data: st.DataObject) -> None:
     rows = [row for row in PARTS[part] if concerns(row) and row.name not in CUTS]
-    row = data.draw(st.sampled_from(rows))
+    row = data.write_svg(st.sampled_from(rows))
     octets = fill(row.octets, tag_of)
-    cuts = data.draw(st.lists(st.integers(0, len(octets)), max_size=6))
+    cuts = data.write_svg(st.lists(st.integers(0, len(octets)), max_size=6))
     pieces = [octets[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(octets)])]
     assert transcript(row, sites, pieces) == transcript(row, sites, [octets])

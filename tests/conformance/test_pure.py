@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import pytest
 
-from aserve.semantics.messages import Request, Response
-from aserve.semantics.methods import switched_on
-from aserve.site.answer import Site
-from aserve.site.files import Disk
+from aserve.filesystem.directory import Directory
+from aserve.handlers.methods import enabled_methods
+from aserve.handlers.static_site import StaticSite
+from aserve.http.messages import Request, Response
 from tests.conformance.instant import NOW
 from tests.conformance.judge import reply_faults
 from tests.conformance.reader import Reply
@@ -23,26 +23,26 @@ def concerns(row: Row) -> bool:
 
 
 @pytest.fixture(scope="module")
-def site(root: Path) -> Site:
-    return Site(Disk(root))
+def site(root: Path) -> StaticSite:
+    return StaticSite(Directory(root))
 
 
 @pytest.fixture(scope="module")
-def switched(root: Path) -> Site:
-    return Site(Disk(root), switched_on(traces=True, tunnels=[TUNNEL]))
+def switched(root: Path) -> StaticSite:
+    return StaticSite(Directory(root), enabled_methods(traces=True, tunnels=[TUNNEL]))
 
 
 @pytest.fixture(scope="module")
-def tag_of(site: Site) -> TagOf:
+def tag_of(site: StaticSite) -> TagOf:
     @cache
     def one(target: str, coding: str) -> str:
         fields = {"host": "test", "accept-encoding": coding}
-        return dict(site.answer(Request("GET", target, fields=fields), NOW).fields)["ETag"]
+        return dict(site.handle(Request("GET", target, headers=fields), NOW).headers)["ETag"]
 
     return one
 
 
-def test_row(row: Row, site: Site, switched: Site, tag_of: TagOf) -> None:
+def test_row(row: Row, site: StaticSite, switched: StaticSite, tag_of: TagOf) -> None:
     assert row.messages[0].pure
     method, target, minor, fields = row.messages[0].pure
     filled = {
@@ -51,16 +51,16 @@ def test_row(row: Row, site: Site, switched: Site, tag_of: TagOf) -> None:
     }
     text = row.octets.decode("latin-1")
     request = Request(method, target, minor, MappingProxyType(filled), head=text)
-    response = (switched if row.switched else site).answer(request, NOW)
+    response = (switched if row.switched else site).handle(request, NOW)
     (expected,) = row.ours.replies
     assert reply_faults(expected, _as_sent(response), tag_of, unseen=_BY_THE_WIRE) == []
 
 
 def _as_sent(response: Response) -> Reply:
     body = b"".join(
-        piece if isinstance(piece, bytes) else piece.content.read(piece.start, piece.stop)
+        piece if isinstance(piece, bytes) else piece.source.read(piece.start, piece.stop)
         for piece in response.body
     )
     length = () if response.length is None else (("content-length", str(response.length)),)
-    fields = tuple((name.lower(), value) for name, value in response.fields)
+    fields = tuple((name.lower(), value) for name, value in response.headers)
     return Reply("HTTP/1.1", response.status, fields + length, body)

@@ -27,12 +27,12 @@ class Remembering:
 
     def __init__(self, server: aserve.Server) -> None:
         self.address = address_of(server)
-        self.model = server._worker._model
+        self.model = server._worker._server
 
     def settle(self) -> None:
         """Return when nothing is being remembered any more: that happens beside the reply."""
-        pool = self.model.pool
-        while pool._room < pool._size.threads + pool._size.queue:
+        pool = self.model.thread_pool
+        while pool._free_slots < pool._size.threads + pool._size.queue:
             time.sleep(0.0005)  # what is looked at tells nobody
 
 
@@ -90,5 +90,5 @@ def test_it_does_remember(remembering: Remembering, tag_of: TagOf) -> None:
         for _ in range(4):
             said(remembering.address, one)
             remembering.settle()
-    heads = remembering.model.recall._by_head
+    heads = remembering.model.cache._by_head
     assert sum(one in heads for one in octets) > len(octets) * 3 // 4

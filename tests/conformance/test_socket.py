@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import aserve
-from aserve.wire.limits import Limits
+from aserve.http1.limits import Limits
 from tests.conformance.compare import COMPARED
 from tests.conformance.conftest import SERVER
 from tests.conformance.external import running
@@ -39,7 +39,7 @@ def patient(root: Path) -> Iterator[Address]:
 def waited(root: Path) -> Iterator[Mapping[str, Future[list[str]]]]:
     """What is wrong with the rows that wait: they wait at the same time."""
     rows = [row for row in ROWS if row.waits]
-    impatient = Limits(idle_time=1, head_time=1, stall_time=1)
+    impatient = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
     with serving(root, limits=impatient) as address, ThreadPoolExecutor(len(rows)) as pool:
         yield {
             row.name: pool.submit(ask, row, row.ours, address, PATIENCE, tags_of(address, PATIENCE))
@@ -60,7 +60,7 @@ def tag_of(patient: Address) -> TagOf:
 
 def test_row(row: Row, patient: Address, tag_of: TagOf, request: pytest.FixtureRequest) -> None:
     if SERVER != "aserve" and row.name not in COMPARED:
-        pytest.skip("wants what only aserve has")
+        pytest.skip_head("wants what only aserve has")
     if row.waits:
         assert request.getfixturevalue("waited")[row.name].result() == []
     else:

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import h11
 
-from aserve.semantics.messages import Response
-from aserve.semantics.refusals import refusal
-from aserve.wire.exchange import Exchange
-from aserve.wire.limits import Limits
-from aserve.wire.states import State
+from aserve.http.error_pages import error_response
+from aserve.http.messages import Response
+from aserve.http1.connection import H1Connection
+from aserve.http1.limits import Limits
+from aserve.http1.states import State
 from tests.fuzz.streams import cut
 
-WIDE, NARROW = Limits(), Limits(request_line=40, head=120, body=20)
+WIDE, NARROW = Limits(), Limits(max_request_line=40, max_header_size=120, max_body=20)
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
@@ -28,27 +28,27 @@ class Opinion(NamedTuple):
 
 def ours(pieces: Iterable[bytes], limits: Limits = WIDE) -> Opinion:
     """Let an Exchange read a stream that ends with its last piece."""
-    exchange = Exchange(limits)
+    exchange = H1Connection(limits)
     requests: list[tuple[str, str]] = []
     errors: list[str] = []
 
     def answer() -> None:
         while request := exchange.next_request():
             assert not errors, "a request after a refusal"
-            if request.refusal:
-                errors.append(f"{request.refusal.status} {request.refusal.why}")
-                response = refusal(request, request.refusal)
+            if request.error:
+                errors.append(f"{request.error.status} {request.error.detail}")
+                response = error_response(request, request.error)
             else:
                 requests.append((request.method, request.target))
                 response = Response(200, (), (b"x",), 1)
-            exchange.reply(response, DATE)
-            exchange.replied()
+            exchange.start_response(response, DATE)
+            exchange.response_sent()
 
     for piece in pieces:
         exchange.receive(piece)
         answer()
     closed = "closed" if exchange.state >= State.LINGERING else ""
-    exchange.receive_end()
+    exchange.receive_eof()
     answer()
     assert exchange.state is State.CLOSED
     return Opinion(requests, errors[0] if errors else closed)

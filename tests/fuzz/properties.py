@@ -9,14 +9,20 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from random import Random
 
-from aserve.semantics import codings, conditions, ranges
-from aserve.semantics.dates import format_date, parse_date
-from aserve.semantics.messages import FileSlice, Piece, Refused, Request
-from aserve.semantics.resources import Document, Folder, Representation, Resource, Validator
-from aserve.semantics.targets import Path, parse_path
-from aserve.site.answer import Site
-from aserve.wire.contents import Chunked
-from aserve.wire.exchange import Exchange
+from aserve.handlers.static_site import StaticSite
+from aserve.http import content_negotiation, preconditions, ranges
+from aserve.http.dates import format_date, parse_date
+from aserve.http.messages import BodyPart, FileSlice, HttpError, Request
+from aserve.http.request_target import TargetPath, parse_path
+from aserve.http.resources import (
+    DirectoryWithoutSlash,
+    Document,
+    Representation,
+    Resource,
+    Validator,
+)
+from aserve.http1.body_reader import ChunkedReader
+from aserve.http1.connection import H1Connection
 from tests.conformance.reader import Reader
 from tests.fuzz.opinions import DATE, NARROW, WIDE, require_same_however_cut, require_stricter
 from tests.fuzz.streams import SHAPES, cut
@@ -63,16 +69,16 @@ DOCUMENT = Document(
 class Shelf:
     """Files of which every name is one, but for those that begin with n."""
 
-    def find(self, path: Path, *, wait: bool) -> Resource:
-        if any(name.startswith(b"n") for name in path.names):
-            raise Refused(404, "Nothing is here.")
-        return DOCUMENT if path.names and not path.folder else Folder()
+    def find(self, path: TargetPath, *, wait: bool) -> Resource:
+        if any(name.startswith(b"n") for name in path.segments):
+            raise HttpError(404, "Nothing is here.")
+        return DOCUMENT if path.segments and not path.is_directory else DirectoryWithoutSlash()
 
 
-def octets_of(pieces: Iterable[Piece]) -> bytes:
+def octets_of(pieces: Iterable[BodyPart]) -> bytes:
     """Return what the pieces of a reply are on the wire."""
     return b"".join(
-        piece.content.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
+        piece.source.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
         for piece in pieces
     )
 
@@ -87,12 +93,12 @@ def streams(octets: bytes) -> Hashable:
 
 def replies(octets: bytes) -> Hashable:
     """Each request has one reply, well formed, and no fault of ours is in it."""
-    exchange, site, kinds = Exchange(WIDE), Site(Shelf()), []
+    exchange, site, kinds = H1Connection(WIDE), StaticSite(Shelf()), []
     exchange.receive(octets)
-    exchange.receive_end()
+    exchange.receive_eof()
     while request := exchange.next_request():
-        sent = octets_of(exchange.reply(site.answer(request, NOW), DATE))
-        exchange.replied()
+        sent = octets_of(exchange.start_response(site.handle(request, NOW), DATE))
+        exchange.response_sent()
         reader = Reader(iter((sent, b"")).__next__)
         reply = reader.read_reply(request.method)
         assert reply is not None
@@ -106,18 +112,18 @@ def targets(octets: bytes) -> Hashable:
     """A path has only names that a folder can have, and says the same when it is said again."""
     try:
         path = parse_path(octets.decode("latin-1"))
-    except Refused as refused:
-        return refused.status, refused.why
-    assert not {b"", b".", b".."} & set(path.names)
-    assert not any(b"/" in name or b"\0" in name for name in path.names)
+    except HttpError as refused:
+        return refused.status, refused.detail
+    assert not {b"", b".", b".."} & set(path.segments)
+    assert not any(b"/" in name or b"\0" in name for name in path.segments)
     location = path.location()
     assert location.startswith("/")
     assert not location.startswith(("//", "/\\"))
     assert ".." not in PurePosixPath(location.partition("?")[0]).parts
     again = parse_path(location)
-    assert again.names == path.names
+    assert again.segments == path.segments
     assert again.query == path.query
-    return len(path.names), path.folder, bool(path.query)
+    return len(path.segments), path.is_directory, bool(path.query)
 
 
 def range_sets(octets: bytes) -> Hashable:
@@ -125,7 +131,7 @@ def range_sets(octets: bytes) -> Hashable:
     length = octets[0] if octets else 0
     try:
         found = ranges.satisfiable_ranges(octets[1:].decode("latin-1"), length)
-    except Refused as refused:
+    except HttpError as refused:
         return refused.status
     assert all(0 <= one.start < one.stop <= length for one in found)
     ordered = sorted(found)
@@ -138,8 +144,8 @@ def accepted_codings(octets: bytes) -> Hashable:
 
     def choose(field: str) -> str | int:
         try:
-            return codings.choose(DOCUMENT, field).coding
-        except Refused as refused:
+            return content_negotiation.select_representation(DOCUMENT, field).coding
+        except HttpError as refused:
             return refused.status
 
     field = octets.decode("latin-1")
@@ -158,13 +164,13 @@ def conditional(octets: bytes) -> Hashable:
     fields = {name: value for name, value in zip(_CONDITIONS, values, strict=False) if value}
     validator = DOCUMENT.representations[0].validator
     request = Request("GET", "/", 1, fields)
-    verdict = conditions.evaluate(request, validator, NOW)
+    verdict = preconditions.evaluate(request, validator, NOW)
     # RFC 9110 section 13.2.2: a date beside a list of tags counts for nothing.
     for tags, date in ("if-match", "if-unmodified-since"), ("if-none-match", "if-modified-since"):
         if tags in fields:
             fewer = {name: value for name, value in fields.items() if name != date}
-            assert conditions.evaluate(request._replace(fields=fewer), validator, NOW) is verdict
-    return verdict, conditions.range_applies(request, validator, NOW)
+            assert preconditions.evaluate(request._replace(fields=fewer), validator, NOW) is verdict
+    return verdict, preconditions.range_applies(request, validator, NOW)
 
 
 def dates(octets: bytes) -> Hashable:
@@ -180,12 +186,12 @@ def chunks(octets: bytes) -> Hashable:
     """How chunks arrive makes no difference to where they end, or to what is wrong with them."""
 
     def end(pieces: Iterable[bytes]) -> tuple[bool, int, int]:
-        content, waiting, passed = Chunked(1_000, 100), b"", 0
+        content, waiting, passed = ChunkedReader(1_000, 100), b"", 0
         for piece in pieces:
             waiting += piece
             try:
                 consumed = content.consume(waiting, 0)
-            except Refused as refused:
+            except HttpError as refused:
                 return False, 0, refused.status
             passed, waiting = passed + consumed, waiting[consumed:]
         return content.complete, passed if content.complete else 0, 0

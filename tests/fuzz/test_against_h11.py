@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aserve.wire.limits import Limits
+from aserve.http1.limits import Limits
 from tests.fuzz.opinions import NARROW, WIDE, ours, require_same_however_cut, require_stricter
 from tests.fuzz.streams import FOLLOWED, SHAPES, stream
 
@@ -44,11 +44,11 @@ def test_a_line_is_judged_when_it_has_arrived(line: bytes, fields: bytes) -> Non
 
 def test_too_many_fields_are_too_many_however_they_arrive() -> None:
     octets = b"GET /a HTTP/1.1\r\nHost: x\r\nA: a\r\nB: b\r\nC: c\r\nno field\r\n\r\n"
-    require_equal_octet_by_octet(octets, Limits(fields=2))
+    require_equal_octet_by_octet(octets, Limits(max_headers=2))
 
 
 def test_a_line_of_just_the_allowed_length_is_allowed_however_it_arrives() -> None:
-    limit = NARROW.request_line
+    limit = NARROW.max_request_line
     for length in limit - 1, limit, limit + 1:
         line = b"GET /".ljust(length - len(" HTTP/1.1"), b"a") + b" HTTP/1.1"
         require_equal_octet_by_octet(line + b"\r\nHost: x\r\n\r\n", NARROW)

@@ -13,18 +13,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from aserve.semantics.messages import Refused, Request
-from aserve.site.answer import Site
-from aserve.site.files import Disk
-from aserve.wire.exchange import Exchange
-from aserve.wire.limits import Limits
-from aserve.wire.states import TRANSITIONS, State
+from aserve.filesystem.directory import Directory
+from aserve.handlers.static_site import StaticSite
+from aserve.http.messages import HttpError, Request
+from aserve.http1.connection import H1Connection
+from aserve.http1.limits import Limits
+from aserve.http1.states import TRANSITIONS, State
 from tests.conformance.reader import Reader, Reply
 from tests.fuzz.properties import octets_of
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 NOW = 1_800_000_000
-LIMITS = Limits(request_line=200, head=1_000, fields=20, body=100)
+LIMITS = Limits(max_request_line=200, max_header_size=1_000, max_headers=20, max_body=100)
 STEPS = {(before, after) for (before, _), after in TRANSITIONS.items()}
 
 
@@ -79,14 +79,16 @@ def reading(draw: st.DrawFn) -> Message:
 @st.composite
 def writing(draw: st.DrawFn) -> Message:
     """A request with content, sized or in chunks."""
-    content = draw(st.binary(max_size=LIMITS.body) | st.just(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+    content = draw(
+        st.binary(max_size=LIMITS.max_body) | st.just(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    )
     fields = draw(st.sampled_from(["", "Connection: close\r\n", "Expect: 100-continue\r\n"]))
     if draw(st.booleans()):
         fields += f"Content-Length: {len(content)}\r\n"
         if not content:
             fields = fields.replace("Expect: 100-continue\r\n", "")
         return message("POST /a.txt HTTP/1.1", 405, fields, content)
-    size = draw(st.integers(1, LIMITS.body))
+    size = draw(st.integers(1, LIMITS.max_body))
     parts = [content[at : at + size] for at in range(0, len(content), size)]
     framed = b"".join(b"%x%b\r\n%b\r\n" % (len(part), draw(EXTENSION), part) for part in parts[:8])
     framed += b"0" + draw(EXTENSION) + b"\r\n" + draw(TRAILERS) + b"\r\n"
@@ -118,7 +120,7 @@ def garbage(draw: st.DrawFn) -> Message:
     return Message(octets, len(octets), method, 0, last=True)
 
 
-class Watched(Exchange):
+class Watched(H1Connection):
     """An Exchange that takes no step which is not in the table."""
 
     __slots__ = ("_state",)
@@ -136,7 +138,7 @@ class Watched(Exchange):
 class Conversation(RuleBasedStateMachine):
     """A client writes to its outbox; octets leave that in any sizes; aserve answers when it may."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: StaticSite) -> None:
         super().__init__()
         self.site = site
         self.exchange = Watched(LIMITS)
@@ -211,15 +213,15 @@ class Conversation(RuleBasedStateMachine):
         """One rule for all, so that not every conversation is a short one."""
         if how == "client ends":
             self.ended = True
-            self.exchange.receive_end()
+            self.exchange.receive_eof()
         elif how == "owner finishes":
             self.final = True
-            self.exchange.finish()
+            self.exchange.close_after_response()
         elif how == "too late" and self.exchange.state in {State.HEAD, State.BODY}:
             self.given_up = True
-            self.request = self.exchange.refuse(Refused(408, "The request came too late."))
+            self.request = self.exchange.reject(HttpError(408, "The request came too late."))
         elif how == "lost":
-            self.exchange.end()
+            self.exchange.close()
             self.lost = True
             self.request = None
 
@@ -227,7 +229,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def answer(self) -> None:
         assert self.request
-        sent = octets_of(self.exchange.reply(self.site.answer(self.request, NOW), DATE))
+        sent = octets_of(self.exchange.start_response(self.site.handle(self.request, NOW), DATE))
         reader = Reader(iter((sent, b"")).__next__)
         reply = reader.read_reply(self.request.method)
         assert reply
@@ -242,7 +244,7 @@ class Conversation(RuleBasedStateMachine):
 
     def _finish_reply(self) -> None:
         if self.replying and not self.lost:
-            self.exchange.replied()
+            self.exchange.response_sent()
             self.over = self.exchange.state >= State.LINGERING
             self.request = None
         self.replying = False
@@ -271,13 +273,13 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def input_is_bounded_by_what_was_sent(self) -> None:
-        assert 0 <= self.exchange.backlog <= self.sent
+        assert 0 <= self.exchange.buffered <= self.sent
 
     @invariant()
     def after_the_last_reply_there_is_nothing(self) -> None:
         if self.over:
             assert self.exchange.state >= State.LINGERING
-            assert self.exchange.backlog == 0
+            assert self.exchange.buffered == 0
             assert self.exchange.next_request() is None
 
     @invariant()
@@ -290,7 +292,7 @@ def test_conversation(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>home</h1>")
     (tmp_path / "a.txt").write_text("alpha")
     (tmp_path / "sub").mkdir()
-    site = Site(Disk(tmp_path))
+    site = StaticSite(Directory(tmp_path))
     run_state_machine_as_test(
         lambda: Conversation(site),
         settings=settings(max_examples=300, stateful_step_count=40, deadline=None),

@@ -6,15 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.explain.events import calls
-from aserve.explain.words import words
+from aserve.explain.events import read_syscalls
+from aserve.explain.syscall_text import describe_syscall
 
 
 def test_a_whole_call_is_told_of_when_it_returned():
     line = '17  1000.500000 read(5<TCP:[1]>, "GET"..., 100) = 78 <0.000250>\n'
-    (call,) = calls([line])
+    (call,) = read_syscalls([line])
     assert (call.began, call.at, call.thread) == (1000.5, 1000.50025, 17)
-    assert (call.name, call.arguments, call.number) == ("read", '5<TCP:[1]>, "GET"..., 100', 78)
+    assert (call.name, call.arguments, call.return_value) == (
+        "read",
+        '5<TCP:[1]>, "GET"..., 100',
+        78,
+    )
 
 
 def test_a_call_in_two_parts_is_put_together():
@@ -25,11 +29,11 @@ def test_a_call_in_two_parts_is_put_together():
         "17 1000.4 +++ exited with 0 +++",
         "18 1000.4 --- SIGTERM {si_signo=SIGTERM} ---",
     ]
-    first, second = calls(lines)
+    first, second = read_syscalls(lines)
     assert (first.name, first.thread) == ("close", 18)
     assert (second.name, second.began, second.at) == ("epoll_wait", 1000.1, 1000.3)
-    assert second.number == 1
-    assert words(second) == "is told that one descriptor is ready: EPOLLIN"
+    assert second.return_value == 1
+    assert describe_syscall(second) == "is told that one descriptor is ready: EPOLLIN"
 
 
 @pytest.mark.parametrize(
@@ -61,12 +65,12 @@ def test_a_call_in_two_parts_is_put_together():
     ],
 )  # fmt: skip
 def test_calls_in_plain_words(call, told):
-    (found,) = calls([f"1 1.0 {call} <0.0>"])
-    assert words(found) == told
+    (found,) = read_syscalls([f"1 1.0 {call} <0.0>"])
+    assert describe_syscall(found) == told
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n"))))
 def test_whatever_is_in_the_file_it_is_read_or_passed_over(lines):
     with contextlib.suppress(RecursionError):
-        for call in calls(f"1 1.0 {line}" for line in lines):
-            words(call)
+        for call in read_syscalls(f"1 1.0 {line}" for line in lines):
+            describe_syscall(call)

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from aserve.explain import look as looking
-from aserve.explain.drawing import draw, tell
-from aserve.explain.look import look
-from aserve.models.table import MODELS
-from aserve.settings import SettingsError
+from aserve.config.settings import SettingsError
+from aserve.explain import capture as looking
+from aserve.explain.capture import capture
+from aserve.explain.render import print_trace, write_svg
+from aserve.transport.registry import MODELS
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ ORDER = {
 @needs_strace
 @pytest.mark.parametrize("model", ORDER)
 def test_what_a_model_does_is_told_in_its_order(model, site):
-    if why := MODELS[model].why_not():
-        pytest.skip(why)
-    story = look(site, "/a.txt", model, cold=False, again=False)
+    if why := MODELS[model].unavailable_reason():
+        pytest.skip_head(why)
+    story = capture(site, "/a.txt", model, cold=False, again=False)
     assert story.status == "HTTP/1.1 200 OK"
     told = sequence(story)
     assert re.search(".*".join(map(re.escape, ORDER[model])), told, re.DOTALL), told
@@ -75,7 +75,7 @@ def test_what_a_model_does_is_told_in_its_order(model, site):
 
 @needs_strace
 def test_a_remembered_reply_opens_no_file(site):
-    story = look(site, "/a.txt", "simulated-proactor", cold=False, again=True)
+    story = capture(site, "/a.txt", "simulated-proactor", cold=False, again=True)
     told = sequence(story)
     assert "opens" not in told
     assert "looks whether the reply is remembered" in told
@@ -83,20 +83,20 @@ def test_a_remembered_reply_opens_no_file(site):
 
 def test_without_strace_the_servers_own_steps_are_told(site, monkeypatch):
     monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
-    story = look(site, "/a.txt", "epoll", cold=False, again=False)
+    story = capture(site, "/a.txt", "epoll", cold=False, again=False)
     assert not story.kernel
     assert "works out the response to GET /a.txt" in sequence(story)
     stream = io.StringIO()
-    tell(story, stream, coloured=False)
+    print_trace(story, stream, coloured=False)
     assert "apt install strace" in stream.getvalue()
 
 
 def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
     monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
     (site / "<b>&.txt").write_text("x")
-    story = look(site, "/%3Cb%3E&.txt", "select", cold=False, again=False)
+    story = capture(site, "/%3Cb%3E&.txt", "select", cold=False, again=False)
     stream = io.StringIO()
-    draw(story, stream)
+    write_svg(story, stream)
     picture = ET.fromstring(stream.getvalue())
     texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert "works out the response to GET /%3Cb%3E&.txt" in texts
@@ -106,7 +106,7 @@ def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
 @pytest.mark.parametrize("target", ["a.txt", "", "http://x/"])
 def test_what_is_no_target_is_said(target, site):
     with pytest.raises(SettingsError, match=r"^PATH: "):
-        look(site, target, "epoll", cold=False, again=False)
+        capture(site, target, "epoll", cold=False, again=False)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_command_tells_and_draws(site):
 def test_a_path_with_a_blank_is_sent_as_a_target(site, monkeypatch):
     monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
     (site / "a ü.txt").write_text("x")
-    story = look(site, "/a ü.txt", "epoll", cold=False, again=False)
+    story = capture(site, "/a ü.txt", "epoll", cold=False, again=False)
     assert story.target == "/a%20%C3%BC.txt"
     assert story.status == "HTTP/1.1 200 OK"
 

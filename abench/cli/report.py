@@ -1,0 +1,24 @@
+"""`abench report FILE.json`: a report that was saved, drawn again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abench.cli.exit_codes import OK
+from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
+from abench.report import document
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE.json", help="What --json wrote.", show_default=False)
+]
+
+
+def redraw(
+    file: File, json: Json = None, csv: Csv = None, hgrm: Hgrm = None, html: Html = None
+) -> int:
+    """Print a saved report again, and write it in any other form."""
+    outputs = Outputs(json, csv, hgrm, html)
+    report = document.read_report(file)
+    outputs.check(scheduled=report.response is not None, source=file)
+    return outputs.write_all(report, OK)

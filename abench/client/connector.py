@@ -1,0 +1,99 @@
+"""How a connection to the server is opened: by lines of our own, plain or with TLS."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from abench.client.proxy_tunnel import BLANK_LINE, MAX_HEAD_SIZE, check_response
+from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
+from abench.client.tls_transport import Security, TlsTransport
+from abench.plan.plan import Plan
+
+
+class Connectable(TransportClient, Protocol):
+    """Who waits for a connection. opening: what gives up the attempt, while there is one."""
+
+    cancel_connect: Callable[[], object] | None
+
+
+def probe(plan: Plan) -> str:
+    """Connect to the server once; return the address that answered, or the socket's path.
+
+    Raises OSError when there is none.
+    """
+    if plan.route.unix is not None:
+        _connect_once(plan, socket.AF_UNIX, _path(plan.route.unix))
+        return plan.route.unix
+    host, port = plan.route.endpoint(plan.target)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for family, _, _, _, sockaddr in found:
+        try:
+            _connect_once(plan, family, sockaddr)
+        except OSError as error:
+            failure = error
+        else:
+            return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0]
+    raise failure
+
+
+def _connect_once(plan: Plan, family: int, where: Any) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(plan.timeout_s)
+        sock.connect(where)
+        if asking := plan.route.tunnel_request(plan.target):
+            sock.sendall(asking)
+            check_response(_read_head(sock))
+        if plan.target.tls:
+            name = plan.tls.name or plan.target.host
+            plan.tls.context().wrap_socket(sock, server_hostname=name).close()
+
+
+def _read_head(sock: socket.socket) -> bytes:
+    """Read up to the end of a head, and not an octet more: what follows is TLS's."""
+    head = b""
+    while not head.endswith(BLANK_LINE) and len(head) < MAX_HEAD_SIZE:
+        octet = sock.recv(1)
+        if not octet:
+            break
+        head += octet
+    return head
+
+
+def _path(unix: str) -> str:
+    return f"\0{unix[1:]}" if unix.startswith("@") else unix
+
+
+class Connector:
+    """Opens connections: each attempt ends in connection_made or in missed."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._family: int
+        self._address: Any
+        if plan.route.unix is not None:
+            self._family, self._address = socket.AF_UNIX, _path(plan.route.unix)
+        else:
+            host, port = plan.route.endpoint(plan.target)
+            found = socket.getaddrinfo(plan.address or host, port, type=socket.SOCK_STREAM)
+            self._family, self._address = found[0][0], found[0][4]
+        self._poller = SocketPoller(asyncio.get_running_loop())
+        self._transport_class = (
+            partial(TlsTransport, security=Security.of(plan))
+            if plan.target.tls
+            else SocketTransport
+        )
+
+    def connect(self, client: Connectable) -> None:
+        """Begin to connect, which may be done when this returns, and say how to give it up."""
+        try:
+            line = self._transport_class(self._poller, client, self._family, self._address)
+        except OSError as error:  # no descriptor is left
+            client.connect_failed(error.errno or 0)
+            return
+        client.cancel_connect = line.cancel_connect
+        line.connect()
+
+    def close(self) -> None:
+        """End every line."""
+        self._poller.close()

@@ -1,0 +1,18 @@
+"""Which kind of connection carries a plan."""
+
+from abench.client.connection import Connection
+from abench.client.one_shot import FireAndForget, OneShot
+from abench.client.open_loop import OpenLoop, StagedOpenLoop
+from abench.client.pipelined import Pipelined
+from abench.plan.plan import Plan
+
+
+def connection_class(plan: Plan) -> type[Connection]:
+    """Return the class of a plan's connections."""
+    if plan.pipeline > 1:
+        return Pipelined
+    if plan.schedule:
+        return StagedOpenLoop if plan.stages else OpenLoop
+    if not plan.wait:
+        return FireAndForget
+    return Connection if plan.keep_alive else OneShot

@@ -1,0 +1,1 @@
+"""Runs: worker processes, their coordinator, and what is measured around them."""

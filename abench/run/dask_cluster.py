@@ -1,0 +1,196 @@
+"""A run over several machines, by dask.distributed: its scheduler knows the nodes and reaches them.
+
+One share is pinned to each node. A task there starts an ordinary worker process, which does the
+load; the task itself only passes on orders and messages, so that nothing of the engine's own is in
+a measurement. Members of the crew are what stands for the nodes here, so that all the rest, the
+common start and the merging too, is as with processes on this machine.
+"""
+
+import logging
+import multiprocessing
+import os
+import select
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import distributed
+
+from abench.errors import ParameterError, UnreachableError
+from abench.plan.plan import Plan
+from abench.plan.target import require_printable, shown
+from abench.run import coordinator, remote_worker
+from abench.stats.summary import Summary
+
+_CONNECT_TIMEOUT_S = 10.0
+_POLL_INTERVAL_S = 1.0
+_KEEP_ALIVE = " "  # an order to go on: without one for fleet.SILENCE_S a node gives its share up
+_NOISY_LOGGERS = ("distributed", "tornado", "asyncio")
+_CONNECTION_ERRORS = (OSError, RuntimeError)  # what the engine raises once its scheduler is gone
+
+
+def _silence_loggers() -> None:
+    """Let the engine log nothing: what goes wrong with it is told by us, in a line."""
+    for name in [*_NOISY_LOGGERS, *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in _NOISY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _parse_address(scheduler: str) -> tuple[str, int]:
+    """Return the host and port of a scheduler, with or without tcp://, as it prints them itself."""
+    require_printable("--dask", scheduler)
+    try:
+        parts = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
+        host, port = parts.hostname or "", parts.port or 0
+        host.encode("idna")  # as the resolver will
+    except ValueError:  # which UnicodeError is, too
+        host = ""
+    if not host or not port or parts.scheme != "tcp" or parts.path:
+        raise ParameterError("--dask", f"{shown(scheduler)!r} is not like host:port")
+    return host, port
+
+
+class Cluster:
+    """The nodes of a scheduler, of which `size` are used; raises what is wrong with them."""
+
+    def __init__(self, scheduler: str, size: int | None) -> None:
+        host, port = _parse_address(scheduler)
+        shown = f"[{host}]" if ":" in host else host
+        _silence_loggers()
+        try:
+            self._client = distributed.Client(
+                f"tcp://{shown}:{port}", timeout=_CONNECT_TIMEOUT_S, set_as_default=False
+            )
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise UnreachableError(host, port, reason) from None
+        with suppress(TimeoutError):  # nodes that start together with this may still be coming
+            self._client.wait_for_workers(size or 1, timeout=_CONNECT_TIMEOUT_S)
+        nodes = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        self.size = size or len(nodes)
+        if not nodes or self.size > len(nodes):
+            self._client.close()
+            raise ParameterError(
+                "--workers", f"{self.size or 1} wanted, and {len(nodes)} nodes are there"
+            )
+        self._nodes = nodes[: self.size]
+
+    def run(self, plan: Plan, watch: coordinator.Watcher | None = None) -> Summary:
+        """Carry out `plan` on the nodes, and return what was counted by all of them."""
+        free = iter(self._nodes)
+
+        def recruit(
+            share: Plan, _others: Sequence[coordinator.WorkerHandle]
+        ) -> coordinator.WorkerHandle:
+            return DaskWorker(self._client, next(free), share)
+
+        try:
+            return coordinator.run_workers(replace(plan, workers=self.size), recruit, watch)
+        finally:
+            self._client.close()
+
+
+class DaskWorker(coordinator.WorkerHandle):
+    """What stands for a node here: two threads pass on what goes there and what comes from it."""
+
+    def __init__(self, client: Any, address: str, share: Plan) -> None:
+        super().__init__()
+        self._client, self._address = client, address
+        name = f"abench-{uuid.uuid4()}"
+        self._orders_queue = distributed.Queue(f"{name}-orders", client=client)
+        self._reports_queue = distributed.Queue(f"{name}-reports", client=client)
+        self.reports, self._reports_in = multiprocessing.Pipe(duplex=False)
+        self._orders_out, self.orders = os.pipe()
+        self._stopped = threading.Event()
+        self._task = client.submit(
+            run_share, remote_worker.pack_plan(share), name, key=name, workers=[address],
+            allow_other_workers=False, pure=False, retries=0,
+        )  # fmt: skip
+        self._threads = [
+            threading.Thread(target=one) for one in (self._forward_orders, self._forward_reports)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def kill(self) -> None:
+        """Give it up."""
+        self._stopped.set()
+        self._task.cancel()
+
+    def reap(self) -> None:
+        """Wait for what passes things on to end."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        for queue in (self._orders_queue, self._reports_queue):
+            with suppress(*_CONNECTION_ERRORS):
+                queue.close()
+
+    def _forward_orders(self) -> None:
+        """Pass on orders until they end, and their end; say in between that somebody is here."""
+        with (
+            os.fdopen(self._orders_out, "rb", buffering=0) as orders,
+            suppress(*_CONNECTION_ERRORS),
+        ):
+            order = _KEEP_ALIVE
+            while order:
+                self._orders_queue.put(order)
+                waiting, _, _ = select.select([orders], (), (), _POLL_INTERVAL_S)
+                order = orders.read(1).decode() if waiting else _KEEP_ALIVE
+            self._orders_queue.put("")
+
+    def _forward_reports(self) -> None:
+        """Pass on messages until the last, or until there is nobody any more to send any."""
+        with self._reports_in:
+            while not self._stopped.is_set():
+                try:
+                    line = self._reports_queue.get(timeout=_POLL_INTERVAL_S)
+                except TimeoutError:
+                    if self._is_gone():
+                        return
+                    continue
+                except _CONNECTION_ERRORS:
+                    return
+                if not line:
+                    return
+                self._reports_in.send(remote_worker.decode(line))
+
+    def _is_gone(self) -> bool:
+        nodes = self._client.scheduler_info(n_workers=-1)["workers"]
+        return self._address not in nodes or self._task.status in {"error", "cancelled", "lost"}
+
+
+def run_share(plan: bytes, name: str) -> None:
+    """Be the task on a node: start a worker, pass on its orders and its messages."""
+    with distributed.worker_client(separate_thread=False) as client:
+        told = distributed.Queue(f"{name}-orders", client=client)
+        heard = distributed.Queue(f"{name}-reports", client=client)
+        words = [sys.executable, "-m", "abench.run.remote_worker"]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        assert process.stdin  # noqa: S101 - it is a pipe
+        assert process.stdout  # noqa: S101
+        process.stdin.write(plan)
+        process.stdin.flush()
+        orders = threading.Thread(
+            target=_forward_orders_to_pipe, args=(told, process.stdin), daemon=True
+        )
+        orders.start()
+        with process, process.stdout as lines:
+            for line in lines:
+                heard.put(line.decode())
+        heard.put("")
+
+
+def _forward_orders_to_pipe(told: Any, pipe: Any) -> None:
+    """Pass on orders until they end, or fail to come; the end of the pipe stops the worker."""
+    with suppress(*_CONNECTION_ERRORS, ValueError), pipe:
+        while order := told.get(timeout=coordinator.REPORT_TIMEOUT_S):
+            if order != _KEEP_ALIVE:
+                pipe.write(order.encode())
+                pipe.flush()

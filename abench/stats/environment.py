@@ -1,0 +1,65 @@
+"""Where and how a run was made: what a reader needs to make it again."""
+
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from abench.plan.target import without_secrets
+from abench.version import abench_version
+
+_PACKAGES = ("uvloop", "httptools", "hdrhistogram")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`command` is without secrets; `started_at` is ISO 8601; `machine` has what Linux tells."""
+
+    command: tuple[str, ...]
+    started_at: str
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+
+
+def read_environment(arguments: Iterable[str]) -> Environment:
+    """Return the present environment, of a command with `arguments`, in which no secrets are."""
+    return Environment(
+        command=("abench", *map(_printable, arguments)),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "abench": abench_version(),
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _PACKAGES},
+        },
+        machine={
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+    )
+
+
+def _printable(argument: str) -> str:
+    """Show bytes that are no text as escapes: no other program reads half of a surrogate pair."""
+    return without_secrets(os.fsencode(argument).decode(errors="backslashreplace"))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    return f"{found[1].strip()} ({platform.machine()})" if found else platform.machine()

@@ -1,0 +1,195 @@
+"""How the plans of two sides differ: what may explain a difference between their figures."""
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import islice
+
+from abench.plan.plan import Plan
+from abench.stats.results import Report
+from abench.stats.units import byte_size, count, decimal, duration, plural
+
+PlanDifferences = dict[str, tuple[str, str]]
+"""By name: what A had, and what B."""
+
+MAX_SHOWN = 120  # characters of what may be a list of a million URLs
+_FEW = 0.001  # of the responses that have a status: so few explain nothing
+
+# Options that change no run, or have a line of their own; the others by what they are short for.
+_KNOWN = frozenset(
+    (
+        *("--json", "--csv", "--hgrm", "--html", "--fail-if", "--server-pid", "--server-cgroup"),
+        *("-c", "--connections", "--clients", "-t", "--time", "--duration", "-n", "--requests"),
+        *("-w", "--workers", "-R", "--rate", "--arrivals", "--stages", "--warmup", "--timeout"),
+        *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
+    )
+)
+_FLAGS = frozenset({"--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k"})
+_LONG = {
+    "-H": "--header",
+    "-d": "--data",
+    "-F": "--form",
+    "-u": "--user",
+    "-b": "--cookie",
+    "-p": "--proxy",
+    "-k": "--insecure",
+}
+
+
+def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanDifferences:
+    """Return what was not the same for all of the runs, other than each side's server."""
+    servers = [{_server(report): None for report in side} for side in (before, after)]
+    found = {}
+    if max(map(len, servers)) > 1:
+        found["server"] = _shorten(", ".join(servers[0]), ", ".join(servers[1]))
+    for name, read in {**_COMPARED, "options": _other_options([*before, *after])}.items():
+        one, other = ({read(report): None for report in side} for side in (before, after))
+        if len(one | other) > 1:
+            found[name] = _shorten(", ".join(one), ", ".join(other))
+    return found
+
+
+def _shorten(one: str, other: str) -> tuple[str, str]:
+    """Return two texts that differ, of long ones the part from a little before that."""
+    if max(len(one), len(other)) <= MAX_SHOWN:
+        return one, other
+    pairs = enumerate(zip(one, other, strict=False))
+    differs = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    begin = max(0, differs - MAX_SHOWN // 4)
+    return _part(one, begin), _part(other, begin)
+
+
+def _part(text: str, begin: int) -> str:
+    end = begin + MAX_SHOWN
+    return f"{'...' if begin else ''}{text[begin:end]}{'...' if len(text) > end else ''}"
+
+
+def _server(report: Report) -> str:
+    return report.plan.target.authority
+
+
+def _resources(report: Report) -> str:
+    """Return what was asked for, without the server, which two sides may well have two of."""
+    return ", ".join(
+        target.resource if weight == 1 else f"{weight} x {target.resource}"
+        for target, weight in report.plan.targets
+    )
+
+
+def _end(plan: Plan) -> str:
+    times = [] if plan.duration_s is None else [duration(plan.duration_s)]
+    return " or ".join([*times, *([plural(plan.requests, "request")] if plan.requests else [])])
+
+
+def _connections(report: Report) -> str:
+    """Return how many were wanted, and how many there were if that is fewer."""
+    plan = report.plan
+    short = plan.keep_alive and report.open_connections < plan.connections
+    wanted = count(plan.connections)
+    return (
+        f"{wanted}, {count(report.open_connections)} of them open at the start" if short else wanted
+    )
+
+
+def _schedule(report: Report) -> str:
+    plan = report.plan
+    if plan.stages:
+        return plan.stages
+    if plan.rate is not None:
+        return f"{decimal(plan.rate)}/s, {plan.arrivals}"
+    return "a log replayed" if report.paced else "none: as fast as it answers"
+
+
+def _warmup(report: Report) -> str:
+    if report.warmup is None:
+        return "none"
+    if report.warmup.steady is not None:
+        return "auto"
+    # The first documents do not say what was given.
+    return duration(report.plan.warmup_s) if report.plan.warmup_s else "of a given length"
+
+
+def _ended(report: Report) -> str:
+    """Return what kept a run from its planned end."""
+    after = duration(round(report.duration_s, 1))
+    reasons = {
+        f"by a signal after {after}": report.stopped_by,
+        f"without a server after {after}": report.gave_up,
+        f"without {plural(report.lost_workers, 'worker')}": report.lost_workers,
+    }
+    return " and ".join(said for said, holds in reasons.items() if holds) or "as planned"
+
+
+def _statuses(report: Report) -> str:
+    few = _FEW * sum(report.status.values())
+    return ", ".join(str(code) for code, number in report.status.items() if number > few) or "none"
+
+
+def _versions(report: Report) -> str:
+    versions = report.environment.versions if report.environment else {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _machine(report: Report) -> str:
+    machine = report.environment.machine if report.environment else {}
+    return ", ".join(str(value) for value in machine.values())
+
+
+_COMPARED: dict[str, Callable[[Report], str]] = {
+    "scheme": lambda report: report.plan.target.scheme,
+    "path": _resources,
+    "method": lambda report: report.plan.method,
+    "body": lambda report: byte_size(report.body_bytes),
+    "HTTP": lambda report: report.plan.http,
+    "connections": _connections,
+    "keep-alive": lambda report: "yes" if report.plan.keep_alive else "no",
+    "pipeline": lambda report: count(report.plan.pipeline),
+    "schedule": _schedule,
+    "end": lambda report: _end(report.plan),
+    "ended": _ended,
+    "warm-up": _warmup,
+    "timeout": lambda report: duration(report.plan.timeout_s),
+    "workers": lambda report: count(report.plan.processes),
+    "machine": _machine,
+    "versions": _versions,
+    "statuses": _statuses,
+}
+
+
+def _other_options(reports: Sequence[Report]) -> Callable[[Report], str]:
+    """Return what tells of a run the options that not all of the runs had: headers and such."""
+    common = reduce(Counter.__and__, (Counter(_options(report)) for report in reports))
+
+    def read(report: Report) -> str:
+        return " ".join((Counter(_options(report)) - common).elements()) or "-"
+
+    return read
+
+
+def _options(report: Report) -> Iterator[str]:
+    """Yield the options of a command, each with its value, that have no line of their own.
+
+    Other words are URLs, or what a plan is said by that no command has described.
+    """
+    words = iter(report.environment.command[1:] if report.environment else ())
+    for word in words:
+        if word == "--":
+            return
+        taken = _split_options(word, words) if word.startswith("-") and word != "-" else ()
+        for name, value in taken:
+            if name not in _KNOWN:
+                yield shlex.join([_LONG.get(name, name), *value])
+
+
+def _split_options(word: str, following: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the option or, of one letter, options in a word, with a value from there or behind."""
+    name, equals, value = word.partition("=")
+    if not word.startswith("--"):
+        name, equals, value = word[:2], word[2:], word[2:]
+    if name not in _FLAGS:
+        yield name, [value] if equals else list(islice(following, 1))
+        return
+    yield name, []
+    if value and not word.startswith("--"):
+        yield from _split_options(f"-{value}", following)

@@ -1,0 +1,1 @@
+"""Responses that were given before, and what they depend on."""

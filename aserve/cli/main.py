@@ -1,0 +1,389 @@
+"""The command line: the only place that prints, and where exit codes come from."""
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from aserve.cli.limit_option import limits_help, parse_limits
+from aserve.config.settings import DEFAULT_HOST, THREADS, Settings, SettingsError
+from aserve.observability.access_log import AccessLog, combined_format, terminal_format
+from aserve.observability.log_file import LogFile, open_log
+from aserve.server.cpus import available_cpus
+from aserve.server.event_loops import USES_FALLBACK
+from aserve.server.listeners import ListenError, lan_url, listen, url
+from aserve.server.shutdown_report import RemainingReports, format_remaining
+from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.supervisor import Supervisor
+from aserve.server.worker import serve
+from aserve.transport.eventloop.connection_host import ReportRemaining
+from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
+from aserve.version import __version__
+
+OK, FAILED, BAD_PARAMETER = 0, 1, 2
+
+_MAX_DIGITS = 9
+_STANDARD_OUTPUT = 1
+
+OpenLog = Callable[[], AccessLog | None]
+"""Opens the access log, if there is to be one: in each worker, since it has a thread."""
+
+_TYPER_OPTIONS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+_app = typer.Typer(**_TYPER_OPTIONS)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Be the program aserve. Exit codes: 0 stopped as asked, 1 cannot serve, 2 bad parameter."""
+    logging.basicConfig(format="aserve: %(message)s", level=logging.WARNING)
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        return _run_command(arguments)
+    except TyperException as error:
+        return _print_error(error.format_message(), BAD_PARAMETER)
+    except SettingsError as error:
+        return _print_error(str(error), BAD_PARAMETER)
+    except ListenError as error:
+        return _print_error(f"--{error.option}: {error}", FAILED)
+    except KeyboardInterrupt:
+        return OK
+    except Exception as error:  # noqa: BLE001 - the last boundary: one line and no traceback
+        return _print_error(
+            getattr(error, "strerror", None) or f"internal error: {error!r}", FAILED
+        )
+
+
+def _run_command(arguments: list[str]) -> int:
+    """Serve, or be `aserve explain`, which is imported only then: serving starts no later for it.
+
+    A folder of that name can still be served: nothing follows it, or ./ precedes it.
+    """
+    app, name = _app, "aserve"
+    if arguments[:1] == ["explain"] and (len(arguments) > 1 or not Path("explain").is_dir()):
+        app, name, arguments = typer.Typer(**_TYPER_OPTIONS), "aserve explain", arguments[1:]
+        app.command()(import_module("aserve.explain.command").explain)
+    return int(app(arguments, standalone_mode=False, prog_name=name) or OK)
+
+
+def _print_error(why: str, code: int) -> int:
+    _print_message(f"error: {why}")
+    return code
+
+
+def _print_message(line: str) -> None:
+    _write_stderr(f"aserve: {line}")
+
+
+def _write_stderr(text: str) -> None:
+    """Tell the user; that nobody can be told is no reason to fail."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aserve {__version__}")
+        raise typer.Exit
+
+
+@_app.command()
+def _serve(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to serve.")] = ".",
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 or :: lets others in.")
+    ] = DEFAULT_HOST,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port to listen on; 0 for any.", show_default="8000 or the next free"
+        ),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Worker processes; auto for one on each core.")
+    ] = "1",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    access_log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-|off",
+            help="Log requests there, in the combined format; off: no line on a terminal either.",
+        ),
+    ] = None,
+    allow_trace: Annotated[
+        bool, typer.Option("--trace", help="Answer TRACE, which echoes a request.")
+    ] = False,
+    allow_connect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Let CONNECT open tunnels to there; repeatable."),
+    ] = None,
+    response_cache: Annotated[
+        bool,
+        typer.Option(
+            "--recall/--no-recall", help="Remember replies for as long as nothing changes."
+        ),
+    ] = True,
+    charset: Annotated[
+        str,
+        typer.Option(metavar="NAME|none", help="The character encoding of text, not of XML."),
+    ] = "utf-8",
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="SUFFIX=TYPE",
+            help="Send files of a suffix with this media type; repeatable.",
+        ),
+    ] = None,
+    decode_slashes: Annotated[
+        bool, typer.Option("--decode-slashes", help="Take %2F in a path for a slash, for npm.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
+    ] = DEFAULT,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Threads of a worker's pool, where the model has one.",
+            show_default=str(THREADS),
+        ),
+    ] = None,
+    dispatch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"The reactor's way: {', '.join(DISPATCHES)}.",
+            show_default=DISPATCHES[0],
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help=f"Change a limit; repeatable. {limits_help()}"),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> int:
+    """Serve the files of a folder over HTTP/1.1.
+
+    `aserve explain DIR PATH` tells what happens for one request.
+    """
+    if not folder:
+        raise SettingsError("DIR", "must not be empty; . is the folder you are in")
+    settings = Settings(
+        Path(folder),
+        host,
+        port,
+        _parse_workers(workers),
+        allow_trace=allow_trace,
+        allow_connect=tuple(allow_connect or ()),
+        response_cache=response_cache,
+        charset=charset,
+        types=tuple(types or ()),
+        decode_slashes=decode_slashes,
+        model=model,
+        threads=THREADS if threads is None else threads,
+        dispatch=dispatch or DISPATCHES[0],
+        limits=parse_limits(limit or ()),
+    )
+    _check_model_options(
+        model,
+        {"--pool": threads is not None, "--dispatch": dispatch, "--no-recall": not response_cache},
+    )
+    open_log = _access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
+    listeners = listen(settings)
+    # From here to the handlers in each process; a signal right behind the banner must not be lost.
+    signals = program_signals(has_log_file=access_log not in _NOT_REOPENED)
+    blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    if USES_FALLBACK and settings.model == DEFAULT:
+        _print_message("uvloop cannot be had here: the standard library's loop serves, more slowly")
+    if not quiet:
+        _write_stderr(_banner(settings, listeners[0][0]))
+    say = _print_message if not quiet and sys.stderr and sys.stderr.isatty() else _discard
+    if settings.workers == 1:
+        tell = partial(_print_remaining, say)
+        _run_worker(settings, open_log, signals, tell, listeners[0], None)
+        return OK
+    remaining = RemainingReports(say)
+    work = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
+    return OK if Supervisor(listeners, work, signals, remaining).run() else FAILED
+
+
+def _print_remaining(say: Callable[[str], None], responses: int, connections: int) -> None:
+    if line := format_remaining(responses, connections):
+        say(line)
+
+
+def _discard(_line: str) -> None:
+    """Say nothing: nobody sits at a terminal and waits."""
+
+
+def _check_model_options(model: str, given: Mapping[str, object]) -> None:
+    """Refuse an option that was given and that the model has no use for, and name who has."""
+    for option, is_given in given.items():
+        users = [name for name, row in MODELS.items() if option in row.options]
+        if is_given and model not in users:
+            raise SettingsError(option, f"{model} has no use for it; it is for {', '.join(users)}")
+
+
+def _parse_workers(text: str) -> int:
+    if text == "auto":
+        return available_cpus()
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
+        raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
+    return int(text)
+
+
+def _access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
+    """Choose where requests are logged, and fail now where that cannot be.
+
+    is_shared: several workers write there.
+    """
+    if target == "off":
+        return lambda: None
+    if target is None:
+        if quiet or not sys.stdout or not sys.stdout.isatty():
+            return lambda: None
+        form = terminal_format(get_terminal_size().columns, use_color="NO_COLOR" not in os.environ)
+        return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), form, _print_message)
+    descriptor, path = _log_target(target)
+    file = partial(LogFile, descriptor, path, is_shared=is_shared)
+    if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # The supervisor must not keep a file open that was rotated away and deleted since.
+        os.close(descriptor)
+        file = partial(_open_in_worker, path)
+    return lambda: AccessLog(file(), combined_format, _print_message)
+
+
+def _open_in_worker(path: str) -> LogFile:
+    """Open a log that could be opened before; where that has changed, the log tries it again."""
+    try:
+        descriptor = open_log(path)
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    return LogFile(descriptor, path, is_shared=True)
+
+
+def _log_target(target: str) -> tuple[int, str]:
+    """Return the descriptor that --access-log names, and the path by which it can be reopened."""
+    if target in _OUTPUTS:
+        return _standard_descriptor(target), ""
+    if not target:
+        raise SettingsError("--access-log", "a file has a name; 'off' is for no log")
+    if hint := _FILE_NAME_HINTS.get(target.strip().lower()):
+        raise SettingsError("--access-log", f"{hint}; a file of this name is './{target}'")
+    try:
+        return open_log(target), os.path.abspath(target)  # noqa: PTH100
+    except OSError as error:
+        why = error.strerror
+        if error.errno == errno.ENXIO and Path(target).is_fifo():
+            why = "it is a FIFO that nobody reads; start its reader first"
+        raise SettingsError("--access-log", f"cannot write {target!r}: {why}") from error
+
+
+def _standard_descriptor(target: str) -> int:
+    """Return the descriptor of standard output or error, if it can be written.
+
+    By its number, for to open it by name may be impossible: it may be a socket, or in a container
+    a pipe of another user.
+    """
+    descriptor = _OUTPUTS[target]
+    if descriptor == _STANDARD_OUTPUT and not sys.stdout:
+        raise SettingsError("--access-log", f"{target!r} is standard output, which is closed")
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise SettingsError("--access-log", f"{target!r} is open for reading only")
+    return descriptor
+
+
+_OUTPUTS = {"-": _STANDARD_OUTPUT, "/dev/stdout": _STANDARD_OUTPUT, "/dev/stderr": 2}
+_NOT_REOPENED = {None, "off", *_OUTPUTS}
+_FILE_NAME_HINTS = dict.fromkeys(
+    ("off", "none", "no", "false", "null", "disable", "disabled"), "use 'off'"
+) | {
+    "on": "use '-' for standard output",
+    "yes": "use '-' for standard output",
+    "true": "use '-' for standard output",
+    "stdout": "use '-' for standard output",
+    "stderr": "use /dev/stderr for standard error",
+}
+"""What is hardly meant as the name of a file, and what probably is meant."""
+
+
+def _run_worker(
+    settings: Settings,
+    open_log: OpenLog,
+    signals: Signals,
+    report_remaining: ReportRemaining,
+    listeners: Sequence[socket.socket],
+    lifeline: int | None,
+) -> None:
+    """Be one worker, from its first connection to its last log line."""
+    log = open_log()
+    if log:
+        call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
+    try:
+        serve(
+            settings,
+            listeners,
+            log.record if log else None,
+            signals.stop,
+            lifeline,
+            report_remaining,
+        )
+    finally:
+        for number in signals.stop:  # whoever is tired of waiting for the log can end it
+            signal.signal(number, signal.SIG_DFL)
+        if log:
+            log.close(settings.grace)
+
+
+def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:
+    if signals.stops(number):
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        log.reopen()
+
+
+def _printable_path(path: Path) -> str:
+    """Return a path as it is, or quoted where it would not stay on one line."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def _banner(settings: Settings, listener: socket.socket) -> str:
+    """Say what is served, where, how to share it and how to stop."""
+    address = url(listener)
+    moved = "" if settings.port is not None or ":8000/" in address else "   (port 8000 is taken)"
+    shared = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
+    return "\n".join(
+        (
+            f"aserve {__version__} serves {_printable_path(settings.root)}",
+            f"  open   {address}{moved}",
+            f"  share  {shared}",
+            "  stop   Ctrl-C",
+        )
+    )

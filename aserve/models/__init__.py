@@ -1,1 +1,0 @@
-"""How octets move: each I/O model is one file over wire and site."""

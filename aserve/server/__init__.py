@@ -1,0 +1,1 @@
+"""One process and many: listeners, workers, their supervisor."""

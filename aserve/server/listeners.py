@@ -1,0 +1,191 @@
+"""Listening sockets: for each worker one at each address."""
+
+import errno
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aserve.config.settings import DEFAULT_PORT, Settings
+
+_MAX_PORTS_TRIED = 100
+
+
+class ListenError(Exception):
+    """The address cannot be had: the option that asked for it, and why not."""
+
+    def __init__(self, option: str, why: str) -> None:
+        super().__init__(why)
+        self.option = option
+
+
+def listen(settings: Settings) -> list[list[socket.socket]]:
+    """Return the listening sockets of each worker, one for each address; raises CannotListen.
+
+    Without a port in the settings it is 8000 or the next free one after it.
+    """
+    if settings.port is not None:
+        return _listen_all(settings, settings.port)
+    for port in range(DEFAULT_PORT, DEFAULT_PORT + _MAX_PORTS_TRIED):
+        try:
+            return _listen_all(settings, port)
+        except ListenError as error:
+            if not _is_taken(error):
+                raise
+    last = DEFAULT_PORT + _MAX_PORTS_TRIED - 1
+    raise ListenError("port", f"no port from {DEFAULT_PORT} to {last} is free")
+
+
+def url(listener: socket.socket) -> str:
+    """Return the URL that opens the site on this machine."""
+    host, port = listener.getsockname()[:2]
+    return _url(_LOOPBACKS.get(host, host), port)
+
+
+def lan_url(listener: socket.socket) -> str:
+    """Return the URL that opens the site from the local network; "" where none does."""
+    host, port = listener.getsockname()[:2]
+    if host not in _LOOPBACKS:
+        return "" if host.startswith("127.") or host == "::1" else _url(host, port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing: it only asks for the route, and with it
+            # for our own address on it. 192.0.2.1 is documentation's (RFC 5737).
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return _url(probe.getsockname()[0], port)
+
+
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a wildcard includes
+
+
+def _url(host: str, port: int) -> str:
+    # RFC 6874 section 2: an interface follows an encoded percent sign.
+    return (
+        f"http://[{host.replace('%', '%25')}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    )
+
+
+def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
+    """Open sockets for each worker, so that the kernel spreads connections without a herd.
+
+    The first ones are opened alone: SO_REUSEPORT would let two servers share a port unawares.
+    """
+    addresses = _addresses(settings.host, port)
+    first = _listen_on_each(addresses, settings)
+    if settings.workers == 1:
+        return [first]
+    bound = [(one.family, one.getsockname()) for one in first]
+    _close(first)
+    return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]
+
+
+Address = tuple[int, Any]
+"""An address family, and an address of it."""
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    """Return where to listen: at every address that a name has.
+
+    localhost is both loopback addresses, whatever a resolver says (RFC 6761 section 6.3): in many
+    a container /etc/hosts knows one of them only, and browsers try either.
+    """
+    if host.rstrip(".").lower() == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        why = _host_hint(host) or f"{host!r} has no address: {error.strerror}"
+        raise ListenError("host", why) from error
+    except UnicodeError as error:
+        raise ListenError("host", f"{host!r} is no name of a host") from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _host_hint(host: str) -> str:
+    """Return what is wrong with a name that has no address, where it was meant for something."""
+    bare = host.partition("://")[2] or host
+    name, _, port = bare.strip("/").rpartition(":")
+    if bare.startswith("["):
+        return f"an address stands here without brackets and without a port, not {host!r}"
+    if bare != host or (name and ":" not in name and port.isdecimal()):
+        return f"a name or an address stands here alone, not {host!r}; the port is for --port"
+    return ""
+
+
+def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[socket.socket]:
+    """Open a socket for each address; for any free port, of one that is free at all of them."""
+    for _ in range(_MAX_PORTS_TRIED):
+        try:
+            return _open_each(addresses, settings, shared=False)
+        except ListenError as error:
+            last = error
+            if addresses[0][1][1] or not _is_taken(error):
+                break
+    raise last
+
+
+def _open_each(
+    addresses: Sequence[Address], settings: Settings, *, shared: bool
+) -> list[socket.socket]:
+    """Open a socket for each address that this machine has, all with the port of the first one."""
+    opened: list[socket.socket] = []
+    absent: ListenError | None = None
+    for family, address in addresses:
+        if opened:
+            address = (address[0], opened[0].getsockname()[1], *address[2:])  # noqa: PLW2901
+        try:
+            alone = len(addresses) == 1
+            opened.append(_open(family, address, settings.limits.backlog, shared, alone))
+        except OSError as error:
+            cause = _cannot_listen(address, error)
+            if error.errno not in _NOT_HERE:
+                _close(opened)
+                raise cause from error
+            absent = absent or cause
+    if not opened and absent:
+        raise absent
+    return opened
+
+
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""What is said of an address that this machine has not, such as one of IPv6 where that is off."""
+
+
+def _open(family: int, address: Any, backlog: int, shared: bool, alone: bool) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and not alone:  # the address of IPv4 has its own socket
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+def _cannot_listen(address: Any, error: OSError) -> ListenError:
+    host, port = address[:2]
+    if error.errno == errno.EADDRINUSE:
+        return ListenError("port", f"{port} is taken on {host}")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        why = "only root, or a program with CAP_NET_BIND_SERVICE, may have this port"
+        return ListenError("port", f"{port}: {why}; one above 1023 is free for all")
+    if error.errno == errno.EINVAL and ":" in host and "%" not in host:
+        why = f"a link-local address needs its interface, as in {host}%eth0"
+        return ListenError("host", f"cannot listen on {host}: {why}")
+    option = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
+    return ListenError(option, f"cannot listen on {host}, port {port}: {error.strerror}")
+
+
+def _is_taken(error: ListenError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE

@@ -1,1 +1,0 @@
-"""One process and many: sockets, workers, their supervisor."""

@@ -1,1 +1,0 @@
-"""From a request to its response: all that touches the disk."""

@@ -1,0 +1,1 @@
+"""How bytes move: sockets, event loops, threads and completion queues."""

@@ -1,0 +1,1 @@
+"""The default model: asyncio transports on uvloop, and a bounded thread pool."""

@@ -1,1 +1,0 @@
-"""HTTP/1.1 on a byte stream (RFC 9112), without I/O: octets and Requests, Responses and pieces."""

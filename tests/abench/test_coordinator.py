@@ -1,0 +1,243 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from abench.errors import ParameterError, UnreachableError
+from abench.plan.plan import Plan
+from abench.run import coordinator
+
+
+def test_too_few_open_files_are_said_before_the_run(monkeypatch):
+    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 100))
+    with pytest.raises(ParameterError, match="1000 in 2 workers need 564 open files each"):
+        coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
+
+
+@pytest.fixture
+def limited():
+    """Run abench with at most so many open files."""
+
+    async def run(files, *words):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f"ulimit -n {files}; exec {sys.executable} -m abench " + ' "$@"', "sh"),
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_workers_need_open_files_as_well(serve, limited):
+    server = await serve()
+    words = ("-c", "60", "-w", "60", "-n", "60", server.url)
+    code, out, err = await limited(80, *words)
+    assert (code, out) == (2, "")
+    assert err == (
+        "abench: error: --workers: 60 need 184 open files, the limit is 80 (ulimit -Hn)\n"
+    )
+
+
+async def test_what_is_let_begin_has_all_its_connections(serve, limited):
+    server = await serve()
+    words = ("-c", "20", "-w", "20", "-n", "200", "--json", "-", server.url)
+    code, out, err = await limited(104, *words)  # 64 and two for each worker
+    assert code == 0, err
+    assert json.loads(out)["connections_standing"] == 20
+
+
+async def test_calibrate_leaves_out_what_there_are_no_files_for(limited):
+    code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
+    assert code == 0
+    assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
+    assert err.startswith("abench: note: left out is '1,000 connections': ")
+    assert err.count("\n") == 1
+    code, out, err = await limited(50, "calibrate", "-t", "100ms", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_open_files_limit_is_raised_when_it_must_be(monkeypatch):
+    raised = []
+    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 4096))
+    monkeypatch.setattr(coordinator.resource, "setrlimit", lambda _, limits: raised.append(limits))
+    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=10, workers=1))
+    assert raised == []
+    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=1))
+    assert raised == [(4096, 4096)]
+
+
+def test_the_address_that_answers_is_the_one_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        plan = Plan(url=f"http://localhost:{server.getsockname()[1]}/")
+        reached = coordinator.resolve(plan)
+    assert reached.address == "127.0.0.1"
+    assert reached.target == plan.target
+
+
+def test_nobody_there_is_said_with_host_and_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UnreachableError, match=f"127.0.0.1:{port}: connection refused"):
+        coordinator.resolve(Plan(url=f"http://127.0.0.1:{port}/"))
+
+
+@pytest.fixture
+def python():
+    """Run a program in a Python of its own, warnings being errors; return what it printed."""
+
+    async def run(program, *arguments):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", program, *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_the_python_interface(serve, python):
+    server = await serve()
+    program = """
+import abench, json, sys
+report = abench.run(abench.Plan(url=sys.argv[1], connections=4, requests=20, workers=2))
+json.dump([report.succeeded, report.failed, report.service.percentiles["p99"]], sys.stdout)
+"""
+    code, out, err = await python(program, server.url)
+    assert (code, err) == (0, "")
+    succeeded, failed, p99 = json.loads(out)
+    assert (succeeded, failed) == (20, 0)
+    assert p99 > 0
+
+
+async def test_a_run_leaves_no_process_and_no_descriptor_behind(serve, python):
+    server = await serve()
+    program = """
+import abench, os, sys
+plan = abench.Plan(url=sys.argv[1], requests=5, workers=3)
+abench.run(plan)
+before = len(os.listdir("/proc/self/fd"))
+abench.run(plan)
+print(len(os.listdir("/proc/self/fd")) - before)
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+    assert await python(program, server.url) == (0, "0\nno child\n", "")
+
+
+async def test_a_fault_in_a_worker_is_told_and_not_hidden(serve, python):
+    server = await serve()
+    program = """
+import sys
+from abench import client, cli
+def fail(self, data): raise KeyError("lost")
+client.Connection._read = fail
+cli.main(["-t", "30", "-w", "1", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert code == 3
+    assert "abench failed: KeyError: 'lost'" in out
+    assert "Traceback" not in err
+
+
+async def test_a_worker_that_falls_silent_does_not_hold_up_the_end(serve, python):
+    server = await serve()
+    program = """
+import sys, os, signal
+from abench import cli, fleet, worker
+fleet.SILENCE_S = 2.5
+def stall(self): os.kill(os.getpid(), signal.SIGSTOP)
+worker.Share._beat = stall
+cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert (code, err) == (3, "")
+    assert "2 workers of 2 died" in out
+
+
+def children(pid):
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+QUICKLY_LOST = """
+import sys
+from abench import cli, fleet
+fleet.SILENCE_S = 2.5
+cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("who", ["all", "workers", "parent"])
+async def test_a_run_that_is_stopped_for_a_while_goes_on(serve, ok_reply, who):
+    """Nothing is heard of workers for longer than makes others lost."""
+    asked = asyncio.Event()
+
+    def script(peer):
+        asked.set()
+        peer.send(ok_reply)
+
+    server = await serve(script)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", QUICKLY_LOST, server.url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asked.wait()
+    workers = children(process.pid)
+    assert len(workers) == 2
+    stopped = {"all": [process.pid, *workers], "workers": workers, "parent": [process.pid]}[who]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(3)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b""), out
+    assert b"died" not in out
+    assert (b"abench itself stood still for " in out) == (who != "parent"), out
+
+
+async def test_workers_end_with_their_parent(serve, python):
+    server = await serve()
+    program = """
+import os, signal, sys
+from abench import fleet
+from abench.plan.plan import Plan
+def die(summary, elapsed):
+    if elapsed:
+        os.kill(os.getpid(), signal.SIGKILL)
+fleet.run(Plan(url=sys.argv[1], duration_s=600, workers=2, connections=4), die)
+"""
+    code, _, err = await python(program, server.url)  # which ends when the last worker has ended
+    assert (code, err) == (-9, "")
+
+
+async def test_without_uvloop_there_is_one_clear_line_and_a_run(serve, python):
+    server = await serve()
+    program = """
+import sys
+sys.modules["uvloop"] = None
+from abench import cli
+cli.main(["-n", "10", sys.argv[1]])
+"""
+    code, out, err = await python(program, server.url)
+    assert code == 0
+    assert "10 succeeded" in out
+    assert err.startswith("abench: uvloop is not installed")
+    assert err.count("\n") == 1
+
+
+async def test_to_import_abench_costs_nothing(python):
+    program = "import sys, abench; print(sorted({'asyncio', 'rich', 'typer'} & set(sys.modules)))"
+    assert await python(program) == (0, "[]\n", "")

@@ -1,0 +1,188 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abench.client.response_parser import MAX_HEAD, ResponseError, ResponseParser
+
+SIZED = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: x\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+# name: octets, is it to HEAD, status, does the connection persist
+WHOLE = {
+    "sized": (SIZED, False, 200, True),
+    "sized, to be closed": (SIZED.replace(b"Date: x", b"Connection: close"), False, 200, False),
+    "chunked": (CHUNKED, False, 200, True),
+    "chunked without a chunk": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        False,
+        200,
+        True,
+    ),
+    "after 100 and 103": (
+        b"HTTP/1.1 100 Continue\r\n\r\n" + INTERIM + SIZED,
+        False,
+        200,
+        True,
+    ),
+    "204": (b"HTTP/1.1 204 No Content\r\n\r\n", False, 204, True),
+    "304 with a length": (
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+        False,
+        304,
+        True,
+    ),
+    "404": (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", False, 404, True),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False, 200, False),
+    "HTTP/1.0 kept": (
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
+        False,
+        200,
+        True,
+    ),
+    "to HEAD": (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", True, 200, True),
+    "to HEAD, no length": (b"HTTP/1.1 200 OK\r\n\r\n", True, 200, True),
+    "to HEAD, chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", True, 200, True),
+    "to HEAD after 103": (INTERIM + b"HTTP/1.1 200 OK\r\n\r\n", True, 200, True),
+    "to HEAD, to be closed": (b"HTTP/1.1 200 OK\r\nConnection: x, close\r\n\r\n", True, 200, False),
+}
+
+UNENDED = {
+    "until closed": b"HTTP/1.1 200 OK\r\n\r\nhello",
+    "until closed, empty": b"HTTP/1.1 200 OK\r\n\r\n",
+    "coded, until closed": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+    "until closed after 103": INTERIM + b"HTTP/1.0 200 OK\r\n\r\nContent-Length: 5",
+}
+
+TRUNCATED = {
+    "nothing": b"",
+    "half a head": SIZED[:20],
+    "half a body": SIZED[:-1],
+    "no body": SIZED[:-5],
+    "half a chunk": CHUNKED[:60],
+    "no last chunk": CHUNKED[: CHUNKED.index(b"0\r\nT")],
+    "only 103": INTERIM,
+}
+
+WRONG = {
+    "garbage": b"\x00\xff garbage",
+    "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "RTSP": SIZED.replace(b"HTTP/1.1", b"RTSP/1.0"),
+    "HTTP/2.0": SIZED.replace(b"HTTP/1.1", b"HTTP/2.0"),
+    "two lengths": SIZED.replace(b"Date: x", b"Content-Length: 6"),
+    "length and chunked": CHUNKED.replace(b"\r\n\r\n5", b"\r\nContent-Length: 5\r\n\r\n5"),
+    "an empty line before": b"\r\n" + SIZED,
+    "longer than its length": SIZED + b"!",
+    "two replies": SIZED + SIZED,
+    "a switch nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Connection: upgrade\r\nUpgrade: x\r\n\r\n",
+}
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+cuts = st.lists(st.integers(0, 1000), max_size=6)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@given(cuts=cuts)
+def test_a_reply_cut_anywhere_is_the_same_reply(name: str, cuts: list[int]) -> None:
+    data, bodiless, status, keep_alive = WHOLE[name]
+    reader = ResponseParser(bodiless=bodiless)
+    ends = [reader.feed(piece) for piece in pieces(data, cuts)]
+    assert ends == [False] * (len(ends) - 1) + [True]
+    assert (reader.status, reader.keep_alive) == (status, keep_alive)
+    assert not reader.has_begun
+
+
+@pytest.mark.parametrize("name", [name for name, case in WHOLE.items() if case[3]])
+def test_the_next_reply_on_a_connection_is_read_alike(name: str) -> None:
+    data, bodiless, status, _ = WHOLE[name]
+    reader = ResponseParser(bodiless=bodiless)
+    for _ in range(3):
+        assert [reader.feed(data[:30]), len(data) <= 30 or reader.feed(data[30:])][-1]
+        assert reader.status == status
+
+
+@pytest.mark.parametrize("name", UNENDED)
+@given(cuts=cuts)
+def test_a_reply_without_a_length_ends_with_the_connection(name: str, cuts: list[int]) -> None:
+    reader = ResponseParser()
+    assert not any(reader.feed(piece) for piece in pieces(UNENDED[name], cuts))
+    assert reader.has_begun
+    assert reader.finish()
+    assert (reader.status, reader.keep_alive) == (200, False)
+    assert reader.recognizable_head() is None
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+@given(cuts=cuts)
+def test_a_truncated_reply_is_never_complete(name: str, cuts: list[int]) -> None:
+    reader = ResponseParser()
+    assert not any(reader.feed(piece) for piece in pieces(TRUNCATED[name], cuts))
+    assert not reader.finish()
+    assert reader.has_begun == (TRUNCATED[name] != b"")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_reply_is_refused(name: str) -> None:
+    with pytest.raises(ResponseError):
+        ResponseParser().feed(WRONG[name])
+
+
+def test_a_body_in_reply_to_head_is_refused() -> None:
+    with pytest.raises(ResponseError):
+        ResponseParser(bodiless=True).feed(SIZED)
+
+
+def test_a_head_without_end_is_refused() -> None:
+    reader = ResponseParser()
+    reader.feed(b"HTTP/1.1 200 OK\r\n")
+    field = b"X-Filler: " + b"x" * 50_000 + b"\r\n"
+    for _ in range(MAX_HEAD // len(field)):
+        reader.feed(field)
+    with pytest.raises(ResponseError):
+        reader.feed(field)
+
+
+def test_a_long_body_is_not_held_on_to() -> None:
+    reader = ResponseParser()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"
+    assert not reader.feed(head + bytes(1_000_000))
+    for _ in range(7):
+        assert not reader.feed(bytes(1_000_000))
+    assert reader.feed(bytes(1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed"),
+    [
+        ("sized", True),
+        ("304 with a length", True),
+        ("to HEAD", True),
+        ("chunked", False),
+        ("after 100 and 103", False),
+        ("sized, to be closed", True),
+    ],
+)
+def test_only_a_head_that_decides_the_length_is_fixed(name: str, *, fixed: bool) -> None:
+    data, bodiless, _, _ = WHOLE[name]
+    reader = ResponseParser(bodiless=bodiless)
+    assert reader.feed(data)
+    head = reader.recognizable_head()
+    assert (head is not None) == fixed
+    if head is not None:
+        assert data.startswith(head)
+        assert head.endswith(b"\r\n\r\n")
+
+
+def test_a_reply_in_two_pieces_fixes_nothing() -> None:
+    reader = ResponseParser()
+    reader.feed(SIZED[:-1])
+    reader.feed(SIZED[-1:])
+    assert reader.recognizable_head() is None

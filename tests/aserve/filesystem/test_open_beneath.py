@@ -1,0 +1,191 @@
+import ctypes
+import errno
+import os
+import random
+from contextlib import contextmanager
+
+import pytest
+
+from aserve.filesystem import open_beneath
+
+
+@contextmanager
+def opened(folder):
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def at_a_stroke(root, path):
+    descriptor = open_beneath.open_beneath(root, path, wait=True)
+    if descriptor is None:
+        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+    return descriptor
+
+
+def by_name(root, path):
+    descriptor = open_beneath._open_by_name(root, path)
+    if descriptor is None:
+        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+    return descriptor
+
+
+def without_openat2(root, path):
+    libc = open_beneath._libc
+    try:
+        open_beneath._libc = Unknowing()
+        return at_a_stroke(root, path)
+    finally:
+        open_beneath._libc = libc
+
+
+class Unknowing:
+    """The C library of a system that does not know openat2."""
+
+    def syscall(self, *_):
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+
+
+@pytest.fixture(params=[at_a_stroke, by_name, without_openat2])
+def read(request, tmp_path):
+    """Read a path below tmp_path/root in both ways of finding it."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret").write_text("secret")
+
+    def read(path):
+        with opened(tmp_path / "root") as root, open(request.param(root, path.encode())) as file:
+            return file.read()
+
+    return read
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "file").write_text("at the root")
+    (root / "a" / "file").write_text("in a")
+    return root
+
+
+def test_plain_paths(read, root):
+    assert read("file") == "at the root"
+    assert read("a/file") == "in a"
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "path"),
+    [
+        ("link", "a/file", "link"),
+        ("a/link", "../file", "a/link"),
+        ("link", "./a/../a//b/../file", "link"),
+        ("folder", "a", "folder/file"),
+        ("a/b/up", "../..", "a/b/up/a/file"),
+        ("link", "{root}/a/file", "link"),
+        ("folder", "{root}/a", "folder/file"),
+        ("link", "{root}//a/./b/../file", "link"),
+        ("link", "../root/a/file", "link"),
+        ("a/b/link", "../../../root/a/../file", "a/b/link"),
+        ("link", "../current/a/file", "link"),
+        ("link", "{root}/../current/a/file", "link"),
+        ("folder", "{root}/../current//a/", "folder/file"),
+        ("link", "../root/../root/file", "link"),
+    ],
+)
+def test_links_that_stay_inside(read, root, link, target, path):
+    root.with_name("current").symlink_to("root")
+    (root / link).symlink_to(target.format(root=root))
+    assert read(path) in {"at the root", "in a"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "../secret",
+        "a/../../secret",
+        "{root}/../secret",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "../root/../secret",
+        "../out/secret",
+        "{root}/../out/root/../secret",
+        "../near",
+    ],
+)
+def test_links_that_lead_out(read, root, target):
+    root.with_name("out").symlink_to(".")
+    root.with_name("near").symlink_to("secret")
+    (root / "link").symlink_to(target.format(root=root))
+    with pytest.raises(OSError) as error:
+        read("link")
+    assert error.value.errno == errno.EXDEV
+
+
+def test_a_folder_whose_name_begins_like_the_root_is_outside(read, root):
+    root.with_name("root-secret").mkdir()
+    (root.with_name("root-secret") / "file").write_text("secret")
+    (root / "link").symlink_to(f"{root}-secret/file")
+    with pytest.raises(OSError) as error:
+        read("link")
+    assert error.value.errno == errno.EXDEV
+
+
+def test_links_in_a_circle(read, root):
+    (root / "x").symlink_to("y")
+    (root / "y").symlink_to("x")
+    with pytest.raises(OSError) as error:
+        read("x")
+    assert error.value.errno == errno.ELOOP
+
+
+def test_what_is_missing(read, root):
+    for path in ("none", "none/file", "file/below"):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
+            read(path)
+
+
+def test_no_descriptor_is_left_open(read, root):
+    (root / "out").symlink_to("../secret")
+    (root / "in").symlink_to(root / "a" / "file")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("file", "in", "out", "none", "a/b/../file"):
+        try:
+            read(path)
+        except OSError:
+            continue
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+STEPS = ["a", "b", "..", ".", "", "one", "two", "root", "current", "file", "out", "secret"]
+
+
+def test_every_link_is_judged_as_realpath_judges_it(read, root):
+    """Among links of all kinds exactly those are served whose real path is inside."""
+    random.seed(1)
+    root.with_name("current").symlink_to("root")
+    root.with_name("out").symlink_to(root.parent)
+    real = os.path.realpath(root)
+    served = 0
+    for _ in range(1_500):
+        for link in (root / "one", root / "a" / "two"):
+            link.unlink(missing_ok=True)
+            way = "/".join(random.choices(STEPS, k=random.randint(1, 5))) or "."
+            start = random.choice(
+                ["", "", f"{root}/", f"{root.parent}/current/", f"{root.parent}//"]
+            )
+            link.symlink_to(start + way)
+        for path in ("one", "a/two"):
+            end = os.path.realpath(root / path)
+            if os.path.isdir(root / path):
+                continue
+            if os.path.isfile(root / path) and end.startswith(f"{real}/"):
+                with open(end) as file:
+                    assert read(path) == file.read()
+                served += 1
+            else:
+                with pytest.raises(OSError):
+                    read(path)
+    assert served > 50

@@ -1,0 +1,39 @@
+"""What TRACE echoes, and of which targets."""
+
+from pathlib import Path
+
+import pytest
+
+from aserve.filesystem.directory import Directory
+from aserve.handlers.methods import enabled_methods
+from aserve.handlers.static_site import StaticSite
+from aserve.http1.connection import H1Connection
+from aserve.http1.limits import Limits
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/nothing/here", 200),
+        ("http://test/", 200),
+        # RFC 9110 section 4.2.4: user information in an http URL is an error, and may be a secret.
+        ("http://user:secret@test/", 400),
+        ("http://[.]/", 400),
+        ("http://[1.2.3.4]/", 400),
+        ("https://test/", 421),
+        ("*", 400),  # RFC 9112 section 3.2.4: for OPTIONS alone
+        ("/%zz", 400),
+        ("/{", 301),
+    ],
+)
+def test_trace_echoes_no_target_that_is_refused_elsewhere(
+    target: str, status: int, tmp_path: Path
+) -> None:
+    site = StaticSite(Directory(tmp_path), enabled_methods(traces=True, tunnels=()))
+    exchange = H1Connection(Limits())
+    exchange.receive(f"TRACE {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    request = exchange.next_request()
+    assert request
+    response = site.handle(request, 0)
+    assert response.status == status
+    assert not any(isinstance(piece, bytes) and b"secret" in piece for piece in response.body)

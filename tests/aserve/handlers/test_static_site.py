@@ -1,0 +1,328 @@
+import os
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from aserve.filesystem.directory import Directory
+from aserve.handlers.static_site import MAX_INLINE_SIZE, StaticSite
+from aserve.http.dates import format_date, parse_date
+from aserve.http.messages import FileSlice, Request
+from aserve.http.resources import Document, Representation, Validator
+
+NOW = 1_900_000_000
+
+
+@pytest.fixture
+def get(folder):
+    site = StaticSite(Directory(folder))
+
+    def get(target, method="GET", **fields):
+        request = Request(
+            method, target, headers={k.replace("_", "-"): v for k, v in fields.items()}
+        )
+        return site.handle(request, NOW)
+
+    return get
+
+
+def body(response):
+    return b"".join(
+        piece.source.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
+        for piece in response.body
+    )
+
+
+def test_files_and_indexes(get):
+    assert body(get("/a.txt")) == b"alpha"
+    assert body(get("/")) == b"<h1>home</h1>"
+    assert body(get("/sub/")) == b"<h1>sub</h1>"
+
+
+def test_a_folder_is_redirected_to_its_slash_with_its_query(get):
+    response = get("/sub?x=1")
+    assert response.status == 301
+    assert ("Location", "/sub/?x=1") in response.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/none", "/a.txt/", "/sub/none", "/.env", "/sub/.git/config", "/" + "x" * 300, "/a.txt/b"],
+)
+def test_what_is_not_there(get, folder, target):
+    (folder / ".env").write_text("secret")
+    assert get(target).status == 404
+
+
+def test_well_known_files_are_served(get, folder):
+    (folder / ".well-known").mkdir()
+    (folder / ".well-known" / "security.txt").write_text("call us")
+    assert get("/.well-known/security.txt").status == 200
+
+
+def test_special_files_are_not_found(get, folder):
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(folder / "socket"))
+        assert get("/fifo").status == 404
+        assert get("/socket").status == 404
+    (folder / "device").symlink_to("/dev/zero")
+    assert get("/device").status == 404
+
+
+@pytest.fixture
+def nobody():
+    """Give up root's right to read everything, where it is ours."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_file_that_may_not_be_read():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.txt").touch(mode=0)
+        site = StaticSite(Directory(Path(folder)))
+        assert site.handle(Request("GET", "/a.txt"), NOW).status == 403
+        assert site.handle(Request("HEAD", "/a.txt"), NOW).status == 403
+
+
+def test_a_small_body_is_read_and_a_large_one_is_left_in_its_file(get, folder):
+    (folder / "small").write_bytes(bytes(MAX_INLINE_SIZE))
+    (folder / "larger").write_bytes(bytes(MAX_INLINE_SIZE + 1))
+    assert [type(piece) for piece in get("/small").body] == [bytes]
+    assert [type(piece) for piece in get("/larger").body] == [FileSlice]
+    assert [type(piece) for piece in get("/larger", range="bytes=0-9").body] == [bytes]
+
+
+def test_head_has_the_fields_of_get_and_no_body(get):
+    get_response, head_response = get("/a.txt"), get("/a.txt", "HEAD")
+    assert head_response.body == ()
+    assert head_response.headers == get_response.headers
+    assert head_response.length == get_response.length == 5
+
+
+def test_a_file_swapped_for_one_of_the_same_length_and_time_has_another_tag(get, folder):
+    os.utime(folder / "a.txt", (1, 1))
+    before = dict(get("/a.txt").headers)["ETag"]
+    (folder / "new").write_text("omega")
+    os.utime(folder / "new", (1, 1))
+    (folder / "new").replace(folder / "a.txt")
+    assert dict(get("/a.txt").headers)["ETag"] != before
+    assert get("/a.txt", if_none_match=before).status == 200
+
+
+def test_the_folder_itself_may_be_replaced(get, folder):
+    folder.rename(folder.with_name("old"))
+    assert get("/a.txt").status == 404
+    folder.mkdir()
+    (folder / "a.txt").write_text("beta")
+    assert body(get("/a.txt")) == b"beta"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".br", ".zst"])
+def test_a_sibling_from_outside_is_no_sibling(get, folder, suffix):
+    folder.with_name("outside").write_text("secret")
+    (folder / f"a.txt{suffix}").symlink_to("../outside")
+    assert body(get("/a.txt", accept_encoding="gzip, br, zstd")) == b"alpha"
+
+
+@pytest.mark.parametrize("suffix", [".br", ".zst", ".gz"])
+def test_an_empty_sibling_of_a_file_that_is_not_empty_is_no_form_of_it(get, folder, suffix):
+    (folder / f"a.txt{suffix}").touch()
+    response = get("/a.txt", accept_encoding="br, zstd, gzip")
+    assert body(response) == b"alpha"
+    assert "Content-Encoding" not in dict(response.headers)
+    assert get("/a.txt", accept_encoding="br, zstd, gzip, identity;q=0").status == 406
+
+
+def test_an_empty_sibling_of_an_empty_file_is_a_form_of_it(get, folder):
+    (folder / "none.css").touch()
+    (folder / "none.css.br").touch()
+    response = get("/none.css", accept_encoding="br, identity;q=0")
+    assert (response.status, body(response)) == (200, b"")
+
+
+def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
+    sibling = folder / "a.txt.gz"
+    sibling.write_bytes(b"packed")
+    assert body(get("/a.txt", accept_encoding="gzip")) == b"packed"
+    os.utime(folder / "a.txt", (1_000, 1_000))
+    os.utime(sibling, (1, 1))
+    assert body(get("/a.txt", accept_encoding="gzip")) == b"alpha"
+
+
+class Shrinking:
+    """Files of one file that is always shorter when read than when measured."""
+
+    def find(self, path, *, wait):
+        return Document((Representation("text/plain", 9, Validator('"x"', 0), self),))
+
+    def read(self, start, stop):
+        return b"short"
+
+    def fileno(self):
+        raise OSError
+
+
+def test_a_small_file_that_keeps_shrinking_is_not_sent_short():
+    response = StaticSite(Shrinking()).handle(Request("GET", "/"), NOW)
+    assert response.status == 503
+    assert ("Retry-After", "1") in response.headers
+
+
+class Broken:
+    """Files with a fault of ours in them."""
+
+    def find(self, path, *, wait):
+        raise ZeroDivisionError("oops")
+
+
+def test_a_fault_of_ours_is_one_reply_and_one_line(caplog):
+    response = StaticSite(Broken()).handle(Request("GET", "/x"), NOW)
+    assert response.status == 500
+    assert b"oops" not in body(response)
+    assert caplog.messages == ["internal error: ZeroDivisionError('oops') while answering '/x'"]
+    assert caplog.records[0].exc_info is None
+
+
+def test_no_descriptor_is_left_open(folder):
+    site = StaticSite(Directory(Path(folder)))
+    (folder / "a.txt.gz").write_bytes(b"packed")
+    before = len(os.listdir("/proc/self/fd"))
+    for target in ("/a.txt", "/large.bin", "/none", "/sub", "/sub/", "/a.txt/"):
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            site.handle(Request(method, target, headers={"if-none-match": "*"}), NOW)
+            site.handle(Request(method, target, headers={"range": "bytes=900000000-"}), NOW)
+            site.handle(Request(method, target), NOW)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("ranges", "kept"), [("bytes=1-2", None), ("bytes=0-0,4-4", "multipart")])
+def test_who_sends_if_range_has_the_description_already(get, ranges, kept):
+    """RFC 9110 15.3.7: no other representation fields than those that are required."""
+    etag = dict(get("/a.txt").headers)["ETag"]
+    fields = dict(get("/a.txt", range=ranges, if_range=etag).headers)
+    assert fields["ETag"] == etag
+    assert not {"Last-Modified", "Content-Encoding"} & set(fields)
+    assert (fields.get("Content-Type") or "").partition("/")[0] == (kept or "")
+    assert "Content-Type" in dict(get("/a.txt", range=ranges).headers)
+
+
+YEAR_10000 = 253_402_300_800
+DATES = [
+    0, -1, -9_223_372_037, 9_223_372_036, 9_223_372_037,  # around 2**63 nanoseconds: 1677, 2262
+    10_413_792_000, 15_032_385_535, 16_299_260_424,  # 2300; the last of ext4 and of xfs
+    -2_147_483_648, -62_135_596_801, YEAR_10000, 1 << 40, 1 << 55, -(1 << 55),
+]  # fmt: skip
+
+
+@pytest.fixture(params=[None, "/dev/shm"], ids=["disk", "tmpfs"])
+def dated(request, tmp_path):
+    if request.param is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=request.param) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("seconds", DATES)
+def test_every_date_that_a_file_system_knows_is_served(dated, seconds):
+    (dated / "a.css").write_bytes(b"a" * 99)
+    (dated / "a.css.gz").write_bytes(b"gz")
+    (dated / "b.css").write_bytes(b"b")
+    for name in ("a.css.gz", "b.css"):
+        try:
+            os.utime(dated / name, ns=(0, seconds * 1_000_000_000 + 999_999_999))
+        except OverflowError:  # Python's own utime ends in 2262
+            subprocess.run(["touch", "-d", f"@{seconds}", dated / name], check=True)
+    site, now = StaticSite(Directory(dated)), int(os.stat(dated / "a.css").st_ctime) + 9
+    for target, coding in (("/a.css", ""), ("/a.css", "gzip"), ("/b.css", "")):
+        fields = {"accept-encoding": coding}
+        response = site.handle(Request("GET", target, headers=fields), now)
+        assert response.status == 200
+        sent = dict(response.headers)
+        modified = parse_date(sent["Last-Modified"], now)
+        assert modified <= now
+        held = os.stat(dated / target[1:]).st_mtime_ns // 1_000_000_000
+        if target == "/b.css" and -62_135_596_800 <= held <= now:
+            assert modified == held
+        for name, value, status in (
+            ("if-none-match", sent["ETag"], 304),
+            ("if-modified-since", sent["Last-Modified"], 304),
+            ("if-unmodified-since", sent["Last-Modified"], 200),
+        ):
+            again = Request("GET", target, headers={**fields, name: value})
+            assert site.handle(again, now).status == status
+
+
+@pytest.fixture
+def tomorrow(folder):
+    """A file of tomorrow, and the moment at which somebody made it that."""
+    os.utime(folder / "a.txt", (NOW, NOW))
+    return int(os.stat(folder / "a.txt").st_ctime)
+
+
+def ask(site, now, **fields):
+    fields = {name.replace("_", "-"): value for name, value in fields.items()}
+    response = site.handle(Request("GET", "/a.txt", headers=fields), now)
+    return response.status, dict(response.headers).get("Last-Modified", "")
+
+
+@pytest.mark.parametrize("elapsed", [1, 60, 86_400])
+def test_a_date_in_the_future_is_when_it_was_set(folder, tomorrow, elapsed):
+    site = StaticSite(Directory(folder))
+    _, sent = ask(site, tomorrow + 1)
+    assert parse_date(sent, NOW) == tomorrow
+    now = tomorrow + 1 + elapsed
+    assert ask(site, now) == (200, sent)
+    assert ask(site, now, if_unmodified_since=sent) == (200, sent)
+    assert ask(site, now, if_modified_since=sent)[0] == 304
+    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 206
+    before = format_date(tomorrow - 1)
+    assert ask(site, now, if_unmodified_since=before)[0] == 412
+    assert ask(site, now, if_modified_since=before)[0] == 200
+    assert ask(site, now, if_range=before, range="bytes=0-0")[0] == 200
+
+
+@pytest.mark.parametrize("elapsed", [0, 1, 3_600])
+def test_where_the_clock_was_set_back_no_date_is_later_than_now_or_refused(
+    folder, tomorrow, elapsed
+):
+    site, then = StaticSite(Directory(folder)), tomorrow - 100_000
+    _, sent = ask(site, then)
+    assert parse_date(sent, NOW) == then
+    now = then + elapsed
+    assert ask(site, now, if_unmodified_since=sent)[0] == 200
+    assert ask(site, now, if_modified_since=sent)[0] == 200  # nobody can tell: all of it is safe
+    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 200
+
+
+def test_an_escaped_slash_is_under_the_same_rules_as_a_slash(folder):
+    (folder / "@babel" / "core").mkdir(parents=True)
+    (folder / "@babel" / "core" / "index.html").write_text("core")
+    (folder / "sub" / ".git").mkdir()
+    (folder / "sub" / ".git" / "config").write_text("secret")
+    plain, site = StaticSite(Directory(folder)), StaticSite(Directory(folder), decode_slashes=True)
+
+    def status(site, target):
+        return site.handle(Request("GET", target), NOW).status
+
+    assert status(plain, "/@babel%2fcore") == 404
+    response = site.handle(Request("GET", "/@babel%2fcore"), NOW)
+    assert ("Location", "/@babel/core/") in response.headers
+    assert status(site, "/@babel%2Fcore/") == 200
+    assert status(site.without_inlined_bodies(), "/@babel%2Fcore%2findex.html") == 200
+    for target in ("/sub%2f.git%2fconfig", "/sub/.git%2fconfig", "/sub%2f.git/config"):
+        assert status(site, target) == 404
+    for target in (
+        "/..%2f..%2fetc%2fpasswd",
+        "/sub%2f..%2f..%2fetc/passwd",
+        "/%2e%2e%2fsite/a.txt",
+    ):
+        assert status(site, target) == 404

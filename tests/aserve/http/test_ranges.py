@@ -1,0 +1,98 @@
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.http.messages import FileSlice, HttpError
+from aserve.http.ranges import MAX_RANGES, ByteRange, encode_multipart, satisfiable_ranges
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("bytes=0-499", [(0, 500)]),
+        ("bytes=500-999", [(500, 1000)]),
+        ("bytes=-500", [(9500, 10000)]),
+        ("bytes=9500-", [(9500, 10000)]),
+        ("bytes=0-0,-1", [(0, 1), (9999, 10000)]),
+        ("bytes=500-600,601-999", [(500, 1000)]),
+        ("bytes=500-700,601-999", [(500, 1000)]),
+    ],
+)
+def test_the_examples_of_rfc_9110_section_14_1_2(field, wanted):
+    assert satisfiable_ranges(field, 10_000) == wanted
+
+
+spec = st.one_of(
+    st.tuples(st.integers(0, 60), st.integers(0, 60)).filter(lambda p: p[0] <= p[1]),
+    st.tuples(st.integers(0, 60), st.none()),
+    st.tuples(st.none(), st.integers(0, 60)),
+)
+
+
+def octets_named(first, last, length):
+    if first is None:
+        return set(range(max(0, length - last), length))
+    return set(range(first, length if last is None else min(last + 1, length)))
+
+
+@pytest.mark.parametrize("field", ["0-1023", "0-", "5-", "-5", "-0", "0-1,-5"])
+def test_no_range_of_an_empty_file(field):
+    assert satisfiable_ranges(f"bytes={field}", 0) == []
+
+
+@given(st.lists(spec, min_size=1, max_size=12), st.integers(1, 50))
+def test_merging_loses_and_adds_no_octet(specs, length):
+    field = "bytes=" + ", ".join(
+        f"{'' if first is None else first}-{'' if last is None else last}" for first, last in specs
+    )
+    named = set().union(*(octets_named(first, last, length) for first, last in specs))
+    if not named:
+        with pytest.raises(HttpError) as refused:
+            satisfiable_ranges(field, length)
+        assert (refused.value.status, refused.value.headers) == (
+            416,
+            (("Content-Range", f"bytes */{length}"),),
+        )
+        return
+    ranges = satisfiable_ranges(field, length)
+    covered = [octet for one in ranges for octet in range(one.start, one.stop)]
+    assert sorted(covered) == sorted(named)  # as a list: no octet is sent twice
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["", "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5-4", "bytes=--5", "bytes=1-2-3",
+     "bytes=0-1;2-3", "lines=0-1", "bytes=0-1, x", "bytes = 0 - 1"],
+)  # fmt: skip
+def test_a_field_that_is_ignored(field):
+    assert satisfiable_ranges(field, 100) == []
+
+
+def test_too_many_ranges_are_ignored():
+    specs = ",".join(f"{2 * n}-{2 * n}" for n in range(MAX_RANGES + 1))
+    assert satisfiable_ranges(f"bytes={specs}", 10_000) == []
+
+
+def test_positions_beyond_any_integer_are_beyond_the_end():
+    assert satisfiable_ranges("bytes=1-99999999999999999999999", 10) == [(1, 10)]
+
+
+@given(st.text(alphabet="bytes=0123456789-, \t", max_size=60), st.integers(0, 100))
+def test_no_field_breaks_it(field, length):
+    with suppress(HttpError):
+        ranges = satisfiable_ranges(field, length)
+        assert all(0 <= one.start < one.stop <= length for one in ranges)
+
+
+def test_multipart_declares_the_length_that_it_has():
+    body = encode_multipart([ByteRange(0, 3), ByteRange(7, 9)], None, "text/plain", 10, "B")
+    text = b"".join(
+        b"." * len(piece) if isinstance(piece, FileSlice) else piece for piece in body.parts
+    )
+    assert text == (
+        b"--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-2/10\r\n\r\n...\r\n"
+        b"--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 7-8/10\r\n\r\n..\r\n--B--\r\n"
+    )
+    assert body.length == len(text)

@@ -1,0 +1,471 @@
+import errno
+import os
+import re
+import select
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.http.messages import HttpError, Request
+from aserve.observability import access_log
+from aserve.observability.access_log import (
+    AccessLog,
+    Entry,
+    combined_format,
+    escape,
+    shortened,
+    terminal_format,
+)
+from aserve.observability.log_file import LogFile, open_log
+
+HEAD = (
+    'GET /a HTTP/1.1\r\nHost: x\r\nReferer: http://y/\r\nUser-Agent: curl/8 "q"\r\n'
+    "X-User-Agent: no\r\n\r\n"
+)
+ENTRY = Entry(971_186_136, "127.0.0.1", Request("GET", "/a", head=HEAD), 200, 2326, 0.0042)
+
+
+def test_the_combined_format():
+    assert combined_format(ENTRY) == (
+        '127.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /a HTTP/1.1" 200 2326'
+        ' "http://y/" "curl/8 \\x22q\\x22"'
+    )
+
+
+def test_what_is_not_known_is_a_dash():
+    entry = ENTRY._replace(request=Request("GET", "/a"))
+    assert combined_format(entry).endswith('"GET /a" 200 2326 "-" "-"')
+    assert combined_format(ENTRY._replace(request=Request("", ""))).endswith('"-" 200 2326 "-" "-"')
+
+
+def test_a_line_for_people_has_time_client_method_target_status_octets_and_milliseconds():
+    line = terminal_format(80, use_color=False)(ENTRY)
+    assert line.split()[1:] == ["127.0.0.1", "GET", "/a", "200", "2,326", "B", "4.2", "ms"]
+    assert len(line) <= 80
+    assert "\x1b" not in line
+    assert "\x1b[32m200\x1b[0m" in terminal_format(80, use_color=True)(ENTRY)
+
+
+@given(st.text())
+def test_nothing_reaches_a_line_raw(text):
+    escaped = escape(text.encode().decode("latin-1"))
+    assert escaped.isascii()
+    assert escaped.isprintable()
+    assert '"' not in escaped
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255), min_size=500, max_size=5_000))
+def test_a_field_is_bounded_and_no_escape_is_cut(text):
+    escaped = escape(text)
+    whole = "".join(rf"\x{ord(c):02x}" if c in '"\\' or not " " <= c <= "~" else c for c in text)
+    assert len(escaped) <= 1_024
+    assert escaped == whole or (escaped[-3:] == "..." and whole.startswith(escaped[:-3]))
+    assert not re.search(r"\\(?!x[0-9a-f]{2})", escaped)
+
+
+@pytest.mark.parametrize("filling", ["\xff", "a", '"', "\x1b"])
+def test_a_line_is_bounded_whatever_a_client_sends(filling):
+    head = f"GET /{filling * 8_000} HTTP/1.1\r\nReferer: {filling * 30_000}\r\n"
+    head += f"User-Agent: {filling * 30_000}\r\n\r\n"
+    line = combined_format(ENTRY._replace(request=Request("GET", "/", head=head)))
+    assert len(line) < 3 * 1_024 + 100
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_what_is_escaped_is_escaped_by_one_call():
+    calls = []
+    request = Request("GET", "/", head=HEAD.replace("curl/8", "\xff" * 30_000))
+    sys.setprofile(lambda _frame, event, _: event == "call" and calls.append(1))
+    try:
+        combined_format(ENTRY._replace(request=request))
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 30
+
+
+REQUESTS = {
+    "plain": Request("GET", "/a"),
+    "options": Request("OPTIONS", "/a"),
+    "long-method": Request("M" * 8_000, "/"),
+    "long-target": Request("DELETE", "/" + "a" * 8_000 + "/end.txt"),
+    "escaped-target": Request("GET", "/" + "\xff" * 8_000),
+    "tls": Request("", "", error=HttpError(400, "This is a TLS handshake on a plain HTTP port.")),
+    "nothing": Request("", ""),
+    "method-alone": Request("GET", ""),
+}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("client", ["127.0.0.1", "2001:db8:ffff:ffff:ffff:ffff:ffff:1"])
+@pytest.mark.parametrize(("octets", "seconds"), [(0, 0.0), (99_999_999, 9.9999), (1 << 40, 8e4)])
+def test_the_columns_hold(columns, name, client, octets, seconds):
+    form = terminal_format(columns, use_color=False)
+    line = form(Entry(ENTRY.at, client, REQUESTS[name], 400, octets, seconds))
+    assert len(line) == columns
+    assert line[columns - 30 : columns - 23] == "  400  "
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_what_tells_a_long_target_apart_is_shown():
+    line = terminal_format(80, use_color=False)(ENTRY._replace(request=REQUESTS["long-target"]))
+    assert "DELETE /aa" in line
+    assert "/end.txt  200" in line
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [(120, "  a TLS handshake on a plain HTTP port. "), (80, "  a TLS handshake on a...  ")],
+)
+def test_a_stranger_is_named(columns, named):
+    line = terminal_format(columns, use_color=False)(ENTRY._replace(request=REQUESTS["tls"]))
+    assert named in line
+    assert len(line) == columns
+
+
+def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    complaints = []
+    log = AccessLog(descriptor, lambda entry: entry.client, complaints.append)
+    for number in range(5_000):
+        log.record(str(number), ENTRY.request, 200, 1, 0.1)
+    log.close(30)
+    os.close(descriptor)
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(5_000)]
+    assert complaints == []
+
+
+def test_what_does_not_fit_is_counted_and_said(monkeypatch):
+    monkeypatch.setattr(access_log, "_MAX_QUEUED", 5_000)
+    ours, its = os.pipe()
+    complaints = []
+    log = AccessLog(its, lambda _: "x" * 100, complaints.append)
+    while not log._lost:  # nobody reads the pipe, so it fills, and then the buffer does
+        log.record("c", ENTRY.request, 200, 1, 0.1)
+    lost = log._lost
+    reader = threading.Thread(target=lambda: list(iter(lambda: os.read(ours, 65_536), b"")))
+    reader.start()
+    log.close(30)
+    os.close(its)
+    reader.join()
+    os.close(ours)
+    assert complaints == [
+        f"access log: too many lines wait to be written; {lost} lost so far",
+        "access log: it is written again",
+        f"access log: {lost} requests are missing from it",
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_a_log_that_cannot_be_written_is_one_complaint(number):
+    ours, its = os.pipe()
+    os.close(ours)
+    complaints = []
+    log = AccessLog(its, lambda _: "x", complaints.append)
+    for _ in range(number):
+        log.record("c", ENTRY.request, 200, 1, 0.1)
+    log.close(30)
+    os.close(its)
+    assert complaints == [
+        "access log: Broken pipe; lines wait until it can be written again",
+        f"access log: {number} requests are missing from it",
+    ]
+
+
+def test_a_reader_that_stands_still_does_not_keep_it_open():
+    ours, its = os.pipe()
+    complaints = []
+    log = AccessLog(its, lambda _: "x" * 4_000, complaints.append)
+    for _ in range(100):
+        log.record("c", ENTRY.request, 200, 1, 0.1)
+    log.close(0)
+    (complaint,) = complaints
+    missing = re.fullmatch(
+        "access log: nobody reads it; its last (.+) lines are missing", complaint
+    )
+    assert 80 < int(missing[1]) <= 100  # a pipe holds 16 of them
+    os.read(ours, 1 << 20)
+    os.close(ours)
+    log._writer.join()
+    os.close(its)
+
+
+class Broken:
+    """A file that refuses to be written until it is told to take lines again."""
+
+    path = "log"
+
+    def __init__(self):
+        self.pending = b""
+        self.written = b""
+        self.works = threading.Event()
+        self.has_refused = threading.Event()
+
+    def write(self, _patience):
+        if not self.works.is_set():
+            self.has_refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.written += self.pending
+        self.pending = b""
+
+    def follow(self):
+        """Its name never is another file's."""
+
+
+def test_a_disk_that_was_full_for_a_moment_loses_nothing(monkeypatch):
+    file, complaints = Broken(), []
+    log = AccessLog(file, lambda entry: entry.client, complaints.append)
+    log.record("first", ENTRY.request, 200, 1, 0.1)
+    assert file.has_refused.wait(30)
+    log.record("second", ENTRY.request, 200, 1, 0.1)
+    file.works.set()
+    while b"second" not in file.written:
+        threading.Event().wait(0.001)
+    log.close(30)
+    assert file.written == b"first\nsecond\n"
+    assert complaints == [
+        "access log: No space left on device; lines wait until it can be written again",
+        "access log: it is written again",
+    ]
+
+
+def test_one_client_cannot_keep_others_out_of_the_log(monkeypatch):
+    monkeypatch.setattr(access_log, "_MAX_QUEUED", 200_000)
+    monkeypatch.setattr(access_log, "_SHARING_FROM", 100_000)
+    file = Broken()
+    log = AccessLog(file, lambda entry: entry.client, lambda _: None)
+    log.record("greedy", ENTRY.request, 200, 1, 0.1)
+    assert file.has_refused.wait(30)
+    for _ in range(10_000):
+        log.record("greedy", ENTRY.request, 200, 1, 0.1)
+    for number in range(20):
+        log.record(f"modest{number}", ENTRY.request, 200, 1, 0.1)
+    file.works.set()
+    log.close(30)
+    written = file.written.decode().split()
+    assert [line for line in written if line != "greedy"] == [f"modest{n}" for n in range(20)]
+
+
+def test_what_is_kept_of_a_long_head_is_bounded():
+    head = (
+        f"GET /{'a' * 9_000} HTTP/1.1\r\nUser-Agent: {chr(255) * 30_000}\r\nCookie: secret\r\n\r\n"
+    )
+    request = access_log.shortened(Request("GET", "/" + "a" * 9_000, head=head), 1_000)
+    assert len(request.head) < 2_100
+    assert "secret" not in request.head
+    line = combined_format(ENTRY._replace(request=request))
+    assert line.isascii()
+    assert "\\xff" * 100 in line
+
+
+def test_a_line_is_never_longer_than_a_pipe_takes_whole(tmp_path):
+    path = tmp_path / "log"
+    log = AccessLog(os.open(path, os.O_WRONLY | os.O_CREAT), combined_format, lambda _: None)
+    long = "é" * 8_000
+    head = f"GET /{long} HTTP/1.1\r\nReferer: {long}\r\nUser-Agent: {long}\r\n\r\n"
+    log.record("c", Request("GET", "/", head=head), 400, 1, 0.1)
+    log.close(30)
+    (line,) = path.read_bytes().splitlines(keepends=True)
+    assert len(line) <= 4_096
+
+
+class Flaw:
+    """A file whose writes fail when they are told to, and may take a part before that."""
+
+    def __init__(self, monkeypatch):
+        self._write = os.write
+        self.failed = threading.Event()
+        self.error, self.part = None, 0
+        monkeypatch.setattr(os, "write", self._try)
+
+    def _try(self, descriptor, octets):
+        if not self.error:
+            return self._write(descriptor, octets)
+        if self.part:
+            taken, self.part = self._write(descriptor, octets[: self.part]), 0
+            return taken
+        self.failed.set()
+        raise OSError(self.error, os.strerror(self.error))
+
+
+def filled(log, numbers):
+    for number in numbers:
+        log.record(str(number), ENTRY.request, 200, 1, 0.1)
+
+
+@pytest.mark.parametrize("part", [0, 1, 300, 315])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_disk_that_is_full_for_a_moment_costs_no_line(
+    tmp_path, monkeypatch, part, error, is_shared
+):
+    flaw = Flaw(monkeypatch)
+    path = tmp_path / "log"
+    file = LogFile(open_log(str(path)), str(path), is_shared=is_shared)
+    complaints = []
+    log = AccessLog(file, lambda entry: f"{entry.client:>20}", complaints.append)
+    flaw.error, flaw.part = error, part
+    filled(log, range(100))
+    flaw.failed.wait()
+    flaw.error = None
+    filled(log, range(100, 200))
+    log.close(30)
+    assert path.read_text() == "".join(f"{number:>20}\n" for number in range(200))
+    reason = f"access log: {os.strerror(error)}; lines wait until it can be written again"
+    assert complaints == [reason, "access log: it is written again"]
+
+
+def test_a_line_that_was_begun_on_a_full_disk_is_taken_back(tmp_path, monkeypatch):
+    flaw = Flaw(monkeypatch)
+    path = tmp_path / "log"
+    log = AccessLog(LogFile(open_log(str(path))), lambda _: "x" * 99, lambda _: None)
+    flaw.error, flaw.part = errno.ENOSPC, 250
+    filled(log, range(10))
+    flaw.failed.wait()
+    log.close(30)
+    assert path.read_text() == ("x" * 99 + "\n") * 2
+
+
+def test_dev_full_is_counted():
+    complaints = []
+    log = AccessLog(LogFile(open_log("/dev/full"), "/dev/full"), combined_format, complaints.append)
+    filled(log, range(7))
+    log.close(30)
+    assert complaints == [
+        "access log: No space left on device; lines wait until it can be written again",
+        "access log: 7 requests are missing from it",
+    ]
+
+
+def lines_in(descriptor, number):
+    octets = b""
+    while octets.count(b"\n") < number:
+        octets += os.read(descriptor, 65_536)
+    return octets.decode().split()
+
+
+def test_the_reader_of_a_fifo_may_be_started_again(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    file = LogFile(open_log(str(path)), str(path))
+    stopped = threading.Event()
+    log = AccessLog(file, lambda entry: entry.client, lambda _: stopped.set())
+    filled(log, range(10))
+    assert lines_in(reader, 10) == [str(number) for number in range(10)]
+    os.close(reader)
+    filled(log, range(10, 20))
+    stopped.wait()  # it has complained of a broken pipe
+    reader = os.open(path, os.O_RDONLY)
+    assert lines_in(reader, 10) == [str(number) for number in range(10, 20)]
+    log.close(30)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_full_pipe_is_waited_for_and_no_line_is_torn(blocking):
+    ours, its = os.pipe()
+    os.set_blocking(its, blocking)
+    complaints = []
+    log = AccessLog(its, lambda entry: entry.client * 40, complaints.append)
+    filled(log, range(1_000, 3_000))  # 320 kB, of which a pipe holds 64
+    while select.select([], [its], [], 0)[1]:
+        os.sched_yield()
+    written = lines_in(ours, 2_000)
+    assert written == [str(number) * 40 for number in range(1_000, 3_000)]
+    log.close(30)
+    assert complaints == []
+    os.close(ours)
+    os.close(its)
+
+
+class Standstill:
+    """A log whose writer has a line that is never finished: whatever comes now has to wait."""
+
+    def __init__(self):
+        self.resume, self._begun = threading.Event(), threading.Event()
+        self.lines = []
+        self._ours, self._its = os.pipe()
+        self.complaints = []
+        self.log = AccessLog(self._its, self._form, self.complaints.append)
+        self.log.record("first", ENTRY.request, 200, 1, 0.1)
+        self._begun.wait()
+
+    def _form(self, entry):
+        self._begun.set()
+        self.resume.wait()
+        self.lines.append(entry.client)
+        return ""
+
+    def end(self):
+        self.resume.set()
+        reader = threading.Thread(
+            target=lambda: list(iter(lambda: os.read(self._ours, 4_096), b""))
+        )
+        reader.start()
+        self.log.close(30)
+        os.close(self._its)
+        reader.join()
+        os.close(self._ours)
+
+
+@pytest.mark.parametrize("attackers", [1, 20])
+def test_nobody_keeps_others_out_of_the_log(attackers):
+    still = Standstill()
+    agent = Request(
+        "GET", "/", head="GET / HTTP/1.1\r\nUser-Agent: " + "\xff" * 30_000 + "\r\n\r\n"
+    )
+    for _ in range(20_000):
+        for attacker in range(attackers):
+            still.log.record(f"2001:db8:0:{attacker}::{_:x}", agent, 200, 1, 0.1)
+        if still.log._rejected > 100:
+            break
+    refused = still.log._rejected
+    assert refused > 100
+    for number in range(100):
+        for client in ("192.0.2.1", f"198.51.100.{number}", f"::ffff:203.0.113.{number}"):
+            still.log.record(client, ENTRY.request, 200, 1, 0.1)
+    assert still.log._rejected == refused
+    still.end()
+    assert sum("." in line for line in still.lines) == 300
+    assert any("too many lines wait" in line for line in still.complaints[:1])
+
+
+def test_an_open_that_fails_is_said_once_and_the_old_file_goes_on(tmp_path):
+    path = tmp_path / "new" / "log"
+    path.parent.mkdir()
+    log = AccessLog(
+        LogFile(open_log(str(path)), str(path)), lambda entry: entry.client, (told := []).append
+    )
+    path.parent.rename(tmp_path / "old")
+    for number in range(5):
+        filled(log, [number])
+        while log._entries or log._file.pending:
+            os.sched_yield()
+    log.close(30)
+    assert (tmp_path / "old" / "log").read_text().split() == ["0", "1", "2", "3", "4"]
+    assert len(told) == 1
+    assert told[0].startswith(f"access log: cannot open '{path}': No such file or directory; ")
+
+
+def test_of_a_long_head_only_what_is_logged_is_kept():
+    still = Standstill()
+    long = Request("GET", "/a", head=HEAD[:-2] + "X: " + "x" * 30_000 + "\r\n\r\n")
+    still.log.record("c", long, 200, 1, 0.1)
+    assert still.log._bytes_queued - still.log._bytes_written < 2_000
+    still.end()
+
+
+def test_what_is_logged_of_a_long_head_is_the_same():
+    long = Request(
+        "GET", "/a", head=HEAD[:-2] + "Referer: second\r\nX: " + "x" * 9_000 + "\r\n\r\n"
+    )
+    short = shortened(long, 2_048)
+    assert len(short.head) < 200
+    assert combined_format(ENTRY._replace(request=short)) == combined_format(ENTRY)

@@ -1,0 +1,105 @@
+"""Clients that reset their connection cost nobody anything, not even a line."""
+
+import errno
+import logging
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aserve.server.worker import _on_loop_error
+from aserve.transport.registry import MODELS
+
+PATIENCE = 20.0
+NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
+RESET = struct.pack("ii", 1, 0)  # l_linger 0: close sends RST, socket(7)
+
+
+def get(target: str, *, closes: bool = False) -> bytes:
+    option = "Connection: close\r\n" if closes else ""
+    return f"GET /{target} HTTP/1.1\r\nHost: a\r\n{option}\r\n".encode()
+
+
+SAID = [
+    b"",
+    get("small")[:10],
+    get("small"),
+    get("small", closes=True),
+    get("small") * 500,
+    get("large") * 3,
+    get("none") * 100,
+    b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\nsome",
+    b"nonsense\r\n\r\n",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resets")
+    (folder / "small").write_bytes(b"small")
+    (folder / "large").write_bytes(bytes(4 << 20))
+    return folder
+
+
+@pytest.fixture(params=NAMES)
+def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[int, subprocess.Popen]]:
+    options = ("--port", "0", "--model", request.param)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aserve", str(folder), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        banner = [process.stderr.readline() for _ in range(4)]
+        yield int(banner[1].rstrip("/\n").rpartition(":")[2]), process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def be_reset(port: int, said: bytes, read: int, more: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(said)
+        if read and (said.endswith(b"\r\n\r\n")):
+            client.recv(read)
+        try:
+            client.sendall(more)
+        except ConnectionError:
+            return
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+def test_resets_cost_nobody_anything(server: tuple[int, subprocess.Popen]) -> None:
+    port, process = server
+    moments = random.Random(1)
+    for _ in range(150):
+        more = moments.choice((b"", b"", moments.choice(SAID)))
+        be_reset(port, moments.choice(SAID), moments.choice((0, 1, 60_000)), more)
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(get("small", closes=True))
+        assert b"".join(iter(lambda: client.recv(1 << 16), b"")).endswith(b"\r\n\r\nsmall")
+    process.terminate()
+    _, said = process.communicate(timeout=PATIENCE)
+    assert said == ""
+    assert process.returncode == 0
+
+
+def test_the_loop_tells_of_faults_and_not_of_lost_connections(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lost = OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+    with caplog.at_level(logging.WARNING):
+        _on_loop_error(
+            None, {"message": "Fatal error on transport", "transport": 1, "exception": lost}
+        )
+        assert caplog.messages == []
+        _on_loop_error(None, {"message": "in a callback", "exception": ValueError("x")})
+    assert caplog.messages == ["internal error: in a callback: ValueError('x')"]
