@@ -169,7 +169,7 @@ class _DependencyCollector:
         folder = os.path.dirname(forms[0])
         try:
             self._watch_directory_path(folder)
-            number = self._inotify.add(folder)
+            number = self._inotify.add_directory(folder)
             self.names.add((number, SELF))
             for form in forms:
                 self.names.add((number, os.path.basename(form)))
@@ -228,7 +228,7 @@ class _DependencyCollector:
         Return where a link leads; None for whatever is no link.
         """
         assert self._inotify  # noqa: S101 - watch_all has seen to it
-        number = self._inotify.add(folder)
+        number = self._inotify.add_directory(folder)
         self.names |= {(number, name), (number, SELF)}
         self.devices.add(os.stat(folder).st_dev)
         return _link_target(step)

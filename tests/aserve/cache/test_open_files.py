@@ -124,11 +124,11 @@ class Aio:
 
     def __init__(self):
         if os.uname().machine != "x86_64":
-            pytest.skip_head("the numbers of the calls are those of x86-64")
+            pytest.skip("the numbers of the calls are those of x86-64")
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._context = ctypes.c_uint64()
         if self._libc.syscall(self._SETUP, 4, ctypes.byref(self._context)):
-            pytest.skip_head("no io_submit here")
+            pytest.skip("no io_submit here")
 
     def write(self, descriptor, octets):
         buffer = ctypes.create_string_buffer(octets, len(octets))

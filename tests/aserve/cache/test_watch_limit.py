@@ -142,7 +142,7 @@ def test_other_programs_of_the_user_find_half_of_the_watches_free(tmp_path):
     """A user namespace of our own has a limit of its own, so that nobody else is short of any."""
     command = ["unshare", "--user", "--map-root-user"]
     if not shutil.which("unshare") or subprocess.run([*command, "true"], check=False).returncode:
-        pytest.skip_head("no user namespaces here")
+        pytest.skip("no user namespaces here")
     command += [sys.executable, "-c", _IN_A_NAMESPACE, os.fspath(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(done.stdout) == 500

@@ -284,7 +284,7 @@ FEW = {
 @pytest.mark.parametrize("size", [1_000, 100_000])
 @pytest.mark.parametrize("few", FEW)
 def test_it_is_so_too_where_inotify_is_used_up(tmp_path, monkeypatch, few, size):
-    monkeypatch.setattr(inotify, "_libc", Libc(*FEW[few]))
+    monkeypatch.setattr(inotify, "libc", Libc(*FEW[few]))
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
     with reading(tree) as reader:
