@@ -18,12 +18,12 @@ from aserve.http.messages import Request
 from aserve.observability.log_file import PIPE_BUF, LogFile
 
 _MAX_QUEUED = 32 << 20  # bytes
-_ENTRY_WEIGHT = 500  # bytes, besides the request's head
+_ENTRY_OVERHEAD = 500  # bytes, besides the request's head
 _SHARING_FROM = _MAX_QUEUED // 2  # bytes; with more than that queued, each client has its share
-_SHARES = 32  # one client may use this fraction of the free space
+_SHARES = 32  # parts of the free space, of which one client may use one
 _MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
 _SHORTER_FIELDS = (1_000, 250, 0)  # the same, where a pipe would not take the line whole
-_MAX_HEAD = 2_048  # bytes; of a longer head only the logged parts are kept, and not cached
+_MAX_HEAD = 2_048  # bytes; of a longer head only the logged parts are kept, and they are not cached
 _BATCH_INTERVAL_S = 0.05  # seconds between batches: too short to notice, long enough to fill one
 # Bytes, about. Each write hands the interpreter to other threads, so lines are not written singly.
 _BATCH_SIZE = 65_536
@@ -102,12 +102,12 @@ class AccessLog:
         """Record a response that was started at a POSIX time and has ended now."""
         if len(request.head) > _MAX_HEAD:
             request = shortened(request, _MAX_FIELD + 1)  # so that escape sees that it was longer
-        weight = _ENTRY_WEIGHT + len(request.head)
+        size = _ENTRY_OVERHEAD + len(request.head)
         queued = self._bytes_queued - self._bytes_written
-        if queued > _SHARING_FROM and not self._shares.take(client, weight, _MAX_QUEUED - queued):
+        if queued > _SHARING_FROM and not self._shares.take(client, size, _MAX_QUEUED - queued):
             self._rejected += 1
             return
-        self._bytes_queued += weight
+        self._bytes_queued += size
         self._entries.append((client, request, status, body_size, started_at, time.time(), cut))
         if not self._is_writer_awake:
             self._is_writer_awake = True
@@ -187,7 +187,7 @@ class AccessLog:
         free = _BATCH_SIZE
         while self._entries and free > 0:
             client, request, status, body_size, started_at, ended_at, cut = self._entries.popleft()
-            self._bytes_written += _ENTRY_WEIGHT + len(request.head)
+            self._bytes_written += _ENTRY_OVERHEAD + len(request.head)
             entry = Entry(ended_at, client, request, status, body_size, ended_at - started_at, cut)
             line = self._format_line(entry)
             free -= len(line)
@@ -261,9 +261,8 @@ class ClientShares:
         """Reset all shares once everything that was queued at the last reset has been written."""
         if written >= self._until:
             self._until = written + _MAX_QUEUED
-            self._by_client = (
-                Counter()
-            )  # a new one, since another thread may still count in the old one
+            # A new one: another thread may still count in the old one.
+            self._by_client = Counter()
 
 
 def _network(client: str) -> str | bytes:
