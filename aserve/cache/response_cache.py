@@ -39,7 +39,7 @@ _MAX_CHANGES = 8_192
 _MAX_EVENTS = 8_192  # in a second; to process more takes longer than to do without a cache
 _MIN_PAUSE = 2  # seconds without caching after a flood of changes; twice as long after the next
 _MAX_PAUSE = 64  # seconds
-_MAX_EVICTED_SINGLY = 1_024  # responses that are evicted one by one at once, at 10 us each
+_MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
 _DISPOSE_BATCH = 256
 _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
 
@@ -279,7 +279,10 @@ class ResponseCache:
         return True
 
     def generation(self) -> int:
-        """Return the current generation: ask before the work on a response begins, for store."""
+        """Return the current generation.
+
+        Call it before the work on a response begins, and pass the number to store.
+        """
         self._process_changes()
         return self._generation
 

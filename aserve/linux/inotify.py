@@ -47,7 +47,7 @@ SELF = b""
 _READ_SIZE = 16_384  # bytes: 512 events with short names, 1,024 without
 MAX_READS = 4
 """Reads of the queue in one call of read_changes. More events than that are a flood: for a program
-that writes all the time the server would read events for ever, and serve no client."""
+that writes all the time the server would read events forever, and serve no client."""
 
 
 # The second one applies within a user namespace, such as a container without root has.

@@ -125,7 +125,7 @@ class IoUring:
         """Read from a file, at offset start, into a buffer; from a pipe or a socket, what is next.
 
         force_async: a kernel thread does the read from the beginning. Otherwise the kernel first
-        tries it within wait, which can take for ever on file systems that another program provides
+        tries it within wait, which can take forever on file systems that another program provides
         (FUSE).
         """
         flags = _ASYNC if force_async else 0
