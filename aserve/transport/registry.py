@@ -18,6 +18,7 @@ class ModelInfo(NamedTuple):
 
     summary: str
     module: str = ""
+    class_name: str = ""
     uses_event_loop: bool = False
     uses_thread_pool: bool = False
 
@@ -30,7 +31,7 @@ class ModelInfo(NamedTuple):
 
     def create_server(self, *parts: Any) -> Any:
         """Return the model, made of a Site, Limits and Observe, and of a crew's size and manner."""
-        return import_module(self.module).Model(*parts)
+        return getattr(import_module(self.module), self.class_name)(*parts)
 
     def unavailable_reason(self) -> str:
         """Return what stands against this model on this system, "" for nothing."""
@@ -46,29 +47,44 @@ MODELS: Mapping[str, ModelInfo] = {
     ),
     "asyncio": ModelInfo("the same on the standard library's loop", uses_event_loop=True),
     "blocking": ModelInfo(
-        "a thread for each connection, bounded", "aserve.transport.models.blocking"
+        "a thread for each connection, bounded",
+        "aserve.transport.models.blocking",
+        "BlockingServer",
     ),
     "nonblocking": ModelInfo(
-        "one thread asks every socket in turn", "aserve.transport.models.nonblocking"
+        "one thread asks every socket in turn",
+        "aserve.transport.models.nonblocking",
+        "NonblockingServer",
     ),
-    "select": ModelInfo("one thread waits in select(2)", "aserve.transport.models.select"),
-    "poll": ModelInfo("one thread waits in poll(2)", "aserve.transport.models.poll"),
+    "select": ModelInfo(
+        "one thread waits in select(2)", "aserve.transport.models.select", "SelectServer"
+    ),
+    "poll": ModelInfo("one thread waits in poll(2)", "aserve.transport.models.poll", "PollServer"),
     "epoll": ModelInfo(
-        "one thread waits in epoll(7), level-triggered", "aserve.transport.models.epoll"
+        "one thread waits in epoll(7), level-triggered",
+        "aserve.transport.models.epoll",
+        "EpollServer",
     ),
-    "epoll-et": ModelInfo("the same, edge-triggered", "aserve.transport.models.epoll_et"),
+    "epoll-et": ModelInfo(
+        "the same, edge-triggered", "aserve.transport.models.epoll_et", "EdgeTriggeredEpollServer"
+    ),
     "signal-driven": ModelInfo(
-        "sockets send real-time signals", "aserve.transport.models.signal_driven"
+        "sockets send real-time signals",
+        "aserve.transport.models.signal_driven",
+        "SignalDrivenServer",
     ),
     "reactor": ModelInfo(
         "one thread waits, threads of a pool read, answer and write",
         "aserve.transport.models.reactor",
+        "ReactorServer",
         uses_thread_pool=True,
     ),
     "proactor": ModelInfo(
-        "the kernel completes reads and writes: io_uring", "aserve.transport.models.proactor"
+        "the kernel completes reads and writes: io_uring",
+        "aserve.transport.models.proactor",
+        "ProactorServer",
     ),
     "proactor-aio": ModelInfo(
-        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio"
+        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
     ),
 }

@@ -40,7 +40,7 @@ class RawClient:
 
     async def send(self, octets):
         self.writer.write(octets)
-        await self.writer.read_changes()
+        await self.writer.drain()
 
     async def reply(self, method="GET"):
         """Return status, fields (lower-case names) and content of one reply."""

@@ -150,7 +150,7 @@ class ProactorServer:
 class UringConnection(SocketConnection):
     """A conversation that asks for one thing of each kind at a time, and is told."""
 
-    blocks = True  # the kernel waits for the socket, and nobody else does
+    is_blocking = True  # the kernel waits for the socket, and nobody else does
 
     def __init__(
         self, connection: socket.socket, client: str, house: ConnectionContext, ring: IoUring

@@ -75,8 +75,8 @@ class Served:
             self.connection.data_received(head)
             while not self.wire.written:  # noqa: ASYNC110 - what is looked at tells nobody
                 await asyncio.sleep(0)
-            pool = self.model.pool
-            while pool._room < pool._size.threads + pool._size.queue:  # noqa: ASYNC110
+            pool = self.model.thread_pool
+            while pool._free_slots < pool._size.threads + pool._size.queue:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     def cost(self, octets):
@@ -113,7 +113,7 @@ async def served(request, folder):
 async def test_a_request_is_cheap(served):
     await served.warm(*[PLAIN] * 5)
     python, c = served.cost(PLAIN)
-    if served.model.recall:
+    if served.model.cache:
         assert python <= 4
         assert c <= 5
     else:
@@ -124,7 +124,7 @@ async def test_a_request_is_cheap(served):
 async def test_a_browsers_request_with_another_cookie_is_cheap(served):
     await served.warm(*[BROWSER % number for number in range(5)])
     python, c = served.cost(BROWSER % 99)
-    if served.model.recall:
+    if served.model.cache:
         assert python <= 6
         assert c <= 7
     else:
@@ -141,7 +141,7 @@ async def test_a_connection_for_one_request_is_cheap(served):
 
     python, c = min(calls(life) for _ in range(2))  # the first of a second has more to do
     assert served.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
-    if served.model.recall:
+    if served.model.cache:
         assert python <= 21  # three of them are made by this test
         assert c <= 12
     else:

@@ -115,8 +115,8 @@ async def test_pipelined_requests_are_answered_in_order(start, connect):
 
 async def at_rest(model):
     """Wait until the pool has done what there was to do."""
-    pool = model.pool
-    await _until(lambda: pool._room == pool._size.threads + pool._size.queue)
+    pool = model.thread_pool
+    await _until(lambda: pool._free_slots == pool._size.threads + pool._size.queue)
 
 
 async def test_pipelined_requests_are_logged_and_remembered_one_by_one(start, connect):
@@ -137,8 +137,8 @@ async def test_pipelined_requests_are_logged_and_remembered_one_by_one(start, co
         len({(target, content) for target, (_, _, content) in zip(targets, replies, strict=True)})
         == 4
     )
-    if model.recall:
-        assert len(model.recall._by_head) == 3
+    if model.cache:
+        assert len(model.cache._by_head) == 3
 
 
 async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(start, connect, folder):
@@ -154,7 +154,9 @@ async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(star
 def stuck(model):
     """Return the connections whose client does not take what is sent."""
     return [
-        c for c in model.connections if c._writable or (c._file_sender and c._file_sender.waits)
+        c
+        for c in model.connections
+        if c._write_resumed or (c._file_sender and c._file_sender.is_blocked)
     ]
 
 
@@ -174,7 +176,7 @@ async def test_a_client_that_asks_and_never_reads_is_not_answered_for_ever(start
     (connection,) = await _until(lambda: stuck(model))
     answered = len(log)
     assert connection._transport.get_write_buffer_size() < 1 << 20
-    assert connection._exchange.backlog < 1 << 20
+    assert connection._http.buffered < 1 << 20
     assert answered < 100_000
 
 
@@ -282,7 +284,7 @@ async def test_time_limits(start, connect):
     assert (await lingering.reply())[0] == 400
     await _until(lambda: len(model.connections) == 4)
     states = (State.IDLE, State.HEAD, State.BODY, State.LINGERING)
-    await _until(lambda: {c._exchange.state for c in model.connections} == set(states))
+    await _until(lambda: {c._http.state for c in model.connections} == set(states))
     while model.connections:  # time is what the sweep says it is
         for connection in list(model.connections):
             connection.tick()
@@ -369,7 +371,7 @@ async def test_places_are_given_back(start, connect):
         assert (await client.get("/a.txt"))[0] == 200
         client.close()
         await _until(lambda: not model.connections)
-    assert not model._limiter._refused
+    assert not model._limiter._rejected
     assert not model._limiter._by_client
 
 
@@ -384,7 +386,7 @@ async def echo():
         with suppress(ConnectionError, RuntimeError):  # uvloop raises the latter on a closed one
             while data := await reader.read(65_536):
                 writer.write(data)
-                await writer.read_changes()
+                await writer.drain()
             writer.write(b"bye")
             writer.close()
 
@@ -427,7 +429,7 @@ async def test_a_tunnel_holds_back_who_sends_faster_than_is_read(start, connect,
     client.writer.transport.pause_reading()
     client.writer.write(bytes(64 << 20))
     (connection,) = model.connections
-    near, far = connection._tunnel.near.transport, connection._tunnel.target_end.transport
+    near, far = connection._tunnel.client_end.transport, connection._tunnel.target_end.transport
     await _until(lambda: near.get_write_buffer_size() and not near.is_reading())
     held = near.get_write_buffer_size() + far.get_write_buffer_size()
     assert held < 4 << 20
@@ -502,7 +504,7 @@ async def test_a_tunnel_ends_with_a_client_that_is_cut_off(start, connect, folde
     client.writer.transport.pause_reading()
     client.writer.write(bytes(8 << 20))
     (connection,) = model.connections
-    await _until(connection._tunnel.near.transport.get_write_buffer_size)
+    await _until(connection._tunnel.client_end.transport.get_write_buffer_size)
     client.close()
     connection.tick()
     await _until(lambda: not model.connections)
@@ -530,7 +532,7 @@ async def test_a_remembered_last_reply_is_the_last(start, connect, gated):
         assert (await client.reply())[0] == 200
     client = await connect(site)
     await client.send(b"GET /a.txt HTTP/1.1\r\n")
-    await _until(lambda: [c for c in model.connections if c._exchange.state is State.HEAD])
+    await _until(lambda: [c for c in model.connections if c._http.state is State.HEAD])
     stopping = asyncio.create_task(model.stop(60))
     await asyncio.sleep(0)
     await client.send(b"Host: x\r\n\r\n" * 1)
@@ -573,8 +575,8 @@ async def test_cold_and_warm_the_reply_is_the_same(start, connect, folder, head)
     assert len(set(replies)) == 1
     assert len({(entry[1].head, *entry[2:4]) for entry in log}) == 1
     assert len(log) == 6
-    if model.recall and "none" not in head:
-        assert len(model.recall._by_head) == 1
+    if model.cache and "none" not in head:
+        assert len(model.cache._by_head) == 1
 
 
 async def test_a_reset_behind_the_last_reply_is_no_fault(start, connect, caplog, monkeypatch):

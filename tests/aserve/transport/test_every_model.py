@@ -33,7 +33,7 @@ LARGE = 8 << 20
 @pytest.fixture(params=OTHERS)
 def model(request: pytest.FixtureRequest) -> str:
     if why := WHY_NOT.get(request.param):
-        pytest.skip_head(why)
+        pytest.skip(why)
     return str(request.param)
 
 

@@ -59,54 +59,54 @@ PARTS: dict[str, list[Any]] = {
 }
 # What is no step of a connection: the boundaries themselves, and what belongs to all of them.
 NOT_A_STEP = {
-    SocketConnection: {"turn", "fail", "abort", "_leave"},
+    SocketConnection: {"process_ready", "fail", "abort", "_release_slot"},
     Connection: {
         *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing"),
-        *("fail", "abort", "_until_writable"),
+        *("fail", "abort", "_wait_writable"),
     },
     FileSender: {"__init__", "close", "__del__"},
-    WriteReadiness: {"close", "_wake", "__init__"},
+    WriteReadiness: {"close", "_on_ready", "__init__"},
     Acceptor: {
-        "_begin",
-        "_admit",
+        "_spawn",
+        "_make_connection",
         "_send_rest",
-        "open",
+        "start",
         "close",
-        "settle",
-        "abandon",
-        "_watch",
-        "_let_in",
-        "_pause",
+        "wait_closed",
+        "abort",
+        "_resume_accepting",
+        "_accept_ready",
+        "_pause_accepting",
         "__init__",
     },
-    EventLoopServer: {"start", "stop", "abort", "admit_no", "forget", "_sweep", "_tick_some"}
+    EventLoopServer: {"start", "stop", "abort", "_wait_aborted", "remove", "_sweep", "_tick_some"}
     | {"__init__"},
-    ResponseCache: {"__init__", "tick", "close", "_unwatch", "_forget", "_forget_everything"},
-    StaticSite: {"__init__", "unread"},
+    ResponseCache: {"__init__", "tick", "close", "_unwatch", "_evict", "_clear"},
+    StaticSite: {"__init__", "without_inlined_bodies"},
     Directory: {"__init__"},
     ConnectionContext: {"__init__"},
-    IoUring: {"__init__", "wait", "close", "accept", "_enter", "_call_back", "_accepted", "_push"}
-    | {"_received"},
-    proactor.UringConnection: {"_let_go", "_received", "_sent_some"},
-    proactor_aio.AioConnection: {"_fetched"},
+    IoUring: {"__init__", "wait", "close", "accept", "_enter", "_reap", "_on_accept", "_submit"}
+    | {"_on_receive"},
+    proactor.UringConnection: {"_release_fd", "_on_received", "_on_sent"},
+    proactor_aio.AioConnection: {"_on_file_read"},
     MultiplexingServer: {
-        *("__init__", "run", "_turn", "_patience", "_accept", "_go_on", "_drop", "_obey", "_tick"),
-        "_welcome",
-        *("_settle", "_is_done", "_cut_off"),
+        *("__init__", "run", "_poll_once", "_poll_timeout", "_accept", "_process", "_tick"),
+        *("_remove_connection", "_handle_control", "_add_connection"),
+        *("_update_or_remove", "_is_finished", "_abort_all"),
     },
     Reactor: {
-        *("__init__", "run", "_dispatch", "_accept", "_give_back", "_drop", "_visit", "_tick"),
-        *("_obey", "_patience", "_is_done", "_end", "_serve"),
+        *("__init__", "run", "_dispatch", "_accept", "_release", "_remove", "_claim", "_tick"),
+        *("_handle_control", "_poll_timeout", "_is_finished", "_shutdown", "_process"),
     },
 }
 FUNCTIONS: list[tuple[Any, str]] = [
     (head_parser, "parse_head"),
-    (head_parser, "require_size"),
-    (socket_connection, "refusal"),
+    (head_parser, "check_size"),
+    (socket_connection, "error_response"),
     (socket_connection, "format_date"),
     (os, "sendfile"),
     (ConnectionLimiter, "admit"),
-    (ConnectionLimiter, "reserve"),
+    (ConnectionLimiter, "reserve_descriptors"),
 ]
 
 
@@ -199,7 +199,7 @@ def running(name: str, folder: Path) -> Iterator[Running]:
         thread.start()
         until(lambda: model is not None)
         try:
-            yield Running(listener.getsockname(), lambda: model._context.guests.open, log)
+            yield Running(listener.getsockname(), lambda: model._context.limiter.connections, log)
         finally:
             ours.send(b"ss")
             thread.join(PATIENCE)
@@ -300,7 +300,7 @@ def test_nothing_sent_yet_is_500_and_more_is_an_end(
 ) -> None:
     with running(name, folder) as server:
         with monkeypatch.context() as patch:
-            patch.setattr(StaticSite, "answer", fail)
+            patch.setattr(StaticSite, "handle", fail)
             reply = converse(server.address, get("small") * 3)
             assert reply.startswith(b"HTTP/1.1 500 ")
             assert reply.count(b"HTTP/1.1 ") == 1
@@ -310,8 +310,8 @@ def test_nothing_sent_yet_is_500_and_more_is_an_end(
         sent = 0
         sendfile = os.sendfile
         reads = {
-            "proactor": (proactor.UringConnection, "_fetch"),
-            "proactor-aio": (proactor_aio.AioConnection, "_fetch"),
+            "proactor": (proactor.UringConnection, "_read_file"),
+            "proactor-aio": (proactor_aio.AioConnection, "_read_file"),
         }
 
         def breaks(*args: Any) -> int:
@@ -349,7 +349,7 @@ def test_a_fault_in_the_sweep_or_in_stopping_holds_nobody_up(
         client.sendall(b"GET / HT")
         until(lambda: len(server.guests()) == 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Deadlines, "is_over", fail)
+            patch.setattr(Deadlines, "expired", fail)
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 500 ")
             with suppress(ConnectionError):
                 while client.recv(1 << 16):

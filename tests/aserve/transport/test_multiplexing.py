@@ -70,7 +70,7 @@ def test_second_order_does_not_wait_for_replies_under_way(
     name: str, folder: Path, listener: socket.socket
 ) -> None:
     if why := MODELS[name].unavailable_reason():
-        pytest.skip_head(why)
+        pytest.skip(why)
     with (
         running(name, folder, listener) as order,
         connect(listener, "large") as client,
@@ -87,7 +87,7 @@ def test_select_tells_a_connection_that_it_cannot_watch(
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 1_200:
-        pytest.skip_head("fewer descriptors than select can watch")
+        pytest.skip("fewer descriptors than select can watch")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as stack, running("select", folder, listener):
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))

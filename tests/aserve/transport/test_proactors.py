@@ -19,7 +19,7 @@ OCTETS = bytes(range(256)) * 2_000  # more than is fetched at once
 @pytest.fixture(params=["proactor", "proactor-aio"])
 def model(request: pytest.FixtureRequest) -> str:
     if why := MODELS[request.param].unavailable_reason():
-        pytest.skip_head(why)
+        pytest.skip(why)
     return str(request.param)
 
 
@@ -82,7 +82,7 @@ def test_ring_without_room_is_asked_again_in_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why := MODELS["proactor"].unavailable_reason():
-        pytest.skip_head(why)
+        pytest.skip(why)
     accept, asked = IoUring.accept, 0
 
     def full_at_first(ring: IoUring, listener: int, done: OnComplete) -> None:

@@ -82,4 +82,4 @@ async def test_a_fault_costs_neither_a_thread_nor_the_results_behind_it(make_poo
     assert pool.try_submit(lambda: 2, done.put_nowait)
     assert await done.get() == 2
     assert len(caplog.messages) == 2
-    assert pool._room == 9
+    assert pool._free_slots == 9

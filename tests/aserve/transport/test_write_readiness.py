@@ -49,7 +49,7 @@ async def test_waiting_ends_when_the_peer_has_read_and_not_before(room, pair):
     ours, theirs = pair
     for _ in range(3):
         sent = fill(ours)
-        waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+        waiting = asyncio.create_task(room.call_while_writable(ours.fileno(), content))
         for _ in range(100):
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -66,7 +66,7 @@ async def test_who_has_more_is_called_again_each_time_there_is_room(room, pair):
         called.set()
         return len(calls) < 3
 
-    waiting = asyncio.create_task(room.fill(ours.fileno(), once_more))
+    waiting = asyncio.create_task(room.call_while_writable(ours.fileno(), once_more))
     for number in range(3):
         assert (len(calls), waiting.done()) == (number, False)
         drain(theirs, sent)
@@ -80,7 +80,7 @@ async def test_who_has_more_is_called_again_each_time_there_is_room(room, pair):
 async def test_waiting_ends_when_the_peer_is_gone(room, pair):
     ours, theirs = pair
     fill(ours)
-    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+    waiting = asyncio.create_task(room.call_while_writable(ours.fileno(), content))
     await asyncio.sleep(0)
     theirs.close()
     await waiting
@@ -91,25 +91,25 @@ async def test_waiting_ends_when_the_peer_is_gone(room, pair):
 async def test_who_no_longer_waits_is_forgotten(room, pair):
     ours, theirs = pair
     sent = fill(ours)
-    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+    waiting = asyncio.create_task(room.call_while_writable(ours.fileno(), content))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not room._waiters
     drain(theirs, sent)  # an event for nobody
-    await room.fill(ours.fileno(), content)
+    await room.call_while_writable(ours.fileno(), content)
 
 
 async def test_a_descriptor_of_a_closed_socket_can_be_anothers(room, pair):
     ours, _theirs = pair
-    await room.fill(ours.fileno(), content)
+    await room.call_while_writable(ours.fileno(), content)
     number = ours.fileno()
     ours.close()
     other, far = socket.socketpair()
     with other, far:
         assert other.fileno() == number
-        await room.fill(other.fileno(), content)
+        await room.call_while_writable(other.fileno(), content)
 
 
 async def test_closing_twice_is_harmless(room):
