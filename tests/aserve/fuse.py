@@ -90,7 +90,7 @@ class Mirror:
         self._holds: list[Hold] = []
         self._held: list[KernelRequest] = []
         self._open_files = 0
-        self._settling = False
+        self._wait_for_close = False
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(self) -> None:
@@ -125,7 +125,7 @@ class Mirror:
         elif "release" in command:
             self._release_held(command["release"])
         elif self._open_files:
-            self._settling = True  # _release reports it later
+            self._wait_for_close = True  # _release reports it later
             return
         self._send_event({"done": True})
 
@@ -134,7 +134,7 @@ class Mirror:
         held = [request for request in self._held if operation in {None, request.operation}]
         for request in held:
             self._held.remove(request)
-            self._answer(request)
+            self._handle_request(request)
 
     def _send_event(self, event: dict) -> None:
         self._control.send(json.dumps(event).encode())
@@ -155,7 +155,7 @@ class Mirror:
             self._held.append(request)
             self._send_event({"reached": [operation, os.fsdecode(os.path.basename(path))]})
         else:
-            self._answer(request)
+            self._handle_request(request)
 
     def _interrupt(self, unique: int) -> None:
         """Answer the request of a process that was killed while it waited."""
@@ -163,7 +163,7 @@ class Mirror:
             self._held.remove(request)
             self._reply(unique, errno.EINTR)
 
-    def _answer(self, request: KernelRequest) -> None:
+    def _handle_request(self, request: KernelRequest) -> None:
         handler = (
             getattr(self, f"_{request.operation.lower()}", None) if request.operation else None
         )
@@ -222,8 +222,8 @@ class Mirror:
 
     def _release(self, request: KernelRequest) -> bytes:
         self._open_files -= 1
-        if self._settling and not self._open_files:
-            self._settling = False
+        if self._wait_for_close and not self._open_files:
+            self._wait_for_close = False
             self._send_event({"done": True})
         return b""
 
