@@ -177,7 +177,7 @@ class SocketConnection:
 
     @isolate_errors
     def tick(self) -> None:
-        """Check the timeouts; called once a second."""
+        """Close a client that takes too long; called once a second."""
         state, is_blocked = self._http.state, self.wants_write
         if not self._deadlines.expired(
             state, self._bytes_received, self._bytes_sent, is_blocked=is_blocked

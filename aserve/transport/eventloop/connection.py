@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
             if file_sender:
                 file_sender.close()
             self._http.close()
-        except Exception as error:  # noqa: BLE001 - it is gone in any case
+        except Exception as error:  # noqa: BLE001 - the connection is closed in any case
             log_internal_error(error, self.client)
         finally:
             self._host.remove(self)
@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
 
     @isolate_errors
     def tick(self) -> None:
-        """Check the timeouts; called once a second."""
+        """Close a client that takes too long; called once a second."""
         if self._tunnel:
             self._tunnel.idle_ticks += 1
             if self._tunnel.idle_ticks >= self._host.limits.tunnel_timeout:

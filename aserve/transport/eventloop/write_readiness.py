@@ -24,10 +24,10 @@ class WriteReadiness:
         loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     async def call_while_writable(self, descriptor: int, send_more: SendMore) -> None:
-        """Call send_more whenever a socket is writable or has no peer, until it returns False.
+        """Call send_more whenever a socket is writable or broken, until it returns False.
 
-        The loop calls it, and no task: a large file wakes us so often that the task's share of each
-        was a tenth of the time.
+        The loop calls it directly: a large file wakes us so often that a task's share of each
+        wake-up was a tenth of the time.
         """
         self._epoll.register(descriptor, select.EPOLLOUT)
         waiter = self._waiters[descriptor] = send_more, self._loop.create_future()
