@@ -340,7 +340,7 @@ def test_a_reply_whose_file_shrinks_ends_early(tree, reader, octets, caplog):
             partial = ended.value.partial[:most]
             assert partial == octets[: len(partial)]
     reader.look()
-    assert "/a.bin: reply cut short" in caplog.text
+    assert "/a.bin: response truncated" in caplog.text
 
 
 @pytest.mark.parametrize("length", [0, 1 << 20, HUGE, HUGE + (1 << 20)])
