@@ -168,7 +168,9 @@ _SHARED = (
     "With two cores none is left for the load generator: wrk shares both with the server, and two "
     "workers gain less in rate than they would with cores to spare."
 )
-_FLATTERED = "*aserve* answers from its response cache and does not do this work: it is there for comparison."
+_FLATTERED = (
+    "*aserve* answers from its response cache: it does not do this work, and is for comparison."
+)
 
 LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
 _LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")

@@ -34,7 +34,7 @@ _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 _PYTHON_ONLY = {
     "queue": "Requests per worker that may wait for a thread; one more gets 503.",
     "grace": "Seconds that responses in progress get when the server stops.",
-    "limits": "`aserve.Limits(...)`, see below; on the command line `--limit`.",
+    "limits": "`Limits(...)`, see below; on the command line `--limit`.",
 }
 """What only a program can set."""
 
