@@ -64,26 +64,26 @@ def lines(log: Path) -> int:
     """Return how many lines a log has, once it has stopped growing."""
     size = -1
     while size != (size := log.stat().st_size):
-        time.sleep(1.5)  # nginx may hold lines back for a second
+        time.sleep(1.5)  # nginx may delay lines for a second
     with log.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(partial(file.read, MB), b""))
 
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """A measurement that starts the server itself, anew in each round."""
+    """A measurement that restarts the server itself in each round."""
 
     measure: Callable[[Server, Path, int], dict[str, float]]
 
     @contextmanager
     def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
-        """Have nothing to do."""
+        """Prepare nothing."""
         yield partial(self.measure, SERVERS[name], root, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaders:
-    """A server's load is the same, and the load generators are what is measured."""
+    """The same server for all; the load generators are measured."""
 
     server: str
     ask: Ask
@@ -97,8 +97,8 @@ class Loaders:
             yield partial(self._round, name, one, seconds)
 
     def _round(self, tool: str, one: Running, seconds: int) -> dict[str, float]:
-        # What it takes to start and to report is not what a request costs: the processor's clock is
-        # read for the middle of the load.
+        # Start and report are not part of a request's cost: the processor's clock is read in the
+        # middle of the load.
         with loading(tool, self.ask, one.port, seconds + 2) as process:
             time.sleep(1.5)
             begun, used = time.perf_counter(), processor_seconds(process.pid)
