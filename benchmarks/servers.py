@@ -90,7 +90,7 @@ class Server:
     """One way to run one product.
 
     command: the command line; {root}, {port}, {own} (a directory for what it writes) and {config}
-    are filled in. config: a file in configs/, whose $names are filled in with those and with values.
+    are filled in. config: a file in configs/, whose $names are replaced by those and by values.
     holds: connections at once, where that is less than the descriptors allow.
     """
 
