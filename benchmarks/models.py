@@ -46,8 +46,8 @@ THREADS = (1, 2, 4, 8, 16, 64)
 _OPEN = 400  # connections, less than the blocking model has threads for
 _told = Console(stderr=True)
 
-WITHOUT_CACHE = f"{DEFAULT}, no cache"
-WITH_CACHE = f"{DEFAULT}, cache"
+UNCACHED = f"{DEFAULT}, uncached"
+CACHED = f"{DEFAULT}, cached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ POOLS = (
 def contenders() -> dict[str, str]:
     """Return the options of each model that this system permits, by the name it is shown under."""
     words = {
-        WITH_CACHE: f"--model {DEFAULT}",
-        WITHOUT_CACHE: f"--model {DEFAULT} --response-cache off",
+        CACHED: f"--model {DEFAULT}",
+        UNCACHED: f"--model {DEFAULT} --response-cache off",
     }
     for name, row in MODELS.items():
         if name != DEFAULT:

@@ -135,7 +135,7 @@ OTHERS = ("caddy", "granian", "starlette", "aiohttp", "http.server")
 EVERYBODY = ("aserve", *C, *OTHERS)
 LOGGED = ("nginx log", "nginx sendfile log")
 UNCACHED = ("nginx uncached", "nginx sendfile uncached")
-NO_CACHE = "aserve uncached"
+ASERVE_UNCACHED = "aserve uncached"
 
 BROWSER = {
     "Connection": "keep-alive",
@@ -195,7 +195,7 @@ _ROWS = (
         "1k-64",
         "1 KB, 64 connections",
         Timed(Ask(64)),
-        ("aserve", NO_CACHE, "floor", *C, *OTHERS),
+        ("aserve", ASERVE_UNCACHED, "floor", *C, *OTHERS),
         (Goal(0.95, C), Goal(1.08, ("floor",))),
         note="The floor is a bare uvloop Protocol that writes the same bytes and looks at nothing.",
     ),
@@ -233,7 +233,7 @@ _ROWS = (
         "heads",
         "1 KB, browser heads that never repeat",
         Timed(Ask(64, headers=BROWSER, script="cookie.lua")),
-        ("aserve", NO_CACHE, *C),
+        ("aserve", ASERVE_UNCACHED, *C),
         (Goal(1.15, NGINX),),
         note="13 headers in each request, one of them a cookie that was never sent before.",
     ),
@@ -249,7 +249,7 @@ _ROWS = (
         "100k",
         "100 KB",
         Timed(Ask(16, "/100k.bin")),
-        ("aserve", NO_CACHE, *C, *OTHERS),
+        ("aserve", ASERVE_UNCACHED, *C, *OTHERS),
         (Goal(1.00, C),),
         note="16 connections.",
     ),
@@ -302,8 +302,8 @@ _ROWS = (
         "cold",
         "50,000 files of 1 KB at random, not cached by the server",
         Timed(_random("cold")),
-        (NO_CACHE, "aserve", *UNCACHED, "h2o"),
-        (Goal(1.30, UNCACHED, of=NO_CACHE),),
+        (ASERVE_UNCACHED, "aserve", *UNCACHED, "h2o"),
+        (Goal(1.30, UNCACHED, of=ASERVE_UNCACHED),),
         peer="nginx uncached",
         note=f"The files are in the page cache. {_FLATTERED} lighttpd cannot do it: it keeps a "
         "descriptor for each file that it has just sent, and answers 403 when it runs out.",
@@ -330,7 +330,12 @@ _ROWS = (
         "workers-cold",
         "50,000 files at random, one and two workers on two cores",
         Timed(_random("cold"), server_cores=BOTH, load_cores=BOTH),
-        (NO_CACHE, f"{NO_CACHE} 2 workers", "nginx uncached", "nginx uncached 2 workers"),
+        (
+            ASERVE_UNCACHED,
+            f"{ASERVE_UNCACHED} 2 workers",
+            "nginx uncached",
+            "nginx uncached 2 workers",
+        ),
         peer="nginx uncached",
         note=f"{_SHARED} A request costs the server more than wrk here, so more of the gain shows.",
     ),
