@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ListenError", "Server", "Settings", "SettingsError", "__version__"]
 
 _EXPORTS = {
-    "CannotListen": "aserve.server.listeners",
+    "ListenError": "aserve.server.listeners",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",
     "SettingsError": "aserve.config.settings",

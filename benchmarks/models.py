@@ -46,8 +46,8 @@ THREADS = (1, 2, 4, 8, 16, 64)
 _OPEN = 400  # connections, less than the blocking model has threads for
 _told = Console(stderr=True)
 
-UNREMEMBERED = f"{DEFAULT}, no recall"
-REMEMBERED = f"{DEFAULT}, recall"
+UNCACHED = f"{DEFAULT}, uncached"
+CACHED = f"{DEFAULT}, cached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,19 @@ POOLS = (
 
 def contenders() -> dict[str, str]:
     """Return the words of each model that this system permits, by the name it is shown under."""
-    words = {REMEMBERED: f"--model {DEFAULT}", UNREMEMBERED: f"--model {DEFAULT} --no-recall"}
+    words = {CACHED: f"--model {DEFAULT}", UNCACHED: f"--model {DEFAULT} --response-cache off"}
     for name, row in MODELS.items():
         if name != DEFAULT:
             if why := row.unavailable_reason():
                 _told.print(f"{name} is left out: {why}")
             else:
-                words[name] = f"--model {name}" + " --no-recall" * row.uses_event_loop
+                words[name] = f"--model {name}" + " --response-cache off" * row.uses_event_loop
     return words
 
 
 def pools() -> dict[str, str]:
     """Return the reactor with pools of several sizes."""
-    return {f"{number}": f"--model reactor --pool {number}" for number in THREADS}
+    return {f"{number}": f"--model reactor --threads {number}" for number in THREADS}
 
 
 def server(name: str, words: str, *, slow: bool) -> Server:

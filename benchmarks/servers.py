@@ -123,10 +123,10 @@ LOG = "access.log"
 
 _ROWS = (
     _aserve("aserve"),
-    _aserve("aserve no-recall", "--no-recall"),
+    _aserve("aserve uncached", "--response-cache off"),
     _aserve("aserve log", f"--access-log {{own}}/{LOG}"),
     _aserve("aserve 2 workers", "--workers 2"),
-    _aserve("aserve no-recall 2 workers", "--no-recall --workers 2"),
+    _aserve("aserve uncached 2 workers", "--response-cache off --workers 2"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
     _nginx("nginx"),
     _nginx("nginx sendfile", sendfile="on"),

@@ -9,17 +9,17 @@ from aserve.config.settings import SettingsError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 _MAX_DIGITS = 9
-_LIMITS: dict[str, Field[Any]] = {one.name: one for one in fields(Limits)}
+_LIMITS: dict[str, Field[Any]] = {one.name.replace("_", "-"): one for one in fields(Limits)}
 _WORDS: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 
 def parse_limits(changes: Iterable[str]) -> Limits:
     """Return the limits with changes; raises SettingsError."""
+    values: dict[str, Any] = dict(map(_parse, changes))
     try:
-        values: dict[str, Any] = dict(map(_parse, changes))
         return Limits(**values)
     except LimitError as error:
-        raise SettingsError("--limit", str(error)) from error
+        raise SettingsError("--limit", str(error).replace("_", "-")) from error
 
 
 def limits_help() -> str:
@@ -32,18 +32,19 @@ def limits_help() -> str:
 def _parse(change: str) -> tuple[str, int | None]:
     name, _, text = change.partition("=")
     if name not in _LIMITS:
-        raise LimitError(f"{_hint(name)}; there are {', '.join(_LIMITS)}")
+        raise SettingsError("--limit", f"{_hint(name)}; there are {', '.join(_LIMITS)}")
+    field = _LIMITS[name].name
     if text == "unlimited":
-        return name, UNLIMITED
+        return field, UNLIMITED
     if text == "auto" and _LIMITS[name].default is None:
-        return name, None
+        return field, None
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
-        raise LimitError(f"{name} must be {_values(_LIMITS[name])}, not {text!r}")
-    return name, int(text)
+        raise SettingsError("--limit", f"{name} must be {_values(_LIMITS[name])}, not {text!r}")
+    return field, int(text)
 
 
 def _hint(name: str) -> str:
-    known = name.strip().lower().replace("-", "_")
+    known = name.strip().lower().replace("_", "-")
     near = [one for one in _LIMITS if known and known in one] or get_close_matches(known, _LIMITS)
     return f"there is no {name!r}" + (f", but {near[0]!r}" if near else "")
 

@@ -20,7 +20,13 @@ import typer
 from typer.exceptions import TyperException
 
 from aserve.cli.limit_option import limits_help, parse_limits
-from aserve.config.settings import DEFAULT_HOST, THREADS, Settings, SettingsError
+from aserve.config.settings import (
+    DEFAULT_HOST,
+    RESPONSE_CACHE_SIZE,
+    THREADS,
+    Settings,
+    SettingsError,
+)
 from aserve.observability.access_log import AccessLog, combined_format, terminal_format
 from aserve.observability.log_file import LogFile, open_log
 from aserve.server.cpus import available_cpus
@@ -38,6 +44,7 @@ OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
 _MAX_DIGITS = 9
 _STANDARD_OUTPUT = 1
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 OpenLog = Callable[[], AccessLog | None]
 """Opens the access log, if there is to be one: in each worker, since it has a thread."""
@@ -130,18 +137,20 @@ def _serve(
         ),
     ] = None,
     allow_trace: Annotated[
-        bool, typer.Option("--trace", help="Answer TRACE, which echoes a request.")
+        bool, typer.Option("--allow-trace", help="Answer TRACE, which echoes a request.")
     ] = False,
     allow_connect: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST:PORT", help="Let CONNECT open tunnels to there; repeatable."),
     ] = None,
     response_cache: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--recall/--no-recall", help="Remember replies for as long as nothing changes."
+            metavar="SIZE|off",
+            help="Memory of each worker's response cache: bytes, or with K, M or G.",
+            show_default="64M",
         ),
-    ] = True,
+    ] = None,
     charset: Annotated[
         str,
         typer.Option(metavar="NAME|none", help="The character encoding of text, not of XML."),
@@ -200,7 +209,7 @@ def _serve(
         _parse_workers(workers),
         allow_trace=allow_trace,
         allow_connect=tuple(allow_connect or ()),
-        response_cache=response_cache,
+        response_cache=_parse_cache_size(response_cache),
         charset=charset,
         types=tuple(types or ()),
         decode_slashes=decode_slashes,
@@ -211,7 +220,11 @@ def _serve(
     )
     _check_model_options(
         model,
-        {"--pool": threads is not None, "--dispatch": dispatch, "--no-recall": not response_cache},
+        {
+            "--threads": threads is not None,
+            "--dispatch": dispatch,
+            "--response-cache": response_cache is not None,
+        },
     )
     open_log = _access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
     listeners = listen(settings)
@@ -256,6 +269,20 @@ def _parse_workers(text: str) -> int:
     if not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
     return int(text)
+
+
+def _parse_cache_size(text: str | None) -> int:
+    """Return the size in bytes; 0 for no cache."""
+    if text is None:
+        return RESPONSE_CACHE_SIZE
+    if text == "off":
+        return 0
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
+    if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
+        raise SettingsError(
+            "--response-cache", f"must be a size such as 64M, or 'off', not {text!r}"
+        )
+    return int(number) * _UNITS.get(unit, 1)
 
 
 def _access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:

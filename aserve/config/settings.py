@@ -14,6 +14,8 @@ DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 8000
 THREADS = 8
 MAX_THREADS = 512
+RESPONSE_CACHE_SIZE = 64 << 20
+MIN_RESPONSE_CACHE_SIZE = 1 << 20
 
 
 class SettingsError(ValueError):
@@ -32,7 +34,8 @@ class Settings:
     workers: processes. threads, queue: per worker, how many requests that need the disk are
     worked on at once, and how many more may wait. grace: seconds that replies under way get
     when the server stops. trace: whether TRACE is on. connect: each "host:port" that CONNECT may
-    open a tunnel to. recall: whether replies are remembered as long as nothing has changed.
+    open a tunnel to. response_cache: bytes of memory
+    that each worker's response cache may take, 0 for no cache.
     charset: of text types, "none" for none. types: each "suffix=type" that is sent with another
     type than ours. decode_slashes: whether %2F in a path divides names, as npm's clients want.
     model: the name of an I/O model. dispatch: how the reactor gives work to its threads.
@@ -47,7 +50,7 @@ class Settings:
     grace: float = 8.0
     allow_trace: bool = False
     allow_connect: tuple[str, ...] = ()
-    response_cache: bool = True
+    response_cache: int = RESPONSE_CACHE_SIZE
     charset: str = "utf-8"
     types: tuple[str, ...] = ()
     decode_slashes: bool = False
@@ -60,7 +63,9 @@ class Settings:
         _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
         _require(1 <= self.workers <= 1_024, "--workers", "must be 'auto' or from 1 to 1024")
         _require(bool(self.host), "--host", "must not be empty")
-        _require(1 <= self.threads <= MAX_THREADS, "--pool", f"must be from 1 to {MAX_THREADS}")
+        _require(1 <= self.threads <= MAX_THREADS, "--threads", f"must be from 1 to {MAX_THREADS}")
+        known = not self.response_cache or self.response_cache >= MIN_RESPONSE_CACHE_SIZE
+        _require(known, "--response-cache", "must be 'off' or at least 1M")
         known = self.dispatch in DISPATCHES
         _require(known, "--dispatch", f"must be one of {', '.join(DISPATCHES)}")
         known = self.model in MODELS
@@ -68,10 +73,10 @@ class Settings:
         why_not = MODELS[self.model].unavailable_reason()
         _require(not why_not, "--model", f"{self.model} cannot be had: {why_not}")
         tunnels = MODELS[self.model].uses_event_loop or not self.allow_connect
-        _require(tunnels, "--connect", f"the model {self.model} has no tunnels")
+        _require(tunnels, "--allow-connect", f"the model {self.model} has no tunnels")
         for place in self.allow_connect:
             known = parse_host_port(place) is not None
-            _require(known, "--connect", f"must be HOST:PORT, not {place!r}")
+            _require(known, "--allow-connect", f"must be HOST:PORT, not {place!r}")
         why = f"must be the name of a character encoding, or none, not {self.charset!r}"
         _require(is_charset(self.charset), "--charset", why)
         for one in self.types:

@@ -14,8 +14,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from aserve.cli.main import main
+from aserve.cli.main import _parse_cache_size, main
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
 from aserve.server import listeners
+from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import MODELS
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
@@ -178,36 +181,42 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--workers", "0"], "--workers"),
         ([".", "--workers", "many"], "--workers"),
         ([".", "--access-log", "missing/log"], "--access-log"),
-        ([".", "--connect", "host"], "--connect"),
-        ([".", "--connect", "host:http"], "--connect"),
-        ([".", "--connect", "[.]:80"], "--connect"),
+        ([".", "--allow-connect", "host"], "--allow-connect"),
+        ([".", "--allow-connect", "host:http"], "--allow-connect"),
+        ([".", "--allow-connect", "[.]:80"], "--allow-connect"),
         ([".", "--charset", ""], "--charset"),
         ([".", "--charset", "a b"], "--charset"),
         ([".", "--type", "srt"], "--type"),
         ([".", "--type", "srt=plain"], "--type"),
         ([".", "--type", "srt=text/plain\r\nX: y"], "--type"),
-        ([".", "--connect", "[1.2.3.4]:80"], "--connect"),
-        ([".", "--connect", "host:٨٠"], "--connect"),
-        ([".", "--connect", "host:" + "9" * 5_000], "--connect"),
-        ([".", "--limit", "head"], "--limit"),
-        ([".", "--limit", "head=many"], "--limit"),
+        ([".", "--allow-connect", "[1.2.3.4]:80"], "--allow-connect"),
+        ([".", "--allow-connect", "host:٨٠"], "--allow-connect"),
+        ([".", "--allow-connect", "host:" + "9" * 5_000], "--allow-connect"),
+        ([".", "--limit", "max-header-size"], "--limit"),
+        ([".", "--limit", "max-header-size=many"], "--limit"),
         ([".", "--limit", "nothing=1"], "--limit"),
         ([".", "--limit", "backlog=99999999999"], "--limit"),
-        ([".", "--limit", "head=" + "1" * 5_000], "--limit"),
+        ([".", "--limit", "max-header-size=" + "1" * 5_000], "--limit"),
         ([".", "--workers", "1" * 5_000], "--workers"),
         ([".", "--nonsense"], "--nonsense"),
         (["9000"], "--port 9000"),
         ([""], "empty"),
-        (["--recall", "off"], "a flag takes no value"),
+        (["--quiet", "off"], "a flag takes no value"),
         ([".", "--access-log", "OFF"], "use 'off'"),
         ([".", "--access-log", " off"], "use 'off'"),
         ([".", "--access-log", ""], "a file has a name"),
-        ([".", "--limit", "Idle-Time=3"], "but 'keepalive_timeout'"),
-        ([".", "--model", "epoll", "--pool", "4"], "--pool"),
-        ([".", "--model", "blocking", "--pool", "4"], "--pool"),
+        ([".", "--limit", "Keepalive_Timeout=3"], "but 'keepalive-timeout'"),
+        ([".", "--model", "epoll", "--threads", "4"], "--threads"),
+        ([".", "--model", "blocking", "--threads", "4"], "--threads"),
         ([".", "--dispatch", "queue"], "--dispatch"),
         ([".", "--model", "epoll", "--dispatch", "random"], "--dispatch"),
-        ([".", "--model", "reactor", "--no-recall"], "--no-recall"),
+        ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
+        ([".", "--response-cache", "on"], "'off'"),
+        ([".", "--response-cache", ""], "--response-cache"),
+        ([".", "--response-cache", "M"], "--response-cache"),
+        ([".", "--response-cache", "1.5G"], "--response-cache"),
+        ([".", "--response-cache", "64MB"], "--response-cache"),
+        ([".", "--response-cache", "64K"], "at least 1M"),
         (["explain"], "DIR"),
         (["explain", "."], "PATH"),
         ([".", "another"], "another"),
@@ -222,6 +231,26 @@ def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, nam
     assert said.startswith("aserve: error: ")
     assert said.count("\n") == 1
     assert named in said
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (None, 64 << 20),
+        ("off", 0),
+        ("2097152", 2 << 20),
+        ("2048K", 2 << 20),
+        ("2M", 2 << 20),
+        ("2G", 2 << 30),
+    ],
+)
+def test_the_size_of_the_response_cache(folder, text, size):
+    settings = Settings(folder, response_cache=_parse_cache_size(text))
+    assert settings.response_cache == size
+    if size:
+        cache = AsyncioWorker(settings, [], None)._create_cache(Mounts())
+        assert cache._max_bytes == size
+        cache.close()
 
 
 @pytest.mark.parametrize(
@@ -346,7 +375,7 @@ REFUSED = {
 )
 def test_what_is_refused_is_in_the_log_with_what_had_arrived(folder, tmp_path, model):
     log = tmp_path / "access.log"
-    options = ("--model", model, "--access-log", log, "--limit", "header_timeout=1")
+    options = ("--model", model, "--access-log", log, "--limit", "header-timeout=1")
     with aserve(folder, "--port", 0, *options) as process:
         host, port = url_in(banner(process))[7:-1].split(":")
         for status, octets in REFUSED.items():
