@@ -48,7 +48,7 @@ def write(root: Path) -> None:
     from benchmarks import plots  # noqa: PLC0415 - matplotlib takes a second, and only this needs it
 
     found = results.read(root / results.FOLDER)
-    drawn = plots.write_svg(found, root / plots.FOLDER)
+    drawn = plots.draw(found, root / plots.FOLDER)
     (root / PAGE).parent.mkdir(parents=True, exist_ok=True)
     (root / PAGE).write_text(page(found, drawn))
 
