@@ -170,7 +170,8 @@ class ResponseCache:
     """What one process remembers of its replies; used from its loop's thread alone.
 
     root: the folder that is served, as it was named; longest_head: octets that a head may have
-    without being refused; most_watches: inotify watches it may take, None for half of the user's.
+    without being refused; max_watches: inotify watches it may take, None for half of the user's;
+    max_bytes: memory that the responses and their heads may take.
     """
 
     max_open_files = _MAX_OPEN_FILES
@@ -182,8 +183,10 @@ class ResponseCache:
         max_head_size: int = _MAX_HEAD_SIZE,
         *,
         max_watches: int | None = None,
+        max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._root = root
+        self._max_bytes = max_bytes
         self._max_watches = max_watches
         self._max_head_size = min(max_head_size, _MAX_HEAD_SIZE)
         # The oldest first: to find that in a plain dict takes 50 us once many others have gone.
@@ -474,7 +477,7 @@ class ResponseCache:
         """Forget the oldest heads: who sends another one each time pushes out no reply."""
         if len(kept.heads) >= _MAX_HEADS_PER_RESPONSE:
             self._evict_head(next(iter(kept.heads)))
-        while len(self._by_head) >= _MAX_HEADS or self._head_weight > _MAX_BYTES // 2:
+        while len(self._by_head) >= _MAX_HEADS or self._head_weight > self._max_bytes // 2:
             self._evict_head(next(iter(self._by_head)))
 
     def _evict_head(self, head: bytes) -> None:
@@ -542,14 +545,16 @@ class ResponseCache:
 
     def _evict_excess(self) -> None:
         while self._by_key and (
-            self._total_weight > _MAX_BYTES or len(self._by_key) > _MAX_RESPONSES
+            self._total_weight > self._max_bytes or len(self._by_key) > _MAX_RESPONSES
         ):
             self._evict_oldest_unused(self._by_key)
         while len(self._with_files) > _MAX_OPEN_FILES:
             self._evict_oldest_unused(self._with_files)
 
     def _is_full(self) -> bool:
-        return len(self._by_key) >= _MAX_RESPONSES or self._total_weight > _MAX_BYTES * 15 // 16
+        return (
+            len(self._by_key) >= _MAX_RESPONSES or self._total_weight > self._max_bytes * 15 // 16
+        )
 
     def _evict_oldest_unused(self, queue: dict[CacheKey, CachedResponse]) -> None:
         """Forget the oldest reply, or let it be the youngest if it was used since it was that."""

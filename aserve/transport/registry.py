@@ -25,8 +25,8 @@ class ModelInfo(NamedTuple):
     def options(self) -> frozenset[str]:
         """The options of the command line that only some models have a use for."""
         if self.uses_event_loop:
-            return frozenset({"--pool", "--no-recall"})
-        return frozenset({"--pool", "--dispatch"}) if self.uses_thread_pool else frozenset()
+            return frozenset({"--threads", "--response-cache"})
+        return frozenset({"--threads", "--dispatch"}) if self.uses_thread_pool else frozenset()
 
     def create_server(self, *parts: Any) -> Any:
         """Return the model, made of a Site, Limits and Observe, and of a crew's size and manner."""

@@ -21,7 +21,7 @@ class Memory:
     def __init__(self, root):
         self.site = StaticSite(Directory(root))
         tracemalloc.start()
-        self.recall = ResponseCache(os.fsencode(root))
+        self.recall = ResponseCache(os.fsencode(root), max_bytes=BUDGET)
         self._start, _ = tracemalloc.get_traced_memory()
 
     @property
@@ -62,7 +62,6 @@ def deep(tmp_path):
 
 @pytest.fixture
 def memory(deep, monkeypatch):
-    monkeypatch.setattr(response_cache, "_MAX_BYTES", BUDGET)
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 4_096)
     monkeypatch.setattr(response_cache, "_MAX_CHANGES", 1_024)
     response_cache._cached_deciding_headers.cache_clear()

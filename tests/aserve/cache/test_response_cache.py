@@ -426,11 +426,11 @@ def test_a_reply_has_so_many_heads_and_no_more(server, root, monkeypatch):
 
 def test_heads_push_out_no_reply(server, monkeypatch):
     warm(server)
-    monkeypatch.setattr(response_cache, "_MAX_BYTES", 2 * server.recall._total_weight)
+    monkeypatch.setattr(server.recall, "_max_bytes", 2 * server.recall._total_weight)
     replies = dict(server.recall._by_key)
     learn(server, "/a.txt", range(200))
     assert server.recall._by_key.keys() == replies.keys()
-    assert server.recall._head_weight <= response_cache._MAX_BYTES // 2 + 2_000
+    assert server.recall._head_weight <= server.recall._max_bytes // 2 + 2_000
     assert server.recall._head_weight == sum(
         response_cache._weigh_head(head, request)
         for head, (_, request) in server.recall._by_head.items()

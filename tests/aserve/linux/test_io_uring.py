@@ -206,7 +206,7 @@ def test_where_it_is_forbidden_one_line_says_so(tmp_path: Path) -> None:
         [sys.executable, "-c", FORBID, tmp_path], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 2
-    assert ran.stderr.startswith("aserve: error: --model: proactor cannot be had: ")
+    assert ran.stderr.startswith("aserve: error: --model: proactor is not available: ")
     assert "io_uring" in ran.stderr
     assert "Operation not permitted" in ran.stderr
     assert ran.stderr.count("\n") == 1

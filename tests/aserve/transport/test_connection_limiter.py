@@ -188,7 +188,7 @@ def test_one_address_with_many_files_under_way_leaves_room(name: str, folder: Pa
 
 
 def test_one_address_with_silent_clients_leaves_threads(folder: Path) -> None:
-    options = ("--model", "blocking", "--limit", "connections=50")
+    options = ("--model", "blocking", "--limit", "max-connections=50")
     with serving(folder, 1_024, *options) as port, ExitStack() as stack:
         silent = [stack.enter_context(connect(port, MANY)) for _ in range(50)]
         other = stack.enter_context(connect(port, FEW))
@@ -201,7 +201,7 @@ def test_one_address_with_silent_clients_leaves_threads(folder: Path) -> None:
 def test_one_address_with_tunnels_leaves_room(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=300) as far, ExitStack() as stack:
         place = f"127.0.0.1:{far.getsockname()[1]}"
-        port = stack.enter_context(serving(folder, 256, "--connect", place))
+        port = stack.enter_context(serving(folder, 256, "--allow-connect", place))
         ask = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode()
         codes = []
         for _ in range(150):

@@ -195,7 +195,11 @@ def test_without_descriptors_the_listener_is_left_alone_for_a_while(folder: Path
 
 @pytest.mark.parametrize(
     ("option", "settings"),
-    [("--pool", {"threads": 0}), ("--pool", {"threads": 513}), ("--dispatch", {"dispatch": "x"})],
+    [
+        ("--threads", {"threads": 0}),
+        ("--threads", {"threads": 513}),
+        ("--dispatch", {"dispatch": "x"}),
+    ],
 )
 def test_what_cannot_be_set_is_said(option: str, settings: dict[str, object], folder: Path) -> None:
     with pytest.raises(SettingsError, match=f"^{option}: "):
