@@ -29,12 +29,19 @@ _UNITS = {
     "headers": "header lines",
     "backlog": "connections",
 }
+_SETTING_UNITS = {
+    "workers": "processes",
+    "threads": "threads per worker",
+    "queue": "requests per worker",
+    "grace": "seconds",
+    "response_cache": "bytes per worker",
+}
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 _PYTHON_ONLY = {
-    "queue": "Requests per worker that may wait for a thread; one more gets 503.",
-    "grace": "Seconds that responses in progress get when the server stops.",
-    "limits": "`Limits(...)`, see below; on the command line `--limit`.",
+    "queue": "none: requests that may wait for a thread; one more gets 503",
+    "grace": "none: what responses in progress get when the server stops",
+    "limits": "`--limit`; in Python `Limits(...)`, see below",
 }
 """What only a program can set."""
 
@@ -66,8 +73,10 @@ def options() -> str:
     """Return a row for each argument and option of the command."""
     rows = [["option", "default", "meaning"]]
     for parameter in _parameters():
-        help_text = (parameter.help or "").split(". Octets")[0].split(". Bytes")[0]
-        rows.append([_spelling(parameter), _default(parameter), help_text.rstrip(".") + "."])
+        text = parameter.help or ""
+        if parameter.name == "limit":  # whose help lists all limits, as the page does below
+            text = text.partition(". ")[0]
+        rows.append([_spelling(parameter), _default(parameter), text.rstrip(".") + "."])
     return _table(rows)
 
 
@@ -75,12 +84,13 @@ def settings() -> str:
     """Return a row for each field of Settings."""
     names = {_OTHER_NAMES.get(one.name, one.name): one for one in _parameters()}
     types = inspect.get_annotations(Settings)
-    rows = [["setting", "type", "default", "option"]]
+    rows = [["setting", "type", "default", "unit", "option"]]
     for one in dataclasses.fields(Settings):
         kind = types[one.name]
         kind_text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
         option = _PYTHON_ONLY.get(one.name) or f"`{_name(names[one.name])}`"
-        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), option])
+        unit = _SETTING_UNITS.get(one.name, "")
+        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option])
     return _table(rows)
 
 
@@ -130,7 +140,8 @@ def _default(parameter: Any) -> str:
 
 def _field_default(one: dataclasses.Field[Any]) -> str:
     if one.default is not dataclasses.MISSING:
-        return f"`{one.default!r}`"
+        is_large = type(one.default) is int and one.default >= 10_000
+        return f"{one.default:,}" if is_large else f"`{one.default!r}`"
     return "required" if one.default_factory is dataclasses.MISSING else "`Limits()`"
 
 
