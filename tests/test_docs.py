@@ -42,6 +42,17 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_module_that_is_named_exists(page: Path) -> None:
+    files = [
+        f"/{path.relative_to(ROOT)}"
+        for package in ("aserve", "abench", "tests", "benchmarks", "docs")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    named = set(re.findall(r"`([\w/]+\.py)`", page.read_text()))
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 def test_the_index_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
