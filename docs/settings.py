@@ -103,8 +103,17 @@ def limits() -> str:
         optional = "yes" if one.metadata else "no"
         name = f"`{one.name.replace('_', '-')}`"
         default = _SHOWN.get(one.default) or f"{one.default:,}"
-        rows.append([name, default, unit, optional, comments.get(one.name, "")])
+        meaning = _on_command_line(comments.get(one.name, ""))
+        rows.append([name, default, unit, optional, meaning])
     return _table(rows)
+
+
+def _on_command_line(comment: str) -> str:
+    """Return a limit's comment with names and values as --limit takes them."""
+    for one in dataclasses.fields(Limits):
+        if "_" in one.name:
+            comment = comment.replace(one.name, one.name.replace("_", "-"))
+    return comment.replace("None:", "auto:")
 
 
 def _parameters() -> list[Any]:
