@@ -15,10 +15,10 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
 		while IFS='|' read -r target text; do printf '%-13s %s\n' "$$target" "$$text"; done
 
 run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
@@ -36,8 +36,8 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The server chooses a free port and its banner tells which; to wait for a known port could mean
-# to measure a stranger who already listens there.
+# The server chooses a free port and its banner says which; to wait for a known port could mean
+# to measure another program that already listens there.
 bench: $(VENV)/.run ## server and load tester together on this machine (CONNECTIONS, SECONDS, ARGS)
 	@log=$$(mktemp); $(BIN)/aserve www/ --port 0 >$$log 2>&1 & server=$$!; \
 	trap 'kill $$server 2>/dev/null; wait $$server; rm -f $$log' EXIT; trap 'exit 130' INT TERM; \
@@ -52,16 +52,19 @@ compare: $(VENV)/.compare ## measure aserve beside other servers, and write docs
 models: $(VENV)/.compare ## measure every I/O model, and write docs/models.md (ARGS)
 	@$(BIN)/python -m benchmarks.models $(ARGS)
 
-fuzz: $(VENV)/.dev ## attack the parsers of untrusted octets (FUZZ_SECONDS)
+fuzz: $(VENV)/.dev ## attack the parsers of untrusted input (FUZZ_SECONDS)
 	@$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS)
 
-conformance: $(VENV)/.dev ## hold a server to the table of RFC clauses (SERVER=aserve|nginx|lighttpd|h2o|caddy)
+conformance: $(VENV)/.dev ## test a server against the table of RFC clauses (SERVER=aserve|nginx|lighttpd|h2o|caddy)
 	@$(BIN)/python -m tests.conformance.compare $(SERVER)
 
 docker: ## the same in containers; the result stays in results/ (CONNECTIONS, SECONDS)
 	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
+
+docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
+	@$(BIN)/python docs/settings.py
 
 # With the oldest Python that is supported: what runs there runs on the newer ones. Only its venv
 # brings a setuptools, an old one, and freeze leaves it out unasked; pbr needs one everywhere.

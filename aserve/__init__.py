@@ -1,6 +1,6 @@
 """aserve: an asyncio-native HTTP/1.1 static file server.
 
-Serve a folder from a program or a test::
+Serve a directory from a program or a test::
 
     import asyncio
     import urllib.request
@@ -14,7 +14,7 @@ Serve a folder from a program or a test::
 
     asyncio.run(main())
 
-Without a loop, `with` does the same from a thread::
+In a program without an event loop, use `with`: the server runs in a thread::
 
     def test_the_site():
         with aserve.Server("www/") as server:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ListenError", "Server", "Settings", "SettingsError", "__version__"]
 
 _EXPORTS = {
-    "CannotListen": "aserve.server.listeners",
+    "ListenError": "aserve.server.listeners",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",
     "SettingsError": "aserve.config.settings",
@@ -42,7 +42,7 @@ _EXPORTS = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for: the program can begin before all of it."""
+    """Import a public name on first use, so that the program starts before everything is loaded."""
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The program aserve, which is `python -m aserve` too."""
+"""The entry point of the command `aserve` and of `python -m aserve`."""
 
 import os
 import signal
@@ -9,32 +9,32 @@ _STANDARD_DESCRIPTORS = (0, 1, 2)  # standard input, output, error
 
 
 def main() -> None:
-    """Be the program. Who interrupts it while it is being imported gets no traceback."""
+    """Run the program. Ctrl-C during the imports prints no traceback."""
     _open_standard_descriptors()
-    # logrotate may send SIGUSR1 at any time, also while no log is open yet, and the default of
-    # both is to kill. SIGUSR2 means something to workers alone.
+    # logrotate may send SIGUSR1 at any time, even before the log is open, and the default action
+    # of both signals is to kill the process. Only workers use SIGUSR2.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:  # and does not ignore it, as behind nohup or &
+    original_handler = signal.getsignal(signal.SIGINT)
+    if original_handler is signal.default_int_handler:  # not SIG_IGN, as under nohup or &
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    program = import_module("aserve.cli.main").main
-    signal.signal(signal.SIGINT, usual)
-    program()
+    run = import_module("aserve.cli.main").main
+    signal.signal(signal.SIGINT, original_handler)
+    run()
 
 
 def _open_standard_descriptors() -> None:
-    """Put /dev/null in place of each standard descriptor that is closed, before anything is opened.
+    """Open /dev/null on each standard descriptor that is closed, before anything else is opened.
 
-    The kernel gives the lowest free number: a listening socket would become standard output, and
-    log lines would go into it. sys.stdout stays None, which tells that there is none.
+    The kernel hands out the lowest free number: a listening socket would become standard output,
+    and log lines would be written to it. sys.stdout stays None, so that the program can tell.
     """
     for descriptor in _STANDARD_DESCRIPTORS:
         try:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    if sys.stderr is None:  # print would take standard output in its place
+    if sys.stderr is None:  # print() would fall back to standard output
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 

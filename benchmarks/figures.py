@@ -41,7 +41,7 @@ FIGURES = {
     "before_mib": Figure("MiB before"),
     "after_mib": Figure("MiB after they closed"),
     "client_mib": Figure("MiB of the client"),
-    "start_ms": Figure("ms to the first reply"),
+    "start_ms": Figure("ms to the first response"),
     "resident_mib": Figure("MiB resident, idle"),
 }
 """Every figure, in the order in which tables show them; the first of a work is its main one."""
@@ -79,11 +79,11 @@ class Goal:
         """Return what was found, or None where one side was not measured."""
         found = medians(rounds, self.figure)
         others = {name: found[name] for name in self.against if name in found}
-        if self.for_name not in found or not others:
+        if self.of not in found or not others:
             return None
         best = FIGURES[self.figure].best(others.values())
         peer = next(name for name, value in others.items() if value == best)
-        ratio = found[self.for_name] / best
+        ratio = found[self.of] / best
         return Verdict(ratio, peer, FIGURES[self.figure].as_good(round(ratio, 2), self.times))
 
 

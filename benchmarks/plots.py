@@ -43,7 +43,7 @@ OURS, FLOOR, OTHER = "#c2410c", "#a3a3a3", "#64748b"
 MET, MISSED = "#15803d", "#b91c1c"
 LOOKS = {
     "aserve": (OURS, "o"),
-    "aserve no-recall": ("#fb923c", "o"),
+    "aserve uncached": ("#fb923c", "o"),
     "floor": (FLOOR, "x"),
     "nginx": ("#15803d", "s"),
     "nginx sendfile": ("#86c28f", "s"),

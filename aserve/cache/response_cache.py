@@ -174,7 +174,7 @@ class ResponseCache:
 
     root: the directory that is served, by the name it was given; max_head_size: bytes of the
     longest head that is not rejected; max_watches: inotify watches it may use, None for half of the
-    user's.
+    user's; max_bytes: memory that the responses and their heads may take.
     """
 
     max_open_files = _MAX_OPEN_FILES
@@ -186,8 +186,10 @@ class ResponseCache:
         max_head_size: int = _MAX_HEAD_SIZE,
         *,
         max_watches: int | None = None,
+        max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._root = root
+        self._max_bytes = max_bytes
         self._max_watches = max_watches
         self._max_head_size = min(max_head_size, _MAX_HEAD_SIZE)
         # The oldest first: to find it in a plain dict takes 50 us once many were removed.
@@ -488,7 +490,7 @@ class ResponseCache:
         """Evict the oldest heads: a client that always sends a new one evicts no response."""
         if len(cached.heads) >= _MAX_HEADS_PER_RESPONSE:
             self._evict_head(next(iter(cached.heads)))
-        while len(self._by_head) >= _MAX_HEADS or self._head_weight > _MAX_BYTES // 2:
+        while len(self._by_head) >= _MAX_HEADS or self._head_weight > self._max_bytes // 2:
             self._evict_head(next(iter(self._by_head)))
 
     def _evict_head(self, head: bytes) -> None:
@@ -557,14 +559,16 @@ class ResponseCache:
 
     def _evict_excess(self) -> None:
         while self._by_key and (
-            self._total_weight > _MAX_BYTES or len(self._by_key) > _MAX_RESPONSES
+            self._total_weight > self._max_bytes or len(self._by_key) > _MAX_RESPONSES
         ):
             self._evict_oldest_unused(self._by_key)
         while len(self._with_files) > _MAX_OPEN_FILES:
             self._evict_oldest_unused(self._with_files)
 
     def _is_full(self) -> bool:
-        return len(self._by_key) >= _MAX_RESPONSES or self._total_weight > _MAX_BYTES * 15 // 16
+        return (
+            len(self._by_key) >= _MAX_RESPONSES or self._total_weight > self._max_bytes * 15 // 16
+        )
 
     def _evict_oldest_unused(self, queue: dict[CacheKey, CachedResponse]) -> None:
         """Evict the oldest response, or move it to the end if it was used since it was there."""

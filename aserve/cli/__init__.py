@@ -1,4 +1,4 @@
-"""The command line: the only place that prints, and where exit codes come from."""
+"""The command line. Only this package prints and decides exit codes."""
 
 from aserve.cli.main import main
 

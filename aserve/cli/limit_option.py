@@ -1,4 +1,4 @@
-"""The option --limit: NAME=N, and what is wrong with one, in a line that tells the way out."""
+"""The option --limit NAME=N. Its errors are one line that says how to correct the value."""
 
 from collections.abc import Iterable
 from dataclasses import Field, fields
@@ -9,49 +9,59 @@ from aserve.config.settings import SettingsError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 _MAX_DIGITS = 9
-_LIMITS: dict[str, Field[Any]] = {one.name: one for one in fields(Limits)}
-_WORDS: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
+_LIMITS: dict[str, Field[Any]] = {field.name.replace("_", "-"): field for field in fields(Limits)}
+_SPECIAL_VALUES: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 
 def parse_limits(changes: Iterable[str]) -> Limits:
-    """Return the limits with changes; raises SettingsError."""
+    """Return the default limits with `changes` (each NAME=N) applied; raises SettingsError."""
+    values: dict[str, Any] = dict(map(_parse_limit, changes))
     try:
-        values: dict[str, Any] = dict(map(_parse, changes))
         return Limits(**values)
     except LimitError as error:
-        raise SettingsError("--limit", str(error)) from error
+        raise SettingsError("--limit", str(error).replace("_", "-")) from error
 
 
 def limits_help() -> str:
-    """Return every limit as it is by default, and what its value may be."""
-    defaults = [f"{name}={_WORDS.get(one.default, one.default)}" for name, one in _LIMITS.items()]
-    words = "0 or 'unlimited' switches one off; 'auto' is three quarters of all."
-    return f"Octets, seconds, counts, as they are by default: {', '.join(defaults)}. {words}"
+    """Return the help text: the units, and the default of every limit."""
+    defaults = [
+        f"{name}={_SPECIAL_VALUES.get(field.default, field.default)}"
+        for name, field in _LIMITS.items()
+    ]
+    units = "Sizes are in bytes, timeouts in seconds, min-rate in bytes per second"
+    values = "0 or 'unlimited' switches a limit off; 'auto' is three quarters of all connections."
+    return f"{units}. Defaults: {', '.join(defaults)}. {values}"
 
 
-def _parse(change: str) -> tuple[str, int | None]:
+def _parse_limit(change: str) -> tuple[str, int | None]:
     name, _, text = change.partition("=")
     if name not in _LIMITS:
-        raise LimitError(f"{_hint(name)}; there are {', '.join(_LIMITS)}")
+        raise SettingsError(
+            "--limit",
+            f"there is no limit {name!r}{_suggestion(name)}; the limits are {', '.join(_LIMITS)}",
+        )
+    field = _LIMITS[name]
     if text == "unlimited":
-        return name, UNLIMITED
-    if text == "auto" and _LIMITS[name].default is None:
-        return name, None
+        return field.name, UNLIMITED
+    if text == "auto" and field.default is None:
+        return field.name, None
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
-        raise LimitError(f"{name} must be {_values(_LIMITS[name])}, not {text!r}")
-    return name, int(text)
+        raise SettingsError("--limit", f"{name} must be {_describe_values(field)}, not {text!r}")
+    return field.name, int(text)
 
 
-def _hint(name: str) -> str:
-    known = name.strip().lower().replace("-", "_")
-    near = [one for one in _LIMITS if known and known in one] or get_close_matches(known, _LIMITS)
-    return f"there is no {name!r}" + (f", but {near[0]!r}" if near else "")
+def _suggestion(name: str) -> str:
+    """Return the limit that was probably meant, "" for none."""
+    normalized = name.strip().lower().replace("_", "-")
+    matches = [limit for limit in _LIMITS if normalized and normalized in limit]
+    matches = matches or get_close_matches(normalized, _LIMITS)
+    return f", but there is {matches[0]!r}" if matches else ""
 
 
-def _values(limit: Field[Any]) -> str:
-    """Return what a limit may be."""
-    example = 100 if limit.default in _WORDS else limit.default
-    words = [f"a whole number of at most {_MAX_DIGITS} digits, such as {example}"]
-    words += ["'unlimited'"] if limit.metadata else []
-    words += ["'auto'"] if limit.default is None else []
-    return ", or ".join(words)
+def _describe_values(limit: Field[Any]) -> str:
+    """Return which values a limit takes, for an error message."""
+    example = 100 if limit.default in _SPECIAL_VALUES else limit.default
+    values = [f"a whole number of at most {_MAX_DIGITS} digits, such as {example}"]
+    values += ["'unlimited'"] if limit.metadata else []
+    values += ["'auto'"] if limit.default is None else []
+    return ", or ".join(values)

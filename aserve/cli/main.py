@@ -1,4 +1,4 @@
-"""The command line: the only place that prints, and where exit codes come from."""
+"""The command line: options, messages and exit codes. Nothing else prints."""
 
 import errno
 import fcntl
@@ -20,7 +20,13 @@ import typer
 from typer.exceptions import TyperException
 
 from aserve.cli.limit_option import limits_help, parse_limits
-from aserve.config.settings import DEFAULT_HOST, THREADS, Settings, SettingsError
+from aserve.config.settings import (
+    DEFAULT_HOST,
+    RESPONSE_CACHE_SIZE,
+    THREADS,
+    Settings,
+    SettingsError,
+)
 from aserve.observability.access_log import AccessLog, combined_format, terminal_format
 from aserve.observability.log_file import LogFile, open_log
 from aserve.server.cpus import available_cpus
@@ -38,9 +44,10 @@ OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
 _MAX_DIGITS = 9
 _STANDARD_OUTPUT = 1
+_SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 OpenLog = Callable[[], AccessLog | None]
-"""Opens the access log, if there is to be one: in each worker, since it has a thread."""
+"""Opens the access log, or returns None. Each worker calls it, because the log has a thread."""
 
 _TYPER_OPTIONS: dict[str, Any] = {
     "add_completion": False,
@@ -51,12 +58,12 @@ _app = typer.Typer(**_TYPER_OPTIONS)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Be the program aserve. Exit codes: 0 stopped as asked, 1 cannot serve, 2 bad parameter."""
+    """Run aserve. Exit codes: 0 stopped by a signal, 1 cannot serve, 2 bad parameter."""
     logging.basicConfig(format="aserve: %(message)s", level=logging.WARNING)
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _exit_code(arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int:
     try:
         return _run_command(arguments)
     except TyperException as error:
@@ -74,9 +81,9 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _run_command(arguments: list[str]) -> int:
-    """Serve, or be `aserve explain`, which is imported only then: serving starts no later for it.
+    """Serve, or run `aserve explain`, which is imported only then: it does not delay serving.
 
-    A folder of that name can still be served: nothing follows it, or ./ precedes it.
+    A directory named explain can still be served: as `aserve explain` or `aserve ./explain`.
     """
     app, name = _app, "aserve"
     if arguments[:1] == ["explain"] and (len(arguments) > 1 or not Path("explain").is_dir()):
@@ -85,8 +92,8 @@ def _run_command(arguments: list[str]) -> int:
     return int(app(arguments, standalone_mode=False, prog_name=name) or OK)
 
 
-def _print_error(why: str, code: int) -> int:
-    _print_message(f"error: {why}")
+def _print_error(reason: str, code: int) -> int:
+    _print_message(f"error: {reason}")
     return code
 
 
@@ -95,67 +102,72 @@ def _print_message(line: str) -> None:
 
 
 def _write_stderr(text: str) -> None:
-    """Tell the user; that nobody can be told is no reason to fail."""
+    """Write to standard error; a standard error that cannot be written is no reason to fail."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"aserve {__version__}")
         raise typer.Exit
 
 
 @_app.command()
 def _serve(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder to serve.")] = ".",
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="The directory to serve.")] = ".",
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 or :: lets others in.")
+        str, typer.Option(help="The address to listen on; 0.0.0.0 or :: for all addresses.")
     ] = DEFAULT_HOST,
     port: Annotated[
         int | None,
         typer.Option(
-            help="The port to listen on; 0 for any.", show_default="8000 or the next free"
+            help="The port to listen on; 0 for any free one.",
+            show_default="8000 or the next free",
         ),
     ] = None,
     workers: Annotated[
-        str, typer.Option(metavar="N|auto", help="Worker processes; auto for one on each core.")
+        str, typer.Option(metavar="N|auto", help="Worker processes; auto for one per CPU.")
     ] = "1",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     access_log: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|-|off",
-            help="Log requests there, in the combined format; off: no line on a terminal either.",
+            help="Log requests there in the combined format; off for no log, on a terminal either.",
         ),
     ] = None,
     allow_trace: Annotated[
-        bool, typer.Option("--trace", help="Answer TRACE, which echoes a request.")
+        bool, typer.Option("--allow-trace", help="Answer TRACE, which echoes the request.")
     ] = False,
     allow_connect: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="Let CONNECT open tunnels to there; repeatable."),
+        typer.Option(
+            metavar="HOST:PORT", help="Let CONNECT open tunnels to this address; repeatable."
+        ),
     ] = None,
     response_cache: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--recall/--no-recall", help="Remember replies for as long as nothing changes."
+            metavar="SIZE|off",
+            help="Memory of each worker's response cache: bytes, or with K, M or G; off for none.",
+            show_default="64M",
         ),
-    ] = True,
+    ] = None,
     charset: Annotated[
         str,
-        typer.Option(metavar="NAME|none", help="The character encoding of text, not of XML."),
+        typer.Option(metavar="NAME|none", help="The charset parameter of text types, except XML."),
     ] = "utf-8",
     types: Annotated[
         list[str] | None,
         typer.Option(
             "--type",
             metavar="SUFFIX=TYPE",
-            help="Send files of a suffix with this media type; repeatable.",
+            help="Send files with this suffix as this media type; repeatable.",
         ),
     ] = None,
     decode_slashes: Annotated[
-        bool, typer.Option("--decode-slashes", help="Take %2F in a path for a slash, for npm.")
+        bool, typer.Option("--decode-slashes", help="Treat %2F in a path as a slash, for npm.")
     ] = False,
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
@@ -164,7 +176,7 @@ def _serve(
         int | None,
         typer.Option(
             metavar="N",
-            help="Threads of a worker's pool, where the model has one.",
+            help="Threads in each worker's pool, for models with a pool.",
             show_default=str(THREADS),
         ),
     ] = None,
@@ -172,7 +184,7 @@ def _serve(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"The reactor's way: {', '.join(DISPATCHES)}.",
+            help=f"How the reactor hands work to its threads: {', '.join(DISPATCHES)}.",
             show_default=DISPATCHES[0],
         ),
     ] = None,
@@ -187,20 +199,20 @@ def _serve(
         ),
     ] = False,
 ) -> int:
-    """Serve the files of a folder over HTTP/1.1.
+    """Serve the files of a directory over HTTP/1.1.
 
-    `aserve explain DIR PATH` tells what happens for one request.
+    `aserve explain DIR PATH` shows what happens for one request.
     """
-    if not folder:
-        raise SettingsError("DIR", "must not be empty; . is the folder you are in")
+    if not directory:
+        raise SettingsError("DIR", "must not be empty; . is the current directory")
     settings = Settings(
-        Path(folder),
+        Path(directory),
         host,
         port,
         _parse_workers(workers),
         allow_trace=allow_trace,
         allow_connect=tuple(allow_connect or ()),
-        response_cache=response_cache,
+        response_cache=_parse_cache_size(response_cache),
         charset=charset,
         types=tuple(types or ()),
         decode_slashes=decode_slashes,
@@ -211,43 +223,52 @@ def _serve(
     )
     _check_model_options(
         model,
-        {"--pool": threads is not None, "--dispatch": dispatch, "--no-recall": not response_cache},
+        {
+            "--threads": threads is not None,
+            "--dispatch": dispatch,
+            "--response-cache": response_cache is not None,
+        },
     )
     open_log = _access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
     listeners = listen(settings)
-    # From here to the handlers in each process; a signal right behind the banner must not be lost.
+    # Blocked until each process has its handlers: a signal right after the banner must not be lost.
     signals = program_signals(has_log_file=access_log not in _NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     if USES_FALLBACK and settings.model == DEFAULT:
-        _print_message("uvloop cannot be had here: the standard library's loop serves, more slowly")
+        _print_message(
+            "uvloop is not available: serving on the standard library's event loop, which is slower"
+        )
     if not quiet:
         _write_stderr(_banner(settings, listeners[0][0]))
-    say = _print_message if not quiet and sys.stderr and sys.stderr.isatty() else _discard
+    print_line = (
+        _print_message if not quiet and sys.stderr and sys.stderr.isatty() else _discard_line
+    )
     if settings.workers == 1:
-        tell = partial(_print_remaining, say)
-        _run_worker(settings, open_log, signals, tell, listeners[0], None)
+        report_remaining = partial(_print_remaining, print_line)
+        _run_worker(settings, open_log, signals, report_remaining, listeners[0], None)
         return OK
-    remaining = RemainingReports(say)
-    work = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
-    return OK if Supervisor(listeners, work, signals, remaining).run() else FAILED
+    remaining = RemainingReports(print_line)
+    run_worker = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
+    return OK if Supervisor(listeners, run_worker, signals, remaining).run() else FAILED
 
 
-def _print_remaining(say: Callable[[str], None], responses: int, connections: int) -> None:
+def _print_remaining(print_line: Callable[[str], None], responses: int, connections: int) -> None:
     if line := format_remaining(responses, connections):
-        say(line)
+        print_line(line)
 
 
-def _discard(_line: str) -> None:
-    """Say nothing: nobody sits at a terminal and waits."""
+def _discard_line(_line: str) -> None:
+    """Print nothing: no user waits at a terminal."""
 
 
 def _check_model_options(model: str, given: Mapping[str, object]) -> None:
-    """Refuse an option that was given and that the model has no use for, and name who has."""
+    """Reject an option that the model does not use, and name the models that do."""
     for option, is_given in given.items():
-        users = [name for name, row in MODELS.items() if option in row.options]
-        if is_given and model not in users:
-            raise SettingsError(option, f"{model} has no use for it; it is for {', '.join(users)}")
+        supported = [name for name, info in MODELS.items() if option in info.options]
+        if is_given and model not in supported:
+            models = ", ".join(supported)
+            raise SettingsError(option, f"the model {model} does not use it; it is for {models}")
 
 
 def _parse_workers(text: str) -> int:
@@ -258,29 +279,45 @@ def _parse_workers(text: str) -> int:
     return int(text)
 
 
-def _access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
-    """Choose where requests are logged, and fail now where that cannot be.
+def _parse_cache_size(text: str | None) -> int:
+    """Return the size in bytes; 0 for no cache."""
+    if text is None:
+        return RESPONSE_CACHE_SIZE
+    if text == "off":
+        return 0
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _SIZE_UNITS else (text, "")
+    if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
+        raise SettingsError(
+            "--response-cache", f"must be a size such as 64M, or 'off', not {text!r}"
+        )
+    return int(number) * _SIZE_UNITS.get(unit, 1)
 
-    is_shared: several workers write there.
+
+def _access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
+    """Return what opens the access log; raises SettingsError now if that is not possible.
+
+    is_shared: several workers write to the same log.
     """
     if target == "off":
         return lambda: None
     if target is None:
         if quiet or not sys.stdout or not sys.stdout.isatty():
             return lambda: None
-        form = terminal_format(get_terminal_size().columns, use_color="NO_COLOR" not in os.environ)
-        return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), form, _print_message)
+        line_format = terminal_format(
+            get_terminal_size().columns, use_color="NO_COLOR" not in os.environ
+        )
+        return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), line_format, _print_message)
     descriptor, path = _log_target(target)
-    file = partial(LogFile, descriptor, path, is_shared=is_shared)
+    open_file = partial(LogFile, descriptor, path, is_shared=is_shared)
     if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
-        # The supervisor must not keep a file open that was rotated away and deleted since.
+        # The supervisor must not hold a file open after it was rotated away and deleted.
         os.close(descriptor)
-        file = partial(_open_in_worker, path)
-    return lambda: AccessLog(file(), combined_format, _print_message)
+        open_file = partial(_open_in_worker, path)
+    return lambda: AccessLog(open_file(), combined_format, _print_message)
 
 
 def _open_in_worker(path: str) -> LogFile:
-    """Open a log that could be opened before; where that has changed, the log tries it again."""
+    """Open a log file that could be opened at the start; if it cannot now, the log retries."""
     try:
         descriptor = open_log(path)
     except OSError:
@@ -289,27 +326,27 @@ def _open_in_worker(path: str) -> LogFile:
 
 
 def _log_target(target: str) -> tuple[int, str]:
-    """Return the descriptor that --access-log names, and the path by which it can be reopened."""
+    """Return the descriptor for --access-log, and the path to reopen it by, "" for none."""
     if target in _OUTPUTS:
         return _standard_descriptor(target), ""
     if not target:
-        raise SettingsError("--access-log", "a file has a name; 'off' is for no log")
+        raise SettingsError("--access-log", "must not be empty; use 'off' for no log")
     if hint := _FILE_NAME_HINTS.get(target.strip().lower()):
-        raise SettingsError("--access-log", f"{hint}; a file of this name is './{target}'")
+        raise SettingsError("--access-log", f"{hint}; for a file of this name use './{target}'")
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:
-        why = error.strerror
+        reason = error.strerror
         if error.errno == errno.ENXIO and Path(target).is_fifo():
-            why = "it is a FIFO that nobody reads; start its reader first"
-        raise SettingsError("--access-log", f"cannot write {target!r}: {why}") from error
+            reason = "it is a FIFO that nobody reads; start its reader first"
+        raise SettingsError("--access-log", f"cannot write {target!r}: {reason}") from error
 
 
 def _standard_descriptor(target: str) -> int:
-    """Return the descriptor of standard output or error, if it can be written.
+    """Return the descriptor of standard output or error; raises SettingsError if not writable.
 
-    By its number, for to open it by name may be impossible: it may be a socket, or in a container
-    a pipe of another user.
+    It is used by number, because it may be impossible to open by name: it may be a socket or, in
+    a container, the pipe of another user.
     """
     descriptor = _OUTPUTS[target]
     if descriptor == _STANDARD_OUTPUT and not sys.stdout:
@@ -330,7 +367,7 @@ _FILE_NAME_HINTS = dict.fromkeys(
     "stdout": "use '-' for standard output",
     "stderr": "use /dev/stderr for standard error",
 }
-"""What is hardly meant as the name of a file, and what probably is meant."""
+"""Words that are hardly meant as file names, and what to use instead."""
 
 
 def _run_worker(
@@ -341,7 +378,7 @@ def _run_worker(
     listeners: Sequence[socket.socket],
     lifeline: int | None,
 ) -> None:
-    """Be one worker, from its first connection to its last log line."""
+    """Run one worker, from its first connection to its last log line."""
     log = open_log()
     if log:
         call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
@@ -355,7 +392,7 @@ def _run_worker(
             report_remaining,
         )
     finally:
-        for number in signals.stop:  # whoever is tired of waiting for the log can end it
+        for number in signals.stop:  # so that another signal ends the wait for the log
             signal.signal(number, signal.SIG_DFL)
         if log:
             log.close(settings.grace)
@@ -369,21 +406,23 @@ def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:
 
 
 def _printable_path(path: Path) -> str:
-    """Return a path as it is, or quoted where it would not stay on one line."""
+    """Return a path as it is, or quoted if it has characters that are not printable."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
 
 def _banner(settings: Settings, listener: socket.socket) -> str:
-    """Say what is served, where, how to share it and how to stop."""
+    """Return the banner: what is served, where, how to share it and how to stop."""
     address = url(listener)
-    moved = "" if settings.port is not None or ":8000/" in address else "   (port 8000 is taken)"
-    shared = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
+    port_note = (
+        "" if settings.port is not None or ":8000/" in address else "   (port 8000 is taken)"
+    )
+    share = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
         (
             f"aserve {__version__} serves {_printable_path(settings.root)}",
-            f"  open   {address}{moved}",
-            f"  share  {shared}",
+            f"  open   {address}{port_note}",
+            f"  share  {share}",
             "  stop   Ctrl-C",
         )
     )

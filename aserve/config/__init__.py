@@ -1,1 +1,1 @@
-"""What can be set, checked once, before anything is started."""
+"""Settings, validated once, before anything starts."""

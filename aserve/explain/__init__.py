@@ -1,1 +1,1 @@
-"""One real request, told step by step: what each thread did, and what the kernel did for it."""
+"""Trace one real request, step by step: what each thread did, and what the kernel did for it."""

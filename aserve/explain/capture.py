@@ -1,4 +1,4 @@
-"""Make one request of a server that is watched, and gather what happened."""
+"""Make one request to a traced server, and collect what happened."""
 
 import os
 import shutil
@@ -20,77 +20,77 @@ from aserve.explain.events import CLIENT, Syscall, TraceEvent, read_marks, read_
 from aserve.explain.syscall_text import DESCRIPTIONS, TIMED_AT_RETURN, describe_syscall
 
 _TIMEOUT_S = 30.0
-_SETTLE_S = 0.1  # after the client has closed, for the server to notice and be done
-_STRACE_SKEW_S = (
-    0.02  # strace that is kept from running dates the end of a call too early by so much
-)
+_SETTLE_S = 0.1  # after the client has closed, for the server to notice and finish
+_STRACE_SKEW_S = 0.02  # a strace that did not get to run dates the end of a call too early
 _HOST = "127.0.0.1"
-_SENT_AS_TYPED = string.punctuation  # a file's name may have blanks, a request's target may not
+_SENT_AS_TYPED = string.punctuation  # a file name may have spaces, a request target may not
 _WARMUP_REQUEST = b"OPTIONS * HTTP/1.1\r\nHost: explain\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTrace:
-    """What happened in order; `threads` has the name of each, `kernel` whether strace was there."""
+    """The events of one request in order. threads: names by thread id; has_syscalls: strace ran."""
 
     model: str
     target: str
     status: str
     events: tuple[TraceEvent, ...]
     threads: dict[int, str]
-    kernel: bool
+    has_syscalls: bool
 
 
-def capture(folder: Path, target: str, model: str, *, cold: bool, again: bool) -> RequestTrace:
-    """Have `target` of `folder` served by `model` once, and tell what happened.
+def capture(directory: Path, target: str, model: str, *, cold: bool, again: bool) -> RequestTrace:
+    """Request `target` once from a server of `directory` with `model`, and return its trace.
 
-    With `cold`, the kernel is asked to forget the files' contents before; with `again`, the
-    request was made twice before. Raises SettingsError when the request cannot be made.
+    cold: first drop the files from the kernel's page cache; again: first make the same request
+    until its response is cached. Raises SettingsError if the request cannot be made.
     """
     if not target.startswith("/"):
         raise SettingsError("PATH", f"must begin with a slash, as /index.html, not {target!r}")
     target = quote(target, safe=_SENT_AS_TYPED)
-    tracer = shutil.which("strace")
-    with tempfile.TemporaryDirectory(prefix="aserve-explain-") as place:
-        with _traced_server(folder, model, Path(place), tracer) as port:
+    strace = shutil.which("strace")
+    with tempfile.TemporaryDirectory(prefix="aserve-explain-") as temporary:
+        with _traced_server(directory, model, Path(temporary), strace) as port:
             _make_request(port, _WARMUP_REQUEST)
-            for _ in range(3 if again else 0):  # a reply is remembered when it is asked for twice
+            for _ in range(3 if again else 0):  # a response is cached at its second request
                 _make_request(port, _request(target))
             if cold:
-                _evict_page_cache(folder)
+                _evict_page_cache(directory)
             client = _make_request(port, _request(target))
-        since, until = client[0].at, client[-1].at + _SETTLE_S
-        server, threads = _server_events(Path(place), since, until)
+        start, end = client[0].at, client[-1].at + _SETTLE_S
+        server, threads = _server_events(Path(temporary), start, end)
     events = sorted([*client, *server], key=lambda event: event.at)
     return RequestTrace(
-        model, target, client[-2].detail, tuple(_merge_repeats(events)), threads, bool(tracer)
+        model, target, client[-2].detail, tuple(_merge_repeats(events)), threads, bool(strace)
     )
 
 
 @contextmanager
-def _traced_server(folder: Path, model: str, place: Path, tracer: str | None) -> Iterator[int]:
-    """Have a watched server for as long as the context lasts, and yield its port."""
-    with socket.create_server((_HOST, 0)) as listener, (place / "marks").open("wb") as file:
-        kept = (listener.fileno(), file.fileno())
-        # -P: nothing is to be imported from whatever folder this is called in.
-        words = [
+def _traced_server(
+    directory: Path, model: str, temporary: Path, strace: str | None
+) -> Iterator[int]:
+    """Run a traced server until the block ends; yield its port."""
+    with socket.create_server((_HOST, 0)) as listener, (temporary / "marks").open("wb") as file:
+        descriptors = (listener.fileno(), file.fileno())
+        # -P: do not import modules from the current directory.
+        command = [
             sys.executable,
             "-P",
             "-m",
             "aserve.explain.traced_server",
-            str(kept[1]),
-            str(kept[0]),
+            str(descriptors[1]),
+            str(descriptors[0]),
         ]
-        if tracer:
-            wanted = ",".join(f"?{name}" for name in DESCRIPTIONS)
-            seen = ["-f", "-ttt", "-T", "-yy", "-s", "200", "-e", f"trace={wanted}"]
-            words = [tracer, *seen, "-o", str(place / "calls"), "--", *words]
+        if strace:
+            names = ",".join(f"?{name}" for name in DESCRIPTIONS)
+            options = ["-f", "-ttt", "-T", "-yy", "-s", "200", "-e", f"trace={names}"]
+            command = [strace, *options, "-o", str(temporary / "calls"), "--", *command]
         process = subprocess.Popen(  # noqa: S603 - this program itself
-            [*words, str(folder), model],
+            [*command, str(directory), model],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=kept,
+            pass_fds=descriptors,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         try:
@@ -104,106 +104,106 @@ def _request(target: str) -> bytes:
 
 
 def _make_request(port: int, request: bytes) -> list[TraceEvent]:
-    """Make a request on a connection of its own, read all of the reply, and close."""
+    """Make a request on a new connection, read the whole response, and close."""
     events = [TraceEvent(time.time(), CLIENT, "connects", with_kernel=True)]
     with socket.create_connection((_HOST, port), timeout=_TIMEOUT_S) as connection:
         events.append(
             TraceEvent(
-                time.time(), CLIENT, f"sends {len(request)} octets: {_first_line(request)}", True
+                time.time(), CLIENT, f"sends {len(request)} bytes: {_first_line(request)}", True
             )
         )
         connection.sendall(request)
-        reply = _read_response(connection)
-        status = _first_line(reply)
-        what = f"has all {len(reply):,} octets: {status}"
-        events.append(TraceEvent(time.time(), CLIENT, what, with_kernel=True, detail=status))
+        response = _read_response(connection)
+        status = _first_line(response)
+        text = f"receives {len(response):,} bytes: {status}"
+        events.append(TraceEvent(time.time(), CLIENT, text, with_kernel=True, detail=status))
     events.append(TraceEvent(time.time(), CLIENT, "closes", with_kernel=True))
     time.sleep(_SETTLE_S)
     return events
 
 
-def _first_line(octets: bytes) -> str:
-    return octets.partition(b"\r\n")[0].decode("latin-1")
+def _first_line(data: bytes) -> str:
+    return data.partition(b"\r\n")[0].decode("latin-1")
 
 
 def _read_response(connection: socket.socket) -> bytes:
-    """Read one reply, whose head says how long it is."""
-    octets = bytearray()
-    while b"\r\n\r\n" not in octets:
-        octets += _read_some(connection)
-    head, _, body = bytes(octets).partition(b"\r\n\r\n")
+    """Read one response, whose length is in its head."""
+    data = bytearray()
+    while b"\r\n\r\n" not in data:
+        data += _receive(connection)
+    head, _, body = bytes(data).partition(b"\r\n\r\n")
     length = 0
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             length = int(value)
     while len(body) < length:
-        body += _read_some(connection)
+        body += _receive(connection)
     return head + b"\r\n\r\n" + body
 
 
-def _read_some(connection: socket.socket) -> bytes:
-    octets = connection.recv(65_536)
-    if not octets:
-        raise SettingsError("PATH", "the server has closed without a reply")
-    return octets
+def _receive(connection: socket.socket) -> bytes:
+    data = connection.recv(65_536)
+    if not data:
+        raise SettingsError("PATH", "the server closed the connection without a response")
+    return data
 
 
-def _evict_page_cache(folder: Path) -> None:
-    """Ask the kernel to keep nothing of the files' contents in memory (posix_fadvise(2))."""
-    for path in folder.rglob("*"):
+def _evict_page_cache(directory: Path) -> None:
+    """Ask the kernel to drop the files from its page cache (posix_fadvise(2))."""
+    for path in directory.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _server_events(
-    place: Path, since: float, until: float
+    temporary: Path, start: float, end: float
 ) -> tuple[list[TraceEvent], dict[int, str]]:
-    """Return what the server's threads did in that time, and their names."""
+    """Return what the server's threads did from `start` to `end`, and the names of the threads."""
     threads: dict[int, str] = {}
     events: list[TraceEvent] = []
-    with (place / "marks").open() as lines:
+    with (temporary / "marks").open() as lines:
         for at, thread, kind, text in read_marks(lines):
             if kind == "thread":
                 threads[thread] = text
-            elif since <= at <= until:
+            elif start <= at <= end:
                 events.append(TraceEvent(at, thread, text, with_kernel=kind == "ring"))
-    if (place / "calls").exists():
-        with (place / "calls").open(errors="replace") as lines:
-            events += _syscall_events(read_syscalls(lines), since, until)
-    busy = {event.thread for event in events}
-    return events, {thread: name for thread, name in threads.items() if thread in busy}
+    if (temporary / "calls").exists():
+        with (temporary / "calls").open(errors="replace") as lines:
+            events += _syscall_events(read_syscalls(lines), start, end)
+    active = {event.thread for event in events}
+    return events, {thread: name for thread, name in threads.items() if thread in active}
 
 
-def _syscall_events(found: Iterable[Syscall], since: float, until: float) -> Iterator[TraceEvent]:
-    for call in found:
-        is_in_time = since - _STRACE_SKEW_S * _is_accept(call) <= call.at <= until
+def _syscall_events(calls: Iterable[Syscall], start: float, end: float) -> Iterator[TraceEvent]:
+    for call in calls:
+        is_in_time = start - _STRACE_SKEW_S * _is_accept(call) <= call.at <= end
         if not is_in_time or _is_housekeeping(call):
             continue
         if text := describe_syscall(call):
             detail = f"{call.name}({call.arguments}) = {call.result}"
-            at = call.at if call.name in TIMED_AT_RETURN else call.began
-            yield TraceEvent(max(at, since), call.thread, text, with_kernel=True, detail=detail)
+            at = call.at if call.name in TIMED_AT_RETURN else call.started_at
+            yield TraceEvent(max(at, start), call.thread, text, with_kernel=True, detail=detail)
 
 
 def _is_accept(call: Syscall) -> bool:
-    """Whether this is the accept of our client: no other one comes, so it is none of before."""
+    """Tell whether a call has accepted our client: no other client connects in that time."""
     return call.name.startswith("accept") and call.return_value >= 0
 
 
 def _is_housekeeping(call: Syscall) -> bool:
-    """Whether a call is the server's own affair, as the look for new mounts each second is."""
+    """Tell whether a call is for no request, such as the check for new mounts every second."""
     return any(word in call.arguments for word in ("/proc/", "anon_inode:inotify", "/marks>"))
 
 
 def _merge_repeats(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
-    """Make one of the same thing done many times in a row: a poll that finds nothing, again."""
-    for (_thread, what, _kernel), same in groupby(events, key=_repeat_key):
+    """Merge events that repeat, such as polls that find nothing, into one with their number."""
+    for _, same in groupby(events, key=_repeat_key):
         first, *others = same
-        text = f"{what} ({len(others) + 1:,} times)" if others else what
+        text = f"{first.text} ({len(others) + 1:,} times)" if others else first.text
         yield TraceEvent(first.at, first.thread, text, first.with_kernel, first.detail)
 
 
 def _repeat_key(event: TraceEvent) -> tuple[int, str, bool]:
-    return event.thread, event.what, event.with_kernel
+    return event.thread, event.text, event.with_kernel

@@ -1,4 +1,4 @@
-"""`aserve explain www/ /path`: what happened for one request."""
+"""The command `aserve explain DIR PATH`: what happens for one request."""
 
 import os
 import sys
@@ -14,49 +14,52 @@ from aserve.transport.registry import DEFAULT, MODELS
 
 
 def explain(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to serve.")],
-    target: Annotated[str, typer.Argument(metavar="PATH", help="What to ask for: /index.html")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to serve.")],
+    target: Annotated[
+        str, typer.Argument(metavar="PATH", help="What to request, such as /index.html.")
+    ],
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
     cold: Annotated[
-        bool, typer.Option("--cold", help="With the files' contents not in the kernel's memory.")
+        bool, typer.Option("--cold", help="First drop the files from the kernel's page cache.")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Ask so often before that the reply is remembered.")
+        bool,
+        typer.Option("--again", help="First make the same request until the response is cached."),
     ] = False,
     svg: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|-",
-            help="Draw it, too: a picture for a browser; - prints it in place of the text.",
+            help="Also draw a picture for a browser; - prints it instead of the text.",
         ),
     ] = None,
 ) -> int:
-    """Make one request, and tell what each thread of the server and the kernel did for it.
+    """Make one request, and show what each thread of the server and the kernel did for it.
 
-    The server is a real one, watched by strace and by Python's own profiler, and the client is a
-    real one. Without strace only the steps of the server's own code are told.
+    Server and client are real. strace and Python's profiler trace the server; without strace only
+    the steps of the server's own code are shown.
     """
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
-    Settings(folder, model=model)  # raises what is wrong with them before anything is started
+    Settings(directory, model=model)  # raises SettingsError before anything is started
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():
-        raise SettingsError("--svg", f"there is no folder {str(file.absolute().parent)!r}")
-    story = capture(folder, target, model, cold=cold, again=again)
+        raise SettingsError("--svg", f"there is no directory {str(file.absolute().parent)!r}")
+    trace = capture(directory, target, model, cold=cold, again=again)
     if svg == "-":
-        write_svg(story, sys.stdout)
+        write_svg(trace, sys.stdout)
         return 0
-    print_trace(story, sys.stdout, coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    print_trace(trace, sys.stdout, use_color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     if file:
-        _save(story, file)
+        _save(trace, file)
     return 0
 
 
-def _save(story: RequestTrace, file: Path) -> None:
+def _save(trace: RequestTrace, file: Path) -> None:
     try:
         with file.open("w", encoding="utf-8") as stream:
-            write_svg(story, stream)
+            write_svg(trace, stream)
     except OSError as error:
         raise SettingsError("--svg", f"{str(file)!r}: {error.strerror}") from error

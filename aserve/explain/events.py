@@ -1,32 +1,33 @@
-"""What happened, from whichever source: the client, the server's marks, or strace."""
+"""Events of a trace, from the client, from the marks of the server, and from strace."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-CLIENT = 0  # the lane of no thread
+CLIENT = 0  # in place of a thread id
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEvent:
-    """Something that one thread did: at a POSIX time, in words.
+    """Something that one thread did.
 
-    `thread` is Linux's number of it, or CLIENT. `with_kernel` tells of a system call, and `detail`
-    is that call as strace writes it.
+    at: POSIX time in seconds; thread: Linux's thread id, or CLIENT; text: what it did;
+    with_kernel: whether the kernel did it for the thread; detail: the system call as strace
+    writes it, "" for other events.
     """
 
     at: float
     thread: int
-    what: str
+    text: str
     with_kernel: bool = False
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Syscall:
-    """A system call: when it was made, and when it returned."""
+    """A system call, from `started_at` to `at`, both POSIX times in seconds."""
 
-    began: float
+    started_at: float
     at: float
     thread: int
     name: str
@@ -35,26 +36,26 @@ class Syscall:
 
     @property
     def error_name(self) -> str:
-        """The name of the error, or nothing."""
+        """The name of the error, "" for none."""
         found = re.match(r"-1 (E[A-Z]+)", self.result)
         return found[1] if found else ""
 
     @property
     def return_value(self) -> int:
-        """The result as a number; -1 for none."""
+        """The result as a number; -1 for a result that is none."""
         found = re.match(r"-?\d+", self.result)
         return int(found[0]) if found else -1
 
 
 _LINE = re.compile(r"(\d+)\s+(\d+\.\d+) (.*)")
 _WHOLE = re.compile(r"(\w+)\((.*)\)\s+= (.*?)(?: <(\d+\.\d+)>)?$")
-_BEGUN = re.compile(r"(\w+)\((.*?)\s*<unfinished \.\.\.>$")
+_UNFINISHED = re.compile(r"(\w+)\((.*?)\s*<unfinished \.\.\.>$")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)\)\s+= (.*?)(?: <(\d+\.\d+)>)?$")
 
 
 def read_syscalls(lines: Iterable[str]) -> Iterator[Syscall]:
-    """Yield the system calls in what `strace -f -ttt -T` has written, each when it returned."""
-    begun: dict[int, tuple[float, str]] = {}
+    """Yield the system calls in the output of `strace -f -ttt -T`, each when it returned."""
+    unfinished: dict[int, tuple[float, str]] = {}
     for line in lines:
         found = _LINE.match(line)
         if not found:
@@ -62,17 +63,18 @@ def read_syscalls(lines: Iterable[str]) -> Iterator[Syscall]:
         thread, at, rest = int(found[1]), float(found[2]), found[3]
         if whole := _WHOLE.match(rest):
             yield Syscall(at, at + float(whole[4] or 0), thread, whole[1], whole[2], whole[3])
-        elif start := _BEGUN.match(rest):
-            begun[thread] = at, start[2]
+        elif start := _UNFINISHED.match(rest):
+            unfinished[thread] = at, start[2]
         elif end := _RESUMED.match(rest):
-            began, first = begun.pop(thread, (at, ""))
-            yield Syscall(began, at, thread, end[1], first + end[2], end[3])
+            started_at, first = unfinished.pop(thread, (at, ""))
+            yield Syscall(started_at, at, thread, end[1], first + end[2], end[3])
 
 
 def read_marks(lines: Iterable[str]) -> Iterator[tuple[float, int, str, str]]:
-    """Yield what the server has said itself: time, thread, its kind, and text.
+    """Yield the marks that the server wrote: time, thread, kind and text.
 
-    The kinds: "thread", whose text is its name; "step"; "ring", which is one with the kernel.
+    The kinds: "thread", whose text is the name of the thread; "step", a step of Python code;
+    "ring", an operation of io_uring.
     """
     for line in lines:
         at, thread, kind, text = line.rstrip("\n").split(" ", 3)

@@ -1,4 +1,4 @@
-"""A story on the terminal, and as a picture that tells it from top to bottom."""
+"""Print a trace on the terminal, and draw it as an SVG from top to bottom."""
 
 import math
 from collections.abc import Iterator
@@ -11,9 +11,12 @@ from aserve.explain.events import CLIENT, TraceEvent
 
 _NO_STRACE = "strace is not installed: the system calls are missing (Debian: apt install strace)"
 
-# The picture: user units, which are pixels at its own size.
-_ROW, _LANE, _TIMES, _TOP, _EDGE = 26, 290, 76, 92, 20
-_MAX_LABEL = 52  # of a label in a lane
+# Sizes in the SVG, in user units, which are pixels at its natural size.
+_ROW_HEIGHT, _LANE_WIDTH, _TIME_WIDTH, _TOP, _MARGIN = 26, 290, 76, 92, 20
+_MAX_LABEL = 52  # characters
+
+# Texts of events in which something comes from the kernel: their arrows point to the thread.
+_FROM_KERNEL = ("wakes up", "reads", "accepts", "receives", "completion")
 
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; color-scheme: light dark }
@@ -27,29 +30,29 @@ svg { font: 12px system-ui, sans-serif; color-scheme: light dark }
 """
 
 
-def thread_names(story: RequestTrace) -> dict[int, str]:
-    """Return the threads in the order in which they come in, by their names."""
-    order = dict.fromkeys(event.thread for event in story.events if event.thread != CLIENT)
+def thread_names(trace: RequestTrace) -> dict[int, str]:
+    """Return the names of the threads, in the order of their first events."""
+    order = dict.fromkeys(event.thread for event in trace.events if event.thread != CLIENT)
     names = {"MainThread": "main thread"}
     return {
-        thread: names.get(story.threads.get(thread, ""), story.threads.get(thread, "a thread"))
+        thread: names.get(trace.threads.get(thread, ""), trace.threads.get(thread, "a thread"))
         for thread in order
     }
 
 
-def print_trace(story: RequestTrace, stream: TextIO, *, coloured: bool) -> None:
-    """Write a line for each event: when, who, and what; system calls stand further in."""
-    named = {CLIENT: "client", **thread_names(story)}
-    width = max(map(len, named.values()))
-    began = story.events[0].at
-    print(f"{story.model}: GET {story.target}, {story.status}\n", file=stream)
-    for event in story.events:
-        who = named[event.thread].ljust(width)
-        what = f"  {event.what}" if event.with_kernel else event.what
-        if coloured:
-            what = f"\x1b[{_color_code(event)}m{what}\x1b[0m"
-        print(f"{_format_time(event.at - began):>9}  {who}  {what}".rstrip(), file=stream)
-    print(f"\n{_summary(story)}", file=stream)
+def print_trace(trace: RequestTrace, stream: TextIO, *, use_color: bool) -> None:
+    """Print a line for each event: time, thread and text; system calls are indented."""
+    names = {CLIENT: "client", **thread_names(trace)}
+    width = max(map(len, names.values()))
+    start = trace.events[0].at
+    print(f"{trace.model}: GET {trace.target}, {trace.status}\n", file=stream)
+    for event in trace.events:
+        name = names[event.thread].ljust(width)
+        text = f"  {event.text}" if event.with_kernel else event.text
+        if use_color:
+            text = f"\x1b[{_color_code(event)}m{text}\x1b[0m"
+        print(f"{_format_time(event.at - start):>9}  {name}  {text}".rstrip(), file=stream)
+    print(f"\n{_summary(trace)}", file=stream)
 
 
 def _color_code(event: TraceEvent) -> str:
@@ -62,75 +65,78 @@ def _format_time(seconds: float) -> str:
     return f"{seconds * 1000:.2f} ms"
 
 
-def _summary(story: RequestTrace) -> str:
-    if not story.kernel:
+def _summary(trace: RequestTrace) -> str:
+    if not trace.has_syscalls:
         return _NO_STRACE
-    ours = [event for event in story.events if event.thread != CLIENT]
-    called = sum(bool(event.detail) for event in ours)
-    threads = len({event.thread for event in ours})
-    by = "one thread" if threads == 1 else f"{threads} threads"
-    looked = "Being looked at makes it many times slower: the order is true, the times are not."
-    return f"{called} telling system calls by {by}. {looked}"
+    events = [event for event in trace.events if event.thread != CLIENT]
+    calls = sum(bool(event.detail) for event in events)
+    count = len({event.thread for event in events})
+    threads = "one thread" if count == 1 else f"{count} threads"
+    note = "Tracing makes it many times slower: the order is right, the times are not."
+    return f"{calls} system calls shown, by {threads}. {note}"
 
 
-def write_svg(story: RequestTrace, stream: TextIO) -> None:
-    """Write the story as an SVG: a lane for the client, one for the kernel, one for each thread."""
-    places = {CLIENT: 0, **{thread: 2 + place for place, thread in enumerate(thread_names(story))}}
-    wide = _TIMES + _LANE * (len(places) + 1) + _LANE // 3
-    high = _TOP + _ROW * (len(story.events) + 2)
-    title = escape(f"aserve --model {story.model}: GET {story.target}, {story.status}")
-    size = f'viewBox="0 0 {wide} {high}" width="{wide}" height="{high}"'
+def write_svg(trace: RequestTrace, stream: TextIO) -> None:
+    """Write the trace as an SVG: a lane for the client, one for the kernel, one for each thread."""
+    lanes = {CLIENT: 0, **{thread: 2 + lane for lane, thread in enumerate(thread_names(trace))}}
+    width = _TIME_WIDTH + _LANE_WIDTH * (len(lanes) + 1) + _LANE_WIDTH // 3
+    height = _TOP + _ROW_HEIGHT * (len(trace.events) + 2)
+    title = escape(f"aserve --model {trace.model}: GET {trace.target}, {trace.status}")
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{title}">',
         f"<style>{_STYLE}</style>",
-        f'<rect class="paper" width="{wide}" height="{high}"/>',
-        f'<text class="ink head" x="{_EDGE}" y="30" font-size="16">{title}</text>',
-        *_lifelines(story, high),
-        *_rows(story, places),
-        f'<text class="quiet" x="{_EDGE}" y="{high - 16}">{escape(_summary(story))}</text>',
+        f'<rect class="paper" width="{width}" height="{height}"/>',
+        f'<text class="ink head" x="{_MARGIN}" y="30" font-size="16">{title}</text>',
+        *_lifelines(trace, height),
+        *_rows(trace, lanes),
+        f'<text class="quiet" x="{_MARGIN}" y="{height - 16}">{escape(_summary(trace))}</text>',
         "</svg>\n",
     ]
     stream.write("\n".join(parts))
 
 
-def _middle(place: int) -> float:
-    return _TIMES + _LANE * (place + 0.5)
+def _lane_center(lane: int) -> float:
+    return _TIME_WIDTH + _LANE_WIDTH * (lane + 0.5)
 
 
-def _lifelines(story: RequestTrace, high: int) -> Iterator[str]:
-    for place, name in enumerate(("client", "kernel", *thread_names(story).values())):
-        x = _middle(place)
+def _lifelines(trace: RequestTrace, height: int) -> Iterator[str]:
+    for lane, name in enumerate(("client", "kernel", *thread_names(trace).values())):
+        x = _lane_center(lane)
         yield f'<text class="ink head" x="{x}" y="62" text-anchor="middle">{escape(name)}</text>'
-        yield f'<path class="life" d="M{x} 74V{high - _ROW * 1.6:.0f}"/>'
+        yield f'<path class="life" d="M{x} 74V{height - _ROW_HEIGHT * 1.6:.0f}"/>'
 
 
-def _rows(story: RequestTrace, places: dict[int, int]) -> Iterator[str]:
-    began = story.events[0].at
-    for number, event in enumerate(story.events):
-        y = _TOP + _ROW * number + _ROW // 2
-        shown = _format_time(event.at - began)
-        yield f'<text class="quiet" x="{_TIMES - 8}" y="{y + 4}" text-anchor="end">{shown}</text>'
-        yield f"<g><title>{escape(event.detail or event.what)}</title>{_row(event, places, y)}</g>"
+def _rows(trace: RequestTrace, lanes: dict[int, int]) -> Iterator[str]:
+    start = trace.events[0].at
+    for number, event in enumerate(trace.events):
+        y = _TOP + _ROW_HEIGHT * number + _ROW_HEIGHT // 2
+        time = _format_time(event.at - start)
+        x = _TIME_WIDTH - 8
+        yield f'<text class="quiet" x="{x}" y="{y + 4}" text-anchor="end">{time}</text>'
+        yield f"<g><title>{escape(event.detail or event.text)}</title>{_row(event, lanes, y)}</g>"
 
 
-def _row(event: TraceEvent, places: dict[int, int], y: int) -> str:
-    x, kernel = _middle(places[event.thread]), _middle(1)
+def _row(event: TraceEvent, lanes: dict[int, int], y: int) -> str:
+    x, kernel = _lane_center(lanes[event.thread]), _lane_center(1)
     if not event.with_kernel:
-        return _note(x, y, event.what)
-    kind = ("net", "netarrow") if event.thread == CLIENT else ("call", "arrow")
-    comes_back = any(word in event.what for word in ("is told", "reads", "takes", "has all"))
-    start, end = (kernel, x) if comes_back else (x, kernel)
+        return _note(x, y, event.text)
+    classes = ("net", "netarrow") if event.thread == CLIENT else ("call", "arrow")
+    from_kernel = any(word in event.text for word in _FROM_KERNEL)
+    start, end = (kernel, x) if from_kernel else (x, kernel)
     if event.thread == CLIENT:
-        return _arrow(start, end, y, kind) + _label((x + kernel) / 2, y - 9, event.what, "middle")
-    return _arrow(start, end, y, kind) + _label(x + 8, y, event.what, "start")
+        return _arrow(start, end, y, classes) + _label(
+            (x + kernel) / 2, y - 9, event.text, "middle"
+        )
+    return _arrow(start, end, y, classes) + _label(x + 8, y, event.text, "start")
 
 
-def _arrow(start: float, end: float, y: int, kind: tuple[str, str]) -> str:
-    line, head = kind
-    back = math.copysign(7, start - end)
+def _arrow(start: float, end: float, y: int, classes: tuple[str, str]) -> str:
+    line, head = classes
+    tip = math.copysign(7, start - end)
     return (
         f'<path class="{line}" stroke-width="1.4" d="M{start} {y}H{end}"/>'
-        f'<path class="{head}" d="M{end} {y}l{back} -4v8z"/>'
+        f'<path class="{head}" d="M{end} {y}l{tip} -4v8z"/>'
     )
 
 
@@ -140,6 +146,6 @@ def _label(x: float, y: int, text: str, anchor: str) -> str:
 
 
 def _note(x: float, y: int, text: str) -> str:
-    wide = 7 * len(text) + 16
-    box = f'<rect class="box" x="{x - wide / 2}" y="{y - 10}" width="{wide}" height="21" rx="4"/>'
+    width = 7 * len(text) + 16
+    box = f'<rect class="box" x="{x - width / 2}" y="{y - 10}" width="{width}" height="21" rx="4"/>'
     return box + _label(x, y, text, "middle")

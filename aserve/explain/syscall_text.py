@@ -1,4 +1,4 @@
-"""System calls in plain words: one row for each that tells something about a request."""
+"""System calls in plain English: a row for each one that shows something about a request."""
 
 import re
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from aserve.explain.events import Syscall
 Describe = Callable[[Syscall], str | None]
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_PLACE = re.compile(r"^\d+<([^>]*)>")
+_DESCRIPTOR_PATH = re.compile(r"^\d+<([^>]*)>")
 _READY = re.compile(r"EPOLL(?:IN|OUT|RDHUP|HUP|ERR|ONESHOT|ET)(?:\|EPOLL\w+)*|POLL(?:IN|OUT)\w*")
 
 
 def describe_syscall(call: Syscall) -> str | None:
-    """Return what a call did in a few words, or None where that is nothing to tell."""
-    found = DESCRIPTIONS.get(call.name)
-    return found(call) if found else None
+    """Return what a call did in a few words, or None for a call that is not shown."""
+    describe = DESCRIPTIONS.get(call.name)
+    return describe(call) if describe else None
 
 
-def _name(call: Syscall) -> str:
-    """Return the last part of the path that a call is about."""
+def _file_name(call: Syscall) -> str:
+    """Return the last part of the path in the arguments of a call."""
     found = _QUOTED.search(call.arguments)
     return found[1].rstrip("/").rpartition("/")[2] if found else "the file"
 
@@ -30,30 +30,31 @@ def _is_socket(call: Syscall) -> bool:
 
 def _accept(call: Syscall) -> str:
     if call.error_name:
-        return f"finds no connection waiting: {call.error_name}"
-    return "takes a connection from the listen queue"
+        return f"finds no connection to accept: {call.error_name}"
+    return "accepts a connection"
 
 
 def _wait(call: Syscall) -> str | None:
-    """Tell of a wait that ended with something to do; one that timed out was of no request."""
+    """Describe a wait that ended with a ready descriptor; a timeout belongs to no request."""
     if call.return_value <= 0:
         return None
     events = ", ".join(dict.fromkeys(_READY.findall(call.arguments)))
-    what = "one descriptor is" if call.return_value == 1 else f"{call.return_value} descriptors are"
-    return f"is told that {what} ready" + (f": {events}" if events else "")
+    count = call.return_value
+    ready = "one descriptor is ready" if count == 1 else f"{count} descriptors are ready"
+    return f"wakes up, {ready}" + (f": {events}" if events else "")
 
 
 def _read(call: Syscall) -> str | None:
     if "signalfd" in call.arguments and call.return_value > 0:
-        return "is told by a signal that something can be done"
+        return "reads a signal from the signalfd"
     if not _is_socket(call):
         return None
     if call.error_name:
-        return f"would have to wait for octets: {call.error_name}"
+        return f"would block on reading: {call.error_name}"
     return (
-        f"reads {call.return_value:,} octets"
+        f"reads {call.return_value:,} bytes"
         if call.return_value
-        else "reads the end: the client has closed"
+        else "reads end of file: the client has closed"
     )
 
 
@@ -61,74 +62,78 @@ def _write(call: Syscall) -> str | None:
     if not _is_socket(call):
         return None
     if call.error_name:
-        return f"would have to wait for room: {call.error_name}"
-    return f"writes {call.return_value:,} octets"
+        return f"would block on writing: {call.error_name}"
+    return f"writes {call.return_value:,} bytes"
 
 
 def _sendfile(call: Syscall) -> str:
     if call.error_name:
-        return f"would have to wait for room: {call.error_name}"
-    return f"has the kernel send {call.return_value:,} octets of the file"
+        return f"would block on writing: {call.error_name}"
+    return f"has the kernel send {call.return_value:,} bytes of the file"
 
 
 def _open(call: Syscall) -> str:
-    name = _name(call)
+    name = _file_name(call)
     if call.error_name == "ENOENT":
-        return f"looks for {name}: it is not there"
+        return f"looks for {name}: not found"
     if call.error_name == "EAGAIN":
-        return f"would have to wait for the disk to open {name}: EAGAIN"
+        return f"would block on opening {name}: EAGAIN"
     return f"opens {name}: {call.error_name}" if call.error_name else f"opens {name}"
 
 
 def _stat(_call: Syscall) -> str:
-    return "asks for size and time"
+    return "asks for size and modification time"
 
 
 def _read_file(call: Syscall) -> str:
     if call.error_name:
-        return f"would have to wait for the disk: {call.error_name}"
-    return f"reads {call.return_value:,} octets of the file"
+        return f"would block on the disk: {call.error_name}"
+    return f"reads {call.return_value:,} bytes of the file"
 
 
 def _close(call: Syscall) -> str | None:
     if _is_socket(call):
         return "closes the connection"
-    found = _PLACE.match(call.arguments)
+    found = _DESCRIPTOR_PATH.match(call.arguments)
     return f"closes {found[1].rpartition('/')[2]}" if found and "/" in found[1] else None
 
 
 def _epoll_ctl(call: Syscall) -> str:
-    done = {"ADD": "asks epoll to watch", "MOD": "asks epoll anew about", "DEL": "has epoll forget"}
+    texts = {
+        "ADD": "adds the connection to epoll",
+        "MOD": "changes the connection's events in epoll",
+        "DEL": "removes the connection from epoll",
+    }
     found = re.search(r"EPOLL_CTL_(ADD|MOD|DEL)", call.arguments)
+    text = texts[found[1] if found else "MOD"]
     events = ", ".join(_READY.findall(call.arguments))
-    about = f"{done[found[1]] if found else 'changes'} the connection"
-    return f"{about}: {events}" if events else about
+    return f"{text}: {events}" if events else text
 
 
 def _io_uring_enter(call: Syscall) -> str:
     found = re.match(r"\d+(?:<[^>]*>)?, (\d+), (\d+)", call.arguments)
-    handed, awaited = (int(found[1]), int(found[2])) if found else (0, 0)
-    what = "an operation" if handed == 1 else f"{handed} operations"
-    parts = [f"hands {what} to the kernel"] if handed else []
-    parts += ["is told of completions"] if awaited else []
-    return " and ".join(parts) or "looks at the rings"
+    submitted, awaited = (int(found[1]), int(found[2])) if found else (0, 0)
+    operations = "an operation" if submitted == 1 else f"{submitted} operations"
+    parts = [f"submits {operations} to the kernel"] if submitted else []
+    parts += ["receives completions"] if awaited else []
+    return " and ".join(parts) or "checks the rings"
 
 
 def _signal(call: Syscall) -> str | None:
     if call.return_value <= 0:
         return None
     found = re.search(r"si_code=(POLL_\w+)", call.arguments)
-    return f"is told by a signal: {found[1]}" if found else "is told by a signal"
+    return f"receives a signal: {found[1]}" if found else "receives a signal"
 
 
 def _fcntl(call: Syscall) -> str | None:
-    wanted = {
-        "F_SETOWN": "says to whom signals about the connection go",
-        "F_SETSIG": "says which signal that is to be",
-        "O_ASYNC": "switches the signals on",
+    texts = {
+        "F_SETOWN": "sets who gets the connection's signals",
+        "F_SETSIG": "chooses the signal",
+        "O_ASYNC": "enables the signals",
         "O_NONBLOCK": None,
     }
-    return next((text for word, text in wanted.items() if word in call.arguments), None)
+    return next((text for word, text in texts.items() if word in call.arguments), None)
 
 
 def _clone(_call: Syscall) -> str:
@@ -136,7 +141,7 @@ def _clone(_call: Syscall) -> str:
 
 
 def _shutdown(_call: Syscall) -> str:
-    return "says that nothing more will come"
+    return "shuts down the sending side"
 
 
 DESCRIPTIONS: dict[str, Describe] = {
@@ -158,9 +163,9 @@ DESCRIPTIONS: dict[str, Describe] = {
     "shutdown": _shutdown,
 }
 
-# What such a call is about has happened when it returns; what others do, when they are made.
+# The result of these calls is there when they return; the others take effect when they are made.
 TIMED_AT_RETURN = frozenset(
     name
-    for name, said in DESCRIPTIONS.items()
-    if said in {_accept, _wait, _read, _io_uring_enter, _signal}
+    for name, describe in DESCRIPTIONS.items()
+    if describe in {_accept, _wait, _read, _io_uring_enter, _signal}
 )

@@ -1,9 +1,9 @@
-"""The server that is looked at: the ordinary one, which also says what its Python code does.
+"""The traced server: the ordinary one, which also reports the steps of its Python code.
 
-    python -m aserve.explain.traced_server MARKS LISTENER FOLDER MODEL
+    python -m aserve.explain.traced_server MARKS LISTENER DIR MODEL
 
-A profile function in each thread writes a line to the descriptor MARKS for every step of STEPS.
-Under strace these are system calls among the others, and so in their right place.
+A profile function in each thread writes a line to the descriptor MARKS for each step in STEPS.
+Each line has the time, so that it can be sorted among the system calls that strace reports.
 """
 
 import errno
@@ -34,19 +34,19 @@ Step = Callable[[FrameType], str | None]
 
 
 def _describe_transition(frame: FrameType) -> str | None:
-    """Say which step the state machine takes."""
-    exchange, event = frame.f_locals["self"], frame.f_locals["event"]
-    before = exchange.state
+    """Return the transition of the state machine, or None if the state stays the same."""
+    connection, event = frame.f_locals["self"], frame.f_locals["event"]
+    before = connection.state
     after = TRANSITIONS[before, event]
     if before is after:
         return None
-    happened = event.name.lower().replace("_", " ")
-    return f"state machine: {before.name} to {after.name} ({happened})"
+    cause = event.name.lower().replace("_", " ")
+    return f"state machine: {before.name} to {after.name} ({cause})"
 
 
 def _describe_request(frame: FrameType) -> str:
     request = frame.f_locals["request"]
-    return f"works out the response to {request.method} {request.target}"
+    return f"builds the response to {request.method} {request.target}"
 
 
 def _fixed_text(text: str) -> Step:
@@ -54,58 +54,58 @@ def _fixed_text(text: str) -> Step:
 
 
 def _describe_completion(operation: str) -> Step:
-    """Say that the kernel has completed what a ring was asked for, and what came of it."""
+    """Return a step for the completion of an io_uring operation, with its result."""
 
-    def said(frame: FrameType) -> str:
+    def describe(frame: FrameType) -> str:
         result = frame.f_locals["result"]
-        come_to = errno.errorcode.get(-result, "an error") if result < 0 else f"{result:,}"
-        return f"is told that {operation} is complete: {come_to}"
+        outcome = errno.errorcode.get(-result, "an error") if result < 0 else f"{result:,}"
+        return f"gets the completion of {operation}: {outcome}"
 
-    return said
+    return describe
 
 
 def _code(function: Callable[..., object]) -> CodeType:
-    """Return the code of a function itself, and not of what it may be wrapped in."""
+    """Return the code of a function itself, and not of a decorator around it."""
     return cast("Callable[..., Any]", inspect.unwrap(function)).__code__
 
 
 STEPS: dict[CodeType, Step] = {
     _code(H1Connection._transition): _describe_transition,  # noqa: SLF001 - every transition goes through it
     _code(StaticSite.handle): _describe_request,
-    _code(ResponseCache.lookup_head): _fixed_text("looks whether the reply is remembered"),
-    _code(ThreadPool._deliver): _fixed_text("takes the result back"),  # noqa: SLF001
-    _code(AioReader.start_read): _fixed_text("has the C library read the file: aio_read"),
-    _code(proactor_aio.AioConnection._on_file_read): _fixed_text("has what was read: aio_return"),  # noqa: SLF001
+    _code(ResponseCache.lookup_head): _fixed_text("looks up the response in the cache"),
+    _code(ThreadPool._deliver): _fixed_text("receives the result from the pool"),  # noqa: SLF001
+    _code(AioReader.start_read): _fixed_text("starts to read the file: aio_read"),
+    _code(proactor_aio.AioConnection._on_file_read): _fixed_text("gets the data: aio_return"),  # noqa: SLF001
 }
-# What passes through a ring is no system call: io_uring_enter hands many operations over at once.
+# Operations on a ring are no system calls: io_uring_enter submits many of them at once.
 RING_STEPS: dict[CodeType, Step] = {
-    _code(IoUring.accept): _fixed_text("asks the ring to accept connections"),
-    _code(IoUring.receive): _fixed_text("asks the ring to receive"),
-    _code(IoUring.read): _fixed_text("asks the ring to read the file"),
-    _code(IoUring.send): _fixed_text("asks the ring to send"),
+    _code(IoUring.accept): _fixed_text("queues an accept on the ring"),
+    _code(IoUring.receive): _fixed_text("queues a receive on the ring"),
+    _code(IoUring.read): _fixed_text("queues a read of the file on the ring"),
+    _code(IoUring.send): _fixed_text("queues a send on the ring"),
     _code(proactor.ProactorServer._on_accept): _describe_completion("accept"),  # noqa: SLF001
     _code(proactor.UringConnection._on_received): _describe_completion("receive"),  # noqa: SLF001
     _code(proactor.UringConnection._on_file_read): _describe_completion("read"),  # noqa: SLF001
     _code(proactor.UringConnection._on_sent): _describe_completion("send"),  # noqa: SLF001
 }
 BUILTIN_STEPS = {
-    ("c_call", "SimpleQueue.put"): "puts it into the queue of the threads",
-    ("c_return", "SimpleQueue.get"): "takes it from the queue",
+    ("c_call", "SimpleQueue.put"): "puts the job into the queue of the pool",
+    ("c_return", "SimpleQueue.get"): "takes the job from the queue",
 }
 
 
 class Marker:
-    """Writes a line for each step: time, thread, and what it is."""
+    """Writes a line for each step: time, thread, kind and text."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._known: set[int] = set()
+        self._threads: set[int] = set()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Look at one call, as sys.setprofile has it."""
+        """Handle one event of sys.setprofile."""
         thread = threading.get_native_id()
-        if thread not in self._known:
-            self._known.add(thread)
+        if thread not in self._threads:
+            self._threads.add(thread)
             self._mark(thread, "thread", threading.current_thread().name)
         if event == "call" and (step := STEPS.get(frame.f_code)):
             if text := step(frame):
@@ -122,10 +122,10 @@ class Marker:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
-    marks, listener, folder, model = sys.argv[1:]
+    """Serve until standard input is closed."""
+    marks, listener, directory, model = sys.argv[1:]
     marker = Marker(int(marks))
-    settings = Settings(Path(folder), model=model)
+    settings = Settings(Path(directory), model=model)
     threading.setprofile(marker)
     sys.setprofile(marker)
     serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)

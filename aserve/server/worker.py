@@ -67,7 +67,11 @@ class AsyncioWorker:
         settings = self._settings
         share = watch_share(settings.workers)  # of what all of them may take together
         return ResponseCache(
-            os.fsencode(settings.root), mounts, settings.limits.max_header_size, max_watches=share
+            os.fsencode(settings.root),
+            mounts,
+            settings.limits.max_header_size,
+            max_watches=share,
+            max_bytes=settings.response_cache,
         )
 
     async def shutdown(self) -> None:

@@ -27,8 +27,8 @@ class ModelInfo(NamedTuple):
     def options(self) -> frozenset[str]:
         """The options of the command line that this model supports and not all models do."""
         if self.uses_event_loop:
-            return frozenset({"--pool", "--no-recall"})
-        return frozenset({"--pool", "--dispatch"}) if self.uses_thread_pool else frozenset()
+            return frozenset({"--threads", "--response-cache"})
+        return frozenset({"--threads", "--dispatch"}) if self.uses_thread_pool else frozenset()
 
     def create_server(self, *parts: Any) -> Any:
         """Return a new server.

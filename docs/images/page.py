@@ -19,7 +19,7 @@ WIDTH = 1200
 
 
 def picture(driver: webdriver.Chrome, page: Path, scheme: str) -> Image.Image:
-    """Return the whole page as it looks by day or by night."""
+    """Return the whole page in the light or dark colour scheme."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     metrics = {"width": WIDTH, "height": 800, "deviceScaleFactor": 1, "mobile": False}

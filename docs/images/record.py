@@ -18,18 +18,18 @@ URL = "http://127.0.0.1:8000"
 
 
 def tmux(*words: str) -> str:
-    """Run tmux on a server of our own."""
+    """Run tmux with a server of its own."""
     command = ["tmux", "-L", SESSION, *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def screen(pane: str) -> str:
-    """Return a pane with its colours."""
+    """Return the text of a pane, with its colours."""
     return tmux("capture-pane", "-e", "-p", "-t", pane)
 
 
 def wait_for(pane: str, words: str) -> None:
-    """Look at a pane until it shows something, for at most half a minute."""
+    """Wait until a pane shows some words, for at most half a minute."""
     for _ in range(300):
         if words in tmux("capture-pane", "-p", "-t", pane):
             return
@@ -63,7 +63,7 @@ def record() -> str:
         wait_for(client, "p99.9")
         below = screen(client)
         tmux("send-keys", "-t", server, "C-c")
-        # Where this copy happens to lie is nobody's concern.
+        # The path of this copy is of no interest.
         above = above.replace(str(Path.cwd() / "www"), "www")
         return f"{above.rstrip()}\n\n{below.rstrip()}\n"
     finally:
@@ -78,7 +78,7 @@ def main() -> None:
         console.print(text)
     (HERE / "nowhere").unlink()
     svg = console.export_svg(title="aserve and abench", theme=MONOKAI)
-    # Whoever looks at it asks no font server.
+    # A viewer must not load fonts from a server.
     head, _, tail = svg.partition("@font-face")
     fonts_end = tail.rindex("}", 0, tail.index(".terminal-"))
     svg = head + tail[fonts_end + 1 :] if tail else svg

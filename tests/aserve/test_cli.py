@@ -14,8 +14,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from aserve.cli.main import main
+from aserve.cli.main import _parse_cache_size, main
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
 from aserve.server import listeners
+from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import MODELS
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
@@ -23,7 +26,7 @@ LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+)
 
 @contextmanager
 def aserve(*arguments, **options):
-    """Run aserve until the block ends; it must end by itself once it is told to."""
+    """Run aserve until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "aserve", *map(str, arguments)],
         stderr=subprocess.PIPE,
@@ -38,20 +41,20 @@ def aserve(*arguments, **options):
 
 
 def fail(*arguments):
-    """Run aserve where it cannot start; return its exit code and what it says."""
-    done = subprocess.run(
+    """Run aserve where it cannot start; return its exit code and standard error."""
+    completed = subprocess.run(
         [sys.executable, "-m", "aserve", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
+    assert completed.stdout == ""
+    return completed.returncode, completed.stderr
 
 
 def banner(process):
-    """Return the banner's lines, which come when the server can be reached."""
+    """Return the lines of the banner, which is printed once the server listens."""
     return [process.stderr.readline() for _ in range(4)]
 
 
@@ -60,15 +63,15 @@ def url_in(lines):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        return reply.status, reply.read()
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.status, response.read()
 
 
-def until_refused(*address):
-    """Return when a server lets nobody in any more: two signals at once may count as one."""
+def wait_until_refused(*address):
+    """Wait until a server accepts no connections: two signals at once may count as one."""
     with suppress(ConnectionRefusedError):
         while True:
-            with suppress(ConnectionResetError):  # in line just as that was closed
+            with suppress(ConnectionResetError):  # in the accept queue when it was closed
                 socket.create_connection(address, timeout=10).close()
 
 
@@ -78,7 +81,7 @@ def stop(process, number=signal.SIGTERM):
     return process.returncode, stderr
 
 
-def test_the_banner_says_what_where_and_how(folder):
+def test_the_banner_says_what_is_served_where_and_how_to_stop(folder):
     with aserve(folder, "--port", 0) as process:
         lines = banner(process)
         assert str(folder) in lines[0]
@@ -90,14 +93,14 @@ def test_the_banner_says_what_where_and_how(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_it_stops_when_told_to(folder, number, workers):
+def test_a_signal_stops_the_server(folder, number, workers):
     with aserve(folder, "--port", 0, "--workers", workers) as process:
         assert get(url_in(banner(process)))[0] == 200
         assert stop(process, number) == (0, "")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_reply_under_way_ends_before_it_stops_and_a_second_signal_cuts_it(folder, workers):
+def test_a_response_in_progress_is_completed_before_the_server_stops(folder, workers):
     os.truncate(folder / "large.bin", 1 << 30)
     with aserve(folder, "--port", 0, "--workers", workers) as process:
         where = url_in(banner(process))[7:-1].split(":")
@@ -105,14 +108,14 @@ def test_a_reply_under_way_ends_before_it_stops_and_a_second_signal_cuts_it(fold
             client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
             process.send_signal(signal.SIGTERM)
-            until_refused(where[0], int(where[1]))
+            wait_until_refused(where[0], int(where[1]))
             assert len(client.recv(1 << 20, socket.MSG_WAITALL)) == 1 << 20
             assert process.poll() is None
             assert stop(process)[0] == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_order_to_the_whole_group_is_one_order(folder, workers):
+def test_a_signal_to_the_process_group_counts_once(folder, workers):
     os.truncate(folder / "large.bin", 1 << 26)
     with aserve(folder, "--port", 0, "--workers", workers, start_new_session=True) as process:
         where = url_in(banner(process))[7:-1].split(":")
@@ -125,23 +128,23 @@ def test_an_order_to_the_whole_group_is_one_order(folder, workers):
         assert stop(process, 0) == (0, "")
 
 
-def test_a_log_that_nobody_reads_does_not_keep_it_alive(folder):
-    ours, its = os.pipe()
+def test_a_second_signal_stops_a_server_whose_log_pipe_is_full(folder):
+    read_end, write_end = os.pipe()
     options = ("--port", 0, "--access-log", "-")
-    with aserve(folder, *options, stdout=its) as process:
-        os.close(its)
+    with aserve(folder, *options, stdout=write_end) as process:
+        os.close(write_end)
         where = url_in(banner(process))
         for _ in range(1_000):
             get(where + "a.txt?" + "x" * 200)
         process.send_signal(signal.SIGTERM)
-        while signal.SIGTERM in _caught(process):
+        while signal.SIGTERM in _handled_signals(process):
             pass
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == -signal.SIGTERM
-    os.close(ours)
+    os.close(read_end)
 
 
-def _caught(process):
+def _handled_signals(process):
     """Return the signals that a process has handlers for."""
     with open(f"/proc/{process.pid}/status") as status:
         (line,) = [line for line in status if line.startswith("SigCgt:")]
@@ -153,22 +156,22 @@ def test_a_port_that_is_taken(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for workers in (1, 2):
-            code, said = fail(folder, "--port", port, "--workers", workers)
-            assert (code, said) == (1, f"aserve: error: --port: {port} is taken on 127.0.0.1\n")
+            result = fail(folder, "--port", port, "--workers", workers)
+            assert result == (1, f"aserve: error: --port: {port} is taken on 127.0.0.1\n")
 
 
-def test_without_a_port_the_next_free_one_is_announced(folder):
+def test_the_next_free_port_is_in_the_banner(folder):
     with aserve(folder) as first:
-        one = url_in(banner(first))
+        first_url = url_in(banner(first))
         with aserve(folder) as second:
-            announced = banner(second)
-            assert url_in(announced) != one
-            assert "is taken" in announced[1]
-            assert get(url_in(announced))[0] == 200
+            lines = banner(second)
+            assert url_in(lines) != first_url
+            assert "is taken" in lines[1]
+            assert get(url_in(lines))[0] == 200
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "expected"),
     [
         (["missing"], "DIR"),
         (["a.txt"], "DIR"),
@@ -178,54 +181,80 @@ def test_without_a_port_the_next_free_one_is_announced(folder):
         ([".", "--workers", "0"], "--workers"),
         ([".", "--workers", "many"], "--workers"),
         ([".", "--access-log", "missing/log"], "--access-log"),
-        ([".", "--connect", "host"], "--connect"),
-        ([".", "--connect", "host:http"], "--connect"),
-        ([".", "--connect", "[.]:80"], "--connect"),
+        ([".", "--allow-connect", "host"], "--allow-connect"),
+        ([".", "--allow-connect", "host:http"], "--allow-connect"),
+        ([".", "--allow-connect", "[.]:80"], "--allow-connect"),
         ([".", "--charset", ""], "--charset"),
         ([".", "--charset", "a b"], "--charset"),
         ([".", "--type", "srt"], "--type"),
         ([".", "--type", "srt=plain"], "--type"),
         ([".", "--type", "srt=text/plain\r\nX: y"], "--type"),
-        ([".", "--connect", "[1.2.3.4]:80"], "--connect"),
-        ([".", "--connect", "host:٨٠"], "--connect"),
-        ([".", "--connect", "host:" + "9" * 5_000], "--connect"),
-        ([".", "--limit", "head"], "--limit"),
-        ([".", "--limit", "head=many"], "--limit"),
+        ([".", "--allow-connect", "[1.2.3.4]:80"], "--allow-connect"),
+        ([".", "--allow-connect", "host:٨٠"], "--allow-connect"),
+        ([".", "--allow-connect", "host:" + "9" * 5_000], "--allow-connect"),
+        ([".", "--limit", "max-header-size"], "--limit"),
+        ([".", "--limit", "max-header-size=many"], "--limit"),
         ([".", "--limit", "nothing=1"], "--limit"),
         ([".", "--limit", "backlog=99999999999"], "--limit"),
-        ([".", "--limit", "head=" + "1" * 5_000], "--limit"),
+        ([".", "--limit", "max-header-size=" + "1" * 5_000], "--limit"),
         ([".", "--workers", "1" * 5_000], "--workers"),
         ([".", "--nonsense"], "--nonsense"),
         (["9000"], "--port 9000"),
         ([""], "empty"),
-        (["--recall", "off"], "a flag takes no value"),
+        (["--quiet", "off"], "a flag takes no value"),
         ([".", "--access-log", "OFF"], "use 'off'"),
         ([".", "--access-log", " off"], "use 'off'"),
-        ([".", "--access-log", ""], "a file has a name"),
-        ([".", "--limit", "Idle-Time=3"], "but 'keepalive_timeout'"),
-        ([".", "--model", "epoll", "--pool", "4"], "--pool"),
-        ([".", "--model", "blocking", "--pool", "4"], "--pool"),
+        ([".", "--access-log", ""], "must not be empty"),
+        ([".", "--limit", "Keepalive_Timeout=3"], "but there is 'keepalive-timeout'"),
+        ([".", "--model", "epoll", "--threads", "4"], "--threads"),
+        ([".", "--model", "blocking", "--threads", "4"], "--threads"),
         ([".", "--dispatch", "queue"], "--dispatch"),
         ([".", "--model", "epoll", "--dispatch", "random"], "--dispatch"),
-        ([".", "--model", "reactor", "--no-recall"], "--no-recall"),
+        ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
+        ([".", "--response-cache", "on"], "'off'"),
+        ([".", "--response-cache", ""], "--response-cache"),
+        ([".", "--response-cache", "M"], "--response-cache"),
+        ([".", "--response-cache", "1.5G"], "--response-cache"),
+        ([".", "--response-cache", "64MB"], "--response-cache"),
+        ([".", "--response-cache", "64K"], "at least 1M"),
         (["explain"], "DIR"),
         (["explain", "."], "PATH"),
         ([".", "another"], "another"),
     ],
 )
-def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, named):
+def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, expected):
     monkeypatch.chdir(folder)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    out, said = capsys.readouterr()
-    assert (ended.value.code, out) == (2, "")
-    assert said.startswith("aserve: error: ")
-    assert said.count("\n") == 1
-    assert named in said
+    stdout, stderr = capsys.readouterr()
+    assert (exit_info.value.code, stdout) == (2, "")
+    assert stderr.startswith("aserve: error: ")
+    assert stderr.count("\n") == 1
+    assert expected in stderr
 
 
 @pytest.mark.parametrize(
-    ("host", "way_out"),
+    ("text", "size"),
+    [
+        (None, 64 << 20),
+        ("off", 0),
+        ("2097152", 2 << 20),
+        ("2048K", 2 << 20),
+        ("2M", 2 << 20),
+        ("2G", 2 << 30),
+    ],
+)
+def test_the_size_of_the_response_cache(folder, text, size):
+    settings = Settings(folder, response_cache=_parse_cache_size(text))
+    assert settings.response_cache == size
+    if size:
+        cache = AsyncioWorker(settings, [], None)._create_cache(Mounts())
+        assert cache._max_bytes == size
+        cache.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
     [
         ("[::1]", "without brackets"),
         ("[::1]:8000", "without a port"),
@@ -236,20 +265,20 @@ def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, nam
         ("127.0.0.1:80", "--port"),
     ],
 )
-def test_a_host_that_is_written_as_in_a_url(folder, host, way_out):
-    code, said = fail(folder, "--host", host)
+def test_a_host_written_as_a_url(folder, host, hint):
+    code, stderr = fail(folder, "--host", host)
     assert code == 1
-    assert said.startswith("aserve: error: --host: ")
-    assert way_out in said
-    assert said.count("\n") == 1
+    assert stderr.startswith("aserve: error: --host: ")
+    assert hint in stderr
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
-def test_a_host_that_cannot_be_had(folder, host):
-    code, said = fail(folder, "--host", host)
+def test_a_host_that_is_not_available(folder, host):
+    code, stderr = fail(folder, "--host", host)
     assert code == 1
-    assert said.startswith("aserve: error: --host: ")
-    assert said.count("\n") == 1
+    assert stderr.startswith("aserve: error: --host: ")
+    assert stderr.count("\n") == 1
 
 
 def test_the_access_log_is_complete_when_it_stops(folder, tmp_path):
@@ -278,7 +307,7 @@ def test_the_access_log_on_standard_output(folder):
 
 
 def _port_of(process):
-    """Return the port that a silent server listens on, as the kernel has it."""
+    """Return the port that a server without a banner listens on, from /proc."""
     while process.poll() is None:
         inodes = set()
         for descriptor in os.listdir(f"/proc/{process.pid}/fd"):
@@ -292,10 +321,10 @@ def _port_of(process):
     raise AssertionError(process.stderr.read())
 
 
-def test_on_a_terminal_there_is_a_line_for_each_request_and_none_is_raw(folder):
-    ours, its = pty.openpty()
-    with aserve(folder, "--port", 0, stdout=its) as process:
-        os.close(its)
+def test_a_terminal_shows_each_request_with_control_characters_escaped(folder):
+    terminal, process_side = pty.openpty()
+    with aserve(folder, "--port", 0, stdout=process_side) as process:
+        os.close(process_side)
         where = url_in(banner(process))
         get(where + "a.txt")
         host, port = where[7:-1].split(":")
@@ -303,8 +332,8 @@ def test_on_a_terminal_there_is_a_line_for_each_request_and_none_is_raw(folder):
             client.sendall(b"GET /\x1b[31m\x07 HTTP/1.1\r\n\r\n")
             client.recv(1_000)
         stop(process)
-        screen = os.read(ours, 10_000).decode()
-        os.close(ours)
+        screen = os.read(terminal, 10_000).decode()
+        os.close(terminal)
     first, second = screen.replace("\x1b[32m", "").replace("\x1b[0m", "").split("\r\n")[:2]
     assert re.match(r"\d\d:\d\d:\d\d +127\.0\.0\.1 +GET +/a\.txt +200 +5 B +\d+\.\d ms$", first)
     assert "\\x1b[31m\\x07" in second
@@ -312,7 +341,7 @@ def test_on_a_terminal_there_is_a_line_for_each_request_and_none_is_raw(folder):
 
 
 @pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
-def test_types_and_charset_are_what_the_options_say(folder, model):
+def test_options_for_types_charset_and_slashes(folder, model):
     for name in ("a.md", "a.foo", "a.xml"):
         (folder / name).write_text("x")
     options = ("--charset", "iso-8859-1", "--type", "foo=text/foo", "--type", ".MD=text/plain")
@@ -321,8 +350,8 @@ def test_types_and_charset_are_what_the_options_say(folder, model):
         where = url_in(banner(process))
         sent = {}
         for name in ("a.txt", "a.md", "a.foo", "a.xml"):
-            with urllib.request.urlopen(where + name, timeout=10) as reply:
-                sent[name] = reply.headers["Content-Type"]
+            with urllib.request.urlopen(where + name, timeout=10) as response:
+                sent[name] = response.headers["Content-Type"]
         assert get(where + "sub%2Findex.html")[0] == 200
         stop(process)
     assert sent == {
@@ -333,37 +362,37 @@ def test_types_and_charset_are_what_the_options_say(folder, model):
     }
 
 
-ASKED = b"GET /a.txt HTTP/1.1\r\nReferer: http://y/\r\nUser-Agent: me\xff\r\n"
-REFUSED = {
-    "400": ASKED + b"bad name: x\r\n\r\n",
-    "431": ASKED + b"".join([b"X: y\r\n"] * 200),
-    "408": ASKED + b"X",
+REQUEST_START = b"GET /a.txt HTTP/1.1\r\nReferer: http://y/\r\nUser-Agent: me\xff\r\n"
+REJECTED = {
+    "400": REQUEST_START + b"bad name: x\r\n\r\n",
+    "431": REQUEST_START + b"".join([b"X: y\r\n"] * 200),
+    "408": REQUEST_START + b"X",
 }
 
 
 @pytest.mark.parametrize(
-    "model", [name for name, row in MODELS.items() if not row.unavailable_reason()]
+    "model", [name for name, info in MODELS.items() if not info.unavailable_reason()]
 )
-def test_what_is_refused_is_in_the_log_with_what_had_arrived(folder, tmp_path, model):
+def test_a_rejected_request_is_logged_with_what_had_arrived(folder, tmp_path, model):
     log = tmp_path / "access.log"
-    options = ("--model", model, "--access-log", log, "--limit", "header_timeout=1")
+    options = ("--model", model, "--access-log", log, "--limit", "header-timeout=1")
     with aserve(folder, "--port", 0, *options) as process:
         host, port = url_in(banner(process))[7:-1].split(":")
-        for status, octets in REFUSED.items():
+        for status, data in REJECTED.items():
             with socket.create_connection((host, int(port)), 30) as client:
-                client.sendall(octets)
+                client.sendall(data)
                 assert client.recv(12) == f"HTTP/1.1 {status}".encode()
-                while client.recv(65_536):  # or its line is that of a client which has gone
+                while client.recv(65_536):  # otherwise it is logged as closed by the client
                     pass
         stop(process)
     lines = log.read_text().splitlines()
-    assert [line.split('"', 1)[1].split(" ")[3] for line in lines] == list(REFUSED)
+    assert [line.split('"', 1)[1].split(" ")[3] for line in lines] == list(REJECTED)
     for line in lines:
         assert '"GET /a.txt HTTP/1.1" ' in line
         assert line.endswith(r'"http://y/" "me\xff"')
 
 
-def test_quiet_says_nothing(folder):
+def test_quiet_prints_nothing(folder):
     with aserve(folder, "--port", 0, "--quiet") as process:
         get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
         process.send_signal(signal.SIGTERM)
@@ -382,8 +411,8 @@ def test_a_worker_that_dies_is_replaced(folder):
         before = _children(process)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        said = process.stderr.readline()
-        assert f"worker {before[0]} ended with SIGKILL" in said
+        line = process.stderr.readline()
+        assert f"worker {before[0]} ended with SIGKILL" in line
         for _ in range(20):
             assert get(where + "a.txt") == (200, b"alpha")
         assert stop(process) == (0, "")
@@ -407,16 +436,16 @@ def _ended(pidfd):
 
 @pytest.mark.parametrize("option", ["--help", "-h", "--version"])
 def test_help_and_version(option):
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "aserve", option], capture_output=True, text=True, check=True
     )
-    assert "aserve" in done.stdout
-    assert done.stderr == ""
+    assert "aserve" in completed.stdout
+    assert completed.stderr == ""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
-def test_without_a_log_to_reopen_a_signal_changes_nothing(folder, workers, number):
+def test_without_a_log_file_a_reopen_signal_changes_nothing(folder, workers, number):
     options = ("--workers", workers)
     with aserve(folder, "--port", 0, *options, start_new_session=True) as process:
         where = url_in(banner(process))
@@ -426,39 +455,41 @@ def test_without_a_log_to_reopen_a_signal_changes_nothing(folder, workers, numbe
 
 
 @pytest.mark.parametrize("word", ["none", "no", "false", "stdout", "stderr", "None", ""])
-def test_a_word_that_is_hardly_a_file_is_refused_with_a_hint(folder, word, capsys, monkeypatch):
+def test_a_log_name_that_is_hardly_a_file_is_rejected_with_a_hint(
+    folder, word, capsys, monkeypatch
+):
     monkeypatch.chdir(folder)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main([".", "--access-log", word])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert re.fullmatch(r"aserve: error: --access-log: .*\b(use|for)\b.*\n", said)
+    stderr = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert re.fullmatch(r"aserve: error: --access-log: .*\b(use|for)\b.*\n", stderr)
 
 
-def test_no_line_for_each_request_on_a_terminal(folder):
-    ours, its = pty.openpty()
-    with aserve(folder, "--port", 0, "--access-log", "off", stdout=its) as process:
-        os.close(its)
+def test_access_log_off_prints_nothing_on_a_terminal(folder):
+    terminal, process_side = pty.openpty()
+    with aserve(folder, "--port", 0, "--access-log", "off", stdout=process_side) as process:
+        os.close(process_side)
         get(url_in(banner(process)) + "a.txt")
         stop(process)
-    with suppress(OSError):  # EIO: nobody has written to it, and nobody can any more
-        assert os.read(ours, 1_000) == b""
-    os.close(ours)
+    with suppress(OSError):  # EIO: nothing was written, and the process side is closed
+        assert os.read(terminal, 1_000) == b""
+    os.close(terminal)
     assert not os.path.exists("off")
 
 
 def test_a_fifo_that_nobody_reads_is_one_line(folder, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    code, said = fail(folder, "--access-log", tmp_path / "fifo")
+    code, stderr = fail(folder, "--access-log", tmp_path / "fifo")
     assert code == 2
-    assert "nobody reads" in said
-    assert said.count("\n") == 1
+    assert "nobody reads" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_a_link_local_address_without_its_interface(folder):
-    code, said = fail(folder, "--host", "fe80::1")
+    code, stderr = fail(folder, "--host", "fe80::1")
     assert code == 1
-    assert re.fullmatch(r"aserve: error: --host: .*fe80::1%.*\n", said)
+    assert re.fullmatch(r"aserve: error: --host: .*fe80::1%.*\n", stderr)
 
 
 def test_a_port_that_only_root_may_have(folder, monkeypatch, capsys):
@@ -467,7 +498,7 @@ def test_a_port_that_only_root_may_have(folder, monkeypatch, capsys):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(listeners.socket, "socket", Unprivileged)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main([str(folder), "--port", "80"])
-    assert ended.value.code == 1
+    assert exit_info.value.code == 1
     assert re.fullmatch(r"aserve: error: --port: 80: .*above 1023.*\n", capsys.readouterr().err)

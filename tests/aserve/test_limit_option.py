@@ -1,4 +1,4 @@
-"""What --limit takes, and the one line that whoever mistypes it gets."""
+"""The values of --limit, and its one-line error messages."""
 
 from dataclasses import fields
 
@@ -8,70 +8,81 @@ from aserve.cli.limit_option import limits_help, parse_limits
 from aserve.config.settings import SettingsError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
-NAMES = [one.name for one in fields(Limits)]
-ALWAYS = {"max_request_line", "max_header_size", "max_headers", "lingering_timeout", "backlog"}
-"""What is kept in memory for a client, or how long a connection that is over may stay: bounded."""
+FIELDS = {field.name.replace("_", "-"): field.name for field in fields(Limits)}
+NAMES = list(FIELDS)
+ALWAYS_BOUNDED = {
+    "max-request-line",
+    "max-header-size",
+    "max-headers",
+    "lingering-timeout",
+    "backlog",
+}
+"""Limits on memory for a client, or on how long a finished connection may stay open."""
 
 
-def test_the_defaults_are_what_the_help_says() -> None:
+def test_help_shows_the_defaults() -> None:
     assert parse_limits([]) == Limits()
-    assert Limits().transfer_timeout == 60  # a pager, a film that is paused
+    assert Limits().transfer_timeout == 60  # a pager, a paused film
     for name in NAMES:
         assert f"{name}=" in limits_help()
-    assert "connections=unlimited" in limits_help()
-    assert "connections_per_client=auto" in limits_help()
+    assert "max-connections=unlimited" in limits_help()
+    assert "max-connections-per-ip=auto" in limits_help()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("off", ["0", "unlimited"])
 def test_0_and_unlimited_mean_the_same(name: str, off: str) -> None:
     change = f"{name}={off}"
-    if name in ALWAYS:
+    if name in ALWAYS_BOUNDED:
         with pytest.raises(SettingsError, match=rf"^--limit: {name} must be at least 1, and can"):
             parse_limits([change])
         with pytest.raises(LimitError):
-            Limits(**{name: 0})
+            Limits(**{FIELDS[name]: 0})
     else:
-        value = getattr(parse_limits([change]), name)
-        assert value == (0 if name == "min_rate" else UNLIMITED)
-        assert Limits(**{name: 0}) == parse_limits([change])
+        value = getattr(parse_limits([change]), FIELDS[name])
+        assert value == (0 if name == "min-rate" else UNLIMITED)
+        assert Limits(**{FIELDS[name]: 0}) == parse_limits([change])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_number_is_taken_as_it_is(name: str) -> None:
-    assert getattr(parse_limits([f"{name}=7"]), name) == 7
+def test_a_number_is_used_as_it_is(name: str) -> None:
+    assert getattr(parse_limits([f"{name}=7"]), FIELDS[name]) == 7
     with pytest.raises(LimitError):
-        Limits(**{name: -1})
+        Limits(**{FIELDS[name]: -1})
 
 
-def test_the_share_of_an_address_can_be_set_back() -> None:
-    changes = ["connections_per_client=5", "connections_per_client=auto"]
+def test_max_connections_per_ip_can_be_reset_to_auto() -> None:
+    changes = ["max-connections-per-ip=5", "max-connections-per-ip=auto"]
     assert parse_limits(changes) == Limits()
 
 
 @pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "1e9", "10000000000", "٣", "auto", " 3"])
-def test_a_value_that_is_none_is_named(text: str) -> None:
+def test_an_invalid_value_is_in_the_message(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        parse_limits([f"keepalive_timeout={text}"])
-    said = str(caught.value)
-    assert said.startswith("--limit: keepalive_timeout must be a whole number of at most 9 digits")
-    assert said.endswith(f"such as 60, or 'unlimited', not {text!r}")
+        parse_limits([f"keepalive-timeout={text}"])
+    message = str(caught.value)
+    assert message.startswith(
+        "--limit: keepalive-timeout must be a whole number of at most 9 digits"
+    )
+    assert message.endswith(f"such as 60, or 'unlimited', not {text!r}")
 
 
 @pytest.mark.parametrize(
-    ("change", "hint"),
+    ("change", "suggestion"),
     [
-        ("idle=3", ", but 'keepalive_timeout'"),
-        ("idle-time=3", ", but 'keepalive_timeout'"),
-        ("conections=3", ", but 'connections'"),
-        ("timeout=3", ""),
+        ("keepalive=3", ", but there is 'keepalive-timeout'"),
+        ("Keepalive_Timeout=3", ", but there is 'keepalive-timeout'"),
+        ("max-conections=3", ", but there is 'max-connections'"),
+        ("timeout=3", ", but there is 'header-timeout'"),
+        ("patience=3", ""),
         ("", ""),
         ("=3", ""),
     ],
 )
-def test_a_name_that_is_none_is_told_which_there_are(change: str, hint: str) -> None:
+def test_an_unknown_name_lists_the_limits(change: str, suggestion: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_limits([change])
     name = change.partition("=")[0]
     names = ", ".join(NAMES)
-    assert str(caught.value) == f"--limit: there is no {name!r}{hint}; there are {names}"
+    expected = f"--limit: there is no limit {name!r}{suggestion}; the limits are {names}"
+    assert str(caught.value) == expected

@@ -169,7 +169,7 @@ def test_tunnel(curl: Curl, serve: Callable[..., Running], root: Path, tmp_path:
     with socket.socket() as unheard:  # bound, so it is nobody else's; never listening
         unheard.bind(("127.0.0.1", 0))
         dead = f"127.0.0.1:{unheard.getsockname()[1]}"
-        near = serve(root, "--connect", far.place, "--connect", dead)
+        near = serve(root, "--allow-connect", far.place, "--allow-connect", dead)
         through = ("--proxytunnel", "--proxy", near.url)
         report = curl(*through, far.url)
         assert (report["http_connect"], report["output"]) == (200, "far away")
@@ -190,7 +190,7 @@ def test_no_tunnel_unless_allowed(curl: Curl, server: Running) -> None:
 def test_trace(curl: Curl, serve: Callable[..., Running], server: Running, root: Path) -> None:
     trace = ("-X", "TRACE", "-H", "Cookie: secret", "-H", "Max-Forwards: 3")
     assert curl(*trace, server.url)["http_code"] == 405
-    report = curl(*trace, serve(root, "--trace").url)
+    report = curl(*trace, serve(root, "--allow-trace").url)
     assert (report["http_code"], report["content_type"]) == (200, "message/http")
     assert report["output"].startswith("TRACE / HTTP/1.1\n")
     assert "Max-Forwards: 3\n" in report["output"]

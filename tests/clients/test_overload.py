@@ -124,14 +124,14 @@ def crowd(server: Running, connections: ExitStack, size: int) -> None:
         one.connect_ex((server.host, server.port))
 
 
-LIFTED = ("--limit", "connections=9999", "--limit", "connections_per_client=9999")
+LIFTED = ("--limit", "max-connections=9999", "--limit", "max-connections-per-ip=9999")
 
 
 @pytest.mark.parametrize("options", [(), LIFTED], ids=["limited", "not limited"])
 def test_out_of_descriptors(
     serve: Callable[..., Running], root: Path, options: tuple[str, ...]
 ) -> None:
-    server = serve(root, "--limit", "lingering_timeout=1", *options, open_files=96)
+    server = serve(root, "--limit", "lingering-timeout=1", *options, open_files=96)
     server.get("index.html")
     before = server.open_files()
     with ExitStack() as connections:

@@ -47,13 +47,13 @@ def address_of(server: aserve.Server) -> Address:
 
 @pytest.fixture(scope="module")
 def forgetful(root: Path) -> Iterator[Address]:
-    with aserve.Server(root, recall=False) as server:
+    with aserve.Server(root, response_cache=0) as server:
         yield address_of(server)
 
 
 @pytest.fixture(scope="module")
 def remembering(root: Path) -> Iterator[Remembering]:
-    with aserve.Server(root, recall=True) as server:
+    with aserve.Server(root) as server:
         yield Remembering(server)
 
 

@@ -21,7 +21,7 @@ class MeasuredCache:
     def __init__(self, root):
         self.site = StaticSite(Directory(root))
         tracemalloc.start()
-        self.cache = ResponseCache(os.fsencode(root))
+        self.cache = ResponseCache(os.fsencode(root), max_bytes=BUDGET)
         self._start, _ = tracemalloc.get_traced_memory()
 
     @property
@@ -64,7 +64,6 @@ def deep(tmp_path):
 
 @pytest.fixture
 def measured(deep, monkeypatch):
-    monkeypatch.setattr(response_cache, "_MAX_BYTES", BUDGET)
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 4_096)
     monkeypatch.setattr(response_cache, "_MAX_CHANGES", 1_024)
     response_cache._cached_relevant_headers.cache_clear()

@@ -441,11 +441,11 @@ def test_the_heads_of_a_response_are_bounded(server, root, monkeypatch):
 
 def test_heads_evict_no_response(server, monkeypatch):
     warm(server)
-    monkeypatch.setattr(response_cache, "_MAX_BYTES", 2 * server.cache._total_weight)
+    monkeypatch.setattr(server.cache, "_max_bytes", 2 * server.cache._total_weight)
     responses = dict(server.cache._by_key)
     add_heads(server, "/a.txt", range(200))
     assert server.cache._by_key.keys() == responses.keys()
-    assert server.cache._head_weight <= response_cache._MAX_BYTES // 2 + 2_000
+    assert server.cache._head_weight <= server.cache._max_bytes // 2 + 2_000
     assert server.cache._head_weight == sum(
         response_cache._weigh_head(head, request)
         for head, (_, request) in server.cache._by_head.items()

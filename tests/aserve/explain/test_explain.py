@@ -1,4 +1,4 @@
-"""A request told from real events: of the models that have events of their own to tell."""
+"""Traces of real requests, for the models whose events differ."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from aserve.config.settings import SettingsError
-from aserve.explain import capture as looking
+from aserve.explain import capture as capture_module
 from aserve.explain.capture import capture
 from aserve.explain.render import print_trace, write_svg
 from aserve.transport.registry import MODELS
@@ -20,7 +20,7 @@ from aserve.transport.registry import MODELS
 @pytest.fixture
 def site(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
-    os.utime(tmp_path / "a.txt", (1e9, 1e9))  # what has just been written is not remembered yet
+    os.utime(tmp_path / "a.txt", (1e9, 1e9))  # a file just written is too young to be cached
     return tmp_path
 
 
@@ -29,104 +29,104 @@ needs_strace = pytest.mark.skipif(
 )
 
 
-def sequence(story):
-    """Return what happened without numbers, for a pattern to look for."""
-    return "\n".join(event.what for event in story.events)
+def texts_of(trace):
+    """Return the texts of the events, one a line."""
+    return "\n".join(event.text for event in trace.events)
 
 
 ORDER = {
     "simulated-proactor": [
-        "connects", "sends 40 octets", "is told that", "takes a connection", "reads 40 octets",
-        "IDLE to HEAD", "HEAD to ANSWERING", "works out the response to GET /a.txt",
-        "opens a.txt", "reads 5 octets of the file", "ANSWERING to REPLYING", "writes",
-        "has all", "closes",
+        "connects", "sends 40 bytes", "wakes up", "accepts a connection", "reads 40 bytes",
+        "IDLE to HEAD", "HEAD to HANDLING", "builds the response to GET /a.txt",
+        "opens a.txt", "reads 5 bytes of the file", "HANDLING to SENDING", "writes",
+        "receives", "closes",
     ],
-    "blocking": ["starts a thread", "reads 40 octets", "works out", "writes"],
-    "nonblocking": ["takes a connection", "EAGAIN", "writes"],
-    "select": ["is told that", "takes a connection", "is told that", "reads 40 octets", "writes"],
-    "epoll": ["asks epoll to watch", "EPOLLIN", "reads 40 octets", "writes", "reads the end"],
+    "blocking": ["starts a thread", "reads 40 bytes", "builds", "writes"],
+    "nonblocking": ["accepts a connection", "EAGAIN", "writes"],
+    "select": ["wakes up", "accepts a connection", "wakes up", "reads 40 bytes", "writes"],
+    "epoll": ["adds the connection", "EPOLLIN", "reads 40 bytes", "writes", "reads end of file"],
     "reactor": [
-        "EPOLLIN|EPOLLONESHOT", "is told that", "puts it into the queue", "takes it from the queue",
-        "reads 40 octets", "works out", "writes",
+        "EPOLLIN|EPOLLONESHOT", "wakes up", "puts the job into the queue", "takes the job",
+        "reads 40 bytes", "builds", "writes",
     ],
-    "signal-driven": ["which signal", "reads 40 octets", "writes", "told by a signal"],
+    "signal-driven": ["chooses the signal", "reads 40 bytes", "writes", "reads a signal"],
     "proactor": [
-        "accept is complete", "ring to receive", "hands an operation", "receive is complete: 40",
-        "works out", "ring to read the file", "read is complete: 5", "ring to send",
-        "send is complete", "closes the connection",
+        "completion of accept", "queues a receive", "submits an operation",
+        "completion of receive: 40", "builds", "queues a read of the file", "completion of read: 5",
+        "queues a send", "completion of send", "closes the connection",
     ],
     "proactor-aio": [
-        "reads 40 octets", "works out", "aio_read", "reads 5 octets of the file", "EPOLLHUP",
-        "aio_return", "writes 5 octets",
+        "reads 40 bytes", "builds", "aio_read", "reads 5 bytes of the file", "EPOLLHUP",
+        "aio_return", "writes 5 bytes",
     ],
 }  # fmt: skip
 
 
 @needs_strace
 @pytest.mark.parametrize("model", ORDER)
-def test_what_a_model_does_is_told_in_its_order(model, site):
-    if why := MODELS[model].unavailable_reason():
-        pytest.skip_head(why)
-    story = capture(site, "/a.txt", model, cold=False, again=False)
-    assert story.status == "HTTP/1.1 200 OK"
-    told = sequence(story)
-    assert re.search(".*".join(map(re.escape, ORDER[model])), told, re.DOTALL), told
+def test_the_events_of_a_model_are_in_order(model, site):
+    if reason := MODELS[model].unavailable_reason():
+        pytest.skip(reason)
+    trace = capture(site, "/a.txt", model, cold=False, again=False)
+    assert trace.status == "HTTP/1.1 200 OK"
+    texts = texts_of(trace)
+    assert re.search(".*".join(map(re.escape, ORDER[model])), texts, re.DOTALL), texts
 
 
 @needs_strace
-def test_a_remembered_reply_opens_no_file(site):
-    story = capture(site, "/a.txt", "simulated-proactor", cold=False, again=True)
-    told = sequence(story)
-    assert "opens" not in told
-    assert "looks whether the reply is remembered" in told
+def test_a_cached_response_opens_no_file(site):
+    trace = capture(site, "/a.txt", "simulated-proactor", cold=False, again=True)
+    texts = texts_of(trace)
+    assert "opens" not in texts
+    assert "looks up the response in the cache" in texts
 
 
-def test_without_strace_the_servers_own_steps_are_told(site, monkeypatch):
-    monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
-    story = capture(site, "/a.txt", "epoll", cold=False, again=False)
-    assert not story.kernel
-    assert "works out the response to GET /a.txt" in sequence(story)
+def test_without_strace_only_the_steps_of_the_server_are_shown(site, monkeypatch):
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
+    trace = capture(site, "/a.txt", "epoll", cold=False, again=False)
+    assert not trace.has_syscalls
+    assert "builds the response to GET /a.txt" in texts_of(trace)
     stream = io.StringIO()
-    print_trace(story, stream, coloured=False)
+    print_trace(trace, stream, use_color=False)
     assert "apt install strace" in stream.getvalue()
 
 
 def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
-    monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
     (site / "<b>&.txt").write_text("x")
-    story = capture(site, "/%3Cb%3E&.txt", "select", cold=False, again=False)
+    trace = capture(site, "/%3Cb%3E&.txt", "select", cold=False, again=False)
     stream = io.StringIO()
-    write_svg(story, stream)
+    write_svg(trace, stream)
     picture = ET.fromstring(stream.getvalue())
     texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
-    assert "works out the response to GET /%3Cb%3E&.txt" in texts
+    assert "builds the response to GET /%3Cb%3E&.txt" in texts
     assert {"client", "kernel", "main thread"} <= set(texts)
 
 
 @pytest.mark.parametrize("target", ["a.txt", "", "http://x/"])
-def test_what_is_no_target_is_said(target, site):
+def test_an_invalid_target(target, site):
     with pytest.raises(SettingsError, match=r"^PATH: "):
         capture(site, target, "epoll", cold=False, again=False)
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("arguments", "expected"),
     [
-        (("nowhere", "/"), "DIR: there is no folder"),
+        (("nowhere", "/"), "DIR: there is no directory"),
         ((".", "/", "--model", "x"), "--model: must be one of"),
-        ((".", "/", "--svg", "/nowhere/x.svg"), "--svg: there is no folder"),
+        ((".", "/", "--svg", "/nowhere/x.svg"), "--svg: there is no directory"),
     ],
 )
-def test_bad_words_are_one_line_and_code_2(words, named, site):
-    command = [sys.executable, "-m", "aserve", "explain", *words]
-    ran = subprocess.run(command, cwd=None, capture_output=True, text=True, check=False)
-    assert ran.returncode == 2
-    assert named in ran.stderr
-    assert ran.stderr.count("\n") == 1
+def test_bad_arguments_are_one_line_and_exit_code_2(arguments, expected, site):
+    command = [sys.executable, "-m", "aserve", "explain", *arguments]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 2
+    assert expected in completed.stderr
+    assert completed.stderr.count("\n") == 1
 
 
-def test_the_command_tells_and_draws(site):
-    picture = site / "told.svg"
+def test_the_command_prints_and_draws(site):
+    picture = site / "trace.svg"
     command = [
         sys.executable,
         "-m",
@@ -137,22 +137,22 @@ def test_the_command_tells_and_draws(site):
         "--svg",
         str(picture),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("simulated-proactor: GET /a.txt, HTTP/1.1 200 OK\n")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert completed.stdout.startswith("simulated-proactor: GET /a.txt, HTTP/1.1 200 OK\n")
     assert picture.read_text().startswith("<svg ")
 
 
-def test_a_path_with_a_blank_is_sent_as_a_target(site, monkeypatch):
-    monkeypatch.setattr(looking.shutil, "which", lambda _name: None)
+def test_a_path_with_a_space_is_percent_encoded(site, monkeypatch):
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
     (site / "a ü.txt").write_text("x")
-    story = capture(site, "/a ü.txt", "epoll", cold=False, again=False)
-    assert story.target == "/a%20%C3%BC.txt"
-    assert story.status == "HTTP/1.1 200 OK"
+    trace = capture(site, "/a ü.txt", "epoll", cold=False, again=False)
+    assert trace.target == "/a%20%C3%BC.txt"
+    assert trace.status == "HTTP/1.1 200 OK"
 
 
 def test_the_picture_on_standard_output(site):
     command = [sys.executable, "-m", "aserve", "explain", str(site), "/a.txt", "--svg", "-"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ET.fromstring(ran.stdout).tag.endswith("svg")
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert ET.fromstring(completed.stdout).tag.endswith("svg")

@@ -204,7 +204,7 @@ def test_where_io_uring_is_forbidden_there_is_one_line_of_error(tmp_path: Path) 
         [sys.executable, "-c", FORBID, tmp_path], capture_output=True, text=True, check=False
     )
     assert completed.returncode == 2
-    assert completed.stderr.startswith("aserve: error: --model: proactor cannot be had: ")
+    assert completed.stderr.startswith("aserve: error: --model: proactor is not available: ")
     assert "io_uring" in completed.stderr
     assert "Operation not permitted" in completed.stderr
     assert completed.stderr.count("\n") == 1

@@ -17,6 +17,7 @@ from tests.aserve.hanging import PATIENCE
 
 OLD = 1_000_000_000
 ASKED = [("a.bin", "identity"), ("a.bin", "gzip"), ("link.bin", "identity"), ("sub/b.bin", "gzip")]
+CACHE_SIZES = [pytest.param(64 << 20, id="cached"), pytest.param(0, id="uncached")]
 HUGE = 12 << 20
 """Far more than the sockets of one connection hold: its reply is under way until it is read."""
 
@@ -263,12 +264,12 @@ def change_and_look(tree, reader, rounds, *, looks):
             reader.look()
 
 
-@pytest.mark.parametrize("recall", [True, False], ids=["recall", "true path"])
+@pytest.mark.parametrize("cache_size", CACHE_SIZES)
 @pytest.mark.parametrize(("size", "rounds"), [(1_000, 4), (100_000, 2), (1_000_000, 1)])
-def test_the_next_reply_is_what_is_on_the_disk(tmp_path, size, rounds, recall):
+def test_the_next_reply_is_what_is_on_the_disk(tmp_path, size, rounds, cache_size):
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
-    with reading(tree, recall=recall) as reader:
+    with reading(tree, response_cache=cache_size) as reader:
         change_and_look(tree, reader, rounds, looks=5 if size == 1_000 else 2)
 
 
@@ -307,9 +308,9 @@ def tree(tmp_path, octets):
     return tree
 
 
-@pytest.fixture(params=[True, False], ids=["recall", "true path"])
+@pytest.fixture(params=CACHE_SIZES)
 def reader(tree, request):
-    with reading(tree, recall=request.param) as reader:
+    with reading(tree, response_cache=request.param) as reader:
         yield reader
 
 

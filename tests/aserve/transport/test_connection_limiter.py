@@ -191,7 +191,7 @@ def test_one_address_with_many_open_files_leaves_descriptors_for_others(
 
 
 def test_one_address_with_silent_clients_leaves_threads_for_others(directory: Path) -> None:
-    options = ("--model", "blocking", "--limit", "max_connections=50")
+    options = ("--model", "blocking", "--limit", "max-connections=50")
     with serving(directory, 1_024, *options) as port, ExitStack() as stack:
         silent = [stack.enter_context(connect(port, MANY)) for _ in range(50)]
         other = stack.enter_context(connect(port, FEW))

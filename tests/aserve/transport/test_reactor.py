@@ -197,7 +197,11 @@ def test_accept_is_not_retried_at_once_when_descriptors_run_out(directory: Path)
 
 @pytest.mark.parametrize(
     ("option", "settings"),
-    [("--pool", {"threads": 0}), ("--pool", {"threads": 513}), ("--dispatch", {"dispatch": "x"})],
+    [
+        ("--threads", {"threads": 0}),
+        ("--threads", {"threads": 513}),
+        ("--dispatch", {"dispatch": "x"}),
+    ],
 )
 def test_invalid_settings_are_reported(
     option: str, settings: dict[str, object], directory: Path
