@@ -265,9 +265,9 @@ class PipelinedParser:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        # Folded values and lines that end with LF alone, as ResponseParser accepts them. What else
-        # that repairs is rejected here, since no bytes are kept. The leniency for folds accepts
-        # more than folds; of that, NUL is rejected in on_header.
+        # Accepts folded values and lines that end with LF alone, like ResponseParser. The other
+        # heads that ResponseParser repairs are rejected here, since no bytes are kept. The
+        # leniency for folds also accepts other things; of these, on_header rejects NUL.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True
         )

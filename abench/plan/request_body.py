@@ -17,8 +17,8 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 def read_data(text: str) -> Body:
     """Return TEXT, or the content of @FILE (@-: standard input), as it is; raises ParameterError.
 
-    The media type of a text is that of a form, which it most often is; a header of the user's own
-    replaces it.
+    The media type of a text is that of a form, which it most often is; a user's header replaces
+    it.
     """
     if not text.startswith("@"):
         return URL_ENCODED, text.encode(errors="surrogateescape")

@@ -1,6 +1,6 @@
 """A run over several processes: forked, started together, reporting through pipes as in webbench.
 
-Each worker has two pipes. On one it reports; if that closes without a Finished, the worker died.
+Each worker has two pipes. On one it reports; if it closes without a Finished, the worker died.
 On the other it waits for one byte, the start. The end of that pipe stops the worker, and comes by
 itself when this process dies.
 """
@@ -83,7 +83,7 @@ def _error_reason(error: OSError) -> str:
 
 
 def raise_descriptor_limit(plan: Plan) -> None:
-    """Raise the limit of open files to what workers need for connections, and this for pipes.
+    """Raise the limit of open files to what connections of workers and pipes to them need.
 
     Raises ParameterError if the hard limit is too low: such a run could only report failures that
     it caused itself.
@@ -275,7 +275,7 @@ class WorkerGroup:
                 self._on_error(message)
 
     def _on_error(self, message: worker.WorkerError) -> None:
-        """Record an error; before the start, an error of the user's ends the whole run."""
+        """Record an error; before the start, an error that the user can mend ends the whole run."""
         if self._started_at is None and message.exit_code != AbenchError.exit_code:
             error = AbenchError(message.reason)
             error.exit_code = message.exit_code
