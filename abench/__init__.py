@@ -1,4 +1,4 @@
-"""abench: webbench reborn, pages and bytes per second told honestly.
+"""abench: webbench reborn, with honest pages and bytes per second.
 
     abench -c 1000 -t 30 http://127.0.0.1:8000/
 
@@ -10,9 +10,9 @@ and from Python, against a server that is running:
     print(f"{report.pages_per_sec:.0f} pages/sec, {report.failed} failed")
     print(f"99 of 100 within {report.service.percentiles['p99']} us")
 
-A Plan says what is to be done and raises `abench.ParameterError` when it cannot be; `run` raises
-`abench.UnreachableError` when nothing answers at the URL. `run` forks, so it wants a process
-without other threads.
+A Plan describes the run and raises `abench.ParameterError` if it is not possible; `run` raises
+`abench.UnreachableError` if no server accepts a connection at the URL. `run` forks, so it should be
+called in a process without other threads.
 """
 
 from importlib import import_module
@@ -35,17 +35,22 @@ _EXPORTS = {
 
 
 def run(plan: "Plan") -> "Report":
-    """Carry out `plan` in worker processes, and return what it showed.
+    """Carry out `plan` in worker processes, and return its Report.
 
-    Blocks until the run is over. Raises UnreachableError or ParameterError, and starts nothing,
-    when the run is not possible.
+    Blocks until the run has ended. Raises UnreachableError or ParameterError, and starts nothing,
+    if the run is not possible.
     """
-    report: Report = import_module("abench.run.measure").measure(plan)
+    measure = import_module("abench.run.measure").measure
+    globals()["run"] = _run  # the import has bound the name to the subpackage
+    report: Report = measure(plan)
     return report
 
 
+_run = run
+
+
 def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for: `import abench` itself costs nothing."""
+    """Import exported names on first use: `import abench` itself costs nothing."""
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

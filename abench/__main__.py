@@ -1,4 +1,4 @@
-"""The program abench, which is `python -m abench` too."""
+"""The program abench, which is also `python -m abench`."""
 
 import os
 import signal
@@ -9,20 +9,20 @@ _STANDARD_DESCRIPTORS = (0, 1, 2)  # standard input, output, error
 
 
 def main() -> None:
-    """Be the program. Who interrupts it while it is being imported gets no traceback."""
+    """Run the program. Ctrl-C while it is being imported shows no traceback."""
     _open_standard_descriptors()
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:  # and does not ignore it, as behind nohup or &
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:  # SIGINT is not ignored, as it is with nohup or &
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    program = import_module("abench.cli").main
-    signal.signal(signal.SIGINT, usual)
-    program()
+    run_cli = import_module("abench.cli").main
+    signal.signal(signal.SIGINT, previous)
+    run_cli()
 
 
 def _open_standard_descriptors() -> None:
-    """Put /dev/null in place of each standard descriptor that is closed, before anything is opened.
+    """Open /dev/null for each standard descriptor that is closed, before anything else is opened.
 
-    The kernel gives the lowest free number: a connection would become standard output, and a
+    The kernel assigns the lowest free number: a connection would become standard output, and a
     report would be sent to the server. sys.stdout stays None, which tells that there is none.
     """
     for descriptor in _STANDARD_DESCRIPTORS:
@@ -30,7 +30,7 @@ def _open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    if sys.stderr is None:  # print would take standard output in its place
+    if sys.stderr is None:  # print would use standard output instead
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 

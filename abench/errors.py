@@ -1,30 +1,30 @@
-"""What can go wrong before a run has figures to show, in one vocabulary.
+"""The errors that can stop a run before it has figures to show.
 
 Each error carries the exit code that webbench documents for it: 1 the server cannot be reached,
-2 a bad parameter, 3 an internal fault.
+2 a bad parameter, 3 an internal error.
 """
 
 
 class AbenchError(Exception):
-    """A reason not to run; `str(error)` is the one line a user reads."""
+    """An error that ends abench; `str(error)` is the one line that the user reads."""
 
     exit_code = 3
 
 
 class UnreachableError(AbenchError):
-    """The server's name does not resolve, or nothing there completes a connection."""
+    """The name of the server does not resolve, or no address accepts a connection."""
 
     exit_code = 1
 
     def __init__(self, host: str, port: int, reason: str) -> None:
-        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if host.startswith(("/", "@", ".")):  # a socket's path
-            at = host
-        super().__init__(f"cannot reach {at}: {reason}")
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if host.startswith(("/", "@", ".")):  # the path of a socket
+            address = host
+        super().__init__(f"cannot reach {address}: {reason}")
 
 
 class ParameterError(AbenchError):
-    """A value that no run can be made of; `parameter` is the option's name, or URL."""
+    """A value that makes a run impossible; `parameter` is the name of the option, or URL."""
 
     exit_code = 2
 

@@ -1,8 +1,8 @@
-"""The version, as the installed distribution tells it."""
+"""The version of the installed distribution."""
 
 from importlib.metadata import version
 
-# Not "aserve": on the public index that name belongs to somebody else's package.
+# Not "aserve": on the public index that name belongs to another package.
 DISTRIBUTION = "aserve-http"
 
 

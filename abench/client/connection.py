@@ -1,4 +1,4 @@
-"""The connections of one process: each asks, notes the time, reads its answer, asks again."""
+"""The connections of one process: each sends, takes the time, reads the response, sends again."""
 
 import asyncio
 import errno
@@ -28,17 +28,17 @@ from abench.stats.stages import StageRecorder, StageStats
 from abench.stats.summary import Recorder, Summary
 
 _clock = time.perf_counter_ns
-_UNLIMITED = cast("int", math.inf)  # counts down for ever, and never ends
-_READ_SIZE = 65_536  # octets at once
-STALE = "a kept connection ended before a byte of the response to"  # and the method
+_UNLIMITED = cast("int", math.inf)  # a countdown that never reaches zero
+_READ_SIZE = 65_536  # bytes per read
+STALE = "a reused connection closed before a byte of the response to"  # and the method
 
 
 class ConnectionPool:
     """What the connections of one process share.
 
-    `kind` is what they are, `dialer` opens them; `left` is how many requests may still start;
-    `dispatcher` says when, where there is a schedule; `on_drained` is called when none is left
-    and none is under way.
+    `connection_class` makes them and `connector` opens them. `remaining` is how many requests may
+    still start; `scheduler` says when, if there is a schedule. `on_drained` is called when none
+    remains and none is in flight.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ConnectionPool:
         self.plan = plan
         self.connector = connector
         self.recorder = Recorder()
-        self.buffer = bytearray(_READ_SIZE)  # what has just come, on whichever connection
+        self.buffer = bytearray(_READ_SIZE)  # what was just received, on any connection
         self.view = memoryview(self.buffer)
         self.workload = plan.workload()
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS
         self.backoff = Backoff()
         self.remaining = _UNLIMITED
-        self.excluded = 0  # requests that were under way when counting began
+        self.excluded = 0  # requests that were in flight when counting began
         self.limit_us = round(plan.timeout_s * 1e6)
         self.running = False
         self.scheduler: Scheduler | None = None
@@ -71,17 +71,17 @@ class ConnectionPool:
         self._max_requests = plan.requests or _UNLIMITED
         self._active = plan.connections
         self._on_drained = on_drained
-        self._paused = self._paused_ns = 0  # connections in a pause, and how long all were
+        self._paused = self._paused_ns = 0  # paused connections, and their total time
         self._paused_since = _clock()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an answer is waited for, or a connection: with a schedule, all may be idle."""
+        """Whether a response or a connection is awaited: with a schedule, all may be idle."""
         return not self.scheduler or self.scheduler.free_count < self._active
 
     @property
     def responses(self) -> int:
-        """How many replies have come so far."""
+        """How many responses have been received so far."""
         return self.recorder.responses + self.excluded
 
     @property
@@ -90,7 +90,7 @@ class ConnectionPool:
         return sum(connection.is_open for connection in self.connections)
 
     def start(self) -> None:
-        """Let every connection ask."""
+        """Start sending on every connection."""
         self.running = True
         for connection in self.connections:
             connection.send_next()
@@ -98,9 +98,9 @@ class ConnectionPool:
             self.scheduler.start()
 
     def start_counting(self) -> Summary:
-        """Count from here on; return what came before, the warm-up.
+        """Count from here on; return what was counted before, the warm-up.
 
-        Requests that are under way belong to it, whatever comes of them.
+        Requests in flight belong to the warm-up, whatever their outcome.
         """
         before = self.recorder.take()
         for connection in self.connections:
@@ -112,19 +112,19 @@ class ConnectionPool:
             self.scheduler.start_counting(self._max_requests)
         return before
 
-    def count_paused(self, more: int) -> int:
-        """Count `more` connections (or fewer) that wait before they are opened again.
+    def count_paused(self, change: int) -> int:
+        """Change the number of connections that pause before they reconnect, by `change`.
 
-        Returns for how long all together have waited, in nanoseconds.
+        Returns the total time that all connections have paused, in nanoseconds.
         """
         now = _clock()
         self._paused_ns += self._paused * (now - self._paused_since)
-        self._paused += more
+        self._paused += change
         self._paused_since = now
         return self._paused_ns
 
     def record_waits(self, summary: Summary, now_us: int) -> None:
-        """Take note of how long what is under way has been, before it is stopped."""
+        """Record how long the requests in flight have been waiting, before they are stopped."""
         waits = [wait for each in self.connections for wait in each.waits_us(now_us)]
         summary.waits = Histogram.of([wait for wait, _ in waits])
         if self.scheduler:
@@ -134,13 +134,13 @@ class ConnectionPool:
             summary.due_waits = Histogram.of(due)
 
     def stage_for(self, due_us: int) -> StageRecorder:
-        """Return where to take note of a request by when it was due."""
+        """Return the recorder of the stage in which a request was due."""
         after_us = self.scheduler.since_origin_us(due_us) if self.scheduler else 0
         number = bisect_right(self._stage_ends_us, after_us)
         return self._stages[min(number, len(self._stages) - 1)]
 
     def take_summary(self, at_s: int) -> Summary:
-        """Return all that was counted since the last call, as of the second `at_s`; forget it."""
+        """Return and reset what was counted since the last call, as of the second `at_s`."""
         taken = self.recorder.take(at_s)
         if self.scheduler:
             taken.started, taken.late = self.scheduler.take_counts()
@@ -150,7 +150,7 @@ class ConnectionPool:
         return taken
 
     def record_stages(self, summary: Summary, now_us: int) -> None:
-        """Take note of what became of each stage, before the rest of it is stopped."""
+        """Record the outcome of each stage, before the requests in flight are stopped."""
         if not (self._stages and self.scheduler):
             return
         waits: dict[StageRecorder, list[tuple[int, int]]] = {notes: [] for notes in self._stages}
@@ -168,7 +168,7 @@ class ConnectionPool:
             stage.skipped, before = skipped - before, skipped
 
     def stop(self) -> int:
-        """End every connection and return how many requests are left without an outcome."""
+        """Close every connection; return how many requests are left without an outcome."""
         self.running = False
         self.remaining = 0
         unfinished = sum(connection.abort() for connection in self.connections)
@@ -178,46 +178,47 @@ class ConnectionPool:
         return unfinished
 
     def expire_overdue(self) -> None:
-        """Fail each request that has been under way for longer than the limit.
+        """Fail each request that has been in flight for longer than the limit.
 
-        One pass over all connections several times a second costs less than a timer for each
-        request.
+        One pass over all connections several times a second costs less than one timer per request.
         """
         oldest = _clock() // 1000 - self.limit_us
         for connection in self.connections:
             if connection.sent_at and connection.sent_at < oldest:
                 connection.fail_overdue()
 
-    def learn_response(self, reader: ResponseParser, answer: ExpectedResponse, length: int) -> None:
-        """Remember a reply just read, `length` octets, to recognise the next that is like it."""
-        alike = reader.keep_alive if self.keep_alive else not self.scheduler
-        if not alike or answer.expectation.text:  # which is in the body, and a head is not
+    def learn_response(
+        self, parser: ResponseParser, expected: ExpectedResponse, length: int
+    ) -> None:
+        """Remember a response just read, of `length` bytes, to recognise the next one like it."""
+        is_usable = parser.keep_alive if self.keep_alive else not self.scheduler
+        if not is_usable or expected.expectation.text:  # the head does not tell what a body has
             return
-        head = reader.recognizable_head()
-        if head is not None and head != answer.head:
+        head = parser.recognizable_head()
+        if head is not None and head != expected.head:
             if self.workload.only:
-                self.recorder.recognize_as(reader.status, length)
-            answer.head, answer.length, answer.status = head, length, reader.status
+                self.recorder.recognize_as(parser.status, length)
+            expected.head, expected.length, expected.status = head, length, parser.status
 
     def connection_done(self) -> None:
-        """Take note that one connection has nothing more to ask."""
+        """Note that one connection has nothing more to send."""
         self._active -= 1
         if not self._active:
             self._on_drained()
 
 
 class Connection:
-    """One connection to the server, opened again whenever it was lost.
+    """One connection to the server, reopened whenever it is lost.
 
-    It has at most one request under way, since `asked_at` (microseconds of the monotonic clock;
-    0 when there is none). A request that has to open its connection first is timed from there.
-    A lost connection is opened again only from `connection_lost`, so that what one transport still
-    has to say never reaches the next.
+    At most one request is in flight, since `sent_at` (microseconds of the monotonic clock; 0 when
+    there is none). A request that has to open its connection first is timed from that moment.
+    A lost connection is reopened only from `connection_lost`, so that late events of one transport
+    never reach the next.
 
-    A kept connection that ends before a byte of the response came was stale: the server may have
-    closed it before it saw the request. That is asked again on a new connection if its method is
-    idempotent (RFC 9112 section 9.3.1), and timed from when it was first asked. It is done once:
-    what is asked on a connection that was opened for it is not asked again.
+    A reused connection that closes before a byte of the response was stale: the server may have
+    closed it before it saw the request. The request is retried on a new connection if its method
+    is idempotent (RFC 9112 section 9.3.1), and is timed from when it was first sent. It is retried
+    once: a request on a connection that was opened for it is not sent again.
     """
 
     __slots__ = (
@@ -230,8 +231,8 @@ class Connection:
         "_is_done",
         "_is_excluded",
         "_opened_for",
+        "_parser",
         "_pool",
-        "_reader",
         "_record",
         "_record_recognized",
         "_request",
@@ -245,61 +246,62 @@ class Connection:
     def __init__(self, pool: ConnectionPool) -> None:
         self.sent_at = 0
         self._pool = pool
-        self._reader = parser_for(pool.plan)
+        self._parser = parser_for(pool.plan)
         self._expected: ExpectedResponse = NOTHING_EXPECTED
         self._starts_with = pool.buffer.startswith
-        self._constant_request = b""  # its octets, where they are always the same
-        self._request = b""  # the bytes of what is asked, to be sent once a connection stands
-        self._record_recognized: Callable[[int], object]  # a reply that was recognised
+        self._constant_request = b""  # its bytes, if they are always the same
+        self._request = b""  # its bytes, to be sent once the connection is open
+        self._record_recognized: Callable[[int], object]  # counts a recognised response
         if only := pool.workload.only:
             self._expected = only.expected
-            self._reader.is_head_request = self._expected.is_head_request
+            self._parser.is_head_request = self._expected.is_head_request
             self._request = self._constant_request = only.request.encode(0)
             self._record_recognized = pool.recorder.service.append
         else:
-            self._record_recognized = self._record_known
+            self._record_recognized = self._record_expected
         self._record: Callable[[int], object] = self._record_recognized
         self._transport: SocketTransport | None = None
-        self.cancel_connect: Callable[[], object] | None = (
-            None  # gives up an attempt that is under way
-        )
+        self.cancel_connect: Callable[[], object] | None = None  # set while it connects
         self._connected: asyncio.Future[None] | None = None  # before the run: an attempt has ended
-        self._awaits_first_byte = False  # a request is under way and no octet of its reply has come
-        self._is_closing = False  # this side has closed it, and waits for connection_lost
-        self._opened_for = 0  # the `asked_at` of the request it was opened for
+        self._awaits_first_byte = False  # a request is in flight, without a byte of its response
+        self._is_closing = False  # closed by this side, which awaits connection_lost
+        self._opened_for = 0  # the `sent_at` of the request it was opened for
         self._is_done = False
-        self._is_excluded = False  # what is under way is not counted
-        self._failed_connects = 0  # attempts to open that failed since the last that did not
+        self._is_excluded = False  # the request in flight is not counted
+        self._failed_connects = 0  # failed attempts since the last that succeeded
 
     @property
     def is_open(self) -> bool:
-        """Whether it is open."""
+        """Whether the connection is open."""
         return self._transport is not None
 
-    # The hot path. A reply with the head and the length of the last one that was read in full is
-    # complete, and this request's end is the next one's start: one clock, one comparison, one
-    # append. Everything else goes to the parser. The Date field changes once a second, and costs
-    # one reply read in full. All connections read into one buffer, which stays in the cache: to
-    # make one for each reply takes a twentieth more. What is called is looked up first, and so
-    # plainly: to call an attribute that is a slot takes 15 ns more each time (Python 3.11).
+    # The hot path. A response with the head and the length of the last one that was parsed is
+    # complete, and the end of this request is the start of the next: one clock, one comparison,
+    # one append. Everything else goes to the parser. The Date header changes once a second, which
+    # costs one parsed response. All connections read into one buffer, which stays in the CPU's
+    # cache: a buffer per response takes a twentieth more. Callables are looked up into locals
+    # first: calling an attribute that is a slot takes 15 ns more each time (Python 3.11).
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio names it
-        """Return where the transport is to put a piece of a reply."""
+        """Return the buffer that the transport is to read into."""
         return self._pool.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take a piece of a reply from the transport."""
-        answer, begins, note, write = self._expected, self._starts_with, self._record, self._write
-        if not (self._awaits_first_byte and nbytes == answer.length and begins(answer.head)):
+        """Handle `nbytes` that the transport has read into the buffer."""
+        expected, starts_with = self._expected, self._starts_with
+        record, write = self._record, self._write
+        if not (
+            self._awaits_first_byte and nbytes == expected.length and starts_with(expected.head)
+        ):
             self._parse(nbytes)
             return
         pool = self._pool
         now = _clock() // 1000
-        took = now - self.sent_at
-        if took > pool.limit_us:
-            self._fail_late(took)
+        elapsed = now - self.sent_at
+        if elapsed > pool.limit_us:
+            self._fail_late(elapsed)
             return
-        note(took)
+        record(elapsed)
         if pool.remaining:
             pool.remaining -= 1
             self.sent_at = now
@@ -308,7 +310,7 @@ class Connection:
             self.finish()
 
     def send_next(self) -> None:
-        """Start a request, if one is left to start."""
+        """Start a request, if one remains."""
         pool = self._pool
         if not pool.running:
             return
@@ -325,7 +327,7 @@ class Connection:
             self._send()
 
     async def connect(self, limit_s: float) -> None:
-        """Connect without a request under way; on failure, or after `limit_s`, stay closed."""
+        """Connect without a request; on failure, or after `limit_s` seconds, stay closed."""
         if not self._pool.remaining:  # the run was stopped before it began
             return
         self._connected = asyncio.get_running_loop().create_future()
@@ -338,31 +340,31 @@ class Connection:
                 self.cancel_connect()
 
     def fail_overdue(self) -> None:
-        """Fail the request under way: its time is over."""
+        """Fail the request in flight: its time is up."""
         if self.cancel_connect:
             self.cancel_connect()
         else:
             self._fail_incomplete()
 
     def _fail_incomplete(self) -> None:
-        if self._reader.has_begun:
-            self._fail("timeout", "an incomplete response:", self._reader.first_line)
+        if self._parser.has_begun:
+            self._fail("timeout", "an incomplete response:", self._parser.first_line)
         else:
             self._fail("timeout", "no byte of a response came in time")
 
     def exclude_in_flight(self) -> None:
-        """Leave out what comes of the request under way; without a step more for any other."""
+        """Exclude the request in flight from the counts, at no cost for any other."""
         if self.sent_at:
             self._is_excluded = True
             self._record = self._record_excluded
 
-    def _record_excluded(self, _took: int = 0) -> None:
+    def _record_excluded(self, _elapsed: int = 0) -> None:
         self._is_excluded = False
         self._record = self._record_recognized
         self._pool.excluded += 1
 
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
-        """Return for each request under way that counts how long it is: from its start, and due."""
+        """Return (since its start, since it was due) in us for each counted request in flight."""
         if not self.sent_at or self._is_excluded:
             return []
         wait = now_us - self.sent_at
@@ -370,70 +372,69 @@ class Connection:
 
     @property
     def stage(self) -> StageRecorder | None:
-        """The stage that the request under way is of; None without one."""
+        """The stage of the request in flight; None without one."""
         return None
 
     def abort(self) -> int:
-        """Close for good; return how many requests were under way that count."""
-        under_way = int(self.sent_at != 0 and not self._is_excluded)
+        """Close for good; return how many counted requests were in flight."""
+        in_flight = int(self.sent_at != 0 and not self._is_excluded)
         self.sent_at = 0
         self._awaits_first_byte = False
         if self.cancel_connect:
             self.cancel_connect()
         elif self._transport is not None:
             self._transport.abort()
-        return under_way
+        return in_flight
 
     def connection_made(self, transport: SocketTransport) -> None:
-        """Take a new connection from the dialer."""
+        """Use a new connection that the connector has opened."""
         self._transport = transport
         self._is_closing = False
         self._opened_for = self.sent_at
         self._write = transport.write
         self._failed_connects = 0
-        self._reader.reset()
+        self._parser.reset()
         self._connect_finished()
         if self.sent_at:
             self._send()
 
     def eof_received(self, *, orderly: bool = True) -> None:
-        """Take the end of what the server sends: the transport closes after it.
+        """Handle the end of the server's data: the transport closes after it.
 
-        A response that lasts until then is complete only if the end is orderly.
+        A response that lasts until the connection closes is complete only if the end is orderly.
         """
         if not self.sent_at or self._is_stale():
             return  # connection_lost comes next
-        if orderly and self._reader.finish():
+        if orderly and self._parser.finish():
             self._response_complete()
         else:
             self._fail_ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of a connection and open the next."""
+        """Handle the end of a connection, and open the next."""
         self._transport = None
         if not self.sent_at:
             self.send_next()
-        elif self._is_closing:  # what was asked meanwhile was never sent
+        elif self._is_closing:  # the next request was not sent yet
             self._pool.connector.connect(self)
         elif self._is_stale():
             self._retry()
         else:
-            begun = (
-                ("within the response:", self._reader.first_line) if self._reader.has_begun else ()
-            )
-            self._fail("reset", exc or "the connection was reset", *begun)
+            parser = self._parser
+            detail = ("within the response:", parser.first_line) if parser.has_begun else ()
+            self._fail("reset", exc or "the connection was reset", *detail)
             self.send_next()
 
     def _fail_ended(self) -> None:
-        """Fail what was under way when the server ended its side."""
-        ended = "the connection ended"
-        if self._reader.has_begun:
-            self._fail("protocol", ended, "within the response:", self._reader.first_line)
+        """Fail the request in flight, since the server has closed its side."""
+        closed = "the connection closed"
+        if self._parser.has_begun:
+            self._fail("protocol", closed, "within the response:", self._parser.first_line)
         else:
-            self._fail("reset", ended, "before a byte of the response")
+            self._fail("reset", closed, "before a byte of the response")
 
     def _is_stale(self) -> bool:
-        """Whether a connection that ends now does so before a byte of what it was kept for."""
+        """Whether a reused connection that closes now does so before a byte of the response."""
         return (
             self._awaits_first_byte and self.sent_at != self._opened_for and self._pool.keep_alive
         )
@@ -447,24 +448,26 @@ class Connection:
             self._fail("stale", STALE, self._pool.plan.method)
             self.send_next()
 
-    def connect_failed(self, number: int = 0, reason: str = "", said: str = "") -> None:
-        """Count a connection that could not be opened, and try again after a pause."""
+    def connect_failed(self, error_number: int = 0, reason: str = "", message: str = "") -> None:
+        """Count a connection that could not be opened, and retry after a pause."""
         self._failed_connects += 1
         self._connect_finished()
         if not self._pool.running:
             return
-        reason = reason or errno.errorcode.get(number, "timeout")
+        reason = reason or errno.errorcode.get(error_number, "timeout")
         self._pool.recorder.connect_failed(reason)
-        said = said or (os.strerror(number) if number else "no connection was opened in time")
-        self._pool.recorder.sample("connect", reason, said)
+        message = message or (
+            os.strerror(error_number) if error_number else "no connection was opened in time"
+        )
+        self._pool.recorder.sample("connect", reason, message)
         self._fail("connect")
-        if self._transport is None:  # else it came as it was given up, and connection_lost asks
+        if self._transport is None:  # else it opened as it was cancelled, and connection_lost sends
             pause = self._pool.backoff.delay(self._failed_connects)
             self._pool.count_paused(1)
             asyncio.get_running_loop().call_later(pause, self._resume_after_pause)
 
     def _resume_after_pause(self) -> None:
-        """Ask after a pause."""
+        """Send after a pause."""
         self._pool.count_paused(-1)
         self.send_next()
 
@@ -478,76 +481,76 @@ class Connection:
         self._write(self._request)
 
     def _next_request(self) -> bytes:
-        """Take the next of several requests, and what is known of its answer.
+        """Take the next of several requests, and its expected response.
 
-        That is done once for each: one that is asked again, or whose connection failed to open,
-        takes nobody else's turn.
+        This is done once per request: a retried request, or one whose connection failed to open,
+        does not take the turn of another.
         """
         self._request, self._expected = next(self._pool.workload)
-        self._reader.is_head_request = self._expected.is_head_request
+        self._parser.is_head_request = self._expected.is_head_request
         return self._request
 
-    def _record_known(self, took_us: int) -> None:
-        """Count a reply that was recognised, where it is not the only one there is."""
-        answer = self._expected
-        self._pool.recorder.received(answer.length)
-        self._pool.recorder.success(answer.status, took_us)
+    def _record_expected(self, elapsed_us: int) -> None:
+        """Count a recognised response, if the workload has more than one."""
+        expected = self._expected
+        self._pool.recorder.received(expected.length)
+        self._pool.recorder.success(expected.status, elapsed_us)
 
     def _parse(self, nbytes: int) -> None:
-        if not self.sent_at:  # nothing was asked: whatever this is, it is no answer
+        if not self.sent_at:  # nothing was sent: whatever this is, it is no response
             self._drop()
             return
         self._awaits_first_byte = False
         self._pool.recorder.received(nbytes)
         try:
-            complete = self._reader.feed(self._pool.view[:nbytes])
+            complete = self._parser.feed(self._pool.view[:nbytes])
         except ResponseError as error:
-            self._fail("protocol", error, "- the response begins with", self._reader.first_line)
+            self._fail("protocol", error, "- the response begins with", self._parser.first_line)
             return
         if complete:
             self._response_complete(nbytes)
 
     def _response_complete(self, length: int = 0) -> None:
-        """Count a complete reply, whose last piece has `length` octets, and go on."""
-        pool, reader = self._pool, self._reader
-        took = _clock() // 1000 - self.sent_at
-        if took > pool.limit_us:
-            self._fail_late(took)
+        """Count a complete response, whose last read had `length` bytes, and send the next."""
+        pool, parser = self._pool, self._parser
+        elapsed = _clock() // 1000 - self.sent_at
+        if elapsed > pool.limit_us:
+            self._fail_late(elapsed)
             return
         if self._is_excluded:
             self._record_excluded()
-        elif kind := reader.failure_kind(self._expected.expectation):
-            pool.recorder.failure(kind, reader.status, reader.describe_failure)
+        elif kind := parser.failure_kind(self._expected.expectation):
+            pool.recorder.failure(kind, parser.status, parser.describe_failure)
         else:
-            pool.recorder.success(reader.status, took)
-            self._record_response(took)
-            pool.learn_response(reader, self._expected, length)
-        if reader.status >= 300:
+            pool.recorder.success(parser.status, elapsed)
+            self._record_response(elapsed)
+            pool.learn_response(parser, self._expected, length)
+        if parser.status >= 300:
             self._record_redirect()
         self.sent_at = 0
-        if reader.keep_alive and pool.keep_alive:
+        if parser.keep_alive and pool.keep_alive:
             self.send_next()
         else:
             self._close()
 
-    def _record_response(self, took: int) -> None:
-        """Take note of a success where it counts from another time than its start."""
+    def _record_response(self, elapsed: int) -> None:
+        """Record a success that is timed from another moment than its start."""
 
     def _record_redirect(self) -> None:
-        reader = self._reader
-        if is_redirect(reader.status):
-            self._pool.recorder.sample(REDIRECT, str(reader.status), reader.location)
+        parser = self._parser
+        if is_redirect(parser.status):
+            self._pool.recorder.sample(REDIRECT, str(parser.status), parser.location)
 
-    def _fail_late(self, took_us: int) -> None:
-        self._fail("timeout", "the response was complete, but took", took_us / 1000, "ms")
+    def _fail_late(self, elapsed_us: int) -> None:
+        self._fail("timeout", "the response was complete, but took", elapsed_us / 1000, "ms")
 
-    def _fail(self, kind: str, *said: object) -> None:
-        """Fail the request under way, and end its connection; `said` tells why."""
+    def _fail(self, kind: str, *detail: object) -> None:
+        """Fail the request in flight, and abort its connection; `detail` is the message."""
         self.sent_at = 0
         if self._is_excluded:
             self._record_excluded()
         else:
-            self._pool.recorder.failure(kind, 0, *said)
+            self._pool.recorder.failure(kind, 0, *detail)
         self._drop()
 
     def _drop(self) -> None:
@@ -563,7 +566,7 @@ class Connection:
             self._transport.close()
 
     def finish(self) -> None:
-        """Take note that there is nothing more to ask."""
+        """Note that there is nothing more to send, and close."""
         self.sent_at = 0
         self._close()
         if not self._is_done:
@@ -572,7 +575,7 @@ class Connection:
 
 
 def parser_for(plan: Plan) -> ResponseParser:
-    """Return what reads the replies to what a plan asks."""
+    """Return the parser for the responses to the requests of a plan."""
     if plan.http == "0.9":
         return Http09Parser()
     if plan.expect.text:

@@ -1,4 +1,4 @@
-"""How a connection to the server is opened: by lines of our own, plain or with TLS."""
+"""How a connection to the server is opened: by transports of our own, plain or with TLS."""
 
 import asyncio
 import socket
@@ -8,20 +8,20 @@ from typing import Any, Protocol
 
 from abench.client.proxy_tunnel import BLANK_LINE, MAX_HEAD_SIZE, check_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
-from abench.client.tls_transport import Security, TlsTransport
+from abench.client.tls_transport import TlsSettings, TlsTransport
 from abench.plan.plan import Plan
 
 
 class Connectable(TransportClient, Protocol):
-    """Who waits for a connection. opening: what gives up the attempt, while there is one."""
+    """A client that waits for a connection. `cancel_connect` cancels the attempt in progress."""
 
     cancel_connect: Callable[[], object] | None
 
 
 def probe(plan: Plan) -> str:
-    """Connect to the server once; return the address that answered, or the socket's path.
+    """Connect to the server once; return the address that accepted, or the socket's path.
 
-    Raises OSError when there is none.
+    Raises OSError when none accepts.
     """
     if plan.route.unix is not None:
         _connect_once(plan, socket.AF_UNIX, _path(plan.route.unix))
@@ -38,12 +38,12 @@ def probe(plan: Plan) -> str:
     raise failure
 
 
-def _connect_once(plan: Plan, family: int, where: Any) -> None:
+def _connect_once(plan: Plan, family: int, address: Any) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(plan.timeout_s)
-        sock.connect(where)
-        if asking := plan.route.tunnel_request(plan.target):
-            sock.sendall(asking)
+        sock.connect(address)
+        if tunnel_request := plan.route.tunnel_request(plan.target):
+            sock.sendall(tunnel_request)
             check_response(_read_head(sock))
         if plan.target.tls:
             name = plan.tls.name or plan.target.host
@@ -51,13 +51,13 @@ def _connect_once(plan: Plan, family: int, where: Any) -> None:
 
 
 def _read_head(sock: socket.socket) -> bytes:
-    """Read up to the end of a head, and not an octet more: what follows is TLS's."""
+    """Read up to the end of a head, and not a byte more: what follows belongs to TLS."""
     head = b""
     while not head.endswith(BLANK_LINE) and len(head) < MAX_HEAD_SIZE:
-        octet = sock.recv(1)
-        if not octet:
+        byte = sock.recv(1)
+        if not byte:
             break
-        head += octet
+        head += byte
     return head
 
 
@@ -66,7 +66,7 @@ def _path(unix: str) -> str:
 
 
 class Connector:
-    """Opens connections: each attempt ends in connection_made or in missed."""
+    """Opens connections: each attempt ends in connection_made or in connect_failed."""
 
     def __init__(self, plan: Plan) -> None:
         self._family: int
@@ -79,21 +79,21 @@ class Connector:
             self._family, self._address = found[0][0], found[0][4]
         self._poller = SocketPoller(asyncio.get_running_loop())
         self._transport_class = (
-            partial(TlsTransport, security=Security.of(plan))
+            partial(TlsTransport, settings=TlsSettings.of(plan))
             if plan.target.tls
             else SocketTransport
         )
 
     def connect(self, client: Connectable) -> None:
-        """Begin to connect, which may be done when this returns, and say how to give it up."""
+        """Start to connect, and set `cancel_connect`; it may be connected when this returns."""
         try:
-            line = self._transport_class(self._poller, client, self._family, self._address)
-        except OSError as error:  # no descriptor is left
+            transport = self._transport_class(self._poller, client, self._family, self._address)
+        except OSError as error:  # no file descriptor is left
             client.connect_failed(error.errno or 0)
             return
-        client.cancel_connect = line.cancel_connect
-        line.connect()
+        client.cancel_connect = transport.cancel_connect
+        transport.connect()
 
     def close(self) -> None:
-        """End every line."""
+        """Close every connection."""
         self._poller.close()

@@ -1,4 +1,4 @@
-"""Which kind of connection carries a plan."""
+"""Which class of connection carries out a plan."""
 
 from abench.client.connection import Connection
 from abench.client.one_shot import FireAndForget, OneShot

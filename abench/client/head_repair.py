@@ -1,8 +1,8 @@
-"""Heads that are not as RFC 9112 wants them, and that user agents take all the same."""
+"""Heads that break the rules of RFC 9112, and that user agents accept all the same."""
 
 import re
 
-LAST_CHUNK = b"0\r\n\r\n"  # what some servers send behind a response that has no body
+LAST_CHUNK = b"0\r\n\r\n"  # some servers send it after a response that has no body
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
@@ -15,15 +15,15 @@ _REPAIRABLE = re.compile(
 
 
 def is_repairable(received: bytes) -> bool:
-    """Return whether a response that the parser refused has anything in it to repair."""
+    """Return whether a response that the parser rejected can be repaired."""
     return LAST_CHUNK.startswith(received) or bool(_REPAIRABLE.match(received))
 
 
 def repair_heads(received: bytes) -> tuple[bytes, int] | None:
-    """Return the heads of a response as they should be, and how many bytes they took.
+    """Return the repaired heads of a response, and how many bytes they took as received.
 
-    None until the final one has come. A last chunk before them belongs to the response before,
-    which had no body, and was not to be awaited.
+    None until the final head is complete. A last chunk before them belongs to the previous
+    response, which had no body and was not waited for.
     """
     at = len(LAST_CHUNK) if received.startswith(LAST_CHUNK) else 0
     heads = []
@@ -38,9 +38,9 @@ def repair_heads(received: bytes) -> tuple[bytes, int] | None:
 def _repair_head(head: bytes) -> bytes:
     """Unfold values, end lines by CRLF and merge lengths that are equal.
 
-    A user agent has to take what is folded (RFC 9112 section 5.2), and may take a line that LF
-    ends (section 2.2) and a length that is said twice (RFC 9110 section 8.6). Whitespace before
-    the first header is left to the parser, which refuses it (RFC 9112 section 2.2).
+    A user agent must accept folded values (RFC 9112 section 5.2). It may accept a line that ends
+    with LF alone (section 2.2) and a repeated length (RFC 9110 section 8.6). Whitespace before the
+    first header is left to the parser, which rejects it (RFC 9112 section 2.2).
     """
     status_line, end, headers = head.partition(b"\n")
     if not headers.startswith((b" ", b"\t")):
@@ -50,15 +50,15 @@ def _repair_head(head: bytes) -> bytes:
 
 
 def _merge_lengths(lines: list[bytes]) -> list[bytes]:
-    said = [line for line in lines if line[: len(_LENGTH)].lower() == _LENGTH]
-    values = [value.strip(b" \t") for line in said for value in line[len(_LENGTH) :].split(b",")]
+    lengths = [line for line in lines if line[: len(_LENGTH)].lower() == _LENGTH]
+    values = [value.strip(b" \t") for line in lengths for value in line[len(_LENGTH) :].split(b",")]
     if len(values) < 2 or not _are_equal(values):
         return lines
-    kept = [line for line in lines if line not in said]
-    kept.insert(1, b"Content-Length: " + values[0])
-    return kept
+    merged = [line for line in lines if line not in lengths]
+    merged.insert(1, b"Content-Length: " + values[0])
+    return merged
 
 
 def _are_equal(values: list[bytes]) -> bool:
-    """Return whether these are all the same number; it may have more digits than int takes."""
+    """Return whether all are the same number, which may have more digits than int accepts."""
     return all(map(bytes.isdigit, values)) and len({value.lstrip(b"0") for value in values}) == 1

@@ -1,4 +1,4 @@
-"""Connections that ask when a schedule says so."""
+"""Connections that send when a schedule says so."""
 
 import time
 
@@ -10,7 +10,7 @@ _clock = time.perf_counter_ns
 
 
 class OpenLoop(Connection):
-    """A connection that asks when a schedule says so."""
+    """A connection that sends when a schedule says so."""
 
     __slots__ = (
         "_due_us",
@@ -22,35 +22,37 @@ class OpenLoop(Connection):
         super().__init__(pool)
         self._due_us = 0  # microseconds of the monotonic clock
         self._record_response_time = pool.recorder.response.append
-        self._is_free = False  # to be given a request
+        self._is_free = False  # waits in the scheduler for a request
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take a piece of a reply from the transport."""
-        answer = self._expected
+        """Handle `nbytes` that the transport has read into the buffer."""
+        expected = self._expected
         if self._is_excluded or not (
-            self._awaits_first_byte and nbytes == answer.length and self._starts_with(answer.head)
+            self._awaits_first_byte
+            and nbytes == expected.length
+            and self._starts_with(expected.head)
         ):
             self._parse(nbytes)
             return
         now = _clock() // 1000
-        took = now - self.sent_at
-        if took > self._pool.limit_us:
-            self._fail_late(took)
+        elapsed = now - self.sent_at
+        if elapsed > self._pool.limit_us:
+            self._fail_late(elapsed)
             return
-        self._record(took)
+        self._record(elapsed)
         self._record_response_time(now - self._due_us)
-        self._awaits_first_byte = False  # what comes while nothing is asked is no response
+        self._awaits_first_byte = False  # what comes while no request is in flight is no response
         self.sent_at = 0
         self.send_next()
 
     def send_next(self) -> None:
-        """Be free for what is due."""
+        """Wait for the next request that is due."""
         if self._pool.running and not self._is_free and self._pool.scheduler:
             self._is_free = True
             self._pool.scheduler.add_free(self)
 
     def start(self, due_us: int, now_us: int) -> None:
-        """Ask what was due."""
+        """Send the request that was due."""
         self._is_free = False
         self._due_us, self.sent_at = due_us, now_us
         if not self._constant_request:
@@ -61,15 +63,15 @@ class OpenLoop(Connection):
             self._send()
 
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
-        """Return for each request under way that counts how long it is: from its start, and due."""
+        """Return (since its start, since it was due) in us for each counted request in flight."""
         return [(wait, now_us - self._due_us) for wait, _ in super().waits_us(now_us)]
 
-    def _record_response(self, took: int) -> None:
-        self._record_response_time(self.sent_at + took - self._due_us)
+    def _record_response(self, elapsed: int) -> None:
+        self._record_response_time(self.sent_at + elapsed - self._due_us)
 
 
 class StagedOpenLoop(OpenLoop):
-    """A connection that also takes note of each request by the stage that it was due in."""
+    """A connection that also records each request in the stage in which it was due."""
 
     __slots__ = ("_stage",)
 
@@ -79,7 +81,7 @@ class StagedOpenLoop(OpenLoop):
         self._record_response_time = self._record_both
 
     def start(self, due_us: int, now_us: int) -> None:
-        """Ask what was due."""
+        """Send the request that was due."""
         self._stage = stage = self._pool.stage_for(due_us)
         stage.started += 1
         stage.late += now_us - due_us > LATE_US
@@ -87,11 +89,11 @@ class StagedOpenLoop(OpenLoop):
 
     @property
     def stage(self) -> StageRecorder | None:
-        """The stage that the request under way is of; None without one."""
+        """The stage of the request in flight; None without one."""
         return self._stage if self.sent_at else None
 
     def _record_both(self, response_us: int) -> None:
-        """Take note of a response time; the request's start is still known."""
+        """Record a response time for the run and the stage; `sent_at` is still set."""
         self._pool.recorder.response.append(response_us)
         self._stage.response.add(response_us)
         self._stage.service.add(response_us - (self.sent_at - self._due_us))

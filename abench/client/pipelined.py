@@ -1,4 +1,4 @@
-"""Connections with several requests under way at once (RFC 9112 section 9.3.2)."""
+"""Connections with several requests in flight at once (RFC 9112 section 9.3.2)."""
 
 import re
 import time
@@ -19,31 +19,31 @@ _clock = time.perf_counter_ns
 
 @dataclass(slots=True)
 class InFlight:
-    """A request, when it was first asked, and which statuses are right.
+    """A request, when it was first sent (in us), and which statuses are successes.
 
-    `again` says that it was asked again already, since a kept connection was stale.
+    `was_retried` tells that it was sent again already, since a reused connection was stale.
     """
 
     sent_at: int
-    octets: bytes
+    data: bytes
     statuses: frozenset[int]
     was_retried: bool = False
 
 
 class Pipelined(Connection):
-    """A connection that always has as many requests under way as the plan's `pipeline`.
+    """A connection that always has as many requests in flight as the plan's `pipeline`.
 
-    `asked_at` is the oldest's. Requests that a server leaves unanswered when it says that it
-    closes are asked again on the next connection, and timed from when they were first asked. So
-    are those on a kept connection that ends before a byte of the next response, once each.
+    `sent_at` is that of the oldest. Requests that a server leaves unanswered when it announces
+    that it closes are sent again on the next connection, and timed from when they were first sent.
+    So are those on a reused connection that closes before a byte of the next response, once each.
     """
 
     __slots__ = (
-        "_alone",
         "_depth",
         "_excluded",
         "_in_flight",
-        "_parser",
+        "_retry_alone",
+        "_stream_parser",
         "_waiting",
         "_was_idle",
     )
@@ -52,89 +52,90 @@ class Pipelined(Connection):
         super().__init__(pool)
         self._depth = pool.plan.pipeline
         self._in_flight: deque[InFlight] = deque()
-        self._waiting: list[InFlight] = []  # for the next connection
-        self._alone = False  # the first of those to be asked again is sent before the others
-        self._was_idle = False  # the connection has been of use, or was open before it was needed
-        self._excluded = 0  # of the oldest under way, how many belong to the warm-up
-        self._parser = PipelinedParser()
+        self._waiting: list[InFlight] = []  # to be sent on the next connection
+        self._retry_alone = False  # the first retried request is sent before the others
+        self._was_idle = False  # it has had a response, or was open before it was needed
+        self._excluded = 0  # how many of the oldest in flight belong to the warm-up
+        self._stream_parser = PipelinedParser()
 
     def connection_made(self, transport: SocketTransport) -> None:
-        """Take a new connection from the dialer."""
-        self._parser = PipelinedParser()
+        """Use a new connection that the connector has opened."""
+        self._stream_parser = PipelinedParser()
         self._was_idle = not self._waiting
         super().connection_made(transport)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take a piece of a stream of replies."""
-        if not self._in_flight:  # nothing was asked: whatever this is, it is no answer
+        """Handle `nbytes` of a stream of responses that the transport has read into the buffer."""
+        if not self._in_flight:  # nothing was sent: whatever this is, it is no response
             self._drop()
             return
         self._pool.recorder.received(nbytes)
         try:
-            replies = self._parser.feed(self._pool.view[:nbytes])
+            statuses = self._stream_parser.feed(self._pool.view[:nbytes])
         except ResponseError as error:
-            self._fail("protocol", error, partial(self._describe_piece, nbytes))
+            self._fail("protocol", error, partial(self._describe_received, nbytes))
             return
-        if len(replies) > len(self._in_flight):
+        if len(statuses) > len(self._in_flight):
             self._fail("protocol", "a response to no request")
             return
-        for status in replies:
+        for status in statuses:
             if not self._response_received(status, nbytes):
                 self._fail("timeout", "the response was complete, but too late")
                 return
-        if self._parser.is_last:
+        if self._stream_parser.is_last:
             self._reconnect()
-        elif replies:
-            self._was_idle, self._alone = True, False
+        elif statuses:
+            self._was_idle, self._retry_alone = True, False
             self.send_next()
 
     def send_next(self) -> None:
-        """Have as many requests under way as there may be."""
+        """Send as many requests as may be in flight."""
         pool = self._pool
         if not pool.running:
             return
         now = _clock() // 1000
         new = [self._next_item(now) for _ in range(min(self._free_slots(), pool.remaining))]
         pool.remaining -= len(new)
-        asked, self._waiting = self._waiting + new, []
-        if not (asked or self._in_flight):
+        requests, self._waiting = self._waiting + new, []
+        if not (requests or self._in_flight):
             self.finish()
         elif self._transport is None or self._is_closing:
-            self._waiting = asked
-            self.sent_at = asked[0].sent_at
+            self._waiting = requests
+            self.sent_at = requests[0].sent_at
             if self._transport is None:  # else connection_lost opens the next
                 pool.connector.connect(self)
         else:
-            self._send_all(asked)
+            self._send_all(requests)
 
     def _free_slots(self) -> int:
         return self._depth - len(self._in_flight) - len(self._waiting)
 
     def _next_item(self, now: int) -> InFlight:
-        octets = self._constant_request or self._next_request()
-        return InFlight(now, octets, self._expected.expectation.statuses)
+        data = self._constant_request or self._next_request()
+        return InFlight(now, data, self._expected.expectation.statuses)
 
     def _send(self) -> None:
-        """Send what waited for the connection.
+        """Send the requests that waited for the connection.
 
-        After one that failed that is a single request: it may be what the server ends connections
-        for, and the others would be lost with it again (RFC 9112 section 9.3.2, a MUST NOT).
+        After a failed connection that is a single request: it may be the reason why the server
+        closes connections, and the others would be lost with it again (RFC 9112 section 9.3.2, a
+        MUST NOT).
         """
-        at_once = 1 if self._alone else len(self._waiting)
-        asked, self._waiting = self._waiting[:at_once], self._waiting[at_once:]
-        self._send_all(asked)
+        count = 1 if self._retry_alone else len(self._waiting)
+        requests, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._send_all(requests)
 
-    def _send_all(self, asked: list[InFlight]) -> None:
-        self._in_flight.extend(asked)
+    def _send_all(self, requests: list[InFlight]) -> None:
+        self._in_flight.extend(requests)
         self._update_sent_at()
-        if asked:
-            self._write(b"".join([one.octets for one in asked]))
+        if requests:
+            self._write(b"".join([request.data for request in requests]))
 
     def _response_received(self, status: int, nbytes: int = 0) -> bool:
-        """Count the oldest request's reply; return whether it came in time."""
+        """Count the response to the oldest request; return whether it was in time."""
         oldest = self._in_flight[0]
-        took = _clock() // 1000 - oldest.sent_at
-        if took > self._pool.limit_us:
+        elapsed = _clock() // 1000 - oldest.sent_at
+        if elapsed > self._pool.limit_us:
             return False
         self._in_flight.popleft()
         self._update_sent_at()
@@ -142,17 +143,18 @@ class Pipelined(Connection):
             self._excluded -= 1
             self._pool.excluded += 1
         elif status in oldest.statuses:
-            self._pool.recorder.success(status, took)
+            self._pool.recorder.success(status, elapsed)
         else:
-            piece = self._pool.view[:nbytes]
-            self._pool.recorder.failure("status", status, partial(_status_line_in, piece, status))
+            received = self._pool.view[:nbytes]
+            status_line = partial(_status_line_in, received, status)
+            self._pool.recorder.failure("status", status, status_line)
         if status >= 300 and is_redirect(status):
             location = partial(_location_in, self._pool.view[:nbytes], status)
             self._pool.recorder.sample(REDIRECT, str(status), location)
         return True
 
     def _reconnect(self) -> None:
-        """Go on with a new connection, since the server has said that it ends this one."""
+        """Continue on a new connection, since the server has announced that it closes this one."""
         self._waiting = list(self._in_flight)
         self._in_flight.clear()
         self._update_sent_at()
@@ -162,109 +164,110 @@ class Pipelined(Connection):
         self.sent_at = self._in_flight[0].sent_at if self._in_flight else 0
 
     def _is_stale(self) -> bool:
-        """Whether a connection that ends now does so between two responses."""
-        return self._was_idle and bool(self._in_flight) and not self._parser.has_begun
+        """Whether a connection that closes now does so between two responses."""
+        return self._was_idle and bool(self._in_flight) and not self._stream_parser.has_begun
 
     def _retry(self) -> None:
-        """Ask on a new connection what this one has not answered, but nothing for a third time."""
-        ended, self._waiting = list(self._in_flight), []
+        """Retry unanswered requests on a new connection, but none for a third time."""
+        unanswered, self._waiting = list(self._in_flight), []
         self._in_flight.clear()
         self.sent_at = 0
-        given_up = [one.was_retried for one in ended]
-        left_out = sum(given_up[: self._excluded])
-        self._count_failed("stale", sum(given_up), left_out, STALE, self._pool.plan.method)
-        for one in ended:
-            if not one.was_retried:
-                one.was_retried = True
-                self._waiting.append(one)
+        failed = [request.was_retried for request in unanswered]
+        excluded = sum(failed[: self._excluded])
+        self._count_failed("stale", sum(failed), excluded, STALE, self._pool.plan.method)
+        for request in unanswered:
+            if not request.was_retried:
+                request.was_retried = True
+                self._waiting.append(request)
         self._pool.recorder.retried += len(self._waiting)
-        self._alone = True
+        self._retry_alone = True
         self.send_next()
 
     def eof_received(self, *, orderly: bool = True) -> None:
-        """Take the end of what the server sends; a body may end with it, if it is orderly."""
+        """Handle the end of the server's data, which may end a body if it is orderly."""
         if not self._in_flight or self._is_stale():
             return  # connection_lost comes next
-        if orderly and (status := self._parser.finish()) and self._response_received(status):
+        if orderly and (status := self._stream_parser.finish()) and self._response_received(status):
             self._reconnect()
         else:
             self._fail_ended()
 
-    def _describe_piece(self, nbytes: int) -> bytes:
-        """Return what tells most about the piece in which an error is."""
-        if complete := self._parser.complete:
-            return b"- complete responses before it in one piece: %d" % complete
-        return b"- what came begins with " + first_line(bytes(self._pool.view[:nbytes]))
+    def _describe_received(self, nbytes: int) -> bytes:
+        """Return what tells most about the received bytes in which an error is."""
+        if complete := self._stream_parser.complete:
+            return b"- complete responses before it in the same read: %d" % complete
+        return b"- the received bytes begin with " + first_line(bytes(self._pool.view[:nbytes]))
 
     def _fail_incomplete(self) -> None:
         self._fail("timeout", "no complete response came in time")
 
     def _fail_ended(self) -> None:
-        """Fail what was under way when the server ended its side."""
-        if self._parser.has_begun:
-            self._fail("protocol", "the connection ended within a response")
+        """Fail the requests in flight, since the server has closed its side."""
+        if self._stream_parser.has_begun:
+            self._fail("protocol", "the connection closed within a response")
         else:
-            self._fail("reset", "the connection ended before a byte of the response")
+            self._fail("reset", "the connection closed before a byte of the response")
 
     def exclude_in_flight(self) -> None:
-        """Leave out what comes of the requests under way."""
+        """Exclude the requests in flight from the counts."""
         self._excluded = len(self._in_flight) + len(self._waiting)
 
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
-        """Return for each request under way that counts how long it is: from its start, and due."""
-        asked = [*self._in_flight, *self._waiting][self._excluded :]
-        return [(now_us - one.sent_at, now_us - one.sent_at) for one in asked]
+        """Return (since its start, since it was due) in us for each counted request in flight."""
+        counted = [*self._in_flight, *self._waiting][self._excluded :]
+        return [(now_us - request.sent_at, now_us - request.sent_at) for request in counted]
 
     def abort(self) -> int:
-        """Close for good; return how many requests were under way that count."""
-        under_way = len(self._in_flight) + len(self._waiting) - self._excluded
+        """Close for good; return how many counted requests were in flight."""
+        in_flight = len(self._in_flight) + len(self._waiting) - self._excluded
         self._in_flight.clear()
         self._waiting.clear()
         super().abort()
-        return under_way
+        return in_flight
 
-    def _fail(self, kind: str, *said: object) -> None:
-        """Count all that is under way or waits for a connection as failed."""
+    def _fail(self, kind: str, *detail: object) -> None:
+        """Count all requests in flight, or waiting for a connection, as failed."""
         failed = len(self._in_flight) + len(self._waiting)
         self._in_flight.clear()
         self._waiting.clear()
         self.sent_at = 0
-        self._count_failed(kind, failed, min(self._excluded, failed), *said)
+        self._count_failed(kind, failed, min(self._excluded, failed), *detail)
         self._drop()
 
-    def _count_failed(self, kind: str, failed: int, left_out: int, *said: object) -> None:
-        """Count requests that failed, of which some belong to the warm-up."""
-        self._pool.excluded += left_out
-        self._excluded -= left_out
-        for _ in range(failed - left_out):
-            self._pool.recorder.failure(kind, 0, *said)
+    def _count_failed(self, kind: str, failed: int, excluded: int, *detail: object) -> None:
+        """Count `failed` requests, of which `excluded` belong to the warm-up."""
+        self._pool.excluded += excluded
+        self._excluded -= excluded
+        for _ in range(failed - excluded):
+            self._pool.recorder.failure(kind, 0, *detail)
 
 
-def _head_in(piece: memoryview, status: int) -> bytes:
-    """Return from where in a piece of a stream a status line has `status`: it may come later."""
-    found = re.search(rb"HTTP/1\.[01] %03d" % status, piece)
-    return bytes(piece[found.start() :]) if found else b""
+def _head_in(received: memoryview, status: int) -> bytes:
+    """Return the received bytes from a status line with `status` on; empty if it has none yet."""
+    found = re.search(rb"HTTP/1\.[01] %03d" % status, received)
+    return bytes(received[found.start() :]) if found else b""
 
 
-def _status_line_in(piece: memoryview, status: int) -> bytes:
-    return first_line(_head_in(piece, status)) or b"a status of %d" % status
+def _status_line_in(received: memoryview, status: int) -> bytes:
+    return first_line(_head_in(received, status)) or b"a status of %d" % status
 
 
-def _location_in(piece: memoryview, status: int) -> bytes:
-    return location_in(_head_in(piece, status))
+def _location_in(received: memoryview, status: int) -> bytes:
+    return location_in(_head_in(received, status))
 
 
 class PipelinedParser:
-    """The replies on a connection as one parser reads them: their statuses, in order.
+    """The responses on a connection as one parser reads them: their statuses, in order.
 
-    `closes` says that the last of them is the last there will be, `begun` that a piece of another
-    has arrived.
+    `is_last` tells that the server closes after the last of them, `has_begun` that a part of
+    another has been received.
     """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        # Folded values and lines that LF ends, as ReplyReader takes them; the rest it repairs is
-        # refused here, since no bytes are kept. What comes with folds is taken too, but for NUL.
+        # Accepts folded values and lines that end with LF alone, like ResponseParser. The other
+        # heads that ResponseParser repairs are rejected here, since no bytes are kept. The
+        # leniency for folds also accepts other things; of these, on_header rejects NUL.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True
         )
@@ -275,37 +278,37 @@ class PipelinedParser:
 
     @property
     def complete(self) -> int:
-        """How many responses the last piece has completed."""
+        """How many responses the last call of `feed` has completed."""
         return len(self._statuses)
 
     def feed(self, data: bytes | memoryview) -> list[int]:
-        """Take the next octets; return the statuses of the replies that they complete.
+        """Parse the next bytes; return the statuses of the responses that they complete.
 
-        Raises ReplyError for what is no HTTP/1.x reply.
+        Raises ResponseError for anything but HTTP/1.x responses.
         """
         self._statuses = []
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self.is_last:  # what comes after the last reply is nobody's
+            if not self.is_last:  # bytes after the last response are ignored
                 raise ResponseError(str(error)) from None
         return self._statuses
 
     def finish(self) -> int:
-        """Return the status of the reply that the end of the connection completes, or 0."""
+        """Return the status of the response that the end of the connection completes, or 0."""
         # Without a length and not chunked, a body lasts until the end (RFC 9112 section 6.3).
         return self._parser.get_status_code() if self._has_head and not self._has_framing else 0
 
     def on_message_begin(self) -> None:
-        """Note, for the parser, that a reply begins."""
+        """Note that a response begins (called by httptools)."""
         self.has_begun = True
         self._has_framing = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note, for the parser, a header that says how long the body is.
+        """Note a header that tells the length of the body (called by httptools).
 
-        NUL has to be refused (RFC 9110 section 5.5): by its number, since to look for it as bytes
-        takes five times as long.
+        NUL must be rejected (RFC 9110 section 5.5). It is looked for as a number: as bytes the
+        search takes five times as long.
         """
         if 0 in value:
             raise ResponseError("NUL in a header")
@@ -313,11 +316,11 @@ class PipelinedParser:
             self._has_framing = True
 
     def on_headers_complete(self) -> None:
-        """Note, for the parser, that a head is complete; 1xx is none (RFC 9110 section 15.2)."""
+        """Note a complete head (called by httptools); 1xx is not final (RFC 9110 section 15.2)."""
         self._has_head = self._parser.get_status_code() >= 200
 
     def on_message_complete(self) -> None:
-        """Note, for the parser, that a reply is complete."""
+        """Note that a response is complete (called by httptools)."""
         self.has_begun = False
         if self._has_head:
             self._has_head = False

@@ -10,7 +10,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d\d\d)")
 
 
 class ProxyError(ConnectionError):
-    """A proxy that opens no tunnel; `reason` is short, and counted."""
+    """A proxy that opens no tunnel; `reason` is a short word, by which failures are counted."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -18,19 +18,19 @@ class ProxyError(ConnectionError):
 
 
 def check_response(head: bytes) -> None:
-    """Raise ProxyError unless this is the whole head of a response that grants a tunnel."""
+    """Raise ProxyError unless this is the complete head of a response that grants a tunnel."""
     if _OPENED.match(head) and head.endswith(BLANK_LINE):
         return
     line = head.partition(b"\r\n")[0].decode("latin-1") or "nothing"
     status = _STATUS.match(head)
     reason = f"proxy {status[1].decode()}" if status else "proxy"
-    raise ProxyError(f"the proxy's answer to CONNECT is {line[:80]!a}", reason)
+    raise ProxyError(f"the proxy's response to CONNECT is {line[:80]!a}", reason)
 
 
 def split_response(received: bytes, *, ended: bool) -> tuple[bytes, bytes] | None:
-    """Return a proxy's response to CONNECT and what follows it; None until it has come.
+    """Return a proxy's response to CONNECT and what follows it; None until it is complete.
 
-    Raises ProxyError where it grants no tunnel, or will never be whole.
+    Raises ProxyError if it grants no tunnel, or if it ended incomplete.
     """
     head, end, rest = received.partition(BLANK_LINE)
     if ended and not end:

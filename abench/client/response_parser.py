@@ -1,4 +1,4 @@
-"""Where one reply ends and what it was: HTTP/1.1 from the client's side, without any I/O."""
+"""Where a response ends and what it was: HTTP/1.1 on the client's side, without any I/O."""
 
 import re
 
@@ -8,59 +8,59 @@ from abench.client.head_repair import LAST_CHUNK, is_repairable, repair_heads
 from abench.errors import AbenchError
 from abench.plan.success import SuccessCriteria
 
-MAX_HEAD = 1024 * 1024  # octets of interim and final heads together, and of the read after
+MAX_HEAD_SIZE = 1024 * 1024  # bytes of interim and final heads, and of the read that ends them
 
 _BLANK_LINE = b"\r\n\r\n"
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked[ \t]*\r\n", re.IGNORECASE)
-_KEEP = re.compile(
+_KEEP_ALIVE = re.compile(
     rb"\r\nconnection:(?:[^\r]*,)?[ \t]*keep-alive[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE
 )
 _CLOSE = re.compile(rb"\r\nconnection:(?:[^\r]*,)?[ \t]*close[ \t]*(?:,[^\r]*)?\r\n", re.IGNORECASE)
 _PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
-_WITHOUT_BODY = frozenset({204, 304})  # RFC 9112 section 6.3 rule 1
+_BODILESS_STATUSES = frozenset({204, 304})  # RFC 9112 section 6.3 rule 1
 _STATUS_LINE = re.compile(rb"HTTP/\d\.\d ([1-5]\d\d)")
-_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LOCATION = re.compile(rb"\nlocation:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_BODY_SHOWN = 80  # bytes
-_LINE_SHOWN = 400  # bytes of a status line, or of what is none
-_BEYOND = "bytes beyond the response's length"
-_MAX_HTTP09_HEAD = 1_000  # bytes of what may be a head where HTTP/0.9 has none
+_MAX_BODY_SHOWN = 80  # bytes
+_MAX_LINE_SHOWN = 400  # bytes of a status line, or of what stands in its place
+_EXCESS = "bytes beyond the response's length"
+_MAX_HTTP09_HEAD_SIZE = 1_000  # bytes that may be a head, though HTTP/0.9 has none
 
 
 def first_line(head: bytes) -> bytes:
     """Return the status line of a head, or what stands in its place."""
-    return head[:_LINE_SHOWN].partition(b"\n")[0].rstrip(b"\r")
+    return head[:_MAX_LINE_SHOWN].partition(b"\n")[0].rstrip(b"\r")
 
 
 def location_in(head: bytes) -> bytes:
-    """Return where a head leads to (RFC 9110 section 10.2.2), empty if it does not say."""
-    found = _LOCATION.search(_END_OF_HEAD.split(head, 1)[0])
+    """Return the Location of a head (RFC 9110 section 10.2.2); empty without one."""
+    found = _LOCATION.search(_HEAD_END.split(head, 1)[0])
     return found[1].rstrip() if found else b""
 
 
 class ResponseError(AbenchError):
-    """Octets that are no HTTP/1.x reply to what was asked."""
+    """Bytes that are no HTTP/1.x response to the request."""
 
 
 class ResponseParser:
-    """The replies on one connection, one after the other, read by httptools.
+    """The responses on one connection, one after the other, parsed by httptools.
 
-    `feed` what arrives until it returns True; then `status` and `keep_alive` are the reply's, and
-    `fixed_head` tells whether the next one can be recognised without reading it. `bodiless` says
-    that the reply awaited is to a HEAD request.
+    `feed` the received bytes until it returns True; then `status` and `keep_alive` are those of
+    the response, and `recognizable_head` tells whether the next one can be recognised without
+    parsing it. `is_head_request` tells that the response awaited is to a HEAD request.
     """
 
     __slots__ = (
-        "_as_sent",
         "_has_excess",
         "_has_head",
         "_head",
+        "_head_as_sent",
         "_interim",
-        "_irregular",
         "_is_complete",
         "_needs_parser",
+        "_needs_repair",
         "_parser",
         "_reads",
         "is_head_request",
@@ -68,25 +68,25 @@ class ResponseParser:
         "status",
     )
 
-    def __init__(self, *, bodiless: bool = False) -> None:
-        self.is_head_request = bodiless
+    def __init__(self, *, is_head_request: bool = False) -> None:
+        self.is_head_request = is_head_request
         self.reset()
 
     def reset(self) -> None:
-        """Be ready for the first reply on a new connection."""
-        self._needs_parser = True  # a parser is made when one is needed
+        """Prepare for the first response on a new connection."""
+        self._needs_parser = True  # created on first use
         self._reset_response()
 
     def _reset_response(self) -> None:
         self.status = 0
         self.keep_alive = False
-        self._head = self._as_sent = b""  # as sent: where the head had to be repaired
+        self._head = self._head_as_sent = b""  # as sent: before it was repaired
         self._reads = self._interim = 0
-        self._has_head = self._is_complete = self._has_excess = self._irregular = False
+        self._has_head = self._is_complete = self._has_excess = self._needs_repair = False
 
     @property
     def has_begun(self) -> bool:
-        """Whether any octet of the reply awaited has arrived."""
+        """Whether any byte of the response awaited was received."""
         return self._reads > 0 and not self._is_complete
 
     def first_line(self) -> bytes:
@@ -94,19 +94,19 @@ class ResponseParser:
         return first_line(self._head)
 
     def location(self) -> bytes:
-        """Return where the response just completed leads to, empty if it does not say."""
+        """Return the Location of the response just completed; empty without one."""
         return location_in(self._head)
 
     def describe_failure(self) -> bytes:
-        """Return what tells most about the response just completed, which has a fault."""
+        """Return what tells most about the response just completed, which failed."""
         location = self.location()
         return first_line(self._head) + (b" to " + location if location else b"")
 
     def feed(self, data: bytes | memoryview) -> bool:
-        """Take the next octets; return True when the reply is complete.
+        """Parse the next bytes; return True when the response is complete.
 
-        Raises ReplyError for anything but the one reply awaited, be it garbage, a head without
-        end or octets beyond the reply's own length.
+        Raises ResponseError for anything but the one response awaited: garbage, a head without end
+        or bytes beyond the length of the response.
         """
         if self._needs_parser:
             self._needs_parser = False
@@ -115,25 +115,25 @@ class ResponseParser:
             self._reset_response()
         self._reads += 1
         if not self._has_head:
-            self._keep_head(data)
+            self._append_to_head(data)
         try:
-            if (self.is_head_request or self._irregular) and not self._has_head:
+            if (self.is_head_request or self._needs_repair) and not self._has_head:
                 self._feed_whole_heads()
             else:
                 self._parser.feed_data(data)
         except _PARSER_ERRORS as error:
             self._retry_repaired(error, data)
         if self._has_excess:
-            raise ResponseError(_BEYOND)
+            raise ResponseError(_EXCESS)
         if self._has_head and not self._head.startswith(b"HTTP/1."):
             raise ResponseError("not HTTP/1.x")  # the parser also takes RTSP and HTTP/2.0
         return self._is_complete
 
     def finish(self) -> bool:
-        """Take the end of the connection; return True when that completes the reply.
+        """Handle the end of the connection; return True if that completes the response.
 
-        RFC 9112 section 6.3 rule 8: a reply with neither Content-Length nor chunked coding lasts
-        until the connection closes.
+        RFC 9112 section 6.3 rule 8: a response with neither Content-Length nor chunked coding
+        lasts until the connection closes.
         """
         if not self._has_head or self._is_complete:
             return False
@@ -143,55 +143,56 @@ class ResponseParser:
         return self._is_complete
 
     def failure_kind(self, expectation: SuccessCriteria) -> str:
-        """Return what is wrong with the reply just completed: "status", or "" for nothing."""
+        """Return how the response just completed failed: "status", or "" for a success."""
         return "" if self.status in expectation.statuses else "status"
 
     def recognizable_head(self) -> bytes | None:
-        """Return the head of the reply just completed, if it alone decides where a reply ends.
+        """Return the head of the response just completed, if it alone decides where that ends.
 
-        A later piece of the same length that starts with the same head is then a complete reply
-        too: same fields, same framing, whatever the body is. None for a reply in many pieces, a
-        chunked one, one after an interim reply and one that lasts until the connection closes.
+        A later read of the same length that starts with the same head is then a complete response
+        too: same headers, same framing, whatever the body is. None for a response in several
+        reads, a chunked one, one after an interim response and one that lasts until the connection
+        closes.
         """
         if self._reads > 1 or self._interim or not self._is_self_delimited:
             return None
         if _TRANSFER_ENCODING.search(self._head):
             return None
-        return self._as_sent or self._head + b"\r\n"
+        return self._head_as_sent or self._head + b"\r\n"
 
     @property
     def _is_self_delimited(self) -> bool:
         return self.keep_alive or bool(_CONTENT_LENGTH.search(self._head))
 
-    def _keep_head(self, data: bytes | memoryview) -> None:
+    def _append_to_head(self, data: bytes | memoryview) -> None:
         self._head += data
-        if len(self._head) > MAX_HEAD:
+        if len(self._head) > MAX_HEAD_SIZE:
             raise ResponseError("a head without end")
 
     def _retry_repaired(self, error: Exception, data: bytes | memoryview) -> None:
-        """Take what the parser refuses and user agents do not; raises ReplyError otherwise."""
-        self._needs_parser = True  # this parser takes nothing more
-        if self._is_complete and self.status in _WITHOUT_BODY:
-            # All that has come with it may be ignored (RFC 9112 section 6.3). What a body's length
-            # is that there should not be is not known, but of the last chunk.
+        """Parse what httptools rejects and user agents accept; raises ResponseError otherwise."""
+        self._needs_parser = True  # this one accepts nothing more
+        if self._is_complete and self.status in _BODILESS_STATUSES:
+            # All that was received with it may be ignored (RFC 9112 section 6.3). The length of a
+            # body that should not be there is unknown, except that of a last chunk.
             self._has_excess = False
             self.keep_alive = self.keep_alive and bytes(data[-6:]) == b"\n" + LAST_CHUNK
         elif (
             self._has_head
-            or self._irregular
+            or self._needs_repair
             or self.is_head_request
             or not is_repairable(self._head)
         ):
-            raise ResponseError(_BEYOND if self._is_complete else str(error)) from None
+            raise ResponseError(_EXCESS if self._is_complete else str(error)) from None
         else:
-            self._irregular = True
+            self._needs_repair = True
             try:
                 self._feed_whole_heads()
             except _PARSER_ERRORS as again:
                 self._retry_repaired(again, data)
 
     def _feed_whole_heads(self) -> None:
-        """Read heads once all have come and are repaired, with a parser of their own."""
+        """Parse heads once all are received and repaired, with a new parser."""
         if not (found := repair_heads(self._head)):
             return
         heads, end = found
@@ -203,13 +204,13 @@ class ResponseParser:
             self._needs_parser, self._parser = False, httptools.HttpResponseParser(self)
             self._parser.feed_data(heads + rest)
         if sent != heads:
-            self._as_sent = sent
+            self._head_as_sent = sent
 
     def _feed_heads(self, rest: bytes) -> None:
-        """Read replies to HEAD, which end with their heads (RFC 9112 section 6.3 rule 1).
+        """Parse responses to HEAD, which end with their heads (RFC 9112 section 6.3 rule 1).
 
-        The parser cannot be told, and would wait for the body that Content-Length announces: each
-        head has a parser of its own, also of what comes next.
+        httptools has no such mode, and would wait for the body that Content-Length announces: each
+        head gets a parser of its own.
         """
         self._needs_parser = True
         for head in self._head.split(_BLANK_LINE)[:-1]:
@@ -222,42 +223,42 @@ class ResponseParser:
         self.keep_alive = self.keep_alive and rest in {b"", LAST_CHUNK}
 
     def _keeps_alive(self, head: bytes) -> bool:
-        """Apply RFC 9112 section 9.3 without the parser's care for the length of a body."""
+        """Apply RFC 9112 section 9.3, unlike httptools without regard to the length of a body."""
         if self._parser.get_http_version() == "1.1":
             return not _CLOSE.search(head + b"\r\n")
-        return bool(_KEEP.search(head + b"\r\n"))
+        return bool(_KEEP_ALIVE.search(head + b"\r\n"))
 
     def _last_head(self) -> bytes:
-        """Return the final reply's head, past those of interim replies, which have no body."""
+        """Return the head of the final response, past interim ones, which have no body."""
         return self._head.split(_BLANK_LINE, self._interim + 1)[self._interim] + b"\r\n"
 
     def on_message_begin(self) -> None:
-        """Notice, for the parser, that a reply begins: a second one was never asked for."""
+        """Note that a response begins (called by httptools): a second one is one too many."""
         self._has_excess = self._has_head
 
     def on_headers_complete(self) -> None:
-        """Note, for the parser, the status of a head. 1xx is no reply (RFC 9110 section 15.2)."""
+        """Note the status of a head (called by httptools); 1xx is interim (RFC 9110, 15.2)."""
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             self._interim += 1
         elif not self._has_excess:
             self.status = status
             self._has_head = True
-            self._head = self._last_head()  # a body in the same piece is not to be held on to
+            self._head = self._last_head()  # a body in the same read is not kept
 
     def on_message_complete(self) -> None:
-        """Note, for the parser, that the reply is complete."""
+        """Note that the response is complete (called by httptools)."""
         if self._has_head and not self._has_excess:
             self._is_complete = True
             self.keep_alive = self._parser.should_keep_alive()
 
 
 class BodyMatchParser(ResponseParser):
-    """A reader that looks for `text` in the bodies of replies."""
+    """A parser that searches the bodies of responses for `text`."""
 
     __slots__ = (
         "_body",
-        "_found",
+        "_is_found",
         "_tail",
         "_text",
     )
@@ -268,48 +269,48 @@ class BodyMatchParser(ResponseParser):
 
     def _reset_response(self) -> None:
         super()._reset_response()
-        self._found = False
+        self._is_found = False
         self._tail = self._body = b""
 
     def on_body(self, data: bytes) -> None:
-        """Look, for the parser, at a piece of the body and at where it meets the one before."""
-        if self._found:
+        """Search a part of the body, across its border with the last one (called by httptools)."""
+        if self._is_found:
             return
-        seen = self._tail + data
-        if self._text in seen:
-            self._found = True
+        searched = self._tail + data
+        if self._text in searched:
+            self._is_found = True
             return
-        self._tail = seen[max(0, len(seen) - len(self._text) + 1) :]
-        if len(self._body) < _BODY_SHOWN:  # what a response without the text has instead
-            self._body += data[: _BODY_SHOWN - len(self._body)]
+        self._tail = searched[max(0, len(searched) - len(self._text) + 1) :]
+        if len(self._body) < _MAX_BODY_SHOWN:  # shown for a response without the text
+            self._body += data[: _MAX_BODY_SHOWN - len(self._body)]
 
     def describe_failure(self) -> bytes:
-        """Return what tells most about the response just completed, which has a fault."""
+        """Return what tells most about the response just completed, which failed."""
         body = b" - its body begins with " + self._body if self._body else b" - its body is empty"
-        return super().describe_failure() + (b"" if self._found else body)
+        return super().describe_failure() + (b"" if self._is_found else body)
 
     def failure_kind(self, expectation: SuccessCriteria) -> str:
-        """Return what is wrong with the reply just completed: its "status" or its "body"."""
-        return super().failure_kind(expectation) or ("" if self._found else "body")
+        """Return how the response just completed failed: by its "status" or its "body", or ""."""
+        return super().failure_kind(expectation) or ("" if self._is_found else "body")
 
 
 class Http09Parser(ResponseParser):
-    """Replies as HTTP/0.9 has them: octets until the connection ends, and no status.
+    """Responses of HTTP/0.9: bytes until the connection closes, and no status.
 
-    A server that does not know HTTP/0.9 says so with a head all the same, and its status counts.
+    A server that does not support HTTP/0.9 may send a head all the same, and its status counts.
     """
 
     __slots__ = ()
 
     def feed(self, data: bytes | memoryview) -> bool:
-        """Take the next octets; only the end of the connection completes a reply."""
+        """Note the next bytes; only the end of the connection completes a response."""
         self._reads += 1
-        if len(self._head) < _MAX_HTTP09_HEAD:
-            self._head += data[:_MAX_HTTP09_HEAD]
+        if len(self._head) < _MAX_HTTP09_HEAD_SIZE:
+            self._head += data[:_MAX_HTTP09_HEAD_SIZE]
         return False
 
     def finish(self) -> bool:
-        """Take the end of the connection, which completes a reply of one octet or more."""
+        """Handle the end of the connection, which completes a response of at least one byte."""
         if not self._head:
             return False
         if found := _STATUS_LINE.match(self._head):
@@ -318,8 +319,8 @@ class Http09Parser(ResponseParser):
         return True
 
     def failure_kind(self, expectation: SuccessCriteria) -> str:
-        """Return "status" if there is one, and a wrong one."""
+        """Return "status" if there is one and it is not expected; else ""."""
         return super().failure_kind(expectation) if self.status else ""
 
     def recognizable_head(self) -> None:
-        """Return None: nothing is recognised that has no head."""
+        """Return None: a response without a head cannot be recognised."""

@@ -1,4 +1,4 @@
-"""Starts requests when they are due, each on a connection that is free."""
+"""Starts requests when they are due, each on a free connection."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ from typing import Protocol
 from abench.client.timerfd import Timer
 from abench.plan.schedule import ArrivalSchedule
 
-LATE_US = 1_000  # a start this long after it was due is a late one
+LATE_US = 1_000  # a start more than this after it was due is late
 
 _clock = time.perf_counter_ns
 _NEVER = 1 << 62
@@ -22,17 +22,17 @@ class RequestStarter(Protocol):
         """Start the request that was due, in microseconds of the monotonic clock."""
 
     def finish(self) -> None:
-        """Take note that there is nothing more to start."""
+        """Note that there is nothing more to start."""
 
 
 class Scheduler:
-    """Keeps a schedule. What is due and finds no free connection waits, in order, for the next.
+    """Keeps a schedule. A due request that finds no free connection waits, in order, for the next.
 
-    Nothing is kept for what waits: the schedule stands still at the first of it. `left` is how
-    many requests may still start; of those `started` since the last `take_counts`, `late` are those
-    that started more than a millisecond after they were due, because no connection was free or this
-    process was held up. `last_ns` is how long after
-    the clock's start the last of all started; 0 as long as there may be another.
+    Nothing is stored for waiting requests: the schedule stands still at the first of them.
+    `remaining` is how many requests may still start. `started` counts requests since the last
+    `take_counts`; `late` are those of them that started more than a millisecond after they were
+    due, because no connection was free or this process was delayed. `last_start_ns` is how long
+    after counting began the last of all started; 0 as long as there may be another.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Scheduler:
         self._timer = Timer(loop, self._start_due)
         self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
         self._is_counting = False
-        self._until_ns = _NEVER  # what is due later is none of this run's
+        self._until_ns = _NEVER  # what is due later is not part of this run
         self._origin_ns = self._counts_from_ns = 0
         self._number = 0.0
         self._next_ns = _NEVER
@@ -59,18 +59,18 @@ class Scheduler:
         self._advance()
         self._start_due()
 
-    def start_counting(self, left: int) -> None:
-        """Count from here on, and start so many more at most."""
+    def start_counting(self, max_requests: int) -> None:
+        """Count from here on, and start at most `max_requests` more."""
         self._is_counting = True
-        self.remaining = left
+        self.remaining = max_requests
         self.started = self.late = 0
-        if self._origin_ns:  # behind a warm-up
+        if self._origin_ns:  # after a warm-up
             self._counts_from_ns = _clock()
             if self._duration_ns is not None:
                 self._until_ns = self._counts_from_ns + self._duration_ns
 
     def add_free(self, starter: RequestStarter) -> None:
-        """Take what is free: it starts the first request that waits, or the next that is due."""
+        """Give a free connection the first waiting request, or the next one when it is due."""
         if self._has_ended():
             starter.finish()
             return
@@ -83,34 +83,34 @@ class Scheduler:
                 self._timer.set(self._next_ns)
 
     def take_counts(self) -> tuple[int, int]:
-        """Return how many have started, and how many of them late, since the last call."""
-        taken = self.started, self.late
+        """Return how many requests have started since the last call, and how many of them late."""
+        counts = self.started, self.late
         self.started = self.late = 0
-        return taken
+        return counts
 
     @property
     def free_count(self) -> int:
-        """How many of what was taken wait for something to be due."""
+        """How many free connections wait for a request to be due."""
         return len(self._free)
 
     def longest_wait_us(self, now_us: int) -> int:
-        """Return how long the first request that is due and not started has waited by now."""
+        """Return for how many us the first due request that has not started has waited by now."""
         until_ns = min(1000 * now_us, self._until_ns) if self.remaining else 0
         return max(0, until_ns - self._next_ns) // 1000
 
     def skipped(self, now_us: int, before_s: float = math.inf) -> int:
-        """Return how many requests are due by now, before a second, and were never started."""
+        """Return how many requests, due by now and before `before_s`, have not started."""
         if self._next_ns == _NEVER or not self.remaining:
             return 0
         after_s = (min(1000 * now_us, self._until_ns) - self._origin_ns) / 1e9
         return min(self._schedule.missed(self._number, min(before_s, after_s)), self.remaining)
 
     def since_origin_us(self, at_us: int) -> int:
-        """Return how long after the schedule's start a moment of the monotonic clock is."""
+        """Return how many us after the start of the schedule a moment of the monotonic clock is."""
         return at_us - self._origin_ns // 1000
 
     def close(self) -> None:
-        """Start nothing any more."""
+        """Start no more requests."""
         self._timer.close()
 
     def _start_due(self) -> None:
@@ -138,9 +138,9 @@ class Scheduler:
             self._next_ns = _NEVER
 
     def _has_ended(self) -> bool:
-        """Tell whether nothing more will start; a run of a given length lasts that long anyway."""
-        over = self._next_ns == _NEVER and bool(self._origin_ns) and self._duration_ns is None
-        return not self.remaining or over
+        """Return whether no more will start; a run of a given length lasts that long anyway."""
+        exhausted = self._next_ns == _NEVER and bool(self._origin_ns) and self._duration_ns is None
+        return not self.remaining or exhausted
 
     def _finish_free(self) -> None:
         while self._free:

@@ -1,8 +1,8 @@
-"""Plain connections by non-blocking sockets and an epoll of our own, which the loop watches.
+"""Plain connections on non-blocking sockets and an epoll of our own, which the event loop watches.
 
-They are transports as far as a protocol of asyncio's is concerned that writes, closes and aborts,
-and nothing more: no task, future or handle is made for one. Where each request has a connection
-of its own, that is most of what it costs.
+They are transports for an asyncio protocol that writes, closes and aborts, and nothing more: no
+task, future or handle is made for one. Where each request has a connection of its own, those would
+be most of its cost.
 """
 
 import asyncio
@@ -13,42 +13,43 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-_TO_READ = select.EPOLLIN | select.EPOLLRDHUP
-_TO_WRITE = _TO_READ | select.EPOLLOUT
+_READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
+_WRITE_EVENTS = _READ_EVENTS | select.EPOLLOUT
 _CONNECTED = frozenset({0, errno.EISCONN})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 
 class TransportClient(Protocol):
-    """Whose line it is: told of what happens on it, in asyncio's words."""
+    """The user of a transport, which gets its events under the names that asyncio uses."""
 
     def connection_made(self, transport: "SocketTransport") -> None:
-        """Take a line that stands."""
+        """Use a transport that is connected."""
 
-    def connect_failed(self, number: int = 0, reason: str = "", said: str = "") -> None:
-        """Note that a line could not be opened, and the error's number; 0 is not in time.
+    def connect_failed(self, error_number: int = 0, reason: str = "", message: str = "") -> None:
+        """Note that no connection could be opened; 0 is a timeout, else it is an errno.
 
-        A `reason` says more than the number: it is TLS's or a proxy's, and `said` all of it.
+        A `reason` tells more than the errno: it is that of TLS or a proxy, and `message` has the
+        whole text.
         """
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where octets are to be put: always the same place."""
+        """Return the buffer to read into: always the same one."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take so many octets that are there."""
+        """Handle `nbytes` that were read into the buffer."""
 
     def eof_received(self, *, orderly: bool = True) -> None:
-        """Take the end of them; the line is closed then.
+        """Handle the end of the server's data, after which the transport is closed.
 
-        Not orderly is the end of a connection whose TLS was not ended (RFC 9112 section 9.8).
+        The end is not orderly if TLS was not closed before it (RFC 9112 section 9.8).
         """
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of a line that stood, however it came, once and never from within a call."""
+        """Handle the end of a connection, for any cause; called once, never re-entrantly."""
 
 
 class SocketPoller:
-    """The lines of one event loop. `handlers` has what to do at the next event on each."""
+    """The transports of one event loop. `handlers` maps descriptors to event handlers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -60,16 +61,16 @@ class SocketPoller:
         loop.add_reader(self.epoll.fileno(), self._poll)
 
     def close(self) -> None:
-        """Close what is still open without a word; more than once is harmless."""
+        """Close what is still open without telling clients; may be called more than once."""
         if self.epoll.closed:
             return
         self._loop.remove_reader(self.epoll.fileno())
-        for line in list(self.transports):
-            line.close_silently()
+        for transport in list(self.transports):
+            transport.close_silently()
         self.epoll.close()
 
     def notify_lost(self, client: TransportClient, error: OSError | None) -> None:
-        """Tell a client that its line is gone, and why, when nothing else is being done."""
+        """Tell a client that its connection is lost, and why, once no handler is running."""
         if not (self._lost_clients or self._is_polling):
             self._loop.call_soon(self._notify_lost_clients)
         self._lost_clients.append((client, error))
@@ -79,8 +80,8 @@ class SocketPoller:
         handlers = self.handlers
         try:
             for descriptor, _ in self.epoll.poll(0):
-                # It may be closed by what was done for another, and its number another's by now:
-                # no handler takes an event at its word.
+                # A handler before this one may have closed it, and its number may be reused:
+                # no handler trusts that its event is real.
                 if handler := handlers.get(descriptor):
                     handler()
         finally:
@@ -94,7 +95,7 @@ class SocketPoller:
 
 
 class SocketTransport:
-    """One connection, or the attempt at one. Its state is its handler: what it waits to do."""
+    """One connection, or the attempt at one. Its state is its current event handler."""
 
     __slots__ = (
         "_address",
@@ -111,14 +112,14 @@ class SocketTransport:
     )
 
     def __init__(
-        self, lines: SocketPoller, client: TransportClient, family: int, where: Any
+        self, poller: SocketPoller, client: TransportClient, family: int, address: Any
     ) -> None:
-        self._poller = lines
+        self._poller = poller
         self._client = client
-        self._address = where
+        self._address = address
         self._is_connected = False
-        self._unsent: deque[memoryview] | None = None  # what waits until it can be sent
-        # The C type, born non-blocking: its Python subclass and setblocking take 2 us more a line.
+        self._unsent: deque[memoryview] | None = None  # waits until the socket is writable
+        # The C type, created non-blocking: its Python subclass and setblocking take 2 us more.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._descriptor = self._socket.fileno()
         self._send = self._socket.send
@@ -127,57 +128,57 @@ class SocketTransport:
         self._updated = client.buffer_updated
 
     def connect(self) -> None:
-        """Begin to connect; the client learns what came of it, perhaps at once."""
-        number = self._socket.connect_ex(self._address)
-        if number in _IN_PROGRESS:  # a second look costs less than being woken: loopback is done
-            number = self._socket.connect_ex(self._address)
-        if number not in _CONNECTED and number not in _IN_PROGRESS:
+        """Start to connect; the client learns the result, perhaps at once."""
+        error_number = self._socket.connect_ex(self._address)
+        if error_number in _IN_PROGRESS:  # loopback is done by now, without a wake-up
+            error_number = self._socket.connect_ex(self._address)
+        if error_number not in _CONNECTED and error_number not in _IN_PROGRESS:
             self._socket.close()
-            self._client.connect_failed(number)
+            self._client.connect_failed(error_number)
             return
-        lines, stands = self._poller, number in _CONNECTED
-        lines.transports.add(self)
-        lines.handlers[self._descriptor] = self._read if stands else self._check_connect
-        lines.epoll.register(self._descriptor, _TO_READ if stands else _TO_WRITE)
-        if stands:
+        poller, is_connected = self._poller, error_number in _CONNECTED
+        poller.transports.add(self)
+        poller.handlers[self._descriptor] = self._read if is_connected else self._check_connect
+        poller.epoll.register(self._descriptor, _READ_EVENTS if is_connected else _WRITE_EVENTS)
+        if is_connected:
             self._connected()
 
-    def cancel_connect(self, number: int = 0) -> None:
-        """End an attempt to connect."""
+    def cancel_connect(self, error_number: int = 0) -> None:
+        """Cancel an attempt to connect, with the errno that made it fail or 0."""
         if not self._is_connected and self.close_silently():
-            self._client.connect_failed(number)
+            self._client.connect_failed(error_number)
 
-    def write(self, octets: bytes) -> None:
-        """Send octets, or keep them until they can be sent."""
+    def write(self, data: bytes) -> None:
+        """Send bytes, or buffer them until they can be sent."""
         if self._unsent:
-            self._unsent.append(memoryview(octets))
+            self._unsent.append(memoryview(data))
             return
         send = self._send
         try:
-            sent = send(octets)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             self._stop_sending()
             return
-        if sent < len(octets):
-            self._unsent = deque([memoryview(octets)[sent:]])  # a copy each time is quadratic
-            self._set_events(_TO_WRITE, self._on_writable)
+        if sent < len(data):
+            self._unsent = deque([memoryview(data)[sent:]])  # a copy each time would be quadratic
+            self._set_events(_WRITE_EVENTS, self._on_writable)
 
     def close(self, error: OSError | None = None) -> None:
-        """End the line; its client is told when nothing else is being done."""
+        """Close the connection; its client is told once no handler is running."""
         if self.close_silently() and self._is_connected:
             self._poller.notify_lost(self._client, error)
 
     abort = close
 
     def close_silently(self) -> bool:
-        """Close the socket without a word; return whether it was open."""
+        """Close the socket without telling the client; return whether it was open."""
         if self not in self._poller.transports:
             return False
         self._poller.transports.remove(self)
         del self._poller.handlers[self._descriptor]
-        self._socket.close()  # the kernel takes it out of the epoll
+        self._socket.close()  # the kernel removes it from the epoll
         return True
 
     def _set_events(self, events: int, handler: Callable[[], object]) -> None:
@@ -200,10 +201,10 @@ class SocketTransport:
             self.close()
 
     def _on_writable(self) -> None:
-        """Send what is left, and read: which of the two can be done is not asked."""
+        """Send what is buffered, and read: which of the two is possible is not checked."""
         self._flush()
         if not self._unsent:
-            self._set_events(_TO_READ, self._read)
+            self._set_events(_READ_EVENTS, self._read)
         self._read()
 
     def _flush(self) -> None:
@@ -221,23 +222,23 @@ class SocketTransport:
             self._stop_sending()
 
     def _stop_sending(self) -> None:
-        """Send no more, and read up to the end, by which the line is closed.
+        """Send no more, and read up to the end, at which the connection is closed.
 
-        A server that wants no more of a request may have said so before it ended the connection
-        (RFC 9112 section 9.5), and that is still to be read.
+        A server that wants no more of a request may have sent a response before it closed the
+        connection (RFC 9112 section 9.5), and that is still to be read.
         """
         self._unsent = None
         if self in self._poller.transports:
-            self._set_events(_TO_READ, self._read)
+            self._set_events(_READ_EVENTS, self._read)
 
     def _check_connect(self) -> None:
-        """Find out what became of an attempt to connect: connect(2) says, as often as asked."""
-        number = self._socket.connect_ex(self._address)
-        if number in _CONNECTED:
-            self._set_events(_TO_READ, self._read)
+        """Check the result of an attempt to connect: connect(2) tells it at each call."""
+        error_number = self._socket.connect_ex(self._address)
+        if error_number in _CONNECTED:
+            self._set_events(_READ_EVENTS, self._read)
             self._connected()
-        elif number not in _IN_PROGRESS:
-            self.cancel_connect(number)
+        elif error_number not in _IN_PROGRESS:
+            self.cancel_connect(error_number)
 
     def _connected(self) -> None:
         self._is_connected = True

@@ -1,6 +1,6 @@
-"""A clock that rings to the microsecond: timerfd(2), which the loop watches.
+"""A timer that is exact to the microsecond: timerfd(2), which the event loop watches.
 
-Timers of the loop have steps of a millisecond; a schedule's latencies would have them too.
+Timers of the event loop have steps of a millisecond, which would show in measured latencies.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """Calls `ring` once at the time it was last set to."""
+    """Calls `callback` once, at the time it was last set to."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         self._loop = loop
@@ -40,19 +40,19 @@ class Timer:
         loop.add_reader(self._descriptor, self._on_expired)
 
     def set(self, time_ns: int) -> None:
-        """Ring at `time_ns` of the monotonic clock, at once where that has passed."""
+        """Expire at `time_ns` of the monotonic clock; at once if that has passed."""
         value = self._spec.value
         value.seconds, value.nanoseconds = divmod(max(time_ns, 1), _NS)
         _libc.timerfd_settime(self._descriptor, _TFD_TIMER_ABSTIME, self._pointer, None)
 
     def close(self) -> None:
-        """Ring no more; more than once is harmless."""
+        """Expire no more; may be called more than once."""
         if self._descriptor >= 0:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _on_expired(self) -> None:
-        with suppress(BlockingIOError):  # it was set anew in the meantime
+        with suppress(BlockingIOError):  # it was set again in the meantime
             os.read(self._descriptor, 8)
             self._callback()

@@ -1,8 +1,8 @@
-"""Connections with TLS, which are plain ones to the system: OpenSSL reads and writes memory.
+"""Connections with TLS, which are plain ones to the kernel: OpenSSL reads and writes memory.
 
-So what holds for a plain connection holds for these, whichever way it ends, and all that is sent
-and received stays in one place. It also costs less than the event loops' transports, which look
-for more after each record by an exception.
+So what holds for a plain connection holds for these, however it closes, and all sending and
+receiving stays in one place. It also costs less than the event loops' transports, which find out
+by an exception after each record that there is no other.
 """
 
 import contextlib
@@ -15,24 +15,24 @@ from abench.client.proxy_tunnel import split_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
 from abench.plan.plan import Plan
 
-_MAX_RECORD = 16_384  # bytes of a record's content (RFC 8446 section 5.1)
-_MAX_PLAIN = 65_536  # bytes that a client takes at once
-# What is received at once, with the piece of a record that came before, decrypts to fewer.
+_MAX_RECORD = 16_384  # bytes of plaintext in a record (RFC 8446 section 5.1)
+_MAX_PLAIN = 65_536  # bytes of a client's buffer
+# One read, with a partial record from the read before, decrypts to at most the client's buffer.
 _MAX_ENCRYPTED = _MAX_PLAIN - _MAX_RECORD
-_MAX_UNSENT = 131_072  # bytes of a large request that are encrypted ahead of being sent
+_MAX_UNSENT = 131_072  # bytes of a large request that are encrypted ahead of sending
 
 
 @dataclass(frozen=True, slots=True)
-class Security:
-    """What the connections of a plan share: their TLS, and the request for a proxy's tunnel."""
+class TlsSettings:
+    """What the connections of a plan share: TLS, and the request for a proxy's tunnel."""
 
     context: ssl.SSLContext
     server_name: str
     tunnel_request: bytes
-    encrypted: memoryview  # what has just come, on whichever connection
+    encrypted: memoryview  # what was just received, on any connection
 
     @classmethod
-    def of(cls, plan: Plan) -> "Security":
+    def of(cls, plan: Plan) -> "TlsSettings":
         """Return what the connections of `plan` share; raises ParameterError."""
         name = plan.tls.name or plan.target.host
         buffer = memoryview(bytearray(_MAX_ENCRYPTED))
@@ -42,8 +42,8 @@ class Security:
 class TlsTransport(SocketTransport):
     """A connection with TLS, perhaps through a proxy's tunnel.
 
-    `_unsent` is encrypted already, and `_plain` is what waits for it to be sent: a large body is
-    encrypted piece by piece, and never held twice.
+    `_unsent` is encrypted already, and `_plain` waits for it to be sent: a large body is encrypted
+    part by part, and never held twice.
     """
 
     __slots__ = (
@@ -60,44 +60,44 @@ class TlsTransport(SocketTransport):
 
     def __init__(
         self,
-        lines: SocketPoller,
+        poller: SocketPoller,
         client: TransportClient,
         family: int,
-        where: Any,
-        security: Security,
+        address: Any,
+        settings: TlsSettings,
     ) -> None:
-        super().__init__(lines, client, family, where)
+        super().__init__(poller, client, family, address)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = security.context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=security.server_name
+        self._tls = settings.context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=settings.server_name
         )
-        self._read_plain: Any = self._tls.read  # its stub has no number of bytes for a buffer
-        self._encrypted = security.encrypted
-        self._tunnel_request, self._tunnel_response = security.tunnel_request, b""
+        self._read_plain: Any = self._tls.read  # the type stub has no size together with a buffer
+        self._encrypted = settings.encrypted
+        self._tunnel_request, self._tunnel_response = settings.tunnel_request, b""
         self._plain: deque[memoryview] = deque()
-        # A plain function, since a method of its own would hold the line in a circle.
+        # A plain function: a bound method would make a reference cycle.
         self._next_step = TlsTransport._handshake
 
-    def write(self, octets: bytes) -> None:
-        """Send bytes, or keep them until they can be sent."""
-        if self._plain or len(octets) > _MAX_RECORD:
-            self._plain.append(memoryview(octets))
+    def write(self, data: bytes) -> None:
+        """Send bytes, or buffer them until they can be sent."""
+        if self._plain or len(data) > _MAX_RECORD:
+            self._plain.append(memoryview(data))
             self._encrypt()
             return
         try:
-            self._tls.write(octets)
+            self._tls.write(data)
         except ssl.SSLError:  # it is closed
             return
         SocketTransport.write(self, self._outgoing.read())
 
     def close_silently(self) -> bool:
-        """Close the socket without waiting for anything; return whether it was open."""
+        """Close the socket without telling the client; return whether it was open."""
         if self in self._poller.transports:
             self._end_tls()
         return super().close_silently()
 
     def _connected(self) -> None:
-        """Have the proxy open a tunnel, or begin TLS."""
+        """Have the proxy open a tunnel, or start the TLS handshake."""
         if self._tunnel_request:
             self._next_step = TlsTransport._read_proxy_response
             SocketTransport.write(self, self._tunnel_request)
@@ -119,7 +119,7 @@ class TlsTransport(SocketTransport):
         self._next_step(self)
 
     def _read_proxy_response(self) -> None:
-        """Wait for the proxy's response, and begin TLS behind it."""
+        """Read the proxy's response, and start the TLS handshake after it."""
         incoming = self._incoming
         self._tunnel_response += incoming.read()
         try:
@@ -143,13 +143,11 @@ class TlsTransport(SocketTransport):
             self._send_records()
             self._next_step = TlsTransport._decrypt
             super()._connected()
-            if (
-                self._incoming.pending and self in self._poller.transports
-            ):  # the server may speak first
-                self._decrypt()
+            if self._incoming.pending and self in self._poller.transports:
+                self._decrypt()  # the server may send first
 
     def _decrypt(self) -> None:
-        """Hand over all that has come, as one piece: a server may make several records of it."""
+        """Pass on all that was received in one call: a server may split it into records."""
         read, incoming, buffer = self._read_plain, self._incoming, self._buffer
         nbytes, more = 0, 1
         try:
@@ -159,21 +157,21 @@ class TlsTransport(SocketTransport):
                 if not incoming.pending:
                     break
         except ssl.SSLWantReadError:
-            self._send_records()  # there may be something to answer: new keys, for one
+            self._send_records()  # TLS may have to respond: to a key update, for one
         except ssl.SSLError as error:
-            self._hand_over(nbytes)
+            self._pass_on(nbytes)
             self._on_end(error)
             return
-        self._hand_over(nbytes)
+        self._pass_on(nbytes)
         if not more:  # the server's close_notify
             self._on_end(None)
 
-    def _hand_over(self, nbytes: int) -> None:
+    def _pass_on(self, nbytes: int) -> None:
         if nbytes:
             self._updated(nbytes)
 
     def _on_end(self, error: OSError | None) -> None:
-        """End the connection, or the attempt at one, since the server does or by its error."""
+        """Close the connection, or fail the attempt, since the server closed it or it failed."""
         if not self._is_connected:
             self._connect_failed(error or ConnectionError())
         elif self in self._poller.transports:
@@ -184,11 +182,11 @@ class TlsTransport(SocketTransport):
     def _connect_failed(self, error: OSError) -> None:
         if self.close_silently():
             reason = _reason(error)
-            said = error.strerror or str(error) or reason
-            self._client.connect_failed(error.errno or 0, reason, said)
+            message = error.strerror or str(error) or reason
+            self._client.connect_failed(error.errno or 0, reason, message)
 
     def _encrypt(self) -> None:
-        """Encrypt and send what waits, as far as it can be sent."""
+        """Encrypt and send what is buffered, as far as the socket accepts it."""
         plain, outgoing = self._plain, self._outgoing
         while plain and not self._unsent:
             while plain and outgoing.pending < _MAX_UNSENT:
@@ -216,15 +214,15 @@ class TlsTransport(SocketTransport):
         super()._stop_sending()
 
     def _send_records(self) -> None:
-        """Send what is TLS's own."""
+        """Send TLS's own records: the handshake, alerts, key updates."""
         if records := self._outgoing.read():
             SocketTransport.write(self, records)
 
     def _end_tls(self) -> None:
-        """Send close_notify, or the alert that there is, once; wait for none (RFC 9112, 9.8)."""
-        if self._unsent:  # within a record nothing else can be said
+        """Send close_notify or a pending alert, once; wait for none in return (RFC 9112, 9.8)."""
+        if self._unsent:  # inside a record nothing else can be sent
             return
-        with contextlib.suppress(OSError):  # it would wait for the server's
+        with contextlib.suppress(OSError):  # it would wait for the server's close_notify
             self._tls.unwrap()
         if records := self._outgoing.read():
             with contextlib.suppress(OSError):
@@ -232,7 +230,7 @@ class TlsTransport(SocketTransport):
 
 
 def _reason(error: OSError) -> str:
-    """Return TLS's or the proxy's own word for it; "" where the system's number tells."""
+    """Return the reason that TLS or the proxy gives; "" where the errno tells it."""
     if isinstance(error, ssl.SSLEOFError):
         return "closed in the handshake"
     return str(getattr(error, "reason", None) or "")

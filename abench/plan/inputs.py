@@ -1,4 +1,4 @@
-"""What options have read from: files, and streams that can be read only once."""
+"""The files and streams that options read from; a stream can be read only once."""
 
 import os
 import stat
@@ -12,18 +12,18 @@ from typing import BinaryIO
 
 from abench.errors import ParameterError
 
-BLOCK_SIZE = 1 << 18  # as many bytes of lines at once as keep what is made of them in the caches
+BLOCK_SIZE = 1 << 18  # bytes of lines at once: what is made of them stays in the CPU's caches
 
 Identity = tuple[int, int]
-"""What tells a stream from another one, whatever it is called: /dev/stdin, -, /dev/fd/0."""
+"""Device and inode: the same for all names of a stream, as /dev/stdin, - and /dev/fd/0."""
 
-_sources: dict[Identity, str] = {}
+_options_by_input: dict[Identity, str] = {}
 
 
 def read(option: str, path: str) -> bytes:
-    """Return all that is in `path`, `-` for standard input; raises ParameterError.
+    """Return the content of `path`, `-` for standard input; raises ParameterError.
 
-    A pipe or a terminal has its bytes once: who asks for them again gets the same.
+    A pipe or a terminal can be read only once: a second call returns the same bytes.
     """
     with errors_named(option, path):
         record_input(option, path)
@@ -32,9 +32,9 @@ def read(option: str, path: str) -> bytes:
 
 
 def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
-    """Yield what is in `path` in blocks of whole lines, without their LF or CR LF at the end.
+    """Yield the content of `path` in blocks of whole lines, without the LF or CR LF at their end.
 
-    Raises ParameterError. With `keep`, a stream's are kept for whoever asks for them again.
+    Raises ParameterError. With `keep`, the content of a stream is kept for a second call.
     """
     with errors_named(option, path):
         record_input(option, path)
@@ -44,35 +44,35 @@ def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
 
 
 def record_input(option: str, path: str) -> None:
-    """Take note that an option reads from `path`: nothing is written over it. Raises OSError."""
-    _sources[_identity(path)] = option
+    """Record that an option reads from `path`, so that it is never overwritten. Raises OSError."""
+    _options_by_input[_identity(path)] = option
 
 
 def option_reading(path: Path) -> str | None:
     """Return the option that reads from the file at `path`."""
     try:
-        return _sources.get(_identity(str(path)))
+        return _options_by_input.get(_identity(str(path)))
     except OSError:
         return None
 
 
 def clear_inputs() -> None:
-    """Forget what was noted: another command line begins."""
-    _sources.clear()
+    """Forget the recorded inputs, before another command line."""
+    _options_by_input.clear()
 
 
 @contextmanager
 def errors_named(option: str, path: str) -> Iterator[None]:
-    """Say in a line what is wrong with `path`."""
+    """Turn errors about `path` into a ParameterError of one line."""
     try:
         yield
-    except (OSError, ValueError) as error:  # the latter of a NUL
-        why = getattr(error, "strerror", None) or str(error)
-        raise ParameterError(option, f"{path}: {why.lower()}" if path else why) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ParameterError(option, f"{path}: {reason.lower()}" if path else reason) from None
 
 
 def identity(path: str) -> Identity | None:
-    """Return what a stream is known by; None of a file, which can be read again. Raises OSError."""
+    """Return the identity of a stream; None for a file, which can be read again. Raises OSError."""
     mode = _status(path).st_mode
     if path != "-" and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return None
@@ -116,13 +116,13 @@ def _standard_input() -> BinaryIO:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield blocks that end where a line does; a lone CR ends one, too."""
+    """Yield blocks that end at the end of a line; a lone CR ends a line, too."""
     rest = b""
     while block := file.read(BLOCK_SIZE):
-        whole, end, begun = block.rpartition(b"\n")
+        whole, end, partial = block.rpartition(b"\n")
         if end:
             yield _without_cr(rest + whole)
-            rest = begun
+            rest = partial
         else:
             rest += block
     if rest:

@@ -1,4 +1,4 @@
-"""Many short texts in little room: an object for each would take several times its length."""
+"""Many short byte strings in little memory: objects would take several times their length."""
 
 from array import array
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from itertools import accumulate
 
 
 class PackedBytes:
-    """A list of bytes, which lie behind each other in one buffer."""
+    """A list of byte strings, stored one after the other in one buffer."""
 
     __slots__ = ("_buffer", "_ends")
 
@@ -15,7 +15,7 @@ class PackedBytes:
         self._ends = array("Q", [0])
 
     def extend(self, parts: Sequence[bytes]) -> None:
-        """Add some at the end."""
+        """Append byte strings."""
         end = self._ends.pop()  # accumulate yields it first
         self._ends.extend(accumulate(map(len, parts), initial=end))
         self._buffer += b"".join(parts)

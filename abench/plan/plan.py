@@ -1,4 +1,4 @@
-"""What a run is to do: written down once, checked once, and divided among processes."""
+"""The description of a run: validated once, and divided among processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,28 +31,28 @@ MAX_WORKERS = 1_024  # more processes than any machine has cores for
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run: what is asked, over how many connections, until when.
+    """A run: which requests, over how many connections, until when.
 
     A run ends after `duration_s` seconds or after exactly `requests` requests, whichever is first;
-    with neither it lasts 10 seconds. `workers` is processes: at most one per connection and per
-    request, and one per core by default. `timeout_s` limits one request, from the moment it is
-    sent (or its connection begins to open) to the last octet of its reply.
+    with neither it lasts 10 seconds. `workers` is the number of processes: at most one per
+    connection and per request, and one per core by default. `timeout_s` limits one request, from
+    the moment it is sent (or its connection starts to open) to the last byte of its response.
 
-    Connections ask again as soon as they have their answer (a closed loop) unless there is a
-    schedule: `rate` requests per second, evenly or as `arrivals` says, or `stages` of such rates,
-    `10s@100,ramp:30s@100-5000`, which also say how long the run lasts. Then a request starts when
-    it is due, or as soon afterwards as a connection is free. What happens in the first `warmup_s`
-    seconds is left out; with `warmup_auto`, all until the server has settled.
+    Connections send the next request as soon as they have a response (a closed loop) unless there
+    is a schedule: `rate` requests per second, spaced as `arrivals` says, or `stages` of such rates,
+    `10s@100,ramp:30s@100-5000`, which also set the duration. Then a request starts when it is due,
+    or as soon afterwards as a connection is free. The first `warmup_s` seconds are not counted;
+    with `warmup_auto`, nothing is counted until the server is steady.
 
     Each request is `method` with `headers` and `body` for `url`, or for each of `urls` as often as
-    its weight says, all of one server; `{n}` in any of them is another number in each request. A
-    `replay` asks what a log says, when it says so, `speed` times as fast; `url` says which server.
-    `expect` says which replies count as successes. `pipeline` requests are under way on each
-    connection at once; without `keep_alive`, each has a connection of its own, and with `wait`
-    False its reply is not waited for.
+    its weight says, all on one server; `{n}` in any of them is another number in each request. A
+    `replay` sends the requests of a log at the times of the log, `speed` times as fast; `url` then
+    names the server. `expect` says which responses count as successes. `pipeline` is how many
+    requests are in flight on each connection at once; without `keep_alive`, each request has a
+    connection of its own, and with `wait` False its response is not waited for.
 
-    `route` is the way to the server and `tls` how it is trusted. A plan is plain data and
-    picklable. Making one raises ParameterError for a value no run can be made of.
+    `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
+    picklable. Making one raises ParameterError for a value that makes a run impossible.
     """
 
     url: str
@@ -92,7 +92,7 @@ class Plan:
         set_once(self, "targets", self._targets())
         set_once(self, "schedule", self._schedule())
         if self.stages and self.duration_s not in {None, self._stages_s()}:
-            raise ParameterError("--time", "the stages say how long the run lasts")
+            raise ParameterError("--time", "the stages set how long the run lasts")
         if self.duration_s is None and self.requests is None:
             self._set_default_length()
         self._check()
@@ -101,11 +101,11 @@ class Plan:
         if isinstance(self.urls, UrlFile):
             return self.urls.targets
         weighted = self.urls or (WeightedUrl(self.url),)
-        return tuple((Target.parse(one.url), one.weight) for one in weighted)
+        return tuple((Target.parse(each.url), each.weight) for each in weighted)
 
     def _schedule(self) -> ArrivalSchedule | None:
         if sum(map(bool, (self.rate is not None, self.stages, self.replay))) > 1:
-            raise ParameterError("--rate", "give a rate, stages or a log to replay, one of them")
+            raise ParameterError("--rate", "give only one of a rate, stages and a log to replay")
         if self.arrivals not in ARRIVALS:
             raise ParameterError("--arrivals", f"{self.arrivals} is not one of {ARRIVALS}")
         if self.stages:
@@ -123,19 +123,19 @@ class Plan:
         return RecordedSchedule(times_s, self.part, self.parts, self.speed)
 
     def _set_default_length(self) -> None:
-        """Let the run be as long as its schedule has it, or as long as is usual."""
+        """Set the length of the run to that of its schedule, or to the default."""
         if self.replay:
             object.__setattr__(self, "requests", len(self.replay.entries))
             return
         object.__setattr__(self, "duration_s", self._stages_s() or DEFAULT_DURATION_S)
 
     def _stages_s(self) -> float | None:
-        """How long the stages last; a plan that is made of another one says so already."""
+        """How long the stages last, in seconds; None without stages."""
         return self.schedule.length_s if self.stages and self.schedule else None
 
     def _check(self) -> None:
         if self.stages and self.warms_up:
-            raise ParameterError("--warmup", "a first stage can be one; --stages have no other")
+            raise ParameterError("--warmup", "with --stages, use a first stage as the warm-up")
         _check_positive("--connections", self.connections)
         _check_positive("--requests", self.requests)
         _check_positive("--workers", self.workers)
@@ -160,41 +160,37 @@ class Plan:
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
-            raise ParameterError(
-                "--force", "it is for one request per connection, in a closed loop"
-            )
+            raise ParameterError("--force", "it needs one request per connection, in a closed loop")
         if self.http == "0.9" and (self.keep_alive or self.expect.text):
-            raise ParameterError("--http09", "a reply has no head, and ends with its connection")
+            raise ParameterError("--http09", "a response has no head, and ends with its connection")
 
     def _servers(self) -> Sequence[tuple[Target, int]]:
-        """Return targets of all servers: those of a file are of one."""
+        """Return a target for each server: those of a file are all on one."""
         return self.targets[:1] if isinstance(self.urls, UrlFile) else self.targets
 
     def _check_replay(self) -> None:
         if self.urls or self.method != "GET" or self.body or self.warms_up:
-            raise ParameterError(
-                "--replay", "the log says what is asked, from its first request on"
-            )
-        most = len(self.replay.entries) if self.replay else 0
-        if self.requests and self.requests > most:
-            raise ParameterError("--requests", f"the log has only {most} to replay")
+            raise ParameterError("--replay", "the log sets all requests, from its first one on")
+        available = len(self.replay.entries) if self.replay else 0
+        if self.requests and self.requests > available:
+            raise ParameterError("--requests", f"the log has only {available} to replay")
 
     def _check_pipeline(self) -> None:
         if not 1 <= self.pipeline <= MAX_PIPELINE:
-            raise ParameterError("--pipeline", f"is from 1 to {MAX_PIPELINE}")
+            raise ParameterError("--pipeline", f"must be from 1 to {MAX_PIPELINE}")
         if self.schedule or not self.keep_alive or self.http != "1.1":
             raise ParameterError(
                 "--pipeline", "it needs HTTP/1.1, connections kept alive, and no schedule"
             )
-        # RFC 9112 section 9.3.2; and where a reply to HEAD ends, a stream of replies does not say.
+        # RFC 9112 section 9.3.2; and a stream of responses does not tell where one to HEAD ends.
         if self.expect.text:
-            raise ParameterError("--pipeline", "it does not look into bodies")
+            raise ParameterError("--pipeline", "it does not search bodies")
         if self.method not in IDEMPOTENT_METHODS - {"HEAD"}:
-            raise ParameterError("--pipeline", f"not with {self.method}")
+            raise ParameterError("--pipeline", f"cannot be used with {self.method}")
 
     @property
     def request_template(self) -> RequestTemplate:
-        """All of each request but what it is for."""
+        """All of each request but its target."""
         return RequestTemplate(
             method=self.method,
             headers=(*self.headers, *self.route.proxy_headers(self.target)),
@@ -205,7 +201,7 @@ class Plan:
         )
 
     def workload(self) -> Workload:
-        """Return the requests of this share, for one process to ask in their order."""
+        """Return the requests of this share, in the order in which one process sends them."""
         if self.replay:
             entries = LogEntries.of(self.replay.entries)
             return workload.recorded_workload(
@@ -217,18 +213,18 @@ class Plan:
 
     @property
     def warms_up(self) -> bool:
-        """Whether the clock starts only when the server has been loaded for a while."""
+        """Whether the server is loaded for a while before the clock starts."""
         return self.warmup_auto or self.warmup_s > 0
 
     @property
     def stage_ends_s(self) -> list[float]:
-        """When each of the stages that were given ends; empty without any."""
+        """When each stage ends, in seconds from the start; empty without stages."""
         staged = self.stages and isinstance(self.schedule, Schedule)
         return self.schedule.ends_s() if staged else []  # type: ignore[union-attr]
 
     @property
     def processes(self) -> int:
-        """How many processes carry this plan: each has a connection and a request at least."""
+        """How many processes carry out this plan: each has at least a connection and a request."""
         wanted = self.workers or usable_cpus()
         return min(wanted, self.connections, self.requests or wanted)
 
@@ -250,9 +246,9 @@ class Plan:
 
 
 def _divide(total: int, parts: int) -> list[int]:
-    """Divide `total` into `parts` whole numbers that differ by one at most and lose nothing."""
-    least, more = divmod(total, parts)
-    return [least + (part < more) for part in range(parts)]
+    """Divide `total` into `parts` whole numbers that differ by at most one and add up to it."""
+    quotient, remainder = divmod(total, parts)
+    return [quotient + (part < remainder) for part in range(parts)]
 
 
 def _check_positive(option: str, value: int | None) -> None:
@@ -260,6 +256,6 @@ def _check_positive(option: str, value: int | None) -> None:
         raise ParameterError(option, f"must be at least 1, not {value}")
 
 
-def _check_seconds(option: str, value: float | None, most: float) -> None:
-    if value is not None and not 0 < value <= most:  # which no NaN is, either
-        raise ParameterError(option, f"must be above 0 and at most {most:.0f} s, not {value:g}")
+def _check_seconds(option: str, value: float | None, maximum: float) -> None:
+    if value is not None and not 0 < value <= maximum:  # False for NaN, too
+        raise ParameterError(option, f"must be above 0 and at most {maximum:.0f} s, not {value:g}")

@@ -1,4 +1,4 @@
-"""The octets of a request: built once, with numbers put into what is a template."""
+"""The bytes of a request: built once, with numbers filled into a template."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _BAD_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _FIRST_WORD = re.compile(r"([A-Za-z0-9-]+[\s=])")
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
-# RFC 9110 section 8.6: whoever gives these a meaning for content says when there is none.
+# RFC 9110 section 8.6: methods that define a meaning for content send a length of 0 without any.
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
 Header = tuple[str, str]
@@ -24,10 +24,10 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestTemplate:
-    """All of a request but its target. Raises ParameterError for what is no request.
+    """All of a request but its target. Raises ParameterError for what is no valid request.
 
-    `fields` are the user's own header fields: they replace those of the same name that are sent
-    anyway, and one with an empty value only takes that away. `absolute` asks a proxy.
+    `headers` are the user's own: they replace default headers of the same name, and one with an
+    empty value only removes the default. `absolute` is for a proxy: the target is a whole URL.
     """
 
     method: str = "GET"
@@ -39,31 +39,30 @@ class RequestTemplate:
 
     def __post_init__(self) -> None:
         if not _TOKEN.fullmatch(self.method):
-            raise ParameterError("--method", f"{self.method!r} is no method's name")
+            raise ParameterError("--method", f"{self.method!r} is not a method name")
         if self.method == "CONNECT":
-            raise ParameterError("--method", "CONNECT opens a tunnel, in which nothing is counted")
+            raise ParameterError("--method", "CONNECT opens a tunnel, where nothing is counted")
         if self.version not in VERSIONS:
             raise ParameterError("--http", f"{self.version} is not one of {', '.join(VERSIONS)}")
         for name, value in self.headers:
             _check_header(name, value)
         if self.version == "0.9" and (self.method != "GET" or self.headers or self.body):
-            raise ParameterError("--http09", "a request of HTTP/0.9 is GET and a path, no more")
+            raise ParameterError("--http09", "a request of HTTP/0.9 is only GET and a path")
 
     def prepare(self, target: Target) -> "Request":
-        """Return the request for `target`, with all that is the same each time done."""
+        """Return the request for `target`, prepared as far as it is the same each time."""
         return self.template(target).request(target.resource.encode())
 
     def template(self, target: Target) -> "TargetTemplate":
-        """Return what is the same in requests for all resources of a server."""
+        """Return the part that requests for all resources of a server share."""
         server = f"{target.scheme}://{target.authority}" if self.absolute else ""
         before = f"{self.method} {server}".encode()
         if self.version == "0.9":
             return TargetTemplate(before, b"\r\n")
         lines = [f" HTTP/{self.version}", *self._header_lines(target)]
-        counted = bool(self.body) or self.method in _WITH_CONTENT
-        return TargetTemplate(
-            before, "".join(f"{line}\r\n" for line in lines).encode(), self.body, counted
-        )
+        has_length = bool(self.body) or self.method in _WITH_CONTENT
+        after = "".join(f"{line}\r\n" for line in lines).encode()
+        return TargetTemplate(before, after, self.body, has_length)
 
     def _header_lines(self, target: Target) -> Iterable[str]:
         own = {name.lower() for name, _ in self.headers}
@@ -88,20 +87,23 @@ class RequestTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TargetTemplate:
-    """A request but for its resource."""
+    """A request without its resource.
+
+    `has_length` tells whether Content-Length is sent; None for HTTP/0.9, which has no headers.
+    """
 
     before: bytes
     after: bytes
     body: bytes = b""
-    counted: bool | None = None
+    has_length: bool | None = None
 
     def request(self, resource: bytes) -> "Request":
         """Return the request for a resource, in origin-form."""
-        return Request(self.before + resource + self.after, self.body, self.counted)
+        return Request(self.before + resource + self.after, self.body, self.has_length)
 
 
 class Request:
-    """One request's octets; `constant` has them if they are the same each time."""
+    """The bytes of one request; `constant` has them if they are the same each time."""
 
     __slots__ = (
         "_body",
@@ -112,17 +114,17 @@ class Request:
         "constant",
     )
 
-    def __init__(self, head: bytes, body: bytes = b"", counted: bool | None = None) -> None:
+    def __init__(self, head: bytes, body: bytes = b"", has_length: bool | None = None) -> None:
         self._head = head.split(PLACEHOLDER)
         self._body = body.split(PLACEHOLDER)
         self._body_placeholders = len(self._body) - 1
         self._fixed_length = sum(map(len, self._body))
-        self._has_length = counted  # whether Content-Length is sent; None for no fields at all
+        self._has_length = has_length
         varies = self._body_placeholders or len(self._head) > 1
         self.constant = None if varies else self._fill(b"")
 
     def encode(self, number: int) -> bytes:
-        """Return the request with `number` wherever the template has its hole."""
+        """Return the request with `number` in place of each placeholder."""
         return self.constant or self._fill(b"%d" % number)
 
     def _fill(self, digits: bytes) -> bytes:
@@ -140,13 +142,13 @@ def parse_header(text: str) -> Header:
     name, colon, value = text.partition(":")
     if not colon:
         raise ParameterError("--header", f"{_shown_beginning(text)!r} is not like Name: value")
-    field = name, value.strip(" \t")
-    _check_header(*field)
-    return field
+    header = name, value.strip(" \t")
+    _check_header(*header)
+    return header
 
 
 def cookie_header(pairs: Iterable[str]) -> tuple[Header, ...]:
-    """Return the one field that RFC 6265 section 5.4 sends cookies in, or none."""
+    """Return the one header in which RFC 6265 section 5.4 sends cookies, or none."""
     pairs = list(pairs)
     for pair in pairs:
         if not pair.partition("=")[1] or _BAD_HEADER_VALUE.search(pair) or ";" in pair:
@@ -155,15 +157,15 @@ def cookie_header(pairs: Iterable[str]) -> tuple[Header, ...]:
 
 
 def _shown_beginning(text: str, otherwise: str = HIDDEN) -> str:
-    """Return what can be told of a header or a cookie that is none: what follows may be secret."""
+    """Return what an error may show of an invalid header or cookie: the rest may be secret."""
     found = _FIRST_WORD.match(text)
     return f"{found[1]}{HIDDEN}" if found else otherwise
 
 
 def _check_header(name: str, value: str) -> None:
     if not _TOKEN.fullmatch(name):
-        raise ParameterError("--header", f"{_shown_beginning(name, name)!r} is no field's name")
+        raise ParameterError("--header", f"{_shown_beginning(name, name)!r} is not a header name")
     if name.lower() in _FRAMING:
-        raise ParameterError("--header", f"{name} follows from the body, and is not for the user")
+        raise ParameterError("--header", f"{name} follows from the body and cannot be set")
     if _BAD_HEADER_VALUE.search(value):
-        raise ParameterError("--header", f"{name} has a control character in it, or is not UTF-8")
+        raise ParameterError("--header", f"{name} contains a control character or is not UTF-8")

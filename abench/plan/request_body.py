@@ -1,4 +1,4 @@
-"""What a request carries: octets as given, or a form's fields encoded."""
+"""The body of a request: bytes as given, or the encoded fields of a form."""
 
 import base64
 import secrets
@@ -9,16 +9,16 @@ from urllib.parse import urlencode
 from abench.errors import ParameterError
 from abench.plan import inputs
 
-Body = tuple[str, bytes]  # its media type, and its octets
+Body = tuple[str, bytes]  # its media type, and its bytes
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 def read_data(text: str) -> Body:
-    """Return TEXT, or what @FILE has (@-: standard input), as it is; raises ParameterError.
+    """Return TEXT, or the content of @FILE (@-: standard input), as it is; raises ParameterError.
 
-    The media type is a form's, since that is what such text most often is; a header field of the
-    user's says otherwise.
+    The media type of a text is that of a form, which it most often is; a user's header replaces
+    it.
     """
     if not text.startswith("@"):
         return URL_ENCODED, text.encode(errors="surrogateescape")
@@ -28,7 +28,7 @@ def read_data(text: str) -> Body:
 def encode_form(fields: Sequence[str]) -> Body:
     """Encode `name=value` fields as a browser does; raises ParameterError.
 
-    A value of @FILE is a file's content, and makes it multipart/form-data (RFC 7578).
+    A value of @FILE stands for the content of a file, and makes it multipart/form-data (RFC 7578).
     """
     pairs = [_pair(field) for field in fields]
     if not any(value.startswith("@") for _, value in pairs):
@@ -44,26 +44,28 @@ def encode_form(fields: Sequence[str]) -> Body:
 def basic_credentials(user: str) -> str:
     """Return the credentials of `name:password` (RFC 7617 section 2); raises ParameterError."""
     if ":" not in user:
-        raise ParameterError("--user", "it is like name:password")
+        raise ParameterError("--user", "must be like name:password")
     return f"Basic {base64.b64encode(user.encode(errors='surrogateescape')).decode()}"
 
 
 def _pair(field: str) -> tuple[str, str]:
     name, equals, value = field.partition("=")
     if not (name and equals):
-        raise ParameterError("--form", "a field is like name=value or name=@file")
+        raise ParameterError("--form", "a field must be like name=value or name=@file")
     return name, value
 
 
 def _part(name: str, value: str) -> bytes:
-    named = f'Content-Disposition: form-data; name="{_quoted(name)}"'
+    disposition = f'Content-Disposition: form-data; name="{_quoted(name)}"'
     if not value.startswith("@"):
-        return f"{named}\r\n\r\n{value}".encode(errors="surrogateescape")
+        return f"{disposition}\r\n\r\n{value}".encode(errors="surrogateescape")
     path = Path(value[1:])
-    head = f'{named}; filename="{_quoted(path.name)}"\r\nContent-Type: application/octet-stream'
+    head = (
+        f'{disposition}; filename="{_quoted(path.name)}"\r\nContent-Type: application/octet-stream'
+    )
     return head.encode(errors="surrogateescape") + b"\r\n\r\n" + inputs.read("--form", value[1:])
 
 
 def _quoted(text: str) -> str:
-    """Return what may stand in quotes, as browsers write it (HTML, multipart/form-data)."""
+    """Return text escaped for quotes, as browsers do it (HTML, multipart/form-data)."""
     return text.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")

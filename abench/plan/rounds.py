@@ -1,4 +1,4 @@
-"""The order in which several URLs are asked for, each as often as its weight says."""
+"""The order in which several URLs are requested, each as often as its weight says."""
 
 from array import array
 from collections import defaultdict
@@ -16,22 +16,22 @@ MAX_ROUND = 1_000_000
 def interleave(weights: Sequence[int]) -> Sequence[int]:
     """Return one round of indices in which each comes as often as its weight, evenly spread.
 
-    Each has its k-th turn in the middle of the k-th of `weight` equal parts of the round. Those of
-    one weight have their turns together, so that there are no more moments than different weights
-    have.
+    Each has its k-th turn in the middle of the k-th of `weight` equal parts of the round. Indices
+    of equal weight have their turns same_moment, so only the turns of distinct weights are sorted.
+    Raises ParameterError for a round of more than MAX_ROUND turns.
     """
     divisor = gcd(*set(weights))
     if min(weights) == divisor == max(weights):
         return range(len(weights))
     if sum(weights) // divisor > MAX_ROUND:
         raise ParameterError("--urls", f"the weights add up to more than {MAX_ROUND:,}")
-    alike: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
+    by_weight: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
     for index, weight in enumerate(weights):
-        alike[weight // divisor].append(index)
+        by_weight[weight // divisor].append(index)
     order = array("I")
-    moments = merge(*map(_turns, alike))
-    for _, together in groupby(moments, key=itemgetter(0)):
-        order.extend(_by_index([alike[weight] for _, weight in together]))
+    moments = merge(*map(_turns, by_weight))
+    for _, same_moment in groupby(moments, key=itemgetter(0)):
+        order.extend(_by_index([by_weight[weight] for _, weight in same_moment]))
     return order
 
 

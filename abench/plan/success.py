@@ -1,4 +1,4 @@
-"""Which replies are the right ones: by default, any status below 400."""
+"""Which responses count as successes: by default, any status from 200 to 399."""
 
 import re
 from collections.abc import Iterable
@@ -12,27 +12,27 @@ _BELOW_400 = frozenset(range(200, 400))
 
 @dataclass(frozen=True, slots=True)
 class SuccessCriteria:
-    """A reply has one of `statuses`, and `text` somewhere in its body."""
+    """A success has one of `statuses`, and `text` somewhere in its body."""
 
     statuses: frozenset[int] = _BELOW_400
     text: bytes = b""
 
     @classmethod
-    def parse(cls, wishes: Iterable[str]) -> "SuccessCriteria":
-        """Return what `200`, `2xx`, `200,304` and `body:TEXT` ask for; raises ParameterError.
+    def parse(cls, criteria: Iterable[str]) -> "SuccessCriteria":
+        """Return the criteria of `200`, `2xx`, `200,304` and `body:TEXT`; raises ParameterError.
 
-        Statuses are alternatives, and at most one text is looked for.
+        Statuses are alternatives, and there is at most one text.
         """
         statuses: set[int] = set()
         text = b""
-        for wish in wishes:
-            if wish.startswith("body:") and len(wish) > len("body:") and not text:
-                text = wish.removeprefix("body:").encode(errors="surrogateescape")
-            elif _STATUSES.fullmatch(wish):
-                statuses.update(*map(_statuses, wish.split(",")))
+        for criterion in criteria:
+            if criterion.startswith("body:") and len(criterion) > len("body:") and not text:
+                text = criterion.removeprefix("body:").encode(errors="surrogateescape")
+            elif _STATUSES.fullmatch(criterion):
+                statuses.update(*map(_statuses, criterion.split(",")))
             else:
                 raise ParameterError(
-                    "--expect", f"{wish!r} is neither like 200, 2xx nor, once, body:TEXT"
+                    "--expect", f"{criterion!r} is not like 200, 2xx or (at most once) body:TEXT"
                 )
         return cls(frozenset(statuses) or _BELOW_400, text)
 

@@ -1,4 +1,4 @@
-"""What is asked for: a URL taken apart once."""
+"""The target of requests: a URL, parsed once."""
 
 import base64
 import re
@@ -9,16 +9,16 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 from abench.errors import ParameterError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-HIDDEN = "..."  # in the place of a secret
-PLACEHOLDER = b"{n}"  # where a number goes that is another in each request
+HIDDEN = "..."  # stands for a secret
+PLACEHOLDER = b"{n}"  # replaced by another number in each request
 
-# RFC 3986 section 2.2: reserved characters mean something where they stand; "%" is kept because
-# what the user has escaped is escaped already.
-_KEPT = "/:@!$&'()*+,;=-._~%"
-_SAFE_BYTES = f"{string.ascii_letters}{string.digits}{_KEPT}?\n\0".encode()
+# RFC 3986 section 2.2: reserved characters are not escaped, since they may be delimiters. Neither
+# is "%", since it belongs to what the user has escaped already.
+_UNESCAPED = "/:@!$&'()*+,;=-._~%"
+_SAFE_BYTES = f"{string.ascii_letters}{string.digits}{_UNESCAPED}?\n\0".encode()
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# host:port, with or without what may stand before and behind it: as curl, take it for http://.
+# host:port, perhaps with userinfo, path and query: like curl, assume http://.
 _SCHEMELESS = re.compile(
     r"(?:[^/?#@\s]*@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^/?#@:\[\]\s]+)(?P<port>:[0-9]+)?(?:[/?#].*)?"
 )
@@ -31,8 +31,8 @@ _REG_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+")
 class Target:
     """One resource on one server, from a URL such as `http://127.0.0.1:8000/a?b`.
 
-    `host` is what a resolver takes (ASCII, no brackets), `resource` is the request-target in
-    origin-form (RFC 9112 section 3.2.1), and `url` is fit to print: it has no password in it.
+    `host` is as a resolver accepts it (ASCII, no brackets), `resource` is the request-target in
+    origin-form (RFC 9112 section 3.2.1), and `url` can be printed: it contains no password.
     """
 
     scheme: str
@@ -43,20 +43,20 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> "Target":
-        """Take `url` apart; raise ParameterError when it names no http or https server."""
+        """Parse `url`; raises ParameterError if it names no http or https server."""
         parts, port = _split(url)
-        query = f"?{_quoted(parts.query, _KEPT + '?')}" if parts.query else ""
+        query = f"?{_percent_encode(parts.query, _UNESCAPED + '?')}" if parts.query else ""
         return cls(
             scheme=parts.scheme,
             host=_ascii_host(parts.hostname or ""),
             port=DEFAULT_PORTS[parts.scheme] if port is None else port,
-            resource=_quoted(parts.path or "/", _KEPT) + query,
+            resource=_percent_encode(parts.path or "/", _UNESCAPED) + query,
             credentials=_credentials(parts),
         )
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What makes two resources one server's (RFC 6454 section 4)."""
+        """The origin: resources with the same one are on one server (RFC 6454 section 4)."""
         return self.scheme, self.host, self.port
 
     @property
@@ -66,7 +66,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as a Host field has them: no default port (RFC 9110 section 4.2.3)."""
+        """Host and port as in a Host header: no default port (RFC 9110 section 4.2.3)."""
         host = self.host.partition("%")[0]  # RFC 6874 section 4: a zone is never sent
         host = f"[{host}]" if ":" in host else host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
@@ -78,9 +78,9 @@ class Target:
 
 
 def without_userinfo(url: str) -> str:
-    """Return `url` with dots for its userinfo: a user's name may be a secret, too.
+    """Return `url` with dots for its userinfo: a user name may be a secret, too.
 
-    All up to the last @ is userinfo, as it is for whoever connects (RFC 3986 section 3.2).
+    All up to the last @ is userinfo, as it is for the client (RFC 3986 section 3.2).
     """
     return _USERINFO.sub(rf"\g<1>{HIDDEN}@", url)
 
@@ -91,16 +91,16 @@ def without_secrets(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return what is no URL as an error may show it: all up to its last @ may be a password."""
+    """Return an invalid URL for an error message: all up to its last @ may be a password."""
     before, at, rest = url.rpartition("@")
     scheme = _SCHEME.match(before)
     return f"{scheme[0] if scheme else ''}{HIDDEN}@{rest}" if at else url
 
 
 def require_printable(option: str, text: str) -> None:
-    """Raise ParameterError for what no name or URL can have in it."""
+    """Raise ParameterError if `text` contains what no name or URL may contain."""
     if _UNPRINTABLE.search(text):
-        raise ParameterError(option, "it has a control character in it, or is not UTF-8")
+        raise ParameterError(option, "it contains a control character or is not UTF-8")
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -110,7 +110,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ParameterError("URL", f"{shown(url)}: {_why(error)}") from None
+        raise ParameterError("URL", f"{shown(url)}: {_url_error_reason(error)}") from None
     if parts.scheme not in DEFAULT_PORTS or not url[len(parts.scheme) :].startswith("://"):
         raise ParameterError("URL", f"{shown(url)} is not like http://host/ or host:port")
     if not parts.hostname:
@@ -131,26 +131,26 @@ def _with_scheme(url: str) -> str:
     return url
 
 
-def _quoted(text: str, safe: str) -> str:
-    hole = PLACEHOLDER.decode()
-    return hole.join(quote(part, safe=safe) for part in text.split(hole))
+def _percent_encode(text: str, safe: str) -> str:
+    placeholder = PLACEHOLDER.decode()
+    return placeholder.join(quote(part, safe=safe) for part in text.split(placeholder))
 
 
 def quote_bytes(resources: bytes) -> bytes:
-    """Return request-targets, one a line, with what must not stand in one quoted.
+    """Return request-targets, one per line, percent-encoded where necessary.
 
-    There are no control characters in them.
+    There must be no control characters in them.
     """
-    hidden = resources.replace(PLACEHOLDER, b"\0")
-    for byte in set(hidden.translate(None, _SAFE_BYTES)):  # few: a search takes ten times as long
-        hidden = hidden.replace(b"%c" % byte, b"%%%02X" % byte)
-    return hidden.replace(b"\0", PLACEHOLDER)
+    quoted = resources.replace(PLACEHOLDER, b"\0")
+    for byte in set(quoted.translate(None, _SAFE_BYTES)):  # few: a search takes ten times as long
+        quoted = quoted.replace(b"%c" % byte, b"%%%02X" % byte)
+    return quoted.replace(b"\0", PLACEHOLDER)
 
 
 def _ascii_host(host: str) -> str:
-    """Return a name as the DNS has it (RFC 5890); addresses are left alone."""
+    """Return a host name in its ASCII form (RFC 5890); addresses are not changed."""
     if ":" in host:
-        return host.replace("%25", "%")  # RFC 6874 section 2 writes a zone's "%" so
+        return host.replace("%25", "%")  # RFC 6874 section 2 escapes the "%" of a zone
     try:
         name = host.encode("idna").decode("ascii")
     except UnicodeError:
@@ -168,8 +168,8 @@ def _credentials(parts: SplitResult) -> bytes:
     return base64.b64encode(user + b":" + password)
 
 
-def _why(error: ValueError) -> str:
-    """Return what is wrong with a URL; the library's words may have a part of a password."""
+def _url_error_reason(error: ValueError) -> str:
+    """Return what is wrong with a URL; the message of the library may contain a password."""
     if "port" in str(error).lower():
-        return "its port is no number up to 65535"
-    return "its host is none"
+        return "its port is not a number up to 65535"
+    return "its host is invalid"

@@ -1,4 +1,4 @@
-"""The requests of one process in their order, and what is known of the answer to each."""
+"""The requests of one process in their order, and the response expected for each."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +12,16 @@ from abench.plan.success import DEFAULT_CRITERIA, SuccessCriteria
 from abench.plan.target import Target
 from abench.plan.url_file import Targets
 
-MAX_CACHED = 10_000  # questions that are kept once they were asked
-MAX_CACHED_BYTES = 1 << 26  # that their bodies may take
+MAX_CACHED = 10_000  # work items that are cached once they were used
+MAX_CACHED_BYTES = 1 << 26  # bytes that their bodies may take
 
 
 class ExpectedResponse:
-    """What a right answer to a request is, and how the last one looked.
+    """The criteria for the response to a request, and what the last one looked like.
 
-    A piece of `length` octets that begins with `head` is a whole reply of status `status`, like
-    the last that was read in full; no `length`, -1, is none known. `bodiless` are answers to HEAD.
+    A read of `length` bytes that starts with `head` is a complete response with status `status`,
+    like the last one that was parsed; -1 means that none was parsed. `is_head_request` tells that
+    the response has no body.
     """
 
     __slots__ = (
@@ -39,40 +40,39 @@ class ExpectedResponse:
         self.status = 0
 
 
-NOTHING_EXPECTED = ExpectedResponse(
-    DEFAULT_CRITERIA, is_head_request=False
-)  # what comes before anything was asked answers nothing
+# For bytes that are received before any request was sent.
+NOTHING_EXPECTED = ExpectedResponse(DEFAULT_CRITERIA, is_head_request=False)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A request and what is known of its answer."""
+    """A request and its expected response."""
 
     request: Request
     expected: ExpectedResponse
 
 
 Key = TypeVar("Key", bound=Hashable)
-Questions: TypeAlias = Sequence[WorkItem] | Mapping[Key, WorkItem]
+WorkItems: TypeAlias = Sequence[WorkItem] | Mapping[Key, WorkItem]
 
 
 class Workload:
-    """What one process asks: an endless or a finite sequence of octets and Answers.
+    """The requests of one process: a finite or endless iterator of (bytes, ExpectedResponse).
 
-    `only` is the one question there is, if its octets are the same each time. Numbers in templates
-    are other in each share of a run: this is share `part` of `parts`.
+    `only` is the single work item, if there is one and its bytes are the same each time. Numbers in
+    templates differ between the shares of a run: this is share `part` of `parts`.
     """
 
     def __init__(
         self,
-        questions: "Questions[Any]",
+        items: "WorkItems[Any]",
         order: Iterator[Any],
         part: int,
         parts: int,
     ) -> None:
-        one = len(questions) == 1 and questions[0].request.constant is not None
-        self.only = questions[0] if one else None
-        self._items = questions
+        is_constant = len(items) == 1 and items[0].request.constant is not None
+        self.only = items[0] if is_constant else None
+        self._items = items
         self._order = order
         self._numbers = count(part + 1, parts)
 
@@ -80,51 +80,51 @@ class Workload:
         return self
 
     def __next__(self) -> tuple[bytes, ExpectedResponse]:
-        """Return the next request's octets, and what is known of its answer."""
-        question = self._items[next(self._order)]
-        return question.request.encode(next(self._numbers)), question.expected
+        """Return the bytes of the next request, and its expected response."""
+        item = self._items[next(self._order)]
+        return item.request.encode(next(self._numbers)), item.expected
 
 
 class _ItemCache(dict[Key, WorkItem]):
-    """Questions, each made when it is first asked: of a million, few are wanted at once.
+    """Work items, each made on first use: of a million, few are needed at once.
 
-    When it is full it begins anew, which is as good as any other way for those that are asked in
-    turns, and soon has again what is asked often.
+    When the cache is full it is cleared. For items that are used in turns this is as good as any
+    other policy, and items that are used often are soon cached again.
     """
 
-    def __init__(self, most: int, make: Callable[[Key], WorkItem]) -> None:
+    def __init__(self, max_items: int, make: Callable[[Key], WorkItem]) -> None:
         super().__init__()
-        self._most, self._make = most, make
+        self._max_items, self._make = max_items, make
 
     def __missing__(self, key: Key) -> WorkItem:
-        if len(self) >= self._most:
+        if len(self) >= self._max_items:
             self.clear()
-        self[key] = made = self._make(key)
-        return made
+        self[key] = item = self._make(key)
+        return item
 
 
 def weighted_workload(
     targets: Sequence[tuple[Target, int]],
-    message: RequestTemplate,
+    template: RequestTemplate,
     expectation: SuccessCriteria,
     part: int = 0,
     parts: int = 1,
 ) -> Workload:
-    """Return the mix that asks for each target as often as its weight says.
+    """Return the workload that requests each target as often as its weight says.
 
-    The shares of a run begin at different places, so that they do not ask for the same together.
+    The shares of a run start at different places, so that they do not request the same at once.
     """
     order = _weighted_order(targets)
-    asked = _ItemFactory(message, expectation)
-    questions: Questions[int]
-    if isinstance(targets, Targets) and len(targets) > asked.most_kept:
+    factory = _ItemFactory(template, expectation)
+    items: WorkItems[int]
+    if isinstance(targets, Targets) and len(targets) > factory.max_items:
         at = targets.file.at
-        questions = _ItemCache(asked.most_kept, lambda index: asked.work_item(*at(index)))
+        items = _ItemCache(factory.max_items, lambda index: factory.work_item(*at(index)))
     else:
-        questions = [asked.work_item(target, target.resource.encode()) for target, _ in targets]
-    begin = len(order) * part // parts
-    turns = cycle((order[begin:], order[:begin]))  # a cycle of indices would keep each of them
-    return Workload(questions, chain.from_iterable(turns), part, parts)
+        items = [factory.work_item(target, target.resource.encode()) for target, _ in targets]
+    start = len(order) * part // parts
+    rounds = cycle((order[start:], order[:start]))  # a cycle of indices would store each of them
+    return Workload(items, chain.from_iterable(rounds), part, parts)
 
 
 def _weighted_order(targets: Sequence[tuple[Target, int]]) -> Sequence[int]:
@@ -133,43 +133,43 @@ def _weighted_order(targets: Sequence[tuple[Target, int]]) -> Sequence[int]:
     return interleave([weight for _, weight in targets])
 
 
-def recorded_workload(  # noqa: PLR0913, PLR0917 - as of weighted, and the server
+def recorded_workload(  # noqa: PLR0913, PLR0917 - those of weighted_workload, and the server
     entries: LogEntries,
     target: Target,
-    message: RequestTemplate,
+    template: RequestTemplate,
     expectation: SuccessCriteria,
     part: int = 0,
     parts: int = 1,
 ) -> Workload:
-    """Return the mix that asks the server of `target` what a log says, in its order, once."""
-    asked = [
-        _ItemFactory(replace(message, method=method), expectation) for method in entries.methods
+    """Return the workload that sends the requests of a log to the server of `target`, once."""
+    factories = [
+        _ItemFactory(replace(template, method=method), expectation) for method in entries.methods
     ]
-    most_kept = min((one.most_kept for one in asked), default=1)
-    questions = _ItemCache[tuple[int, bytes]](
-        most_kept, lambda key: asked[key[0]].work_item(target, key[1])
+    max_items = min((factory.max_items for factory in factories), default=1)
+    items = _ItemCache[tuple[int, bytes]](
+        max_items, lambda key: factories[key[0]].work_item(target, key[1])
     )
     keys = map(entries.key, range(part, len(entries), parts))
-    return Workload(questions, keys, part, parts)
+    return Workload(items, keys, part, parts)
 
 
 class _ItemFactory:
-    """What makes the questions of one message, and how many of them there is room for."""
+    """Makes the work items of one request template; `max_items` is how many may be cached."""
 
-    def __init__(self, message: RequestTemplate, expectation: SuccessCriteria) -> None:
-        self.most_kept = max(1, min(MAX_CACHED, MAX_CACHED_BYTES // (len(message.body) + 1)))
-        self._bodiless = message.method == "HEAD"
+    def __init__(self, template: RequestTemplate, expectation: SuccessCriteria) -> None:
+        self.max_items = max(1, min(MAX_CACHED, MAX_CACHED_BYTES // (len(template.body) + 1)))
+        self._is_head_request = template.method == "HEAD"
         self._expectation = expectation
-        self._message = message
-        self._templates: dict[tuple[str, str, int, bytes], TargetTemplate] = {}
+        self._template = template
+        self._prepared: dict[tuple[str, str, int, bytes], TargetTemplate] = {}
 
     def work_item(self, target: Target, resource: bytes) -> WorkItem:
-        """Return the question for a resource of the server of `target`, with its credentials."""
+        """Return the work item for a resource of the server of `target`, with its credentials."""
         server = (*target.origin, target.credentials)
-        template = self._templates.get(server)
-        if template is None:
-            template = self._templates[server] = self._message.template(target)
+        prepared = self._prepared.get(server)
+        if prepared is None:
+            prepared = self._prepared[server] = self._template.template(target)
         return WorkItem(
-            template.request(resource),
-            ExpectedResponse(self._expectation, is_head_request=self._bodiless),
+            prepared.request(resource),
+            ExpectedResponse(self._expectation, is_head_request=self._is_head_request),
         )

@@ -1,8 +1,8 @@
-"""A run over several processes: forked, started together, heard through pipes as webbench's were.
+"""A run over several processes: forked, started together, reporting through pipes as in webbench.
 
-Each worker has two pipes. On one it reports; its end without a Done means that the worker died.
-On the other it waits for one octet, the start; the end of that pipe stops it, and comes by itself
-when this process dies.
+Each worker has two pipes. On one it reports; if it closes without a Finished, the worker died.
+On the other it waits for one byte, the start. The end of that pipe stops the worker, and comes by
+itself when this process dies.
 """
 
 import contextlib
@@ -28,31 +28,27 @@ from abench.run.warmup import WarmUp
 from abench.stats.summary import Summary
 from abench.system import procfs
 
-REPORT_TIMEOUT_S = (
-    15.0  # a worker reports five times a second: this long without a word, it is lost
-)
+REPORT_TIMEOUT_S = 15.0  # workers report five times a second; after this silence one is lost
 CONNECT_REPORT_TIMEOUT_S = 2 * worker.CONNECT_LIMIT_S
-STOPPED_TIMEOUT_S = (
-    600.0  # a stopped worker of a run without a length is waited for as long as this
-)
+STOPPED_TIMEOUT_S = 600.0  # how long a run without a duration waits for a stopped worker
 WATCH_INTERVAL_S = 0.2
-STALL_S = 1.0  # this much later than it should have looked, this process did not run
-_SSL_PLACE = re.compile(r"^_ssl\.c:\d+: ")
+STALL_S = 1.0  # if the loop is later than this, this process itself did not run
+_SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-RESERVED_DESCRIPTORS = 64  # descriptors a process needs beside its connections
-_PIPES = 2  # ends that this process has of the pipes to a worker: its orders and its reports
+RESERVED_DESCRIPTORS = 64  # descriptors that a process needs beside its connections
+_PIPES_PER_WORKER = 2  # pipe ends in this process: orders and reports
 
 Watcher = Callable[[Summary, float], object]
 
 
 def run(plan: Plan, watch: Watcher | None = None) -> Summary:
-    """Carry out `plan` and return what was counted.
+    """Carry out `plan` and return the merged counts of all workers.
 
-    `watch` is called several times a second with what is counted so far and the seconds since the
-    start (0 while connections are being opened). SIGINT and SIGTERM stop the run early, and the
-    Summary says so; a second one raises KeyboardInterrupt at once. Raises UnreachableError
-    and ParameterError before anything is started. This process is forked, so it should have no
-    other threads.
+    `watch` is called several times a second with the counts so far and the seconds since the start
+    (0 while connections are being opened). SIGINT and SIGTERM stop the run early, and the Summary
+    says so; a second one raises KeyboardInterrupt at once. Raises UnreachableError and
+    ParameterError before anything is started. This process is forked, so it should have no other
+    threads.
     """
     plan = resolve(plan)
     raise_descriptor_limit(plan)
@@ -60,17 +56,17 @@ def run(plan: Plan, watch: Watcher | None = None) -> Summary:
 
 
 def run_workers(plan: Plan, start_worker: "StartWorker", watch: Watcher | None = None) -> Summary:
-    """Have `plan` carried out by members that `recruit` makes, one for each of its shares."""
-    crew = WorkerGroup(plan, start_worker)
-    with _stop_on_signal(crew.stop), crew:
-        return crew.run(watch or (lambda _summary, _elapsed: None))
+    """Carry out `plan` with workers from `start_worker`, one for each share of it."""
+    workers = WorkerGroup(plan, start_worker)
+    with _stop_on_signal(workers.stop), workers:
+        return workers.run(watch or (lambda _summary, _elapsed: None))
 
 
 def resolve(plan: Plan) -> Plan:
-    """Connect to the server once and return `plan` with the address that answered.
+    """Connect to the server once and return `plan` with the address that accepted.
 
     The name is resolved here and nowhere else, so that all workers load the same address. Raises
-    UnreachableError when there is none.
+    UnreachableError if no address accepts.
     """
     try:
         return replace(plan, address=connector.probe(plan))
@@ -80,37 +76,36 @@ def resolve(plan: Plan) -> Plan:
 
 
 def _error_reason(error: OSError) -> str:
-    """Return an operating system's reason as the end of a sentence."""
+    """Return the operating system's message as the end of a sentence."""
     reason = getattr(error, "verify_message", "") or error.strerror or str(error)
-    reason = _SSL_PLACE.sub("", reason)
+    reason = _SSL_LOCATION.sub("", reason)
     return reason[:1].lower() + reason[1:]
 
 
 def raise_descriptor_limit(plan: Plan) -> None:
-    """Let each worker have as many open files as its connections need, and this process its pipes.
+    """Raise the limit of open files to what connections of workers and pipes to them need.
 
-    Raises ParameterError when the hard limit forbids it: such a run could only report failures of
-    its own making.
+    Raises ParameterError if the hard limit is too low: such a run could only report failures that
+    it caused itself.
     """
     workers = plan.processes
-    each = -(-plan.connections // workers) + RESERVED_DESCRIPTORS
-    here = _PIPES * workers + RESERVED_DESCRIPTORS
-    limit = _raise_limit(max(each, here))
-    if limit < each:
+    per_worker = -(-plan.connections // workers) + RESERVED_DESCRIPTORS
+    own = _PIPES_PER_WORKER * workers + RESERVED_DESCRIPTORS
+    limit = _raise_limit(max(per_worker, own))
+    if limit < per_worker:
         raise ParameterError(
             "--connections",
-            f"{plan.connections} in {workers} worker{'s' * (workers > 1)} need {each} open files "
-            f"each, "
-            f"the limit is {limit} (ulimit -Hn)",
+            f"{plan.connections} in {workers} worker{'s' * (workers > 1)} need {per_worker} open "
+            f"files each, the limit is {limit} (ulimit -Hn)",
         )
-    if limit < here:
+    if limit < own:
         raise ParameterError(
-            "--workers", f"{workers} need {here} open files, the limit is {limit} (ulimit -Hn)"
+            "--workers", f"{workers} need {own} open files, the limit is {limit} (ulimit -Hn)"
         )
 
 
 def _raise_limit(needed: int) -> int:
-    """Raise the limit of open files as far as it goes, if that is needed; return what it is."""
+    """Raise the soft limit of open files to the hard one if needed; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -119,10 +114,10 @@ def _raise_limit(needed: int) -> int:
 
 
 class WorkerHandle:
-    """Who carries out one share: a process here, or something that stands for one elsewhere.
+    """The worker of one share: a process here, or a stand-in for one on another machine.
 
-    `reports` is where its messages come from, and ends when it does; `orders` the descriptor that
-    it is told by. `heard` is when it last reported, in seconds.
+    `reports` is the pipe with its messages, and ends when it does; `orders` is the descriptor on
+    which it receives orders. `last_report_at` is in seconds of the monotonic clock.
     """
 
     reports: Pipe
@@ -133,29 +128,29 @@ class WorkerHandle:
         self.is_ready = self.is_finished = False
 
     def send_order(self, order: bytes) -> None:
-        """Tell it something; it may have died or been stopped, and will tell."""
+        """Send an order. If the worker has died, the end of its reports will show it."""
         with contextlib.suppress(OSError):
             os.write(self.orders, order)
 
     def close_orders(self) -> None:
-        """End its orders, which stops it."""
+        """Close the pipe of orders, which stops the worker."""
         if self.orders >= 0:
             os.close(self.orders)
             self.orders = -1
 
     def is_stopped(self) -> bool:
-        """Whether somebody has stopped it (SIGSTOP, a terminal): it will go on where it was."""
+        """Whether the worker is suspended (SIGSTOP, a terminal) and may be resumed."""
         return False
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the worker at once."""
 
     def reap(self) -> None:
-        """Wait until nothing of it is left."""
+        """Wait until the worker has ended and release what it used."""
 
 
 StartWorker = Callable[[Plan, Sequence[WorkerHandle]], WorkerHandle]
-"""Makes the member for a share, beside those that are there."""
+"""Starts the worker of a share; the sequence has the workers that were started before."""
 
 
 class LocalWorker(WorkerHandle):
@@ -168,50 +163,50 @@ class LocalWorker(WorkerHandle):
         with _signals_blocked():  # until the child has handlers of its own
             self.pid = os.fork()
             if self.pid == 0:
-                _close_inherited([self.orders, *(member.orders for member in others)])
-                for member in others:
-                    member.reports.close()  # or the last worker would have as many as there are
+                _close_inherited([self.orders, *(other.orders for other in others)])
+                for other in others:
+                    other.reports.close()  # or the last worker would have one for each worker
                 _run_child(share, orders_out, reports_in)
         reports_in.close()
         os.close(orders_out)
 
     def is_stopped(self) -> bool:
-        """Whether somebody has stopped it (SIGSTOP, a terminal): it will go on where it was."""
+        """Whether the worker is suspended (SIGSTOP, a terminal) and may be resumed."""
         return procfs.is_stopped(self.pid)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the worker at once."""
         os.kill(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the process has ended."""
         os.waitpid(self.pid, 0)
 
 
 def _close_inherited(orders: Iterable[int]) -> None:
-    """Close what only the parent may write to: a copy would outlive it and hide its death."""
+    """Close what only the parent may write to: a copy would hide the end of the parent."""
     for descriptor in orders:
-        with contextlib.suppress(OSError):  # a signal has had it closed
+        with contextlib.suppress(OSError):  # a signal handler has closed it
             os.close(descriptor)
 
 
 class WorkerGroup:
-    """The members of one run. Leaving its context ends and reaps every one of them."""
+    """The workers of one run. Leaving the context kills and reaps every one of them."""
 
-    def __init__(self, plan: Plan, recruit: StartWorker) -> None:
-        self._start_worker = recruit
+    def __init__(self, plan: Plan, start_worker: StartWorker) -> None:
+        self._start_worker = start_worker
         self._summary = Summary()
         self._workers: list[WorkerHandle] = []
-        self._started: float | None = None
+        self._started_at: float | None = None
         self._warmup = WarmUp(plan)
-        self._counting_since: float | None = None  # when the run's clock started
+        self._counting_since: float | None = None  # when the clock of the run started
         self._plan = plan
-        self._last_look = time.monotonic()
+        self._last_wakeup = time.monotonic()
 
     def __enter__(self) -> Self:
         for share in self._plan.split(self._plan.processes):
             self._workers.append(self._start_worker(share, self._workers))
-        if self._summary.stopped_by:  # by a signal that came before all of them were there
+        if self._summary.stopped_by:  # by a signal before all of them were started
             self.stop(self._summary.stopped_by)
         self._working = list(self._workers)
         return self
@@ -222,25 +217,25 @@ class WorkerGroup:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for member in self._working:
-            member.kill()
-        for member in self._workers:
-            member.close_orders()
-            member.reap()
-            member.reports.close()
+        for handle in self._working:
+            handle.kill()
+        for handle in self._workers:
+            handle.close_orders()
+            handle.reap()
+            handle.reports.close()
 
     def stop(self, number: int) -> None:
-        """End the run: every worker stops, and still reports what it has counted."""
+        """Stop the run: every worker stops, and still reports what it has counted."""
         self._summary.stopped_by = number
-        for member in self._workers:
-            member.close_orders()
+        for handle in self._workers:
+            handle.close_orders()
 
     def run(self, watch: Watcher) -> Summary:
-        """Start the workers when all of them are ready, and count until the last has ended."""
+        """Start the workers once all are ready; merge their reports until the last has ended."""
         while self._working:
-            heard = set(wait([member.reports for member in self._working], WATCH_INTERVAL_S))
-            for member in [member for member in self._working if member.reports in heard]:
-                self._on_readable(member)
+            readable = set(wait([handle.reports for handle in self._working], WATCH_INTERVAL_S))
+            for handle in [handle for handle in self._working if handle.reports in readable]:
+                self._on_readable(handle)
             self._start_when_ready()
             self._count_when_warm()
             self._excuse_own_stall()
@@ -250,142 +245,139 @@ class WorkerGroup:
         self._summary.warmup_requests += self._warmup.requests
         return self._summary
 
-    def _on_readable(self, member: WorkerHandle) -> None:
-        """Take one message, or the end of them, from a worker."""
+    def _on_readable(self, handle: WorkerHandle) -> None:
+        """Read one message of a worker, or the end of its messages."""
         try:
-            message: worker.Message = member.reports.recv()
+            message: worker.Message = handle.reports.recv()
         except (EOFError, OSError):
-            self._working.remove(member)
-            if not member.is_finished:
-                self._on_lost(member)
+            self._working.remove(handle)
+            if not handle.is_finished:
+                self._on_lost(handle)
             return
-        member.last_report_at = time.monotonic()
-        self._on_message(member, message)
+        handle.last_report_at = time.monotonic()
+        self._on_message(handle, message)
 
-    def _on_message(self, member: WorkerHandle, message: worker.Message) -> None:
+    def _on_message(self, handle: WorkerHandle, message: worker.Message) -> None:
         match message:
             case Summary():
                 self._summary.merge(message)
             case worker.WarmupUpdate():
-                self._warmup.add(member.last_report_at - (self._started or 0.0), message.part)
+                self._warmup.add(handle.last_report_at - (self._started_at or 0.0), message.counts)
             case worker.Ready():
-                member.is_ready = True
+                handle.is_ready = True
                 self._summary.open_connections += message.open_connections
             case worker.Started():
-                self._record_start(member.last_report_at - (self._started or 0.0))
+                self._record_start(handle.last_report_at - (self._started_at or 0.0))
             case worker.Finished():
-                member.is_finished = True
+                handle.is_finished = True
                 self._summary.merge(message.last)
             case worker.WorkerError():
                 self._on_error(message)
 
-    def _on_error(self, fault: worker.WorkerError) -> None:
-        """Take note of an error; one that no run can begin with ends it for all of them."""
-        if self._started is None and fault.exit_code != AbenchError.exit_code:
-            error = AbenchError(fault.reason)
-            error.exit_code = fault.exit_code
+    def _on_error(self, message: worker.WorkerError) -> None:
+        """Record an error; before the start, an error that the user can mend ends the whole run."""
+        if self._started_at is None and message.exit_code != AbenchError.exit_code:
+            error = AbenchError(message.reason)
+            error.exit_code = message.exit_code
             raise error
-        self._summary.faults.append(fault.reason)
+        self._summary.faults.append(message.reason)
 
     def _record_start(self, after_s: float) -> None:
-        """Take note of how late a share can have started at the latest, by this machine's clock.
+        """Record by how much a worker can have started late at most, by this machine's clock.
 
-        It did between the order and its message, so that no two started further apart than the
-        longest of these: a bound for which no two clocks have to be compared.
+        It started between the order and its message. So no two workers started further apart than
+        the longest of these times: a bound that needs no comparison of two clocks.
         """
         self._summary.start_within_ns = max(self._summary.start_within_ns, round(after_s * 1e9))
 
-    def _on_lost(self, member: WorkerHandle) -> None:
-        """Keep what a dead worker had reported, and the time in which it did."""
+    def _on_lost(self, handle: WorkerHandle) -> None:
+        """Count a dead worker; what it had reported is kept, with the time in which it did."""
         self._summary.lost += 1
         if self._counting_since:
-            elapsed_ns = round((member.last_report_at - self._counting_since) * 1e9)
+            elapsed_ns = round((handle.last_report_at - self._counting_since) * 1e9)
             self._summary.elapsed_ns = max(self._summary.elapsed_ns, elapsed_ns)
 
     def _start_when_ready(self) -> None:
-        if self._started or not all(member.is_ready for member in self._working):
+        if self._started_at or not all(handle.is_ready for handle in self._working):
             return
-        self._started = time.monotonic()
+        self._started_at = time.monotonic()
         if not self._plan.warms_up:
-            self._counting_since = self._started
-        for member in self._working:
-            member.last_report_at = self._started
+            self._counting_since = self._started_at
+        for handle in self._working:
+            handle.last_report_at = self._started_at
         self._send_all(worker.START)
 
     def _count_when_warm(self) -> None:
-        """Start the run's clock at the end of the warm-up."""
-        if self._started is None or self._counting_since:
+        """Start the clock of the run at the end of the warm-up."""
+        if self._started_at is None or self._counting_since:
             return
         now = time.monotonic()
-        if self._warmup.is_finished(now - self._started):
+        if self._warmup.is_finished(now - self._started_at):
             self._counting_since = now
-            self._summary.warmup_ns = round((now - self._started) * 1e9)
+            self._summary.warmup_ns = round((now - self._started_at) * 1e9)
             self._summary.steady = self._warmup.steady
             self._send_all(worker.START_COUNTING)
 
     def _send_all(self, order: bytes) -> None:
-        for member in self._working:
-            member.send_order(order)
+        for handle in self._working:
+            handle.send_order(order)
 
     def _kill_silent(self) -> None:
-        """Kill a worker that no longer reports, so that it cannot hold up the run's end."""
-        limit = (
-            REPORT_TIMEOUT_S if self._started else CONNECT_REPORT_TIMEOUT_S + self._plan.timeout_s
-        )
-        for member in self._working:
-            waits = member.is_ready and not self._started
-            if waits or time.monotonic() - member.last_report_at <= limit:
+        """Kill workers that no longer report, so that they cannot delay the end of the run."""
+        connecting_timeout_s = CONNECT_REPORT_TIMEOUT_S + self._plan.timeout_s
+        limit_s = REPORT_TIMEOUT_S if self._started_at else connecting_timeout_s
+        for handle in self._working:
+            awaits_start = handle.is_ready and not self._started_at
+            if awaits_start or time.monotonic() - handle.last_report_at <= limit_s:
                 continue
-            if time.monotonic() < self._wait_for_stopped_until() and member.is_stopped():
-                member.last_report_at = (
-                    time.monotonic()
-                )  # once it goes on, it has as long as any other
+            if time.monotonic() < self._wait_for_stopped_until() and handle.is_stopped():
+                handle.last_report_at = time.monotonic()  # resumed, it has the full time again
             else:
-                member.kill()
+                handle.kill()
 
     def _wait_for_stopped_until(self) -> float:
-        """Return until when a stopped worker is waited for: for as long as the run has time."""
-        if self._summary.stopped_by or not self._started:
+        """Return until when a suspended worker is waited for, in monotonic seconds."""
+        if self._summary.stopped_by or not self._started_at:
             return 0.0
         return (
-            (self._counting_since or self._started)
+            (self._counting_since or self._started_at)
             + (self._plan.duration_s or STOPPED_TIMEOUT_S)
             + REPORT_TIMEOUT_S
         )
 
     def _excuse_own_stall(self) -> None:
-        """Take no silence for one that fell into a pause of this process: nobody listened.
+        """Do not count a time in which this process itself did not run as silence of the workers.
 
-        Whoever stops a run and lets it go on (Ctrl-Z, a debugger, a frozen container) stops its
-        workers as well, and they have not yet had the time to say anything.
+        What suspends and resumes a run (Ctrl-Z, a debugger, a frozen container) suspends its
+        workers as well, and they have not had time to report yet.
         """
-        now, before = time.monotonic(), self._last_look
-        self._last_look = now
+        now, before = time.monotonic(), self._last_wakeup
+        self._last_wakeup = now
         if now - before > WATCH_INTERVAL_S + STALL_S:
-            for member in self._working:
-                member.last_report_at = max(member.last_report_at, now)
+            for handle in self._working:
+                handle.last_report_at = max(handle.last_report_at, now)
 
 
 def _run_child(share: Plan, orders: int, reports: Pipe) -> NoReturn:
-    """Be a worker, and nothing of the parent: neither its signals nor its way out."""
+    """Run a worker in the child, without the parent's signal handlers and exit handlers."""
     code = 3
     try:
         signal.set_wakeup_fd(-1)
         for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the parent says when to stop
+            signal.signal(number, signal.SIG_IGN)  # the parent tells when to stop
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         worker.serve(share, orders, reports.send)
         code = 0
     finally:
         if error := sys.exception():
-            with contextlib.suppress(OSError):  # the parent is gone
+            with contextlib.suppress(OSError):  # the parent has ended
                 reports.send(worker.WorkerError(f"{type(error).__name__}: {error}"))
         os._exit(code)
 
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Let the signals that stop a run wait."""
+    """Block the signals that stop a run."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -395,15 +387,15 @@ def _signals_blocked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_on_signal(stop: Callable[[int], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt.
+    """Make the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt.
 
-    A SIGINT that is ignored stays so: shells start a script's background commands like this
-    (POSIX XCU 2.11), and Ctrl-C is not meant for them.
+    A SIGINT that is ignored stays ignored: shells start the background commands of a script like
+    this (POSIX XCU 2.11), and Ctrl-C is not meant for them.
     """
-    heeded = [n for n in STOP_SIGNALS if n == signal.SIGTERM or not _is_ignored(n)]
+    handled = [n for n in STOP_SIGNALS if n == signal.SIGTERM or not _is_ignored(n)]
 
     def first(number: int, _frame: FrameType | None) -> None:
-        for each in heeded:
+        for each in handled:
             signal.signal(each, second)
         stop(number)
 
@@ -411,8 +403,8 @@ def _stop_on_signal(stop: Callable[[int], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
-        before = {n: signal.signal(n, first) for n in heeded}
-    except ValueError:  # only the main thread may handle signals; elsewhere they stay its affair
+        before = {n: signal.signal(n, first) for n in handled}
+    except ValueError:  # only the main thread may handle signals
         yield
         return
     try:

@@ -1,9 +1,9 @@
-"""A run over several machines, by dask.distributed: its scheduler knows the nodes and reaches them.
+"""A run over several machines with dask.distributed, whose scheduler knows and reaches the nodes.
 
-One share is pinned to each node. A task there starts an ordinary worker process, which does the
-load; the task itself only passes on orders and messages, so that nothing of the engine's own is in
-a measurement. Members of the crew are what stands for the nodes here, so that all the rest, the
-common start and the merging too, is as with processes on this machine.
+One share is pinned to each node. A task there starts an ordinary worker process, which generates
+the load. The task itself only forwards orders and messages, so that dask itself is not part of a
+measurement. A WorkerHandle stands for each node here, so that all the rest, the common start and
+the merging too, is the same as with processes on this machine.
 """
 
 import logging
@@ -30,26 +30,26 @@ from abench.stats.summary import Summary
 
 _CONNECT_TIMEOUT_S = 10.0
 _POLL_INTERVAL_S = 1.0
-_KEEP_ALIVE = " "  # an order to go on: without one for fleet.SILENCE_S a node gives its share up
+_KEEP_ALIVE = " "  # without an order for REPORT_TIMEOUT_S, a node stops its share
 _NOISY_LOGGERS = ("distributed", "tornado", "asyncio")
-_CONNECTION_ERRORS = (OSError, RuntimeError)  # what the engine raises once its scheduler is gone
+_CONNECTION_ERRORS = (OSError, RuntimeError)  # raised by dask once its scheduler is gone
 
 
 def _silence_loggers() -> None:
-    """Let the engine log nothing: what goes wrong with it is told by us, in a line."""
+    """Turn off the logs of dask: its errors are reported by abench, in one line."""
     for name in [*_NOISY_LOGGERS, *logging.root.manager.loggerDict]:
         if name.partition(".")[0] in _NOISY_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _parse_address(scheduler: str) -> tuple[str, int]:
-    """Return the host and port of a scheduler, with or without tcp://, as it prints them itself."""
+    """Return the host and port of a scheduler; `tcp://`, which dask prints, may precede them."""
     require_printable("--dask", scheduler)
     try:
         parts = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
         host, port = parts.hostname or "", parts.port or 0
         host.encode("idna")  # as the resolver will
-    except ValueError:  # which UnicodeError is, too
+    except ValueError:  # includes UnicodeError
         host = ""
     if not host or not port or parts.scheme != "tcp" or parts.path:
         raise ParameterError("--dask", f"{shown(scheduler)!r} is not like host:port")
@@ -57,47 +57,50 @@ def _parse_address(scheduler: str) -> tuple[str, int]:
 
 
 class Cluster:
-    """The nodes of a scheduler, of which `size` are used; raises what is wrong with them."""
+    """The nodes of a scheduler, of which `size` are used.
+
+    Making one raises UnreachableError or ParameterError if the scheduler or the nodes are missing.
+    """
 
     def __init__(self, scheduler: str, size: int | None) -> None:
         host, port = _parse_address(scheduler)
-        shown = f"[{host}]" if ":" in host else host
+        address = f"[{host}]" if ":" in host else host
         _silence_loggers()
         try:
             self._client = distributed.Client(
-                f"tcp://{shown}:{port}", timeout=_CONNECT_TIMEOUT_S, set_as_default=False
+                f"tcp://{address}:{port}", timeout=_CONNECT_TIMEOUT_S, set_as_default=False
             )
         except OSError as error:
             reason = str(error).splitlines()[0]
             raise UnreachableError(host, port, reason) from None
-        with suppress(TimeoutError):  # nodes that start together with this may still be coming
+        with suppress(TimeoutError):  # nodes that start together with this may still be missing
             self._client.wait_for_workers(size or 1, timeout=_CONNECT_TIMEOUT_S)
         nodes = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         self.size = size or len(nodes)
         if not nodes or self.size > len(nodes):
             self._client.close()
             raise ParameterError(
-                "--workers", f"{self.size or 1} wanted, and {len(nodes)} nodes are there"
+                "--workers", f"{self.size or 1} wanted, but there are {len(nodes)} nodes"
             )
         self._nodes = nodes[: self.size]
 
     def run(self, plan: Plan, watch: coordinator.Watcher | None = None) -> Summary:
-        """Carry out `plan` on the nodes, and return what was counted by all of them."""
+        """Carry out `plan` on the nodes, and return the merged counts of all of them."""
         free = iter(self._nodes)
 
-        def recruit(
+        def start_worker(
             share: Plan, _others: Sequence[coordinator.WorkerHandle]
         ) -> coordinator.WorkerHandle:
             return DaskWorker(self._client, next(free), share)
 
         try:
-            return coordinator.run_workers(replace(plan, workers=self.size), recruit, watch)
+            return coordinator.run_workers(replace(plan, workers=self.size), start_worker, watch)
         finally:
             self._client.close()
 
 
 class DaskWorker(coordinator.WorkerHandle):
-    """What stands for a node here: two threads pass on what goes there and what comes from it."""
+    """The stand-in for a node: two threads forward orders to it and reports from it."""
 
     def __init__(self, client: Any, address: str, share: Plan) -> None:
         super().__init__()
@@ -113,18 +116,19 @@ class DaskWorker(coordinator.WorkerHandle):
             allow_other_workers=False, pure=False, retries=0,
         )  # fmt: skip
         self._threads = [
-            threading.Thread(target=one) for one in (self._forward_orders, self._forward_reports)
+            threading.Thread(target=forward)
+            for forward in (self._forward_orders, self._forward_reports)
         ]
         for thread in self._threads:
             thread.start()
 
     def kill(self) -> None:
-        """Give it up."""
+        """Cancel the task of the node."""
         self._stopped.set()
         self._task.cancel()
 
     def reap(self) -> None:
-        """Wait for what passes things on to end."""
+        """Wait for the forwarding threads, and close the queues."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -133,7 +137,7 @@ class DaskWorker(coordinator.WorkerHandle):
                 queue.close()
 
     def _forward_orders(self) -> None:
-        """Pass on orders until they end, and their end; say in between that somebody is here."""
+        """Forward orders and their end; in between, send keep-alives."""
         with (
             os.fdopen(self._orders_out, "rb", buffering=0) as orders,
             suppress(*_CONNECTION_ERRORS),
@@ -146,7 +150,7 @@ class DaskWorker(coordinator.WorkerHandle):
             self._orders_queue.put("")
 
     def _forward_reports(self) -> None:
-        """Pass on messages until the last, or until there is nobody any more to send any."""
+        """Forward messages until the last one, or until the node is gone."""
         with self._reports_in:
             while not self._stopped.is_set():
                 try:
@@ -167,30 +171,30 @@ class DaskWorker(coordinator.WorkerHandle):
 
 
 def run_share(plan: bytes, name: str) -> None:
-    """Be the task on a node: start a worker, pass on its orders and its messages."""
+    """Run the task on a node: start a worker process, forward its orders and its messages."""
     with distributed.worker_client(separate_thread=False) as client:
-        told = distributed.Queue(f"{name}-orders", client=client)
-        heard = distributed.Queue(f"{name}-reports", client=client)
-        words = [sys.executable, "-m", "abench.run.remote_worker"]
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        orders_queue = distributed.Queue(f"{name}-orders", client=client)
+        reports_queue = distributed.Queue(f"{name}-reports", client=client)
+        command = [sys.executable, "-m", "abench.run.remote_worker"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
         assert process.stdin  # noqa: S101 - it is a pipe
         assert process.stdout  # noqa: S101
         process.stdin.write(plan)
         process.stdin.flush()
         orders = threading.Thread(
-            target=_forward_orders_to_pipe, args=(told, process.stdin), daemon=True
+            target=_forward_orders_to_pipe, args=(orders_queue, process.stdin), daemon=True
         )
         orders.start()
         with process, process.stdout as lines:
             for line in lines:
-                heard.put(line.decode())
-        heard.put("")
+                reports_queue.put(line.decode())
+        reports_queue.put("")
 
 
-def _forward_orders_to_pipe(told: Any, pipe: Any) -> None:
-    """Pass on orders until they end, or fail to come; the end of the pipe stops the worker."""
+def _forward_orders_to_pipe(orders_queue: Any, pipe: Any) -> None:
+    """Forward orders until they end or stay away; the end of the pipe stops the worker."""
     with suppress(*_CONNECTION_ERRORS, ValueError), pipe:
-        while order := told.get(timeout=coordinator.REPORT_TIMEOUT_S):
+        while order := orders_queue.get(timeout=coordinator.REPORT_TIMEOUT_S):
             if order != _KEEP_ALIVE:
                 pipe.write(order.encode())
                 pipe.flush()

@@ -1,4 +1,4 @@
-"""A run and everything that is known of it: what was counted here, and seen from outside."""
+"""A run and its Report: the counts of the workers, and what the system shows of the run."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from abench.system import procfs
 Runner = Callable[[Plan, coordinator.Watcher], Summary]
 
 
-def measure(  # noqa: PLR0913 - each is another way to look
+def measure(  # noqa: PLR0913 - each is another source of figures
     plan: Plan,
     watcher: coordinator.Watcher | None = None,
     *,
@@ -22,11 +22,11 @@ def measure(  # noqa: PLR0913 - each is another way to look
     runner: Runner | None = None,
     arguments: Iterable[str] | None = None,
 ) -> Report:
-    """Carry out `plan` here, or by `carry` on other machines, and return its Report.
+    """Carry out `plan` here, or with `runner` on other machines, and return its Report.
 
-    `watch` is called as by `fleet.run`. The processes `server_pids`, or those of a control group,
-    are watched as the server's. The report says that it was made by the command with `arguments`,
-    which have no secrets in them, or else what of the plan can be told without its own. Raises
+    `watcher` is called as by `coordinator.run`. The processes `server_pids`, or those of a control
+    group, are monitored as the server. The report has `arguments` as its command, which must
+    contain no secrets; without them, it has those of the plan that cannot be secret. Raises
     ParameterError and UnreachableError before anything is started.
     """
     server = procfs.ServerMonitor(server_pids, server_cgroup)
@@ -35,12 +35,12 @@ def measure(  # noqa: PLR0913 - each is another way to look
     is_local = False if runner else _is_local(plan)
     pids = (set(server_pids) or _server_pids(plan)) if is_local else set()
 
-    def look(summary: Summary, elapsed_s: float) -> None:
+    def watch(summary: Summary, elapsed_s: float) -> None:
         server.sample()
         if watcher:
             watcher(summary, elapsed_s)
 
-    summary = (runner or coordinator.run)(plan, look)
+    summary = (runner or coordinator.run)(plan, watch)
     return replace(
         build_report(plan, summary),
         kernel=procfs.tcp_counters_since(kernel),
@@ -51,19 +51,29 @@ def measure(  # noqa: PLR0913 - each is another way to look
     )
 
 
-_RECORDED = ("connections", "duration_s", "requests", "method", "keep_alive", "rate", "stages")
+_SHOWN_SETTINGS = (
+    "connections",
+    "duration_s",
+    "requests",
+    "method",
+    "keep_alive",
+    "rate",
+    "stages",
+)
 
 
 def _plan_arguments(plan: Plan) -> list[str]:
-    """Return a plan as arguments: another program's own are none of ours."""
-    given = [
-        f"{name}={getattr(plan, name)}" for name in _RECORDED if getattr(plan, name) is not None
+    """Return a plan as arguments: those of the calling program are not ours to show."""
+    settings = [
+        f"{name}={getattr(plan, name)}"
+        for name in _SHOWN_SETTINGS
+        if getattr(plan, name) is not None
     ]
-    return [plan.target.url, *given]
+    return [plan.target.url, *settings]
 
 
 def _is_local(plan: Plan) -> bool | None:
-    """Whether the server is on this machine; None where a proxy alone knows."""
+    """Whether the server is on this machine; None if only a proxy knows."""
     host, _ = plan.route.endpoint(plan.target)
     if plan.route.proxy is None:
         return plan.route.unix is not None or procfs.is_local_address(host)

@@ -1,6 +1,6 @@
-"""A server that does next to nothing: what a load generator can do at most is seen against it.
+"""A server that does next to nothing: it shows the highest rate that a load generator can reach.
 
-One process, uvloop, a reply that was made before, written for each blank line that arrives.
+One process, uvloop, a prepared response, written for each blank line that is received.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _BACKLOG = 4096
 
 @dataclass(frozen=True, slots=True)
 class NullServer:
-    """Where it listens, and as which process."""
+    """The URL and the process id of a running null server."""
 
     url: str
     pid: int
@@ -36,34 +36,34 @@ class _NullProtocol(asyncio.Protocol):
 
 @contextmanager
 def null_server() -> Iterator[NullServer]:
-    """Have a null server on a free port of 127.0.0.1 for as long as the context lasts.
+    """Run a null server on a free port of 127.0.0.1 for as long as the context lasts.
 
-    The end of a pipe ends it, which comes by itself if this process dies.
+    The end of a pipe stops it, which comes by itself if this process dies.
     """
-    reading, writing = os.pipe()
+    read_end, write_end = os.pipe()
     with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
         pid = os.fork()
         if pid == 0:
-            _child(listener, reading, writing)
-        os.close(reading)
+            _child(listener, read_end, write_end)
+        os.close(read_end)
         try:
             yield NullServer(f"http://127.0.0.1:{listener.getsockname()[1]}/", pid)
         finally:
-            os.close(writing)
+            os.close(write_end)
             os.waitpid(pid, 0)
 
 
-def _child(listener: socket.socket, reading: int, writing: int) -> NoReturn:
+def _child(listener: socket.socket, read_end: int, write_end: int) -> NoReturn:
     try:
-        os.close(writing)
+        os.close(write_end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        asyncio.Runner(loop_factory=new_event_loop).run(_serve(listener, reading))
+        asyncio.Runner(loop_factory=new_event_loop).run(_serve(listener, read_end))
     finally:
         os._exit(0)
 
 
-async def _serve(listener: socket.socket, reading: int) -> None:
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(reading, over.set)
+async def _serve(listener: socket.socket, read_end: int) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(read_end, stopped.set)
     await loop.create_server(_NullProtocol, sock=listener)
-    await over.wait()
+    await stopped.wait()

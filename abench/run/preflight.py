@@ -1,16 +1,16 @@
-"""What will not work, or not as one may think, said before a run."""
+"""Warnings before a run about what will not work as expected."""
 
 from abench.plan.plan import Plan
 from abench.system import procfs
 
 
 def advice(plan: Plan) -> list[str]:
-    """Return a line for each thing to know before `plan` is carried out."""
-    return [*_ports(plan)]
+    """Return the warnings to show before `plan` is carried out, one line each."""
+    return [*_port_warnings(plan)]
 
 
-def _ports(plan: Plan) -> list[str]:
-    """Compare the connections that a run without keep-alive opens with the ports there are."""
+def _port_warnings(plan: Plan) -> list[str]:
+    """Compare the connections that a run without keep-alive opens with the local ports."""
     if plan.keep_alive or plan.route.unix is not None:
         return []
     host, _ = plan.route.endpoint(plan.target)
@@ -23,4 +23,4 @@ def _ports(plan: Plan) -> list[str]:
     if plan.rate and plan.rate <= ports.per_second:
         return []
     rate = f"{budget} {ports.per_second:,.0f} connections a second"
-    return [f"{rate}; what is beyond them fails (net.ipv4.ip_local_port_range, tcp_tw_reuse)"]
+    return [f"{rate}; connections beyond them fail (net.ipv4.ip_local_port_range, tcp_tw_reuse)"]

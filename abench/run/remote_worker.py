@@ -1,9 +1,9 @@
-"""One share of a run on another machine: an ordinary worker, told by pipes what to do.
+"""One share of a run on another machine: an ordinary worker, controlled through pipes.
 
     python -m abench.run.remote_worker
 
-A Plan comes on standard input, as its length in eight octets and its pickle; behind it come the
-orders, and the end of it stops the run. Messages leave on standard output, one a line.
+A Plan is read from standard input, as its length in eight bytes and its pickle. The orders follow
+it, and the end of input stops the run. Messages are written to standard output, one per line.
 """
 
 import json
@@ -17,30 +17,30 @@ from abench.plan.plan import Plan
 from abench.run import coordinator, worker
 from abench.stats.summary import Summary
 
-_LENGTH = 8
+_LENGTH_SIZE = 8
 
 
 def pack_plan(plan: Plan) -> bytes:
-    """Return what `received` reads."""
-    octets = pickle.dumps(plan)
-    return len(octets).to_bytes(_LENGTH, "big") + octets
+    """Return a plan as `read_plan` reads it."""
+    data = pickle.dumps(plan)
+    return len(data).to_bytes(_LENGTH_SIZE, "big") + data
 
 
 def read_plan(descriptor: int) -> Plan:
-    """Read a Plan, and not an octet more: what is behind it are orders."""
-    length = int.from_bytes(_read_exactly(descriptor, _LENGTH), "big")
+    """Read a Plan, and not a byte more: orders follow it. Raises EOFError if it is incomplete."""
+    length = int.from_bytes(_read_exactly(descriptor, _LENGTH_SIZE), "big")
     plan: Plan = pickle.loads(_read_exactly(descriptor, length))  # noqa: S301 - from our own program
     return plan
 
 
-def _read_exactly(descriptor: int, octets: int) -> bytes:
-    read = b""
-    while len(read) < octets:
-        more = os.read(descriptor, octets - len(read))
-        if not more:
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        received = os.read(descriptor, size - len(data))
+        if not received:
             raise EOFError("the plan ended early")
-        read += more
-    return read
+        data += received
+    return data
 
 
 def encode(message: worker.Message) -> str:
@@ -49,22 +49,22 @@ def encode(message: worker.Message) -> str:
         case Summary():
             return json.dumps(["Summary", message.encode()])
         case worker.WarmupUpdate():
-            return json.dumps(["Warm", message.part.encode()])
+            return json.dumps(["WarmupUpdate", message.counts.encode()])
         case worker.Finished():
-            return json.dumps(["Done", message.last.encode()])
+            return json.dumps(["Finished", message.last.encode()])
         case _:
             return json.dumps([type(message).__name__, asdict(message)])
 
 
 def decode(line: str) -> worker.Message:
-    """Undo `encode`."""
+    """Return the message that `encode` made a line of."""
     kind, content = json.loads(line)
     match kind:
         case "Summary":
             return Summary.decode(content)
-        case "Warm":
+        case "WarmupUpdate":
             return worker.WarmupUpdate(Summary.decode(content))
-        case "Done":
+        case "Finished":
             return worker.Finished(Summary.decode(content))
         case "Ready":
             return worker.Ready(**content)
@@ -75,7 +75,7 @@ def decode(line: str) -> worker.Message:
 
 
 def main() -> None:
-    """Be a worker until the share is done or the orders end."""
+    """Run a worker until the share is done or the orders end."""
     messages = os.dup(sys.stdout.fileno())
 
     def send(message: worker.Message) -> None:

@@ -1,4 +1,4 @@
-"""How long to load a server before its clock starts."""
+"""How long to load a server before the clock of the run starts."""
 
 from collections import deque
 
@@ -6,18 +6,16 @@ from abench.plan.plan import Plan
 from abench.stats.summary import Summary
 
 WINDOW_S = 1.0
-STEADY_TOLERANCE = (
-    0.05  # rates of two windows, one behind the other, that differ by less are steady
-)
+STEADY_TOLERANCE = 0.05  # rates of two successive windows that differ by less are steady
 MAX_S = 20.0
 
 
 class WarmUp:
-    """Watches what comes before the clock starts, and says when that is.
+    """Watches the load before the clock starts, and tells when it is to start.
 
-    Either after a given time, or once the server has settled: when the pages of the last second
-    and those of the second before it differ by less than a twentieth. After 20 seconds it is
-    given up, and said so.
+    Either after a given time, or once the server is steady: when the pages of the last second and
+    those of the second before it differ by less than a twentieth. After 20 seconds the clock
+    starts all the same, and the report says so.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -26,15 +24,15 @@ class WarmUp:
         self._plan = plan
         self._pages: deque[tuple[float, int]] = deque()
 
-    def add(self, at_s: float, part: Summary) -> None:
-        """Take note of a part of the warm-up that was reported `at_s` seconds from its start."""
-        self.requests += part.succeeded + part.failed
-        self._pages.append((at_s, part.succeeded))
+    def add(self, at_s: float, counts: Summary) -> None:
+        """Add counts of the warm-up that were reported `at_s` seconds from its start."""
+        self.requests += counts.succeeded + counts.failed
+        self._pages.append((at_s, counts.succeeded))
         while self._pages[0][0] <= at_s - 3 * WINDOW_S:  # older than both windows
             self._pages.popleft()
 
     def is_finished(self, now_s: float) -> bool:
-        """Tell whether the clock is to start, `now_s` seconds from the start of the load."""
+        """Return whether the clock is to start, `now_s` seconds from the start of the load."""
         if not self._plan.warmup_auto:
             return now_s >= self._plan.warmup_s
         if now_s >= max(2 * WINDOW_S, self._plan.warmup_s):

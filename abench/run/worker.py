@@ -1,4 +1,4 @@
-"""One process of a run: a share of the Plan on an event loop, its counts sent on as they come."""
+"""One process of a run: carries out a share of the Plan and sends its counts as they come."""
 
 import asyncio
 import gc
@@ -27,42 +27,42 @@ _clock = time.perf_counter_ns
 
 LOOP = new_event_loop.__module__.partition(".")[0]  # "uvloop" or "asyncio"
 CONNECT_LIMIT_S = 60.0
-MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the commonest
+MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the most common
 START = b"g"
 START_COUNTING = b"c"
 LAG_INTERVAL_S = 0.01
-STALL_NS = 1_000_000_000  # a timer this late was no busy loop: the process did not run
+STALL_NS = 1_000_000_000  # a timer this late means that the process did not run
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """This share waits for the start with `standing` connections open."""
+    """This share waits for the start with `open_connections` connections open."""
 
     open_connections: int
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """This share has taken the order to start, and has started."""
+    """This share has received the order to start, and has started."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarmupUpdate:
-    """What was counted of the warm-up since the last message."""
+    """The counts of the warm-up since the last message."""
 
-    part: Summary
+    counts: Summary
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """This share has ended; `last` is what it had not sent before."""
+    """This share has ended; `last` has the counts since the last message."""
 
     last: Summary
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerError:
-    """This share has ended by an error: of abench itself, unless `exit_code` says otherwise."""
+    """This share has failed with an error: of abench itself, unless `exit_code` says otherwise."""
 
     reason: str
     exit_code: int = AbenchError.exit_code
@@ -72,17 +72,18 @@ Message = Ready | Started | WarmupUpdate | Summary | Finished | WorkerError
 
 
 def serve(plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
-    """Carry out `plan` and `send` a Ready, a Started, then Summaries, then a Done.
+    """Carry out `plan` and `send` a Ready, a Started, then Summaries, then a Finished.
 
-    `orders` is a pipe's descriptor: GO on it is the start, COUNT the end of the warm-up where the
-    plan has one; its end stops the run at any time, and comes by itself when the parent dies.
+    `orders` is the descriptor of a pipe: START on it starts the run, START_COUNTING ends the
+    warm-up of a plan that has one. Its end stops the run at any time, and comes by itself when the
+    parent dies.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(WorkerRun(plan, orders, send).run())
 
 
 class WorkerRun:
-    """One process's part of a run, from the first connection to the last count."""
+    """One process of a run, from the first connection to the last count."""
 
     def __init__(self, plan: Plan, orders: int, send: Callable[[Message], object]) -> None:
         self._plan = plan
@@ -91,61 +92,59 @@ class WorkerRun:
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
         self._gave_up = 0
-        self._counting_since_ns = self._cpu_before_ns = (
-            0  # when counting began, and the processor time until then, ns
-        )
-        self._tick_due = self._ticked = 0
-        self._answered = 0  # replies that had come at the last tick
+        self._counting_since_ns = 0
+        self._cpu_before_ns = 0  # processor time until counting began
+        self._tick_due = self._last_tick = 0
+        self._responses_at_tick = 0  # responses received until the last tick
         self._answering = Coverage()
         self._lags = LatencyBuffer()
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
 
     async def run(self) -> None:
-        """Open the connections, wait for the start, load the server, tell what was counted."""
+        """Open the connections, wait for the start, load the server, report the counts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        dialer = Connector(self._plan)
+        connector = Connector(self._plan)
         self._pool = ConnectionPool(
-            self._plan, factory.connection_class(self._plan), dialer, self._stopped.set
+            self._plan, factory.connection_class(self._plan), connector, self._stopped.set
         )
         self._loop.add_reader(self._orders, self._read_order)
         try:
             await self._open_all()
-            _freeze_memory()  # 40 ms, which are nobody's before the start
+            _freeze_memory()  # 40 ms, which count for nothing before the start
             self._send(Ready(self._pool.open_connections))
             await self._started.wait()
             await self._load()
         finally:
             self._loop.remove_reader(self._orders)
-        if self._fault:
-            raise self._fault
+        if self._error:
+            raise self._error
 
     async def _open_all(self) -> None:
         """Open every connection before the clock starts, a few at a time.
 
-        One that does not open in time begins the run as a lost one does, and is counted there.
+        One that does not open in time is retried and counted in the run, as a lost one is.
         Without keep-alive nothing can be opened ahead: a connection is part of its request.
         """
         if not self._plan.keep_alive:
             return
-        gate = asyncio.Semaphore(MAX_CONNECTING)
-        tasks = [self._loop.create_task(self._open(gate, each)) for each in self._pool.connections]
+        limit = asyncio.Semaphore(MAX_CONNECTING)
+        tasks = [self._loop.create_task(self._open(limit, each)) for each in self._pool.connections]
         await asyncio.wait(tasks, timeout=max(CONNECT_LIMIT_S, self._plan.timeout_s))
         for task in tasks:
             task.cancel()
 
-    async def _open(self, gate: asyncio.Semaphore, connection: Connection) -> None:
-        async with gate:
+    async def _open(self, limit: asyncio.Semaphore, connection: Connection) -> None:
+        async with limit:
             await connection.connect(self._plan.timeout_s)
 
     async def _load(self) -> None:
-        """Load the server until the end of the time or of the requests."""
+        """Load the server until the time or the requests are used up."""
         if not self._stopped.is_set():
             self._start()
         await self._stopped.wait()
-        last = (
-            self._final(_clock()) if self._counting_since_ns else Summary()
-        )  # a signal ended the warm-up
+        # Without counts, a signal has stopped the warm-up.
+        last = self._final(_clock()) if self._counting_since_ns else Summary()
         last.paused_ns = self._pool.count_paused(0)
         last.unfinished = self._pool.stop()
         last.gave_up, last.warmup_requests = self._gave_up, self._pool.excluded
@@ -153,19 +152,19 @@ class WorkerRun:
         self._send(Finished(last))
 
     def _final(self, now: int) -> Summary:
-        """Return what was not sent before, and what is known at the end alone."""
-        self._note_answers(now)
+        """Return the counts since the last report, and what is known only at the end."""
+        self._record_answering(now)
         last = self._take_summary()
         last.elapsed_ns = now - self._counting_since_ns
         self._pool.record_waits(last, now // 1000)
         self._pool.record_stages(last, now // 1000)
-        if dispatcher := self._pool.scheduler:
-            last.skipped = dispatcher.skipped(now // 1000)
-            last.last_start_ns = dispatcher.last_start_ns
+        if scheduler := self._pool.scheduler:
+            last.skipped = scheduler.skipped(now // 1000)
+            last.last_start_ns = scheduler.last_start_ns
         return last
 
     def _start(self) -> None:
-        self._last_open_at, self._swept = self._loop.time(), 0
+        self._last_progress_s, self._last_responses = self._loop.time(), 0
         if not self._plan.warms_up:
             self._start_counting()
         self._pool.start()
@@ -174,40 +173,39 @@ class WorkerRun:
         self._expire_overdue()
 
     def _start_counting(self) -> None:
-        """Start the clock: what was before it was warm-up."""
+        """Start the clock: all before it was warm-up."""
         before = self._pool.start_counting()
         if self._plan.warms_up:
             self._send(WarmupUpdate(before))
         if self._plan.duration_s is not None:
             self._loop.call_later(self._plan.duration_s, self._stopped.set)
         self._counting_since_ns, self._cpu_before_ns = _clock(), time.process_time_ns()
-        self._tick_due = self._ticked = self._counting_since_ns
-        self._answered = self._pool.responses
+        self._tick_due = self._last_tick = self._counting_since_ns
+        self._responses_at_tick = self._pool.responses
         self._tick()
 
     def _tick(self) -> None:
-        """Take note of how late this is."""
+        """Record by how much this timer is late."""
         now = _clock()
         self._lags.add(max(0, (now - self._tick_due) // 1000))
-        self._note_answers(now)
+        self._record_answering(now)
         self._tick_due = now + round(LAG_INTERVAL_S * 1e9)
         if not self._stopped.is_set():
             self._loop.call_later(LAG_INTERVAL_S, self._tick)
 
-    def _note_answers(self, now: int) -> None:
-        """Take note of whether the server answered since this was last done.
+    def _record_answering(self, now: int) -> None:
+        """Record whether the server has answered since the last call.
 
-        It did if replies came, or nobody waited for any.
-
-        Where this process itself stood still nobody can tell, and the server is not blamed for it.
+        It has if responses were received, or if none was awaited. If this process itself did not
+        run, that is unknown, and the server is not blamed for it.
         """
-        if now <= self._ticked:
+        if now <= self._last_tick:
             return
-        answered, late = self._pool.responses, now - self._tick_due > STALL_NS
-        if answered != self._answered or late or not self._pool.is_waiting:
-            begin, end = self._ticked - self._counting_since_ns, now - self._counting_since_ns
-            self._answering.add(begin // 1_000_000, end // 1_000_000)
-        self._answered, self._ticked = answered, now
+        responses, stalled = self._pool.responses, now - self._tick_due > STALL_NS
+        if responses != self._responses_at_tick or stalled or not self._pool.is_waiting:
+            start, end = self._last_tick - self._counting_since_ns, now - self._counting_since_ns
+            self._answering.add(start // 1_000_000, end // 1_000_000)
+        self._responses_at_tick, self._last_tick = responses, now
 
     def _resource_usage(self, elapsed_ns: int) -> ResourceUsage:
         used = time.process_time_ns() - self._cpu_before_ns if self._counting_since_ns else 0
@@ -215,19 +213,21 @@ class WorkerRun:
         return ResourceUsage(used, elapsed_ns, peak, self._lags.histogram())
 
     def _take_summary(self) -> Summary:
-        """Return what was counted since the last time, as of the second in which most of it was."""
+        """Return the counts since the last call, as of the second in which most of them fell."""
         since_s = (_clock() - self._counting_since_ns) / 1e9 - REPORT_INTERVAL_S / 2
-        taken = self._pool.take_summary(max(0, int(since_s)))
-        taken.answering, self._answering = self._answering, Coverage()
-        taken.samples = [one.since(self._counting_since_ns // 1000) for one in taken.samples]
-        return taken
+        counts = self._pool.take_summary(max(0, int(since_s)))
+        counts.answering, self._answering = self._answering, Coverage()
+        counts.samples = [
+            sample.since(self._counting_since_ns // 1000) for sample in counts.samples
+        ]
+        return counts
 
     def _report(self) -> None:
-        """Send what was counted since the last beat."""
+        """Send the counts since the last report."""
         if self._stopped.is_set():
             return
-        taken = self._take_summary()
-        self._send(taken if self._counting_since_ns else WarmupUpdate(taken))
+        counts = self._take_summary()
+        self._send(counts if self._counting_since_ns else WarmupUpdate(counts))
         self._schedule_report()
 
     def _schedule_report(self) -> None:
@@ -236,20 +236,21 @@ class WorkerRun:
         )
 
     def _expire_overdue(self) -> None:
-        """Look for what takes too long; ten times within the limit, so it is at most 10 % late."""
+        """Fail overdue requests; ten times within the limit, so each is at most 10 % late."""
         if self._stopped.is_set():
             return
-        self._pool.expire_overdue()
-        answered = self._pool.responses
-        if self._pool.open_connections or answered != self._swept or not self._pool.is_waiting:
-            self._last_open_at, self._swept = self._loop.time(), answered
-        elif self._plan.requests and self._loop.time() - self._last_open_at > self._plan.timeout_s:
-            self._gave_up = 1  # a number of requests has no end of its own on a dead server
+        pool, now_s = self._pool, self._loop.time()
+        pool.expire_overdue()
+        responses = pool.responses
+        if pool.open_connections or responses != self._last_responses or not pool.is_waiting:
+            self._last_progress_s, self._last_responses = now_s, responses
+        elif self._plan.requests and now_s - self._last_progress_s > self._plan.timeout_s:
+            self._gave_up = 1  # a number of requests would never end on a dead server
             self._stopped.set()
         self._loop.call_later(min(max(self._plan.timeout_s / 10, 0.01), 0.25), self._expire_overdue)
 
     def _read_order(self) -> None:
-        """Read an order: the start, the end of the warm-up, or of the pipe, which ends the run."""
+        """Read an order: the start, the end of the warm-up, or the end of the pipe, which stops."""
         order = os.read(self._orders, 1)
         if order == START_COUNTING:
             if not self._stopped.is_set():
@@ -259,28 +260,28 @@ class WorkerRun:
             self._loop.remove_reader(self._orders)
             self._stopped.set()
             if not self._started.is_set():
-                self._pool.stop()  # the connections need not be waited for
+                self._pool.stop()  # stop opening connections
         self._started.set()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """Take what a callback raised. Of a failed connection, connection_lost tells as well."""
+        """Keep the error of a callback. A failed connection is handled by connection_lost."""
         error = context.get("exception")
         if isinstance(error, BaseException) and not isinstance(error, OSError):
-            self._fault = self._fault or error
+            self._error = self._error or error
             self._stopped.set()
 
 
 def until_next_report(since_s: float) -> float:
-    """Return the seconds until the next beat, of a clock that was started `since_s` ago.
+    """Return the seconds until the next report of a clock that was started `since_s` ago.
 
-    Beats keep to the clock: each late by a little, they would wander through the seconds, and leave
-    every so often a second of the series with a fifth too many or too few.
+    Reports keep to the clock: each a little late, they would drift through the seconds, and now
+    and then a second of the series would have a fifth too many or too few.
     """
     return (round(since_s / REPORT_INTERVAL_S) + 1) * REPORT_INTERVAL_S - since_s
 
 
 def _freeze_memory() -> None:
-    """Let the collector overlook all that stands: a run makes next to no cycles of its own."""
+    """Exclude existing objects from garbage collection: a run makes next to no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

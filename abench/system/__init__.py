@@ -1,1 +1,1 @@
-"""What the operating system says: counters, processors, the environment."""
+"""What the operating system tells: counters, processors, processes."""

@@ -1,4 +1,4 @@
-"""What Linux tells of a run from outside it: the kernel's counters, and what the server took."""
+"""What Linux tells about a run: the counters of the kernel, and the usage of the server."""
 
 import os
 import socket
@@ -11,16 +11,16 @@ from abench.errors import ParameterError
 
 _PROC = Path("/proc")
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
 class TcpCounters:
-    """The kernel's TCP counters over a run; of everything on the machine, not of the run alone.
+    """The TCP counters of the kernel over a run; of the whole machine, not of the run alone.
 
-    `sent` and `retransmitted` are segments; `listen_overflows` connections that found a full
-    queue, `listen_drops` those that were dropped for whatever reason. `time_wait` is how many
-    ended connections still held their ports when it was over.
+    `sent` and `retransmitted` are segments; `listen_overflows` are connections that found a full
+    listen queue, `listen_drops` those that were dropped for any reason. `time_wait` is how many
+    closed connections still held their ports at the end.
     """
 
     sent: int
@@ -31,10 +31,10 @@ class TcpCounters:
 
 
 def read_tcp_counters() -> TcpCounters | None:
-    """Return the counters as they are now, or None where there is no such /proc."""
+    """Return the current counters, or None without such a /proc."""
     try:
-        tcp = _table("net/snmp")["Tcp"]
-        more = _table("net/netstat")["TcpExt"]
+        tcp = _read_table("net/snmp")["Tcp"]
+        more = _read_table("net/netstat")["TcpExt"]
         sockets = (_PROC / "net/sockstat").read_text().split()
     except (OSError, KeyError):
         return None
@@ -48,7 +48,7 @@ def read_tcp_counters() -> TcpCounters | None:
 
 
 def tcp_counters_since(before: TcpCounters | None) -> TcpCounters | None:
-    """Return what the counters have counted since; `time_wait` as it is now."""
+    """Return what was counted since `before`; `time_wait` is the current value."""
     now = read_tcp_counters()
     if before is None or now is None:
         return None
@@ -61,8 +61,8 @@ def tcp_counters_since(before: TcpCounters | None) -> TcpCounters | None:
     )
 
 
-def _table(name: str) -> dict[str, dict[str, int]]:
-    """Return a file of /proc/net in which a line of names precedes each line of numbers."""
+def _read_table(name: str) -> dict[str, dict[str, int]]:
+    """Parse a file of /proc/net in which a line of names precedes each line of numbers."""
     lines = [line.split() for line in (_PROC / name).read_text().splitlines()]
     return {
         names[0].rstrip(":"): dict(zip(names[1:], map(int, numbers[1:]), strict=True))
@@ -71,25 +71,25 @@ def _table(name: str) -> dict[str, dict[str, int]]:
 
 
 def is_local_address(host: str) -> bool:
-    """Whether an address or a name is this machine's own: only such can be bound to."""
+    """Whether an address or a name is of this machine: only such can be bound."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    family, kind, protocol, _, where = found[0]
+    family, kind, protocol, _, address = found[0]
     with closing(socket.socket(family, kind, protocol)) as probe:
         try:
-            probe.bind(where)
+            probe.bind(address)
         except OSError:
             return False
     return True
 
 
-_LISTENING = "0A"  # as /proc/net/tcp has it
+_TCP_LISTEN = "0A"  # the state in /proc/net/tcp
 
 
 def listening_pids(port: int) -> set[int]:
-    """Return the processes that listen on a port here, as far as this user may know."""
+    """Return the processes that listen on a local port, as far as this user may see them."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     return {
         int(process.name)
@@ -102,23 +102,23 @@ def _listening_inodes(port: int) -> Iterator[str]:
     for name in ("net/tcp", "net/tcp6"):
         with suppress(OSError):
             for line in (_PROC / name).read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield fields[9]
+                columns = line.split()
+                if columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                    yield columns[9]
 
 
 def _descriptors(process: Path) -> set[str]:
-    """Return what the descriptors of a process are; nothing of another user's, or of one gone."""
+    """Return the link targets of a process's descriptors; none if it is gone or not ours."""
     found = set()
     with suppress(OSError):
-        for one in (process / "fd").iterdir():
+        for descriptor in (process / "fd").iterdir():
             with suppress(OSError):
-                found.add(str(one.readlink()))
+                found.add(str(descriptor.readlink()))
     return found
 
 
 def shares_cores(pids: Iterable[int]) -> bool | None:
-    """Whether one of the processes may run on a core that this one has; None if none is known."""
+    """Whether a process may run on the cores of this one; None without any known process."""
     cores: set[int] = set()
     for pid in pids:
         with suppress(OSError):
@@ -128,37 +128,37 @@ def shares_cores(pids: Iterable[int]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class EphemeralPorts:
-    """The local ports that connections are given. Ends hold them for `held_s` seconds."""
+    """The local ports for connections. A closed one holds its port for `hold_time_s` seconds."""
 
     count: int
     hold_time_s: float
 
     @property
     def per_second(self) -> float:
-        """How many connections to one address and port can be opened each second, for long."""
+        """How many connections to one address and port can be opened per second, sustained."""
         return self.count / self.hold_time_s
 
 
 def read_ephemeral_ports(*, loopback: bool) -> EphemeralPorts:
-    """Return the ports for connections to one address of the loopback network, or any other.
+    """Return the ports for connections to one address, of the loopback network or any other.
 
-    TIME_WAIT is a minute, and a port in it is given again after a second where tcp_tw_reuse is 1,
-    or 2 for loopback, its default (Linux, ip-sysctl).
+    TIME_WAIT is a minute. A port in it is reused after a second if tcp_tw_reuse is 1, or if it is
+    2, its default, for loopback (Linux, ip-sysctl).
     """
     try:
         first, last = map(int, (_PROC / "sys/net/ipv4/ip_local_port_range").read_text().split())
         reuse = int((_PROC / "sys/net/ipv4/tcp_tw_reuse").read_text())
     except (OSError, ValueError):
         first, last, reuse = 32_768, 60_999, 2
-    soon = reuse == 1 or (reuse == 2 and loopback)
-    return EphemeralPorts(last - first + 1, 1.0 if soon else 60.0)
+    is_reused = reuse == 1 or (reuse == 2 and loopback)
+    return EphemeralPorts(last - first + 1, 1.0 if is_reused else 60.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerUsage:
-    """What the server's processes took over a run: seconds of processor time, octets resident.
+    """What the processes of the server used over a run: CPU time in seconds, memory in bytes.
 
-    `ended` says that one that was named was gone at the end: then the figures are too small.
+    `ended` tells that a named process was gone at the end: then the figures are too small.
     """
 
     cpu_s: float
@@ -169,14 +169,14 @@ class ServerUsage:
 def _is_cgroup(path: str) -> bool:
     try:
         return bool(path) and os.access(Path(path) / "cpu.stat", os.R_OK)
-    except ValueError:  # of a NUL
+    except ValueError:  # a NUL in the path
         return False
 
 
 class ServerMonitor:
-    """Watches the processes named, and all that descend from them; or a control group (v2).
+    """Monitors processes and all their descendants, or a control group (v2).
 
-    Making one raises ParameterError for what is not there.
+    Making one raises ParameterError if a process or the group does not exist.
     """
 
     def __init__(self, pids: Iterable[int] = (), cgroup: str | None = None) -> None:
@@ -187,26 +187,26 @@ class ServerMonitor:
             if not (_PROC / str(pid)).is_dir():
                 raise ParameterError("--server-pid", f"there is no process {pid}")
         if cgroup is not None and not _is_cgroup(cgroup):
-            raise ParameterError("--server-cgroup", f"{cgroup} is no control group (v2)")
-        self._began_s = self._cpu_s()
+            raise ParameterError("--server-cgroup", f"{cgroup} is not a control group (v2)")
+        self._cpu_before_s = self._cpu_s()
 
     @property
     def is_active(self) -> bool:
-        """Whether there is anything to watch."""
+        """Whether there is anything to monitor."""
         return bool(self._pids or self._cgroup)
 
     def sample(self) -> None:
-        """Take note of the memory in use now."""
+        """Record the memory that is in use now."""
         if self.is_active:
             self._peak_rss = max(self._peak_rss, self._rss())
 
     def result(self) -> ServerUsage | None:
-        """Return what was taken since this watch was made; None if there is nothing to watch."""
+        """Return what was used since this was made; None if there is nothing to monitor."""
         if not self.is_active:
             return None
         self.sample()
         ended = not all((_PROC / str(pid)).is_dir() for pid in self._pids)
-        return ServerUsage(max(0.0, self._cpu_s() - self._began_s), self._peak_rss, ended)
+        return ServerUsage(max(0.0, self._cpu_s() - self._cpu_before_s), self._peak_rss, ended)
 
     def _cpu_s(self) -> float:
         if self._cgroup:
@@ -223,14 +223,14 @@ class ServerMonitor:
 
 
 def _with_descendants(pids: Iterable[int]) -> set[int]:
-    """Return processes and all that descend from them."""
+    """Return processes and all their descendants."""
     found: set[int] = set()
-    waiting = list(pids)
-    while waiting:
-        pid = waiting.pop()
+    pending = list(pids)
+    while pending:
+        pid = pending.pop()
         if pid not in found:
             found.add(pid)
-            waiting += _children(pid)
+            pending += _children(pid)
     return found
 
 
@@ -242,22 +242,22 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped: by a signal, a terminal or a debugger (proc(5))."""
+    """Whether a process is suspended by a signal, a terminal or a debugger (proc(5))."""
     with suppress(OSError):
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
     return False
 
 
 def _cpu_s(pid: int) -> float:
-    """Return the processor time of a process and of the children that it has waited for."""
+    """Return the CPU time of a process and of the children that it has waited for, in s."""
     with suppress(OSError):
-        # A name may have blanks and brackets in it: the fields are counted from behind it.
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) * _TICK_S
+        # A process name may contain spaces and brackets: columns are counted from its end.
+        columns = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, columns[11:15])) * _TICK_S
     return 0.0
 
 
 def _rss(pid: int) -> int:
     with suppress(OSError):
-        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_SIZE
     return 0

@@ -1,4 +1,4 @@
-"""A server that does what a test tells it to and keeps its own count, and ways to load it."""
+"""A server that a test scripts, with its own counts, and ways to load it."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from abench.plan.route import Route, TlsOptions
 from abench.run.worker import START, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
 
-OK_REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Peer(asyncio.Protocol):
-    """One connection as the server has it; `asked` is how many requests came on it."""
+    """One connection of the server; `asked` is how many requests it has received."""
 
     def __init__(self, server: "ScriptedServer") -> None:
         self.server = server
@@ -40,7 +40,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.server.open.discard(self)
         if not self.server.open:
-            self.server.deserted.set()
+            self.server.all_closed.set()
 
     def data_received(self, data: bytes) -> None:
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
@@ -65,7 +65,7 @@ Script = Callable[[Peer], None]
 
 
 class ScriptedServer:
-    """Calls `script(peer)` for each request; `accept(peer)` for each connection."""
+    """Calls `script(peer)` for each request and `accept(peer)` for each connection."""
 
     def __init__(self, script: Script, accept: Script | None) -> None:
         self.script = script
@@ -73,7 +73,7 @@ class ScriptedServer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.open: set[Peer] = set()
-        self.deserted = asyncio.Event()  # while no connection is left
+        self.all_closed = asyncio.Event()  # set while no connection is open
         self.peak = 0
         self.scheme, self.port = "http", 0
 
@@ -84,7 +84,7 @@ class ScriptedServer:
     def accepted(self, peer: Peer) -> None:
         self.connections += 1
         self.open.add(peer)
-        self.deserted.clear()
+        self.all_closed.clear()
         self.peak = max(self.peak, len(self.open))
         if self.accept:
             self.accept(peer)
@@ -94,34 +94,34 @@ Serve = Callable[..., Awaitable[ScriptedServer]]
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory) -> Path:
-    """A folder with an authority's certificate, and a server's and a client's that it signed."""
-    folder = tmp_path_factory.mktemp("tls")
+def certificates(tmp_path_factory) -> Path:
+    """A directory with a CA certificate, and those that it signed for a server and a client."""
+    directory = tmp_path_factory.mktemp("tls")
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
-    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca",
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca",
             "-addext", "keyUsage=critical,keyCertSign", "-days", "2")  # fmt: skip
     for name in ("server", "client"):
-        openssl("req", "-x509", *new, "-keyout", f"{name}.key", "-out", f"{name}.pem",
+        openssl("req", "-x509", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.pem",
                 "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:bench.test",
                 "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
                 "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip
-    return folder
+    return directory
 
 
 @pytest.fixture
-def secured(authority: Path) -> ssl.SSLContext:
-    """Return what a server needs for TLS; no client is asked who it is."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority / "ca.pem")
-    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+def server_context(certificates: Path) -> ssl.SSLContext:
+    """Return the SSL context of a server that requires no client certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     return context
 
 
 class Relay(asyncio.Protocol):
-    """Whatever comes goes to another transport, as fast as that takes it, and so does its end."""
+    """Forwards data and its end to another transport, as fast as that accepts it."""
 
     def __init__(self, other: asyncio.Transport) -> None:
         self.data_received = other.write
@@ -130,18 +130,18 @@ class Relay(asyncio.Protocol):
 
 
 class Tunnel(Peer):
-    """A connection to a proxy: its one request is a CONNECT, to a port of this machine."""
+    """A connection to a proxy, whose one request is a CONNECT to a port of this machine."""
 
     def data_received(self, data: bytes) -> None:
         self.server.requests.append(data.removesuffix(b"\r\n\r\n"))
         port = int(data.split()[1].rpartition(b":")[2])
-        self.cancel_connect = asyncio.get_running_loop().create_task(self._open(port))
+        self.open_task = asyncio.get_running_loop().create_task(self._open(port))
 
     async def _open(self, port: int) -> None:
-        loop, here = asyncio.get_running_loop(), self.transport
-        there, _ = await loop.create_connection(lambda: Relay(here), "127.0.0.1", port)
-        here.set_protocol(Relay(there))
-        here.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        loop, client = asyncio.get_running_loop(), self.transport
+        server, _ = await loop.create_connection(lambda: Relay(client), "127.0.0.1", port)
+        client.set_protocol(Relay(server))
+        client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
 
 @pytest.fixture
@@ -162,36 +162,36 @@ async def serve_proxy() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-def over() -> str:
-    """Say how servers are reached that are told nothing else: see OVER."""
+def transport() -> str:
+    """How servers are reached by default: see TRANSPORTS."""
     return "TCP"
 
 
-# Marks tests that hold however a server is reached: the plans that they carry out are completed.
-OVER = pytest.mark.parametrize("over", ["TCP", "TLS", "TLS through a proxy"])
+# Marks tests that hold for each way to reach a server: `carry_out` completes their plans.
+TRANSPORTS = pytest.mark.parametrize("transport", ["TCP", "TLS", "TLS through a proxy"])
 
 
-def reply_with(data: bytes) -> Script:
+def respond_with(data: bytes) -> Script:
     return lambda peer: peer.send(data)
 
 
 @pytest.fixture
-async def serve(over: str, request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
-    """Start a ScriptedServer on a free port or at a path: `await serve(script_or_reply)`."""
+async def serve(transport: str, request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
+    """Start a ScriptedServer on a free port or at a path: `await serve(script_or_response)`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
-            script: Script | bytes = OK_REPLY,
+            script: Script | bytes = OK_RESPONSE,
             accept: Script | None = None,
             host: str = "127.0.0.1",
             path: str | None = None,
             **options: object,
         ) -> ScriptedServer:
-            wanted = reply_with(script) if isinstance(script, bytes) else script
-            server = ScriptedServer(wanted, accept)
+            run_script = respond_with(script) if isinstance(script, bytes) else script
+            server = ScriptedServer(run_script, accept)
             loop = asyncio.get_running_loop()
-            if over != "TCP":
-                server.scheme, options["ssl"] = "https", request.getfixturevalue("secured")
+            if transport != "TCP":
+                server.scheme, options["ssl"] = "https", request.getfixturevalue("server_context")
             if path:
                 listener = await loop.create_unix_server(lambda: Peer(server), path)
             else:
@@ -207,16 +207,16 @@ async def serve(over: str, request: pytest.FixtureRequest) -> AsyncIterator[Serv
 
 
 @dataclass
-class Carried:
-    """What one worker told of its share."""
+class WorkerResult:
+    """What one worker reported of its share."""
 
     summary: Summary
     messages: list[Message]
 
 
 @pytest.fixture
-def untouched_gc() -> Iterator[None]:
-    """Undo what a worker does to the garbage collector of the process it has for itself."""
+def restored_gc() -> Iterator[None]:
+    """Undo what a worker does to the garbage collector of its process."""
     before = gc.get_threshold()
     yield
     gc.set_threshold(*before)
@@ -225,24 +225,24 @@ def untouched_gc() -> Iterator[None]:
 
 @pytest.fixture
 def carry_out(
-    over: str, untouched_gc: None, serve_proxy: Serve
-) -> Callable[..., Awaitable[Carried]]:
-    """Carry out a Plan in this process's own loop: `await carry_out(url=..., requests=...)`."""
+    transport: str, restored_gc: None, serve_proxy: Serve
+) -> Callable[..., Awaitable[WorkerResult]]:
+    """Carry out a Plan in the event loop of this process: `await carry_out(url=...)`."""
 
-    async def run(**plan: object) -> Carried:
+    async def run(**plan: object) -> WorkerResult:
         messages: list[Message] = []
-        if over != "TCP":
+        if transport != "TCP":
             plan.setdefault("tls", TlsOptions(insecure=True))
-        if over == "TLS through a proxy":
+        if transport == "TLS through a proxy":
             plan["route"] = Route(proxy=f"127.0.0.1:{(await serve_proxy()).port}")
-        reading, writing = os.pipe()
+        read_end, write_end = os.pipe()
         try:
-            os.write(writing, START)
-            await WorkerRun(Plan(**plan), reading, messages.append).run()  # type: ignore[arg-type]
+            os.write(write_end, START)
+            await WorkerRun(Plan(**plan), read_end, messages.append).run()  # type: ignore[arg-type]
         finally:
-            os.close(reading)
-            os.close(writing)
-        return Carried(_sum(messages), messages)
+            os.close(read_end)
+            os.close(write_end)
+        return WorkerResult(_sum(messages), messages)
 
     return run
 
@@ -262,7 +262,7 @@ def _sum(messages: list[Message]) -> Summary:
 
 @dataclass
 class Ran:
-    """How an abench process ended."""
+    """The exit code and the output of an abench process."""
 
     code: int
     out: str
@@ -288,7 +288,7 @@ def abench() -> Callable[..., Awaitable[Ran]]:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Run `abench` in this process, for words that it refuses: another takes half a second."""
+    """Run `abench` in this process with bad arguments: a new process takes half a second."""
 
     def run(*arguments: str) -> Ran:
         with pytest.raises(SystemExit) as ended:
@@ -317,4 +317,4 @@ def start_abench() -> Callable[..., Awaitable[asyncio.subprocess.Process]]:
 
 @pytest.fixture
 def ok_reply() -> bytes:
-    return OK_REPLY
+    return OK_RESPONSE

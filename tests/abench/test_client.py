@@ -1,4 +1,4 @@
-"""Connections against servers that behave, and that do not: what is counted, and as what."""
+"""Connections to servers that behave and to servers that do not: what is counted as what."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ import pytest
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
-# name: what the server sends, whether it closes then, how a request ends
-REPLIES = {
+# name: what the server sends, whether it closes after that, the outcome of a request
+RESPONSES = {
     "sized": (HEAD + b"hello", False, 200),
     "sized, then closed": (HEAD + b"hello", True, 200),
     "chunked": (CHUNKED, False, 200),
@@ -18,7 +18,7 @@ REPLIES = {
     "after 1xx": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\r\n\r\n" + CHUNKED, False, 200),
     "204": (b"HTTP/1.1 204 No Content\r\n\r\n", False, 204),
     "304": (b"HTTP/1.1 304 X\r\nContent-Length: 5\r\n\r\n", False, 304),
-    "close said": (
+    "close announced": (
         HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hello",
         True,
         200,
@@ -36,9 +36,9 @@ REPLIES = {
 }
 
 
-@pytest.mark.parametrize("name", REPLIES)
-async def test_each_request_is_counted_once_as_what_it_was(name, serve, carry_out):
-    data, closes, outcome = REPLIES[name]
+@pytest.mark.parametrize("name", RESPONSES)
+async def test_each_request_is_counted_once_by_its_outcome(name, serve, carry_out):
+    data, closes, outcome = RESPONSES[name]
 
     def script(peer):
         peer.send(data)
@@ -47,18 +47,18 @@ async def test_each_request_is_counted_once_as_what_it_was(name, serve, carry_ou
 
     server = await serve(script)
     summary = (await carry_out(url=server.url, connections=3, requests=20)).summary
-    # A server that closes without saying so may have another request on its way to it.
-    crossed = summary.failures["reset"] if name == "sized, then closed" else 0
+    # If a server closes without announcing it, the next request may be on its way already.
+    in_transit = summary.failures["reset"] if name == "sized, then closed" else 0
     if isinstance(outcome, int):
-        assert (summary.succeeded, summary.failed) == (20 - crossed, crossed)
-        assert summary.status == {outcome: 20 - crossed}
+        assert (summary.succeeded, summary.failed) == (20 - in_transit, in_transit)
+        assert summary.status == {outcome: 20 - in_transit}
     else:
         assert (summary.succeeded, dict(summary.failures)) == (0, {outcome: 20})
-    assert summary.bytes_received == len(data) * (20 - crossed)
+    assert summary.bytes_received == len(data) * (20 - in_transit)
     assert summary.unfinished == 0
 
 
-async def test_a_reset_is_a_reset_wherever_it_strikes(serve, carry_out):
+async def test_a_reset_within_a_response_is_counted_as_reset(serve, carry_out):
     def script(peer):
         peer.send(HEAD + b"he")
         asyncio.get_running_loop().call_soon(peer.reset)
@@ -70,7 +70,7 @@ async def test_a_reset_is_a_reset_wherever_it_strikes(serve, carry_out):
     assert set(summary.failures) <= {"reset"}
 
 
-async def test_one_reply_in_many_pieces_is_one_success(serve, carry_out, ok_reply):
+async def test_one_response_in_many_parts_is_one_success(serve, carry_out, ok_reply):
     def script(peer):
         loop = asyncio.get_running_loop()
         peer.send(ok_reply[:10])
@@ -83,7 +83,7 @@ async def test_one_reply_in_many_pieces_is_one_success(serve, carry_out, ok_repl
     assert summary.bytes_received == 8 * len(ok_reply)
 
 
-async def test_a_change_of_the_reply_is_noticed(serve, carry_out, ok_reply):
+async def test_a_changed_response_is_noticed(serve, carry_out, ok_reply):
     other = ok_reply.replace(b"200 OK", b"503 No")
     assert len(other) == len(ok_reply)
 
@@ -96,7 +96,7 @@ async def test_a_change_of_the_reply_is_noticed(serve, carry_out, ok_reply):
     assert (summary.succeeded, dict(summary.failures)) == (20, {"status": 10})
 
 
-async def test_head_asks_and_reads_no_body(serve, carry_out):
+async def test_a_head_request_reads_no_body(serve, carry_out):
     server = await serve(HEAD)
     plan = {"url": server.url, "connections": 2, "requests": 10, "method": "HEAD"}
     summary = (await carry_out(**plan)).summary
@@ -116,7 +116,7 @@ async def test_a_timeout_is_counted_and_the_connection_replaced(serve, carry_out
     assert summary.service.max < 50_000
 
 
-async def test_a_late_answer_is_a_timeout_and_no_success(serve, carry_out, ok_reply):
+async def test_a_late_response_is_a_timeout_and_no_success(serve, carry_out, ok_reply):
     def script(peer):
         asyncio.get_running_loop().call_later(0.2, peer.send, ok_reply)
 
@@ -125,7 +125,7 @@ async def test_a_late_answer_is_a_timeout_and_no_success(serve, carry_out, ok_re
     assert (summary.succeeded, dict(summary.failures)) == (0, {"timeout": 4})
 
 
-async def test_a_server_that_closes_after_some_requests_is_asked_on(serve, carry_out, ok_reply):
+async def test_requests_go_on_when_a_server_closes_after_some(serve, carry_out, ok_reply):
     last = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hello"
 
     def script(peer):
@@ -141,8 +141,8 @@ async def test_a_server_that_closes_after_some_requests_is_asked_on(serve, carry
     assert server.connections == 20
 
 
-async def test_without_keep_alive_each_request_has_its_connection(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)  # it would keep the connection
+async def test_without_keep_alive_each_request_has_its_own_connection(serve, carry_out, ok_reply):
+    server = await serve(ok_reply)  # it would keep the connection open
     plan = {"url": server.url, "connections": 3, "requests": 12, "keep_alive": False}
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, summary.failed) == (12, 0)
@@ -150,16 +150,16 @@ async def test_without_keep_alive_each_request_has_its_connection(serve, carry_o
     assert all(b"Connection: close" in request for request in server.requests)
 
 
-async def test_octets_nobody_asked_for_do_not_answer_a_request(serve, carry_out, ok_reply):
+async def test_bytes_before_a_request_are_no_response_to_it(serve, carry_out, ok_reply):
     server = await serve(ok_reply, accept=lambda peer: peer.send(ok_reply))
     summary = (await carry_out(url=server.url, connections=2, requests=6)).summary
     assert summary.succeeded + summary.failed == 6
     assert len(server.requests) >= summary.succeeded
 
 
-async def test_a_server_gone_is_counted_as_connect_without_a_rush(serve, carry_out):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+async def test_a_missing_server_is_counted_as_connect_with_backoff(serve, carry_out):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
     summary = (await carry_out(**plan)).summary
     assert summary.open_connections == 0
@@ -167,16 +167,16 @@ async def test_a_server_gone_is_counted_as_connect_without_a_rush(serve, carry_o
     assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
 
 
-async def test_a_number_of_requests_is_given_up_on_a_dead_server(serve, carry_out):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+async def test_a_run_of_many_requests_gives_up_on_a_dead_server(serve, carry_out):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     plan = {"url": f"http://127.0.0.1:{port}/", "requests": 10**6, "timeout_s": 0.2}
     summary = (await carry_out(**plan)).summary
     assert summary.gave_up
     assert summary.succeeded == 0
 
 
-async def test_what_is_unanswered_at_the_end_is_neither(serve, carry_out):
+async def test_an_unanswered_request_at_the_end_is_neither_success_nor_failure(serve, carry_out):
     server = await serve(lambda _: None)
     summary = (await carry_out(url=server.url, connections=4, duration_s=0.1)).summary
     assert (summary.succeeded, summary.failed, summary.unfinished) == (0, 0, 4)
@@ -191,10 +191,10 @@ async def test_a_number_of_requests_is_exact(serve, carry_out, connections, requ
     assert summary.open_connections == server.peak == connections
 
 
-async def test_batches_add_up_to_the_whole(serve, carry_out):
+async def test_reports_add_up_to_the_whole(serve, carry_out):
     server = await serve()
-    carried = await carry_out(url=server.url, connections=4, duration_s=0.5)
-    assert len(carried.messages) >= 4  # ready, beats, the rest, done
-    summary = carried.summary  # what was on its way at the end, the server may not have seen
+    result = await carry_out(url=server.url, connections=4, duration_s=0.5)
+    assert len(result.messages) >= 4  # Ready, Started, Summaries, Finished
+    summary = result.summary  # the server may not have received the last requests
     assert summary.succeeded <= len(server.requests) <= summary.succeeded + summary.unfinished
-    assert carried.summary.elapsed_ns >= 500_000_000
+    assert result.summary.elapsed_ns >= 500_000_000

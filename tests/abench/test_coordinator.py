@@ -13,7 +13,7 @@ from abench.plan.plan import Plan
 from abench.run import coordinator
 
 
-def test_too_few_open_files_are_said_before_the_run(monkeypatch):
+def test_too_few_open_files_are_reported_before_the_run(monkeypatch):
     monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 100))
     with pytest.raises(ParameterError, match="1000 in 2 workers need 564 open files each"):
         coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
@@ -21,12 +21,17 @@ def test_too_few_open_files_are_said_before_the_run(monkeypatch):
 
 @pytest.fixture
 def limited():
-    """Run abench with at most so many open files."""
+    """Run abench with a limit of open files."""
 
-    async def run(files, *words):
+    async def run(max_files, *arguments):
         process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", f"ulimit -n {files}; exec {sys.executable} -m abench " + ' "$@"', "sh"),
-            *words,
+            *(
+                "sh",
+                "-c",
+                f"ulimit -n {max_files}; exec {sys.executable} -m abench " + ' "$@"',
+                "sh",
+            ),
+            *arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -38,23 +43,23 @@ def limited():
 
 async def test_workers_need_open_files_as_well(serve, limited):
     server = await serve()
-    words = ("-c", "60", "-w", "60", "-n", "60", server.url)
-    code, out, err = await limited(80, *words)
+    arguments = ("-c", "60", "-w", "60", "-n", "60", server.url)
+    code, out, err = await limited(80, *arguments)
     assert (code, out) == (2, "")
     assert err == (
         "abench: error: --workers: 60 need 184 open files, the limit is 80 (ulimit -Hn)\n"
     )
 
 
-async def test_what_is_let_begin_has_all_its_connections(serve, limited):
+async def test_a_run_that_starts_has_all_its_connections(serve, limited):
     server = await serve()
-    words = ("-c", "20", "-w", "20", "-n", "200", "--json", "-", server.url)
-    code, out, err = await limited(104, *words)  # 64 and two for each worker
+    arguments = ("-c", "20", "-w", "20", "-n", "200", "--json", "-", server.url)
+    code, out, err = await limited(104, *arguments)  # 64 and two for each worker
     assert code == 0, err
     assert json.loads(out)["connections_standing"] == 20
 
 
-async def test_calibrate_leaves_out_what_there_are_no_files_for(limited):
+async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
     code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
     assert code == 0
     assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
@@ -74,7 +79,7 @@ def test_the_open_files_limit_is_raised_when_it_must_be(monkeypatch):
     assert raised == [(4096, 4096)]
 
 
-def test_the_address_that_answers_is_the_one_loaded():
+def test_the_address_that_accepts_is_the_one_loaded():
     with socket.create_server(("127.0.0.1", 0)) as server:
         plan = Plan(url=f"http://localhost:{server.getsockname()[1]}/")
         reached = coordinator.resolve(plan)
@@ -82,7 +87,7 @@ def test_the_address_that_answers_is_the_one_loaded():
     assert reached.target == plan.target
 
 
-def test_nobody_there_is_said_with_host_and_port():
+def test_an_unreachable_server_is_reported_with_host_and_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(UnreachableError, match=f"127.0.0.1:{port}: connection refused"):
@@ -91,7 +96,7 @@ def test_nobody_there_is_said_with_host_and_port():
 
 @pytest.fixture
 def python():
-    """Run a program in a Python of its own, warnings being errors; return what it printed."""
+    """Run a program in a new Python, with warnings as errors; return its exit code and output."""
 
     async def run(program, *arguments):
         process = await asyncio.create_subprocess_exec(
@@ -136,13 +141,14 @@ except ChildProcessError:
     assert await python(program, server.url) == (0, "0\nno child\n", "")
 
 
-async def test_a_fault_in_a_worker_is_told_and_not_hidden(serve, python):
+async def test_an_error_in_a_worker_is_reported_and_not_hidden(serve, python):
     server = await serve()
     program = """
 import sys
-from abench import client, cli
+from abench import cli
+from abench.client.connection import Connection
 def fail(self, data): raise KeyError("lost")
-client.Connection._read = fail
+Connection._parse = fail
 cli.main(["-t", "30", "-w", "1", sys.argv[1]])
 """
     code, out, err = await python(program, server.url)
@@ -151,14 +157,15 @@ cli.main(["-t", "30", "-w", "1", sys.argv[1]])
     assert "Traceback" not in err
 
 
-async def test_a_worker_that_falls_silent_does_not_hold_up_the_end(serve, python):
+async def test_a_worker_that_falls_silent_does_not_delay_the_end(serve, python):
     server = await serve()
     program = """
 import sys, os, signal
-from abench import cli, fleet, worker
-fleet.SILENCE_S = 2.5
+from abench import cli
+from abench.run import coordinator, worker
+coordinator.REPORT_TIMEOUT_S = 2.5
 def stall(self): os.kill(os.getpid(), signal.SIGSTOP)
-worker.Share._beat = stall
+worker.WorkerRun._report = stall
 cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
 """
     code, out, err = await python(program, server.url)
@@ -170,56 +177,57 @@ def children(pid):
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-QUICKLY_LOST = """
+SHORT_REPORT_TIMEOUT = """
 import sys
-from abench import cli, fleet
-fleet.SILENCE_S = 2.5
+from abench import cli
+from abench.run import coordinator
+coordinator.REPORT_TIMEOUT_S = 2.5
 cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
 """
 
 
-@pytest.mark.parametrize("who", ["all", "workers", "parent"])
-async def test_a_run_that_is_stopped_for_a_while_goes_on(serve, ok_reply, who):
-    """Nothing is heard of workers for longer than makes others lost."""
-    asked = asyncio.Event()
+@pytest.mark.parametrize("suspended", ["all", "workers", "parent"])
+async def test_a_run_that_is_suspended_for_a_while_goes_on(serve, ok_reply, suspended):
+    """Workers are silent for longer than the report timeout."""
+    received = asyncio.Event()
 
     def script(peer):
-        asked.set()
+        received.set()
         peer.send(ok_reply)
 
     server = await serve(script)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", QUICKLY_LOST, server.url),
+        *(sys.executable, "-W", "error", "-c", SHORT_REPORT_TIMEOUT, server.url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await asked.wait()
+    await received.wait()
     workers = children(process.pid)
     assert len(workers) == 2
-    stopped = {"all": [process.pid, *workers], "workers": workers, "parent": [process.pid]}[who]
-    for pid in stopped:
+    pids = {"all": [process.pid, *workers], "workers": workers, "parent": [process.pid]}[suspended]
+    for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     await asyncio.sleep(3)
-    for pid in stopped:
+    for pid in pids:
         os.kill(pid, signal.SIGCONT)
     out, err = await process.communicate()
     assert (process.returncode, err) == (0, b""), out
     assert b"died" not in out
-    assert (b"abench itself stood still for " in out) == (who != "parent"), out
+    assert (b"abench itself stood still for " in out) == (suspended != "parent"), out
 
 
 async def test_workers_end_with_their_parent(serve, python):
     server = await serve()
     program = """
 import os, signal, sys
-from abench import fleet
 from abench.plan.plan import Plan
+from abench.run import coordinator
 def die(summary, elapsed):
     if elapsed:
         os.kill(os.getpid(), signal.SIGKILL)
-fleet.run(Plan(url=sys.argv[1], duration_s=600, workers=2, connections=4), die)
+coordinator.run(Plan(url=sys.argv[1], duration_s=600, workers=2, connections=4), die)
 """
-    code, _, err = await python(program, server.url)  # which ends when the last worker has ended
+    code, _, err = await python(program, server.url)  # it ends when the last worker has ended
     assert (code, err) == (-9, "")
 
 

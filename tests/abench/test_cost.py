@@ -1,4 +1,4 @@
-"""What a request costs, in calls: a figure that no other program on the machine can disturb."""
+"""The cost of a request in calls: a figure that no other program on the machine can disturb."""
 
 import sys
 from collections import Counter
@@ -10,12 +10,12 @@ from abench.client.connection import ConnectionPool
 from abench.plan.plan import Plan
 from abench.plan.url_file import WeightedUrl
 
-REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 URL = "http://127.0.0.1/"
 
 
-class Wire:
-    """A transport that keeps nothing, and a connector that opens it at once."""
+class FakeTransport:
+    """A transport that discards writes, and a connector that opens it at once."""
 
     def write(self, data):
         self.written = data
@@ -27,12 +27,12 @@ class Wire:
 
     abort = close
 
-    def dial(self, client):
+    def connect(self, client):
         client.connection_made(self)
 
 
-def calls(work):
-    """Return how many calls, in Python and to C, are made by some work; its own is not counted."""
+def count_calls(work):
+    """Return how many Python and C calls `work` makes, without the call of itself."""
     counts = Counter(call=-1)
 
     def count(_frame, event, _argument):
@@ -46,35 +46,35 @@ def calls(work):
     return counts["call"], counts["c_call"] - 1  # the last is setprofile itself
 
 
-# name: the plan, and how many calls a reply that is recognised and the next request take
+# name: the plan, and the Python and C calls of a recognised response and the next request
 COSTS = {
     "closed loop": ({}, (3, 4)),
     "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (9, 7)),
     "with numbers": ({"url": URL + "{n}"}, (9, 8)),
-    "one request each": ({"keep_alive": False}, (3, 4)),
+    "one connection each": ({"keep_alive": False}, (3, 4)),
 }
 
 
 @pytest.mark.parametrize("name", COSTS)
-async def test_a_recognised_reply_and_the_next_request_cost_few_calls(name):
-    plan, most = COSTS[name]
-    wire = Wire()
+async def test_a_recognised_response_and_the_next_request_cost_few_calls(name):
+    plan, max_calls = COSTS[name]
+    transport = FakeTransport()
     plan = Plan(**{"url": URL, "connections": 1, "requests": 10**6, **plan})
-    pool = ConnectionPool(plan, factory.connection_class(plan), wire, lambda: None)
+    pool = ConnectionPool(plan, factory.connection_class(plan), transport, lambda: None)
     pool.start_counting()
     pool.start()
     connection = pool.connections[0]
 
-    def reply():
-        pool.view[: len(REPLY)] = REPLY
-        connection.buffer_updated(len(REPLY))
+    def respond():
+        pool.view[: len(RESPONSE)] = RESPONSE
+        connection.buffer_updated(len(RESPONSE))
         if not plan.keep_alive:
             connection.connection_lost(None)
 
     for _ in range(4):
-        reply()
-    pool.view[: len(REPLY)] = REPLY
-    python, c = calls(lambda: connection.buffer_updated(len(REPLY)))
-    assert python <= most[0]
-    assert c <= most[1]
+        respond()
+    pool.view[: len(RESPONSE)] = RESPONSE
+    python_calls, c_calls = count_calls(lambda: connection.buffer_updated(len(RESPONSE)))
+    assert python_calls <= max_calls[0]
+    assert c_calls <= max_calls[1]
     assert pool.recorder.take().succeeded == 5

@@ -1,4 +1,4 @@
-"""A run over the nodes of a real scheduler of dask.distributed, on this machine."""
+"""A run over the nodes of a real dask.distributed scheduler, on this machine."""
 
 import asyncio
 import json
@@ -24,75 +24,75 @@ from abench.stats.summary import Summary
 
 pytest.importorskip("distributed", reason="needs the extra: pip install '.[fleet]'")
 
-PATIENCE = 60.0
-# What waits for a word of the other side waits 6 s here, and not 15.
-HASTY = (
-    "from abench import fleet; fleet.SILENCE_S = 6; import runpy; "
+START_TIMEOUT_S = 60.0
+# Each side waits for reports and orders of the other for 6 s here, and not 15.
+SHORT_REPORT_TIMEOUT = (
+    "from abench.run import coordinator; coordinator.REPORT_TIMEOUT_S = 6; import runpy; "
     "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass
-class Engine:
-    """A scheduler and what it has for nodes, each a process."""
+class DaskCluster:
+    """A scheduler and its nodes, each a process."""
 
     scheduler: subprocess.Popen[bytes]
     address: str = ""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
 
-def start(module: str, *words: str) -> subprocess.Popen[bytes]:
-    program = HASTY.format(f"distributed.cli.{module}")
-    command = [sys.executable, "-c", program, "--no-dashboard", *words]
+def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    program = SHORT_REPORT_TIMEOUT.format(f"distributed.cli.{module}")
+    command = [sys.executable, "-c", program, "--no-dashboard", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Engine]:
-    """Start a scheduler and two nodes, and wait for them to be there."""
+def start_cluster(directory: Path) -> Iterator[DaskCluster]:
+    """Start a scheduler and two nodes, and wait until they are ready."""
     import distributed  # noqa: PLC0415 - a second and more
 
-    file = folder / "scheduler.json"
+    file = directory / "scheduler.json"
     with ExitStack() as stack:
-        words = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        scheduler = start("dask_scheduler", *words)
-        stack.callback(end, scheduler)
-        engine = Engine(scheduler)
+        arguments = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        scheduler = start("dask_scheduler", *arguments)
+        stack.callback(kill, scheduler)
+        cluster = DaskCluster(scheduler)
         for _ in range(2):
-            words = ("--scheduler-file", str(file), "--nthreads", "4", "--no-nanny")
-            node = start("dask_worker", *words, "--host", "127.0.0.1")
-            stack.callback(end, node)
-            engine.nodes.append(node)
+            arguments = ("--scheduler-file", str(file), "--nthreads", "4", "--no-nanny")
+            node = start("dask_worker", *arguments, "--host", "127.0.0.1")
+            stack.callback(kill, node)
+            cluster.nodes.append(node)
         # Clients and nodes wait for the file themselves, and for each other.
-        with distributed.Client(scheduler_file=str(file), timeout=PATIENCE) as client:
-            client.wait_for_workers(2, timeout=PATIENCE)
-        engine.address = json.loads(Path(file).read_text())["address"].removeprefix("tcp://")
-        yield engine
+        with distributed.Client(scheduler_file=str(file), timeout=START_TIMEOUT_S) as client:
+            client.wait_for_workers(2, timeout=START_TIMEOUT_S)
+        cluster.address = json.loads(Path(file).read_text())["address"].removeprefix("tcp://")
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A scheduler with two nodes that are there."""
-    with started(tmp_path_factory.mktemp("dask")) as engine:
-        yield engine
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler with two nodes that are ready."""
+    with start_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Engine]:
-    """The same, for one test alone."""
-    with started(tmp_path) as engine:
-        yield engine
+def own_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    """The same for one test alone, which may kill it."""
+    with start_cluster(tmp_path) as cluster:
+        yield cluster
 
 
 async def busy_server(serve, number):
-    """Start a server; return it, and what is set once it was asked for more than `number`."""
+    """Start a server; return it, and an event that more than `number` requests set."""
     reached = asyncio.Event()
 
     def script(peer):
@@ -104,9 +104,11 @@ async def busy_server(serve, number):
     return server, reached
 
 
-async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
+async def test_the_shares_of_the_nodes_are_the_whole(cluster, serve, abench):
     server = await serve()
-    ran = await abench("--dask", engine.address, "-n", "1001", "-c", "7", "--json", "-", server.url)
+    ran = await abench(
+        "--dask", cluster.address, "-n", "1001", "-c", "7", "--json", "-", server.url
+    )
     assert ran.code == 0, ran.err
     document = ran.json
     assert document["workers"] == 2
@@ -119,35 +121,41 @@ async def test_the_nodes_shares_are_the_whole(engine, serve, abench):
         "error_share": 0.0,
     }
     assert len(server.requests) == 1001
-    # Without loss: the merged distribution has every one of them.
+    # Without loss: the merged distribution has every request.
     merged = Histogram.decode(document["histograms"]["service"])
     assert merged.count == 1001
     assert sum(second["succeeded"] for second in document["series"]) == 1001
     assert len(document["client"]["cpu_per_worker"]) == 2
-    assert document["kernel"] is None  # this machine's would say nothing of the nodes'
-    assert 0 < document["start_within_s"] < document["duration_s"] + PATIENCE
+    assert (
+        document["kernel"] is None
+    )  # the counters of this machine would tell nothing about the nodes
+    assert 0 < document["start_within_s"] < document["duration_s"] + START_TIMEOUT_S
 
 
-async def test_conditions_are_judged_on_the_whole(engine, serve, abench):
+async def test_thresholds_apply_to_the_whole(cluster, serve, abench):
     server = await serve()
-    words = ("-t", "0.5", "-c", "4", "--fail-if", "pages>1", "--quiet")
-    ran = await abench("--dask", engine.address, *words, server.url)
+    arguments = ("-t", "0.5", "-c", "4", "--fail-if", "pages>1", "--quiet")
+    ran = await abench("--dask", cluster.address, *arguments, server.url)
     assert ran.code == 4
     assert "pages>1" in ran.out
 
 
-async def test_what_failed_first_is_told_wherever_it_was(engine, serve, abench):
+async def test_the_first_failure_is_reported_from_any_node(cluster, serve, abench):
     server = await serve(b"HTTP/1.1 301 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
-    words = ("-n", "20", "-c", "4", "--json", "-", "--expect", "2xx")
-    document = (await abench("--dask", engine.address, *words, server.url)).json
-    (one,) = document["failure_samples"]
-    assert (one["kind"], one["detail"], one["message"]) == ("status", "301", "HTTP/1.1 301 X to /x")
+    arguments = ("-n", "20", "-c", "4", "--json", "-", "--expect", "2xx")
+    document = (await abench("--dask", cluster.address, *arguments, server.url)).json
+    (sample,) = document["failure_samples"]
+    assert (sample["kind"], sample["detail"], sample["message"]) == (
+        "status",
+        "301",
+        "HTTP/1.1 301 X to /x",
+    )
     assert document["redirect"] == {"count": 20, "status": 301, "location": "/x"}
 
 
-async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_port):
+async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
-    ran = await abench("--dask", engine.address, "-t", "1", url)
+    ran = await abench("--dask", cluster.address, "-t", "1", url)
     assert (ran.code, ran.out) == (1, "")
     assert (
         ran.err == f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: connection refused\n"
@@ -157,16 +165,16 @@ async def test_a_server_that_no_node_reaches_is_told(engine, abench, unused_tcp_
 @pytest.mark.parametrize(
     "scheduler", ["", "x", ":1", "a..b:1", "h:0", "h:99999", "http://h:1", "[::1]", "h:1/x"]
 )
-def test_a_scheduler_that_is_none_is_refused(scheduler, refused):
+def test_an_invalid_scheduler_is_refused(scheduler, refused):
     ran = refused("--dask", scheduler, "http://127.0.0.1/")
     assert ran.code == 2
     assert ran.err.startswith("abench: error: --dask: ")
     assert ran.err.count("\n") == 1
 
 
-async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
+async def test_a_signal_ends_a_run_with_its_report(cluster, serve, start_abench):
     server, enough = await busy_server(serve, 100)
-    loader = await start_abench("--dask", engine.address, "-t", "60", "-c", "4", server.url)
+    loader = await start_abench("--dask", cluster.address, "-t", "60", "-c", "4", server.url)
     await enough.wait()
     loader.send_signal(signal.SIGINT)
     out, _ = await loader.communicate()
@@ -174,12 +182,12 @@ async def test_a_signal_ends_it_with_its_report(engine, serve, start_abench):
     assert b"Stopped by a signal" in out
 
 
-async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serve, start_abench):
+async def test_a_lost_node_is_reported_and_the_other_is_counted(cluster, serve, start_abench):
     server, both = await busy_server(serve, 100)
-    words = ("-t", "3", "-c", "4", "--json", "-", server.url)
-    loader = await start_abench("--dask", engine.address, *words)
+    arguments = ("-t", "3", "-c", "4", "--json", "-", server.url)
+    loader = await start_abench("--dask", cluster.address, *arguments)
     await both.wait()
-    end(engine.nodes[0])
+    kill(cluster.nodes[0])
     out, _ = await loader.communicate()
     document = json.loads(out)
     assert loader.returncode == 3
@@ -187,88 +195,94 @@ async def test_a_node_that_is_lost_is_said_and_the_other_is_counted(engine, serv
     assert document["requests"]["succeeded"] > 100
 
 
-async def test_a_scheduler_that_dies_leaves_the_samples_there_were(mortal, serve):
+async def test_a_scheduler_that_dies_leaves_the_samples_before(own_cluster, serve):
     server, enough = await busy_server(serve, 2_000)
-    words = ("-t", "60", "-R", "1000", "-c", "4", "--json", "-", server.url)
+    arguments = ("-t", "60", "-R", "1000", "-c", "4", "--json", "-", server.url)
     loader = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", HASTY.format("abench"), "--dask", mortal.address, *words),
+        *(
+            sys.executable,
+            "-c",
+            SHORT_REPORT_TIMEOUT.format("abench"),
+            "--dask",
+            own_cluster.address,
+            *arguments,
+        ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     await enough.wait()
-    end(mortal.scheduler)
+    kill(own_cluster.scheduler)
     out, err = await loader.communicate()
     assert loader.returncode == 3
     assert "Traceback" not in err.decode()
     document = json.loads(out)
     assert document["workers_lost"] == 2
-    # What a share sent in its last fifths of a second may have been on its way.
+    # The reports of the last fifths of a second may have been on their way.
     assert document["requests"]["succeeded"] >= 1_000
     assert document["duration_s"] < 60
 
 
-async def test_nodes_give_up_a_share_whose_owner_has_died(mortal, serve, start_abench):
-    async def deserted(reached):
-        """Kill a loader in the middle of its run as soon as `reached` holds for its server."""
-        due = asyncio.Event()
+async def test_nodes_stop_a_share_whose_coordinator_has_died(own_cluster, serve, start_abench):
+    async def kill_loader_when(reached):
+        """Kill a loader in its run as soon as `reached` holds for its server."""
+        is_due = asyncio.Event()
 
-        def look(_peer):
+        def check(_peer):
             if reached(server):
-                due.set()
+                is_due.set()
 
-        server = await serve(lambda peer: (peer.send(OK), look(peer)), look)
-        words = ("-t", "600", "-c", "4", server.url)
-        loader = await start_abench("--dask", mortal.address, *words)
-        await due.wait()
+        server = await serve(lambda peer: (peer.send(OK), check(peer)), check)
+        arguments = ("-t", "600", "-c", "4", server.url)
+        loader = await start_abench("--dask", own_cluster.address, *arguments)
+        await is_due.wait()
         loader.kill()
         await loader.communicate()
-        await server.deserted.wait()
+        await server.all_closed.wait()
 
-    # The first connection is the loader's own look; the second is a node's, which is not ready yet.
-    await asyncio.read_environment(
-        deserted(lambda server: server.connections == 2),
-        deserted(lambda server: len(server.requests) > 100),
+    # The first connection is the probe of the loader, the second is of a node that is not ready.
+    await asyncio.gather(
+        kill_loader_when(lambda server: server.connections == 2),
+        kill_loader_when(lambda server: len(server.requests) > 100),
     )
-    assert [node.poll() for node in mortal.nodes] == [None, None]
+    assert [node.poll() for node in own_cluster.nodes] == [None, None]
 
 
-async def test_what_is_no_scheduler_is_one_line(abench):
+async def test_an_invalid_scheduler_is_reported_in_one_line(abench):
     ran = await abench("--dask", "here", "http://127.0.0.1:1/")
     assert ran.code == 2
     assert ran.err == "abench: error: --dask: 'here' is not like host:port\n"
 
 
-def test_more_than_there_are_nodes_is_said(engine, monkeypatch):
+def test_more_workers_than_nodes_is_reported(cluster, monkeypatch):
     from abench.run import dask_cluster  # noqa: PLC0415 - it needs the extra
 
     monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT_S", 2)
-    monkeypatch.setattr(
-        dask_cluster, "_silence_loggers", bool
-    )  # which would last for all tests of this process
-    with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, and \d nodes are there"):
-        dask_cluster.Cluster(engine.address, 9)
+    # It would affect all later tests of this process.
+    monkeypatch.setattr(dask_cluster, "_silence_loggers", bool)
+    with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, but there are \d nodes"):
+        dask_cluster.Cluster(cluster.address, 9)
 
 
-def test_without_the_extra_it_is_said_how_to_have_it(monkeypatch):
+def test_without_the_extra_the_error_tells_how_to_install_it(monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda _name: None)
     with pytest.raises(ParameterError, match=r"^--dask: .*pip install distributed"):
         bench._plan_on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
 
 
-def test_a_plan_goes_whole_and_what_is_behind_it_is_left():
+def test_a_plan_is_read_and_not_a_byte_more():
     plan = Plan(url="http://h/{n}", rate=3.0, body=b"x")
-    reading, writing = os.pipe()
-    os.write(writing, remote_worker.pack_plan(plan) + b"gc")
-    assert remote_worker.read_plan(reading) == plan
-    assert os.read(reading, 2) == b"gc"
-    os.close(writing)
+    read_end, write_end = os.pipe()
+    os.write(write_end, remote_worker.pack_plan(plan) + b"gc")
+    assert remote_worker.read_plan(read_end) == plan
+    assert os.read(read_end, 2) == b"gc"
+    os.close(write_end)
     with pytest.raises(EOFError):
-        remote_worker.read_plan(reading)
-    os.close(reading)
+        remote_worker.read_plan(read_end)
+    os.close(read_end)
 
 
 @given(st.lists(st.integers(0, 10**9)), st.integers(0, 100))
-def test_messages_survive_their_way(values, number):
+def test_messages_survive_encoding(values, number):
     summary = Summary(service=Histogram.of(values), unfinished=number)
     for message in (
         summary,

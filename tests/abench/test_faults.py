@@ -1,7 +1,7 @@
 """Servers that misbehave, and abench as a whole process against them.
 
-It ends on time, says what went wrong by its kind, exits with the code for it, and counts as
-successes exactly what the server has answered in full.
+It ends on time, reports failures by their kind, exits with the right code, and counts as successes
+exactly the requests to which the server has sent a complete response.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ def never_end_the_head(peer):
     more()
 
 
-# name: what the server does at each request, and the kinds of failure that are to be seen
+# name: what the server does at each request, and the expected kinds of failure
 FAULTS = {
     "garbage": (b"\x16\x03\x01garbage\r\n\r\n", {"protocol"}),
     "a head without end": (never_end_the_head, {"protocol"}),
-    "half a reply, then the end": (close_after(SIZED[:-2]), {"protocol"}),
-    "half a reply, then silence": (SIZED[:-2], {"timeout"}),
+    "half a response, then the end": (close_after(SIZED[:-2]), {"protocol"}),
+    "half a response, then silence": (SIZED[:-2], {"timeout"}),
     "longer than its length": (SIZED + b"!", {"protocol"}),
     "silence": (lambda _peer: None, {"timeout"}),
     "slower than the limit": (
@@ -47,46 +47,44 @@ FAULTS = {
         {"timeout"},
     ),
     "resets": (lambda peer: peer.reset(), {"reset"}),
-    "closed without a word": (lambda peer: peer.close(), {"reset"}),
+    "closed without a response": (lambda peer: peer.close(), {"reset"}),
     "500": (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", {"status"}),
 }
 
 
-def wrong(ran, server, kinds):
-    """Return what is not as it should be, by name."""
+def deviations(ran, server, kinds):
+    """Return what is not as expected, by name."""
     document = ran.json
     seen = {kind for kind, number in document["failures"].items() if number}
     requests = document["requests"]
     counted = requests["failed"] + requests["unfinished"]
-    holds = {
+    checks = {
         "kinds": bool(seen) and seen <= kinds,
         "exit code": ran.code == 1,
         "no success": requests["succeeded"] == 0,
         "verdict": document["verdict"]["limiter"] == "errors",
-        # It ends when it was told to; uvloop's timers have steps of a millisecond.
+        # It ends when it should; uvloop's timers have steps of a millisecond.
         "duration": DURATION - 0.01 <= document["duration_s"] < DURATION + 2,
-        # One on each connection may be on its way.
+        # One request on each connection may be in flight.
         "count": abs(counted - len(server.requests)) <= 4,
     }
     return [
-        f"{name}: {document['failures']}, {ran.code}" for name, held in holds.items() if not held
+        f"{name}: {document['failures']}, {ran.code}" for name, holds in checks.items() if not holds
     ]
 
 
 async def test_faults_are_counted_as_what_they_are(serve, abench):
-    # All at the same time: one after the other they would take as long as all the other tests.
+    # All at once: one after the other they would take as long as all the other tests.
     servers = {name: await serve(script) for name, (script, _) in FAULTS.items()}
-    ran = await asyncio.read_environment(
-        *(abench(*WORDS, server.url) for server in servers.values())
-    )
+    ran = await asyncio.gather(*(abench(*WORDS, server.url) for server in servers.values()))
     found = {
-        name: wrong(one, servers[name], FAULTS[name][1])
-        for name, one in zip(FAULTS, ran, strict=True)
+        name: deviations(result, servers[name], FAULTS[name][1])
+        for name, result in zip(FAULTS, ran, strict=True)
     }
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
-async def test_what_a_server_did_answer_is_counted_and_no_more(serve, abench):
+async def test_exactly_the_responses_of_a_server_are_counted(serve, abench):
     answered = 0
 
     def script(peer):
@@ -99,24 +97,24 @@ async def test_what_a_server_did_answer_is_counted_and_no_more(serve, abench):
 
     server = await serve(script)
     ran = await abench(*WORDS, server.url)
-    # What was answered as the time ended may not have been read any more: one on each connection.
+    # Responses sent as the time ended may not have been read: one on each connection.
     assert answered - 4 <= ran.json["requests"]["succeeded"] <= answered
     assert ran.code == 0
 
 
-async def test_a_listen_queue_that_is_full_is_said_before_the_run(abench):
+async def test_a_full_listen_queue_is_reported_before_the_run(abench):
     with socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         port = listener.getsockname()[1]
         waiting = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-        assert waiting  # it has the one place there is; whoever comes now gets no answer at all
+        assert waiting  # it takes the only place; the next client gets no answer at all
         ran = await abench(*WORDS, f"http://127.0.0.1:{port}/")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == f"abench: error: cannot reach 127.0.0.1:{port}: timed out\n"
 
 
-async def test_a_listen_queue_that_fills_in_the_middle_holds_nobody_up(start_abench):
+async def test_a_listen_queue_that_fills_in_the_run_delays_no_end(start_abench):
     loop = asyncio.get_running_loop()
     answered = 20
     with socket.socket() as listener:
@@ -125,8 +123,8 @@ async def test_a_listen_queue_that_fills_in_the_middle_holds_nobody_up(start_abe
         listener.setblocking(False)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         loader = await start_abench(*WORDS, "--no-keepalive", url)
-        look, _ = await loop.sock_accept(listener)
-        look.close()
+        probe, _ = await loop.sock_accept(listener)
+        probe.close()
         for _ in range(answered):
             peer, _ = await loop.sock_accept(listener)
             with peer:
@@ -136,7 +134,7 @@ async def test_a_listen_queue_that_fills_in_the_middle_holds_nobody_up(start_abe
     document = json.loads(out)
     assert loader.returncode == 0
     assert document["requests"]["succeeded"] == answered
-    # Who waits in the queue has a connection, and gets no reply; the others get no connection.
+    # A client in the queue has a connection but no response; the others get no connection.
     failed = {kind for kind, number in document["failures"].items() if number}
     assert "timeout" in failed
     assert failed <= {"timeout", "connect"}
@@ -147,13 +145,13 @@ SERVER = """
 import asyncio, sys
 
 class Peer(asyncio.Protocol):
-    asked = 0
+    request_count = 0
     def connection_made(self, transport):
         self.transport = transport
     def data_received(self, data):
-        Peer.asked += 1
+        Peer.request_count += 1
         self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
-        if Peer.asked == 200:
+        if Peer.request_count == 200:
             print("enough", flush=True)
 
 async def main():
@@ -165,7 +163,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_server_killed_in_the_middle_leaves_the_samples_there_were(start_abench):
+async def test_a_server_killed_in_the_run_leaves_the_samples_before(start_abench):
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVER), stdout=asyncio.subprocess.PIPE
     )
@@ -176,7 +174,7 @@ async def test_a_server_killed_in_the_middle_leaves_the_samples_there_were(start
     await server.wait()
     out, _ = await loader.communicate()
     document = json.loads(out)
-    assert loader.returncode == 0  # there were successes, and failures are said
+    assert loader.returncode == 0  # there were successes, and failures are reported
     assert document["requests"]["succeeded"] >= 190
     assert document["failures"]["connect"] > 0
     assert document["reasons"]["ECONNREFUSED"] == document["failures"]["connect"]

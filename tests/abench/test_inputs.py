@@ -1,4 +1,4 @@
-"""What options read from streams, which have their bytes once."""
+"""What options read from streams, which can be read only once."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from abench.errors import ParameterError
 from abench.plan import log_replay, request_body, url_file
 
 
-async def fed(text, *arguments):
+async def run_with_input(data, *arguments):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -21,11 +21,11 @@ async def fed(text, *arguments):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, err = await process.communicate(text)
+    _, err = await process.communicate(data)
     return process.returncode, err
 
 
-def answer(peer):
+def respond(peer):
     peer.server.bodies = getattr(peer.server, "bodies", set())
 
     def data_received(data):
@@ -36,27 +36,39 @@ def answer(peer):
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
-async def test_both_sides_are_sent_what_comes_on_standard_input(path, serve):
-    one, other = await serve(accept=answer), await serve(accept=answer)
-    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "-d", f"@{path}", one.url, other.url)
-    code, err = await fed(b"hello", *words)
+async def test_both_sides_are_sent_the_same_standard_input(path, serve):
+    first, second = await serve(accept=respond), await serve(accept=respond)
+    arguments = (
+        "ab",
+        "--rounds",
+        "3",
+        "-n",
+        "20",
+        "-w",
+        "2",
+        "-d",
+        f"@{path}",
+        first.url,
+        second.url,
+    )
+    code, err = await run_with_input(b"hello", *arguments)
     assert code == 0, err
-    # Before each run the program looks whether there is a server, and asks nothing.
-    assert one.bodies == other.bodies == {b"hello"}
+    # Before each run the program probes the server with a connection, without a request.
+    assert first.bodies == second.bodies == {b"hello"}
 
 
-@pytest.mark.parametrize("words", [("-F", "a=@-"), ("-d", "@-")])
-async def test_a_form_may_have_it_too(words, serve):
-    server = await serve(accept=answer)
-    code, err = await fed(b"hello", "-n", "20", *words, server.url)
+@pytest.mark.parametrize("arguments", [("-F", "a=@-"), ("-d", "@-")])
+async def test_a_form_can_use_standard_input_too(arguments, serve):
+    server = await serve(accept=respond)
+    code, err = await run_with_input(b"hello", "-n", "20", *arguments, server.url)
     assert code == 0, err
     assert len(server.bodies) == 1
     assert b"hello" in next(iter(server.bodies))
 
 
-async def test_urls_may_come_on_standard_input(serve):
+async def test_urls_can_be_read_from_standard_input(serve):
     server = await serve()
-    code, err = await fed(b"/a\n/b\n", "-n", "20", "--urls", "-", server.url)
+    code, err = await run_with_input(b"/a\n/b\n", "-n", "20", "--urls", "-", server.url)
     assert code == 0, err
     assert {request.split()[1] for request in server.requests} == {b"/a", b"/b"}
 
@@ -79,16 +91,16 @@ def test_a_file_is_read_each_time(tmp_path):
         assert request_body.read_data(f"@{file}")[1] == body
 
 
-def test_a_byte_order_mark_is_no_part_of_a_url(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_a_url(tmp_path):
     file = tmp_path / "urls"
     file.write_bytes("\ufeff/a\r\n/b\r\n".encode())
-    assert [one.url for one in url_file.read_urls(file, "http://h/")] == [
+    assert [each.url for each in url_file.read_urls(file, "http://h/")] == [
         "http://h/a",
         "http://h/b",
     ]
 
 
-def test_what_cannot_be_read_is_named_in_a_line(tmp_path):
+def test_an_unreadable_file_is_named_in_one_line(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ParameterError, match=f"^--data: {path}: "):
             request_body.read_data(f"@{path}")
@@ -101,22 +113,22 @@ LOG = b"".join(
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
-async def test_both_sides_are_asked_what_a_log_on_standard_input_says(path, serve):
-    one, other = await serve(), await serve()
-    words = ("ab", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
-    code, err = await fed(LOG, *words, one.url, other.url)
+async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serve):
+    first, second = await serve(), await serve()
+    arguments = ("ab", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
+    code, err = await run_with_input(LOG, *arguments, first.url, second.url)
     assert code == 0, err
     paths = sorted(b"/%d" % n for n in range(20)) * 3
-    for server in (one, other):
+    for server in (first, second):
         assert sorted(request.split()[1] for request in server.requests) == sorted(paths)
 
 
-async def test_both_sides_are_asked_for_the_urls_on_standard_input(serve):
-    one, other = await serve(), await serve()
-    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", one.url, other.url)
-    code, err = await fed(b"/a\n3 /b\n", *words)
+async def test_both_sides_get_requests_for_urls_on_standard_input(serve):
+    first, second = await serve(), await serve()
+    arguments = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", first.url, second.url)
+    code, err = await run_with_input(b"/a\n3 /b\n", *arguments)
     assert code == 0, err
-    for server in (one, other):
+    for server in (first, second):
         assert {request.split()[1] for request in server.requests} == {b"/a", b"/b"}
 
 
@@ -142,8 +154,8 @@ def test_a_stream_of_lines_is_read_once(tmp_path, read, text):
     assert read(pipe) == first
 
 
-@pytest.mark.parametrize("words", [("-d", "@-"), ("-F", "a=@-"), ("--urls", "-")])
-async def test_what_a_log_may_not_go_with_is_said_before_anything_is_read(words, refused):
-    ran = refused("--replay", "-", *words, "http://127.0.0.1:1/")
+@pytest.mark.parametrize("arguments", [("-d", "@-"), ("-F", "a=@-"), ("--urls", "-")])
+async def test_options_that_exclude_a_log_are_refused_before_anything_is_read(arguments, refused):
+    ran = refused("--replay", "-", *arguments, "http://127.0.0.1:1/")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "--replay" in ran.err

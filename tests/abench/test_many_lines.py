@@ -1,4 +1,4 @@
-"""Files of a million URLs, and logs as long: counted in bytes and calls for each line."""
+"""Files of a million URLs, and logs as long: the bytes and calls that each line costs."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ LINES = {
     "CR LF": ("urls", "/item/{}\r".format),
     "common": ("replay", common),
     "common with fractions": ("replay", lambda number: common(number).replace(" -07", ".25 -07")),
-    "not in their order": ("replay", lambda number: common(number ^ 1023)),
+    "not in order": ("replay", lambda number: common(number ^ 1023)),
     "JSON": (
         "replay",
         lambda number: json.dumps({"ts": 17e8 + number, "method": "GET", "uri": f"/a/{number}"}),
@@ -54,57 +54,57 @@ def read(kind, path):
 
 
 @pytest.fixture
-def written(tmp_path):
+def write_lines(tmp_path):
     def write(name, number):
         path = tmp_path / f"{number}"
         kind, line = LINES[name]
-        path.write_bytes("".join(f"{line(one)}\n" for one in range(number)).encode())
+        path.write_bytes("".join(f"{line(each)}\n" for each in range(number)).encode())
         return kind, path
 
     return write
 
 
-def held(work):
-    """Return how many bytes what is made by some work takes once it is done, and at its peak."""
+def memory_of(work):
+    """Return how many bytes the result of `work` takes, and how many it took at its peak."""
     tracemalloc.start()
     try:
-        made = work()
+        result = work()
         found = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert made
+    assert result
     return found
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_takes_little_more_than_its_path(name, written, monkeypatch):
+def test_a_line_takes_little_more_memory_than_its_path(name, write_lines, monkeypatch):
     monkeypatch.setattr(inputs, "BLOCK_SIZE", 4_096)
-    kind, few = written(name, FEW)
-    _, many = written(name, 10 * FEW)
-    read(kind, few)  # whatever is imported and cached at first
-    one, one_peak = held(lambda: read(kind, few))
-    ten, ten_peak = held(lambda: read(kind, many))
-    # A million of the length of these may take 60 MB, and twice as much while they are read.
-    longest = 140 if name == "credentials" else 60
-    assert (ten - one) / (9 * FEW) < longest
-    assert (ten_peak - one_peak) / (9 * FEW) < 2 * longest
+    kind, few = write_lines(name, FEW)
+    _, many = write_lines(name, 10 * FEW)
+    read(kind, few)  # what is imported and cached on first use
+    one, one_peak = memory_of(lambda: read(kind, few))
+    ten, ten_peak = memory_of(lambda: read(kind, many))
+    # A million lines of this length may take 60 MB, and twice as much while they are read.
+    max_size = 140 if name == "credentials" else 60
+    assert (ten - one) / (9 * FEW) < max_size
+    assert (ten_peak - one_peak) / (9 * FEW) < 2 * max_size
 
 
-# Of common logs, each second is read once: every seventh line has a new one.
+# In common logs, each second is parsed once: every seventh line has a new one.
 CALLS = {"JSON": 18, "weights and servers": 6, "common": 9, "common with fractions": 9}
-CALLS["not in their order"] = 9
+CALLS["not in order"] = 9
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_costs_few_calls(name, written):
-    kind, few = written(name, FEW)
-    _, many = written(name, 10 * FEW)
+def test_a_line_costs_few_calls(name, write_lines):
+    kind, few = write_lines(name, FEW)
+    _, many = write_lines(name, 10 * FEW)
     read(kind, few)
-    one, ten = (calls(lambda path=path: read(kind, path)) for path in (few, many))
+    one, ten = (count_calls(lambda path=path: read(kind, path)) for path in (few, many))
     assert (ten - one) / (9 * FEW) < CALLS.get(name, 3)
 
 
-def calls(work):
+def count_calls(work):
     counted = 0
 
     def count(_frame, _event, _argument):
@@ -116,21 +116,21 @@ def calls(work):
         work()
     finally:
         sys.setprofile(None)
-    return counted / 2  # each has its return
+    return counted / 2  # each call has a return event
 
 
 @pytest.mark.parametrize("name", ["paths", "weights and servers", "common"])
-def test_shares_of_a_plan_share_what_was_read(name, written, monkeypatch):
-    """Each is a plan of its own: to read the lines again for each took longer than once."""
+def test_shares_of_a_plan_share_the_lines(name, write_lines, monkeypatch):
+    """Each share is a plan of its own: to read the lines again for each took longer than once."""
     monkeypatch.setattr(workload, "MAX_CACHED", 100)
-    plan = read(*written(name, FEW))
+    plan = read(*write_lines(name, FEW))
     plan.workload()
     parts = plan.split(4)
-    assert calls(lambda: [part.workload() for part in parts]) < FEW / 4
+    assert count_calls(lambda: [part.workload() for part in parts]) < FEW / 4
     assert all(part.urls is plan.urls and part.replay is plan.replay for part in parts)
 
 
-_words = st.lists(
+_url_lines = st.lists(
     st.sampled_from(
         [
             *("/", "a", "//", "..", "/a", "?", "??", "%41", "ä", "#", "{n}", "{", "}", "[", "|"),
@@ -142,16 +142,16 @@ _words = st.lists(
 ).map("".join)
 
 
-@given(st.lists(_words, max_size=4), st.sampled_from([BASE, "http://u:p@h:8/", None]))
+@given(st.lists(_url_lines, max_size=4), st.sampled_from([BASE, "http://u:p@h:8/", None]))
 @example(["/a?", "/a??", "/a?b?"], BASE)
 @example(["http://h:8//a", "//a"], None)
 @example(["http://h:8["], BASE)
 @example(["http://me:pw@h:8/a", "/b", "http://h:8/c"], BASE)
 @example(["http://me:pw@h:8/a", "http://h:8/c"], None)
-def test_a_file_is_read_as_line_by_line(lines, base):
-    """However many lines are looked at together, each means what it means alone."""
+def test_a_block_is_read_as_line_by_line(lines, base):
+    """However many lines are parsed together, each means what it means alone."""
     file = url_file.UrlFile(base)
-    assert outcome(lambda: _together(file, lines)) == outcome(lambda: _alone(lines, base))
+    assert outcome(lambda: _together(file, lines)) == outcome(lambda: _one_by_one(lines, base))
 
 
 def _together(file, lines):
@@ -159,8 +159,8 @@ def _together(file, lines):
     return [(target, weight) for target, weight in file.targets]
 
 
-def _alone(lines, base):
-    found = [(Target.parse(one.url), one.weight) for one in url_file.parse_urls(lines, base)]
+def _one_by_one(lines, base):
+    found = [(Target.parse(each.url), each.weight) for each in url_file.parse_urls(lines, base)]
     server = Target.parse(base) if base else found[0][0] if found else None
     if any(target.origin != server.origin for target, _ in found):
         raise ParameterError("--urls", "another server")
@@ -181,7 +181,7 @@ def outcome(work):
         ("http://h:8/a\nhttp://me:p@g/b", 2), ("a b c", 1), ("/\nhttp://[/", 2), ("/\nftp://h/", 2),
     ],
 )  # fmt: skip
-def test_a_line_that_is_none_is_named_by_its_number(tmp_path, text, line):
+def test_an_invalid_line_is_named_by_its_number(tmp_path, text, line):
     path = tmp_path / "urls"
     path.write_text(text)
     with pytest.raises(ParameterError, match=rf"^--urls: line {line}\b"):
@@ -189,7 +189,7 @@ def test_a_line_that_is_none_is_named_by_its_number(tmp_path, text, line):
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 18])
-def test_blocks_are_cut_at_lines(tmp_path, monkeypatch, block):
+def test_blocks_end_at_lines(tmp_path, monkeypatch, block):
     monkeypatch.setattr(inputs, "BLOCK_SIZE", block)
     path = tmp_path / "urls"
     path.write_bytes("\ufeff/ä\r\n\r\n# no\r3 /b\n\n/c".encode())
@@ -199,36 +199,36 @@ def test_blocks_are_cut_at_lines(tmp_path, monkeypatch, block):
     ]  # fmt: skip
 
 
-def test_of_many_urls_few_are_kept_and_all_are_asked(tmp_path, monkeypatch):
+def test_of_many_urls_few_are_cached_and_all_are_requested(tmp_path, monkeypatch):
     monkeypatch.setattr(workload, "MAX_CACHED", 3)
     path = tmp_path / "urls"
     path.write_text("".join(f"http://{'me:pw@' * (n % 2)}h:8/{n}\n" for n in range(8)))
     plan = Plan(url=BASE, urls=url_file.read_urls(path, None))
-    asked = [octets for octets, _ in islice(plan.workload(), 16)]
-    assert [one.split()[1] for one in asked] == [b"/%d" % (n % 8) for n in range(16)]
-    assert [b"Authorization" in one for one in asked[:4]] == [False, True, False, True]
-    assert asked[1] == RequestTemplate().prepare(Target.parse("http://me:pw@h:8/1")).constant
+    requests = [data for data, _ in islice(plan.workload(), 16)]
+    assert [data.split()[1] for data in requests] == [b"/%d" % (n % 8) for n in range(16)]
+    assert [b"Authorization" in data for data in requests[:4]] == [False, True, False, True]
+    assert requests[1] == RequestTemplate().prepare(Target.parse("http://me:pw@h:8/1")).constant
 
 
-def test_large_bodies_are_not_kept_with_each_url():
-    asked = workload._ItemFactory(
+def test_large_bodies_are_not_cached_with_each_url():
+    factory = workload._ItemFactory(
         RequestTemplate(method="POST", body=b"x" * (1 << 24)), DEFAULT_CRITERIA
     )
-    assert asked.most_kept == 3
+    assert factory.max_items == 3
 
 
-def test_a_round_of_equal_weights_takes_no_room():
+def test_a_round_of_equal_weights_takes_no_memory():
     assert interleave([2] * 5) == range(5)
     assert list(interleave([1, 3, 1])) == [1, 0, 1, 2, 1]
 
 
-def test_a_log_that_is_not_in_its_order_is_asked_in_that_of_its_times(tmp_path):
+def test_an_unordered_log_is_replayed_in_the_order_of_its_times(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(common(number ^ 63) + "\n" for number in range(256)))
     log = log_replay.read_log(path)
     assert list(log.times_s()) == sorted(log.times_s())
-    asked = [int(one.resource.rpartition("/")[2]) for one in log.entries]
-    assert [number // 7 for number in asked] == sorted(number // 7 for number in range(256))
+    numbers = [int(entry.resource.rpartition("/")[2]) for entry in log.entries]
+    assert [number // 7 for number in numbers] == sorted(number // 7 for number in range(256))
 
 
 def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypatch):
@@ -237,7 +237,7 @@ def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypat
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
     report = build_report(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
     plain = document.to_document(report)
-    assert ([one["url"] for one in plain["urls"]], plain["urls_left_out"]) == (
+    assert ([each["url"] for each in plain["urls"]], plain["urls_left_out"]) == (
         ["http://h:8/a", "http://h:8/b"], 3,
     )  # fmt: skip
     again = document.from_document(json.loads(json.dumps(plain)))
@@ -254,7 +254,7 @@ _stamps = st.sampled_from(
         *("1700000000.25", "x", "", 1700000000, 1700000000.5, 1700000000250, 1e300, -1, True, None),
     ]
 )
-_asked = st.one_of(
+_log_lines = st.one_of(
     st.fixed_dictionaries(
         {"ts": _stamps, "a": st.sampled_from([1, "b", 'q"\\', None, "ä", [1], {"c": "}"}])},
         optional={
@@ -268,22 +268,22 @@ _asked = st.one_of(
 )
 
 
-@given(st.lists(_asked, min_size=1, max_size=4))
-def test_lines_of_json_mean_together_what_each_means_alone(lines):
+@given(st.lists(_log_lines, min_size=1, max_size=4))
+def test_lines_of_json_mean_together_what_each_means_one_by_one(lines):
     alone = log_replay.parse_log(lines)
     together = log_replay.LogEntries()
-    left_out = log_replay._add_block(together, "\n".join(lines).encode())
+    skipped = log_replay._add_block(together, "\n".join(lines).encode())
     together.arrange()
-    assert left_out == alone.skipped
+    assert skipped == alone.skipped
     assert list(together) == list(alone.entries)
 
 
 @pytest.mark.parametrize("key", ["method", "request"])
 def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
     monkeypatch.setattr(log_replay, "_add_lines", None)
-    asked = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
+    requests = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
     lines = [
-        json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **asked[key], "agent": 'q"'})
+        json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **requests[key], "agent": 'q"'})
         for n in range(3)
     ]
     entries = log_replay.LogEntries()

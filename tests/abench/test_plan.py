@@ -37,12 +37,12 @@ def test_shares_add_up_and_none_is_empty(
         assert all(share.requests for share in shares)
 
 
-def test_a_plan_of_neither_time_nor_number_lasts_ten_seconds() -> None:
+def test_a_plan_without_time_and_number_lasts_ten_seconds() -> None:
     assert Plan(url=URL).duration_s == 10
     assert Plan(url=URL, requests=3).duration_s is None
 
 
-def test_a_plan_of_stages_lasts_as_long_as_they_do_and_so_does_one_made_of_it() -> None:
+def test_a_plan_of_stages_and_its_copy_last_as_long_as_the_stages() -> None:
     plan = Plan(url=URL, stages="2s@10,ramp:500ms@10-0")
     assert plan.duration_s == 2.5
     assert replace(plan, address="127.0.0.1").duration_s == 2.5
@@ -86,15 +86,13 @@ def test_a_plan_of_stages_lasts_as_long_as_they_do_and_so_does_one_made_of_it() 
         ("--requests", {"requests": 2, "replay": LOG}),
     ],
 )
-def test_a_value_no_run_can_be_made_of_names_its_option(
-    option: str, values: dict[str, object]
-) -> None:
+def test_an_impossible_value_names_its_option(option: str, values: dict[str, object]) -> None:
     with pytest.raises(ParameterError) as caught:
         Plan(url=URL, **values)  # type: ignore[arg-type]
     assert caught.value.parameter == option
     assert caught.value.exit_code == 2
 
 
-def test_a_plan_travels() -> None:
+def test_a_plan_can_be_pickled() -> None:
     plan = Plan(url=URL, connections=3, keep_alive=False)
     assert pickle.loads(pickle.dumps(plan)) == plan

@@ -1,4 +1,4 @@
-"""The octets of requests: what RFC 9112 says they are, and what users may say of them."""
+"""The bytes of requests: as RFC 9112 defines them, and as users can change them."""
 
 import re
 
@@ -14,22 +14,22 @@ from abench.plan.target import Target
 TARGET = Target.parse("http://h:81/a?b")
 
 
-def octets(number: int = 0, target: Target = TARGET, **message: object) -> bytes:
-    return RequestTemplate(**message).prepare(target).encode(number)  # type: ignore[arg-type]
+def encode(number: int = 0, target: Target = TARGET, **template: object) -> bytes:
+    return RequestTemplate(**template).prepare(target).encode(number)  # type: ignore[arg-type]
 
 
-def test_a_request_asks_in_origin_form_with_host() -> None:
+def test_a_request_has_origin_form_and_host() -> None:
     # RFC 9112 sections 3.2.1 and 3.2
-    assert octets() == b"GET /a?b HTTP/1.1\r\nHost: h:81\r\nUser-Agent: abench\r\n\r\n"
+    assert encode() == b"GET /a?b HTTP/1.1\r\nHost: h:81\r\nUser-Agent: abench\r\n\r\n"
 
 
-def test_a_proxy_is_asked_in_absolute_form() -> None:
+def test_a_request_to_a_proxy_has_absolute_form() -> None:
     # RFC 9112 section 3.2.2
-    assert octets(absolute=True).startswith(b"GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n")
+    assert encode(absolute=True).startswith(b"GET http://h:81/a?b HTTP/1.1\r\nHost: h:81\r\n")
 
 
 @pytest.mark.parametrize(
-    ("version", "keep_alive", "field"),
+    ("version", "keep_alive", "connection"),
     [
         ("1.1", True, None),
         ("1.1", False, b"close"),
@@ -37,50 +37,50 @@ def test_a_proxy_is_asked_in_absolute_form() -> None:
         ("1.0", False, None),
     ],
 )
-def test_connections_are_kept_or_closed_as_said(
-    version: str, keep_alive: bool, field: bytes | None
+def test_the_connection_header_says_what_is_not_the_default(
+    version: str, keep_alive: bool, connection: bytes | None
 ) -> None:
     # RFC 9112 section 9.3 has the defaults of both versions.
-    request = octets(version=version, keep_alive=keep_alive)
+    request = encode(version=version, keep_alive=keep_alive)
     assert f" HTTP/{version}\r\n".encode() in request
     found = re.search(rb"\r\nConnection: (.*)\r\n", request)
-    assert (found and found[1]) == field
+    assert (found and found[1]) == connection
 
 
 def test_http_0_9_is_one_line() -> None:
     # RFC 1945 section 4.1: Simple-Request = "GET" SP Request-URI CRLF
-    assert octets(version="0.9", keep_alive=False) == b"GET /a?b\r\n"
+    assert encode(version="0.9", keep_alive=False) == b"GET /a?b\r\n"
 
 
 def test_credentials_are_sent() -> None:
     # RFC 7617 section 2: Aladdin and "open sesame"
     target = Target.parse("http://Aladdin:open%20sesame@h/")
-    assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" in octets(target=target)
+    assert b"\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" in encode(target=target)
 
 
-def test_fields_of_the_user_replace_ours_and_empty_ones_take_away() -> None:
-    request = octets(fields=(("host", "x"), ("USER-AGENT", ""), ("X-A", "1"), ("X-A", "2")))
+def test_headers_of_the_user_replace_defaults_and_empty_ones_remove_them() -> None:
+    request = encode(headers=(("host", "x"), ("USER-AGENT", ""), ("X-A", "1"), ("X-A", "2")))
     assert request == b"GET /a?b HTTP/1.1\r\nhost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_methods_with_content_say_when_there_is_none(method: str) -> None:
+def test_methods_with_content_send_a_length_of_zero_without_any(method: str) -> None:
     # RFC 9110 section 8.6
-    assert octets(method=method).endswith(b"\r\nContent-Length: 0\r\n\r\n")
+    assert encode(method=method).endswith(b"\r\nContent-Length: 0\r\n\r\n")
 
 
 @given(body=st.binary(), number=st.integers(0, 10**12))
 def test_a_body_follows_its_length(body: bytes, number: int) -> None:
-    head, _, sent = octets(number, method="POST", body=body).partition(b"\r\n\r\n")
+    head, _, sent = encode(number, method="POST", body=body).partition(b"\r\n\r\n")
     assert sent == body.replace(b"{n}", b"%d" % number)
     assert head.endswith(b"\r\nContent-Length: %d" % len(sent)) or not sent
 
 
 @given(number=st.integers(0, 10**12))
-def test_a_number_fills_every_hole(number: int) -> None:
+def test_a_number_replaces_every_placeholder(number: int) -> None:
     target = Target.parse("http://h/{n}?q={n}")
-    fields = (("X-Number", "no {n}"),)
-    request = octets(number, target, method="POST", fields=fields, body=b"<{n}{n}>")
+    headers = (("X-Number", "no {n}"),)
+    request = encode(number, target, method="POST", headers=headers, body=b"<{n}{n}>")
     head, _, body = request.partition(b"\r\n\r\n")
     digits = b"%d" % number
     assert head.startswith(b"POST /%s?q=%s HTTP/1.1\r\n" % (digits, digits))
@@ -90,33 +90,33 @@ def test_a_number_fills_every_hole(number: int) -> None:
 
 
 @given(st.text())
-def test_whatever_a_header_option_says_it_is_one_field_or_refused(text: str) -> None:
+def test_any_header_option_is_one_header_or_refused(text: str) -> None:
     try:
         name, value = parse_header(text)
     except ParameterError:
         return
-    lines = octets(fields=((name, value),)).split(b"\r\n")
+    lines = encode(headers=((name, value),)).split(b"\r\n")
     sent = [line for line in lines[1:] if line.lower().startswith(name.lower().encode() + b":")]
     assert len(sent) == bool(value)
     assert lines[-2:] == [b"", b""]
 
 
 @pytest.mark.parametrize(
-    "field", ["X", "X Y: 1", ": 1", "X: a\nb", "Content-Length: 1", "transfer-encoding: chunked"]
+    "header", ["X", "X Y: 1", ": 1", "X: a\nb", "Content-Length: 1", "transfer-encoding: chunked"]
 )
-def test_what_is_no_field_is_refused(field: str) -> None:
+def test_an_invalid_header_is_refused(header: str) -> None:
     with pytest.raises(ParameterError, match=r"^--header: "):
-        parse_header(field)
+        parse_header(header)
 
 
-def test_cookies_are_one_field() -> None:
+def test_cookies_are_one_header() -> None:
     # RFC 6265 section 5.4
     assert cookie_header(["a=1", "b=2"]) == (("Cookie", "a=1; b=2"),)
     assert cookie_header([]) == ()
 
 
 @pytest.mark.parametrize("pair", ["a", "a=1; b=2", "a=\n"])
-def test_what_is_no_cookie_is_refused(pair: str) -> None:
+def test_an_invalid_cookie_is_refused(pair: str) -> None:
     with pytest.raises(ParameterError, match=r"^--cookie: "):
         cookie_header([pair])
 
@@ -131,7 +131,7 @@ def test_data_is_text_or_a_file(tmp_path) -> None:
 
 
 def test_a_form_is_encoded_as_the_url_standard_says() -> None:
-    # application/x-www-form-urlencoded: blanks are plus signs
+    # application/x-www-form-urlencoded: spaces are plus signs
     media_type, body = request_body.encode_form(["a=1 2", "b=ä&", "n={n}"])
     assert media_type == "application/x-www-form-urlencoded"
     assert body == b"a=1+2&b=%C3%A4%26&n={n}"
@@ -151,6 +151,6 @@ def test_a_form_with_a_file_is_multipart(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("field", ["a", "=1", ""])
-def test_what_is_no_form_field_is_refused(field: str) -> None:
+def test_an_invalid_form_field_is_refused(field: str) -> None:
     with pytest.raises(ParameterError, match=r"^--form: "):
         request_body.encode_form([field])

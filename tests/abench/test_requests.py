@@ -1,4 +1,4 @@
-"""What is asked, seen by the server that is asked."""
+"""Requests as the server receives them, and how its responses are counted."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ from abench.stats.summary import Summary
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
-def lines(requests: list[bytes]) -> Counter[bytes]:
+def request_lines(requests: list[bytes]) -> Counter[bytes]:
     return Counter(request.partition(b"\r\n")[0] for request in requests)
 
 
-async def test_urls_are_asked_as_often_as_they_weigh(serve, carry_out):
+async def test_urls_are_requested_as_often_as_their_weights_say(serve, carry_out):
     def script(peer):
         path = peer.server.requests[-1].split()[1]
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
@@ -33,7 +33,7 @@ async def test_urls_are_asked_as_often_as_they_weigh(serve, carry_out):
     server = await serve(script)
     urls = tuple(WeightedUrl(server.url + name, weight) for name, weight in (("a", 3), ("bc", 1)))
     summary = (await carry_out(url=server.url, urls=urls, connections=3, requests=400)).summary
-    assert lines(server.requests) == {b"GET /a HTTP/1.1": 300, b"GET /bc HTTP/1.1": 100}
+    assert request_lines(server.requests) == {b"GET /a HTTP/1.1": 300, b"GET /bc HTTP/1.1": 100}
     assert summary.succeeded == 400
     head = len(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
     assert summary.bytes_received == 300 * (head + 2) + 100 * (head + 3)
@@ -42,7 +42,7 @@ async def test_urls_are_asked_as_often_as_they_weigh(serve, carry_out):
 async def test_every_request_of_a_template_has_its_own_number(serve, carry_out):
     server = await serve()
     await carry_out(url=server.url + "{n}", connections=3, requests=50)
-    assert lines(server.requests) == {b"GET /%d HTTP/1.1" % n: 1 for n in range(1, 51)}
+    assert request_lines(server.requests) == {b"GET /%d HTTP/1.1" % n: 1 for n in range(1, 51)}
 
 
 @pytest.mark.parametrize("keep_alive", [True, False])
@@ -59,15 +59,15 @@ async def test_head_and_get_take_turns(keep_alive, serve, carry_out):
     plan = {"url": server.url, "connections": 2, "replay": parse_log(log.splitlines())}
     summary = (await carry_out(**plan, keep_alive=keep_alive)).summary
     assert summary.succeeded == 20
-    assert lines(server.requests) == {b"GET / HTTP/1.1": 10, b"HEAD / HTTP/1.1": 10}
+    assert request_lines(server.requests) == {b"GET / HTTP/1.1": 10, b"HEAD / HTTP/1.1": 10}
 
 
-async def test_a_log_is_asked_again_in_its_time(serve, carry_out):
+async def test_a_log_is_replayed_at_its_times(serve, carry_out):
     loop = asyncio.get_running_loop()
-    came = []
+    received_at = []
 
     def script(peer):
-        came.append(loop.time())
+        received_at.append(loop.time())
         peer.send(SIZED)
 
     server = await serve(script)
@@ -77,13 +77,13 @@ async def test_a_log_is_asked_again_in_its_time(serve, carry_out):
     summary = (await carry_out(url=server.url, replay=log, speed=4.0, connections=4)).summary
     assert [request.split()[1] for request in server.requests] == [b"/1", b"/1.2", b"/1.6", b"/2"]
     assert summary.succeeded == summary.started == 4
-    # The truth is a time here: a quarter of 0.2, 0.6 and 1 s, and never before it.
-    for at, due in zip(came, (0, 0.05, 0.15, 0.25), strict=True):
-        assert due - 0.005 <= at - came[0] <= due + 0.2
+    # Expected: a quarter of 0.2, 0.6 and 1 s, and never before it.
+    for at, due in zip(received_at, (0, 0.05, 0.15, 0.25), strict=True):
+        assert due - 0.005 <= at - received_at[0] <= due + 0.2
 
 
 @pytest.mark.parametrize(
-    ("wishes", "outcome"),
+    ("criteria", "outcome"),
     [
         ([], "status"),
         (["404"], ""),
@@ -92,13 +92,13 @@ async def test_a_log_is_asked_again_in_its_time(serve, carry_out):
         (["200", "body:lo, wor"], "status"),
     ],
 )
-async def test_a_success_is_what_is_expected(wishes, outcome, serve, carry_out):
-    def script(peer):  # a text is found wherever pieces meet
+async def test_a_success_is_what_is_expected(criteria, outcome, serve, carry_out):
+    def script(peer):  # a text is found across the border of two reads
         peer.send(b"HTTP/1.1 404 X\r\nContent-Length: 12\r\n\r\nhel")
         asyncio.get_running_loop().call_soon(peer.send, b"lo, world")
 
     server = await serve(script)
-    expect = SuccessCriteria.parse(wishes)
+    expect = SuccessCriteria.parse(criteria)
     plan = {"url": server.url, "expect": expect, "connections": 2, "requests": 10}
     summary = (await carry_out(**plan)).summary
     assert dict(summary.failures) == ({outcome: 10} if outcome else {})
@@ -106,7 +106,7 @@ async def test_a_success_is_what_is_expected(wishes, outcome, serve, carry_out):
     assert summary.status == {404: 10}
 
 
-async def test_http_0_9_is_a_line_and_octets_until_the_end(serve, carry_out):
+async def test_http_0_9_is_a_line_and_bytes_until_the_end(serve, carry_out):
     def accept(peer):
         def data_received(data):
             server.requests.append(data)
@@ -118,17 +118,17 @@ async def test_http_0_9_is_a_line_and_octets_until_the_end(serve, carry_out):
     server = await serve(accept=accept)
     plan = {"url": server.url, "http": "0.9", "keep_alive": False}
     summary = (await carry_out(**plan, connections=2, requests=10)).summary
-    assert lines(server.requests) == {b"GET /": 10}
+    assert request_lines(server.requests) == {b"GET /": 10}
     assert (summary.succeeded, summary.bytes_received, summary.status) == (10, 50, {})
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
+    ("response", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
 )
-async def test_a_server_without_http_0_9_is_no_success(reply, outcome, serve, carry_out):
+async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve, carry_out):
     def accept(peer):
         def data_received(_data):
-            peer.send(reply)
+            peer.send(response)
             peer.close()
 
         peer.data_received = data_received
@@ -144,11 +144,11 @@ async def test_without_waiting_every_request_arrives(serve, carry_out):
     server = await serve(lambda peer: len(peer.server.requests) == 20 and everything.set())
     plan = {"url": server.url, "keep_alive": False, "wait": False, "requests": 20}
     summary = (await carry_out(**plan)).summary
-    await everything.wait()  # connections are closed before the server has looked
+    await everything.wait()  # connections are closed before the server has read
     assert (summary.succeeded, summary.failed) == (20, 0)
 
 
-async def test_a_pipeline_has_as_many_under_way_and_is_answered_in_order(serve, carry_out):
+async def test_a_pipeline_has_as_many_in_flight_as_its_depth(serve, carry_out):
     deepest = 0
 
     def script(peer):
@@ -167,7 +167,7 @@ async def test_a_pipeline_has_as_many_under_way_and_is_answered_in_order(serve, 
     assert summary.bytes_received == 40 * len(SIZED)
 
 
-async def test_replies_in_a_pipeline_may_be_of_any_kind_and_in_any_pieces(serve, carry_out):
+async def test_responses_in_a_pipeline_may_be_of_any_kind_and_cut_anywhere(serve, carry_out):
     kinds = [
         b"HTTP/1.1 204 X\r\n\r\n",
         b"HTTP/1.1 103 X\r\n\r\n" + SIZED,
@@ -176,8 +176,8 @@ async def test_replies_in_a_pipeline_may_be_of_any_kind_and_in_any_pieces(serve,
     ]
 
     def script(peer):
-        for octet in kinds[peer.asked % 4]:
-            peer.send(bytes((octet,)))
+        for byte in kinds[peer.asked % 4]:
+            peer.send(bytes((byte,)))
 
     server = await serve(script)
     plan = {"url": server.url, "pipeline": 3, "connections": 1, "requests": 40}
@@ -186,7 +186,7 @@ async def test_replies_in_a_pipeline_may_be_of_any_kind_and_in_any_pieces(serve,
     assert (summary.succeeded, dict(summary.failures)) == (30, {"status": 10})
 
 
-async def test_what_a_closing_server_left_unanswered_is_asked_again(serve, carry_out):
+async def test_requests_that_a_closing_server_left_unanswered_are_retried(serve, carry_out):
     # RFC 9112 section 9.3.2
     def script(peer):
         if peer.asked < 3:
@@ -204,7 +204,7 @@ async def test_what_a_closing_server_left_unanswered_is_asked_again(serve, carry
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
 async def test_a_lost_pipeline_is_as_many_failures(ending, serve, carry_out):
-    """But for the one on the connection that was open before: those are asked again, once."""
+    """Those on a connection that was open before the run are retried once."""
 
     def script(peer):
         if peer.asked == 1:
@@ -218,7 +218,7 @@ async def test_a_lost_pipeline_is_as_many_failures(ending, serve, carry_out):
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("response", "kind"),
     [
         (b"garbage\r\n\r\n", "protocol"),
         (SIZED * 9, "protocol"),
@@ -226,10 +226,10 @@ async def test_a_lost_pipeline_is_as_many_failures(ending, serve, carry_out):
         (b"HTTP/1.1 200 X\r\n\r\nhel", ""),
     ],
 )
-async def test_a_pipeline_takes_no_half_reply_for_one(reply, kind, serve, carry_out):
+async def test_a_pipeline_counts_no_incomplete_response(response, kind, serve, carry_out):
     def script(peer):
         if peer.asked == 1:
-            peer.send(reply)
+            peer.send(response)
             peer.close()
 
     server = await serve(script)
@@ -239,7 +239,7 @@ async def test_a_pipeline_takes_no_half_reply_for_one(reply, kind, serve, carry_
     assert summary.succeeded + summary.failed == 2
 
 
-async def test_a_proxy_is_asked_for_the_whole_url(serve, carry_out):
+async def test_a_proxy_gets_the_whole_url(serve, carry_out):
     proxy = await serve()
     route = Route(proxy=f"me:secret@127.0.0.1:{proxy.port}")
     plan = {"url": "http://example.invalid/a", "route": route, "requests": 3}
@@ -251,7 +251,7 @@ async def test_a_proxy_is_asked_for_the_whole_url(serve, carry_out):
     assert b"Proxy-Authorization: Basic bWU6c2VjcmV0" in proxy.requests[0]
 
 
-async def test_a_socket_of_this_machine(tmp_path, serve, carry_out):
+async def test_a_unix_socket(tmp_path, serve, carry_out):
     path = str(tmp_path / "socket")
     server = await serve(path=path)
     plan = {"url": "http://example.invalid/", "route": Route(unix=path), "requests": 30}
@@ -259,13 +259,13 @@ async def test_a_socket_of_this_machine(tmp_path, serve, carry_out):
     assert b"\r\nHost: example.invalid\r\n" in server.requests[0]
 
 
-async def test_a_socket_that_is_not_there_is_said(tmp_path):
+async def test_a_missing_unix_socket_is_reported(tmp_path):
     plan = Plan(url="http://h/", route=Route(unix=f"{tmp_path}/none"), requests=1)
     with pytest.raises(UnreachableError, match=r"^cannot reach /.*/none: no such file"):
         coordinator.resolve(plan)
 
 
-async def test_a_name_is_where_resolve_says(serve, carry_out):
+async def test_resolve_replaces_the_address_of_a_name(serve, carry_out):
     server = await serve()
     host = f"example.invalid:{server.port}"
     plan = {"url": f"http://{host}/", "route": Route(resolve=f"{host}:127.0.0.1"), "requests": 3}
@@ -273,15 +273,15 @@ async def test_a_name_is_where_resolve_says(serve, carry_out):
     assert b"Host: " + host.encode() in server.requests[0]
 
 
-async def test_who_is_trusted_is_for_the_user_to_say(authority, secured, serve, carry_out):
-    secured.verify_mode = ssl.CERT_REQUIRED
+async def test_the_user_chooses_what_is_trusted(certificates, server_context, serve, carry_out):
+    server_context.verify_mode = ssl.CERT_REQUIRED
     names = []
-    secured.sni_callback = lambda _socket, name, _context: names.append(name)
-    server = await serve(ssl=secured)
+    server_context.sni_callback = lambda _socket, name, _context: names.append(name)
+    server = await serve(ssl=server_context)
     tls = TlsOptions(
-        authority=str(authority / "ca.pem"),
-        certificate=str(authority / "client.pem"),
-        key=str(authority / "client.key"),
+        authority=str(certificates / "ca.pem"),
+        certificate=str(certificates / "client.pem"),
+        key=str(certificates / "client.key"),
         name="bench.test",
     )
     plan = {"url": f"https://127.0.0.1:{server.port}/", "tls": tls, "requests": 5}
@@ -290,26 +290,28 @@ async def test_who_is_trusted_is_for_the_user_to_say(authority, secured, serve, 
 
 
 @pytest.mark.parametrize("insecure", [True, False])
-async def test_a_stranger_is_trusted_only_when_told_to(insecure, secured, serve):
-    server = await serve(ssl=secured)
+async def test_an_unknown_server_is_trusted_only_with_insecure(insecure, server_context, serve):
+    server = await serve(ssl=server_context)
     plan = Plan(
         url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
     )
-    reached = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
     if insecure:
-        assert (await reached).address == "127.0.0.1"
+        assert (await resolved).address == "127.0.0.1"
     else:
         with pytest.raises(UnreachableError, match=r"self.signed|unable to get"):
-            await reached
+            await resolved
 
 
-async def test_tls_goes_through_a_proxys_tunnel(authority, secured, serve, serve_proxy, carry_out):
-    server = await serve(ssl=secured)
+async def test_tls_goes_through_a_proxys_tunnel(
+    certificates, server_context, serve, serve_proxy, carry_out
+):
+    server = await serve(ssl=server_context)
 
     proxy = await serve_proxy()
     plan = {
         "url": f"https://bench.test:{server.port}/",
-        "tls": TlsOptions(authority=str(authority / "ca.pem")),
+        "tls": TlsOptions(authority=str(certificates / "ca.pem")),
         "route": Route(proxy=f"127.0.0.1:{proxy.port}"),
     }
     assert (await carry_out(**plan, connections=2, requests=6)).summary.succeeded == 6
@@ -318,13 +320,13 @@ async def test_tls_goes_through_a_proxys_tunnel(authority, secured, serve, serve
     assert proxy.requests[0].startswith(line)
 
 
-async def test_a_proxy_that_refuses_is_said(serve):
+async def test_a_proxy_that_refuses_is_reported(serve):
     proxy = await serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     route = Route(proxy=f"127.0.0.1:{proxy.port}")
     plan = Plan(url="https://bench.test/", route=route, requests=1)
-    reached = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
     with pytest.raises(UnreachableError, match="403 Forbidden"):
-        await reached
+        await resolved
 
 
 async def test_a_proxy_that_refuses_in_the_run_is_a_reason_of_its_own(serve, carry_out):
@@ -337,17 +339,17 @@ async def test_a_proxy_that_refuses_in_the_run_is_a_reason_of_its_own(serve, car
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason"),
+    ("response", "reason"),
     [
         (b"\x15\x03\x03\x00\x02\x02\x28", "SSLV3_ALERT_HANDSHAKE_FAILURE"),  # RFC 8446, 6.2
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "WRONG_VERSION_NUMBER"),
         (b"", "closed in the handshake"),
     ],
 )
-async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(reply, reason, serve, carry_out):
+async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(response, reason, serve, carry_out):
     def accept(peer):
         def data_received(_data):
-            peer.send(reply)
+            peer.send(response)
             peer.close()
 
         peer.data_received = data_received
@@ -359,32 +361,32 @@ async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(reply, reason, s
     assert set(summary.reasons) == {reason}
 
 
-async def test_a_server_that_never_ends_tls_holds_nobody_up(secured, carry_out):
-    """Its own end is waited for by nobody, once the response is complete (RFC 9112, 9.8)."""
+async def test_a_server_that_never_ends_tls_delays_nothing(server_context, carry_out):
+    """Its close_notify is not waited for once the response is complete (RFC 9112, 9.8)."""
     loop = asyncio.get_running_loop()
-    held = []
+    open_sockets = []
 
-    def answer(listener):
+    def respond(listener):
         for _ in range(3):
             raw, _ = listener.accept()
-            sock = secured.wrap_socket(raw, server_side=True)
-            held.append(sock)
+            sock = server_context.wrap_socket(raw, server_side=True)
+            open_sockets.append(sock)
             sock.recv(65536)
             sock.sendall(SIZED)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        answering = loop.run_in_executor(None, answer, listener)
+        responding = loop.run_in_executor(None, respond, listener)
         plan = {"url": url, "keep_alive": False, "connections": 1, "requests": 3}
         async with asyncio.timeout(20):  # one wait takes 30 s with asyncio's loop
             summary = (await carry_out(**plan, tls=TlsOptions(insecure=True))).summary
-        await answering
-    for sock in held:
+        await responding
+    for sock in open_sockets:
         sock.close()
     assert (summary.succeeded, summary.failed) == (3, 0)
 
 
-def test_a_program_that_runs_abench_keeps_its_arguments_to_itself(monkeypatch):
+def test_the_arguments_of_a_program_that_runs_abench_stay_secret(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     plan = Plan(url="http://me:hidden@h/", headers=(("X-Key", "hidden"),), requests=3)
     report = measure(plan, runner=lambda _plan, _watch: Summary())

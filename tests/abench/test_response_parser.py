@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abench.client.response_parser import MAX_HEAD, ResponseError, ResponseParser
+from abench.client.response_parser import MAX_HEAD_SIZE, ResponseError, ResponseParser
 
 SIZED = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: x\r\n\r\n"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
-# name: octets, is it to HEAD, status, does the connection persist
-WHOLE = {
+# name: bytes, whether it is to HEAD, status, whether the connection persists
+COMPLETE = {
     "sized": (SIZED, False, 200, True),
     "sized, to be closed": (SIZED.replace(b"Date: x", b"Connection: close"), False, 200, False),
     "chunked": (CHUNKED, False, 200, True),
@@ -36,7 +36,7 @@ WHOLE = {
     ),
     "404": (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", False, 404, True),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False, 200, False),
-    "HTTP/1.0 kept": (
+    "HTTP/1.0 keep-alive": (
         b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
         False,
         200,
@@ -49,7 +49,7 @@ WHOLE = {
     "to HEAD, to be closed": (b"HTTP/1.1 200 OK\r\nConnection: x, close\r\n\r\n", True, 200, False),
 }
 
-UNENDED = {
+UNTIL_CLOSED = {
     "until closed": b"HTTP/1.1 200 OK\r\n\r\nhello",
     "until closed, empty": b"HTTP/1.1 200 OK\r\n\r\n",
     "coded, until closed": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
@@ -66,7 +66,7 @@ TRUNCATED = {
     "only 103": INTERIM,
 }
 
-WRONG = {
+INVALID = {
     "garbage": b"\x00\xff garbage",
     "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
     "RTSP": SIZED.replace(b"HTTP/1.1", b"RTSP/1.0"),
@@ -75,13 +75,13 @@ WRONG = {
     "length and chunked": CHUNKED.replace(b"\r\n\r\n5", b"\r\nContent-Length: 5\r\n\r\n5"),
     "an empty line before": b"\r\n" + SIZED,
     "longer than its length": SIZED + b"!",
-    "two replies": SIZED + SIZED,
-    "a switch nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\n"
+    "two responses": SIZED + SIZED,
+    "a switch that was not requested": b"HTTP/1.1 101 Switching Protocols\r\n"
     b"Connection: upgrade\r\nUpgrade: x\r\n\r\n",
 }
 
 
-def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+def split_at(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
     return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
@@ -89,78 +89,78 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 cuts = st.lists(st.integers(0, 1000), max_size=6)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", COMPLETE)
 @given(cuts=cuts)
-def test_a_reply_cut_anywhere_is_the_same_reply(name: str, cuts: list[int]) -> None:
-    data, bodiless, status, keep_alive = WHOLE[name]
-    reader = ResponseParser(bodiless=bodiless)
-    ends = [reader.feed(piece) for piece in pieces(data, cuts)]
+def test_a_response_cut_anywhere_is_the_same_response(name: str, cuts: list[int]) -> None:
+    data, is_head, status, keep_alive = COMPLETE[name]
+    parser = ResponseParser(is_head_request=is_head)
+    ends = [parser.feed(part) for part in split_at(data, cuts)]
     assert ends == [False] * (len(ends) - 1) + [True]
-    assert (reader.status, reader.keep_alive) == (status, keep_alive)
-    assert not reader.has_begun
+    assert (parser.status, parser.keep_alive) == (status, keep_alive)
+    assert not parser.has_begun
 
 
-@pytest.mark.parametrize("name", [name for name, case in WHOLE.items() if case[3]])
-def test_the_next_reply_on_a_connection_is_read_alike(name: str) -> None:
-    data, bodiless, status, _ = WHOLE[name]
-    reader = ResponseParser(bodiless=bodiless)
+@pytest.mark.parametrize("name", [name for name, case in COMPLETE.items() if case[3]])
+def test_the_next_response_on_a_connection_is_read_alike(name: str) -> None:
+    data, is_head, status, _ = COMPLETE[name]
+    parser = ResponseParser(is_head_request=is_head)
     for _ in range(3):
-        assert [reader.feed(data[:30]), len(data) <= 30 or reader.feed(data[30:])][-1]
-        assert reader.status == status
+        assert [parser.feed(data[:30]), len(data) <= 30 or parser.feed(data[30:])][-1]
+        assert parser.status == status
 
 
-@pytest.mark.parametrize("name", UNENDED)
+@pytest.mark.parametrize("name", UNTIL_CLOSED)
 @given(cuts=cuts)
-def test_a_reply_without_a_length_ends_with_the_connection(name: str, cuts: list[int]) -> None:
-    reader = ResponseParser()
-    assert not any(reader.feed(piece) for piece in pieces(UNENDED[name], cuts))
-    assert reader.has_begun
-    assert reader.finish()
-    assert (reader.status, reader.keep_alive) == (200, False)
-    assert reader.recognizable_head() is None
+def test_a_response_without_a_length_ends_with_the_connection(name: str, cuts: list[int]) -> None:
+    parser = ResponseParser()
+    assert not any(parser.feed(part) for part in split_at(UNTIL_CLOSED[name], cuts))
+    assert parser.has_begun
+    assert parser.finish()
+    assert (parser.status, parser.keep_alive) == (200, False)
+    assert parser.recognizable_head() is None
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
 @given(cuts=cuts)
-def test_a_truncated_reply_is_never_complete(name: str, cuts: list[int]) -> None:
-    reader = ResponseParser()
-    assert not any(reader.feed(piece) for piece in pieces(TRUNCATED[name], cuts))
-    assert not reader.finish()
-    assert reader.has_begun == (TRUNCATED[name] != b"")
+def test_a_truncated_response_is_never_complete(name: str, cuts: list[int]) -> None:
+    parser = ResponseParser()
+    assert not any(parser.feed(part) for part in split_at(TRUNCATED[name], cuts))
+    assert not parser.finish()
+    assert parser.has_begun == (TRUNCATED[name] != b"")
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_reply_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_response_is_rejected(name: str) -> None:
     with pytest.raises(ResponseError):
-        ResponseParser().feed(WRONG[name])
+        ResponseParser().feed(INVALID[name])
 
 
-def test_a_body_in_reply_to_head_is_refused() -> None:
+def test_a_body_in_response_to_head_is_rejected() -> None:
     with pytest.raises(ResponseError):
-        ResponseParser(bodiless=True).feed(SIZED)
+        ResponseParser(is_head_request=True).feed(SIZED)
 
 
-def test_a_head_without_end_is_refused() -> None:
-    reader = ResponseParser()
-    reader.feed(b"HTTP/1.1 200 OK\r\n")
-    field = b"X-Filler: " + b"x" * 50_000 + b"\r\n"
-    for _ in range(MAX_HEAD // len(field)):
-        reader.feed(field)
+def test_a_head_without_end_is_rejected() -> None:
+    parser = ResponseParser()
+    parser.feed(b"HTTP/1.1 200 OK\r\n")
+    header = b"X-Filler: " + b"x" * 50_000 + b"\r\n"
+    for _ in range(MAX_HEAD_SIZE // len(header)):
+        parser.feed(header)
     with pytest.raises(ResponseError):
-        reader.feed(field)
+        parser.feed(header)
 
 
-def test_a_long_body_is_not_held_on_to() -> None:
-    reader = ResponseParser()
+def test_a_long_body_is_not_buffered() -> None:
+    parser = ResponseParser()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"
-    assert not reader.feed(head + bytes(1_000_000))
+    assert not parser.feed(head + bytes(1_000_000))
     for _ in range(7):
-        assert not reader.feed(bytes(1_000_000))
-    assert reader.feed(bytes(1_000_000))
+        assert not parser.feed(bytes(1_000_000))
+    assert parser.feed(bytes(1_000_000))
 
 
 @pytest.mark.parametrize(
-    ("name", "fixed"),
+    ("name", "recognizable"),
     [
         ("sized", True),
         ("304 with a length", True),
@@ -170,19 +170,21 @@ def test_a_long_body_is_not_held_on_to() -> None:
         ("sized, to be closed", True),
     ],
 )
-def test_only_a_head_that_decides_the_length_is_fixed(name: str, *, fixed: bool) -> None:
-    data, bodiless, _, _ = WHOLE[name]
-    reader = ResponseParser(bodiless=bodiless)
-    assert reader.feed(data)
-    head = reader.recognizable_head()
-    assert (head is not None) == fixed
+def test_only_a_head_that_decides_the_length_is_recognizable(
+    name: str, *, recognizable: bool
+) -> None:
+    data, is_head, _, _ = COMPLETE[name]
+    parser = ResponseParser(is_head_request=is_head)
+    assert parser.feed(data)
+    head = parser.recognizable_head()
+    assert (head is not None) == recognizable
     if head is not None:
         assert data.startswith(head)
         assert head.endswith(b"\r\n\r\n")
 
 
-def test_a_reply_in_two_pieces_fixes_nothing() -> None:
-    reader = ResponseParser()
-    reader.feed(SIZED[:-1])
-    reader.feed(SIZED[-1:])
-    assert reader.recognizable_head() is None
+def test_a_response_in_two_reads_is_not_recognizable() -> None:
+    parser = ResponseParser()
+    parser.feed(SIZED[:-1])
+    parser.feed(SIZED[-1:])
+    assert parser.recognizable_head() is None

@@ -150,14 +150,14 @@ SAID = {
     "cut": (
         closes(OK[:-1]),
         "protocol",
-        "the connection ended within the response: HTTP/1.1 200 OK",
+        "the connection closed within the response: HTTP/1.1 200 OK",
     ),
     "cut in its head": (
         closes(OK[:8]),
         "protocol",
-        "the connection ended within the response: HTTP/1.1",
+        "the connection closed within the response: HTTP/1.1",
     ),
-    "closed": (closes(b""), "reset", "the connection ended before a byte of the response"),
+    "closed": (closes(b""), "reset", "the connection closed before a byte of the response"),
     "reset": (lambda peer: peer.reset(), "reset", "Connection reset by peer"),
     "silence": (lambda _peer: None, "timeout", "no byte of a response came in time"),
     "half": (sends(OK[:-1]), "timeout", "an incomplete response: HTTP/1.1 200 OK"),
@@ -183,10 +183,10 @@ async def test_of_each_kind_it_is_said_what_came(name, more, serve, carry_out):
 
 
 PIPELINED = {
-    "garbage": "Expected HTTP/, RTSP/ or ICE/ - what came begins with \\x16\\x03\\x01no",
-    "too long": "Expected HTTP/, RTSP/ or ICE/ - complete responses before it in one piece: 1",
-    "cut": "the connection ended within a response",
-    "cut in its head": "the connection ended within a response",
+    "garbage": "Expected HTTP/, RTSP/ or ICE/ - the received bytes begin with \\x16\\x03\\x01no",
+    "too long": "Expected HTTP/, RTSP/ or ICE/ - complete responses before it in the same read: 1",
+    "cut": "the connection closed within a response",
+    "cut in its head": "the connection closed within a response",
     "silence": "no complete response came in time",
     "half": "no complete response came in time",
     "redirect": "HTTP/1.1 404 X",
@@ -249,7 +249,7 @@ async def test_of_a_stale_connection_the_method_is_said(serve, carry_out):
     summary = (
         await carry_out(url=server.url, connections=1, requests=3, method="POST", body=b"x")
     ).summary
-    words = "a kept connection ended before a byte of the response to POST"
+    words = "a reused connection closed before a byte of the response to POST"
     assert ("stale", "", words) in said(summary)
 
 
@@ -296,7 +296,7 @@ async def test_tls_and_proxies_are_heard_in_their_own_words(serve, carry_out):
     plan["route"] = Route(proxy=f"127.0.0.1:{proxy.port}")
     (one,) = (await carry_out(**plan)).summary.samples
     assert (one.kind, one.detail) == ("connect", "proxy 407")
-    assert one.message == "the proxy's answer to CONNECT is 'HTTP/1.1 407 Who \\x1b are you'"
+    assert one.message == "the proxy's response to CONNECT is 'HTTP/1.1 407 Who \\x1b are you'"
 
 
 # -- Where it is shown ----------------------------------------------------------------------------

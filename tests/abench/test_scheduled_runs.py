@@ -1,4 +1,4 @@
-"""The open loop against servers of ours: what is due is started, and counted from then."""
+"""The open loop: due requests are started, and timed from when they were due."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ async def test_every_request_that_is_due_is_started(serve, carry_out, ok_reply):
     summary = (await carry_out(url=server.url, connections=4, rate=200, duration_s=1)).summary
     assert summary.started + summary.skipped == pytest.approx(200, abs=1)
     assert summary.succeeded + summary.unfinished == summary.started
-    # What is sent just before the end may not have been read by the server.
+    # The server may not have read what was sent just before the end.
     assert summary.succeeded <= len(server.requests) <= summary.started
     assert summary.response.count == summary.service.count == summary.succeeded
 
@@ -34,11 +34,11 @@ async def test_stages_last_as_long_as_they_say(serve, carry_out, ok_reply):
 
 
 async def test_a_server_that_is_too_slow_makes_requests_wait_and_skips_some(serve, carry_out):
-    """One connection, 50 ms for each reply, 100 a second: half of what is due has no chance."""
-    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    """One connection, 50 ms per response, 100 requests a second: most cannot start."""
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     def script(peer):
-        asyncio.get_running_loop().call_later(0.05, peer.send, reply)
+        asyncio.get_running_loop().call_later(0.05, peer.send, response)
 
     server = await serve(script)
     summary = (await carry_out(url=server.url, connections=1, rate=100, duration_s=1)).summary
@@ -50,12 +50,12 @@ async def test_a_server_that_is_too_slow_makes_requests_wait_and_skips_some(serv
     assert summary.service.percentiles([50])[50] < 100_000
 
 
-async def test_what_waits_for_a_connection_starts_in_order(serve, carry_out, ok_reply):
-    held = []
+async def test_requests_that_wait_for_a_connection_start_in_order(serve, carry_out, ok_reply):
+    blocked = []
 
     def script(peer):
         if len(server.requests) == 1:
-            held.append(peer)  # the only connection, for a while
+            blocked.append(peer)  # blocks the only connection for a while
             asyncio.get_running_loop().call_later(0.3, peer.send, ok_reply)
         else:
             peer.send(ok_reply)
@@ -63,7 +63,7 @@ async def test_what_waits_for_a_connection_starts_in_order(serve, carry_out, ok_
     server = await serve(script)
     summary = (await carry_out(url=server.url, connections=1, rate=100, requests=60)).summary
     assert (summary.succeeded, summary.skipped) == (60, 0)
-    # About thirty became due meanwhile; the first of them had waited for all of it.
+    # About thirty became due meanwhile; the first of them waited the whole time.
     assert summary.late >= 25
     assert summary.response.max >= 300_000
     within = summary.response.spectrum()
@@ -81,7 +81,7 @@ async def test_lost_connections_are_opened_when_the_next_request_is_due(serve, c
     assert server.connections == 60
 
 
-async def test_a_warm_up_is_left_out(serve, abench, ok_reply):
+async def test_a_warm_up_is_not_counted(serve, abench, ok_reply):
     server = await serve(ok_reply)
     options = ("-w", "1", "-c", "3", "--warmup", "0.4", "--json", "-")
     for end in (("-n", "50"), ("-n", "50", "-R", "400"), ("-t", "0.5")):
@@ -89,10 +89,10 @@ async def test_a_warm_up_is_left_out(serve, abench, ok_reply):
         ran = await abench(*options, *end, server.url)
         assert ran.code == 0, ran.err
         report = ran.json
-        counted, left_out = report["requests"], report["warmup"]["requests"]
-        assert left_out > 0
+        counted, warmup = report["requests"], report["warmup"]["requests"]
+        assert warmup > 0
         assert report["warmup"]["duration_s"] >= 0.4
         if end[0] == "-n":
             assert counted["succeeded"] == 50
-        asked = counted["succeeded"] + counted["unfinished"] + left_out
-        assert len(server.requests) == pytest.approx(asked, abs=3)
+        sent = counted["succeeded"] + counted["unfinished"] + warmup
+        assert len(server.requests) == pytest.approx(sent, abs=3)

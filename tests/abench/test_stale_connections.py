@@ -1,4 +1,4 @@
-"""Kept connections that a server ends, or on which it says what nobody asked for."""
+"""Reused connections that a server closes, or on which it sends what was not requested."""
 
 import asyncio
 import errno
@@ -9,51 +9,51 @@ import pytest
 from abench.client import connector
 from abench.plan.log_replay import parse_log
 from abench.plan.url_file import WeightedUrl
-from tests.abench.conftest import OVER
+from tests.abench.conftest import TRANSPORTS
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-def replayed(number):
+def log_of(number):
     lines = (json.dumps({"ts": n / 1000, "method": "GET", "uri": f"/{n}"}) for n in range(number))
     return parse_log(lines)
 
 
-# name: more of a plan that asks twelve times, over URL
+# name: options of a plan of twelve requests, by URL
 PLANS = {
     "one URL": lambda url: {"url": url},
     "several URLs": lambda url: {"url": url, "urls": (WeightedUrl(url), WeightedUrl(url + "b", 2))},
     "with numbers": lambda url: {"url": url + "{n}"},
-    "a log": lambda url: {"url": url, "replay": replayed(12)},
+    "a log": lambda url: {"url": url, "replay": log_of(12)},
     "a schedule": lambda url: {"url": url, "rate": 2000},
     "a pipeline": lambda url: {"url": url, "pipeline": 3},
     "POST": lambda url: {"url": url, "method": "POST", "body": b"x"},
 }
 
 
-@OVER
-@pytest.mark.parametrize("octets", [TIMED_OUT, b"220 welcome\r\n", SIZED])
+@TRANSPORTS
+@pytest.mark.parametrize("data", [TIMED_OUT, b"220 welcome\r\n", SIZED])
 @pytest.mark.parametrize("name", PLANS)
-async def test_a_greeting_ends_a_connection_and_no_run(name, octets, serve, carry_out):
-    """The first connections are greeted before they are asked, and the others are not."""
+async def test_a_greeting_ends_a_connection_and_no_run(name, data, serve, carry_out):
+    """The server sends a greeting on the first connections, and on no others."""
 
     def accept(peer):
         if server.connections <= 2:
-            peer.send(octets)
+            peer.send(data)
 
     server = await serve(SIZED, accept=accept)
     plan = {"connections": 2, "requests": 12, **PLANS[name](server.url)}
     summary = (await carry_out(**plan)).summary
-    # A greeting that comes when something was asked already is taken for its reply.
+    # A greeting that arrives after a request was sent counts as its response.
     assert summary.succeeded + summary.failed == 12
     assert set(summary.failures) <= {"protocol", "status", "reset", "stale"}
     assert summary.failed <= 6
 
 
-@OVER
+@TRANSPORTS
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "a pipeline"])
-async def test_what_comes_between_requests_ends_a_connection_and_no_run(name, serve, carry_out):
+async def test_bytes_between_requests_end_a_connection_and_no_run(name, serve, carry_out):
     def script(peer):
         peer.send(SIZED)
         if server.connections == 1:
@@ -66,8 +66,8 @@ async def test_what_comes_between_requests_ends_a_connection_and_no_run(name, se
     assert summary.succeeded >= 10
 
 
-async def ended(serve, carry_out, ending, **plan):
-    """Have each connection ended, without a word, when it is asked for the third time."""
+async def run_with_ending(serve, carry_out, ending, **plan):
+    """Run against a server that ends each connection at its third request, unannounced."""
 
     def script(peer):
         if peer.asked == 3:
@@ -80,34 +80,34 @@ async def ended(serve, carry_out, ending, **plan):
     return server, summary
 
 
-@OVER
+@TRANSPORTS
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize(
     "plan", [{}, {"rate": 5000}, {"method": "PUT"}, {"method": "DELETE"}], ids=str
 )
-async def test_an_idempotent_request_on_a_stale_connection_is_asked_again(
+async def test_an_idempotent_request_on_a_stale_connection_is_retried(
     ending, plan, serve, carry_out
 ):
     # RFC 9112 section 9.3.1
-    server, summary = await ended(serve, carry_out, ending, **plan)
+    server, summary = await run_with_ending(serve, carry_out, ending, **plan)
     assert (summary.succeeded, summary.failed, summary.unfinished) == (40, 0, 0)
     assert summary.retried == len(server.requests) - 40
-    assert summary.retried >= 18  # of every third
+    assert summary.retried >= 18  # every third
 
 
-@OVER
+@TRANSPORTS
 @pytest.mark.parametrize("ending", ["close", "reset"])
-async def test_what_is_not_idempotent_is_not_asked_again(ending, serve, carry_out):
+async def test_a_request_that_is_not_idempotent_is_not_retried(ending, serve, carry_out):
     # RFC 9110 section 9.2.2
-    server, summary = await ended(serve, carry_out, ending, method="POST", body=b"")
+    server, summary = await run_with_ending(serve, carry_out, ending, method="POST", body=b"")
     assert len(server.requests) == 40
     assert summary.retried == 0
     assert summary.succeeded + summary.failures["stale"] == 40
     assert summary.failures["stale"] >= 12
 
 
-@OVER
-async def test_what_was_asked_again_is_not_asked_a_third_time(serve, carry_out):
+@TRANSPORTS
+async def test_a_retried_request_is_not_retried_again(serve, carry_out):
     server = await serve(lambda peer: peer.close())
     summary = (await carry_out(url=server.url, connections=2, requests=10)).summary
     assert dict(summary.failures) == {"reset": 10}
@@ -115,8 +115,8 @@ async def test_what_was_asked_again_is_not_asked_a_third_time(serve, carry_out):
     assert len(server.requests) == 12
 
 
-@OVER
-async def test_a_response_that_has_begun_is_never_asked_again(serve, carry_out):
+@TRANSPORTS
+async def test_a_request_whose_response_has_begun_is_never_retried(serve, carry_out):
     def script(peer):
         if peer.asked == 2:
             peer.send(SIZED[:20])
@@ -130,8 +130,8 @@ async def test_a_response_that_has_begun_is_never_asked_again(serve, carry_out):
     assert (summary.retried, len(server.requests)) == (0, 10)
 
 
-@OVER
-async def test_waiting_for_a_connection_counts_from_when_it_was_first_asked(serve, carry_out):
+@TRANSPORTS
+async def test_a_retried_request_is_timed_from_when_it_was_first_sent(serve, carry_out):
     def script(peer):
         if peer.asked == 2:
             asyncio.get_running_loop().call_later(0.05, peer.close)
@@ -150,7 +150,7 @@ def targets(server):
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("name", ["several URLs", "with numbers", "a log"])
-async def test_what_is_asked_again_is_the_same_request(name, ending, serve, carry_out):
+async def test_a_retry_sends_the_same_request(name, ending, serve, carry_out):
     def script(peer):
         if peer.asked == 3:
             getattr(peer, ending)()
@@ -161,10 +161,10 @@ async def test_what_is_asked_again_is_the_same_request(name, ending, serve, carr
     plan = {"connections": 1, "requests": 12, **PLANS[name](server.url)}
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, summary.failed, summary.retried) == (12, 0, 5)
-    asked = targets(server)
-    again = [place for place in range(1, len(asked)) if place % 3 == 0]  # each third was lost
-    assert [asked[place] for place in again] == [asked[place - 1] for place in again]
-    once = [target for place, target in enumerate(asked) if place not in again]
+    sent = targets(server)
+    retries = [index for index in range(1, len(sent)) if index % 3 == 0]  # each third was lost
+    assert [sent[index] for index in retries] == [sent[index - 1] for index in retries]
+    once = [target for index, target in enumerate(sent) if index not in retries]
     numbers = {"with numbers": range(1, 13), "a log": range(12)}
     if name in numbers:
         assert once == [f"/{number}" for number in numbers[name]]
@@ -172,38 +172,38 @@ async def test_what_is_asked_again_is_the_same_request(name, ending, serve, carr
         assert sorted(once) == ["/"] * 4 + ["/b"] * 8
 
 
-async def test_a_connection_that_fails_costs_its_own_request_of_a_log(
+async def test_a_connection_that_fails_costs_only_its_own_request_of_a_log(
     serve, carry_out, monkeypatch
 ):
     server = await serve(SIZED)
-    dialled = []
-    dial = connector.Connector.connect
+    attempts = []
+    connect = connector.Connector.connect
 
-    def refuse_every_second(dialer, connection):
-        dialled.append(connection)
-        if len(dialled) % 2:
-            dial(dialer, connection)
+    def refuse_every_second(self, connection):
+        attempts.append(connection)
+        if len(attempts) % 2:
+            connect(self, connection)
         else:
-            connection.missed(errno.ECONNREFUSED)
+            connection.connect_failed(errno.ECONNREFUSED)
 
     monkeypatch.setattr(connector.Connector, "connect", refuse_every_second)
-    plan = {"url": server.url, "replay": replayed(12), "keep_alive": False, "connections": 1}
+    plan = {"url": server.url, "replay": log_of(12), "keep_alive": False, "connections": 1}
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, dict(summary.failures)) == (6, {"connect": 6})
     assert targets(server) == [f"/{number}" for number in range(0, 12, 2)]
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
-async def test_pipelined_requests_on_a_stale_connection_are_asked_again(ending, serve, carry_out):
-    """Each connection ends at its seventh request, which may come with the sixth and the eighth."""
+async def test_pipelined_requests_on_a_stale_connection_are_retried(ending, serve, carry_out):
+    """Each connection ends at its seventh request, sent perhaps with the sixth and the eighth."""
 
     def script(peer):
         if peer.asked < 7:
             peer.send(SIZED)
         elif peer.asked == 7:
-            ending_of(peer)
+            end(peer)
 
-    def ending_of(peer):  # once what was sent has been read, or a reset would take it back
+    def end(peer):  # once the client has read what was sent, or a reset would discard it
         asyncio.get_running_loop().call_later(0.02, getattr(peer, ending))
 
     server = await serve(script)
@@ -215,9 +215,9 @@ async def test_pipelined_requests_on_a_stale_connection_are_asked_again(ending, 
     assert set(targets(server)) == {f"/{number}" for number in range(1, 31)}
 
 
-async def test_the_first_of_pipelined_requests_is_asked_again_alone(serve, carry_out):
+async def test_the_first_of_pipelined_requests_is_retried_alone(serve, carry_out):
     # RFC 9112 section 9.3.2: a client MUST NOT pipeline immediately after a failed connection
-    answered_at = []
+    requests_at_response = []
 
     def script(peer):
         if server.connections == 1:
@@ -226,20 +226,20 @@ async def test_the_first_of_pipelined_requests_is_asked_again_alone(serve, carry
             elif peer.asked == 4:
                 peer.close()
         else:
-            asyncio.get_running_loop().call_later(0.02, answer, peer)
+            asyncio.get_running_loop().call_later(0.02, respond, peer)
 
-    def answer(peer):
-        answered_at.append(peer.asked)
+    def respond(peer):
+        requests_at_response.append(peer.asked)
         peer.send(SIZED)
 
     server = await serve(script)
     plan = {"url": server.url, "pipeline": 3, "connections": 1, "requests": 6}
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, summary.failed, summary.retried) == (6, 0, 3)
-    assert answered_at[0] == 1
+    assert requests_at_response[0] == 1
 
 
-async def test_pipelined_requests_are_not_asked_a_third_time(serve, carry_out):
+async def test_pipelined_requests_are_retried_only_once(serve, carry_out):
     server = await serve(lambda peer: peer.send(SIZED) if peer.asked == 1 else peer.close())
     plan = {"url": server.url, "pipeline": 4, "connections": 1, "requests": 40}
     summary = (await carry_out(**plan)).summary
@@ -248,25 +248,25 @@ async def test_pipelined_requests_are_not_asked_a_third_time(serve, carry_out):
     assert summary.succeeded == server.connections - (server.connections > summary.succeeded)
 
 
-@pytest.mark.parametrize("more", [{"rate": 2}, {"replay": "a gap"}], ids=str)
-async def test_a_quiet_schedule_is_no_server_that_is_gone(more, serve, carry_out):
-    """No connection stands for longer than the limit of a request, since none is needed."""
+@pytest.mark.parametrize("options", [{"rate": 2}, {"replay": "a gap"}], ids=str)
+async def test_a_quiet_schedule_is_not_a_missing_server(options, serve, carry_out):
+    """No connection is open for longer than the timeout of a request, since none is needed."""
 
     def script(peer):
         peer.send(SIZED)
         peer.close()
 
     server = await serve(script)
-    if "replay" in more:
+    if "replay" in options:
         lines = (json.dumps({"ts": at, "method": "GET", "uri": "/"}) for at in (0.001, 0.501))
-        more = {"replay": parse_log(lines)}
-    plan = {"url": server.url, "connections": 1, "requests": 2, "timeout_s": 0.2, **more}
+        options = {"replay": parse_log(lines)}
+    plan = {"url": server.url, "connections": 1, "requests": 2, "timeout_s": 0.2, **options}
     summary = (await carry_out(**plan)).summary
     assert not summary.gave_up
     assert summary.succeeded + summary.failed == 2
 
 
-async def test_it_is_said_that_requests_were_asked_again(serve, abench):
+async def test_the_report_says_that_requests_were_retried(serve, abench):
     server = await serve(lambda peer: peer.close() if peer.asked == 3 else peer.send(SIZED))
     ran = await abench("-n", "40", "-c", "2", "-w", "1", server.url)
     assert ran.code == 0
@@ -275,8 +275,8 @@ async def test_it_is_said_that_requests_were_asked_again(serve, abench):
 
 
 @pytest.mark.parametrize("plan", [{"rate": 40}, {"stages": "150ms@40"}], ids=str)
-async def test_a_second_response_like_the_last_is_no_response(plan, serve, carry_out):
-    """It comes while nothing is asked, and would be recognised."""
+async def test_a_second_copy_of_a_response_is_no_response(plan, serve, carry_out):
+    """It arrives while no request is in flight, and would be recognised."""
 
     def script(peer):
         peer.send(SIZED)
@@ -289,10 +289,10 @@ async def test_a_second_response_like_the_last_is_no_response(plan, serve, carry
     assert summary.service.max < 10**6
 
 
-async def test_a_gate_sees_what_was_asked_again(serve, abench):
+async def test_thresholds_can_use_retried(serve, abench):
     server = await serve(lambda peer: peer.close() if peer.asked == 3 else peer.send(SIZED))
-    words = ("-n", "40", "-c", "2", "-w", "1", "--fail-if", "retried>0", "--fail-if", "stale>0")
-    ran = await abench(*words, server.url)
+    arguments = ("-n", "40", "-c", "2", "-w", "1", "--fail-if", "retried>0", "--fail-if", "stale>0")
+    ran = await abench(*arguments, server.url)
     assert ran.code == 4
     assert "FAILED  retried>0 came true" in ran.out
     assert "passed  stale>0 did not come true: 0" in ran.out

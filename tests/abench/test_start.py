@@ -12,13 +12,13 @@ import pytest
 
 @pytest.fixture
 def silent():
-    """Listen, and answer nobody: a run lasts until it is told to stop."""
+    """A listener that never responds: a run lasts until it is stopped."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
-def first_asked(listener):
-    """Return the first connection with a request: before it there is a look whether one can be."""
+def accept_request(listener):
+    """Return the first connection with a request: before it there is a probe without one."""
     connection, _ = listener.accept()
     while not connection.recv(100):
         connection.close()
@@ -32,13 +32,13 @@ def start(listener, *options, prefix=(), **others):
     return subprocess.Popen((*prefix, *command), **others)
 
 
-def test_ctrl_c_is_not_meant_for_what_runs_in_the_background(silent):
+def test_ctrl_c_does_not_stop_a_run_in_the_background(silent):
     def prepare():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # as sh does for a script's `abench ... &`
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with start(silent, "-t60", preexec_fn=prepare, **quiet) as process:
-        connection = first_asked(silent)
+        connection = accept_request(silent)
         process.send_signal(signal.SIGINT)
         mask = Path(f"/proc/{process.pid}/status").read_text().partition("SigIgn:")[2].split()[0]
         assert int(mask, 16) >> (signal.SIGINT - 1) & 1
@@ -48,11 +48,11 @@ def test_ctrl_c_is_not_meant_for_what_runs_in_the_background(silent):
 
 
 @pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"])
-def test_no_connection_takes_the_place_of_what_is_closed(silent, closed):
+def test_no_connection_becomes_a_closed_standard_descriptor(silent, closed):
     prefix = ("sh", "-c", f'exec "$@" {closed}', "sh")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with start(silent, "-t60", prefix=prefix, **quiet) as process:
-        connection = first_asked(silent)
+        connection = accept_request(silent)
         for number in range(3):
             assert not os.readlink(f"/proc/{process.pid}/fd/{number}").startswith("socket:")
         process.kill()

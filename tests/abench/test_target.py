@@ -23,9 +23,7 @@ from abench.plan.target import Target
         ("http://h/%C3%A4?q=%20&r=é", "h", 80, "/%C3%A4?q=%20&r=%C3%A9", "h"),
     ],
 )
-def test_a_url_is_taken_apart(
-    url: str, host: str, port: int, resource: str, authority: str
-) -> None:
+def test_a_url_is_parsed(url: str, host: str, port: int, resource: str, authority: str) -> None:
     target = Target.parse(url)
     assert (target.host, target.port, target.resource) == (host, port, resource)
     assert target.authority == authority
@@ -60,7 +58,7 @@ def test_a_url_is_taken_apart(
         "http://h/\udcff",
     ],
 )
-def test_what_names_no_http_server_is_refused(url: str) -> None:
+def test_a_url_without_an_http_server_is_refused(url: str) -> None:
     with pytest.raises(ParameterError) as caught:
         Target.parse(url)
     message = str(caught.value)
@@ -69,7 +67,7 @@ def test_what_names_no_http_server_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "meant"),
+    ("url", "expected"),
     [
         ("127.0.0.1:8200", "http://127.0.0.1:8200/"),
         ("localhost:8000/a?b", "http://localhost:8000/a?b"),
@@ -82,11 +80,11 @@ def test_what_names_no_http_server_is_refused(url: str) -> None:
         ("http:80", "http://http/"),
     ],
 )
-def test_a_host_and_a_port_mean_http(url: str, meant: str) -> None:
-    assert Target.parse(url).url == meant
+def test_a_host_and_a_port_mean_http(url: str, expected: str) -> None:
+    assert Target.parse(url).url == expected
 
 
-def test_a_user_before_a_host_is_one() -> None:
+def test_userinfo_without_a_scheme_is_userinfo() -> None:
     assert Target.parse("me:secret@h:80/") == Target.parse("http://me:secret@h/")
 
 
@@ -96,12 +94,12 @@ def test_credentials_are_not_shown() -> None:
     assert "sesame" not in repr(target)
 
 
-def test_a_template_keeps_its_hole() -> None:
+def test_a_placeholder_is_not_escaped() -> None:
     assert Target.parse("http://h/{n}/ä{n}?q={n}&{m}").resource == "/{n}/%C3%A4{n}?q={n}&%7Bm%7D"
 
 
 @given(st.text())
-def test_whatever_the_path_it_is_one_word_of_a_request_line(path: str) -> None:
+def test_any_path_is_one_word_of_a_request_line(path: str) -> None:
     try:
         resource = Target.parse(f"http://h/{path}").resource
     except ParameterError:

@@ -1,35 +1,35 @@
-"""Bodies that are larger than the buffers on their way, and servers that do not want them."""
+"""Bodies that are larger than all buffers, and servers that reject them."""
 
 import socket
 import tracemalloc
 
 import pytest
 
-from tests.abench.conftest import OVER
+from tests.abench.conftest import TRANSPORTS
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 BODY = bytes(20_000_000)
 
 
-def take_all(peer):
-    """Have a peer answer when as much has come as was announced, and keep none of it."""
+def read_all(peer):
+    """Make a peer respond once it has received the whole body, and store none of it."""
     sock = peer.transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    peer.came = 0
+    peer.received = 0
 
     def data_received(data):
-        peer.came += len(data)
-        peer.server.largest = max(getattr(peer.server, "largest", 0), peer.came)
-        if peer.came > len(BODY):
-            peer.came = 0
+        peer.received += len(data)
+        peer.server.largest = max(getattr(peer.server, "largest", 0), peer.received)
+        if peer.received > len(BODY):
+            peer.received = 0
             peer.send(SIZED)
 
     peer.data_received = data_received
 
 
-def refuse(peer):
-    """Have a peer answer what has only begun, and end the connection with most of it unread."""
+def reject(peer):
+    """Make a peer respond to the first bytes, and close with most of the body unread."""
 
     def data_received(_data):
         peer.send(TOO_LARGE)
@@ -39,16 +39,16 @@ def refuse(peer):
 
 
 PLANS = {
-    "kept": {},
-    "one request each": {"keep_alive": False},
+    "keep-alive": {},
+    "one connection each": {"keep_alive": False},
     "a schedule": {"rate": 1000},
 }
 
 
-@OVER
+@TRANSPORTS
 @pytest.mark.parametrize("name", PLANS)
-async def test_a_large_body_arrives_whole_and_is_not_copied_on_its_way(name, serve, carry_out):
-    server = await serve(accept=take_all)
+async def test_a_large_body_is_sent_whole_and_not_copied(name, serve, carry_out):
+    server = await serve(accept=read_all)
     plan = {"url": server.url, "method": "POST", "body": BODY, "connections": 1, "requests": 2}
     tracemalloc.start()
     try:
@@ -58,14 +58,14 @@ async def test_a_large_body_arrives_whole_and_is_not_copied_on_its_way(name, ser
         tracemalloc.stop()
     assert (summary.succeeded, summary.failed) == (2, 0)
     assert server.largest == pytest.approx(len(BODY), abs=1000)
-    assert peak < 2.5 * len(BODY)  # the request beside its plan, and one more while it is checked
+    assert peak < 2.5 * len(BODY)  # the request, its plan, and one more copy during validation
 
 
-@OVER
+@TRANSPORTS
 @pytest.mark.parametrize("name", PLANS)
-async def test_an_early_refusal_is_read_although_the_body_is_not_sent(name, serve, carry_out):
+async def test_an_early_rejection_is_read_although_the_body_is_not_sent(name, serve, carry_out):
     # RFC 9112 section 9.5
-    server = await serve(accept=refuse)
+    server = await serve(accept=reject)
     plan = {"url": server.url, "method": "POST", "body": BODY, "connections": 2, "requests": 10}
     summary = (await carry_out(**plan, **PLANS[name])).summary
     assert dict(summary.failures) == {"status": 10}

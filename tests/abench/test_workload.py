@@ -1,4 +1,4 @@
-"""Several requests: how often each is asked, in which order, and what their sources say."""
+"""Workloads of several requests: how often, in which order, and how their sources are read."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ from abench.plan.workload import interleave, recorded_workload, weighted_workloa
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20))
-def test_each_comes_as_often_as_its_weight_and_evenly(weights: list[int]) -> None:
+def test_each_index_comes_as_often_as_its_weight_and_evenly(weights: list[int]) -> None:
     order = interleave(weights)
     shares = Counter(order)
     for index, weight in enumerate(weights):
@@ -32,17 +32,17 @@ def test_each_comes_as_often_as_its_weight_and_evenly(weights: list[int]) -> Non
         assert not gaps or max(gaps) <= len(order) / shares[index] + len(weights)
 
 
-def test_numbers_are_other_in_each_share() -> None:
+def test_numbers_differ_between_shares() -> None:
     target = Target.parse("http://h/{n}")
     shares = [
         weighted_workload([(target, 1)], RequestTemplate(), DEFAULT_CRITERIA, part, 3)
         for part in range(3)
     ]
-    asked = [octets.split()[1] for mix in shares for octets, _ in islice(mix, 4)]
-    assert sorted(asked) == sorted(b"/%d" % number for number in range(1, 13))
+    sent = [data.split()[1] for share in shares for data, _ in islice(share, 4)]
+    assert sorted(sent) == sorted(b"/%d" % number for number in range(1, 13))
 
 
-def test_shares_begin_at_different_places() -> None:
+def test_shares_start_at_different_places() -> None:
     targets = [(Target.parse(f"http://h/{name}"), 1) for name in "abcd"]
     first = [
         next(weighted_workload(targets, RequestTemplate(), DEFAULT_CRITERIA, part, 2))[0][:6]
@@ -51,17 +51,17 @@ def test_shares_begin_at_different_places() -> None:
     assert first == [b"GET /a", b"GET /c"]
 
 
-def test_what_was_recorded_is_asked_once_and_in_its_order() -> None:
-    asked = ("GET /1", "HEAD /2", "GET /1", "GET /2", "HEAD /1")
-    log = log_replay.parse_log([COMMON.replace("GET /apache_pb.gif", one) for one in asked])
+def test_a_log_is_replayed_once_and_in_order() -> None:
+    lines = ("GET /1", "HEAD /2", "GET /1", "GET /2", "HEAD /1")
+    log = log_replay.parse_log([COMMON.replace("GET /apache_pb.gif", line) for line in lines])
     target = Target.parse("http://h/")
     shares = [
         recorded_workload(log.entries, target, RequestTemplate(), DEFAULT_CRITERIA, part, 2)
         for part in range(2)
     ]
-    lines = [[octets[:7] for octets, _ in islice(mix, most)] for mix, most in
-             zip(shares, (3, 2), strict=True)]  # fmt: skip
-    assert lines == [[b"GET /1 ", b"GET /1 ", b"HEAD /1"], [b"HEAD /2", b"GET /2 "]]
+    sent = [[data[:7] for data, _ in islice(share, count)] for share, count in
+            zip(shares, (3, 2), strict=True)]  # fmt: skip
+    assert sent == [[b"GET /1 ", b"GET /1 ", b"HEAD /1"], [b"HEAD /2", b"GET /2 "]]
     with pytest.raises(StopIteration):
         next(shares[0])
 
@@ -77,20 +77,20 @@ def test_a_file_of_urls() -> None:
 
 @pytest.mark.parametrize("path", ["/a/../b", "/./a", "/a//b", "/..", "/a?b=../c", "/a;b/../c"])
 @pytest.mark.parametrize("base", ["http://h:8", "http://h:8/x/y?z", "http://h:8?a/b"])
-def test_a_path_in_a_file_is_asked_for_as_it_was_typed(path: str, base: str) -> None:
-    (one,) = url_file.parse_urls([path], base)
-    assert one.url == f"http://h:8{path}"
-    assert Target.parse(one.url).resource == path
+def test_a_path_in_a_file_is_requested_as_it_was_typed(path: str, base: str) -> None:
+    (weighted,) = url_file.parse_urls([path], base)
+    assert weighted.url == f"http://h:8{path}"
+    assert Target.parse(weighted.url).resource == path
 
 
 @pytest.mark.parametrize("line", ["a b c", "0 /a", "10001 /a", "-1 /a", "² /a", "/no-server"])
-def test_what_is_no_line_of_it_is_named_by_its_number(line: str) -> None:
+def test_an_invalid_line_is_named_by_its_number(line: str) -> None:
     with pytest.raises(ParameterError, match=r"^--urls: line 2"):
         list(url_file.parse_urls(["http://h/", line], None))
 
 
 @given(st.text())
-def test_whatever_is_in_a_file_of_urls_it_is_read_or_refused(text: str) -> None:
+def test_any_file_of_urls_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ParameterError):
         assert all(one.weight >= 1 for one in url_file.parse_urls(text.splitlines(), "http://h/"))
 
@@ -146,7 +146,7 @@ def test_a_log_in_json(name: str) -> None:
     ]
 
 
-def test_requests_of_one_second_are_spread_in_it() -> None:
+def test_requests_of_one_second_are_spread_over_it() -> None:
     log = log_replay.parse_log([COMMON] * 4)
     assert [one.at_s for one in log.entries] == [0, 0.25, 0.5, 0.75]
 
@@ -156,9 +156,9 @@ def json_line(at: float) -> str:
 
 
 @pytest.mark.parametrize("per_s", [1, 10**3, 10**6, 10**9])
-def test_a_log_that_knows_fractions_is_taken_at_its_word(per_s: int) -> None:
-    """A time that happens to be a whole second is no rounded one."""
-    times = [0.02, 0.0, 0.01, 0.0, 5.0, 5.0]  # as replies ended
+def test_a_log_with_fractions_is_exact(per_s: int) -> None:
+    """A time that happens to be a whole second is not a rounded one."""
+    times = [0.02, 0.0, 0.01, 0.0, 5.0, 5.0]  # in the order in which responses ended
     base = 1_700_000_000
     lines = [json_line(base + at if per_s == 1 else round((base + at) * per_s)) for at in times]
     found = log_replay.parse_log(lines).times_s()
@@ -170,18 +170,18 @@ def test_whole_seconds_in_any_unit_are_spread() -> None:
     assert log_replay.parse_log(lines).times_s() == (0, 1, 1.5)
 
 
-def test_the_first_second_of_all_is_a_time() -> None:
+def test_the_epoch_is_a_valid_time() -> None:
     line = json.dumps({"time": "1970-01-01T00:00:00Z", "method": "GET", "uri": "/"})
     assert log_replay.parse_log([line]).skipped == 0
 
 
 @pytest.mark.parametrize("at", [-1, 1e30, math.nan, math.inf, "", "x", "1" * 30, None, [], True])
-def test_what_is_no_time_is_left_out_or_read(at: object) -> None:
+def test_an_invalid_time_is_skipped_or_read(at: object) -> None:
     log = log_replay.parse_log([json.dumps({"ts": at, "method": "GET", "uri": "/"})])
     assert log.skipped + len(log.entries) == 1
 
 
-def test_what_changes_something_is_left_out() -> None:
+def test_unsafe_methods_are_skipped() -> None:
     log = log_replay.parse_log(
         [COMMON.replace("GET", method) for method in ("POST", "DELETE", "OPTIONS")]
     )
@@ -189,13 +189,13 @@ def test_what_changes_something_is_left_out() -> None:
     assert [one.method for one in log.entries] == ["OPTIONS"]
 
 
-def test_escaped_octets_ask_for_the_same() -> None:
+def test_escaped_bytes_request_the_same_resource() -> None:
     log = log_replay.parse_log([COMMON.replace("/apache_pb.gif", r"/\xc3\xa4\"")])
     assert log.entries[0].resource == '/%c3%a4"'
 
 
 @given(st.lists(st.text()))
-def test_whatever_is_in_a_log_each_line_is_an_entry_or_left_out(lines: list[str]) -> None:
+def test_each_line_of_any_log_is_an_entry_or_skipped(lines: list[str]) -> None:
     log = log_replay.parse_log(lines)
     assert len(log.entries) + log.skipped == sum(bool(line.strip()) for line in lines)
 
@@ -204,7 +204,7 @@ moments = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.
 
 
 @given(st.lists(moments, min_size=1, max_size=20))
-def test_times_are_kept_and_in_order(times: list[datetime]) -> None:
+def test_times_are_exact_and_in_order(times: list[datetime]) -> None:
     lines = [json.dumps({"time": at.isoformat(), "method": "GET", "uri": "/"}) for at in times]
     found = log_replay.parse_log(lines).times_s()
     assert list(found) == sorted(found)
@@ -218,7 +218,9 @@ def test_times_are_kept_and_in_order(times: list[datetime]) -> None:
     parts=st.integers(1, 4),
     after=st.floats(0, 110),
 )
-def test_shares_of_a_timetable_are_the_whole(times: list[float], parts: int, after: float) -> None:
+def test_shares_of_a_recorded_schedule_are_the_whole(
+    times: list[float], parts: int, after: float
+) -> None:
     shares = [RecordedSchedule(tuple(times), part, parts) for part in range(parts)]
     due = sorted(one for share in shares for one in share.times())
     assert [number for number, _ in due] == list(range(len(times)))
@@ -227,7 +229,7 @@ def test_shares_of_a_timetable_are_the_whole(times: list[float], parts: int, aft
 
 
 @pytest.mark.parametrize(
-    ("wishes", "right", "wrong"),
+    ("criteria", "successes", "failures"),
     [
         ([], {200, 204, 304, 399}, {100, 400, 500}),
         (["404"], {404}, {200, 400}),
@@ -235,13 +237,13 @@ def test_shares_of_a_timetable_are_the_whole(times: list[float], parts: int, aft
         (["200", "4XX"], {200, 499}, {201}),
     ],
 )
-def test_expected_statuses(wishes: list[str], right: set[int], wrong: set[int]) -> None:
-    statuses = SuccessCriteria.parse(wishes).statuses
-    assert right <= statuses
-    assert not wrong & statuses
+def test_expected_statuses(criteria: list[str], successes: set[int], failures: set[int]) -> None:
+    statuses = SuccessCriteria.parse(criteria).statuses
+    assert successes <= statuses
+    assert not failures & statuses
 
 
 @given(st.lists(st.text(), max_size=3))
-def test_whatever_is_expected_it_is_understood_or_refused(wishes: list[str]) -> None:
+def test_any_criteria_are_parsed_or_refused(criteria: list[str]) -> None:
     with contextlib.suppress(ParameterError):
-        assert SuccessCriteria.parse(wishes).statuses
+        assert SuccessCriteria.parse(criteria).statuses
