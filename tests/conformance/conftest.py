@@ -1,4 +1,4 @@
-"""One tree for all levels, and the rows as parameters: a test's name is its row's."""
+"""The files for all levels, and the rows as parameters: the id of a test is the row's name."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.pending import CUTS, PENDING
+from tests.conformance.pending import PENDING, SPLIT_DEPENDENT
 from tests.conformance.rows import ROWS
 from tests.conformance.site import build
 from tests.conformance.table import Row
 
 SERVER = os.environ.get("CONFORMANCE_SERVER", "aserve")
-"""Which server the socket level asks; of all but our own only what the RFC wants is expected."""
+"""The server of the socket level; of other servers, only what the RFC asks for is expected."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "row" in metafunc.fixturenames:
-        chosen = [row for row in ROWS if getattr(metafunc.module, "concerns", bool)(row)]
-        metafunc.parametrize("row", list(_params(chosen, metafunc.function.__name__)))
+        selected = [row for row in ROWS if getattr(metafunc.module, "applies_to", bool)(row)]
+        metafunc.parametrize("row", list(_params(selected, metafunc.function.__name__)))
 
 
 def _params(rows: Iterable[Row], test: str) -> Iterator[object]:
-    missing = PENDING if test == "test_row" else CUTS
+    expected_failures = PENDING if test == "test_row" else SPLIT_DEPENDENT
     for row in rows:
-        reason = missing.get(row.name) if SERVER == "aserve" else None
+        reason = expected_failures.get(row.name) if SERVER == "aserve" else None
         marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
         yield pytest.param(row, id=row.name, marks=marks)
 

@@ -1,4 +1,4 @@
-"""Start another server on the tree, with the closest fair settings, and end it again."""
+"""Start another server on the test files, with comparable settings, and stop it again."""
 
 import shutil
 import socket
@@ -28,13 +28,17 @@ _TYPES = {
 }
 
 
-class CannotMeasure(Exception):
-    """The server is not installed, or does not start."""
+class ServerUnavailable(Exception):
+    """The server is not installed or does not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """config: (root, folder for its own files, port) -> configuration; command: what runs it."""
+    """How to run one server.
+
+    config: (root, working directory, port) -> configuration. command: (program, configuration
+    file, working directory, port) -> command line.
+    """
 
     program: str
     package: str
@@ -43,29 +47,29 @@ class Server:
     command: Callable[[str, Path, Path, int], list[str]]
 
 
-def _nginx(root: Path, own: Path, port: int) -> str:
+def _nginx(root: Path, work_dir: Path, port: int) -> str:
     types = "".join(f"{media_type} {suffix};" for suffix, media_type in _TYPES.items())
-    places = "".join(
-        f"{kind}_temp_path {own}/{kind};"
+    temp_paths = "".join(
+        f"{kind}_temp_path {work_dir}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""
-daemon off; master_process off; worker_processes 1; pid {own}/pid; error_log {own}/errors;
+daemon off; master_process off; worker_processes 1; pid {work_dir}/pid; error_log {work_dir}/errors;
 events {{}}
 http {{
-    types {{ {types} }} default_type application/octet-stream; access_log off; {places}
+    types {{ {types} }} default_type application/octet-stream; access_log off; {temp_paths}
     gzip_static on; gzip_vary on; etag on; server_tokens off;
     server {{ listen 127.0.0.1:{port}; root {root}; index index.html; }}
 }}"""
 
 
-def _lighttpd(root: Path, own: Path, port: int) -> str:
+def _lighttpd(root: Path, work_dir: Path, port: int) -> str:
     types = ", ".join(f'".{suffix}" => "{media_type}"' for suffix, media_type in _TYPES.items())
     return f"""
 server.document-root = "{root}"
 server.bind = "127.0.0.1"
 server.port = {port}
-server.errorlog = "{own}/errors"
+server.errorlog = "{work_dir}/errors"
 server.tag = "lighttpd"
 index-file.names = ("index.html")
 static-file.etags = "enable"
@@ -73,10 +77,10 @@ mimetype.assign = ({types}, "" => "application/octet-stream")
 """
 
 
-def _h2o(root: Path, own: Path, port: int) -> str:
+def _h2o(root: Path, work_dir: Path, port: int) -> str:
     return f"""
 num-threads: 1
-error-log: {own}/errors
+error-log: {work_dir}/errors
 server-name: h2o
 listen: {{host: 127.0.0.1, port: {port}}}
 hosts:
@@ -91,13 +95,13 @@ hosts:
 """
 
 
-def _caddy(root: Path, own: Path, port: int) -> str:
+def _caddy(root: Path, work_dir: Path, port: int) -> str:
     return f"""
 {{
     admin off
     auto_https off
     log {{
-        output file {own}/errors
+        output file {work_dir}/errors
     }}
 }}
 :{port} {{
@@ -116,7 +120,7 @@ SERVERS: Mapping[str, Server] = {
         "nginx",
         ("-v",),
         _nginx,
-        lambda program, config, own, _: [program, "-p", str(own), "-c", str(config)],
+        lambda program, config, work_dir, _: [program, "-p", str(work_dir), "-c", str(config)],
     ),
     "lighttpd": Server(
         "lighttpd",
@@ -165,16 +169,16 @@ SERVERS: Mapping[str, Server] = {
 
 
 def program(name: str) -> str:
-    """Return where a server's program is; says how to get it where it is not."""
+    """Return the path of a server's program; raises ServerUnavailable if it is not installed."""
     server = SERVERS[name]
-    found = shutil.which(server.program, path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin")
-    if found := found or shutil.which(server.program):
-        return found
-    raise CannotMeasure(f"{name} is not installed: apt-get install {server.package}")
+    path = shutil.which(server.program, path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin")
+    if path := path or shutil.which(server.program):
+        return path
+    raise ServerUnavailable(f"{name} is not installed: apt-get install {server.package}")
 
 
 def version(name: str) -> str:
-    """Return what a server calls itself, in one line."""
+    """Return a server's version line."""
     command = [program(name), *SERVERS[name].version]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     return (done.stdout + done.stderr).strip().splitlines()[0]
@@ -182,23 +186,23 @@ def version(name: str) -> str:
 
 @contextmanager
 def running(name: str, root: Path) -> Iterator[Address]:
-    """Run a server on a free port of the loopback, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        own, server = Path(folder), SERVERS[name]
+    """Run a server on a free port of the loopback interface, within a with block."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
+        work_dir, server = Path(directory), SERVERS[name]
         address = Address("127.0.0.1", _free_port())
-        config = own / "config"
-        config.write_text(server.config(root, own, address.port))
-        command = server.command(program(name), config, own, address.port)
+        config = work_dir / "config"
+        config.write_text(server.config(root, work_dir, address.port))
+        command = server.command(program(name), config, work_dir, address.port)
         environment = {
-            "HOME": folder,
+            "HOME": directory,
             "PATH": "/usr/bin:/bin",
-            "XDG_DATA_HOME": folder,
-            "XDG_CONFIG_HOME": folder,
+            "XDG_DATA_HOME": directory,
+            "XDG_CONFIG_HOME": directory,
         }
-        with (own / "output").open("wb") as output:
+        with (work_dir / "output").open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
-            _await(name, process, address, own)
+            _wait_ready(name, process, address, work_dir)
             yield address
         finally:
             process.terminate()
@@ -213,15 +217,17 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _await(name: str, process: subprocess.Popen[bytes], address: Address, own: Path) -> None:
-    """Wait until this very tree is served there, and not by a stranger on the same port."""
+def _wait_ready(
+    name: str, process: subprocess.Popen[bytes], address: Address, work_dir: Path
+) -> None:
+    """Wait until our files are served there, and not another server's on the same port."""
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError, Malformed), socket.create_connection(address, 2) as sock:
             sock.sendall(PROBE)
-            found = Reader(lambda: sock.recv(65_536)).read_reply("GET")
-            if found and found.body == FILES["probe.txt"]:
+            response = Reader(lambda: sock.recv(65_536)).read_response("GET")
+            if response and response.body == FILES["probe.txt"]:
                 return
         time.sleep(0.05)
-    said = (own / "output").read_text(errors="replace").strip()
-    raise CannotMeasure(f"{name} does not serve the tree: {said[-500:]}")
+    output = (work_dir / "output").read_text(errors="replace").strip()
+    raise ServerUnavailable(f"{name} does not serve the files: {output[-500:]}")

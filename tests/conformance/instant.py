@@ -1,4 +1,4 @@
-"""A moment that stands still, for the levels that have no clock."""
+"""A fixed time, for the levels that have no clock."""
 
 import time
 

@@ -1,10 +1,10 @@
-"""Hold what happened against what was expected."""
+"""Compare the responses with the expected ones."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from tests.conformance.reader import Malformed, Reader, Reply, Silent
+from tests.conformance.reader import Malformed, Reader, Response, Silent
 from tests.conformance.site import FILES
 from tests.conformance.table import (
     CLOSED,
@@ -13,127 +13,131 @@ from tests.conformance.table import (
     After,
     BodyCheck,
     Expected,
-    FieldCheck,
+    HeaderCheck,
     Outcome,
     TagOf,
-    fill,
+    fill_tags,
     get,
 )
 
-PROBE = get("/probe.txt").octets
-"""Asked when all is said: does the connection still work, and did nothing else come before?"""
-_PROBED = FILES["probe.txt"]
+PROBE = get("/probe.txt").data
+"""Sent last: does the connection still work, and did nothing unexpected come before?"""
+_PROBE_BODY = FILES["probe.txt"]
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """A conversation as the client saw it. extra: what came that nobody had asked for."""
+class Observed:
+    """An exchange as the client saw it. extra: a description of unexpected data."""
 
-    replies: tuple[Reply, ...]
+    responses: tuple[Response, ...]
     after: After
     extra: str = ""
 
 
-def listen(
+def observe(
     reader: Reader,
     methods: Sequence[str],
     probe: Callable[[], None] | None,
     on_continue: Callable[[], None] = lambda: None,
-) -> Happened:
-    """Read the replies to requests of these methods, then see what becomes of the connection."""
-    replies: list[Reply] = []
+) -> Observed:
+    """Read the responses to requests with these methods, then see whether the connection closes."""
+    responses: list[Response] = []
     try:
         for method in methods:
-            found = reader.read_reply(method, on_continue)
-            if found is None:
-                return Happened(tuple(replies), CLOSED)
-            replies.append(found)
-        return _see(reader, tuple(replies), probe)
+            response = reader.read_response(method, on_continue)
+            if response is None:
+                return Observed(tuple(responses), CLOSED)
+            responses.append(response)
+        return _observe_end(reader, tuple(responses), probe)
     except Silent:
-        return Happened(tuple(replies), EITHER)
+        return Observed(tuple(responses), EITHER)
     except Malformed as error:
-        return Happened(tuple(replies), EITHER, str(error))
+        return Observed(tuple(responses), EITHER, str(error))
 
 
-def _see(reader: Reader, replies: tuple[Reply, ...], probe: Callable[[], None] | None) -> Happened:
+def _observe_end(
+    reader: Reader, responses: tuple[Response, ...], probe: Callable[[], None] | None
+) -> Observed:
     if probe is None:
-        rest = reader.rest()
-        return Happened(replies, CLOSED, repr(rest[:80]) if rest else "")
+        data = reader.read_to_eof()
+        return Observed(responses, CLOSED, repr(data[:80]) if data else "")
     probe()
-    found = reader.read_reply("GET")
-    if found is None:
-        return Happened(replies, CLOSED)
-    if found.body == _PROBED:
-        return Happened(replies, OPEN)
-    return Happened(replies, EITHER, f"a reply too many: {found.status}")
+    response = reader.read_response("GET")
+    if response is None:
+        return Observed(responses, CLOSED)
+    if response.body == _PROBE_BODY:
+        return Observed(responses, OPEN)
+    return Observed(responses, EITHER, f"an extra response: {response.status}")
 
 
-def faults(outcome: Outcome, happened: Happened, tag_of: TagOf) -> list[str]:
-    """Return what is wrong, in words; nothing where the row holds."""
-    found: list[str] = []
-    replies = happened.replies
-    for number, expected in enumerate(outcome.replies, 1):
-        if number > len(replies):
-            if happened.after not in expected.excused:
-                found.append(f"reply {number} never came")
+def find_errors(outcome: Outcome, observed: Observed, tag_of: TagOf) -> list[str]:
+    """Return a description of each error; empty if the row passes."""
+    errors: list[str] = []
+    responses = observed.responses
+    for number, expected in enumerate(outcome.responses, 1):
+        if number > len(responses):
+            if observed.after not in expected.excused:
+                errors.append(f"response {number} never came")
             break
-        wrong = reply_faults(expected, replies[number - 1], tag_of)
-        found += [f"reply {number}: {one}" for one in wrong]
-    if happened.extra:
-        found.append(f"unexpected: {happened.extra}")
-    if outcome.after is not EITHER and happened.after is not outcome.after and not found:
-        state = "neither open nor closed" if happened.after is EITHER else happened.after
-        found.append(f"the connection is {state} and not {outcome.after}")
-    return found
+        details = find_response_errors(expected, responses[number - 1], tag_of)
+        errors += [f"response {number}: {detail}" for detail in details]
+    if observed.extra:
+        errors.append(f"unexpected: {observed.extra}")
+    if outcome.after is not EITHER and observed.after is not outcome.after and not errors:
+        state = "neither open nor closed" if observed.after is EITHER else observed.after
+        errors.append(f"the connection is {state} and not {outcome.after}")
+    return errors
 
 
-def reply_faults(
-    expected: Expected, reply: Reply, tag_of: TagOf, unseen: Collection[str] = ()
+def find_response_errors(
+    expected: Expected, response: Response, tag_of: TagOf, ignored: Collection[str] = ()
 ) -> list[str]:
-    """Return what is wrong with one reply, by the alternative that comes closest.
+    """Return the errors of one response, compared with the closest alternative.
 
-    unseen: fields that cannot be known at this level.
+    ignored: headers that do not exist at this level.
     """
-    wrongs = [_faults(one, reply, tag_of, unseen) for one in expected.alternatives()]
-    return min(wrongs, key=lambda wrong: (any("status" in one for one in wrong), len(wrong)))
+    candidates = [_compare(one, response, tag_of, ignored) for one in expected.alternatives()]
+    return min(candidates, key=lambda errors: (any("status" in e for e in errors), len(errors)))
 
 
-def _faults(expected: Expected, reply: Reply, tag_of: TagOf, unseen: Collection[str]) -> list[str]:
-    if reply.status not in expected.statuses:
-        return [f"status {reply.status}, not {statuses(expected)}"]
-    found = []
-    for name, check in expected.fields.items():
-        value = reply.get(name)
-        if name not in unseen and not _field_holds(check, value, tag_of):
-            found.append(f"{name}: {value!r} with status {reply.status}")
-    if not _body_holds(expected.body, reply):
-        found.append(f"body {reply.body[:60]!r} of {len(reply.body)} octets")
-    if expected.version and "version" not in unseen and reply.version != expected.version:
-        found.append(f"version {reply.version}")
-    if expected.interim is not None and not expected.interim >= set(reply.interim):
-        found.append(f"interim replies {reply.interim}")
-    return found
+def _compare(
+    expected: Expected, response: Response, tag_of: TagOf, ignored: Collection[str]
+) -> list[str]:
+    if response.status not in expected.statuses:
+        return [f"status {response.status}, not {format_statuses(expected)}"]
+    errors = []
+    for name, check in expected.headers.items():
+        value = response.get(name)
+        if name not in ignored and not _header_matches(check, value, tag_of):
+            errors.append(f"{name}: {value!r} with status {response.status}")
+    if not _body_matches(expected.body, response):
+        errors.append(f"body {response.body[:60]!r} of {len(response.body)} bytes")
+    if expected.version and "version" not in ignored and response.version != expected.version:
+        errors.append(f"version {response.version}")
+    if expected.interim is not None and not expected.interim >= set(response.interim):
+        errors.append(f"interim responses {response.interim}")
+    return errors
 
 
-def statuses(expected: Expected) -> str:
-    """Name the statuses of an expectation in a few words."""
+def format_statuses(expected: Expected) -> str:
+    """Return the expected statuses as short text."""
     codes = sorted(expected.statuses)
     if len(codes) > 50:
         return f"{codes[0] // 100}xx to {codes[-1] // 100}xx"
     return " or ".join(map(str, codes))
 
 
-def _field_holds(check: FieldCheck, value: str | None, tag_of: TagOf) -> bool:
+def _header_matches(check: HeaderCheck, value: str | None, tag_of: TagOf) -> bool:
     if check is None or value is None:
         return check is value
     if isinstance(check, str):
-        return fill(check.encode("latin-1"), tag_of).decode("latin-1") == value
+        return fill_tags(check.encode("latin-1"), tag_of).decode("latin-1") == value
     if isinstance(check, re.Pattern):
         return check.fullmatch(value) is not None
     return check(value)
 
 
-def _body_holds(check: BodyCheck, reply: Reply) -> bool:
+def _body_matches(check: BodyCheck, response: Response) -> bool:
     if check is ...:
         return True
-    return reply.body == check if isinstance(check, bytes) else check(reply)
+    return response.body == check if isinstance(check, bytes) else check(response)

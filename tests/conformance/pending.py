@@ -1,11 +1,11 @@
-"""Rows that aserve does not hold yet, each with the capability that is missing.
+"""Rows that aserve does not pass yet, each with the missing capability.
 
-They are expected to fail, strictly: who builds the capability removes its lines here.
+They are expected to fail, strictly: the change that adds the capability removes its lines here.
 """
 
 from collections.abc import Mapping
 
 PENDING: Mapping[str, str] = {}
 
-CUTS: Mapping[str, str] = {}
-"""Rows whose answer depends on how their octets arrive."""
+SPLIT_DEPENDENT: Mapping[str, str] = {}
+"""Rows whose response depends on how their bytes arrive."""

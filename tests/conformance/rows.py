@@ -1,4 +1,4 @@
-"""Every row, by part."""
+"""All rows, by part."""
 
 from collections.abc import Mapping
 

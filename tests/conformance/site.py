@@ -1,4 +1,4 @@
-"""The tree of files that the table speaks of: known octets, known times, and things that tempt."""
+"""The files that the table uses: known bytes, known times, and files that must not be served."""
 
 import gzip
 import os
@@ -7,13 +7,13 @@ from calendar import timegm
 from pathlib import Path
 
 MODIFIED = timegm((2024, 5, 4, 3, 2, 1))
-"""When every file was last modified, unless OTHER_TIMES says so."""
+"""The modification time of every file that is not in OTHER_TIMES, in POSIX seconds."""
 LAST_MODIFIED = "Sat, 04 May 2024 03:02:01 GMT"
 
 HELLO = b"Hello, world.\n"
 TEN = b"0123456789"
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
-"""200,000 octets in which no aligned four repeat: a wrong offset shows."""
+"""200,000 bytes in which no aligned four repeat, so that a wrong offset shows."""
 PAGE = b"<!doctype html>\n<title>Page</title>\n" + b"<p>It was a dark and stormy night.\n" * 60
 STYLE = b"body { color: black; background: white }\n" * 50
 INDEX = b"<!doctype html>\n<title>Root</title>\n"
@@ -23,8 +23,8 @@ HIDDEN = b"TOP SECRET: this is a dotfile\n"
 
 PAGE_GZIP = gzip.compress(PAGE, mtime=0)
 STYLE_GZIP = gzip.compress(STYLE, mtime=0)
-# Servers send siblings as they are, so what only has to be told apart may be opaque.
-# As in life, brotli is the shortest here and gzip the longest.
+# Servers send siblings unchanged, so these only have to differ and may be opaque.
+# As in practice, brotli is the smallest here and gzip the largest.
 PAGE_BR = b"\x1b\x01\x02 as if by brotli, opaque"
 PAGE_ZSTD = b"\x28\xb5\x2f\xfd as if by zstandard, as opaque as that but longer"
 
@@ -85,7 +85,7 @@ FILES: dict[str, bytes] = {
     "linked.css": STYLE,
     "pipe.css": STYLE,
     "archive.tar.gz": STYLE_GZIP,
-    # Hidden or not
+    # Dotfiles
     ".hidden": HIDDEN,
     ".git/config": HIDDEN,
     "sub/.hidden": HIDDEN,
@@ -112,22 +112,22 @@ LINKS = {
 }
 
 
-def build(folder: Path) -> Path:
-    """Build the tree in an empty folder and return its root; what lies beside it is secret."""
-    root, outside = folder / "root", folder / "outside"
-    for place, name, octets in (
+def build(directory: Path) -> Path:
+    """Create the files in an empty directory; return their root. Files beside it are secret."""
+    root, outside = directory / "root", directory / "outside"
+    for parent, name, data in (
         (outside, "secret.txt", SECRET),
-        *((root, name, octets) for name, octets in FILES.items()),
+        *((root, name, data) for name, data in FILES.items()),
     ):
-        path = place / name
+        path = parent / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(octets)
-        moment = OTHER_TIMES.get(name, MODIFIED)
-        os.utime(path, (moment, moment))
+        path.write_bytes(data)
+        modified = OTHER_TIMES.get(name, MODIFIED)
+        os.utime(path, (modified, modified))
     for name, target in LINKS.items():
         (root / name).symlink_to(target)
     (root / "absolute-inside.txt").symlink_to(root / "hello.txt")
-    (root / "bare").mkdir()  # a folder without an index
+    (root / "bare").mkdir()  # a directory without an index
     os.mkfifo(root / "pipe")
     os.mkfifo(root / "pipe.css.gz")
     os.mknod(root / "socket", stat.S_IFSOCK | 0o644)

@@ -1,4 +1,4 @@
-"""What a row of the table is, and the words that rows are written in."""
+"""The structure of a row, and the functions that rows are written with."""
 
 import enum
 import re
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
 
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 
 
 class Level(enum.StrEnum):
-    """How much the clause asks for; OURS is a choice of this project that a clause leaves open."""
+    """The requirement level of a clause; OURS is a choice that the RFCs leave open."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"
@@ -20,7 +20,7 @@ class Level(enum.StrEnum):
 
 
 class After(enum.StrEnum):
-    """What becomes of the connection when the last expected reply has been read."""
+    """The state of the connection after the last expected response."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -30,10 +30,10 @@ class After(enum.StrEnum):
 MUST, SHOULD, MAY, OURS = Level.MUST, Level.SHOULD, Level.MAY, Level.OURS
 OPEN, CLOSED, EITHER = After.OPEN, After.CLOSED, After.EITHER
 
-FieldCheck = str | re.Pattern[str] | Callable[[str], bool] | None
-"""An exact value, a pattern, a predicate, or None: the field must not be there."""
-BodyCheck = bytes | Callable[[Reply], bool] | EllipsisType
-"""Exact octets, a predicate over the reply, or ...: any."""
+HeaderCheck = str | re.Pattern[str] | Callable[[str], bool] | None
+"""An exact value, a pattern, a predicate, or None: the header must be absent."""
+BodyCheck = bytes | Callable[[Response], bool] | EllipsisType
+"""Exact bytes, a predicate on the response, or ...: any body."""
 
 TUNNEL = "127.0.0.1:1"
 
@@ -42,38 +42,38 @@ PRESENT = re.compile(r".*")
 _TAG = re.compile(rb"<<etag (?P<target>\S+) (?P<coding>\S+)>>")
 
 TagOf = Callable[[str, str], str]
-"""(target, content coding) -> the entity tag that the server under test gives it."""
+"""(target, content coding) -> the entity tag from the server under test."""
 
 
 class NoStrongTag(Exception):
-    """The row compares a strong entity tag and the server gives none."""
+    """The row needs a strong entity tag and the server sends none."""
 
 
 def tag(target: str, coding: str = "identity") -> str:
-    """Return what stands in a row for the entity tag that the server gives to a target."""
+    """Return a placeholder for the entity tag that the server sends for a target."""
     return f"<<etag {target} {coding}>>"
 
 
-def fill(octets: bytes, tag_of: TagOf) -> bytes:
-    """Put the server's own entity tags where a row speaks of them."""
+def fill_tags(data: bytes, tag_of: TagOf) -> bytes:
+    """Replace the placeholders of entity tags by those of the server."""
 
-    def one(found: re.Match[bytes]) -> bytes:
-        return tag_of(found["target"].decode(), found["coding"].decode()).encode("latin-1")
+    def replace(match: re.Match[bytes]) -> bytes:
+        return tag_of(match["target"].decode(), match["coding"].decode()).encode("latin-1")
 
-    return _TAG.sub(one, octets)
+    return _TAG.sub(replace, data)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request as it is sent. pure: (method, target, minor, fields) where it is well formed
-    and decided by semantics alone, so that no connection is needed to answer it."""
+    """A request as sent. pure: (method, target, minor, headers) of a well-formed request that can
+    be answered without a connection."""
 
-    octets: bytes
+    data: bytes
     method: str
     pure: tuple[str, str, int, Mapping[str, str]] | None = None
 
 
-_WIRE_FIELDS = {"Expect", "Transfer-Encoding", "Content-Length"}
+_CONNECTION_HEADERS = {"Expect", "Transfer-Encoding", "Content-Length"}
 
 
 def request(
@@ -83,27 +83,27 @@ def request(
     minor: int = 1,
     host: str | Sequence[str] | None = "test",
     body: bytes = b"",
-    **fields: Any,
+    **headers: Any,
 ) -> Message:
-    """Write a request. A field given as a sequence is sent as so many lines of one name."""
-    given = fields if host is None else {"host": host, **fields}
+    """Build a request. A sequence is sent as several header lines with one name."""
+    given = headers if host is None else {"host": host, **headers}
     lines = [
-        (key.replace("_", "-").title(), one)
+        (key.replace("_", "-").title(), item)
         for key, value in given.items()
-        for one in ([value] if isinstance(value, str) else value)
+        for item in ([value] if isinstance(value, str) else value)
     ]
     names = {name for name, _ in lines}
     if body and not names & {"Content-Length", "Transfer-Encoding"}:
         lines.append(("Content-Length", str(len(body))))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines)
-    octets = f"{method} {target} HTTP/1.{minor}\r\n{head}\r\n".encode("latin-1") + body
-    is_pure = host == "test" and not names & _WIRE_FIELDS and re.fullmatch(r"[!-~]+", target)
+    data = f"{method} {target} HTTP/1.{minor}\r\n{head}\r\n".encode("latin-1") + body
+    is_pure = host == "test" and not names & _CONNECTION_HEADERS and re.fullmatch(r"[!-~]+", target)
     joined: dict[str, str] = {}
     for name, value in lines:
         key = name.lower()
-        bare = value.strip(" \t")
-        joined[key] = f"{joined[key]}, {bare}" if key in joined else bare
-    return Message(octets, method, (method, target, minor, joined) if is_pure else None)
+        stripped = value.strip(" \t")
+        joined[key] = f"{joined[key]}, {stripped}" if key in joined else stripped
+    return Message(data, method, (method, target, minor, joined) if is_pure else None)
 
 
 def get(target: str, **given: Any) -> Message:
@@ -118,22 +118,25 @@ def post(target: str = "/hello.txt", body: bytes = b"", **given: Any) -> Message
     return request("POST", target, body=body, **given)
 
 
-def raw(octets: bytes) -> Message:
-    """Send octets as they are."""
-    return Message(octets, octets.lstrip().partition(b" ")[0].decode("latin-1"))
+def raw(data: bytes) -> Message:
+    """Build a message from raw bytes."""
+    return Message(data, data.lstrip().partition(b" ")[0].decode("latin-1"))
 
 
 def chunked(*chunks: bytes, trailer: bytes = b"") -> bytes:
-    """Frame content in chunks."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in chunks) + b"0\r\n%b\r\n" % trailer
+    """Return a chunked body."""
+    return (
+        b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+        + b"0\r\n%b\r\n" % trailer
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One reply as it must be. excused: what the connection may be instead of the reply."""
+    """An expected response. excused: states of the connection that are accepted instead."""
 
     statuses: frozenset[int]
-    fields: Mapping[str, FieldCheck] = field(default_factory=dict)
+    headers: Mapping[str, HeaderCheck] = field(default_factory=dict)
     body: BodyCheck = ...
     version: str | None = None
     interim: frozenset[int] | None = None
@@ -144,11 +147,11 @@ class Expected:
         return Expected(**self._values() | {"others": (*self.others, other)})
 
     def or_close(self) -> "Expected":
-        """Return the same, forgiven where the connection has been closed instead."""
+        """Also accept that the connection is closed without a response."""
         return Expected(**self._values() | {"excused": frozenset({CLOSED})})
 
     def or_wait(self) -> "Expected":
-        """Return the same, forgiven as well where the server waits for what was announced."""
+        """Also accept a close, or that the server waits for the rest of the request."""
         return Expected(**self._values() | {"excused": frozenset({CLOSED, EITHER})})
 
     def _values(self) -> dict[str, Any]:
@@ -160,37 +163,40 @@ class Expected:
             yield from other.alternatives()
 
 
-def reply(
+def expect(
     *statuses: int,
     body: BodyCheck = ...,
     version: str | None = None,
     interim: Sequence[int] | None = None,
-    **fields: FieldCheck,
+    **headers: HeaderCheck,
 ) -> Expected:
-    """Write an expectation: any of the statuses, fields by name, body."""
-    names = {key.replace("_", "-"): check for key, check in fields.items()}
+    """Expect one of the statuses, headers by name, and a body."""
+    by_name = {key.replace("_", "-"): check for key, check in headers.items()}
     allowed = None if interim is None else frozenset(interim)
-    return Expected(frozenset(statuses), names, body, version, allowed)
+    return Expected(frozenset(statuses), by_name, body, version, allowed)
 
 
-ANSWER = reply(*range(200, 600))
-"""Any final reply: the row is about what comes after it, or beside it."""
-ERROR = reply(*range(400, 600))
+ANY_RESPONSE = expect(*range(200, 600))
+"""Any final response: the row is about something else, such as what follows."""
+ANY_ERROR = expect(*range(400, 600))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    replies: tuple[Expected, ...]
+    """The expected responses, and the state of the connection after the last."""
+
+    responses: tuple[Expected, ...]
     after: After
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. rfc: all that the clause allows; ours: what aserve does within that.
+    """One row. rfc: everything that the clause allows; ours: what aserve does within that.
 
-    ended: the client shuts its side when it has sent everything. held: content that the client
-    sends once it was told to continue. slowly: octet by octet, on sockets. waits: the client then
-    waits for the server to lose patience. switched: TRACE is on, and CONNECT to TUNNEL.
+    half_closes: the client shuts down its side after sending everything. continue_body: the body
+    that the client sends after 100 (Continue). byte_by_byte: how to send, on sockets. waits: the
+    client then waits for a timeout of the server. switched: TRACE is enabled, and CONNECT to
+    TUNNEL.
     """
 
     name: str
@@ -199,21 +205,22 @@ class Row:
     messages: tuple[Message, ...]
     rfc: Outcome
     ours: Outcome
-    ended: bool = False
-    held: bytes = b""
-    slowly: bool = False
+    half_closes: bool = False
+    continue_body: bytes = b""
+    byte_by_byte: bool = False
     waits: bool = False
     switched: bool = False
 
     @property
-    def octets(self) -> bytes:
-        return b"".join(message.octets for message in self.messages)
+    def data(self) -> bytes:
+        """All messages as sent."""
+        return b"".join(message.data for message in self.messages)
 
     @property
     def is_pure(self) -> bool:
-        """Whether the answer can be had without a connection."""
+        """Whether it can be answered without a connection."""
         return (
-            len(self.messages) == len(self.ours.replies) == 1
+            len(self.messages) == len(self.ours.responses) == 1
             and self.messages[0].pure is not None
             and self.ours.after is not CLOSED
         )
@@ -224,35 +231,35 @@ def row(
     clause: str,
     level: Level,
     send: Message | bytes | Sequence[Message | bytes],
-    *replies: Expected,
+    *responses: Expected,
     after: After = OPEN,
     rfc_after: After | None = None,
     ours: Expected | Sequence[Expected] | None = None,
-    ended: bool = False,
-    held: bytes = b"",
-    slowly: bool = False,
+    half_closes: bool = False,
+    continue_body: bytes = b"",
+    byte_by_byte: bool = False,
     waits: bool = False,
     switched: bool = False,
 ) -> Row:
-    """Write a row. RFC 9112 lets a server close a connection after any reply, so that of others
-    `open` is asked only where rfc_after says so; we keep what we can keep."""
+    """Build a row. RFC 9112 lets a server close a connection after any response, so other servers
+    must keep it open only if rfc_after says so; aserve keeps every connection that it can."""
     parts = [send] if isinstance(send, Message | bytes) else send
     messages = tuple(raw(part) if isinstance(part, bytes) else part for part in parts)
-    own = replies if ours is None else (ours,) if isinstance(ours, Expected) else tuple(ours)
+    own = responses if ours is None else (ours,) if isinstance(ours, Expected) else tuple(ours)
     if rfc_after is None:
         rfc_after = EITHER if after is OPEN else after
     if after is OPEN and own and own[-1].statuses == {400}:
-        after = CLOSED  # RFC 9112 2.2: so it should be behind what does not match the grammar
+        after = CLOSED  # RFC 9112 2.2: so it should be after a message that breaks the grammar
     return Row(
         name=name,
         clause=clause,
         level=level,
         messages=messages,
-        rfc=Outcome(replies, rfc_after),
+        rfc=Outcome(responses, rfc_after),
         ours=Outcome(own, after),
-        ended=ended,
-        held=held,
-        slowly=slowly,
+        half_closes=half_closes,
+        continue_body=continue_body,
+        byte_by_byte=byte_by_byte,
         waits=waits,
         switched=switched,
     )

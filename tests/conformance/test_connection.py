@@ -1,4 +1,4 @@
-"""Level two: octets in, octets out, without I/O. How the octets are cut must not matter."""
+"""Level two: bytes in, bytes out, without I/O. How the bytes are split must not matter."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -18,68 +18,66 @@ from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 from tests.conformance.instant import NOW
-from tests.conformance.judge import PROBE, faults, listen
-from tests.conformance.pending import CUTS
+from tests.conformance.judge import PROBE, find_errors, observe
+from tests.conformance.pending import SPLIT_DEPENDENT
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.rows import PARTS
-from tests.conformance.table import TUNNEL, Row, TagOf, fill
+from tests.conformance.table import TUNNEL, Row, TagOf, fill_tags
 
 DATE = format_date(NOW)
-_EDGE, _STEP = 2_048, 4_093
-_OVER = {State.LINGERING, State.CLOSED}
+_EDGE_SIZE, _STEP = 2_048, 4_093
+_CLOSED_STATES = {State.LINGERING, State.CLOSED}
 
 
-def concerns(row: Row) -> bool:
+def applies_to(row: Row) -> bool:
     return not row.waits  # there is no clock here
 
 
-class Wire:
-    """A connection to a site, with nothing between."""
+class InMemoryConnection:
+    """A connection to a site, without I/O."""
 
     def __init__(self, site: StaticSite, limits: Limits | None = None) -> None:
         self._site = site
-        self._exchange = H1Connection(limits or Limits())
+        self._connection = H1Connection(limits or Limits())
         self._out: list[bytes] = []
 
     @property
-    def over(self) -> bool:
-        return self._exchange.state in _OVER
+    def is_closed(self) -> bool:
+        return self._connection.state in _CLOSED_STATES
 
-    def send(self, octets: bytes) -> None:
-        self._exchange.receive(octets)
+    def send(self, data: bytes) -> None:
+        self._connection.receive(data)
         self._answer()
 
-    def send_end(self) -> None:
-        self._exchange.receive_eof()
+    def send_eof(self) -> None:
+        self._connection.receive_eof()
         self._answer()
 
-    def take(self) -> bytes:
+    def read(self) -> bytes:
         out, self._out = b"".join(self._out), []
         return out
 
     def source(self) -> bytes:
-        """Be the source of a Reader."""
-        octets = self.take()
-        if not octets and not self.over:
+        """Return the output, as the source of a Reader."""
+        data = self.read()
+        if not data and not self.is_closed:
             raise Silent
-        return octets
+        return data
 
     def _answer(self) -> None:
-        while (request := self._exchange.next_request()) or self._exchange.is_paused:
-            if not request:  # it has read as much as it does in one turn
+        while (request := self._connection.next_request()) or self._connection.is_paused:
+            if not request:  # paused: it reads only so much in one turn
                 continue
             response = self._site.handle(request, NOW)
-            for piece in self._exchange.start_response(response, DATE):
+            for part in self._connection.start_response(response, DATE):
                 self._out.append(
-                    piece
-                    if isinstance(piece, bytes)
-                    else piece.source.read(piece.start, piece.stop)
+                    part if isinstance(part, bytes) else part.source.read(part.start, part.stop)
                 )
-            self._exchange.response_sent()
+            self._connection.response_sent()
 
 
 Sites = Mapping[bool, StaticSite]
-"""A site as it is by itself, and one with everything switched on."""
+"""A site with the default methods (False), and one with all of them enabled (True)."""
 
 
 @pytest.fixture(scope="module")
@@ -91,58 +89,59 @@ def sites(root: Path) -> Sites:
 @pytest.fixture(scope="module")
 def tag_of(sites: Sites) -> TagOf:
     @cache
-    def one(target: str, coding: str) -> str:
-        fields = {"host": "test", "accept-encoding": coding}
-        return dict(sites[False].handle(Request("GET", target, headers=fields), NOW).headers)[
-            "ETag"
-        ]
+    def lookup(target: str, coding: str) -> str:
+        headers = {"host": "test", "accept-encoding": coding}
+        response = sites[False].handle(Request("GET", target, headers=headers), NOW)
+        return dict(response.headers)["ETag"]
 
-    return one
+    return lookup
 
 
 def test_row(row: Row, sites: Sites, tag_of: TagOf) -> None:
-    wire = Wire(sites[row.switched])
-    wire.send(fill(row.octets, tag_of))
-    if row.ended:
-        wire.send_end()
-    methods = [message.method for message in row.messages][: len(row.ours.replies)]
-    probe = None if row.ended else lambda: wire.send(PROBE)
-    happened = listen(Reader(wire.source), methods, probe, lambda: wire.send(row.held))
-    assert faults(row.ours, happened, tag_of) == []
+    connection = InMemoryConnection(sites[row.switched])
+    connection.send(fill_tags(row.data, tag_of))
+    if row.half_closes:
+        connection.send_eof()
+    methods = [message.method for message in row.messages][: len(row.ours.responses)]
+    probe = None if row.half_closes else lambda: connection.send(PROBE)
+    observed = observe(
+        Reader(connection.source), methods, probe, lambda: connection.send(row.continue_body)
+    )
+    assert find_errors(row.ours, observed, tag_of) == []
 
 
-def transcript(row: Row, sites: Sites, pieces: Iterable[bytes]) -> bytes:
-    """Return what comes back when a row's octets arrive in these pieces."""
-    wire = Wire(sites[row.switched])
-    for piece in pieces:
-        wire.send(piece)
-    if row.ended:
-        wire.send_end()
-    return wire.take() + (b"over" if wire.over else b"")
+def run_exchange(row: Row, sites: Sites, reads: Iterable[bytes]) -> bytes:
+    """Return the output when a row's bytes arrive in these reads, and whether it closed."""
+    connection = InMemoryConnection(sites[row.switched])
+    for data in reads:
+        connection.send(data)
+    if row.half_closes:
+        connection.send_eof()
+    return connection.read() + (b"closed" if connection.is_closed else b"")
 
 
-def test_octet_by_octet(row: Row, sites: Sites, tag_of: TagOf) -> None:
-    octets = fill(row.octets, tag_of)
-    assert transcript(row, sites, _small_pieces(octets)) == transcript(row, sites, [octets])
+def test_byte_by_byte(row: Row, sites: Sites, tag_of: TagOf) -> None:
+    data = fill_tags(row.data, tag_of)
+    assert run_exchange(row, sites, _small_reads(data)) == run_exchange(row, sites, [data])
 
 
-def _small_pieces(octets: bytes) -> Iterator[bytes]:
-    """Cut off single octets; what is long is long in its middle, where pieces may be larger."""
+def _small_reads(data: bytes) -> Iterator[bytes]:
+    """Yield single bytes, but larger reads in the middle of long data."""
     start = 0
-    while start < len(octets):
-        in_middle = _EDGE <= start < len(octets) - _EDGE - _STEP
+    while start < len(data):
+        in_middle = _EDGE_SIZE <= start < len(data) - _EDGE_SIZE - _STEP
         stop = start + (_STEP if in_middle else 1)
-        yield octets[start:stop]
+        yield data[start:stop]
         start = stop
 
 
 @pytest.mark.parametrize("part", PARTS)
 @settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_cut_anywhere(part: str, sites: Sites, tag_of: TagOf, data: st.DataObject) -> None:
-    rows = [row for row in PARTS[part] if concerns(row) and row.name not in CUTS]
-    row = data.write_svg(st.sampled_from(rows))
-    octets = fill(row.octets, tag_of)
-    cuts = data.write_svg(st.lists(st.integers(0, len(octets)), max_size=6))
-    pieces = [octets[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(octets)])]
-    assert transcript(row, sites, pieces) == transcript(row, sites, [octets])
+def test_split_anywhere(part: str, sites: Sites, tag_of: TagOf, data: st.DataObject) -> None:
+    rows = [row for row in PARTS[part] if applies_to(row) and row.name not in SPLIT_DEPENDENT]
+    row = data.draw(st.sampled_from(rows))
+    sent = fill_tags(row.data, tag_of)
+    cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=6))
+    reads = [sent[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(sent)])]
+    assert run_exchange(row, sites, reads) == run_exchange(row, sites, [sent])

@@ -1,4 +1,4 @@
-"""The page is what the table says, and nothing was measured that the table no longer has."""
+"""The page matches the table, and so do the results of other servers."""
 
 import json
 
@@ -7,12 +7,12 @@ from tests.conformance.document import PAGE, current
 
 
 def test_page_is_current() -> None:
-    """Bring it up to date with: python -m tests.conformance.document"""
+    """Update it with: python -m tests.conformance.document"""
     assert PAGE.read_text() == current()
 
 
-def test_results_are_of_this_table() -> None:
+def test_results_match_the_table() -> None:
     """Measure again with: python -m tests.conformance.compare all --write"""
-    for name, found in json.loads(RESULTS.read_text()).items():
-        assert found["rows"] == len(COMPARED), name
-        assert found["failed"].keys() <= COMPARED.keys(), name
+    for name, results in json.loads(RESULTS.read_text()).items():
+        assert results["rows"] == len(COMPARED), name
+        assert results["failed"].keys() <= COMPARED.keys(), name

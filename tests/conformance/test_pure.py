@@ -1,4 +1,4 @@
-"""Level one: request and files to response, without a connection."""
+"""Level one: the handlers alone, without a connection."""
 
 from functools import cache
 from pathlib import Path
@@ -11,14 +11,14 @@ from aserve.handlers.methods import enabled_methods
 from aserve.handlers.static_site import StaticSite
 from aserve.http.messages import Request, Response
 from tests.conformance.instant import NOW
-from tests.conformance.judge import reply_faults
-from tests.conformance.reader import Reply
-from tests.conformance.table import TUNNEL, Row, TagOf, fill
+from tests.conformance.judge import find_response_errors
+from tests.conformance.reader import Response as WireResponse
+from tests.conformance.table import TUNNEL, Row, TagOf, fill_tags
 
-_BY_THE_WIRE = {"date", "server", "connection", "version"}
+_CONNECTION_HEADERS = {"date", "server", "connection", "version"}
 
 
-def concerns(row: Row) -> bool:
+def applies_to(row: Row) -> bool:
     return row.is_pure
 
 
@@ -35,32 +35,33 @@ def switched(root: Path) -> StaticSite:
 @pytest.fixture(scope="module")
 def tag_of(site: StaticSite) -> TagOf:
     @cache
-    def one(target: str, coding: str) -> str:
-        fields = {"host": "test", "accept-encoding": coding}
-        return dict(site.handle(Request("GET", target, headers=fields), NOW).headers)["ETag"]
+    def lookup(target: str, coding: str) -> str:
+        headers = {"host": "test", "accept-encoding": coding}
+        return dict(site.handle(Request("GET", target, headers=headers), NOW).headers)["ETag"]
 
-    return one
+    return lookup
 
 
 def test_row(row: Row, site: StaticSite, switched: StaticSite, tag_of: TagOf) -> None:
     assert row.messages[0].pure
-    method, target, minor, fields = row.messages[0].pure
+    method, target, minor, headers = row.messages[0].pure
     filled = {
-        name: fill(value.encode("latin-1"), tag_of).decode("latin-1")
-        for name, value in fields.items()
+        name: fill_tags(value.encode("latin-1"), tag_of).decode("latin-1")
+        for name, value in headers.items()
     }
-    text = row.octets.decode("latin-1")
+    text = row.data.decode("latin-1")
     request = Request(method, target, minor, MappingProxyType(filled), head=text)
     response = (switched if row.switched else site).handle(request, NOW)
-    (expected,) = row.ours.replies
-    assert reply_faults(expected, _as_sent(response), tag_of, unseen=_BY_THE_WIRE) == []
+    (expected,) = row.ours.responses
+    sent = _as_sent(response)
+    assert find_response_errors(expected, sent, tag_of, ignored=_CONNECTION_HEADERS) == []
 
 
-def _as_sent(response: Response) -> Reply:
+def _as_sent(response: Response) -> WireResponse:
     body = b"".join(
-        piece if isinstance(piece, bytes) else piece.source.read(piece.start, piece.stop)
-        for piece in response.body
+        part if isinstance(part, bytes) else part.source.read(part.start, part.stop)
+        for part in response.body
     )
     length = () if response.length is None else (("content-length", str(response.length)),)
-    fields = tuple((name.lower(), value) for name, value in response.headers)
-    return Reply("HTTP/1.1", response.status, fields + length, body)
+    headers = tuple((name.lower(), value) for name, value in response.headers)
+    return WireResponse("HTTP/1.1", response.status, headers + length, body)

@@ -1,4 +1,4 @@
-"""A cache may forget and never decides: off, cold and warm, every row gets the same octets."""
+"""The cache never changes a response: off, cold and warm, every row gets the same bytes."""
 
 import re
 import socket
@@ -13,82 +13,84 @@ import pytest
 import aserve
 from tests.conformance.conftest import SERVER
 from tests.conformance.rows import ROWS
-from tests.conformance.table import Row, TagOf, fill
+from tests.conformance.table import Row, TagOf, fill_tags
 from tests.conformance.talk import Address, tags_of
 
-PATIENCE = 10.0
-KEPT = {200, 206, 304}
+TIMEOUT = 10.0  # seconds
+CACHED_STATUSES = {200, 206, 304}
 
-pytestmark = pytest.mark.skipif(SERVER != "aserve", reason="others remember in their own way")
+pytestmark = pytest.mark.skipif(SERVER != "aserve", reason="other servers cache in their own way")
 
 
-class Remembering:
-    """A server that remembers, and a look at whether it has done so."""
+class CachingServer:
+    """A server with its response cache on, and access to that cache."""
 
     def __init__(self, server: aserve.Server) -> None:
         self.address = address_of(server)
         self.model = server._worker._server
 
-    def settle(self) -> None:
-        """Return when nothing is being remembered any more: that happens beside the reply."""
+    def wait_stored(self) -> None:
+        """Wait until no response is being stored: that happens after the response is sent."""
         pool = self.model.thread_pool
         while pool._free_slots < pool._size.threads + pool._size.queue:
-            time.sleep(0.0005)  # what is looked at tells nobody
+            time.sleep(0.0005)  # there is no event to wait for
 
 
-def concerns(row: Row) -> bool:
+def applies_to(row: Row) -> bool:
     return not (row.waits or row.switched)
 
 
 def address_of(server: aserve.Server) -> Address:
-    place = urlsplit(server.url)
-    return Address(str(place.hostname), int(place.port or 0))
+    url = urlsplit(server.url)
+    return Address(str(url.hostname), int(url.port or 0))
 
 
 @pytest.fixture(scope="module")
-def forgetful(root: Path) -> Iterator[Address]:
+def uncached(root: Path) -> Iterator[Address]:
     with aserve.Server(root, response_cache=0) as server:
         yield address_of(server)
 
 
 @pytest.fixture(scope="module")
-def remembering(root: Path) -> Iterator[Remembering]:
+def cached(root: Path) -> Iterator[CachingServer]:
     with aserve.Server(root) as server:
-        yield Remembering(server)
+        yield CachingServer(server)
 
 
 @pytest.fixture(scope="module")
-def tag_of(forgetful: Address) -> TagOf:
-    return tags_of(forgetful, PATIENCE)
+def tag_of(uncached: Address) -> TagOf:
+    return tags_of(uncached, TIMEOUT)
 
 
-def said(address: Address, octets: bytes) -> bytes:
-    """Return all that a server says to octets and the end of them, but for its dates."""
-    with socket.create_connection(address, PATIENCE) as sock:
-        heard = b""
-        with suppress(ConnectionResetError):  # it may have heard enough before the end
-            sock.sendall(octets)
+def exchange(address: Address, sent: bytes) -> bytes:
+    """Send data and EOF; return everything that the server sends, without its dates."""
+    with socket.create_connection(address, TIMEOUT) as sock:
+        received = b""
+        with suppress(ConnectionResetError):  # it may close before it has read everything
+            sock.sendall(sent)
             sock.shutdown(socket.SHUT_WR)
         with suppress(ConnectionResetError):
             while data := sock.recv(65_536):
-                heard += data
-    return re.sub(rb"\r\nDate: [^\r]*", b"", heard)
+                received += data
+    return re.sub(rb"\r\nDate: [^\r]*", b"", received)
 
 
-def test_row(row: Row, forgetful: Address, remembering: Remembering, tag_of: TagOf) -> None:
-    octets = fill(row.octets, tag_of) + row.held
-    off = said(forgetful, octets)
-    for _ in range(5):  # cold, seen before, remembered by its fields, by its head, and again
-        assert said(remembering.address, octets) == off
-        remembering.settle()
+def test_row(row: Row, uncached: Address, cached: CachingServer, tag_of: TagOf) -> None:
+    sent = fill_tags(row.data, tag_of) + row.continue_body
+    expected = exchange(uncached, sent)
+    for _ in range(5):  # cold, seen once, cached by its headers, by its head, and again
+        assert exchange(cached.address, sent) == expected
+        cached.wait_stored()
 
 
-def test_it_does_remember(remembering: Remembering, tag_of: TagOf) -> None:
-    plain = [row for row in ROWS if row.is_pure and row.ours.replies[0].statuses <= KEPT]
-    octets = {fill(row.octets, tag_of) for row in plain[:100]}
-    for one in octets:
+def test_responses_are_cached(cached: CachingServer, tag_of: TagOf) -> None:
+    cacheable = [
+        row for row in ROWS if row.is_pure and row.ours.responses[0].statuses <= CACHED_STATUSES
+    ]
+    heads = {fill_tags(row.data, tag_of) for row in cacheable[:100]}
+    for head in heads:
         for _ in range(4):
-            said(remembering.address, one)
-            remembering.settle()
-    heads = remembering.model.cache._by_head
-    assert sum(one in heads for one in octets) > len(octets) * 3 // 4
+            exchange(cached.address, head)
+            cached.wait_stored()
+    by_head = cached.model.cache._by_head
+    assert sum(head in by_head for head in heads) > len(heads) * 3 // 4

@@ -1,4 +1,4 @@
-"""Level three: a real socket, to aserve or to whatever CONFORMANCE_SERVER names."""
+"""Level three: a real socket, to aserve or to the server that CONFORMANCE_SERVER names."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,52 +18,52 @@ from tests.conformance.rows import ROWS
 from tests.conformance.table import TUNNEL, Row, TagOf
 from tests.conformance.talk import Address, ask, tags_of
 
-PATIENCE = 10.0
-"""Seconds without an octet after which nothing is expected any more. aserve never needs them."""
+TIMEOUT = 10.0
+"""Seconds without a byte after which no response is expected. aserve never takes that long."""
 
 
 @contextmanager
 def serving(root: Path, **settings: Any) -> Iterator[Address]:
     with aserve.Server(root, **settings) as server:
-        place = urlsplit(server.url)
-        yield Address(str(place.hostname), int(place.port or 0))
+        url = urlsplit(server.url)
+        yield Address(str(url.hostname), int(url.port or 0))
 
 
 @pytest.fixture(scope="module")
-def patient(root: Path) -> Iterator[Address]:
-    with serving(root) if SERVER == "aserve" else running(SERVER, root) as address:
-        yield address
+def address(root: Path) -> Iterator[Address]:
+    with serving(root) if SERVER == "aserve" else running(SERVER, root) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def waited(root: Path) -> Iterator[Mapping[str, Future[list[str]]]]:
-    """What is wrong with the rows that wait: they wait at the same time."""
+def timeout_results(root: Path) -> Iterator[Mapping[str, Future[list[str]]]]:
+    """The errors of the rows that wait for a timeout; they all wait at the same time."""
     rows = [row for row in ROWS if row.waits]
-    impatient = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
-    with serving(root, limits=impatient) as address, ThreadPoolExecutor(len(rows)) as pool:
+    limits = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
+    with serving(root, limits=limits) as address, ThreadPoolExecutor(len(rows)) as pool:
         yield {
-            row.name: pool.submit(ask, row, row.ours, address, PATIENCE, tags_of(address, PATIENCE))
+            row.name: pool.submit(ask, row, row.ours, address, TIMEOUT, tags_of(address, TIMEOUT))
             for row in rows
         }
 
 
 @pytest.fixture(scope="module")
 def switched(root: Path) -> Iterator[Address]:
-    with serving(root, trace=True, connect=(TUNNEL,)) as address:
+    with serving(root, allow_trace=True, allow_connect=(TUNNEL,)) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def tag_of(patient: Address) -> TagOf:
-    return tags_of(patient, PATIENCE)
+def tag_of(address: Address) -> TagOf:
+    return tags_of(address, TIMEOUT)
 
 
-def test_row(row: Row, patient: Address, tag_of: TagOf, request: pytest.FixtureRequest) -> None:
+def test_row(row: Row, address: Address, tag_of: TagOf, request: pytest.FixtureRequest) -> None:
     if SERVER != "aserve" and row.name not in COMPARED:
-        pytest.skip_head("wants what only aserve has")
+        pytest.skip("tests a choice or a setting of aserve")
     if row.waits:
-        assert request.getfixturevalue("waited")[row.name].result() == []
+        assert request.getfixturevalue("timeout_results")[row.name].result() == []
     else:
         outcome = row.ours if SERVER == "aserve" else row.rfc
-        address = request.getfixturevalue("switched") if row.switched else patient
-        assert ask(row, outcome, address, PATIENCE, tag_of) == []
+        server = request.getfixturevalue("switched") if row.switched else address
+        assert ask(row, outcome, server, TIMEOUT, tag_of) == []

@@ -1,12 +1,12 @@
-"""The table and its tools are sound themselves."""
+"""Tests of the table and its tools."""
 
 from collections import Counter
 from itertools import islice
 
 import pytest
 
-from tests.conformance.pending import CUTS, PENDING
-from tests.conformance.reader import Malformed, Reader, Reply, Silent
+from tests.conformance.pending import PENDING, SPLIT_DEPENDENT
+from tests.conformance.reader import Malformed, Reader, Response, Silent
 from tests.conformance.rows import PARTS, ROWS
 
 
@@ -19,22 +19,22 @@ def test_names_are_unique() -> None:
     assert [name for name, count in Counter(row.name for row in ROWS).items() if count > 1] == []
 
 
-def test_what_is_pending_exists() -> None:
-    assert {*PENDING, *CUTS} <= {row.name for row in ROWS}
+def test_pending_rows_exist() -> None:
+    assert {*PENDING, *SPLIT_DEPENDENT} <= {row.name for row in ROWS}
 
 
-def read(octets: bytes, method: str = "GET") -> tuple[Reader, Reply | None]:
-    """Read one reply from octets that arrive one by one and then end."""
-    rest = iter(octets)
-    reader = Reader(lambda: bytes(islice(rest, 1)))
-    return reader, reader.read_reply(method)
+def read(data: bytes, method: str = "GET") -> tuple[Reader, Response | None]:
+    """Read one response from data that arrives byte by byte, then EOF."""
+    remaining = iter(data)
+    reader = Reader(lambda: bytes(islice(remaining, 1)))
+    return reader, reader.read_response(method)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 
 
 @pytest.mark.parametrize(
-    ("octets", "method", "body", "rest"),
+    ("data", "method", "body", "rest"),
     [
         (HEAD + b"\r\nabc", "GET", b"ab", b"c"),
         (HEAD + b"\r\nabc", "HEAD", b"", b"abc"),
@@ -50,14 +50,16 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
         (b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"\r\nabc", "GET", b"ab", b"c"),
     ],
 )
-def test_reader_finds_the_end(octets: bytes, method: str, body: bytes, rest: bytes) -> None:
-    reader, found = read(octets, method)
-    assert found
-    assert (found.body, reader.rest()) == (body, rest)
+def test_reader_finds_the_end_of_a_response(
+    data: bytes, method: str, body: bytes, rest: bytes
+) -> None:
+    reader, response = read(data, method)
+    assert response
+    assert (response.body, reader.read_to_eof()) == (body, rest)
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "data",
     [
         HEAD + b"\r\na",
         HEAD + b"Content-Length: 2\r\n\r\nab",
@@ -70,16 +72,16 @@ def test_reader_finds_the_end(octets: bytes, method: str, body: bytes, rest: byt
         b"hello",
     ],
 )
-def test_reader_trusts_nothing(octets: bytes) -> None:
+def test_reader_rejects_malformed_responses(data: bytes) -> None:
     with pytest.raises(Malformed):
-        read(octets)
+        read(data)
 
 
-def test_reader_tells_an_end_from_silence() -> None:
+def test_reader_distinguishes_eof_from_silence() -> None:
     assert read(b"")[1] is None
 
     def silence() -> bytes:
         raise Silent
 
     with pytest.raises(Silent):
-        Reader(silence).read_reply("GET")
+        Reader(silence).read_response("GET")

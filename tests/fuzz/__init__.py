@@ -1,1 +1,1 @@
-"""Nobody's idea of a request: streams that are made up, mutated, and read by a second opinion."""
+"""Fuzzing: generated and mutated byte streams, compared with a second parser (h11)."""

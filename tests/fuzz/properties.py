@@ -1,7 +1,7 @@
-"""What must hold for any octets at all, of each parser that reads what a stranger wrote.
+"""Properties that must hold for any input, of each parser that reads data from the network.
 
-A property takes octets and returns what kind of thing came out: kinds not seen before are worth
-building on. It raises whatever is not meant to be raised, and AssertionError.
+A property takes bytes and returns the kind of outcome: the fuzzer builds on inputs with new kinds.
+It raises AssertionError, or any exception that the parser must not raise.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -24,19 +24,25 @@ from aserve.http.resources import (
 from aserve.http1.body_reader import ChunkedReader
 from aserve.http1.connection import H1Connection
 from tests.conformance.reader import Reader
-from tests.fuzz.opinions import DATE, NARROW, WIDE, require_same_however_cut, require_stricter
-from tests.fuzz.streams import SHAPES, cut
+from tests.fuzz.opinions import (
+    DATE,
+    NARROW,
+    WIDE,
+    check_split_independent,
+    check_stricter_than_h11,
+)
+from tests.fuzz.streams import SHAPES, split
 
 NOW = 1_700_000_100
 
 Property = Callable[[bytes], Hashable]
 
 
-class Memory:
-    """Octets that are not in a file."""
+class MemorySource:
+    """Bytes in memory."""
 
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
     is_local = True
 
@@ -46,11 +52,11 @@ class Memory:
     def is_unchanged(self) -> bool:
         return True
 
-    def is_at_hand(self, start: int, stop: int) -> bool:
+    def is_in_page_cache(self, start: int, stop: int) -> bool:
         return True
 
     def read(self, start: int, stop: int) -> bytes:
-        return self._octets[start:stop]
+        return self._data[start:stop]
 
     def fileno(self) -> int:
         raise OSError
@@ -58,7 +64,7 @@ class Memory:
 
 def _representation(coding: str, length: int) -> Representation:
     validator = Validator(f'"{coding}"', NOW - 100)
-    return Representation("text/plain", length, validator, Memory(bytes(length)), coding)
+    return Representation("text/plain", length, validator, MemorySource(bytes(length)), coding)
 
 
 DOCUMENT = Document(
@@ -66,8 +72,8 @@ DOCUMENT = Document(
 )
 
 
-class Shelf:
-    """Files of which every name is one, but for those that begin with n."""
+class FakeFileSystem:
+    """A file system in which every name is a file, except those that begin with n."""
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         if any(name.startswith(b"n") for name in path.segments):
@@ -75,129 +81,130 @@ class Shelf:
         return DOCUMENT if path.segments and not path.is_directory else DirectoryWithoutSlash()
 
 
-def octets_of(pieces: Iterable[BodyPart]) -> bytes:
-    """Return what the pieces of a reply are on the wire."""
+def to_bytes(parts: Iterable[BodyPart]) -> bytes:
+    """Return the parts of a response as they are on the wire."""
     return b"".join(
-        piece.source.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
-        for piece in pieces
+        part.source.read(part.start, part.stop) if isinstance(part, FileSlice) else part
+        for part in parts
     )
 
 
-def streams(octets: bytes) -> Hashable:
-    """How octets arrive makes no difference, and no request is seen that h11 does not see."""
-    require_stricter(octets)
-    whole = require_same_however_cut(octets, Random(octets), WIDE)
-    narrow = require_same_however_cut(octets, Random(octets), NARROW)
-    return len(whole.requests), whole.over, len(narrow.requests), narrow.over
+def streams(data: bytes) -> Hashable:
+    """How bytes arrive makes no difference, and aserve sees no request that h11 does not."""
+    check_stricter_than_h11(data)
+    wide = check_split_independent(data, Random(data), WIDE)
+    narrow = check_split_independent(data, Random(data), NARROW)
+    return len(wide.requests), wide.stop_reason, len(narrow.requests), narrow.stop_reason
 
 
-def replies(octets: bytes) -> Hashable:
-    """Each request has one reply, well formed, and no fault of ours is in it."""
-    exchange, site, kinds = H1Connection(WIDE), StaticSite(Shelf()), []
-    exchange.receive(octets)
-    exchange.receive_eof()
-    while request := exchange.next_request():
-        sent = octets_of(exchange.start_response(site.handle(request, NOW), DATE))
-        exchange.response_sent()
+def responses(data: bytes) -> Hashable:
+    """Each request has one well-formed response, and none is an internal error."""
+    connection, site, statuses = H1Connection(WIDE), StaticSite(FakeFileSystem()), []
+    connection.receive(data)
+    connection.receive_eof()
+    while request := connection.next_request():
+        sent = to_bytes(connection.start_response(site.handle(request, NOW), DATE))
+        connection.response_sent()
         reader = Reader(iter((sent, b"")).__next__)
-        reply = reader.read_reply(request.method)
-        assert reply is not None
-        assert reply.status != 500
-        assert (reader.rest(), reply.interim) == (b"", ())
-        kinds.append(reply.status)
-    return tuple(kinds)
+        response = reader.read_response(request.method)
+        assert response is not None
+        assert response.status != 500
+        assert (reader.read_to_eof(), response.interim) == (b"", ())
+        statuses.append(response.status)
+    return tuple(statuses)
 
 
-def targets(octets: bytes) -> Hashable:
-    """A path has only names that a folder can have, and says the same when it is said again."""
+def targets(data: bytes) -> Hashable:
+    """A path has only segments that can be file names, and its location parses to the same path."""
     try:
-        path = parse_path(octets.decode("latin-1"))
-    except HttpError as refused:
-        return refused.status, refused.detail
+        path = parse_path(data.decode("latin-1"))
+    except HttpError as error:
+        return error.status, error.detail
     assert not {b"", b".", b".."} & set(path.segments)
     assert not any(b"/" in name or b"\0" in name for name in path.segments)
     location = path.location()
     assert location.startswith("/")
     assert not location.startswith(("//", "/\\"))
     assert ".." not in PurePosixPath(location.partition("?")[0]).parts
-    again = parse_path(location)
-    assert again.segments == path.segments
-    assert again.query == path.query
+    reparsed = parse_path(location)
+    assert reparsed.segments == path.segments
+    assert reparsed.query == path.query
     return len(path.segments), path.is_directory, bool(path.query)
 
 
-def range_sets(octets: bytes) -> Hashable:
-    """Ranges lie within the file, hold something, and never hold the same octet twice."""
-    length = octets[0] if octets else 0
+def range_sets(data: bytes) -> Hashable:
+    """Ranges lie within the file, are not empty, and never contain a byte twice."""
+    length = data[0] if data else 0
     try:
-        found = ranges.satisfiable_ranges(octets[1:].decode("latin-1"), length)
-    except HttpError as refused:
-        return refused.status
-    assert all(0 <= one.start < one.stop <= length for one in found)
+        found = ranges.satisfiable_ranges(data[1:].decode("latin-1"), length)
+    except HttpError as error:
+        return error.status
+    assert all(0 <= item.start < item.stop <= length for item in found)
     ordered = sorted(found)
-    assert all(one.stop < next_.start for one, next_ in pairwise(ordered))
+    assert all(item.stop < following.start for item, following in pairwise(ordered))
     return len(found), ordered == found
 
 
-def accepted_codings(octets: bytes) -> Hashable:
-    """What is chosen is what there is; blanks and case in the field mean nothing."""
+def accepted_codings(data: bytes) -> Hashable:
+    """The selected coding exists; whitespace and case in the header make no difference."""
 
-    def choose(field: str) -> str | int:
+    def select(header: str) -> str | int:
         try:
-            return content_negotiation.select_representation(DOCUMENT, field).coding
-        except HttpError as refused:
-            return refused.status
+            return content_negotiation.select_representation(DOCUMENT, header).coding
+        except HttpError as error:
+            return error.status
 
-    field = octets.decode("latin-1")
-    chosen = choose(field)
-    assert chosen in {"identity", "br", "gzip", "zstd", 406}
-    assert choose(field.replace(",", " ,\t").swapcase()) == chosen
-    return chosen
+    header = data.decode("latin-1")
+    coding = select(header)
+    assert coding in {"identity", "br", "gzip", "zstd", 406}
+    assert select(header.replace(",", " ,\t").swapcase()) == coding
+    return coding
 
 
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range")
 
 
-def conditional(octets: bytes) -> Hashable:
-    """Preconditions are weighed to some verdict, and only together as they are alone."""
-    values = [part.decode("latin-1").strip(" \t") for part in octets.split(b"\n", 4)]
-    fields = {name: value for name, value in zip(_CONDITIONS, values, strict=False) if value}
+def conditional(data: bytes) -> Hashable:
+    """Preconditions always have a result, and a date beside a list of tags never changes it."""
+    values = [part.decode("latin-1").strip(" \t") for part in data.split(b"\n", 4)]
+    headers = {name: value for name, value in zip(_CONDITIONS, values, strict=False) if value}
     validator = DOCUMENT.representations[0].validator
-    request = Request("GET", "/", 1, fields)
-    verdict = preconditions.evaluate(request, validator, NOW)
-    # RFC 9110 section 13.2.2: a date beside a list of tags counts for nothing.
+    request = Request("GET", "/", 1, headers)
+    result = preconditions.evaluate(request, validator, NOW)
+    # RFC 9110 section 13.2.2: a date beside a list of tags is ignored.
     for tags, date in ("if-match", "if-unmodified-since"), ("if-none-match", "if-modified-since"):
-        if tags in fields:
-            fewer = {name: value for name, value in fields.items() if name != date}
-            assert preconditions.evaluate(request._replace(fields=fewer), validator, NOW) is verdict
-    return verdict, preconditions.range_applies(request, validator, NOW)
+        if tags in headers:
+            without_date = {name: value for name, value in headers.items() if name != date}
+            tags_only = request._replace(headers=without_date)
+            assert preconditions.evaluate(tags_only, validator, NOW) is result
+    return result, preconditions.range_applies(request, validator, NOW)
 
 
-def dates(octets: bytes) -> Hashable:
-    """A date that is understood is written in the one form and is then the same date."""
-    moment = parse_date(octets.decode("latin-1"), NOW)
-    if moment is None:
+def dates(data: bytes) -> Hashable:
+    """A date that can be parsed is formatted to the same date."""
+    seconds = parse_date(data.decode("latin-1"), NOW)
+    if seconds is None:
         return None
-    assert parse_date(format_date(moment), NOW) == moment
-    return len(octets)
+    assert parse_date(format_date(seconds), NOW) == seconds
+    return len(data)
 
 
-def chunks(octets: bytes) -> Hashable:
-    """How chunks arrive makes no difference to where they end, or to what is wrong with them."""
+def chunks(data: bytes) -> Hashable:
+    """How chunks arrive makes no difference to where the body ends, or to the error."""
 
-    def end(pieces: Iterable[bytes]) -> tuple[bool, int, int]:
-        content, waiting, passed = ChunkedReader(1_000, 100), b"", 0
-        for piece in pieces:
-            waiting += piece
+    def find_end(reads: Iterable[bytes]) -> tuple[bool, int, int]:
+        reader, pending, consumed = ChunkedReader(1_000, 100), b"", 0
+        for read in reads:
+            pending += read
             try:
-                consumed = content.consume(waiting, 0)
-            except HttpError as refused:
-                return False, 0, refused.status
-            passed, waiting = passed + consumed, waiting[consumed:]
-        return content.complete, passed if content.complete else 0, 0
+                size = reader.consume(pending, 0)
+            except HttpError as error:
+                return False, 0, error.status
+            consumed, pending = consumed + size, pending[size:]
+        return reader.complete, consumed if reader.complete else 0, 0
 
-    whole = end([octets])
-    assert end(cut(octets, Random(octets))) == whole
+    whole = find_end([data])
+    assert find_end(split(data, Random(data))) == whole
     return whole[0], whole[2]
 
 
@@ -233,7 +240,7 @@ _TAGS = (b'"identity"', b'W/"identity", "x"', b"*", b'"a,b" , "br"', b'"', b"x",
 
 PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     "streams": (streams, tuple(SHAPES.values())),
-    "replies": (replies, tuple(SHAPES.values())),
+    "responses": (responses, tuple(SHAPES.values())),
     "targets": (targets, _TARGETS),
     "ranges": (range_sets, _RANGES),
     "codings": (accepted_codings, _CODINGS),
@@ -244,4 +251,4 @@ PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     "dates": (dates, _DATES),
     "chunks": (chunks, tuple(shape.partition(b"\r\n\r\n")[2] for shape in SHAPES.values())),
 }
-"""Each property with the octets to start from."""
+"""Each property with its seed inputs."""

@@ -1,6 +1,6 @@
-"""python -m tests.fuzz.run SECONDS: try to break every property, by atheris where it is installed.
+"""python -m tests.fuzz.run SECONDS: fuzz every property, with atheris if it is installed.
 
-python -m tests.fuzz.run NAME HEX: try one input again, the one that was printed.
+python -m tests.fuzz.run NAME HEX: run one input again, as printed after a failure.
 """
 
 import importlib.util
@@ -13,82 +13,84 @@ from random import Random
 from tempfile import gettempdir
 
 from tests.fuzz.properties import PROPERTIES
-from tests.fuzz.streams import mutated
+from tests.fuzz.streams import mutate
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def attempt(name: str, octets: bytes, say: Say) -> Hashable:
-    """Try one input; say how to do it again where that fails."""
+def run_input(name: str, data: bytes, output: Print) -> Hashable:
+    """Run one input; after a failure, print how to run it again."""
     try:
-        return PROPERTIES[name][0](octets)
+        return PROPERTIES[name][0](data)
     except BaseException:
-        say(f"{name} fails for {octets!r}")
-        say(f"again: python -m tests.fuzz.run {name} {octets.hex() or '-'}")
+        output(f"{name} fails for {data!r}")
+        output(f"again: python -m tests.fuzz.run {name} {data.hex() or '-'}")
         raise
 
 
-def fuzz(seconds: float, seed: int, say: Say, *, rounds: float = math.inf) -> int:
-    """Mutate what is known, keep what shows something new; return how many inputs were tried.
+def fuzz(seconds: float, seed: int, output: Print, *, rounds: float = math.inf) -> int:
+    """Mutate the corpus, keep inputs with new outcomes; return the number of inputs run.
 
-    It ends after so many seconds, or rounds, of which each tries every property once.
+    Ends after this many seconds or rounds; a round runs every property once.
     """
     random = Random(seed)
     corpus = {name: list(seeds) for name, (_, seeds) in PROPERTIES.items()}
     seen: dict[str, set[Hashable]] = {name: set() for name in PROPERTIES}
     for name, inputs in corpus.items():
-        seen[name] = {attempt(name, octets, say) for octets in inputs}
+        seen[name] = {run_input(name, data, output) for data in inputs}
     tried = 0
     now = reported = time.monotonic()
     end = now + seconds
     while (now := time.monotonic()) < end and tried < rounds * len(PROPERTIES):
         for name, inputs in corpus.items():
-            octets = b"".join(random.choices(inputs, k=random.choice((1, 1, 2))))
-            octets = mutated(octets[:4_096], random)
-            kind = attempt(name, octets, say)
+            data = b"".join(random.choices(inputs, k=random.choice((1, 1, 2))))
+            data = mutate(data[:4_096], random)
+            kind = run_input(name, data, output)
             if kind not in seen[name]:
                 seen[name].add(kind)
-                inputs.append(octets)
+                inputs.append(data)
             tried += 1
         if now - reported > 5:
             reported = now
             kinds = ", ".join(f"{name} {len(kinds)}" for name, kinds in seen.items())
-            say(f"{tried:,} inputs, {end - now:.0f} s left; kinds of outcome: {kinds}")
+            output(f"{tried:,} inputs, {end - now:.0f} s left; kinds of outcome: {kinds}")
     return tried
 
 
 def fuzz_by_coverage(seconds: int) -> None:
-    """Let atheris look for inputs that reach new code. It ends the process."""
+    """Let atheris search for inputs that reach new code. It ends the process."""
     import atheris  # noqa: PLC0415 - optional
 
     names = list(PROPERTIES)
 
-    def one_input(octets: bytes) -> None:
-        attempt(names[octets[0] % len(names)] if octets else names[0], octets[1:], say)
+    def test_one_input(data: bytes) -> None:
+        run_input(names[data[0] % len(names)] if data else names[0], data[1:], print_line)
 
     atheris.instrument_all()
     options = [f"-max_total_time={seconds}", "-max_len=4096", f"-artifact_prefix={gettempdir()}/"]
-    atheris.Setup([sys.argv[0], *options], one_input)
+    atheris.Setup([sys.argv[0], *options], test_one_input)
     atheris.Fuzz()
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) == 2:
-        name, octets = arguments
-        say(f"holds: {attempt(name, bytes.fromhex(octets.strip('-')), say)}")
+        name, text = arguments
+        outcome = run_input(name, bytes.fromhex(text.strip("-")), print_line)
+        print_line(f"holds: {outcome}")
     elif importlib.util.find_spec("atheris"):
         fuzz_by_coverage(int(arguments[0]))
     else:
         seed = time.time_ns()
-        say(f"atheris is not installed: random mutations, seed {seed}")
+        print_line(f"atheris is not installed: random mutations, seed {seed}")
         try:
-            say(f"{fuzz(float(arguments[0]), seed, say):,} inputs, and every property holds")
-        except Exception:  # noqa: BLE001 - whatever a property lets through is what is looked for
+            count = fuzz(float(arguments[0]), seed, print_line)
+            print_line(f"{count:,} inputs, and every property holds")
+        except Exception:  # noqa: BLE001 - any exception is a finding
             traceback.print_exc()
             return 1
     return 0

@@ -1,31 +1,31 @@
-"""Byte streams: requests that are in order, nearly so, and shapes that have smuggled requests."""
+"""Byte streams: valid requests, almost valid ones, and known request-smuggling shapes."""
 
 from collections.abc import Sequence
 from random import Random
 
-FOLLOWED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-"""What an attacker hides: it must be seen as a request only where the RFC says that it is one."""
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+"""What an attacker hides: it must be parsed as a request only if the RFC says it is one."""
 
 
-def _post(fields: bytes, content: bytes = b"") -> bytes:
-    return b"POST /p HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n" + content
+def _post(headers: bytes, body: bytes = b"") -> bytes:
+    return b"POST /p HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + body
 
 
-def _get(fields: bytes) -> bytes:
-    return b"GET /a HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n"
+def _get(headers: bytes) -> bytes:
+    return b"GET /a HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
 
 
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 SHAPES: dict[str, bytes] = {
     "plain": _get(b""),
-    "sized": _post(b"Content-Length: 5\r\n", b"GET /"),
-    "no content": _post(b"Content-Length: 0\r\n"),
+    "content-length": _post(b"Content-Length: 5\r\n", b"GET /"),
+    "empty body": _post(b"Content-Length: 0\r\n"),
     "chunked": _post(_CHUNKED, b"5\r\nGET /\r\n0\r\n\r\n"),
     "chunked, extensions, trailers": _post(_CHUNKED, b'3;a=b;c="d"\r\nabc\r\n0;e\r\nT: u\r\n\r\n'),
     "chunk extension with blanks": _post(_CHUNKED, b"3 ; a = b\r\nabc\r\n0\r\n\r\n"),
     "CL.TE": _post(b"Content-Length: 40\r\n" + _CHUNKED, b"0\r\n\r\n"),
-    "TE.CL": _post(_CHUNKED + b"Content-Length: 4\r\n", b"24\r\n" + FOLLOWED + b"\r\n0\r\n\r\n"),
+    "TE.CL": _post(_CHUNKED + b"Content-Length: 4\r\n", b"24\r\n" + SMUGGLED + b"\r\n0\r\n\r\n"),
     "TE.TE": _post(_CHUNKED + b"Transfer-Encoding: identity\r\n", b"0\r\n\r\n"),
     "TE unknown": _post(b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"),
     "TE not last": _post(b"Transfer-Encoding: chunked, gzip\r\n", b"0\r\n\r\n"),
@@ -52,7 +52,7 @@ SHAPES: dict[str, bytes] = {
     "CL with leading zeros": _post(b"Content-Length: 0005\r\n", b"GET /"),
     "CL folded": _post(b"Content-Length:\r\n 36\r\n"),
     "CL in other digits": _post(b"Content-Length: \xd9\xa5\r\n", b"GET /"),
-    "GET with content": _get(b"Content-Length: 5\r\n") + b"GET /",
+    "GET with a body": _get(b"Content-Length: 5\r\n") + b"GET /",
     "chunk size 0x": _post(_CHUNKED, b"0x5\r\nGET /\r\n0\r\n\r\n"),
     "chunk size signed": _post(_CHUNKED, b"+5\r\nGET /\r\n0\r\n\r\n"),
     "chunk size underscored": _post(_CHUNKED, b"0_5\r\nGET /\r\n0\r\n\r\n"),
@@ -82,7 +82,7 @@ SHAPES: dict[str, bytes] = {
     "no version": b"GET /a\r\nHost: x\r\n\r\n",
     "HTTP/0.9": b"GET /a HTTP/0.9\r\n\r\n",
     "HTTP/1.0": b"GET /a HTTP/1.0\r\n\r\n",
-    "HTTP/1.0 kept": b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "HTTP/1.0 keep-alive": b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "HTTP/1.2": b"GET /a HTTP/1.2\r\nHost: x\r\n\r\n",
     "HTTP/1.10": b"GET /a HTTP/1.10\r\nHost: x\r\n\r\n",
     "HTTP/2.0": b"GET /a HTTP/2.0\r\nHost: x\r\n\r\n",
@@ -92,9 +92,9 @@ SHAPES: dict[str, bytes] = {
     "absolute-form": b"GET http://x/a HTTP/1.1\r\nHost: y\r\n\r\n",
     "asterisk-form": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
     "authority-form": b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n",
-    "CONNECT with content": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /",
+    "CONNECT with a body": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /",
     "Upgrade": _get(b"Connection: Upgrade\r\nUpgrade: h2c\r\n"),
-    "Upgrade with content": _post(
+    "Upgrade with a body": _post(
         b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n", b"GET /"
     ),
     "no Host": b"GET /a HTTP/1.1\r\n\r\n",
@@ -105,8 +105,8 @@ SHAPES: dict[str, bytes] = {
     "close among others": _get(b"Connection: keep-alive, CLOSE\r\n"),
     "close twice": _get(b"Connection: keep-alive\r\nConnection: close\r\n"),
     "Proxy-Connection": _get(b"Proxy-Connection: close\r\n"),
-    "expecting": _post(b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"GET /"),
-    "expecting nothing": _get(b"Expect: 100-continue\r\n"),
+    "expect 100-continue": _post(b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"GET /"),
+    "expect 100-continue without a body": _get(b"Expect: 100-continue\r\n"),
     "NUL": _get(b"X: a\x00b\r\n"),
     "control": _get(b"X: a\x01b\r\n"),
     "8 bit": _get(b"X: a\xffb\r\n"),
@@ -123,38 +123,40 @@ SHAPES: dict[str, bytes] = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "nothing": b"",
 }
-"""Each is one message, or what could be taken for one."""
+"""Each is one message, or could be mistaken for one."""
 
-_BITS = (
+_FRAGMENTS = (
     *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\x0b", b"\x00", b"\x7f", b"\xff", b","),
     *(b":", b";", b"=", b'"', b"\\", b"/", b"%", b"*", b"+", b"-", b"_", b"0", b"1", b"9", b"a"),
     *(b"chunked", b"identity", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"),
     *(b"Host: x\r\n", b"Connection: close\r\n", b"HTTP/1.1", b"HTTP/1.0", b"0\r\n\r\n", b"bytes="),
-    *(b"100-continue", b"65536", b"18446744073709551616", b"ffffffffffffffff", FOLLOWED),
+    *(b"100-continue", b"65536", b"18446744073709551616", b"ffffffffffffffff", SMUGGLED),
 )
 
 
-def mutated(octets: bytes, random: Random, bits: Sequence[bytes] = _BITS) -> bytes:
-    """Return octets after a few small accidents."""
+def mutate(data: bytes, random: Random, fragments: Sequence[bytes] = _FRAGMENTS) -> bytes:
+    """Return data after a few small random changes."""
     for _ in range(random.choice((1, 1, 1, 2, 3, 8))):
-        at = random.randint(0, len(octets))
-        to = min(len(octets), at + random.choice((0, 0, 1, 1, 2, 8, 40)))
-        new = random.choice((b"", random.choice(bits), random.randbytes(1), octets[at:to] * 2))
-        octets = octets[:at] + new + octets[to:]
-    return octets
+        start = random.randint(0, len(data))
+        stop = min(len(data), start + random.choice((0, 0, 1, 1, 2, 8, 40)))
+        new = random.choice(
+            (b"", random.choice(fragments), random.randbytes(1), data[start:stop] * 2)
+        )
+        data = data[:start] + new + data[stop:]
+    return data
 
 
-def stream(random: Random) -> bytes:
-    """Return a few messages in a row, at times with an accident."""
-    octets = b"".join(random.choices(list(SHAPES.values()), k=random.randint(1, 3))) + FOLLOWED
-    return mutated(octets, random) if random.random() < 0.7 else octets
+def random_stream(random: Random) -> bytes:
+    """Return a few messages in a row, most of the time mutated."""
+    data = b"".join(random.choices(list(SHAPES.values()), k=random.randint(1, 3))) + SMUGGLED
+    return mutate(data, random) if random.random() < 0.7 else data
 
 
-def cut(octets: bytes, random: Random) -> list[bytes]:
-    """Return octets in pieces of random sizes."""
-    pieces = []
-    while octets:
+def split(data: bytes, random: Random) -> list[bytes]:
+    """Split data into reads of random sizes."""
+    reads = []
+    while data:
         size = random.choice((1, 1, 2, 3, 16, 64, 1_000))
-        pieces.append(octets[:size])
-        octets = octets[size:]
-    return pieces
+        reads.append(data[:size])
+        data = data[size:]
+    return reads

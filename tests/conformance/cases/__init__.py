@@ -1,1 +1,1 @@
-"""The rows, one module for each part."""
+"""The rows, one module per part."""

@@ -1,4 +1,4 @@
-"""Dates, and what an origin server says to caches (RFC 9110 6.6.1 and 5.6.7, RFC 9111 5)."""
+"""Dates, and headers for caches (RFC 9110 6.6.1 and 5.6.7, RFC 9111 5)."""
 
 import re
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from tests.conformance.instant import NOW
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 from tests.conformance.site import HELLO
 from tests.conformance.table import (
     CLOSED,
@@ -17,16 +17,16 @@ from tests.conformance.table import (
     SHOULD,
     Message,
     Row,
+    expect,
     get,
     head,
     post,
-    reply,
     request,
     row,
     tag,
 )
 
-HELD = reply(200, body=HELLO)
+HELLO_OK = expect(200, body=HELLO)
 
 _FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d "
@@ -35,21 +35,21 @@ _FIXDATE = re.compile(
 
 
 def is_now(value: str) -> bool:
-    """Compare with the clock, and with where the frozen one stands, which may be long ago."""
+    """Compare with the current time, or with the fixed time, which may be long past."""
     moment = parsedate_to_datetime(value).timestamp()
     return moment == NOW or abs(moment - time.time()) < 60
 
 
-def not_after_date(found: Reply) -> bool:
-    date, modified = found.get("date"), found.get("last-modified")
+def not_after_date(response: Response) -> bool:
+    date, modified = response.get("date"), response.get("last-modified")
     if not (date and modified):
-        return True  # Date has rows of its own
+        return True  # Date has its own rows
     return parsedate_to_datetime(modified) <= parsedate_to_datetime(date)
 
 
-def once(*names: str) -> Callable[[Reply], bool]:
-    """Expect fields that are no lists to be there at most once."""
-    return lambda found: all(len(found.all(name)) <= 1 for name in names)
+def once(*names: str) -> Callable[[Response], bool]:
+    """Expect each header that is not a list to occur at most once."""
+    return lambda response: all(len(response.all(name)) <= 1 for name in names)
 
 
 _REPLIES: dict[str, tuple[Message, tuple[int, ...]]] = {
@@ -65,7 +65,7 @@ _REPLIES: dict[str, tuple[Message, tuple[int, ...]]] = {
 dates = [
     *(
         # RFC 9110 6.6.1: MUST in 2xx, 3xx and 4xx, from a server with a clock.
-        row(f"date-in-{name}", "9110 6.6.1", MUST, message, reply(*statuses, date=PRESENT))
+        row(f"date-in-{name}", "9110 6.6.1", MUST, message, expect(*statuses, date=PRESENT))
         for name, (message, statuses) in _REPLIES.items()
     ),
     row(
@@ -73,57 +73,63 @@ dates = [
         "9110 6.6.1",
         MUST,
         b"GET / HTTP/1.1\r\n\r\n",
-        reply(*range(200, 600), date=PRESENT),
-        ours=reply(400, date=PRESENT),
+        expect(*range(200, 600), date=PRESENT),
+        ours=expect(400, date=PRESENT),
         after=CLOSED,
         rfc_after=EITHER,
     ),
     # RFC 9110 5.6.7: HTTP-date MUST be generated as IMF-fixdate.
-    row("date-is-imf-fixdate", "9110 5.6.7", MUST, get("/hello.txt"), reply(200, date=_FIXDATE)),
-    row("date-is-now", "9110 6.6.1", MUST, get("/hello.txt"), reply(200, date=is_now)),
+    row("date-is-imf-fixdate", "9110 5.6.7", MUST, get("/hello.txt"), expect(200, date=_FIXDATE)),
+    row("date-is-now", "9110 6.6.1", MUST, get("/hello.txt"), expect(200, date=is_now)),
     row(
         "last-modified-is-imf-fixdate",
         "9110 5.6.7",
         MUST,
         get("/hello.txt"),
-        reply(200, last_modified=_FIXDATE),
+        expect(200, last_modified=_FIXDATE),
     ),
     row(
         "last-modified-is-not-after-date",
         "9110 8.8.2.1",
         MUST,
         get("/future.txt"),
-        reply(200, body=not_after_date),
+        expect(200, body=not_after_date),
     ),
 ]
 
-fields = [
+headers = [
     row(
-        "cache-control", "9111 5.2.2", OURS, get("/hello.txt"), reply(200, cache_control="no-cache")
+        "cache-control",
+        "9111 5.2.2",
+        OURS,
+        get("/hello.txt"),
+        expect(200, cache_control="no-cache"),
     ),
     row(
         "cache-control-with-head",
         "9110 9.3.2",
         OURS,
         head("/hello.txt"),
-        reply(200, cache_control="no-cache"),
+        expect(200, cache_control="no-cache"),
     ),
-    # RFC 9111 5.1: Age says that the origin was not asked.
-    row("no-age", "9111 5.1", MUST, get("/hello.txt"), reply(200, age=None)),
-    # RFC 9111 5.5: Warning is obsolete; 5.4: Pragma is no response field.
-    row("no-warning", "9111 5.5", SHOULD, get("/hello.txt"), reply(200, warning=None, pragma=None)),
-    # RFC 9110 15.4.2: 301 is cacheable by heuristics; ours has to be asked about again.
+    # RFC 9111 5.1: Age means that the response came from a cache.
+    row("no-age", "9111 5.1", MUST, get("/hello.txt"), expect(200, age=None)),
+    # RFC 9111 5.5: Warning is obsolete; 5.4: Pragma is no response header.
     row(
-        "redirect-is-not-kept",
+        "no-warning", "9111 5.5", SHOULD, get("/hello.txt"), expect(200, warning=None, pragma=None)
+    ),
+    # RFC 9110 15.4.2: 301 is heuristically cacheable; with no-cache it must be revalidated.
+    row(
+        "redirect-is-not-cached",
         "9111 4.2.2",
         OURS,
         get("/sub"),
-        reply(301, cache_control="no-cache"),
+        expect(301, cache_control="no-cache"),
     ),
     *(
-        row(f"request-{name}", "9111 5.2.1", level, get("/hello.txt", **given), HELD)
+        row(f"request-{name}", "9111 5.2.1", level, get("/hello.txt", **given), HELLO_OK)
         for name, level, given in (
-            # These are for caches; an origin server has no cached response to hold against them.
+            # These are for caches; an origin server has no cached response to compare with them.
             ("only-if-cached", MUST, {"cache_control": "only-if-cached"}),
             ("no-cache", MUST, {"cache_control": "no-cache"}),
             ("no-store", MUST, {"cache_control": "no-store"}),
@@ -137,16 +143,16 @@ fields = [
         "9111 5.2.1.4",
         OURS,
         get("/hello.txt", cache_control="no-cache", if_none_match="*"),
-        reply(304),
+        expect(304),
     ),
-    # RFC 9110 5.3: no field line MUST be sent twice unless it is a list.
+    # RFC 9110 5.3: a header MUST NOT be sent twice unless it is a list.
     *(
         row(
-            f"fields-once-in-{name}",
+            f"headers-once-in-{name}",
             "9110 5.3",
             MUST,
             message,
-            reply(
+            expect(
                 *statuses,
                 body=once(
                     "date",
@@ -162,32 +168,32 @@ fields = [
         )
         for name, (message, statuses) in _REPLIES.items()
     ),
-    # RFC 9110 8.6: MUST NOT be in 204; and not be in an empty-bodied 304 unless it is the 200's.
+    # RFC 9110 8.6: MUST NOT be in 204, nor in 304 unless it is that of the 200.
     row(
         "no-content-length-in-204",
         "9110 8.6",
         MUST,
         request("OPTIONS", "*"),
-        reply(204, content_length=None) | reply(200, *range(400, 600)),
-        ours=reply(204, content_length=None, content_type=None),
+        expect(204, content_length=None) | expect(200, *range(400, 600)),
+        ours=expect(204, content_length=None, content_type=None),
     ),
-    # RFC 9110 10.2.4: product tokens; more detail than needed SHOULD NOT be there.
+    # RFC 9110 10.2.4: product tokens, which SHOULD NOT have unnecessary detail.
     row(
         "server-is-brief",
         "9110 10.2.4",
         SHOULD,
         get("/hello.txt"),
-        reply(200, server=re.compile(r"[\w-]+(/[\w.+-]+)?")) | reply(200, server=None),
-        ours=reply(200, server="aserve"),
+        expect(200, server=re.compile(r"[\w-]+(/[\w.+-]+)?")) | expect(200, server=None),
+        ours=expect(200, server="aserve"),
     ),
     row(
         "no-transfer-encoding-with-length",
         "9112 6.2",
         MUST,
         get("/large.bin"),
-        reply(200, content_length="200000", transfer_encoding=None)
-        | reply(200, content_length=None),
+        expect(200, content_length="200000", transfer_encoding=None)
+        | expect(200, content_length=None),
     ),
 ]
 
-ROWS: list[Row] = [*dates, *fields]
+ROWS: list[Row] = [*dates, *headers]

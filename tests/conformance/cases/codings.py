@@ -3,7 +3,7 @@
 import gzip
 import re
 
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 from tests.conformance.site import (
     FILES,
     HELLO,
@@ -22,43 +22,43 @@ from tests.conformance.table import (
     Expected,
     Level,
     Row,
+    expect,
     get,
     head,
-    reply,
     row,
 )
 
-OCTETS = {"gzip": PAGE_GZIP, "br": PAGE_BR, "zstd": PAGE_ZSTD, "identity": PAGE}
-PLAIN = reply(200, body=PAGE, content_encoding=None)
+BODIES = {"gzip": PAGE_GZIP, "br": PAGE_BR, "zstd": PAGE_ZSTD, "identity": PAGE}
+PLAIN = expect(200, body=PAGE, content_encoding=None)
 
 
 def varies(value: str) -> bool:
     return "accept-encoding" in value.lower() or value == "*"
 
 
-def coded(coding: str, octets: bytes | None = None) -> Expected:
-    sent = OCTETS[coding] if octets is None else octets
+def coded(coding: str, data: bytes | None = None) -> Expected:
+    sent = BODIES[coding] if data is None else data
     named = None if coding == "identity" else coding
-    return reply(200, body=sent, content_encoding=named, vary=varies)
+    return expect(200, body=sent, content_encoding=named, vary=varies)
 
 
 def only(*codings: str) -> Expected:
     """Expect one of these content codings, each by the name it is sent under."""
 
-    def holds(found: Reply) -> bool:
-        return (found.get("content-encoding") or "identity") in codings
+    def holds(response: Response) -> bool:
+        return (response.get("content-encoding") or "identity") in codings
 
-    return reply(200, body=holds)
+    return expect(200, body=holds)
 
 
-# RFC 9110 12.5.3: what is not listed, or has weight 0, is not acceptable; identity is, unless
-# ruled out. The best of what is there is up to the server: ours is the heaviest, then the shortest.
+# RFC 9110 12.5.3: a coding that is not listed or has weight 0 is not acceptable; identity is unless
+# excluded. The server chooses among the rest: aserve by the highest weight, then the smallest size.
 _CHOICES: tuple[tuple[str, Level, str | tuple[str, ...], tuple[str, ...], str], ...] = (
     ("gzip", MUST, "gzip", ("gzip", "identity"), "gzip"),
     ("br", MUST, "br", ("br", "identity"), "br"),
     ("zstd", MUST, "zstd", ("zstd", "identity"), "zstd"),
     ("in-capitals", MUST, "GZIP", ("gzip", "identity"), "gzip"),
-    # RFC 9110 8.4.1.3: x-gzip SHOULD be taken as gzip.
+    # RFC 9110 8.4.1.3: x-gzip SHOULD be treated as gzip.
     ("x-gzip", SHOULD, "x-gzip", ("gzip", "x-gzip", "identity"), "gzip"),
     ("two-equal", MUST, "gzip, br", ("gzip", "br", "identity"), "br"),
     ("heaviest-first", MUST, "gzip;q=1.0, br;q=0.5", ("gzip", "br", "identity"), "gzip"),
@@ -72,7 +72,7 @@ _CHOICES: tuple[tuple[str, Level, str | tuple[str, ...], tuple[str, ...], str], 
     ),
     ("thousandths", MUST, "gzip;q=0.002, br;q=0.001", ("gzip", "br", "identity"), "gzip"),
     ("in-lines", MUST, ("br;q=0.5", "gzip"), ("gzip", "br", "identity"), "gzip"),
-    ("blanks-around-weight", MUST, "gzip ; q=0.5", ("gzip", "identity"), "gzip"),
+    ("whitespace-around-weight", MUST, "gzip ; q=0.5", ("gzip", "identity"), "gzip"),
     ("weight-in-capitals", MUST, "gzip;Q=0.5", ("gzip", "identity"), "gzip"),
     ("weight-one", MUST, "gzip;q=1.000", ("gzip", "identity"), "gzip"),
     ("weight-one-with-dot", MUST, "gzip;q=1.", ("gzip", "identity"), "gzip"),
@@ -86,7 +86,7 @@ _CHOICES: tuple[tuple[str, Level, str | tuple[str, ...], tuple[str, ...], str], 
     ("identity-lighter", MUST, "gzip, identity;q=0.5", ("gzip", "identity"), "gzip"),
     ("gzip-zero", MUST, "gzip;q=0", ("identity",), "identity"),
     ("gzip-zero-point-zero", MUST, "gzip;q=0.000", ("identity",), "identity"),
-    ("gzip-zero-blanks", MUST, "gzip ; q=0", ("identity",), "identity"),
+    ("gzip-zero-whitespace", MUST, "gzip ; q=0", ("identity",), "identity"),
     ("x-gzip-zero", SHOULD, "x-gzip;q=0", ("identity",), "identity"),
     ("gzip-zero-br", MUST, "gzip;q=0, br", ("br", "identity"), "br"),
     ("all-zero-but-identity", MUST, "br;q=0, gzip;q=0, zstd;q=0", ("identity",), "identity"),
@@ -102,7 +102,7 @@ _CHOICES: tuple[tuple[str, Level, str | tuple[str, ...], tuple[str, ...], str], 
     ("empty", MUST, "", ("identity",), "identity"),
     ("browser", MUST, "gzip, deflate, br, zstd", ("gzip", "br", "zstd", "identity"), "br"),
 )
-choices = [
+preferences = [
     row(
         f"accept-encoding-{name}",
         "9110 12.5.3",
@@ -113,7 +113,7 @@ choices = [
     )
     for name, level, value, allowed, chosen in _CHOICES
 ]
-choices += [
+preferences += [
     row("accept-encoding-none", "9110 12.5.3", OURS, get("/page.html"), coded("identity")),
     *(
         row(
@@ -133,14 +133,14 @@ choices += [
         }.items()
     ),
     *(
-        # RFC 9110 12.5.3: with identity ruled out as well, there is nothing to send: 15.5.7.
+        # RFC 9110 12.5.3: with identity excluded as well, nothing is acceptable: 15.5.7.
         row(
-            f"accept-encoding-refused-{name}",
+            f"accept-encoding-rejected-{name}",
             "9110 12.5.3",
             SHOULD,
             get(target, accept_encoding=value),
-            reply(406, 415),
-            ours=reply(406),
+            expect(406, 415),
+            ours=expect(406),
         )
         for name, target, value in (
             ("identity-and-star-zero", "/hello.txt", "identity;q=0, *;q=0"),
@@ -151,18 +151,18 @@ choices += [
         )
     ),
     row(
-        "accept-encoding-refused-with-head",
+        "accept-encoding-rejected-with-head",
         "9110 12.5.3",
         OURS,
         head("/hello.txt", accept_encoding="*;q=0"),
-        reply(406, body=b""),
+        expect(406, body=b""),
     ),
     row(
         "accept-encoding-for-missing-file",
         "9110 15.5.5",
         MUST,
         get("/missing", accept_encoding="*;q=0"),
-        reply(404),
+        expect(404),
     ),
     row(
         "accept-encoding-of-file-without-siblings",
@@ -170,7 +170,7 @@ choices += [
         MUST,
         get("/sub/page.html", accept_encoding="br"),
         only("br", "identity"),
-        ours=reply(200, body=FILES["sub/page.html"], content_encoding=None),
+        ours=expect(200, body=FILES["sub/page.html"], content_encoding=None),
     ),
     row(
         "accept-encoding-gzip-of-gzip-only",
@@ -182,73 +182,73 @@ choices += [
 ]
 
 
-def unpacks(found: Reply) -> bool:
-    coding = found.get("content-encoding")
-    return found.body == STYLE if coding is None else gzip.decompress(found.body) == STYLE
+def decompresses(response: Response) -> bool:
+    coding = response.get("content-encoding")
+    return response.body == STYLE if coding is None else gzip.decompress(response.body) == STYLE
 
 
-coded_replies = [
+coded_responses = [
     row(
         "coding-unpacks-to-the-file",
         "9110 8.4.1.3",
         MUST,
         get("/style.css", accept_encoding="gzip"),
-        reply(200, body=unpacks),
+        expect(200, body=decompresses),
     ),
     row(
         "coding-keeps-media-type",
         "9110 8.4",
         MUST,
         get("/style.css", accept_encoding="gzip"),
-        reply(200, content_type=re.compile("text/css.*")),
+        expect(200, content_type=re.compile("text/css.*")),
     ),
     row(
         "coding-has-its-own-length",
         "9110 8.6",
         OURS,
         get("/style.css", accept_encoding="gzip"),
-        reply(200, content_length=str(len(STYLE_GZIP))),
+        expect(200, content_length=str(len(STYLE_GZIP))),
     ),
     row(
         "coding-with-head",
         "9110 9.3.2",
         SHOULD,
         head("/style.css", accept_encoding="gzip"),
-        reply(200, body=b"", content_encoding="gzip", vary=varies)
-        | reply(200, body=b"", content_encoding=None),
-        ours=reply(200, body=b"", content_encoding="gzip", content_length=str(len(STYLE_GZIP))),
+        expect(200, body=b"", content_encoding="gzip", vary=varies)
+        | expect(200, body=b"", content_encoding=None),
+        ours=expect(200, body=b"", content_encoding="gzip", content_length=str(len(STYLE_GZIP))),
     ),
     row(
-        # RFC 9110 12.5.5: Vary SHOULD be there where the choice depended on a request field.
+        # RFC 9110 12.5.5: Vary SHOULD be sent if the selection depended on a request header.
         "vary-of-coded",
         "9110 12.5.5",
         SHOULD,
         get("/style.css", accept_encoding="gzip"),
-        reply(200, content_encoding="gzip", vary=varies) | reply(200, content_encoding=None),
-        ours=reply(200, vary="Accept-Encoding"),
+        expect(200, content_encoding="gzip", vary=varies) | expect(200, content_encoding=None),
+        ours=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-of-plain",
         "9110 12.5.5",
         SHOULD,
         get("/style.css", accept_encoding="identity"),
-        reply(200, vary=varies),
-        ours=reply(200, vary="Accept-Encoding"),
+        expect(200, vary=varies),
+        ours=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-without-accept-encoding",
         "9110 12.5.5",
         SHOULD,
         get("/style.css"),
-        reply(200, vary=varies),
-        ours=reply(200, vary="Accept-Encoding"),
+        expect(200, vary=varies),
+        ours=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-not-where-nothing-varies",
         "9110 12.5.5",
         OURS,
         get("/hello.txt", accept_encoding="gzip"),
-        reply(200, vary=None),
+        expect(200, vary=None),
     ),
     *(
         row(
@@ -256,11 +256,11 @@ coded_replies = [
             "aserve",
             OURS,
             get(target, accept_encoding="gzip"),
-            reply(200, body=STYLE, content_encoding=None),
+            expect(200, body=STYLE, content_encoding=None),
         )
         for name, target in {
             "older": "/stale.css",
-            "folder": "/folder.css",
+            "directory": "/folder.css",
             "link-outside": "/linked.css",
             "fifo": "/pipe.css",
         }.items()
@@ -270,18 +270,18 @@ coded_replies = [
         "9110 8.4",
         MUST,
         get("/style.css.gz"),
-        reply(200, body=STYLE_GZIP, content_encoding=None),
-        ours=reply(200, body=STYLE_GZIP, content_encoding=None, content_type="application/gzip"),
+        expect(200, body=STYLE_GZIP, content_encoding=None),
+        ours=expect(200, body=STYLE_GZIP, content_encoding=None, content_type="application/gzip"),
     ),
-    # RFC 9110 12.5.1: no representation is refused for its media type here.
+    # RFC 9110 12.5.1: Accept never excludes a file by its media type here.
     *(
         row(
             f"accept-{name}",
             "9110 12.5.1",
             SHOULD,
             get("/hello.txt", accept=value),
-            reply(200, body=HELLO) | reply(406),
-            ours=reply(200, body=HELLO),
+            expect(200, body=HELLO) | expect(406),
+            ours=expect(200, body=HELLO),
         )
         for name, value in {
             "match": "text/plain",
@@ -295,18 +295,18 @@ coded_replies = [
         "9110 12.5.4",
         MAY,
         get("/hello.txt", accept_language="tlh"),
-        reply(200, body=HELLO) | reply(406),
-        ours=reply(200, body=HELLO),
+        expect(200, body=HELLO) | expect(406),
+        ours=expect(200, body=HELLO),
     ),
-    # RFC 9110 8.4: the request's own content may be coded; nothing here needs it decoded.
+    # RFC 9110 8.4: a request body may be coded; no handler here needs to decode it.
     row(
         "content-encoding-of-request",
         "9110 8.4",
         MAY,
         get("/hello.txt", content_encoding="gzip"),
-        reply(200, body=HELLO) | reply(415),
-        ours=reply(200, body=HELLO),
+        expect(200, body=HELLO) | expect(415),
+        ours=expect(200, body=HELLO),
     ),
 ]
 
-ROWS: list[Row] = [*choices, *coded_replies]
+ROWS: list[Row] = [*preferences, *coded_responses]

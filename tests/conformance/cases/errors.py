@@ -1,9 +1,9 @@
-"""Errors and limits: what an error says, what is too much, and that its answer arrives."""
+"""Errors and limits: error pages, limits exceeded, and that the response arrives."""
 
 import re
 from collections.abc import Callable
 
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 from tests.conformance.site import HELLO, TEN
 from tests.conformance.table import (
     CLOSED,
@@ -16,36 +16,36 @@ from tests.conformance.table import (
     SHOULD,
     Message,
     Row,
+    expect,
     get,
     head,
     post,
-    reply,
     request,
     row,
 )
 
-HELD = reply(200, body=HELLO)
+HELLO_OK = expect(200, body=HELLO)
 NEXT = get("/ten.txt")
-ERROR = reply(*range(400, 500))
+CLIENT_ERROR = expect(*range(400, 500))
 MARKUP = "<script>alert(1)</script>"
 
 
-def says_something(found: Reply) -> bool:
-    return bool(found.body.strip())
+def has_text(response: Response) -> bool:
+    return bool(response.body.strip())
 
 
-def harmless(found: Reply) -> bool:
-    """Hold nothing of the request; but a redirect says where to, in a link and escaped."""
+def echoes_nothing(response: Response) -> bool:
+    """Tell whether the body has nothing from the request, except the link of a redirect."""
     body = (
-        re.sub(rb'(?<=<a href=")/[^"<>]*(?=">)', b"", found.body)
-        if found.status < 400
-        else found.body
+        re.sub(rb'(?<=<a href=")/[^"<>]*(?=">)', b"", response.body)
+        if response.status < 400
+        else response.body
     )
     return b"alert(1)" not in body and b"/root/" not in body
 
 
-def links_to(location: bytes) -> Callable[[Reply], bool]:
-    return lambda found: b'<a href="%b">' % location in found.body
+def links_to(location: bytes) -> Callable[[Response], bool]:
+    return lambda response: b'<a href="%b">' % location in response.body
 
 
 def tokens(value: str) -> set[str]:
@@ -71,11 +71,11 @@ pages = [
             "9110 15.5",
             SHOULD,
             message,
-            reply(status, body=says_something, content_type=PRESENT)
-            | reply(*({*range(200, 600)} - {status})),
+            expect(status, body=has_text, content_type=PRESENT)
+            | expect(*({*range(200, 600)} - {status})),
             after=CLOSED if closes else OPEN,
             rfc_after=EITHER,
-            ours=reply(status, body=says_something, content_type="text/plain; charset=utf-8"),
+            ours=expect(status, body=has_text, content_type="text/plain; charset=utf-8"),
         )
         for name, (message, status, closes) in _ERRORS.items()
     ),
@@ -84,10 +84,10 @@ pages = [
         "9110 15.5",
         OURS,
         get("/missing", accept="text/html,application/xhtml+xml,*/*;q=0.8"),
-        reply(
+        expect(
             404,
             content_type="text/html; charset=utf-8",
-            body=lambda found: found.body.lower().startswith(b"<!doctype html>"),
+            body=lambda response: response.body.lower().startswith(b"<!doctype html>"),
         ),
     ),
     row(
@@ -95,44 +95,44 @@ pages = [
         "9110 12.5.1",
         OURS,
         get("/missing", accept="*/*"),
-        reply(404, content_type="text/plain; charset=utf-8"),
+        expect(404, content_type="text/plain; charset=utf-8"),
     ),
     row(
-        "error-in-text-where-html-is-refused",
+        "error-in-text-where-html-is-rejected",
         "9110 12.4.2",
         OURS,
         get("/missing", accept="text/html;q=0, text/plain"),
-        reply(404, content_type="text/plain; charset=utf-8"),
+        expect(404, content_type="text/plain; charset=utf-8"),
     ),
     row(
         "error-in-text-where-html-is-lighter",
         "9110 12.5.1",
         OURS,
         get("/missing", accept="text/html;q=0.1, text/plain"),
-        reply(404, content_type="text/plain; charset=utf-8"),
+        expect(404, content_type="text/plain; charset=utf-8"),
     ),
     row(
         "error-accept-of-longer-name",
         "9110 12.5.1",
         OURS,
         get("/missing", accept="text/html5000"),
-        reply(404, content_type="text/plain; charset=utf-8"),
+        expect(404, content_type="text/plain; charset=utf-8"),
     ),
     row(
         "error-in-html-in-capitals",
         "9110 8.3.1",
         OURS,
         get("/missing", accept="TEXT/HTML"),
-        reply(404, content_type="text/html; charset=utf-8"),
+        expect(404, content_type="text/html; charset=utf-8"),
     ),
     *(
-        # RFC 9110 15.4.2: a short hypertext note with a hyperlink to the new URI, to everybody.
+        # RFC 9110 15.4.2: a short hypertext note with a link to the new URI, for every client.
         row(
             f"redirect-has-a-link-{name}",
             "9110 15.4.2",
             OURS,
-            get(target, **fields),
-            reply(
+            get(target, **headers),
+            expect(
                 301,
                 body=links_to(link),
                 content_type="text/html; charset=utf-8",
@@ -141,8 +141,8 @@ pages = [
                 vary=None,
             ),
         )
-        for name, target, link, fields in (
-            ("of-a-folder", "/sub", b"/sub/", {}),
+        for name, target, link, headers in (
+            ("of-a-directory", "/sub", b"/sub/", {}),
             ("for-a-browser", "/sub", b"/sub/", {"accept": "text/html"}),
             ("for-a-program", "/sub", b"/sub/", {"accept": "text/plain"}),
             ("escaped", "/sub?a='&b", b"/sub/?a=&#x27;&amp;b", {}),
@@ -151,13 +151,13 @@ pages = [
         )
     ),
     *(
-        # Whatever an error's text is taken for, it is not to be taken for HTML.
+        # A text error page must never be interpreted as HTML.
         row(
             f"error-{status}-is-not-sniffed",
             "9110 17.2",
             OURS,
             message,
-            reply(status, x_content_type_options="nosniff"),
+            expect(status, x_content_type_options="nosniff"),
             after=CLOSED if closes else OPEN,
         )
         for message, status, closes in _ERRORS.values()
@@ -167,59 +167,59 @@ pages = [
         "9110 8.3",
         OURS,
         get("/hello.txt"),
-        reply(200, x_content_type_options=None),
+        expect(200, x_content_type_options=None),
     ),
     row(
         "error-varies-with-accept",
         "9110 12.5.5",
         OURS,
         get("/missing"),
-        reply(404, vary=lambda value: "accept" in tokens(value)),
+        expect(404, vary=lambda value: "accept" in tokens(value)),
     ),
     row(
-        "error-is-not-kept",
+        "error-is-not-cached",
         "9111 4.2.2",
         OURS,
         get("/missing"),
-        reply(404, cache_control="no-cache"),
+        expect(404, cache_control="no-cache"),
     ),
     row(
         "error-has-length",
         "9110 8.6",
         SHOULD,
         get("/missing"),
-        reply(404, content_length=re.compile(r"\d+")) | reply(404, transfer_encoding="chunked"),
+        expect(404, content_length=re.compile(r"\d+")) | expect(404, transfer_encoding="chunked"),
     ),
-    row("error-has-date", "9110 6.6.1", MUST, get("/missing"), reply(404, date=PRESENT)),
+    row("error-has-date", "9110 6.6.1", MUST, get("/missing"), expect(404, date=PRESENT)),
     row(
         "error-has-no-etag-of-a-file",
         "9110 8.8.3",
         OURS,
         get("/hello.txt", if_match='"x"'),
-        reply(412, etag=None),
+        expect(412, etag=None),
     ),
     row(
         "error-has-no-content-encoding",
         "9110 8.4",
         OURS,
         get("/missing", accept_encoding="gzip"),
-        reply(404, content_encoding=None),
+        expect(404, content_encoding=None),
     ),
     row(
         "error-406-has-no-other-status",
         "9110 15.5.7",
         OURS,
         get("/hello.txt", accept_encoding="identity;q=0"),
-        reply(406, etag=None),
+        expect(406, etag=None),
     ),
     row(
-        # RFC 9110 12.5.5: the choice failed because of Accept-Encoding: a cache must know.
+        # RFC 9110 12.5.5: the selection failed because of Accept-Encoding, which a cache must know.
         "error-406-varies-with-accept-encoding",
         "9110 12.5.5",
         SHOULD,
         get("/hello.txt", accept_encoding="identity;q=0"),
-        reply(406, 415, vary=lambda value: "accept-encoding" in tokens(value)) | reply(200),
-        ours=reply(406, vary=lambda value: tokens(value) == {"accept", "accept-encoding"}),
+        expect(406, 415, vary=lambda value: "accept-encoding" in tokens(value)) | expect(200),
+        ours=expect(406, vary=lambda value: tokens(value) == {"accept", "accept-encoding"}),
     ),
     *(
         row(
@@ -227,7 +227,7 @@ pages = [
             "9110 17.2",
             OURS,
             message,
-            reply(*range(300, 600), body=harmless),
+            expect(*range(300, 600), body=echoes_nothing),
         )
         for name, message in {
             "of-the-target": get(
@@ -237,7 +237,7 @@ pages = [
                 "/missing?" + MARKUP.replace("<", "%3C").replace(">", "%3E"), accept="text/html"
             ),
             "of-the-raw-target": get("/" + MARKUP, accept="text/html"),
-            "of-the-accept-field": get("/missing", accept=f"text/html, {MARKUP}"),
+            "of-the-accept-header": get("/missing", accept=f"text/html, {MARKUP}"),
             "of-the-referer": get("/missing", referer=MARKUP, accept="text/html"),
             "of-the-range": get("/ten.txt", range="bytes=99-", x=MARKUP, accept="text/html"),
         }.items()
@@ -247,27 +247,27 @@ pages = [
         "9110 17.2",
         OURS,
         request("ALERT(1)".replace("(", "").replace(")", ""), "/", accept="text/html"),
-        reply(501, body=lambda found: b"ALERT1" not in found.body),
+        expect(501, body=lambda response: b"ALERT1" not in response.body),
     ),
     row(
         "error-after-bad-line-is-plain",
         "9110 15.5.1",
         OURS,
         b"<script>alert(1)</script>\r\n\r\n",
-        reply(400, body=harmless),
+        expect(400, body=echoes_nothing),
         after=CLOSED,
     ),
     *(
-        # RFC 9110 9.3.2: no content for HEAD, whatever the status.
+        # RFC 9110 9.3.2: no body for HEAD, whatever the status.
         row(
             f"error-head-{status}",
             "9110 9.3.2",
             MUST,
-            head(target, **fields),
-            reply(status, body=b"") | reply(*({*range(200, 600)} - {status}), body=b""),
-            ours=reply(status, body=b""),
+            head(target, **headers),
+            expect(status, body=b"") | expect(*({*range(200, 600)} - {status}), body=b""),
+            ours=expect(status, body=b""),
         )
-        for status, target, fields in (
+        for status, target, headers in (
             (400, "/%zz", {}),
             (404, "/missing", {}),
             (412, "/hello.txt", {"if_match": '"x"'}),
@@ -279,7 +279,7 @@ pages = [
         "9110 9.3.2",
         MUST,
         head("/hello.txt", host=("a", "b")),
-        reply(400, body=b""),
+        expect(400, body=b""),
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -288,35 +288,35 @@ pages = [
         "9110 9.3.2",
         MUST,
         head("/hello.txt", content_length="x"),
-        reply(400, body=b""),
+        expect(400, body=b""),
         after=CLOSED,
     ),
 ]
 
 
-def large(octets: int, **fields: str) -> Message:
-    return get("/hello.txt", x_large="a" * octets, **fields)
+def large(data: int, **headers: str) -> Message:
+    return get("/hello.txt", x_large="a" * data, **headers)
 
 
-# A server may parse what is longer than we wish to: then it answers what it would answer anyway.
-TOO_LONG = reply(414) | reply(200, 301, 403, 404, 500)
-TOO_LARGE = ERROR | HELD
+# A server may accept more than aserve does, and then responds as usual.
+TOO_LONG = expect(414) | expect(200, 301, 403, 404, 500)
+TOO_LARGE = CLIENT_ERROR | HELLO_OK
 
 
 limits = [
-    # RFC 9112 3: a target longer than wanted MUST get 414.
+    # RFC 9112 3: a target longer than the server accepts MUST get 414.
     *(
         row(
             f"limit-target-{name}",
             "9112 3",
             MUST,
-            get("/" + "a" * octets),
+            get("/" + "a" * data),
             TOO_LONG,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=reply(414),
+            ours=expect(414),
         )
-        for name, octets in {"of-20-kb": 20_000, "of-100-kb": 100_000}.items()
+        for name, data in {"of-20-kb": 20_000, "of-100-kb": 100_000}.items()
     ),
     row(
         "limit-query-of-100-kb",
@@ -326,20 +326,20 @@ limits = [
         TOO_LONG,
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(414),
+        ours=expect(414),
     ),
     *(
-        # RFC 9112 3: a method longer than any that is implemented SHOULD get 501.
+        # RFC 9112 3: a method longer than any implemented one SHOULD get 501.
         row(
             f"limit-method-of-{name}",
             "9112 3",
             OURS,
-            octets,
-            reply(501),
+            data,
+            expect(501),
             after=CLOSED,
         )
-        for name, octets in {
-            "8190-octets": b"M" * 8_190 + b" / HTTP/1.1\r\nHost: test\r\n\r\n",
+        for name, data in {
+            "8190-bytes": b"M" * 8_190 + b" / HTTP/1.1\r\nHost: test\r\n\r\n",
             "100-kb": b"M" * 100_000 + b" / HTTP/1.1\r\nHost: test\r\n\r\n",
             "no-end": b"M" * 100_000,
         }.items()
@@ -349,32 +349,32 @@ limits = [
         "9112 3",
         MUST,
         b"GET /" + b"a" * 100_000,
-        reply(414).or_wait(),
+        expect(414).or_wait(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(414),
+        ours=expect(414),
     ),
     row(
         "limit-target-with-head",
         "9112 3",
         MUST,
         head("/" + "a" * 20_000),
-        reply(414, 200, 301, 403, 404, 500, body=b""),
+        expect(414, 200, 301, 403, 404, 500, body=b""),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(414, body=b""),
+        ours=expect(414, body=b""),
     ),
-    # RFC 9110 5.4: MUST respond with an appropriate 4xx to fields larger than wished; 6585 5: 431.
+    # RFC 9110 5.4: MUST respond with a suitable 4xx to headers that are too large; RFC 6585 5: 431.
     *(
         row(
-            f"limit-field-{name}",
+            f"limit-header-{name}",
             "9110 5.4",
             MUST,
             message,
             TOO_LARGE,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=reply(431),
+            ours=expect(431),
         )
         for name, message in {
             "of-100-kb": large(100_000),
@@ -391,24 +391,24 @@ limits = [
         TOO_LARGE,
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(431),
+        ours=expect(431),
     ),
     row(
-        "limit-field-without-end",
+        "limit-header-without-end",
         "9110 5.4",
         MUST,
         b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"a" * 100_000,
-        ERROR.or_wait(),
+        CLIENT_ERROR.or_wait(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(431),
+        ours=expect(431),
     ),
     row(
-        "limit-many-fields",
+        "limit-many-headers",
         "6585 5",
         OURS,
         get("/hello.txt", x_line=["a"] * 1_000),
-        reply(431),
+        expect(431),
         after=CLOSED,
     ),
     row(
@@ -416,28 +416,34 @@ limits = [
         "6585 5",
         MUST,
         head("/", x_large="a" * 100_000),
-        reply(200, *range(400, 500), body=b""),
+        expect(200, *range(400, 500), body=b""),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(431, body=b""),
+        ours=expect(431, body=b""),
     ),
-    row("limit-field-of-4-kb-is-fine", "9110 5.4", OURS, large(4_000), HELD),
-    row("limit-field-of-16-kb-is-fine", "9110 5.4", OURS, large(16_000), HELD),
-    row("limit-60-fields-are-fine", "9110 5.4", OURS, get("/hello.txt", x_line=["a"] * 60), HELD),
+    row("limit-header-of-4-kb-is-fine", "9110 5.4", OURS, large(4_000), HELLO_OK),
+    row("limit-header-of-16-kb-is-fine", "9110 5.4", OURS, large(16_000), HELLO_OK),
+    row(
+        "limit-60-headers-are-fine",
+        "9110 5.4",
+        OURS,
+        get("/hello.txt", x_line=["a"] * 60),
+        HELLO_OK,
+    ),
     row(
         "limit-list-of-1000-is-fine",
         "9110 5.6.1.2",
         OURS,
         get("/hello.txt", if_none_match=", ".join(['"x"'] * 1_000)),
-        HELD,
+        HELLO_OK,
     ),
-    # RFC 9110 15.5.14: too large is 413, and the reply has to arrive (RFC 9112 9.6).
+    # RFC 9110 15.5.14: a body too large gets 413, and the response must arrive (RFC 9112 9.6).
     row(
         "limit-content",
         "9110 15.5.14",
         OURS,
         [post(content_length=str(2**30))],
-        reply(413),
+        expect(413),
         after=CLOSED,
     ),
     row(
@@ -445,19 +451,19 @@ limits = [
         "9112 9.6",
         MUST,
         post(body=b"x" * 3_000_000),
-        reply(*range(200, 600)),
+        expect(*range(200, 600)),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=reply(413),
+        ours=expect(413),
     ),
     row(
         "limit-content-in-chunks",
         "9110 15.5.14",
         OURS,
-        post(body=b"1000\r\n" + b"x" * 4_096 + b"\r\n", transfer_encoding="chunked").octets
+        post(body=b"1000\r\n" + b"x" * 4_096 + b"\r\n", transfer_encoding="chunked").data
         + (b"1000\r\n" + b"x" * 4_096 + b"\r\n") * 300
         + b"0\r\n\r\n",
-        reply(413),
+        expect(413),
         after=CLOSED,
     ),
     row(
@@ -465,16 +471,16 @@ limits = [
         "9110 15.5.14",
         OURS,
         post(body=b"40000000\r\nabc", transfer_encoding="chunked"),
-        reply(413),
+        expect(413),
         after=CLOSED,
     ),
-    # RFC 9112 7.1.1: a server ought to limit chunk extensions, 6.5.1 trailers.
+    # RFC 9112 7.1.1: a server ought to limit chunk extensions, and trailers (6.5.1).
     row(
         "limit-chunk-extension",
         "9112 7.1.1",
         OURS,
         post(body=b"3;" + b"a" * 100_000 + b"\r\nabc\r\n0\r\n\r\n", transfer_encoding="chunked"),
-        reply(431, 413, 400),
+        expect(431, 413, 400),
         after=CLOSED,
     ),
     row(
@@ -485,7 +491,7 @@ limits = [
             body=b"1;a=bcdefghijklmnopqrstuvwxyz\r\nx\r\n" * 5_000 + b"0\r\n\r\n",
             transfer_encoding="chunked",
         ),
-        reply(431, 413, 400),
+        expect(431, 413, 400),
         after=CLOSED,
     ),
     row(
@@ -493,7 +499,7 @@ limits = [
         "9112 7.1",
         OURS,
         post(body=b"0" * 100_000 + b"3\r\nabc\r\n0\r\n\r\n", transfer_encoding="chunked"),
-        reply(431, 413, 400),
+        expect(431, 413, 400),
         after=CLOSED,
     ),
     row(
@@ -501,86 +507,86 @@ limits = [
         "9110 6.5.1",
         OURS,
         post(body=b"0\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n", transfer_encoding="chunked"),
-        reply(431, 413, 400),
+        expect(431, 413, 400),
         after=CLOSED,
     ),
     row(
         "limit-empty-lines",
         "9112 2.2",
         MAY,
-        b"\r\n" * 2_000 + get("/hello.txt").octets,
-        HELD | reply(400),
-        ours=HELD,
+        b"\r\n" * 2_000 + get("/hello.txt").data,
+        HELLO_OK | expect(400),
+        ours=HELLO_OK,
     ),
-    # Refused is refused: what follows is not answered, and what was said arrives.
+    # After a rejected request nothing is answered, and the error response arrives.
     row(
-        "limit-refused-then-more",
+        "limit-rejected-then-more",
         "9112 9.6",
         OURS,
         [get("/", host=None), *[NEXT] * 500],
-        reply(400),
+        expect(400),
         after=CLOSED,
     ),
 ]
 
-patience = [
-    # RFC 9110 15.5.9: 408 says that the server would not wait any longer; it SHOULD say close.
+timeout = [
+    # RFC 9110 15.5.9: 408 means that the server gave up waiting; it SHOULD send close.
     row(
-        "patience-for-a-head",
+        "timeout-for-a-head",
         "9110 15.5.9",
         OURS,
         b"GET / HTTP/1.1\r\nHost: te",
-        reply(408),
+        expect(408),
         after=CLOSED,
         waits=True,
     ),
     row(
-        "patience-for-a-request-line",
+        "timeout-for-a-request-line",
         "9110 15.5.9",
         OURS,
         b"G",
-        reply(408),
+        expect(408),
         after=CLOSED,
         waits=True,
     ),
     row(
-        "patience-for-content",
+        "timeout-for-content",
         "9110 15.5.9",
         OURS,
-        post(content_length="5").octets + b"ab",
-        reply(408),
+        post(content_length="5").data + b"ab",
+        expect(408),
         after=CLOSED,
         waits=True,
     ),
     row(
-        "patience-for-a-chunk",
+        "timeout-for-a-chunk",
         "9110 15.5.9",
         OURS,
         post(body=b"5\r\nab", transfer_encoding="chunked"),
-        reply(408),
+        expect(408),
         after=CLOSED,
         waits=True,
     ),
     row(
-        "patience-says-close",
+        "timeout-sends-close",
         "9110 15.5.9",
         OURS,
         b"GET / HTTP/1.1\r\n",
-        reply(408, connection="close"),
+        expect(408, connection="close"),
         after=CLOSED,
         waits=True,
     ),
-    # RFC 9112 9.5: an idle connection is closed, and without a word: nobody asked anything.
+    # RFC 9112 9.5: an idle connection is closed without a response: there is no request.
     row(
-        "patience-when-idle",
+        "timeout-when-idle",
         "9112 9.5",
         OURS,
         get("/ten.txt"),
-        reply(200, body=TEN),
+        expect(200, body=TEN),
         after=CLOSED,
         waits=True,
     ),
-    row("patience-with-nothing", "9112 9.5", OURS, [], after=CLOSED, waits=True),
+    row("timeout-with-nothing", "9112 9.5", OURS, [], after=CLOSED, waits=True),
 ]
 
-ROWS: list[Row] = [*pages, *limits, *patience]
+ROWS: list[Row] = [*pages, *limits, *timeout]

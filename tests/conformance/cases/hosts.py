@@ -10,17 +10,17 @@ from tests.conformance.table import (
     SHOULD,
     Message,
     Row,
+    expect,
     get,
     head,
     post,
     raw,
-    reply,
     request,
     row,
 )
 
-HELD = reply(200, body=HELLO)
-BAD = reply(400)
+HELLO_OK = expect(200, body=HELLO)
+BAD = expect(400)
 
 
 def bad(name: str, *hosts: str, minor: int = 1) -> Row:
@@ -46,7 +46,7 @@ missing = [
         "9112 3.2",
         MUST,
         head("/hello.txt", host=None),
-        reply(400, body=b""),
+        expect(400, body=b""),
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -101,7 +101,7 @@ _INVALID = {
     "with-empty-brackets": "[]",
     "with-junk-after-brackets": "[::1]a",
 }
-# RFC 3986 3.2.2: what stands in brackets is an address; RFC 9110 4.2.1: a port is one of TCP's.
+# RFC 3986 3.2.2: only an address in brackets; RFC 9110 4.2.1: the port is a TCP port.
 _NO_ADDRESS = {
     "of-a-dot-in-brackets": "[.]",
     "of-a-colon-in-brackets": "[:]",
@@ -154,7 +154,7 @@ _VALID = {
     "ipv6": "[::1]",
     "ipv6-with-port": "[2001:db8::1]:8000",
 }
-# Which of several sites a host means is the server's own affair, so 421 and 404 are allowed.
+# A server may serve several hosts, so 421 and 404 are allowed.
 valid = [
     *(
         row(
@@ -162,13 +162,13 @@ valid = [
             "9110 7.2",
             MUST,
             get("/hello.txt", host=value),
-            HELD | reply(421, 404),
-            ours=HELD,
+            HELLO_OK | expect(421, 404),
+            ours=HELLO_OK,
         )
         for name, value in _VALID.items()
     ),
     *(
-        row(f"host-{name}", "3986 3.2.2", OURS, get("/hello.txt", host=value), HELD)
+        row(f"host-{name}", "3986 3.2.2", OURS, get("/hello.txt", host=value), HELLO_OK)
         for name, value in {
             "with-sub-delims": "a!$&'()*+;=b",
             "with-escape": "te%73t",
@@ -180,18 +180,18 @@ valid = [
             "with-port-of-leading-zeros": "test:" + "0" * 4_301 + "80",
         }.items()
     ),
-    # RFC 9112 3.2: an empty Host is what a client sends whose target has no authority.
-    row("host-empty", "9112 3.2", MAY, get("/hello.txt", host=""), HELD | BAD, ours=HELD),
+    # RFC 9112 3.2: a client sends an empty Host if the target has no authority.
+    row("host-empty", "9112 3.2", MAY, get("/hello.txt", host=""), HELLO_OK | BAD, ours=HELLO_OK),
 ]
 
 versions = [
     row(
-        # RFC 9110 2.5: the highest version we conform to with the major version of the request.
+        # RFC 9110 2.5: the highest supported version with the major version of the request.
         "version-1.0-is-answered-with-1.1",
         "9110 2.5",
         SHOULD,
         get("/hello.txt", minor=0),
-        reply(200, body=HELLO, version="HTTP/1.1"),
+        expect(200, body=HELLO, version="HTTP/1.1"),
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -200,14 +200,14 @@ versions = [
         "9110 2.5",
         SHOULD,
         get("/hello.txt"),
-        reply(200, body=HELLO, version="HTTP/1.1"),
+        expect(200, body=HELLO, version="HTTP/1.1"),
     ),
     row(
         "version-1.0-without-host",
         "9112 3.2",
         MUST,
         get("/hello.txt", minor=0, host=None),
-        HELD,
+        HELLO_OK,
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -217,7 +217,7 @@ versions = [
         "9112 6.1",
         MUST,
         get("/large.bin", minor=0),
-        reply(200, transfer_encoding=None),
+        expect(200, transfer_encoding=None),
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -226,18 +226,18 @@ versions = [
         "9112 6.1",
         MUST,
         get("/missing", minor=0),
-        reply(404, transfer_encoding=None),
+        expect(404, transfer_encoding=None),
         after=CLOSED,
         rfc_after=EITHER,
     ),
     *(
-        # RFC 9110 2.5: a higher minor version SHOULD be processed as the highest we implement.
+        # RFC 9110 2.5: a higher minor version SHOULD be processed as the highest supported one.
         row(
             f"version-1.{minor}-is-served-as-1.1",
             "9110 2.5",
             SHOULD,
             get("/hello.txt", minor=minor),
-            reply(200, body=HELLO, version="HTTP/1.1"),
+            expect(200, body=HELLO, version="HTTP/1.1"),
         )
         for minor in (2, 3, 9)
     ),
@@ -251,29 +251,29 @@ versions = [
         rfc_after=EITHER,
     ),
     *(
-        # RFC 9110 15.6.6; that it is no HTTP/1 message allows 400 as well.
+        # RFC 9110 15.6.6; it is not an HTTP/1 message, which allows 400 as well.
         row(
             f"version-{version}",
             "9110 15.6.6",
             SHOULD,
             raw(b"GET /hello.txt HTTP/%b\r\nHost: test\r\n\r\n" % version.encode()),
-            reply(505, 400),
+            expect(505, 400),
             after=CLOSED,
-            ours=reply(505),
+            ours=expect(505),
         )
         for version in ("2.0", "3.0", "0.9", "9.9", "0.0")
     ),
     *(
-        # Who has come to the wrong port is told so in words.
+        # Other protocols get an error page that names them.
         row(
             f"stranger-{name}",
             "9112 2.2",
             OURS,
-            octets,
-            reply(400, body=lambda found, words=words: words in found.body),
+            data,
+            expect(400, body=lambda response, text=text: text in response.body),
             after=CLOSED,
         )
-        for name, octets, words in (
+        for name, data, text in (
             ("tls", bytes.fromhex("160301020001") + bytes(99), b"TLS handshake on a plain HTTP"),
             ("socks-5", b"\x05\x01\x00", b"SOCKS"),
             ("socks-4", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", b"SOCKS"),
@@ -287,9 +287,9 @@ versions = [
         "9113 3.4",
         OURS,
         raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        reply(505, 400),
+        expect(505, 400),
         after=CLOSED,
-        ours=reply(505),
+        ours=expect(505),
     ),
 ]
 

@@ -1,11 +1,11 @@
-"""Methods (RFC 9110 section 9) and what they answer (section 15.5.6 and 15.6.2)."""
+"""Methods (RFC 9110 section 9) and their responses (sections 15.5.6 and 15.6.2)."""
 
 import re
 
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 from tests.conformance.site import FILES, HELLO, LARGE, TEN
 from tests.conformance.table import (
-    ANSWER,
+    ANY_RESPONSE,
     EITHER,
     MAY,
     MUST,
@@ -14,18 +14,18 @@ from tests.conformance.table import (
     SHOULD,
     Row,
     chunked,
+    expect,
     get,
     head,
     raw,
-    reply,
     request,
     row,
 )
 
 ALLOWED = {"GET", "HEAD", "OPTIONS"}
-HELD = reply(200, body=HELLO)
+HELLO_OK = expect(200, body=HELLO)
 NEXT = get("/ten.txt")
-TEN_OK = reply(200, body=TEN)
+TEN_OK = expect(200, body=TEN)
 
 
 def tokens(value: str) -> set[str]:
@@ -36,54 +36,54 @@ def names_get_and_head(value: str) -> bool:
     return {"GET", "HEAD"} <= tokens(value)
 
 
-def names_ours(value: str) -> bool:
+def names_enabled_methods(value: str) -> bool:
     return tokens(value) == ALLOWED
 
 
-NOT_ALLOWED = reply(405, allow=PRESENT)
-NOT_KNOWN = reply(501)
-REFUSED_BY_US = reply(405, allow=names_ours)
+NOT_ALLOWED = expect(405, allow=PRESENT)
+NOT_SUPPORTED = expect(501)
+ASERVE_NOT_ALLOWED = expect(405, allow=names_enabled_methods)
 
 
-# RFC 9110 15.5.6: a 405 MUST have Allow. Whether it is a 405 is another matter.
-REFUSING = NOT_ALLOWED | reply(*({*range(200, 600)} - {405}))
+# RFC 9110 15.5.6: a 405 MUST have Allow. Any other status is valid as well.
+NOT_ALLOWED_OR_OTHER = NOT_ALLOWED | expect(*({*range(200, 600)} - {405}))
 
 
 safe = [
-    row("get", "9110 9.1", MUST, get("/hello.txt"), HELD),
-    row("head", "9110 9.1", MUST, head("/hello.txt"), reply(200, body=b"")),
-    row("get-large", "9110 9.3.1", MUST, get("/large.bin"), reply(200, body=LARGE)),
-    row("get-empty", "9110 9.3.1", MUST, get("/empty.txt"), reply(200, body=b"")),
+    row("get", "9110 9.1", MUST, get("/hello.txt"), HELLO_OK),
+    row("head", "9110 9.1", MUST, head("/hello.txt"), expect(200, body=b"")),
+    row("get-large", "9110 9.3.1", MUST, get("/large.bin"), expect(200, body=LARGE)),
+    row("get-empty", "9110 9.3.1", MUST, get("/empty.txt"), expect(200, body=b"")),
     row(
         "get-empty-has-length",
         "9110 8.6",
         SHOULD,
         get("/empty.txt"),
-        reply(200, content_length="0"),
+        expect(200, content_length="0"),
     ),
     *(
-        # RFC 9110 9.3.2: no content; 8.6: a Content-Length that differs from GET's MUST NOT be.
+        # RFC 9110 9.3.2: no body; 8.6: Content-Length MUST NOT differ from that of GET.
         row(
             f"head-{name}",
             "9110 9.3.2",
             MUST,
-            head(target, **fields),
-            reply(status, body=b"", content_length=length) | reply(status, content_length=None),
-            ours=reply(status, body=b"", content_length=length),
+            head(target, **headers),
+            expect(status, body=b"", content_length=length) | expect(status, content_length=None),
+            ours=expect(status, body=b"", content_length=length),
         )
-        for name, target, status, length, fields in (
+        for name, target, status, length, headers in (
             ("length", "/hello.txt", 200, "14", {}),
             ("of-large", "/large.bin", 200, "200000", {}),
             ("of-empty", "/empty.txt", 200, "0", {}),
         )
     ),
     row(
-        # RFC 9110 9.3.2: the same fields as for GET SHOULD be sent.
-        "head-fields",
+        # RFC 9110 9.3.2: the same headers as for GET SHOULD be sent.
+        "head-has-the-headers-of-get",
         "9110 9.3.2",
         SHOULD,
         head("/hello.txt"),
-        reply(
+        expect(
             200,
             content_type=re.compile("text/plain.*"),
             content_length="14",
@@ -91,22 +91,22 @@ safe = [
             last_modified="Sat, 04 May 2024 03:02:01 GMT",
         ),
     ),
-    row("head-of-missing", "9110 9.3.2", MUST, head("/missing"), reply(404, body=b"")),
+    row("head-of-missing", "9110 9.3.2", MUST, head("/missing"), expect(404, body=b"")),
     row(
         "head-of-missing-then-get",
         "9110 9.3.2",
         MUST,
         [head("/missing"), NEXT],
-        reply(404, body=b""),
+        expect(404, body=b""),
         TEN_OK.or_close(),
-        ours=(reply(404, body=b""), TEN_OK),
+        ours=(expect(404, body=b""), TEN_OK),
     ),
     row(
         "head-of-large-then-get",
         "9110 9.3.2",
         MUST,
         [head("/large.bin"), NEXT],
-        reply(200, body=b""),
+        expect(200, body=b""),
         TEN_OK,
     ),
     row(
@@ -114,31 +114,31 @@ safe = [
         "9110 14.2",
         MUST,
         head("/ten.txt", range="bytes=0-1"),
-        reply(200, content_range=None),
+        expect(200, content_range=None),
     ),
 ]
 
-# That a 405 has Allow is asked in other rows.
-_OPTIONS = reply(200, 204, allow=names_get_and_head) | reply(400, 403, 404, 405, 501)
-_OUR_OPTIONS = reply(200, 204, allow=names_ours, body=b"")
+# Other rows check that a 405 has Allow.
+_OPTIONS = expect(200, 204, allow=names_get_and_head) | expect(400, 403, 404, 405, 501)
+_OUR_OPTIONS = expect(200, 204, allow=names_enabled_methods, body=b"")
 options = [
     *(
         row(
             f"options-{name}",
             "9110 9.3.7",
             level,
-            request("OPTIONS", target, **fields),
+            request("OPTIONS", target, **headers),
             _OPTIONS,
             ours=_OUR_OPTIONS,
         )
-        for name, level, target, fields in (
+        for name, level, target, headers in (
             ("file", SHOULD, "/hello.txt", {}),
             ("root", SHOULD, "/", {}),
             ("asterisk", SHOULD, "*", {}),
             ("absolute-form", SHOULD, "http://test/hello.txt", {}),
             # RFC 9112 3.2.4: an absolute-form without path and query means "*".
             ("absolute-form-without-path", SHOULD, "http://test", {}),
-            # RFC 9110 7.6.2: Max-Forwards 0 MUST NOT be forwarded; who receives it responds.
+            # RFC 9110 7.6.2: with Max-Forwards 0 it MUST NOT be forwarded; the recipient responds.
             ("max-forwards-zero", MAY, "*", {"max_forwards": "0"}),
             # RFC 9110 13.2.1: conditions are for methods that select a representation.
             ("with-condition", MUST, "/hello.txt", {"if_match": '"no such"'}),
@@ -152,7 +152,7 @@ options = [
         "9110 9.3.7",
         MUST,
         [request("OPTIONS", "/hello.txt", body=b"abc", content_type="text/plain"), NEXT],
-        ANSWER,
+        ANY_RESPONSE,
         TEN_OK.or_close(),
         ours=(_OUR_OPTIONS, TEN_OK),
     ),
@@ -161,24 +161,24 @@ options = [
         "9112 3.2",
         SHOULD,
         request("OPTIONS", "hello.txt"),
-        reply(400, 404, 405, 501),
+        expect(400, 404, 405, 501),
         after=EITHER,
-        ours=reply(400),
+        ours=expect(400),
     ),
     row(
         "options-fragment",
         "9112 3.2",
         SHOULD,
         request("OPTIONS", "/a#b"),
-        reply(400, 301, 404, 405, 501),
-        ours=reply(400),
+        expect(400, 301, 404, 405, 501),
+        ours=expect(400),
     ),
     row(
         "options-then-get",
         "9110 9.3.7",
         MUST,
         [request("OPTIONS", "*"), NEXT],
-        ANSWER,
+        ANY_RESPONSE,
         TEN_OK.or_close(),
         ours=(_OUR_OPTIONS, TEN_OK),
     ),
@@ -186,14 +186,14 @@ options = [
 
 writing = [
     *(
-        # RFC 9110 9.1: not allowed SHOULD be 405: a 2xx would say that it has been done.
+        # RFC 9110 9.1: a method that is not allowed SHOULD get 405; a 2xx would mean success.
         row(
             f"{method.lower()}-is-refused",
             "9110 9.1",
             SHOULD,
             request(method, "/hello.txt", body=b"content"),
-            reply(*range(400, 600)),
-            ours=REFUSED_BY_US,
+            expect(*range(400, 600)),
+            ours=ASERVE_NOT_ALLOWED,
         )
         for method in ("PUT", "DELETE")
     ),
@@ -203,8 +203,8 @@ writing = [
             "9110 15.5.6",
             MUST,
             request(method, target, body=body),
-            REFUSING,
-            ours=REFUSED_BY_US,
+            NOT_ALLOWED_OR_OTHER,
+            ours=ASERVE_NOT_ALLOWED,
         )
         for method in ("POST", "PUT", "DELETE")
         for name, target, body in (
@@ -217,8 +217,8 @@ writing = [
         "9110 15.5.6",
         MAY,
         request("POST", "/hello.txt", body=chunked(b"abc"), transfer_encoding="chunked"),
-        ANSWER,
-        ours=REFUSED_BY_US,
+        ANY_RESPONSE,
+        ours=ASERVE_NOT_ALLOWED,
     ),
     *(
         row(
@@ -226,20 +226,20 @@ writing = [
             "9110 15.5.6",
             OURS,
             [request(method, "/hello.txt", body=b"overwritten"), get("/hello.txt")],
-            REFUSED_BY_US,
-            HELD,
+            ASERVE_NOT_ALLOWED,
+            HELLO_OK,
         )
         for method in ("POST", "PUT", "DELETE")
     ),
     *(
-        # RFC 9110 13.2.1: a condition is ignored where the answer would not be 2xx or 412 anyway.
+        # RFC 9110 13.2.1: conditions are ignored if the response would not be 2xx or 412 anyway.
         row(
             f"{method.lower()}-refused-before-condition",
             "9110 13.2.1",
             MUST,
             request(method, "/hello.txt", if_match='"no such"'),
-            reply(*({*range(200, 600)} - {412})),
-            ours=REFUSED_BY_US,
+            expect(*({*range(200, 600)} - {412})),
+            ours=ASERVE_NOT_ALLOWED,
         )
         for method in ("POST", "PUT", "DELETE")
     ),
@@ -267,8 +267,8 @@ unknown = [
             "9110 9.1",
             SHOULD,
             request(method, "/hello.txt"),
-            reply(405, 501),
-            ours=NOT_KNOWN,
+            expect(405, 501),
+            ours=NOT_SUPPORTED,
         )
         for method in _UNKNOWN
     ),
@@ -279,8 +279,8 @@ unknown = [
             "9110 9.1",
             SHOULD,
             request(method, "/hello.txt"),
-            reply(405, 501, 400),
-            ours=NOT_KNOWN,
+            expect(405, 501, 400),
+            ours=NOT_SUPPORTED,
         )
         for method in ("get", "Get", "head")
     ),
@@ -289,51 +289,51 @@ unknown = [
         "9110 5.6.2",
         SHOULD,
         request("!#$%&'*+-.^_`|~09azAZ", "/hello.txt"),
-        reply(405, 501),
-        ours=NOT_KNOWN,
+        expect(405, 501),
+        ours=NOT_SUPPORTED,
     ),
-    # RFC 9112 3: a method longer than any that is implemented SHOULD be 501.
-    row("method-too-long", "9112 3", SHOULD, request("A" * 500, "/hello.txt"), NOT_KNOWN),
+    # RFC 9112 3: a method longer than any implemented one SHOULD get 501.
+    row("method-too-long", "9112 3", SHOULD, request("A" * 500, "/hello.txt"), NOT_SUPPORTED),
     row(
         "method-unknown-then-get",
         "9110 9.1",
         MUST,
         [request("FOO", "/hello.txt", body=b"abc"), NEXT],
-        ANSWER,
+        ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(NOT_KNOWN, TEN_OK),
+        ours=(NOT_SUPPORTED, TEN_OK),
     ),
     row(
         "method-unknown-with-unknown-file",
         "9110 9.1",
         SHOULD,
         request("FOO", "/missing"),
-        reply(405, 501, 404),
-        ours=NOT_KNOWN,
+        expect(405, 501, 404),
+        ours=NOT_SUPPORTED,
     ),
 ]
 
 _SENSITIVE = {"authorization": "Basic c2VjcmV0", "cookie": "secret=1"}
 special = [
     row(
-        # RFC 9110 9.3.8: sensitive data ought not to come back; off, it is refused like any other.
+        # RFC 9110 9.3.8: sensitive data ought not to be echoed; TRACE is disabled by default.
         "trace-off",
         "9110 15.5.6",
         MUST,
         request("TRACE", "/hello.txt", **_SENSITIVE),
-        REFUSING,
-        ours=REFUSED_BY_US,
+        NOT_ALLOWED_OR_OTHER,
+        ours=ASERVE_NOT_ALLOWED,
     ),
-    row("trace-off-asterisk", "9110 15.5.6", OURS, request("TRACE", "*"), REFUSED_BY_US),
+    row("trace-off-asterisk", "9110 15.5.6", OURS, request("TRACE", "*"), ASERVE_NOT_ALLOWED),
     *(
         row(
             f"connect-{name}",
             "9110 9.3.6",
             MUST,
             [request("CONNECT", target, host=target), NEXT],
-            reply(*range(300, 600)),
+            expect(*range(300, 600)),
             TEN_OK.or_close(),
-            ours=(reply(400, 405), TEN_OK),
+            ours=(expect(400, 405), TEN_OK),
         )
         for name, target in {"authority": "test:80", "stranger": "example.com:443"}.items()
     ),
@@ -344,9 +344,9 @@ special = [
             "9110 9.3.6",
             MUST,
             request("CONNECT", target),
-            reply(*range(300, 600)),
+            expect(*range(300, 600)),
             rfc_after=EITHER,
-            ours=reply(400, 405),
+            ours=expect(400, 405),
         )
         for name, target in {
             "without-port": "test",
@@ -359,32 +359,32 @@ special = [
     ),
 ]
 
-SWITCHED_ON = ALLOWED | {"TRACE", "CONNECT"}
+ALL_METHODS = ALLOWED | {"TRACE", "CONNECT"}
 
 
-def reflects(found: Reply) -> bool:
-    """RFC 9110 9.3.8: the message as it was received, without what may be secret."""
-    return found.body == (
+def reflects(response: Response) -> bool:
+    """RFC 9110 9.3.8: the message as received, without headers that may be secret."""
+    return response.body == (
         b"TRACE /hello.txt HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\nUser-Agent: a/1\r\n\r\n"
     )
 
 
 _HARMLESS = {"max_forwards": "0", "user_agent": "a/1"}
-# Nobody can list the names of all secrets.
+# Any unknown header may be secret.
 _MAYBE_SECRET = (
     *("X-CSRF", "X-Session-Id", "X-Password", "SSL-Client-Cert", "Cookie2", "X-A", "Hosts"),
     *("X-Amz-Security-Token", "Api_Key", "X-Forwarded-For", "Referer", "Accept-Secret", "Via-Key"),
 )
 
 
-# With TRACE on, and CONNECT to one place.
+# With TRACE enabled, and CONNECT to one address.
 switched = [
     row(
         "trace-on",
         "9110 9.3.8",
         SHOULD,
         request("TRACE", "/hello.txt", **_HARMLESS),
-        reply(200, body=reflects, content_type="message/http"),
+        expect(200, body=reflects, content_type="message/http"),
         switched=True,
     ),
     row(
@@ -392,7 +392,7 @@ switched = [
         "9110 9.3.8",
         SHOULD,
         request("TRACE", "/hello.txt", **_SENSITIVE, proxy_authorization="Basic x", **_HARMLESS),
-        reply(200, body=reflects),
+        expect(200, body=reflects),
         switched=True,
     ),
     *(
@@ -404,7 +404,7 @@ switched = [
                 b"TRACE /hello.txt HTTP/1.1\r\nHost: test\r\n%b: 1\r\nMax-Forwards: 0\r\n"
                 b"User-Agent: a/1\r\n%b:\r\n\r\n" % (name.encode(), name.upper().encode())
             ),
-            reply(200, body=reflects),
+            expect(200, body=reflects),
             switched=True,
         )
         for name in _MAYBE_SECRET
@@ -414,7 +414,7 @@ switched = [
         "9110 9.3.8",
         OURS,
         request("TRACE", "/missing"),
-        reply(200, content_type="message/http"),
+        expect(200, content_type="message/http"),
         switched=True,
     ),
     row(
@@ -423,16 +423,16 @@ switched = [
         "9110 9.3.8",
         OURS,
         request("TRACE", "/hello.txt"),
-        reply(200, cache_control="no-store", etag=None),
+        expect(200, cache_control="no-store", etag=None),
         switched=True,
     ),
     row(
-        # RFC 9110 13.2.1: conditions are not for TRACE.
+        # RFC 9110 13.2.1: conditions do not apply to TRACE.
         "trace-on-with-condition",
         "9110 13.2.1",
         MUST,
         request("TRACE", "/hello.txt", if_match='"no such"'),
-        reply(200),
+        expect(200),
         switched=True,
     ),
     row(
@@ -440,7 +440,7 @@ switched = [
         "9110 9.3.8",
         OURS,
         [request("TRACE", "/hello.txt"), NEXT],
-        reply(200),
+        expect(200),
         TEN_OK,
         switched=True,
     ),
@@ -450,7 +450,7 @@ switched = [
             "9110 10.2.1",
             OURS,
             message,
-            reply(*statuses, allow=lambda value: tokens(value) == SWITCHED_ON),
+            expect(*statuses, allow=lambda value: tokens(value) == ALL_METHODS),
             switched=True,
         )
         for name, message, statuses in (
@@ -465,9 +465,9 @@ switched = [
             "9110 9.3.6",
             MUST,
             request("CONNECT", target),
-            reply(*range(400, 600)),
+            expect(*range(400, 600)),
             after=EITHER,
-            ours=reply(*statuses),
+            ours=expect(*statuses),
             switched=True,
         )
         for name, target, *statuses in (
@@ -492,7 +492,7 @@ content = [
         "9110 8.6",
         SHOULD,
         get("/hello.txt"),
-        reply(200, content_length="14"),
+        expect(200, content_length="14"),
     ),
     *(
         row(
@@ -500,7 +500,7 @@ content = [
             "9110 8.3",
             SHOULD,
             get(f"/{path}"),
-            reply(200, body=FILES[path], content_type=re.compile(pattern, re.IGNORECASE)),
+            expect(200, body=FILES[path], content_type=re.compile(pattern, re.IGNORECASE)),
         )
         for name, path, pattern in (
             ("text", "hello.txt", r"text/plain(;.*)?"),
@@ -518,7 +518,7 @@ content = [
             "9110 8.3",
             OURS,
             get(f"/{path}"),
-            reply(200, content_type=value),
+            expect(200, content_type=value),
         )
         for name, path, value in (
             ("text", "hello.txt", "text/plain; charset=utf-8"),
@@ -526,7 +526,7 @@ content = [
             ("json", "type.json", "application/json"),
             ("unknown", "type.unknown-suffix", "application/octet-stream"),
             ("name-without-suffix", "README", "text/plain; charset=utf-8"),
-            # RFC 7303 3: a charset parameter would overrule what an XML document says itself.
+            # RFC 7303 3: a charset parameter would override the declaration of an XML document.
             ("xml", "type.xml", "application/xml"),
             ("feed", "type.atom", "application/atom+xml"),
             ("xhtml", "type.xhtml", "application/xhtml+xml"),
@@ -537,18 +537,18 @@ content = [
         )
     ),
     *(
-        # A file that is compressed by itself is of its type only once it is not: RFC 9110 8.4.
+        # The type of a compressed file holds after decompression: RFC 9110 8.4.
         row(
             f"compressed-svg-is-a-coded-svg-{name}",
             "9110 8.4",
             OURS,
-            get("/type.svgz", **fields),
-            reply(200, body=FILES["type.svgz"], content_encoding="gzip", vary=None),
+            get("/type.svgz", **headers),
+            expect(200, body=FILES["type.svgz"], content_encoding="gzip", vary=None),
         )
-        for name, fields in {
+        for name, headers in {
             "asked-plainly": {},
-            "to-who-takes-gzip": {"accept_encoding": "gzip, br"},
-            "to-who-takes-none": {"accept_encoding": "identity, *;q=0"},
+            "for-clients-accepting-gzip": {"accept_encoding": "gzip, br"},
+            "for-clients-accepting-none": {"accept_encoding": "identity, *;q=0"},
         }.items()
     ),
     row(
@@ -556,10 +556,10 @@ content = [
         "9110 8.4",
         MUST,
         get("/archive.tar.gz", accept_encoding="gzip"),
-        reply(200, body=FILES["archive.tar.gz"], content_encoding=None),
+        expect(200, body=FILES["archive.tar.gz"], content_encoding=None),
     ),
     row(
-        "unknown-fields-are-ignored",
+        "unknown-headers-are-ignored",
         "9110 5.1",
         MUST,
         get(
@@ -579,7 +579,7 @@ content = [
             user_agent="a (b) c/1",
             via="1.1 proxy",
         ),
-        HELD,
+        HELLO_OK,
     ),
 ]
 

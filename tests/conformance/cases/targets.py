@@ -1,8 +1,8 @@
-"""Request targets: their four forms, escapes, dot segments, and what they must never reach."""
+"""Request targets: the four forms, escapes, dot segments, and files that are never served."""
 
 import re
 
-from tests.conformance.reader import Reply
+from tests.conformance.reader import Response
 from tests.conformance.site import FILES, HELLO, INDEX, SUB_INDEX
 from tests.conformance.table import (
     CLOSED,
@@ -10,34 +10,34 @@ from tests.conformance.table import (
     MUST,
     OURS,
     SHOULD,
-    FieldCheck,
+    HeaderCheck,
     Level,
     Row,
+    expect,
     get,
     head,
     raw,
-    reply,
     request,
     row,
 )
 
-HELD = reply(200, body=HELLO)
-BAD = reply(400)
-MISSING = reply(404)
+HELLO_OK = expect(200, body=HELLO)
+BAD = expect(400)
+MISSING = expect(404)
 REDIRECTS = (301, 302, 307, 308)
 
 
-def place(path: str) -> FieldCheck:
-    """Allow a Location as a path, or as a URL of the host that was asked."""
+def location_of(path: str) -> HeaderCheck:
+    """Accept a Location as a path, or as a URL of the requested host."""
     return re.compile(r"(http://test(:\d+)?)?" + re.escape(path))
 
 
 def file(name: str, target: str, path: str, clause: str = "3986 2.1", level: Level = MUST) -> Row:
-    """Expect a target to name a file of the tree."""
-    return row(f"target-{name}", clause, level, get(target), reply(200, body=FILES[path]))
+    """Expect a target to name one of the files."""
+    return row(f"target-{name}", clause, level, get(target), expect(200, body=FILES[path]))
 
 
-def moved(
+def redirected(
     name: str, target: str, location: str, clause: str = "9110 15.4.2", level: Level = OURS
 ) -> Row:
     """Expect a redirect to a path on this server."""
@@ -46,13 +46,13 @@ def moved(
         clause,
         level,
         get(target),
-        reply(*REDIRECTS, location=place(location)),
-        ours=reply(301, location=location),
+        expect(*REDIRECTS, location=location_of(location)),
+        ours=expect(301, location=location),
     )
 
 
-def keeps_secrets(found: Reply) -> bool:
-    return b"TOP SECRET" not in found.body and b"root:" not in found.body
+def keeps_secrets(response: Response) -> bool:
+    return b"TOP SECRET" not in response.body and b"root:" not in response.body
 
 
 forms = [
@@ -69,12 +69,12 @@ forms = [
     file("absolute-form-query-only", "http://test?a=b", "index.html", "9112 3.2.2", OURS),
     file("absolute-form-ipv6", "http://[::1]/hello.txt", "hello.txt", "9112 3.2.2", OURS),
     row(
-        # RFC 9112 3.2.2: the Host field MUST be ignored, and the target's be used instead.
-        "target-absolute-form-beats-host",
+        # RFC 9112 3.2.2: the Host header MUST be ignored and the host of the target be used.
+        "target-absolute-form-overrides-host",
         "9112 3.2.2",
         MUST,
         get("http://test/hello.txt", host="other.example"),
-        HELD,
+        HELLO_OK,
     ),
     row(
         # RFC 9110 7.4: "a request for an "https" resource MUST be rejected unless it has been
@@ -83,11 +83,11 @@ forms = [
         "9110 7.4",
         MUST,
         get("https://test/hello.txt"),
-        reply(400, 403, 404, 421),
-        ours=reply(421),
+        expect(400, 403, 404, 421),
+        ours=expect(421),
     ),
     row(
-        # RFC 9112 3.2: the Host field is required whatever the form of the target is.
+        # RFC 9112 3.2: the Host header is required for every form of target.
         "target-absolute-form-without-host",
         "9112 3.2",
         MUST,
@@ -97,13 +97,13 @@ forms = [
         rfc_after=EITHER,
     ),
     *(
-        # Whether a bad target ends the connection is open: the framing of the message is sound.
+        # The connection may close or stay open: the framing of the message is valid.
         row(
             f"target-{name}",
             clause,
             level,
             get(target),
-            BAD | reply(404, 421, *others),
+            BAD | expect(404, 421, *others),
             after=EITHER,
             ours=BAD,
         )
@@ -116,7 +116,7 @@ forms = [
             ("absolute-form-with-password", "9110 4.2.4", SHOULD, "http://a:b@test/hello.txt"),
             ("absolute-form-of-ftp", "9110 7.4", SHOULD, "ftp://test/hello.txt", 501),
             ("absolute-form-bad-port", "9112 3.2", SHOULD, "http://test:x/hello.txt"),
-            # RFC 9112 3.2: not one of the four forms: an invalid request line.
+            # RFC 9112 3.2: none of the four forms, so the request line is invalid.
             ("without-slash", "9112 3.2", SHOULD, "hello.txt", 301),
             ("of-query-only", "9112 3.2", SHOULD, "?a=b", 301),
             ("of-authority-form-with-get", "9112 3.2.3", SHOULD, "test:80", 301),
@@ -134,21 +134,21 @@ forms = [
         "9112 3.2.4",
         SHOULD,
         head("*"),
-        reply(400, 404, 405, body=b""),
-        ours=reply(400, body=b""),
+        expect(400, 404, 405, body=b""),
+        ours=expect(400, body=b""),
     ),
-    # RFC 9112 3: at least 8,000 octets of request line are RECOMMENDED.
+    # RFC 9112 3: at least 8,000 bytes for the request line are RECOMMENDED.
     row(
         "target-line-of-8000",
         "9112 3",
         SHOULD,
         get("/hello.txt?" + "a" * (8_000 - len("GET /hello.txt? HTTP/1.1"))),
-        HELD,
+        HELLO_OK,
     ),
 ]
 
-# RFC 9112 3.2: octets that cannot be in a URI: SHOULD be 400, or 301 to the encoded target, and
-# SHOULD NOT be put right in silence.
+# RFC 9112 3.2: characters that are invalid in a URI: SHOULD be 400, or 301 to the encoded target,
+# and SHOULD NOT be corrected silently.
 _NO_URI_CHARACTERS = {
     "quote": '"',
     "less": "<",
@@ -167,8 +167,8 @@ unencoded = [
             "9112 3.2",
             SHOULD,
             get(before + character + after),
-            BAD | reply(301, location=place(f"{before}%{ord(character):02X}{after}")),
-            ours=reply(301, location=f"{before}%{ord(character):02X}{after}"),
+            BAD | expect(301, location=location_of(f"{before}%{ord(character):02X}{after}")),
+            ours=expect(301, location=f"{before}%{ord(character):02X}{after}"),
         )
         for name, character in _NO_URI_CHARACTERS.items()
         for where, before, after in (("path", "/a", "b.txt"), ("query", "/hello.txt?a", "b"))
@@ -179,7 +179,7 @@ unencoded = [
             "9112 3.2",
             SHOULD,
             [raw(b"GET " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
-            reply(400, 301),
+            expect(400, 301),
             after=CLOSED,
             rfc_after=EITHER,
             ours=BAD,
@@ -199,9 +199,9 @@ unencoded = [
             "9112 3.2",
             SHOULD,
             [raw(b"GET " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
-            reply(400, 301),
+            expect(400, 301),
             rfc_after=EITHER,
-            ours=reply(301, location=location),
+            ours=expect(301, location=location),
         )
         for name, target, location in (
             ("utf-8", "/grüße.txt".encode(), "/gr%C3%BC%C3%9Fe.txt"),
@@ -222,20 +222,20 @@ unencoded = [
                 "utf-8-in-absolute-form",
                 b"GET",
                 "http://test/grüße.txt?ü".encode(),
-                reply(301, location="/gr%C3%BC%C3%9Fe.txt?%C3%BC"),
+                expect(301, location="/gr%C3%BC%C3%9Fe.txt?%C3%BC"),
             ),
-            ("utf-8-with-head", b"HEAD", "/ü".encode(), reply(301, location="/%C3%BC", body=b"")),
-            ("utf-8-with-post", b"POST", "/ü".encode(), reply(405)),
-            ("utf-8-in-host", b"GET", "http://tést/".encode(), reply(400)),
-            ("utf-8-in-asterisk-form", b"OPTIONS", "*ü".encode(), reply(400)),
+            ("utf-8-with-head", b"HEAD", "/ü".encode(), expect(301, location="/%C3%BC", body=b"")),
+            ("utf-8-with-post", b"POST", "/ü".encode(), expect(405)),
+            ("utf-8-in-host", b"GET", "http://tést/".encode(), expect(400)),
+            ("utf-8-in-asterisk-form", b"OPTIONS", "*ü".encode(), expect(400)),
         )
     ),
-    # ADR 3: browsers send [ and ] as they stand, in paths and in queries.
+    # ADR 3: browsers send [ and ] unescaped, in paths and in queries.
     *(
         row(f"target-unencoded-brackets-in-{where}", "3986 3.3", OURS, get(target), expected)
         for where, target, expected in (
-            ("path", "/missing[1].txt", reply(404)),
-            ("query", "/hello.txt?a[]=1", reply(200)),
+            ("path", "/missing[1].txt", expect(404)),
+            ("query", "/hello.txt?a[]=1", expect(200)),
         )
     ),
 ]
@@ -270,7 +270,7 @@ escapes = [
     row("target-escaped-twice", "3986 2.4", MUST, get("/%2568ello.txt"), MISSING),
     row("target-case-sensitive", "9110 4.2.3", MUST, get("/HELLO.TXT"), MISSING),
     *(
-        row(f"target-escape-{name}", "9112 3.2", SHOULD, get(target), BAD | reply(301), ours=BAD)
+        row(f"target-escape-{name}", "9112 3.2", SHOULD, get(target), BAD | expect(301), ours=BAD)
         for name, target in {
             "alone": "/hello.txt%",
             "of-one-digit": "/hello.txt%2",
@@ -290,13 +290,13 @@ escapes = [
         BAD | MISSING,
         ours=BAD,
     ),
-    # RFC 3986 2.2: an escaped reserved character is data and no delimiter.
+    # RFC 3986 2.2: an escaped reserved character is data, not a delimiter.
     row(
         "target-escaped-slash",
         "3986 2.2",
         OURS,
         get("/sub%2Fpage.html"),
-        reply(404, 400),
+        expect(404, 400),
         ours=MISSING,
     ),
     row(
@@ -304,18 +304,18 @@ escapes = [
         "3986 2.2",
         OURS,
         get("/sub%2fpage.html"),
-        reply(404, 400),
+        expect(404, 400),
         ours=MISSING,
     ),
     row(
-        "target-escaped-line-end", "9110 17.2", OURS, get("/a%0D%0AX-A:%20b"), reply(404, x_a=None)
+        "target-escaped-line-end", "9110 17.2", OURS, get("/a%0D%0AX-A:%20b"), expect(404, x_a=None)
     ),
     row(
-        "target-escaped-line-end-in-folder",
+        "target-escaped-line-end-in-directory",
         "9110 17.2",
         OURS,
         get("/sub/%0d%0aSet-Cookie:%20x"),
-        reply(404, set_cookie=None),
+        expect(404, set_cookie=None),
     ),
     row("target-bad-utf-8", "3986 2.5", OURS, get("/%FF%FE.txt"), MISSING),
     row("target-overlong-utf-8", "3629 10", OURS, get("/%C0%AE%C0%AE/hello.txt"), MISSING),
@@ -341,9 +341,9 @@ dots = [
             "9110 17.3",
             OURS,
             get(target),
-            reply(*range(200, 600), body=keeps_secrets),
+            expect(*range(200, 600), body=keeps_secrets),
             after=EITHER,
-            ours=reply(404, 400, body=keeps_secrets),
+            ours=expect(404, 400, body=keeps_secrets),
         )
         for name, target in {
             "dot-dot": "/../outside/secret.txt",
@@ -369,13 +369,13 @@ dots = [
             "after-file": "/hello.txt/../../outside/secret.txt",
             "proc": "/../../../../proc/self/environ",
             "link-to-file": "/outside.txt",
-            "link-to-folder": "/outside-folder/secret.txt",
+            "link-to-directory": "/outside-folder/secret.txt",
             "link-absolute": "/passwd",
             "link-then-dot-dot": "/inside-folder/../../outside/secret.txt",
             "dotfile": "/.hidden",
             "dotfile-escaped": "/%2ehidden",
             "dotfolder": "/.git/config",
-            "dotfile-in-folder": "/sub/.hidden",
+            "dotfile-in-directory": "/sub/.hidden",
             "dotfile-in-well-known": "/.well-known/.hidden",
         }.items()
     ),
@@ -385,7 +385,7 @@ files = [
     file("well-known", "/.well-known/security.txt", ".well-known/security.txt", "8615 3", OURS),
     file("link-inside", "/inside.txt", "hello.txt", "aserve", OURS),
     file("link-inside-upward", "/sub/inside.txt", "hello.txt", "aserve", OURS),
-    file("link-to-folder-inside", "/inside-folder/page.html", "sub/page.html", "aserve", OURS),
+    file("link-to-directory-inside", "/inside-folder/page.html", "sub/page.html", "aserve", OURS),
     file("link-absolute-inside", "/absolute-inside.txt", "hello.txt", "aserve", OURS),
     *(
         row(f"target-{name}", "9110 15.5.5", OURS, get(target), MISSING)
@@ -394,13 +394,13 @@ files = [
             "link-loop": "/loop.txt",
             "fifo": "/pipe",
             "unix-socket": "/socket",
-            "folder-without-index": "/bare/",
+            "directory-without-index": "/bare/",
             "missing": "/missing",
             "missing-in-missing": "/missing/missing.txt",
             "missing-in-file": "/hello.txt/more",
             "slash-after-file": "/hello.txt/",
             "dot-after-file": "/hello.txt/.",
-            "dotfolder-itself": "/.git/",
+            "dot-directory-itself": "/.git/",
         }.items()
     ),
     row(
@@ -408,38 +408,38 @@ files = [
         "9110 15.5.5",
         MUST,
         get("/missing.txt"),
-        reply(404, 410),
+        expect(404, 410),
         ours=MISSING,
     ),
-    row("target-index-by-name", "9110 9.3.1", OURS, get("/index.html"), reply(200, body=INDEX)),
-    row("target-folder", "9110 9.3.1", OURS, get("/sub/"), reply(200, body=SUB_INDEX)),
+    row("target-index-by-name", "9110 9.3.1", OURS, get("/index.html"), expect(200, body=INDEX)),
+    row("target-directory", "9110 9.3.1", OURS, get("/sub/"), expect(200, body=SUB_INDEX)),
 ]
 
 redirects = [
-    moved("folder", "/sub", "/sub/"),
-    moved("folder-deep", "/deep/er", "/deep/er/"),
-    moved("folder-with-query", "/sub?a=b&c=%2F", "/sub/?a=b&c=%2F"),
-    moved("folder-with-empty-query", "/sub?", "/sub/?"),
-    moved("folder-by-link", "/inside-folder", "/inside-folder/"),
-    moved("folder-without-index", "/bare", "/bare/"),
-    moved("folder-of-utf-8", "/w%C3%B6rter", "/w%C3%B6rter/"),
-    moved("folder-with-space", "/two%20words", "/two%20words/"),
-    moved("folder-absolute-form", "http://test/sub?x", "/sub/?x"),
-    moved("folder-of-dot-dot", "/deep/../sub", "/sub/"),
-    # RFC 9110 17.4 in spirit: a Location of "//host" would lead to a stranger's server.
-    moved("no-open-door", "//sub", "/sub/"),
-    moved("no-open-door-slashes", "////sub", "/sub/"),
-    moved("no-open-door-dots", "//evil.example/../sub", "/sub/"),
-    moved("no-open-door-escaped-dots", "//evil.example/%2e%2e/sub", "/sub/"),
-    moved("no-open-door-absolute-form", "http://test//evil.example/../sub", "/sub/"),
+    redirected("directory", "/sub", "/sub/"),
+    redirected("directory-deep", "/deep/er", "/deep/er/"),
+    redirected("directory-with-query", "/sub?a=b&c=%2F", "/sub/?a=b&c=%2F"),
+    redirected("directory-with-empty-query", "/sub?", "/sub/?"),
+    redirected("directory-by-link", "/inside-folder", "/inside-folder/"),
+    redirected("directory-without-index", "/bare", "/bare/"),
+    redirected("directory-of-utf-8", "/w%C3%B6rter", "/w%C3%B6rter/"),
+    redirected("directory-with-space", "/two%20words", "/two%20words/"),
+    redirected("directory-absolute-form", "http://test/sub?x", "/sub/?x"),
+    redirected("directory-of-dot-dot", "/deep/../sub", "/sub/"),
+    # RFC 9110 17.4 in spirit: a Location of "//host" would lead to another server.
+    redirected("no-open-door", "//sub", "/sub/"),
+    redirected("no-open-door-slashes", "////sub", "/sub/"),
+    redirected("no-open-door-dots", "//evil.example/../sub", "/sub/"),
+    redirected("no-open-door-escaped-dots", "//evil.example/%2e%2e/sub", "/sub/"),
+    redirected("no-open-door-absolute-form", "http://test//evil.example/../sub", "/sub/"),
     *(
         row(
             f"redirect-no-open-door-{name}",
             "9110 15.4.2",
             OURS,
             get(target),
-            reply(*range(200, 600), location=None)
-            | reply(*REDIRECTS, location=re.compile(r"(http://test(:\d+)?)?/(?![/\\]).*")),
+            expect(*range(200, 600), location=None)
+            | expect(*REDIRECTS, location=re.compile(r"(http://test(:\d+)?)?/(?![/\\]).*")),
         )
         for name, target in {
             "host": "//evil.example",
@@ -456,31 +456,33 @@ redirects = [
         "9110 17.2",
         OURS,
         get("/sub?%0d%0aSet-Cookie:%20a=b"),
-        reply(*REDIRECTS, set_cookie=None, location=re.compile(r"[!-~]+")),
-        ours=reply(301, set_cookie=None, location="/sub/?%0d%0aSet-Cookie:%20a=b"),
+        expect(*REDIRECTS, set_cookie=None, location=re.compile(r"[!-~]+")),
+        ours=expect(301, set_cookie=None, location="/sub/?%0d%0aSet-Cookie:%20a=b"),
     ),
     row(
         "redirect-head",
         "9110 9.3.2",
         MUST,
         head("/sub"),
-        reply(*REDIRECTS, body=b""),
-        ours=reply(301, location="/sub/", body=b""),
+        expect(*REDIRECTS, body=b""),
+        ours=expect(301, location="/sub/", body=b""),
     ),
     row(
-        "redirect-says-where-in-words",
+        "redirect-shows-the-location",
         "9110 15.4.2",
         OURS,
         get("/sub"),
-        reply(301, content_type=re.compile("text/.*"), body=lambda found: len(found.body) > 0),
+        expect(
+            301, content_type=re.compile("text/.*"), body=lambda response: len(response.body) > 0
+        ),
     ),
     row(
         "redirect-not-for-options",
         "9110 9.3.7",
         OURS,
         request("OPTIONS", "/sub"),
-        reply(200, 204, 405),
-        ours=reply(200, 204),
+        expect(200, 204, 405),
+        ours=expect(200, 204),
     ),
 ]
 
