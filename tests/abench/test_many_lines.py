@@ -232,7 +232,7 @@ def test_a_log_that_is_not_in_its_order_is_asked_in_that_of_its_times(tmp_path):
 
 
 def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(document, "MOST_URLS", 2)
+    monkeypatch.setattr(document, "MAX_URLS", 2)
     path = tmp_path / "urls"
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
     report = build_report(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
