@@ -38,7 +38,19 @@ def answer(peer):
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 async def test_both_sides_are_sent_what_comes_on_standard_input(path, serve):
     one, other = await serve(accept=answer), await serve(accept=answer)
-    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "-d", f"@{path}", one.url, other.url)
+    words = (
+        "ab-test",
+        "--rounds",
+        "3",
+        "-n",
+        "20",
+        "-w",
+        "2",
+        "-d",
+        f"@{path}",
+        one.url,
+        other.url,
+    )
     code, err = await fed(b"hello", *words)
     assert code == 0, err
     # Before each run the program looks whether there is a server, and asks nothing.
@@ -103,7 +115,7 @@ LOG = b"".join(
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 async def test_both_sides_are_asked_what_a_log_on_standard_input_says(path, serve):
     one, other = await serve(), await serve()
-    words = ("ab", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
+    words = ("ab-test", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
     code, err = await fed(LOG, *words, one.url, other.url)
     assert code == 0, err
     paths = sorted(b"/%d" % n for n in range(20)) * 3
@@ -113,7 +125,7 @@ async def test_both_sides_are_asked_what_a_log_on_standard_input_says(path, serv
 
 async def test_both_sides_are_asked_for_the_urls_on_standard_input(serve):
     one, other = await serve(), await serve()
-    words = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", one.url, other.url)
+    words = ("ab-test", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", one.url, other.url)
     code, err = await fed(b"/a\n3 /b\n", *words)
     assert code == 0, err
     for server in (one, other):
