@@ -320,7 +320,7 @@ def test_no_argument_of_a_command_is_an_internal_error(refused, line, tmp_path, 
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_an_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
+def test_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = refused(option, "", "https://127.0.0.1:1/")
     assert ran.code == (1 if option == "-d" else 2)

@@ -261,10 +261,10 @@ async def test_unexpected_body_is_shown(serve, carry_out):
         assert one.message.endswith(shown)
 
 
-@pytest.mark.parametrize("reply", [ERROR % b"it", MOVED % b"a"])
-async def test_http09_response_with_a_header_is_parsed(reply, serve, carry_out):
+@pytest.mark.parametrize("response", [ERROR % b"it", MOVED % b"a"])
+async def test_http09_response_with_a_header_is_parsed(response, serve, carry_out):
     def accept(peer):
-        peer.data_received = lambda _data: (peer.send(reply), peer.close())
+        peer.data_received = lambda _data: (peer.send(response), peer.close())
 
     server = await serve(accept=accept)
     plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
