@@ -1,4 +1,4 @@
-"""The command line: options in, a report out, and an exit code that says how it went."""
+"""The command line: options, output of reports, and exit codes."""
 
 from abench.cli.main import main
 

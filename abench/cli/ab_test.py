@@ -1,4 +1,4 @@
-"""`abench ab URL1 URL2`: two servers measured in turn, and compared."""
+"""`abench ab-test URL1 URL2`: measures two servers in turn and compares them."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from abench.stats.results import Report
 from abench.stats.units import decimal
 
 Urls = Annotated[
-    list[str], typer.Argument(metavar="URL1 URL2", help="Any two URLs.", show_default=False)
+    list[str],
+    typer.Argument(metavar="URL1 URL2", help="The two URLs to compare.", show_default=False),
 ]
 Rounds = Annotated[
     int,
@@ -25,7 +26,7 @@ Rounds = Annotated[
         "--rounds",
         metavar="N",
         parser=quantities.option_parser(quantities.parse_count, "--rounds"),
-        help="How often each is measured; 3 or more.",
+        help="Runs of each URL; 3 or more.",
     ),
 ]
 
@@ -37,16 +38,16 @@ def ab_test(
     rounds: Rounds = 5,
     tolerance: Tolerance = None,
 ) -> int:
-    """Measure two URLs in turns (A B, B A, A B...) and say how B differs from A.
+    """Measure two URLs in turn (A B, B A, A B...) and report how B differs from A.
 
-    What drifts on the machine or between two runs falls on both. All options say how each round is
-    made: -t is the length of one.
+    Drift of the machine between runs affects both sides alike. The options apply to each run: -t is
+    the length of one run.
     """
     if len(url) != 2:
-        raise ParameterError("URL", f"ab compares two, not {len(url)}")
+        raise ParameterError("URL", f"ab-test compares two URLs, not {len(url)}")
     if rounds < 3:
-        raise ParameterError("--rounds", "three or more can be told from chance")
-    limit = parse_percent(tolerance)
+        raise ParameterError("--rounds", "must be 3 or more to tell a difference from chance")
+    tolerated_percent = parse_percent(tolerance)
     plans = [plan_for([one]) for one in url]
     sides: list[list[Report]] = [[], []]
     for turn in range(rounds):
@@ -56,7 +57,7 @@ def ab_test(
             if code := exit_code(report):
                 return code
             sides[side].append(report)
-    return print_comparison(sides[0], sides[1], limit)
+    return print_comparison(sides[0], sides[1], tolerated_percent)
 
 
 def _print_round(turn: int, rounds: int, side: int, report: Report) -> None:

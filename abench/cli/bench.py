@@ -1,4 +1,4 @@
-"""`abench URL`: a run and its report."""
+"""`abench URL`: runs a load test and reports it."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -34,12 +34,16 @@ def _print_version(wanted: bool) -> None:
 
 Url = Annotated[
     list[str],
-    typer.Argument(metavar="URL", help="http:// or https://, of one server", show_default=False),
+    typer.Argument(
+        metavar="URL", help="http:// or https:// URLs of one server.", show_default=False
+    ),
 ]
 FailIf = Annotated[
     list[str],
     typer.Option(
-        "--fail-if", metavar="'p99>50ms'", help="Exit code 4 if so; repeatable. Also 'errors>0.1%'."
+        "--fail-if",
+        metavar="'p99>50ms'",
+        help="Exit with code 4 if true; repeatable. Also 'errors>0.1%'.",
     ),
 ]
 ServerPid = Annotated[
@@ -48,25 +52,29 @@ ServerPid = Annotated[
         "--server-pid",
         metavar="PID",
         parser=quantities.option_parser(quantities.parse_count, "--server-pid"),
-        help="Tell what this process takes; repeatable.",
+        help="Report CPU and memory of this server process; repeatable.",
     ),
 ]
 ServerCgroup = Annotated[
     str | None,
-    typer.Option("--server-cgroup", metavar="PATH", help="Or all of this control group (v2)."),
+    typer.Option(
+        "--server-cgroup", metavar="PATH", help="Report those of this control group (v2)."
+    ),
 ]
 Dask = Annotated[
     str | None,
     typer.Option(
         "--dask",
         metavar="HOST:PORT",
-        help="Load from -w of the nodes that this scheduler of dask.distributed has.",
+        help="Run on -w nodes of this dask.distributed scheduler.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar, no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar and no notes.")]
 Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit."),
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ]
 
 
@@ -83,21 +91,22 @@ def bench(
     server_cgroup: ServerCgroup = None,
     dask: Dask = None,
     quiet: Quiet = False,
-    show_version: Version = False,  # noqa: ARG001 - its callback has shown it
+    show_version: Version = False,  # noqa: ARG001 - its callback has printed it
 ) -> int:
     """Load a web server and report pages per second, bytes per second and latencies.
 
-    The clock starts when all connections stand. A success is a complete reply, in time, with a
-    status below 400 or as --expect says; rates and latencies count successes only. Connections
-    ask again as soon as they have their answer, which finds the highest rate; for latencies under
-    a rate that is given, use --rate or --stages: they are counted from when each request was due.
+    The clock starts when all connections are open. A success is a complete response, in time, with
+    a status below 400 or as --expect says; rates and latencies count successes only. By default,
+    each connection sends its next request as soon as the response arrives, which finds the highest
+    rate. For latencies at a given rate, use --rate or --stages: they are measured from when each
+    request was due.
 
     Exit codes: 0 ok; 1 the server cannot be reached, or no request succeeded; 2 bad parameter;
-    3 internal fault; 4 a condition of --fail-if came true; 130 interrupted (the report is printed
-    all the same).
+    3 internal error; 4 a condition of --fail-if is true; 130 interrupted (the report is still
+    printed).
 
-    Other commands: abench compare, ab, report and calibrate, each with --help of its own; and
-    abench --classic, which is webbench.
+    Other commands: abench compare, ab-test, report and calibrate, each with its own --help; and
+    abench --webbench, which has the command line of webbench.
     """
     plan = plan_for(url)
     conditions = [Condition.parse(text) for text in fail_if]
@@ -105,16 +114,16 @@ def bench(
     outputs.check(scheduled=plan.schedule is not None)
     if not quiet:
         _print_notes(plan)
-    carry = None
+    runner = None
     if dask is not None:
-        plan, carry = _plan_on_cluster(dask, plan)
-    report = run(plan, quiet, server_pid, server_cgroup, carry)
+        plan, runner = _plan_on_cluster(dask, plan)
+    report = run(plan, quiet, server_pid, server_cgroup, runner)
     report = replace(report, thresholds=evaluate(conditions, report))
     return outputs.write_all(report, exit_code(report))
 
 
 def exit_code(report: Report) -> int:
-    """Return what the shell is told of a run that was carried out."""
+    """Return the exit code of a completed run."""
     if report.stopped_by:
         return 128 + report.stopped_by
     if report.lost_workers or report.faults:
@@ -129,26 +138,26 @@ def run(
     quiet: bool,
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
-    carry: Runner | None = None,
+    runner: Runner | None = None,
 ) -> Report:
-    """Carry out `plan`, shown while it lasts where somebody looks."""
-    measured = partial(
+    """Run `plan`, with live progress on a terminal."""
+    run_plan = partial(
         measure,
         server_pids=server_pids,
         server_cgroup=server_cgroup,
-        runner=carry,
+        runner=runner,
         arguments=invocation.get_command_line(),
     )
     if quiet or not sys.stderr.isatty():
-        return measured(plan)
+        return run_plan(plan)
     with LiveView(plan, sys.stderr) as view:
-        return measured(plan, view)
+        return run_plan(plan, view)
 
 
 def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
-    """Return the plan for the nodes of a cluster, and what carries it out there."""
+    """Return the plan for the nodes of a cluster, and the runner for it."""
     if find_spec("distributed") is None:
-        raise ParameterError("--dask", "it needs dask: pip install distributed")
+        raise ParameterError("--dask", "needs dask: pip install distributed")
     cluster = import_module("abench.run.dask_cluster").Cluster(scheduler, plan.workers)
     return replace(plan, workers=cluster.size), cluster.run
 
@@ -156,11 +165,11 @@ def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
 def _print_notes(plan: Plan) -> None:
     if worker.LOOP != "uvloop":
         print_message(
-            "uvloop is not installed: asyncio's own loop costs this client about a third more"
+            "uvloop is not installed: with asyncio's loop this client needs about a third more CPU"
         )
     for line in preflight.advice(plan):
         print_message(f"note: {line}")
     if plan.replay and plan.replay.skipped:
         print_message(
-            f"{plan.replay.skipped} lines of the log are left out: not safe methods, or no request"
+            f"{plan.replay.skipped} lines of the log are skipped: unsafe method, or not a request"
         )

@@ -1,4 +1,4 @@
-"""`abench calibrate`: how much of a server this machine could show at most."""
+"""`abench calibrate`: the highest rates that this client can measure on this machine."""
 
 import json
 from dataclasses import replace
@@ -29,25 +29,25 @@ Time = Annotated[
         "-t",
         metavar="SECONDS",
         parser=quantities.option_parser(quantities.parse_seconds, "--time"),
-        help="Length of each of the runs.",
+        help="Length of each run.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 
 
 def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = False) -> int:
-    """Load a server that does next to nothing, and say what this client can do at most.
+    """Load a server that does almost nothing, to find the limits of this client.
 
-    No server on this machine can be measured to be faster than that with the same connections;
-    near it, what is measured is this client. The server is a process of abench's own, and shares
-    the processors, as any server on this machine would.
+    No server on this machine can be measured as faster with the same connections; near these
+    rates, a result measures this client. The server is a process of abench and shares the CPUs
+    with it, as any server on this machine does.
     """
     reports: dict[str, Report] = {}
-    works = _affordable_plans(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
+    plans = _affordable_plans(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
     with null_server() as server:
-        for name, work in works.items():
-            plan = replace(work, url=server.url)
-            reports[name] = run(plan, quiet=False, server_pids=[server.pid])
+        for name, plan in plans.items():
+            of_server = replace(plan, url=server.url)
+            reports[name] = run(of_server, quiet=False, server_pids=[server.pid])
             if code := exit_code(reports[name]):
                 return code
     if as_json:
@@ -59,23 +59,23 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
 
 
 def _affordable_plans(plan: Plan) -> dict[str, Plan]:
-    """Return what there are open files for, here and in the server; raises ParameterError."""
-    works = {f"{number:,} connections": replace(plan, connections=number) for number in CONNECTIONS}
-    works["64, one a request"] = replace(plan, connections=64, keep_alive=False)
-    possible, left_out = {}, {}
-    for name, work in works.items():
+    """Return the plans that the limits of open files allow; raises ParameterError if none."""
+    plans = {f"{number:,} connections": replace(plan, connections=number) for number in CONNECTIONS}
+    plans["64, one a request"] = replace(plan, connections=64, keep_alive=False)
+    affordable, skipped = {}, {}
+    for name, candidate in plans.items():
         try:
-            coordinator.raise_descriptor_limit(replace(work, workers=1))
-            coordinator.raise_descriptor_limit(work)
+            coordinator.raise_descriptor_limit(replace(candidate, workers=1))
+            coordinator.raise_descriptor_limit(candidate)
         except ParameterError as error:
-            left_out[name] = error.reason
+            skipped[name] = error.reason
         else:
-            possible[name] = work
-    if not possible:
-        raise ParameterError("calibrate", next(iter(left_out.values())))
-    for name, why in left_out.items():
-        print_message(f"note: left out is {name!r}: {why}")
-    return possible
+            affordable[name] = candidate
+    if not affordable:
+        raise ParameterError("calibrate", next(iter(skipped.values())))
+    for name, reason in skipped.items():
+        print_message(f"note: skipped {name!r}: {reason}")
+    return affordable
 
 
 def _figures(report: Report) -> dict[str, float | None]:
@@ -103,7 +103,5 @@ def _print_table(reports: dict[str, Report]) -> None:
         shown = [microseconds(value) for key, value in _figures(report).items() if "us" in key]
         grid.add_row(Text(name, style="dim"), decimal(report.pages_per_sec), *shown)
     console = Console(highlight=False)
-    about = "At most, that is: a result near these is this client's, not the server's."
-    console.print(
-        grid, "", f"{about} Client and server in processor time for each request.", sep="\n"
-    )
+    note = "These are upper limits: a result near them measures this client, not the server."
+    console.print(grid, "", f"{note} Client and server: CPU time per request.", sep="\n")

@@ -1,4 +1,4 @@
-"""`abench compare A.json B.json`: what has changed, and whether that is sure."""
+"""`abench compare A.json B.json`: what has changed, and whether it is significant."""
 
 import json
 from collections.abc import Sequence
@@ -21,11 +21,13 @@ from abench.stats.units import decimal, microseconds, signed, significant
 
 Files = Annotated[
     str,
-    typer.Argument(help="A saved report, or several with commas between.", show_default=False),
+    typer.Argument(help="A saved report, or several separated by commas.", show_default=False),
 ]
 Tolerance = Annotated[
     str | None,
-    typer.Option("--tolerate", metavar="PERCENT", help="Exit code 4 if worse by more than this."),
+    typer.Option(
+        "--tolerance", metavar="PERCENT", help="Exit with code 4 if worse by more than this."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")]
 
@@ -33,15 +35,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print the comparison as JSON
 def compare_files(
     before: Files, after: Files, tolerance: Tolerance = None, as_json: Json = False
 ) -> int:
-    """Compare saved reports: pages per second, and the percentiles of latency.
+    """Compare saved reports: pages per second and latency percentiles.
 
-    Three runs or more of each tell what is chance, by Welch's t: A1.json,A2.json,A3.json
-    B1.json,B2.json,B3.json; five find a difference of 10 % between runs that vary by 3 %. Of fewer,
-    it is only told what varied within them. With --tolerate 5, the exit code is 4 if anything is
-    worse by more than 5 %, and that is not likely to be chance.
+    Three or more runs of each side tell a difference from chance, by Welch's t-test:
+    A1.json,A2.json,A3.json B1.json,B2.json,B3.json. Five runs find a difference of 10 % between
+    runs that vary by 3 %. Fewer runs only show the variation within them. With --tolerance 5, the
+    exit code is 4 if a metric is worse by more than 5 % and this is unlikely to be chance.
     """
-    limit = parse_percent(tolerance)
-    return print_comparison(_read(before), _read(after), limit, as_json=as_json)
+    tolerated_percent = parse_percent(tolerance)
+    return print_comparison(_read(before), _read(after), tolerated_percent, as_json=as_json)
 
 
 def _read(names: str) -> list[Report]:
@@ -58,7 +60,7 @@ def parse_percent(text: str | None) -> float | None:
     except ValueError:
         value = -1.0
     if value is not None and not 0 <= value < float("inf"):
-        raise ParameterError("--tolerate", f"{text!r} is no percentage")
+        raise ParameterError("--tolerance", f"{text!r} is not a percentage")
     return value
 
 
@@ -85,25 +87,25 @@ def print_comparison(
 def _print_sides(
     console: Console, sides: tuple[list[Report], list[Report]], plans: PlanDifferences
 ) -> None:
-    """Print what is compared, and first of all how its plans differ."""
+    """Print what is compared, and how the plans of both sides differ."""
     for name, runs in zip("AB", sides, strict=True):
-        counted, report = len(distinct_runs(runs)), runs[0]
+        distinct, report = len(distinct_runs(runs)), runs[0]
         when = report.environment.started_at if report.environment else ""
-        several = f"  {counted} runs" if counted > 1 else ""
-        again = f"  {len(runs) - counted} given twice count once" if counted < len(runs) else ""
+        several = f"  {distinct} runs" if distinct > 1 else ""
+        ignored = f"  {len(runs) - distinct} duplicates ignored" if distinct < len(runs) else ""
         line = f"{report.plan.target.url}  {when}{several}"
-        console.print(Text.assemble((f"{name}  ", "dim"), line, (again, "yellow")))
+        console.print(Text.assemble((f"{name}  ", "dim"), line, (ignored, "yellow")))
     if plans:
-        console.print(Text("\nThese differ as well, and may be why:", style="yellow"))
+        console.print(Text("\nThese differ as well and may be the reason:", style="yellow"))
         grid = _grid(("left", "left", "left"), "A", "B")
         for name, (before, after) in plans.items():
             grid.add_row(Text(name, style="dim"), Text(before), Text(after))
         console.print(grid)
 
 
-def _grid(justified: Sequence[JustifyMethod], *names: str) -> Table:
+def _grid(justify_columns: Sequence[JustifyMethod], *names: str) -> Table:
     grid = Table.grid(padding=(0, 3))
-    for justify in justified:
+    for justify in justify_columns:
         grid.add_column(justify=justify)
     grid.add_row("", *(Text(name, style="dim") for name in names))
     return grid
@@ -129,7 +131,7 @@ def _print_differences(
         console.print(Text(describe_difference(one), style=_style(one)))
     for one in failed:
         by, allowed = significant(one.worse_by), significant(tolerance or 0)
-        worse = f"FAILED {one.name} is worse by {by} %, {allowed} % are tolerated"
+        worse = f"FAILED {one.name} is worse by {by} %, the tolerance is {allowed} %"
         console.print(Text(worse, style="bold red"))
 
 

@@ -1,4 +1,4 @@
-"""What the shell is told. The first four are webbench's; a signal's is 128 and its number."""
+"""Exit codes. The first four are those of webbench; of a signal, 128 plus its number."""
 
 OK, UNREACHABLE, BAD_PARAMETER, INTERNAL = 0, 1, 2, 3
 FAILED = 4  # as a condition of the user's has it

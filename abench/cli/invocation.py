@@ -1,4 +1,4 @@
-"""The command line of this process, as its reports have it."""
+"""The command line of this process, as published in its reports."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -7,10 +7,10 @@ _published: ContextVar[tuple[str, ...] | None] = ContextVar("published", default
 
 
 def set_command_line(arguments: Iterable[str]) -> None:
-    """Take note of a command line, in which no secrets are left."""
+    """Set the command line, which must not contain secrets."""
     _published.set(tuple(arguments))
 
 
 def get_command_line() -> tuple[str, ...] | None:
-    """Return it; None where the program was not called by one."""
+    """Return the command line; None if the program was not started by one."""
     return _published.get()

@@ -1,4 +1,4 @@
-"""Which command is meant, and what becomes of whatever ends it early."""
+"""Runs the command, and turns errors into one line and an exit code."""
 
 import re
 import sys
@@ -15,23 +15,23 @@ from abench.cli.exit_codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
 from abench.errors import AbenchError, ParameterError
 from abench.plan import inputs
 
-# A URL has "://" in it and no command's name has: the first word tells them apart.
+# A URL has "://" in it and no name of a command has: the first word tells them apart.
 COMMANDS = {
-    "ab": "abench.cli.ab_test:ab",
+    "ab-test": "abench.cli.ab_test:ab_test",
     "calibrate": "abench.cli.calibrate:calibrate",
     "compare": "abench.cli.compare:compare_files",
     "report": "abench.cli.report:redraw",
-    "--classic": "abench.cli.webbench:classic",
+    "--webbench": "abench.cli.webbench:webbench",
 }
 
-_COMMAND = re.compile(r"[a-z][a-z-]*", re.IGNORECASE)  # or what may be one with a slip in it
+_COMMAND = re.compile(r"[a-z][a-z-]*", re.IGNORECASE)  # a command or a misspelled one
 
-# Every fault of a command line derives from it, whether typer brings its own click or uses another.
+# The base of all usage errors, whether typer bundles click or imports it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Be the program `abench`."""
+    """Run the program `abench` and exit."""
     with streams.protected_streams() as standard:
         code = _run_command(sys.argv[1:] if arguments is None else arguments)
         code = standard.exit_code(code)
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run_command(arguments: list[str]) -> int:
-    """Run the command, and turn whatever ends it early into one line and an exit code."""
+    """Run the command; turn an error into one line and an exit code."""
     inputs.clear_inputs()
     try:
         return _dispatch_command(arguments)
@@ -50,42 +50,42 @@ def _run_command(arguments: list[str]) -> int:
         return _print_error(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - a fault of ours is a line and its own exit code, too
+    except Exception as error:  # noqa: BLE001 - a bug is reported in one line, too
         return _print_error(_describe_error(error), INTERNAL)
 
 
 def _describe_error(error: Exception) -> str:
-    """Return what a user can do something about, or what a report of a fault needs: its place."""
+    """Return a message the user can act on, or the place of a bug to report."""
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return named + streams.error_reason(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno}"
-    return f"internal fault, please report it: {type(error).__name__}: {error} ({place})"
+    return f"internal error, please report it: {type(error).__name__}: {error} ({place})"
 
 
 def _dispatch_command(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
-    if name == "--classic":
-        classic: Callable[[list[str]], int] = _import_command(COMMANDS[name])
-        return classic(arguments[1:])
+    if name == "--webbench":
+        webbench: Callable[[list[str]], int] = _import_command(COMMANDS[name])
+        return webbench(arguments[1:])
     if name in COMMANDS:
         return _parse_and_call(_import_command(COMMANDS[name]), arguments[1:], f"abench {name}")
     if _COMMAND.fullmatch(name) and name != "localhost":
         known = ", ".join(COMMANDS)
-        raise ParameterError("URL", f"{name!r} is none, and no command, of which there are {known}")
+        raise ParameterError("URL", f"{name!r} is neither a URL nor one of the commands {known}")
     return _parse_and_call(_import_command("abench.cli.bench:bench"), arguments, "abench")
 
 
 def _import_command(place: str) -> Callable[..., int]:
-    """Import a command: nobody waits for the others."""
+    """Import a command; the others are not imported, to start faster."""
     module, _, name = place.partition(":")
     command: Callable[..., int] = getattr(import_module(module), name)
     return command
 
 
 def _parse_and_call(command: Callable[..., int], arguments: list[str], name: str) -> int:
-    """Have typer read the arguments and call the command with them."""
+    """Parse the arguments with typer and call the command."""
     app = typer.Typer(
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},

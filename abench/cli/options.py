@@ -1,4 +1,4 @@
-"""The options that say what a run is to do, for every command that runs one."""
+"""The options of a load test, for every command that runs one."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
 
 
-def parse_workers(said: object) -> int | None:
-    """Return how many processes are wanted, None for one on each core; raises ParameterError."""
-    return None if said in {None, "auto"} else quantities.parse_count("--workers", str(said))
+def parse_workers(value: object) -> int | None:
+    """Return the number of processes, None for one per core; raises ParameterError."""
+    return None if value in {None, "auto"} else quantities.parse_count("--workers", str(value))
 
 
 Connections = Annotated[
@@ -31,7 +31,7 @@ Connections = Annotated[
         "-c",
         metavar="N",
         parser=quantities.option_parser(quantities.parse_count, "--connections"),
-        help="Held open at once: 100, 1k.",
+        help="Connections open at once: 100, 1k.",
     ),
 ]
 Duration = Annotated[
@@ -42,7 +42,7 @@ Duration = Annotated[
         "-t",
         metavar="SECONDS",
         parser=quantities.option_parser(quantities.parse_seconds, "--time"),
-        help="How long to load: 30, 500ms, 2m; 10 if no -n.",
+        help="Length of the run: 30, 500ms, 2m; 10 without -n.",
     ),
 ]
 Requests = Annotated[
@@ -52,7 +52,7 @@ Requests = Annotated[
         "-n",
         metavar="N",
         parser=quantities.option_parser(quantities.parse_count, "--requests"),
-        help="Exactly so many; with -t, whichever ends first.",
+        help="Number of requests; with -t, whichever ends first.",
     ),
 ]
 Workers = Annotated[
@@ -62,7 +62,7 @@ Workers = Annotated[
         "-w",
         metavar="N|auto",
         parser=parse_workers,
-        help="Processes; auto, one per core, if not given.",
+        help="Processes; default auto, one per core.",
     ),
 ]
 Timeout = Annotated[
@@ -71,7 +71,7 @@ Timeout = Annotated[
         "--timeout",
         metavar="SECONDS",
         parser=quantities.option_parser(quantities.parse_seconds, "--timeout"),
-        help="Limit for one request.",
+        help="Time limit of one request.",
     ),
 ]
 NoKeepalive = Annotated[
@@ -83,7 +83,7 @@ Pipeline = Annotated[
         "--pipeline",
         metavar="N",
         parser=quantities.option_parser(quantities.parse_count, "--pipeline"),
-        help="Requests under way on each connection.",
+        help="Requests in flight on each connection.",
     ),
 ]
 Rate = Annotated[
@@ -97,12 +97,12 @@ Rate = Annotated[
     ),
 ]
 Arrivals = Annotated[
-    str, typer.Option("--arrivals", metavar="constant|poisson", help="How they are spaced.")
+    str, typer.Option("--arrivals", metavar="constant|poisson", help="Spacing of requests.")
 ]
 Stages = Annotated[
     str | None,
     typer.Option(
-        "--stages", metavar="LIST", help="Rates in turn: 10s@100,30s@1000,ramp:30s@100-5000"
+        "--stages", metavar="LIST", help="A list of rates: 10s@100,30s@1000,ramp:30s@100-5000"
     ),
 ]
 Replay = Annotated[
@@ -110,7 +110,7 @@ Replay = Annotated[
     typer.Option(
         "--replay",
         metavar="LOG",
-        help="Ask what an access log says (common, combined, JSON), when it says so.",
+        help="Replay an access log (common, combined, JSON) with its timing.",
     ),
 ]
 Speed = Annotated[
@@ -119,23 +119,22 @@ Speed = Annotated[
         "--speed",
         metavar="FACTOR",
         parser=quantities.option_parser(quantities.factor, "--speed"),
-        help="How many times as fast to replay.",
+        help="Speed of the replay.",
     ),
 ]
 WarmUp = Annotated[
     str | None,
-    typer.Option(
-        "--warmup", metavar="SECONDS|auto", help="Load this long before the clock starts."
-    ),
+    typer.Option("--warmup", metavar="SECONDS|auto", help="Load this long before measuring."),
 ]
 Urls = Annotated[
     Path | None,
-    typer.Option(
-        "--urls", metavar="FILE", help="Ask for all of these: a line has [WEIGHT] and a URL."
-    ),
+    typer.Option("--urls", metavar="FILE", help="Request these URLs; each line: [WEIGHT] URL."),
 ]
 Method = Annotated[
-    str | None, typer.Option("--method", "-X", metavar="NAME", help="Instead of GET, or POST.")
+    str | None,
+    typer.Option(
+        "--method", "-X", metavar="NAME", help="Request method; default GET, or POST with a body."
+    ),
 ]
 Headers = Annotated[
     list[str],
@@ -143,7 +142,7 @@ Headers = Annotated[
         "--header",
         "-H",
         metavar="'NAME: VALUE'",
-        help="A field of each request; repeatable. No value: leave out what is sent anyway.",
+        help="Add a header; repeatable. Without a value: remove a default header.",
     ),
 ]
 Data = Annotated[
@@ -152,56 +151,57 @@ Data = Annotated[
         "--data",
         "-d",
         metavar="TEXT|@FILE",
-        help="A body, which makes it POST; repeatable, joined by &; {n} is a number.",
+        help="Request body, implies POST; repeatable, joined by &; {n} is a number.",
     ),
 ]
 Form = Annotated[
     list[str],
-    typer.Option(
-        "--form", "-F", metavar="NAME=VALUE|NAME=@FILE", help="A form's field; repeatable."
-    ),
+    typer.Option("--form", "-F", metavar="NAME=VALUE|NAME=@FILE", help="Form field; repeatable."),
 ]
 User = Annotated[
     str | None,
     typer.Option("--user", "-u", metavar="NAME:PASSWORD", help="Basic authentication."),
 ]
 Cookies = Annotated[
-    list[str], typer.Option("--cookie", "-b", metavar="NAME=VALUE", help="Repeatable.")
+    list[str],
+    typer.Option("--cookie", "-b", metavar="NAME=VALUE", help="Add a cookie; repeatable."),
 ]
 Expect = Annotated[
     list[str],
     typer.Option(
         "--expect",
         metavar="STATUS|body:TEXT",
-        help="What a success is: 200, 2xx, 200,304; repeatable. Below 400 if not given.",
+        help="Expected response: 200, 2xx, 200,304; repeatable. Default: below 400.",
     ),
 ]
-Http10 = Annotated[bool, typer.Option("--http10", help="Ask in HTTP/1.0.")]
-Http09 = Annotated[bool, typer.Option("--http09", help="Ask in HTTP/0.9, of a path and no more.")]
+Http10 = Annotated[bool, typer.Option("--http10", help="Use HTTP/1.0.")]
+Http09 = Annotated[bool, typer.Option("--http09", help="Use HTTP/0.9, which sends only a path.")]
 Proxy = Annotated[
     str | None,
-    typer.Option("--proxy", "-p", metavar="[USER:PASSWORD@]HOST:PORT", help="An HTTP proxy."),
+    typer.Option("--proxy", "-p", metavar="[USER:PASSWORD@]HOST:PORT", help="Use an HTTP proxy."),
 ]
 Unix = Annotated[
     str | None,
-    typer.Option("--unix-socket", metavar="PATH", help="Connect here, whatever the URL's host."),
+    typer.Option(
+        "--unix-socket", metavar="PATH", help="Connect to this socket instead of the URL's host."
+    ),
 ]
 Resolve = Annotated[
     str | None,
-    typer.Option("--resolve", metavar="HOST:PORT:ADDRESS", help="Where the URL's host is."),
+    typer.Option(
+        "--resolve", metavar="HOST:PORT:ADDRESS", help="Use this address for the URL's host."
+    ),
 ]
 CaCert = Annotated[
-    str | None, typer.Option("--cacert", metavar="FILE", help="Whose certificates are trusted.")
+    str | None, typer.Option("--cacert", metavar="FILE", help="CA certificates to trust.")
 ]
-Cert = Annotated[
-    str | None, typer.Option("--cert", metavar="FILE", help="This client's certificate.")
+Cert = Annotated[str | None, typer.Option("--cert", metavar="FILE", help="Client certificate.")]
+Key = Annotated[
+    str | None, typer.Option("--key", metavar="FILE", help="Key of the client certificate.")
 ]
-Key = Annotated[str | None, typer.Option("--key", metavar="FILE", help="And the key to it.")]
-Insecure = Annotated[
-    bool, typer.Option("--insecure", "-k", help="Trust whatever certificate is shown.")
-]
+Insecure = Annotated[bool, typer.Option("--insecure", "-k", help="Accept any server certificate.")]
 Sni = Annotated[
-    str | None, typer.Option("--sni", metavar="NAME", help="Ask for this name's certificate.")
+    str | None, typer.Option("--sni", metavar="NAME", help="TLS server name to request.")
 ]
 
 
@@ -240,21 +240,23 @@ def plan_from_options(
     sni: Sni = None,
 ) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
-    if replay_log and (urls or data or form):  # before one of them has read what another wants
-        raise ParameterError("--replay", "the log says what is asked, and in which order")
-    wanted = _weighted_urls(url, urls)
+    if replay_log and (
+        urls or data or form
+    ):  # before one of them reads the standard input of another
+        raise ParameterError("--replay", "the log defines the requests and their order")
+    weighted_urls = _weighted_urls(url, urls)
     _refuse_empty(
         {"--method": method, "--stages": stages, "--cacert": cacert, "--cert": cert, "--key": key}
         | {"--sni": sni}
     )
     for option, file in (("--cacert", cacert), ("--cert", cert), ("--key", key)):
-        with suppress(OSError, ValueError):  # which is said where it is opened
+        with suppress(OSError, ValueError):  # reported where it is opened
             inputs.record_input(option, file or "")
     hints.check(url, data, method, proxy, insecure=insecure)
     media_type, body = _request_body(data, form)
     return Plan(
-        url=url[0] if url else wanted[0].url,
-        urls=wanted,
+        url=url[0] if url else weighted_urls[0].url,
+        urls=weighted_urls,
         connections=connections,
         duration_s=duration_s,
         requests=requests,
@@ -283,22 +285,22 @@ Command = Callable[Concatenate[Callable[[list[str]], Plan], ...], int]
 
 
 def with_run_options(command: Command) -> Callable[..., int]:
-    """Give a command every option that says what to do.
+    """Add the options of a load test to a command.
 
-    The command is called with a function that makes the Plan for the URLs it gives, and with its
-    own arguments.
+    The command is called with a function that returns the Plan for a list of URLs, and with its own
+    arguments.
     """
-    asked = list(inspect.signature(plan_from_options, eval_str=True).parameters.values())[1:]
+    shared = list(inspect.signature(plan_from_options, eval_str=True).parameters.values())[1:]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    names = {parameter.name for parameter in asked}
+    names = {parameter.name for parameter in shared}
 
     def with_options(**given: Any) -> int:
-        said = {name: given.pop(name) for name in names}
-        return command(lambda url: plan_from_options(url, **said), **given)
+        values = {name: given.pop(name) for name in names}
+        return command(lambda url: plan_from_options(url, **values), **given)
 
     with_options.__doc__ = command.__doc__
     with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [one.replace(kind=one.KEYWORD_ONLY) for one in (own[0], *asked, *own[1:])],
+        [one.replace(kind=one.KEYWORD_ONLY) for one in (own[0], *shared, *own[1:])],
         return_annotation=int,
     )
     return with_options
@@ -307,27 +309,27 @@ def with_run_options(command: Command) -> Callable[..., int]:
 def _weighted_urls(urls: list[str], file: Path | None) -> Sequence[WeightedUrl]:
     if file is not None:
         if len(urls) > 1:
-            raise ParameterError("--urls", "give the URLs in the file or on the command line")
+            raise ParameterError("--urls", "give URLs in the file or on the command line, not both")
         return url_file.read_urls(file, urls[0] if urls else None)
     if not urls:
-        raise ParameterError("URL", "what is to be loaded is missing")
+        raise ParameterError("URL", "no URL is given")
     return tuple(WeightedUrl(url) for url in urls) if len(urls) > 1 else ()
 
 
 def _refuse_empty(given: dict[str, str | None]) -> None:
-    """Refuse a value that a script's unset variable has left empty: it is not as if not given."""
+    """Refuse an empty value, such as from an unset variable of a script."""
     for option, value in given.items():
         if value == "":
-            raise ParameterError(option, "its value is empty")
+            raise ParameterError(option, "the value is empty")
 
 
 def _request_body(data: list[str], form: list[str]) -> request_body.Body:
     if data and form:
-        raise ParameterError("--form", "a body is either data or a form")
+        raise ParameterError("--form", "cannot be combined with --data")
     if form:
         return request_body.encode_form(form)
     parts = [request_body.read_data(one) for one in data]
-    if len(parts) > 1:  # as curl has it
+    if len(parts) > 1:  # joined as curl does
         return request_body.URL_ENCODED, b"&".join(body for _, body in parts)
     return parts[0] if parts else ("", b"")
 
@@ -335,32 +337,32 @@ def _request_body(data: list[str], form: list[str]) -> request_body.Body:
 def _request_headers(
     header: list[str], user: str | None, cookie: list[str], media_type: str, form: list[str]
 ) -> tuple[Header, ...]:
-    """Return the header fields of each request. What two options say in one field is one field."""
-    fields = [parse_header(text) for text in header]
-    named = {name.lower() for name, _ in fields}
+    """Return the headers of each request; raises ParameterError if two options conflict."""
+    headers = [parse_header(text) for text in header]
+    named = {name.lower() for name, _ in headers}
     if user is not None and "authorization" in named:
-        raise ParameterError("--user", "-H has an Authorization already: give one of them")
+        raise ParameterError("--user", "-H already has an Authorization header: give one of them")
     if form and "content-type" in named and media_type != request_body.URL_ENCODED:
-        raise ParameterError("--form", "its Content-Type has a boundary, and is not for -H")
+        raise ParameterError("--form", "its Content-Type has a boundary and cannot be set by -H")
     if user is not None:
-        fields.append(("Authorization", request_body.basic_credentials(user)))
+        headers.append(("Authorization", request_body.basic_credentials(user)))
     if media_type and "content-type" not in named:
-        fields.append(("Content-Type", media_type))
-    return _with_cookies(fields, cookie_header(cookie))
+        headers.append(("Content-Type", media_type))
+    return _with_cookies(headers, cookie_header(cookie))
 
 
-def _with_cookies(fields: list[Header], more: tuple[Header, ...]) -> tuple[Header, ...]:
-    """Put cookies into the one field that RFC 6265 section 5.4 allows: -H may have some too."""
-    if not more:
-        return tuple(fields)
-    own = [value for name, value in fields if name.lower() == "cookie" and value]
-    others = (field for field in fields if field[0].lower() != "cookie")
-    return (*others, ("Cookie", "; ".join((*own, *(value for _, value in more)))))
+def _with_cookies(headers: list[Header], cookies: tuple[Header, ...]) -> tuple[Header, ...]:
+    """Merge the cookies of -b and -H into the one header that RFC 6265 section 5.4 allows."""
+    if not cookies:
+        return tuple(headers)
+    own = [value for name, value in headers if name.lower() == "cookie" and value]
+    others = (one for one in headers if one[0].lower() != "cookie")
+    return (*others, ("Cookie", "; ".join((*own, *(value for _, value in cookies)))))
 
 
 def _check_speed(speed: float, log: Path | None) -> float:
     if speed != 1.0 and log is None:
-        raise ParameterError("--speed", "it is for --replay")
+        raise ParameterError("--speed", "requires --replay")
     return speed
 
 

@@ -1,4 +1,4 @@
-"""Where a report goes: the terminal, and whichever files are asked for."""
+"""The outputs of a report: the terminal, and the files of the options."""
 
 import io
 import sys
@@ -20,16 +20,18 @@ from abench.stats.results import Report, latencies_with_waits
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Also write the report as JSON; - is stdout."),
+    typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout."),
 ]
 Csv = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE", help="Also a line for each second.")
+    str | None, typer.Option("--csv", metavar="FILE", help="Write a row for each second as CSV.")
 ]
 Hgrm = Annotated[
     str | None,
-    typer.Option("--hgrm", metavar="FILE", help="Also the latencies as HdrHistogram plots them."),
+    typer.Option("--hgrm", metavar="FILE", help="Write latencies in HdrHistogram format."),
 ]
-Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also a page with plots.")]
+Html = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")
+]
 
 Write = Callable[[Report, TextIO], None]
 
@@ -49,7 +51,7 @@ _WRITERS: dict[str, Write] = {
 
 @dataclass(slots=True)
 class Outputs:
-    """The files a report is to be written to."""
+    """The files to which a report is written."""
 
     json: str | None = None
     csv: str | None = None
@@ -58,66 +60,68 @@ class Outputs:
     destinations: dict[str, Destination] = field(default_factory=dict)
 
     def check(self, *, scheduled: bool, source: Path | None = None) -> None:
-        """Raise ParameterError if one cannot be written: before a run, not after it.
+        """Raise ParameterError, before the run, if an output cannot be written.
 
-        With a schedule there are two distributions, and a file for each: its readers want one in
-        a file. Nothing is written over the file `source`, unless it is the same report again.
+        With a schedule, --hgrm writes two distributions to two files, since the format holds one.
+        The file `source` is only overwritten by the same report as JSON.
         """
-        named = {"--json": self.json, "--csv": self.csv, "--html": self.html, "--hgrm": self.hgrm}
-        found = {
-            option: Destination(option, name) for option, name in named.items() if name is not None
+        names = {"--json": self.json, "--csv": self.csv, "--html": self.html, "--hgrm": self.hgrm}
+        destinations = {
+            option: Destination(option, name) for option, name in names.items() if name is not None
         }
-        hgrm = found.get("--hgrm")
+        hgrm = destinations.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
-            found[SERVICE] = hgrm.sibling("service")
-        _check_distinct(found, source)
+            destinations[SERVICE] = hgrm.sibling("service")
+        _check_distinct(destinations, source)
         if self.html is not None:
             html.check_available()
-        self.destinations = found
+        self.destinations = destinations
 
     def write_all(self, report: Report, code: int) -> int:
-        """Fill the files, each for itself, then print the report; return the exit code.
+        """Write the files, then print the report; return the exit code.
 
-        Where a file is standard output, the text goes to standard error. The files come first, so
-        that nobody who stops reading costs one; what cannot be written is said.
+        If an output is standard output, the text report goes to standard error. Files are written
+        first, so that a closed pipe does not lose one. Errors are printed, one line each.
         """
-        places = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
-        written = [_write_one(report, option, place) for option, place in places]
-        piped = any(place.is_stdout for _, place in places)
+        destinations = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
+        written = [_write_one(report, option, destination) for option, destination in destinations]
+        piped = any(destination.is_stdout for _, destination in destinations)
         text.write_text(report, sys.stderr if piped else sys.stdout)
         return code if all(written) else code or INTERNAL
 
 
-def _write_one(report: Report, option: str, place: Destination) -> bool:
-    """Write one report; say why it cannot be, and do not let that cost the others."""
-    drawn = io.StringIO()
+def _write_one(report: Report, option: str, destination: Destination) -> bool:
+    """Write one output; on failure print the reason and return False, so that others follow."""
+    rendered = io.StringIO()
     try:
-        _WRITERS[option](report, drawn)
-        place.save(drawn.getvalue())
-    except BrokenPipeError:  # who reads has enough
+        _WRITERS[option](report, rendered)
+        destination.save(rendered.getvalue())
+    except BrokenPipeError:  # the reader has stopped
         return True
-    except Exception as error:  # noqa: BLE001 - a fault in one drawing is none in the others
-        why = (
+    except Exception as error:  # noqa: BLE001 - an error in one format must not stop the others
+        reason = (
             error_reason(error)
             if isinstance(error, OSError)
             else f"{type(error).__name__}: {error}"
         )
-        print_message(f"error: {option}: {place.name}: {why}")
+        print_message(f"error: {option}: {destination.name}: {reason}")
         return False
     return True
 
 
-def _check_distinct(places: dict[str, Destination], source: Path | None) -> None:
-    """Raise ParameterError if one file would be written over another."""
-    taken: dict[object, str] = {}
-    for option, place in places.items():
-        other = taken.setdefault(place.identity, option)
+def _check_distinct(destinations: dict[str, Destination], source: Path | None) -> None:
+    """Raise ParameterError if one file would overwrite another."""
+    owners: dict[object, str] = {}
+    for option, destination in destinations.items():
+        other = owners.setdefault(destination.identity, option)
         if other is not option:
-            raise ParameterError(place.option, f"{place.name} is where {other} goes already")
-        if place.is_file and (reader := inputs.option_reading(place.path)):
-            raise ParameterError(option, f"{place.name} is what {reader} reads")
+            raise ParameterError(
+                destination.option, f"{destination.name} is already the output of {other}"
+            )
+        if destination.is_file and (reader := inputs.option_reading(destination.path)):
+            raise ParameterError(option, f"{destination.name} is the input of {reader}")
         if source is None or option == "--json":
             continue
         with suppress(OSError):
-            if place.is_file and place.path.samefile(source):
-                raise ParameterError(option, f"{place.name} is what is read")
+            if destination.is_file and destination.path.samefile(source):
+                raise ParameterError(option, f"{destination.name} is the report that is read")

@@ -1,7 +1,7 @@
-"""A command line as it may be published: the values of its options without what is secret.
+"""Removes secrets from a command line before it is published in a report.
 
-Nobody can tell by its look whether a header, a cookie or a body is a secret, so that all are
-hidden but those known to be harmless.
+Whether a header, a cookie or a body is a secret cannot be told from its value, so all of them are
+hidden except those known to be harmless.
 """
 
 import argparse
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from abench.plan.target import HIDDEN, without_userinfo
 
 Options = Mapping[str, str | None]
-"""Each spelling of an option; its long name if it takes a value, None of a flag."""
+"""Maps each spelling of an option to its long name if it takes a value, None for a flag."""
 
-# What a client may say of itself and of what it wants, none of which lets anybody in.
+# Headers that describe the client and its request; none of them grants access.
 _HARMLESS_HEADERS = frozenset(
     (
         *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control"),
@@ -24,15 +24,15 @@ _HARMLESS_HEADERS = frozenset(
         *("upgrade-insecure-requests", "x-requested-with"),
     )
 )
-_SWITCH_LENGTH = 2
+_MAX_SWITCH_LENGTH = 2
 _SECRET_NAME = re.compile(
     "auth|cookie|cred|csrf|jwt|key|nonce|otp|pass|pin|pw|secret|sess|sig|token|xsrf", re.IGNORECASE
 )
-_URL_WITHIN = re.compile(r"^=?[A-Za-z][A-Za-z0-9+.-]*:/")
+_URL_VALUE = re.compile(r"^=?[A-Za-z][A-Za-z0-9+.-]*:/")
 
 
 def click_options(command: object) -> dict[str, str | None]:
-    """Return the options of a command that typer has made."""
+    """Return the options of a command of typer."""
     found: dict[str, str | None] = {"-h": None, "--help": None}
     for parameter in getattr(command, "params", ()):
         if parameter.param_type_name == "option":
@@ -42,10 +42,10 @@ def click_options(command: object) -> dict[str, str | None]:
 
 
 def argparse_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
-    """Return the options of a parser of the standard library's."""
+    """Return the options of a parser of argparse."""
     return {
         spelling: None if action.nargs == 0 else _long_name(action.option_strings)
-        for action in parser._actions  # noqa: SLF001 - there is no other way to ask it
+        for action in parser._actions  # noqa: SLF001 - there is no public way
         for spelling in action.option_strings
     }
 
@@ -55,10 +55,10 @@ def _long_name(spellings: Iterable[str]) -> str:
 
 
 def redact(arguments: Iterable[str], options: Options) -> Iterator[str]:
-    """Yield the words of a command line, read as its parser does, without secrets."""
+    """Yield the words of a command line without secrets, parsed as its parser does."""
     words = iter(arguments)
     for word in words:
-        if word == "--":  # what follows is no option
+        if word == "--":  # no options follow
             yield word
             yield from map(without_userinfo, words)
         elif word.startswith("-") and word != "-":
@@ -69,50 +69,52 @@ def redact(arguments: Iterable[str], options: Options) -> Iterator[str]:
 
 def _option(word: str, words: Iterator[str], options: Options) -> Iterator[str]:
     """Yield an option and its value, which is in the same word or in the next."""
-    said, name, value = _long_option(word, options) if word[1] == "-" else _cluster(word, options)
+    spelling, name, value = (
+        _long_option(word, options) if word[1] == "-" else _cluster(word, options)
+    )
     if name is None:
-        yield said
+        yield spelling
     elif value is None:
-        yield said
-        yield from (_redact_value(name, following) for following in _one(words))
+        yield spelling
+        yield from (_redact_value(name, following) for following in _next_word(words))
     else:
-        yield said + _redact_value(name, value)
+        yield spelling + _redact_value(name, value)
 
 
-def _one(words: Iterator[str]) -> Iterator[str]:
+def _next_word(words: Iterator[str]) -> Iterator[str]:
     following = next(words, None)
     if following is not None:
         yield following
 
 
 def _long_option(word: str, options: Options) -> tuple[str, str | None, str | None]:
-    """Return an option as it was typed, its name if it takes a value, and the value behind =."""
-    said, equals, value = word.partition("=")
-    name = options[said] if said in options else _abbreviated(said, options)
-    return said + equals, name, value if equals else None
+    """Return an option as typed, its name if it takes a value, and the value after `=`."""
+    spelling, equals, value = word.partition("=")
+    name = options[spelling] if spelling in options else _abbreviated(spelling, options)
+    return spelling + equals, name, value if equals else None
 
 
-def _abbreviated(said: str, options: Options) -> str | None:
-    """Return what an option is short for, as the standard library takes it."""
-    return next((name for option, name in options.items() if option.startswith(said)), None)
+def _abbreviated(spelling: str, options: Options) -> str | None:
+    """Return the name of an abbreviated option, as argparse resolves it."""
+    return next((name for option, name in options.items() if option.startswith(spelling)), None)
 
 
 def _cluster(word: str, options: Options) -> tuple[str, str | None, str | None]:
-    """Return the flags up to the option that takes the rest, or the next word, as its value."""
-    for place, letter in enumerate(word[1:], 2):
+    """Return the flags up to the option that takes the rest or the next word as its value."""
+    for end, letter in enumerate(word[1:], 2):
         name = options.get(f"-{letter}")
         if name is not None:
-            return word[:place], name, word[place:] or None
+            return word[:end], name, word[end:] or None
     return word, None, None
 
 
 def _redact_value(name: str, value: str) -> str:
     if name in _SHOWN_AS:
         return _SHOWN_AS[name](value)
-    return without_userinfo(value) if _URL_WITHIN.match(value) else value
+    return without_userinfo(value) if _URL_VALUE.match(value) else value
 
 
-def _nothing(_value: str) -> str:
+def _hidden(_value: str) -> str:
     return HIDDEN
 
 
@@ -124,14 +126,14 @@ def _header(text: str) -> str:
 
 
 def _is_harmless(name: str, value: str) -> bool:
-    """Whether a header can be shown: of others, a switch such as `X-Debug: 1` is no secret."""
+    """Whether a header can be shown: a harmless one, or a short switch such as `X-Debug: 1`."""
     if name.lower() in _HARMLESS_HEADERS or not value:
         return True
-    return len(value) <= _SWITCH_LENGTH and not _SECRET_NAME.search(name)
+    return len(value) <= _MAX_SWITCH_LENGTH and not _SECRET_NAME.search(name)
 
 
 def _body(text: str) -> str:
-    """Show the name of a file, and whether there is anything."""
+    """Show the name of a file or an empty body, and hide any other body."""
     return text if text.startswith("@") or not text else HIDDEN
 
 
@@ -141,8 +143,8 @@ def _form_field(text: str) -> str:
 
 
 _SHOWN_AS: dict[str, Callable[[str], str]] = {
-    "--user": _nothing,
-    "--cookie": _nothing,
+    "--user": _hidden,
+    "--cookie": _hidden,
     "--header": _header,
     "--data": _body,
     "--form": _form_field,

@@ -1,4 +1,4 @@
-"""Standard output and error as they may be: full, a pipe that nobody reads, or not there."""
+"""Standard output and error that may be full, closed by the reader, or missing."""
 
 import errno
 import io
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 class StandardFile(io.FileIO):
-    """A standard descriptor whose failure is remembered and not raised.
+    """A standard descriptor that stores its first failure instead of raising it.
 
-    Whatever is still to be written elsewhere gets written, and who reads no further (`| head`)
-    is no error.
+    Other outputs are then still written, and a reader that stops early (`| head`) is no error.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -29,7 +28,7 @@ class StandardFile(io.FileIO):
         self.failure: OSError | None = None
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write, or pretend to once it has failed."""
+        """Write `data`; discard it after a failure."""
         if self.failure is None:
             try:
                 return self._write_all(memoryview(data))
@@ -38,7 +37,7 @@ class StandardFile(io.FileIO):
         return len(memoryview(data))
 
     def _write_all(self, data: memoryview) -> int:
-        """Wait for room where another program has left the descriptor without blocking."""
+        """Write all data, also where another program has set the descriptor to non-blocking."""
         written = 0
         while written < len(data):
             sent = super().write(data[written:])
@@ -50,12 +49,12 @@ class StandardFile(io.FileIO):
 
 @dataclass(slots=True)
 class Streams:
-    """What became of standard output."""
+    """Standard output, to check for a failure at the end."""
 
     output: StandardFile | None = None
 
     def exit_code(self, code: int) -> int:
-        """Return `code`, or say what was lost and return another where it was a success."""
+        """Return `code`, or report a failed output and return INTERNAL instead of success."""
         sys.stdout.flush()
         failure = self.output.failure if self.output else None
         if failure is None or failure.errno == errno.EPIPE:
@@ -66,44 +65,46 @@ class Streams:
 
 @contextmanager
 def protected_streams() -> Iterator[Streams]:
-    """Have the process's own sys.stdout and sys.stderr, if they are in place, never raise."""
-    streams, before = Streams(), (sys.stdout, sys.stderr)
+    """Replace the original sys.stdout and sys.stderr by streams that never raise."""
+    streams, original = Streams(), (sys.stdout, sys.stderr)
     if sys.stdout is sys.__stdout__:
         streams.output = StandardFile(_descriptor(sys.stdout))
         sys.stdout = _text_stream(streams.output, sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _text_stream(StandardFile(_descriptor(sys.stderr)), sys.stderr, at_once=True)
+        sys.stderr = _text_stream(
+            StandardFile(_descriptor(sys.stderr)), sys.stderr, line_buffering=True
+        )
     try:
         yield streams
     finally:
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = original
 
 
 def _descriptor(stream: TextIO | None) -> int:
-    """Return where a stream goes; one that the program was started without goes nowhere."""
+    """Return the descriptor of a stream; /dev/null for one that is missing."""
     return stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
 
 
 def _text_stream(
-    file: StandardFile, before: TextIO | None, *, at_once: bool = False
+    file: StandardFile, original: TextIO | None, *, line_buffering: bool = False
 ) -> io.TextIOWrapper:
-    """Return a text stream that can show any text, also where a locale has few letters."""
+    """Return a text stream that can write any text, whatever the encoding of the locale."""
     return io.TextIOWrapper(
         io.BufferedWriter(file),
-        encoding=before.encoding if before else "utf-8",
+        encoding=original.encoding if original else "utf-8",
         errors="backslashreplace",
-        line_buffering=at_once or file.isatty(),
+        line_buffering=line_buffering or file.isatty(),
     )
 
 
 def error_reason(error: OSError) -> str:
-    """Return an operating system's reason as the end of a sentence."""
-    why = error.strerror or str(error)
-    return why[:1].lower() + why[1:]
+    """Return the operating system's message in lower case, for the end of a sentence."""
+    reason = error.strerror or str(error)
+    return reason[:1].lower() + reason[1:]
 
 
 def print_message(line: str) -> None:
-    """Tell the user, in one line, something that is not the report."""
-    shown = " ".join(without_secrets(line).encode(errors="backslashreplace").decode().split())
-    if sys.stderr:  # print would take standard output in its place
-        print(f"abench: {shown}", file=sys.stderr)
+    """Print a message to standard error, in one line and without secrets."""
+    printable = " ".join(without_secrets(line).encode(errors="backslashreplace").decode().split())
+    if sys.stderr:  # otherwise print would use standard output
+        print(f"abench: {printable}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""`abench --classic`: webbench's own command line and its two lines of result.
+"""`abench --webbench`: webbench's own command line and its two lines of result.
 
-What its options mean is as in webbench 1.5: one request per connection, HTTP/1.0 unless told
-otherwise, and one way of counting too many left out. Speed counts pages that came whole and with
-a status below 400, numbers are as large as they get, and the exit code tells how it went.
+Options mean the same as in webbench 1.5: one request per connection, and HTTP/1.0 by default.
+Unlike there, Speed counts only complete responses with a status below 400, numbers do not
+overflow, and the exit code reports success or failure.
 """
 
 import argparse
@@ -24,70 +24,70 @@ _CLIENTS = quantities.option_parser(quantities.parse_count, "--clients")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ParameterError("--classic", message)
+        raise ParameterError("--webbench", message)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="abench --classic",
+        prog="abench --webbench",
         add_help=False,
-        description="What webbench does, with its options. See abench --help for all the rest.",
+        description="Runs webbench with its own options. See abench --help for all other options.",
     )
     add = parser.add_argument
-    add("-f", "--force", action="store_true", help="Don't wait for the reply.")
-    add("-r", "--reload", action="store_true", help="Ask for it anew: Pragma: no-cache.")
+    add("-f", "--force", action="store_true", help="Do not wait for the response.")
+    add("-r", "--reload", action="store_true", help="Send Pragma: no-cache.")
     add("-t", "--time", type=_TIME, default=30.0, metavar="SEC", help="Run for SEC seconds (30).")
-    add("-p", "--proxy", metavar="HOST:PORT", help="Ask this proxy; port 80 if not given.")
+    add("-p", "--proxy", metavar="HOST:PORT", help="Use this proxy (port 80).")
     add("-c", "--clients", type=_CLIENTS, default=1, metavar="N", help="Run N clients at once (1).")
     for flag, name, number in (
         ("-9", "--http09", "0.9"),
         ("-1", "--http10", "1.0"),
         ("-2", "--http11", "1.1"),
     ):
-        about = f"Ask in HTTP/{number}."
+        about = f"Use HTTP/{number}."
         add(flag, name, dest="http", action="store_const", const=number, default="1.0", help=about)
     for method in _MIN_VERSION:
         about, name = f"Use {method}.", f"--{method.lower()}"
         add(name, dest="method", action="store_const", const=method, default="GET", help=about)
-    add("-?", "-h", "--help", action="help", help="Print this and exit.")
+    add("-?", "-h", "--help", action="help", help="Print this help and exit.")
     about = f"abench {abench_version()}, as webbench 1.5"
-    add("-V", "--version", action="version", version=about, help="Print it and exit.")
+    add("-V", "--version", action="version", version=about, help="Print the version and exit.")
     add("url", metavar="URL", help="http:// or https://")
     return parser
 
 
 def webbench(arguments: list[str]) -> int:
-    """Run what webbench would, and print its result lines."""
+    """Run as webbench does, and print its two lines of result."""
     parser = _parser()
     words = redaction.redact(arguments, redaction.argparse_options(parser))
-    invocation.set_command_line(["--classic", *words])
+    invocation.set_command_line(["--webbench", *words])
     try:
-        asked = parser.parse_args(arguments)
+        options = parser.parse_args(arguments)
     except SystemExit:  # the help or the version was printed
         return 0
-    plan = plan_from_arguments(asked)
+    plan = plan_from_arguments(options)
     report = run(plan, quiet=False)
-    pages, octets = int(report.pages_per_min), int(report.bytes_per_sec)
-    print(f"Speed={pages} pages/min, {octets} bytes/sec.", file=sys.stdout)
+    pages, size = int(report.pages_per_min), int(report.bytes_per_sec)
+    print(f"Speed={pages} pages/min, {size} bytes/sec.", file=sys.stdout)
     print(f"Requests: {report.succeeded} susceed, {report.failed} failed.", file=sys.stdout)
     return exit_code(report)
 
 
-def plan_from_arguments(asked: argparse.Namespace) -> Plan:
+def plan_from_arguments(options: argparse.Namespace) -> Plan:
     """Return the plan for webbench's options; raises ParameterError."""
-    http = max(asked.http, _MIN_VERSION[asked.method])
-    reload = asked.reload and http != "0.9"
-    proxy = asked.proxy
+    http = max(options.http, _MIN_VERSION[options.method])
+    reload = options.reload and http != "0.9"
+    proxy = options.proxy
     if proxy is not None and ":" not in proxy:
         proxy = f"{proxy}:80"
     return Plan(
-        url=asked.url,
-        connections=asked.clients,
-        duration_s=asked.time,
+        url=options.url,
+        connections=options.clients,
+        duration_s=options.time,
         keep_alive=False,
-        method=asked.method,
+        method=options.method,
         http=http,
         headers=(("Pragma", "no-cache"),) if reload else (),
-        wait=not asked.force,
+        wait=not options.force,
         route=Route(proxy=proxy),
     )

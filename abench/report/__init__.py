@@ -1,1 +1,1 @@
-"""How results are shown: text, JSON, CSV, HTML, plots."""
+"""The forms of a report: text, JSON, CSV, HdrHistogram, HTML with plots."""

@@ -1,7 +1,7 @@
-"""Where a report may go: a file, standard output or another descriptor, a pipe, a device.
+"""Destinations of a report: a file, standard output or another descriptor, a pipe, a device.
 
-All is checked before a run, and nothing that was there is lost: a file has the new report as a
-whole or what it had before, and keeps its mode, its owner, its links and its mounts.
+A destination is checked before the run. No data is lost: a file has either the complete new report
+or its old data, and keeps its mode, owner, hard links and mounts.
 """
 
 import fcntl
@@ -23,18 +23,18 @@ _DESCRIPTOR = re.compile(
     r"/(?:dev/(?:fd/([0-9]{1,9})|stdin|stdout|stderr)|proc/self/fd/([0-9]{1,9}))"
 )
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_WORDS = {
-    **dict.fromkeys(("off", "none"), "leave the option out for none"),
-    "stdout": "standard output is -",
-    "stderr": "standard error is /dev/stderr",
+_HINTS = {
+    **dict.fromkeys(("off", "none"), "leave the option out to disable it"),
+    "stdout": "use - for standard output",
+    "stderr": "use /dev/stderr for standard error",
 }
-_IN_PLACE = {EACCES, EBUSY, EPERM, EROFS, EXDEV}  # no other file may take this one's place
+_IN_PLACE = {EACCES, EBUSY, EPERM, EROFS, EXDEV}  # another file cannot replace this one
 
 
 class Destination:
-    """Where the report of an option goes. Making one raises ParameterError if it cannot go there.
+    """The destination of an option's report; raises ParameterError if it cannot be written.
 
-    `descriptor` is what is open already: a file is opened only to be filled.
+    `descriptor` is an open descriptor, or None for a file, which is opened only when it is written.
     """
 
     def __init__(self, option: str, name: str) -> None:
@@ -44,22 +44,22 @@ class Destination:
             self.descriptor = _parse_descriptor(option, name)
             if self.descriptor is None:
                 self.descriptor = _check_path(option, name, self.path)
-        except (OSError, ValueError) as error:  # the latter of a NUL
-            raise ParameterError(option, f"{name}: {_why(error)}") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte
+            raise ParameterError(option, f"{name}: {_error_reason(error)}") from None
 
     @property
     def is_stdout(self) -> bool:
-        """Whether it is where the text would go."""
+        """Whether it is standard output, where the text report goes by default."""
         return self.descriptor == STDOUT
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, beside which there may be another."""
+        """Whether it is a file, which can have a sibling."""
         return self.descriptor is None
 
     @property
     def identity(self) -> object:
-        """What two destinations have alike only if one would overwrite the other."""
+        """A value that two destinations share only if one would overwrite the other."""
         if self.is_stdout:
             return STDOUT
         with suppress(OSError):
@@ -76,18 +76,18 @@ class Destination:
 
     def save(self, text: str) -> None:
         """Write `text` there; raises OSError."""
-        content = text.encode(*_ENCODING)
+        data = text.encode(*_ENCODING)
         if self.is_stdout:
             sys.stdout.flush()
-            sys.stdout.buffer.write(content)  # a page says that it is UTF-8, whatever the locale
+            sys.stdout.buffer.write(data)  # always UTF-8, as the HTML declares, whatever the locale
         elif self.descriptor is not None:
-            _write_all(self.descriptor, content)
-        elif not _replace(self.path, content):
-            _overwrite(self.path, content)
+            _write_all(self.descriptor, data)
+        elif not _replace(self.path, data):
+            _overwrite(self.path, data)
 
 
 def _parse_descriptor(option: str, name: str) -> int | None:
-    """Return the descriptor that a name means, checked; None for the name of a file."""
+    """Return the descriptor that a name refers to, checked; None for the name of a file."""
     _check_word(option, name)
     if name == "-":
         number = STDOUT
@@ -103,12 +103,14 @@ def _parse_descriptor(option: str, name: str) -> int | None:
 
 
 def _check_word(option: str, name: str) -> None:
-    """Refuse what was hardly meant as the name of a file."""
-    hint = _WORDS.get(name.lower())
+    """Refuse a word that was hardly meant as the name of a file."""
+    hint = _HINTS.get(name.lower())
     if hint:
-        raise ParameterError(option, f"{name!r} is no file; {hint}, ./{name} is one")
+        raise ParameterError(option, f"{name!r} is not a file: {hint}; for a file, write ./{name}")
     if name.startswith("-") and name != "-":
-        raise ParameterError(option, f"{name!r} is an option, and no file; ./{name} is one")
+        raise ParameterError(
+            option, f"{name!r} is an option, not a file; for a file, write ./{name}"
+        )
     if "://" in name:
         raise ParameterError(option, f"{name} is a URL: the name of a file is missing")
     if not name or name.endswith("/"):
@@ -116,7 +118,7 @@ def _check_word(option: str, name: str) -> None:
 
 
 def _check_path(option: str, name: str, path: Path) -> int | None:
-    """Return a pipe or a device, opened; of a file, check that it can be written."""
+    """Open a pipe or a device and return it; check that a file can be written."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -134,19 +136,19 @@ def _check_path(option: str, name: str, path: Path) -> int | None:
 
 
 def _open_special(option: str, name: str, path: Path) -> int:
-    """Open a pipe or a device before the run: opened later, it might be waited for for ever."""
+    """Open a pipe or a device before the run: opening it later might block for ever."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno == ENXIO:
-            raise ParameterError(option, f"nobody reads from {name}") from None
+            raise ParameterError(option, f"no process reads from {name}") from None
         raise
     os.set_blocking(descriptor, True)
     return descriptor
 
 
 def _check_directory(option: str, directory: Path) -> None:
-    """Raise unless a file can be made there, which only making one tells."""
+    """Raise unless a file can be created there, which is tested by creating one."""
     if not directory.is_dir():
         raise ParameterError(option, f"there is no directory {directory}")
     with tempfile.TemporaryFile(dir=directory):
@@ -154,15 +156,17 @@ def _check_directory(option: str, directory: Path) -> None:
 
 
 def _check_not_standard(option: str, name: str, path: Path) -> None:
-    """Refuse the file that standard output or error goes to: one would overwrite the other."""
-    for descriptor, said in ((STDOUT, "-"), (2, "/dev/stderr")):
+    """Refuse the file of standard output or error: one would overwrite the other."""
+    for descriptor, alias in ((STDOUT, "-"), (2, "/dev/stderr")):
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                raise ParameterError(option, f"{name} is where {said} goes: say {said} for it")
+                raise ParameterError(
+                    option, f"{name} is already the file of {alias}: use {alias} instead"
+                )
 
 
-def _replace(path: Path, content: bytes) -> bool:
-    """Put a new file in the place of `path` in one step; False where that would lose anything."""
+def _replace(path: Path, data: bytes) -> bool:
+    """Replace `path` by a new file atomically; return False if that would lose anything."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".abench-")
     except OSError as error:
@@ -174,7 +178,7 @@ def _replace(path: Path, content: bytes) -> bool:
         with os.fdopen(descriptor, "wb") as stream:
             if not _adopt_mode(descriptor, path):
                 return False
-            stream.write(content)
+            stream.write(data)
             stream.flush()
             os.fsync(descriptor)
         unfinished.replace(path)
@@ -188,11 +192,11 @@ def _replace(path: Path, content: bytes) -> bool:
 
 
 def _adopt_mode(descriptor: int, path: Path) -> bool:
-    """Give a new file the mode of the one it replaces; False if it has more than that to lose."""
+    """Copy the mode of the file to be replaced; return False if more than that would be lost."""
     try:
         old, new = path.stat(), os.fstat(descriptor)
     except FileNotFoundError:
-        os.fchmod(descriptor, 0o666 & ~_umask())  # a temporary file is for its owner alone
+        os.fchmod(descriptor, 0o666 & ~_umask())  # a temporary file is private to its owner
         return True
     alike = (old.st_uid, old.st_gid, old.st_nlink) == (new.st_uid, new.st_gid, 1)
     if not alike or _attributes(path):
@@ -202,27 +206,27 @@ def _adopt_mode(descriptor: int, path: Path) -> bool:
 
 
 def _attributes(path: Path) -> list[str]:
-    """Return the names of extended attributes: access control lists are in them."""
+    """Return the names of extended attributes, which include access control lists."""
     with suppress(OSError):
         return os.listxattr(path)
     return []
 
 
-def _overwrite(path: Path, content: bytes) -> None:
-    """Write into a file that is there. Room for it is taken before anything of it is lost."""
+def _overwrite(path: Path, data: bytes) -> None:
+    """Overwrite a file in place; disk space is reserved before any data is lost."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        if content:
-            _reserve(descriptor, len(content))
-        _write_all(descriptor, content)
-        os.ftruncate(descriptor, len(content))
+        if data:
+            _reserve(descriptor, len(data))
+        _write_all(descriptor, data)
+        os.ftruncate(descriptor, len(data))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _reserve(descriptor: int, length: int) -> None:
-    """Take room on the disk, where the file system can; a file that has grown shrinks again."""
+    """Reserve disk space if the file system can; restore the file's length if it fails."""
     before = os.fstat(descriptor).st_size
     try:
         os.posix_fallocate(descriptor, 0, length)
@@ -231,8 +235,8 @@ def _reserve(descriptor: int, length: int) -> None:
         raise
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
@@ -243,5 +247,5 @@ def _umask() -> int:
     return mask
 
 
-def _why(error: OSError | ValueError) -> str:
+def _error_reason(error: OSError | ValueError) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()

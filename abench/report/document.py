@@ -1,6 +1,6 @@
-"""The report as a JSON document, for programs to read, and to make a Report of again.
+"""The report as a JSON document for programs, which can be read back as a Report.
 
-docs/abench-report.schema.json describes it. Within a schema's number, fields are only added.
+docs/abench-report.schema.json describes it. Within a schema number, keys are only added.
 """
 
 import json
@@ -41,7 +41,7 @@ from abench.stats.time_series import TimeSeries
 from abench.system.procfs import ServerUsage, TcpCounters
 
 SCHEMA = 2
-MOST_URLS = 1_000  # that are listed: a file may have a million
+MAX_URLS = 1_000  # in the document: a file may have a million
 
 
 def write_json(report: Report, stream: TextIO) -> None:
@@ -51,16 +51,16 @@ def write_json(report: Report, stream: TextIO) -> None:
 
 
 def to_document(report: Report) -> dict[str, Any]:
-    """Return the report as plain data. Times are in the unit named, rates per second or minute."""
+    """Return the report as JSON data; keys or `unit` name the unit of each value."""
     plan = report.plan
     return {
         "schema": SCHEMA,
         "environment": asdict(report.environment) if report.environment else None,
         "url": plan.target.url,
         "urls": [
-            {"url": target.url, "weight": weight} for target, weight in plan.targets[:MOST_URLS]
+            {"url": target.url, "weight": weight} for target, weight in plan.targets[:MAX_URLS]
         ],
-        "urls_left_out": max(0, len(plan.targets) - MOST_URLS) + report.urls_left_out,
+        "urls_left_out": max(0, len(plan.targets) - MAX_URLS) + report.urls_left_out,
         "method": plan.method,
         "http": plan.http,
         "keep_alive": plan.keep_alive,
@@ -130,43 +130,47 @@ def to_document(report: Report) -> dict[str, Any]:
         "same_cores": report.shares_cores,
         "verdict": _bottleneck(find_bottleneck(report)),
         "thresholds": [asdict(threshold) for threshold in report.thresholds],
-        "series": list(starmap(_second, zip(report.series, _moments(report), strict=True))),
+        "series": list(starmap(_second, zip(report.series, _intervals(report), strict=True))),
     }
 
 
 def _schedule(report: Report) -> dict[str, Any] | None:
-    plan, paced = report.plan, report.paced
-    if paced is None:
+    plan, schedule = report.plan, report.schedule
+    if schedule is None:
         return None
     return {
         "rate": plan.rate,
         "arrivals": plan.arrivals,
         "stages": plan.stages,
-        "offered_per_sec": paced.offered,
-        "achieved_per_sec": paced.achieved,
-        "due": paced.due,
-        "started": paced.started,
-        "late": paced.late,
-        "skipped": paced.skipped,
-        "kept": paced.is_met,
+        "offered_per_sec": schedule.offered,
+        "achieved_per_sec": schedule.achieved,
+        "due": schedule.due,
+        "started": schedule.started,
+        "late": schedule.late,
+        "skipped": schedule.skipped,
+        "kept": schedule.is_met,
         "by_stage": [_stage(one) for one in report.stages],
     }
 
 
 def _sample(sample: Sample) -> dict[str, Any]:
-    told = {"kind": sample.kind, "detail": sample.detail or None, "message": sample.message}
-    return {**told, "at_s": sample.at_us / 1e6}
+    return {
+        "kind": sample.kind,
+        "detail": sample.detail or None,
+        "message": sample.message,
+        "at_s": sample.at_us / 1e6,
+    }
 
 
 def _stage(stage: StageResult) -> dict[str, Any]:
-    paced = stage.paced
+    schedule = stage.schedule
     return {
         "stage": stage.text,
         "from_s": stage.from_s,
         "length_s": stage.length_s,
-        "offered_per_sec": paced.offered,
-        "achieved_per_sec": paced.achieved,
-        **{name: getattr(paced, name) for name in _PACED},
+        "offered_per_sec": schedule.offered,
+        "achieved_per_sec": schedule.achieved,
+        **{name: getattr(schedule, name) for name in _SCHEDULE_COUNTS},
         **{name: getattr(stage, name) for name in ("succeeded", "failed", "unfinished")},
         "latency": {"service": _latency(stage.service), "response": _latency(stage.response)},
     }
@@ -183,11 +187,11 @@ def _server(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _moments(report: Report) -> list[Interval]:
+def _intervals(report: Report) -> list[Interval]:
     return [report.summary.series.at(second.at_s) for second in report.series]
 
 
-def _second(second: Second, moment: Interval) -> dict[str, Any]:
+def _second(second: Second, interval: Interval) -> dict[str, Any]:
     return {
         "at_s": second.at_s,
         "length_s": second.length_s,
@@ -195,11 +199,11 @@ def _second(second: Second, moment: Interval) -> dict[str, Any]:
         "failed": second.failed,
         "bytes_received": second.bytes_received,
         "pages_per_sec": second.pages_per_sec,
-        "asked_per_sec": second.asked_per_sec,
+        "asked_per_sec": second.requested_per_sec,
         "latency": {"service": _latency(second.service), "response": _latency(second.response)},
         "counts": {
-            "service": _counts(moment.service),
-            "response": _counts(moment.response) if second.response else None,
+            "service": _counts(interval.service),
+            "response": _counts(interval.response) if second.response else None,
         },
     }
 
@@ -210,7 +214,7 @@ def _bottleneck(found: Bottleneck) -> dict[str, Any]:
 
 
 def _counts(histogram: Histogram) -> str:
-    """Return buckets as `MICROSECONDSxCOUNT`, with a blank between them: short, and legible."""
+    """Return buckets as `MICROSECONDSxCOUNT` with blanks between: short and readable."""
     return " ".join(f"{value}x{count}" for value, count in sorted(histogram.counts.items()))
 
 
@@ -226,38 +230,38 @@ def _latency(latency: Latency | None) -> dict[str, Any] | None:
     }
 
 
-_WRONG = (
+_INVALID = (
     *(LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RecursionError),
-    ParameterError,  # of a plan no run can be made of
+    ParameterError,  # of a plan that is invalid
 )
 
 
 def read_report(path: Path) -> Report:
-    """Return the report in a file that `write` has filled; raises ParameterError for any other."""
+    """Read a report that `write_json` has written; raises ParameterError if it is invalid."""
     try:
         with path.open(encoding="utf-8") as stream:
             plain = json.load(stream)
         return from_document(plain)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-    except NewerError as error:
-        why = str(error)
-    except _WRONG:
-        why = "it is no report of abench's"
-    raise ParameterError(str(path), why) from None
+        reason = (error.strerror or str(error)).lower()
+    except SchemaError as error:
+        reason = str(error)
+    except _INVALID:
+        reason = "it is not a report of abench"
+    raise ParameterError(str(path), reason) from None
 
 
-class NewerError(Exception):
-    """A document of a schema that is not known here."""
+class SchemaError(Exception):
+    """The document has an unknown schema number."""
 
 
 def from_document(plain: Mapping[str, Any]) -> Report:
-    """Return the report that `document` made plain data of.
+    """Return the report of the JSON data of `to_document`.
 
-    Raises NewerError, or anything else that reading wrong data raises.
+    Raises SchemaError for another schema, and any of _INVALID for invalid data.
     """
     if plain["schema"] != SCHEMA:
-        raise NewerError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
+        raise SchemaError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
     report = _report(plain)
     if not has_type(report, Report):
         raise TypeError
@@ -266,15 +270,15 @@ def from_document(plain: Mapping[str, Any]) -> Report:
 
 def _report(plain: Mapping[str, Any]) -> Report:
     requests, client, schedule = plain["requests"], plain["client"], plain["schedule"]
-    planned = plain.get("planned", {})  # not in the first documents
+    planned = plain.get("planned", {})  # absent in early documents
     return Report(
         plan=_plan(plain),
         duration_s=plain["duration_s"],
-        start_within_s=plain.get("start_within_s", 0.0),  # not in the first documents
+        start_within_s=plain.get("start_within_s", 0.0),  # absent in early documents
         succeeded=requests["succeeded"],
         failed=requests["failed"],
         unfinished=requests["unfinished"],
-        retried=requests.get("retried", 0),  # not in the first documents
+        retried=requests.get("retried", 0),  # absent in early documents
         failures={kind: plain["failures"].get(kind, 0) for kind in FAILURE_KINDS},
         reasons=plain["reasons"],
         status={int(code): count for code, count in plain["status"].items()},
@@ -283,7 +287,7 @@ def _report(plain: Mapping[str, Any]) -> Report:
         service=_to_latency(plain["latency"]["service"]),
         response=_to_latency_or_none(plain["latency"]["response"]),
         series=tuple(map(_to_second, plain["series"])),
-        paced=_to_paced(schedule, schedule["rate"]) if schedule else None,
+        schedule=_to_schedule_result(schedule, schedule["rate"]) if schedule else None,
         stages=tuple(map(_to_stage, schedule.get("by_stage", ()))) if schedule else (),
         client=ClientUsage(
             tuple(client["cpu_per_worker"]),
@@ -300,22 +304,22 @@ def _report(plain: Mapping[str, Any]) -> Report:
         shares_cores=plain.get("same_cores"),
         kernel=TcpCounters(**plain["kernel"]) if plain["kernel"] else None,
         server=_to_server(plain["server"]),
-        urls_left_out=plain.get("urls_left_out", 0),  # not in the first documents
+        urls_left_out=plain.get("urls_left_out", 0),  # absent in early documents
         environment=_to_environment(plain["environment"]),
-        waiting=_to_waiting(plain.get("waiting")),  # this and the next are not in the first ones
+        waiting=_to_waiting(plain.get("waiting")),  # absent in early documents, as the next two
         silence=Silence(**plain["silence"]) if plain.get("silence") else None,
         paused=plain.get("paused_share", 0.0),
         thresholds=tuple(Threshold(**one) for one in plain["thresholds"]),
-        samples=tuple(map(_to_sample, plain.get("failure_samples", ()))),  # so are these two
+        samples=tuple(map(_to_sample, plain.get("failure_samples", ()))),  # as are these two
         redirect=Redirect(**plain["redirect"]) if plain.get("redirect") else None,
         body_bytes=planned.get("body_bytes", 0),
     )
 
 
 def _plan(plain: Mapping[str, Any]) -> Plan:
-    """Return as much of the plan as a report is drawn from."""
+    """Return the part of the plan that a report is made from."""
     schedule, warmup = plain["schedule"] or {}, plain["warmup"] or {}
-    planned = plain.get("planned", {})  # not in the first documents
+    planned = plain.get("planned", {})  # absent in early documents
     return Plan(
         duration_s=planned.get("duration_s"),
         requests=planned.get("requests"),
@@ -355,11 +359,11 @@ def _to_second(plain: Mapping[str, Any]) -> Second:
         bytes_received=plain["bytes_received"],
         service=_to_latency(latency["service"]),
         response=_to_latency_or_none(latency["response"]),
-        asked_per_sec=plain.get("asked_per_sec"),  # not in the first documents
+        requested_per_sec=plain.get("asked_per_sec"),  # absent in early documents
     )
 
 
-_PACED = ("due", "started", "late", "skipped")
+_SCHEDULE_COUNTS = ("due", "started", "late", "skipped")
 
 
 def _to_stage(plain: Mapping[str, Any]) -> StageResult:
@@ -367,7 +371,7 @@ def _to_stage(plain: Mapping[str, Any]) -> StageResult:
         text=plain["stage"],
         from_s=plain["from_s"],
         length_s=plain["length_s"],
-        paced=_to_paced(plain),
+        schedule=_to_schedule_result(plain),
         succeeded=plain["succeeded"],
         failed=plain["failed"],
         unfinished=plain["unfinished"],
@@ -376,12 +380,12 @@ def _to_stage(plain: Mapping[str, Any]) -> StageResult:
     )
 
 
-def _to_paced(plain: Mapping[str, Any], asked: float | None = None) -> ScheduleResult:
+def _to_schedule_result(plain: Mapping[str, Any], requested: float | None = None) -> ScheduleResult:
     return ScheduleResult(
         offered=plain["offered_per_sec"],
         achieved=plain["achieved_per_sec"],
-        **{name: plain[name] for name in _PACED},
-        requested=asked,
+        **{name: plain[name] for name in _SCHEDULE_COUNTS},
+        requested=requested,
     )
 
 
@@ -406,10 +410,10 @@ def _to_sample(plain: Mapping[str, Any]) -> Sample:
 
 
 def _to_summary(plain: Mapping[str, Any]) -> Summary:
-    """Return the distributions, and what else of the counts a Report is asked for."""
+    """Return the distributions and the other counts that a Report needs."""
     encoded, warmup = plain["histograms"], plain["warmup"] or {}
     series = TimeSeries(
-        intervals=PackedIntervals({one["at_s"]: _to_moment(one) for one in plain["series"]})
+        intervals=PackedIntervals({one["at_s"]: _to_interval(one) for one in plain["series"]})
     )
     return Summary(
         service=Histogram.decode(encoded["service"]),
@@ -419,7 +423,7 @@ def _to_summary(plain: Mapping[str, Any]) -> Summary:
     )
 
 
-def _to_moment(plain: Mapping[str, Any]) -> Interval:
+def _to_interval(plain: Mapping[str, Any]) -> Interval:
     return Interval(
         plain["succeeded"],
         plain["failed"],
@@ -435,6 +439,6 @@ def _to_histogram(counts: str | None, latency: Mapping[str, Any] | None) -> Hist
     if not counts or not latency:
         return Histogram()
     pairs = (word.split("x") for word in counts.split())
-    counted = Counter({int(value): int(count) for value, count in pairs})
-    total = round(latency["mean"] * counted.total())
-    return Histogram(counted, total, latency["min"], latency["max"])
+    buckets = Counter({int(value): int(count) for value, count in pairs})
+    total = round(latency["mean"] * buckets.total())
+    return Histogram(buckets, total, latency["min"], latency["max"])

@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network, no script, no other file."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -89,13 +89,13 @@ $stages
 
 
 def check_available() -> None:
-    """Raise ParameterError if the plots cannot be drawn: before a run, not after it."""
+    """Raise ParameterError, before the run, if the plots cannot be drawn."""
     if find_spec("matplotlib") is None:
-        raise ParameterError("--html", "it needs matplotlib: pip install matplotlib")
+        raise ParameterError("--html", "needs matplotlib: pip install matplotlib")
 
 
 def write_html(report: Report, stream: TextIO) -> None:
-    """Write `report` to `stream` as a page of HTML."""
+    """Write `report` to `stream` as an HTML page."""
     stream.write(
         _PAGE.substitute(
             title=escape(phrases.describe_target(report)),
@@ -123,9 +123,9 @@ def _setting(report: Report) -> str:
 def _verdict(report: Report) -> str:
     found = find_bottleneck(report)
     kind = "verdict bad" if found.is_bad else "verdict"
-    sure = " (likely)" if found.confidence == "likely" else ""
+    certainty = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
-    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{sure}<ul>{lines}</ul></div>'
+    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
 
 
 def _remarks(report: Report) -> Iterator[str]:
@@ -149,10 +149,10 @@ def _figures(report: Report) -> Iterator[str]:
     yield _figure("failed", count(report.failed))
     for name in ("p50", "p99"):
         yield _figure(f"{kind} {name}", microseconds(latency.percentiles[name]))
-    if report.paced:
-        asked = report.paced.requested
-        yield _figure("asked for/sec", decimal(report.paced.offered if asked is None else asked))
-        yield _figure("skipped", count(report.paced.skipped))
+    if report.schedule:
+        rate = report.schedule.requested
+        yield _figure("requested/sec", decimal(report.schedule.offered if rate is None else rate))
+        yield _figure("skipped", count(report.schedule.skipped))
 
 
 def _figure(name: str, value: str) -> str:
@@ -162,16 +162,16 @@ def _figure(name: str, value: str) -> str:
 
 
 def _plots(report: Report) -> Iterator[str]:
-    """Yield each plot twice: shrunk to a phone's width, letters of a broad one cannot be read."""
-    for title, said, broad, narrow in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {said}", quote=True)
-        drawn = "".join(
+    """Yield each plot in two widths: text of the broad one is too small on a phone."""
+    for title, caption, broad, narrow in import_module("abench.report.plots").plots(report):
+        label = escape(f"{title}. {caption}", quote=True)
+        images = "".join(
             f'<div class="{name}">{_labelled(svg, label)}</div>'
             for name, svg in (("broad", broad), ("narrow", narrow))
         )
         yield (
-            f"<figure><h2>{escape(title)}</h2>{drawn}"
-            f'<figcaption class="quiet">{escape(said)}</figcaption></figure>'
+            f"<figure><h2>{escape(title)}</h2>{images}"
+            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
         )
 
 
@@ -180,11 +180,11 @@ def _labelled(svg: str, label: str) -> str:
 
 
 def _latencies(report: Report) -> Iterator[str]:
-    """Yield a row for each figure: a column for each distribution fits any width."""
+    """Yield a row for each value, with a column for each distribution, to fit any width."""
     distributions = {"service": report.service, "response": report.response}
-    given = {name: latency for name, latency in distributions.items() if latency}
-    yield _row("th", "latency", given)
-    for name, *values in zip(_NAMES, *map(_values, given.values()), strict=True):
+    latencies = {name: latency for name, latency in distributions.items() if latency}
+    yield _row("th", "latency", latencies)
+    for name, *values in zip(_NAMES, *map(_values, latencies.values()), strict=True):
         yield _row("td", name, map(microseconds, values))
 
 
@@ -196,12 +196,12 @@ def _values(latency: Latency) -> Iterator[float | None]:
 
 
 def _seconds(report: Report) -> Iterator[str]:
-    """Yield the figures behind the plots over time: to be read, where others have to hover."""
-    asked = ("asked for",) if report.paced else ()
-    yield _row("th", "second", ("pages/sec", *asked, "failed", *PERCENTILES))
+    """Yield the values behind the plots over time, as a table."""
+    requested = ("requested",) if report.schedule else ()
+    yield _row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
     for second in report.series:
         found = (second.response or second.service).percentiles.values()
-        rates = [second.pages_per_sec, *([second.asked_per_sec] if asked else [])]
+        rates = [second.pages_per_sec, *([second.requested_per_sec] if requested else [])]
         shown = ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
         yield _row(
             "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
@@ -209,7 +209,7 @@ def _seconds(report: Report) -> Iterator[str]:
 
 
 def _stages(report: Report) -> Iterator[str]:
-    """Yield a table with a row for each stage, where there are several."""
+    """Yield a table with a row for each stage, if there are several."""
     rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
     if rows:
         head = _row("th", "stage", phrases.STAGE_NAMES)
@@ -223,23 +223,23 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    """Yield what there is to know of how the run went."""
+    """Yield the facts of the run, as name and text."""
     yield "received", byte_size(report.bytes_received)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
     if report.retried:
-        yield "asked again", plural(report.retried, "request")
+        yield "retried", plural(report.retried, "request")
     for kind, number in report.failures.items():
         if number:
-            yield f"failed by {kind}", count(number)
-    yield from phrases.samples(report)
-    if report.paced:
-        yield "schedule", phrases.describe_schedule(report.paced)
+            yield f"failed: {kind}", count(number)
+    yield from phrases.describe_samples(report)
+    if report.schedule:
+        yield "schedule", phrases.describe_schedule(report.schedule)
     if report.warmup:
         yield "warm-up", phrases.describe_warmup(report.warmup)
     if report.client.cpu:
         yield "client", phrases.describe_client(report.client)
-        yield "its memory", f"{byte_size(report.client.peak_rss)} at most, of one worker"
+        yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:

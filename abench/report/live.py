@@ -1,4 +1,4 @@
-"""What a terminal shows while a run is under way."""
+"""The progress of a run, shown on a terminal."""
 
 import time
 from collections import deque
@@ -14,20 +14,20 @@ from abench.stats.summary import REPORT_INTERVAL_S, Summary
 from abench.stats.units import count, decimal, duration, microseconds, plural
 
 REFRESH_S = 0.2
-MAX_SECONDS = 20  # in a trend
+MAX_SECONDS = 20  # in a sparkline
 MIN_SECONDS = 3
-RIGHT_MARGIN = 3  # columns: a line to the edge would be broken by the echo of Ctrl-C
-MIN_BAR_WIDTH = 60  # columns: what is narrower has no room for a bar
+RIGHT_MARGIN = 3  # columns, left free so that the echo of Ctrl-C does not wrap the line
+MIN_BAR_WIDTH = 60  # columns: a narrower terminal shows no bar
 MAX_BAR_WIDTH = 30
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 class LiveView:
-    """A progress bar with the present rate, kept up to date by calling it, gone at the end.
+    """A progress bar with the current rate; call it to update it. It is removed at the end.
 
-    It has no thread of its own, so that a process may fork while it is shown. `clock` tells the
-    seconds that rates are of.
+    It has no thread of its own, so that the process can fork while it is shown. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class LiveView:
     ) -> None:
         self._plan = plan
         self._clock = clock
-        self._shown = clock()
+        self._updated_at = clock()
         self._succeeded = 0
         self._trend = _Trend(plan)
         self._bar = BarColumn()
         self._progress = Progress(console=Console(file=stream), auto_refresh=False, transient=True)
-        self._task = self._progress.add_task("opening", total=None, figures="")
-        self._lay_out(self._usual_bar)
+        self._task = self._progress.add_task("connecting", total=None, figures="")
+        self._lay_out(self._usual_bar_width)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -51,53 +51,53 @@ class LiveView:
         self._progress.stop()
 
     def __call__(self, summary: Summary, elapsed_s: float) -> None:
-        """Show `summary` as of `elapsed_s` after the start, if the last picture is old enough."""
+        """Show `summary` as of `elapsed_s` after the start, at most every REFRESH_S."""
         self._trend.observe(summary, elapsed_s)
         now = self._clock()
-        if now - self._shown < REFRESH_S:
+        if now - self._updated_at < REFRESH_S:
             return
         if elapsed_s:
-            self._show_load(summary, elapsed_s, now - self._shown)
+            self._show_load(summary, elapsed_s, now - self._updated_at)
         elif summary.open_connections == self._plan.connections and self._plan.warms_up:
             self._progress.update(self._task, description="warming up", figures="", refresh=True)
         else:
-            self._show_opening()
-        self._shown, self._succeeded = now, summary.succeeded
+            self._show_connecting()
+        self._updated_at, self._succeeded = now, summary.succeeded
 
     @property
-    def _usual_bar(self) -> int:
-        """How wide the bar is where nothing longer needs its place; a terminal may be resized."""
+    def _usual_bar_width(self) -> int:
+        """The usual width of the bar in columns; the terminal may be resized."""
         width = self._progress.console.width
         return min(MAX_BAR_WIDTH, width // 5) if width >= MIN_BAR_WIDTH else 0
 
     def _lay_out(self, bar_width: int) -> None:
-        """Have a bar of so many columns, or none, between what is said."""
+        """Lay out the line: description, a bar of `bar_width` columns if not 0, figures."""
         self._bar.bar_width = bar_width
         bars = (self._bar,) if bar_width else ()
-        said = (TextColumn("{task.description}"), TextColumn("{task.fields[figures]}"))
-        self._progress.columns = (said[0], *bars, said[1])
+        texts = (TextColumn("{task.description}"), TextColumn("{task.fields[figures]}"))
+        self._progress.columns = (texts[0], *bars, texts[1])
 
-    def _show_opening(self) -> None:
+    def _show_connecting(self) -> None:
         figures = plural(self._plan.connections, "connection")
         self._progress.update(self._task, figures=figures, refresh=True)
 
     def _show_load(self, summary: Summary, elapsed_s: float, since_s: float) -> None:
         rate = decimal((summary.succeeded - self._succeeded) / since_s) if since_s else "-"
-        done = self._done(summary, elapsed_s)
+        done = self._update_bar(summary, elapsed_s)
         failed = f"  {count(summary.failed)} failed" if summary.failed else ""
-        bar_width = self._usual_bar
+        bar_width = self._usual_bar_width
         forms = [(done, bar_width, f"{rate} pages/sec", failed)] if bar_width else []
         forms += [(done, 0, f"{rate}/sec", failed), ("", 0, f"{rate}/sec", failed)]
         forms += [("", 0, f"{rate}/sec", "")]
         room = self._progress.console.width - RIGHT_MARGIN
         form = next((form for form in forms if _width(*form) <= room), forms[-1])
         done, bar_width, rate, failed = form
-        figures = f"{rate}[red]{failed}[/]{self._trends(room - _width(*form))}"
+        figures = f"{rate}[red]{failed}[/]{self._sparklines(room - _width(*form))}"
         self._lay_out(bar_width)
         self._progress.update(self._task, description=done, figures=figures, refresh=True)
 
-    def _done(self, summary: Summary, elapsed_s: float) -> str:
-        """Move the bar to where the run is, and return that in words."""
+    def _update_bar(self, summary: Summary, elapsed_s: float) -> str:
+        """Move the bar to the current state, and return that as text."""
         if self._plan.requests:
             done, total = summary.succeeded + summary.failed, self._plan.requests
             self._progress.update(self._task, completed=done, total=total)
@@ -106,8 +106,8 @@ class LiveView:
         self._progress.update(self._task, completed=elapsed_s, total=length)
         return f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
 
-    def _trends(self, room: int) -> str:
-        """Return the last seconds' rates, and their p99, as bars; as many as there is room for."""
+    def _sparklines(self, room: int) -> str:
+        """Return sparklines of the last rates and p99 values that fit into `room` columns."""
         if not self._trend.rates:
             return ""
         p99 = f"  p99 {microseconds(self._trend.p99s[-1])}"
@@ -120,38 +120,40 @@ class LiveView:
 
 
 def _width(done: str, bar_width: int, rate: str, failed: str) -> int:
-    """Return how many columns a line takes; there is one between what stands side by side."""
+    """Return the width of a line in columns; its parts are one column apart."""
     return len(done) + (1 + bar_width if bar_width else 0) + 1 + len(rate) + len(failed)
 
 
 class _Trend:
-    """The rates and p99 of the last seconds, from what was added to a Summary in each of them.
+    """The rates and p99 of the last seconds, from the increments of a Summary.
 
-    The series of the Summary has longer and longer steps as a run goes on. A second is taken as
-    over half a beat after it is: workers report it at its end, and next a beat later.
+    The time series of the Summary has longer and longer steps as a run goes on. A second counts as
+    ended half a report interval late: workers report at its end, and then one interval later.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.rates: deque[float] = deque(maxlen=MAX_SECONDS)
         self.p99s: deque[int | None] = deque(maxlen=MAX_SECONDS)
-        self._which = "response" if plan.schedule else "service"
-        self._second = self._succeeded = 0
-        self._before = Histogram()
+        self._latency_name = "response" if plan.schedule else "service"
+        self._last_second = self._succeeded = 0
+        self._previous = Histogram()
 
     def observe(self, summary: Summary, elapsed_s: float) -> None:
-        """Take note of a second that is over."""
+        """Record a second that has ended."""
         second = int(max(0.0, elapsed_s - REPORT_INTERVAL_S / 2))
-        if second <= self._second:
+        if second <= self._last_second:
             return
-        latencies: Histogram = getattr(summary, self._which)
-        self.rates.append((summary.succeeded - self._succeeded) / (second - self._second))
-        self.p99s.append(latencies.since(self._before).percentiles([99.0])[99.0])
-        self._before = Histogram(latencies.counts.copy())
-        self._second, self._succeeded = second, summary.succeeded
+        latencies: Histogram = getattr(summary, self._latency_name)
+        self.rates.append((summary.succeeded - self._succeeded) / (second - self._last_second))
+        self.p99s.append(latencies.since(self._previous).percentiles([99.0])[99.0])
+        self._previous = Histogram(latencies.counts.copy())
+        self._last_second, self._succeeded = second, summary.succeeded
 
 
 def sparkline(values: Iterable[float]) -> str:
-    """Return a bar for each value, from nothing to the highest of them."""
+    """Return a bar for each value, scaled to the highest of them."""
     values = list(values)
-    top = max(values, default=0) or 1
-    return "".join(_BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] for value in values)
+    highest = max(values, default=0) or 1
+    return "".join(
+        _BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))] for value in values
+    )

@@ -1,4 +1,4 @@
-"""The plots of the HTML report: SVG by matplotlib, its colours left to the page's style sheet."""
+"""The plots of the HTML report: SVG by matplotlib, with colours from the page's style sheet."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ from abench.stats.histogram import Histogram
 from abench.stats.results import Report, latencies_with_waits
 from abench.stats.units import count, microseconds
 
-# Each stands for a variable of the style sheet, which has one value by day and one by night.
+# Placeholders for variables of the style sheet, which have a value for light and for dark mode.
 INK, QUIET, LINES = "#010101", "#020202", "#030303"
 FIRST, SECOND, THIRD, BAD = "#040404", "#050505", "#060606", "#070707"
 _VARIABLES = {
@@ -29,7 +29,7 @@ _VARIABLES = {
     BAD: "--bad",
 }
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: to be read, found and copied
+    "svg.fonttype": "none",  # keep text as text, so that it can be searched and copied
     "font.family": "sans-serif",
     "text.color": INK,
     "axes.edgecolor": QUIET,
@@ -47,8 +47,8 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "savefig.transparent": True,
 }
-# Inches, and points that letters are high. The page shows the one where they get 11 to 16 pixels
-# high on screens of 320 pixels and more.
+# Salt, inches, and font size in points. The page shows the one whose text gets 11 to 16 pixels
+# high, on screens 320 pixels wide or more.
 _BROAD, _NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
 _TIGHT: dict[str, float] = {
     "columnspacing": 1.0,
@@ -56,24 +56,24 @@ _TIGHT: dict[str, float] = {
     "handletextpad": 0.4,
     "borderaxespad": 0.2,
 }
-_TENTHS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
-_DRAWN_SECONDS = 120  # more than these have no marks of their own
+_PERCENTS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
+_DRAWN_SECONDS = 120  # with more, points are not marked
 
 Draw = Callable[[Report, Axes], None]
 
 
 def plots(report: Report) -> list[tuple[str, str, str, str]]:
-    """Return for each plot its title, what it says in words, and its SVG for two widths."""
+    """Return for each plot its title, caption, broad SVG and narrow SVG."""
     return [
-        (title(report), words(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
-        for title, words, draw in PLOTS
+        (title(report), caption(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
+        for title, caption, draw in PLOTS
         if report.series or draw is _spectrum
     ]
 
 
-def _svg(draw: Draw, report: Report, salt: str, size: tuple[float, float], letters: int) -> str:
-    """Draw a plot; the salt keeps the names in it apart from those of others on the page."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": letters}):
+def _svg(draw: Draw, report: Report, salt: str, size: tuple[float, float], font_size: int) -> str:
+    """Draw a plot; the salt makes its element ids unique on the page."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
         draw(report, figure.subplots())
         stream = io.StringIO()
@@ -82,14 +82,14 @@ def _svg(draw: Draw, report: Report, salt: str, size: tuple[float, float], lette
 
 
 def _styled(svg: str) -> str:
-    """Leave colours to the page, and size as well: an element that may be put anywhere."""
+    """Return the SVG element with colours and size left to the page."""
     element = svg[svg.index("<svg ") :]
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour, f"var({variable})")
     return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
 
 
-def _over_time(report: Report, axes: Axes) -> None:
+def _set_time_axis(report: Report, axes: Axes) -> None:
     axes.set_xlabel("seconds from the start")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(0, max(one.at_s + one.length_s for one in report.series) or None)
@@ -98,11 +98,12 @@ def _over_time(report: Report, axes: Axes) -> None:
 def _rates(report: Report, axes: Axes) -> None:
     marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
     at = [second.at_s + second.length_s / 2 for second in report.series]
-    if _has_asked(report):
-        asked = [
-            math.nan if one.asked_per_sec is None else one.asked_per_sec for one in report.series
+    if _has_requested_rate(report):
+        requested = [
+            math.nan if one.requested_per_sec is None else one.requested_per_sec
+            for one in report.series
         ]
-        axes.plot(at, asked, "-", color=QUIET, linewidth=4, alpha=0.5, label="asked for")
+        axes.plot(at, requested, "-", color=QUIET, linewidth=4, alpha=0.5, label="requested")
     served = [one.pages_per_sec for one in report.series]
     axes.plot(at, served, marks + "-", color=FIRST, label="pages")
     if any(one.failed for one in report.series):
@@ -113,23 +114,29 @@ def _rates(report: Report, axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
-    _over_time(report, axes)
+    _set_time_axis(report, axes)
 
 
 def _rates_title(report: Report) -> str:
-    return "Pages per second, and asked for" if _has_asked(report) else "Pages per second"
+    return (
+        "Pages per second, served and requested"
+        if _has_requested_rate(report)
+        else "Pages per second"
+    )
 
 
-def _has_asked(report: Report) -> bool:
-    return any(one.asked_per_sec is not None for one in report.series)
+def _has_requested_rate(report: Report) -> bool:
+    return any(one.requested_per_sec is not None for one in report.series)
 
 
-def _rates_said(report: Report) -> str:
+def _rates_caption(report: Report) -> str:
     rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
-    text = "Successful replies each second"
-    if _has_asked(report):
-        text += ", and the rate that was asked for"
-    return f"{text}: from {min(rates):,.0f} to {max(rates):,.0f} replies." if rates else f"{text}."
+    text = "Successful responses per second"
+    if _has_requested_rate(report):
+        text += ", and the requested rate"
+    return (
+        f"{text}: from {min(rates):,.0f} to {max(rates):,.0f} responses." if rates else f"{text}."
+    )
 
 
 def _latencies(report: Report, axes: Axes) -> None:
@@ -139,22 +146,22 @@ def _latencies(report: Report, axes: Axes) -> None:
         found = [(one.response or one.service).percentiles[name] for one in report.series]
         values = [math.nan if value is None else value for value in found]
         axes.plot(at, values, marks + style, color=colour, label=name)
-    _over_time(report, axes)
+    _set_time_axis(report, axes)
     if all(second.service.max is None for second in report.series):
-        return  # nothing was answered, and nothing has no logarithm
+        return  # no response came, so there is nothing for a logarithmic scale
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.set_ylim(top=high * (high / low) ** 0.25)  # room for the legend
+    axes.set_ylim(top=high * (high / low) ** 0.25)  # space for the legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,)))
-    _in_time(axes)
+    _format_time_axis(axes)
     axes.legend(ncols=3, loc="upper right", **_TIGHT)
 
 
-def _latencies_said(report: Report) -> str:
-    return f"{_kind(report)} of each second's successes, on a logarithmic scale."
+def _latencies_caption(report: Report) -> str:
+    return f"{_kind(report)} of the successes of each second, on a logarithmic scale."
 
 
-def _in_time(axes: Axes) -> None:
+def _format_time_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: microseconds(value)))
     axes.yaxis.set_minor_formatter("")
 
@@ -164,7 +171,7 @@ def _kind(report: Report) -> str:
 
 
 def _spectrum(report: Report, axes: Axes) -> None:
-    """Draw latency against how rare it is: a decade of rarity is as wide as any other."""
+    """Draw latency against rarity on a logarithmic scale: each decade has the same width."""
     curves = [("service", latencies_with_waits(report.summary, "service"), "-", FIRST)]
     if report.response:
         curves.append(("response", latencies_with_waits(report.summary, "response"), "--", SECOND))
@@ -172,12 +179,12 @@ def _spectrum(report: Report, axes: Axes) -> None:
         if histogram.counts:
             axes.step(*_curve(histogram), style, color=colour, label=label, where="pre")
     axes.set_xscale("log")
-    axes.set_xticks([_rarity(percent) for percent in _TENTHS], [f"{one:g}" for one in _TENTHS])
+    axes.set_xticks([_rarity(percent) for percent in _PERCENTS], [f"{one:g}" for one in _PERCENTS])
     axes.xaxis.set_minor_formatter("")
     axes.set_xlim(1, max(10.0, 1.1 * max((h.count for _, h, _, _ in curves), default=1)))
-    axes.set_xlabel("% of replies as fast or faster")
+    axes.set_xlabel("% of responses as fast or faster")
     axes.set_ylim(bottom=0)
-    _in_time(axes)
+    _format_time_axis(axes)
     if len(curves) > 1 and any(histogram.counts for _, histogram, _, _ in curves):
         axes.legend(loc="best")
 
@@ -187,22 +194,26 @@ def _rarity(percent: float) -> float:
 
 
 def _curve(histogram: Histogram) -> tuple[list[float], list[int]]:
-    """Return rarities and microseconds; the slowest reply is as rare as there are replies."""
+    """Return rarities and microseconds; the rarity of the slowest is the number of responses."""
     steps = histogram.spectrum()
-    most = histogram.count
-    rarities = [_rarity(percent) if percent < 100 else float(most) for percent, _, _ in steps]
-    return [min(one, float(most)) for one in rarities], [us for _, us, _ in steps]
+    total = histogram.count
+    rarities = [_rarity(percent) if percent < 100 else float(total) for percent, _, _ in steps]
+    return [min(one, float(total)) for one in rarities], [us for _, us, _ in steps]
 
 
-def _spectrum_said(report: Report) -> str:
+def _spectrum_caption(report: Report) -> str:
     if report.response:
         return "From when requests were sent (service), and from when they were due (response)."
-    return "From when requests were sent to the last octet of their replies."
+    return "From when requests were sent to the last byte of their responses."
 
 
 def _outcomes(report: Report, axes: Axes) -> None:
     rows = [(str(code), number, FIRST if code < 400 else BAD) for code, number in _codes(report)]
-    rows += [(kind, number, BAD) for kind, number in report.failures.items() if _else(kind, number)]
+    rows += [
+        (kind, number, BAD)
+        for kind, number in report.failures.items()
+        if _has_no_status(kind, number)
+    ]
     names, numbers, colours = list(zip(*rows, strict=True)) if rows else ((), (), ())
     bars = axes.barh(names, numbers, color=colours, height=0.6)
     axes.bar_label(bars, [count(number) for number in numbers], padding=6)
@@ -219,20 +230,20 @@ def _codes(report: Report) -> itertools.chain[tuple[int, int]]:
     return itertools.chain(report.status.items())
 
 
-def _else(kind: str, number: int) -> bool:
-    """Whether a failure is one that no status code tells of."""
+def _has_no_status(kind: str, number: int) -> bool:
+    """Whether a failure occurred that no status code stands for."""
     return number > 0 and kind not in {"status", "body"}
 
 
-def _outcomes_said(report: Report) -> str:
+def _outcomes_caption(report: Report) -> str:
     return f"{count(report.succeeded)} requests succeeded and {count(report.failed)} failed."
 
 
-Say = Callable[[Report], str]
+Describe = Callable[[Report], str]
 
-PLOTS: tuple[tuple[Say, Say, Draw], ...] = (
-    (_rates_title, _rates_said, _rates),
-    (lambda report: f"{_kind(report)} over time", _latencies_said, _latencies),
-    (lambda report: f"{_kind(report)}, every percentile", _spectrum_said, _spectrum),
-    (lambda _: "Status codes and failures", _outcomes_said, _outcomes),
+PLOTS: tuple[tuple[Describe, Describe, Draw], ...] = (
+    (_rates_title, _rates_caption, _rates),
+    (lambda report: f"{_kind(report)} over time", _latencies_caption, _latencies),
+    (lambda report: f"{_kind(report)}, every percentile", _spectrum_caption, _spectrum),
+    (lambda _: "Status codes and failures", _outcomes_caption, _outcomes),
 )

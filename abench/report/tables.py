@@ -1,4 +1,4 @@
-"""The report as plain tables: the series as CSV, a distribution in HdrHistogram's own form."""
+"""The report as plain tables: the time series as CSV, a distribution in HdrHistogram's format."""
 
 import csv
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import TextIO
 from abench.stats.histogram import Histogram
 from abench.stats.results import Latency, Report
 
-_STEPS = 5  # of HdrHistogram's own programs: lines for each halving of the distance to 100 %
+_STEPS = 5  # as HdrHistogram's programs: lines for each halving of the distance to 100 %
 
 
 def write_csv(report: Report, stream: TextIO) -> None:
-    """Write a line for each second of the run, latencies in microseconds."""
+    """Write a row for each second of the run; latencies are in microseconds."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_names(report))
     for second in report.series:
@@ -36,9 +36,9 @@ def _values(latency: Latency) -> Iterator[str | int]:
 
 
 def write_hgrm(histogram: Histogram, stream: TextIO) -> None:
-    """Write a distribution in milliseconds as HdrHistogram's plotting programs read it.
+    """Write a distribution in milliseconds, in the format of HdrHistogram's plotting programs.
 
-    The library's own writer of it leaves the deviation in microseconds.
+    The library's own writer does not convert the standard deviation from microseconds.
     """
     hdr = histogram.hdr()
     stream.write("       Value     Percentile TotalCount 1/(1-Percentile)\n\n")

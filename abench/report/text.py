@@ -1,4 +1,4 @@
-"""The report for people: on a terminal of any width, in a file, with and without colour."""
+"""The report as text: on a terminal of any width or in a file, with or without colour."""
 
 from collections.abc import Sequence
 from typing import TextIO
@@ -23,15 +23,15 @@ from abench.stats.units import byte_size, count, decimal, microseconds
 
 
 def write_text(report: Report, stream: TextIO) -> None:
-    """Write `report` to `stream`, coloured where `stream` is a terminal that can show it."""
+    """Write `report` to `stream`, with colours if it is a terminal that supports them."""
     console = Console(file=stream, highlight=False)
-    with console.capture() as drawn:
+    with console.capture() as rendered:
         console.print(render(report))
-    stream.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
+    stream.writelines(f"{line.rstrip()}\n" for line in rendered.get().splitlines())
 
 
 def render(report: Report) -> RenderableType:
-    """Return the whole report, for a rich Console to lay out."""
+    """Return the report as a renderable of rich."""
     return Group(
         _heading(report),
         "",
@@ -54,7 +54,7 @@ def _heading(report: Report) -> Text:
 
 
 def _figures(report: Report) -> Table:
-    """Return the counts and rates: a label, and what there is to say to it."""
+    """Return the counts and rates as rows with a label."""
     grid = _grid(3, "left")
     pages = f"{decimal(report.pages_per_sec)} pages/sec"
     grid.add_row(
@@ -67,13 +67,13 @@ def _figures(report: Report) -> Table:
     grid.add_row("requests", _outcomes(report))
     if report.failed:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))
-    for what, said in phrases.samples(report):
-        grid.add_row("", Text.assemble((what, "red"), f", {said}"))
+    for what, message in phrases.describe_samples(report):
+        grid.add_row("", Text.assemble((what, "red"), f", {message}"))
     if report.status:
         grid.add_row("status", _statuses(report.status))
-    if report.paced:
-        style = "" if report.paced.is_met else "red"
-        grid.add_row("schedule", Text(phrases.describe_schedule(report.paced), style=style))
+    if report.schedule:
+        style = "" if report.schedule.is_met else "red"
+        grid.add_row("schedule", Text(phrases.describe_schedule(report.schedule), style=style))
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
         grid.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
@@ -91,7 +91,7 @@ def _outcomes(report: Report) -> Text:
     if report.unfinished:
         text.append(f"   {count(report.unfinished)} unfinished", "yellow")
     if report.retried:
-        text.append(f"   {count(report.retried)} asked again", "yellow")
+        text.append(f"   {count(report.retried)} retried", "yellow")
     return text
 
 
@@ -107,7 +107,7 @@ def _statuses(status: dict[int, int]) -> Text:
 
 
 def _distributions(report: Report) -> dict[str, Latency]:
-    """Return each distribution by its name: one in a closed loop, and two with a schedule."""
+    """Return the distributions by name: one in a closed loop, two with a schedule."""
     if report.response is None:
         return {"": report.service}
     return {"service": report.service, "response": report.response}
@@ -119,9 +119,9 @@ def _gap(report: Report) -> list[RenderableType]:
 
 
 class _Rows:
-    """Figures by name as rows, or one below the other where that is too wide.
+    """A table of values by name, or one value per line where the table is too wide.
 
-    `title` stands above the labels of the rows; a row without a label has the title for one.
+    `title` is the heading of the labels, and the label of a row that has none.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ def _cells(latency: Latency) -> list[str]:
 
 
 def _grid(padding: int, *justify: JustifyMethod) -> Table:
-    """Return a table without lines: a column of labels, and one for each of `justify`."""
+    """Return a table without lines: a column of labels, then one for each of `justify`."""
     grid = Table.grid(padding=(0, padding))
     grid.add_column(style="dim")
     for each in justify:
@@ -186,7 +186,7 @@ _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 
 def _verdict(found: Bottleneck) -> RenderableType:
-    """Return who was the limit, and below it what that rests on."""
+    """Return the verdict, and the evidence below it."""
     style = "bold red" if found.is_bad else "bold"
     sentence = Text.assemble(
         ("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.confidence]
@@ -196,7 +196,7 @@ def _verdict(found: Bottleneck) -> RenderableType:
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:
-    """Return a line for each condition that was given, marked by a word."""
+    """Return a line for each condition, marked FAILED or passed."""
     lines: list[RenderableType] = [""] if thresholds else []
     for one in thresholds:
         word, outcome = phrases.describe_outcome(one)

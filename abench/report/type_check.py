@@ -1,4 +1,4 @@
-"""Whether data that came from a file is of the types that are declared."""
+"""Checks that data read from a file has the declared types."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
@@ -7,13 +7,13 @@ from itertools import starmap
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-MAX_NUMBER = 2**63  # what is beyond it, infinity too, no figure of a run is
+MAX_NUMBER = 2**63  # no value of a run exceeds it; infinity does
 
 
 def has_type(value: object, hint: Any) -> bool:
-    """Whether `value`, and all that it holds, is of the type `hint`. Whole numbers are floats.
+    """Whether `value` and everything it contains has the type `hint`; an int is a valid float.
 
-    What a protocol stands for is made by code of ours, and taken as it is.
+    Values of protocol types are created by our own code and not checked.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Sequence:
@@ -22,16 +22,14 @@ def has_type(value: object, hint: Any) -> bool:
         return any(has_type(value, one) for one in arguments)
     if getattr(hint, "_is_protocol", False):
         return True
-    if (
-        isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER
-    ):  # which no NaN is, either
+    if isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:  # NaN included
         return False
     kind = (int, float) if hint is float else origin or hint
-    return isinstance(value, kind) and all(starmap(has_type, _held(value, arguments)))
+    return isinstance(value, kind) and all(starmap(has_type, _elements(value, arguments)))
 
 
-def _held(value: object, arguments: tuple[Any, ...]) -> Iterator[tuple[object, Any]]:
-    """Yield each thing that `value` holds, with its type."""
+def _elements(value: object, arguments: tuple[Any, ...]) -> Iterator[tuple[object, Any]]:
+    """Yield each element of `value` with its declared type."""
     if isinstance(value, tuple):
         hints = arguments[:1] * len(value) if ... in arguments else arguments
         yield from zip(value, hints, strict=True)
@@ -39,10 +37,10 @@ def _held(value: object, arguments: tuple[Any, ...]) -> Iterator[tuple[object, A
         for key, other in value.items():
             yield from zip((key, other), arguments, strict=True)
     elif is_dataclass(value) and not isinstance(value, type):
-        for name, hint in _declared(type(value)).items():
+        for name, hint in _field_types(type(value)).items():
             yield getattr(value, name), hint
 
 
 @cache
-def _declared(kind: Any) -> dict[str, Any]:
+def _field_types(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)

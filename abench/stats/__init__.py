@@ -1,1 +1,1 @@
-"""What was counted, and what follows from it."""
+"""Counters, histograms, and the results derived from them."""

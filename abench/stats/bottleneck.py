@@ -1,7 +1,7 @@
-"""Who was the limit in a run, and what that rests on: the end of every report.
+"""What limited a run, and the evidence for it: the end of every report.
 
-Rules in order: the first whose case it is decides. Each names what it goes by; figures that count
-for more than one rule are given as evidence whatever the rule.
+Rules are tried in order; the first that applies decides. Evidence that matters to more than one
+rule is listed whichever rule applied.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,23 +11,23 @@ from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Report
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 
-BUSY = 0.9  # of a core: what is left is what a loop needs to sleep and to wake up
-IDLE = 0.6
+BUSY = 0.9  # of a core: an event loop needs the rest to sleep and wake up
+IDLE = 0.6  # of a core
 HIGH_ERROR_SHARE = 0.05
 HIGH_LATE_SHARE = 0.01  # of the requests that were started
 HIGH_SILENCE_SHARE = 0.05  # of the run
-LATE_SHARE = 0.5  # of the median latency that the loop's lag may be before it is suspected
-LOSSY = 0.001  # of segments sent again: beyond it, TCP's timeouts are in the latencies
-FEW_LOST = 10  # segments: what a short run sees of other connections says nothing of its own
-PORTS_HELD = 0.8  # of all local ports in TIME_WAIT
+LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
+LOSSY = 0.001  # share of segments retransmitted: beyond it, TCP timeouts distort the latencies
+FEW_LOST = 10  # segments: a short run may see that many of other connections
+PORTS_HELD = 0.8  # share of all local ports in TIME_WAIT
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What limited a run: `limiter` is one word for programs, `sentence` says it.
+    """What limited a run: `limiter` is one word for programs, `sentence` is for people.
 
-    `sure` is "sure", "likely" or "unclear"; `evidence` what was looked at, one line each.
+    `confidence` is "sure", "likely" or "unclear"; `evidence` has one line for each measurement.
     """
 
     limiter: str
@@ -37,23 +37,23 @@ class Bottleneck:
 
     @property
     def is_bad(self) -> bool:
-        """Whether the server did not work, whoever was the limit."""
+        """Whether the server did not work during the run."""
         return self.limiter in {"errors", "silence"}
 
 
-Finding = tuple[str, str, str]
+Finding = tuple[str, str, str]  # limiter, confidence, sentence
 Rule = Callable[[Report], Finding | None]
 
 
 def find_bottleneck(report: Report) -> Bottleneck:
-    """Return what limited the run that `report` is about."""
+    """Return what limited the run of `report`."""
     found = next(filter(None, (rule(report) for rule in RULES)), _unclear(report))
     limiter, sure, sentence = found
     return Bottleneck(limiter, sentence, sure, tuple(_evidence(report)))
 
 
 def _silence(report: Report) -> Finding | None:
-    """Find what stopped answering for good, or for as long as the rates are not worth much."""
+    """Find a server that stopped responding for good, or for too long to trust the rates."""
     outage = report.outage
     if outage is None:
         return None
@@ -62,7 +62,7 @@ def _silence(report: Report) -> Finding | None:
     return (
         "silence",
         "sure",
-        f"{describe_silence(outage)} The rates are not those of a server that works.",
+        f"{describe_silence(outage)} The rates are not those of a working server.",
     )
 
 
@@ -72,23 +72,23 @@ def _errors(report: Report) -> Finding | None:
         return None
     share = 100 * (1.0 if found is None else found)
     worst = max(report.failures, key=lambda kind: report.failures[kind])
-    what = f"{significant(share)} % of requests failed, most of them by {worst}"
-    sentence = f"{what}: the rates are not those of a server that works."
-    return "errors", "sure", sentence if report.failed else "Nothing was answered."
+    what = f"{significant(share)} % of requests failed, capacity of them with {worst}"
+    sentence = f"{what}: the rates are not those of a working server."
+    return "errors", "sure", sentence if report.failed else "No request got a response."
 
 
 def _ports(report: Report) -> Finding | None:
     if not report.reasons.get(NO_PORTS):
         return None
     failed = plural(report.reasons[NO_PORTS], "connection")
-    return "ports", "sure", f"{failed} found no free local port: fewer would have failed, not more."
+    return "ports", "sure", f"{failed} failed: this machine had no free local port."
 
 
 def _open_files(report: Report) -> Finding | None:
     failed = sum(report.reasons.get(name, 0) for name in NO_FILES)
     if not failed:
         return None
-    sentence = f"{plural(failed, 'connection')} could not be opened for want of open files here."
+    sentence = f"{plural(failed, 'connection')} failed: this machine ran out of open files."
     return "open-files", "sure", sentence
 
 
@@ -96,49 +96,51 @@ def _client(report: Report) -> Finding | None:
     busiest = max(report.client.cpu, default=0.0)
     if busiest < BUSY:
         return None
-    sentence = "This client is the limit: the server may do more than it was asked for"
-    more = "." if len(report.client.cpu) > 1 else "; more workers (-w) on more cores would tell."
+    sentence = "This client is the limit: the server may be able to do more"
+    more = "." if len(report.client.cpu) > 1 else "; try more workers (-w) on more cores."
     return "client", "sure" if busiest > 0.97 else "likely", sentence + more
 
 
 def _loop_lag(report: Report) -> Finding | None:
-    lag, usual = report.client.lag.percentiles["p99"], report.service.percentiles["p50"]
-    if lag is None or usual is None or lag < LATE_SHARE * usual or lag < 10_000:
+    lag, median = report.client.lag.percentiles["p99"], report.service.percentiles["p50"]
+    if lag is None or median is None or lag < LATE_SHARE * median or lag < 10_000:
         return None
     sentence = (
-        "This client was kept from its work: replies lay unread, which counts as latency of the "
-        f"server. {_rival(report)}"
+        "This client was delayed: responses waited unread, which counts as latency of the server. "
+        f"{_competitor(report)}"
     )
     return "loop-lag", "likely", sentence
 
 
-def _rival(report: Report) -> str:
-    """Say what takes this client's processor."""
+def _competitor(report: Report) -> str:
+    """Return what competes with this client for CPU time."""
     if report.is_local and report.shares_cores:
-        return "The server has the same cores, and takes them from it."
+        return "The server runs on the same cores and competes for them."
     if report.is_local and report.shares_cores is None:
-        return "The server is on this machine too, and may take its processor."
-    return "Something else takes its processor."
+        return "The server is on this machine too, and may compete for CPU time."
+    return "Something else uses its CPU time."
 
 
 def _schedule(report: Report) -> Finding | None:
-    paced = report.paced
-    if paced is None:
+    schedule = report.schedule
+    if schedule is None:
         return None
-    if paced.is_met:
-        if paced.late_share < HIGH_LATE_SHARE:
-            return "schedule", "sure", "The rate was the limit, as it was asked for: it was met."
-        started = describe_late(paced, report.stages)
+    if schedule.is_met:
+        if schedule.late_share < HIGH_LATE_SHARE:
+            return "schedule", "sure", "The requested rate was the limit, and it was met."
+        started = describe_late(schedule, report.stages)
         return "schedule", "likely", f"The rate was reached, but {started}{_wait(report)}."
-    missed = f"Of {decimal(paced.offered)} requests/sec only {decimal(paced.achieved)} were made"
+    missed = (
+        f"Only {decimal(schedule.achieved)} of {decimal(schedule.offered)} requests/sec were sent"
+    )
     if _busy_connections(report) > BUSY:
-        why = "every connection was busy: the server is too slow for it, or -c too small."
-        return "server", "likely", f"{missed}, since {why}"
-    return "unclear", "unclear", f"{missed}, and connections were free."
+        reason = "every connection was busy, so the server is too slow for it or -c is too small."
+        return "server", "likely", f"{missed}: {reason}"
+    return "unclear", "unclear", f"{missed}, although connections were free."
 
 
 def _wait(report: Report) -> str:
-    """Say how long what was late had to wait for its reply."""
+    """Return the response time of a late schedule as the end of a sentence."""
     p99 = report.response.percentiles["p99"] if report.response else None
     return "" if p99 is None else f": response times are {microseconds(p99)} at p99"
 
@@ -148,30 +150,38 @@ def _network(report: Report) -> Finding | None:
     if kernel is None or kernel.retransmitted <= max(FEW_LOST, LOSSY * kernel.sent):
         return None
     if report.is_local and not kernel.listen_overflows:
-        return None  # there is no network between the two: these were of other connections
-    share = f"{significant(100 * kernel.retransmitted / max(1, kernel.sent))} % of segments"
-    where = "the server's queue" if kernel.listen_overflows else "the network"
+        return None  # no network between the two: these segments were of other connections
+    share = f"{significant(100 * kernel.retransmitted / max(1, kernel.sent))} % of TCP segments"
+    where = "the server's full accept queue" if kernel.listen_overflows else "the network"
     limiter = "server" if kernel.listen_overflows else "network"
-    return limiter, "likely", f"{share} had to be sent again: {where} dropped them."
+    return limiter, "likely", f"{share} were retransmitted: {where} dropped them."
 
 
 def _server(report: Report) -> Finding | None:
     if report.server:
         cores = report.server.cpu_s / report.duration_s if report.duration_s else 0.0
         if cores > BUSY:
-            return "server", "sure", f"The server is the limit: it took {cores:.2f} cores."
+            return "server", "sure", f"The server is the limit: it used {cores:.2f} cores."
         if cores < IDLE and max(report.client.cpu, default=0.0) < IDLE:
             idle = f"Neither side was busy (server {cores:.2f} cores)"
-            return "latency", "likely", f"{idle}: the rate is one round trip after the other."
+            return "latency", "likely", f"{idle}: round trips limited the rate."
     if max(report.client.cpu, default=1.0) < IDLE:
-        return "server", "likely", "The server is the limit, or the way to it: this client waited."
+        return (
+            "server",
+            "likely",
+            "The server or the network to it is the limit: this client was waiting.",
+        )
     return None
 
 
 def _unclear(report: Report) -> Finding:
     busiest = f"{100 * max(report.client.cpu, default=0.0):.0f} %"
-    sentence = f"No side is surely the limit: this client used {busiest} of a core."
-    return "unclear", "unclear", sentence if report.server else f"{sentence} See --server-pid."
+    sentence = f"Neither side is clearly the limit: this client used {busiest} of a core."
+    return (
+        "unclear",
+        "unclear",
+        sentence if report.server else f"{sentence} --server-pid shows the server's load.",
+    )
 
 
 RULES: tuple[Rule, ...] = (
@@ -188,11 +198,11 @@ RULES: tuple[Rule, ...] = (
 
 
 def _busy_connections(report: Report) -> float:
-    """Return the share of the connections that were busy on average, by Little's law."""
-    return _under_way(report) / report.plan.connections
+    """Return the average share of busy connections, by Little's law."""
+    return _in_flight(report) / report.plan.connections
 
 
-def _under_way(report: Report) -> float:
+def _in_flight(report: Report) -> float:
     return report.pages_per_sec * (report.service.mean or 0.0) / 1e6
 
 
@@ -201,7 +211,7 @@ def _evidence(report: Report) -> Iterable[str]:
     if client.cpu:
         shares = ", ".join(f"{100 * share:.0f}" for share in client.cpu)
         lag = microseconds(client.lag.percentiles["p99"])
-        yield f"client: {shares} % of a core for each worker, its loop {lag} late at p99"
+        yield f"client: {shares} % of a core per worker, event-loop lag {lag} at p99"
     yield _little(report)
     if report.server:
         yield _server_figures(report)
@@ -214,23 +224,25 @@ def _evidence(report: Report) -> Iterable[str]:
 
 
 def _place(report: Report) -> Iterator[str]:
-    """Yield whether both sides are in one place, as far as that is known."""
+    """Yield whether both sides share a machine, as far as that is known."""
     if report.is_local is None:
-        yield "behind a proxy: whether the server shares this machine is not known"
+        yield "behind a proxy: it is not known whether the server shares this machine"
     elif report.is_local and report.shares_cores is False:
-        yield "server and client share this machine, each with cores of its own"
+        yield "server and client share this machine, each on its own cores"
     elif report.is_local:
         what = "the cores of this machine" if report.shares_cores else "this machine"
-        yield f"server and client share {what}: each takes from the other"
+        yield f"server and client share {what} and compete for CPU time"
 
 
 def _little(report: Report) -> str:
-    """Compare rate x mean latency, the requests under way on average, with the connections."""
-    under_way, most = _under_way(report), report.plan.connections * report.plan.pipeline
-    text = f"Little's law: {significant(under_way)} of {count(most)} connections busy on average"
-    if report.paced or under_way > 0.9 * most:
+    """Compare rate x mean latency, the average of requests in flight, with the connections."""
+    in_flight, capacity = _in_flight(report), report.plan.connections * report.plan.pipeline
+    text = (
+        f"Little's law: {significant(in_flight)} of {count(capacity)} connections busy on average"
+    )
+    if report.schedule or in_flight > 0.9 * capacity:
         return text
-    return f"{text}; the others were opening, failing or held up here"
+    return f"{text}; the others were connecting, failing or delayed by this client"
 
 
 def _server_figures(report: Report) -> str:
@@ -238,9 +250,9 @@ def _server_figures(report: Report) -> str:
     if server is None:
         return ""
     each = microseconds(report.server_us_per_request)
-    ended = "; a process of it ended before the run did" if server.ended else ""
-    cpu = f"{server.cpu_s:.2f} s of processor time, {each} a request"
-    return f"server: {cpu}, {byte_size(server.peak_rss)} resident at most{ended}"
+    ended = "; one of its processes ended during the run" if server.ended else ""
+    cpu = f"{server.cpu_s:.2f} s of CPU time, {each} per request"
+    return f"server: {cpu}, peak RSS {byte_size(server.peak_rss)}{ended}"
 
 
 def _kernel_figures(report: Report) -> str:
@@ -248,7 +260,8 @@ def _kernel_figures(report: Report) -> str:
     if kernel is None:
         return ""
     return (
-        f"kernel: {count(kernel.retransmitted)} of {count(kernel.sent)} segments sent again, "
-        f"{count(kernel.listen_drops)} connections dropped by full queues, "
+        f"kernel: {count(kernel.retransmitted)} of {count(kernel.sent)} TCP segments "
+        "retransmitted, "
+        f"{count(kernel.listen_drops)} connections dropped by full accept queues, "
         f"{count(kernel.time_wait)} ports in TIME_WAIT"
     )

@@ -1,4 +1,4 @@
-"""Where and how a run was made: what a reader needs to make it again."""
+"""Where and how a run was made: what a reader needs to repeat it."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`command` is without secrets; `started_at` is ISO 8601; `machine` has what Linux tells."""
+    """`command` has no secrets; `started_at` is ISO 8601; `machine` is as Linux describes it."""
 
     command: tuple[str, ...]
     started_at: str
@@ -26,7 +26,7 @@ class Environment:
 
 
 def read_environment(arguments: Iterable[str]) -> Environment:
-    """Return the present environment, of a command with `arguments`, in which no secrets are."""
+    """Return the current environment; `arguments` is the command line without secrets."""
     return Environment(
         command=("abench", *map(_printable, arguments)),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -45,7 +45,7 @@ def read_environment(arguments: Iterable[str]) -> Environment:
 
 
 def _printable(argument: str) -> str:
-    """Show bytes that are no text as escapes: no other program reads half of a surrogate pair."""
+    """Escape bytes that are not UTF-8: other programs reject lone surrogates."""
     return without_secrets(os.fsencode(argument).decode(errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""How often each time occurred: HDR buckets, filled in batches and merged freely."""
+"""Latency histograms: HDR buckets, filled in batches, merged in any order."""
 
 import itertools
 import math
@@ -14,22 +14,22 @@ from typing import Any
 from hdrh.codec import HdrCookieException, HdrLengthException
 from hdrh.histogram import HdrHistogram
 
-MAX_US = 3_600_000_000  # an hour, the longest time limit a Plan takes; HDR's range at least
-FOLD_SIZE = 1_000  # values: few enough to be nothing, and enough for counting them in C to pay
+MAX_US = 3_600_000_000  # one hour: the longest timeout of a Plan, the least range of HDR
+FOLD_SIZE = 1_000  # values: little memory, and enough to make counting them in C worthwhile
 DIGITS = 3
-_BITS = 11  # 2**11 is the first power of two with 2 * 10**DIGITS steps in it: HDR's sub-buckets
+_BITS = 11  # 2**11 is the first power of two above 2 * 10**DIGITS: HDR's sub-buckets
 
 _MIN_BUCKETED = 1 << _BITS  # below it, each value has a bucket of its own
 
 
 def _bucket(value: int) -> int:
-    """Return the least value of the HDR bucket that holds `value`."""
+    """Return the lowest value of the HDR bucket that `value` falls into."""
     shift = value.bit_length() - _BITS
     return value >> shift << shift if shift > 0 else value
 
 
 def _bucket_max(bucket: int) -> int:
-    """Return the greatest value of a bucket."""
+    """Return the highest value of a bucket."""
     return bucket + (1 << max(bucket.bit_length() - _BITS, 0)) - 1
 
 
@@ -37,8 +37,8 @@ def _bucket_max(bucket: int) -> int:
 class Histogram:
     """Counts of microseconds, in HDR buckets of three significant digits.
 
-    `counts` is by the least value of a bucket, and holds only the buckets that something fell in.
-    Least, greatest and mean are exact; percentiles are within 0.1 %.
+    `counts` maps the lowest value of a bucket to its count; empty buckets are left out.
+    Minimum, maximum and mean are exact; percentiles are within 0.1 %.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
@@ -50,36 +50,38 @@ class Histogram:
     def of(cls, values: list[int]) -> "Histogram":
         """Return the histogram of `values`, microseconds.
 
-        Counted in C first, so that the rest is done only for values that differ: 60 ns each where
-        they are few, 220 where half of them do.
+        Equal values are counted in C first, so that the Python loop runs only once for each
+        distinct value: 60 ns per value where few are distinct, 220 ns where half of them are.
         """
         if not values:
             return cls()
-        alike = Counter(values)
-        counts = Counter({value: count for value, count in alike.items() if value < _MIN_BUCKETED})
-        counted = counts.get
-        for value, count in alike.items():
+        distinct = Counter(values)
+        counts = Counter(
+            {value: count for value, count in distinct.items() if value < _MIN_BUCKETED}
+        )
+        get_count = counts.get
+        for value, count in distinct.items():
             if value >= _MIN_BUCKETED:
-                shift = value.bit_length() - _BITS  # as in _bucket: a call would double the time
+                shift = value.bit_length() - _BITS  # inlined _bucket: a call would double the time
                 bucket = value >> shift << shift
-                counts[bucket] = counted(bucket, 0) + count
-        total = sum(map(mul, alike.keys(), alike.values()))
-        return cls(counts, total, min(alike), max(alike))
+                counts[bucket] = get_count(bucket, 0) + count
+        total = sum(map(mul, distinct.keys(), distinct.values()))
+        return cls(counts, total, min(distinct), max(distinct))
 
     def merge(self, other: "Histogram") -> None:
-        """Add what `other` has counted."""
+        """Add the counts of `other`."""
         self.counts.update(other.counts)
         self.total_us += other.total_us
         self.min_us = min(self.min_us, other.min_us)
         self.max_us = max(self.max_us, other.max_us)
 
     def since(self, before: "Histogram") -> "Histogram":
-        """Return what was counted since this was as `before`; of its figures, percentiles only."""
+        """Return the counts added since the snapshot `before`; only its percentiles are valid."""
         left = self.counts - before.counts
         return Histogram(left, max_us=self.max_us)
 
     def above(self, limit_us: int) -> Counter[int]:
-        """Return how many values there are of each bucket above `limit_us`, by its greatest."""
+        """Return the counts of the buckets above `limit_us`, keyed by their highest value."""
         return Counter(
             {
                 top: count
@@ -90,34 +92,35 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values were recorded."""
+        """The number of recorded values."""
         return self.counts.total()
 
     @property
     def min(self) -> int | None:
-        """The least value, or None when there is none."""
+        """The lowest value, or None without values."""
         return self.min_us if self.counts else None
 
     @property
     def max(self) -> int | None:
-        """The greatest value, or None when there is none."""
+        """The highest value, or None without values."""
         return self.max_us if self.counts else None
 
     @property
     def mean(self) -> float | None:
-        """The arithmetic mean, or None when there is none."""
+        """The arithmetic mean, or None without values."""
         return self.total_us / self.count if self.counts else None
 
     def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
-        """Return the value at or below which each of the `wanted` percentages of values lie.
+        """Return for each percentage the value at or below which that share of the values lies.
 
-        That is the greatest value of its bucket, as HdrHistogram gives it. Counted here, since that
-        one walks through 23 thousand counters, and a series has hundreds of histograms.
+        It is the highest value of its bucket, as HdrHistogram reports it. It is computed here
+        because HdrHistogram walks through 23 thousand counters, and a time series has hundreds of
+        histograms.
         """
         if not self.counts:
             return dict.fromkeys(wanted)
-        whole = self.count
-        ranks = {percent: max(1, math.ceil(round(percent * whole / 100, 6))) for percent in wanted}
+        total = self.count
+        ranks = {percent: max(1, math.ceil(round(percent * total / 100, 6))) for percent in wanted}
         values = sorted(self.counts)
         reached = list(itertools.accumulate(self.counts[value] for value in values))
         return {
@@ -126,25 +129,27 @@ class Histogram:
         }
 
     def spectrum(self) -> list[tuple[float, int, int]]:
-        """Return for each bucket: the percentage at or below it, its microseconds, its count."""
-        whole, so_far, steps = self.count, 0, []
+        """Return for each bucket the percentage at or below it, its microseconds and its count."""
+        total, so_far, steps = self.count, 0, []
         for value in sorted(self.counts):
             so_far += self.counts[value]
             steps.append(
-                (100 * so_far / whole, min(_bucket_max(value), self.max_us), self.counts[value])
+                (100 * so_far / total, min(_bucket_max(value), self.max_us), self.counts[value])
             )
         return steps
 
     def encode(self) -> dict[str, Any]:
-        """Return plain data for JSON: buckets in HdrHistogram's own V2 format, base64."""
-        plain = {**vars(self), "hdr": self.hdr().encode().decode("ascii")}
-        del plain["counts"]
-        return plain
+        """Return JSON data: the buckets in HdrHistogram's V2 format, base64."""
+        return {
+            "total_us": self.total_us,
+            "least_us": self.min_us,
+            "greatest_us": self.max_us,
+            "hdr": self.hdr().encode().decode("ascii"),
+        }
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "Histogram":
-        """Undo `encode`. Raises ValueError, KeyError or TypeError for anything else."""
-        others = {name: value for name, value in plain.items() if name != "hdr"}
+        """Decode the data of `encode`; raises ValueError, KeyError or TypeError if invalid."""
         try:
             hdr = HdrHistogram.decode(plain["hdr"])
         except (zlib.error, HdrCookieException, HdrLengthException) as error:
@@ -153,22 +158,22 @@ class Histogram:
             _bucket(step.value_iterated_to): step.count_at_value_iterated_to
             for step in hdr.get_recorded_iterator()
         }
-        return cls(Counter(counts), **others)
+        return cls(Counter(counts), plain["total_us"], plain["least_us"], plain["greatest_us"])
 
     def encode_plain(self) -> dict[str, Any]:
-        """Return plain data for JSON, a pair for each bucket: quick where there are many."""
+        """Return JSON data with a pair for each bucket: fast where there are many histograms."""
         return {**vars(self), "counts": sorted(self.counts.items())}
 
     @classmethod
     def decode_plain(cls, plain: Mapping[str, Any]) -> "Histogram":
-        """Undo `encode_plain`."""
+        """Decode the data of `encode_plain`."""
         return cls(**{**plain, "counts": Counter({int(value): n for value, n in plain["counts"]})})
 
     def hdr(self) -> HdrHistogram:
-        """Return the same counts in the class of the HdrHistogram library.
+        """Return the same counts as a histogram of the HdrHistogram library.
 
-        It drops in silence what is above its range. A request sent takes an hour at most, but one
-        that was due may wait for as long as a run lasts.
+        The library silently drops values above its range. A service time is one hour at most, but
+        a response time can be as long as the run.
         """
         hdr = HdrHistogram(1, max(MAX_US, self.max_us), DIGITS)
         for value, count in self.counts.items():
@@ -177,28 +182,28 @@ class Histogram:
 
 
 class LatencyBuffer:
-    """Microseconds noted one by one, for as long as a run may last, in next to no memory."""
+    """Collects microseconds one by one in bounded memory, however long the run."""
 
     def __init__(self) -> None:
         self._histogram = Histogram()
-        self._noted: list[int] = []
+        self._values: list[int] = []
 
     def add(self, us: int) -> None:
-        """Count a value."""
-        self._noted.append(us)
-        if len(self._noted) >= FOLD_SIZE:
+        """Add a value."""
+        self._values.append(us)
+        if len(self._values) >= FOLD_SIZE:
             self._fold()
 
     @property
     def noted(self) -> bool:
-        """Whether anything was noted."""
-        return bool(self._noted or self._histogram.counts)
+        """Whether there are any values."""
+        return bool(self._values or self._histogram.counts)
 
     def histogram(self) -> Histogram:
-        """Return all that was noted."""
+        """Return the histogram of all values."""
         self._fold()
         return self._histogram
 
     def _fold(self) -> None:
-        self._histogram.merge(Histogram.of(self._noted))
-        self._noted.clear()
+        self._histogram.merge(Histogram.of(self._values))
+        self._values.clear()

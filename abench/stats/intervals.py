@@ -1,4 +1,4 @@
-"""What was counted in the seconds of a run, packed as soon as they are over."""
+"""The counts of each interval of a run, compressed once the interval has ended."""
 
 import pickle
 import zlib
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from abench.stats.histogram import Histogram
 
-_MAX_UNPACKED = 4  # seconds that workers may still report of
+_MAX_UNPACKED = 4  # intervals that workers may still report counts for
 
 
 @dataclass
 class Interval:
-    """What was counted in one step of a run; `service` and `response` are of the successes."""
+    """The counts of one interval; `service` and `response` hold the times of successes."""
 
     succeeded: int = 0
     failed: int = 0
@@ -21,7 +21,7 @@ class Interval:
     response: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: "Interval") -> None:
-        """Count another part of the same moment."""
+        """Add another part of the same interval."""
         self.succeeded += other.succeeded
         self.failed += other.failed
         self.bytes_received += other.bytes_received
@@ -30,26 +30,27 @@ class Interval:
 
 
 class PackedIntervals(MutableMapping[int, Interval]):
-    """Moments by the second at which they begin, in the order in which they came.
+    """Intervals keyed by the second at which they begin, in order of insertion.
 
-    The histograms of one second take 80 KB as dictionaries, and 3 KB packed: ten minutes would
-    make of 45 MB of memory 90. The last that were asked for are kept open, and may be changed.
+    The histograms of one second take 80 KB as dictionaries and 3 KB compressed: ten minutes
+    uncompressed would grow a process from 45 MB to 90. The most recently used intervals stay
+    uncompressed and can be modified.
     """
 
-    def __init__(self, moments: dict[int, Interval] | None = None) -> None:
+    def __init__(self, intervals: dict[int, Interval] | None = None) -> None:
         self._packed: dict[int, bytes] = {}
         self._unpacked: dict[int, Interval] = {}
-        self.update(moments or {})
+        self.update(intervals or {})
 
     def __getitem__(self, at_s: int) -> Interval:
-        """Return what was counted from a second on, open to be changed."""
+        """Return the interval that begins at a second; it can be modified."""
         if at_s not in self._unpacked:
             self[at_s] = pickle.loads(zlib.decompress(self._packed[at_s]))  # noqa: S301 - our own
         return self._unpacked[at_s]
 
-    def __setitem__(self, at_s: int, moment: Interval) -> None:
-        self._packed.setdefault(at_s, b"")  # which keeps its place
-        self._unpacked[at_s] = moment
+    def __setitem__(self, at_s: int, interval: Interval) -> None:
+        self._packed.setdefault(at_s, b"")  # keeps the order of insertion
+        self._unpacked[at_s] = interval
         if len(self._unpacked) > _MAX_UNPACKED:
             oldest = next(iter(self._unpacked))
             self._packed[oldest] = zlib.compress(pickle.dumps(self._unpacked.pop(oldest)), 1)

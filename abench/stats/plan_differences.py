@@ -1,4 +1,4 @@
-"""How the plans of two sides differ: what may explain a difference between their figures."""
+"""How the plans of two sides differ, which may explain a difference of their results."""
 
 import shlex
 from collections import Counter
@@ -11,12 +11,12 @@ from abench.stats.results import Report
 from abench.stats.units import byte_size, count, decimal, duration, plural
 
 PlanDifferences = dict[str, tuple[str, str]]
-"""By name: what A had, and what B."""
+"""By name: the value of A and the value of B."""
 
-MAX_SHOWN = 120  # characters of what may be a list of a million URLs
-_FEW = 0.001  # of the responses that have a status: so few explain nothing
+MAX_SHOWN = 120  # characters: a list may have a million URLs
+_FEW = 0.001  # share of the responses with a status: so few explain nothing
 
-# Options that change no run, or have a line of their own; the others by what they are short for.
+# Options that do not change a run or have a row of their own; then the long names of short ones.
 _KNOWN = frozenset(
     (
         *("--json", "--csv", "--hgrm", "--html", "--fail-if", "--server-pid", "--server-cgroup"),
@@ -38,7 +38,7 @@ _LONG = {
 
 
 def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanDifferences:
-    """Return what was not the same for all of the runs, other than each side's server."""
+    """Return what was not the same in all runs, except for the server of each side."""
     servers = [{_server(report): None for report in side} for side in (before, after)]
     found = {}
     if max(map(len, servers)) > 1:
@@ -51,12 +51,12 @@ def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanD
 
 
 def _shorten(one: str, other: str) -> tuple[str, str]:
-    """Return two texts that differ, of long ones the part from a little before that."""
+    """Shorten two long texts to the part from a little before their first difference."""
     if max(len(one), len(other)) <= MAX_SHOWN:
         return one, other
     pairs = enumerate(zip(one, other, strict=False))
-    differs = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
-    begin = max(0, differs - MAX_SHOWN // 4)
+    position = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    begin = max(0, position - MAX_SHOWN // 4)
     return _part(one, begin), _part(other, begin)
 
 
@@ -70,7 +70,7 @@ def _server(report: Report) -> str:
 
 
 def _resources(report: Report) -> str:
-    """Return what was asked for, without the server, which two sides may well have two of."""
+    """Return the requested resources without the server, which may differ between sides."""
     return ", ".join(
         target.resource if weight == 1 else f"{weight} x {target.resource}"
         for target, weight in report.plan.targets
@@ -83,7 +83,7 @@ def _end(plan: Plan) -> str:
 
 
 def _connections(report: Report) -> str:
-    """Return how many were wanted, and how many there were if that is fewer."""
+    """Return the planned number of connections, and how many were open if that is fewer."""
     plan = report.plan
     short = plan.keep_alive and report.open_connections < plan.connections
     wanted = count(plan.connections)
@@ -98,7 +98,7 @@ def _schedule(report: Report) -> str:
         return plan.stages
     if plan.rate is not None:
         return f"{decimal(plan.rate)}/s, {plan.arrivals}"
-    return "a log replayed" if report.paced else "none: as fast as it answers"
+    return "replay of a log" if report.schedule else "none: as fast as the server responds"
 
 
 def _warmup(report: Report) -> str:
@@ -106,19 +106,19 @@ def _warmup(report: Report) -> str:
         return "none"
     if report.warmup.steady is not None:
         return "auto"
-    # The first documents do not say what was given.
+    # The first documents do not have the length.
     return duration(report.plan.warmup_s) if report.plan.warmup_s else "of a given length"
 
 
 def _ended(report: Report) -> str:
-    """Return what kept a run from its planned end."""
+    """Return what ended a run before its planned end."""
     after = duration(round(report.duration_s, 1))
     reasons = {
         f"by a signal after {after}": report.stopped_by,
-        f"without a server after {after}": report.gave_up,
-        f"without {plural(report.lost_workers, 'worker')}": report.lost_workers,
+        f"server unreachable after {after}": report.gave_up,
+        f"{plural(report.lost_workers, 'worker')} lost": report.lost_workers,
     }
-    return " and ".join(said for said, holds in reasons.items() if holds) or "as planned"
+    return " and ".join(reason for reason, holds in reasons.items() if holds) or "as planned"
 
 
 def _statuses(report: Report) -> str:
@@ -158,7 +158,7 @@ _COMPARED: dict[str, Callable[[Report], str]] = {
 
 
 def _other_options(reports: Sequence[Report]) -> Callable[[Report], str]:
-    """Return what tells of a run the options that not all of the runs had: headers and such."""
+    """Return a reader of the options that not all runs had in common, such as headers."""
     common = reduce(Counter.__and__, (Counter(_options(report)) for report in reports))
 
     def read(report: Report) -> str:
@@ -168,9 +168,9 @@ def _other_options(reports: Sequence[Report]) -> Callable[[Report], str]:
 
 
 def _options(report: Report) -> Iterator[str]:
-    """Yield the options of a command, each with its value, that have no line of their own.
+    """Yield the options of a command, each with its value, that have no row of their own.
 
-    Other words are URLs, or what a plan is said by that no command has described.
+    Other words are URLs.
     """
     words = iter(report.environment.command[1:] if report.environment else ())
     for word in words:
@@ -183,7 +183,10 @@ def _options(report: Report) -> Iterator[str]:
 
 
 def _split_options(word: str, following: Iterator[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the option or, of one letter, options in a word, with a value from there or behind."""
+    """Yield the option or the one-letter options in a word, each with its value.
+
+    A value is in the same word or in the next of `following`.
+    """
     name, equals, value = word.partition("=")
     if not word.startswith("--"):
         name, equals, value = word[:2], word[2:], word[2:]

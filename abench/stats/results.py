@@ -1,4 +1,4 @@
-"""The figures of a run, derived once from what was counted. Every report is drawn from these."""
+"""The results of a run, derived once from its counts; all forms of the report show them."""
 
 import math
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from abench.stats.summary import FAILURE_KINDS, REPORT_INTERVAL_S, ResourceUsage
 from abench.stats.time_series import TimeSeries
 from abench.system.procfs import ServerUsage, TcpCounters
 
-LATE_TOLERANCE_S = 0.1  # by which the last of a number of requests may be late, for whatever reason
+LATE_TOLERANCE_S = 0.1  # how late the last of `-n` requests may start, for whatever reason
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A distribution in microseconds: `percentiles` by name, p50 to p99.9; None without values."""
+    """A latency distribution in us; `percentiles` by name, p50 to p99.9; None without values."""
 
     min: int | None
     mean: float | None
@@ -30,9 +30,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What was counted in `length_s` seconds from the second `at_s` on.
+    """The results of one interval: `length_s` seconds from second `at_s` on.
 
-    `asked_per_sec` is the rate that a schedule had in them.
+    `requested_per_sec` is the rate of the schedule in it, None without one or after its end.
     """
 
     at_s: int
@@ -42,20 +42,20 @@ class Second:
     bytes_received: int
     service: Latency
     response: Latency | None
-    asked_per_sec: float | None = None
+    requested_per_sec: float | None = None
 
     @property
     def pages_per_sec(self) -> float:
-        """Successes each second."""
+        """Successes per second."""
         return self.succeeded / self.length_s if self.length_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleResult:
-    """How well a schedule was kept: requests per second that were due, and that were started.
+    """How well a schedule was met: requests per second that were due, and that were started.
 
-    `asked` is the rate that was given, None where there is not just one. `late` started a
-    millisecond or more after they were due, `skipped` never.
+    `requested` is the rate of `--rate`, None for stages and logs. `late` requests started a
+    millisecond or more after they were due; `skipped` ones never started.
     """
 
     offered: float
@@ -68,23 +68,23 @@ class ScheduleResult:
 
     @property
     def late_share(self) -> float:
-        """The part of the requests that were started which started late."""
+        """The share of the started requests that started late."""
         return self.late / self.started if self.started else 0.0
 
     @property
     def is_met(self) -> bool:
-        """Whether what was asked for is what was done, to a hundredth."""
+        """Whether the achieved rate is at least 99 % of the offered rate."""
         return self.achieved >= 0.99 * self.offered
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What came of the requests that were due in one stage, `text` as it was given."""
+    """The results of the requests due in one stage; `text` is the stage as it was given."""
 
     text: str
     from_s: float
     length_s: float
-    paced: ScheduleResult
+    schedule: ScheduleResult
     succeeded: int
     failed: int
     unfinished: int
@@ -94,9 +94,9 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The longest time in which no reply came although one was waited for, seconds of the run.
+    """The longest time, in seconds, in which no response came although one was expected.
 
-    `to_the_end` says that nothing came any more.
+    `to_the_end` says that no response came after it.
     """
 
     from_s: float
@@ -106,10 +106,10 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Requests without an answer at the end that had waited longer than the slowest answer.
+    """Requests without a response at the end that had waited longer than the slowest response.
 
-    What they took is not known, but that it was more than that: they are in the latencies with
-    their wait, at most `longest_us`.
+    Their latency is unknown, but above that: they count in the latencies with their wait so far,
+    at max_due `longest_us`.
     """
 
     count: int
@@ -118,9 +118,9 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class ClientUsage:
-    """What abench itself took: each worker's share of a core, and its event loop's lag.
+    """What abench itself used: the share of a core of each worker, and the event-loop lag.
 
-    `peak_rss` is what the largest worker held at most, in octets.
+    `peak_rss` is the peak memory of the largest worker, in bytes.
     """
 
     cpu: tuple[float, ...]
@@ -130,7 +130,7 @@ class ClientUsage:
 
 @dataclass(frozen=True, slots=True)
 class Warmup:
-    """What was left out before the clock started; `steady` is None where nobody looked."""
+    """What was excluded before the clock started; `steady` is None if it was not checked."""
 
     duration_s: float
     requests: int
@@ -139,9 +139,9 @@ class Warmup:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Responses that lead to another URL: how many, and what the first of them said.
+    """Responses that redirect to another URL: their number, and the first of them.
 
-    `location` is None where it did not say where to.
+    `location` is None where the first had no Location header.
     """
 
     count: int
@@ -151,7 +151,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One condition under which a run fails, whether it came true, and what was measured."""
+    """A condition of `--fail-if`: whether the run failed by it, and the measured value."""
 
     text: str
     failed: bool
@@ -160,22 +160,33 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run showed. Rates count successes only, per second from the first request on.
+    """The results of a run. Rates count successes only, per second from the first request on.
 
-    No two workers started further apart than `start_within_s`. `standing` is how many connections
-    were open when the clock started; `service` the time from sending a request (or opening a
-    connection for it) to the last octet of its reply, `response` that from when it was due by the
-    schedule, which a closed loop has not; successes only.
-    `retried` requests were asked again, since a kept connection was stale.
-    `failures` has every kind, also those that did not occur, and `reasons` the system's names for
-    why connections failed to open; `samples` are the first failures of each kind, and `redirect` is
-    None where no response was one. `silence` is None where it was not measured, and `paused` the
-    part of its time that a connection was left closed on average, since none could be opened:
-    nothing was asked in it, and so nothing failed. `kernel` and `server` are what was seen from
-    outside; `is_local` says that the server is on this machine, None that nobody knows, and
-    `shares_cores` that it may run where this client does. `body_bytes` were sent with each request;
-    a plan that was read from a file has no body. `lost_workers` died: only what
-    they had reported is in the figures. `stopped_by` is the signal that ended the run early, or 0.
+    Rates and times:
+        `start_within_s`: no two workers started further apart than this.
+        `open_connections`: connections that were open when the clock started.
+        `service`: from sending a request (or opening a connection for it) to the last byte of its
+            response; successes only.
+        `response`: from when the request was due by the schedule; None in a closed loop.
+        `schedule`: how well the schedule was met; None in a closed loop.
+
+    Failures:
+        `failures`: the count of every kind, 0 included.
+        `reasons`: the system's names for why connections failed to open.
+        `samples`: the first failures of each kind.
+        `redirect`: None if no response was a redirect.
+        `retried`: requests that were retried because a keep-alive connection was stale.
+        `silence`: the longest time without a response; None if it was not measured.
+        `paused`: the average share of its time that a connection stayed closed because none could
+            be opened. No request is sent in that time, and so none fails.
+        `lost_workers`: workers that died; only what they had reported is counted.
+        `stopped_by`: the signal that ended the run early, or 0.
+
+    Environment:
+        `kernel`, `server`: measured from outside.
+        `is_local`: whether the server is on this machine; None if that is unknown.
+        `shares_cores`: whether the server may run on the cores of this client.
+        `body_bytes`: sent with each request; a plan that was read from a file has no body.
     """
 
     plan: Plan
@@ -193,7 +204,7 @@ class Report:
     service: Latency
     response: Latency | None
     series: tuple[Second, ...]
-    paced: ScheduleResult | None
+    schedule: ScheduleResult | None
     client: ClientUsage
     warmup: Warmup | None
     lost_workers: int
@@ -214,7 +225,7 @@ class Report:
     samples: tuple[Sample, ...] = ()
     redirect: Redirect | None = None
     body_bytes: int = 0
-    urls_left_out: int = 0  # of a saved report, which lists only so many
+    urls_left_out: int = 0  # of a saved report, which lists a limited number
 
     @property
     def total(self) -> int:
@@ -223,20 +234,20 @@ class Report:
 
     @property
     def error_share(self) -> float | None:
-        """The part of requests that failed, as many as there had been without pauses.
+        """The share of requests that failed, with pauses counted as failures in a closed loop.
 
-        In a closed loop a connection that cannot be opened pauses for up to a second where others
-        ask a thousand times: counted by requests, a server that is gone would hardly have failed.
-        With a schedule, what is not asked is skipped, and counted as that.
+        A connection that cannot be opened pauses for up to a second, in which others send a
+        thousand requests: counted by requests alone, a server that is down would hardly fail.
+        With a schedule, requests that are not sent count as skipped instead.
         """
         if not self.total:
             return None
-        lost = 0.0 if self.paced else self.paused
+        lost = 0.0 if self.schedule else self.paused
         return 1 - (1 - self.failed / self.total) * (1 - lost)
 
     @property
     def outage(self) -> Silence | None:
-        """The silence, if it is longer than this server's answers and the run's length explain."""
+        """The silence, if the usual latency and the length of the run do not explain it."""
         silence, usual_us = self.silence, self.service.percentiles["p50"] or 0
         if silence is None or not self.succeeded:
             return None
@@ -245,31 +256,35 @@ class Report:
 
     @property
     def pages_per_sec(self) -> float:
-        """Successes each second."""
+        """Successes per second."""
         return self._per_second(self.succeeded)
 
     @property
     def pages_per_min(self) -> float:
-        """Successes each minute, as webbench gives them."""
+        """Successes per minute, as webbench reports them."""
         return 60 * self.pages_per_sec
 
     @property
     def bytes_per_sec(self) -> float:
-        """Octets of replies each second, heads included."""
+        """Bytes of responses per second, headers included."""
         return self._per_second(self.bytes_received)
 
     @property
     def server_us_per_request(self) -> float | None:
-        """The server's processor time for each request that reached it, in microseconds."""
-        asked = self.total + self.unfinished + self.summary.warmup_requests
-        return self.server.cpu_s * 1e6 / asked if self.server and asked else None
+        """CPU time of the server per request, in microseconds."""
+        received_requests = self.total + self.unfinished + self.summary.warmup_requests
+        return (
+            self.server.cpu_s * 1e6 / received_requests
+            if self.server and received_requests
+            else None
+        )
 
     def _per_second(self, count: int) -> float:
         return count / self.duration_s if self.duration_s else 0.0
 
 
 def build_report(plan: Plan, summary: Summary) -> Report:
-    """Make the Report of a run of `plan` that counted `summary`."""
+    """Return the Report of a run of `plan` with the counts `summary`."""
     duration_s = summary.elapsed_ns / 1e9
     return Report(
         plan=plan,
@@ -287,7 +302,7 @@ def build_report(plan: Plan, summary: Summary) -> Report:
         service=_latency(latencies_with_waits(summary, "service")),
         response=_latency(latencies_with_waits(summary, "response")) if plan.schedule else None,
         series=tuple(_seconds(plan, summary.series, duration_s)),
-        paced=_paced(plan, summary, duration_s),
+        schedule=_schedule_result(plan, summary, duration_s),
         client=_client(summary.costs),
         warmup=_warmup(plan, summary) if plan.warms_up else None,
         lost_workers=summary.lost,
@@ -317,19 +332,19 @@ def _redirect(summary: Summary) -> Redirect | None:
 
 
 def latencies_with_waits(summary: Summary | StageStats, which: str) -> Histogram:
-    """Return the service or the response times of successes, and the waits beyond all of them.
+    """Return the service or response times of successes, and the longer waits at the end.
 
-    A request without an answer at the end takes longer than it had waited by then. If that is more
-    than the slowest answer took, its place in the distribution is known.
+    A request without a response at the end takes longer than it had waited by then. If that is
+    longer than the slowest response, its place in the distribution is known.
     """
-    known = Histogram()
-    known.merge(getattr(summary, which))
-    known.merge(_beyond(summary, which))
-    return known
+    latencies = Histogram()
+    latencies.merge(getattr(summary, which))
+    latencies.merge(_beyond(summary, which))
+    return latencies
 
 
 def _beyond(summary: Summary | StageStats, which: str) -> Histogram:
-    """Return the waits at the end that were longer than the slowest answer took."""
+    """Return the waits at the end that were longer than the slowest response."""
     waits: Histogram = {"service": summary.waits, "response": summary.due_waits}[which]
     slowest = getattr(summary, which).max_us
     return Histogram.of(list(waits.above(slowest).elements()))
@@ -341,12 +356,12 @@ def _waiting(plan: Plan, summary: Summary) -> Unanswered:
 
 
 def _silence(summary: Summary, duration_s: float) -> Silence | None:
-    """Return the longest silence; of a run without any reply, all of it is one."""
-    if not duration_s or (summary.succeeded and not summary.answering.intervals):
+    """Return the longest silence; a run without any response is silent as a whole."""
+    if not duration_s or (summary.succeeded and not summary.answering.spans):
         return None
-    until_ms = summary.elapsed_ns // 1_000_000  # as ends of stretches are counted
+    until_ms = summary.elapsed_ns // 1_000_000  # rounded like the ends of spans
     begin_ms, end_ms = summary.answering.longest_gap(until_ms)
-    if not summary.answering.intervals:
+    if not summary.answering.spans:
         return Silence(0.0, duration_s, to_the_end=True)
     return Silence(begin_ms / 1000, (end_ms - begin_ms) / 1000, begin_ms < end_ms == until_ms)
 
@@ -363,75 +378,78 @@ def _latency(histogram: Histogram) -> Latency:
 
 
 def _seconds(plan: Plan, series: TimeSeries, duration_s: float) -> Iterator[Second]:
-    """Yield every step of the run in order; the last of them lasts until its end.
+    """Yield every interval of the run in order; the last one ends with the run.
 
-    A second in which nothing was counted is a second all the same: an outage that were left out
-    would be missing from every mean, and be a step that nobody sees in a plot. What came last was
-    counted as of half a beat before the end, where the last step is: it may be longer than the
-    others by as much, since it has what came in that time.
+    Intervals without counts are included: an outage that was left out would be missing from every
+    mean and invisible in a plot. The last interval begins half a report interval before the end
+    or earlier, and so may be longer than the others by half a report interval.
     """
     last_s = int(max(duration_s - REPORT_INTERVAL_S / 2, max(series.intervals, default=0)))
     series.extend_to(last_s)
     for at_s in range(0, last_s + 1 if duration_s or series.intervals else 0, series.step_s):
-        moment = series.at(at_s)
+        interval = series.at(at_s)
         is_last = at_s + series.step_s > last_s
         length_s = max(0.0, duration_s - at_s) if is_last else float(series.step_s)
         yield Second(
             at_s=at_s,
             length_s=length_s,
-            succeeded=moment.succeeded,
-            failed=moment.failed,
-            bytes_received=moment.bytes_received,
-            service=_latency(moment.service),
-            response=_latency(moment.response) if plan.schedule else None,
-            asked_per_sec=_asked(plan.schedule, at_s, length_s) if plan.schedule else None,
+            succeeded=interval.succeeded,
+            failed=interval.failed,
+            bytes_received=interval.bytes_received,
+            service=_latency(interval.service),
+            response=_latency(interval.response) if plan.schedule else None,
+            requested_per_sec=_requested_per_sec(plan.schedule, at_s, length_s)
+            if plan.schedule
+            else None,
         )
 
 
-def _asked(schedule: ArrivalSchedule, at_s: float, length_s: float) -> float | None:
-    """Return the rate of a schedule in a part of a run; None where it is over."""
+def _requested_per_sec(schedule: ArrivalSchedule, at_s: float, length_s: float) -> float | None:
+    """Return the rate of a schedule in a part of a run; None after its end."""
     due = schedule.due(at_s + length_s) - schedule.due(at_s)
-    is_over = at_s >= schedule.length_s and not due
-    return None if is_over or not length_s else due / length_s
+    has_ended = at_s >= schedule.length_s and not due
+    return None if has_ended or not length_s else due / length_s
 
 
-def _paced(plan: Plan, summary: Summary, duration_s: float) -> ScheduleResult | None:
-    """Return how well the schedule was kept, at rates that no length of a run makes others.
+def _schedule_result(plan: Plan, summary: Summary, duration_s: float) -> ScheduleResult | None:
+    """Return how well the schedule was met, by rates that do not depend on the run's length.
 
-    In 2 s at 0.1 a second one request is due, the first, and none at 0.5 a second: what is offered
-    is the rate of the schedule over the run. Of that so much was achieved as was started of what
-    was due; and where a number of requests ends the run, of what was due until the last started.
+    Few requests are due in a short run at a low rate: in 2 s at 0.1/s only the first. The offered
+    rate is therefore the schedule's own over the run. The achieved rate is its share that was
+    started; where `-n` ends the run, its share of what was due until the last request started.
     """
     if plan.schedule is None:
         return None
-    most = min(plan.schedule.due(duration_s), plan.requests or math.inf)
-    due = summary.started + _skipped(summary, most, lost=summary.lost > 0)
+    max_due = min(plan.schedule.due(duration_s), plan.requests or math.inf)
+    due = summary.started + _skipped(summary, max_due, lost=summary.lost > 0)
     offered = _offered(plan, plan.schedule, duration_s, due)
     achieved = offered * (summary.started / due) if due else 0.0
-    if summary.last_start_ns and not summary.lost:  # a dead worker's part started never
-        meanwhile = plan.schedule.due(summary.last_start_ns / 1e9 - LATE_TOLERANCE_S)
-        achieved *= min(1.0, summary.started / meanwhile) if meanwhile > 0 else 1.0
+    if summary.last_start_ns and not summary.lost:  # the share of a dead worker never started
+        due_until_last_start = plan.schedule.due(summary.last_start_ns / 1e9 - LATE_TOLERANCE_S)
+        achieved *= (
+            min(1.0, summary.started / due_until_last_start) if due_until_last_start > 0 else 1.0
+        )
     counts = (due, summary.started, summary.late, due - summary.started)
     return ScheduleResult(offered, achieved, *counts, requested=plan.rate)
 
 
 def _skipped(counted: Summary | StageStats, due: float, *, lost: bool) -> int:
-    """Return how many requests never started of those that were due: a dead worker cannot tell."""
+    """Return how many due requests never started, those of a dead worker included."""
     return max(counted.skipped, round(due) - counted.started) if lost else counted.skipped
 
 
 def _offered(plan: Plan, schedule: ArrivalSchedule, duration_s: float, due: int) -> float:
-    """Return how many requests a second were due; of chance, as many as chance had it."""
+    """Return the rate at which requests were due; random arrivals are counted."""
     length_s = min(duration_s, schedule.length_s) or duration_s
     if not length_s:
         return 0.0
-    by_chance = plan.arrivals == "poisson" and not plan.requests
-    counted = by_chance or not isinstance(schedule, Schedule)
+    random_arrivals = plan.arrivals == "poisson" and not plan.requests
+    counted = random_arrivals or not isinstance(schedule, Schedule)
     return (due if counted else schedule.due(length_s)) / length_s
 
 
 def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StageResult]:
-    """Yield each stage that the run came to."""
+    """Yield each stage that the run reached."""
     schedule, from_s = plan.schedule, 0.0
     if not plan.stages or not isinstance(schedule, Schedule):
         return
@@ -449,7 +467,7 @@ def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StageRe
             text=text.strip(),
             from_s=from_s,
             length_s=length_s,
-            paced=ScheduleResult(
+            schedule=ScheduleResult(
                 offered, achieved, due, counted.started, counted.late, due - counted.started
             ),
             succeeded=counted.service.count,

@@ -1,4 +1,4 @@
-"""What was counted of the requests that were due in one stage of a schedule."""
+"""The counts of the requests that were due in one stage of a schedule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ _HISTOGRAMS = ("service", "response", "waits", "due_waits")
 
 @dataclass
 class StageStats:
-    """Requests due in one stage: what became of them, and the times of the successes.
+    """The requests due in one stage: their outcomes, and the times of successes.
 
-    `unfinished` were started and had no outcome at the end; `skipped` were never started. `waits`
-    and `due_waits` are how long the former had taken by then, as a Summary has them of a run.
+    `unfinished` requests had started and had no outcome at the end; `skipped` never started.
+    `waits` and `due_waits` are how long the unfinished ones had taken by then, as in Summary.
     """
 
     started: int = 0
@@ -28,36 +28,36 @@ class StageStats:
 
     @property
     def failed(self) -> int:
-        """How many had another outcome than success."""
+        """Requests with an outcome other than success."""
         return max(0, self.started - self.unfinished - self.service.count)
 
     def record_waits(self, waits: Sequence[tuple[int, int]], first_skipped: list[int]) -> None:
-        """Count what is under way at the end, each from its start and from when it was due."""
+        """Record the requests in flight at the end: time since the start and since due, in us."""
         self.unfinished = len(waits)
         self.waits = Histogram.of([wait for wait, _ in waits])
         self.due_waits = Histogram.of([*(wait for _, wait in waits), *first_skipped])
 
     def merge(self, other: "StageStats") -> None:
-        """Count another part of the same stage."""
+        """Add another part of the same stage."""
         for name in ("started", "late", "skipped", "unfinished"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _HISTOGRAMS:
             getattr(self, name).merge(getattr(other, name))
 
     def encode(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        kinds = {name: getattr(self, name).encode_plain() for name in _HISTOGRAMS}
-        return {**vars(self), **kinds}
+        """Return JSON data."""
+        histograms = {name: getattr(self, name).encode_plain() for name in _HISTOGRAMS}
+        return {**vars(self), **histograms}
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "StageStats":
-        """Undo `encode`."""
-        kinds = {name: Histogram.decode_plain(plain[name]) for name in _HISTOGRAMS}
-        return cls(**{**plain, **kinds})
+        """Decode the data of `encode`."""
+        histograms = {name: Histogram.decode_plain(plain[name]) for name in _HISTOGRAMS}
+        return cls(**{**plain, **histograms})
 
 
 class StageRecorder:
-    """The notebook of one process for one stage: what it has counted since it was last taken."""
+    """The counts of one process for one stage since they were last taken."""
 
     def __init__(self) -> None:
         self.started = self.late = 0
@@ -65,7 +65,7 @@ class StageRecorder:
         self.response = LatencyBuffer()
 
     def stats(self) -> StageStats:
-        """Return all that was noted since the last call, and forget it."""
+        """Return the counts since the last call, and reset them."""
         times = self.service.histogram(), self.response.histogram()
         taken = StageStats(self.started, self.late, 0, 0, *times)
         self.started = self.late = 0

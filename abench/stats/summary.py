@@ -1,8 +1,8 @@
-"""What was counted. Cheap while it runs, merged freely, made into percentiles only at the end.
+"""The counts of a run: cheap while it runs, merged in any order, percentiles only at the end.
 
-A connection puts plain integers into a Recorder. Several times a second they leave its process as
-a Summary, and Summaries of any number of moments, processes or machines merge, in any order, to
-the same Summary.
+A connection puts plain integers into a Recorder. Several times a second they leave the process as
+a Summary. Summaries of any number of intervals, processes or machines merge, in any order, to the
+same Summary.
 """
 
 import json
@@ -18,19 +18,19 @@ from abench.stats.samples import MAX_PER_KIND, REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.time_series import TimeSeries
 
-REPORT_INTERVAL_S = 0.2  # how often a process sends what it has counted
+REPORT_INTERVAL_S = 0.2  # how often a process sends its counts
 FAILURE_KINDS = ("connect", "timeout", "reset", "stale", "protocol", "status", "body")
 
-_WRONG = ("status", "body", "protocol")  # something came, and was not what it should have been
+_WRONG = ("status", "body", "protocol")  # something came, but not the expected response
 
 
 @dataclass
 class ResourceUsage:
-    """What one worker process took for its share.
+    """What one worker process used: CPU time in `wall_ns`, and `peak_rss` bytes of memory.
 
-    `cpu_ns` of processor time in `wall_ns`, `peak_rss` octets resident at most. `lag` has the
-    microseconds by which a timer of its loop came late, a hundred times a second: time in which
-    replies that had arrived were not looked at. Timers have steps of a millisecond.
+    `lag` is the event-loop lag in microseconds: how late a timer fired, measured a hundred times a
+    second. In that time, responses that had arrived were not read. Timers have a resolution of one
+    millisecond.
     """
 
     cpu_ns: int = 0
@@ -40,12 +40,12 @@ class ResourceUsage:
 
 
 class Recorder:
-    """The hot path's notebook: one process's counts since they were last taken.
+    """The counts of one process since they were last taken, for the hot path.
 
     `service` is a plain list of microseconds, one for each success, for a connection to append
-    to. A reply recognised as like the last one read in full is nothing but such an append: its
-    status and length are those that `expect` was told, and are multiplied out in `take`.
-    `response` is the same from when each request was due, where there is a schedule.
+    to. A response that is recognized as equal to the last parsed one costs nothing but that append:
+    its status and length were given to `recognize_as`, and are multiplied out in `take`.
+    `response` holds the same times counted from when each request was due, with a schedule.
     """
 
     __slots__ = (
@@ -66,9 +66,9 @@ class Recorder:
     def __init__(self) -> None:
         self.service: list[int] = []
         self.response: list[int] = []
-        self._responses = 0  # until the last `take`
-        self.retried = 0  # requests asked again, since a kept connection was stale
-        self._parsed = 0  # of `service`, how many were not recognised but read in full
+        self._responses = 0  # up to the last `take`
+        self.retried = 0  # requests retried because a keep-alive connection was stale
+        self._parsed = 0  # how many of `service` were parsed, not recognized
         self._status = self._length = self._bytes = 0
         self._statuses: Counter[int] = Counter()
         self._failures: Counter[str] = Counter()
@@ -76,54 +76,54 @@ class Recorder:
         self._samples: dict[str, dict[str, Sample]] = {}  # by kind and detail
 
     def recognize_as(self, status: int, length: int) -> None:
-        """Take replies recognised from now on as of this status and this many octets."""
+        """Count responses recognized from now on with this status and length in bytes."""
         self._count_recognized()
         self._status, self._length = status, length
 
     def success(self, status: int, took_us: int) -> None:
-        """Count a reply that was read in full."""
+        """Count a response that was parsed."""
         self.service.append(took_us)
         self._parsed += 1
         if status:  # HTTP/0.9 has none
             self._statuses[status] += 1
 
-    def failure(self, kind: str, status: int = 0, *said: object) -> None:
-        """Count a request that failed; `status` is that of its reply, if there was a whole one.
+    def failure(self, kind: str, status: int = 0, *parts: object) -> None:
+        """Count a failed request; `status` is that of its response, if a complete one came.
 
-        What `said` is made of tells why, and is put together only for the first of its kind.
+        `parts` are the parts of a message, which is formatted only for the first of its kind.
         """
         self._failures[kind] += 1
         if status:
             self._statuses[status] += 1
-        if said:
-            self.sample(kind, str(status) if status else "", *said)
+        if parts:
+            self.sample(kind, str(status) if status else "", *parts)
 
-    def sample(self, kind: str, detail: str, *said: object) -> None:
-        """Keep what was said, if it is the first of its kind and detail since the last `take`.
+    def sample(self, kind: str, detail: str, *parts: object) -> None:
+        """Keep the message if it is the first of its kind and detail since the last `take`.
 
-        A redirect is kept for good: those that are like it are recognised, and not read again.
+        A redirect is kept for good: equal responses are recognized and not parsed again.
         """
-        known = self._samples.setdefault(kind, {})
-        if detail not in known and len(known) < MAX_PER_KIND:
+        by_detail = self._samples.setdefault(kind, {})
+        if detail not in by_detail and len(by_detail) < MAX_PER_KIND:
             now_us = time.perf_counter_ns() // 1000
-            known[detail] = Sample(now_us, kind, detail, samples.format_message(said))
+            by_detail[detail] = Sample(now_us, kind, detail, samples.format_message(parts))
 
     def connect_failed(self, reason: str) -> None:
-        """Count why a connection could not be opened, by the name of the system's error."""
+        """Count a connection that could not be opened, by the name of the system's error."""
         self._reasons[reason] += 1
 
-    def received(self, octets: int) -> None:
-        """Count octets of a reply that is being read."""
-        self._bytes += octets
+    def received(self, size: int) -> None:
+        """Count bytes of a response that is being parsed."""
+        self._bytes += size
 
     @property
     def responses(self) -> int:
-        """How many replies have come so far, right ones or not; also what was none, but came."""
+        """The number of responses so far, right or wrong; anything else that came included."""
         wrong = sum(self._failures[kind] for kind in _WRONG)
         return self._responses + len(self.service) + wrong
 
     def take(self, at_s: int = 0) -> "Summary":
-        """Return all that was counted since the last call, as of the second `at_s`; forget it."""
+        """Return the counts since the last call as those of second `at_s`, and reset them."""
         self._count_recognized()
         self._responses = self.responses
         taken = Summary(
@@ -134,11 +134,11 @@ class Recorder:
             reasons=self._reasons,
             bytes_received=self._bytes,
             retried=self.retried,
-            samples=[one for known in self._samples.values() for one in known.values()],
+            samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
         if self._bytes or self.service or self._failures:
             taken.series.add(at_s, taken.interval())
-        self.service.clear()  # in place: connections hold its append
+        self.service.clear()  # in place: connections hold its `append`
         self.response.clear()
         self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
@@ -146,14 +146,14 @@ class Recorder:
         return taken
 
     def _count_recognized(self) -> None:
-        """Count the status and the octets of the replies that were only recognised."""
-        if recognised := len(self.service) - self._parsed:
-            self._statuses[self._status] += recognised
-            self._bytes += recognised * self._length
-            self._parsed += recognised
+        """Count the status and the bytes of the responses that were only recognized."""
+        if recognized := len(self.service) - self._parsed:
+            self._statuses[self._status] += recognized
+            self._bytes += recognized * self._length
+            self._parsed += recognized
 
 
-_MAX_FIELDS = (
+_MAXIMA = (
     "elapsed_ns",
     "start_within_ns",
     "stopped_by",
@@ -162,7 +162,7 @@ _MAX_FIELDS = (
     "last_start_ns",
 )
 _HISTOGRAMS = ("service", "response", "waits", "due_waits")
-_SUM_FIELDS = (
+_SUMS = (
     "bytes_received",
     "open_connections",
     "unfinished",
@@ -179,28 +179,37 @@ _SUM_FIELDS = (
 
 @dataclass(kw_only=True)
 class Summary:
-    """All that was counted in a run, or in any part of it.
+    """The counts of a run, or of any part of it.
 
-    `service` is the time from sending a request to the end of its reply, `response` from when it
-    was due by the schedule. `standing` is connections that stood when the clock started,
-    `unfinished` requests without an outcome when it stopped, `retried` those that were asked
-    again, once each, since a kept connection ended before a byte of the response came;
-    `elapsed_ns` is the longest of the
-    shares' clocks, which started within `start_within_ns` of each other. By the schedule, `started`
-    requests were started, `late` of them a millisecond or more after their time, and `skipped`
-    never. `warmup_ns` and `warmup_requests` were left out before the clock started; `steady` tells
-    whether the server was found to have settled by then. `lost` is worker processes that died, with
-    only what they had reported counted; `gave_up` those that ended early because nothing could be
-    connected to; `faults` says what went wrong in abench itself. `stopped_by` is the
-    signal that ended the run, 0 for none.
+    Times:
+        `service`: from sending a request to the end of its response.
+        `response`: from when the request was due by the schedule.
+        `waits`: how long requests without an outcome had been in flight when the clock stopped.
+        `due_waits`: the same from when they were due, and of the first that never started.
 
-    `answering` is when replies came, or none was waited for. `waits` has how long requests without
-    an outcome had been under way when the clock stopped, `due_waits` the same from when they were
-    due, with the first of those that never started. For `paused_ns`, of all connections together,
-    nothing was asked since a connection had failed to open and the next attempt was not due.
-    `stages` are by their place in the schedule, and `last_start_ns` is when the last request that
-    there was to start had started, if it had. `samples` are the first failures of each kind, and
-    the first redirects.
+    Requests:
+        `unfinished`: without an outcome when the clock stopped.
+        `retried`: sent again, once each, because a keep-alive connection was closed before a byte
+            of the response came.
+        `started`, `late`, `skipped`: by the schedule; `late` ones started a millisecond or more
+            after they were due, `skipped` ones never.
+        `stages`: keyed by the index of the stage in the schedule.
+        `last_start_ns`: when the last request to be started was started, if it was.
+        `samples`: the first failures of each kind, and the first redirects.
+
+    Connections and workers:
+        `open_connections`: when the clock started.
+        `paused_ns`: the time, summed over all connections, in which no request could be sent
+            because a connection had failed to open and the next attempt was not due.
+        `answering`: when responses came, or none was expected.
+        `elapsed_ns`: the longest of the workers' clocks, which started within `start_within_ns`
+            of each other.
+        `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
+            rate had settled by then.
+        `lost`: worker processes that died; only what they had reported is counted.
+        `gave_up`: workers that ended early because no connection could be opened.
+        `faults`: what went wrong in abench itself.
+        `stopped_by`: the signal that ended the run, 0 for none.
     """
 
     service: Histogram = field(default_factory=Histogram)
@@ -236,7 +245,7 @@ class Summary:
 
     @property
     def succeeded(self) -> int:
-        """Requests with the right reply, complete and in time."""
+        """Requests with the expected response, complete and in time."""
         return self.service.count
 
     @property
@@ -245,14 +254,14 @@ class Summary:
         return self.failures.total()
 
     def interval(self) -> Interval:
-        """Return what was counted as one moment of a series."""
-        whole = Interval(self.succeeded, self.failed, self.bytes_received)
-        whole.service.merge(self.service)
-        whole.response.merge(self.response)
-        return whole
+        """Return the counts as one interval of a time series."""
+        interval = Interval(self.succeeded, self.failed, self.bytes_received)
+        interval.service.merge(self.service)
+        interval.response.merge(self.response)
+        return interval
 
     def merge(self, other: "Summary") -> None:
-        """Count another part of the same run."""
+        """Add another part of the same run."""
         for name in (*_HISTOGRAMS, "series", "answering"):
             getattr(self, name).merge(getattr(other, name))
         self.status.update(other.status)
@@ -260,30 +269,30 @@ class Summary:
         self.reasons.update(other.reasons)
         if other.samples:
             self.samples = samples.merge_samples([*self.samples, *other.samples])
-        for name in _SUM_FIELDS:
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for number, stage in other.stages.items():
             self.stages.setdefault(number, StageStats()).merge(stage)
-        for name in _MAX_FIELDS:
+        for name in _MAXIMA:
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        self.costs = sorted(self.costs + other.costs, key=repr)  # in any order, the same
+        self.costs = sorted(self.costs + other.costs, key=repr)  # the same in any order of merging
         self.faults = sorted(self.faults + other.faults)
 
     def encode(self) -> str:
         """Return the Summary as JSON, for another machine to merge."""
-        coded: dict[str, object] = {
+        encoded: dict[str, object] = {
             name: getattr(self, name).encode_plain() for name in _HISTOGRAMS
         }
-        coded["series"] = self.series.encode()
-        coded["stages"] = {number: one.encode() for number, one in self.stages.items()}
-        coded["answering"] = self.answering.encode()
-        coded["samples"] = [asdict(sample) for sample in self.samples]
+        encoded["series"] = self.series.encode()
+        encoded["stages"] = {number: one.encode() for number, one in self.stages.items()}
+        encoded["answering"] = self.answering.encode()
+        encoded["samples"] = [asdict(sample) for sample in self.samples]
         costs = [{**vars(cost), "lag": cost.lag.encode_plain()} for cost in self.costs]
-        return json.dumps({**vars(self), **coded, "costs": costs})
+        return json.dumps({**vars(self), **encoded, "costs": costs})
 
     @classmethod
     def decode(cls, text: str) -> "Summary":
-        """Undo `encode`."""
+        """Decode the text of `encode`."""
         plain = json.loads(text)
         for name in _HISTOGRAMS:
             plain[name] = Histogram.decode_plain(plain[name])

@@ -1,4 +1,4 @@
-"""Conditions under which a run has failed, for whoever gates on it: `p99>50ms`, `errors>0.1%`."""
+"""Conditions under which a run fails, for CI gates: `p99>50ms`, `errors>0.1%`."""
 
 import operator
 import re
@@ -25,35 +25,37 @@ SILENCE = "silence"
 
 Measured = tuple[float, float] | None
 
-# What each counts, and what a percentage of it is of; None where it was not measured.
+# The count of each metric and the total that its percentage refers to; None if not measured.
 _COUNTS: dict[str, Callable[[Report], Measured]] = {
     "errors": lambda report: _part(report.failed, report.total),
     "stale": lambda report: _part(report.failures["stale"], report.total),
     "retried": lambda report: _part(report.retried, report.total),
     "unfinished": lambda report: _part(report.unfinished, report.total + report.unfinished),
-    "late": lambda report: _part(report.paced.late, report.paced.due) if report.paced else None,
+    "late": lambda report: (
+        _part(report.schedule.late, report.schedule.due) if report.schedule else None
+    ),
     "skipped": lambda report: (
-        _part(report.paced.skipped, report.paced.due) if report.paced else None
+        _part(report.schedule.skipped, report.schedule.due) if report.schedule else None
     ),
 }
 _RATES: dict[str, Callable[[Report], Measured]] = {
     "pages": lambda report: _part(report.pages_per_sec, report.pages_per_sec, report.duration_s),
     "achieved": lambda report: (
-        _part(report.paced.achieved, report.paced.offered, report.paced.due)
-        if report.paced
+        _part(report.schedule.achieved, report.schedule.offered, report.schedule.due)
+        if report.schedule
         else None
     ),
 }
 
 
-def _part(number: float, whole: float, measured: float | None = None) -> Measured:
-    """Return a figure and what it is a part of, or None if nothing was `measured`."""
-    return (number, whole) if (whole if measured is None else measured) else None
+def _part(number: float, total: float, measured: float | None = None) -> Measured:
+    """Return a count and the total it is a share of, or None if nothing was `measured`."""
+    return (number, total) if (total if measured is None else measured) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition as it was written, taken apart."""
+    """A parsed condition; `text` is as it was given."""
 
     text: str
     which: str | None
@@ -64,24 +66,28 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
-        """Take a condition apart; raises ParameterError for what is none."""
+        """Parse a condition; raises ParameterError if it is invalid."""
         found = _CONDITION.fullmatch(text)
         if not found:
-            raise ParameterError("--fail-if", f"{text!r} is not like p99>50ms or errors>0.1%")
+            raise ParameterError(
+                "--fail-if", f"{text!r} is no condition such as p99>50ms or errors>0.1%"
+            )
         metric, unit, which = found["metric"], found["unit"], found["which"]
         if units := _units(metric):
             if unit not in units or (which and (units != tuple(_TIMES) or metric == SILENCE)):
-                wanted = ", ".join(one or "no unit" for one in units)
-                raise ParameterError("--fail-if", f"{text!r}: {metric} is given in {wanted}")
+                choices = ", ".join(one or "no unit" for one in units)
+                raise ParameterError(
+                    "--fail-if", f"{text!r}: the unit of {metric} is one of: {choices}"
+                )
             return cls(text.strip(), which, metric, found["sign"], float(found["value"]), unit)
         known = ", ".join((*_COUNTS, *_RATES, SILENCE, *_LATENCIES, "p50 to p99.9999"))
-        raise ParameterError("--fail-if", f"{text!r}: {metric} is none of {known}")
+        raise ParameterError("--fail-if", f"{text!r}: {metric} is not one of {known}")
 
     def evaluate(self, report: Report) -> Threshold:
-        """Say whether it came true. What cannot be measured has failed, whatever was asked."""
-        measured, shown = self._measured(report)
+        """Evaluate the condition. If it cannot be measured, the run fails."""
+        measured, formatted = self._measured(report)
         failed = measured is None or _SIGNS[self.sign](measured, self.value)
-        return Threshold(self.text, failed, shown)
+        return Threshold(self.text, failed, formatted)
 
     def _measured(self, report: Report) -> tuple[float | None, str]:
         if self.unit in _TIMES:
@@ -90,17 +96,17 @@ class Condition:
         found = (_COUNTS | _RATES)[self.metric](report)
         if found is None:
             return None, "-"
-        count, whole = found
+        count, total = found
         if self.unit == "%":
-            share = 100 * self._share(report, count, whole)
+            share = 100 * self._share(report, count, total)
             return share, f"{significant(share)} %"
         return count, decimal(count) if self.metric in _RATES else f"{count:,.0f}"
 
-    def _share(self, report: Report, count: float, whole: float) -> float:
-        """Return what part of the whole it is; of errors, pauses of connections are some too."""
+    def _share(self, report: Report, count: float, total: float) -> float:
+        """Return the share of the total; for errors, pauses of connections count as well."""
         if self.metric == "errors":
             return report.error_share or 0.0
-        return count / whole if whole else 0.0
+        return count / total if total else 0.0
 
     def _time_us(self, report: Report) -> float | None:
         if self.metric == SILENCE:
@@ -126,9 +132,9 @@ def _units(metric: str) -> tuple[str, ...]:
 
 
 def evaluate(conditions: list[Condition], report: Report) -> tuple[Threshold, ...]:
-    """Return how a run did. Where there are conditions, a rate that was not met fails as well."""
-    judged = [condition.evaluate(report) for condition in conditions]
-    if judged and report.paced and not report.paced.is_met:
-        measured = f"{decimal(report.paced.achieved)}/s of {decimal(report.paced.offered)}/s"
-        judged.append(Threshold("achieved<99%", failed=True, measured=measured))
-    return tuple(judged)
+    """Evaluate all conditions. With any condition, a schedule that was not met fails as well."""
+    thresholds = [condition.evaluate(report) for condition in conditions]
+    if thresholds and report.schedule and not report.schedule.is_met:
+        measured = f"{decimal(report.schedule.achieved)}/s of {decimal(report.schedule.offered)}/s"
+        thresholds.append(Threshold("achieved<99%", failed=True, measured=measured))
+    return tuple(thresholds)

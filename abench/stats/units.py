@@ -1,15 +1,15 @@
-"""Figures as people read them."""
+"""Numbers formatted for people."""
 
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def count(number: int) -> str:
-    """Return a whole number with its thousands apart."""
+    """Return a whole number with thousands separators."""
     return f"{number:,}"
 
 
 def decimal(number: float) -> str:
-    """Return a rate: whole above 100, else with two decimals, or as many as it needs below 0.1."""
+    """Return a rate: whole from 100 up, two decimals below, two significant digits below 0.1."""
     if 0 < number < 0.0995:
         return significant(float(f"{number:.2g}"))
     return f"{number:,.0f}" if number >= 99.995 else f"{number:.2f}"
@@ -21,7 +21,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def byte_size(number: float) -> str:
-    """Return a number of octets in decimal multiples, as network rates are given."""
+    """Return a number of bytes in decimal units (1 kB is 1000 B), as network rates are given."""
     power = 0
     while number >= 999.5 and power < len(_BYTE_UNITS) - 1:
         number /= 1000
@@ -30,7 +30,7 @@ def byte_size(number: float) -> str:
 
 
 def microseconds(value: float | None) -> str:
-    """Return a time given in microseconds with three digits: `812 us`, `1.23 ms`, `2.05 s`."""
+    """Format a time in microseconds with three digits: `812 us`, `1.23 ms`, `2.05 s`."""
     if value is None:
         return "-"
     if value < 999.5:
@@ -41,7 +41,7 @@ def microseconds(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time: `1.07 ms`, `2.5 s`, `10 s`, `1 min 30 s`."""
+    """Format a duration in seconds: `1.07 ms`, `2.5 s`, `10 s`, `1 min 30 s`."""
     if 0 < seconds < 1:
         return microseconds(seconds * 1e6)
     if seconds < 60:
@@ -51,14 +51,14 @@ def duration(seconds: float) -> str:
 
 
 def significant(number: float) -> str:
-    """Return a number of any size with three digits, whole above 100, never with an exponent."""
+    """Return a number with three significant digits, whole from 100 up, never with an exponent."""
     if abs(number) >= 99.95:
         return f"{number:,.0f}"
     return f"{float(f'{number:.3g}'):.12f}".rstrip("0").rstrip(".")
 
 
 def signed(number: float) -> str:
-    """Return a change: `+12.3`, `-1,200`."""
+    """Return a number with its sign: `+12.3`, `-1,200`."""
     return ("+" if number >= 0 else "") + significant(number)
 
 

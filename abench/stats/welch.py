@@ -1,6 +1,6 @@
-"""Whether two groups of numbers differ by more than chance: Welch's t, and Holm's correction.
+"""Whether two groups of numbers differ by more than chance: Welch's t-test, Holm's correction.
 
-The t distribution is written out here: a library for it would be fifty times as large as abench.
+The t distribution is computed here: a library for it would be fifty times as large as abench.
 """
 
 import math
@@ -14,7 +14,7 @@ _STEPS = 300
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A difference of two means, its standard error, and the degrees of freedom of that."""
+    """A difference of two means, its standard error, and the degrees of freedom."""
 
     difference: float
     error: float
@@ -22,13 +22,13 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """How often chance alone shows as much, where there is no difference."""
+        """How often chance alone shows a difference this large."""
         if not self.error:
             return 0.0 if self.difference else 1.0
         return two_sided(self.difference / self.error, self.degrees_of_freedom)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Return what the difference lies between, but for `level` of all cases."""
+        """Return the interval that holds the difference in all but `level` of all cases."""
         reach = critical(level, self.degrees_of_freedom) * self.error if self.error else 0.0
         return self.difference - reach, self.difference + reach
 
@@ -38,9 +38,9 @@ def estimate(
 ) -> Estimate:
     """Return by how much the mean of `after` is above that of `before` (Welch 1947).
 
-    Two values or more a side. Numbers are told apart by steps of `resolution`: where all of a side
-    fell on the same step, their deviation may have been half of one. `difference` is what stands
-    for that of the means, where something better is known.
+    Each side has two values or more. Values have a `resolution`: where all values of a side are
+    equal, their deviation may still have been half a step. `difference` replaces the difference of
+    the means where a better estimate is known.
     """
     least = (resolution / 2) ** 2
     one, other = (max(variance(side), least) / len(side) for side in (before, after))
@@ -53,9 +53,9 @@ def estimate(
 def holm(ps: Sequence[float], level: float) -> list[float]:
     """Return the level at which each of several hypotheses is tested (Holm 1979).
 
-    So none is rejected wrongly in 1 - `level` of all cases, whatever they have to do with each
-    other: the smallest p is held to level / n, the next to level / (n - 1), and as soon as one
-    fails, so do those behind it, at the same level.
+    None is then wrongly rejected in 1 - `level` of all cases, however they depend on each other:
+    the smallest p is tested at level / n, the next at level / (n - 1). As soon as one fails, so
+    do all that follow, at the same level.
     """
     levels = [level] * len(ps)
     left, failed = len(ps), False
@@ -67,12 +67,12 @@ def holm(ps: Sequence[float], level: float) -> list[float]:
 
 
 def two_sided(t: float, freedom: float) -> float:
-    """Return how often a t distribution is as far from 0 as `t`, on either side."""
+    """Return the two-sided probability of a t distribution beyond `t`."""
     return _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
 
 
 def critical(level: float, freedom: float) -> float:
-    """Return what a t distribution is further from 0 than in `level` of all cases."""
+    """Return the two-sided critical value of a t distribution at `level`."""
     low, high = 0.0, 1.0
     while two_sided(high, freedom) > level:
         low, high = high, 2 * high
@@ -86,7 +86,7 @@ def critical(level: float, freedom: float) -> float:
 
 
 def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function (DLMF 8.17.22, the faster of two sides)."""
+    """Return the regularized incomplete beta function (DLMF 8.17.22, faster side)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)

@@ -1,4 +1,4 @@
-"""Who was the limit: each rule by figures, and by runs whose limit is known."""
+"""The verdict: each rule by numbers, and runs with a known bottleneck."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ SECOND = 1_000_000_000
 
 
 def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
-    """Ten seconds of one worker that was `busy`, with 10,000 successes of 1 ms."""
+    """Return the report of ten seconds of one worker: 10,000 successes of 1 ms."""
     counted = {
         "service": Histogram.of([1_000] * 10_000),
         "response": Histogram.of([1_000] * 10_000),
@@ -39,22 +39,22 @@ def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
     return replace(build_report(plan, Summary(**counted)), kernel=kernel, server=server)
 
 
-PACED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
+SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
 LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
 
 CASES = {
     "an idle client": (run(), "server"),
     "a busy client": (run(busy=0.99), "client"),
-    "a client that is neither": (run(busy=0.75), "unclear"),
+    "a client in between": (run(busy=0.75), "unclear"),
     "a busy server": (run(server=ServerUsage(9.8, 0, ended=False)), "server"),
     "an idle server": (run(server=ServerUsage(2.0, 0, ended=False)), "latency"),
-    "a client held up": (run(lag_us=20_000), "loop-lag"),
-    "a server that stopped answering": (
-        run(answering=Coverage(intervals=[(0, 1_700)]), failures=Counter({"connect": 80})),
+    "a delayed client": (run(lag_us=20_000), "loop-lag"),
+    "a server that stopped responding": (
+        run(answering=Coverage(spans=[(0, 1_700)]), failures=Counter({"connect": 80})),
         "silence",
     ),
-    "an outage": (run(answering=Coverage(intervals=[(0, 2_000), (4_000, 10_000)])), "silence"),
-    "a short outage": (run(answering=Coverage(intervals=[(0, 9_000), (9_300, 10_000)])), "server"),
+    "an outage": (run(answering=Coverage(spans=[(0, 2_000), (4_000, 10_000)])), "silence"),
+    "a short outage": (run(answering=Coverage(spans=[(0, 9_000), (9_300, 10_000)])), "server"),
     "connections that cannot be opened": (
         run(failures=Counter({"connect": 80}), paused_ns=60 * SECOND),
         "errors",
@@ -70,25 +70,25 @@ CASES = {
     "lost segments": (run(kernel=LOSSY), "network"),
     "a full queue": (run(kernel=replace(LOSSY, listen_overflows=9)), "server"),
     "lost segments of others, on one machine": (
-        replace(run(PACED, kernel=LOSSY), is_local=True),
+        replace(run(SCHEDULED, kernel=LOSSY), is_local=True),
         "schedule",
     ),
     "a full queue on one machine": (
         replace(run(kernel=replace(LOSSY, listen_overflows=9)), is_local=True),
         "server",
     ),
-    "a few lost segments": (run(PACED, kernel=TcpCounters(500, 9, 0, 0, 0)), "schedule"),
-    "a rate that was met": (run(PACED), "schedule"),
+    "a few lost segments": (run(SCHEDULED, kernel=TcpCounters(500, 9, 0, 0, 0)), "schedule"),
+    "a rate that was met": (run(SCHEDULED), "schedule"),
     "a rate too high for the server": (
-        run(PACED, skipped=5_000, service=Histogram.of([10_000] * 10_000)),
+        run(SCHEDULED, skipped=5_000, service=Histogram.of([10_000] * 10_000)),
         "server",
     ),
-    "a rate that was not met, and nobody knows why": (run(PACED, skipped=5_000), "unclear"),
+    "a rate that was not met for an unknown reason": (run(SCHEDULED, skipped=5_000), "unclear"),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_limit_by_its_figures(name):
+def test_limiter_of_each_case(name):
     report, limiter = CASES[name]
     found = find_bottleneck(report)
     assert found.limiter == limiter
@@ -96,29 +96,32 @@ def test_the_limit_by_its_figures(name):
     assert any(line.startswith("Little's law: ") for line in found.evidence)
 
 
-def test_what_a_verdict_rests_on_is_said():
+def test_evidence_is_listed():
     evidence = find_bottleneck(replace(run(kernel=LOSSY), is_local=True)).evidence
-    assert "client: 30 % of a core for each worker" in evidence[0]
+    assert "client: 30 % of a core per worker" in evidence[0]
     assert "1 of 10 connections busy" in evidence[1]  # 1,000/s x 1 ms
-    assert "5,000 of 100,000 segments sent again" in evidence[2]
+    assert "5,000 of 100,000 TCP segments retransmitted" in evidence[2]
     assert "share this machine" in evidence[3]
 
 
 @pytest.mark.parametrize(
-    ("is_local", "shares", "rival", "place"),
+    ("is_local", "shares", "competitor", "place"),
     [
-        (True, True, "The server has the same cores", "share the cores of this machine: each"),
-        (True, None, "on this machine too, and may", "share this machine: each"),
-        (True, False, "Something else", "share this machine, each with cores of its own"),
+        (
+            True,
+            True,
+            "The server runs on the same cores",
+            "share the cores of this machine and compete",
+        ),
+        (True, None, "on this machine too, and may", "share this machine and compete"),
+        (True, False, "Something else", "share this machine, each on its own cores"),
         (False, None, "Something else", None),
-        (None, None, "Something else", "behind a proxy: whether"),
+        (None, None, "Something else", "behind a proxy: it is not known whether"),
     ],
 )
-def test_who_takes_this_clients_processor_is_said_as_far_as_it_is_known(
-    is_local, shares, rival, place
-):
+def test_competitor_for_the_cpu_is_named_as_far_as_known(is_local, shares, competitor, place):
     found = find_bottleneck(replace(run(lag_us=20_000), is_local=is_local, shares_cores=shares))
-    assert rival in found.sentence
+    assert competitor in found.sentence
     if place:
         assert place in found.evidence[-1]
     else:
@@ -140,7 +143,7 @@ def test_numbers_have_no_exponents():
     ]  # fmt: skip
 
 
-async def test_the_process_that_listens_is_found_and_where_it_may_run(serve, abench):
+async def test_listening_process_and_its_cores_are_found(serve, abench):
     server = await serve()
     assert procfs.listening_pids(server.port) == {os.getpid()}
     assert procfs.shares_cores([os.getpid()]) is True
@@ -158,7 +161,7 @@ async def test_the_process_that_listens_is_found_and_where_it_may_run(serve, abe
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-async def test_a_server_with_cores_of_its_own_shares_none(serve):
+async def test_server_on_its_own_cores_shares_none(serve):
     first, *others = sorted(os.sched_getaffinity(0))
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
     try:
@@ -173,14 +176,14 @@ async def test_a_server_with_cores_of_its_own_shares_none(serve):
         await process.communicate(b"\n")
 
 
-async def test_a_server_that_waits_is_the_limit(serve, abench):
+async def test_waiting_server_is_the_limit(serve, abench):
     def script(peer):
         asyncio.get_running_loop().call_later(0.02, peer.send, ok)
 
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     server = await serve(script)
     ran = await abench("-t", "1", "-c", "2", "-w", "1", "--json", "-", server.url)
-    assert ran.json["verdict"]["limiter"] in {"server", "loop-lag"}  # the latter on a busy machine
+    assert ran.json["verdict"]["limiter"] in {"server", "loop-lag"}  # loop-lag on a busy machine
     assert ran.json["same_host"] is True
 
 
@@ -188,20 +191,20 @@ def _cpu_s():
     return sum(os.times()[:4])
 
 
-async def test_a_server_named_is_watched(serve, abench):
+async def test_server_pid_is_measured(serve, abench):
     server = await serve()
     words = ("--server-pid", str(os.getpid()), "-n", "300", "--json", "-", server.url)
     began = _cpu_s()
     ran = await abench(*words)
-    watched = ran.json["server"]
-    # This process is the server, and abench one of its children: neither is watched for longer.
-    assert 0 < watched["cpu_s"] <= _cpu_s() - began + 0.02  # in ticks of 10 ms
-    assert watched["cpu_us_per_request"] == pytest.approx(watched["cpu_s"] * 1e6 / 300)
-    assert watched["peak_rss_bytes"] > 10_000_000
-    assert not watched["ended"]
+    measured = ran.json["server"]
+    # This process is the server, and abench one of its children.
+    assert 0 < measured["cpu_s"] <= _cpu_s() - began + 0.02  # in ticks of 10 ms
+    assert measured["cpu_us_per_request"] == pytest.approx(measured["cpu_s"] * 1e6 / 300)
+    assert measured["peak_rss_bytes"] > 10_000_000
+    assert not measured["ended"]
 
 
-async def test_a_servers_children_are_watched_with_it():
+async def test_children_of_the_server_are_measured():
     burn = "import time\nwhile time.process_time() < 0.2: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print()"
     process = await asyncio.create_subprocess_exec(
@@ -209,37 +212,37 @@ async def test_a_servers_children_are_watched_with_it():
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    watch = ServerMonitor([process.pid])
+    monitor = ServerMonitor([process.pid])
     await process.stdout.readline()
-    assert watch.result().cpu_s >= 0.19  # a clock tick is 10 ms
+    assert monitor.result().cpu_s >= 0.19  # a clock tick is 10 ms
     await process.communicate(b"\n")
-    assert watch.result().ended
+    assert monitor.result().ended
 
 
-def test_what_is_no_server_is_said(tmp_path):
+def test_invalid_server_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"^--server-pid: there is no process"):
         ServerMonitor([2**22 + 1])
     with pytest.raises(ParameterError, match=r"^--server-cgroup: "):
         ServerMonitor(cgroup=str(tmp_path))
 
 
-def test_a_control_group_is_read(tmp_path):
+def test_control_group_is_measured(tmp_path):
     (tmp_path / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
     (tmp_path / "memory.current").write_text("4096\n")
-    watch = ServerMonitor(cgroup=str(tmp_path))
+    monitor = ServerMonitor(cgroup=str(tmp_path))
     (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 1\n")
-    assert watch.result() == ServerUsage(2.5, 4096, ended=False)
+    assert monitor.result() == ServerUsage(2.5, 4096, ended=False)
 
 
-def test_this_machines_own_addresses_are_known():
+def test_local_addresses_are_recognized():
     assert procfs.is_local_address("127.0.0.1")
     assert procfs.is_local_address("127.1.2.3")
-    assert not procfs.is_local_address("192.0.2.1")  # RFC 5737: nobody's
+    assert not procfs.is_local_address("192.0.2.1")  # RFC 5737: reserved for documentation
     assert not procfs.is_local_address("does-not-exist.invalid")
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "expected"),
     [
         ({}, True),
         ({"requests": 100}, False),
@@ -247,11 +250,11 @@ def test_this_machines_own_addresses_are_known():
         ({"keep_alive": True}, False),
     ],
 )
-def test_ports_are_counted_before_they_are_gone(more, said, monkeypatch):
+def test_preflight_warns_of_exhausted_ports(more, expected, monkeypatch):
     monkeypatch.setattr(
         procfs, "read_ephemeral_ports", lambda **_: procfs.EphemeralPorts(28_232, 60.0)
     )
     plan = Plan(url="http://192.0.2.1/", **{"keep_alive": False, **more})
     advice = preflight.advice(plan)
-    assert bool(advice) == said
-    assert not said or "471 connections a second" in advice[0]
+    assert bool(advice) == expected
+    assert not expected or "471 connections a second" in advice[0]

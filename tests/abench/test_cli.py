@@ -15,11 +15,11 @@ import pytest
 
 @pytest.fixture
 def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        return gone.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
-async def test_a_run_reports_and_ends_well(serve, abench):
+async def test_run_prints_a_report_and_exits_with_0(serve, abench):
     server = await serve()
     ran = await abench("-c", "4", "-t", "0.3", "-w", "2", server.url)
     assert ran.code == 0
@@ -30,7 +30,7 @@ async def test_a_run_reports_and_ends_well(serve, abench):
     assert " \n" not in ran.out
 
 
-async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply):
+async def test_json_document_agrees_with_the_server(serve, abench, ok_reply):
     server = await serve()
     ran = await abench("-c", "5", "-n", "1001", "-w", "3", "--json", "-", server.url)
     assert ran.code == 0
@@ -62,25 +62,25 @@ async def test_the_json_document_agrees_with_the_server(serve, abench, ok_reply)
     assert len(server.requests) == 1001
 
 
-async def test_more_connections_than_requests_end(serve, abench):
+async def test_more_connections_than_requests_finish(serve, abench):
     server = await serve()
     ran = await abench("-c", "10", "-n", "3", "--json", "-", server.url)
     assert (ran.code, ran.json["requests"]["succeeded"]) == (0, 3)
     assert len(server.requests) == 3
 
 
-async def test_a_thousand_connections_are_held_at_once(serve, abench):
+async def test_a_thousand_connections_are_open_at_once(serve, abench):
     server = await serve()
     ran = await abench("-c", "1000", "-t", "0.5", "-w", "3", "--json", "-", server.url)
     assert ran.code == 0
-    # One more: the program tries the server before it starts. Its connection may have gone before.
+    # One more: abench probes the server before the start. That connection may be closed by then.
     assert server.connections == 1001
     assert server.peak in (1000, 1001)
     assert ran.json["connections_standing"] == 1000
     assert ran.json["requests"]["unfinished"] == 1000
 
 
-async def test_json_is_written_whole_beside_the_text(serve, abench, tmp_path):
+async def test_json_file_is_written_beside_the_text(serve, abench, tmp_path):
     server = await serve()
     path = tmp_path / "result.json"
     path.write_text("old")
@@ -121,7 +121,7 @@ async def test_ipv6(serve, abench):
         (("-c",), "-c"),
     ],
 )
-def test_a_bad_parameter_is_one_line_that_names_it(refused, arguments, named):
+def test_bad_parameter_is_named_in_one_line(refused, arguments, named):
     ran = refused(*arguments)
     assert ran.code == 2
     assert ran.out == ""
@@ -130,14 +130,14 @@ def test_a_bad_parameter_is_one_line_that_names_it(refused, arguments, named):
     assert named in ran.err
 
 
-async def test_a_refused_port_is_one_line_that_names_it(abench, closed_port):
+async def test_refused_port_is_named_in_one_line(abench, closed_port):
     ran = await abench(f"http://127.0.0.1:{closed_port}/")
     assert ran.code == 1
     assert ran.out == ""
     assert ran.err == f"abench: error: cannot reach 127.0.0.1:{closed_port}: connection refused\n"
 
 
-async def test_a_name_that_does_not_resolve_is_one_line(abench):
+async def test_unresolved_name_is_one_line(abench):
     ran = await abench("http://does-not-exist.invalid/")
     assert ran.code == 1
     assert ran.err.startswith("abench: error: cannot reach does-not-exist.invalid:80: ")
@@ -146,7 +146,7 @@ async def test_a_name_that_does_not_resolve_is_one_line(abench):
 
 @pytest.fixture
 async def certificate(tmp_path):
-    """A certificate for 127.0.0.1 that only itself vouches for, and its key, in one file."""
+    """Return a file with a self-signed certificate for 127.0.0.1 and its key."""
     if not shutil.which("openssl"):
         pytest.skip("needs openssl to make a certificate")
     path = tmp_path / "both.pem"
@@ -179,7 +179,7 @@ async def test_tls_is_verified(serve, abench, certificate, monkeypatch):
     assert (ran.code, ran.json["requests"]["succeeded"]) == (0, 30)
 
 
-async def test_nothing_but_failures_is_not_ok(serve, abench):
+async def test_only_failures_exit_with_1(serve, abench):
     server = await serve(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
     ran = await abench("-n", "7", "--json", "-", server.url)
     assert ran.code == 1
@@ -190,16 +190,16 @@ async def test_nothing_but_failures_is_not_ok(serve, abench):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_the_run_with_its_report(serve, start_abench, number):
-    asked = asyncio.Event()
+async def test_signal_ends_the_run_with_a_report(serve, start_abench, number):
+    requested = asyncio.Event()
 
     def script(peer):
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        asked.set()
+        requested.set()
 
     server = await serve(script)
     process = await start_abench("-t", "60", "-w", "1", "--json", "-", server.url)
-    await asked.wait()  # and a worker asks on all of its connections at once
+    await requested.wait()  # the worker sends on all of its connections at once
     process.send_signal(number)
     out, _ = await process.communicate()
     assert process.returncode == 128 + number
@@ -210,19 +210,21 @@ async def test_a_signal_ends_the_run_with_its_report(serve, start_abench, number
     assert succeeded <= len(server.requests) <= succeeded + unfinished
 
 
-async def test_a_second_signal_ends_at_once(serve, start_abench):
-    asked = asyncio.Event()
-    server = await serve(lambda _: asked.set())
+async def test_second_signal_ends_immediately(serve, start_abench):
+    requested = asyncio.Event()
+    server = await serve(lambda _: requested.set())
     process = await start_abench("-t", "60", "-w", "1", "-c", "1", server.url)
-    await asked.wait()
-    os.kill(_child_of(process.pid), signal.SIGSTOP)  # it cannot report: one signal would wait
+    await requested.wait()
+    os.kill(
+        _child_of(process.pid), signal.SIGSTOP
+    )  # it cannot report, so one signal would wait for it
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     out, err = await process.communicate()
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-async def test_a_worker_that_dies_is_said_and_the_others_are_counted(serve, start_abench, ok_reply):
+async def test_dead_worker_is_reported_and_others_are_counted(serve, start_abench, ok_reply):
     killed = False
 
     def script(peer):
@@ -247,7 +249,7 @@ def _child_of(pid: int) -> int:
         return int(children.read().split()[0])
 
 
-async def test_a_terminal_sees_the_run_progress(serve):
+async def test_terminal_shows_progress(serve):
     server = await serve()
     ours, theirs = os.openpty()
     try:

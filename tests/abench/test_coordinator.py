@@ -63,7 +63,7 @@ async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
     code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
     assert code == 0
     assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
-    assert err.startswith("abench: note: left out is '1,000 connections': ")
+    assert err.startswith("abench: note: skipped '1,000 connections': ")
     assert err.count("\n") == 1
     code, out, err = await limited(50, "calibrate", "-t", "100ms", "--json")
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -213,7 +213,7 @@ async def test_a_run_that_is_suspended_for_a_while_goes_on(serve, ok_reply, susp
     out, err = await process.communicate()
     assert (process.returncode, err) == (0, b""), out
     assert b"died" not in out
-    assert (b"abench itself stood still for " in out) == (suspended != "parent"), out
+    assert (b"abench itself stalled for " in out) == (suspended != "parent"), out
 
 
 async def test_workers_end_with_their_parent(serve, python):

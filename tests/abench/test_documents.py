@@ -1,4 +1,4 @@
-"""Reports as files: what programs read from them, and that they can be drawn again."""
+"""Reports as files: their content, and that reports can be restored from them."""
 
 import base64
 import csv
@@ -40,8 +40,8 @@ QUICK, SLOW = [100] * 900 + [2_000] * 90 + [3_000_000] * 10, [200] * 900 + [9_00
 
 
 def run(plan=None, **more):
-    """Two and a half seconds of 1,000 successes, most of them in the first second."""
-    moments = {
+    """Return a run of 2.5 s with 1,000 successes, most of them in the first second."""
+    intervals = {
         0: Interval(900, 0, 90_000, Histogram.of(QUICK[:900]), Histogram.of(SLOW[:900])),
         2: Interval(100, 7, 10_000, Histogram.of(QUICK[900:]), Histogram.of(SLOW[900:])),
     }
@@ -53,7 +53,7 @@ def run(plan=None, **more):
         "bytes_received": 100_000,
         "open_connections": 10,
         "elapsed_ns": 5 * SECOND // 2,
-        "series": TimeSeries(1, PackedIntervals(moments)),
+        "series": TimeSeries(1, PackedIntervals(intervals)),
         "costs": [ResourceUsage(SECOND, 5 * SECOND // 2, 30_000_000, Histogram.of([70, 1_500]))],
         "started": 1007,
         **more,
@@ -61,7 +61,7 @@ def run(plan=None, **more):
     return build_report(plan or Plan(url=URL), Summary(**counted))
 
 
-def seen_from_outside(report):
+def with_environment(report):
     return replace(
         report,
         is_local=True,
@@ -74,8 +74,8 @@ def seen_from_outside(report):
 
 MIX = (WeightedUrl(URL, 3), WeightedUrl("http://127.0.0.1:8000/{n}"))
 REPORTS = {
-    "closed": seen_from_outside(run()),
-    "at a rate": seen_from_outside(run(Plan(url=URL, rate=400.0, arrivals="poisson"), late=40)),
+    "closed": with_environment(run()),
+    "at a rate": with_environment(run(Plan(url=URL, rate=400.0, arrivals="poisson"), late=40)),
     "by stages": run(
         Plan(url=URL, stages="1s@100,ramp:1500ms@100-600"),
         skipped=300,
@@ -92,7 +92,7 @@ REPORTS = {
     ),
     "cut short": run(lost=1, stopped_by=15, faults=["KeyError: 'x'"], unfinished=2),
     "stopped answering": run(
-        answering=Coverage(intervals=[(0, 700)]),
+        answering=Coverage(spans=[(0, 700)]),
         waits=Histogram.of([4_000_000]),
         due_waits=Histogram.of([10_000_000]),
         paused_ns=4 * SECOND,
@@ -120,15 +120,15 @@ def report(request):
     return REPORTS[request.param]
 
 
-def test_the_schema_is_one():
+def test_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_a_document_is_as_its_schema_says(report):
+def test_document_matches_the_schema(report):
     VALIDATOR.validate(json.loads(written(document.write_json, report)))
 
 
-def test_a_document_of_another_shape_is_not(report):
+def test_invalid_document_does_not_match_the_schema(report):
     plain = document.to_document(report)
     for wrong in ({"schema": 1}, {"requests": {"total": -1}}, {"status": {"many": 1}}):
         assert not VALIDATOR.is_valid({**plain, **wrong})
@@ -136,7 +136,7 @@ def test_a_document_of_another_shape_is_not(report):
     assert not VALIDATOR.is_valid(plain)
 
 
-def test_a_report_is_the_same_when_it_was_a_document(report):
+def test_report_survives_a_round_trip(report):
     again = document.from_document(json.loads(written(document.write_json, report)))
     for form in (text.write_text, document.write_json, tables.write_csv):
         assert written(form, again) == written(form, report)
@@ -146,53 +146,53 @@ def test_a_report_is_the_same_when_it_was_a_document(report):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
-        ("", "no report"),
-        ("[]", "no report"),
-        ('{"schema": 2}', "no report"),
+        ("", "not a report"),
+        ("[]", "not a report"),
+        ('{"schema": 2}', "not a report"),
         ('{"schema": 1}', "its schema is 1"),
         ('{"schema": 3}', "its schema is 3"),
-        ("[" * 100_000, "no report"),
-        ("\0", "no report"),
+        ("[" * 100_000, "not a report"),
+        ("\0", "not a report"),
     ],
 )
-def test_a_file_that_is_none_of_ours_is_named(tmp_path, content, why):
+def test_invalid_file_is_named(tmp_path, content, reason):
     path = tmp_path / "some.json"
     path.write_text(content)
-    with pytest.raises(ParameterError, match=why) as caught:
+    with pytest.raises(ParameterError, match=reason) as caught:
         document.read_report(path)
     assert str(caught.value).startswith(str(path))
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_any_value_of_a_wrong_kind_is_no_report(tmp_path):
+def test_value_of_a_wrong_type_is_refused(tmp_path):
     plain = document.to_document(REPORTS["closed"])
     path = tmp_path / "some.json"
     derived = {"bytes_per_sec", "pages_per_sec", "pages_per_min", "verdict"}
     for name in plain.keys() - derived - {"schema"}:
         path.write_text(json.dumps({**plain, name: [{"at_s": "x"}]}))
-        with pytest.raises(ParameterError, match="no report"):
+        with pytest.raises(ParameterError, match="not a report"):
             pytest.fail(f"{name}: {document.read_report(path)}")
     for garbled in ("", "AAAA", "HISTFAAA", base64.b64encode(40 * b"x").decode(), "\N{SNOWMAN}"):
         histogram = {**plain["histograms"]["service"], "hdr": garbled}
         path.write_text(
             json.dumps({**plain, "histograms": {"service": histogram, "response": None}})
         )
-        with pytest.raises(ParameterError, match="no report"):
+        with pytest.raises(ParameterError, match="not a report"):
             document.read_report(path)
     for figure in (math.nan, math.inf, 10**400, -math.inf, "1", None):
         path.write_text(json.dumps({**plain, "duration_s": figure}))
-        with pytest.raises(ParameterError, match="no report"):
+        with pytest.raises(ParameterError, match="not a report"):
             document.read_report(path)
     path.write_bytes(b'{"schema": "\xff"}')
-    with pytest.raises(ParameterError, match="no report"):
+    with pytest.raises(ParameterError, match="not a report"):
         document.read_report(path)
     with pytest.raises(ParameterError, match="no such file"):
         document.read_report(tmp_path / "none")
 
 
-def test_csv_has_a_line_for_each_second():
+def test_csv_has_a_row_for_each_second():
     lines = list(csv.DictReader(io.StringIO(written(tables.write_csv, REPORTS["at a rate"]))))
     assert [line["at_s"] for line in lines] == ["0", "1", "2"]
     assert [float(line["pages_per_sec"]) for line in lines] == [900, 0, 200]  # of half a second
@@ -206,17 +206,21 @@ def test_csv_has_a_line_for_each_second():
 
 
 def outage(first_s, last_s, length_s=10.0, plan=None):
-    """A run of 100 successes each second, but for those from `first_s` to before `last_s`."""
-    moment = Interval(100, 0, 1_000, Histogram.of([100] * 100), Histogram.of([200] * 100))
-    there = {at_s: moment for at_s in range(int(length_s)) if not first_s <= at_s < last_s}
-    whole = Histogram.of([100] * 100 * len(there))
-    counted = {"series": TimeSeries(1, PackedIntervals(there)), "service": whole, "response": whole}
+    """Return a run of 100 successes per second, none from `first_s` to before `last_s`."""
+    interval = Interval(100, 0, 1_000, Histogram.of([100] * 100), Histogram.of([200] * 100))
+    intervals = {at_s: interval for at_s in range(int(length_s)) if not first_s <= at_s < last_s}
+    whole = Histogram.of([100] * 100 * len(intervals))
+    counted = {
+        "series": TimeSeries(1, PackedIntervals(intervals)),
+        "service": whole,
+        "response": whole,
+    }
     return run(plan, elapsed_ns=round(length_s * SECOND), **counted)
 
 
 @pytest.mark.parametrize(("first_s", "last_s"), [(2, 8), (0, 4), (5, 10), (9, 10), (0, 10)])
 @pytest.mark.parametrize("rate", [None, 100.0])
-def test_a_second_of_nothing_is_a_second_in_every_form(first_s, last_s, rate):
+def test_empty_seconds_are_in_every_form(first_s, last_s, rate):
     report = outage(first_s, last_s, plan=Plan(url=URL, rate=rate))
     rates = [0 if first_s <= at_s < last_s else 100 for at_s in range(10)]
     plain = json.loads(written(document.write_json, report))
@@ -230,8 +234,8 @@ def test_a_second_of_nothing_is_a_second_in_every_form(first_s, last_s, rate):
     assert f"from 0 to {max(rates)}" in page
 
 
-def test_a_last_moment_too_short_to_be_reported_is_no_second():
-    """What comes in half a beat after a second is over is counted as of that second."""
+def test_last_interval_too_short_to_report_is_merged():
+    """Counts within half a report interval after a second belong to that second."""
     seconds = outage(0, 0, length_s=10.0).series
     assert [one.at_s for one in outage(10, 11, length_s=10.003).series] == list(range(10))
     assert [one.at_s for one in seconds] == list(range(10))
@@ -240,23 +244,23 @@ def test_a_last_moment_too_short_to_be_reported_is_no_second():
 
 
 @pytest.mark.parametrize("length_s", [0.2, 1.05, 3.09, 9.5, 10.003, 700.09, 701.05])
-def test_the_seconds_of_a_run_are_as_long_as_the_run(length_s):
-    """What comes just behind a second is counted in it, so that the time counts as well."""
+def test_intervals_cover_the_whole_run(length_s):
+    """Counts just after a second belong to it, and so does that time."""
     report = outage(10, 11, length_s=length_s, plan=Plan(url=URL, rate=100.0))
     assert sum(one.length_s for one in report.series) == pytest.approx(length_s)
-    asked = sum((one.asked_per_sec or 0.0) * one.length_s for one in report.series)
-    assert asked == pytest.approx(100 * length_s)
+    requested = sum((one.requested_per_sec or 0.0) * one.length_s for one in report.series)
+    assert requested == pytest.approx(100 * length_s)
 
 
-def test_all_that_a_log_has_is_asked_for_in_some_second():
+def test_requested_rate_of_a_replayed_log():
     lines = (f'{{"ts": {at}, "method": "GET", "uri": "/"}}' for at in (0, 0.5, 1, 2, 2, 3, 3))
     plan = Plan(url=URL, replay=log_replay.parse_log(lines))
     series = run(plan, elapsed_ns=round(4.2 * SECOND)).series
-    # The log has whole seconds and halves: what it says to be of one moment was.
-    assert [one.asked_per_sec for one in series] == [2, 1, 2, 2, None]
+    # Entries with the same time are due at the same time.
+    assert [one.requested_per_sec for one in series] == [2, 1, 2, 2, None]
 
 
-def test_a_long_run_in_which_little_happens_is_told_in_few_steps():
+def test_long_run_has_few_intervals():
     week = 7 * 24 * 3600
     report = run(elapsed_ns=week * SECOND)
     assert report.summary.series.step_s == 2048 // 2
@@ -266,32 +270,32 @@ def test_a_long_run_in_which_little_happens_is_told_in_few_steps():
     VALIDATOR.validate(json.loads(written(document.write_json, report)))
 
 
-def test_the_rate_that_was_asked_for_is_told_for_each_second():
-    asked = [second.asked_per_sec for second in REPORTS["by stages"].series]
+def test_requested_rate_of_each_second():
+    requested = [second.requested_per_sec for second in REPORTS["by stages"].series]
     # 1s@100, then from 100 up to 600 in 1.5 s: in its first second to 433, in the rest to 600.
-    assert asked == pytest.approx([100, (100 + 433.333) / 2, (433.333 + 600) / 2], rel=0.001)
-    assert [one.asked_per_sec for one in REPORTS["at a rate"].series] == [400] * 3
-    assert [one.asked_per_sec for one in REPORTS["closed"].series] == [None] * 3
+    assert requested == pytest.approx([100, (100 + 433.333) / 2, (433.333 + 600) / 2], rel=0.001)
+    assert [one.requested_per_sec for one in REPORTS["at a rate"].series] == [400] * 3
+    assert [one.requested_per_sec for one in REPORTS["closed"].series] == [None] * 3
     page = written(html.write_html, REPORTS["by stages"])
-    assert page.count(">asked for<") >= 2
-    assert ">asked for<" not in written(html.write_html, REPORTS["closed"])
+    assert page.count(">requested<") >= 2
+    assert ">requested<" not in written(html.write_html, REPORTS["closed"])
 
 
-def test_a_report_without_the_rate_for_each_second_is_drawn():
+def test_report_without_requested_rates_is_drawn():
     plain = document.to_document(REPORTS["by stages"])
     for second in plain["series"]:
         del second["asked_per_sec"]
-    assert ">asked for</text>" not in written(html.write_html, document.from_document(plain))
+    assert ">requested</text>" not in written(html.write_html, document.from_document(plain))
 
 
 def plotted(hgrm):
-    """Return value, percentile and 1/(1-percentile) of the lines that plotFiles.html picks."""
+    """Return value, percentile and 1/(1-percentile) of the rows that plotFiles.html reads."""
     rows = [line.split() for line in hgrm.splitlines() if not line.startswith("#")]
     assert rows[0] == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
     return [(float(row[0]), float(row[1]), float(row[3])) for row in rows[1:] if len(row) == 4]
 
 
-def test_hgrm_is_read_by_what_plots_it():
+def test_hgrm_can_be_plotted():
     values = sorted(round(1.01**n) for n in range(400, 1800))  # from 54 us to a minute
     hgrm = written(tables.write_hgrm, Histogram.of(values))
     points = plotted(hgrm)
@@ -309,7 +313,7 @@ def test_hgrm_is_read_by_what_plots_it():
     )
 
 
-def test_hgrm_of_nothing_has_no_points():
+def test_hgrm_of_an_empty_histogram_has_no_points():
     hgrm = written(tables.write_hgrm, Histogram())
     assert all(value == 0 for value, _, _ in plotted(hgrm))
     assert "TotalCount     =            0" in hgrm
@@ -319,7 +323,7 @@ HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=ale
 
 
 def hostile():
-    """A report in which everything that others may have written is markup."""
+    """Return a report in which every value of foreign origin is markup."""
     report = run(faults=[HOSTILE], reasons=Counter({HOSTILE: 1}))
     plain = document.to_document(
         replace(
@@ -330,7 +334,7 @@ def hostile():
             thresholds=(Threshold(HOSTILE, failed=True, measured=HOSTILE),),
         )
     )
-    plain["failures"][HOSTILE] = 3  # of no kind that is known: left out
+    plain["failures"][HOSTILE] = 3  # an unknown kind is ignored
     plain["method"] = "X"
     plain["environment"]["started_at"] = HOSTILE
     plain["url"] = f"http://127.0.0.1:8000/?{HOSTILE}".replace(" ", "%20")
@@ -339,7 +343,7 @@ def hostile():
 
 
 @pytest.mark.parametrize("name", ["refused", "never started", "cut short"])
-def test_a_page_is_drawn_of_a_run_that_went_wrong(name):
+def test_page_of_a_failed_run(name):
     page = written(html.write_html, REPORTS[name])
     if name == "cut short":
         assert "Stopped by a signal" in page
@@ -348,14 +352,14 @@ def test_a_page_is_drawn_of_a_run_that_went_wrong(name):
     assert "nan" not in page.replace("nance", "")
 
 
-def test_markup_in_a_page_is_text():
+def test_markup_in_values_is_escaped():
     page = written(html.write_html, hostile())
     assert "<script" not in page
     assert "<img" not in page
     assert page.count("</title>") == 1
 
 
-async def test_every_file_of_a_run_is_drawn_again(serve, abench, tmp_path):
+async def test_every_file_is_reproduced_from_a_saved_report(serve, abench, tmp_path):
     server = await serve()
     options = {form: f"--{form}={tmp_path / f'first.{form}'}" for form in ("csv", "hgrm", "html")}
     first = await abench(
@@ -376,19 +380,19 @@ async def test_every_file_of_a_run_is_drawn_again(serve, abench, tmp_path):
         one, other = tmp_path / name, tmp_path / name.replace("first", "again")
         assert one.read_bytes() == other.read_bytes(), name
     counts = csv.DictReader((tmp_path / "first.csv").read_text().splitlines())
-    # As the time ends, one request on each connection may be without its reply.
+    # At the end, one request on each connection may have no response.
     succeeded = sum(int(line["succeeded"]) for line in counts)
     assert 0 <= len(server.requests) - succeeded <= 4
 
 
-async def test_nothing_is_written_by_a_run_that_cannot_start(abench, tmp_path):
+async def test_nothing_is_written_if_the_run_cannot_start(abench, tmp_path):
     options = [f"--{form}={tmp_path / form}" for form in ("json", "csv", "hgrm", "html")]
     ran = await abench(*options, "http://does-not-exist.invalid/")
     assert ran.code == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_draws_a_page_is_missed_before_the_run(monkeypatch, tmp_path):
+def test_missing_matplotlib_is_reported_before_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(html, "find_spec", lambda _: None)
     with pytest.raises(ParameterError, match=r"^--html: .*pip install matplotlib$"):
         html.check_available()

@@ -39,7 +39,7 @@ def respond(peer):
 async def test_both_sides_are_sent_the_same_standard_input(path, serve):
     first, second = await serve(accept=respond), await serve(accept=respond)
     arguments = (
-        "ab",
+        "ab-test",
         "--rounds",
         "3",
         "-n",
@@ -115,7 +115,7 @@ LOG = b"".join(
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serve):
     first, second = await serve(), await serve()
-    arguments = ("ab", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
+    arguments = ("ab-test", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
     code, err = await run_with_input(LOG, *arguments, first.url, second.url)
     assert code == 0, err
     paths = sorted(b"/%d" % n for n in range(20)) * 3
@@ -125,7 +125,19 @@ async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serv
 
 async def test_both_sides_get_requests_for_urls_on_standard_input(serve):
     first, second = await serve(), await serve()
-    arguments = ("ab", "--rounds", "3", "-n", "20", "-w", "2", "--urls", "-", first.url, second.url)
+    arguments = (
+        "ab-test",
+        "--rounds",
+        "3",
+        "-n",
+        "20",
+        "-w",
+        "2",
+        "--urls",
+        "-",
+        first.url,
+        second.url,
+    )
     code, err = await run_with_input(b"/a\n3 /b\n", *arguments)
     assert code == 0, err
     for server in (first, second):

@@ -232,7 +232,7 @@ def test_an_unordered_log_is_replayed_in_the_order_of_its_times(tmp_path):
 
 
 def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(document, "MOST_URLS", 2)
+    monkeypatch.setattr(document, "MAX_URLS", 2)
     path = tmp_path / "urls"
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
     report = build_report(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())

@@ -1,4 +1,4 @@
-"""Options as people write them, habits of other programs included; and any value at all."""
+"""Options as users write them, those of other programs included, and arbitrary values."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ URL = "http://127.0.0.1:1/"
 
 
 def request_of(**options):
-    """The request of a plan, as octets."""
+    """Return the request of a plan as bytes."""
     return next(plan_from_options([URL], **options).workload())[0]
 
 
@@ -35,7 +35,7 @@ def request_of(**options):
         ("5 s", 5), ("1e1", 10), ("-1", -1),
     ],
 )  # fmt: skip
-def test_a_length_of_time_may_have_units(text, seconds):
+def test_duration_units(text, seconds):
     assert quantities.parse_seconds("--time", text) == pytest.approx(seconds)
 
 
@@ -43,19 +43,19 @@ def test_a_length_of_time_may_have_units(text, seconds):
     ("text", "number"),
     [("10", 10), ("1k", 1000), ("1.5K", 1500), ("2M", 2_000_000), ("1e3", 1000), ("1 k", 1000)],
 )
-def test_a_count_may_have_a_multiple(text, number):
+def test_count_suffixes(text, number):
     assert quantities.parse_count("--requests", text) == number
 
 
 @pytest.mark.parametrize(
     ("text", "rate"), [("500", 500), ("2k", 2000), ("0.5", 0.5), ("100/s", 100), ("90/m", 1.5)]
 )
-def test_a_rate_may_say_of_what(text, rate):
+def test_rate_units(text, rate):
     assert quantities.parse_rate("--rate", text) == rate
 
 
 @given(st.text())
-def test_anything_else_is_refused_by_name(text):
+def test_any_other_text_is_refused(text):
     for read in (quantities.parse_seconds, quantities.parse_count, quantities.parse_rate):
         with contextlib.suppress(ParameterError):
             assert isinstance(read("--x", text), int | float)
@@ -67,25 +67,25 @@ def test_anything_else_is_refused_by_name(text):
 @pytest.mark.parametrize(
     "text", ["", "x", "5x", "5ss", "--5", "1,000", "\u221e", "5s5", "s", "9" * 5000]
 )
-def test_a_quantity_that_is_none_names_its_option_and_shows_the_way(refused, option, text):
+def test_invalid_quantity_names_its_option(refused, option, text):
     ran = refused(option, text, URL)
     assert ran.code == 2
     assert ran.err.startswith("abench: error: --")
     assert ran.err.count("\n") == 1
 
 
-async def test_units_are_taken_everywhere(serve, abench):
+async def test_units_are_accepted_everywhere(serve, abench):
     server = await serve()
     words = ("-t500ms", "--timeout", "5s", "--warmup", "100ms", "-c", "0.002k", "-w", "auto")
     ran = await abench(*words, "--json", "-", f"127.0.0.1:{server.port}")
     assert (ran.code, ran.json["connections"], ran.json["timeout_s"]) == (0, 2, 5)
     assert ran.json["duration_s"] > 0.4
     assert plan_from_options([URL], stages="500ms@1k,ramp:2@1k-60/m").schedule.length_s == 2.5
-    ran = await abench("--classic", "-t500ms", server.url)
+    ran = await abench("--webbench", "-t500ms", server.url)
     assert ran.code == 0
 
 
-async def test_of_a_time_and_a_number_the_first_ends_the_run(serve, abench):
+async def test_time_or_number_ends_the_run_whichever_is_first(serve, abench):
     server = await serve()
     ran = await abench("-t", "60", "-n", "5", "--json", "-", server.url)
     assert (ran.code, ran.json["requests"]["total"]) == (0, 5)
@@ -111,19 +111,19 @@ async def test_of_a_time_and_a_number_the_first_ends_the_run(serve, abench):
         (("URL",), "calibrate"),
     ],
 )
-def test_a_habit_of_another_program_is_told_what_it_is_here(refused, words, hint):
+def test_options_of_other_programs_get_a_hint(refused, words, hint):
     ran = refused(*words)
     assert ran.code == 2
     assert hint in ran.err
     assert ran.err.count("\n") == 1
 
 
-def test_a_body_that_reads_like_a_time_is_sent_if_it_is_meant():
+def test_body_that_looks_like_a_duration():
     assert request_of(data=["5s"], method="POST").endswith(b"\r\n\r\n5s")
     assert request_of(data=["5"]).endswith(b"\r\n\r\n5")
 
 
-def test_several_bodies_are_one_as_curl_joins_them(tmp_path):
+def test_several_bodies_are_joined_as_by_curl(tmp_path):
     (tmp_path / "body").write_bytes(b"\0c=3")
     request = request_of(data=["a=1", "b=2", f"@{tmp_path / 'body'}"])
     assert request.endswith(b"Content-Length: 12\r\n\r\na=1&b=2&\0c=3")
@@ -154,7 +154,7 @@ def test_cookies_are_one_header(header, cookie, sent):
         ("--form", {"form": ["a=b"], "data": [""]}),
     ],
 )
-def test_options_that_say_one_thing_twice_are_refused(option, options):
+def test_conflicting_options_are_refused(option, options):
     with pytest.raises(ParameterError) as caught:
         plan_from_options([URL], **options)
     assert caught.value.parameter == option
@@ -172,7 +172,7 @@ NOT_UTF_8 = os.fsdecode(b"x\xff=\xfe")
         (("-u", f"{NOT_UTF_8}:p"), b"Basic eP89/jpw"),
     ],
 )
-async def test_bytes_that_are_no_text_are_sent_as_they_are(serve, tmp_path, abench, options, sent):
+async def test_non_utf8_arguments_are_sent_unchanged(serve, tmp_path, abench, options, sent):
     got = asyncio.get_running_loop().create_future()
 
     def accept(peer):
@@ -206,7 +206,7 @@ async def test_bytes_that_are_no_text_are_sent_as_they_are(serve, tmp_path, aben
         ("--sni", NOT_UTF_8), ("--key", NOT_UTF_8), ("--cert", NOT_UTF_8),
     ],
 )  # fmt: skip
-async def test_bytes_that_are_no_text_are_refused_in_one_line(abench, words):
+async def test_non_utf8_arguments_are_refused_in_one_line(abench, words):
     ran = await abench(*words, URL)
     assert ran.code in {1, 2}
     assert ran.err.startswith("abench: error: ")
@@ -249,7 +249,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_no_value_of_an_option_is_a_fault_of_ours(refused, option, tmp_path, monkeypatch):
+def test_no_option_value_is_an_internal_error(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for value in ABSURD:
         for url in (URL, "https://127.0.0.1:1/"):
@@ -257,7 +257,7 @@ def test_no_value_of_an_option_is_a_fault_of_ours(refused, option, tmp_path, mon
             assert ran.code in {1, 2}, (option, value, ran.err)
             assert ran.err.startswith("abench: error: "), (option, value, ran.err)
             assert ran.err.splitlines()[1:] == [], (option, value)
-            assert "internal fault" not in ran.err, (option, value)
+            assert "internal error" not in ran.err, (option, value)
 
 
 OTHERS = [
@@ -269,22 +269,35 @@ OTHERS = [
         "report X --csv X",
         "calibrate -t X",
     ),
-    *("calibrate -w X", "calibrate X", "ab --rounds X U U", "ab X U", "ab X", "--classic -t X U"),
-    *("--classic -c X U", "--classic -p X U", "--classic X", "--classic --X U", "compare S S X"),
     *(
-        "compare S S --tolerate X",
+        "calibrate -w X",
+        "calibrate X",
+        "ab-test --rounds X U U",
+        "ab-test X U",
+        "ab-test X",
+        "--webbench -t X U",
+    ),
+    *(
+        "--webbench -c X U",
+        "--webbench -p X U",
+        "--webbench X",
+        "--webbench --X U",
+        "compare S S X",
+    ),
+    *(
+        "compare S S --tolerance X",
         "compare S S,X",
         "compare --json S X",
         "X",
         "--X",
         "-X",
-        "ab U U -RX",
+        "ab-test U U -RX",
     ),
 ]
 
 
 @pytest.mark.parametrize("line", OTHERS)
-def test_no_word_of_another_command_is_a_fault_of_ours(refused, line, tmp_path, monkeypatch):
+def test_no_argument_of_a_command_is_an_internal_error(refused, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = build_report(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
     with (tmp_path / "saved").open("w") as stream:
@@ -299,19 +312,19 @@ def test_no_word_of_another_command_is_a_fault_of_ours(refused, line, tmp_path, 
         ]
         words = [",".join(known.get(each, each) for each in word.split(",")) for word in words]
         ran = refused(*words)
-        seen = ascii((words, ran.code, ran.err))  # pytest-xdist cannot pass on what is no text
+        seen = ascii((words, ran.code, ran.err))  # pytest-xdist cannot transfer lone surrogates
         assert ran.code in {0, 1, 2, 4}, seen
-        assert "internal fault" not in seen
+        assert "internal error" not in seen
         assert ran.err.count("\n") <= 1, seen
         assert ran.code in {0, 4} or ran.err.startswith("abench: error: "), seen
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_an_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
+def test_empty_value_is_refused(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = refused(option, "", "https://127.0.0.1:1/")
     assert ran.code == (1 if option == "-d" else 2)
 
 
-def test_every_option_is_tried():
+def test_every_option_is_tested():
     assert len(OPTIONS) >= len(inspect.signature(plan_from_options).parameters) - 5

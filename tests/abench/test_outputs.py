@@ -1,4 +1,4 @@
-"""Reports where users send them: every kind of file and stream, checked before, lost never."""
+"""Destinations of reports: every kind of file and stream, checked before the run."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ def destination(path):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A saved report, which another can be made of in an instant."""
+    """Return the path of a saved report, which is printed again in an instant."""
     path = tmp_path / "saved.json"
     with path.open("w") as stream:
         document.write_json(build_report(Plan(url="http://h/"), Summary(elapsed_ns=10**9)), stream)
@@ -38,7 +38,7 @@ def saved(tmp_path):
 
 
 def shell(line, **where):
-    """Run a line of sh in which $ABENCH is this abench."""
+    """Run a shell line in which $ABENCH is this abench."""
     env = {**os.environ, "ABENCH": f"{sys.executable} -m abench"}
     words = ["sh", "-c", line]
     return subprocess.run(words, env=env, capture_output=True, text=True, check=False, **where)
@@ -48,10 +48,10 @@ async def run_in_shell(line, url, tmp_path):
     return await asyncio.to_thread(shell, line.replace("URL", url), cwd=tmp_path)
 
 
-# What becomes of a file.
+# Files.
 
 
-def test_a_file_is_written_as_a_whole(tmp_path):
+def test_file_is_written_atomically(tmp_path):
     path = tmp_path / "new"
     destination(path).save("first \N{SNOWMAN} \udcff")
     assert path.read_text() == "first \N{SNOWMAN} \\udcff"
@@ -62,7 +62,7 @@ def test_a_file_is_written_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o4755])
-def test_a_file_keeps_its_mode(tmp_path, mode):
+def test_file_keeps_its_mode(tmp_path, mode):
     path = tmp_path / "old"
     path.write_text("old")
     path.chmod(mode)
@@ -71,7 +71,7 @@ def test_a_file_keeps_its_mode(tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_a_file_keeps_its_owner(tmp_path):
+def test_file_keeps_its_owner(tmp_path):
     if os.geteuid():
         pytest.skip("only root can give a file away")
     path = tmp_path / "old"
@@ -82,7 +82,7 @@ def test_a_file_keeps_its_owner(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_keeps_its_other_names(tmp_path):
+def test_file_keeps_its_hard_links(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("old")
     other.hardlink_to(one)
@@ -90,12 +90,12 @@ def test_a_file_keeps_its_other_names(tmp_path):
     assert other.read_text() == "new"
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_is_followed(tmp_path, there):
+@pytest.mark.parametrize("exists", [True, False])
+def test_symbolic_link_is_followed(tmp_path, exists):
     (tmp_path / "directory").mkdir()
     real, link = tmp_path / "directory" / "real", tmp_path / "link"
     link.symlink_to(real)
-    if there:
+    if exists:
         real.write_text("old")
     destination(link).save("x")
     assert link.is_symlink()
@@ -103,7 +103,7 @@ def test_a_link_is_followed(tmp_path, there):
 
 
 @pytest.mark.parametrize("number", sorted(destinations._IN_PLACE))
-def test_a_file_whose_place_no_other_may_take_is_written_in_place(tmp_path, monkeypatch, number):
+def test_file_that_cannot_be_replaced_is_overwritten(tmp_path, monkeypatch, number):
     path = tmp_path / "mounted"
     path.write_text("a longer text than the new one")
     before = path.stat().st_ino
@@ -117,7 +117,7 @@ def test_a_file_whose_place_no_other_may_take_is_written_in_place(tmp_path, monk
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_mounted_file_is_written(tmp_path, saved):
+def test_mounted_file_is_written(tmp_path, saved):
     inside, outside = tmp_path / "inside.json", tmp_path / "outside.json"
     inside.write_text("")
     outside.write_text("")
@@ -129,7 +129,7 @@ def test_a_mounted_file_is_written(tmp_path, saved):
     assert json.loads(outside.read_text())["schema"] == document.SCHEMA
 
 
-def test_a_full_disk_costs_nothing_that_was_there(tmp_path, monkeypatch):
+def test_full_disk_loses_no_data(tmp_path, monkeypatch):
     path = tmp_path / "old"
     path.write_text("old")
 
@@ -148,12 +148,12 @@ def test_a_full_disk_costs_nothing_that_was_there(tmp_path, monkeypatch):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["old", "other name"]
 
 
-# What is refused before a run.
+# Refusals before a run.
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A working directory with a thing of each kind in it."""
+    """Change to a directory with a file of each kind."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").write_text("kept")
@@ -167,7 +167,7 @@ def places(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "reason"),
     [
         ("directory", "is a directory"),
         ("none/file", "there is no directory"),
@@ -177,31 +177,31 @@ def places(tmp_path, monkeypatch):
         ("file/x", "not a directory"),
         ("loop", "symbolic links"),
         ("x" * 300, "name too long"),
-        ("pipe", "nobody reads from pipe"),
+        ("pipe", "no process reads from pipe"),
         ("socket", "is a socket"),
         ("/proc/x", "no such file"),
         ("/dev/fd/900", "bad file descriptor"),
         ("off", "leave the option out"),
         ("OFF", "leave the option out"),
         ("none", "leave the option out"),
-        ("stdout", "standard output is -"),
-        ("stderr", "standard error is /dev/stderr"),
+        ("stdout", "use - for standard output"),
+        ("stderr", "use /dev/stderr for standard error"),
         ("--quiet", "'--quiet' is an option"),
         ("http://127.0.0.1/", "is a URL"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_refused(places, refused, option, name, why):
+def test_unwritable_destination_is_refused(places, refused, option, name, reason):
     before = sorted(places.iterdir())
     ran = refused(f"{option}={name}", "http://127.0.0.1:1/")
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err.startswith(f"abench: error: {option}: ")
-    assert why in ran.err
+    assert reason in ran.err
     assert ran.err.count("\n") == 1
     assert sorted(places.iterdir()) == before
 
 
-def test_a_descriptor_that_is_only_read_is_refused(tmp_path):
+def test_read_only_descriptor_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
     with (tmp_path / "x").open() as reading, pytest.raises(ParameterError, match="not open for"):
         destinations.Destination("--csv", f"/dev/fd/{reading.fileno()}")
@@ -222,25 +222,25 @@ def test_a_descriptor_that_is_only_read_is_refused(tmp_path):
         ("--hgrm", "/dev/fd/1", "--json", "/proc/self/fd/1"),
     ],
 )
-def test_two_reports_in_one_place_are_refused(places, refused, words):
+def test_two_reports_in_one_file_are_refused(places, refused, words):
     (places / "link").symlink_to("file")
     (places / "name").hardlink_to("file")
     ran = refused(*words, "http://127.0.0.1:1/")
     assert ran.code == 2
-    assert " goes already\n" in ran.err
+    assert "is already the output of" in ran.err
     assert ran.err.count("\n") == 1
     assert (places / "file").read_text() == "kept"
 
 
-def test_nothing_is_no_place_that_anything_is_lost_in():
+def test_dev_null_may_be_used_more_than_once():
     outputs = Outputs(json="/dev/null", csv="/dev/null", hgrm="/dev/null")
     outputs.check(scheduled=True)
     assert len(outputs.destinations) == 3
 
 
-def test_what_is_read_is_not_written_over(saved, refused):
+def test_input_is_not_overwritten(saved, refused):
     ran = refused("report", str(saved), "--csv", str(saved))
-    assert (ran.code, "is what is read" in ran.err) == (2, True)
+    assert (ran.code, "is the report that is read" in ran.err) == (2, True)
     assert shell(f"$ABENCH report {saved} --json {saved}").returncode == 0
     assert document.read_report(saved)
 
@@ -250,7 +250,7 @@ def test_what_is_read_is_not_written_over(saved, refused):
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_any_file_may_be_standard_output(saved, option, name):
+def test_any_output_may_be_standard_output(saved, option, name):
     ran = shell(f"$ABENCH report {saved} {option} {name} | cat", cwd=saved.parent)
     assert ran.returncode == 0
     assert "pages/sec" in ran.stderr
@@ -259,7 +259,7 @@ def test_any_file_may_be_standard_output(saved, option, name):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_without_a_standard_output_there_is_none_to_write_to(saved):
+def test_missing_standard_output_is_refused(saved):
     ran = shell(f"$ABENCH report {saved} --json - >&-")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert ran.stderr.startswith("abench: error: --json: ")
@@ -273,10 +273,10 @@ def test_standard_output_may_be_a_file(saved):
     before, *documents = place.read_text().split("\n{")
     assert (before, len(documents)) == ("before", 2)
     ran = shell(f"$ABENCH report {saved} --json {place} >>{place}")
-    assert (ran.returncode, "is where - goes" in ran.stderr) == (2, True)
+    assert (ran.returncode, "is already the file of -" in ran.stderr) == (2, True)
 
 
-def test_a_page_is_utf_8_whatever_the_locale(saved):
+def test_page_is_utf_8_in_any_locale(saved):
     plain = json.loads(saved.read_text())
     saved.write_text(json.dumps({**plain, "faults": ["\N{SNOWMAN}"]}))
     line = f"PYTHONUTF8=0 PYTHONIOENCODING=ascii LC_ALL=C $ABENCH report {saved}"
@@ -284,7 +284,7 @@ def test_a_page_is_utf_8_whatever_the_locale(saved):
     assert "\\u2603" in shell(line).stdout
 
 
-def test_other_descriptors_and_pipes_are_written_to(saved):
+def test_descriptors_and_pipes_are_written(saved):
     ran = shell(
         f"$ABENCH report {saved} --json /dev/fd/3 --csv /dev/stderr 3>got.json", cwd=saved.parent
     )
@@ -296,11 +296,11 @@ def test_other_descriptors_and_pipes_are_written_to(saved):
     assert json.loads((saved.parent / "got").read_text())
 
 
-# Who reads no further, and what is full: the files are written all the same.
+# Closed or full streams: the files are still written.
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "said"),
+    ("line", "code", "message"),
     [
         ("$ABENCH -n 5 --json r.json URL | true", 0, ""),
         ("$ABENCH -n 5 --json r.json --csv - URL 2>err | true", 0, ""),
@@ -323,23 +323,25 @@ def test_other_descriptors_and_pipes_are_written_to(saved):
         ("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL | true", 4, ""),
     ],
 )
-async def test_files_are_written_whatever_becomes_of_the_streams(serve, tmp_path, line, code, said):
+async def test_files_are_written_whatever_happens_to_the_streams(
+    serve, tmp_path, line, code, message
+):
     server = await serve()
-    if "| true" in line:  # the shell tells the code of the last in a pipe
+    if "| true" in line:  # the shell returns the exit code of the last command of a pipe
         line = f"{{ {line.removesuffix('| true')}; echo $? >code; }} | true; exit $(cat code)"
     ran = await run_in_shell(line, server.url, tmp_path)
     assert ran.returncode == code
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert said or not ran.stderr
+    assert message or not ran.stderr
     assert json.loads((tmp_path / "r.json").read_text())["requests"]["succeeded"] == 5
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "report S", "--classic --help", "calibrate -h"]
+    "words", ["--help", "--version", "report S", "--webbench --help", "calibrate -h"]
 )
 @pytest.mark.parametrize(("where", "code"), [("| true", 0), (">/dev/full", 3), (">&-", 0)])
-def test_every_command_ends_well_without_a_reader(saved, words, where, code):
+def test_every_command_tolerates_a_missing_reader(saved, words, where, code):
     line = f"$ABENCH {words.replace('S', str(saved))} {where}"
     if where == "| true":
         line = f"{{ {line.removesuffix('| true')}; echo $? >code; }} | true; exit $(cat code)"
@@ -349,7 +351,7 @@ def test_every_command_ends_well_without_a_reader(saved, words, where, code):
     assert ran.returncode == code
 
 
-def test_a_report_that_cannot_be_drawn_costs_no_other(saved, monkeypatch, capsys):
+def test_failing_writer_does_not_stop_the_others(saved, monkeypatch, capsys):
     def fail(*_):
         raise ZeroDivisionError("of a library")
 

@@ -1,4 +1,4 @@
-"""The page with plots in a real browser, by day and by night, wide and narrow."""
+"""The page with plots in a real browser: light and dark, wide and narrow."""
 
 import json
 from collections import Counter
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.browser
 
 URL = "http://127.0.0.1:8000/" + 30 * "a-long-name/" + "?<script>document.title='owned'</script>"
 PLOTS = 4
-LEAST_LETTERS = 10.5  # pixels
-LETTERS = """
+MIN_TEXT_HEIGHT = 10.5  # pixels
+TEXT_HEIGHT = """
     const matrix = arguments[0].getScreenCTM();
     return parseFloat(getComputedStyle(arguments[0]).fontSize) * matrix.a
 """
@@ -40,7 +40,7 @@ COLOURS = """
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = [100 * number for number in range(1, 1001)]
-    moment = Interval(1000, 5, 100_000, Histogram.of(values), Histogram.of(values))
+    interval = Interval(1000, 5, 100_000, Histogram.of(values), Histogram.of(values))
     summary = Summary(
         service=Histogram.of(values * 5),
         response=Histogram.of(values * 5),
@@ -52,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Sample(7_000, REDIRECT, "302", "https://127.0.0.1/" + 150 * "z"),
         ],
         elapsed_ns=5_000_000_000,
-        series=TimeSeries(1, dict.fromkeys(range(5), moment)),
+        series=TimeSeries(1, dict.fromkeys(range(5), interval)),
         started=5025,
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -61,7 +61,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def as_seen(driver: webdriver.Chrome, scheme: str, width: int) -> None:
+def set_display(driver: webdriver.Chrome, scheme: str, width: int) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -84,18 +84,16 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("width", [1280, 700, 481, 480, 360, 320])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_can_be_read(
-    chromium: webdriver.Chrome, page: Path, scheme: str, width: int
-) -> None:
-    as_seen(chromium, scheme, width)
-    chromium.get_log("browser")  # reading empties it
+def test_page_is_readable(chromium: webdriver.Chrome, page: Path, scheme: str, width: int) -> None:
+    set_display(chromium, scheme, width)
+    chromium.get_log("browser")  # reading clears it
     chromium.get(page.as_uri())
     assert chromium.get_log("browser") == []
     assert chromium.title.startswith("abench: http://127.0.0.1:8000/")
-    asked = "return performance.getEntriesByType('resource').map(entry => entry.name)"
-    assert chromium.execute_script(asked) == []
+    script = "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    assert chromium.execute_script(script) == []
     wide = "const all = document.documentElement; return all.scrollWidth - all.clientWidth"
-    assert chromium.execute_script(wide) == 0  # nothing has to be scrolled for sideways
+    assert chromium.execute_script(wide) == 0  # no horizontal scrolling
     every = chromium.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")
     plots = [plot for plot in every if plot.is_displayed()]
     assert len(plots) == PLOTS
@@ -106,8 +104,8 @@ def test_a_page_can_be_read(
         assert plot.find_elements(By.TAG_NAME, "path")
         box = plot.rect
         for text in plot.find_elements(By.TAG_NAME, "text"):
-            assert LEAST_LETTERS <= chromium.execute_script(LETTERS, text) <= 20
-            assert text.rect["x"] >= box["x"] - 1, text.text  # nothing is cut off at an edge
+            assert MIN_TEXT_HEIGHT <= chromium.execute_script(TEXT_HEIGHT, text) <= 20
+            assert text.rect["x"] >= box["x"] - 1, text.text  # no text is cut off
             assert text.rect["x"] + text.rect["width"] <= box["x"] + box["width"] + 1, text.text
     paper = chromium.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
     assert (luminance(paper) > 0.5) == (scheme == "light")
@@ -117,23 +115,23 @@ def test_a_page_can_be_read(
         assert contrast(colour, paper) >= 4.5  # WCAG 2, criterion 1.4.3
 
 
-def test_what_is_shown_is_named(chromium: webdriver.Chrome, page: Path) -> None:
-    as_seen(chromium, "light", 1280)
+def test_values_are_labelled(chromium: webdriver.Chrome, page: Path) -> None:
+    set_display(chromium, "light", 1280)
     chromium.get(page.as_uri())
     cards = [card.text for card in chromium.find_elements(By.CSS_SELECTOR, ".figure .quiet")]
     assert "response p99" in cards
-    assert "asked for/sec" in cards
+    assert "requested/sec" in cards
     headings = [one.text for one in chromium.find_elements(By.CSS_SELECTOR, "figure h2")]
     assert headings[:3] == [
-        "Pages per second, and asked for",
+        "Pages per second, served and requested",
         "Response time over time",
         "Response time, every percentile",
     ]
     rates = chromium.find_element(By.CSS_SELECTOR, "figure .broad svg")
-    assert "asked for" in [text.text for text in rates.find_elements(By.TAG_NAME, "text")]
+    assert "requested" in [text.text for text in rates.find_elements(By.TAG_NAME, "text")]
 
 
-def test_a_page_is_one_file(page: Path) -> None:
+def test_page_is_self_contained(page: Path) -> None:
     text = page.read_text()
     assert len(text) < 500_000
     for reference in ("src=", "@import", "<link", "<script"):

@@ -1,4 +1,4 @@
-"""What a report tells of the command line, and that no secret is in it."""
+"""The command line in a report has no secrets."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abench.cli import bench, main, redaction
 from abench.cli.ab_test import ab_test
 from abench.cli.calibrate import calibrate
-from abench.cli.webbench import _parser as classic_parser
+from abench.cli.webbench import _parser as webbench_parser
 from abench.errors import ParameterError
 from abench.plan import url_file
 from abench.plan.plan import Plan
@@ -33,7 +33,7 @@ def parser_of(command):
 
 
 BENCH = redaction.click_options(parser_of(bench.bench))
-CLASSIC = redaction.argparse_options(classic_parser())
+WEBBENCH = redaction.argparse_options(webbench_parser())
 
 
 def published(*words, options=BENCH):
@@ -48,7 +48,7 @@ def published(*words, options=BENCH):
         ("-u=me:pw", "-u..."),
         ("--user=me:pw", "--user=..."),
         ("--user me:pw", "--user ..."),
-        ("-u -b", "-u ..."),  # the value of an option, whatever it looks like
+        ("-u -b", "-u ..."),  # the value of an option, although it looks like one
         ("-ku me:pw", "-ku ..."),
         ("-kume:pw", "-ku..."),
         ("-kb a=s", "-kb ..."),
@@ -81,7 +81,7 @@ def published(*words, options=BENCH):
         ("-k -u", "-k -u"),
     ],
 )
-def test_values_that_may_be_secret_are_hidden(words, shown):
+def test_secret_values_are_hidden(words, shown):
     assert " ".join(published(*words.split())) == shown
 
 
@@ -94,8 +94,8 @@ def test_values_that_may_be_secret_are_hidden(words, shown):
         ("--prox u:p@h --pro=u:p@h --ti 5", "--prox ...@h --pro=...@h --ti 5"),
     ],
 )
-def test_of_webbenchs_command_line_too(words, shown):
-    assert " ".join(published(*words.split(), options=CLASSIC)) == shown
+def test_secret_values_of_webbench_are_hidden(words, shown):
+    assert " ".join(published(*words.split(), options=WEBBENCH)) == shown
 
 
 VALUES = {
@@ -106,7 +106,7 @@ VALUES = {
 
 @st.composite
 def _words(draw):
-    """One option as anybody may spell it, alone or behind flags, and its value."""
+    """Return an option in any spelling, alone or after flags, and its value."""
     spelling = draw(st.sampled_from([one for one, name in BENCH.items() if name in VALUES]))
     value = VALUES[BENCH[spelling]].format("s3cret")
     if spelling.startswith("--"):
@@ -117,8 +117,8 @@ def _words(draw):
 
 
 @given(st.lists(st.one_of(_words(), st.sampled_from([["-k"], ["-c", "5"], ["http://h/"]]))))
-def test_however_an_option_is_spelled(groups):
-    """What the program's own parser takes for a value is what is hidden."""
+def test_secret_values_are_hidden_in_every_spelling(groups):
+    """The words that are hidden are those that the program's parser takes as values."""
     words = [word for group in groups for word in group]
     shown = published(*words)
     assert "s3cret" not in " ".join(shown)
@@ -129,7 +129,7 @@ def test_however_an_option_is_spelled(groups):
     assert before[1] == after[1]
 
 
-def test_every_option_that_has_a_secret_is_known():
+def test_every_secret_option_is_known():
     assert set(VALUES) <= set(BENCH.values())
     assert {"--user", "--proxy"} <= set(redaction.click_options(parser_of(ab_test)).values())
     assert "--time" in redaction.click_options(parser_of(calibrate)).values()
@@ -139,7 +139,7 @@ def report_of(**plan):
     return build_report(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
 
 
-def test_no_document_has_a_secret():
+def test_documents_have_no_secrets():
     words = published("-ku", f"me:{SECRET}", f"http://me:{SECRET}@127.0.0.1:1/a")
     more = tuple(
         url_file.parse_urls([f"http://me:{SECRET}@127.0.0.1:1/{name}" for name in "ab"], None)
@@ -160,14 +160,14 @@ def test_no_document_has_a_secret():
         f"http://me:{SECRET}@a\u2100b/", f"http://me:{SECRET}@[zz]/", f"me:{SECRET}@h",
     ],
 )  # fmt: skip
-def test_no_error_of_a_url_has_it(url):
+def test_url_errors_have_no_secrets(url):
     with pytest.raises(ParameterError) as raised:
         Target.parse(url)
     assert "p@" not in str(raised.value)
     assert "me" not in str(raised.value).split("URL: ")[1].split(":")[0]
 
 
-def test_no_error_of_a_proxy_has_it():
+def test_proxy_errors_have_no_secrets():
     with pytest.raises(ParameterError) as raised:
         Route(proxy=f"me:{SECRET}@h:port").check(Target.parse("http://h/"))
     assert "p@" not in str(raised.value)
@@ -183,17 +183,17 @@ def test_no_error_of_a_proxy_has_it():
         ("-k", "http://me:s3cret@h/"), ("calibrate", "http://me:s3cret@h/"),
         ("report", "http://me:s3cret@h/"), ("compare", "http://me:s3cret@h/", "b"),
         ("--json", "http://me:s3cret@h/"), ("--dask", "me:s3cret@h", "http://h/"),
-        ("http://me:s3cret@h/", "http://me:s3cret@g/"), ("--classic", "-p", "a:s3cret@", "http://h/"),
+        ("http://me:s3cret@h/", "http://me:s3cret@g/"), ("--webbench", "-p", "a:s3cret@", "http://h/"),
     ],
 )  # fmt: skip
-def test_no_line_on_the_terminal_has_it(words, refused):
+def test_messages_have_no_secrets(words, refused):
     ran = refused(*words)
     assert ran.code == 2
     assert len(ran.err.splitlines()) == 1
     assert "s3cret" not in ran.err
 
 
-async def test_a_report_has_the_command_without_its_secrets(serve, abench, tmp_path):
+async def test_report_has_the_command_without_secrets(serve, abench, tmp_path):
     server = await serve()
     url = f"http://me:{SECRET}@127.0.0.1:{server.port}/"
     file = tmp_path / "r.json"
@@ -206,7 +206,7 @@ async def test_a_report_has_the_command_without_its_secrets(serve, abench, tmp_p
     assert SECRET not in file.read_text() + ran.out + ran.err
 
 
-def test_a_program_that_calls_main_is_not_what_is_published(monkeypatch):
+def test_arguments_of_main_are_published_not_argv(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     seen = []
     monkeypatch.setattr(bench, "measure", lambda *_a, **more: seen.append(more["arguments"]))
@@ -216,8 +216,8 @@ def test_a_program_that_calls_main_is_not_what_is_published(monkeypatch):
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]
 
 
-def test_a_saved_report_is_not_drawn_again_with_a_password():
-    """Whoever made it: its URLs lose their userinfo as those of a new one do."""
+def test_saved_report_is_redacted_when_read():
+    """URLs of a saved report lose their userinfo, whoever wrote it."""
     plain = document.to_document(replace(report_of(), environment=read_environment([])))
     plain["url"] = f"http://me:{SECRET}@127.0.0.1:1/a"
     plain["environment"]["command"] = ["abench", plain["url"], "-p", plain["url"]]
@@ -227,5 +227,5 @@ def test_a_saved_report_is_not_drawn_again_with_a_password():
     assert SECRET not in stream.getvalue()
 
 
-def test_nor_is_what_a_program_says_was_its_command():
+def test_command_of_a_program_is_redacted():
     assert read_environment([f"http://me:{SECRET}@h/"]).command == ("abench", "http://...@h/")

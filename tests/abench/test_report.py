@@ -53,15 +53,15 @@ def test_rates_count_successes_only():
     }
 
 
-def test_a_run_that_never_started_has_rates_of_zero():
+def test_run_that_never_started_has_rates_of_zero():
     report = build_report(PLAN, Summary())
     assert (report.pages_per_sec, report.bytes_per_sec) == (0, 0)
-    for form in (text, document):
-        form.write(report, io.StringIO())
+    for write in (text.write_text, document.write_json):
+        write(report, io.StringIO())
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
-def test_the_text_keeps_every_figure_at_any_width(width):
+def test_text_keeps_every_value_at_any_width(width):
     page = shown(counted(unfinished=3), width)
     assert max(map(len, page.splitlines())) <= width
     words = " ".join(page.split())
@@ -72,7 +72,7 @@ def test_the_text_keeps_every_figure_at_any_width(width):
     assert "secret" not in page
 
 
-def test_remarks_are_made_only_where_there_is_something_to_say():
+def test_remarks_appear_only_where_needed():
     assert "died" not in shown(counted())
     page = shown(
         counted(lost=1, gave_up=1, stopped_by=signal.SIGINT, faults=["KeyError: 'x'"]), 120
@@ -81,7 +81,7 @@ def test_remarks_are_made_only_where_there_is_something_to_say():
     assert "no connection could be opened for 10 s" in page
     assert "Stopped by a signal" in page
     assert "KeyError" in page
-    assert "started" not in shown(counted(start_within_ns=100_000_000))  # a hundredth of it
+    assert "started" not in shown(counted(start_within_ns=100_000_000))  # one percent of the run
     apart = shown(counted(start_within_ns=101_000_000))
     assert "The workers may have started up to 101 ms apart" in " ".join(apart.split())
     few = counted()
@@ -89,7 +89,7 @@ def test_remarks_are_made_only_where_there_is_something_to_say():
     assert "Only 98 of 100 connections" in shown(few)
 
 
-def test_the_document_has_no_password_and_is_json():
+def test_document_has_no_password():
     stream = io.StringIO()
     document.write_json(build_report(PLAN, counted()), stream)
     assert json.loads(stream.getvalue())["url"] == "http://127.0.0.1:8000/a"
@@ -115,7 +115,7 @@ def test_microseconds(written, value):
 @pytest.mark.parametrize(
     ("written", "value"), [("0 B", 0), ("999 B", 999), ("1.00 kB", 1000), ("12.3 GB", 12.345e9)]
 )
-def test_octets(written, value):
+def test_byte_size(written, value):
     assert units.byte_size(value) == written
 
 
@@ -132,7 +132,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """A clock that is where a test has put it."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -140,8 +140,8 @@ class Clock:
         return self.now
 
 
-class Watched:
-    """A live view on a terminal `width` columns wide, shown Summaries at times of a test's own."""
+class LiveTerminal:
+    """A live view on a terminal `width` columns wide, at times that a test sets."""
 
     def __init__(self, monkeypatch, width, plan=PLAN):
         monkeypatch.setenv("TERM", "xterm")
@@ -157,39 +157,39 @@ class Watched:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).split("\r")[-1].rstrip()
 
 
-def test_the_live_view_shows_progress_and_failures(monkeypatch):
-    watched = Watched(monkeypatch, 100)
-    assert "100 connections" in watched.show(Summary(), 0.0)
-    line = watched.show(counted(), 3.0)
+def test_live_view_shows_progress_and_failures(monkeypatch):
+    terminal = LiveTerminal(monkeypatch, 100)
+    assert "100 connections" in terminal.show(Summary(), 0.0)
+    line = terminal.show(counted(), 3.0)
     assert "3 s of 10 s" in line
     assert "1,000 pages/sec" in line
     assert "7 failed" in line
 
 
-def test_the_live_view_is_not_drawn_anew_for_each_report(monkeypatch):
-    watched = Watched(monkeypatch, 100)
-    shown = watched.show(counted(), 3.0)
-    with watched.view:
-        watched.clock.now += 0.19
-        watched.view(counted(failures=Counter(reset=99)), 3.19)
-        assert "99 failed" not in watched.stream.getvalue()
+def test_live_view_limits_its_refresh_rate(monkeypatch):
+    terminal = LiveTerminal(monkeypatch, 100)
+    shown = terminal.show(counted(), 3.0)
+    with terminal.view:
+        terminal.clock.now += 0.19
+        terminal.view(counted(failures=Counter(reset=99)), 3.19)
+        assert "99 failed" not in terminal.stream.getvalue()
     assert "7 failed" in shown
 
 
 @pytest.mark.parametrize("width", [30, 39, 40, 41, 53, 59, 60, 61, 79, 80, 81, 120, 200])
 @pytest.mark.parametrize("failed", [0, 7, 1_234_567])
-def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width, failed):
+def test_live_view_is_one_line_at_any_width(monkeypatch, width, failed):
     for rate in (0, 9, 1_200, 123_456, 98_765_432, 10**10):
-        watched = Watched(monkeypatch, width)
+        terminal = LiveTerminal(monkeypatch, width)
         summary = Summary(failures=Counter(reset=failed))
         for second in range(1, 8):
             took = {100 * second: rate * second} if rate else {}
             summary.service.merge(Histogram(Counter(took), max_us=100 * second))
-            line = watched.show(summary, second + 0.15)
+            line = terminal.show(summary, second + 0.15)
         assert len(line) < width
         assert "…" not in line
-        said = f"{7 * rate:,}" if rate > 9 else f"{7 * rate:.2f}"
-        assert re.search(rf"(^| ){said}( pages)?/sec", line)
+        rate_text = f"{7 * rate:,}" if rate > 9 else f"{7 * rate:.2f}"
+        assert re.search(rf"(^| ){rate_text}( pages)?/sec", line)
         assert not failed or f"  {failed:,} failed" in line or width < 40
         trends = re.findall("[▁▂▃▄▅▆▇█]+", line)
         assert not rate or all(trend.endswith("█") for trend in trends)  # it grew all the time
@@ -199,9 +199,9 @@ def test_the_live_view_is_one_whole_line_at_any_width(monkeypatch, width, failed
 
 
 @pytest.mark.parametrize("plan", [PLAN, Plan(url="http://127.0.0.1/", stages="168h@1")])
-def test_the_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
-    """The series of a long run has steps of minutes; what is shown are seconds all the same."""
-    watched = Watched(monkeypatch, 120, plan)
+def test_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
+    """The time series of a long run has steps of minutes, but the live view shows seconds."""
+    terminal = LiveTerminal(monkeypatch, 120, plan)
     summary = Summary()
     for second in range(1, 2000):
         took = Histogram.of([2_000_000] * 5 if second == 1990 else [100] * 500)
@@ -209,7 +209,7 @@ def test_the_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
         part.series.add(second - 1, part.interval())
         summary.merge(part)
         if second > 1985:
-            line = watched.show(summary, second + 0.15)
+            line = terminal.show(summary, second + 0.15)
             slow = "p99 2.00 s" in line
             assert slow == (second == 1990), line
     rates, p99s = re.findall("[▁▂▃▄▅▆▇█]+", line)
@@ -217,10 +217,10 @@ def test_the_live_view_shows_the_last_seconds_of_a_long_run(monkeypatch, plan):
     assert rates == 4 * "█" + "▁" + 9 * "█"
 
 
-def test_a_second_without_an_answer_is_shown_as_one(monkeypatch):
-    watched = Watched(monkeypatch, 120)
+def test_live_view_shows_a_second_without_responses(monkeypatch):
+    terminal = LiveTerminal(monkeypatch, 120)
     summary = counted()
-    watched.show(summary, 1.15)
-    line = watched.show(summary, 2.15)
+    terminal.show(summary, 1.15)
+    line = terminal.show(summary, 2.15)
     assert "p99 -" in line
     assert "█▁" in line

@@ -1,4 +1,4 @@
-"""The first failure of each kind, in its own words; and responses that lead to another URL."""
+"""The first failure of each kind with its message, and redirects."""
 
 import asyncio
 import io
@@ -38,22 +38,22 @@ def of(status, location=b""):
     return b"HTTP/1.1 %d X\r\n%sContent-Length: 0\r\n\r\n" % (status, where)
 
 
-def said(summary):
+def messages_of(summary):
     return [(one.kind, one.detail, one.message) for one in summary.samples]
 
 
-# -- What is kept of them -------------------------------------------------------------------------
+# -- Collecting samples ---------------------------------------------------------------------------
 
 
 @given(st.lists(st.one_of(st.text(), st.binary(), st.integers(), st.text().map(OSError))))
-def test_a_message_is_one_short_line_that_no_terminal_obeys(parts):
+def test_message_is_one_short_printable_line(parts):
     line = samples.format_message(parts)
     assert line.isprintable()
     assert len(line) <= MAX_MESSAGE
     assert samples.format_message([line]) == line
 
 
-def test_a_message_is_put_together_of_whatever_tells():
+def test_message_joins_parts_of_any_type():
     assert samples.format_message(["a", b"b\xff\t", 1.5, lambda: b"c", OSError("d"), ""]) == (
         "a b\\xff\\t 1.5 c d"
     )
@@ -76,7 +76,7 @@ some = st.lists(
 
 
 @given(st.lists(some, min_size=3, max_size=3))
-def test_samples_merge_in_any_order_to_the_same(parts):
+def test_samples_merge_in_any_order(parts):
     whole = samples.merge_samples(itertools.chain(*parts))
     for one, other, third in itertools.permutations(parts):
         merged = samples.merge_samples(
@@ -89,34 +89,34 @@ def test_samples_merge_in_any_order_to_the_same(parts):
 
 
 @given(some, some)
-def test_a_summary_has_the_samples_of_its_parts(one, other):
+def test_summary_merges_samples(one, other):
     whole = Summary(samples=samples.merge_samples(one))
     whole.merge(Summary(samples=samples.merge_samples(other)))
     assert whole.samples == samples.merge_samples([*one, *other])
     assert Summary.decode(whole.encode()).samples == whole.samples
 
 
-def test_what_a_failure_said_is_put_together_only_for_the_first():
-    asked = []
+def test_message_is_formatted_only_for_the_first_failures():
+    formatted = []
     recorder = Recorder()
     for number in range(1000):
-        recorder.failure("status", 500 + number % 5, lambda number=number: asked.append(number))
-    assert asked == [0, 1, 2]
+        recorder.failure("status", 500 + number % 5, lambda number=number: formatted.append(number))
+    assert formatted == [0, 1, 2]
     assert len(recorder.take().samples) == MAX_PER_KIND
     recorder.failure("status", 500, "again")
-    assert said(recorder.take()) == [("status", "500", "again")]
+    assert messages_of(recorder.take()) == [("status", "500", "again")]
     assert recorder.take() == Summary()
 
 
-def test_a_redirect_is_remembered_as_its_likes_are_recognised():
+def test_redirect_sample_is_kept():
     recorder = Recorder()
     recorder.sample(REDIRECT, "301", "/a")
     recorder.failure("timeout", 0, "late")
     recorder.take()
-    assert said(recorder.take()) == [(REDIRECT, "301", "/a")]
+    assert messages_of(recorder.take()) == [(REDIRECT, "301", "/a")]
 
 
-# -- What is said of each kind --------------------------------------------------------------------
+# -- Messages of each kind -----------------------------------------------------------------------
 
 
 def closes(data):
@@ -127,8 +127,8 @@ def sends(data):
     return lambda peer: peer.send(data)
 
 
-# name: what the server does at each request, the kind of failure, what is said of it
-SAID = {
+# name: what the server does at each request, the kind of failure, its message
+MESSAGES = {
     "status": (sends(ERROR % b"it"), "status", "HTTP/1.1 503 Out of it"),
     "redirect": (sends(of(404, b"/x")), "status", "HTTP/1.1 404 X to /x"),
     "evil": (
@@ -165,14 +165,14 @@ SAID = {
 
 
 def limit_s(kind):
-    """Return a limit that is short only where it is waited for."""
+    """Return a time limit that is short only if the test waits for it."""
     return 0.1 if kind == "timeout" else 10.0
 
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}], ids=str)
-@pytest.mark.parametrize("name", SAID)
-async def test_of_each_kind_it_is_said_what_came(name, more, serve, carry_out):
-    script, kind, message = SAID[name]
+@pytest.mark.parametrize("name", MESSAGES)
+async def test_message_of_each_kind(name, more, serve, carry_out):
+    script, kind, message = MESSAGES[name]
     server = await serve(script)
     plan = {"connections": 2, "requests": 4, "timeout_s": limit_s(kind), **more}
     summary = (await carry_out(url=server.url, **plan)).summary
@@ -193,11 +193,11 @@ PIPELINED = {
 }
 
 
-@pytest.mark.parametrize("name", SAID)
-async def test_of_a_pipeline_it_is_said_as_well(name, serve, carry_out):
-    script, kind, message = SAID[name]
+@pytest.mark.parametrize("name", MESSAGES)
+async def test_message_of_each_kind_in_a_pipeline(name, serve, carry_out):
+    script, kind, message = MESSAGES[name]
 
-    def first(peer):  # of what came together
+    def first(peer):  # of the requests that came together
         if peer.asked == 1:
             script(peer)
 
@@ -207,7 +207,7 @@ async def test_of_a_pipeline_it_is_said_as_well(name, serve, carry_out):
     assert (samples[0].kind, samples[0].message) == (kind, PIPELINED.get(name, message))
 
 
-async def test_of_a_pipeline_a_head_in_parts_leaves_the_status(serve, carry_out):
+async def test_pipelined_header_in_two_parts_keeps_the_status(serve, carry_out):
     def script(peer):
         data = of(500)
         peer.send(data[:5])
@@ -216,15 +216,13 @@ async def test_of_a_pipeline_a_head_in_parts_leaves_the_status(serve, carry_out)
     server = await serve(script)
     plan = {"connections": 1, "requests": 1, "pipeline": 2}
     summary = (await carry_out(url=server.url, **plan)).summary
-    assert said(summary) == [("status", "500", "a status of 500")]
+    assert messages_of(summary) == [("status", "500", "a status of 500")]
 
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_late_response_is_said_to_have_been_late(
-    more, chunked, serve, carry_out, monkeypatch
-):
-    """A second passes when the last of three is answered; nobody looks for it meanwhile."""
+async def test_late_response_is_reported_as_late(more, chunked, serve, carry_out, monkeypatch):
+    """The clock jumps by a second at the last of three responses; expiry is disabled."""
     passed = [0]
     monkeypatch.setattr(ConnectionPool, "expire_overdue", bool)
     for module in (connection, one_shot, open_loop):
@@ -233,27 +231,27 @@ async def test_a_late_response_is_said_to_have_been_late(
 
     def script(peer):
         passed[0] = 10**9 * (len(server.requests) == 3)
-        peer.send(CHUNKED if chunked else OK)  # which is read, or recognised
+        peer.send(CHUNKED if chunked else OK)  # parsed, or recognized
 
     server = await serve(script)
     plan = {"connections": 1, "requests": 3, "timeout_s": 0.9, **more}
     summary = (await carry_out(url=server.url, **plan)).summary
-    ((kind, detail, message),) = said(summary)
+    ((kind, detail, message),) = messages_of(summary)
     assert (summary.succeeded, kind, detail) == (2, "timeout", "")
     assert message.startswith("the response was complete, but took 1")
     assert message.endswith(" ms")
 
 
-async def test_of_a_stale_connection_the_method_is_said(serve, carry_out):
+async def test_stale_connection_names_the_method(serve, carry_out):
     server = await serve(lambda peer: peer.close() if peer.asked == 2 else peer.send(OK))
     summary = (
         await carry_out(url=server.url, connections=1, requests=3, method="POST", body=b"x")
     ).summary
     words = "a reused connection closed before a byte of the response to POST"
-    assert ("stale", "", words) in said(summary)
+    assert ("stale", "", words) in messages_of(summary)
 
 
-async def test_a_body_without_the_text_is_shown(serve, carry_out):
+async def test_unexpected_body_is_shown(serve, carry_out):
     for sent, shown in ((b"busy", "begins with busy"), (b"", "is empty"), (b"b" * 99, "b" * 80)):
         server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
         plan = {"connections": 1, "requests": 2, "expect": SuccessCriteria(text=b"hello")}
@@ -263,10 +261,10 @@ async def test_a_body_without_the_text_is_shown(serve, carry_out):
         assert one.message.endswith(shown)
 
 
-@pytest.mark.parametrize("reply", [ERROR % b"it", MOVED % b"a"])
-async def test_a_head_where_http09_has_none_is_read_all_the_same(reply, serve, carry_out):
+@pytest.mark.parametrize("response", [ERROR % b"it", MOVED % b"a"])
+async def test_http09_response_with_a_header_is_parsed(response, serve, carry_out):
     def accept(peer):
-        peer.data_received = lambda _data: (peer.send(reply), peer.close())
+        peer.data_received = lambda _data: (peer.send(response), peer.close())
 
     server = await serve(accept=accept)
     plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
@@ -275,16 +273,16 @@ async def test_a_head_where_http09_has_none_is_read_all_the_same(reply, serve, c
         503: ("status", "503", "HTTP/1.1 503 Out of it"),
         301: (REDIRECT, "301", "https://example.org/a"),
     }
-    assert said(summary) == [expected[next(iter(summary.status))]]
+    assert messages_of(summary) == [expected[next(iter(summary.status))]]
 
 
-async def test_a_refused_connection_is_said_in_the_systems_words(carry_out, unused_tcp_port):
+async def test_refused_connection_has_the_systems_message(carry_out, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
     summary = (await carry_out(url=url, connections=1, duration_s=0.1)).summary
-    assert said(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
+    assert messages_of(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
 
 
-async def test_tls_and_proxies_are_heard_in_their_own_words(serve, carry_out):
+async def test_tls_and_proxy_errors_have_their_own_message(serve, carry_out):
     server = await serve(b"", accept=lambda peer: peer.send(b"HTTP/1.1 400 no TLS here\r\n\r\n"))
     url = f"https://127.0.0.1:{server.port}/"
     plan = {"url": url, "connections": 1, "duration_s": 0.2, "tls": TlsOptions(insecure=True)}
@@ -299,7 +297,7 @@ async def test_tls_and_proxies_are_heard_in_their_own_words(serve, carry_out):
     assert one.message == "the proxy's response to CONNECT is 'HTTP/1.1 407 Who \\x1b are you'"
 
 
-# -- Where it is shown ----------------------------------------------------------------------------
+# -- In reports -----------------------------------------------------------------------------------
 
 
 def report_of(*found, plan=None, **more):
@@ -314,9 +312,9 @@ def as_text(report, width=100):
     return " ".join(stream.getvalue().split())
 
 
-def written(form, report):
+def written(write, report):
     stream = io.StringIO()
-    form.write(report, stream)
+    write(report, stream)
     return stream.getvalue()
 
 
@@ -327,7 +325,7 @@ FOUND = (
 )
 
 
-def test_the_text_has_what_failed_first():
+def test_text_shows_the_first_failures():
     page = as_text(report_of(*FOUND))
     assert "status 500, first after 2.40 ms: HTTP/1.1 500 \\x1b[31m\\x07[bold]<script>" in page
     assert "connect ECONNREFUSED, first after 1.5 s: Connection refused" in page
@@ -335,7 +333,7 @@ def test_the_text_has_what_failed_first():
     assert "first after" not in as_text(report_of())
 
 
-def test_what_belongs_to_no_failure_that_counts_is_not_told():
+def test_samples_without_failures_are_dropped():
     assert report_of(FOUND[0], failures=Counter()).samples == ()
 
 
@@ -351,20 +349,20 @@ class _Facts(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_has_it_and_is_no_other_page_by_it():
+def test_page_shows_escaped_messages():
     moved = sampled(0, REDIRECT, "302", "/<script>")
     facts = _Facts()
-    facts.feed(written(html, report_of(*FOUND, moved, status=Counter({302: 1}))))
+    facts.feed(written(html.write_html, report_of(*FOUND, moved, status=Counter({302: 1}))))
     assert "script" not in facts.tags
     assert f"first after 2.40 ms: {FOUND[0].message}" in facts.words
     assert "connect ECONNREFUSED" in facts.words
     assert any("is a redirect (302) to /<script>" in one for one in facts.words)
 
 
-def test_a_stored_report_tells_the_same():
+def test_samples_survive_a_round_trip():
     moved = sampled(5, REDIRECT, "301", "/b")
     report = report_of(*FOUND, moved, status=Counter({200: 2, 301: 1}))
-    plain = json.loads(written(document, report))
+    plain = json.loads(written(document.write_json, report))
     assert plain["failure_samples"][0] == {
         "kind": "status", "detail": "500", "message": FOUND[0].message, "at_s": 0.0024
     }  # fmt: skip
@@ -378,7 +376,7 @@ def test_a_stored_report_tells_the_same():
     assert (older.samples, older.redirect) == ((), None)
 
 
-async def test_several_workers_tell_of_the_first_that_any_saw(serve, abench):
+async def test_samples_of_several_workers_are_merged(serve, abench):
     numbers = itertools.cycle((500, 501, 502, 503))
     server = await serve(lambda peer: peer.send(of(next(numbers))))
     ran = await abench("-n", "80", "-c", "4", "-w", "2", "--json", "-", server.url)
@@ -391,7 +389,7 @@ async def test_several_workers_tell_of_the_first_that_any_saw(serve, abench):
 
 # -- Redirects ------------------------------------------------------------------------------------
 
-EVERY = "Every response is a redirect (301) to {}: it was measured, and not what it leads to."
+EVERY = "Every response is a redirect (301) to {}: the redirect was measured, not its target."
 MORE = {
     "one URL": {},
     "at a rate": {"rate": 1e4},
@@ -407,7 +405,7 @@ MORE = {
 
 
 @pytest.mark.parametrize("name", MORE)
-async def test_a_url_that_only_redirects_is_said(name, serve, carry_out):
+async def test_redirecting_url_is_reported(name, serve, carry_out):
     server = await serve(MOVED % b"a")
     plan = {"connections": 2, "requests": 30, **MORE[name]}
     plan["url"] = server.url + plan.pop("path", "")
@@ -420,9 +418,11 @@ async def test_a_url_that_only_redirects_is_said(name, serve, carry_out):
     assert EVERY.format("https://example.org/a") in as_text(report)
 
 
-def test_a_redirect_without_a_location_is_said_to_have_none():
+def test_redirect_without_a_location():
     report = report_of(sampled(0, REDIRECT, "301", ""), status=Counter({301: 3}))
-    assert "Every response is a redirect (301) without a Location: it was" in as_text(report)
+    assert "Every response is a redirect (301) without a Location: the redirect was" in as_text(
+        report
+    )
 
 
 async def test_some_redirects_are_counted(serve, carry_out):
@@ -434,7 +434,7 @@ async def test_some_redirects_are_counted(serve, carry_out):
     assert words in as_text(report)
 
 
-async def test_what_leads_nowhere_is_no_redirect(serve, carry_out):
+async def test_other_statuses_are_no_redirects(serve, carry_out):
     for status in (200, 204, 304, 404):
         server = await serve(of(status))
         plan = {"url": server.url, "connections": 1, "requests": 3}
@@ -451,11 +451,11 @@ async def test_what_leads_nowhere_is_no_redirect(serve, carry_out):
         (b"HTTP/1.1 301 X\r\nX: Location: /a\r\n\r\nLocation: /b\r\n", b""),
     ],
 )
-def test_a_location_is_found_in_the_head_alone(head, location):
+def test_location_is_read_from_the_header(head, location):
     assert location_in(head) == location
 
 
-async def test_a_redirect_of_the_warm_up_is_still_known(serve, abench):
+async def test_redirect_during_the_warm_up_is_reported(serve, abench):
     server = await serve(MOVED % b"w")
     ran = await abench("-t", "0.3", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
     assert ran.code == 0

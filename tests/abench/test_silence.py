@@ -1,4 +1,4 @@
-"""Servers that stop answering: said, counted, and seen by whoever gates on it."""
+"""Servers that stop responding: reported, counted, and caught by gates."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from abench.plan.plan import Plan
 from abench.report import document
-from abench.stats.coverage import MAX_INTERVALS, MIN_GAP_MS, Coverage
+from abench.stats.coverage import MAX_SPANS, MIN_GAP_MS, Coverage
 from abench.stats.results import Silence, build_report, latencies_with_waits
 
-ANSWERED = 50  # requests, and then none
+MAX_RESPONSES = 50  # the server answers no request after these
 
-stretches = st.lists(
+spans = st.lists(
     st.tuples(st.integers(0, 5_000), st.integers(0, 200)).map(lambda at: (at[0], sum(at))),
     max_size=30,
 )
@@ -36,20 +36,20 @@ def merged(*some):
     return whole
 
 
-@given(stretches, stretches, stretches)
-def test_coverage_of_workers_unites_in_any_order(a, b, c):
+@given(spans, spans, spans)
+def test_coverage_merges_in_any_order(a, b, c):
     one, two, three = covered(a), covered(b), covered(c)
     assert merged(one, two, three) == merged(three, merged(two, one)) == covered(a + b + c)
     assert Coverage.decode(json.loads(json.dumps(one.encode()))) == one
 
 
-@given(stretches)
-def test_the_longest_gap_is_found(some):
+@given(spans)
+def test_longest_gap_is_found(some):
     until = 5_500
-    edges = {edge for stretch in some for edge in stretch}
+    edges = {edge for span in some for edge in span}
     inside = {at for begin, end in some for at in range(begin, end)}
     gap = longest = 0
-    for at in range(until):  # a millisecond from there on
+    for at in range(until):  # each millisecond
         gap = 0 if at in inside else 1 if at in edges else gap + 1
         longest = max(longest, gap)
     begin, end = covered(some).longest_gap(until)
@@ -58,19 +58,19 @@ def test_the_longest_gap_is_found(some):
 
 def test_coverage_is_bounded_and_keeps_the_longest_gap():
     coverage = Coverage()
-    for at in range(10 * MAX_INTERVALS):
+    for at in range(10 * MAX_SPANS):
         begin = at * 150 + (60_000 if at > 3_000 else 0)
-        coverage.merge(Coverage(intervals=[(begin, begin + 10)]))
-        assert len(coverage.intervals) <= MAX_INTERVALS
-    begin, end = coverage.longest_gap(10 * MAX_INTERVALS * 150 + 60_000)
+        coverage.merge(Coverage(spans=[(begin, begin + 10)]))
+        assert len(coverage.spans) <= MAX_SPANS
+    begin, end = coverage.longest_gap(10 * MAX_SPANS * 150 + 60_000)
     assert end - begin == 60_000 + 150 - 10
 
 
-class Mortal(asyncio.Protocol):
-    """A server that is gone after ANSWERED requests: it does not listen any more."""
+class DyingServer(asyncio.Protocol):
+    """A server that closes its listener after MAX_RESPONSES requests."""
 
     listener: asyncio.Server
-    asked = 0
+    requests = 0
     open: ClassVar[set[asyncio.Transport]] = set()
 
     def connection_made(self, transport):
@@ -81,8 +81,8 @@ class Mortal(asyncio.Protocol):
         self.open.discard(self.transport)
 
     def data_received(self, data):
-        Mortal.asked += data.count(b"\r\n\r\n")
-        if self.asked > ANSWERED:
+        DyingServer.requests += data.count(b"\r\n\r\n")
+        if self.requests > MAX_RESPONSES:
             self.listener.close()
             for transport in list(self.open):
                 transport.abort()
@@ -91,18 +91,22 @@ class Mortal(asyncio.Protocol):
 
 
 @pytest.fixture
-async def mortal():
-    Mortal.asked, Mortal.open = 0, set()
-    Mortal.listener = await asyncio.get_running_loop().create_server(Mortal, "127.0.0.1", 0)
-    host, port = Mortal.listener.sockets[0].getsockname()
+async def dying_server():
+    DyingServer.requests, DyingServer.open = 0, set()
+    DyingServer.listener = await asyncio.get_running_loop().create_server(
+        DyingServer, "127.0.0.1", 0
+    )
+    host, port = DyingServer.listener.sockets[0].getsockname()
     yield f"http://{host}:{port}/"
-    Mortal.listener.close()
+    DyingServer.listener.close()
 
 
 @pytest.mark.parametrize("more", [(), ("--no-keepalive",), ("--pipeline", "4"), ("-R", "200")])
 @pytest.mark.parametrize("gate", ["silence>600ms", "errors>20%"])
-async def test_a_server_that_dies_is_seen_by_a_gate(mortal, abench, more, gate):
-    ran = await abench("-t", "1.2", "-c", "4", "--json", "-", "--fail-if", gate, *more, mortal)
+async def test_dead_server_fails_the_gate(dying_server, abench, more, gate):
+    ran = await abench(
+        "-t", "1.2", "-c", "4", "--json", "-", "--fail-if", gate, *more, dying_server
+    )
     report, text = ran.json, " ".join(ran.err.split())
     assert ran.code == 4, ran.err
     assert report["requests"]["succeeded"] > 0
@@ -110,8 +114,8 @@ async def test_a_server_that_dies_is_seen_by_a_gate(mortal, abench, more, gate):
     assert silence["to_the_end"]
     assert silence["from_s"] + silence["length_s"] == pytest.approx(report["duration_s"], abs=0.01)
     assert report["verdict"]["limiter"] == "silence"
-    assert "The server stopped answering after" in text
-    assert f"FAILED {gate} came true" in text or "-R" in more
+    assert "The server stopped responding after" in text
+    assert f"FAILED {gate} is true" in text or "-R" in more
     if "-R" not in more:
         assert report["requests"]["error_share"] > 0.2
         assert report["paused_share"] > 0.2
@@ -127,28 +131,28 @@ FROZEN = {
 
 
 @pytest.mark.parametrize("name", FROZEN)
-async def test_what_was_under_way_at_the_end_is_a_known_wait(serve, carry_out, ok_reply, name):
+async def test_requests_in_flight_at_the_end_count_as_waits(serve, carry_out, ok_reply, name):
     def script(peer):
-        if len(server.requests) <= ANSWERED:
+        if len(server.requests) <= MAX_RESPONSES:
             peer.send(ok_reply)
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "duration_s": 0.6, **FROZEN[name]}
     summary = (await carry_out(**plan)).summary
     report = build_report(Plan(**plan), summary)
-    most = 3 * plan.get("pipeline", 1)
-    assert 1 <= report.waiting.count <= most + 1
+    max_in_flight = 3 * plan.get("pipeline", 1)
+    assert 1 <= report.waiting.count <= max_in_flight + 1
     latency = report.response or report.service
     assert latency.max == report.waiting.longest_us >= 0.2e6
     assert latency.max > summary.service.max
     assert report.silence.to_the_end
-    assert report.succeeded == summary.service.count <= ANSWERED
+    assert report.succeeded == summary.service.count <= MAX_RESPONSES
     assert latency.percentiles["p99.9"] == latency.max
 
 
 @pytest.mark.parametrize("more", [("-R", "200", "-t", "0.6"), ("--stages", "0.1s@100,0.5s@200")])
-async def test_every_form_has_the_waits_at_the_end(more, serve, abench, ok_reply, tmp_path):
-    """The greatest latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
+async def test_every_form_includes_the_waits(more, serve, abench, ok_reply, tmp_path):
+    """The maximum latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
 
     def script(peer):
         if len(server.requests) <= 20:
@@ -176,11 +180,11 @@ async def test_every_form_has_the_waits_at_the_end(more, serve, abench, ok_reply
     assert redrawn.out == ran.out
 
 
-async def test_a_gate_on_the_slowest_sees_what_never_came(serve, abench, ok_reply):
-    """All but one of the connections go on: nothing fails, and nothing is silent."""
+async def test_gate_on_max_includes_the_waits(serve, abench, ok_reply):
+    """One connection hangs and the others go on: nothing fails, and there is no silence."""
 
     def script(peer):
-        if len(server.requests) != ANSWERED:
+        if len(server.requests) != MAX_RESPONSES:
             peer.send(ok_reply)
 
     server = await serve(script)
@@ -190,10 +194,10 @@ async def test_a_gate_on_the_slowest_sees_what_never_came(serve, abench, ok_repl
     assert [one["failed"] for one in ran.json["thresholds"]] == [True, True, False]
     assert ran.json["waiting"]["count"] == ran.json["requests"]["unfinished"] - 2 == 1
     assert ran.json["latency"]["service"]["max"] == ran.json["waiting"]["longest"]
-    assert "1 request had no answer at the end after up to" in " ".join(ran.err.split())
+    assert "1 request had no response at the end after up to" in " ".join(ran.err.split())
 
 
-async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_reply):
+async def test_server_without_requests_is_not_silent(serve, carry_out, ok_reply):
     server = await serve(ok_reply)
     plan = {"url": server.url, "connections": 2, "rate": 2.0, "duration_s": 1.2}
     report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
@@ -203,11 +207,11 @@ async def test_nobody_is_silent_of_whom_nothing_is_asked(serve, carry_out, ok_re
 
 
 @pytest.mark.parametrize(
-    "reply", [b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", b"garbage\r\n\r\n"]
+    "response", [b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", b"garbage\r\n\r\n"]
 )
 @pytest.mark.parametrize("more", [{}, {"pipeline": 2}, {"keep_alive": False}], ids=str)
-async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out):
-    server = await serve(reply)
+async def test_wrong_response_is_no_silence(response, more, serve, carry_out):
+    server = await serve(response)
     plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
     report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.failed > 0
@@ -215,20 +219,20 @@ async def test_a_reply_that_is_wrong_is_no_silence(reply, more, serve, carry_out
 
 
 @pytest.mark.parametrize("more", [{}, {"keep_alive": False}, {"rate": 1000.0}], ids=str)
-async def test_a_run_of_a_moment_is_no_silence(more, serve, carry_out):
-    """It is over before anybody has looked whether there were answers."""
+async def test_very_short_run_is_no_silence(more, serve, carry_out):
+    """The run ends before responses were checked."""
     server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
     plan = {"url": server.url, "connections": 1, "requests": 1, **more}
     summary = (await carry_out(**plan)).summary
-    (*_, (_, end_ms)) = summary.answering.stretches
+    (*_, (_, end_ms)) = summary.answering.spans
     assert end_ms == summary.elapsed_ns // 1_000_000
     silence = build_report(
-        Plan(**plan), replace(summary, answering=Coverage(intervals=[(0, end_ms)]))
+        Plan(**plan), replace(summary, answering=Coverage(spans=[(0, end_ms)]))
     ).silence
     assert silence == Silence(0, 0, to_the_end=False)
 
 
-async def test_a_slow_server_is_no_outage(serve, carry_out, ok_reply):
+async def test_slow_server_is_no_outage(serve, carry_out, ok_reply):
     def script(peer):
         asyncio.get_running_loop().call_later(0.3, peer.send, ok_reply)
 

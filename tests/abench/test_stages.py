@@ -1,4 +1,4 @@
-"""Rates as they were asked for and offered, of runs of any length, and of each of their stages."""
+"""Requested, offered and achieved rates, of runs of any length and of their stages."""
 
 from collections import Counter
 from dataclasses import replace
@@ -21,8 +21,8 @@ URL = "http://127.0.0.1:8000/"
 SECOND = 1_000_000_000
 
 
-def kept(rate, length_s, parts=3):
-    """What is counted of a run whose every request started when it was due."""
+def met_schedule(rate, length_s, parts=3):
+    """Return the plan and the counts of a run whose requests all started when due."""
     plan = Plan(url=URL, rate=rate, duration_s=length_s)
     due = sum(
         Schedule(plan.schedule.stages, "constant", p, parts).missed(p, length_s)
@@ -33,68 +33,74 @@ def kept(rate, length_s, parts=3):
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9, 1.0, 3.3, 7.0, 1000.0])
 @pytest.mark.parametrize("length_s", [0.05, 0.3, 1.0, 2.0, 9.5, 3600.0])
-def test_the_rate_offered_is_the_rate_asked_for_at_any_length(rate, length_s):
-    plan, summary = kept(rate, length_s)
-    paced = build_report(plan, summary).paced
+def test_offered_rate_is_the_requested_rate_at_any_length(rate, length_s):
+    plan, summary = met_schedule(rate, length_s)
+    schedule = build_report(plan, summary).schedule
     assert summary.started == pytest.approx(rate * length_s, abs=1)
-    assert (paced.requested, paced.offered, paced.achieved) == (
+    assert (schedule.requested, schedule.offered, schedule.achieved) == (
         rate,
         pytest.approx(rate),
-        paced.offered,
+        schedule.offered,
     )
-    assert paced.is_met
+    assert schedule.is_met
 
 
-def test_a_low_rate_is_written_as_it_is():
-    plan, summary = kept(0.1, 2.0)
-    phrases = "0.10/sec asked for   0.10/sec offered   0.10/sec achieved"
-    assert describe_schedule(build_report(plan, summary).paced) == phrases
-    assert "0.001/sec offered" in describe_schedule(build_report(*kept(0.001, 5.0)).paced)
+def test_low_rates_are_printed_exactly():
+    plan, summary = met_schedule(0.1, 2.0)
+    phrases = "0.10/sec requested   0.10/sec offered   0.10/sec achieved"
+    assert describe_schedule(build_report(plan, summary).schedule) == phrases
+    assert "0.001/sec offered" in describe_schedule(
+        build_report(*met_schedule(0.001, 5.0)).schedule
+    )
 
 
-def test_of_what_is_skipped_nothing_is_achieved():
-    plan, summary = kept(100.0, 10.0)
+def test_skipped_requests_are_not_achieved():
+    plan, summary = met_schedule(100.0, 10.0)
     summary.started, summary.skipped = 400, 600
-    paced = build_report(plan, summary).paced
-    assert (paced.offered, paced.achieved) == (100, pytest.approx(40))
-    assert not paced.is_met
+    schedule = build_report(plan, summary).schedule
+    assert (schedule.offered, schedule.achieved) == (100, pytest.approx(40))
+    assert not schedule.is_met
 
 
-@pytest.mark.parametrize(("skipped", "is_kept"), [(1, True), (10, True), (11, False)])
-def test_what_was_due_as_the_run_ended_is_no_rate_that_was_not_met(skipped, is_kept):
-    plan, summary = kept(100.0, 10.0)
+@pytest.mark.parametrize(("skipped", "is_met"), [(1, True), (10, True), (11, False)])
+def test_requests_due_at_the_end_do_not_miss_the_rate(skipped, is_met):
+    plan, summary = met_schedule(100.0, 10.0)
     summary.started, summary.late, summary.skipped = 1000 - skipped, 250, skipped
     summary.service = summary.response = Histogram.of([1000] * summary.started)
     report = build_report(plan, summary)
-    assert report.paced.is_met is is_kept
-    assert ("The rate was reached, but 25" in find_bottleneck(report).sentence) is is_kept
+    assert report.schedule.is_met is is_met
+    assert ("The rate was reached, but 25" in find_bottleneck(report).sentence) is is_met
     failed = [one.text for one in evaluate([Condition.parse("errors>1")], report) if one.failed]
-    assert failed == ([] if is_kept else ["achieved<99%"])
+    assert failed == ([] if is_met else ["achieved<99%"])
 
 
-def test_a_number_of_requests_has_the_rate_until_the_last_of_them_started():
+def test_rate_of_a_number_of_requests_ends_with_the_last_start():
     plan = Plan(url=URL, rate=500.0, requests=40)
     quick = Summary(started=40, last_start_ns=78 * SECOND // 1000, elapsed_ns=2 * SECOND)
-    paced = build_report(plan, quick).paced
-    assert (paced.offered, paced.achieved, paced.is_met) == (500, 500, True)
+    schedule = build_report(plan, quick).schedule
+    assert (schedule.offered, schedule.achieved, schedule.is_met) == (500, 500, True)
     slow = Summary(started=40, late=39, last_start_ns=10 * SECOND, elapsed_ns=11 * SECOND)
-    paced = build_report(plan, slow).paced
-    assert paced.offered == 500
-    assert paced.achieved == pytest.approx(4, rel=0.02)
-    assert not paced.is_met
+    schedule = build_report(plan, slow).schedule
+    assert schedule.offered == 500
+    assert schedule.achieved == pytest.approx(4, rel=0.02)
+    assert not schedule.is_met
 
 
-def test_arrivals_by_chance_are_offered_as_chance_has_them():
+def test_random_arrivals_are_counted():
     plan = Plan(url=URL, rate=100.0, duration_s=1.0, arrivals="poisson")
-    paced = build_report(plan, Summary(started=93, elapsed_ns=SECOND)).paced
-    assert (paced.requested, paced.offered, paced.achieved) == (100, 93, 93)
+    schedule = build_report(plan, Summary(started=93, elapsed_ns=SECOND)).schedule
+    assert (schedule.requested, schedule.offered, schedule.achieved) == (100, 93, 93)
 
 
-def test_a_log_is_offered_as_it_has_it():
+def test_offered_rate_of_a_log():
     log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)), 0)
     summary = Summary(started=21, last_start_ns=2 * SECOND, elapsed_ns=9 * SECOND)
-    paced = build_report(Plan(url=URL, replay=log), summary).paced
-    assert (paced.requested, paced.offered, paced.is_met) == (None, pytest.approx(10.5), True)
+    schedule = build_report(Plan(url=URL, replay=log), summary).schedule
+    assert (schedule.requested, schedule.offered, schedule.is_met) == (
+        None,
+        pytest.approx(10.5),
+        True,
+    )
 
 
 def staged(late=0, stages="4s@200,ramp:6s@200-4000,4s@4000"):
@@ -113,7 +119,7 @@ def staged(late=0, stages="4s@200,ramp:6s@200-4000,4s@4000"):
     return build_report(Plan(url=URL, stages=stages), summary)
 
 
-def test_a_rate_that_was_reached_late_is_not_simply_met():
+def test_late_rate_is_reported_as_late():
     found = find_bottleneck(staged(late=7_056))
     assert found.limiter == "schedule"
     assert found.confidence == "likely"
@@ -125,67 +131,67 @@ def test_a_rate_that_was_reached_late_is_not_simply_met():
 
 
 @pytest.mark.parametrize("more", [{"duration_s": 3.0}, {"requests": 300}])
-def test_what_a_dead_worker_did_not_start_was_skipped(more):
-    """It can no longer tell: a run of which half was never asked is no rate that was met."""
+def test_requests_of_a_dead_worker_are_skipped(more):
+    """A dead worker reports nothing: a run with half of the requests did not meet its rate."""
     half = Summary(started=200, lost=1, last_start_ns=29 * SECOND // 10, elapsed_ns=3 * SECOND)
-    paced = build_report(Plan(url=URL, rate=100.0, **more), half).paced
-    assert (paced.due, paced.started, paced.skipped) == (300, 200, 100)
-    assert (paced.offered, paced.achieved) == (100, pytest.approx(200 / 3))
-    assert not paced.is_met
+    schedule = build_report(Plan(url=URL, rate=100.0, **more), half).schedule
+    assert (schedule.due, schedule.started, schedule.skipped) == (300, 200, 100)
+    assert (schedule.offered, schedule.achieved) == (100, pytest.approx(200 / 3))
+    assert not schedule.is_met
 
 
-def test_what_a_dead_worker_did_not_start_was_skipped_in_a_stage():
+def test_requests_of_a_dead_worker_are_skipped_in_a_stage():
     times = Histogram.of([1_000] * 100)
     counts = {0: StageStats(100, service=times, response=times), 1: StageStats(50)}
     summary = Summary(started=150, lost=1, elapsed_ns=3 * SECOND, stages=counts)
     first, last = build_report(Plan(url=URL, stages="1s@100,2s@100"), summary).stages
-    assert (first.paced.skipped, last.paced.skipped) == (0, 150)
-    assert (first.paced.achieved, last.paced.achieved) == (100, 25)
+    assert (first.schedule.skipped, last.schedule.skipped) == (0, 150)
+    assert (first.schedule.achieved, last.schedule.achieved) == (100, 25)
 
 
-async def test_what_was_started_is_told_while_the_run_lasts(serve, carry_out, ok_reply):
-    """A worker that dies has told what it had started, as it has what it counted."""
+async def test_started_requests_are_reported_during_the_run(serve, carry_out, ok_reply):
+    """A worker reports the requests it has started during the run, in case it dies."""
     server = await serve(ok_reply)
     plan = {"url": server.url, "connections": 2, "stages": "300ms@100,300ms@100"}
     carried = await carry_out(**plan)
-    told = [message for message in carried.messages if isinstance(message, Summary)]
-    assert 0 < sum(one.started for one in told) <= carried.summary.started == 60
+    summaries = [message for message in carried.messages if isinstance(message, Summary)]
+    assert 0 < sum(one.started for one in summaries) <= carried.summary.started == 60
     for number, stage in carried.summary.stages.items():
-        parts = [one.stages[number].started for one in told if number in one.stages]
+        parts = [one.stages[number].started for one in summaries if number in one.stages]
         assert sum(parts) <= stage.started == 30
-    assert any(0 in one.stages for one in told)
+    assert any(0 in one.stages for one in summaries)
 
 
-def test_no_stage_is_blamed_that_is_better_than_the_others():
-    paced = build_report(
+def test_only_a_worse_stage_is_named():
+    schedule = build_report(
         Plan(url=URL, rate=100.0), Summary(started=200, late=9, elapsed_ns=SECOND)
-    ).paced
+    ).schedule
     first, *_, last = staged().stages
-    short = replace(first, paced=replace(first.paced, started=50, late=4))
-    long = replace(last, paced=replace(last.paced, started=150, late=5))
-    assert phrases.describe_late(paced, (short, long)) == "4.5 % of requests started late"
-    long = replace(last, paced=replace(last.paced, started=100, late=5))
-    assert phrases.describe_late(paced, (short, long)).endswith("started late, 5 % in 4s@4000")
+    short = replace(first, schedule=replace(first.schedule, started=50, late=4))
+    long = replace(last, schedule=replace(last.schedule, started=150, late=5))
+    assert phrases.describe_late(schedule, (short, long)) == "4.5 % of requests started late"
+    long = replace(last, schedule=replace(last.schedule, started=100, late=5))
+    assert phrases.describe_late(schedule, (short, long)).endswith("started late, 5 % in 4s@4000")
 
 
-def test_each_stage_has_figures_of_its_own():
+def test_each_stage_has_its_own_results():
     first, ramp, last = staged(late=7_056).stages
     assert [one.text for one in (first, ramp, last)] == ["4s@200", "ramp:6s@200-4000", "4s@4000"]
-    assert [one.paced.offered for one in (first, ramp, last)] == [200, 2100, 4000]
-    assert [one.paced.achieved for one in (first, ramp, last)] == [200, 2100, 4000]
+    assert [one.schedule.offered for one in (first, ramp, last)] == [200, 2100, 4000]
+    assert [one.schedule.achieved for one in (first, ramp, last)] == [200, 2100, 4000]
     assert (last.from_s, last.length_s, last.succeeded, last.failed) == (10, 4, 15_990, 5)
     assert first.response.percentiles["p99"] < 2_000
     assert last.response.percentiles["p99"] > 600_000
 
 
-def test_a_stage_that_the_run_did_not_come_to_is_none():
+def test_unreached_stage_is_left_out():
     plan = Plan(url=URL, stages="1s@10,1s@20,1s@30")
     stages = build_report(plan, Summary(started=20, elapsed_ns=3 * SECOND // 2)).stages
     assert [(one.text, one.length_s) for one in stages] == [("1s@10", 1), ("1s@20", 0.5)]
 
 
 async def test_stages_add_up_to_the_run(serve, carry_out, ok_reply):
-    """In the last stage two of three connections hang: what is due there waits, or is skipped."""
+    """In the last stage two of three connections hang: requests wait or are skipped."""
 
     def script(peer):
         if len(server.requests) <= 60 or len(server.requests) % 3 == 0:
@@ -204,7 +210,7 @@ async def test_stages_add_up_to_the_run(serve, carry_out, ok_reply):
         for one in summary.stages.values():
             whole.merge(getattr(one, name))
         assert whole == getattr(summary, name)
-    assert [one.paced.due for one in report.stages] == [30, 30, 80]
+    assert [one.schedule.due for one in report.stages] == [30, 30, 80]
     assert sum(one.failed for one in report.stages) == report.failed
     assert report.stages[2].unfinished >= 1
 

@@ -36,7 +36,7 @@ parts = st.builds(
     started=st.integers(0, 9),
     stages=times.map(lambda some: {len(some) % 2: StageStats(1, 2, 3, 4, Histogram.of(some))}),
     waits=times.map(Histogram.of),
-    answering=st.integers(0, 10**5).map(lambda at: Coverage(intervals=[(at, at + 50)])),
+    answering=st.integers(0, 10**5).map(lambda at: Coverage(spans=[(at, at + 50)])),
     paused_ns=st.integers(0, 9),
     steady=st.booleans(),
     open_connections=st.integers(0, 1000),
@@ -67,7 +67,7 @@ def test_merging_is_associative(a: Summary, b: Summary, c: Summary) -> None:
 
 
 @given(parts, parts)
-def test_merging_loses_nothing_and_leaves_the_other_as_it_was(a: Summary, b: Summary) -> None:
+def test_merging_loses_nothing_and_does_not_change_the_other(a: Summary, b: Summary) -> None:
     before = copy.deepcopy(b)
     whole = merged(a, b)
     assert b == before
@@ -75,21 +75,21 @@ def test_merging_loses_nothing_and_leaves_the_other_as_it_was(a: Summary, b: Sum
     assert whole.failed == a.failed + b.failed
 
 
-@settings(max_examples=25)  # each walks through the 23 thousand counters of an HdrHistogram
+@settings(max_examples=25)  # each example walks through the 23 thousand counters of an HdrHistogram
 @given(parts)
-def test_a_summary_survives_its_journey(summary: Summary) -> None:
+def test_summary_survives_a_round_trip(summary: Summary) -> None:
     assert Summary.decode(summary.encode()) == summary
 
 
 @given(times, times)
-def test_a_histogram_in_parts_is_the_histogram_of_the_whole(a: list[int], b: list[int]) -> None:
+def test_merged_histograms_equal_the_whole(a: list[int], b: list[int]) -> None:
     parts = Histogram.of(a)
     parts.merge(Histogram.of(b))
     assert parts == Histogram.of(a + b)
 
 
 @given(times)
-def test_the_buckets_are_those_of_hdr(values: list[int]) -> None:
+def test_buckets_are_those_of_hdr(values: list[int]) -> None:
     hdr = HdrHistogram(1, MAX_US, DIGITS)
     lowest = (hdr.get_lowest_equivalent_value(value) for value in values)
     assert Histogram.of(values).counts == Counter(lowest)
@@ -112,8 +112,8 @@ def test_percentiles_are_within_a_thousandth(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("us", [MAX_US, 2**32, 5_000_000_000, 7 * 24 * 3600 * 10**6, 2**53])
-def test_what_took_longer_than_an_hour_is_not_lost(us):
-    """Response times are as long as runs: 71.6 minutes are 2**32 us, and a week is more."""
+def test_values_above_an_hour_are_kept(us):
+    """Response times can be as long as the run: 71.6 minutes are 2**32 us."""
     histogram = Histogram.of([5, us, us])
     assert Histogram.decode(histogram.encode()) == histogram
     assert histogram.hdr().get_total_count() == 3
@@ -125,26 +125,26 @@ def test_what_took_longer_than_an_hour_is_not_lost(us):
     assert float(rows[-1][0]) == pytest.approx(us / 1000, rel=0.001)
 
 
-def test_a_tally_of_a_week_takes_no_more_memory_than_one_of_a_minute():
-    tally = LatencyBuffer()
+def test_latency_buffer_has_bounded_memory():
+    buffer = LatencyBuffer()
     tracemalloc.start()
     try:
         for number in range(500_000):
-            tally.add(number % 2_000)
-        held, _ = tracemalloc.get_traced_memory()
+            buffer.add(number % 2_000)
+        allocated, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 500_000
-    assert tally.histogram() == Histogram.of(list(range(2_000)) * 250)
+    assert allocated < 500_000
+    assert buffer.histogram() == Histogram.of(list(range(2_000)) * 250)
 
 
-def test_an_empty_histogram_has_no_figures() -> None:
+def test_empty_histogram_has_no_values() -> None:
     histogram = Histogram()
     assert (histogram.count, histogram.min, histogram.mean, histogram.max) == (0, None, None, None)
     assert histogram.percentiles([50.0]) == {50.0: None}
 
 
-def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
+def test_recognized_responses_count_like_the_parsed_one() -> None:
     recorder = Recorder()
     recorder.received(100)
     recorder.success(200, 7)
@@ -167,7 +167,7 @@ def test_recognised_replies_count_as_the_reply_they_are_like() -> None:
     assert recorder.take() == Summary()
 
 
-def test_what_is_taken_does_not_change_any_more() -> None:
+def test_taken_summary_does_not_change() -> None:
     recorder = Recorder()
     append = recorder.service.append
     recorder.recognize_as(200, 10)

@@ -1,4 +1,4 @@
-"""Conditions: what they mean, and what is none."""
+"""Conditions of --fail-if: valid, invalid, and their results."""
 
 import contextlib
 from collections import Counter
@@ -16,11 +16,11 @@ from abench.stats.summary import Summary
 from abench.stats.thresholds import Condition, evaluate
 
 CLOSED = Plan(url="http://h/", duration_s=10.0)
-PACED = Plan(url="http://h/", duration_s=10.0, rate=100.0)
+SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=100.0)
 
 
 def report(plan=CLOSED, **more):
-    """1,000 requests in 10 s of 1 to 1,000 ms, and 10 failures; response times 1 s more."""
+    """Return 1,000 requests of 1 to 1,000 ms in 10 s, 10 failures; response times 1 s longer."""
     service = [ms * 1000 for ms in range(1, 1001)]
     counted = {
         "service": Histogram.of(service),
@@ -37,7 +37,7 @@ def report(plan=CLOSED, **more):
 
 
 @pytest.mark.parametrize(
-    ("text", "came_true"),
+    ("text", "failed"),
     [
         ("p50>600ms", False),
         ("p50>400ms", True),
@@ -61,25 +61,25 @@ def report(plan=CLOSED, **more):
         ("service.p50>400ms", True),
     ],
 )
-def test_a_condition_comes_true_or_not(text, came_true):
+def test_condition_is_evaluated(text, failed):
     (threshold,) = evaluate([Condition.parse(text)], report())
-    assert threshold.failed == came_true
+    assert threshold.failed == failed
     assert threshold.text == text
 
 
-def test_with_a_schedule_latency_is_from_when_requests_were_due():
+def test_with_a_schedule_latency_is_the_response_time():
     conditions = [Condition.parse(one) for one in ("p50<1s", "service.p50<1s", "response.p50<1s")]
-    assert [one.failed for one in evaluate(conditions, report(PACED))] == [False, True, False]
+    assert [one.failed for one in evaluate(conditions, report(SCHEDULED))] == [False, True, False]
 
 
-def test_a_rate_that_was_not_met_fails_whatever_else_is_asked():
-    paced = report(PACED, started=900, skipped=100)
-    failed = [one for one in evaluate([Condition.parse("errors>50%")], paced) if one.failed]
+def test_missed_rate_fails_with_any_condition():
+    scheduled = report(SCHEDULED, started=900, skipped=100)
+    failed = [one for one in evaluate([Condition.parse("errors>50%")], scheduled) if one.failed]
     assert [one.text for one in failed] == ["achieved<99%"]
-    assert evaluate([], paced) == ()
+    assert evaluate([], scheduled) == ()
 
 
-def test_what_was_not_measured_has_failed():
+def test_unmeasured_metric_fails():
     nothing = build_report(CLOSED, Summary(elapsed_ns=10**9))
     for text in (
         "p99>1s",
@@ -99,7 +99,7 @@ def test_what_was_not_measured_has_failed():
     ["late>0", "late>1%", "late<5", "skipped>0", "skipped>1%", "achieved<1", "achieved<90%",
      "achieved>1/s", "response.p99>1s", "response.max<1s"],
 )  # fmt: skip
-def test_in_a_closed_loop_nothing_of_a_schedule_was_measured(text):
+def test_closed_loop_has_no_schedule_metrics(text):
     (threshold,) = evaluate([Condition.parse(text)], report())
     assert (threshold.failed, threshold.measured) == (True, "-")
 
@@ -107,28 +107,28 @@ def test_in_a_closed_loop_nothing_of_a_schedule_was_measured(text):
 @pytest.mark.parametrize(
     "text", ["pages<1", "pages>1/s", "late>0", "skipped>0", "achieved<1", "min>1s", "silence>1s"]
 )
-@pytest.mark.parametrize("plan", [CLOSED, PACED])
-def test_of_a_run_that_never_started_nothing_was_measured(text, plan):
+@pytest.mark.parametrize("plan", [CLOSED, SCHEDULED])
+def test_run_that_never_started_has_no_metrics(text, plan):
     (threshold,) = evaluate([Condition.parse(text)], build_report(plan, Summary()))[:1]
     assert (threshold.failed, threshold.measured) == (True, "-")
 
 
-def test_silence_is_given_in_time():
-    answering = Coverage(intervals=[(0, 2_000), (4_500, 10_000)])
+def test_silence_is_a_duration():
+    answering = Coverage(spans=[(0, 2_000), (4_500, 10_000)])
     silent = report(answering=answering)
-    for text, came_true in (("silence>2s", True), ("silence>=2500ms", True), ("silence>3s", False)):
+    for text, failed in (("silence>2s", True), ("silence>=2500ms", True), ("silence>3s", False)):
         (threshold,) = evaluate([Condition.parse(text)], silent)
-        assert (threshold.failed, threshold.measured) == (came_true, "2.50 s")
+        assert (threshold.failed, threshold.measured) == (failed, "2.50 s")
 
 
 def test_pauses_count_as_errors_in_a_closed_loop():
     paused = 30 * 10**9  # of 100 s that ten connections had
     gate = [Condition.parse("errors>30%")]
     assert evaluate(gate, report(paused_ns=paused))[0].measured == "30.7 %"
-    assert evaluate(gate, report(PACED, paused_ns=paused))[0].measured == "0.99 %"
+    assert evaluate(gate, report(SCHEDULED, paused_ns=paused))[0].measured == "0.99 %"
 
 
-def test_waits_beyond_the_slowest_answer_are_in_every_latency():
+def test_waits_are_included_in_every_latency():
     waits = Histogram.of([500_000, 5_000_000])
     for text, measured in (("max>1s", "5.00 s"), ("p99.99>1s", "5.00 s"), ("p50>1s", "501 ms")):
         assert evaluate([Condition.parse(text)], report(waits=waits))[0].measured == measured
@@ -140,12 +140,12 @@ def test_waits_beyond_the_slowest_answer_are_in_every_latency():
      "pages<1ms", "service.errors>1", "silence>1", "silence>1%", "service.silence>1s",
      "errors>-1", "errors>1e9"],
 )  # fmt: skip
-def test_what_is_no_condition_is_said(text):
+def test_invalid_condition_is_refused(text):
     with pytest.raises(ParameterError, match=r"^--fail-if: "):
         Condition.parse(text)
 
 
 @given(st.text())
-def test_whatever_is_given_it_is_a_condition_or_refused(text):
+def test_any_text_is_a_condition_or_refused(text):
     with contextlib.suppress(ParameterError):
         Condition.parse(text).evaluate(report())

@@ -1,4 +1,4 @@
-"""webbench's options mean what its manual says, and its results read as they always did."""
+"""webbench's options work as its manual says, and its lines of result are the same."""
 
 import re
 
@@ -33,23 +33,23 @@ def request(*options: str) -> bytes:
         (("-p", "proxy"), b"GET http://127.0.0.1:8000/ HTTP/1.0"),
     ],
 )
-def test_the_request_line(options: tuple[str, ...], line: bytes) -> None:
+def test_request_line(options: tuple[str, ...], line: bytes) -> None:
     assert request(*options).split(b"\r\n")[0] == line
 
 
-def test_reloading_is_a_field() -> None:
+def test_reload_sends_pragma() -> None:
     assert b"\r\nPragma: no-cache\r\n" in request("-r")
     assert b"\r\nPragma: no-cache\r\n" in request("--reload", "-2")
 
 
-def test_what_is_not_said_is_webbenchs() -> None:
+def test_defaults_are_those_of_webbench() -> None:
     plan = plan_from_arguments(_parser().parse_args([URL]))
     assert (plan.duration_s, plan.connections) == (30, 1)
     assert not plan.keep_alive
     assert plan.wait
 
 
-def test_what_is_said() -> None:
+def test_options_set_the_plan() -> None:
     words = ["-f", "-t", "3", "--clients", "7", "--proxy", "p:3128", URL]
     plan = plan_from_arguments(_parser().parse_args(words))
     assert (plan.duration_s, plan.connections, plan.wait) == (3, 7, False)
@@ -58,43 +58,43 @@ def test_what_is_said() -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["-t", "x", URL], ["--nothing", URL], [URL, URL]])
-def test_a_bad_parameter_is_one(words: list[str]) -> None:
+def test_bad_parameter_is_refused(words: list[str]) -> None:
     with pytest.raises(ParameterError):
         _parser().parse_args(words)
 
 
-async def test_pages_that_came_are_counted_apart_from_those_that_did_not(serve, abench):
+async def test_successes_and_failures_are_counted_separately(serve, abench):
     def script(peer):
         code = b"200 OK" if len(server.requests) % 4 else b"404 Not Found"
         peer.send(b"HTTP/1.0 %s\r\n\r\nhello" % code)
         peer.close()
 
     server = await serve(script)
-    ran = await abench("--classic", "-t", "1", "-c", "3", server.url)
+    ran = await abench("--webbench", "-t", "1", "-c", "3", server.url)
     assert (ran.code, ran.err) == (0, "")
     found = RESULT.fullmatch(ran.out)
     assert found
-    speed, octets, succeeded, failed = map(int, found.groups())
+    speed, size, succeeded, failed = map(int, found.groups())
     # The last requests may be unfinished or uncounted: three clients, and their workers' halves.
-    came = len(server.requests)
-    assert came - 7 <= succeeded + failed + 1 <= came + 1
-    assert succeeded == pytest.approx(came * 3 / 4, abs=7)
+    received = len(server.requests)
+    assert received - 7 <= succeeded + failed + 1 <= received + 1
+    assert succeeded == pytest.approx(received * 3 / 4, abs=7)
     assert speed == pytest.approx(succeeded * 60, rel=0.2)
-    assert octets == pytest.approx(came * len(b"HTTP/1.0 200 OK\r\n\r\nhello"), rel=0.2)
+    assert size == pytest.approx(received * len(b"HTTP/1.0 200 OK\r\n\r\nhello"), rel=0.2)
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
     [(("-V",), 0), (("-?",), 0), (("-h",), 0), (("--help",), 0), ((), 2), (("-t0", URL), 2)],
 )
-async def test_the_exit_code_is_the_documented_one(words, code, abench):
-    ran = await abench("--classic", *words)
+async def test_exit_code_is_as_documented(words, code, abench):
+    ran = await abench("--webbench", *words)
     assert ran.code == code
     assert bool(ran.out) == (code == 0)
     assert ran.err.count("\n") == (code != 0)
 
 
-async def test_a_server_that_cannot_be_reached_is_code_1(abench, unused_tcp_port):
-    ran = await abench("--classic", "-t", "1", f"http://127.0.0.1:{unused_tcp_port}/")
+async def test_unreachable_server_exits_with_1(abench, unused_tcp_port):
+    ran = await abench("--webbench", "-t", "1", f"http://127.0.0.1:{unused_tcp_port}/")
     assert ran.code == 1
     assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: ")
