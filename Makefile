@@ -15,10 +15,10 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
 		while IFS='|' read -r target text; do printf '%-13s %s\n' "$$target" "$$text"; done
 
 run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
@@ -62,6 +62,9 @@ docker: ## like bench, in containers; the result is in results/ (CONNECTIONS, SE
 	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
+
+docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
+	@$(BIN)/python docs/settings.py
 
 # Use the oldest supported Python: its versions also run on newer ones. Only its venv comes with
 # setuptools, an old one, which freeze leaves out by default; pbr needs one on every Python.

@@ -2,7 +2,7 @@
 
 One core for the server and one for the load, interleaved rounds, medians. The main figure is
 processor time of the server's processes for each request: what a request costs, whatever else
-limits the rate. The whole takes about an hour; --quick looks whether everything works, and keeps
+limits the rate. All of it takes about an hour; --quick checks that everything works, and saves
 nothing.
 """
 
@@ -43,14 +43,14 @@ def main() -> int:
     works = [work for name, work in WORKS.items() if wanted(name, work.title, options.only)]
     servers = installed(options.servers)
     allow_descriptors()
-    with suppress(OSError):  # this process is load too; a machine with one core is not for us
+    with suppress(OSError):  # this process is load, too; one core is not enough
         os.sched_setaffinity(0, {int(LOAD_CORE)})
     for number in _STOP:
         signal.signal(number, stop)
     try:
         measure_all(works, servers, options)
     except KeyboardInterrupt:
-        _told.print("Stopped; works that were done are kept." if options.keep else "Stopped.")
+        _told.print("Stopped; finished works are saved." if options.keep else "Stopped.")
         return _INTERRUPTED
     if options.keep:
         page.write(options.output)
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def stop(*_: object) -> None:
-    """Stop at the first signal, and let no other disturb the end of what was started."""
+    """Stop at the first signal, and ignore others while processes are being ended."""
     for number in _STOP:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -67,8 +67,8 @@ def stop(*_: object) -> None:
 def parsed() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often (5)")
-    parser.add_argument("--seconds", type=int, default=3, help="the length of each load (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of each load (3)")
     parser.add_argument(
         "--only",
         action="append",
@@ -77,12 +77,12 @@ def parsed() -> argparse.Namespace:
         f"{', '.join(WORKS)}",
     )
     parser.add_argument(
-        "--servers", nargs="+", metavar="NAME", help=f"these alone: {', '.join(SERVERS)}"
+        "--servers", nargs="+", metavar="NAME", help=f"only these: {', '.join(SERVERS)}"
     )
-    parser.add_argument("--quick", action="store_true", help="one round of one second, not kept")
-    parser.add_argument("--render", action="store_true", help="only write the page anew")
+    parser.add_argument("--quick", action="store_true", help="one round of one second, not saved")
+    parser.add_argument("--render", action="store_true", help="only write the page")
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="keep results and page there (here)"
+        "--output", type=Path, metavar="DIRECTORY", help="where results and page are saved (here)"
     )
     options = parser.parse_args()
     options.keep = bool(options.output) or not options.quick
@@ -93,12 +93,12 @@ def parsed() -> argparse.Namespace:
 
 
 def wanted(name: str, title: str, only: Sequence[str] | None) -> bool:
-    """Return whether a work is among those that were asked for."""
+    """Return whether a work was selected."""
     return not only or any(part == name or part.lower() in title.lower() for part in only)
 
 
 def installed(names: Sequence[str] | None) -> list[str]:
-    """Return who can be measured, load generators too; tell who is missing, and what installs."""
+    """Return what can be measured, load generators too; print how to install what is missing."""
     rows = [row for row in SERVERS.values() if not names or {row.name, row.product} & set(names)]
     tools = [name for name in TOOLS if name != "abench" and (not names or name in names)]
     products = {row.product for row in rows} | {"wrk", "ab", *tools}
@@ -110,12 +110,12 @@ def installed(names: Sequence[str] | None) -> list[str]:
 
 
 def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse.Namespace) -> None:
-    """Measure each work, print its table, and keep it if it is to be kept."""
+    """Measure each work, print its table, and save it if requested."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     pairs = {work.name: [name for name in work.servers if name in servers] for work in works}
     steps = sum(map(len, pairs.values())) * (options.rounds + 1)
     bar = Progress(*columns, TimeElapsedColumn(), console=_told, redirect_stdout=False)
-    # A table goes above the bar where people see both, and to a pipe or file unharmed.
+    # On a terminal a table goes above the bar; a pipe or file gets only the table.
     tables = _told if sys.stdout.isatty() else Console(width=_WIDE)
     with site() as root, bar as progress:
         plan = Plan(root, options.rounds, options.seconds)

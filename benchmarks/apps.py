@@ -1,4 +1,4 @@
-"""The Python peers: their own way to serve static files, and nothing else.
+"""The Python servers: their own way to serve static files, and nothing else.
 
 python -m benchmarks.apps starlette|aiohttp ROOT PORT
 """
@@ -18,7 +18,7 @@ async def nothing(_scope: Any, _receive: Any, send: Callable[[Any], Awaitable[No
 
 def starlette(root: str, port: int) -> None:
     """Serve with Starlette's StaticFiles on uvicorn, at its fastest."""
-    import uvicorn  # noqa: PLC0415 - each peer may be missing
+    import uvicorn  # noqa: PLC0415 - each server may be missing
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.staticfiles import StaticFiles  # noqa: PLC0415
 
@@ -38,7 +38,7 @@ def starlette(root: str, port: int) -> None:
 
 
 def aiohttp(root: str, port: int) -> None:
-    """Serve with aiohttp's static route, on uvloop as the others."""
+    """Serve with aiohttp's static route, on uvloop like the others."""
     import uvloop  # noqa: PLC0415
     from aiohttp import web  # noqa: PLC0415
 
@@ -58,5 +58,5 @@ def aiohttp(root: str, port: int) -> None:
 PEERS = {"starlette": starlette, "aiohttp": aiohttp}
 
 if __name__ == "__main__":
-    peer, folder, number = sys.argv[1:]
-    PEERS[peer](folder, int(number))
+    peer, directory, number = sys.argv[1:]
+    PEERS[peer](directory, int(number))

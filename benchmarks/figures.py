@@ -41,7 +41,7 @@ FIGURES = {
     "before_mib": Figure("MiB before"),
     "after_mib": Figure("MiB after they closed"),
     "client_mib": Figure("MiB of the client"),
-    "start_ms": Figure("ms to the first reply"),
+    "start_ms": Figure("ms to the first response"),
     "resident_mib": Figure("MiB resident, idle"),
 }
 """Every figure, in the order in which tables show them; the first of a work is its main one."""

@@ -1,4 +1,4 @@
-"""What many idle connections cost: memory, and the patience of the busy ones."""
+"""What many idle connections cost: memory, and latency of the busy ones."""
 
 import select
 import socket
@@ -15,16 +15,16 @@ BUSY = Ask(64)
 _REQUEST = b"GET /1k.txt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _BODY = 1_024
 _SETTLED = 2.0
-"""Seconds until memory is read: a server may tidy up behind the last event."""
-_PATIENCE = 60.0
+"""Seconds until memory is read: a server may free memory after the last event."""
+_TIMEOUT_S = 60.0
 KIB, MIB = 1 << 10, 1 << 20
 
 
 def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
     """Return what NUMBER idle connections (or all it holds) cost a server that was just started.
 
-    Each has had one reply before it rests. The busy ones come first without the idle ones, so that
-    what only load needs is not counted for rest.
+    Each has had one response before it is idle. The busy connections run first without the idle
+    ones, so that memory which only load needs is not counted for idle connections.
     """
     number = min(NUMBER, server.holds)
     if number + 200 > DESCRIPTORS:
@@ -55,13 +55,13 @@ def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
 
 
 def settled(pid: int) -> int:
-    """Return the resident octets of a server, a moment later."""
+    """Return the resident bytes of a server, a moment later."""
     time.sleep(_SETTLED)
     return resident(pid)
 
 
 def opened(port: int, number: int) -> list[socket.socket]:
-    """Open so many connections at once, and see to it that each gets one whole reply."""
+    """Open so many connections at once, and read one whole response from each."""
     crowd = []
     with select.epoll() as poll:
         for _ in range(number):
@@ -75,12 +75,12 @@ def opened(port: int, number: int) -> list[socket.socket]:
 
 
 def serve(poll: select.epoll, waiting: dict[int, socket.socket]) -> None:
-    """Write a request where the connection stands, read its reply; return when all are done."""
+    """Send a request on each open connection and read its response; return when all are done."""
     received: dict[int, bytes] = {}
-    patience = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT_S
     while waiting:
-        if time.monotonic() > patience:
-            raise NoMeasurement(f"{len(waiting)} connections had no reply in {_PATIENCE:.0f} s")
+        if time.monotonic() > deadline:
+            raise NoMeasurement(f"{len(waiting)} connections had no response in {_TIMEOUT_S:.0f} s")
         for descriptor, event in poll.poll(1.0):
             connection = waiting[descriptor]
             if event & select.EPOLLOUT:
@@ -95,18 +95,18 @@ def serve(poll: select.epoll, waiting: dict[int, socket.socket]) -> None:
 
 
 def read(connection: socket.socket) -> bytes:
-    """Return what has come in; raise NoMeasurement when the connection has ended."""
+    """Return what has arrived; raise NoMeasurement if the connection has ended."""
     try:
         data = connection.recv(65_536)
     except OSError as error:
         raise NoMeasurement(f"a connection failed: {error}") from error
     if not data:
-        raise NoMeasurement("a connection was closed before its reply")
+        raise NoMeasurement("a connection was closed before its response")
     return data
 
 
 def require_open(crowd: list[socket.socket]) -> None:
-    """Raise NoMeasurement where a server has helped itself by closing idle connections."""
+    """Raise NoMeasurement if a server has closed idle connections."""
     closed = 0
     for connection in crowd:
         with suppress(BlockingIOError):

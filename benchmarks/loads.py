@@ -1,4 +1,4 @@
-"""Who loads: a load generator is one row of TOOLS, its words and how its report is read."""
+"""The load generators: each is one row of TOOLS, its command line and how its report is read."""
 
 import http.client
 import json
@@ -20,10 +20,11 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is asked for, on how many connections, and the status that is due.
+    """What is requested, on how many connections, and the expected status.
 
-    script, arguments: what wrk runs to make each request. checked: what is compared with the files
-    beforehand, where a script asks for more than the target. closing: one connection a request.
+    script, arguments: what wrk runs to make each request. checked: targets whose responses are
+    compared with the files first, if a script asks for more than the target. closing: one
+    connection for each request.
     """
 
     connections: int
@@ -37,7 +38,7 @@ class Ask:
 
 
 class Counted(NamedTuple):
-    """What a load generator has counted: replies, seconds, octets received, 99th percentile."""
+    """What a load generator has counted: responses, seconds, bytes received, 99th percentile."""
 
     replies: int
     seconds: float
@@ -47,9 +48,9 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A load generator: its words for an ask, a URL and seconds, and the reader of its report.
+    """A load generator: its command line for an Ask, a URL and seconds, and its report's reader.
 
-    Each has one thread or process that loads, and takes the time of each request.
+    Each loads with one thread or process, and measures the time of each request.
     """
 
     words: Callable[[Ask, str, int], list[str]]
@@ -104,7 +105,7 @@ def _numbers_of(report: str) -> Callable[..., float]:
 
 
 def read_ab(report: str) -> Counted:
-    """Read what ab prints for people; its percentiles are whole milliseconds."""
+    """Read the text that ab prints; its percentiles are whole milliseconds."""
     number = _numbers_of(report)
     failed = number(r"Failed requests: +(\d+)")
     _refuse_errors({"failed": failed, "status": number(r"Non-2xx responses: +(\d+)", "0")})
@@ -121,7 +122,7 @@ def _h2load(ask: Ask, url: str, seconds: int) -> list[str]:
 
 
 def read_h2load(report: str) -> Counted:
-    """Read what h2load prints for people; percentiles it has none."""
+    """Read the text that h2load prints; it has no percentiles."""
     number = _numbers_of(report)
     bad = {kind: number(rf"requests: .* (\d+) {kind}") for kind in ("failed", "errored", "timeout")}
     done = number(r"requests: .* (\d+) succeeded")
@@ -136,7 +137,7 @@ def _hey(ask: Ask, url: str, seconds: int) -> list[str]:
 
 
 def read_hey(report: str) -> Counted:
-    """Read what hey prints for people; the octets are those of bodies."""
+    """Read the text that hey prints; the bytes are those of bodies."""
     number = _numbers_of(report)
     seconds = number(r"Total:\s+([\d.]+) secs")
     replies = number(r"\[200\]\s+(\d+) responses")
@@ -161,7 +162,7 @@ def _refuse_errors(errors: Mapping[str, float]) -> None:
 
 
 def load(tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE) -> Counted:
-    """Load a server; raise NoMeasurement when a reply failed or none came."""
+    """Load a server; raise NoMeasurement if a response failed or none came."""
     with loading(tool, ask, port, seconds, cores) as process:
         return finished(tool, process)
 
@@ -189,42 +190,42 @@ def loading(
 
 
 def finished(tool: str, process: subprocess.Popen[str]) -> Counted:
-    """Wait for a load to end; raise NoMeasurement when a reply failed or none came."""
+    """Wait for a load to end; raise NoMeasurement if a response failed or none came."""
     report, said = process.communicate()
     if process.returncode:
         raise NoMeasurement(f"{tool} failed: {(said or report).strip()[-200:]}")
     counted = TOOLS[tool].read(report)
     if not counted.replies:
-        raise NoMeasurement("no reply came")
+        raise NoMeasurement("no response came")
     return counted
 
 
 def whole_replies(counted: Counted, body: int) -> float:
-    """Return how many replies were sent, for a body of so many octets.
+    """Return how many responses were sent, for a body of so many bytes.
 
-    A large one is counted by octets: what was cut off in the middle when the time was over has
-    cost the server just as much.
+    Large ones are counted by bytes: what was cut off in the middle at the end has cost the server
+    just as much.
     """
     return counted.octets / body if body >= MB else counted.replies
 
 
 def check(ask: Ask, port: int, root: Path) -> None:
-    """Raise NoMeasurement where a server's reply is not what is due: an error page is cheap."""
+    """Raise NoMeasurement unless a server's response is the expected one: error pages are cheap."""
     for target in ask.checked or (ask.target,):
         status, body = fetch(port, target, ask.headers)
         if status != ask.status:
             raise NoMeasurement(f"it answers {target} with {status} instead of {ask.status}")
         if body != due(ask, (root / target[1:]).read_bytes()):
-            raise NoMeasurement(f"it does not send the octets of {target}")
+            raise NoMeasurement(f"it does not send the bytes of {target}")
 
 
 def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Return the status and the body of one reply."""
+    """Return the status and the body of one response."""
     connection = http.client.HTTPConnection(HOST, port, timeout=20)
     try:
         connection.request("GET", target, headers=dict(headers))
-        reply = connection.getresponse()
-        return reply.status, reply.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NoMeasurement(f"{target}: {error!r}") from error
     finally:
@@ -232,7 +233,7 @@ def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, byte
 
 
 def due(ask: Ask, content: bytes) -> bytes:
-    """Return the body that is due for a file's content."""
+    """Return the expected body for a file's content."""
     if ask.status == 304:
         return b""
     if ask.status == 206:

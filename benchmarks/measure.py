@@ -1,4 +1,4 @@
-"""Measure: servers side by side, round after round, so that what drifts does so for all."""
+"""Measure servers side by side, round after round, so that drift affects all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,7 +10,7 @@ from benchmarks.results import Result
 from benchmarks.works import Work
 
 Tell = Callable[[str], None]
-"""Told what comes next: a server's name, before each of its rounds and before its warming up."""
+"""Called with a server's name before each of its rounds and before its warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Plan:
 
 
 def measure(work: Work, names: Sequence[str], plan: Plan, tell: Tell) -> Result:
-    """Measure one work with some servers; what says nothing is thrown out, and the reason kept."""
+    """Measure one work with some servers; invalid rounds are discarded, with the reason."""
     result = Result.begun(work, names, plan.rounds, plan.seconds)
     with ExitStack() as stack:
         probes = {}
@@ -49,6 +49,6 @@ def _noted(result: Result, name: str) -> Iterator[None]:
 
 
 def turned(names: list[str], number: int) -> list[str]:
-    """Return the names beginning with another one in each round: nobody is always first."""
+    """Return the names, starting with a different one in each round: no server is always first."""
     start = number % len(names) if names else 0
     return names[start:] + names[:start]

@@ -75,8 +75,11 @@ POOLS = (
 
 
 def contenders() -> dict[str, str]:
-    """Return the words of each model that this system permits, by the name it is shown under."""
-    words = {CACHED: f"--model {DEFAULT}", UNCACHED: f"--model {DEFAULT} --response-cache off"}
+    """Return the options of each model that this system permits, by the name it is shown under."""
+    words = {
+        CACHED: f"--model {DEFAULT}",
+        UNCACHED: f"--model {DEFAULT} --response-cache off",
+    }
     for name, row in MODELS.items():
         if name != DEFAULT:
             if why := row.unavailable_reason():
@@ -101,9 +104,9 @@ Figures = dict[str, float]
 
 
 def one_round(one: Running, work: Work, seconds: float) -> Figures:
-    """Load a server, and look at it in the middle of that.
+    """Load a server, and measure it in the middle of the load.
 
-    For longer where one thread waits for a slow disk 64 times before its first reply.
+    Longer for a slow disk, where one thread waits 64 times before its first response.
     """
     seconds += 4 * work.slow
     with loading("wrk", work.ask, one.port, int(seconds) + 1) as load:
@@ -164,7 +167,7 @@ _CALLS = re.compile(r"^\s*([a-z_0-9]+)\s+(\d+)\s*$", re.MULTILINE)
 
 
 def memory_each(one: Running, work: Work) -> Figures:
-    """Return the memory of an idle connection that has had a reply."""
+    """Return the memory of an idle connection that has had a response."""
     before = resident(one.pid)
     with ExitStack() as stack:
         for _ in range(_OPEN):
@@ -187,7 +190,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """On which site, how often and how long; and who is told what comes next."""
+    """On which site, how often and how long; tell is called with what comes next."""
 
     root: Path
     rounds: int
@@ -214,7 +217,7 @@ def measure(work: Work, words: dict[str, str], plan: Plan) -> Found:
                 with _noted(found, name), _awake(there[name]):
                     for figure, value in one_round(there[name], work, plan.seconds).items():
                         found.rounds.setdefault(name, {}).setdefault(figure, []).append(value)
-                    # What the load has left unanswered is worked on all the same: not in the next.
+                    # The server still works on unanswered requests: not in the next measurement.
                     time.sleep(1.1 * SLOW_S * work.ask.connections if work.slow else 0)
         if work.name == "small-64":
             for name in found.rounds:
@@ -223,7 +226,7 @@ def measure(work: Work, words: dict[str, str], plan: Plan) -> Found:
 
 
 def _look_closer(found: Found, name: str, one: Running, work: Work) -> None:
-    """Note what needs a load of its own, once."""
+    """Measure what needs a load of its own, once."""
     for more in (memory_each, calls_each):
         with _noted(found, name), _awake(one):
             for figure, value in more(one, work).items():
@@ -234,7 +237,7 @@ def _look_closer(found: Found, name: str, one: Running, work: Work) -> None:
 def _awake(one: Running) -> Iterator[None]:
     """Let a server run for as long as it is measured.
 
-    Who asks in vain takes the core from the others even when nobody asks anything of it.
+    A server that polls takes the core from the others even without requests.
     """
     _signal(one, signal.SIGCONT)
     try:
@@ -301,7 +304,7 @@ def main() -> int:
 
 
 def _stop(*_: object) -> None:
-    """Stop at the first signal, and let no other disturb the end of what was started."""
+    """Stop at the first signal, and ignore others while processes are being ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

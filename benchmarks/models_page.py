@@ -25,8 +25,8 @@ _HEADINGS = {
 
 _ABOUT = """The same HTTP, the same site and the same load for each model of `aserve --model`: one
 core for the server, one for wrk, medians of interleaved rounds. `make models` writes this page, and
-[io-models.md](io-models.md) says what it means. The default is there twice: as it is, where it
-remembers replies, and without that, as the others are.
+[io-models.md](io-models.md) says what it means. The default model is there twice: with its response
+cache, and without it, as the others are.
 """
 
 Works = Mapping[str, Mapping[str, Any]]
@@ -93,7 +93,7 @@ def _calls(works: Works) -> list[str]:
             rows.append([model, ", ".join(one for one in told if not one.endswith(" 0.00"))])
     if len(rows) == 1:
         return ["System calls were not counted: strace is not installed, or not permitted.\n"]
-    return ["## What is asked of the kernel\n", markdown(rows, "---")]
+    return ["## System calls\n", markdown(rows, "---")]
 
 
 def _draw(works: Works, folder: Path) -> None:

@@ -13,7 +13,7 @@ PAGE = Path("docs/comparison.md")
 INTRODUCTION = """\
 # Beside other servers
 
-<!-- Written by: python -m benchmarks --render, from benchmarks/results. Do not change it here. -->
+<!-- Written by: python -m benchmarks --render, from benchmarks/results. Do not edit it here. -->
 
 What a request costs in aserve and in other static file servers: the same files, the same load, the
 same machine. `make compare` repeats all of it (`make compare ARGS=--quick` in some minutes).
@@ -22,19 +22,20 @@ same machine. `make compare` repeats all of it (`make compare ARGS=--quick` in s
   microseconds: user and kernel mode, read to the nanosecond before and after each load. It says
   what a request costs, whatever else limits the rate. Less is better.
 - The server has one core and the load generator another, on the loopback interface. A rate is what
-  the two reached together: where the load generator is the slower one, rates are alike and the
-  processor time is not.
-- Servers of one work run side by side and are loaded one after the other, round after round, each
-  round beginning with another one. Tables show medians, and in brackets the lowest and the highest
-  round. Absolute figures drift from day to day and from machine to machine: quote ratios.
-- Before it is loaded, each server's replies are compared with the files, status and octets. A load
-  with one failed connection, timeout or status from 400 is thrown out, and the tables say so.
-- Access logs are off except where they are what is measured. http.server cannot be told so, and
+  the two reached together: if the load generator is the slower one, rates are alike and processor
+  times are not.
+- The servers of a table run side by side and are loaded one after the other, round after round;
+  each round begins with a different one. Tables show medians, and in brackets the lowest and the
+  highest round. Absolute figures drift from day to day and between machines: quote ratios.
+- Before it is loaded, each server's responses are compared with the files, status and bytes. A load
+  with one failed connection, timeout or status from 400 is discarded, and the tables say so.
+- *aserve* caches responses, which is its default; *aserve uncached* has `--response-cache off`.
+- Access logs are off unless they are what is measured. http.server cannot switch them off, and
   writes its lines to /dev/null.
 """
 
 PLOTS = {
-    "compare-goals.svg": "What was found as a multiple of each goal",
+    "compare-goals.svg": "Results as multiples of each goal",
     "compare-cpu.svg": "Processor time for each request, by server",
     "compare-rate.svg": "Requests a second, by server",
     "compare-size.svg": "Processor time for each request, by body size",

@@ -1,4 +1,4 @@
-"""What processes have used, and how they are ended."""
+"""What processes have used, and how to end them."""
 
 import os
 import resource
@@ -13,22 +13,22 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % (1 << 64), 65_536)
 """Open descriptors that a process may have: the hard limit here, which can be "unlimited"."""
 
-_PATIENCE = 10.0
-"""Seconds until a process that was asked to end is killed."""
+_TIMEOUT_S = 10.0
+"""Seconds until a process that was told to end is killed."""
 
 
 class NoMeasurement(Exception):
-    """Why a run says nothing: it is thrown out, and the reason noted."""
+    """A run is invalid: it is discarded, and the reason is stored."""
 
 
 def allow_descriptors() -> None:
     """Let this process and those that it starts have DESCRIPTORS open at once."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it, as pids."""
+    """Return the pids of a process and all its descendants."""
     found = [pid]
     for one in found:  # grows while it is walked
         with suppress(OSError):
@@ -52,7 +52,7 @@ def _clock_of(pid: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Return the resident octets of a process and its descendants; shared pages count in each."""
+    """Return the resident bytes of a process and its descendants; shared pages count in each."""
     pages = (Path(f"/proc/{one}/statm").read_text().split()[1] for one in family(pid))
     return sum(map(int, pages)) * PAGE
 
@@ -62,8 +62,8 @@ def end(process: subprocess.Popen[Any]) -> None:
     pids = family(process.pid)
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_PATIENCE)
-    for pid in pids:  # who is left had its time: all that a server starts ends with it
+        process.wait(_TIMEOUT_S)
+    for pid in pids:  # what is left had its time: all that a server starts ends with it
         with suppress(ProcessLookupError):
             if pid != process.pid or process.returncode is None:
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The results: a JSON file for each work, with every round and all that is needed to repeat it."""
+"""The results: a JSON file for each work, with every round and what is needed to repeat it."""
 
 import functools
 import json
@@ -19,15 +19,15 @@ from benchmarks.works import WORKS, Loaders, Timed, Work
 FOLDER = Path("benchmarks/results")
 
 DIGITS = 5
-"""Digits that count: more would be noise."""
+"""Significant digits: more would be noise."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What was found for one work.
+    """The results of one work.
 
-    rounds: server -> figure -> its value in each round. thrown_out: server -> why rounds of it say
-    nothing. conditions: where, when, with which versions and commands.
+    rounds: server -> figure -> its value in each round. thrown_out: server -> why rounds of it were
+    discarded. conditions: where, when, with which versions and commands.
     """
 
     work: str
@@ -38,7 +38,7 @@ class Result:
 
     @classmethod
     def begun(cls, work: Work, names: Sequence[str], rounds: int, seconds: int) -> Self:
-        """Return a result that has nothing yet."""
+        """Return an empty result."""
         settings = {"rounds": rounds, "seconds": seconds, "load": load_command(work, seconds)}
         commands = {"servers": {name: command_of(work, name, seconds) for name in names}}
         return cls(work.name, work.title, conditions() | settings | commands)
@@ -50,19 +50,19 @@ class Result:
             self.rounds.setdefault(server, {}).setdefault(name, []).append(kept)
 
     def throw_out(self, server: str, reason: str) -> None:
-        """Note why a round of a server says nothing."""
+        """Store why a round of a server was discarded."""
         self.thrown_out.setdefault(server, []).append(reason)
 
-    def save(self, folder: Path) -> None:
+    def save(self, directory: Path) -> None:
         """Write the file of this work."""
-        folder.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        (folder / f"{self.work}.json").write_text(text + "\n")
+        (directory / f"{self.work}.json").write_text(text + "\n")
 
 
-def read(folder: Path) -> dict[str, Result]:
-    """Return the results in a folder, by work and in the order of WORKS."""
-    files = {name: folder / f"{name}.json" for name in WORKS}
+def read(directory: Path) -> dict[str, Result]:
+    """Return the results in a directory, by work and in the order of WORKS."""
+    files = {name: directory / f"{name}.json" for name in WORKS}
     return {
         name: Result(**json.loads(file.read_text()))
         for name, file in files.items()
@@ -78,7 +78,7 @@ def command_of(work: Work, name: str, seconds: int) -> str:
 
 
 def load_command(work: Work, seconds: int) -> str:
-    """Return the command that loads, for people to repeat; nothing where there is none."""
+    """Return the command that makes the load, for readers to repeat; empty if there is none."""
     if not isinstance(work.kind, Timed):
         return ""
     return _words(work.kind.tool, work.kind.ask, seconds)

@@ -1,4 +1,4 @@
-"""Who is measured: a peer is one row of SERVERS, and so is each way to set one up."""
+"""The servers that are measured: each, and each of its configurations, is one row of SERVERS."""
 
 import functools
 import re
@@ -20,20 +20,20 @@ from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
 SERVER_CORE, LOAD_CORE, BOTH = "0", "1", "0,1"
-_PATIENCE = 20.0
-"""Seconds that a server gets to accept its first connection."""
+_TIMEOUT_S = 20.0
+"""Seconds until a server has to accept its first connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A program that may be there or not: its version or None, and how to get it."""
+    """A program that may be missing: its version or None, and how to install it."""
 
     version: Callable[[], str | None]
     install: str
 
 
 def debian(program: str, flag: str, package: str = "") -> Product:
-    """Return a program of Debian, which tells its version when called with a flag."""
+    """Return a Debian program, which prints its version when called with a flag."""
 
     def told() -> str | None:
         if (path := where(program)) is None:
@@ -58,14 +58,14 @@ def python(package: str) -> Product:
 
 
 def where(program: str) -> str | None:
-    """Return the path of a program, which may be in a folder for root alone."""
+    """Return the path of a program, which may be in a directory for root only."""
     if program == "python":
         return sys.executable
     return shutil.which(program) or shutil.which(f"/usr/sbin/{program}")
 
 
 PRODUCTS = {
-    "aserve": Product(lambda: version("aserve"), "make run"),
+    "aserve": Product(lambda: version("aserve-http"), "make run"),
     "python": Product(lambda: sys.version.split()[0], ""),
     "nginx": debian("nginx", "-v"),
     "lighttpd": debian("lighttpd", "-v"),
@@ -89,9 +89,9 @@ PRODUCTS = {
 class Server:
     """One way to run one product.
 
-    command: its words; {root}, {port}, {own} (a folder for what it writes) and {config} are
-    filled in. config: a file in configs/, whose names with a $ are filled in with those and with
-    values. holds: connections at once, where that is less than the descriptors allow.
+    command: the command line; {root}, {port}, {own} (a directory for what it writes) and {config}
+    are filled in. config: a file in configs/, whose $names are replaced by those and by values.
+    holds: connections at once, where that is less than the descriptors allow.
     """
 
     name: str
@@ -119,7 +119,7 @@ def _nginx(name: str, **values: str) -> Server:
 
 
 LOG = "access.log"
-"""The name of an access log in a server's own folder."""
+"""The name of an access log in a server's own directory."""
 
 _ROWS = (
     _aserve("aserve"),
@@ -143,14 +143,14 @@ _ROWS = (
         "lighttpd -D -f {config}",
         "lighttpd.conf",
         {"connections": str(DESCRIPTORS // 2)},
-        # It keeps half of its descriptors for files, and needs some for those who are not idle.
+        # It keeps half of its descriptors for files, and needs some for busy connections.
         holds=DESCRIPTORS // 2 - 200,
     ),
     Server("h2o", "h2o", "h2o -c {config}", "h2o.conf"),
     Server(
         "caddy",
         "caddy",
-        # The folders that it would make in the home of whoever runs it.
+        # The directories that it would create in the user's home.
         "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own} "
         "caddy run --config {config} --adapter caddyfile",
         "Caddyfile",
@@ -174,7 +174,7 @@ SERVERS = {row.name: row for row in _ROWS}
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that runs: its first process, its port, and where it logs if it does."""
+    """A running server: its first process, its port, and its log file if it has one."""
 
     server: Server
     process: subprocess.Popen[bytes]
@@ -194,7 +194,7 @@ def launched(server: Server, root: Path, cores: str = SERVER_CORE) -> Iterator[R
         Path(own).chmod(0o755)
         port = free_port()
         words = command(server, root, Path(own), port)
-        # In a session of its own: Ctrl-C is for us, who end it when its figures are no longer read.
+        # In a session of its own: Ctrl-C is for this process, which ends the server afterwards.
         process = subprocess.Popen(
             ["taskset", "-c", cores, *words],
             cwd=HERE.parent,
@@ -238,7 +238,7 @@ def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
 
 def wait_until_it_listens(one: Running) -> None:
     """Return when a connection is accepted; raise NoMeasurement when that will not come."""
-    end_of_patience = time.monotonic() + _PATIENCE
+    end_of_patience = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < end_of_patience:
         if one.process.poll() is not None:
             raise NoMeasurement(f"it ended with {one.process.returncode} instead of listening")
@@ -246,7 +246,7 @@ def wait_until_it_listens(one: Running) -> None:
             if probe.connect_ex(("127.0.0.1", one.port)) == 0:
                 return
         time.sleep(0.002)
-    raise NoMeasurement(f"it did not listen within {_PATIENCE:.0f} s")
+    raise NoMeasurement(f"it did not listen within {_TIMEOUT_S:.0f} s")
 
 
 @functools.cache

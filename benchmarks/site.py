@@ -1,4 +1,4 @@
-"""The site: the same files for every server, old enough for a server to remember them."""
+"""The site: the same files for every server, old enough for a server to cache them."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 KB, MB = 1_024, 1 << 20
 FILES = {"1k.txt": KB, "4k.txt": 4 * KB, "100k.bin": 100 * KB, "1m.bin": MB, "100m.bin": 100 * MB}
 FOLDERS = {"many": 5_000, "cold": 50_000}
-"""Folders of files of 1 KB, and how many are in each: 0.txt, 1.txt and so on."""
+"""Directories of files of 1 KB, and how many are in each: 0.txt, 1.txt and so on."""
 
 MODIFIED = 1_700_000_000
 LAST_MODIFIED = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -17,23 +17,25 @@ LAST_MODIFIED = "Tue, 14 Nov 2023 22:13:20 GMT"
 
 @contextmanager
 def site() -> Iterator[Path]:
-    """Make the site in a folder of its own, and remove it in the end."""
-    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)  # a server that gives up root's rights must still read it
+    """Make the site in a temporary directory, and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="compare-") as directory:
+        root = Path(directory)
+        root.chmod(0o755)  # a server that drops root's rights must still read it
         for file, size in sizes().items():
             write(root / file, size)
         yield root
 
 
 def sizes() -> dict[str, int]:
-    """Return the octets of each file, by its name in the site."""
-    many = {f"{folder}/{n}.txt": KB for folder, count in FOLDERS.items() for n in range(count)}
+    """Return the size of each file in bytes, by its name in the site."""
+    many = {
+        f"{directory}/{n}.txt": KB for directory, count in FOLDERS.items() for n in range(count)
+    }
     return FILES | many
 
 
 def write(path: Path, size: int) -> None:
-    """Write a file of so many octets of text that no compression helps much."""
+    """Write a file of so many bytes of text that hardly compresses."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(os.urandom(size // 2).hex().encode())
     os.utime(path, (MODIFIED, MODIFIED))

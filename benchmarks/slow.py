@@ -1,7 +1,7 @@
-"""aserve with a disk that takes its time: `python -m benchmarks.slow SECONDS [aserve's words]`.
+"""aserve with a slow disk: `python -m benchmarks.slow SECONDS [aserve's arguments]`.
 
-Whatever has not to be waited for is not there, and what may be waited for comes after so long, as
-from a disk that turns or a network.
+Nothing is available without waiting, and everything else after so many seconds, as from a spinning
+disk or a network.
 """
 
 import sys
@@ -20,7 +20,7 @@ class SlowDisk(Directory):
     seconds = 0.0
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
-        """Find after a while, or not at all where that is not to be waited for."""
+        """Find after a while, or raise where waiting is not allowed."""
         if not wait:
             raise BlockingIOError
         time.sleep(self.seconds)

@@ -64,26 +64,26 @@ def lines(log: Path) -> int:
     """Return how many lines a log has, once it has stopped growing."""
     size = -1
     while size != (size := log.stat().st_size):
-        time.sleep(1.5)  # nginx may hold lines back for a second
+        time.sleep(1.5)  # nginx may delay lines for a second
     with log.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(partial(file.read, MB), b""))
 
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """A measurement that starts the server itself, anew in each round."""
+    """A measurement that restarts the server itself in each round."""
 
     measure: Callable[[Server, Path, int], dict[str, float]]
 
     @contextmanager
     def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
-        """Have nothing to do."""
+        """Prepare nothing."""
         yield partial(self.measure, SERVERS[name], root, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaders:
-    """A server's load is the same, and the load generators are what is measured."""
+    """The same server for all; the load generators are measured."""
 
     server: str
     ask: Ask
@@ -97,8 +97,8 @@ class Loaders:
             yield partial(self._round, name, one, seconds)
 
     def _round(self, tool: str, one: Running, seconds: int) -> dict[str, float]:
-        # What it takes to start and to report is not what a request costs: the processor's clock is
-        # read for the middle of the load.
+        # Start and report are not part of a request's cost: the processor's clock is read in the
+        # middle of the load.
         with loading(tool, self.ask, one.port, seconds + 2) as process:
             time.sleep(1.5)
             begun, used = time.perf_counter(), processor_seconds(process.pid)
@@ -151,7 +151,7 @@ BROWSER = {
     "Accept-Encoding": "gzip, deflate, br, zstd",
     "Accept-Language": "en-US,en;q=0.9",
 }
-"""With Host and the cookie: 13 fields."""
+"""With Host and the cookie: 13 headers."""
 
 
 def _random(folder: str) -> Ask:
@@ -161,20 +161,23 @@ def _random(folder: str) -> Ask:
 
 
 _HONEST_LOG = (
-    "Each line is counted: *log lines a request* below 1 means that a server has not logged all."
+    "Lines are counted: *log lines a request* below 1 means that a server has not logged every "
+    "request."
 )
 _SHARED = (
-    "With two cores nothing is left for the load generator: wrk shares both with the server, and "
-    "what two workers gain in rate is less than it would be with cores to spare."
+    "With two cores none is left for the load generator: wrk shares both with the server, and two "
+    "workers gain less in rate than they would with cores to spare."
 )
-_FLATTERED = "Recall keeps finished replies in memory, so it does not do this work: for comparison."
+_FLATTERED = (
+    "*aserve* answers from its response cache: it does not do this work, and is for comparison."
+)
 
 LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
 _LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
 _ALONE = (
-    "The load generators are measured here, one thread or process on a core of its own. Processor "
-    "time and memory are those of the middle of a load, start and report left out; abench's memory "
-    "is that of its worker and of the process that waits for it, whose shared pages count twice."
+    "These rows measure the load generators, one thread or process on a core of its own. Processor "
+    "time and memory are taken in the middle of a load, without start and report. abench's memory "
+    "is that of its worker and of its parent process; pages that they share count twice."
 )
 
 
@@ -194,7 +197,7 @@ _ROWS = (
         Timed(Ask(64)),
         ("aserve", ASERVE_UNCACHED, "floor", *C, *OTHERS),
         (Goal(0.95, C), Goal(1.08, ("floor",))),
-        note="The floor is a bare uvloop Protocol that writes the same octets unseen.",
+        note="The floor is a bare uvloop Protocol that writes the same bytes and looks at nothing.",
     ),
     Work(
         "1k-1000",
@@ -224,7 +227,7 @@ _ROWS = (
         ("aserve log", *LOGGED, "nginx buffered log"),
         (Goal(1.00, LOGGED, of="aserve log"),),
         peer="nginx log",
-        note=f"{_HONEST_LOG} nginx writes each line by itself unless it is told to buffer.",
+        note=f"{_HONEST_LOG} nginx writes each line separately unless it is configured to buffer.",
     ),
     Work(
         "heads",
@@ -232,7 +235,7 @@ _ROWS = (
         Timed(Ask(64, headers=BROWSER, script="cookie.lua")),
         ("aserve", ASERVE_UNCACHED, *C),
         (Goal(1.15, NGINX),),
-        note="13 fields in each request, one of them a cookie that was never sent before.",
+        note="13 headers in each request, one of them a cookie that was never sent before.",
     ),
     Work(
         "many",
@@ -256,7 +259,7 @@ _ROWS = (
         Timed(Ask(16, "/1m.bin")),
         EVERYBODY,
         (Goal(1.00, C),),
-        note="16 connections. Replies are counted by their octets.",
+        note="16 connections. Responses are counted by their bytes.",
     ),
     Work(
         "100m",
@@ -264,7 +267,7 @@ _ROWS = (
         Timed(Ask(4, "/100m.bin")),
         EVERYBODY,
         (Goal(1.00, C),),
-        note="4 connections. Replies are counted by their octets.",
+        note="4 connections. Responses are counted by their bytes.",
     ),
     Work(
         "closing",
@@ -283,7 +286,7 @@ _ROWS = (
     ),
     Work(
         "range",
-        "a single range of 100 octets",
+        "a single range of 100 bytes",
         Timed(Ask(64, headers={"Range": "bytes=100-199"}, status=206)),
         ("aserve", *C),
         (Goal(1.00, NGINX),),
@@ -303,17 +306,17 @@ _ROWS = (
         (Goal(1.30, UNCACHED, of=ASERVE_UNCACHED),),
         peer="nginx uncached",
         note=f"The files are in the page cache. {_FLATTERED} lighttpd cannot do it: it keeps a "
-        "descriptor for each file that it has just sent, and answers 403 when it has no more.",
+        "descriptor for each file that it has just sent, and answers 403 when it runs out.",
     ),
     Work(
         "idle",
         f"{idle.NUMBER:,} idle connections",
         Anew(idle.measure),
         ("aserve", "nginx", "lighttpd", "h2o"),
-        note="The server is started anew in each round. Each connection has had one reply before "
-        "it rests; p99 is that of 64 busy connections. What a server sets aside at its start for "
-        "connections to come, as nginx does, is in *MiB before*. lighttpd keeps half of its "
-        "descriptors for files, and holds as many connections as their limit leaves then.",
+        note="The server is restarted in each round. Each connection has had one response before "
+        "it is idle; p99 is that of 64 busy connections. Memory that a server allocates at start "
+        "for later connections, as nginx does, is in *MiB before*. lighttpd keeps half of its "
+        "descriptors for files, and holds as many connections as the limit then leaves.",
     ),
     Work(
         "workers",
@@ -321,7 +324,7 @@ _ROWS = (
         Timed(Ask(64), server_cores=BOTH, load_cores=BOTH),
         ("aserve", "aserve 2 workers", "nginx", "nginx 2 workers"),
         note=f"{_SHARED} For so small a request wrk takes about as much as a server: one worker "
-        "and wrk fill two cores, and a second worker cannot gain much here.",
+        "and wrk fill two cores, and a second worker cannot gain much.",
     ),
     Work(
         "workers-cold",
@@ -334,11 +337,11 @@ _ROWS = (
             "nginx uncached 2 workers",
         ),
         peer="nginx uncached",
-        note=f"{_SHARED} A request costs a server more than wrk here, which shows more of it.",
+        note=f"{_SHARED} A request costs the server more than wrk here, so more of the gain shows.",
     ),
     Work(
         "start",
-        "From the command to the first reply",
+        "From the command to the first response",
         Anew(startup.measure),
         EVERYBODY,
     ),

@@ -1,1 +1,1 @@
-"""From a request to its response."""
+"""Request handlers: from a request to its response."""

@@ -1,4 +1,4 @@
-"""The METHODS table: the eight methods of HTTP/1.1, those switched off included (RFC 9110 9.3)."""
+"""The METHODS table: the eight methods of HTTP/1.1, including disabled ones (RFC 9110 9.3)."""
 
 import re
 from collections.abc import Collection
@@ -15,9 +15,9 @@ from aserve.handlers.representation import (
 from aserve.http.messages import NOSNIFF, HttpError, Request, Response
 from aserve.http.request_target import HostPort, parse_host_port, parse_path
 
-# RFC 9110 section 9.3.8: what is likely to be a secret is not echoed. Nobody can list the names of
-# all secrets, so these are the headers that hold none: those that a proxy on the way changes, and
-# those that say what the client can take.
+# RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those
+# is impossible, so this is a list of harmless headers: those that proxies change, and those that
+# state the client's capabilities.
 _ECHOED = (
     "accept|accept-(?:charset|encoding|language)|cache-control|connection|content-(?:length|type)"
     "|date|dnt|early-data|expect|host|if-(?:match|none-match|modified-since|unmodified-since|range)"
@@ -36,15 +36,15 @@ def options(request: Request, finder: ResourceFinder, context: RequestContext) -
 
 
 def trace(request: Request, finder: ResourceFinder, context: RequestContext) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer TRACE: the head comes back as it arrived, without what may be secret (9.3.8).
+    """Answer TRACE: echo the head as received, without headers that may be secret (9.3.8).
 
-    A target that would be refused otherwise is refused here: one with a password in it is no http
-    URL (4.2.4), and is not echoed.
+    A target that is invalid for GET is rejected: an http URL must not contain a password (4.2.4),
+    and none is echoed.
     """
     parse_path(request.target, decode_slashes=context.decode_slashes)
     body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
-    fields = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
-    return Response(200, fields, (body,), len(body))
+    headers = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
+    return Response(200, headers, (body,), len(body))
 
 
 def connect(
@@ -53,13 +53,13 @@ def connect(
     context: RequestContext,  # noqa: ARG001
     allowed: Collection[HostPort],
 ) -> Response:
-    """Answer CONNECT: a tunnel, to one of the places that were allowed (9.3.6)."""
-    place = parse_host_port(request.target)
-    if place is None:
-        raise HttpError(400, "CONNECT names a host and a port, and nothing else.")
-    if place not in allowed:
-        raise HttpError(403, "There is no tunnel to this place.")
-    return Response(200, tunnel=place)
+    """Answer CONNECT: a tunnel to one of the allowed addresses (9.3.6)."""
+    address = parse_host_port(request.target)
+    if address is None:
+        raise HttpError(400, "The target of CONNECT must be a host and a port.")
+    if address not in allowed:
+        raise HttpError(403, "A tunnel to this address is not allowed.")
+    return Response(200, tunnel=address)
 
 
 METHODS: MethodTable = {
@@ -72,15 +72,15 @@ METHODS: MethodTable = {
     "DELETE": None,
     "CONNECT": None,
 }
-"""None is known and switched off: 405. What is not in the table is not known: 501."""
+"""None: the method is disabled, 405. A method that is not in the table is not supported, 501."""
 
 
 def enabled_methods(*, traces: bool, tunnels: Collection[str]) -> MethodTable:
-    """Return the table with TRACE on, and CONNECT to each "host:port" of tunnels."""
+    """Return the table with TRACE enabled, and CONNECT to each "host:port" of tunnels."""
     methods = dict(METHODS)
     if traces:
         methods["TRACE"] = trace
     if tunnels:
-        allowed = frozenset(place for text in tunnels if (place := parse_host_port(text)))
+        allowed = frozenset(address for text in tunnels if (address := parse_host_port(text)))
         methods["CONNECT"] = partial(connect, allowed=allowed)
     return methods

@@ -1,4 +1,4 @@
-"""HTTP dates (RFC 9110 section 5.6.7): one form out, three forms in."""
+"""HTTP dates (RFC 9110 section 5.6.7): one format is sent, three are parsed."""
 
 import re
 from calendar import timegm
@@ -12,9 +12,9 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_FORMS = tuple(
-    re.compile(form, re.ASCII)
-    for form in (
+_FORMATS = tuple(
+    re.compile(pattern, re.ASCII)
+    for pattern in (
         rf"(?:{'|'.join(_DAYS)}), (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT",
         rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
         rf"(?:{'|'.join(_DAYS)}) {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
@@ -24,12 +24,12 @@ _FORMS = tuple(
 
 EARLIEST = timegm((1, 1, 1, 0, 0, 0))
 LATEST = timegm((9999, 12, 31, 23, 59, 59))
-"""What four digits of a year can say. File systems know more: tmpfs and btrfs all of 64 bits."""
+"""The bounds of a four-digit year. File systems store more: tmpfs and btrfs a full 64 bits."""
 
 
 @lru_cache(maxsize=4_096)
 def format_date(seconds: int) -> str:
-    """Return the IMF-fixdate of a POSIX time in whole seconds, or the nearest that there is one."""
+    """Return a POSIX time in whole seconds as an IMF-fixdate, clamped to EARLIEST and LATEST."""
     t = gmtime(min(max(seconds, EARLIEST), LATEST))
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04}"
@@ -38,24 +38,24 @@ def format_date(seconds: int) -> str:
 
 
 def parse_date(text: str, now: int) -> int | None:
-    """Return the POSIX time of an IMF-fixdate, RFC 850 or asctime date; None if it is none of them.
+    """Return the POSIX time of an IMF-fixdate, RFC 850 or asctime date; None for other text.
 
-    now (POSIX seconds) settles the century of an RFC 850 date: one that seems more than 50 years
-    in the future is the most recent past year with the same last two digits (section 5.6.7).
+    now (POSIX seconds) decides the century of an RFC 850 date: one that appears to be more than 50
+    years in the future is the most recent past year with the same last two digits (section 5.6.7).
     """
-    for form in _FORMS:
-        if found := form.fullmatch(text):
-            return _posix_time(found, now)
+    for pattern in _FORMATS:
+        if match := pattern.fullmatch(text):
+            return _posix_time(match, now)
     return None
 
 
-def _posix_time(found: re.Match[str], now: int) -> int | None:
-    year = int(found["year"])
-    if len(found["year"]) == 2:
+def _posix_time(match: re.Match[str], now: int) -> int | None:
+    year = int(match["year"])
+    if len(match["year"]) == 2:
         year = _century(year, now)
-    month, day = _MONTHS.index(found["month"]) + 1, int(found["day"])
-    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
-    leap = second == 60  # a leap second is a valid second-of-minute, and POSIX time has none
+    month, day = _MONTHS.index(match["month"]) + 1, int(match["day"])
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
+    leap = second == 60  # valid in a date, but POSIX time has no leap seconds
     try:
         moment = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
     except ValueError:

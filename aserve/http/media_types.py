@@ -1,7 +1,7 @@
 """Media types by file name suffix.
 
-Our own table and never the machine's: those call .js text/plain on some systems, and a reply must
-not depend on what else is installed.
+The table is built in; the system's mime.types is never read. Some systems map .js to text/plain,
+and a response must not depend on what else is installed.
 """
 
 import re
@@ -150,7 +150,7 @@ _TYPES = {
     "video/x-ms-wmv": "wmv",
     "video/x-msvideo": "avi",
 }
-"""As IANA's registry has them; where that has none, as jshttp/mime-db and nginx do."""
+"""From the IANA registry; for types it does not list, from jshttp/mime-db and nginx."""
 
 _FILE_NAMES = {
     "text/plain": (
@@ -160,16 +160,16 @@ _FILE_NAMES = {
         " sha1sums sha256sums sha512sums thanks todo unlicense vagrantfile version cname"
         " _headers _redirects"
     ),
-    # What Apple, OpenID Connect, OAuth (RFC 8414) and WebFinger (RFC 7033) look for is JSON.
+    # Apple, OpenID Connect, OAuth (RFC 8414) and WebFinger (RFC 7033) expect JSON here.
     "application/json": (
         "apple-app-site-association oauth-authorization-server oauth-protected-resource"
         " openid-configuration webfinger"
     ),
 }
-"""Names without a suffix by which everybody knows what is in them, in lower case."""
+"""Well-known file names without a suffix, in lower case."""
 
 _CODED = {"svgz": "gzip"}
-"""Suffixes of what is compressed and is of its type only once it is not (SVG 1.1 section 1.2)."""
+"""Suffixes of files whose type holds after decompression (SVG 1.1 section 1.2)."""
 
 _WORD = r"[\w!#$%&'*+.^`|~-]+"
 _MEDIA_TYPE = re.compile(
@@ -180,28 +180,28 @@ _CHARSET = re.compile(r"[A-Za-z0-9!#$%&'+^_`{}~-]+")  # RFC 2978 section 2.3
 
 
 class AddedType(NamedTuple):
-    """A type that the user gives to a suffix, which is in lower case and has no dot."""
+    """A media type that the user adds for a suffix (lower case, without the dot)."""
 
     suffix: str
     media_type: str
 
 
 def parse_added_type(text: str) -> AddedType | None:
-    """Return what SUFFIX=TYPE says, or None."""
+    """Parse "SUFFIX=TYPE"; None if it is malformed."""
     suffix, _, media_type = text.partition("=")
-    found = _SUFFIX.fullmatch(suffix)
-    if not found or not _MEDIA_TYPE.fullmatch(media_type):
+    match = _SUFFIX.fullmatch(suffix)
+    if not match or not _MEDIA_TYPE.fullmatch(media_type):
         return None
-    return AddedType(found["suffix"].lower(), media_type)
+    return AddedType(match["suffix"].lower(), media_type)
 
 
 def is_charset(text: str) -> bool:
-    """Tell whether text can be the name of a character encoding."""
+    """Tell whether text is a valid charset name."""
     return _CHARSET.fullmatch(text) is not None
 
 
 class MediaType(NamedTuple):
-    """What a file is sent as: its Content-Type, and the content coding that it always has."""
+    """The Content-Type of a file, and the content coding that its bytes already have."""
 
     value: str
     coding: str = "identity"
@@ -211,37 +211,37 @@ _UNKNOWN = MediaType("application/octet-stream")
 
 
 class MediaTypes:
-    """A media type for each file name: our own table, and what the user adds to it.
+    """Maps file names to media types: the built-in table and the user's additions.
 
-    charset: of every text type that does not name its own; None for none. Other types get none:
-    XML says it itself, and a parameter would overrule that (RFC 7303 section 3).
+    charset: added to every text type that does not name its own; None adds none. Other types get
+    no charset: XML declares its own, and a parameter would override that (RFC 7303 section 3).
     """
 
     def __init__(self, added: Iterable[AddedType] = (), charset: str | None = "utf-8") -> None:
         self._charset = charset
-        self._by_suffix = self._table(_TYPES) | {
+        self._by_suffix = self._by_key(_TYPES) | {
             suffix: MediaType(self._with_charset(value)) for suffix, value in added
         }
-        self._by_name = self._table(_FILE_NAMES)
+        self._by_name = self._by_key(_FILE_NAMES)
 
     def for_name(self, name: bytes) -> MediaType:
-        """Return what a file is by its name; application/octet-stream if unknown."""
+        """Return the media type for a file name; application/octet-stream if it is unknown."""
         stem, _, suffix = name.rpartition(b".")
         if stem:
             return self._by_suffix.get(suffix.lower().decode(errors="surrogateescape"), _UNKNOWN)
         return self._by_name.get(name.lower().decode(errors="surrogateescape"), _UNKNOWN)
 
-    def _table(self, table: Mapping[str, str]) -> dict[str, MediaType]:
+    def _by_key(self, table: Mapping[str, str]) -> dict[str, MediaType]:
         return {
-            one: MediaType(self._with_charset(value), _CODED.get(one, "identity"))
-            for value, ones in table.items()
-            for one in ones.split()
+            name: MediaType(self._with_charset(value), _CODED.get(name, "identity"))
+            for value, names in table.items()
+            for name in names.split()
         }
 
     def _with_charset(self, value: str) -> str:
-        kind = value.lower()
-        if self._charset is None or not kind.startswith("text/"):
+        lowered = value.lower()
+        if self._charset is None or not lowered.startswith("text/"):
             return value
-        if kind.startswith("text/xml") or "charset=" in kind:
+        if lowered.startswith("text/xml") or "charset=" in lowered:
             return value
         return f"{value}; charset={self._charset}"

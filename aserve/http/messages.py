@@ -1,4 +1,4 @@
-"""Requests, responses and refusals as plain values."""
+"""Requests, responses and HTTP errors as plain values."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 Headers = tuple[tuple[str, str], ...]
-"""Field lines in the order they are sent: (name, value)."""
+"""Header lines, (name, value), in the order they are sent."""
 
-# RFC 9110 renamed three reason phrases; the standard library of Python 3.11 has the old ones.
+# RFC 9110 renamed three reason phrases; Python 3.11's standard library has the old ones.
 REASON_PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -17,18 +17,18 @@ REASON_PHRASES: Mapping[int, str] = {status.value: status.phrase for status in H
 
 
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
-"""Of what we write ourselves: nobody is to read HTML into it that a request has put there.
+"""Sent with bodies the server generates, so that no browser finds HTML from a request in them.
 
-Not of files: whoever serves a script without a suffix relies on the browser to look into it.
+Not sent with files: sites that serve scripts without a suffix rely on the browser to sniff.
 """
 
 
 class HttpError(Exception):
-    """A request that is answered with an error: raised where a rule breaks, answered in one place.
+    """An error response: raised where a rule is broken, turned into a response in one place.
 
-    status: the error's status code; why: one sentence for the person who sent the request, with
-    nothing of the request in it; fields: what the status obliges us to send with it; close: the
-    rest of the connection's bytes cannot be trusted, or are not wanted.
+    status: the status code. detail: one sentence for the user, with nothing from the request in
+    it. headers: the headers that this status requires. close: close the connection, because its
+    remaining bytes cannot be trusted or are not wanted.
     """
 
     def __init__(
@@ -42,31 +42,31 @@ class HttpError(Exception):
 
 
 class ByteSource(Protocol):
-    """Where the octets of a representation are: an open file, or memory.
+    """The bytes of a representation: an open file, or memory.
 
-    is_local: whether nothing slower than a disk is ever waited for.
+    is_local: whether a read never waits for anything slower than a disk.
     """
 
     is_local: bool
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the octets of [start, stop); fewer if the content has become shorter."""
+        """Return the bytes [start, stop); fewer if the content has become shorter."""
 
     def is_in_page_cache(self, start: int, stop: int) -> bool:
-        """Tell whether the octets of [start, stop) can be had without waiting for a disk."""
+        """Tell whether the bytes [start, stop) can be read without waiting for a disk."""
 
     def is_unchanged(self) -> bool:
-        """Tell whether the content is what it was when its validator was made."""
+        """Tell whether the content is still the one its validator was made from."""
 
     def fileno(self) -> int:
-        """Return the descriptor to stream from; raises OSError where there is none."""
+        """Return the file descriptor to stream from; raises OSError if there is none."""
 
     def close(self) -> None:
-        """Give up what can be read from; who is not at hand may be waited for even in this."""
+        """Release the source. Unless is_local, this may block as well."""
 
 
 class FileSlice:
-    """The octets [start, stop) of a content, to be sent without being held in memory."""
+    """The bytes [start, stop) of a source, sent without being held in memory."""
 
     __slots__ = (
         "source",
@@ -87,14 +87,14 @@ BodyPart = bytes | FileSlice
 
 
 class Request(NamedTuple):
-    """One request as far as a file server is concerned with it.
+    """One request, as far as it matters to a file server.
 
-    method, target: as received; target "" where the request line could not be read.
-    minor: the minor version of HTTP/1 that the client speaks, 0 or 1.
-    fields: the fields that decide an answer, names in lower case, lines of one name joined by ", "
-    (RFC 9110 section 5.3).
+    method, target: as received; target is "" if the request line could not be parsed.
+    minor: the client's minor version of HTTP/1, 0 or 1.
+    headers: the headers that can affect the response, names in lower case, lines of one name
+    joined by ", " (RFC 9110 section 5.3).
     head: the whole head as received, in Latin-1, for the log and for TRACE.
-    refusal: set where the message itself is at fault; it is then the answer.
+    error: set if the message itself is invalid; it is then the response.
     """
 
     method: str
@@ -106,11 +106,12 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One final response. length: the Content-Length to declare, None for none.
+    """One final response.
 
-    For HEAD the length is declared though body is empty. close: the connection ends with it.
-    tunnel: host and port that the connection is to be joined with, once the response has left.
-    keepable: it may be given again for as long as nothing changes here.
+    length: the Content-Length in bytes, None for no such header; a response to HEAD has one though
+    its body is empty. close: close the connection afterwards. tunnel: the host and port to connect
+    to once the response has been sent. cacheable: the response cache may send it again until
+    something it depends on changes.
     """
 
     status: int
@@ -122,17 +123,17 @@ class Response(NamedTuple):
     cacheable: bool = False
 
     def same_as(self, other: "Response") -> bool:
-        """Tell whether two responses are the same on the wire, as far as their validators tell."""
+        """Tell whether two responses are equal on the wire, as far as their validators show."""
         mine, others = self.without_body(), other.without_body()
         return mine == others and all(map(_same_part, self.body, other.body))
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, fields, _, length, close, tunnel, keepable = self
-        return Response(status, fields, body, length, close, tunnel, keepable)
+        status, headers, _, length, close, tunnel, cacheable = self
+        return Response(status, headers, body, length, close, tunnel, cacheable)
 
     def without_body(self) -> "Response":
-        """Return the same head with no content, as HEAD wants it (RFC 9110 section 9.3.2)."""
+        """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""
         return self.with_body(())
 
 
@@ -143,9 +144,9 @@ def _same_part(one: BodyPart, other: BodyPart) -> bool:
 
 
 def encode_head(response: Response, date: str, connection: str | None) -> bytes:
-    """Return status line and field section (RFC 9112 section 4 and 5).
+    """Return the status line and the headers (RFC 9112 sections 4 and 5).
 
-    date: the Date field's value; connection: the Connection field's value, None for no such field.
+    date: the value of Date; connection: the value of Connection, None for no such header.
     """
     status = response.status
     head = f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\nDate: {date}\r\nServer: aserve\r\n"

@@ -1,4 +1,4 @@
-"""Conditional requests: what the preconditions make of a request (RFC 9110 section 13)."""
+"""Conditional requests: evaluation of the preconditions (RFC 9110 section 13)."""
 
 import enum
 import re
@@ -17,7 +17,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class PreconditionResult(enum.Enum):
-    """What the preconditions decide."""
+    """The outcome of the preconditions."""
 
     PROCEED = enum.auto()
     NOT_MODIFIED = enum.auto()
@@ -25,7 +25,7 @@ class PreconditionResult(enum.Enum):
 
 
 def evaluate(request: Request, validator: Validator, now: int) -> PreconditionResult:
-    """Weigh a request's preconditions in the order of RFC 9110 section 13.2.2."""
+    """Evaluate a request's preconditions in the order of RFC 9110 section 13.2.2."""
     if _PRECONDITIONS.isdisjoint(request.headers):
         return PreconditionResult.PROCEED
     if not _matches_expected_state(request, validator, now):
@@ -40,50 +40,58 @@ def evaluate(request: Request, validator: Validator, now: int) -> PreconditionRe
 
 
 def _matches_expected_state(request: Request, validator: Validator, now: int) -> bool:
-    """Take steps 1 and 2: the state the client wants to act on; a tag outweighs a date."""
+    """Evaluate steps 1 and 2: If-Match, or else If-Unmodified-Since."""
     if "if-match" in request.headers:
-        return _any_match(request.headers["if-match"], validator, weakly=False)
-    moment, modified = _date(request, "if-unmodified-since", now), validator.last_modified(now)
-    # Without a date to compare with, the field MUST be ignored (section 13.1.4).
-    return moment is None or modified is None or modified <= moment
+        return _any_match(request.headers["if-match"], validator, weak=False)
+    date, modified = (
+        _header_date(request, "if-unmodified-since", now),
+        validator.last_modified(now),
+    )
+    # Without a date to compare with, the header MUST be ignored (section 13.1.4).
+    return date is None or modified is None or modified <= date
 
 
 def _matches_known_state(request: Request, validator: Validator, now: int) -> bool:
-    """Take steps 3 and 4: a state the client has already; a tag outweighs a date."""
+    """Evaluate steps 3 and 4: If-None-Match, or else If-Modified-Since."""
     if "if-none-match" in request.headers:
-        return _any_match(request.headers["if-none-match"], validator, weakly=True)
-    if request.method not in SAFE_METHODS:  # section 13.1.3: If-Modified-Since is for these alone
+        return _any_match(request.headers["if-none-match"], validator, weak=True)
+    if (
+        request.method not in SAFE_METHODS
+    ):  # section 13.1.3: If-Modified-Since applies only to these
         return False
-    moment, modified = _date(request, "if-modified-since", now), validator.last_modified(now)
-    return moment is not None and modified is not None and modified <= moment
+    date, modified = (
+        _header_date(request, "if-modified-since", now),
+        validator.last_modified(now),
+    )
+    return date is not None and modified is not None and modified <= date
 
 
 def range_applies(request: Request, validator: Validator, now: int) -> bool:
-    """Tell whether If-Range, where there is one, lets Range be honoured (section 13.1.5).
+    """Tell whether Range applies: there is no If-Range, or it matches (section 13.1.5).
 
-    The comparison is strong: a weak tag never matches, and a date only when the file had been
-    still for a second before it was sent, since two states may share a second (section 8.8.2.2).
+    The comparison is strong. A weak tag never matches, and a date matches only if it lies at least
+    one second in the past, since two states may share a second (section 8.8.2.2).
     """
     condition = request.headers.get("if-range")
     if condition is None:
         return True
     if '"' in condition:
         return condition == validator.etag
-    moment, modified = parse_date(condition, now), validator.last_modified(now)
-    return modified is not None and moment == modified < now
+    date, modified = parse_date(condition, now), validator.last_modified(now)
+    return modified is not None and date == modified < now
 
 
-def _any_match(condition: str, validator: Validator, *, weakly: bool) -> bool:
-    """Compare a tag list with our tag, which is always strong (section 8.8.3.2)."""
+def _any_match(condition: str, validator: Validator, *, weak: bool) -> bool:
+    """Compare a list of tags with the validator's, which is always strong (section 8.8.3.2)."""
     if condition == "*":
         return True
-    if validator.etag not in condition:  # nor is it one of 10,000 tags, which would take 3 ms
+    if validator.etag not in condition:  # a fast path: splitting 10,000 tags takes 3 ms
         return False
     tags = _ENTITY_TAG.findall(condition)
-    return validator.etag in tags or (weakly and f"W/{validator.etag}" in tags)
+    return validator.etag in tags or (weak and f"W/{validator.etag}" in tags)
 
 
-def _date(request: Request, name: str, now: int) -> int | None:
-    """Return the date of a field; None where it is missing or no date, which is to be ignored."""
+def _header_date(request: Request, name: str, now: int) -> int | None:
+    """Return the date in a header; None if it is missing or invalid, and so to be ignored."""
     text = request.headers.get(name)
     return None if text is None else parse_date(text, now)

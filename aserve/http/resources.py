@@ -1,4 +1,4 @@
-"""What a target names: a document in one or more representations, or a folder without its slash."""
+"""What a target names: a document with its representations, or a directory without its slash."""
 
 from hashlib import blake2b
 from struct import Struct
@@ -8,10 +8,10 @@ from aserve.http.messages import ByteSource
 
 
 class Validator(NamedTuple):
-    """What tells two states of one representation apart (RFC 9110 section 8.8).
+    """Distinguishes two states of one representation (RFC 9110 section 8.8).
 
-    etag: a strong entity tag with its quotes; modified, changed: POSIX times in whole seconds, of
-    the content by what was set, and of the file by the clock, which no program can set.
+    etag: a strong entity tag with its quotes. modified: the modification time, which programs can
+    set. changed: the change time, which no program can set. Both are POSIX times in whole seconds.
     """
 
     etag: str
@@ -19,10 +19,11 @@ class Validator(NamedTuple):
     changed: int | None = None
 
     def last_modified(self, now: int) -> int | None:
-        """Return when this was last modified, never later than now; None where nothing tells.
+        """Return the modification time, never later than now; None if it is unknown.
 
-        A time in the future is none (RFC 9110 section 8.8.2.1). When it was set is known, and is
-        the same each time it is asked for, unless the clock was set back behind that, too.
+        A time in the future is not used (RFC 9110 section 8.8.2.1). The change time, which is when
+        it was set, replaces it: that stays the same for every request, unless the clock has been
+        set back behind it as well.
         """
         if self.modified <= now:
             return self.modified
@@ -30,11 +31,11 @@ class Validator(NamedTuple):
 
 
 class Representation(NamedTuple):
-    """One form of a document: its octets, how they are coded, and its own validator.
+    """One variant of a document: its bytes, their coding, and its own validator.
 
-    keepable: nobody changes it but through this machine, so that what was said of it can be kept.
-    The validator belongs to the representation and not to the URL: a file and its compressed
-    sibling are different octets, so they have different entity tags.
+    length: in bytes. cacheable: the file changes only through this machine, so responses made from
+    it can be cached. The validator belongs to the representation and not to the URL: a file and
+    its compressed sibling have different bytes, so they have different entity tags.
     """
 
     media_type: str
@@ -52,24 +53,23 @@ class Document(NamedTuple):
 
 
 class DirectoryWithoutSlash(NamedTuple):
-    """A folder that was asked for without the slash its relative links need."""
+    """A directory that was requested without the slash its relative links need."""
 
 
 Resource = Document | DirectoryWithoutSlash
 
-_STATE = Struct(
-    "<qIqIQQ"
-)  # nanoseconds beside 64 bits of seconds: file systems know more than 2262
+# Seconds and nanoseconds apart: in 64 bits, nanoseconds alone end in 2262.
+_FILE_STATE = Struct("<qIqIQQ")
 _BILLION = 1_000_000_000
 
 
 def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
-    """Return a strong entity tag of what identifies a file's state; times in nanoseconds.
+    """Return a strong entity tag from a file's state. Times are in nanoseconds, size in bytes.
 
-    Size and modification time alone lie: container images give every file one time, and two files
-    of one length can be swapped within it. Inode and change time, which no program can set, see
-    that. Hashed, because an inode number is nobody's business.
+    Size and modification time are not enough: container images give every file the same time, and
+    two files of one size can be swapped. Inode and change time, which no program can set, detect
+    that. The state is hashed so that inode numbers do not leak.
     """
     times = (*divmod(modified, _BILLION), *divmod(changed, _BILLION))
-    state = _STATE.pack(*times, inode, size)
+    state = _FILE_STATE.pack(*times, inode, size)
     return f'"{blake2b(state, digest_size=9).hexdigest()}"'

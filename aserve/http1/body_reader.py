@@ -1,4 +1,4 @@
-"""The content of a request as it is framed on the wire: by length, or in chunks (RFC 9112 6, 7)."""
+"""Request bodies as framed on the wire: by length or in chunks (RFC 9112 sections 6 and 7)."""
 
 import enum
 import re
@@ -17,45 +17,45 @@ _CHUNK_LINE = re.compile(
 _TRAILER_LINE = re.compile(rf"{_NAME}:[\t \x21-\x7e\x80-\xff]*\r\n".encode("latin-1"), re.ASCII)
 
 
-_PLAIN_LINE = 18  # octets: sixteen digits and the line's end
-_MAX_STEPS = 512  # lines and pieces of data read in one call: about a millisecond
+_PLAIN_LINE_SIZE = 18  # bytes: sixteen digits and CR LF
+_MAX_STEPS = 512  # lines and runs of data read in one call: about a millisecond
 
 
 class BodyReader(Protocol):
-    """Tells where content ends. It is read past, since nothing here stores any yet."""
+    """Finds the end of a body. The body is discarded, since no handler uses one yet."""
 
     @property
     def complete(self) -> bool:
-        """Whether the last octet has been seen."""
+        """Whether the last byte has been read."""
 
     @property
     def is_paused(self) -> bool:
-        """Whether consume stopped to let other connections go on, and not for want of input."""
+        """Whether consume stopped to give other connections a turn, not for lack of input."""
 
-    def consume(self, octets: bytes, start: int) -> int:
-        """Return the position up to which octets are content; raises Refused."""
+    def consume(self, data: bytes, start: int) -> int:
+        """Return the position in data up to which the body was read. Raises HttpError."""
 
 
 class LengthReader:
-    """Content of a known length."""
+    """Reads a body of a known length in bytes."""
 
-    __slots__ = ("_missing",)
+    __slots__ = ("_remaining",)
 
     is_paused = False
 
     def __init__(self, length: int) -> None:
-        self._missing = length
+        self._remaining = length
 
     @property
     def complete(self) -> bool:
-        """Whether the last octet has been seen."""
-        return self._missing == 0
+        """Whether the last byte has been read."""
+        return self._remaining == 0
 
-    def consume(self, octets: bytes, start: int) -> int:
-        """Return the position up to which octets are content."""
-        taken = min(self._missing, len(octets) - start)
-        self._missing -= taken
-        return start + taken
+    def consume(self, data: bytes, start: int) -> int:
+        """Return the position in data up to which the body was read."""
+        size = min(self._remaining, len(data) - start)
+        self._remaining -= size
+        return start + size
 
 
 class _Phase(enum.IntEnum):
@@ -67,40 +67,40 @@ class _Phase(enum.IntEnum):
 
 
 class ChunkedReader:
-    """Content in chunks (RFC 9112 section 7.1), its extensions and trailers read past.
+    """Reads a chunked body (RFC 9112 section 7.1); extensions and trailers are discarded.
 
-    limit: octets of data in all; overhead: octets of trailers, and of chunk lines beyond what a
-    plain one has, so that no sender can dress a small content in endless extensions.
+    limit: bytes of data in total. overhead: bytes of trailers, and of chunk lines beyond the size
+    of a plain one, so that no client can wrap a small body in endless extensions.
     """
 
     __slots__ = (
         "_data_left",
-        "_missing",
         "_overhead_left",
         "_phase",
+        "_remaining",
         "is_paused",
     )
 
     def __init__(self, limit: int, overhead: int) -> None:
         self._phase = _Phase.SIZE
-        self._missing = 0
+        self._remaining = 0
         self._data_left = limit
         self._overhead_left = overhead
         self.is_paused = False
 
     @property
     def complete(self) -> bool:
-        """Whether the empty line behind the last chunk has been seen."""
+        """Whether the empty line after the last chunk has been read."""
         return self._phase is _Phase.COMPLETE
 
-    def consume(self, octets: bytes, start: int) -> int:
-        """Return the position up to which octets are content; what is left needs more to tell.
+    def consume(self, data: bytes, start: int) -> int:
+        """Return the position in data up to which the body was read; the rest needs more input.
 
-        After a bounded number of steps it halts. One megabyte in chunks of one byte takes two
-        seconds to read, and whoever calls has other connections.
+        Pauses after a bounded number of steps: a megabyte in chunks of one byte takes two seconds
+        to read, and the caller has other connections.
         """
         for _ in range(_MAX_STEPS):
-            end = start if self.complete else self._step(octets, start)
+            end = start if self.complete else self._step(data, start)
             if end == start:
                 self.is_paused = False
                 return start
@@ -108,44 +108,44 @@ class ChunkedReader:
         self.is_paused = True
         return start
 
-    def _step(self, octets: bytes, start: int) -> int:
+    def _step(self, data: bytes, start: int) -> int:
         if self._phase is _Phase.DATA:
-            return self._data(octets, start)
+            return self._consume_data(data, start)
         if self._phase is _Phase.DATA_END:
-            return self._data_end(octets, start)
-        end = octets.find(b"\n", start)
-        # In whole or in part, the same length is too long: how it arrives makes no difference.
-        self._require_room((end if end >= 0 else len(octets)) - start - _PLAIN_LINE)
+            return self._consume_data_end(data, start)
+        end = data.find(b"\n", start)
+        # The same limit for a whole line and for a partial one: how it arrives makes no difference.
+        self._check_overhead((end if end >= 0 else len(data)) - start - _PLAIN_LINE_SIZE)
         if end < 0:
             return start
-        line = octets[start : end + 1]
+        line = data[start : end + 1]
         if self._phase is _Phase.SIZE:
-            self._size(line)
+            self._parse_size(line)
         else:
-            self._trailer(line)
+            self._parse_trailer(line)
         return end + 1
 
-    def _size(self, line: bytes) -> None:
-        found = _CHUNK_LINE.fullmatch(line)
-        if not found:
+    def _parse_size(self, line: bytes) -> None:
+        match = _CHUNK_LINE.fullmatch(line)
+        if not match:
             raise HttpError(400, "A chunk's size line is malformed.")
-        self._spend(len(line) - _PLAIN_LINE)
-        size = parse_hexadecimal(found["size"].decode())
-        self._missing = MAX_INTEGER if size is None else size
-        self._data_left -= self._missing
+        self._use_overhead(len(line) - _PLAIN_LINE_SIZE)
+        size = parse_hexadecimal(match["size"].decode())
+        self._remaining = MAX_INTEGER if size is None else size
+        self._data_left -= self._remaining
         if self._data_left < 0:
-            raise HttpError(413, "The content of the request is too large.")
-        self._phase = _Phase.DATA if self._missing else _Phase.TRAILER
+            raise HttpError(413, "The request body is too large.")
+        self._phase = _Phase.DATA if self._remaining else _Phase.TRAILER
 
-    def _data(self, octets: bytes, start: int) -> int:
-        taken = min(self._missing, len(octets) - start)
-        self._missing -= taken
-        if not self._missing:
+    def _consume_data(self, data: bytes, start: int) -> int:
+        size = min(self._remaining, len(data) - start)
+        self._remaining -= size
+        if not self._remaining:
             self._phase = _Phase.DATA_END
-        return start + taken
+        return start + size
 
-    def _data_end(self, octets: bytes, start: int) -> int:
-        ending = octets[start : start + 2]
+    def _consume_data_end(self, data: bytes, start: int) -> int:
+        ending = data[start : start + 2]
         if not b"\r\n".startswith(ending):
             raise HttpError(400, "A chunk's data is longer than its size.")
         if len(ending) < 2:
@@ -153,18 +153,18 @@ class ChunkedReader:
         self._phase = _Phase.SIZE
         return start + 2
 
-    def _trailer(self, line: bytes) -> None:
+    def _parse_trailer(self, line: bytes) -> None:
         if line == b"\r\n":
             self._phase = _Phase.COMPLETE
             return
         if not _TRAILER_LINE.fullmatch(line):
-            raise HttpError(400, "A trailer field is malformed.")
-        self._spend(len(line))
+            raise HttpError(400, "A trailer is malformed.")
+        self._use_overhead(len(line))
 
-    def _spend(self, octets: int) -> None:
-        self._require_room(octets)
-        self._overhead_left -= max(0, octets)
+    def _use_overhead(self, size: int) -> None:
+        self._check_overhead(size)
+        self._overhead_left -= max(0, size)
 
-    def _require_room(self, octets: int) -> None:
-        if octets > self._overhead_left:
+    def _check_overhead(self, size: int) -> None:
+        if size > self._overhead_left:
             raise HttpError(431, "The chunk extensions or trailers are too large.")

@@ -1,8 +1,8 @@
-"""One request head: validated by httptools, judged where httptools is silent or too strict.
+"""Parses one request head: httptools validates it, this module adds the rules it lacks.
 
-httptools (llhttp, leniency off) refuses by itself bare CR and LF, obs-fold, NUL and controls, bad
-names, Content-Length beside Transfer-Encoding or twice or malformed, and a Transfer-Encoding that
-does not end in chunked. Every rule it leaves to us is in this module, with its clause.
+httptools (llhttp, leniency off) itself rejects bare CR and LF, obs-fold, NUL and control
+characters, invalid names, Content-Length beside Transfer-Encoding or twice or malformed, and a
+Transfer-Encoding that does not end in chunked. Every other rule is in this module, with its clause.
 """
 
 import re
@@ -28,12 +28,12 @@ _BEGINNING_OF_LINE = re.compile(
     rb"[\w!#$%&'*+.^`|~-]+(?: (?:[!-~\x80-\xff]+(?: [!-~]{0,8}\r?)?)?)?", re.ASCII
 )
 
-_SEVEN_BITS = bytes(range(128)) + b"x" * 128
+_ASCII_ONLY = bytes(range(128)) + b"x" * 128
 
 _HEAD_END = b"\r\n\r\n"
-_TRAILING_BLANKS = re.compile(rb"(?<=[^\r\n\t ])[\t ]+\r\n")
+_TRAILING_WHITESPACE = re.compile(rb"(?<=[^\r\n\t ])[\t ]+\r\n")
 
-# One search through the validated head instead of a call into Python for each of its fields:
+# One search through the validated head, instead of a call into Python for each of its headers:
 # 4.5 against 6.4 us for a browser's 13, validation included (docs/performance.md).
 _DECIDING_HEADERS = re.compile(
     r"\r\n(?=[acehirt])(accept|accept-encoding|connection|content-length|expect|host"
@@ -43,30 +43,30 @@ _DECIDING_HEADERS = re.compile(
 )
 
 
-_MAX_LOGGED_LINE = 1_024  # octets of each line that is kept of a head which was refused
-_MAX_METHOD = 32  # octets; IANA's registry of methods has none longer than 17
+_MAX_LOGGED_LINE = 1_024  # bytes kept of each logged line of a rejected head
+_MAX_METHOD = 32  # bytes; IANA's registry of methods has none longer than 17
 
 _CONNECTION_OPTION = re.compile(r"(?:^|,)[ \t]*(close|keep-alive)[ \t]*(?=,|\Z)", re.IGNORECASE)
-"""Those that mean something here: 15,000 others took 5 ms to be told apart."""
+"""Only these options matter; splitting a header with 15,000 others took 5 ms."""
 
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LOGGED_LINE = re.compile(rb"(?:referer|user-agent):", re.IGNORECASE)
 
 _OTHER_PROTOCOLS = (
-    # What comes first decides, so that how it arrives makes no difference: a stranger is known by
-    # octets of which only the last can be one that no request begins with.
-    ("\x16", "This is a TLS handshake on a plain HTTP port: https:// is not served here."),
-    ("\x04", "This is SOCKS, version 4: no proxy is here."),
-    ("\x05", "This is SOCKS, version 5: no proxy is here."),
-    ("\0", "This is a binary protocol, such as the PROXY protocol's version 2, and no HTTP."),
+    # In each prefix, only the last byte can make a request line invalid. So the whole prefix is
+    # there when the line is rejected, however the bytes arrive.
+    ("\x16", "This is a TLS handshake on a plain HTTP port: https:// is not supported."),
+    ("\x04", "This is SOCKS, version 4: this server is not a proxy."),
+    ("\x05", "This is SOCKS, version 5: this server is not a proxy."),
+    ("\0", "This is a binary protocol, such as version 2 of the PROXY protocol, not HTTP."),
     ("SSH-", "This is SSH on an HTTP port."),
-    ("PROXY ", "This is the PROXY protocol, which is not spoken here."),
+    ("PROXY ", "This is the PROXY protocol, which is not supported."),
 )
-"""How others begin who have come to the wrong port, and what they are told."""
+"""The first bytes of other protocols, and the error detail for each."""
 
 
 class ParsedHeaders(NamedTuple):
-    """A judged header section. length: octets of content announced, None where in chunks."""
+    """A validated header section. length: bytes of the request body, None if it is chunked."""
 
     headers: Mapping[str, str]
     length: int | None
@@ -74,191 +74,193 @@ class ParsedHeaders(NamedTuple):
     expects_continue: bool
 
 
-def parse_head(octets: bytes) -> tuple[Request, ParsedHeaders]:
-    """Return what a complete head, with its empty line, says; raises Refused."""
-    text = octets.decode("latin-1")
-    line_end = octets.index(b"\r\n")
-    method, target, minor = _request_line(text, line_end)
+def parse_head(data: bytes) -> tuple[Request, ParsedHeaders]:
+    """Parse a complete head, including its empty line. Raises HttpError."""
+    text = data.decode("latin-1")
+    line_end = data.index(b"\r\n")
+    method, target, minor = _parse_request_line(text, line_end)
     if target[0] == "/":
-        # Of such a line httptools finds fault with nothing that _REQUEST_LINE lets pass.
-        lines = octets[line_end:]
-        section = (_cached_parse_headers if len(lines) <= _MAX_CACHED else _parse_headers)(
+        # httptools accepts every such line that _REQUEST_LINE matches.
+        lines = data[line_end:]
+        parsed = (_cached_parse_headers if len(lines) <= _MAX_CACHED else _parse_headers)(
             lines, minor
         )
     else:
-        _validate(octets)
-        section = _parse_headers(octets[line_end:], minor)
-    return Request(method, target, minor, section.headers, text), section
+        _validate(data)
+        parsed = _parse_headers(data[line_end:], minor)
+    return Request(method, target, minor, parsed.headers, text), parsed
 
 
 def _parse_headers(lines: bytes, minor: int) -> ParsedHeaders:
-    """Judge a header section, from the end of the request line to the empty line."""
+    """Parse a header section, from the end of the request line to the empty line."""
     _validate(b"GET / HTTP/1.%d" % minor + lines)
-    fields = _deciding_headers(lines.decode("latin-1"), minor)
-    options = {one.lower() for one in _CONNECTION_OPTION.findall(fields.get("connection", ""))}
+    headers = _deciding_headers(lines.decode("latin-1"), minor)
+    options = {
+        option.lower() for option in _CONNECTION_OPTION.findall(headers.get("connection", ""))
+    }
     return ParsedHeaders(
-        fields,
-        _content_length(fields, minor),
+        headers,
+        _content_length(headers, minor),
         "close" not in options and (minor >= 1 or "keep-alive" in options),
-        _expects_continue(fields, minor),
+        _expects_continue(headers, minor),
     )
 
 
-# A client's requests differ in their first line and in little else. The judgement is of octets
-# and of nothing besides, so it can be looked up.
+# A client's requests differ mostly in their first line. The result depends on the bytes alone, so
+# it can be cached.
 _cached_parse_headers = lru_cache(maxsize=512)(_parse_headers)
-_MAX_CACHED = 2_048  # octets
+_MAX_CACHED = 2_048  # bytes
 
 
-def check_beginning(octets: bytes) -> None:
-    """Refuse the beginning of a head that no continuation can mend."""
-    if b"\r\n" in octets:
-        _request_line(octets.decode("latin-1"), octets.index(b"\r\n"))
-        _validate(octets)
-    elif not _BEGINNING_OF_LINE.fullmatch(octets):
-        raise _malformed_line(octets.decode("latin-1"))
+def check_beginning(data: bytes) -> None:
+    """Reject the beginning of a head that no continuation can make valid."""
+    if b"\r\n" in data:
+        _parse_request_line(data.decode("latin-1"), data.index(b"\r\n"))
+        _validate(data)
+    elif not _BEGINNING_OF_LINE.fullmatch(data):
+        raise _malformed_line(data.decode("latin-1"))
 
 
-def check_size(octets: bytes, limits: Limits) -> None:
-    """Refuse a head, or the beginning of one, that is too large (RFC 9110 15.5.15, 6585 5).
+def check_size(data: bytes, limits: Limits) -> None:
+    """Reject a head, or the beginning of one, that is too large (RFC 9110 15.5.15, RFC 6585 5).
 
-    What is wrong within the limit comes first: the answer must not depend on how the octets
-    arrived, and piecemeal they would have been refused for that.
+    An error within the limit takes precedence: the response must not depend on how the bytes
+    arrived, and byte by byte they would have been rejected for that error.
     """
-    line_end = octets.find(b"\r\n")
+    line_end = data.find(b"\r\n")
     if line_end < 0:
-        line_end = len(octets) - octets.endswith(b"\r")
+        line_end = len(data) - data.endswith(b"\r")
     if line_end > limits.max_request_line:
-        beginning = octets[: limits.max_request_line]
+        beginning = data[: limits.max_request_line]
         check_beginning(beginning)
         if len(beginning.partition(b" ")[0]) > _MAX_METHOD:  # RFC 9112 section 3
-            raise HttpError(501, "This method is not known here.")
+            raise HttpError(501, "This method is not supported.")
         raise HttpError(414, "The request line is too long.")
-    most_lines = limits.max_headers + 2  # with the request line and the empty one
-    if len(octets) > limits.max_header_size or octets.count(b"\r\n") > most_lines:
-        check_beginning(_first_lines(octets[: limits.max_header_size], most_lines + 1))
+    max_lines = limits.max_headers + 2  # with the request line and the empty line
+    if len(data) > limits.max_header_size or data.count(b"\r\n") > max_lines:
+        check_beginning(_first_lines(data[: limits.max_header_size], max_lines + 1))
         raise HttpError(431, "The header section is too large.")
 
 
-def _first_lines(octets: bytes, count: int) -> bytes:
+def _first_lines(data: bytes, count: int) -> bytes:
     end = 0
     for _ in range(count):
-        line_end = octets.find(b"\r\n", end)
+        line_end = data.find(b"\r\n", end)
         if line_end < 0:
-            return octets
+            return data
         end = line_end + 2
-    return octets[:end]
+    return data[:end]
 
 
-def parse_request_line_leniently(octets: bytes) -> Request:
-    """Return as much of a request as can be told from a head that was refused, for the log.
+def parse_request_line_leniently(data: bytes) -> Request:
+    """Return what can be parsed of a rejected head, for the log.
 
-    Its head is what had arrived of the lines that are logged, and no longer than a log line is.
+    The request's head holds only the lines that are logged, each cut to _MAX_LOGGED_LINE bytes.
     """
-    line, *lines = octets.lstrip(b"\r\n").partition(_HEAD_END)[0].split(b"\n")
-    logged = [line, *(one for one in lines if _LOGGED_LINE.match(one))]
-    head = b"\r\n".join(one[:_MAX_LOGGED_LINE].rstrip(b"\r") for one in logged).decode("latin-1")
+    request_line, *lines = data.lstrip(b"\r\n").partition(_HEAD_END)[0].split(b"\n")
+    logged = [request_line, *(line for line in lines if _LOGGED_LINE.match(line))]
+    head = b"\r\n".join(line[:_MAX_LOGGED_LINE].rstrip(b"\r") for line in logged).decode("latin-1")
     method, _, rest = head.partition("\r\n")[0].partition(" ")
     if not _TOKEN.fullmatch(method):
         return Request("", "", head=head)
     return Request(method, rest.rpartition(" ")[0] or rest, head=head)
 
 
-def _validate(octets: bytes) -> None:
-    """Let httptools read a head, or the beginning of one, whose request line is in order."""
+def _validate(data: bytes) -> None:
+    """Validate a head, or the beginning of one, with httptools; its request line must be valid."""
     try:
-        _feed(octets)
+        _feed(data)
     except httptools.HttpParserError:
         # HTTP/1.2 is read as HTTP/1.1 (RFC 9110 section 2.5), any token is a method (9.1), a target
-        # of octets that no URI has is sent back encoded (9112 section 3.2), and a tab may stand
-        # behind a value (9112 section 5). httptools stops at each of them, so it judges the rest
-        # without them.
-        line, _, rest = octets.partition(b"\r\n")
-        target = line.split(b" ")[1].translate(_SEVEN_BITS)
-        rest = _TRAILING_BLANKS.sub(b"\r\n", rest)
-        _feed_or_refuse(b"POST %b HTTP/1.1\r\n" % target + rest)
+        # with characters that no URI has is redirected to its encoded form (9112 section 3.2), and
+        # a value may end with a tab (9112 section 5). httptools rejects all of these, so it
+        # validates the rest without them.
+        line, _, rest = data.partition(b"\r\n")
+        target = line.split(b" ")[1].translate(_ASCII_ONLY)
+        rest = _TRAILING_WHITESPACE.sub(b"\r\n", rest)
+        _feed_or_reject(b"POST %b HTTP/1.1\r\n" % target + rest)
 
 
-def _feed(octets: bytes) -> None:
-    # HttpParserUpgrade: CONNECT, or an Upgrade offer that we do not take; the head is complete.
+def _feed(data: bytes) -> None:
+    # HttpParserUpgrade: CONNECT, or an Upgrade that is not accepted; the head is complete.
     with suppress(httptools.HttpParserUpgrade):
-        httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(octets)
+        httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(data)
 
 
-def _feed_or_refuse(octets: bytes) -> None:
+def _feed_or_reject(data: bytes) -> None:
     try:
-        _feed(octets)
+        _feed(data)
     except httptools.HttpParserError as error:
         raise HttpError(400, f"The request is malformed: {error}.") from None
 
 
 _NO_CALLBACKS = object()
-"""httptools calls those handlers that its protocol has. Ours has none: no call into Python."""
+"""httptools calls the callbacks that its protocol object has. This one has none."""
 
 
-def _request_line(text: str, end: int) -> tuple[str, str, int]:
-    found = _REQUEST_LINE.fullmatch(text, 0, end)
-    if not found:
+def _parse_request_line(text: str, end: int) -> tuple[str, str, int]:
+    match = _REQUEST_LINE.fullmatch(text, 0, end)
+    if not match:
         raise _malformed_line(text)
-    method, target, major, minor = found.groups()
+    method, target, major, minor = match.groups()
     if major != "1":
-        what = "This is HTTP/2 without TLS. " if method == "PRI" else ""  # RFC 9113 section 3.4
-        raise HttpError(505, f"{what}Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+        hint = "This is HTTP/2 without TLS. " if method == "PRI" else ""  # RFC 9113 section 3.4
+        raise HttpError(505, f"{hint}Only HTTP/1.0 and HTTP/1.1 are supported.")
     return method, target, 0 if minor == "0" else 1
 
 
 def _malformed_line(text: str) -> HttpError:
-    """RFC 9112 section 3: two spaces, no version, another protocol's name, and so on."""
-    told = (why for beginning, why in _OTHER_PROTOCOLS if text.startswith(beginning))
-    return HttpError(400, next(told, "The request line is malformed."))
+    """Return the error for two spaces, no version, another protocol... (RFC 9112 section 3)."""
+    details = (detail for prefix, detail in _OTHER_PROTOCOLS if text.startswith(prefix))
+    return HttpError(400, next(details, "The request line is malformed."))
 
 
 def _deciding_headers(text: str, minor: int) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    hosts = 0
+    headers: dict[str, str] = {}
+    host_count = 0
     for name, value in _DECIDING_HEADERS.findall(text):
         key = name.lower()
         stripped = value.rstrip(" \t")
-        hosts += key == "host"
-        # RFC 9110 section 5.3: lines of one name are one list.
-        fields[key] = f"{fields[key]}, {stripped}" if key in fields else stripped
-    _check_host(fields, hosts, minor)
-    return fields
+        host_count += key == "host"
+        # RFC 9110 section 5.3: lines with one name form one list.
+        headers[key] = f"{headers[key]}, {stripped}" if key in headers else stripped
+    _check_host(headers, host_count, minor)
+    return headers
 
 
-def _check_host(fields: dict[str, str], hosts: int, minor: int) -> None:
-    """RFC 9112 section 3.2: one Host, valid or empty; HTTP/1.0 may do without."""
-    if hosts > 1:
-        raise HttpError(400, "The request has more than one Host field.")
-    if hosts == 0:
+def _check_host(headers: dict[str, str], host_count: int, minor: int) -> None:
+    """Require one Host, valid or empty; HTTP/1.0 may omit it (RFC 9112 section 3.2)."""
+    if host_count > 1:
+        raise HttpError(400, "The request has more than one Host header.")
+    if host_count == 0:
         if minor >= 1:
-            raise HttpError(400, "The request has no Host field.")
-    elif fields["host"] and not is_authority(fields["host"]):
-        raise HttpError(400, "The Host field is malformed.")
+            raise HttpError(400, "The request has no Host header.")
+    elif headers["host"] and not is_authority(headers["host"]):
+        raise HttpError(400, "The Host header is malformed.")
 
 
-def _content_length(fields: dict[str, str], minor: int) -> int | None:
-    """Return the announced octets of content; None for chunked (RFC 9112 section 6.3)."""
-    codings = fields.get("transfer-encoding")
+def _content_length(headers: dict[str, str], minor: int) -> int | None:
+    """Return the length of the body in bytes; None if it is chunked (RFC 9112 section 6.3)."""
+    codings = headers.get("transfer-encoding")
     if codings is None:
-        if "content-length" not in fields:
+        if "content-length" not in headers:
             return 0
-        length = parse_decimal(fields["content-length"])
-        if length is None:  # httptools has seen to it; a message that ends nowhere is no request
-            raise HttpError(400, "The Content-Length field is malformed.")
+        length = parse_decimal(headers["content-length"])
+        if length is None:  # httptools rejects it; a body without a known end is never accepted
+            raise HttpError(400, "The Content-Length header is malformed.")
         return length
-    if minor == 0:  # RFC 9112 section 6.1: its framing is faulty whatever it says
+    if minor == 0:  # RFC 9112 section 6.1: always faulty framing
         raise HttpError(400, "HTTP/1.0 has no Transfer-Encoding.")
     if codings.lower() != "chunked":
-        raise HttpError(501, "The only transfer coding known here is chunked.")
+        raise HttpError(501, "The only supported transfer coding is chunked.")
     return None
 
 
-def _expects_continue(fields: dict[str, str], minor: int) -> bool:
-    """RFC 9110 section 10.1.1: one expectation exists, and HTTP/1.0 does not have it."""
-    expectation = fields.get("expect")
+def _expects_continue(headers: dict[str, str], minor: int) -> bool:
+    """Tell whether the client expects 100 (Continue); not in HTTP/1.0 (RFC 9110 10.1.1)."""
+    expectation = headers.get("expect")
     if expectation is None or minor == 0:
         return False
     if expectation.lower() != "100-continue":
-        raise HttpError(417, "The only expectation that can be met here is 100-continue.")
+        raise HttpError(417, "The only supported expectation is 100-continue.")
     return True

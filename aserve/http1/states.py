@@ -5,49 +5,49 @@ from collections.abc import Mapping
 
 
 class State(enum.IntEnum):
-    """Where a connection's conversation stands."""
+    """The state of one connection."""
 
     IDLE = enum.auto()
-    """Nothing of the next request has arrived."""
+    """Waiting: no byte of the next request has arrived."""
     HEAD = enum.auto()
-    """Some of a request's head has arrived."""
+    """Part of a request's head has arrived."""
     BODY = enum.auto()
-    """The head is complete and its content is arriving."""
+    """The head is complete and the request body is arriving."""
     HANDLING = enum.auto()
-    """A request is out: its response is being worked out."""
+    """A request has been handed out and its response is being prepared."""
     SENDING = enum.auto()
-    """The response is leaving."""
+    """The response is being sent."""
     TUNNEL = enum.auto()
-    """What arrives is for somebody else (RFC 9110 section 9.3.6)."""
+    """Received bytes are forwarded to another server (RFC 9110 section 9.3.6)."""
     LINGERING = enum.auto()
-    """The last response has left and what still arrives is thrown away (RFC 9112 section 9.6)."""
+    """The last response has been sent; further input is discarded (RFC 9112 section 9.6)."""
     CLOSED = enum.auto()
-    """The end."""
+    """Nothing more will be received or sent."""
 
 
 class Event(enum.IntEnum):
-    """What moves a conversation on."""
+    """What changes the state of a connection."""
 
     HEAD_BEGUN = enum.auto()
     HEAD_ENDED = enum.auto()
-    """The request has no content, or none that will be read."""
+    """The request has no body, or none that will be read."""
     CONTENT_ANNOUNCED = enum.auto()
     CONTENT_ENDED = enum.auto()
     REJECTED = enum.auto()
-    """The message is at fault, or late, or its response failed before any of it was sent: the
-    answer is an error and the connection's last."""
+    """The message is invalid or late, or its response failed before any of it was sent. The
+    response is an error, and the last on this connection."""
     RESPONSE_STARTED = enum.auto()
-    """The response is there: in IDLE one that is known, to a request that need not be read."""
+    """A response is ready. In IDLE it is a cached one, for a request that need not be parsed."""
     KEPT_ALIVE = enum.auto()
-    """The response has left and the connection persists."""
+    """The response has been sent and the connection stays open."""
     CLOSED_CLEANLY = enum.auto()
-    """The response has left, the connection ends, and nothing unread can be on its way."""
+    """The response has been sent, the connection closes, and no unread input can be in flight."""
     CLOSED_EARLY = enum.auto()
-    """The response has left and the connection ends before the client had its say."""
+    """The response has been sent, and the connection closes while the client may still send."""
     TUNNEL_STARTED = enum.auto()
-    """The response has left and the connection now is a tunnel."""
+    """The response has been sent and the connection is now a tunnel."""
     ENDED = enum.auto()
-    """The client has sent all it will, or has lingered too long, or is gone."""
+    """The client has closed its side, or has lingered too long, or has disconnected."""
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
@@ -75,4 +75,4 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.LINGERING, Event.ENDED): State.CLOSED,
     (State.CLOSED, Event.ENDED): State.CLOSED,
 }
-"""Every step a conversation can take. A pair that is missing is a programming error: KeyError."""
+"""Every transition. A missing pair is a programming error: KeyError."""

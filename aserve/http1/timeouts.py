@@ -1,40 +1,40 @@
-"""How long a peer may take, told in ticks of a second: one sweep for all, no timer for each."""
+"""Timeouts of a connection, in ticks of one second: one sweep for all, no timer for each."""
 
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 
 
 class Deadlines:
-    """Watches one connection. Who sends or reads a little now and then still has to keep a rate."""
+    """The timeouts of one connection. A client that trickles must still reach the minimum rate."""
 
     __slots__ = (
         "_age",
-        "_flow",
         "_limits",
         "_state",
+        "_transferred",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._state = State.IDLE
-        self._age = 0  # ticks in this state, or since its flow was last weighed
-        self._flow = 0  # octets that had flowed by then
+        self._age = 0  # ticks in this state, or since the rate was last checked
+        self._transferred = 0  # bytes transferred by then
 
     def reset(self) -> None:
-        """Note that something was completed."""
+        """Restart the current timeout, after progress."""
         self._age = 0
 
     def expired(self, state: State, received: int, sent: int, *, is_blocked: bool) -> bool:
-        """Take one tick; tell whether it was the last that the peer is granted.
+        """Count one tick; tell whether the client's time is up.
 
-        arrived, left: octets received and sent in all; stuck: some wait for the peer to take them.
+        received, sent: bytes in total. is_blocked: whether output waits for the client to read.
         """
         if state is not self._state:
             self._state, self._age = state, 0
-            self._flow = received if state is State.BODY else sent
+            self._transferred = received if state is State.BODY else sent
             return False
-        if state is State.IDLE and sent != self._flow:  # something was answered meanwhile
-            self._age, self._flow = 0, sent
+        if state is State.IDLE and sent != self._transferred:  # a response was sent meanwhile
+            self._age, self._transferred = 0, sent
             return False
         self._age += 1
         if is_blocked:
@@ -43,13 +43,13 @@ class Deadlines:
             return self._is_too_slow(received)
         return self._age >= self._timeout_in(state)
 
-    def _is_too_slow(self, flow: int) -> bool:
+    def _is_too_slow(self, transferred: int) -> bool:
         if self._age < self._limits.transfer_timeout:
             return False
-        least = self._limits.min_rate * self._age
-        slow = flow - self._flow < least
-        self._age, self._flow = 0, flow
-        return slow
+        min_size = self._limits.min_rate * self._age
+        is_slow = transferred - self._transferred < min_size
+        self._age, self._transferred = 0, transferred
+        return is_slow
 
     def _timeout_in(self, state: State) -> float:
         limits = self._limits
@@ -59,4 +59,4 @@ class Deadlines:
             return limits.header_timeout
         if state is State.LINGERING:
             return limits.lingering_timeout
-        return float("inf")  # what the disk takes is not the peer's fault
+        return float("inf")  # a slow disk is not the client's fault

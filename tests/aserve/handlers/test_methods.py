@@ -1,4 +1,4 @@
-"""What TRACE echoes, and of which targets."""
+"""TRACE: what is echoed, and for which targets."""
 
 from pathlib import Path
 
@@ -21,19 +21,19 @@ from aserve.http1.limits import Limits
         ("http://[.]/", 400),
         ("http://[1.2.3.4]/", 400),
         ("https://test/", 421),
-        ("*", 400),  # RFC 9112 section 3.2.4: for OPTIONS alone
+        ("*", 400),  # RFC 9112 section 3.2.4: only for OPTIONS
         ("/%zz", 400),
         ("/{", 301),
     ],
 )
-def test_trace_echoes_no_target_that_is_refused_elsewhere(
+def test_trace_rejects_the_targets_that_get_rejects(
     target: str, status: int, tmp_path: Path
 ) -> None:
     site = StaticSite(Directory(tmp_path), enabled_methods(traces=True, tunnels=()))
-    exchange = H1Connection(Limits())
-    exchange.receive(f"TRACE {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-    request = exchange.next_request()
+    connection = H1Connection(Limits())
+    connection.receive(f"TRACE {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    request = connection.next_request()
     assert request
     response = site.handle(request, 0)
     assert response.status == status
-    assert not any(isinstance(piece, bytes) and b"secret" in piece for piece in response.body)
+    assert not any(isinstance(part, bytes) and b"secret" in part for part in response.body)

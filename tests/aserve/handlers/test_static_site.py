@@ -19,9 +19,9 @@ NOW = 1_900_000_000
 def get(folder):
     site = StaticSite(Directory(folder))
 
-    def get(target, method="GET", **fields):
+    def get(target, method="GET", **headers):
         request = Request(
-            method, target, headers={k.replace("_", "-"): v for k, v in fields.items()}
+            method, target, headers={k.replace("_", "-"): v for k, v in headers.items()}
         )
         return site.handle(request, NOW)
 
@@ -30,8 +30,8 @@ def get(folder):
 
 def body(response):
     return b"".join(
-        piece.source.read(piece.start, piece.stop) if isinstance(piece, FileSlice) else piece
-        for piece in response.body
+        part.source.read(part.start, part.stop) if isinstance(part, FileSlice) else part
+        for part in response.body
     )
 
 
@@ -41,7 +41,7 @@ def test_files_and_indexes(get):
     assert body(get("/sub/")) == b"<h1>sub</h1>"
 
 
-def test_a_folder_is_redirected_to_its_slash_with_its_query(get):
+def test_a_directory_is_redirected_to_its_slash_with_its_query(get):
     response = get("/sub?x=1")
     assert response.status == 301
     assert ("Location", "/sub/?x=1") in response.headers
@@ -51,7 +51,7 @@ def test_a_folder_is_redirected_to_its_slash_with_its_query(get):
     "target",
     ["/none", "/a.txt/", "/sub/none", "/.env", "/sub/.git/config", "/" + "x" * 300, "/a.txt/b"],
 )
-def test_what_is_not_there(get, folder, target):
+def test_not_found(get, folder, target):
     (folder / ".env").write_text("secret")
     assert get(target).status == 404
 
@@ -74,7 +74,7 @@ def test_special_files_are_not_found(get, folder):
 
 @pytest.fixture
 def nobody():
-    """Give up root's right to read everything, where it is ours."""
+    """Drop root's right to read everything, if the tests run as root."""
     if os.geteuid() != 0:
         yield
         return
@@ -84,7 +84,7 @@ def nobody():
 
 
 @pytest.mark.usefixtures("nobody")
-def test_a_file_that_may_not_be_read():
+def test_an_unreadable_file_is_forbidden():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "a.txt").touch(mode=0)
         site = StaticSite(Directory(Path(folder)))
@@ -92,22 +92,22 @@ def test_a_file_that_may_not_be_read():
         assert site.handle(Request("HEAD", "/a.txt"), NOW).status == 403
 
 
-def test_a_small_body_is_read_and_a_large_one_is_left_in_its_file(get, folder):
+def test_a_small_body_is_inlined_and_a_large_one_is_not(get, folder):
     (folder / "small").write_bytes(bytes(MAX_INLINE_SIZE))
     (folder / "larger").write_bytes(bytes(MAX_INLINE_SIZE + 1))
-    assert [type(piece) for piece in get("/small").body] == [bytes]
-    assert [type(piece) for piece in get("/larger").body] == [FileSlice]
-    assert [type(piece) for piece in get("/larger", range="bytes=0-9").body] == [bytes]
+    assert [type(part) for part in get("/small").body] == [bytes]
+    assert [type(part) for part in get("/larger").body] == [FileSlice]
+    assert [type(part) for part in get("/larger", range="bytes=0-9").body] == [bytes]
 
 
-def test_head_has_the_fields_of_get_and_no_body(get):
+def test_head_has_the_headers_of_get_and_no_body(get):
     get_response, head_response = get("/a.txt"), get("/a.txt", "HEAD")
     assert head_response.body == ()
     assert head_response.headers == get_response.headers
     assert head_response.length == get_response.length == 5
 
 
-def test_a_file_swapped_for_one_of_the_same_length_and_time_has_another_tag(get, folder):
+def test_a_file_replaced_by_one_of_the_same_size_and_time_has_another_tag(get, folder):
     os.utime(folder / "a.txt", (1, 1))
     before = dict(get("/a.txt").headers)["ETag"]
     (folder / "new").write_text("omega")
@@ -117,7 +117,7 @@ def test_a_file_swapped_for_one_of_the_same_length_and_time_has_another_tag(get,
     assert get("/a.txt", if_none_match=before).status == 200
 
 
-def test_the_folder_itself_may_be_replaced(get, folder):
+def test_the_root_directory_may_be_replaced(get, folder):
     folder.rename(folder.with_name("old"))
     assert get("/a.txt").status == 404
     folder.mkdir()
@@ -126,14 +126,14 @@ def test_the_folder_itself_may_be_replaced(get, folder):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".br", ".zst"])
-def test_a_sibling_from_outside_is_no_sibling(get, folder, suffix):
+def test_a_sibling_that_links_outside_is_ignored(get, folder, suffix):
     folder.with_name("outside").write_text("secret")
     (folder / f"a.txt{suffix}").symlink_to("../outside")
     assert body(get("/a.txt", accept_encoding="gzip, br, zstd")) == b"alpha"
 
 
 @pytest.mark.parametrize("suffix", [".br", ".zst", ".gz"])
-def test_an_empty_sibling_of_a_file_that_is_not_empty_is_no_form_of_it(get, folder, suffix):
+def test_an_empty_sibling_of_a_nonempty_file_is_ignored(get, folder, suffix):
     (folder / f"a.txt{suffix}").touch()
     response = get("/a.txt", accept_encoding="br, zstd, gzip")
     assert body(response) == b"alpha"
@@ -141,14 +141,14 @@ def test_an_empty_sibling_of_a_file_that_is_not_empty_is_no_form_of_it(get, fold
     assert get("/a.txt", accept_encoding="br, zstd, gzip, identity;q=0").status == 406
 
 
-def test_an_empty_sibling_of_an_empty_file_is_a_form_of_it(get, folder):
+def test_an_empty_sibling_of_an_empty_file_is_used(get, folder):
     (folder / "none.css").touch()
     (folder / "none.css.br").touch()
     response = get("/none.css", accept_encoding="br, identity;q=0")
     assert (response.status, body(response)) == (200, b"")
 
 
-def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
+def test_a_sibling_older_than_its_file_is_ignored(get, folder):
     sibling = folder / "a.txt.gz"
     sibling.write_bytes(b"packed")
     assert body(get("/a.txt", accept_encoding="gzip")) == b"packed"
@@ -158,7 +158,7 @@ def test_a_sibling_that_is_older_than_its_file_is_stale(get, folder):
 
 
 class Shrinking:
-    """Files of one file that is always shorter when read than when measured."""
+    """A file system with one file that is always shorter when read than its stat says."""
 
     def find(self, path, *, wait):
         return Document((Representation("text/plain", 9, Validator('"x"', 0), self),))
@@ -170,20 +170,20 @@ class Shrinking:
         raise OSError
 
 
-def test_a_small_file_that_keeps_shrinking_is_not_sent_short():
+def test_a_small_file_that_keeps_shrinking_gives_503():
     response = StaticSite(Shrinking()).handle(Request("GET", "/"), NOW)
     assert response.status == 503
     assert ("Retry-After", "1") in response.headers
 
 
 class Broken:
-    """Files with a fault of ours in them."""
+    """A file system with a bug."""
 
     def find(self, path, *, wait):
         raise ZeroDivisionError("oops")
 
 
-def test_a_fault_of_ours_is_one_reply_and_one_line(caplog):
+def test_an_internal_error_is_one_response_and_one_log_line(caplog):
     response = StaticSite(Broken()).handle(Request("GET", "/x"), NOW)
     assert response.status == 500
     assert b"oops" not in body(response)
@@ -191,7 +191,7 @@ def test_a_fault_of_ours_is_one_reply_and_one_line(caplog):
     assert caplog.records[0].exc_info is None
 
 
-def test_no_descriptor_is_left_open(folder):
+def test_no_file_descriptor_leaks(folder):
     site = StaticSite(Directory(Path(folder)))
     (folder / "a.txt.gz").write_bytes(b"packed")
     before = len(os.listdir("/proc/self/fd"))
@@ -203,14 +203,16 @@ def test_no_descriptor_is_left_open(folder):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize(("ranges", "kept"), [("bytes=1-2", None), ("bytes=0-0,4-4", "multipart")])
-def test_who_sends_if_range_has_the_description_already(get, ranges, kept):
-    """RFC 9110 15.3.7: no other representation fields than those that are required."""
+@pytest.mark.parametrize(
+    ("ranges", "expected_type"), [("bytes=1-2", None), ("bytes=0-0,4-4", "multipart")]
+)
+def test_if_range_omits_the_representation_headers(get, ranges, expected_type):
+    """RFC 9110 15.3.7: no representation headers beyond the required ones."""
     etag = dict(get("/a.txt").headers)["ETag"]
-    fields = dict(get("/a.txt", range=ranges, if_range=etag).headers)
-    assert fields["ETag"] == etag
-    assert not {"Last-Modified", "Content-Encoding"} & set(fields)
-    assert (fields.get("Content-Type") or "").partition("/")[0] == (kept or "")
+    headers = dict(get("/a.txt", range=ranges, if_range=etag).headers)
+    assert headers["ETag"] == etag
+    assert not {"Last-Modified", "Content-Encoding"} & set(headers)
+    assert (headers.get("Content-Type") or "").partition("/")[0] == (expected_type or "")
     assert "Content-Type" in dict(get("/a.txt", range=ranges).headers)
 
 
@@ -232,7 +234,7 @@ def dated(request, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", DATES)
-def test_every_date_that_a_file_system_knows_is_served(dated, seconds):
+def test_every_date_that_a_file_system_can_store_is_served(dated, seconds):
     (dated / "a.css").write_bytes(b"a" * 99)
     (dated / "a.css.gz").write_bytes(b"gz")
     (dated / "b.css").write_bytes(b"b")
@@ -243,67 +245,65 @@ def test_every_date_that_a_file_system_knows_is_served(dated, seconds):
             subprocess.run(["touch", "-d", f"@{seconds}", dated / name], check=True)
     site, now = StaticSite(Directory(dated)), int(os.stat(dated / "a.css").st_ctime) + 9
     for target, coding in (("/a.css", ""), ("/a.css", "gzip"), ("/b.css", "")):
-        fields = {"accept-encoding": coding}
-        response = site.handle(Request("GET", target, headers=fields), now)
+        headers = {"accept-encoding": coding}
+        response = site.handle(Request("GET", target, headers=headers), now)
         assert response.status == 200
         sent = dict(response.headers)
         modified = parse_date(sent["Last-Modified"], now)
         assert modified <= now
-        held = os.stat(dated / target[1:]).st_mtime_ns // 1_000_000_000
-        if target == "/b.css" and -62_135_596_800 <= held <= now:
-            assert modified == held
+        stored = os.stat(dated / target[1:]).st_mtime_ns // 1_000_000_000
+        if target == "/b.css" and -62_135_596_800 <= stored <= now:
+            assert modified == stored
         for name, value, status in (
             ("if-none-match", sent["ETag"], 304),
             ("if-modified-since", sent["Last-Modified"], 304),
             ("if-unmodified-since", sent["Last-Modified"], 200),
         ):
-            again = Request("GET", target, headers={**fields, name: value})
-            assert site.handle(again, now).status == status
+            conditional = Request("GET", target, headers={**headers, name: value})
+            assert site.handle(conditional, now).status == status
 
 
 @pytest.fixture
-def tomorrow(folder):
-    """A file of tomorrow, and the moment at which somebody made it that."""
+def set_at(folder):
+    """Give a file a date in the future; return the time at which that was set."""
     os.utime(folder / "a.txt", (NOW, NOW))
     return int(os.stat(folder / "a.txt").st_ctime)
 
 
-def ask(site, now, **fields):
-    fields = {name.replace("_", "-"): value for name, value in fields.items()}
-    response = site.handle(Request("GET", "/a.txt", headers=fields), now)
+def get_a(site, now, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = site.handle(Request("GET", "/a.txt", headers=headers), now)
     return response.status, dict(response.headers).get("Last-Modified", "")
 
 
 @pytest.mark.parametrize("elapsed", [1, 60, 86_400])
-def test_a_date_in_the_future_is_when_it_was_set(folder, tomorrow, elapsed):
+def test_a_future_date_is_replaced_by_the_time_it_was_set(folder, set_at, elapsed):
     site = StaticSite(Directory(folder))
-    _, sent = ask(site, tomorrow + 1)
-    assert parse_date(sent, NOW) == tomorrow
-    now = tomorrow + 1 + elapsed
-    assert ask(site, now) == (200, sent)
-    assert ask(site, now, if_unmodified_since=sent) == (200, sent)
-    assert ask(site, now, if_modified_since=sent)[0] == 304
-    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 206
-    before = format_date(tomorrow - 1)
-    assert ask(site, now, if_unmodified_since=before)[0] == 412
-    assert ask(site, now, if_modified_since=before)[0] == 200
-    assert ask(site, now, if_range=before, range="bytes=0-0")[0] == 200
+    _, sent = get_a(site, set_at + 1)
+    assert parse_date(sent, NOW) == set_at
+    now = set_at + 1 + elapsed
+    assert get_a(site, now) == (200, sent)
+    assert get_a(site, now, if_unmodified_since=sent) == (200, sent)
+    assert get_a(site, now, if_modified_since=sent)[0] == 304
+    assert get_a(site, now, if_range=sent, range="bytes=0-0")[0] == 206
+    before = format_date(set_at - 1)
+    assert get_a(site, now, if_unmodified_since=before)[0] == 412
+    assert get_a(site, now, if_modified_since=before)[0] == 200
+    assert get_a(site, now, if_range=before, range="bytes=0-0")[0] == 200
 
 
 @pytest.mark.parametrize("elapsed", [0, 1, 3_600])
-def test_where_the_clock_was_set_back_no_date_is_later_than_now_or_refused(
-    folder, tomorrow, elapsed
-):
-    site, then = StaticSite(Directory(folder)), tomorrow - 100_000
-    _, sent = ask(site, then)
+def test_after_the_clock_was_set_back_no_date_is_in_the_future(folder, set_at, elapsed):
+    site, then = StaticSite(Directory(folder)), set_at - 100_000
+    _, sent = get_a(site, then)
     assert parse_date(sent, NOW) == then
     now = then + elapsed
-    assert ask(site, now, if_unmodified_since=sent)[0] == 200
-    assert ask(site, now, if_modified_since=sent)[0] == 200  # nobody can tell: all of it is safe
-    assert ask(site, now, if_range=sent, range="bytes=0-0")[0] == 200
+    assert get_a(site, now, if_unmodified_since=sent)[0] == 200
+    assert get_a(site, now, if_modified_since=sent)[0] == 200  # unknown: sending it is safe
+    assert get_a(site, now, if_range=sent, range="bytes=0-0")[0] == 200
 
 
-def test_an_escaped_slash_is_under_the_same_rules_as_a_slash(folder):
+def test_an_escaped_slash_follows_the_rules_of_a_slash(folder):
     (folder / "@babel" / "core").mkdir(parents=True)
     (folder / "@babel" / "core" / "index.html").write_text("core")
     (folder / "sub" / ".git").mkdir()

@@ -10,11 +10,11 @@ from aserve.http.resources import Document, Representation, Validator
 
 
 def document(*codings):
-    """Make a document whose codings are each shorter than the one before."""
+    """Return a document in which each coding is smaller than the one before."""
     return Document(
         tuple(
-            Representation("text/plain", 100 - place, Validator(f'"{coding}"', 0), None, coding)
-            for place, coding in enumerate(("identity", *codings))
+            Representation("text/plain", 100 - index, Validator(f'"{coding}"', 0), None, coding)
+            for index, coding in enumerate(("identity", *codings))
         )
     )
 
@@ -41,19 +41,19 @@ def document(*codings):
         ("gzip;q=0.0001", "identity"),
     ],
 )
-def test_the_coding_that_a_client_gets(accept, coding):
+def test_the_selected_coding(accept, coding):
     assert select_representation(document("gzip", "br"), accept).coding == coding
 
 
 @pytest.mark.parametrize("accept", ["identity;q=0", "*;q=0", "identity;q=0, gzip", "*;q=0.0"])
-def test_nothing_is_left_to_send(accept):
-    with pytest.raises(HttpError) as refused:
+def test_406_if_no_coding_is_acceptable(accept):
+    with pytest.raises(HttpError) as error:
         select_representation(document(), accept)
-    assert refused.value.status == 406
+    assert error.value.status == 406
 
 
 @given(st.text(alphabet="gzipbr*identy;q=0.15, ", max_size=40))
-def test_no_field_breaks_it(accept):
+def test_any_header_selects_a_coding_or_fails(accept):
     with suppress(HttpError):
         assert select_representation(document("gzip", "br"), accept).coding in {
             "identity",

@@ -11,7 +11,7 @@ zeros = st.integers(0, 3).map("0".__mul__) | st.just("0" * 5_000)
 
 
 @given(naturals, zeros)
-def test_a_number_is_read_whatever_zeros_lead_it(number, leading):
+def test_leading_zeros_do_not_matter(number, leading):
     expected = min(number, MAX_INTEGER)
     assert parse_decimal(f"{leading}{number}") == expected
     assert parse_hexadecimal(f"{leading}{number:x}") == expected
@@ -37,7 +37,7 @@ def test_nothing_but_ascii_digits_is_a_number(parse, digits, text):
 
 
 @pytest.mark.parametrize("text", ["", "+1", "-1", " 1", "1 ", "1\n", "1_0", "٣", "²", "1.0", "0x1"])
-def test_what_int_takes_and_a_protocol_does_not(text):
+def test_text_that_int_accepts_and_http_does_not(text):
     assert parse_decimal(text) is None
     assert parse_hexadecimal(text) is None
     assert parse_port(text) is None

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from aserve.http.media_types import AddedType, MediaTypes, is_charset, parse_added_type
 
-OURS = MediaTypes()
+BUILT_IN = MediaTypes()
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ OURS = MediaTypes()
         (b"a.", "application/octet-stream"),
         (b"a.\xff", "application/octet-stream"),
         (b"\xff.html", "text/html; charset=utf-8"),
-        # IANA's registry first, then what jshttp/mime-db and nginx say.
+        # From the IANA registry first, then from jshttp/mime-db and nginx.
         (b"a.svgz", "image/svg+xml"),
         (b"a.cjs", "application/node"),
         (b"a.toml", "application/toml"),
@@ -35,7 +35,7 @@ OURS = MediaTypes()
         (b"a.eot", "application/vnd.ms-fontobject"),
         (b"a.avif", "image/avif"),
         (b"a.webmanifest", "application/manifest+json"),
-        # Without a suffix, by a name that everybody knows.
+        # Without a suffix: well-known names.
         (b"README", "text/plain; charset=utf-8"),
         (b"license", "text/plain; charset=utf-8"),
         (b"Makefile", "text/plain; charset=utf-8"),
@@ -47,8 +47,8 @@ OURS = MediaTypes()
         (b"\xff", "application/octet-stream"),
     ],
 )
-def test_a_type_by_name(name, expected):
-    assert OURS.for_name(name).value == expected
+def test_type_for_name(name, expected):
+    assert BUILT_IN.for_name(name).value == expected
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_type_by_name(name, expected):
     ],
 )
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", None])
-def test_xml_says_its_encoding_itself(suffix, charset):
-    """RFC 7303 section 3: a charset parameter would overrule the document."""
+def test_xml_types_get_no_charset(suffix, charset):
+    """RFC 7303 section 3: a charset parameter would override the document."""
     assert "charset" not in MediaTypes(charset=charset).for_name(b"a." + suffix.encode()).value
 
 
@@ -80,7 +80,7 @@ def test_the_charset_of_text(charset, html):
     assert types.for_name(b"a.foo").value == "text/foo; charset=x"
 
 
-def test_an_added_type_outweighs_ours():
+def test_an_added_type_overrides_the_built_in_one():
     added = [AddedType("txt", "text/x-mine"), AddedType("svgz", "application/gzip")]
     added += [AddedType("ts", "text/typescript"), AddedType("mine", "text/xml")]
     types = MediaTypes(added)
@@ -88,8 +88,8 @@ def test_an_added_type_outweighs_ours():
     assert types.for_name(b"a.ts").value == "text/typescript; charset=utf-8"
     assert types.for_name(b"a.mine").value == "text/xml"
     assert types.for_name(b"a.svgz") == ("application/gzip", "identity")
-    assert OURS.for_name(b"a.SVGZ") == ("image/svg+xml", "gzip")
-    assert OURS.for_name(b"a.gz") == ("application/gzip", "identity")
+    assert BUILT_IN.for_name(b"a.SVGZ") == ("image/svg+xml", "gzip")
+    assert BUILT_IN.for_name(b"a.gz") == ("application/gzip", "identity")
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_an_added_type_outweighs_ours():
         *((text, None) for text in ("a.b=t/x", "a b=t/x", "a=t /x", "a=t/ü", "..a=t/x", "a=b=t/x")),
     ],
 )
-def test_what_an_option_adds(text, added):
+def test_parse_added_type(text, added):
     assert parse_added_type(text) == added
 
 
 @given(st.text(max_size=20))
-def test_nothing_that_is_added_breaks_a_header(text):
+def test_an_accepted_type_or_charset_is_safe_in_a_header(text):
     for whole in (text, f"a={text}", f"a=b/{text}"):
         if added := parse_added_type(whole):
             assert added.media_type.isascii()

@@ -9,7 +9,7 @@ from aserve.http.ranges import MAX_RANGES, ByteRange, encode_multipart, satisfia
 
 
 @pytest.mark.parametrize(
-    ("field", "wanted"),
+    ("header", "expected"),
     [
         ("bytes=0-499", [(0, 500)]),
         ("bytes=500-999", [(500, 1000)]),
@@ -20,8 +20,8 @@ from aserve.http.ranges import MAX_RANGES, ByteRange, encode_multipart, satisfia
         ("bytes=500-700,601-999", [(500, 1000)]),
     ],
 )
-def test_the_examples_of_rfc_9110_section_14_1_2(field, wanted):
-    assert satisfiable_ranges(field, 10_000) == wanted
+def test_the_examples_of_rfc_9110_section_14_1_2(header, expected):
+    assert satisfiable_ranges(header, 10_000) == expected
 
 
 spec = st.one_of(
@@ -31,43 +31,43 @@ spec = st.one_of(
 )
 
 
-def octets_named(first, last, length):
+def expected_positions(first, last, length):
     if first is None:
         return set(range(max(0, length - last), length))
     return set(range(first, length if last is None else min(last + 1, length)))
 
 
-@pytest.mark.parametrize("field", ["0-1023", "0-", "5-", "-5", "-0", "0-1,-5"])
-def test_no_range_of_an_empty_file(field):
-    assert satisfiable_ranges(f"bytes={field}", 0) == []
+@pytest.mark.parametrize("header", ["0-1023", "0-", "5-", "-5", "-0", "0-1,-5"])
+def test_an_empty_file_has_no_ranges(header):
+    assert satisfiable_ranges(f"bytes={header}", 0) == []
 
 
 @given(st.lists(spec, min_size=1, max_size=12), st.integers(1, 50))
-def test_merging_loses_and_adds_no_octet(specs, length):
-    field = "bytes=" + ", ".join(
+def test_merging_loses_and_adds_no_byte(specs, length):
+    header = "bytes=" + ", ".join(
         f"{'' if first is None else first}-{'' if last is None else last}" for first, last in specs
     )
-    named = set().union(*(octets_named(first, last, length) for first, last in specs))
-    if not named:
-        with pytest.raises(HttpError) as refused:
-            satisfiable_ranges(field, length)
-        assert (refused.value.status, refused.value.headers) == (
+    requested = set().union(*(expected_positions(first, last, length) for first, last in specs))
+    if not requested:
+        with pytest.raises(HttpError) as error:
+            satisfiable_ranges(header, length)
+        assert (error.value.status, error.value.headers) == (
             416,
             (("Content-Range", f"bytes */{length}"),),
         )
         return
-    ranges = satisfiable_ranges(field, length)
-    covered = [octet for one in ranges for octet in range(one.start, one.stop)]
-    assert sorted(covered) == sorted(named)  # as a list: no octet is sent twice
+    ranges = satisfiable_ranges(header, length)
+    covered = [position for item in ranges for position in range(item.start, item.stop)]
+    assert sorted(covered) == sorted(requested)  # as a list: no byte is sent twice
 
 
 @pytest.mark.parametrize(
-    "field",
+    "header",
     ["", "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5-4", "bytes=--5", "bytes=1-2-3",
      "bytes=0-1;2-3", "lines=0-1", "bytes=0-1, x", "bytes = 0 - 1"],
 )  # fmt: skip
-def test_a_field_that_is_ignored(field):
-    assert satisfiable_ranges(field, 100) == []
+def test_an_invalid_header_is_ignored(header):
+    assert satisfiable_ranges(header, 100) == []
 
 
 def test_too_many_ranges_are_ignored():
@@ -75,21 +75,21 @@ def test_too_many_ranges_are_ignored():
     assert satisfiable_ranges(f"bytes={specs}", 10_000) == []
 
 
-def test_positions_beyond_any_integer_are_beyond_the_end():
+def test_huge_positions_are_beyond_the_end():
     assert satisfiable_ranges("bytes=1-99999999999999999999999", 10) == [(1, 10)]
 
 
 @given(st.text(alphabet="bytes=0123456789-, \t", max_size=60), st.integers(0, 100))
-def test_no_field_breaks_it(field, length):
+def test_any_header_gives_ranges_within_the_file(header, length):
     with suppress(HttpError):
-        ranges = satisfiable_ranges(field, length)
-        assert all(0 <= one.start < one.stop <= length for one in ranges)
+        ranges = satisfiable_ranges(header, length)
+        assert all(0 <= item.start < item.stop <= length for item in ranges)
 
 
-def test_multipart_declares_the_length_that_it_has():
+def test_multipart_declares_its_real_length():
     body = encode_multipart([ByteRange(0, 3), ByteRange(7, 9)], None, "text/plain", 10, "B")
     text = b"".join(
-        b"." * len(piece) if isinstance(piece, FileSlice) else piece for piece in body.parts
+        b"." * len(part) if isinstance(part, FileSlice) else part for part in body.parts
     )
     assert text == (
         b"--B\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-2/10\r\n\r\n...\r\n"

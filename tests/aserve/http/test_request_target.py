@@ -9,7 +9,7 @@ from aserve.http.request_target import TargetPath, is_authority, parse_host_port
 
 
 @pytest.mark.parametrize(
-    ("target", "names", "folder"),
+    ("target", "segments", "is_directory"),
     [
         ("/", (), True),
         ("/a/b", (b"a", b"b"), False),
@@ -30,10 +30,10 @@ from aserve.http.request_target import TargetPath, is_authority, parse_host_port
         ("http://example.org?q", (), True),
     ],
 )
-def test_where_a_target_leads(target, names, folder):
+def test_parse_path(target, segments, is_directory):
     path = parse_path(target)
-    assert path.segments == (names if isinstance(names, tuple) else (names,))
-    assert path.is_directory is folder
+    assert path.segments == (segments if isinstance(segments, tuple) else (segments,))
+    assert path.is_directory is is_directory
 
 
 @pytest.mark.parametrize(
@@ -55,39 +55,39 @@ def test_where_a_target_leads(target, names, folder):
         ("/a%2Fb", 404),
     ],
 )
-def test_a_target_that_is_refused(target, status):
-    with pytest.raises(HttpError) as refused:
+def test_an_invalid_target_is_rejected(target, status):
+    with pytest.raises(HttpError) as error:
         parse_path(target)
-    assert refused.value.status == status
+    assert error.value.status == status
 
 
-def test_characters_that_no_uri_has_are_sent_back_escaped():
-    with pytest.raises(HttpError) as refused:
+def test_invalid_uri_characters_are_redirected_to_their_escapes():
+    with pytest.raises(HttpError) as error:
         parse_path('/a|b?c={"d"}')
-    assert refused.value.status == 301
-    assert refused.value.headers == (("Location", "/a%7Cb?c=%7B%22d%22%7D"),)
+    assert error.value.status == 301
+    assert error.value.headers == (("Location", "/a%7Cb?c=%7B%22d%22%7D"),)
 
 
-def test_old_clients_octets_are_sent_back_escaped():
-    with pytest.raises(HttpError) as refused:
+def test_non_ascii_bytes_are_redirected_to_their_escapes():
+    with pytest.raises(HttpError) as error:
         parse_path("/\xc3\xa9.txt?q=\xe9")
-    assert refused.value.status == 301
-    assert refused.value.headers == (("Location", "/%C3%A9.txt?q=%E9"),)
+    assert error.value.status == 301
+    assert error.value.headers == (("Location", "/%C3%A9.txt?q=%E9"),)
 
 
-def test_brackets_are_served_as_they_stand():
+def test_brackets_are_accepted_unescaped():
     assert parse_path("/[id].js?a[]=1") == TargetPath(
         (b"[id].js",), is_directory=False, query="?a[]=1"
     )
 
 
 @pytest.mark.parametrize("slash", ["%2f", "%2F"])
-def test_an_escaped_slash_divides_names_where_it_may(slash):
+def test_an_escaped_slash_separates_segments_if_allowed(slash):
     target = f"/@babel{slash}core"
     assert parse_path(target, decode_slashes=True).segments == (b"@babel", b"core")
-    with pytest.raises(HttpError) as refused:
+    with pytest.raises(HttpError) as error:
         parse_path(target)
-    assert refused.value.status == 404
+    assert error.value.status == 404
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_an_escaped_slash_divides_names_where_it_may(slash):
     ],
 )
 @pytest.mark.parametrize("decode_slashes", [False, True])
-def test_an_escaped_slash_leads_nowhere_but_down(target, decode_slashes):
-    with pytest.raises(HttpError) as refused:
+def test_an_escaped_slash_never_makes_a_dot_segment(target, decode_slashes):
+    with pytest.raises(HttpError) as error:
         parse_path(target, decode_slashes=decode_slashes)
-    assert refused.value.status == 404
+    assert error.value.status == 404
 
 
 names = st.binary(min_size=1, max_size=8).filter(
@@ -118,14 +118,14 @@ names = st.binary(min_size=1, max_size=8).filter(
 
 
 @given(st.lists(names, max_size=4), st.booleans())
-def test_a_location_leads_back(path, folder):
-    there = TargetPath(tuple(path), folder or not path, "?q=1")
-    assert parse_path(there.location()) == there
-    assert not there.location().startswith("//")
+def test_a_location_parses_to_the_same_path(segments, is_directory):
+    path = TargetPath(tuple(segments), is_directory or not segments, "?q=1")
+    assert parse_path(path.location()) == path
+    assert not path.location().startswith("//")
 
 
 @given(st.text(alphabet="/.%2eEfF5cC\\ab?", max_size=30))
-def test_no_spelling_climbs_above_the_root(text):
+def test_no_target_climbs_above_the_root(text):
     try:
         path = parse_path("/" + text)
     except HttpError:
@@ -143,7 +143,7 @@ def test_no_spelling_climbs_above_the_root(text):
         *("[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:7::]", "[::2:3:4:5:6:7:8]", "[FE80::A]"),
     ],
 )
-def test_an_authority(text):
+def test_a_valid_authority(text):
     assert is_authority(text)
 
 
@@ -151,7 +151,7 @@ def test_an_authority(text):
     "text",
     [
         *("", "a b", "a/b", "u@a", "a:b", "::1", "[::1", "a\tb", "ü", "%6", "a:80:90", ":80"),
-        # RFC 3986 section 3.2.2: what stands in brackets is an address.
+        # RFC 3986 section 3.2.2: only an address may stand in brackets.
         *("[]", "[.]", "[1]", "[:]", "[dead]", "[1.2.3.4]", "[::1::2]", "[12345::]", "[:::]"),
         *("[::ffff:999.1.1.1]", "[::1.2.3]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[:1::]"),
         *("[::1%25lo]", "[::1%lo]", "[fe80::1%eth0]", "[::ffff:01.2.3.4]", "[v1.]", "[v.a]"),
@@ -160,12 +160,12 @@ def test_an_authority(text):
         *("a:65536", "a:" + "9" * 5_000, "a:+80", "a:8_0", "a: 80", "a:٨٠", "a:0x50"),
     ],
 )
-def test_no_authority(text):
+def test_an_invalid_authority(text):
     assert not is_authority(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "expected"),
     [
         ("A.example:80", ("a.example", 80)),
         ("a:00080", ("a", 80)),
@@ -175,12 +175,12 @@ def test_no_authority(text):
         *((text, None) for text in ("[.]:80", "[v1.x]:80", "::1:80", "u@a:80", ":80", "")),
     ],
 )
-def test_a_place_to_connect_to(text, place):
-    assert parse_host_port(text) == place
+def test_parse_host_port(text, expected):
+    assert parse_host_port(text) == expected
 
 
 @given(st.text(alphabet="0123456789abcdef:.[]v%_+- ٣", max_size=24))
-def test_every_ip_literal_is_an_address(text):
-    """Whatever passes is what the standard library takes for an address, or a future one."""
+def test_every_ip_literal_is_a_valid_address(text):
+    """Every accepted literal is an address to the standard library, or an IPvFuture one."""
     if is_authority(text) and text[0] == "[" and text[1] != "v":
         ipaddress.IPv6Address(text[1 : text.index("]")])

@@ -1,4 +1,4 @@
-"""What is told, and what is logged, of heads that are refused."""
+"""Rejected heads: the errors, and what the access log shows."""
 
 import pytest
 
@@ -7,71 +7,77 @@ from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.observability.access_log import Entry, combined_format
 
-NAMED = b"Referer: http://y/\r\nUser-Agent: curl/8 \xff\r\n"
+HEADERS = b"Referer: http://y/\r\nUser-Agent: curl/8 \xff\r\n"
 LOGGED = '"GET /a HTTP/1.1" 400 0 "http://y/" "curl/8 \\xff"'
 
 
-def refused(octets, status=None):
-    """Return what a connection makes of octets that are refused, or are too late."""
-    exchange = H1Connection(Limits())
-    exchange.receive(octets)
-    request = exchange.next_request()
-    return exchange.reject(HttpError(status, "")) if status else request
+def rejected_request(data, status=None):
+    """Return the rejected request of a connection that received data; status: reject it if late."""
+    connection = H1Connection(Limits())
+    connection.receive(data)
+    request = connection.next_request()
+    return connection.reject(HttpError(status, "")) if status else request
 
 
-def line_of(request):
-    """Return what the access log has of a request, from its request line on."""
+def log_entry(request):
+    """Return the access log entry of a request, from its request line on."""
     line = combined_format(Entry(0, "-", request, 400, 0, 0.0))
     return line[line.index('"') :]
 
 
 @pytest.mark.parametrize(
-    ("octets", "status"),
+    ("data", "status"),
     [
-        (b"GET /a HTTP/1.1\r\n" + NAMED + b"bad name: x\r\n\r\n", 400),
-        (b"GET /a HTTP/1.1\r\n" + NAMED + b"\r\nGET /b HTTP/1.1\r\nUser-Agent: b\r\n\r\n", 400),
-        (b"\r\nGET /a HTTP/1.1\n" + NAMED.replace(b"\r", b"") + b"\n", 400),
-        (b"GET /a HTTP/1.1\r\n" + NAMED + b"X: y\r\n" * 200, 431),
-        (b"GET /a HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n" + NAMED + b"Y: " + b"y" * 9_000, 431),
+        (b"GET /a HTTP/1.1\r\n" + HEADERS + b"bad name: x\r\n\r\n", 400),
+        (
+            b"GET /a HTTP/1.1\r\n" + HEADERS + b"\r\nGET /b HTTP/1.1\r\nUser-Agent: b\r\n\r\n",
+            400,
+        ),
+        (b"\r\nGET /a HTTP/1.1\n" + HEADERS.replace(b"\r", b"") + b"\n", 400),
+        (b"GET /a HTTP/1.1\r\n" + HEADERS + b"X: y\r\n" * 200, 431),
+        (
+            b"GET /a HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n" + HEADERS + b"Y: " + b"y" * 9_000,
+            431,
+        ),
     ],
 )
-def test_what_had_arrived_is_logged(octets, status):
-    request = refused(octets)
+def test_a_rejected_head_is_logged(data, status):
+    request = rejected_request(data)
     assert request.error.status == status
-    assert line_of(request) == LOGGED
+    assert log_entry(request) == LOGGED
 
 
 @pytest.mark.parametrize(
-    ("octets", "logged"),
+    ("data", "logged"),
     [
-        (b"GET /a HTTP/1.1\r\n" + NAMED + b"Hos", LOGGED),
-        (b"POST /a HTTP/1.1\r\nHost: x\r\n" + NAMED + b"Content-Length: 9\r\n\r\n12",
+        (b"GET /a HTTP/1.1\r\n" + HEADERS + b"Hos", LOGGED),
+        (b"POST /a HTTP/1.1\r\nHost: x\r\n" + HEADERS + b"Content-Length: 9\r\n\r\n12",
          LOGGED.replace("GET", "POST")),
         (b"GET /a HT", '"GET /a HT" 400 0 "-" "-"'),
         (b"G", '"G" 400 0 "-" "-"'),
         (b"", '"-" 400 0 "-" "-"'),
     ],
 )  # fmt: skip
-def test_what_had_arrived_in_time_is_logged(octets, logged):
-    assert line_of(refused(octets, 408)) == logged
+def test_an_incomplete_head_is_logged_after_a_timeout(data, logged):
+    assert log_entry(rejected_request(data, 408)) == logged
 
 
-def test_what_is_logged_of_a_head_is_bounded():
-    request = refused(b"GET /" + b"a" * 60_000)
+def test_the_logged_part_of_a_head_is_bounded():
+    request = rejected_request(b"GET /" + b"a" * 60_000)
     assert request.error.status == 414
     assert len(request.head) <= 1_024
-    request = refused(b"GET /a HTTP/1.1\r\nUser-Agent: " + b"\xff" * 60_000)
+    request = rejected_request(b"GET /a HTTP/1.1\r\nUser-Agent: " + b"\xff" * 60_000)
     assert request.error.status == 431
     assert len(request.head) <= 2_100
 
 
-HELLO = bytes.fromhex("16030102000100") + bytes(200) + b"\r\n\r\n" + bytes(20)
+TLS_HELLO = bytes.fromhex("16030102000100") + bytes(200) + b"\r\n\r\n" + bytes(20)
 
 
 @pytest.mark.parametrize(
-    ("octets", "words"),
+    ("data", "expected"),
     [
-        (HELLO, "a TLS handshake on a plain HTTP port"),
+        (TLS_HELLO, "a TLS handshake on a plain HTTP port"),
         (b"\x05\x02\x00\x02", "SOCKS, version 5"),
         (b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "SOCKS, version 4"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH"),
@@ -84,20 +90,20 @@ HELLO = bytes.fromhex("16030102000100") + bytes(200) + b"\r\n\r\n" + bytes(20)
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 without TLS"),
     ],
 )
-def test_who_has_come_to_the_wrong_port_is_told_so_however_it_arrives(octets, words):
-    for at in (1, 2, 5, len(octets)):
-        exchange = H1Connection(Limits())
+def test_other_protocols_are_recognised_however_they_arrive(data, expected):
+    for size in (1, 2, 5, len(data)):
+        connection = H1Connection(Limits())
         request = None
-        for start in range(0, len(octets), at):
-            exchange.receive(octets[start : start + at])
-            request = request or exchange.next_request()
-        assert words in request.error.detail
+        for start in range(0, len(data), size):
+            connection.receive(data[start : start + size])
+            request = request or connection.next_request()
+        assert expected in request.error.detail
         assert request.error.status in {400, 505}
         assert request.method in {"", "PRI", "PROXY", "SSH-2.0-OpenSSH_9.2p1"}
 
 
 @pytest.mark.parametrize(
-    ("octets", "status"),
+    ("data", "status"),
     [
         (b"M" * 8_190 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (b"M" * 20_000, 501),
@@ -106,5 +112,5 @@ def test_who_has_come_to_the_wrong_port_is_told_so_however_it_arrives(octets, wo
         (b"GET / HTTP/1." + b"1" * 9_000 + b"\r\n\r\n", 400),
     ],
 )
-def test_the_part_of_the_line_that_is_too_long_decides(octets, status):
-    assert refused(octets).error.status == status
+def test_the_part_of_the_request_line_that_is_too_long_decides(data, status):
+    assert rejected_request(data).error.status == status

@@ -9,12 +9,12 @@ LIMITS = Limits(
 )
 
 
-def ticks_until_over(state, arrived=0, left=0, stuck=False):
-    """Count ticks; arrived and left are octets a tick."""
-    patience = Deadlines(LIMITS)
+def ticks_until_expired(state, received=0, sent=0, is_blocked=False):
+    """Count ticks; received and sent are bytes per tick."""
+    deadlines = Deadlines(LIMITS)
     for tick in range(1, 50):
-        if patience.expired(state, arrived * tick, left * tick, is_blocked=stuck):
-            return tick - 1  # the first one only notices the state, save for IDLE
+        if deadlines.expired(state, received * tick, sent * tick, is_blocked=is_blocked):
+            return tick - 1  # the first one only notes the state, except for IDLE
     return None
 
 
@@ -29,33 +29,33 @@ def ticks_until_over(state, arrived=0, left=0, stuck=False):
         (State.CLOSED, None),
     ],
 )
-def test_each_state_has_its_time(state, ticks):
-    assert ticks_until_over(state) == ticks
+def test_each_state_has_its_timeout(state, ticks):
+    assert ticks_until_expired(state) == ticks
 
 
-def test_a_head_gets_no_more_time_for_trickling():
-    assert ticks_until_over(State.HEAD, arrived=10) == 3
+def test_a_head_that_trickles_gets_no_more_time():
+    assert ticks_until_expired(State.HEAD, received=10) == 3
 
 
 @pytest.mark.parametrize(("rate", "ticks"), [(0, 4), (99, 4), (100, None), (1_000, None)])
-def test_content_must_keep_a_rate(rate, ticks):
-    assert ticks_until_over(State.BODY, arrived=rate) == ticks
+def test_a_body_must_arrive_at_the_minimum_rate(rate, ticks):
+    assert ticks_until_expired(State.BODY, received=rate) == ticks
 
 
 @pytest.mark.parametrize(("rate", "ticks"), [(0, 4), (99, 4), (100, None)])
-def test_a_waiting_reply_must_be_read_at_a_rate(rate, ticks):
-    assert ticks_until_over(State.SENDING, left=rate, stuck=True) == ticks
+def test_a_blocked_response_must_be_read_at_the_minimum_rate(rate, ticks):
+    assert ticks_until_expired(State.SENDING, sent=rate, is_blocked=True) == ticks
 
 
-def test_what_is_completed_renews_it():
-    patience = Deadlines(LIMITS)
+def test_reset_restarts_the_timeout():
+    deadlines = Deadlines(LIMITS)
     for _ in range(20):
-        assert not patience.expired(State.IDLE, 0, 0, is_blocked=False)
-        patience.reset()
+        assert not deadlines.expired(State.IDLE, 0, 0, is_blocked=False)
+        deadlines.reset()
 
 
 @pytest.mark.parametrize(
-    ("limit", "state", "stuck"),
+    ("limit", "state", "is_blocked"),
     [
         ("transfer_timeout", State.SENDING, True),
         ("transfer_timeout", State.BODY, False),
@@ -64,12 +64,12 @@ def test_what_is_completed_renews_it():
         ("header_timeout", State.HEAD, False),
     ],
 )
-def test_what_is_switched_off_is_never_over(limit, state, stuck):
-    patience = Deadlines(Limits(**{limit: 0}))
-    assert not any(patience.expired(state, 0, 0, is_blocked=stuck) for _ in range(1_000))
+def test_an_unlimited_timeout_never_expires(limit, state, is_blocked):
+    deadlines = Deadlines(Limits(**{limit: 0}))
+    assert not any(deadlines.expired(state, 0, 0, is_blocked=is_blocked) for _ in range(1_000))
 
 
-def test_a_download_may_rest_for_a_minute():
-    patience = Deadlines(Limits())
-    over = [patience.expired(State.SENDING, 0, 5, is_blocked=True) for _ in range(61)]
-    assert over == [False] * 60 + [True]
+def test_a_download_may_pause_for_a_minute():
+    deadlines = Deadlines(Limits())
+    expired = [deadlines.expired(State.SENDING, 0, 5, is_blocked=True) for _ in range(61)]
+    assert expired == [False] * 60 + [True]

@@ -1,0 +1,175 @@
+"""Write the tables of options, settings and limits in docs/aserve.md from the code.
+
+python docs/settings.py, or make docs-settings. With --check nothing is written: exit code 1 if the
+page is out of date.
+"""
+
+import ast
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from aserve.config.settings import Settings
+from aserve.http1.limits import UNLIMITED, Limits
+
+PAGE = Path(__file__).with_name("aserve.md")
+_BEGIN, _END = "<!-- {}: written by make docs-settings -->", "<!-- end of {} -->"
+_UNITS = {
+    "timeout": "seconds",
+    "rate": "bytes per second",
+    "line": "bytes",
+    "size": "bytes",
+    "body": "bytes",
+    "headers": "header lines",
+    "backlog": "connections",
+}
+_SETTING_UNITS = {
+    "workers": "processes",
+    "threads": "threads per worker",
+    "queue": "requests per worker",
+    "grace": "seconds",
+    "response_cache": "bytes per worker",
+}
+_SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
+
+_PYTHON_ONLY = {
+    "queue": "none: requests that may wait for a thread; one more gets 503",
+    "grace": "none: what responses in progress get when the server stops",
+    "limits": "`--limit`; in Python `Limits(...)`, see below",
+}
+"""What only a program can set."""
+
+_OTHER_NAMES = {"directory": "root", "folder": "root", "limit": "limits"}
+"""Parameters of the command whose setting has another name."""
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    text = PAGE.read_text(encoding="utf-8")
+    new = updated(text)
+    if "--check" in sys.argv[1:]:
+        return int(new != text)
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+def updated(text: str) -> str:
+    """Return the page with every table as the code has it now."""
+    for name, table in (("options", options()), ("settings", settings()), ("limits", limits())):
+        begin, end = _BEGIN.format(name), _END.format(name)
+        before, _, rest = text.partition(begin)
+        after = rest.partition(end)[2]
+        text = f"{before}{begin}\n\n{table}\n\n{end}{after}"
+    return text
+
+
+def options() -> str:
+    """Return a row for each argument and option of the command."""
+    rows = [["option", "default", "meaning"]]
+    for parameter in _parameters():
+        text = parameter.help or ""
+        if parameter.name == "limit":  # whose help lists all limits, as the page does below
+            text = text.partition(". ")[0]
+        rows.append([_spelling(parameter), _default(parameter), text.rstrip(".") + "."])
+    return _table(rows)
+
+
+def settings() -> str:
+    """Return a row for each field of Settings."""
+    names = {_OTHER_NAMES.get(one.name, one.name): one for one in _parameters()}
+    types = inspect.get_annotations(Settings)
+    rows = [["setting", "type", "default", "unit", "option"]]
+    for one in dataclasses.fields(Settings):
+        kind = types[one.name]
+        kind_text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+        option = _PYTHON_ONLY.get(one.name) or f"`{_name(names[one.name])}`"
+        unit = _SETTING_UNITS.get(one.name, "")
+        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option])
+    return _table(rows)
+
+
+def limits() -> str:
+    """Return a row for each limit, with its unit and its comment in the code."""
+    rows = [["limit", "default", "unit", "may be unlimited", "meaning"]]
+    comments = dict(_comments(Limits))
+    for one in dataclasses.fields(Limits):
+        unit = _UNITS.get(one.name.rpartition("_")[2], "connections")
+        optional = "yes" if one.metadata else "no"
+        name = f"`{one.name.replace('_', '-')}`"
+        default = _SHOWN.get(one.default) or f"{one.default:,}"
+        meaning = _on_command_line(comments.get(one.name, ""))
+        rows.append([name, default, unit, optional, meaning])
+    return _table(rows)
+
+
+def _on_command_line(comment: str) -> str:
+    """Return a limit's comment with names and values as --limit takes them."""
+    for one in dataclasses.fields(Limits):
+        if "_" in one.name:
+            comment = comment.replace(one.name, one.name.replace("_", "-"))
+    return comment.replace("None:", "auto:")
+
+
+def _parameters() -> list[Any]:
+    module: Any = import_module("aserve.cli.main")
+    command: Any = typer.main.get_command(module._app)  # noqa: SLF001
+    return [one for one in command.params if one.name != "help"]
+
+
+def _name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or "DIR")
+    return ", ".join((*parameter.opts, *parameter.secondary_opts))
+
+
+def _spelling(parameter: Any) -> str:
+    """Return how the option is written, with its value."""
+    name = _name(parameter)
+    if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
+        return f"`{name}`"
+    value = parameter.metavar or ("N" if parameter.name == "port" else parameter.name.upper())
+    return f"`{name} {value}`"
+
+
+def _default(parameter: Any) -> str:
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    if parameter.name.lstrip("_") == "version" or getattr(parameter, "is_flag", False):
+        return "on" if parameter.default is True else "off"
+    if parameter.default in (None, [], ()):
+        return "none"
+    return f"`{parameter.default}`"
+
+
+def _field_default(one: dataclasses.Field[Any]) -> str:
+    if one.default is not dataclasses.MISSING:
+        is_large = type(one.default) is int and one.default >= 10_000
+        return f"{one.default:,}" if is_large else f"`{one.default!r}`"
+    return "required" if one.default_factory is dataclasses.MISSING else "`Limits()`"
+
+
+def _comments(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield each field with the string that follows it in the source."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert isinstance(statement.target, ast.Name)
+            text = ast.literal_eval(following.value)
+            yield statement.target.id, " ".join(str(text).split())
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
