@@ -1,1 +1,1 @@
-"""Responses that were given before, and what they depend on."""
+"""Cached responses, and the files that each of them depends on."""

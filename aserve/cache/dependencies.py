@@ -1,4 +1,4 @@
-"""What a reply depends on: places that are watched, or signatures where watching is blind."""
+"""What a response depends on: watched names, or file signatures where there are no events."""
 
 import errno
 import os
@@ -9,18 +9,20 @@ from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.content_negotiation import CODINGS
 from aserve.linux.inotify import SELF, Inotify, WatchedName
 
-_MIN_AGE_S = 2  # seconds since a file's last change, before which a reply may depend on the clock
+# Seconds since a file's last change. A response for a younger file may depend on the clock.
+_MIN_AGE_S = 2
 
 Signature = tuple[bytes, tuple[int, ...]]
-"""A path and the state of what it led to; () for nothing."""
+"""A path, and the state of the file that it led to; () for none."""
 
 
 class Dependencies:
-    """Everything that decides what one path leads to, its coded siblings included.
+    """Everything that decides which file one path leads to, its precompressed siblings included.
 
-    places: what is watched for it, by watch; is_usable: whether that and the signatures tell of
-    every change. Where they do not, the places are only to be given back. forms: the states of the
-    file and its siblings, for changes that make no event.
+    names: the names that inotify watches for it; signatures: the states of files that are not
+    watched, to be compared by stat; file_states: the states of the file and its siblings, for
+    changes that make no event; None where names and signatures may miss a change. Then is_usable is
+    false, and the watches only remain to be removed.
     """
 
     __slots__ = (
@@ -33,28 +35,30 @@ class Dependencies:
 
     def __init__(
         self,
-        places: Iterable[WatchedName],
+        names: Iterable[WatchedName],
         signatures: Iterable[Signature],
-        watch: Inotify | None,
-        forms: Iterable[Signature] | None,
+        inotify: Inotify | None,
+        file_states: Iterable[Signature] | None,
     ) -> None:
-        self.names = frozenset(places)
+        self.names = frozenset(names)
         self.signatures = tuple(signatures)
-        self.inotify = watch
-        self.is_usable = forms is not None
-        self.file_states = tuple(forms or ())
+        self.inotify = inotify
+        self.is_usable = file_states is not None
+        self.file_states = tuple(file_states or ())
 
     def signatures_unchanged(self) -> bool:
-        """Tell whether what is only asked for, and not watched, is as it was."""
-        return all(_signature(path) == was for path, was in self.signatures)
+        """Tell whether the files that are compared by stat, and not watched, are unchanged."""
+        return all(_state_at(path) == state for path, state in self.signatures)
 
     def files_unchanged(self) -> bool:
         """Tell whether the file and its siblings are in the state that they were in."""
-        return all(_signature(path) == was for path, was in self.file_states)
+        return all(_state_at(path) == state for path, state in self.file_states)
 
 
 DirectoryDependencies = dict[bytes, tuple[set[WatchedName], set[int]]]
-"""The trails of folders, which hold as long as nothing changes."""
+"""By directory: the names watched on the path to it, and the devices of that path.
+
+They are valid as long as nothing on these paths changes."""
 
 
 def watch_path(
@@ -64,60 +68,62 @@ def watch_path(
     now: int,
     directories: DirectoryDependencies | None = None,
 ) -> Dependencies:
-    """Watch a file and the places of its coded siblings.
+    """Watch a file and the names of its precompressed siblings.
 
-    Not usable where the reply had better not be kept: what was watched by then is to be given
-    back, or the user's watches would leak away. Any thread may call this, but ways are for one
-    alone.
+    The result is not usable where the response should not be cached. Its watches must then be
+    removed, or the user's watches would leak. now: POSIX seconds. Any thread may call this, but a
+    given directories is for the thread of the event loop alone.
     """
-    watcher = _DependencyCollector(inotify, {} if directories is None else directories)
+    collector = _DependencyCollector(inotify, {} if directories is None else directories)
     try:
-        found = _dependencies(path, watcher, mounts, now)
+        found = _find_signatures(path, collector, mounts, now)
     except OSError:
         found = None
-    signatures, forms = found or ((), None)
-    return Dependencies(watcher.names, signatures, inotify, forms)
+    signatures, file_states = found or ((), None)
+    return Dependencies(collector.names, signatures, inotify, file_states)
 
 
-def _dependencies(
-    path: bytes, watcher: "_DependencyCollector", mounts: Mounts, now: int
+def _find_signatures(
+    path: bytes, collector: "_DependencyCollector", mounts: Mounts, now: int
 ) -> tuple[list[Signature], list[Signature]] | None:
-    """Watch what can be watched; return what has to be asked for beside it, and the files' states.
+    """Watch what can be watched; return the signatures to compare by stat, and the files' states.
 
-    None where the reply had better not be kept. Raises OSError where the file is not there.
+    None where the response should not be cached. Raises OSError where the file does not exist.
     """
     if _is_recent(os.stat(path), now):
         return None
-    forms = [path, *(path + suffix for suffix in CODINGS.values())]
-    is_watched = watcher.watch_all(forms)
-    states = {form: state for form in forms if (state := _state(form, is_needed=form is path))}
-    devices = watcher.devices | {state.st_dev for state in states.values()}
-    trust = min(map(mounts.tracking_of, devices))
-    if trust is ChangeTracking.NONE or any(_is_recent(state, now) for state in states.values()):
+    files = [path, *(path + suffix for suffix in CODINGS.values())]
+    is_watched = collector.watch_all(files)
+    statuses = {file: status for file in files if (status := _stat(file, is_required=file is path))}
+    devices = collector.devices | {status.st_dev for status in statuses.values()}
+    tracking = min(map(mounts.tracking_of, devices))
+    if tracking is ChangeTracking.NONE or any(
+        _is_recent(status, now) for status in statuses.values()
+    ):
         return None
-    found = [(form, _state_of(state)) for form, state in states.items()]
-    if trust is ChangeTracking.EVENTS and is_watched:
-        return [], found
-    folder = os.path.dirname(path)
-    return [(folder, _signature(folder)), *found], found
+    file_states = [(file, _state_of(status)) for file, status in statuses.items()]
+    if tracking is ChangeTracking.EVENTS and is_watched:
+        return [], file_states
+    directory = os.path.dirname(path)
+    return [(directory, _state_at(directory)), *file_states], file_states
 
 
-def _is_recent(state: os.stat_result, now: int) -> bool:
-    return state.st_mtime > now - _MIN_AGE_S
+def _is_recent(status: os.stat_result, now: int) -> bool:
+    return status.st_mtime > now - _MIN_AGE_S
 
 
-def _state(path: bytes, *, is_needed: bool) -> os.stat_result | None:
-    """Return the state of what a path leads to; None where not even a link is there."""
-    state = _lstat(path)
-    if state is None:
-        if is_needed:
+def _stat(path: bytes, *, is_required: bool) -> os.stat_result | None:
+    """Return the status of the file that a path leads to; None where not even a link is there."""
+    status = _lstat(path)
+    if status is None:
+        if is_required:
             raise FileNotFoundError
         return None
-    return os.stat(path) if stat.S_ISLNK(state.st_mode) else state
+    return os.stat(path) if stat.S_ISLNK(status.st_mode) else status
 
 
 def _lstat(path: bytes) -> os.stat_result | None:
-    """Return the state of a name; None where nothing has it, or nothing can."""
+    """Return the status of a name; None where it does not exist, or is too long to exist."""
     try:
         return os.lstat(path)
     except FileNotFoundError:
@@ -131,11 +137,11 @@ def _lstat(path: bytes) -> os.stat_result | None:
 def _link_target(path: bytes) -> bytes | None:
     try:
         return os.readlink(path)
-    except OSError:  # EINVAL: no link; ENOENT: nothing, which is a fact to be watched too
+    except OSError:  # EINVAL: no link; ENOENT: no file, which is watched as well
         return None
 
 
-def _signature(path: bytes) -> tuple[int, ...]:
+def _state_at(path: bytes) -> tuple[int, ...]:
     try:
         return _state_of(os.stat(path))
     except OSError:
@@ -147,7 +153,7 @@ def _state_of(status: os.stat_result) -> tuple[int, ...]:
 
 
 class _DependencyCollector:
-    """Watches what one path depends on; places and devices are what it has come to by then."""
+    """Watches what one path depends on, and collects the watched names and the devices."""
 
     __slots__ = (
         "_directories",
@@ -156,79 +162,79 @@ class _DependencyCollector:
         "names",
     )
 
-    def __init__(self, watch: Inotify | None, ways: DirectoryDependencies) -> None:
-        self._inotify = watch
-        self._directories = ways
+    def __init__(self, inotify: Inotify | None, directories: DirectoryDependencies) -> None:
+        self._inotify = inotify
+        self._directories = directories
         self.names: set[WatchedName] = set()
         self.devices: set[int] = set()
 
-    def watch_all(self, forms: list[bytes]) -> bool:
-        """Watch what files depend on; tell whether all of that could be watched."""
+    def watch_all(self, files: list[bytes]) -> bool:
+        """Watch all that some files of one directory depend on; tell whether that was possible."""
         if self._inotify is None:
             return False
-        folder = os.path.dirname(forms[0])
+        directory = os.path.dirname(files[0])
         try:
-            self._watch_directory_path(folder)
-            number = self._inotify.add(folder)
-            self.names.add((number, SELF))
-            for form in forms:
-                self.names.add((number, os.path.basename(form)))
-                self._watch_form(form, self._inotify)
-        except OSError:  # no watches left, or a folder that may not be read
+            self._watch_directory_path(directory)
+            watch = self._inotify.add_directory(directory)
+            self.names.add((watch, SELF))
+            for file in files:
+                self.names.add((watch, os.path.basename(file)))
+                self._watch_file(file, self._inotify)
+        except OSError:  # no watches left, or a directory that may not be read
             return False
         return True
 
-    def _watch_directory_path(self, folder: bytes) -> None:
-        if folder not in self._directories:
-            self._watch_symlink_path(folder)
-            self._directories[folder] = set(self.names), set(self.devices)
-        places, devices = self._directories[folder]
-        self.names |= places
+    def _watch_directory_path(self, directory: bytes) -> None:
+        if directory not in self._directories:
+            self._watch_path(directory)
+            self._directories[directory] = set(self.names), set(self.devices)
+        names, devices = self._directories[directory]
+        self.names |= names
         self.devices |= devices
 
-    def _watch_form(self, form: bytes, watch: Inotify) -> None:
-        """Watch a file itself, if it is there, and the way to it if its name is a link's."""
-        state = _lstat(form)
-        if state is None:
+    def _watch_file(self, path: bytes, inotify: Inotify) -> None:
+        """Watch a file itself, if it exists, and the path to it if its name is a symbolic link."""
+        status = _lstat(path)
+        if status is None:
             return
-        if stat.S_ISLNK(state.st_mode):
-            self._watch_symlink_path(form)
-        # A second name elsewhere changes the file and not this folder.
-        self.names.add((watch.add_file(form), SELF))
+        if stat.S_ISLNK(status.st_mode):
+            self._watch_path(path)
+        # A change through a second name elsewhere makes no event in this directory.
+        self.names.add((inotify.add_file(path), SELF))
 
-    def _watch_symlink_path(self, path: bytes) -> None:
-        """Watch every place that decides what an absolute path leads to.
+    def _watch_path(self, path: bytes) -> None:
+        """Watch every name that decides where an absolute path leads.
 
-        The ways of symbolic links are included. Raises OSError where links do not end.
+        Those on the paths of symbolic links are included. Raises OSError where links form a loop.
         """
         pending = path.split(b"/")[::-1]
-        here = b"/"
+        directory = b"/"
         links = 0
         while pending:
             name = pending.pop()
             if name in {b"", b"."}:
                 continue
             if name == b"..":
-                here = os.path.dirname(here.rstrip(b"/")) or b"/"
+                directory = os.path.dirname(directory.rstrip(b"/")) or b"/"
                 continue
-            step = here.rstrip(b"/") + b"/" + name
-            target = self._watch_step(here, name, step)
+            step = directory.rstrip(b"/") + b"/" + name
+            target = self._watch_step(directory, name, step)
             if target is None:
-                here = step
+                directory = step
                 continue
             links += 1
             if links > 40:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             pending += target.split(b"/")[::-1]
-            here = b"/" if target.startswith(b"/") else here
+            directory = b"/" if target.startswith(b"/") else directory
 
-    def _watch_step(self, folder: bytes, name: bytes, step: bytes) -> bytes | None:
-        """Watch a folder, and only then look into it: no change falls between.
+    def _watch_step(self, directory: bytes, name: bytes, step: bytes) -> bytes | None:
+        """Watch a directory, and only then look into it, so that no change is missed in between.
 
-        Return where a link leads; None for whatever is no link.
+        Return the target of a symbolic link; None for anything else.
         """
-        assert self._inotify  # noqa: S101 - watch_all has seen to it
-        number = self._inotify.add(folder)
-        self.names |= {(number, name), (number, SELF)}
-        self.devices.add(os.stat(folder).st_dev)
+        assert self._inotify  # noqa: S101 - watch_all has checked it
+        watch = self._inotify.add_directory(directory)
+        self.names |= {(watch, name), (watch, SELF)}
+        self.devices.add(os.stat(directory).st_dev)
         return _link_target(step)

@@ -1,7 +1,7 @@
-"""Replies that were given before, in front of the one true path.
+"""A cache of whole responses, in front of the code that makes them.
 
-A cache may forget and never decides: what is kept is what the true path said, and it counts only
-as long as nothing that it depended on has changed.
+The cache makes no decisions: a cached response is one that the handler has made, and it is valid
+only as long as nothing that it depends on has changed.
 """
 
 import re
@@ -23,36 +23,37 @@ from aserve.linux.inotify import SELF, Inotify, QueueOverflow, WatchedName
 _MAX_RESPONSES = 16_384
 _MAX_BYTES = 64 << 20
 _MAX_HEADS = 32_768
-_MAX_HEADS_PER_RESPONSE = 1_024  # which are forgotten with it, at a microsecond each
-_MAX_OPEN_FILES = 256  # kept open, for the replies that are too large for memory
-_MAX_HEAD_SIZE = 8_192  # octets; of a longer one nothing is remembered
-_SHORT_HEAD_SIZE = 1_024  # bytes; of longer ones 512 would take megabytes that nobody weighs
+_MAX_HEADS_PER_RESPONSE = 1_024  # which are evicted with it, at a microsecond each
+_MAX_OPEN_FILES = 256  # kept open, for responses that are too large for memory
+_MAX_HEAD_SIZE = 8_192  # bytes; requests with a longer head are not cached
+_SHORT_HEAD_SIZE = 1_024  # bytes; 512 longer ones would take megabytes that are not counted
 
-# Bytes that Python takes beside the bytes themselves, measured with tracemalloc and rounded up.
-_RESPONSE_OVERHEAD = 3_200  # with five places of its own
+# Bytes that Python uses besides the data itself, measured with tracemalloc and rounded up.
+_RESPONSE_OVERHEAD = 3_200  # with five watched names of its own
 _HEAD_OVERHEAD = 960
 _PART_OVERHEAD = 256
-_DEPENDENCY_OVERHEAD = 96  # of those that others depend on as well
+_DEPENDENCY_OVERHEAD = 96  # of a name that other responses depend on as well
 _STRING_OVERHEAD = 64
 _PAIR_OVERHEAD = 3 * _STRING_OVERHEAD
 _MAX_CHANGES = 8_192
-_MAX_EVENTS = 8_192  # in a second; listening to more takes longer than doing without
-_MIN_PAUSE = 2  # seconds without a memory after a flood of changes; twice as long after the next
-_MAX_PAUSE = 64
-_MAX_EVICTED_SINGLY = 1_024  # replies that one look forgets one by one, at 10 us each
+_MAX_EVENTS = 8_192  # in a second; to process more takes longer than to do without a cache
+_MIN_PAUSE = 2  # seconds without caching after a flood of changes; twice as long after the next
+_MAX_PAUSE = 64  # seconds
+_MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
 _DISPOSE_BATCH = 256
-_MAX_IDLE_S = 60  # seconds that a file is kept open without being asked for
+_MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
 
 _DATE = b"Date: "
 _DATE_LENGTH = 29
 
-# Fields that no kept reply depends on. Whatever else is picked out of a head counts: one that is
-# forgotten here costs a second entry, one that is forgotten in a list of deciders a wrong reply.
+# Headers that no cached response depends on. All others that the parser extracts are part of the
+# key: a header missing here costs a second entry, one missing in a list of relevant headers would
+# cause a wrong response.
 _IRRELEVANT_HEADERS = frozenset({"accept", "connection", "content-length", "host"})
 
-# Field lines that make each head another one and decide nothing: neither the reply nor its line in
-# a log. Their values are made of what httptools allows in any value. A line replaces a line, so
-# that what is found to be a known head has as many of them.
+# Header lines that make each head unique, and affect neither the response nor its line in the log.
+# Their values consist of what httptools allows in any value. Each line is replaced by one line, so
+# that two heads that are equal afterwards have the same number of header lines.
 _UNIQUE_HEADERS = re.compile(
     rb"\r\n(?:[Cc]ookie|[Tt]race(?:parent|state)|[Xx]-(?:[Rr]equest|[Cc]orrelation)-[Ii][Dd]"
     rb"|[Xx]-[Ff]orwarded-[Ff]or):[\t -~\x80-\xff]*"
@@ -63,11 +64,12 @@ CacheKey = tuple[object, ...]
 
 
 class CachedResponse:
-    """One reply as it left, save for its date.
+    """One response as it was sent, except for its date.
 
-    octets: head and small body, right from since until before until, in POSIX seconds, as is made,
-    when it first left; size: how many; rest: what else belongs to it, from files that are kept
-    open, is_one_write: nothing does; closes: the connection ends with it.
+    data: head and small body, whose date is right from valid_from until before valid_until, in
+    POSIX seconds; size: its bytes; created_at: the date of the first response, in POSIX seconds;
+    rest: further parts of the body, from files that are kept open; is_one_write: there are none;
+    closes: the connection is closed after it; content_length: bytes of the body.
     """
 
     __slots__ = (
@@ -76,13 +78,13 @@ class CachedResponse:
         "_files",
         "closes",
         "content_length",
+        "created_at",
         "data",
         "dependencies",
         "heads",
         "idle_seconds",
         "is_one_write",
         "key",
-        "made",
         "needs_stat",
         "rest",
         "size",
@@ -94,61 +96,62 @@ class CachedResponse:
     )
 
     def __init__(
-        self, key: CacheKey, pieces: Sequence[BodyPart], response: Response, *, closes: bool
+        self, key: CacheKey, parts: Sequence[BodyPart], response: Response, *, closes: bool
     ) -> None:
-        first, *rest = pieces
-        assert isinstance(first, bytes)  # noqa: S101 - a head is octets
+        first, *rest = parts
+        assert isinstance(first, bytes)  # noqa: S101 - a head is bytes
         at = first.index(_DATE) + len(_DATE)
         self.key = key
         self.status = response.status
         self.closes = closes
-        self.content_length = sum(map(len, response.body))  # octets
+        self.content_length = sum(map(len, response.body))
         self.data = first
         self.size = len(first)
         self.rest = rest
         self.is_one_write = not rest
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
         self.valid_from = self.valid_until = 0
-        self.made = parse_date(first[at : at + _DATE_LENGTH].decode("latin-1"), 0) or 0
+        self.created_at = parse_date(first[at : at + _DATE_LENGTH].decode("latin-1"), 0) or 0
         self.heads: dict[bytes, None] = {}  # the oldest first
         self.dependencies: Dependencies
-        self._files = {piece.source for piece in rest if isinstance(piece, FileSlice)}
+        self._files = {part.source for part in rest if isinstance(part, FileSlice)}
         self.needs_stat = False
-        """Whether the disk is asked before each use, and not only events."""
+        """Whether files are checked by stat before each use, and not only by events."""
         self.was_used = True
         self.idle_seconds = 0
-        """Seconds since it was used, as long as it keeps a file open."""
+        """Seconds since its last use, counted only where it keeps a file open."""
         self.weight = 0
-        """How many bytes of memory this takes, without its heads."""
+        """How many bytes of memory it takes, without its heads."""
 
-    def set_dependencies(self, trails: Dependencies) -> None:
-        """Hold only as long as trails do; this weighs something as well."""
-        self.dependencies = trails
-        self.needs_stat = bool(trails.signatures or self._files)
+    def set_dependencies(self, dependencies: Dependencies) -> None:
+        """Set what this response depends on, and its weight, of which that is a part."""
+        self.dependencies = dependencies
+        self.needs_stat = bool(dependencies.signatures or self._files)
         self.weight = (
             _RESPONSE_OVERHEAD
-            + 2 * len(self.data)  # and what is before and after the date
-            + sum(_weigh_part(piece) for piece in self.rest)
-            + sum(_DEPENDENCY_OVERHEAD + len(name) for _, name in trails.names)
-            + sum(_DEPENDENCY_OVERHEAD + len(path) for path, _ in trails.signatures)
+            + 2 * len(self.data)  # and the parts before and after the date
+            + sum(_weigh_part(part) for part in self.rest)
+            + sum(_DEPENDENCY_OVERHEAD + len(name) for _, name in dependencies.names)
+            + sum(_DEPENDENCY_OVERHEAD + len(path) for path, _ in dependencies.signatures)
             + _weigh_key(self.key)
         )
 
     @property
     def has_open_files(self) -> bool:
-        """Whether this keeps a file open."""
+        """Whether this response keeps a file open."""
         return bool(self._files)
 
     @property
     def open_file_count(self) -> int:
-        """How many files this keeps open."""
+        """How many files this response keeps open."""
         return len(self._files)
 
     def is_unchanged(self) -> bool:
-        """Ask the disk: not every write makes an event.
+        """Check the files by stat: not every write makes an event.
 
-        None by io_submit does, nor to what a loop device stands for. A large body is read from its
-        file each time, and must be what its strong tag names: fstat takes 0.9 us of 25.
+        Writes by io_submit make none, nor do writes to a loop device's backing file. A large body
+        is read from its file each time, and must be what its strong tag says: fstat takes 0.9 us
+        of 25.
         """
         return (
             all(file.is_unchanged() for file in self._files)
@@ -156,22 +159,22 @@ class CachedResponse:
         )
 
     def refresh(self, now: float) -> None:
-        """Make octets right to the second."""
+        """Set the date in data to this second."""
         self.valid_from = int(now)
         self.valid_until = self.valid_from + 1
         self.data = self._before + format_date(self.valid_from).encode() + self._after
 
 
 CacheHit = tuple[CachedResponse, Request]
-"""A reply, and the request that a head is."""
+"""A cached response, and the parsed request of the head that was looked up."""
 
 
 class ResponseCache:
-    """What one process remembers of its replies; used from its loop's thread alone.
+    """The cached responses of one process; for use in the event loop's thread alone.
 
-    root: the folder that is served, as it was named; longest_head: octets that a head may have
-    without being refused; max_watches: inotify watches it may take, None for half of the user's;
-    max_bytes: memory that the responses and their heads may take.
+    root: the directory that is served, by the name it was given; max_head_size: bytes of the
+    longest head that is not rejected; max_watches: inotify watches it may use, None for half of the
+    user's; max_bytes: memory that the responses and their heads may take.
     """
 
     max_open_files = _MAX_OPEN_FILES
@@ -189,7 +192,7 @@ class ResponseCache:
         self._max_bytes = max_bytes
         self._max_watches = max_watches
         self._max_head_size = min(max_head_size, _MAX_HEAD_SIZE)
-        # The oldest first: to find that in a plain dict takes 50 us once many others have gone.
+        # The oldest first: to find it in a plain dict takes 50 us once many were removed.
         self._by_head: OrderedDict[bytes, CacheHit] = OrderedDict()
         self._by_key: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
         self._by_dependency: defaultdict[WatchedName, set[CachedResponse]] = defaultdict(set)
@@ -200,15 +203,15 @@ class ResponseCache:
         self._recently_considered: set[int] = set()  # hashes of keys, in this second
         self._directory_dependencies: DirectoryDependencies = {}
         self.root_is_local = False
-        """Whether the way to the root is local, as was found since anything has changed: then
-        nothing has to be waited for where the kernel has just found its way at once."""
+        """Whether the path to the root was found to be local since the last change. If so, and the
+        kernel has just resolved a path without waiting, watching it does not wait either."""
         self._changes: dict[WatchedName, int] = {}
         self._mounts = mounts or Mounts()
-        self._generation = 0  # counts the times that something was seen to have changed
-        self._oldest_generation = 0  # the last moment of which nothing is known any more
+        self._generation = 0  # how many times changes were read
+        self._oldest_generation = 0  # the last one whose changes are no longer known
         self._directory_names: set[WatchedName] | None = None
         self._events = 0  # in this second
-        self._pause = 0  # seconds until anything is remembered again
+        self._pause = 0  # seconds until responses are cached again
         self._next_pause = _MIN_PAUSE
         self._inotify: Inotify | None
         self._has_changes: Callable[[], object]
@@ -226,80 +229,87 @@ class ResponseCache:
         self._inotify, self._has_changes = None, bool
 
     def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
-        """Return the reply to exactly this head, if it still holds, and the request in it.
+        """Return the valid response to exactly this head, with its request; None where none is.
 
         now: POSIX seconds.
         """
-        known = self._by_head.get(head)
-        if known is None and (known := self._lookup_normalized(head)) is None:
+        hit = self._by_head.get(head)
+        if hit is None and (hit := self._lookup_normalized(head)) is None:
             return None
-        kept = known[0]
-        # The usual case, that nothing has changed, is decided here and without another frame; what
-        # is asked is looked up plainly first, since to call an attribute takes 40 ns more.
+        cached = hit[0]
+        # The usual case, that nothing has changed, is decided here without another frame. The
+        # function is a local variable first, since calling it as an attribute takes 40 ns more.
         something_changed = self._has_changes
-        if (something_changed() or kept.needs_stat) and not self._is_valid(kept):
+        if (something_changed() or cached.needs_stat) and not self._is_valid(cached):
             return None
-        kept.was_used = True
-        if not kept.valid_from <= now < kept.valid_until and not self._refresh(kept, now):
+        cached.was_used = True
+        if not cached.valid_from <= now < cached.valid_until and not self._refresh(cached, now):
             return None
-        return known
+        return hit
 
     def lookup_key(self, key: CacheKey, request: Request, now: float) -> CachedResponse | None:
-        """Return the reply to a request that is decided alike, if it still holds."""
-        kept = self._by_key.get(key)
-        if kept is None or not self._is_valid(kept):
+        """Return the valid response to requests with this key, and add the request's head to it.
+
+        None where there is none. now: POSIX seconds.
+        """
+        cached = self._by_key.get(key)
+        if cached is None or not self._is_valid(cached):
             return None
-        if not kept.valid_from <= now < kept.valid_until and not self._refresh(kept, now):
+        if not cached.valid_from <= now < cached.valid_until and not self._refresh(cached, now):
             return None
-        self._add_head(request, kept)
-        return kept
+        self._add_head(request, cached)
+        return cached
 
     def should_store(self, key: CacheKey, response: Response) -> bool:
-        """Tell whether it is time to look whether a reply can be kept.
+        """Tell whether to try to cache a response now.
 
-        It is worth it if it was asked for before, not long ago; where there is no room for it, if
-        that was more than once, or many things that are asked for now and then would push each
-        other out. Once a second is often enough for one that cannot be kept.
+        It is worth it if the response was requested before, not long ago. Where the cache is full,
+        it must have been requested more than once before, or many rarely requested responses would
+        evict each other. For one that cannot be cached, one try a second is enough.
         """
         if self._pause:
             return False
-        least = 4 if self._is_full() else 2
-        mark = hash(key)
+        min_count = 4 if self._is_full() else 2
+        key_hash = hash(key)
         if (
             not response.cacheable
-            or self._doorkeeper.count(mark) < least
-            or mark in self._recently_considered
+            or self._doorkeeper.count(key_hash) < min_count
+            or key_hash in self._recently_considered
         ):
             return False
-        self._recently_considered.add(mark)
+        self._recently_considered.add(key_hash)
         return True
 
     def generation(self) -> int:
-        """Return a moment before which the work on a reply begins, for keep."""
+        """Return the current generation.
+
+        Call it before the work on a response begins, and pass the number to store.
+        """
         self._process_changes()
         return self._generation
 
     def watch_dependencies(
         self, request: Request, now: int, *, at_once: bool = False
     ) -> Dependencies | None:
-        """Watch what a reply will depend on, before it is made; any thread may call this.
+        """Watch what a response will depend on, before it is made; any thread may call this.
 
-        None where nothing can be there; else it is for keep, or for release. at_once: the loop
-        does, whose knowledge of ways holds until it sees a change.
+        None where the target can name no file; else pass the result to store or to discard.
+        at_once: the call is made in the event loop, which may use the directories it already
+        watches; they are valid until it sees a change.
         """
-        ways = None
+        directories = None
         if at_once:
-            ways, self._directory_names = self._directory_dependencies, None
+            directories, self._directory_names = self._directory_dependencies, None
         try:
             path = b"/".join((self._root, *file_segments(parse_path(request.target))))
-            return watch_path(path, self._inotify, self._mounts, now, ways)
+            return watch_path(path, self._inotify, self._mounts, now, directories)
         except (OSError, HttpError):
             return None
 
     def store(self, response: CachedResponse, dependencies: Dependencies, generation: int) -> None:
-        """Remember a reply that was made since a moment, unless it may be old already."""
+        """Cache a response that was made since a generation, unless it may be stale already."""
         self._process_changes()
-        # Of two alike that were under way together the first is kept, and holds as long as it is.
+        # Of two equal responses in progress at once, the first is cached and stays valid.
         is_late = response.key in self._by_key or self._changed_since(dependencies, generation)
         if is_late or not dependencies.is_usable:
             self.discard(dependencies)
@@ -308,23 +318,23 @@ class ResponseCache:
         self.root_is_local = True
         response.set_dependencies(dependencies)
         self._by_key[response.key] = response
-        for place in dependencies.names:
-            self._by_dependency[place].add(response)
+        for name in dependencies.names:
+            self._by_dependency[name].add(response)
         if response.has_open_files:
             self._with_files[response.key] = response
         self._total_weight += response.weight
         self._evict_excess()
 
     def discard(self, dependencies: Dependencies) -> None:
-        """Give up what is watched for a reply that is not kept."""
+        """Remove the watches of a response that is not cached."""
         if dependencies.inotify is not self._inotify:
-            return  # it has ended, and another one's numbers mean other places
-        for place in dependencies.names:
-            if place not in self._by_dependency:
-                self._unwatch(place)
+            return  # it was closed, and the numbers of the present one mean other watches
+        for name in dependencies.names:
+            if name not in self._by_dependency:
+                self._unwatch(name)
 
     def tick(self) -> None:
-        """Let a second pass; notice what makes no event: something mounted over a folder."""
+        """Do the work of each second, and notice what makes no event: a mount over a directory."""
         self._recently_considered.clear()
         self._process_changes()
         self._tick_pause()
@@ -333,37 +343,39 @@ class ResponseCache:
         self._evict_idle_files()
 
     def evict_files(self, count: int) -> int:
-        """Close up to so many files that are kept open, those first that were not used for longest.
+        """Close about count of the files kept open, the least recently used ones first.
 
-        Return how many were closed. One that a reply under way is sent from ends with that.
+        Return how many were closed. A file that a response is being sent from is closed after that.
         """
-        ranked = sorted(self._with_files.values(), key=lambda kept: kept.idle_seconds, reverse=True)
-        released = 0
-        for kept in ranked:
-            if released >= count:
+        ranked = sorted(
+            self._with_files.values(), key=lambda cached: cached.idle_seconds, reverse=True
+        )
+        closed = 0
+        for cached in ranked:
+            if closed >= count:
                 break
-            released += kept.open_file_count
-            self._evict(kept)
-        return released
+            closed += cached.open_file_count
+            self._evict(cached)
+        return closed
 
     def _evict_idle_files(self) -> None:
-        """Close what was deleted, changed or not used for a minute.
+        """Close files that were deleted or changed, or not used for a minute.
 
-        A file that is kept open takes room on its disk after its end, and its file system cannot
-        be unmounted.
+        An open file takes space on its disk even when deleted, and its file system cannot be
+        unmounted.
         """
-        for kept in list(self._with_files.values()):
-            kept.idle_seconds += 1
-            if kept.idle_seconds > _MAX_IDLE_S or not kept.is_unchanged():
-                self._evict(kept)
+        for cached in list(self._with_files.values()):
+            cached.idle_seconds += 1
+            if cached.idle_seconds > _MAX_IDLE_S or not cached.is_unchanged():
+                self._evict(cached)
 
     @property
     def open_files(self) -> int:
-        """How many files are kept open."""
+        """How many responses keep files open."""
         return len(self._with_files)
 
     def close(self) -> None:
-        """Give up every watch and every file; more than once is harmless."""
+        """Remove every watch and close every file; closing twice does no harm."""
         self._clear()
         self._stop_watching()
 
@@ -372,79 +384,80 @@ class ResponseCache:
             self._by_head.get(_normalize_head(head)) if len(head) <= self._max_head_size else None
         )
 
-    def _is_valid(self, kept: CachedResponse) -> bool:
+    def _is_valid(self, cached: CachedResponse) -> bool:
         if self._has_changes():
             self._process_changes()
-            if self._by_key.get(kept.key) is not kept:
+            if self._by_key.get(cached.key) is not cached:
                 return False
-        if kept.needs_stat:
-            if not kept.is_unchanged():
-                self._evict(kept)
+        if cached.needs_stat:
+            if not cached.is_unchanged():
+                self._evict(cached)
                 return False
-            kept.idle_seconds = 0
-        kept.was_used = True
+            cached.idle_seconds = 0
+        cached.was_used = True
         return True
 
-    def _refresh(self, kept: CachedResponse, now: float) -> bool:
-        """Make a reply right to the second, if its files are what they were.
+    def _refresh(self, cached: CachedResponse, now: float) -> bool:
+        """Set a response's date to this second, if its files are unchanged; else evict it.
 
-        What made no event, in a small file that is in memory, is seen once a second: to ask before
-        each use would take 1.7 us of 7. Where the clock was set back, a reply from the future holds
-        no more: Last-Modified may be later than Date (RFC 9110 section 8.8.2.1).
+        A change without an event, of a small file that is in memory, is noticed once a second: to
+        check before each use would take 1.7 us of 7. Where the clock was set back, a response from
+        the future is not valid any more: Last-Modified may be later than Date (RFC 9110 section
+        8.8.2.1).
         """
-        if now < kept.made or not kept.dependencies.files_unchanged():
-            self._evict(kept)
+        if now < cached.created_at or not cached.dependencies.files_unchanged():
+            self._evict(cached)
             return False
-        kept.refresh(now)
+        cached.refresh(now)
         return True
 
-    def _changed_since(self, trails: Dependencies, since: int) -> bool:
-        return since < self._oldest_generation or any(
-            self._changes.get(place, 0) > since for place in trails.names
+    def _changed_since(self, dependencies: Dependencies, generation: int) -> bool:
+        return generation < self._oldest_generation or any(
+            self._changes.get(name, 0) > generation for name in dependencies.names
         )
 
     def _process_changes(self) -> None:
-        """Forget what has changed; everything for a while where that is too much to listen to."""
+        """Evict what depends on changed names; stop caching for a while where they are too many."""
         if not (self._inotify and self._has_changes()):
             return
         self._generation += 1
         try:
-            places = self._inotify.read_changes()
+            names = self._inotify.read_changes()
         except QueueOverflow:
             self._pause_caching()
             return
-        self._events += len(places)
+        self._events += len(names)
         if self._events > _MAX_EVENTS:
             self._pause_caching()
             return
-        self._evict_dependents(places)
+        self._evict_dependents(names)
         if len(self._changes) > _MAX_CHANGES:
             self._changes.clear()
             self._oldest_generation = self._generation
 
-    def _evict_dependents(self, places: list[WatchedName]) -> None:
-        """Forget what depends on places that have changed."""
+    def _evict_dependents(self, names: list[WatchedName]) -> None:
+        """Evict the responses that depend on names that have changed."""
         if self._directory_names is None:
             self._directory_names = set[WatchedName]().union(
-                *(known for known, _ in self._directory_dependencies.values())
+                *(watched for watched, _ in self._directory_dependencies.values())
             )
-        on_ways = self._directory_names
-        old: set[CachedResponse] = set()
-        for place in places:
-            self._changes[place] = self._generation
-            depending = self._by_dependency.get(place, ())
-            if depending or place in on_ways or not self._by_dependency:
+        directory_names = self._directory_names
+        stale: set[CachedResponse] = set()
+        for name in names:
+            self._changes[name] = self._generation
+            dependents = self._by_dependency.get(name, ())
+            if dependents or name in directory_names or not self._by_dependency:
                 self._clear_directory_dependencies()
-            old.update(depending)
-        # The heads of a reply take a tenth of its time each.
-        if len(old) + sum(len(kept.heads) for kept in old) // 10 > _MAX_EVICTED_SINGLY:
+            stale.update(dependents)
+        # To evict a head takes a tenth of the time that its response takes.
+        if len(stale) + sum(len(cached.heads) for cached in stale) // 10 > _MAX_EVICTED_SINGLY:
             self._clear_and_rewatch()
             return
-        for kept in old:
-            self._evict(kept)
+        for cached in stale:
+            self._evict(cached)
 
     def _pause_caching(self) -> None:
-        """Remember nothing for a while: who is flooded with changes would serve nobody else."""
+        """Stop caching for a while: processing a flood of changes would leave no time to serve."""
         self._pause = self._next_pause
         self._next_pause = min(2 * self._next_pause, _MAX_PAUSE)
         self._clear()
@@ -457,80 +470,80 @@ class ResponseCache:
             if not self._pause:
                 self._start_watching()
         elif self._next_pause > _MIN_PAUSE:
-            self._next_pause -= 1  # a second of quiet
+            self._next_pause -= 1  # a second without a flood
 
-    def _add_head(self, request: Request, kept: CachedResponse) -> None:
+    def _add_head(self, request: Request, cached: CachedResponse) -> None:
         if len(request.head) > self._max_head_size:
             return
         head = _normalize_head(request.head.encode("latin-1"))
         if head in self._by_head or self._doorkeeper.count(hash(head)) < 2:
             return
-        self._evict_heads(kept)
-        self._by_head[head] = kept, request
-        kept.heads[head] = None
+        self._evict_heads(cached)
+        self._by_head[head] = cached, request
+        cached.heads[head] = None
         weight = _weigh_head(head, request)
         self._total_weight += weight
         self._head_weight += weight
         self._evict_excess()
 
-    def _evict_heads(self, kept: CachedResponse) -> None:
-        """Forget the oldest heads: who sends another one each time pushes out no reply."""
-        if len(kept.heads) >= _MAX_HEADS_PER_RESPONSE:
-            self._evict_head(next(iter(kept.heads)))
+    def _evict_heads(self, cached: CachedResponse) -> None:
+        """Evict the oldest heads: a client that always sends a new one evicts no response."""
+        if len(cached.heads) >= _MAX_HEADS_PER_RESPONSE:
+            self._evict_head(next(iter(cached.heads)))
         while len(self._by_head) >= _MAX_HEADS or self._head_weight > self._max_bytes // 2:
             self._evict_head(next(iter(self._by_head)))
 
     def _evict_head(self, head: bytes) -> None:
-        kept, request = self._by_head.pop(head)
-        del kept.heads[head]
+        cached, request = self._by_head.pop(head)
+        del cached.heads[head]
         weight = _weigh_head(head, request)
         self._total_weight -= weight
         self._head_weight -= weight
 
-    def _evict(self, kept: CachedResponse) -> None:
-        if self._by_key.pop(kept.key, None) is not kept:
+    def _evict(self, cached: CachedResponse) -> None:
+        if self._by_key.pop(cached.key, None) is not cached:
             return
-        self._with_files.pop(kept.key, None)
-        self._total_weight -= kept.weight
-        for head in list(kept.heads):
+        self._with_files.pop(cached.key, None)
+        self._total_weight -= cached.weight
+        for head in list(cached.heads):
             self._evict_head(head)
-        for place in kept.dependencies.names:
-            self._by_dependency[place].discard(kept)
-            if not self._by_dependency[place]:
-                del self._by_dependency[place]
-                self._unwatch(place)
+        for name in cached.dependencies.names:
+            self._by_dependency[name].discard(cached)
+            if not self._by_dependency[name]:
+                del self._by_dependency[name]
+                self._unwatch(name)
 
-    def _unwatch(self, place: WatchedName) -> None:
-        """Give up a watch that nothing depends on any more.
+    def _unwatch(self, name: WatchedName) -> None:
+        """Remove a watch that no response depends on any more.
 
-        Work that is under way may rely on it: for that, it counts as a change.
+        A response in progress may rely on it: for that one, it counts as a change.
         """
-        number, name = place
-        if self._inotify and name == SELF:
-            self._inotify.remove(number)
+        watch, entry = name
+        if self._inotify and entry == SELF:
+            self._inotify.remove(watch)
             self._generation += 1
-            if any(place in places for places, _ in self._directory_dependencies.values()):
+            if any(name in names for names, _ in self._directory_dependencies.values()):
                 self._clear_directory_dependencies()
-            self._changes[place] = self._generation
+            self._changes[name] = self._generation
 
     def _clear_directory_dependencies(self) -> None:
-        """Take nothing that is known of ways for granted any more."""
+        """Forget which paths of directories are watched, and whether the root is local."""
         self._directory_dependencies.clear()
         self._directory_names = None
         self.root_is_local = False
 
     def _clear_and_rewatch(self) -> None:
-        """Forget everything, and begin again."""
+        """Evict everything, and start with a new inotify instance."""
         self._clear()
         self._start_watching()
 
     def _clear(self) -> None:
-        """Forget everything at a stroke; a thread takes apart what was known.
+        """Evict everything at once; a thread takes the old tables apart.
 
-        One by one, 16,384 replies hold up the loop for 200 ms.
+        To evict 16,384 responses one by one blocks the event loop for 200 ms.
         """
         tables = self._by_head, self._by_key, self._by_dependency, self._with_files
-        watch = self._inotify
+        inotify = self._inotify
         self._stop_watching()
         self._by_head, self._by_key, self._with_files = OrderedDict(), OrderedDict(), {}
         self._by_dependency = defaultdict(set)
@@ -539,9 +552,10 @@ class ResponseCache:
         self._generation += 1
         self._oldest_generation = self._generation
         self._changes.clear()
-        if watch:
-            name = "aserve-dispose"
-            threading.Thread(target=_dispose, args=(tables, watch), name=name, daemon=True).start()
+        if inotify:
+            threading.Thread(
+                target=_dispose, args=(tables, inotify), name="aserve-dispose", daemon=True
+            ).start()
 
     def _evict_excess(self) -> None:
         while self._by_key and (
@@ -557,19 +571,19 @@ class ResponseCache:
         )
 
     def _evict_oldest_unused(self, queue: dict[CacheKey, CachedResponse]) -> None:
-        """Forget the oldest reply, or let it be the youngest if it was used since it was that."""
-        key, kept = next(iter(queue.items()))
-        if kept.was_used:
-            kept.was_used = False
+        """Evict the oldest response, or move it to the end if it was used since it was there."""
+        key, cached = next(iter(queue.items()))
+        if cached.was_used:
+            cached.was_used = False
             queue[key] = queue.pop(key)
         else:
-            self._evict(kept)
+            self._evict(cached)
 
 
-def _dispose(tables: tuple[dict[Any, Any], ...], _watch: Inotify | None) -> None:
-    """Take tables apart, a few entries at a time, so that the loop is held up for no moment.
+def _dispose(tables: tuple[dict[Any, Any], ...], _inotify: Inotify | None) -> None:
+    """Take tables apart, a few entries at a time, so that the event loop is never blocked.
 
-    The watch ends with this, or with whoever else still works with it.
+    The inotify instance is closed after this, unless another thread still references it.
     """
     for table in tables:
         while table:
@@ -579,54 +593,54 @@ def _dispose(tables: tuple[dict[Any, Any], ...], _watch: Inotify | None) -> None
 
 
 def _normalize_head(head: bytes) -> bytes:
-    """Return what all heads have in common that differ in what decides nothing."""
+    """Return a head without what does not affect the response, the same for all such heads."""
     return _UNIQUE_HEADERS.sub(_PLACEHOLDER, head)
 
 
 def _weigh_head(head: bytes, request: Request) -> int:
-    # As bytes, as the request's text, and what was picked out of that.
+    # As bytes, as the request's text, and as the headers extracted from that.
     return (
         _HEAD_OVERHEAD + 2 * len(head) + len(request.head) + _PAIR_OVERHEAD * len(request.headers)
     )
 
 
-def _weigh_part(piece: BodyPart) -> int:
-    return _PART_OVERHEAD + (len(piece) if isinstance(piece, bytes) else 0)
+def _weigh_part(part: BodyPart) -> int:
+    return _PART_OVERHEAD + (len(part) if isinstance(part, bytes) else 0)
 
 
 def _weigh_key(key: CacheKey) -> int:
-    """Return how many bytes what decides a reply takes: (..., target, ..., deciding fields)."""
-    target, deciding = str(key[1]), key[-1]
-    assert isinstance(deciding, tuple)  # noqa: S101 - as key_of makes it
-    pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in deciding)
+    """Return how many bytes a key takes: (..., target, ..., relevant headers)."""
+    target, relevant = str(key[1]), key[-1]
+    assert isinstance(relevant, tuple)  # noqa: S101 - as cache_key makes it
+    pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in relevant)
     return len(target) + _STRING_OVERHEAD + pairs
 
 
 def cache_key(request: Request, *, keep_alive: bool) -> CacheKey | None:
-    """Return what decides the reply to a request; None where such replies are not kept."""
-    fields = request.headers
-    if request.error or request.method not in {"GET", "HEAD"} or "expect" in fields:
+    """Return what the response to a request depends on; None where such ones are not cached."""
+    headers = request.headers
+    if request.error or request.method not in {"GET", "HEAD"} or "expect" in headers:
         return None
-    if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
         return None
     size = len(request.head)
     if size > _MAX_HEAD_SIZE:
         return None
-    deciding = (_cached_deciding_headers if size <= _SHORT_HEAD_SIZE else _deciding_headers)(
-        tuple(fields.items())
+    relevant = (_cached_relevant_headers if size <= _SHORT_HEAD_SIZE else _relevant_headers)(
+        tuple(headers.items())
     )
-    return request.method, request.target, request.minor, keep_alive, deciding
+    return request.method, request.target, request.minor, keep_alive, relevant
 
 
-def _deciding_headers(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(pair for pair in fields if pair[0] not in _IRRELEVANT_HEADERS))
+def _relevant_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(pair for pair in headers if pair[0] not in _IRRELEVANT_HEADERS))
 
 
-_cached_deciding_headers = lru_cache(maxsize=512)(_deciding_headers)
+_cached_relevant_headers = lru_cache(maxsize=512)(_relevant_headers)
 
 
 class _Doorkeeper:
-    """Counts what was seen lately: who comes again is let in. A scan never is."""
+    """Counts recent requests: a response is admitted when requested again. A scan never is."""
 
     __slots__ = ("_before", "_now")
 
@@ -634,9 +648,9 @@ class _Doorkeeper:
         self._now: dict[int, int] = {}
         self._before: dict[int, int] = {}
 
-    def count(self, mark: int) -> int:
-        """Return how often something with a hash was shown not long ago, this time included."""
+    def count(self, key_hash: int) -> int:
+        """Return how often a hash was counted not long ago, this time included."""
         if len(self._now) >= _MAX_HEADS:
             self._now, self._before = {}, self._now
-        seen = self._now[mark] = self._now.get(mark, 0) + 1
-        return seen + self._before.get(mark, 0)
+        count = self._now[key_hash] = self._now.get(key_hash, 0) + 1
+        return count + self._before.get(key_hash, 0)

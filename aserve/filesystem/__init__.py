@@ -1,1 +1,1 @@
-"""Files below the root, and every rule about their paths."""
+"""Files below the root directory, and the rules about their paths."""

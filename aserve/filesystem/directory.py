@@ -1,15 +1,15 @@
-"""Where files come from: the only place that knows the operating system's errors."""
+"""The files of a site: the only module that translates the operating system's errors."""
 
 import errno
 import os
 import re
 import stat
 import time
-from pathlib import Path as FolderPath
+from pathlib import Path
 from typing import Protocol
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
-from aserve.filesystem.open_beneath import device_of, open_beneath, open_directory
+from aserve.filesystem.open_beneath import open_beneath, open_directory
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.dates import EARLIEST
 from aserve.http.error_pages import TOO_MANY_FILES
@@ -25,6 +25,7 @@ from aserve.http.resources import (
     strong_etag,
 )
 from aserve.linux.cachestat import is_cached
+from aserve.linux.statx import device_of
 
 INDEX_NAME = b"index.html"
 
@@ -34,8 +35,8 @@ _ERRORS = {
     errno.ENAMETOOLONG: (404, "Nothing is here."),
     errno.ELOOP: (404, "Nothing is here."),
     errno.ENXIO: (404, "Nothing is here."),  # a socket
-    errno.ENODEV: (404, "Nothing is here."),  # a device that nobody drives
-    errno.EXDEV: (404, "Nothing is here."),  # a link out of the folder is no part of the site
+    errno.ENODEV: (404, "Nothing is here."),  # a device without a driver
+    errno.EXDEV: (404, "Nothing is here."),  # a link out of the directory is no part of the site
     errno.EACCES: (403, "This file may not be read."),
     errno.EPERM: (403, "This file may not be read."),
     errno.EMFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
@@ -43,28 +44,29 @@ _ERRORS = {
     errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
 }
 
-_RESIDENT_S = 0.01  # seconds that what is in memory is taken to stay there
+_RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory without asking again
 
-# A sibling older than this before its original holds what the original was, not what it is. A
-# second is forgiven, since archives and checkouts write both in any order.
+# A sibling that is older than its original was made of an earlier version of it. A second is
+# tolerated, since archives and checkouts write the two in any order.
 _SIBLING_TOLERANCE_S = 1
 
 
 class FileSystem(Protocol):
-    """The smallest thing that a site can be served from."""
+    """The smallest interface that a site can be served from."""
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
-        """Return what is at a path; raises Refused where that is nothing that may be had.
+        """Return the resource at a path; raises HttpError where there is none to be served.
 
-        Raises BlockingIOError where wait is False and a disk would have to be waited for; the same
-        then holds for reading what was found.
+        Raises BlockingIOError where wait is False and the call would have to wait for a disk.
+        Reading the resource then does the same.
         """
 
 
 class OpenFile:
-    """A file's octets on disk. The descriptor lives as long as somebody can read from it.
+    """A file on disk. Its descriptor stays open as long as this object is referenced.
 
-    wait: whether reading may wait for the disk; local: whether nothing but a disk is waited for.
+    wait: whether reading may wait for the disk; local: whether it is only a disk that reading waits
+    for, and no network.
     """
 
     __slots__ = (
@@ -77,42 +79,42 @@ class OpenFile:
 
     def __init__(self, descriptor: int, status: os.stat_result, *, wait: bool, local: bool) -> None:
         self._descriptor = descriptor
-        self._status = status  # of which the entity tag was made
+        self._status = status  # which the entity tag was made of
         self._wait = wait
-        self._resident = 0, 0, 0.0  # octets from here to there in memory, when: monotonic seconds
+        self._resident = 0, 0, 0.0  # start, stop of bytes in memory; when, in monotonic seconds
         self.is_local = local
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the octets of [start, stop); fewer if the file has become shorter.
+        """Return the bytes [start, stop); fewer if the file has become shorter.
 
         Raises BlockingIOError where wait is False and not all of them are in memory.
         """
         if not self._wait:
-            return self._read_at_once(start, stop)
+            return self._read_nowait(start, stop)
         parts = []
         while start < stop and (part := os.pread(self._descriptor, stop - start, start)):
             parts.append(part)
             start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _read_at_once(self, start: int, stop: int) -> bytes:
-        octets = bytearray(stop - start)
+    def _read_nowait(self, start: int, stop: int) -> bytes:
+        buffer = bytearray(stop - start)
         try:
-            if os.preadv(self._descriptor, [octets], start, os.RWF_NOWAIT) == len(octets):
-                return bytes(octets)
+            if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == len(buffer):
+                return bytes(buffer)
         except (OSError, AttributeError):
             pass  # EAGAIN; a file system that does not know the flag, or a Python without it
-        raise BlockingIOError  # a file that has become shorter is found out by who may wait
+        raise BlockingIOError  # if the file has become shorter, a thread that may wait finds out
 
     def is_in_page_cache(self, start: int, stop: int) -> bool:
-        """Tell whether the octets of [start, stop) can be had without waiting.
+        """Tell whether the bytes [start, stop) can be read without waiting.
 
-        The kernel is not asked again at once: it takes longest unused pages first, and to ask is
-        a call by ctypes.
+        The kernel is not asked again within _RESIDENT_S: it evicts the least recently used pages
+        first, and asking costs a call through ctypes.
         """
-        first, last, asked = self._resident
+        first, last, checked_at = self._resident
         now = time.monotonic()
-        if first <= start and stop <= last and now - asked < _RESIDENT_S:
+        if first <= start and stop <= last and now - checked_at < _RESIDENT_S:
             return True
         if not (self.is_local and is_cached(self._descriptor, start, stop)):
             return False
@@ -120,7 +122,7 @@ class OpenFile:
         return True
 
     def is_unchanged(self) -> bool:
-        """Tell whether the file is still there, in the state that its entity tag was made of."""
+        """Tell whether the file still exists, in the state that its entity tag was made of."""
         try:
             now, was = os.fstat(self._descriptor), self._status
         except OSError:
@@ -133,11 +135,11 @@ class OpenFile:
         )
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays ours to close."""
+        """Return the descriptor, which this object still closes."""
         return self._descriptor
 
     def close(self) -> None:
-        """Close the file before its time; more than once is harmless."""
+        """Close the file early; closing twice does no harm."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -146,11 +148,11 @@ class OpenFile:
 
 
 class Directory:
-    """The files of a folder, asked for anew with each request: nothing is ever stale."""
+    """The files of a directory, looked up with each request: nothing is ever stale."""
 
     def __init__(
         self,
-        root: FolderPath,
+        root: Path,
         mounts: Mounts | None = None,
         media_types: MediaTypes | None = None,
     ) -> None:
@@ -159,22 +161,22 @@ class Directory:
         self._media_types = media_types or MediaTypes()
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
-        """Return what is at a path; raises Refused where that is nothing that may be had.
+        """Return the resource at a path; raises HttpError where there is none to be served.
 
-        Raises BlockingIOError where wait is False and a disk would have to be waited for.
+        Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         """
         names = file_segments(path)
         name = b"/".join(names)
         if _HIDDEN.search(name):
             raise HttpError(404, "Nothing is here.")
         try:
-            # By its name each time: a build that replaces the whole folder is seen at once.
+            # By its name each time: a build that replaces the whole directory is seen at once.
             root = open_directory(self._root, wait=wait)
             try:
                 if not wait and self._mounts.tracking_of(device_of(root)) is ChangeTracking.NONE:
-                    raise BlockingIOError  # what a network or another program does takes time
-                finder = _ResourceLookup(root, self._mounts, self._media_types, wait=wait)
-                return finder.resource(name, names[-1], is_index=path.is_directory)
+                    raise BlockingIOError  # a network, or another program (FUSE), takes time
+                lookup = _ResourceLookup(root, self._mounts, self._media_types, wait=wait)
+                return lookup.resource(name, names[-1], is_index=path.is_directory)
             finally:
                 os.close(root)
         except OSError as error:
@@ -184,22 +186,23 @@ class Directory:
 
 
 def file_segments(path: TargetPath) -> tuple[bytes, ...]:
-    """Return the names of the file that answers for a path: a folder's is its index."""
+    """Return the names on the way to the file of a path: for a directory that is its index."""
     return (*path.segments, INDEX_NAME) if path.is_directory else path.segments
 
 
-# A dotfile, or something below a dotted folder; /.well-known/ is meant to be found (RFC 8615).
+# A dotfile, or a file below a directory whose name begins with a dot. /.well-known/ is meant to be
+# found (RFC 8615).
 _HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|\Z))")
 
 
 def _http_error(error: OSError) -> HttpError:
     default = (500, "The file could not be read.")
-    status, why = _ERRORS.get(error.errno or 0, default)
-    return HttpError(status, why)
+    status, detail = _ERRORS.get(error.errno or 0, default)
+    return HttpError(status, detail)
 
 
 class _ResourceLookup:
-    """Finds what is below a folder that is open."""
+    """Finds resources below a directory that is open."""
 
     __slots__ = (
         "_media_types",
@@ -208,38 +211,39 @@ class _ResourceLookup:
         "_wait",
     )
 
-    def __init__(self, root: int, mounts: Mounts, media: MediaTypes, *, wait: bool) -> None:
+    def __init__(self, root: int, mounts: Mounts, media_types: MediaTypes, *, wait: bool) -> None:
         self._root = root
         self._mounts = mounts
-        self._media_types = media
+        self._media_types = media_types
         self._wait = wait
 
     def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
         found = self._open(path)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        content, status = found
+        file, status = found
         if stat.S_ISDIR(status.st_mode) and not is_index:
             return DirectoryWithoutSlash()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        plain = _representation(content, status, *self._media_types.for_name(name))
-        # What is compressed by itself is not looked for in another compressed form.
+        plain = _representation(file, status, *self._media_types.for_name(name))
+        # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain) if plain.coding == "identity" else []
         if not siblings:
             return Document((plain,))
-        keepable = plain.cacheable and all(one.cacheable for one in siblings)
-        return Document(tuple(one._replace(cacheable=keepable) for one in (plain, *siblings)))
+        representations = plain, *siblings
+        cacheable = all(each.cacheable for each in representations)
+        return Document(tuple(each._replace(cacheable=cacheable) for each in representations))
 
     def _siblings(self, path: bytes, plain: Representation) -> list[Representation]:
-        """Return the precompressed forms that lie beside a file, under the same rules as itself."""
+        """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         for coding, suffix in CODINGS.items():
             try:
                 found = self._open(path + suffix)
             except OSError as error:
-                # That there is none is a fact; that nobody can tell must not look like it.
+                # "There is none" is an answer; "it could not be found out" must not pass for one.
                 if _http_error(error).status not in {403, 404}:
                     raise
                 continue
@@ -261,20 +265,20 @@ class _ResourceLookup:
 
 
 def _is_valid_sibling(plain: Representation, sibling: os.stat_result, oldest: int) -> bool:
-    """Tell whether what lies beside a file can be that file, compressed.
+    """Tell whether a sibling can be the file in compressed form.
 
-    Nothing that compresses makes nothing of something: an empty one is left of a broken build, or
-    about to be written.
+    No compressor writes an empty file for one that is not empty: it was left by a broken build, or
+    is about to be written.
     """
-    is_written = sibling.st_size > 0 or plain.length == 0
-    return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_written
+    is_complete = sibling.st_size > 0 or plain.length == 0
+    return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_complete
 
 
 def _representation(
-    content: OpenFile, status: os.stat_result, media: str, coding: str
+    file: OpenFile, status: os.stat_result, media_type: str, coding: str
 ) -> Representation:
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-    # What a header can say and compare is what a date can say: no file is older than the year 1.
+    # Headers can only express and compare what a date can: no file is older than the year 1.
     modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)
     validator = Validator(etag, modified, status.st_ctime_ns // 1_000_000_000)
-    return Representation(media, status.st_size, validator, content, coding, content.is_local)
+    return Representation(media_type, status.st_size, validator, file, coding, file.is_local)

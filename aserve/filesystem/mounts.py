@@ -1,69 +1,69 @@
-"""Which file systems tell inotify of every change to their files, and which tell nobody."""
+"""Which file systems report every change of their files to inotify, and which report none."""
 
 import enum
 import os
 
-# Those whose files change by this kernel's own hand alone, one inode for each file.
-_TELLING = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs", "zfs"})
+# Only this kernel changes their files, and each file has one inode.
+_WITH_EVENTS = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs", "zfs"})
 
-# Local as well, but an overlay's files change layers, and btrfs has device numbers for its
-# subvolumes that no mount is listed under, so that it counts as not known.
-_LOCAL = _TELLING | {"overlay", "squashfs", "iso9660", "erofs"}
+# Local as well, but an overlay's files move between its layers. btrfs is not here: its subvolumes
+# have device numbers that no mount is listed under, so that it counts as unknown.
+_LOCAL = _WITH_EVENTS | {"overlay", "squashfs", "iso9660", "erofs"}
 
 _MOUNTS = "/proc/self/mountinfo"
 
 
 class ChangeTracking(enum.IntEnum):
-    """How far what was seen of a file system can be relied on, the least first."""
+    """How changes of a file system can be noticed, the least reliable way first."""
 
     NONE = 0
-    """It changes elsewhere, and asking for a file's state may wait for a network."""
+    """Not at all: it changes elsewhere, and stat may wait for a network."""
     STATE = 1
-    """A file's state can be asked for at any time."""
+    """By stat, which is fast at any time."""
     EVENTS = 2
-    """Every change is an event."""
+    """By inotify: every change makes an event."""
 
 
 class Mounts:
-    """What is mounted, as it was when it was last looked at. Any thread may ask."""
+    """The mounted file systems, as of the last refresh. Any thread may use it."""
 
     def __init__(self) -> None:
         self._table = _mount_table()
-        self._trust: dict[int, ChangeTracking] = {}
+        self._tracking: dict[int, ChangeTracking] = {}
 
     def tracking_of(self, device: int) -> ChangeTracking:
-        """Return how far the file system with a device number (st_dev) can be relied on."""
-        trust = self._trust.get(device)
-        if trust is None:
-            trust = self._trust[device] = _tracking_of(device, self._table)
-        return trust
+        """Return how changes can be noticed on the file system of a device number (st_dev)."""
+        tracking = self._tracking.get(device)
+        if tracking is None:
+            tracking = self._tracking[device] = _tracking_of(device, self._table)
+        return tracking
 
     def refresh(self) -> bool:
-        """Look again, and tell whether anything has been mounted or unmounted since."""
+        """Read the mounts again; tell whether anything was mounted or unmounted since."""
         table = _mount_table()
         if table == self._table:
             return False
-        self._table, self._trust = table, {}
+        self._table, self._tracking = table, {}
         return True
 
 
 def _tracking_of(device: int, table: str) -> ChangeTracking:
     number = f"{os.major(device)}:{os.minor(device)}"
-    kinds = {_filesystem_type(line) for line in table.splitlines() if line.split()[2] == number}
-    if not kinds or not kinds <= _LOCAL:
+    types = {_filesystem_type(line) for line in table.splitlines() if line.split()[2] == number}
+    if not types or not types <= _LOCAL:
         return ChangeTracking.NONE
-    return ChangeTracking.EVENTS if kinds <= _TELLING else ChangeTracking.STATE
+    return ChangeTracking.EVENTS if types <= _WITH_EVENTS else ChangeTracking.STATE
 
 
 def _mount_table() -> str:
-    """Return the table of mounts, which changes with every mount; "" where there is none."""
+    """Return the mount table, which changes with every mount; "" where there is no /proc."""
     try:
-        with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
-            return mounts.read()
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
         return ""
 
 
 def _filesystem_type(line: str) -> str:
-    """Return the file system type of a line of mountinfo, behind its separator (proc(5))."""
+    """Return the file system type in a line of mountinfo, after its separator (proc(5))."""
     return line.partition(" - ")[2].partition(" ")[0]

@@ -1,1 +1,1 @@
-"""System calls that Python does not have, one module for each."""
+"""System calls that the standard library does not have, one module for each."""

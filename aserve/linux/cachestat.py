@@ -1,9 +1,9 @@
-"""Whether a file's octets are in memory: asked of the kernel, never assumed."""
+"""Whether a part of a file is in the page cache: the kernel is asked, nothing is assumed."""
 
 import ctypes
 import mmap
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from aserve.linux.libc import libc
 
 _SYS_CACHESTAT = 451  # the same number on every architecture (Linux 6.5)
 
@@ -13,12 +13,12 @@ _Pages = ctypes.c_uint64 * 5  # struct cachestat: the first counts pages in the 
 
 
 def is_cached(descriptor: int, start: int, stop: int) -> bool:
-    """Tell whether the octets [start, stop) of a file are in the page cache: cachestat(2).
+    """Tell whether the bytes [start, stop) of a file are in the page cache: cachestat(2).
 
-    False where the kernel cannot tell, and where stop lies beyond the file's end.
+    False where the kernel does not have the call, and where stop lies beyond the file's end.
     """
     pages = _Pages()
-    if _libc.syscall(_SYS_CACHESTAT, descriptor, _Range(start, stop - start), pages, 0):
+    if libc.syscall(_SYS_CACHESTAT, descriptor, _Range(start, stop - start), pages, 0):
         return False
     first, last = start // mmap.PAGESIZE, (stop - 1) // mmap.PAGESIZE
     return bool(pages[0] > last - first)

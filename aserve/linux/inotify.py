@@ -1,10 +1,9 @@
-"""What has changed on disk, told by inotify at once.
+"""Changes on disk, as inotify reports them.
 
-An event is queued before the call that caused it returns: who looks before answering never answers
-with what was.
+The kernel queues an event before the call that caused it returns: a server that reads the queue
+before it responds never responds with an old state.
 """
 
-import ctypes
 import errno
 import logging
 import os
@@ -13,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from aserve.linux.libc import check, libc
 
 _IN_MODIFY = 0x0002
 _IN_ATTRIB = 0x0004
@@ -27,8 +26,8 @@ _IN_Q_OVERFLOW = 0x4000
 _IN_IGNORED = 0x8000
 _IN_ONLYDIR = 0x0100_0000
 _IN_MASK_ADD = 0x2000_0000  # an inode has one watch, which may be a directory's for other names
-# Of a directory only its names: each file that counts is watched itself, and whoever writes to
-# another one beside it tells us nothing.
+# Of a directory only its names: each file that matters has its own watch, and writes to the other
+# files of the directory make no events.
 _DIRECTORY_MASK = (
     _IN_ATTRIB | _IN_MOVED | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
     | _IN_ONLYDIR | _IN_MASK_ADD
@@ -39,149 +38,146 @@ _FILE_MASK = (
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 
 WatchedName = tuple[int, bytes]
-"""A name in a watched folder."""
+"""A watch's number, and a name in the watched directory."""
 
 SELF = b""
-"""In place of a name: the watched folder's own end or change."""
+"""Stands for a name where the watched directory or file itself was changed or removed."""
 
 
 _READ_SIZE = 16_384  # bytes: 512 events with short names, 1,024 without
 MAX_READS = 4
-"""Reads in one look. Who finds still more behind them is faced with a flood: a program that writes
-all the time would be listened to for ever, and nobody else be served."""
+"""Reads of the queue in one call of read_changes. More events than that are a flood: for a program
+that writes all the time the server would read events forever, and serve no client."""
 
 
-# The second counts within a user namespace, such as a container without root has.
+# The second one applies within a user namespace, such as a container without root has.
 _LIMITS = "/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches"
-_USUAL_LIMIT = 8_192  # Linux before 5.11, where /proc does not tell
+_DEFAULT_LIMIT = 8_192  # of Linux before 5.11, where /proc does not have it
 
 _logger = logging.getLogger("aserve")
 
 
 def watch_share(processes: int = 1) -> int:
-    """Return how many watches each of some processes may take: half of the user's together.
+    """Return how many watches each of several processes may use: together half of the user's.
 
-    The other half is left to the user's other programs, which would get ENOSPC for what we took.
+    The other half is left to the user's other programs, which would otherwise get ENOSPC.
     """
-    limits = [limit for path in _LIMITS if (limit := _limit(path)) is not None]
-    return max(1, min(limits, default=_USUAL_LIMIT) // 2 // processes)
+    limits = [limit for path in _LIMITS if (limit := _read_limit(path)) is not None]
+    return max(1, min(limits, default=_DEFAULT_LIMIT) // 2 // processes)
 
 
-def _limit(path: str) -> int | None:
+def _read_limit(path: str) -> int | None:
     try:
-        with open(path, encoding="ascii") as limit:
-            return int(limit.read())
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
     except (OSError, ValueError):
         return None
 
 
 class QueueOverflow(Exception):
-    """More has changed than the kernel could tell, or than can be listened to."""
+    """There were more events than the kernel could queue, or than may be read at once."""
 
 
 class Inotify:
-    """What one process watches. Raises OSError where inotify cannot be had.
+    """The watches of one process. Raises OSError where there is no inotify instance left.
 
-    most: how many watches it may take, None for half of the user's.
+    max_watches: how many watches it may use, None for half of the user's.
     """
 
     def __init__(self, max_watches: int | None = None) -> None:
         self._descriptor = -1
         self._max_watches = watch_share() if max_watches is None else max_watches
-        self._numbers: set[int] = set()
-        self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._watches: set[int] = set()  # their numbers
+        self._descriptor = check(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._epoll = select.epoll()
         self._epoll.register(self._descriptor, select.EPOLLIN)
         self.has_changes: Callable[[], object] = partial(self._epoll.poll, 0, 1)
-        """Tells whether there is anything to drain: one call into C and no frame. epoll for one
-        event takes 0.32 us, where ioctl with FIONREAD and a look at its answer takes 0.53."""
+        """Tells whether there are events to read: one call into C, and no Python frame. epoll for
+        one event takes 0.32 us, where ioctl with FIONREAD and a check of its result takes 0.53."""
 
-    def add(self, folder: bytes) -> int:
-        """Watch the names in the folder that is at a path now, and return its number.
+    def add_directory(self, path: bytes) -> int:
+        """Watch the names in the directory that is at a path now; return the watch's number.
 
         Raises OSError; ENOSPC where the user's watches are used up.
         """
-        return self._add(folder, _DIRECTORY_MASK)
+        return self._add(path, _DIRECTORY_MASK)
 
     def add_file(self, path: bytes) -> int:
-        """Watch the file that is at a path now, whatever name it is changed through."""
+        """Watch the file that is at a path now, whichever of its names it is changed through.
+
+        Return the watch's number. Raises OSError as add_directory does.
+        """
         return self._add(path, _FILE_MASK)
 
     def _add(self, path: bytes, mask: int) -> int:
         try:
-            number = _checked(_libc.inotify_add_watch(self._descriptor, path, mask))
+            watch = check(libc.inotify_add_watch(self._descriptor, path, mask))
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 _warn_once()
             raise
-        # Only the kernel knows whether it was watched before.
-        if number not in self._numbers and len(self._numbers) >= self._max_watches:
-            _libc.inotify_rm_watch(self._descriptor, number)
+        # Only the kernel knows whether the inode was watched before.
+        if watch not in self._watches and len(self._watches) >= self._max_watches:
+            libc.inotify_rm_watch(self._descriptor, watch)
             _warn_once()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._numbers.add(number)
-        return number
+        self._watches.add(watch)
+        return watch
 
-    def remove(self, number: int) -> None:
-        """Give a watch up; that it is gone already is no harm."""
-        self._numbers.discard(number)
-        _libc.inotify_rm_watch(self._descriptor, number)
+    def remove(self, watch: int) -> None:
+        """Remove a watch; it does no harm if the kernel has removed it already."""
+        self._watches.discard(watch)
+        libc.inotify_rm_watch(self._descriptor, watch)
 
     def read_changes(self) -> list[WatchedName]:
-        """Return each place that has changed since the last time.
+        """Return each name that has changed since the last call.
 
-        Raises Overflow where that cannot be told, or is more than one look may read.
+        Raises QueueOverflow where the kernel has dropped events, or there are more than MAX_READS
+        reads can return.
         """
-        places: list[WatchedName] = []
+        names: list[WatchedName] = []
         for _ in range(MAX_READS):
             try:
-                places += _changed_names(os.read(self._descriptor, _READ_SIZE), self._numbers)
+                names += _changed_names(os.read(self._descriptor, _READ_SIZE), self._watches)
             except BlockingIOError:
-                return places
+                return names
             if not self.has_changes():
-                return places
+                return names
         raise QueueOverflow
 
     def close(self) -> None:
-        """Give up every watch; more than once is harmless.
+        """Remove every watch; closing twice does no harm.
 
-        Not for the loop where many are watched: the kernel waits for whoever may still look at
-        one, and 10,000 take it some ten milliseconds.
+        Not to be called in the event loop where there are many watches: the kernel waits until
+        nothing uses them any more, which takes some ten milliseconds for 10,000.
         """
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             self._epoll.close()
             os.close(descriptor)
 
-    # The last thread that works with it closes it: never under another's hands.
+    # The last thread that holds a reference closes it: never while another one uses it.
     __del__ = close
 
 
 @lru_cache(maxsize=1)
 def _warn_once() -> None:
-    """Say that watches are short: once in a process, which then asks files for their state."""
+    """Log, once per process, that watches are used up; further files are checked by stat."""
     _logger.warning(
-        "half of the user's inotify watches are in use, or all: replies for further files are"
-        " checked by stat each time (raise fs.inotify.max_user_watches)"
+        "half of the user's inotify watches are in use, or all: cached responses for further files"
+        " are checked by stat each time (raise fs.inotify.max_user_watches)"
     )
 
 
-def _changed_names(octets: bytes, numbers: set[int]) -> Iterator[WatchedName]:
-    """Yield the place of each event; watches that the kernel has ended leave numbers."""
+def _changed_names(data: bytes, watches: set[int]) -> Iterator[WatchedName]:
+    """Yield the name of each event; remove from watches those that the kernel has removed."""
     at = 0
-    while at < len(octets):
-        watch, mask, _, length = _EVENT.unpack_from(octets, at)
+    while at < len(data):
+        watch, mask, _, length = _EVENT.unpack_from(data, at)
         if mask & _IN_Q_OVERFLOW:
             raise QueueOverflow
         if mask & _IN_IGNORED:
-            numbers.discard(watch)
+            watches.discard(watch)
         at += _EVENT.size
-        yield watch, octets[at : at + length].rstrip(b"\0")
+        yield watch, data[at : at + length].rstrip(b"\0")
         at += length
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result

@@ -1,12 +1,11 @@
-"""io_uring by its three system calls: a queue of operations to the kernel, and one of results back.
+"""io_uring by its three system calls: operations are queued to the kernel, and results come back.
 
-What is shared with the kernel is read and written by plain loads and stores, in order. That is
-enough on every processor, since the ring is made so that both sides meet on one thread only: the
-kernel takes operations inside io_uring_enter, and with DEFER_TASKRUN it posts results nowhere else
-(io_uring_setup(2)). No processor reorders what one thread sees of itself.
+The memory that is shared with the kernel is read and written by plain loads and stores, in order.
+That is enough on every processor, since the ring is set up so that both sides run on one thread
+only: the kernel takes operations inside io_uring_enter, and with DEFER_TASKRUN it posts results
+nowhere else (io_uring_setup(2)). No processor reorders what one thread sees of itself.
 """
 
-import ctypes
 import errno
 import mmap
 import os
@@ -17,18 +16,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from aserve.linux.memory import address_of
+from aserve.linux.libc import address_of, system_call
 from aserve.linux.provided_buffers import GROUP, ProvidedBuffers
 
 OnComplete = Callable[[int], None]
-"""Gets what the system call of an operation's name returns, or its errno, negative."""
+"""Gets the result that the system call of the same name would return, or a negative errno."""
 
 OnReceive = Callable[[int, bytes], None]
-"""Gets the same, and the octets that have arrived."""
+"""Gets the same result, and the data that has arrived."""
 
 Buffer = bytes | bytearray | memoryview
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _SETUP, _ENTER, _REGISTER = 425, 426, 427  # the same numbers on every architecture
 
 # linux/io_uring.h
@@ -55,27 +53,27 @@ _TIMESPEC = struct.Struct("=qq")
 _DRAIN_SECONDS = 1.0
 _abandoned: list["IoUring"] = []
 
-# A signal came; time is up; results must be taken before more fit. None of them is a fault.
+# A signal arrived; the time is up; results must be taken before more fit. None of them is an error.
 _RETRY_ERRNOS = frozenset({errno.EINTR, errno.ETIME, errno.EBUSY, errno.EAGAIN})
 
 
 class IoUring:
-    """Operations that the kernel carries out, and calls back when they are complete.
+    """A ring of operations that the kernel carries out, with a callback for each completion.
 
-    For one thread, which must be the one that makes it. size: operations that are handed over at
-    once, a power of two; any number can be under way. Descriptors must stay open until their
-    operations are complete, and should block: on one that does not, the kernel says EAGAIN where
-    it would have waited. Buffers are kept alive. Raises OSError where the kernel, or who guards
-    it, has no such thing for us; Linux 6.1 is the first that can.
+    Only the thread that makes it may use it. size: how many operations can be submitted at once, a
+    power of two; any number can be pending. Descriptors must stay open until their operations are
+    complete, and should be blocking: on a non-blocking one, the kernel reports EAGAIN where it
+    would have waited. Buffers are kept alive. Raises OSError where the kernel has no io_uring or a
+    seccomp filter forbids it; it needs Linux 6.1.
     """
 
     def __init__(self, size: int = 1_024) -> None:
         params = bytearray(_PARAMS.pack(0, 4 * size, _SETUP_FLAGS, *(0,) * 27))
-        self._descriptor = _call(_SETUP, size, address_of(params))
+        self._descriptor = system_call(_SETUP, size, address_of(params))
         numbers = _PARAMS.unpack(params)
         operations, results = numbers[_OPERATIONS_AT:_RESULTS_AT], numbers[_RESULTS_AT:]
-        room = max(operations[_ARRAY] + 4 * size, results[_CQES] + 4 * size * _CQE.size)
-        self._queues = mmap.mmap(self._descriptor, room, offset=_OFF_QUEUES)
+        queues_size = max(operations[_ARRAY] + 4 * size, results[_CQES] + 4 * size * _CQE.size)
+        self._queues = mmap.mmap(self._descriptor, queues_size, offset=_OFF_QUEUES)
         self._operations = mmap.mmap(self._descriptor, size * _SQE.size, offset=_OFF_OPERATIONS)
         self._words = memoryview(self._queues).cast("I")
         self._size = size
@@ -83,7 +81,7 @@ class IoUring:
         self._cq_head, self._cq_tail = results[_HEAD] // 4, results[_TAIL] // 4
         self._results = results[_CQES]
         array = operations[_ARRAY] // 4
-        for index in range(size):  # where each operation lies: they stay in their order
+        for index in range(size):  # where each operation lies: always in their order
             self._words[array + index] = index
         self._tail = self._key = self._flags = 0
         self._pending: dict[int, tuple[OnComplete, Buffer]] = {}
@@ -91,69 +89,69 @@ class IoUring:
         self._argument = bytearray(_WAIT_ARGUMENT.pack(0, 0, 0, address_of(self._timespec)))
         self._buffers = ProvidedBuffers()
         registration = self._buffers.registration
-        _call(_REGISTER, self._descriptor, _PBUF_RING, address_of(registration), 1)
+        system_call(_REGISTER, self._descriptor, _PBUF_RING, address_of(registration), 1)
 
     @property
     def pending_operations(self) -> int:
-        """How many operations are not complete."""
+        """How many operations are not complete yet."""
         return len(self._pending)
 
-    def accept(self, listener: int, done: OnComplete) -> None:
-        """Accept connections, one after another until there is an error; each one calls back.
+    def accept(self, listener: int, on_complete: OnComplete) -> None:
+        """Accept connections one after another until there is an error; call back for each one.
 
-        The new descriptors block, and no program that is started inherits them.
+        The new descriptors are blocking, and child processes do not inherit them.
         """
         operation = _Operation(_ACCEPT, listener, option=socket.SOCK_CLOEXEC, priority=_MULTISHOT)
-        self._submit(operation, partial(self._on_accept, listener, done))
+        self._submit(operation, partial(self._on_accept, listener, on_complete))
 
-    def receive(self, connection: int, done: OnReceive) -> None:
-        """Receive what arrives next. Memory is taken for it when it is there, and not before."""
+    def receive(self, connection: int, on_receive: OnReceive) -> None:
+        """Receive the data that arrives next. A buffer is taken when it is there, not before."""
         operation = _Operation(_RECV, connection, flags=_BUFFER_SELECT, group=GROUP)
-        self._submit(operation, partial(self._on_receive, done))
+        self._submit(operation, partial(self._on_receive, on_receive))
 
-    def send(self, connection: int, octets: Buffer, done: OnComplete) -> None:
-        """Send octets, or as many of them as there is room for."""
-        self._submit(_Operation(_SEND, connection, octets), done)
+    def send(self, connection: int, data: Buffer, on_complete: OnComplete) -> None:
+        """Send data, or as much of it as the socket has room for."""
+        self._submit(_Operation(_SEND, connection, data), on_complete)
 
     def read(
         self,
         file: int,
         start: int,
         buffer: bytearray | memoryview,
-        done: OnComplete,
+        on_complete: OnComplete,
         *,
         force_async: bool = False,
     ) -> None:
-        """Read from a file, at start, into a buffer; from a pipe or a socket, what comes next.
+        """Read from a file, at offset start, into a buffer; from a pipe or a socket, what is next.
 
-        apart: by a thread of the kernel's, from the beginning. Else it tries at once, as part of
-        wait, whether there is something; that can take for ever on file systems which other
-        programs provide.
+        force_async: a kernel thread does the read from the beginning. Otherwise the kernel first
+        tries it within wait, which can take forever on file systems that another program provides
+        (FUSE).
         """
         flags = _ASYNC if force_async else 0
-        self._submit(_Operation(_READ, file, buffer, start, flags=flags), done)
+        self._submit(_Operation(_READ, file, buffer, start, flags=flags), on_complete)
 
-    def call_soon(self, done: OnComplete) -> None:
-        """Call back with the next results, behind all that are there already."""
-        self._submit(_Operation(_NOP, -1), done)
+    def call_soon(self, on_complete: OnComplete) -> None:
+        """Call back with the next results, after all that are there already."""
+        self._submit(_Operation(_NOP, -1), on_complete)
 
     def cancel(self, descriptor: int) -> None:
-        """Let all that is under way on a descriptor end: with ECANCELED, if nothing else."""
+        """Cancel all pending operations on a descriptor: they complete, most with ECANCELED."""
         option = _CANCEL_ALL | _CANCEL_FD
         self._submit(_Operation(_ASYNC_CANCEL, descriptor, option=option), _ignore)
 
-    def wait(self, seconds: float) -> None:
-        """Hand over what was asked for, wait for a result, at most so long, and call back."""
-        whole, rest = divmod(max(0.0, seconds), 1)
-        _TIMESPEC.pack_into(self._timespec, 0, int(whole), int(rest * 1e9))
-        self._enter(least=1 if seconds > 0 else 0)
+    def wait(self, timeout: float) -> None:
+        """Submit the queued operations, wait up to timeout seconds for a result, and call back."""
+        whole, fraction = divmod(max(0.0, timeout), 1)
+        _TIMESPEC.pack_into(self._timespec, 0, int(whole), int(fraction * 1e9))
+        self._enter(min_results=1 if timeout > 0 else 0)
         self._reap()
 
     def close(self) -> None:
-        """Cancel what is under way, see it end, and give up the ring.
+        """Cancel all pending operations, wait until they are complete, and close the ring.
 
         The kernel may write into a buffer until its operation is complete: where one cannot be
-        cancelled, as a read from a disk that hangs, its memory is kept for as long as we live.
+        cancelled, as a read from a disk that hangs, its memory is kept for the life of the process.
         """
         self._submit(_Operation(_ASYNC_CANCEL, -1, option=_CANCEL_ALL | _CANCEL_ANY), _ignore)
         deadline = time.monotonic() + _DRAIN_SECONDS
@@ -167,11 +165,11 @@ class IoUring:
         self._operations.close()
         os.close(self._descriptor)
 
-    def _submit(self, operation: "_Operation", done: OnComplete) -> None:
+    def _submit(self, operation: "_Operation", on_complete: OnComplete) -> None:
         while self._unsubmitted == self._size:
-            self._enter(least=0)
+            self._enter(min_results=0)
         self._key += 1
-        self._pending[self._key] = done, operation.buffer
+        self._pending[self._key] = on_complete, operation.buffer
         operation.write(self._operations, self._tail % self._size, self._key)
         self._tail = self._tail + 1 & 0xFFFF_FFFF
         self._words[self._sq_tail] = self._tail
@@ -181,13 +179,13 @@ class IoUring:
         """How many operations the kernel has not taken yet."""
         return int(self._tail - self._words[self._sq_head] & 0xFFFF_FFFF)
 
-    def _enter(self, *, least: int) -> None:
+    def _enter(self, *, min_results: int) -> None:
         try:
-            _call(
+            system_call(
                 _ENTER,
                 self._descriptor,
                 self._unsubmitted,
-                least,
+                min_results,
                 _GETEVENTS | _EXT_ARG,
                 address_of(self._argument),
                 _WAIT_ARGUMENT.size,
@@ -205,24 +203,24 @@ class IoUring:
             seen = seen + 1 & 0xFFFF_FFFF
         self._words[self._cq_head] = seen
         for key, result, flags in results:
-            done, _ = self._pending[key] if flags & _HAS_MORE else self._pending.pop(key)
+            on_complete, _ = self._pending[key] if flags & _HAS_MORE else self._pending.pop(key)
             self._flags = flags
-            done(result)
+            on_complete(result)
 
-    def _on_accept(self, listener: int, done: OnComplete, result: int) -> None:
+    def _on_accept(self, listener: int, on_complete: OnComplete, result: int) -> None:
         if result >= 0 and not self._flags & _HAS_MORE:
-            self.accept(listener, done)
-        done(result)
+            self.accept(listener, on_complete)
+        on_complete(result)
 
-    def _on_receive(self, done: OnReceive, result: int) -> None:
-        octets = b""
+    def _on_receive(self, on_receive: OnReceive, result: int) -> None:
+        data = b""
         if self._flags & _HAS_BUFFER:
-            octets = self._buffers.take(self._flags >> _BUFFER_SHIFT, max(0, result))
-        done(result, octets)
+            data = self._buffers.take(self._flags >> _BUFFER_SHIFT, max(0, result))
+        on_receive(result, data)
 
 
 class _Operation(NamedTuple):
-    """A submission, by the names that io_uring_enter(2) has for them where they say something."""
+    """A submission queue entry, with the names of io_uring_enter(2) where they are clear."""
 
     opcode: int
     descriptor: int
@@ -234,20 +232,13 @@ class _Operation(NamedTuple):
     group: int = 0
 
     def write(self, operations: mmap.mmap, index: int, key: int) -> None:
-        """Put it where the kernel looks for it; key comes back with its result."""
+        """Write the entry where the kernel reads it; its result will have the same key."""
         opcode, descriptor, buffer, offset, option, priority, flags, group = self
         at = index * _SQE.size
-        place, length = address_of(buffer) if buffer else 0, len(buffer)
-        numbers = opcode, flags, priority, descriptor, offset, place, length, option, key, group
+        address, size = address_of(buffer) if buffer else 0, len(buffer)
+        numbers = opcode, flags, priority, descriptor, offset, address, size, option, key, group
         _SQE.pack_into(operations, at, *numbers)
 
 
 def _ignore(_result: int) -> None:
-    """Do nothing: nobody wants to know any more."""
-
-
-def _call(number: int, *arguments: int) -> int:
-    result = int(_libc.syscall(number, *map(ctypes.c_long, arguments)))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
+    """Ignore the result of a cancellation."""

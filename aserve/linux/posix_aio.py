@@ -1,9 +1,10 @@
-"""POSIX AIO, aio(7): reads from files that the C library completes on threads of its own.
+"""POSIX AIO, aio(7): file reads that the C library carries out on threads of its own.
 
-Notice of completion is a thread (SIGEV_THREAD), and not a signal: a signal is the process's, and
-any thread that has not blocked it would take it, of which we start only some. What that thread
-calls is close(2), on one end of a pipe; the other end then tells epoll. So nothing of ours runs on
-a foreign thread, and no interpreter is waited for: a little more than half of what Python costs.
+Completion is notified by a thread (SIGEV_THREAD), and not by a signal: a signal goes to the
+process, and any thread that has not blocked it may get it, of which we start only some. That thread
+calls close(2) on one end of a pipe, and epoll then reports the other end. So no Python code runs on
+a foreign thread, and none waits for the interpreter: this costs a little more than half of what a
+callback in Python does.
 """
 
 import ctypes
@@ -15,14 +16,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from aserve.linux.memory import address_of
+from aserve.linux.libc import address_of, check, libc, os_error
 
 OnRead = Callable[[bytes | OSError], None]
-"""Gets what was read, or why nothing was."""
+"""Gets the data that was read, or the error."""
 
 
 class OpenFile(Protocol):
-    """What is read from: it stays open as long as this is held."""
+    """The file to read from: it stays open as long as this object is referenced."""
 
     def fileno(self) -> int:
         """Return its descriptor."""
@@ -31,12 +32,11 @@ class OpenFile(Protocol):
 _SIGEV_THREAD = 2
 _DRAIN_SECONDS = 1.0
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_CLOSE = ctypes.cast(_libc.close, ctypes.c_void_p).value
+_CLOSE = ctypes.cast(libc.close, ctypes.c_void_p).value
 
 
 class _SigEvent(ctypes.Structure):
-    """sigevent: what to call when a read is complete, and with which value."""
+    """sigevent: the function to call when a read is complete, and its argument."""
 
     _fields_ = (
         ("value", ctypes.c_int64),
@@ -49,7 +49,7 @@ class _SigEvent(ctypes.Structure):
 
 
 class _AioControlBlock(ctypes.Structure):
-    """aiocb as the GNU C library has it on 64-bit machines; between its fields are its own."""
+    """aiocb as the GNU C library has it on 64-bit machines; it has private fields between ours."""
 
     _fields_ = (
         ("file", ctypes.c_int),
@@ -57,7 +57,7 @@ class _AioControlBlock(ctypes.Structure):
         ("_priority", ctypes.c_int),
         ("buffer", ctypes.c_void_p),
         ("length", ctypes.c_size_t),
-        ("notice", _SigEvent),
+        ("notification", _SigEvent),
         ("_private", ctypes.c_char * 32),
         ("offset", ctypes.c_int64),
         ("_reserved", ctypes.c_char * 32),
@@ -65,58 +65,60 @@ class _AioControlBlock(ctypes.Structure):
 
 
 def unavailable_reason() -> str:
-    """Return what stands against POSIX AIO here, "" for nothing."""
-    known = sys.platform == "linux" and struct.calcsize("P") == 8
+    """Return why POSIX AIO cannot be used here, "" where it can."""
+    is_known = sys.platform == "linux" and struct.calcsize("P") == 8
     try:
-        library = os.confstr("CS_GNU_LIBC_VERSION") if known else None
+        library = os.confstr("CS_GNU_LIBC_VERSION") if is_known else None
     except (ValueError, OSError):
         library = None
     return "" if library else "aiocb is only known of the GNU C library on 64-bit Linux"
 
 
 class AioReader:
-    """Reads under way, for one thread, which watches fileno and calls complete when it is ready."""
+    """Pending reads of one thread, which polls fileno and then calls process_completions."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._pending: dict[int, tuple[_AioControlBlock, bytearray, OpenFile, OnRead]] = {}
 
     def fileno(self) -> int:
-        """Return what can be read from when reads are complete."""
+        """Return the descriptor that becomes readable when reads are complete."""
         return self._epoll.fileno()
 
-    def start_read(self, content: OpenFile, start: int, stop: int, done: OnRead) -> None:
-        """Read the octets of [start, stop), or as many as the file has; raises OSError.
+    def start_read(self, file: OpenFile, start: int, stop: int, on_read: OnRead) -> None:
+        """Read the bytes [start, stop) of a file, or as many of them as it has; raises OSError.
 
-        What is read from stays open for as long.
+        The file stays open until the read is complete.
         """
         buffer = bytearray(stop - start)
-        ours, its = os.pipe()
-        notice = _SigEvent(its, 0, _SIGEV_THREAD, _CLOSE)
+        read_end, write_end = os.pipe()
+        notification = _SigEvent(write_end, 0, _SIGEV_THREAD, _CLOSE)
         block = _AioControlBlock(
-            content.fileno(), 0, 0, address_of(buffer), len(buffer), notice, b"", start
+            file.fileno(), 0, 0, address_of(buffer), len(buffer), notification, b"", start
         )
-        if _libc.aio_read(ctypes.byref(block)):
-            error = _error(ctypes.get_errno())
-            os.close(ours)
-            os.close(its)
-            raise error
-        self._pending[ours] = block, buffer, content, done
-        self._epoll.register(ours, 0)  # that the other end is closed is always told
+        try:
+            check(libc.aio_read(ctypes.byref(block)))
+        except OSError:
+            os.close(read_end)
+            os.close(write_end)
+            raise
+        self._pending[read_end] = block, buffer, file, on_read
+        self._epoll.register(read_end, 0)  # epoll always reports that the other end was closed
 
-    def process_completions(self, seconds: float = 0) -> None:
-        """Call back for all reads that are complete, or wait for one, at most so long."""
-        for ours, _ in self._epoll.poll(seconds):
-            os.close(ours)
-            block, buffer, _, done = self._pending.pop(ours)
-            fault = _libc.aio_error(ctypes.byref(block))
-            octets = _libc.aio_return(ctypes.byref(block))
-            done(_error(fault) if fault else bytes(memoryview(buffer)[:octets]))
+    def process_completions(self, timeout: float = 0) -> None:
+        """Call back for each read that is complete; wait for a first one up to timeout seconds."""
+        for read_end, _ in self._epoll.poll(timeout):
+            os.close(read_end)
+            block, buffer, _, on_read = self._pending.pop(read_end)
+            error = libc.aio_error(ctypes.byref(block))
+            size = libc.aio_return(ctypes.byref(block))
+            on_read(os_error(error) if error else bytes(memoryview(buffer)[:size]))
 
     def close(self) -> None:
-        """Wait for reads to end and call back for them.
+        """Wait for pending reads, and call back for them.
 
-        The memory of one that does not end, as from a disk that hangs, is kept as long as we live.
+        The buffer of a read that does not end, as from a disk that hangs, is kept for the life of
+        the process.
         """
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self._pending and (left := deadline - time.monotonic()) > 0:
@@ -128,7 +130,3 @@ class AioReader:
 
 
 _abandoned: list[AioReader] = []
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

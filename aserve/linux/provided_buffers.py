@@ -1,24 +1,24 @@
-"""Memory that the kernel takes from when octets have arrived: idle connections need none."""
+"""Buffers that the kernel takes when data arrives, so that idle connections need no memory."""
 
 import mmap
 import struct
 
-from aserve.linux.memory import address_of
+from aserve.linux.libc import address_of
 
 GROUP = 1
 """The number by which operations name these buffers."""
 
-_SIZE = 16_384  # octets
-_COUNT = 64  # a power of two; each is given back as soon as it has been read
+_SIZE = 16_384  # bytes
+_COUNT = 64  # a power of two; each buffer is given back as soon as it has been read
 
-_ENTRY = struct.Struct("=QIH")  # io_uring_buf: address, length, number; two octets follow
+_ENTRY = struct.Struct("=QIH")  # io_uring_buf: address, length, number; two bytes follow
 _ENTRY_SIZE = 16
-_TAIL = 7  # 16-bit word: how many were offered in all, in the first entry's last two octets
+_TAIL = 7  # 16-bit word: how many were provided in all, in the first entry's last two bytes
 _REGISTRATION = struct.Struct("=QIH26x")  # io_uring_buf_reg
 
 
 class ProvidedBuffers:
-    """A ring of equal buffers, each of them the kernel's until it says that it has filled it."""
+    """A ring of buffers of one size. Each is the kernel's until the kernel reports it as filled."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _SIZE * _COUNT)
@@ -31,15 +31,15 @@ class ProvidedBuffers:
 
     @property
     def registration(self) -> bytes:
-        """Return what tells the kernel of them (io_uring_register(2))."""
+        """The argument that registers the buffers with the kernel (io_uring_register(2))."""
         return _REGISTRATION.pack(address_of(self._entries), _COUNT, GROUP)
 
-    def take(self, number: int, count: int) -> bytes:
-        """Return the first octets of a buffer that was filled, and offer it again."""
+    def take(self, number: int, size: int) -> bytes:
+        """Return the first size bytes of a filled buffer, and provide it again."""
         start = number * _SIZE
-        octets = self._memory[start : start + count]
+        data = self._memory[start : start + size]
         self._provide(number)
-        return octets
+        return data
 
     def _provide(self, number: int) -> None:
         at = _ENTRY_SIZE * (self._provided % _COUNT)

@@ -1,7 +1,8 @@
-"""A queue of signals as a descriptor: real-time signals that name the file they are about.
+"""Queued signals read from a descriptor: real-time signals that name the descriptor they concern.
 
-signalfd(2), and not the standard library's sigwaitinfo, which does not tell which file has sent a
-signal. It also takes many signals at once, and its records are laid out alike on every machine.
+This is signalfd(2) and not the standard library's sigwaitinfo, which does not say which descriptor
+a signal is about. signalfd also returns many signals at once, and its records have the same layout
+on every architecture.
 """
 
 import ctypes
@@ -14,9 +15,9 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from aserve.linux.libc import check, libc
 
-_F_SETOWN_EX = 15  # fcntl(2); the standard library knows it from Python 3.12 on
+_F_SETOWN_EX = 15  # fcntl(2); the standard library has it from Python 3.12 on
 _F_OWNER_TID = 0
 
 _RECORD = struct.Struct("I4xi8xi104x")  # signalfd_siginfo: ssi_signo, ssi_code, ssi_fd
@@ -24,7 +25,7 @@ _MAX_RECORDS = 64  # read at once
 
 
 class SignalFd:
-    """Signals for the thread that makes it. There, they do nothing else any more."""
+    """Signals of the thread that makes it. There they are only queued, and run no handler."""
 
     def __init__(self, signals: Iterable[int]) -> None:
         self._thread = threading.get_native_id()
@@ -35,21 +36,22 @@ class SignalFd:
         weakref.finalize(self, os.close, self._descriptor)
 
     def enable_signal(self, descriptor: int, number: int) -> None:
-        """Let a non-blocking descriptor send a signal whenever something about it has changed.
+        """Make a descriptor non-blocking and have it send a signal whenever its state changes.
 
-        To this thread and not to the process, of whose threads any other might take it.
+        The signal goes to this thread and not to the process, where any other thread might get it.
         """
         owner = struct.pack("ii", _F_OWNER_TID, self._thread)
         fcntl.fcntl(descriptor, _F_SETOWN_EX, owner)
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, number)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
 
-    def read(self, seconds: float) -> Iterator[tuple[int, int]]:
-        """Yield signals that are there, in order, or that come within so long: number, descriptor.
+    def read(self, timeout: float) -> Iterator[tuple[int, int]]:
+        """Yield (signal number, descriptor) for each queued signal, in order.
 
-        The descriptor may have been closed since, and its number may be another file's by now.
+        timeout: how many seconds to wait for a first one. The descriptor may have been closed
+        since, and its number may be another file's by now.
         """
-        if not seconds or self._poll.poll(seconds * 1_000):
+        if not timeout or self._poll.poll(timeout * 1_000):
             for number, _code, descriptor in _RECORD.iter_unpack(self._read_records()):
                 yield number, descriptor
 
@@ -61,11 +63,8 @@ class SignalFd:
 
 
 def _signalfd(signals: Iterable[int]) -> int:
-    chosen = (ctypes.c_ulong * (1_024 // (8 * ctypes.sizeof(ctypes.c_ulong))))()  # sigset_t
-    _libc.sigemptyset(chosen)
+    mask = (ctypes.c_ulong * (1_024 // (8 * ctypes.sizeof(ctypes.c_ulong))))()  # sigset_t
+    libc.sigemptyset(mask)
     for number in signals:
-        _libc.sigaddset(chosen, number)
-    descriptor: int = _libc.signalfd(-1, chosen, os.O_NONBLOCK | os.O_CLOEXEC)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return descriptor
+        libc.sigaddset(mask, number)
+    return check(libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC))

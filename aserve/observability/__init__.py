@@ -1,1 +1,1 @@
-"""What the server says about its work."""
+"""What the server reports of its work: the access log."""

@@ -1,6 +1,6 @@
-"""Where log lines go: a file that may be rotated, fill its disk, or be a pipe that nobody reads.
+"""The file of a log. It may be rotated, fill its disk, or be a pipe that is not read.
 
-Whatever happens, a line is written whole or not at all, and what could not be written waits.
+Whatever happens, a line is written whole or not at all, and lines that cannot be written are kept.
 """
 
 import errno
@@ -13,43 +13,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 PIPE_BUF = 4_096
-"""So many bytes a pipe takes whole, even from several workers (pipe(7))."""
+"""How many bytes a pipe takes whole, even from several workers at once (pipe(7))."""
 
-_ROTATION_S = 0.05  # between the rename and the making of a new file, in which logrotate is slow
+_ROTATION_S = 0.05  # seconds that logrotate may take from the rename to the new file
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class LogFile:
-    """Lines on their way to a descriptor, and the path that it was opened by, "" for none.
+    """A descriptor that lines are written to, and the path that it was opened by, "" for none.
 
-    is_shared: other processes write their lines there, too.
+    is_shared: other processes write lines to the same file.
     """
 
     def __init__(self, descriptor: int, path: str = "", *, is_shared: bool = False) -> None:
         self.path = path
         self.pending = b""
-        """Lines that have been taken and not been written yet."""
+        """Lines that have not been written yet."""
         self._descriptor = descriptor
         self._is_shared = is_shared
         self._read_identity()
 
     def reopen(self) -> None:
-        """Open the path anew, in the same descriptor. Where that fails the old file stays."""
+        """Open the path again, as the same descriptor. Where that fails, the old file stays open.
+
+        Raises OSError.
+        """
         if self.path:
-            fresh = open_log(self.path)
-            os.dup2(fresh, self._descriptor, inheritable=False)
-            os.close(fresh)
+            reopened = open_log(self.path)
+            os.dup2(reopened, self._descriptor, inheritable=False)
+            os.close(reopened)
             self._read_identity()
 
     def follow(self) -> None:
-        """Open the path anew where it names another file by now, as after a rotation by rename."""
+        """Reopen the path if it now names another file, as after a rotation by rename."""
         if self.path and self._was_rotated():
             self.reopen()
 
     def write(self, timeout: float) -> None:
-        """Write what waits; raise OSError where that is not possible now, and keep the rest.
+        """Write the pending lines; raise OSError where that is not possible, and keep the rest.
 
-        patience: seconds that a pipe or a terminal gets to make room before BlockingIOError.
+        timeout: seconds to wait for room in a pipe or terminal before BlockingIOError is raised.
         """
         (self._append_to_file if self._is_regular else self._write_to_pipe)(timeout)
 
@@ -62,7 +65,7 @@ class LogFile:
         try:
             return self._path_identity() != self._identity
         except FileNotFoundError:
-            # logrotate makes the new file itself, if nobody else does so right behind the rename.
+            # logrotate gets time to create the new file itself, right after the rename.
             time.sleep(_ROTATION_S)
         try:
             return self._path_identity() != self._identity
@@ -73,25 +76,25 @@ class LogFile:
         status = os.stat(self.path)  # noqa: PTH116
         return status.st_dev, status.st_ino
 
-    def _append_to_file(self, _patience: float) -> None:
-        done = 0
+    def _append_to_file(self, _timeout: float) -> None:
+        written = 0
         with self._locked():
             try:
-                while done < len(self.pending):
-                    done += os.write(self._descriptor, self.pending[done:])
+                while written < len(self.pending):
+                    written += os.write(self._descriptor, self.pending[written:])
             except OSError:
-                done -= self._truncate_fragment(done)
+                written -= self._truncate_fragment(written)
                 raise
             finally:
-                self.pending = self.pending[done:]
+                self.pending = self.pending[written:]
 
-    def _truncate_fragment(self, done: int) -> int:
-        """Take back the beginning of a line from the end of the file; return its length.
+    def _truncate_fragment(self, written: int) -> int:
+        """Truncate the file by an incomplete last line; return the number of bytes removed.
 
-        A disk takes what there is room for. Where others have written behind it, or nothing can be
-        taken back (chattr +a), the rest of the line is still owed.
+        A full disk takes as many bytes as fit. Where other processes have written after them, or
+        the file cannot be truncated (chattr +a), the rest of the line remains to be written.
         """
-        fragment = done - (self.pending.rfind(b"\n", 0, done) + 1)
+        fragment = written - (self.pending.rfind(b"\n", 0, written) + 1)
         with suppress(OSError):
             end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
             if fragment and os.fstat(self._descriptor).st_size == end:
@@ -102,7 +105,7 @@ class LogFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other workers from writing behind a line that may have to be taken back."""
+        """Keep other workers from writing after a line that may have to be truncated."""
         if not self._is_shared:
             yield
             return
@@ -114,11 +117,11 @@ class LogFile:
             with suppress(OSError):
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
-    def _write_to_pipe(self, patience: float) -> None:
-        room = select.poll()
-        room.register(self._descriptor, select.POLLOUT)
+    def _write_to_pipe(self, timeout: float) -> None:
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLOUT)
         while self.pending:
-            if not room.poll(patience * 1_000):
+            if not poller.poll(timeout * 1_000):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             self.pending = self.pending[os.write(self._descriptor, self._whole_lines()) :]
 
@@ -128,5 +131,5 @@ class LogFile:
 
 
 def open_log(path: str) -> int:
-    """Open a file to write lines at its end, without waiting for whoever might read it."""
+    """Open a file to append lines; never waits for the reader of a FIFO. Raises OSError."""
     return os.open(path, _FLAGS, 0o644)

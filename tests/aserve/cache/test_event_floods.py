@@ -1,4 +1,4 @@
-"""Whoever writes all the time beside, above or inside the folder holds up nobody."""
+"""A program that writes all the time beside, above or inside the directory blocks no client."""
 
 import os
 import threading
@@ -20,7 +20,7 @@ def server(tmp_path):
     write(tmp_path / "above" / "site" / "sub" / "b.txt", "beta")
     server = Server(tmp_path / "above" / "site")
     yield server
-    server.recall.close()
+    server.cache.close()
     for thread in threading.enumerate():
         if thread.name == "aserve-dispose":
             thread.join()
@@ -28,128 +28,132 @@ def server(tmp_path):
 
 def warm(server):
     for _ in range(4):
-        server.reply("/a.txt")
-        server.reply("/sub/b.txt")
-    assert len(server.recall._by_key) == 2
+        server.respond("/a.txt")
+        server.respond("/sub/b.txt")
+    assert len(server.cache._by_key) == 2
 
 
-def is_remembered(server):
+def is_cached(server):
     hits = server.hits
-    assert server.is_true("/a.txt")
+    assert server.is_fresh("/a.txt")
     return server.hits > hits
 
 
-@pytest.mark.parametrize("where", ["", "above", "above/site", "above/site/sub"])
-def test_writing_to_other_files_makes_no_event(server, tmp_path, where):
-    one, two = tmp_path / where / "one.log", tmp_path / where / "two.log"
+@pytest.mark.parametrize("directory", ["", "above", "above/site", "above/site/sub"])
+def test_writing_to_other_files_makes_no_event(server, tmp_path, directory):
+    one, two = tmp_path / directory / "one.log", tmp_path / directory / "two.log"
     with one.open("w") as first, two.open("w") as second:
         warm(server)
         for file in (first, second) * 50:
             file.write("x")
             file.flush()
-    assert not server.recall._has_changes()
-    assert is_remembered(server)
+    assert not server.cache._has_changes()
+    assert is_cached(server)
 
 
-def flood(folder, count):
-    """Change names, each another one than the one before."""
+def flood(directory, count):
+    """Change names, each time another one than before."""
     for number in range(count):
-        os.close(os.open(folder / f"n{number % 50}", os.O_CREAT))
-        os.unlink(folder / f"n{number % 50}")
+        os.close(os.open(directory / f"n{number % 50}", os.O_CREAT))
+        os.unlink(directory / f"n{number % 50}")
 
 
-@pytest.mark.parametrize("where", ["above", "above/site", "above/site/sub"])
-def test_a_flood_of_names_is_given_up_after_a_few_reads(server, tmp_path, monkeypatch, where):
+@pytest.mark.parametrize("directory", ["above", "above/site", "above/site/sub"])
+def test_reading_a_flood_of_events_stops_after_a_few_reads(
+    server, tmp_path, monkeypatch, directory
+):
     warm(server)
-    flood(tmp_path / where, 4_000)
+    flood(tmp_path / directory, 4_000)
     reads = []
-    true_read = os.read
-    monkeypatch.setattr(os, "read", lambda *a: reads.append(a) or true_read(*a))
-    assert not is_remembered(server)
+    original_read = os.read
+    monkeypatch.setattr(os, "read", lambda *a: reads.append(a) or original_read(*a))
+    assert not is_cached(server)
     assert len([size for _, size in reads if size == inotify._READ_SIZE]) <= MAX_READS
-    assert not server.recall._by_key
-    assert not server.recall._has_changes()
+    assert not server.cache._by_key
+    assert not server.cache._has_changes()
 
 
-def test_who_writes_faster_than_anybody_reads_ends_a_look(monkeypatch):
-    watched = Inotify()
-    watched.has_changes = lambda: True
+def test_events_that_come_faster_than_they_are_read_are_an_overflow(monkeypatch):
+    watches = Inotify()
+    watches.has_changes = lambda: True
     event = inotify._EVENT.pack(1, 2, 0, 0)
     sizes = []
     monkeypatch.setattr(os, "read", lambda _, size: sizes.append(size) or event * (size // 16))
     with pytest.raises(QueueOverflow):
-        watched.read_changes()
+        watches.read_changes()
     assert len(sizes) == MAX_READS
     monkeypatch.undo()
-    watched.close()
+    watches.close()
 
 
-def test_a_steady_stream_is_given_up_within_its_second(server, tmp_path, monkeypatch):
+def test_a_steady_stream_of_events_pauses_caching_within_a_second(server, tmp_path, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
     warm(server)
     for _ in range(3):
         flood(tmp_path / "above" / "site", 40)  # less than 100 events each
-        server.recall.generation()
-    assert not server.recall._by_key
-    assert server.recall._pause
+        server.cache.generation()
+    assert not server.cache._by_key
+    assert server.cache._pause
 
 
-def test_less_than_that_each_second_is_listened_to(server, tmp_path, monkeypatch):
+def test_fewer_events_each_second_are_processed(server, tmp_path, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
     warm(server)
     for _ in range(10):
         flood(tmp_path / "above" / "site", 10)
-        server.recall.tick()
-    assert is_remembered(server)
+        server.cache.tick()
+    assert is_cached(server)
 
 
-def test_after_a_while_it_remembers_again_and_waits_longer_each_time(server, tmp_path, monkeypatch):
+def test_caching_resumes_after_a_pause_that_doubles_each_time(server, tmp_path, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
     pauses = []
     for _ in range(8):
         warm(server)
         flood(tmp_path / "above" / "site", 100)
-        server.recall.generation()
+        server.cache.generation()
         seconds = 0
-        while server.recall._pause:
+        while server.cache._pause:
             for _ in range(5):
-                server.reply("/a.txt")
-            assert not server.recall._by_key
-            server.recall.tick()
+                server.respond("/a.txt")
+            assert not server.cache._by_key
+            server.cache.tick()
             seconds += 1
         pauses.append(seconds)
     assert pauses == [2, 4, 8, 16, 32, 64, 64, 64]
     for _ in range(64):
-        server.recall.tick()
-    assert server.recall._next_pause == 2
+        server.cache.tick()
+    assert server.cache._next_pause == 2
     warm(server)
     write(tmp_path / "above" / "site" / "a.txt", "omega")
-    assert not is_remembered(server)
+    assert not is_cached(server)
 
 
-def test_work_begun_before_a_flood_gives_back_nothing_of_later(server, tmp_path, monkeypatch):
+def test_a_response_begun_before_a_flood_removes_no_later_watch(server, tmp_path, monkeypatch):
     warm(server)
     request = Request("GET", "/sub/b.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = cache_key(request, keep_alive=True)
-    since = server.recall.generation()
-    trails = server.recall.watch_dependencies(request, NOW)
-    response, octets = server.true_reply(request)
-    server.recall._clear_and_rewatch()
+    generation = server.cache.generation()
+    dependencies = server.cache.watch_dependencies(request, NOW)
+    response, data = server.handle(request)
+    server.cache._clear_and_rewatch()
     warm(server)
-    server.recall.store(CachedResponse(key, [octets], response, closes=False), trails, since)
-    assert key not in server.recall._by_key
+    server.cache.store(
+        CachedResponse(key, [data], response, closes=False), dependencies, generation
+    )
+    assert key not in server.cache._by_key
     write(tmp_path / "above" / "site" / "sub" / "b.txt", "changed")
-    assert server.is_true("/sub/b.txt")
+    assert server.is_fresh("/sub/b.txt")
 
 
-def test_what_everything_depends_on_is_forgotten_at_a_stroke(server, tmp_path, monkeypatch):
+def test_a_change_that_affects_everything_evicts_all_at_once(server, tmp_path, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_EVICTED_SINGLY", 1)
     warm(server)
-    one_by_one = []
-    monkeypatch.setattr(server.recall, "_evict", one_by_one.append)
+    evicted_singly = []
+    monkeypatch.setattr(server.cache, "_evict", evicted_singly.append)
     (tmp_path / "above" / "site").chmod(0o755)
-    server.recall.generation()
-    assert not server.recall._by_key
-    assert not one_by_one
+    server.cache.generation()
+    assert not server.cache._by_key
+    assert not evicted_singly
     warm(server)
-    assert is_remembered(server)
+    assert is_cached(server)

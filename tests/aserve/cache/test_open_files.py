@@ -1,4 +1,4 @@
-"""Large files are kept open: never for long without use, and never in a state they are not in."""
+"""Large files are kept open: never for long without use, and never with stale metadata."""
 
 import ctypes
 import os
@@ -19,29 +19,27 @@ SIZE = 300_000
 class Server:
     def __init__(self, root):
         self.site = StaticSite(Directory(root))
-        self.recall = ResponseCache(os.fsencode(root))
+        self.cache = ResponseCache(os.fsencode(root))
 
     def find(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
-        return self.recall.lookup_key(cache_key(request, keep_alive=True), request, NOW)
+        return self.cache.lookup_key(cache_key(request, keep_alive=True), request, NOW)
 
     def warm(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
         key = cache_key(request, keep_alive=True)
         for _ in range(4):
             response = self.site.handle(request, NOW)
-            if not self.recall.lookup_key(key, request, NOW) and self.recall.should_store(
+            if not self.cache.lookup_key(key, request, NOW) and self.cache.should_store(
                 key, response
             ):
-                since, trails = (
-                    self.recall.generation(),
-                    self.recall.watch_dependencies(request, NOW),
-                )
+                generation = self.cache.generation()
+                dependencies = self.cache.watch_dependencies(request, NOW)
                 head = encode_head(response, DATE, None)
                 body = response.body
-                pieces = [head, *body] if len(body[0]) == SIZE else [head + body[0]]
-                self.recall.store(
-                    CachedResponse(key, pieces, response, closes=False), trails, since
+                parts = [head, *body] if len(body[0]) == SIZE else [head + body[0]]
+                self.cache.store(
+                    CachedResponse(key, parts, response, closes=False), dependencies, generation
                 )
         assert self.find(target)
 
@@ -57,18 +55,18 @@ def server(request, tmp_path, monkeypatch):
     write(tmp_path / "small.txt", "small")
     server = Server(tmp_path)
     yield server
-    server.recall.close()
+    server.cache.close()
 
 
-def open_files(folder):
-    """Return the names below a folder that this process has open, deleted ones too."""
+def open_files(directory):
+    """Return the files below a directory that this process has open, deleted ones too."""
     names = []
     for number in os.listdir("/proc/self/fd"):
         try:
             names.append(os.readlink(f"/proc/self/fd/{number}"))
         except FileNotFoundError:
             continue
-    return [name for name in names if name.startswith(f"{folder}/")]
+    return [name for name in names if name.startswith(f"{directory}/")]
 
 
 def rename_over(path):
@@ -76,43 +74,43 @@ def rename_over(path):
     path.with_name("new").replace(path)
 
 
-@pytest.mark.parametrize("end", [os.unlink, rename_over, lambda path: os.truncate(path, 3)])
-def test_a_file_that_has_ended_is_closed_within_a_second_without_a_request(server, tmp_path, end):
+@pytest.mark.parametrize("change", [os.unlink, rename_over, lambda path: os.truncate(path, 3)])
+def test_a_changed_file_is_closed_within_a_second_without_a_request(server, tmp_path, change):
     server.warm("/0.bin")
     assert len(open_files(tmp_path)) == 1
-    end(tmp_path / "0.bin")
-    server.recall.tick()
+    change(tmp_path / "0.bin")
+    server.cache.tick()
     assert not open_files(tmp_path)
 
 
-def test_a_file_that_nobody_asks_for_is_closed_after_a_minute(server, tmp_path):
+def test_a_file_that_is_not_requested_is_closed_after_a_minute(server, tmp_path):
     server.warm("/0.bin")
     server.warm("/1.bin")
     for _ in range(60):
-        server.recall.tick()
+        server.cache.tick()
         assert server.find("/1.bin")
     assert len(open_files(tmp_path)) == 2
-    server.recall.tick()
+    server.cache.tick()
     assert open_files(tmp_path) == [str(tmp_path / "1.bin")]
 
 
-def test_small_replies_stay_however_long_nobody_asks(server):
+def test_small_responses_stay_without_requests(server):
     server.warm("/small.txt")
     for _ in range(1_000):
-        server.recall.tick()
+        server.cache.tick()
     assert server.find("/small.txt")
 
 
-def test_descriptors_are_given_up_the_longest_unused_first(server, tmp_path):
+def test_the_least_recently_used_files_are_closed_first(server, tmp_path):
     server.warm("/small.txt")
     for number in range(4):
         server.warm(f"/{number}.bin")
-        server.recall.tick()
+        server.cache.tick()
     assert server.find("/0.bin")
-    assert server.recall.evict_files(2) == 2
+    assert server.cache.evict_files(2) == 2
     assert {name[-5:] for name in open_files(tmp_path)} == {"0.bin", "3.bin"}
-    assert server.recall.evict_files(10) == 2
-    assert server.recall.evict_files(10) == 0
+    assert server.cache.evict_files(10) == 2
+    assert server.cache.evict_files(10) == 0
     assert not open_files(tmp_path)
     assert server.find("/small.txt")
 
@@ -124,17 +122,17 @@ class Aio:
 
     def __init__(self):
         if os.uname().machine != "x86_64":
-            pytest.skip_head("the numbers of the calls are those of x86-64")
+            pytest.skip("the system call numbers are those of x86-64")
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._context = ctypes.c_uint64()
         if self._libc.syscall(self._SETUP, 4, ctypes.byref(self._context)):
-            pytest.skip_head("no io_submit here")
+            pytest.skip("no io_submit here")
 
-    def write(self, descriptor, octets):
-        buffer = ctypes.create_string_buffer(octets, len(octets))
+    def write(self, descriptor, data):
+        buffer = ctypes.create_string_buffer(data, len(data))
         # struct iocb: data, key and flags, opcode 1 (PWRITE), priority, file, buffer, size, offset
         block = ctypes.create_string_buffer(
-            pack("<QIIHhIQQqQII", 0, 0, 0, 1, 0, descriptor, ctypes.addressof(buffer), len(octets),
+            pack("<QIIHhIQQqQII", 0, 0, 0, 1, 0, descriptor, ctypes.addressof(buffer), len(data),
                  0, 0, 0, 0), 64)  # fmt: skip
         pointers = (ctypes.c_void_p * 1)(ctypes.addressof(block))
         submitted = self._libc.syscall(self._SUBMIT, self._context, ctypes.c_long(1), pointers)
@@ -154,7 +152,7 @@ def aio():
     aio.close()
 
 
-def test_what_is_written_without_an_event_is_seen_at_once_in_a_large_file(server, tmp_path, aio):
+def test_a_write_without_an_event_is_noticed_at_once_in_a_large_file(server, tmp_path, aio):
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
         server.warm("/0.bin")
@@ -165,30 +163,31 @@ def test_what_is_written_without_an_event_is_seen_at_once_in_a_large_file(server
         os.close(descriptor)
 
 
-def test_what_is_written_without_an_event_is_seen_within_a_second_in_a_small_file(
-    server, tmp_path, aio
-):
+def test_a_write_without_an_event_is_noticed_within_a_second_in_a_small_file(server, tmp_path, aio):
     descriptor = os.open(tmp_path / "small.txt", os.O_RDWR)
     try:
         server.warm("/small.txt")
         aio.write(descriptor, b"SMALL")
         request = Request("GET", "/small.txt", head="GET /small.txt HTTP/1.1\r\n\r\n")
         key = cache_key(request, keep_alive=True)
-        assert server.recall.lookup_key(key, request, NOW + 1) is None
+        assert server.cache.lookup_key(key, request, NOW + 1) is None
     finally:
         os.close(descriptor)
 
 
-def test_a_file_that_changed_between_its_answer_and_its_keeping_is_not_sent(server, tmp_path, aio):
+def test_a_file_that_changed_before_its_response_was_stored_is_not_sent(server, tmp_path, aio):
     request = Request("GET", "/0.bin", head="GET /0.bin HTTP/1.1\r\n\r\n")
     key = cache_key(request, keep_alive=True)
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
-        since, trails = server.recall.generation(), server.recall.watch_dependencies(request, NOW)
+        generation = server.cache.generation()
+        dependencies = server.cache.watch_dependencies(request, NOW)
         response = server.site.handle(request, NOW)
         aio.write(descriptor, b"z" * 100)
-        pieces = [encode_head(response, DATE, None), *response.body]
-        server.recall.store(CachedResponse(key, pieces, response, closes=False), trails, since)
-        assert server.recall.lookup_key(key, request, NOW) is None
+        parts = [encode_head(response, DATE, None), *response.body]
+        server.cache.store(
+            CachedResponse(key, parts, response, closes=False), dependencies, generation
+        )
+        assert server.cache.lookup_key(key, request, NOW) is None
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What is remembered is never older than the disk, and never more than it may be."""
+"""Cached responses are never older than the files, and never more than they may be."""
 
 import os
 import random
@@ -20,55 +20,58 @@ OLD = NOW - 1_000
 
 
 class Server:
-    """A model without its loop: remembers, or answers and keeps."""
+    """A server without its event loop: responds from the cache, or makes and caches a response."""
 
     def __init__(self, root):
         self.site = StaticSite(Directory(root))
-        self.recall = ResponseCache(os.fsencode(root))
+        self.cache = ResponseCache(os.fsencode(root))
         self.hits = 0
         self.date = DATE
 
-    def true_reply(self, request):
+    def handle(self, request):
         response = self.site.handle(request, NOW)
         return response, encode_head(response, self.date, None) + b"".join(response.body)
 
-    def reply(self, target, **fields):
-        fields = {name.replace("_", "-"): value for name, value in fields.items()}
-        head = f"GET {target} HTTP/1.1\r\n{sorted(fields.items())}\r\n\r\n"
-        request = Request("GET", target, headers=fields, head=head)
-        if known := self.recall.lookup_head(head.encode(), NOW):
+    def respond(self, target, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        head = f"GET {target} HTTP/1.1\r\n{sorted(headers.items())}\r\n\r\n"
+        request = Request("GET", target, headers=headers, head=head)
+        if hit := self.cache.lookup_head(head.encode(), NOW):
             self.hits += 1
-            return known[0].data
+            return hit[0].data
         key = cache_key(request, keep_alive=True)
-        if kept := self.recall.lookup_key(key, request, NOW):
+        if cached := self.cache.lookup_key(key, request, NOW):
             self.hits += 1
-            return kept.data
-        response, octets = self.true_reply(request)
-        if not self.recall.should_store(key, response):
-            return octets
-        since, trails = self.recall.generation(), self.recall.watch_dependencies(request, NOW)
-        response, octets = self.true_reply(request)
-        if trails:
-            self.recall.store(CachedResponse(key, [octets], response, closes=False), trails, since)
-        return octets
+            return cached.data
+        response, data = self.handle(request)
+        if not self.cache.should_store(key, response):
+            return data
+        generation = self.cache.generation()
+        dependencies = self.cache.watch_dependencies(request, NOW)
+        response, data = self.handle(request)
+        if dependencies:
+            self.cache.store(
+                CachedResponse(key, [data], response, closes=False), dependencies, generation
+            )
+        return data
 
-    def is_true(self, target, **fields):
-        """Compare with the true path, the date aside."""
-        said = self.reply(target, **fields)
-        fields = {name.replace("_", "-"): value for name, value in fields.items()}
-        _, true = self.true_reply(Request("GET", target, headers=fields))
-        at = true.index(b"Date: ") + 6
-        return said[:at] == true[:at] and said[at + 29 :] == true[at + 29 :]
+    def is_fresh(self, target, **headers):
+        """Tell whether the response is, except for its date, the one that the handler makes now."""
+        actual = self.respond(target, **headers)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        _, expected = self.handle(Request("GET", target, headers=headers))
+        at = expected.index(b"Date: ") + 6
+        return actual[:at] == expected[:at] and actual[at + 29 :] == expected[at + 29 :]
 
 
 def write(path, text):
     path.write_text(text)
-    os.utime(path, (OLD, OLD))  # or it would be too young to be remembered
+    os.utime(path, (OLD, OLD))  # or it would be too young to be cached
 
 
 @pytest.fixture(params=["inotify", "stat"])
 def server(request, tmp_path, monkeypatch):
-    """Serve a folder behind a symbolic link, watched or asked for its state."""
+    """Serve a directory behind a symbolic link, with changes noticed by inotify or by stat."""
     if request.param == "stat":
         monkeypatch.setattr(
             mounts.Mounts, "tracking_of", lambda self, device: mounts.ChangeTracking.STATE
@@ -83,7 +86,7 @@ def server(request, tmp_path, monkeypatch):
     (tmp_path / "current").symlink_to("releases/1")
     server = Server(tmp_path / "current")
     yield server
-    server.recall.close()
+    server.cache.close()
 
 
 @pytest.fixture
@@ -97,14 +100,14 @@ TARGETS = ["/a.txt", "/sub/b.txt", "/sub/deep/c.txt", "/", "/link.txt"]
 def warm(server):
     for _ in range(4):
         for target in TARGETS:
-            server.reply(target)
-            server.reply(target, accept_encoding="gzip")
+            server.respond(target)
+            server.respond(target, accept_encoding="gzip")
 
 
-def test_it_remembers(server):
+def test_responses_are_cached(server):
     warm(server)
     hits = server.hits
-    assert all(server.is_true(target) for target in TARGETS)
+    assert all(server.is_fresh(target) for target in TARGETS)
     assert server.hits == hits + len(TARGETS)
 
 
@@ -122,7 +125,7 @@ def truncate(path):
     os.truncate(path, random.randrange(3))
 
 
-def shut_and_open(path):
+def change_permissions(path):
     path.chmod(0o600 if path.stat().st_mode & 0o77 else 0o644)
 
 
@@ -133,7 +136,7 @@ def delete_and_create(path):
         write(path, "again")
 
 
-def sibling(path):
+def change_sibling(path):
     packed = path.with_name(path.name + ".gz")
     if packed.exists():
         packed.unlink()
@@ -169,11 +172,18 @@ def switch_release(path):
     current.with_name("next").replace(current)
 
 
-CHANGES = [rename_over, write_in_place, truncate, shut_and_open, delete_and_create, sibling]
+CHANGES = [
+    rename_over,
+    write_in_place,
+    truncate,
+    change_permissions,
+    delete_and_create,
+    change_sibling,
+]
 RARE_CHANGES = [retarget, rename_parent, switch_release]
 
 
-def test_ten_thousand_changes_and_no_stale_reply(server, root):
+def test_five_thousand_changes_and_no_stale_response(server, root):
     random.seed(1)
     (root.parent / "outside").write_text("secret")
     warm(server)
@@ -184,64 +194,69 @@ def test_ten_thousand_changes_and_no_stale_reply(server, root):
         except FileNotFoundError:
             delete_and_create(root / "a.txt")
         for target in random.sample(TARGETS, 2):
-            assert server.is_true(target), (change, target)
-            assert server.is_true(target, accept_encoding="gzip"), (change, target)
-    assert server.hits > 500  # or nothing was tried
+            assert server.is_fresh(target), (change, target)
+            assert server.is_fresh(target, accept_encoding="gzip"), (change, target)
+    assert server.hits > 500  # or the cache was not tested
 
 
 @pytest.mark.parametrize(
-    "change", [rename_over, write_in_place, truncate, delete_and_create, sibling]
+    "change", [rename_over, write_in_place, truncate, delete_and_create, change_sibling]
 )
-def test_a_change_in_the_middle_of_the_work_is_not_remembered(server, root, change):
+def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, change):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
     key = cache_key(request, keep_alive=True)
-    since = server.recall.generation()
-    trails = server.recall.watch_dependencies(request, NOW)
-    response, octets = server.true_reply(request)
+    generation = server.cache.generation()
+    dependencies = server.cache.watch_dependencies(request, NOW)
+    response, data = server.handle(request)
     change(root / "a.txt")
-    server.recall.store(CachedResponse(key, [octets], response, closes=False), trails, since)
-    assert server.recall.lookup_key(key, request, NOW) is None
+    server.cache.store(
+        CachedResponse(key, [data], response, closes=False), dependencies, generation
+    )
+    assert server.cache.lookup_key(key, request, NOW) is None
 
 
-def test_two_alike_under_way_together_are_kept_once_and_stay_watched(server, root):
+def test_equal_responses_made_at_once_are_cached_once_and_stay_watched(server, root):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
     key = cache_key(request, keep_alive=True)
-    since = server.recall.generation()
-    work = [
-        (server.recall.watch_dependencies(request, NOW), *server.true_reply(request))
-        for _ in range(3)
+    generation = server.cache.generation()
+    responses = [
+        (server.cache.watch_dependencies(request, NOW), *server.handle(request)) for _ in range(3)
     ]
-    for trails, response, octets in work:
-        server.recall.store(CachedResponse(key, [octets], response, closes=False), trails, since)
-    assert server.recall.lookup_key(key, request, NOW)
+    for dependencies, response, data in responses:
+        server.cache.store(
+            CachedResponse(key, [data], response, closes=False), dependencies, generation
+        )
+    assert server.cache.lookup_key(key, request, NOW)
     write_in_place(root / "a.txt")
-    assert server.recall.lookup_key(key, request, NOW) is None
+    assert server.cache.lookup_key(key, request, NOW) is None
 
 
-def test_work_under_way_while_a_watch_is_given_up_is_not_remembered(server, root):
+def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, root):
     warm(server)
     request = Request("GET", "/a.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = cache_key(request, keep_alive=True)
-    since = server.recall.generation()
-    trails = server.recall.watch_dependencies(request, NOW)
-    response, octets = server.true_reply(request)
-    server.recall._clear_and_rewatch()
-    server.recall.store(CachedResponse(key, [octets], response, closes=False), trails, since)
+    generation = server.cache.generation()
+    dependencies = server.cache.watch_dependencies(request, NOW)
+    response, data = server.handle(request)
+    server.cache._clear_and_rewatch()
+    server.cache.store(
+        CachedResponse(key, [data], response, closes=False), dependencies, generation
+    )
     write_in_place(root / "a.txt")
-    assert server.recall.lookup_key(key, request, NOW) is None
+    assert server.cache.lookup_key(key, request, NOW) is None
 
 
-def test_what_was_just_written_is_not_remembered(server, root):
+def test_a_file_that_was_just_written_is_not_cached(server, root):
     (root / "a.txt").write_text("young")
     os.utime(root / "a.txt", (NOW, NOW))
     warm(server)
     hits = server.hits
-    assert server.is_true("/a.txt")
+    assert server.is_fresh("/a.txt")
     assert server.hits == hits
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_a_second_name_outside_the_folder_is_seen_through(server, root, tmp_path, early):
+def test_changes_through_a_hard_link_outside_are_noticed(server, root, tmp_path, early):
     if early:
         os.link(root / "a.txt", tmp_path / "elsewhere")
     warm(server)
@@ -252,14 +267,14 @@ def test_a_second_name_outside_the_folder_is_seen_through(server, root, tmp_path
         for text in ("x", "y", "z"):
             file.write(text)
             file.flush()
-            assert server.is_true("/a.txt")
+            assert server.is_fresh("/a.txt")
             warm(server)
 
 
-def test_watches_are_given_back(server, root):
+def test_watches_are_removed(server, root):
     def watches():
-        number = server.recall._inotify._descriptor
-        with open(f"/proc/self/fdinfo/{number}") as info:
+        descriptor = server.cache._inotify._descriptor
+        with open(f"/proc/self/fdinfo/{descriptor}") as info:
             return info.read().count("inotify wd:")
 
     warm(server)
@@ -268,11 +283,11 @@ def test_watches_are_given_back(server, root):
         write(root / "a.txt", str(number))
         rename_over(root / "a.txt")
         warm(server)
-    server.recall._clear_and_rewatch()
+    server.cache._clear_and_rewatch()
     assert watches() == 0 < before
 
 
-def test_what_is_not_known_to_be_local_is_not_remembered(server, root, monkeypatch):
+def test_files_not_known_to_be_local_are_not_cached(server, root, monkeypatch):
     monkeypatch.setattr(
         mounts.Mounts, "tracking_of", lambda self, device: mounts.ChangeTracking.NONE
     )
@@ -280,13 +295,13 @@ def test_what_is_not_known_to_be_local_is_not_remembered(server, root, monkeypat
     assert server.hits == 0
 
 
-def test_a_new_mount_forgets_everything(server, monkeypatch):
+def test_a_new_mount_evicts_everything(server, monkeypatch):
     warm(server)
-    server.recall.tick()
-    assert server.recall._by_key
+    server.cache.tick()
+    assert server.cache._by_key
     monkeypatch.setattr(mounts, "_mount_table", lambda: "another one")
-    server.recall.tick()
-    assert not server.recall._by_key
+    server.cache.tick()
+    assert not server.cache._by_key
 
 
 def test_the_date_is_right_to_the_second(server):
@@ -294,99 +309,99 @@ def test_the_date_is_right_to_the_second(server):
     head = b"GET /a.txt HTTP/1.1\r\n[]\r\n\r\n"
     assert (
         b"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-        in server.recall.lookup_head(head, 784_111_777)[0].data
+        in server.cache.lookup_head(head, 784_111_777)[0].data
     )
     assert (
         b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n"
-        in server.recall.lookup_head(head, 784_111_778)[0].data
+        in server.cache.lookup_head(head, 784_111_778)[0].data
     )
 
 
-def test_errors_and_redirects_are_not_remembered(server):
+def test_errors_and_redirects_are_not_cached(server):
     for _ in range(5):
-        server.reply("/none")
-        server.reply("/sub")
+        server.respond("/none")
+        server.respond("/sub")
     assert server.hits == 0
 
 
-def test_a_scan_is_not_let_in(server, root):
+def test_a_scan_is_not_cached(server, root):
     for number in range(200):
         write(root / f"{number}.txt", "x")
-        server.reply(f"/{number}.txt")
-    assert not server.recall._by_key
+        server.respond(f"/{number}.txt")
+    assert not server.cache._by_key
 
 
-def test_memory_is_bounded_and_what_is_used_stays(server, root, monkeypatch):
+def test_memory_is_bounded_and_used_responses_stay(server, root, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_RESPONSES", 10)
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 12)
     warm_target = "/a.txt"
     for number in range(60):
         write(root / f"{number}.txt", "x")
         for _ in range(4):
-            server.reply(f"/{number}.txt")
-            server.reply(warm_target)
-    assert len(server.recall._by_key) <= 10
-    assert len(server.recall._by_head) <= 12
-    assert server.recall._total_weight == sum(
-        kept.weight for kept in server.recall._by_key.values()
+            server.respond(f"/{number}.txt")
+            server.respond(warm_target)
+    assert len(server.cache._by_key) <= 10
+    assert len(server.cache._by_head) <= 12
+    assert server.cache._total_weight == sum(
+        cached.weight for cached in server.cache._by_key.values()
     ) + sum(
         response_cache._weigh_head(head, request)
-        for head, (_, request) in server.recall._by_head.items()
+        for head, (_, request) in server.cache._by_head.items()
     )
     hits = server.hits
-    server.reply(warm_target)
+    server.respond(warm_target)
     assert server.hits == hits + 1
-    assert {kept for kepts in server.recall._by_dependency.values() for kept in kepts} <= set(
-        server.recall._by_key.values()
+    assert {each for group in server.cache._by_dependency.values() for each in group} <= set(
+        server.cache._by_key.values()
     )
 
 
-def test_an_overflow_forgets_everything(server, root):
+def test_an_overflow_evicts_everything(server, root):
     warm(server)
     with open("/proc/sys/fs/inotify/max_queued_events") as limit:
-        most = int(limit.read())
-    for number in range(most + 10):  # another name each time, since equal events are told once
+        max_events = int(limit.read())
+    for number in range(max_events + 10):  # varying names, since equal events are merged
         (root / f"n{number % 500}").touch()
     write(root / "a.txt", "changed")
-    assert all(server.is_true(target) for target in TARGETS)
+    assert all(server.is_fresh(target) for target in TARGETS)
 
 
-def test_without_inotify_it_asks_for_the_state(tmp_path, monkeypatch):
-    def refuse(most):
+def test_without_inotify_changes_are_noticed_by_stat(tmp_path, monkeypatch):
+    def fail(max_watches):
         raise OSError("no inotify here")
 
-    monkeypatch.setattr(response_cache, "Inotify", refuse)
+    monkeypatch.setattr(response_cache, "Inotify", fail)
     write(tmp_path / "a.txt", "alpha")
     server = Server(tmp_path)
     for _ in range(5):
-        assert server.is_true("/a.txt")
+        assert server.is_fresh("/a.txt")
     assert server.hits
     write(tmp_path / "a.txt", "omega")
-    assert server.is_true("/a.txt")
+    assert server.is_fresh("/a.txt")
 
 
-def test_which_file_systems_tell_of_changes(tmp_path):
+def test_which_file_systems_report_changes(tmp_path):
     table = mounts.Mounts()
     assert table.tracking_of(os.stat("/proc").st_dev) is mounts.ChangeTracking.NONE
     assert table.tracking_of(0) is mounts.ChangeTracking.NONE
     assert table.tracking_of(os.stat("/dev/shm").st_dev) is mounts.ChangeTracking.EVENTS
 
 
-def test_what_was_remembered_before_the_clock_was_set_back_is_forgotten(server):
+def test_a_response_cached_before_the_clock_was_set_back_is_evicted(server):
     server.date = format_date(NOW)
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n[]\r\n\r\n")
     for _ in range(5):
-        server.reply("/a.txt")
+        server.respond("/a.txt")
     head, key = request.head.encode(), cache_key(request, keep_alive=True)
-    kept, _ = server.recall.lookup_head(head, NOW + 1)
-    assert format_date(NOW + 1).encode() in kept.data
-    assert server.recall.lookup_head(head, NOW) is not None  # as old as the reply itself
-    assert server.recall.lookup_head(head, NOW - 1) is None
-    assert server.recall.lookup_key(key, request, NOW) is None
+    cached, _ = server.cache.lookup_head(head, NOW + 1)
+    assert format_date(NOW + 1).encode() in cached.data
+    assert server.cache.lookup_head(head, NOW) is not None  # as old as the response itself
+    assert server.cache.lookup_head(head, NOW - 1) is None
+    assert server.cache.lookup_key(key, request, NOW) is None
 
 
-def test_a_folder_that_is_named_like_a_sibling_stays_watched(server, root):
-    """It is one inode with one watch, for the names in it and as what lies beside a file."""
+def test_a_directory_that_is_named_like_a_sibling_stays_watched(server, root):
+    """It is one inode with one watch, for the names in it and as the sibling of a file."""
     packed = root / "a.txt.gz"
     packed.mkdir()
     write(packed / "b.txt", "beta")
@@ -394,69 +409,69 @@ def test_a_folder_that_is_named_like_a_sibling_stays_watched(server, root):
     (packed / "link.txt").symlink_to("b.txt")
     for target in ("/a.txt.gz/link.txt", "/a.txt"):
         for _ in range(4):
-            server.reply(target)
+            server.respond(target)
     (packed / "next").symlink_to("c.txt")
     (packed / "next").replace(packed / "link.txt")
-    assert server.is_true("/a.txt.gz/link.txt")
+    assert server.is_fresh("/a.txt.gz/link.txt")
 
 
-def learn(server, target, heads):
-    """Ask for one thing in many ways that decide nothing."""
-    server.reply(target)
-    server.reply(target)
-    for number in heads:
+def add_heads(server, target, numbers):
+    """Request one target with many heads that get the same response."""
+    server.respond(target)
+    server.respond(target)
+    for number in numbers:
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\nOdd: {number}\r\n\r\n")
         for _ in range(2):
-            assert server.recall.lookup_key(cache_key(request, keep_alive=True), request, NOW)
+            assert server.cache.lookup_key(cache_key(request, keep_alive=True), request, NOW)
 
 
-def test_a_reply_has_so_many_heads_and_no_more(server, root, monkeypatch):
+def test_the_heads_of_a_response_are_bounded(server, root, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_HEADS_PER_RESPONSE", 10)
-    learn(server, "/sub/b.txt", range(4))
-    learn(server, "/a.txt", range(100))
-    server.recall._process_changes()
-    assert len(server.recall._by_head) == 14
+    add_heads(server, "/sub/b.txt", range(4))
+    add_heads(server, "/a.txt", range(100))
+    server.cache._process_changes()
+    assert len(server.cache._by_head) == 14
     newest = b"GET /a.txt HTTP/1.1\r\nOdd: %d\r\n\r\n"
-    assert server.recall.lookup_head(newest % 99, NOW)
-    assert not server.recall.lookup_head(newest % 89, NOW)
+    assert server.cache.lookup_head(newest % 99, NOW)
+    assert not server.cache.lookup_head(newest % 89, NOW)
     write(root / "a.txt", "other")
-    assert not server.recall.lookup_head(newest % 99, NOW)
-    assert len(server.recall._by_head) in {0, 4}  # the time of a folder was asked for, or was not
+    assert not server.cache.lookup_head(newest % 99, NOW)
+    assert len(server.cache._by_head) in {0, 4}  # by stat the directory's time counts, too
 
 
-def test_heads_push_out_no_reply(server, monkeypatch):
+def test_heads_evict_no_response(server, monkeypatch):
     warm(server)
-    monkeypatch.setattr(server.recall, "_max_bytes", 2 * server.recall._total_weight)
-    replies = dict(server.recall._by_key)
-    learn(server, "/a.txt", range(200))
-    assert server.recall._by_key.keys() == replies.keys()
-    assert server.recall._head_weight <= server.recall._max_bytes // 2 + 2_000
-    assert server.recall._head_weight == sum(
+    monkeypatch.setattr(server.cache, "_max_bytes", 2 * server.cache._total_weight)
+    responses = dict(server.cache._by_key)
+    add_heads(server, "/a.txt", range(200))
+    assert server.cache._by_key.keys() == responses.keys()
+    assert server.cache._head_weight <= server.cache._max_bytes // 2 + 2_000
+    assert server.cache._head_weight == sum(
         response_cache._weigh_head(head, request)
-        for head, (_, request) in server.recall._by_head.items()
+        for head, (_, request) in server.cache._by_head.items()
     )
 
 
 @pytest.mark.parametrize("server", ["inotify"], indirect=True)
-def test_one_look_forgets_so_much_one_by_one_and_no_more(server, root, monkeypatch):
-    """Many files that change at once hold up the loop no longer than a few do."""
+def test_many_changes_at_once_evict_everything_at_once(server, root, monkeypatch):
+    """Many files that change at once block the event loop no longer than a few do."""
     monkeypatch.setattr(response_cache, "_MAX_EVICTED_SINGLY", 10)
     names = [f"{number}.txt" for number in range(12)]
     for name in names:
         write(root / name, "x")
-        learn(server, f"/{name}", range(10))
-    forgotten = []
-    forget = server.recall._evict
+        add_heads(server, f"/{name}", range(10))
+    evicted = []
+    evict = server.cache._evict
     monkeypatch.setattr(
-        server.recall, "_evict", lambda kept: (forgotten.append(kept), forget(kept))
+        server.cache, "_evict", lambda cached: (evicted.append(cached), evict(cached))
     )
     for name in names[:5]:
         write(root / name, "other")
-    server.recall._process_changes()  # five replies and fifty heads: ten
-    assert len(forgotten) == 5
+    server.cache._process_changes()  # five responses and fifty heads: ten
+    assert len(evicted) == 5
     for name in names[5:]:
         write(root / name, "other")
-    server.recall._process_changes()
-    assert len(forgotten) == 5
-    assert not server.recall._by_key
-    assert all(server.is_true(f"/{name}") for name in names)
+    server.cache._process_changes()
+    assert len(evicted) == 5
+    assert not server.cache._by_key
+    assert all(server.is_fresh(f"/{name}") for name in names)

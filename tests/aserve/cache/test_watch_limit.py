@@ -1,4 +1,4 @@
-"""Of the user's inotify watches a share is left to others, and none is taken for nothing."""
+"""Half of the user's inotify watches is left to other programs, and none is used for nothing."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def server(tmp_path):
     (tmp_path / "site").mkdir()
     server = Server(tmp_path / "site")
     yield server
-    server.recall.close()
+    server.cache.close()
 
 
 @pytest.fixture
@@ -27,18 +27,18 @@ def root(tmp_path):
     return tmp_path / "site"
 
 
-def taken(server):
-    with open(f"/proc/self/fdinfo/{server.recall._inotify._descriptor}") as info:
+def watch_count(server):
+    with open(f"/proc/self/fdinfo/{server.cache._inotify._descriptor}") as info:
         return info.read().count("inotify wd:")
 
 
-def ask(server, names):
+def request_all(server, names):
     for _ in range(4):
         for name in names:
-            assert server.is_true(f"/{name}")
+            assert server.is_fresh(f"/{name}")
 
 
-def test_half_is_left_and_several_processes_share_the_other(tmp_path, monkeypatch):
+def test_half_is_left_and_several_processes_share_the_rest(tmp_path, monkeypatch):
     (tmp_path / "limit").write_text("1000\n")
     monkeypatch.setattr(inotify, "_LIMITS", (str(tmp_path / "limit"), str(tmp_path / "lower")))
     assert watch_share() == 500
@@ -53,53 +53,53 @@ def test_half_is_left_and_several_processes_share_the_other(tmp_path, monkeypatc
     assert watch_share(2) == 2_048
 
 
-def test_no_more_are_taken_and_it_is_said_once(server, root, caplog):
-    server.recall.close()
-    server.recall = ResponseCache(os.fsencode(root), max_watches=40)
+def test_no_more_are_used_and_one_warning_is_logged(server, root, caplog):
+    server.cache.close()
+    server.cache = ResponseCache(os.fsencode(root), max_watches=40)
     names = [f"{number}.txt" for number in range(100)]
     for name in names:
         write(root / name, name)
-    ask(server, names)
-    assert taken(server) <= 40
-    assert len(server.recall._by_key) == len(names)  # those without a watch are asked for
+    request_all(server, names)
+    assert watch_count(server) <= 40
+    assert len(server.cache._by_key) == len(names)  # those without a watch are checked by stat
     for name in names:
         write(root / name, f"other {name}")
-    ask(server, names)
-    assert taken(server) <= 40
+    request_all(server, names)
+    assert watch_count(server) <= 40
     assert [record.getMessage()[:30] for record in caplog.records] == [
         "half of the user's inotify wat"
     ]
 
 
-def test_watches_of_files_that_are_gone_are_free_again(server, root):
-    server.recall.close()
-    server.recall = ResponseCache(os.fsencode(root), max_watches=40)
+def test_watches_of_deleted_files_are_free_again(server, root):
+    server.cache.close()
+    server.cache = ResponseCache(os.fsencode(root), max_watches=40)
     for _ in range(100):
         write(root / "a.txt", "x")
-        ask(server, ["a.txt"])
+        request_all(server, ["a.txt"])
         (root / "a.txt").unlink()
-        server.recall.tick()
+        server.cache.tick()
     write(root / "a.txt", "x")
-    ask(server, ["a.txt"])
-    (kept,) = server.recall._by_key.values()
-    assert not kept.needs_stat
+    request_all(server, ["a.txt"])
+    (cached,) = server.cache._by_key.values()
+    assert not cached.needs_stat
 
 
-def test_a_name_that_leaves_no_room_for_a_sibling_is_watched_like_others(server, root):
+def test_a_name_too_long_for_a_sibling_is_watched_like_others(server, root):
     names = [f"{number:03}{'n' * 249}" for number in range(200)]
     for name in names:
         write(root / name, name)
-    ask(server, names)
-    assert len(server.recall._by_key) == 200
-    assert not any(kept.needs_stat for kept in server.recall._by_key.values())
+    request_all(server, names)
+    assert len(server.cache._by_key) == 200
+    assert not any(cached.needs_stat for cached in server.cache._by_key.values())
     for name in names:
         (root / name).unlink()
-    server.recall.tick()
-    assert taken(server) == 0
+    server.cache.tick()
+    assert watch_count(server) == 0
 
 
-@pytest.mark.parametrize("kind", ["young sibling", "dangling sibling", "gone"])
-def test_nothing_stays_watched_for_what_is_not_kept(server, root, kind):
+@pytest.mark.parametrize("kind", ["young sibling", "dangling sibling", "deleted"])
+def test_a_response_that_is_not_cached_leaves_no_watch(server, root, kind):
     for number in range(50):
         name = f"{number}.txt"
         write(root / name, "x")
@@ -108,14 +108,14 @@ def test_nothing_stays_watched_for_what_is_not_kept(server, root, kind):
             os.utime(root / f"{name}.gz", (NOW, NOW))
         elif kind == "dangling sibling":
             (root / f"{name}.gz").symlink_to("nowhere")
-        ask(server, [name])
-        if kind == "gone":
+        request_all(server, [name])
+        if kind == "deleted":
             (root / name).unlink()
-            server.recall.tick()
+            server.cache.tick()
     if kind != "dangling sibling":
-        assert not server.recall._by_key
-    if not server.recall._by_key:
-        assert taken(server) == 0
+        assert not server.cache._by_key
+    if not server.cache._by_key:
+        assert watch_count(server) == 0
 
 
 _IN_A_NAMESPACE = """
@@ -130,8 +130,8 @@ for name in names:
 server = Server(root)
 for _ in range(4):
     for name in names:
-        server.reply(f"/{name}")
-assert len(server.recall._by_key) == 1_500
+        server.respond(f"/{name}")
+assert len(server.cache._by_key) == 1_500
 libc = ctypes.CDLL(None, use_errno=True)
 other = libc.inotify_init1(0)  # as another program of this user
 print(sum(libc.inotify_add_watch(other, os.fsencode(root / name), 2) > 0 for name in names))
@@ -139,10 +139,10 @@ print(sum(libc.inotify_add_watch(other, os.fsencode(root / name), 2) > 0 for nam
 
 
 def test_other_programs_of_the_user_find_half_of_the_watches_free(tmp_path):
-    """A user namespace of our own has a limit of its own, so that nobody else is short of any."""
+    """A new user namespace has a limit of its own, so that other programs are not affected."""
     command = ["unshare", "--user", "--map-root-user"]
     if not shutil.which("unshare") or subprocess.run([*command, "true"], check=False).returncode:
-        pytest.skip_head("no user namespaces here")
+        pytest.skip("no user namespaces here")
     command += [sys.executable, "-c", _IN_A_NAMESPACE, os.fspath(tmp_path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert int(done.stdout) == 500
+    completed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(completed.stdout) == 500

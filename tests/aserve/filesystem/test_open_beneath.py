@@ -10,53 +10,51 @@ from aserve.filesystem import open_beneath
 
 
 @contextmanager
-def opened(folder):
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+def open_root(directory):
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def at_a_stroke(root, path):
+def by_openat2(root, path):
     descriptor = open_beneath.open_beneath(root, path, wait=True)
     if descriptor is None:
-        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+        raise FileNotFoundError(errno.ENOENT, "no such file")
     return descriptor
 
 
 def by_name(root, path):
     descriptor = open_beneath._open_by_name(root, path)
     if descriptor is None:
-        raise FileNotFoundError(errno.ENOENT, "nothing is there")
+        raise FileNotFoundError(errno.ENOENT, "no such file")
     return descriptor
 
 
 def without_openat2(root, path):
-    libc = open_beneath._libc
+    openat2 = open_beneath.openat2
     try:
-        open_beneath._libc = Unknowing()
-        return at_a_stroke(root, path)
+        open_beneath.openat2 = unknown_call
+        return by_openat2(root, path)
     finally:
-        open_beneath._libc = libc
+        open_beneath.openat2 = openat2
 
 
-class Unknowing:
-    """The C library of a system that does not know openat2."""
-
-    def syscall(self, *_):
-        ctypes.set_errno(errno.ENOSYS)
-        return -1
+def unknown_call(*_):
+    """Fail as openat2 does on a kernel that does not have it."""
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
 
 
-@pytest.fixture(params=[at_a_stroke, by_name, without_openat2])
+@pytest.fixture(params=[by_openat2, by_name, without_openat2])
 def read(request, tmp_path):
-    """Read a path below tmp_path/root in both ways of finding it."""
+    """Return a function that reads a path below tmp_path/root, for each way of opening it."""
     (tmp_path / "root").mkdir()
     (tmp_path / "secret").write_text("secret")
 
     def read(path):
-        with opened(tmp_path / "root") as root, open(request.param(root, path.encode())) as file:
+        with open_root(tmp_path / "root") as root, open(request.param(root, path.encode())) as file:
             return file.read()
 
     return read
@@ -82,16 +80,16 @@ def test_plain_paths(read, root):
         ("link", "a/file", "link"),
         ("a/link", "../file", "a/link"),
         ("link", "./a/../a//b/../file", "link"),
-        ("folder", "a", "folder/file"),
+        ("directory", "a", "directory/file"),
         ("a/b/up", "../..", "a/b/up/a/file"),
         ("link", "{root}/a/file", "link"),
-        ("folder", "{root}/a", "folder/file"),
+        ("directory", "{root}/a", "directory/file"),
         ("link", "{root}//a/./b/../file", "link"),
         ("link", "../root/a/file", "link"),
         ("a/b/link", "../../../root/a/../file", "a/b/link"),
         ("link", "../current/a/file", "link"),
         ("link", "{root}/../current/a/file", "link"),
-        ("folder", "{root}/../current//a/", "folder/file"),
+        ("directory", "{root}/../current//a/", "directory/file"),
         ("link", "../root/../root/file", "link"),
     ],
 )
@@ -124,7 +122,7 @@ def test_links_that_lead_out(read, root, target):
     assert error.value.errno == errno.EXDEV
 
 
-def test_a_folder_whose_name_begins_like_the_root_is_outside(read, root):
+def test_a_directory_whose_name_begins_like_the_root_is_outside(read, root):
     root.with_name("root-secret").mkdir()
     (root.with_name("root-secret") / "file").write_text("secret")
     (root / "link").symlink_to(f"{root}-secret/file")
@@ -133,7 +131,7 @@ def test_a_folder_whose_name_begins_like_the_root_is_outside(read, root):
     assert error.value.errno == errno.EXDEV
 
 
-def test_links_in_a_circle(read, root):
+def test_a_loop_of_links(read, root):
     (root / "x").symlink_to("y")
     (root / "y").symlink_to("x")
     with pytest.raises(OSError) as error:
@@ -141,7 +139,7 @@ def test_links_in_a_circle(read, root):
     assert error.value.errno == errno.ELOOP
 
 
-def test_what_is_missing(read, root):
+def test_missing_files(read, root):
     for path in ("none", "none/file", "file/below"):
         with pytest.raises((FileNotFoundError, NotADirectoryError)):
             read(path)
@@ -163,7 +161,7 @@ STEPS = ["a", "b", "..", ".", "", "one", "two", "root", "current", "file", "out"
 
 
 def test_every_link_is_judged_as_realpath_judges_it(read, root):
-    """Among links of all kinds exactly those are served whose real path is inside."""
+    """Of links of all kinds, exactly those are served whose real path is inside."""
     random.seed(1)
     root.with_name("current").symlink_to("root")
     root.with_name("out").symlink_to(root.parent)
@@ -172,17 +170,17 @@ def test_every_link_is_judged_as_realpath_judges_it(read, root):
     for _ in range(1_500):
         for link in (root / "one", root / "a" / "two"):
             link.unlink(missing_ok=True)
-            way = "/".join(random.choices(STEPS, k=random.randint(1, 5))) or "."
+            relative = "/".join(random.choices(STEPS, k=random.randint(1, 5))) or "."
             start = random.choice(
                 ["", "", f"{root}/", f"{root.parent}/current/", f"{root.parent}//"]
             )
-            link.symlink_to(start + way)
+            link.symlink_to(start + relative)
         for path in ("one", "a/two"):
-            end = os.path.realpath(root / path)
+            target = os.path.realpath(root / path)
             if os.path.isdir(root / path):
                 continue
-            if os.path.isfile(root / path) and end.startswith(f"{real}/"):
-                with open(end) as file:
+            if os.path.isfile(root / path) and target.startswith(f"{real}/"):
+                with open(target) as file:
                     assert read(path) == file.read()
                 served += 1
             else:

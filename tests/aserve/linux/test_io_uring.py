@@ -1,4 +1,4 @@
-"""The ring against what io_uring(7) says, with real files and sockets."""
+"""IoUring with real files and sockets, as io_uring(7) describes it."""
 
 import errno
 import gc
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     bool(unavailable_reason()), reason=f"no io_uring: {unavailable_reason()}"
 )
 
-PATIENCE = 10.0
+TIMEOUT = 10.0  # seconds
 
 
 @pytest.fixture
@@ -31,22 +31,20 @@ def ring() -> Iterator[IoUring]:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
 
 
 def wait(ring: IoUring, results: list[object], count: int = 1) -> None:
-    """Wait for so many results; the whole wait is bounded by the test's own timeout."""
+    """Wait for count results; the test's own timeout bounds the whole wait."""
     while len(results) < count:
-        ring.wait(PATIENCE)
+        ring.wait(TIMEOUT)
 
 
-def test_receive_waits_for_what_arrives(
-    ring: IoUring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_receive_waits_for_data(ring: IoUring, pair: tuple[socket.socket, socket.socket]) -> None:
     results: list[object] = []
-    ring.receive(pair[0].fileno(), lambda result, octets: results.append((result, octets)))
+    ring.receive(pair[0].fileno(), lambda result, data: results.append((result, data)))
     ring.wait(0)
     assert results == []
     pair[1].send(b"hello")
@@ -55,21 +53,21 @@ def test_receive_waits_for_what_arrives(
     assert ring.pending_operations == 0
 
 
-def test_receive_tells_of_the_end(ring: IoUring, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_receive_reports_the_end(ring: IoUring, pair: tuple[socket.socket, socket.socket]) -> None:
     results: list[object] = []
-    ring.receive(pair[0].fileno(), lambda result, octets: results.append((result, octets)))
+    ring.receive(pair[0].fileno(), lambda result, data: results.append((result, data)))
     pair[1].shutdown(socket.SHUT_WR)
     wait(ring, results)
     assert results == [(0, b"")]
 
 
-def test_buffers_are_offered_again(
+def test_buffers_are_provided_again(
     ring: IoUring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     for number in range(200):  # more than there are buffers
         results: list[object] = []
         sent = b"%d" % number
-        ring.receive(pair[0].fileno(), lambda _, octets, results=results: results.append(octets))  # type: ignore[misc]
+        ring.receive(pair[0].fileno(), lambda _, data, results=results: results.append(data))  # type: ignore[misc]
         pair[1].send(sent)
         wait(ring, results)
         assert results == [sent]
@@ -84,12 +82,12 @@ def test_more_operations_than_the_queue_holds(
         buffers = [bytearray(1) for _ in range(64)]
         for start, buffer in enumerate(buffers):
 
-            def done(result: int, start: int = start) -> None:
+            def on_complete(result: int, start: int = start) -> None:
                 results.append((start, result))
 
-            ring.read(file.fileno(), start, buffer, done)
+            ring.read(file.fileno(), start, buffer, on_complete)
         while len(results) < 64:
-            ring.wait(PATIENCE)
+            ring.wait(TIMEOUT)
     assert sorted(results) == [(start, 1) for start in range(64)]
     assert b"".join(buffers) == bytes(range(64))
 
@@ -103,22 +101,22 @@ def test_read_at_the_end_of_a_file_reads_nothing(ring: IoUring, tmp_path: Path) 
     assert results == [0]
 
 
-def test_what_fails_tells_why(ring: IoUring) -> None:
+def test_a_failed_operation_reports_its_errno(ring: IoUring) -> None:
     results: list[object] = []
     closed = os.open(os.devnull, os.O_RDONLY)
     os.close(closed)
-    ring.send(closed, b"octets", results.append)
+    ring.send(closed, b"data", results.append)
     wait(ring, results)
     assert results == [-errno.EBADF]
 
 
-def test_one_accept_takes_many_connections(ring: IoUring) -> None:
+def test_one_accept_operation_accepts_many_connections(ring: IoUring) -> None:
     results: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ring.accept(listener.fileno(), results.append)
         clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
         while len(results) < 3:
-            ring.wait(PATIENCE)
+            ring.wait(TIMEOUT)
         assert all(os.get_blocking(descriptor) for descriptor in results)
         assert not any(os.get_inheritable(descriptor) for descriptor in results)
         for descriptor in results:
@@ -127,11 +125,11 @@ def test_one_accept_takes_many_connections(ring: IoUring) -> None:
             client.close()
         ring.cancel(listener.fileno())
         while len(results) < 4:
-            ring.wait(PATIENCE)
+            ring.wait(TIMEOUT)
     assert results[3] == -errno.ECANCELED
 
 
-def test_cancel_ends_what_is_under_way(
+def test_cancel_ends_pending_operations(
     ring: IoUring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     results: list[object] = []
@@ -141,45 +139,45 @@ def test_cancel_ends_what_is_under_way(
     assert results == [-errno.ECANCELED]
 
 
-def test_send_that_waits_for_room_keeps_its_octets(
+def test_send_that_waits_for_room_keeps_its_buffer(
     ring: IoUring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    ours, theirs = pair
-    ours.setblocking(False)
+    sender, receiver = pair
+    sender.setblocking(False)
     filled = 0
     try:
         while True:
-            filled += ours.send(bytes(1 << 16))
+            filled += sender.send(bytes(1 << 16))
     except BlockingIOError:
-        ours.setblocking(True)
+        sender.setblocking(True)
     results: list[int] = []
-    ring.send(ours.fileno(), b"last" * 1_000, results.append)  # nobody else holds these octets
+    ring.send(sender.fileno(), b"last" * 1_000, results.append)  # nothing else references them
     ring.wait(0)
     gc.collect()
     assert results == []
     received = b""
     while not results or len(received) < filled + results[0]:
-        received += theirs.recv(1 << 20)
+        received += receiver.recv(1 << 20)
         ring.wait(0)
     assert received[filled:] == (b"last" * 1_000)[: results[0]]
 
 
-def test_closed_ring_lets_go_of_everything(pair: tuple[socket.socket, socket.socket]) -> None:
-    class Holder:
-        def done(self, result: int, octets: bytes) -> None:
+def test_a_closed_ring_references_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
+    class Owner:
+        def on_receive(self, result: int, data: bytes) -> None:
             results.append(result)
 
-    ring, holder, results = IoUring(size=4), Holder(), list[int]()
-    ring.receive(pair[0].fileno(), holder.done)
-    held = weakref.ref(holder)
+    ring, owner, results = IoUring(size=4), Owner(), list[int]()
+    ring.receive(pair[0].fileno(), owner.on_receive)
+    reference = weakref.ref(owner)
     ring.wait(0)
     ring.close()
     assert results == [-errno.ECANCELED]
-    del holder
-    assert held() is None
+    del owner
+    assert reference() is None
 
 
-# A filter that lets io_uring_setup fail with EPERM, as container runtimes' do (seccomp(2)).
+# A filter that makes io_uring_setup fail with EPERM, as container runtimes do (seccomp(2)).
 FORBID = """
 import ctypes, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -201,12 +199,12 @@ main()
 """
 
 
-def test_where_it_is_forbidden_one_line_says_so(tmp_path: Path) -> None:
-    ran = subprocess.run(
+def test_where_io_uring_is_forbidden_there_is_one_line_of_error(tmp_path: Path) -> None:
+    completed = subprocess.run(
         [sys.executable, "-c", FORBID, tmp_path], capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 2
-    assert ran.stderr.startswith("aserve: error: --model: proactor is not available: ")
-    assert "io_uring" in ran.stderr
-    assert "Operation not permitted" in ran.stderr
-    assert ran.stderr.count("\n") == 1
+    assert completed.returncode == 2
+    assert completed.stderr.startswith("aserve: error: --model: proactor is not available: ")
+    assert "io_uring" in completed.stderr
+    assert "Operation not permitted" in completed.stderr
+    assert completed.stderr.count("\n") == 1

@@ -35,13 +35,13 @@ def test_the_combined_format():
     )
 
 
-def test_what_is_not_known_is_a_dash():
+def test_unknown_values_are_a_dash():
     entry = ENTRY._replace(request=Request("GET", "/a"))
     assert combined_format(entry).endswith('"GET /a" 200 2326 "-" "-"')
     assert combined_format(ENTRY._replace(request=Request("", ""))).endswith('"-" 200 2326 "-" "-"')
 
 
-def test_a_line_for_people_has_time_client_method_target_status_octets_and_milliseconds():
+def test_a_terminal_line_has_time_client_method_target_status_size_and_duration():
     line = terminal_format(80, use_color=False)(ENTRY)
     assert line.split()[1:] == ["127.0.0.1", "GET", "/a", "200", "2,326", "B", "4.2", "ms"]
     assert len(line) <= 80
@@ -50,7 +50,7 @@ def test_a_line_for_people_has_time_client_method_target_status_octets_and_milli
 
 
 @given(st.text())
-def test_nothing_reaches_a_line_raw(text):
+def test_no_unsafe_character_reaches_a_line(text):
     escaped = escape(text.encode().decode("latin-1"))
     assert escaped.isascii()
     assert escaped.isprintable()
@@ -76,7 +76,7 @@ def test_a_line_is_bounded_whatever_a_client_sends(filling):
     assert line.isprintable()
 
 
-def test_what_is_escaped_is_escaped_by_one_call():
+def test_a_text_is_escaped_by_one_call():
     calls = []
     request = Request("GET", "/", head=HEAD.replace("curl/8", "\xff" * 30_000))
     sys.setprofile(lambda _frame, event, _: event == "call" and calls.append(1))
@@ -94,109 +94,109 @@ REQUESTS = {
     "long-target": Request("DELETE", "/" + "a" * 8_000 + "/end.txt"),
     "escaped-target": Request("GET", "/" + "\xff" * 8_000),
     "tls": Request("", "", error=HttpError(400, "This is a TLS handshake on a plain HTTP port.")),
-    "nothing": Request("", ""),
-    "method-alone": Request("GET", ""),
+    "empty": Request("", ""),
+    "method-only": Request("GET", ""),
 }
 
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("name", REQUESTS)
 @pytest.mark.parametrize("client", ["127.0.0.1", "2001:db8:ffff:ffff:ffff:ffff:ffff:1"])
-@pytest.mark.parametrize(("octets", "seconds"), [(0, 0.0), (99_999_999, 9.9999), (1 << 40, 8e4)])
-def test_the_columns_hold(columns, name, client, octets, seconds):
-    form = terminal_format(columns, use_color=False)
-    line = form(Entry(ENTRY.at, client, REQUESTS[name], 400, octets, seconds))
+@pytest.mark.parametrize(("size", "duration"), [(0, 0.0), (99_999_999, 9.9999), (1 << 40, 8e4)])
+def test_columns_have_fixed_widths(columns, name, client, size, duration):
+    format_entry = terminal_format(columns, use_color=False)
+    line = format_entry(Entry(ENTRY.at, client, REQUESTS[name], 400, size, duration))
     assert len(line) == columns
     assert line[columns - 30 : columns - 23] == "  400  "
     assert line.isascii()
     assert line.isprintable()
 
 
-def test_what_tells_a_long_target_apart_is_shown():
+def test_both_ends_of_a_long_target_are_shown():
     line = terminal_format(80, use_color=False)(ENTRY._replace(request=REQUESTS["long-target"]))
     assert "DELETE /aa" in line
     assert "/end.txt  200" in line
 
 
 @pytest.mark.parametrize(
-    ("columns", "named"),
+    ("columns", "shown"),
     [(120, "  a TLS handshake on a plain HTTP port. "), (80, "  a TLS handshake on a...  ")],
 )
-def test_a_stranger_is_named(columns, named):
+def test_another_protocol_is_named(columns, shown):
     line = terminal_format(columns, use_color=False)(ENTRY._replace(request=REQUESTS["tls"]))
-    assert named in line
+    assert shown in line
     assert len(line) == columns
 
 
-def test_entries_are_written_in_order_and_none_is_lost_by_closing(tmp_path):
+def test_entries_are_written_in_order_and_closing_loses_none(tmp_path):
     descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    complaints = []
-    log = AccessLog(descriptor, lambda entry: entry.client, complaints.append)
+    errors = []
+    log = AccessLog(descriptor, lambda entry: entry.client, errors.append)
     for number in range(5_000):
         log.record(str(number), ENTRY.request, 200, 1, 0.1)
     log.close(30)
     os.close(descriptor)
     assert (tmp_path / "log").read_text().split() == [str(number) for number in range(5_000)]
-    assert complaints == []
+    assert errors == []
 
 
-def test_what_does_not_fit_is_counted_and_said(monkeypatch):
+def test_entries_that_do_not_fit_are_counted_and_reported(monkeypatch):
     monkeypatch.setattr(access_log, "_MAX_QUEUED", 5_000)
-    ours, its = os.pipe()
-    complaints = []
-    log = AccessLog(its, lambda _: "x" * 100, complaints.append)
-    while not log._lost:  # nobody reads the pipe, so it fills, and then the buffer does
+    read_end, write_end = os.pipe()
+    errors = []
+    log = AccessLog(write_end, lambda _: "x" * 100, errors.append)
+    while not log._lost:  # the pipe is not read, so it fills, and then the buffer does
         log.record("c", ENTRY.request, 200, 1, 0.1)
     lost = log._lost
-    reader = threading.Thread(target=lambda: list(iter(lambda: os.read(ours, 65_536), b"")))
+    reader = threading.Thread(target=lambda: list(iter(lambda: os.read(read_end, 65_536), b"")))
     reader.start()
     log.close(30)
-    os.close(its)
+    os.close(write_end)
     reader.join()
-    os.close(ours)
-    assert complaints == [
-        f"access log: too many lines wait to be written; {lost} lost so far",
-        "access log: it is written again",
-        f"access log: {lost} requests are missing from it",
+    os.close(read_end)
+    assert errors == [
+        f"access log: too many lines are queued; {lost} lost so far",
+        "access log: writing again",
+        f"access log: {lost} requests are missing",
     ]
 
 
 @pytest.mark.parametrize("number", [1, 50])
-def test_a_log_that_cannot_be_written_is_one_complaint(number):
-    ours, its = os.pipe()
-    os.close(ours)
-    complaints = []
-    log = AccessLog(its, lambda _: "x", complaints.append)
+def test_a_log_that_cannot_be_written_is_reported_once(number):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    errors = []
+    log = AccessLog(write_end, lambda _: "x", errors.append)
     for _ in range(number):
         log.record("c", ENTRY.request, 200, 1, 0.1)
     log.close(30)
-    os.close(its)
-    assert complaints == [
-        "access log: Broken pipe; lines wait until it can be written again",
-        f"access log: {number} requests are missing from it",
+    os.close(write_end)
+    assert errors == [
+        "access log: Broken pipe; lines are queued until it can be written again",
+        f"access log: {number} requests are missing",
     ]
 
 
-def test_a_reader_that_stands_still_does_not_keep_it_open():
-    ours, its = os.pipe()
-    complaints = []
-    log = AccessLog(its, lambda _: "x" * 4_000, complaints.append)
+def test_a_stalled_reader_does_not_keep_the_log_open():
+    read_end, write_end = os.pipe()
+    errors = []
+    log = AccessLog(write_end, lambda _: "x" * 4_000, errors.append)
     for _ in range(100):
         log.record("c", ENTRY.request, 200, 1, 0.1)
     log.close(0)
-    (complaint,) = complaints
+    (error_message,) = errors
     missing = re.fullmatch(
-        "access log: nobody reads it; its last (.+) lines are missing", complaint
+        "access log: its reader has stalled; the last (.+) lines are missing", error_message
     )
     assert 80 < int(missing[1]) <= 100  # a pipe holds 16 of them
-    os.read(ours, 1 << 20)
-    os.close(ours)
+    os.read(read_end, 1 << 20)
+    os.close(read_end)
     log._writer.join()
-    os.close(its)
+    os.close(write_end)
 
 
-class Broken:
-    """A file that refuses to be written until it is told to take lines again."""
+class FailingFile:
+    """A file that cannot be written until works is set."""
 
     path = "log"
 
@@ -204,54 +204,54 @@ class Broken:
         self.pending = b""
         self.written = b""
         self.works = threading.Event()
-        self.has_refused = threading.Event()
+        self.has_failed = threading.Event()
 
-    def write(self, _patience):
+    def write(self, _timeout):
         if not self.works.is_set():
-            self.has_refused.set()
+            self.has_failed.set()
             raise OSError(errno.ENOSPC, "No space left on device")
         self.written += self.pending
         self.pending = b""
 
     def follow(self):
-        """Its name never is another file's."""
+        """Do nothing: it is never rotated."""
 
 
-def test_a_disk_that_was_full_for_a_moment_loses_nothing(monkeypatch):
-    file, complaints = Broken(), []
-    log = AccessLog(file, lambda entry: entry.client, complaints.append)
+def test_a_disk_that_was_full_for_a_moment_loses_no_entry(monkeypatch):
+    file, errors = FailingFile(), []
+    log = AccessLog(file, lambda entry: entry.client, errors.append)
     log.record("first", ENTRY.request, 200, 1, 0.1)
-    assert file.has_refused.wait(30)
+    assert file.has_failed.wait(30)
     log.record("second", ENTRY.request, 200, 1, 0.1)
     file.works.set()
     while b"second" not in file.written:
         threading.Event().wait(0.001)
     log.close(30)
     assert file.written == b"first\nsecond\n"
-    assert complaints == [
-        "access log: No space left on device; lines wait until it can be written again",
-        "access log: it is written again",
+    assert errors == [
+        "access log: No space left on device; lines are queued until it can be written again",
+        "access log: writing again",
     ]
 
 
 def test_one_client_cannot_keep_others_out_of_the_log(monkeypatch):
     monkeypatch.setattr(access_log, "_MAX_QUEUED", 200_000)
     monkeypatch.setattr(access_log, "_SHARING_FROM", 100_000)
-    file = Broken()
+    file = FailingFile()
     log = AccessLog(file, lambda entry: entry.client, lambda _: None)
-    log.record("greedy", ENTRY.request, 200, 1, 0.1)
-    assert file.has_refused.wait(30)
+    log.record("attacker", ENTRY.request, 200, 1, 0.1)
+    assert file.has_failed.wait(30)
     for _ in range(10_000):
-        log.record("greedy", ENTRY.request, 200, 1, 0.1)
+        log.record("attacker", ENTRY.request, 200, 1, 0.1)
     for number in range(20):
         log.record(f"modest{number}", ENTRY.request, 200, 1, 0.1)
     file.works.set()
     log.close(30)
     written = file.written.decode().split()
-    assert [line for line in written if line != "greedy"] == [f"modest{n}" for n in range(20)]
+    assert [line for line in written if line != "attacker"] == [f"modest{n}" for n in range(20)]
 
 
-def test_what_is_kept_of_a_long_head_is_bounded():
+def test_the_kept_part_of_a_long_head_is_bounded():
     head = (
         f"GET /{'a' * 9_000} HTTP/1.1\r\nUser-Agent: {chr(255) * 30_000}\r\nCookie: secret\r\n\r\n"
     )
@@ -274,26 +274,26 @@ def test_a_line_is_never_longer_than_a_pipe_takes_whole(tmp_path):
     assert len(line) <= 4_096
 
 
-class Flaw:
-    """A file whose writes fail when they are told to, and may take a part before that."""
+class FailingWrites:
+    """Makes os.write fail while error is set, after it has written the first part bytes."""
 
     def __init__(self, monkeypatch):
         self._write = os.write
         self.failed = threading.Event()
         self.error, self.part = None, 0
-        monkeypatch.setattr(os, "write", self._try)
+        monkeypatch.setattr(os, "write", self._try_write)
 
-    def _try(self, descriptor, octets):
+    def _try_write(self, descriptor, data):
         if not self.error:
-            return self._write(descriptor, octets)
+            return self._write(descriptor, data)
         if self.part:
-            taken, self.part = self._write(descriptor, octets[: self.part]), 0
-            return taken
+            written, self.part = self._write(descriptor, data[: self.part]), 0
+            return written
         self.failed.set()
         raise OSError(self.error, os.strerror(self.error))
 
 
-def filled(log, numbers):
+def record_all(log, numbers):
     for number in numbers:
         log.record(str(number), ENTRY.request, 200, 1, 0.1)
 
@@ -301,52 +301,52 @@ def filled(log, numbers):
 @pytest.mark.parametrize("part", [0, 1, 300, 315])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
 @pytest.mark.parametrize("is_shared", [True, False])
-def test_a_disk_that_is_full_for_a_moment_costs_no_line(
+def test_a_disk_that_is_full_for_a_moment_loses_no_line(
     tmp_path, monkeypatch, part, error, is_shared
 ):
-    flaw = Flaw(monkeypatch)
+    writes = FailingWrites(monkeypatch)
     path = tmp_path / "log"
     file = LogFile(open_log(str(path)), str(path), is_shared=is_shared)
-    complaints = []
-    log = AccessLog(file, lambda entry: f"{entry.client:>20}", complaints.append)
-    flaw.error, flaw.part = error, part
-    filled(log, range(100))
-    flaw.failed.wait()
-    flaw.error = None
-    filled(log, range(100, 200))
+    errors = []
+    log = AccessLog(file, lambda entry: f"{entry.client:>20}", errors.append)
+    writes.error, writes.part = error, part
+    record_all(log, range(100))
+    writes.failed.wait()
+    writes.error = None
+    record_all(log, range(100, 200))
     log.close(30)
     assert path.read_text() == "".join(f"{number:>20}\n" for number in range(200))
-    reason = f"access log: {os.strerror(error)}; lines wait until it can be written again"
-    assert complaints == [reason, "access log: it is written again"]
+    reason = f"access log: {os.strerror(error)}; lines are queued until it can be written again"
+    assert errors == [reason, "access log: writing again"]
 
 
-def test_a_line_that_was_begun_on_a_full_disk_is_taken_back(tmp_path, monkeypatch):
-    flaw = Flaw(monkeypatch)
+def test_an_incomplete_line_on_a_full_disk_is_truncated(tmp_path, monkeypatch):
+    writes = FailingWrites(monkeypatch)
     path = tmp_path / "log"
     log = AccessLog(LogFile(open_log(str(path))), lambda _: "x" * 99, lambda _: None)
-    flaw.error, flaw.part = errno.ENOSPC, 250
-    filled(log, range(10))
-    flaw.failed.wait()
+    writes.error, writes.part = errno.ENOSPC, 250
+    record_all(log, range(10))
+    writes.failed.wait()
     log.close(30)
     assert path.read_text() == ("x" * 99 + "\n") * 2
 
 
-def test_dev_full_is_counted():
-    complaints = []
-    log = AccessLog(LogFile(open_log("/dev/full"), "/dev/full"), combined_format, complaints.append)
-    filled(log, range(7))
+def test_entries_lost_to_dev_full_are_counted():
+    errors = []
+    log = AccessLog(LogFile(open_log("/dev/full"), "/dev/full"), combined_format, errors.append)
+    record_all(log, range(7))
     log.close(30)
-    assert complaints == [
-        "access log: No space left on device; lines wait until it can be written again",
-        "access log: 7 requests are missing from it",
+    assert errors == [
+        "access log: No space left on device; lines are queued until it can be written again",
+        "access log: 7 requests are missing",
     ]
 
 
-def lines_in(descriptor, number):
-    octets = b""
-    while octets.count(b"\n") < number:
-        octets += os.read(descriptor, 65_536)
-    return octets.decode().split()
+def read_lines(descriptor, count):
+    data = b""
+    while data.count(b"\n") < count:
+        data += os.read(descriptor, 65_536)
+    return data.decode().split()
 
 
 def test_the_reader_of_a_fifo_may_be_started_again(tmp_path):
@@ -357,112 +357,112 @@ def test_the_reader_of_a_fifo_may_be_started_again(tmp_path):
     file = LogFile(open_log(str(path)), str(path))
     stopped = threading.Event()
     log = AccessLog(file, lambda entry: entry.client, lambda _: stopped.set())
-    filled(log, range(10))
-    assert lines_in(reader, 10) == [str(number) for number in range(10)]
+    record_all(log, range(10))
+    assert read_lines(reader, 10) == [str(number) for number in range(10)]
     os.close(reader)
-    filled(log, range(10, 20))
-    stopped.wait()  # it has complained of a broken pipe
+    record_all(log, range(10, 20))
+    stopped.wait()  # it has reported a broken pipe
     reader = os.open(path, os.O_RDONLY)
-    assert lines_in(reader, 10) == [str(number) for number in range(10, 20)]
+    assert read_lines(reader, 10) == [str(number) for number in range(10, 20)]
     log.close(30)
     os.close(reader)
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_full_pipe_is_waited_for_and_no_line_is_torn(blocking):
-    ours, its = os.pipe()
-    os.set_blocking(its, blocking)
-    complaints = []
-    log = AccessLog(its, lambda entry: entry.client * 40, complaints.append)
-    filled(log, range(1_000, 3_000))  # 320 kB, of which a pipe holds 64
-    while select.select([], [its], [], 0)[1]:
+def test_a_full_pipe_is_waited_for_and_lines_stay_whole(blocking):
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, blocking)
+    errors = []
+    log = AccessLog(write_end, lambda entry: entry.client * 40, errors.append)
+    record_all(log, range(1_000, 3_000))  # 320 kB, of which a pipe holds 64
+    while select.select([], [write_end], [], 0)[1]:
         os.sched_yield()
-    written = lines_in(ours, 2_000)
+    written = read_lines(read_end, 2_000)
     assert written == [str(number) * 40 for number in range(1_000, 3_000)]
     log.close(30)
-    assert complaints == []
-    os.close(ours)
-    os.close(its)
+    assert errors == []
+    os.close(read_end)
+    os.close(write_end)
 
 
-class Standstill:
-    """A log whose writer has a line that is never finished: whatever comes now has to wait."""
+class BlockedLog:
+    """A log whose writer is blocked while it formats a line: all further entries are queued."""
 
     def __init__(self):
-        self.resume, self._begun = threading.Event(), threading.Event()
+        self.resume, self._formatting = threading.Event(), threading.Event()
         self.lines = []
-        self._ours, self._its = os.pipe()
-        self.complaints = []
-        self.log = AccessLog(self._its, self._form, self.complaints.append)
+        self._read_end, self._write_end = os.pipe()
+        self.errors = []
+        self.log = AccessLog(self._write_end, self._format_entry, self.errors.append)
         self.log.record("first", ENTRY.request, 200, 1, 0.1)
-        self._begun.wait()
+        self._formatting.wait()
 
-    def _form(self, entry):
-        self._begun.set()
+    def _format_entry(self, entry):
+        self._formatting.set()
         self.resume.wait()
         self.lines.append(entry.client)
         return ""
 
-    def end(self):
+    def finish(self):
         self.resume.set()
         reader = threading.Thread(
-            target=lambda: list(iter(lambda: os.read(self._ours, 4_096), b""))
+            target=lambda: list(iter(lambda: os.read(self._read_end, 4_096), b""))
         )
         reader.start()
         self.log.close(30)
-        os.close(self._its)
+        os.close(self._write_end)
         reader.join()
-        os.close(self._ours)
+        os.close(self._read_end)
 
 
 @pytest.mark.parametrize("attackers", [1, 20])
-def test_nobody_keeps_others_out_of_the_log(attackers):
-    still = Standstill()
+def test_attackers_cannot_keep_others_out_of_the_log(attackers):
+    blocked = BlockedLog()
     agent = Request(
         "GET", "/", head="GET / HTTP/1.1\r\nUser-Agent: " + "\xff" * 30_000 + "\r\n\r\n"
     )
     for _ in range(20_000):
         for attacker in range(attackers):
-            still.log.record(f"2001:db8:0:{attacker}::{_:x}", agent, 200, 1, 0.1)
-        if still.log._rejected > 100:
+            blocked.log.record(f"2001:db8:0:{attacker}::{_:x}", agent, 200, 1, 0.1)
+        if blocked.log._rejected > 100:
             break
-    refused = still.log._rejected
-    assert refused > 100
+    rejected = blocked.log._rejected
+    assert rejected > 100
     for number in range(100):
         for client in ("192.0.2.1", f"198.51.100.{number}", f"::ffff:203.0.113.{number}"):
-            still.log.record(client, ENTRY.request, 200, 1, 0.1)
-    assert still.log._rejected == refused
-    still.end()
-    assert sum("." in line for line in still.lines) == 300
-    assert any("too many lines wait" in line for line in still.complaints[:1])
+            blocked.log.record(client, ENTRY.request, 200, 1, 0.1)
+    assert blocked.log._rejected == rejected
+    blocked.finish()
+    assert sum("." in line for line in blocked.lines) == 300
+    assert any("too many lines are queued" in line for line in blocked.errors[:1])
 
 
-def test_an_open_that_fails_is_said_once_and_the_old_file_goes_on(tmp_path):
+def test_a_failed_reopen_is_reported_once_and_the_old_file_is_kept(tmp_path):
     path = tmp_path / "new" / "log"
     path.parent.mkdir()
     log = AccessLog(
-        LogFile(open_log(str(path)), str(path)), lambda entry: entry.client, (told := []).append
+        LogFile(open_log(str(path)), str(path)), lambda entry: entry.client, (errors := []).append
     )
     path.parent.rename(tmp_path / "old")
     for number in range(5):
-        filled(log, [number])
+        record_all(log, [number])
         while log._entries or log._file.pending:
             os.sched_yield()
     log.close(30)
     assert (tmp_path / "old" / "log").read_text().split() == ["0", "1", "2", "3", "4"]
-    assert len(told) == 1
-    assert told[0].startswith(f"access log: cannot open '{path}': No such file or directory; ")
+    assert len(errors) == 1
+    assert errors[0].startswith(f"access log: cannot open '{path}': No such file or directory; ")
 
 
-def test_of_a_long_head_only_what_is_logged_is_kept():
-    still = Standstill()
+def test_only_the_logged_parts_of_a_long_head_are_kept():
+    blocked = BlockedLog()
     long = Request("GET", "/a", head=HEAD[:-2] + "X: " + "x" * 30_000 + "\r\n\r\n")
-    still.log.record("c", long, 200, 1, 0.1)
-    assert still.log._bytes_queued - still.log._bytes_written < 2_000
-    still.end()
+    blocked.log.record("c", long, 200, 1, 0.1)
+    assert blocked.log._bytes_queued - blocked.log._bytes_written < 2_000
+    blocked.finish()
 
 
-def test_what_is_logged_of_a_long_head_is_the_same():
+def test_a_shortened_head_gives_the_same_line():
     long = Request(
         "GET", "/a", head=HEAD[:-2] + "Referer: second\r\nX: " + "x" * 9_000 + "\r\n\r\n"
     )

@@ -1,4 +1,4 @@
-"""Where log lines go: whole lines or none, on disks that fill and files that are rotated."""
+"""Lines are written whole or not at all, on disks that fill and in files that are rotated."""
 
 import errno
 import os
@@ -39,14 +39,14 @@ def test_a_renamed_file_is_followed(file):
         assert stream.read() == b"one\n"
 
 
-def test_a_file_is_reopened_when_told_to_though_its_name_is_the_same(file):
+def test_a_file_is_reopened_on_request_under_the_same_name(file):
     write(file, b"one\n")
     os.remove(file.path)
     file.reopen()
     assert write(file, b"two\n") == b"two\n"
 
 
-def test_where_the_new_file_cannot_be_made_the_old_one_goes_on(file, tmp_path):
+def test_the_old_file_is_kept_where_the_new_one_cannot_be_opened(file, tmp_path):
     os.rename(file.path, file.path + ".1")
     file.path = str(tmp_path / "missing" / "log")
     with pytest.raises(FileNotFoundError):
@@ -55,7 +55,7 @@ def test_where_the_new_file_cannot_be_made_the_old_one_goes_on(file, tmp_path):
     assert write(file, b"two\n") == b"two\n"
 
 
-# RLIMIT_FSIZE ends a file as a full disk does: what there is room for is taken, then an error.
+# RLIMIT_FSIZE acts as a full disk does: as many bytes as fit are written, then there is an error.
 LIMITED = """
 import resource, signal, sys
 from aserve.observability.log_file import LogFile, open_log
@@ -75,35 +75,35 @@ print(open(sys.argv[1], "rb").read())
 
 
 @pytest.mark.parametrize("shared", ["shared", "alone"])
-def test_a_line_for_which_there_is_no_room_is_not_torn(tmp_path, shared):
+def test_a_line_without_room_is_not_written_in_part(tmp_path, shared):
     command = [sys.executable, "-c", LIMITED, tmp_path / "log", shared]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [
+    completed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert completed.stdout.splitlines() == [
         f"{errno.EFBIG} b'second\\n'",
         "b'first\\n'",
         "b'first\\nsecond\\n'",
     ]
 
 
-def test_a_full_pipe_is_no_end():
-    ours, its = os.pipe()
-    os.set_blocking(its, False)
-    file, line = LogFile(its), b"x" * 99 + b"\n"
+def test_a_full_pipe_keeps_the_rest_pending():
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    file, line = LogFile(write_end), b"x" * 99 + b"\n"
     file.pending = line * 2_000  # more than a pipe holds
     with pytest.raises(BlockingIOError):
         file.write(0)
-    sent = os.read(ours, 1 << 20)
+    sent = os.read(read_end, 1 << 20)
     assert sent == line * (2_000 - file.pending.count(b"\n"))  # whole lines
     while file.pending:
         with suppress(BlockingIOError):
             file.write(0)
-        sent += os.read(ours, 1 << 20)
+        sent += os.read(read_end, 1 << 20)
     assert sent == line * 2_000
-    os.close(ours)
-    os.close(its)
+    os.close(read_end)
+    os.close(write_end)
 
 
-def test_the_reader_of_a_fifo_may_come_again(tmp_path):
+def test_the_reader_of_a_fifo_may_return(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -120,7 +120,7 @@ def test_the_reader_of_a_fifo_may_come_again(tmp_path):
     os.close(descriptor)
 
 
-def test_a_fifo_that_nobody_reads_does_not_hold_up_the_start(tmp_path):
+def test_opening_a_fifo_without_a_reader_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device or address"):
         open_log(str(tmp_path / "fifo"))

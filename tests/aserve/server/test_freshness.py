@@ -292,7 +292,7 @@ INOTIFY_LIMITS = {
 @pytest.mark.parametrize("size", [1_000, 100_000])
 @pytest.mark.parametrize("limits", INOTIFY_LIMITS)
 def test_the_same_when_inotify_is_used_up(tmp_path, monkeypatch, limits, size):
-    monkeypatch.setattr(inotify, "_libc", FakeLibc(*INOTIFY_LIMITS[limits]))
+    monkeypatch.setattr(inotify, "libc", FakeLibc(*INOTIFY_LIMITS[limits]))
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
     with reading(tree) as reader:
