@@ -1,4 +1,4 @@
-"""Who is let in: so many connections and descriptors in all, and so many from one address."""
+"""Limits on connections and descriptors: for the whole process and for each client address."""
 
 import enum
 import errno
@@ -9,18 +9,18 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from aserve.http1.limits import Limits
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""What accept says that is out of descriptors, or of memory: whoever asks again at once spins."""
+"""Errors of accept when descriptors or memory run out. A server that retries at once would spin."""
 
-_RESERVED_DESCRIPTORS = (
-    64  # descriptors for the loop, the log, files that are read, and the refused
-)
-_MAX_REJECTED = 16  # connections at once that get a reply although there is no room for them
+# Descriptors for the loop, the log, files that are being read, and rejected connections.
+_RESERVED_DESCRIPTORS = 64
+_MAX_REJECTED = 16  # connections over the limit that may wait for their 503 at the same time
 
 
 class ProcessLimits(NamedTuple):
-    """How many connections, and how many descriptors, in all and for one address.
+    """The most connections and descriptors, in total and for one client address.
 
-    Descriptors bound both: a connection has one, another while a file or a tunnel is sent on it.
+    Descriptors limit both: a connection has one, and a second one while it sends a file or carries
+    a tunnel.
     """
 
     connections: int
@@ -30,11 +30,11 @@ class ProcessLimits(NamedTuple):
 
 
 def process_limits(limits: Limits, max_fd: int = 0, threads: int = 0) -> ProcessLimits:
-    """Return the bounds of one process.
+    """Return the limits of one process.
 
-    watchable: descriptors from this number on cannot be watched; threads: connections that can be
-    served at once, each by a thread; 0: any number. Unless limits say so, no address gets more
-    than three quarters: nobody can lock out the others.
+    max_fd: descriptors from this number on cannot be polled, 0 for no such bound. threads: how many
+    connections can be served at the same time, each by a thread, 0 for any number. Unless limits
+    say otherwise, one address gets three quarters at most, so that it cannot lock out the others.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = max(1, min(soft, max_fd or soft) - _RESERVED_DESCRIPTORS)
@@ -48,73 +48,72 @@ def _share(number: int) -> int:
 
 
 class Decision(enum.Enum):
-    """What becomes of a new connection."""
+    """What to do with a new connection."""
 
     ACCEPT = enum.auto()
     REJECT = enum.auto()
-    """It is told that there are too many."""
+    """Answer 503: too many connections are open."""
     DROP = enum.auto()
-    """There are even too many to be told."""
+    """Close it at once: too many connections already wait for their 503."""
 
 
 class Limited(Protocol):
-    """What is let in. client: its address; asking for it may take a while."""
+    """A connection that is limited. Looking up its client address may be expensive."""
 
     @property
     def client(self) -> str:
-        """Return the address."""
+        """Return the client's address."""
 
 
 class EvictableFiles(Protocol):
-    """Files that are kept open for responses to come, and are given up for connections."""
+    """Cached open files, which are closed when connections need their descriptors."""
 
     max_open_files: int
 
     @property
     def open_files(self) -> int:
-        """Return how many are open."""
+        """Return the number of open files."""
 
     def evict_files(self, count: int) -> object:
-        """Close at least so many, or all of them."""
+        """Close at least count files, or all of them if there are fewer."""
 
 
 G = TypeVar("G", bound=Limited)
 
 
 class ConnectionLimiter(Generic[G]):
-    """The connections of one process, and the descriptors that they hold.
+    """Counts the connections of one process and the descriptors that they hold.
 
-    open_files: what is counted too, and given up first, when descriptors get scarce.
+    open_files: files that are counted too, and evicted first when descriptors run short.
     """
 
-    def __init__(self, bounds: ProcessLimits, open_files: EvictableFiles | None = None) -> None:
+    def __init__(self, limits: ProcessLimits, open_files: EvictableFiles | None = None) -> None:
         self.connections: set[G] = set()
-        self._limits = bounds
+        self._limits = limits
         self._open_files = open_files
-        # Up to here, files that are kept open fit in any case and need not be counted.
-        self._uncounted_up_to = bounds.descriptors - (
+        # Up to this number of descriptors, cached files fit in any case and need no counting.
+        self._uncounted_up_to = limits.descriptors - (
             open_files.max_open_files if open_files else 0
         )
-        self._uncontended_up_to = min(
-            self._uncounted_up_to, *bounds
-        )  # so many descriptors go against no bound
+        # Up to this number of descriptors, no limit can be exceeded.
+        self._uncontended_up_to = min(self._uncounted_up_to, *limits)
         self._rejected: set[G] = set()
-        self._extra_descriptors: dict[G, int] = {}  # descriptors beside the connection's own
+        self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
         self._extra_descriptors_total = 0
-        # None while all together have less than one client's share: then none can have more, and
-        # nobody's address is asked for, which costs two system calls and their objects.
+        # None while all clients together hold less than the share of one. No client can exceed its
+        # share then, and no address is looked up, which costs two system calls and their objects.
         self._by_client: Counter[str] | None = None
         self._descriptors_by_client: Counter[str] = Counter()
         self._is_closed = False
 
     def admit(self, connection: G) -> Decision:
-        """Take a connection into account, or tell that it is one too many.
+        """Count a new connection and decide whether it is accepted.
 
-        Those that are told so wait for their last reply to arrive: of them, too, there are only
-        so many, or they would use up the descriptors in place of those that are served.
+        A rejected connection stays open until its 503 has arrived. The number of those is limited
+        too, or they would take the descriptors of the connections that are served.
         """
         self.connections.add(connection)
-        if self._is_closed:  # it was accepted a moment too late
+        if self._is_closed:  # it was accepted just before the listener closed
             self._rejected.add(connection)
             return Decision.DROP
         served = len(self.connections) - len(self._rejected)
@@ -131,11 +130,11 @@ class ConnectionLimiter(Generic[G]):
         return Decision.REJECT if len(self._rejected) <= _MAX_REJECTED else Decision.DROP
 
     def reserve_descriptors(self, connection: G, descriptors: int) -> bool:
-        """Take descriptors into account that a connection holds beside its own, if they fit."""
+        """Count descriptors that a connection needs besides its own; False if there are too few."""
         served = len(self.connections) - len(self._rejected)
         held = served + self._extra_descriptors_total + descriptors
-        calm = held <= self._uncontended_up_to and self._by_client is None
-        if not calm and not (
+        is_uncontended = held <= self._uncontended_up_to and self._by_client is None
+        if not is_uncontended and not (
             self._has_descriptors(held) and self._charge_client(connection, 0, descriptors)
         ):
             return False
@@ -146,14 +145,14 @@ class ConnectionLimiter(Generic[G]):
         return True
 
     def release_descriptors(self, connection: G) -> None:
-        """Note that a connection holds no descriptor any more beside its own."""
+        """Release the descriptors that a connection had reserved."""
         if descriptors := self._extra_descriptors.pop(connection, 0):
             self._extra_descriptors_total -= descriptors
             if self._by_client is not None:
                 self._descriptors_by_client[connection.client] -= descriptors
 
     def remove(self, connection: G) -> None:
-        """Drop a connection that is gone; more than once is harmless."""
+        """Remove a closed connection. Calling it again has no effect."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -165,11 +164,11 @@ class ConnectionLimiter(Generic[G]):
             self._uncharge_client(connection.client)
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more connections."""
         self._is_closed = True
 
     def _has_descriptors(self, held: int) -> bool:
-        """Tell whether there are so many descriptors, for which files may have to be given up."""
+        """Return whether there are enough descriptors, evicting cached files if necessary."""
         if held <= self._uncounted_up_to:
             return True
         if files := self._open_files:
@@ -179,18 +178,18 @@ class ConnectionLimiter(Generic[G]):
         return held <= self._limits.descriptors
 
     def _charge_client(self, connection: G, connections: int, descriptors: int) -> bool:
-        """Count what a connection asks for as its address's, unless that would be too much."""
-        bounds = self._limits
+        """Charge connections and descriptors to a client address; False if it has too many."""
+        limits = self._limits
         if self._by_client is None:
             served = len(self.connections) - len(self._rejected)
             held = served + self._extra_descriptors_total + (0 if connections else descriptors)
-            if served <= bounds.connections_per_client and held <= bounds.descriptors_per_client:
+            if served <= limits.connections_per_client and held <= limits.descriptors_per_client:
                 return True
             self._by_client = self._count_by_client(connection if connections else None)
         client, by_client, held_by = connection.client, self._by_client, self._descriptors_by_client
         if (
-            by_client[client] + connections > bounds.connections_per_client
-            or held_by[client] + descriptors > bounds.descriptors_per_client
+            by_client[client] + connections > limits.connections_per_client
+            or held_by[client] + descriptors > limits.descriptors_per_client
         ):
             return False
         by_client[client] += connections
@@ -198,14 +197,15 @@ class ConnectionLimiter(Generic[G]):
         return True
 
     def _count_by_client(self, newcomer: G | None) -> Counter[str]:
-        """Count what each address has; whoever is just being let in is not counted yet."""
-        served = [
-            one for one in self.connections if one is not newcomer and one not in self._rejected
-        ]
-        by_client = Counter(one.client for one in served)
+        """Count the connections and descriptors of each address, without the newcomer's."""
+        by_client = Counter(
+            connection.client
+            for connection in self.connections
+            if connection is not newcomer and connection not in self._rejected
+        )
         self._descriptors_by_client = Counter(by_client)
-        for guest, descriptors in self._extra_descriptors.items():
-            self._descriptors_by_client[guest.client] += descriptors
+        for connection, descriptors in self._extra_descriptors.items():
+            self._descriptors_by_client[connection.client] += descriptors
         return by_client
 
     def _uncharge_client(self, client: str) -> None:
@@ -214,9 +214,10 @@ class ConnectionLimiter(Generic[G]):
                 counts[client] -= 1
                 if not counts[client]:
                     del counts[client]
-        # Well below the share, or whoever comes and goes would have everybody counted each time.
-        bounds = self._limits
+        # Stop counting well below the share only. Otherwise a client that connects and disconnects
+        # would have all connections counted anew each time.
+        limits = self._limits
         held = len(self.connections) + self._extra_descriptors_total
-        if held < min(bounds.connections_per_client, bounds.descriptors_per_client) * 7 // 8 + 1:
+        if held < min(limits.connections_per_client, limits.descriptors_per_client) * 7 // 8 + 1:
             self._by_client = None
             self._descriptors_by_client.clear()

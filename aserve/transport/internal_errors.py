@@ -1,4 +1,4 @@
-"""Faults of our own: each ends one connection and nothing else, and is one line in the log."""
+"""Internal errors: each closes one connection and nothing else, and writes one line to the log."""
 
 import logging
 import traceback
@@ -7,14 +7,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-_MAX_LENGTH = 300  # characters of an exception's own text
+_MAX_LENGTH = 300  # characters of the exception's text in the log
 
 _logger = logging.getLogger("aserve")
 
 
 class _Connection(Protocol):
     def fail(self, error: Exception) -> None:
-        """End because of a fault of ours."""
+        """Close the connection because of an internal error."""
 
 
 P = ParamSpec("P")
@@ -22,27 +22,27 @@ C = TypeVar("C", bound=_Connection)
 
 
 def isolate_errors(step: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:
-    """Let what a step of a connection raises end that connection and nothing else."""
+    """Make an exception in a step of a connection close that connection and nothing else."""
 
     @wraps(step)
-    def take(connection: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def isolated(connection: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             step(connection, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the boundary
             connection.fail(error)
 
-    return take
+    return isolated
 
 
 def log_internal_error(error: BaseException, client: str) -> None:
-    """Log an exception that no code was written for, and where it was raised."""
+    """Log an unexpected exception and the place where it was raised."""
     _logger.error(
-        "internal error: %s; the connection from %s ends", describe_exception(error), client
+        "internal error: %s; closing the connection from %s", describe_exception(error), client
     )
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return an exception and the place that raised it, on one line."""
+    """Return an exception and the place that raised it, as one line."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return repr(error)[:_MAX_LENGTH] + where

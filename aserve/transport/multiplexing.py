@@ -1,4 +1,4 @@
-"""I/O multiplexing: one thread asks which sockets are ready, then reads, answers and writes."""
+"""I/O multiplexing: one thread polls for ready sockets, then reads, handles and writes."""
 
 import os
 import socket
@@ -13,50 +13,54 @@ from aserve.transport.eventloop.connection_host import ReportRemaining, Response
 from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
-_MAX_ACCEPTS = 64  # connections in one turn, before those that are open have theirs
+_MAX_ACCEPTS = 64  # connections in one turn, before the open ones are served
 
 Ready = Iterable[tuple[int, bool]]
-"""Descriptors for which something can be done, and whether that is reading."""
+"""Descriptors that are ready, each with whether it is ready for reading."""
 
 
 class Poller(Protocol):
-    """One way to ask the kernel what is ready."""
+    """One way to ask the kernel which descriptors are ready."""
 
     max_fd: int
-    """Descriptors from this number on cannot be watched; 0: all can."""
+    """Descriptors from this number on cannot be polled; 0 for no such limit."""
     is_level_triggered: bool
-    """Whether what is still ready is told again; else whoever stops early must remember it."""
+    """Whether poll reports a descriptor again while it stays ready.
+
+    Otherwise the server must remember a descriptor that it has not read until EAGAIN.
+    """
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:
-        """Begin to watch a descriptor, or watch it for something else."""
+        """Start polling a descriptor, or change what it is polled for."""
 
     def unregister(self, descriptor: int) -> None:
-        """Watch a descriptor no more; it is still open."""
+        """Stop polling a descriptor, which is still open."""
 
     def poll(self, seconds: float) -> Ready:
-        """Return what is ready, after at most so long."""
+        """Return the descriptors that are ready, after a wait of at most this many seconds."""
 
 
 class MultiplexingServer:
-    """One thread's share of a site: its connections and the one place where it waits."""
+    """Serves a site on one thread, which waits in one place: the poller."""
 
     def __init__(
         self,
         poller: Poller,
         site: StaticSite,
         limits: Limits,
-        observe: ResponseObserver | None = None,
+        observer: ResponseObserver | None = None,
     ) -> None:
         self._context = ConnectionContext(
-            site, limits, observe, process_limits(limits, poller.max_fd)
+            site, limits, observer, process_limits(limits, poller.max_fd)
         )
         self._poller = poller
         self._connections: dict[int, SocketConnection] = {}
         self._interests: dict[int, tuple[bool, bool]] = {}
-        self._callbacks: dict[int, Callable[[], None]] = {}  # for what is watched besides
-        self._pending: set[int] = set()  # turned and not at their end, as far as is known
+        # For descriptors that are neither connections nor listeners.
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._pending: set[int] = set()  # may still be ready: no EAGAIN seen yet
         self._listeners: dict[int, socket.socket] = {}
-        self._paused_listeners: set[int] = set()  # listeners by which nobody is let in for a moment
+        self._paused_listeners: set[int] = set()  # out of descriptors, until the next tick
         self._stopping = False
         self._deadline = float("inf")
 
@@ -67,9 +71,10 @@ class MultiplexingServer:
         grace: float,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+        """Serve until a byte or the end of file arrives on a control descriptor.
 
-        grace: seconds that replies under way get after the first; tell: is told of them.
+        The first one stops gracefully: responses that are being sent get grace seconds more, and
+        report_remaining is called with their number. The second one stops at once.
         """
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._grace, self._report_remaining = grace, report_remaining
@@ -85,16 +90,16 @@ class MultiplexingServer:
                 self._tick()
         self._abort_all()
 
-    def _poll_once(self, orders: tuple[int, ...]) -> None:
+    def _poll_once(self, control_fds: tuple[int, ...]) -> None:
         ready = dict.fromkeys(self._pending, True)
         self._pending.clear()
         ready.update(self._poller.poll(0 if ready else self._poll_timeout()))
         for descriptor, readable in ready.items():
-            if talk := self._connections.get(descriptor):
-                self._process(descriptor, talk, readable=readable)
-            elif call := self._callbacks.get(descriptor):
-                call()
-            elif descriptor in orders:
+            if connection := self._connections.get(descriptor):
+                self._process(descriptor, connection, readable=readable)
+            elif callback := self._callbacks.get(descriptor):
+                callback()
+            elif descriptor in control_fds:
                 self._handle_control(descriptor)
             elif listener := self._listeners.get(descriptor):
                 self._accept(listener)
@@ -105,7 +110,7 @@ class MultiplexingServer:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_MAX_ACCEPTS):
             try:
-                connection, address = listener.accept()
+                sock, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -113,61 +118,62 @@ class MultiplexingServer:
                     self._poller.unregister(listener.fileno())  # until the next tick
                     self._paused_listeners.add(listener.fileno())
                     return
-                continue  # whoever waited has gone
+                continue  # the client has gone already
             client = address[0] if isinstance(address, tuple) else "-"
             try:
-                talk = self._make_connection(connection, client)
+                connection = self._make_connection(sock, client)
             except Exception as error:  # noqa: BLE001 - it ends this connection alone
                 log_internal_error(error, client)
-                connection.close()
+                sock.close()
             else:
-                self._add_connection(talk)
+                self._add_connection(connection)
         if not self._poller.is_level_triggered:
             self._pending.add(listener.fileno())
 
-    def _add_connection(self, talk: SocketConnection) -> None:
-        if talk.is_closed:
+    def _add_connection(self, connection: SocketConnection) -> None:
+        if connection.is_closed:
             return
-        descriptor = talk.socket.fileno()
+        descriptor = connection.socket.fileno()
         if self._poller.max_fd and descriptor >= self._poller.max_fd:
-            talk.reject(503, "This server cannot watch more connections.")
-            talk.abort()
+            connection.reject(503, "This server cannot poll more connections.")
+            connection.abort()
             return
-        self._connections[descriptor] = talk
-        self._pending.add(descriptor)  # its request may be there already
-        self._update_or_remove(descriptor, talk)
+        self._connections[descriptor] = connection
+        self._pending.add(descriptor)  # its request may have arrived already
+        self._update_or_remove(descriptor, connection)
 
-    def _make_connection(self, connection: socket.socket, client: str) -> SocketConnection:
-        return SocketConnection(connection, client, self._context)
+    def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
+        return SocketConnection(sock, client, self._context)
 
-    def _process(self, descriptor: int, talk: SocketConnection, *, readable: bool) -> None:
-        went = talk.process_ready(readable=readable)
-        if talk.is_closed:
+    def _process(self, descriptor: int, connection: SocketConnection, *, readable: bool) -> None:
+        progressed = connection.process_ready(readable=readable)
+        if connection.is_closed:
             self._remove_connection(descriptor)
             return
-        if talk.wants_turn or (went and not self._poller.is_level_triggered):
+        if connection.wants_turn or (progressed and not self._poller.is_level_triggered):
             self._pending.add(descriptor)
-        self._update_or_remove(descriptor, talk)
+        self._update_or_remove(descriptor, connection)
 
-    def _update_interest(self, descriptor: int, talk: SocketConnection) -> None:
-        wish = talk.wants_read, talk.wants_write
-        if self._interests.get(descriptor) != wish:
-            self._interests[descriptor] = wish
-            self._poller.register(descriptor, readable=wish[0], writable=wish[1])
+    def _update_interest(self, descriptor: int, connection: SocketConnection) -> None:
+        interest = readable, writable = connection.wants_read, connection.wants_write
+        if self._interests.get(descriptor) != interest:
+            self._interests[descriptor] = interest
+            self._poller.register(descriptor, readable=readable, writable=writable)
 
     def _remove_connection(self, descriptor: int) -> None:
-        """Forget a connection that is over. A closed socket has left epoll by itself."""
+        """Remove a closed connection. The kernel has removed its socket from epoll already."""
         self._connections.pop(descriptor, None)
         self._pending.discard(descriptor)
         if self._interests.pop(descriptor, None):
             self._poller.unregister(descriptor)
 
-    def _handle_control(self, order: int) -> None:
+    def _handle_control(self, control_fd: int) -> None:
         try:
-            if os.read(order, 1):
-                self._pending.add(order)  # a second one may be behind it, and no edge tells of that
+            if os.read(control_fd, 1):
+                # A second byte may be behind it, which edge-triggered polling does not report.
+                self._pending.add(control_fd)
             else:
-                self._poller.unregister(order)  # whoever gave orders is gone: that is one, too
+                self._poller.unregister(control_fd)  # its writer is gone, which means stop, too
         except BlockingIOError:
             return
         if self._stopping:
@@ -182,34 +188,34 @@ class MultiplexingServer:
             listener.close()
         self._listeners.clear()
         self._paused_listeners.clear()
-        for descriptor, talk in list(self._connections.items()):
-            talk.close_after_response()
-            self._update_or_remove(descriptor, talk)
+        for descriptor, connection in list(self._connections.items()):
+            connection.close_after_response()
+            self._update_or_remove(descriptor, connection)
         if self._report_remaining:
             self._report_remaining(self._context.active_responses, len(self._connections))
 
     def _tick(self) -> None:
-        for descriptor, talk in list(self._connections.items()):
-            talk.tick()
-            self._update_or_remove(descriptor, talk)
+        for descriptor, connection in list(self._connections.items()):
+            connection.tick()
+            self._update_or_remove(descriptor, connection)
         while self._paused_listeners:
             self._poller.register(self._paused_listeners.pop(), readable=True, writable=False)
 
-    def _update_or_remove(self, descriptor: int, talk: SocketConnection) -> None:
-        """Watch a connection for what it wants now, or forget it."""
-        if not talk.is_closed:
+    def _update_or_remove(self, descriptor: int, connection: SocketConnection) -> None:
+        """Poll a connection for what it wants now, or remove it if it is closed."""
+        if not connection.is_closed:
             try:
-                self._update_interest(descriptor, talk)
+                self._update_interest(descriptor, connection)
             except Exception as error:  # noqa: BLE001 - as when the kernel can watch no more
-                talk.fail(error)
-                talk.abort()
-        if talk.is_closed:
+                connection.fail(error)
+                connection.abort()
+        if connection.is_closed:
             self._remove_connection(descriptor)
 
     def _is_finished(self) -> bool:
         return self._stopping and (not self._connections or time.monotonic() >= self._deadline)
 
     def _abort_all(self) -> None:
-        for descriptor, talk in list(self._connections.items()):
-            talk.abort()
+        for descriptor, connection in list(self._connections.items()):
+            connection.abort()
             self._remove_connection(descriptor)

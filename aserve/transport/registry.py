@@ -1,4 +1,4 @@
-"""The I/O models by name. A row names its module, so that only the chosen one is imported."""
+"""The I/O models by name. Each row names its module, so that only the chosen one is imported."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -6,69 +6,90 @@ from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
 DISPATCHES = ("queue", "round-robin", "random")
-"""How a reactor's threads are given their work: from one queue, or each from its own."""
+"""How a reactor gives work to its threads: from one queue, or each thread from its own."""
 
 
 class ModelInfo(NamedTuple):
-    """One model.
+    """One I/O model.
 
-    on_asyncio: whether it lives on an event loop of asyncio's. has_crew: whether a pool of threads
-    does its work, so that their number and the way they are given it are of interest.
+    module and class_name: where its server is. uses_event_loop: whether it runs on an event loop of
+    asyncio's. uses_thread_pool: whether a pool of threads does its work, so that the number of
+    threads and the dispatch can be set.
     """
 
     summary: str
     module: str = ""
+    class_name: str = ""
     uses_event_loop: bool = False
     uses_thread_pool: bool = False
 
     @property
     def options(self) -> frozenset[str]:
-        """The options of the command line that only some models have a use for."""
+        """The options of the command line that this model supports and not all models do."""
         if self.uses_event_loop:
             return frozenset({"--threads", "--response-cache"})
         return frozenset({"--threads", "--dispatch"}) if self.uses_thread_pool else frozenset()
 
     def create_server(self, *parts: Any) -> Any:
-        """Return the model, made of a Site, Limits and Observe, and of a crew's size and manner."""
-        return import_module(self.module).Model(*parts)
+        """Return a new server.
+
+        parts: a StaticSite, Limits and a ResponseObserver or None; for a model with a thread pool
+        also the number of threads and the dispatch.
+        """
+        return getattr(import_module(self.module), self.class_name)(*parts)
 
     def unavailable_reason(self) -> str:
-        """Return what stands against this model on this system, "" for nothing."""
-        ask = (
+        """Return why this model cannot run on this system, "" if it can."""
+        reason = (
             getattr(import_module(self.module), "unavailable_reason", None) if self.module else None
         )
-        return str(ask()) if ask else ""
+        return str(reason()) if reason else ""
 
 
 MODELS: Mapping[str, ModelInfo] = {
     DEFAULT: ModelInfo(
-        "asyncio's Protocol on uvloop; a bounded pool does file work", uses_event_loop=True
+        "asyncio protocols on uvloop, and a bounded thread pool for files", uses_event_loop=True
     ),
-    "asyncio": ModelInfo("the same on the standard library's loop", uses_event_loop=True),
+    "asyncio": ModelInfo("the same on the standard library's event loop", uses_event_loop=True),
     "blocking": ModelInfo(
-        "a thread for each connection, bounded", "aserve.transport.models.blocking"
+        "one thread per connection, up to a limit",
+        "aserve.transport.models.blocking",
+        "BlockingServer",
     ),
     "nonblocking": ModelInfo(
-        "one thread asks every socket in turn", "aserve.transport.models.nonblocking"
+        "one thread tries every socket in turn",
+        "aserve.transport.models.nonblocking",
+        "NonblockingServer",
     ),
-    "select": ModelInfo("one thread waits in select(2)", "aserve.transport.models.select"),
-    "poll": ModelInfo("one thread waits in poll(2)", "aserve.transport.models.poll"),
+    "select": ModelInfo(
+        "one thread waits in select(2)", "aserve.transport.models.select", "SelectServer"
+    ),
+    "poll": ModelInfo("one thread waits in poll(2)", "aserve.transport.models.poll", "PollServer"),
     "epoll": ModelInfo(
-        "one thread waits in epoll(7), level-triggered", "aserve.transport.models.epoll"
+        "one thread waits in epoll(7), level-triggered",
+        "aserve.transport.models.epoll",
+        "EpollServer",
     ),
-    "epoll-et": ModelInfo("the same, edge-triggered", "aserve.transport.models.epoll_et"),
+    "epoll-et": ModelInfo(
+        "the same, edge-triggered", "aserve.transport.models.epoll_et", "EdgeTriggeredEpollServer"
+    ),
     "signal-driven": ModelInfo(
-        "sockets send real-time signals", "aserve.transport.models.signal_driven"
+        "sockets send real-time signals",
+        "aserve.transport.models.signal_driven",
+        "SignalDrivenServer",
     ),
     "reactor": ModelInfo(
-        "one thread waits, threads of a pool read, answer and write",
+        "one thread polls; a thread pool reads, handles and writes",
         "aserve.transport.models.reactor",
+        "ReactorServer",
         uses_thread_pool=True,
     ),
     "proactor": ModelInfo(
-        "the kernel completes reads and writes: io_uring", "aserve.transport.models.proactor"
+        "the kernel completes reads and writes: io_uring",
+        "aserve.transport.models.proactor",
+        "ProactorServer",
     ),
     "proactor-aio": ModelInfo(
-        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio"
+        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
     ),
 }

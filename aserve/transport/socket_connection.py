@@ -1,7 +1,6 @@
-"""One client's connection on a non-blocking socket, for the models that have no asyncio.
+"""One client's connection on a non-blocking socket, for the models without asyncio.
 
-Every system call here is one that would rather say EAGAIN than wait. Who finds out when it is
-worth while is the model's part.
+Every system call here returns EAGAIN instead of waiting. When to call is the model's decision.
 """
 
 import logging
@@ -24,63 +23,61 @@ from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.turns import MAX_TURN_S
 
-_READ_SIZE = 65_536  # octets at once
-_MAX_BUFFERED_INPUT = (
-    65_536  # octets of requests behind the one being answered; then reading pauses
-)
-_MAX_BYTES_PER_TURN = 1 << 20  # octets of a file at once: then others have their turn
+_READ_SIZE = 65_536  # bytes per read
+_MAX_BUFFERED_INPUT = 65_536  # bytes of pipelined requests that wait; then reading pauses
+_MAX_BYTES_PER_TURN = 1 << 20  # bytes of a file; then other connections have their turn
 MAX_REQUESTS = 16
-"""Pipelined requests of one connection that are answered in a turn: then others have theirs."""
+"""Pipelined requests of one connection in a turn; then other connections have theirs."""
 
 _logger = logging.getLogger("aserve")
 
 
 class ConnectionContext:
-    """What all conversations of one model share."""
+    """What all connections of one server share."""
 
     def __init__(
         self,
         site: StaticSite,
         limits: Limits,
-        observe: ResponseObserver | None,
-        bounds: ProcessLimits,
+        observer: ResponseObserver | None,
+        process_limits: ProcessLimits,
     ) -> None:
         self.site = site
         self.limits = limits
-        self.observer = observe
-        self.limiter: ConnectionLimiter[SocketConnection] = ConnectionLimiter(bounds)
+        self.observer = observer
+        self.limiter: ConnectionLimiter[SocketConnection] = ConnectionLimiter(process_limits)
 
     @property
     def active_responses(self) -> int:
-        """How many are being worked out or sent."""
-        return sum(talk.is_responding for talk in list(self.limiter.connections))
+        """How many responses are being made or sent."""
+        return sum(connection.is_responding for connection in list(self.limiter.connections))
 
     def handle(self, request: Request, second: int) -> Response:
-        """Return the response to a request, or to what is wrong with it."""
+        """Return the response to a request, or the error response to an invalid one."""
         if request.error:
             return error_response(request, request.error)
         return self.site.handle(request, second)
 
 
 class SocketConnection:
-    """One client: what its socket has goes into the exchange, what comes out goes back."""
+    """One client: feeds bytes from its socket to the HTTP parser, and sends the responses."""
 
     is_blocking = False
     """Whether calls on the socket may wait."""
     descriptors_per_file = 1
-    """How many a response takes whose content is in a file."""
+    """How many a response takes that is read from a file."""
 
-    def __init__(self, connection: socket.socket, client: str, context: ConnectionContext) -> None:
-        connection.setblocking(self.is_blocking)
+    def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
+        sock.setblocking(self.is_blocking)
         with suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = connection
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = sock
         self.client = client
         self._context = context
         self._http = H1Connection(context.limits)
         self._deadlines = Deadlines(context.limits)
-        self._outgoing: deque[BodyPart] = deque()  # of the reply that is leaving
-        self._bytes_received = self._bytes_sent = 0  # octets
+        self._outgoing: deque[BodyPart] = deque()  # the response that is being sent
+        self._bytes_received = self._bytes_sent = 0
         self._is_aborted = self._has_failed = self._holds_descriptors = self._is_turn_over = False
         self._request = Request("", "")
         self._status = self._body_size = self._response_start = self._response_end = 0
@@ -94,59 +91,58 @@ class SocketConnection:
 
     @property
     def wants_write(self) -> bool:
-        """Whether something waits to be sent."""
+        """Whether there is data to send."""
         return bool(self._outgoing)
 
     @property
     def wants_read(self) -> bool:
-        """Whether what arrives is wanted now."""
-        exchange = self._http
-        if exchange.eof_received or self.is_closed:
+        """Whether to read from the socket now."""
+        http = self._http
+        if http.eof_received or self.is_closed:
             return False
-        return not self._outgoing or exchange.buffered <= _MAX_BUFFERED_INPUT
+        return not self._outgoing or http.buffered <= _MAX_BUFFERED_INPUT
 
     @property
     def wants_turn(self) -> bool:
-        """Whether another turn is due, whatever the socket says: the last one was cut short."""
+        """Whether the last turn has left requests, for which the socket need not be ready."""
         return self._is_turn_over and not self._outgoing
 
     @property
     def is_responding(self) -> bool:
-        """Whether a response is being worked out or sent."""
+        """Whether a response is being made or sent."""
         return self._http.state in {State.HANDLING, State.SENDING}
 
     def process_ready(self, *, readable: bool = True) -> bool:
-        """Write once and read once, as far as there is need; tell whether more may come of it."""
+        """Write once and read once, as needed. Return whether another call may get further."""
         try:
-            went = self._send_some()
-            if (went or self._is_turn_over) and not self._outgoing:
+            progressed = self._send_some()
+            if (progressed or self._is_turn_over) and not self._outgoing:
                 self._process_requests()
-            # Not before what was read has been looked at: what waits stays bounded.
+            # Only after the data read before has been parsed, so that the buffer stays bounded.
             if readable and not self._is_turn_over and self.wants_read:
-                went = self._receive() or went
-        except Exception as error:  # noqa: BLE001 - as contained does, without a call
+                progressed = self._receive() or progressed
+        except Exception as error:  # noqa: BLE001 - as isolate_errors does, without a call
             self.fail(error)
-            went = True
-        return went and not self.is_closed
+            progressed = True
+        return progressed and not self.is_closed
 
     @isolate_errors
-    def reject(self, status: int, why: str) -> None:
-        """Answer what has not been asked, as refuse does; for those outside."""
-        self._reject(status, why)
+    def reject(self, status: int, detail: str) -> None:
+        """Send an error response without a complete request, then close the connection."""
+        self._reject(status, detail)
 
-    def _reject(self, status: int, why: str) -> None:
-        """Answer what has not been asked, or not in time, and end with that."""
-        self._handle(self._http.reject(HttpError(status, why)))
+    def _reject(self, status: int, detail: str) -> None:
+        self._handle(self._http.reject(HttpError(status, detail)))
 
     @isolate_errors
     def close_after_response(self) -> None:
-        """End with the reply that is under way, at once where there is none."""
+        """Close after the response that is being sent, or at once if there is none."""
         self._http.close_after_response()
         if self._http.state is State.IDLE and not self._is_turn_over:
             self.abort()
 
     def fail(self, error: Exception) -> None:
-        """End because of a fault of ours: with 500 where nothing of a response has left yet."""
+        """Close because of an internal error, with a 500 if no byte of a response was sent yet."""
         log_internal_error(error, self.client)
         state = self._http.state
         untouched = state is State.SENDING and self._bytes_sent == self._response_start
@@ -162,9 +158,9 @@ class SocketConnection:
             self.abort()
 
     def abort(self) -> None:
-        """End at once; more than once is harmless.
+        """Close at once. Calling it again has no effect.
 
-        Whatever fails in it, the connection's place and its descriptor are given back.
+        Whatever fails here, the connection's slot and its descriptor are released.
         """
         if self._is_aborted:
             return
@@ -176,33 +172,33 @@ class SocketConnection:
                 log_internal_error(error, self.client)
                 self._http.state = State.CLOSED
         self._outgoing.clear()
-        if self.socket.fileno() >= 0:  # closing failed, or waits for somebody
+        if self.socket.fileno() >= 0:  # closing has failed, or waits for pending I/O
             self._release_fd()
 
     @isolate_errors
     def tick(self) -> None:
-        """Grow a second older; give up on a client that takes too long."""
-        state, stuck = self._http.state, self.wants_write
+        """Close a client that takes too long; called once a second."""
+        state, is_blocked = self._http.state, self.wants_write
         if not self._deadlines.expired(
-            state, self._bytes_received, self._bytes_sent, is_blocked=stuck
+            state, self._bytes_received, self._bytes_sent, is_blocked=is_blocked
         ):
             return
-        if not stuck and state in {State.HEAD, State.BODY}:
+        if not is_blocked and state in {State.HEAD, State.BODY}:
             self._reject(408, "The request took too long to arrive.")
         else:
             self.abort()
 
     @property
     def _has_pending_io(self) -> bool:
-        """Whether somebody else works on the response, so that it cannot be replaced."""
+        """Whether the kernel works on the response, so that it cannot be replaced."""
         return False
 
     @isolate_errors
     def _admit(self) -> None:
-        admission = self._context.limiter.admit(self)
-        if admission is Decision.REJECT:
+        decision = self._context.limiter.admit(self)
+        if decision is Decision.REJECT:
             self._reject(503, "Too many connections are open. Try again in a moment.")
-        elif admission is Decision.DROP:
+        elif decision is Decision.DROP:
             self.abort()
 
     def _release_slot(self) -> None:
@@ -210,20 +206,20 @@ class SocketConnection:
 
     def _receive(self) -> bool:
         try:
-            octets = self.socket.recv(_READ_SIZE)
+            data = self.socket.recv(_READ_SIZE)
         except BlockingIOError:
             return False
-        except OSError:  # a client which has gone
+        except OSError:  # the client has gone
             self.abort()
             return False
-        self._feed(octets)
+        self._feed(data)
         return True
 
-    def _feed(self, octets: bytes) -> None:
-        """Go on with what has arrived; with nothing, which is the client's end."""
-        self._bytes_received += len(octets)
-        if octets:
-            self._http.receive(octets)
+    def _feed(self, data: bytes) -> None:
+        """Parse received data and handle its requests. Empty data means end of file."""
+        self._bytes_received += len(data)
+        if data:
+            self._http.receive(data)
         else:
             self._http.receive_eof()
         self._process_requests()
@@ -232,51 +228,52 @@ class SocketConnection:
         self.socket.close()
 
     def _release_fd(self) -> None:
-        """Give the descriptor back, as soon as nobody uses it."""
+        """Close the descriptor, once no pending I/O uses it."""
         os.close(self.socket.detach())
 
     def _process_requests(self) -> None:
-        """Answer what is there to be answered, in order, as long as the client takes it.
+        """Handle the buffered requests in order, as long as the client reads the responses.
 
-        Not all of it: 2,200 requests fit into one read and took 43 ms, in which nobody else got
-        a word in.
+        Not all of them in one turn: 2,200 requests fit into one read and took 43 ms, in which no
+        other connection was served.
         """
-        exchange = self._http
-        goal, end = self._bytes_sent + _MAX_BYTES_PER_TURN, time.monotonic() + MAX_TURN_S
+        http = self._http
+        max_bytes_sent = self._bytes_sent + _MAX_BYTES_PER_TURN
+        turn_end = time.monotonic() + MAX_TURN_S
         for _ in range(MAX_REQUESTS):
-            request = None if self._outgoing else exchange.next_request()
+            request = None if self._outgoing else http.next_request()
             if not request:
-                self._is_turn_over = exchange.is_paused
+                self._is_turn_over = http.is_paused
                 break
             self._handle(request)
-            self._is_turn_over = not exchange.is_idle
-            if self._bytes_sent > goal or time.monotonic() > end:
+            self._is_turn_over = not http.is_idle
+            if self._bytes_sent > max_bytes_sent or time.monotonic() > turn_end:
                 break
         if self.is_closed or self._has_finished:
             self.abort()
 
     @property
     def _has_finished(self) -> bool:
-        """Whether nothing more is to come, where finish was called between two turns."""
-        exchange = self._http
-        return exchange.state is State.IDLE and not (exchange.keep_alive or self._is_turn_over)
+        """Whether it is done, after close_after_response was called between two turns."""
+        http = self._http
+        return http.state is State.IDLE and not (http.keep_alive or self._is_turn_over)
 
     def _handle(self, request: Request) -> None:
         self._request, self._started_at = request, time.time()
         second = int(self._started_at)
         response = self._reserve_descriptors(request, self._context.handle(request, second))
-        pieces = self._http.start_response(response, format_date(second))
+        parts = self._http.start_response(response, format_date(second))
         self._status, self._body_size = response.status, sum(map(len, response.body))
         self._response_start, self._response_end = (
             self._bytes_sent,
-            self._bytes_sent + sum(map(len, pieces)),
+            self._bytes_sent + sum(map(len, parts)),
         )
-        self._outgoing.extend(pieces)
+        self._outgoing.extend(parts)
         self._send_some()
 
     def _reserve_descriptors(self, request: Request, response: Response) -> Response:
-        """Return a response, or 503 where there is no descriptor for what it is to be read from."""
-        if not any(isinstance(piece, FileSlice) for piece in response.body):
+        """Return the response, or a 503 if there is no descriptor for its file."""
+        if not any(isinstance(part, FileSlice) for part in response.body):
             return response
         self._holds_descriptors = self._context.limiter.reserve_descriptors(
             self, self.descriptors_per_file
@@ -284,7 +281,7 @@ class SocketConnection:
         return response if self._holds_descriptors else error_response(request, TOO_MANY_FILES)
 
     def _send_some(self) -> bool:
-        """Send what can leave now; tell whether anything did."""
+        """Send what the socket takes now. Return whether any byte was sent."""
         before = self._bytes_sent
         try:
             while self._outgoing and self._bytes_sent - before < _MAX_BYTES_PER_TURN:
@@ -298,17 +295,17 @@ class SocketConnection:
             self._response_sent()
         return self._bytes_sent > before
 
-    def _send_part(self, piece: BodyPart) -> None:
-        if isinstance(piece, bytes):
+    def _send_part(self, part: BodyPart) -> None:
+        if isinstance(part, bytes):
             more = socket.MSG_MORE if len(self._outgoing) > 1 else 0
-            count = self.socket.send(piece, more)
-            rest: BodyPart = piece[count:]
+            count = self.socket.send(part, more)
+            rest: BodyPart = part[count:]
         else:
-            source, most = piece.source.fileno(), min(len(piece), _MAX_BYTES_PER_TURN)
-            count = os.sendfile(self.socket.fileno(), source, piece.start, most)
+            source, max_count = part.source.fileno(), min(len(part), _MAX_BYTES_PER_TURN)
+            count = os.sendfile(self.socket.fileno(), source, part.start, max_count)
             if not count:
-                raise EOFError(f"the file ended {len(piece)} octets early")
-            rest = FileSlice(piece.source, piece.start + count, piece.stop)
+                raise EOFError(f"the file ended {len(part)} bytes early")
+            rest = FileSlice(part.source, part.start + count, part.stop)
         self._bytes_sent += count
         if len(rest):
             self._outgoing[0] = rest
@@ -316,9 +313,9 @@ class SocketConnection:
             self._outgoing.popleft()
 
     def _truncate(self, error: OSError | EOFError) -> None:
-        """End; Content-Length was promised and cannot be kept: an end that shows is honest."""
+        """Close, so that the client sees that the response is shorter than its Content-Length."""
         if not isinstance(error, ConnectionError):
-            _logger.error("%s: reply cut short: %s", self._request.target, error)
+            _logger.error("%s: response truncated: %s", self._request.target, error)
         self.abort()
 
     def _response_sent(self) -> None:
@@ -334,12 +331,12 @@ class SocketConnection:
         elif self.is_closed:
             self.abort()
 
-    def _record(self, octets: int) -> None:
-        if observe := self._context.observer:
-            observe(self.client, self._request, self._status, octets, self._started_at)
+    def _record(self, body_size: int) -> None:
+        if observer := self._context.observer:
+            observer(self.client, self._request, self._status, body_size, self._started_at)
 
     def _record_truncated(self) -> None:
-        """Tell of a response that ends before it is complete, if one is under way."""
+        """Record a response that ends before it is complete, if one is being sent."""
         if self._http.state is State.SENDING and self._bytes_sent < self._response_end:
             self._record_partial(
                 self._status, max(0, self._body_size - (self._response_end - self._bytes_sent))
@@ -347,6 +344,6 @@ class SocketConnection:
         elif self._http.state is State.HANDLING:  # not even the 500 could be made
             self._record_partial(500, 0)
 
-    def _record_partial(self, status: int, octets: int) -> None:
-        if observe := self._context.observer:
-            observe(self.client, self._request, status, octets, self._started_at, True)
+    def _record_partial(self, status: int, body_size: int) -> None:
+        if observer := self._context.observer:
+            observer(self.client, self._request, status, body_size, self._started_at, True)

@@ -1,4 +1,4 @@
-"""What many threads share, and use one at a time."""
+"""Locks around what the threads of a server share."""
 
 import threading
 
@@ -9,48 +9,48 @@ from aserve.transport.socket_connection import SocketConnection
 
 
 class LockedConnectionLimiter(ConnectionLimiter[SocketConnection]):
-    """Admissions for many threads."""
+    """A ConnectionLimiter that several threads may use."""
 
-    def __init__(self, bounds: ProcessLimits) -> None:
-        super().__init__(bounds)
+    def __init__(self, limits: ProcessLimits) -> None:
+        super().__init__(limits)
         self._lock = threading.RLock()
 
     def admit(self, connection: SocketConnection) -> Decision:
-        """Take a connection into account, or tell that it is one too many."""
+        """Count a new connection and decide whether it is accepted."""
         with self._lock:
             return super().admit(connection)
 
     def reserve_descriptors(self, connection: SocketConnection, descriptors: int) -> bool:
-        """Take descriptors into account that a connection holds beside its own, if they fit."""
+        """Count descriptors that a connection needs besides its own; False if there are too few."""
         with self._lock:
             return super().reserve_descriptors(connection, descriptors)
 
     def release_descriptors(self, connection: SocketConnection) -> None:
-        """Note that a connection holds no descriptor any more beside its own."""
+        """Release the descriptors that a connection had reserved."""
         with self._lock:
             super().release_descriptors(connection)
 
     def remove(self, connection: SocketConnection) -> None:
-        """Drop a connection that is gone; more than once is harmless."""
+        """Remove a closed connection. Calling it again has no effect."""
         with self._lock:
             super().remove(connection)
 
 
 def serialize_calls(observer: ResponseObserver | None) -> ResponseObserver | None:
-    """Tell by one thread at a time: the log's counters are made for no more."""
+    """Return an observer that is called by one thread at a time: the log has no locks."""
     if not observer:
         return None
-    lock, tell = threading.Lock(), observer
+    lock, observe = threading.Lock(), observer
 
-    def locked(  # noqa: PLR0913, PLR0917 - Observe
+    def locked(  # noqa: PLR0913, PLR0917 - as ResponseObserver
         client: str,
         request: Request,
         status: int,
-        octets: int,
-        began: float,
-        cut: bool = False,
+        body_size: int,
+        started_at: float,
+        truncated: bool = False,
     ) -> None:
         with lock:
-            tell(client, request, status, octets, began, cut)
+            observe(client, request, status, body_size, started_at, truncated)
 
     return locked

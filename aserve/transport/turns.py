@@ -1,9 +1,9 @@
-"""How long one connection is served before the others are looked at."""
+"""How long one connection is served before the others have their turn."""
 
 MAX_TURN_S = 0.001
-"""Seconds, after which a turn ends with the request that is being answered.
+"""Seconds after which a turn ends, once the current request is handled.
 
-A count alone is no bound: a head may be as long as its limits allow, and a disk or a processor
-slow. 16 requests with long targets took 250 ms once, and 1,024 remembered responses 33 ms. Where
-a response takes four completions, as in a proactor, others wait for as many turns.
+A number of requests alone is no bound: a request may be as large as the limits allow, and a disk
+or a processor slow. 16 requests with long targets took 250 ms once, and 1,024 cached responses
+33 ms. Where a response takes four completions, as in a proactor, others wait for as many turns.
 """

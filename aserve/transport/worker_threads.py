@@ -1,4 +1,4 @@
-"""A pool of threads made before there is work, and how work is given to them."""
+"""A fixed number of worker threads, and how jobs are dispatched to them."""
 
 import logging
 import random
@@ -16,43 +16,43 @@ _logger = logging.getLogger("aserve")
 
 
 class WorkerThreads(Generic[T]):
-    """So many threads that call `work` with each thing that is handed to them.
+    """Threads that call work with each submitted job.
 
-    dispatch: "queue" is one queue for all, from which whoever is free takes the next; in
-    "round-robin" and "random" each thread has a queue of its own, and whatever is in it waits
-    for that thread, though others may be free.
+    dispatch: "queue" is one queue for all, from which an idle thread takes the next job. With
+    "round-robin" and "random" each thread has a queue of its own, and a job in it waits for that
+    thread even if others are idle.
     """
 
     def __init__(self, threads: int, dispatch: str, work: Callable[[T], None]) -> None:
-        number = 1 if dispatch == "queue" else threads
-        self._queues: list[SimpleQueue[T | None]] = [SimpleQueue() for _ in range(number)]
+        queue_count = 1 if dispatch == "queue" else threads
+        self._queues: list[SimpleQueue[T | None]] = [SimpleQueue() for _ in range(queue_count)]
         self._next_queue = _random(self._queues) if dispatch == "random" else cycle(self._queues)
         self._work = work
         self._threads = [
             threading.Thread(
-                target=self._run_worker, args=(queue,), name=f"worker-{each}", daemon=True
+                target=self._run_worker, args=(queue,), name=f"worker-{number}", daemon=True
             )
-            for each, queue in zip(range(threads), cycle(self._queues))
+            for number, queue in zip(range(threads), cycle(self._queues))
         ]
         for thread in self._threads:
             thread.start()
 
     def submit(self, job: T) -> None:
-        """Give one thing to a thread; by one thread only."""
+        """Queue a job. Only one thread may call this."""
         next(self._next_queue).put(job)
 
     def shutdown(self) -> None:
-        """End the threads, each when it has done what was handed to it before."""
+        """Stop the threads, each after the jobs that are queued for it, and wait for them."""
         for _, queue in zip(self._threads, cycle(self._queues)):
             queue.put(None)
         for thread in self._threads:
             thread.join()
 
     def _run_worker(self, queue: "SimpleQueue[T | None]") -> None:
-        while (thing := queue.get()) is not None:
+        while (job := queue.get()) is not None:
             try:
-                self._work(thing)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must cost no thread
+                self._work(job)
+            except Exception as error:  # noqa: BLE001 - an internal error must not end the thread
                 _logger.error("internal error: %s in a worker thread", describe_exception(error))
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the server share: a folder to serve and a client that hides nothing."""
+"""Shared by the tests of the server: a directory to serve, and a client on the level of bytes."""
 
 import asyncio
 import os
@@ -9,12 +9,12 @@ import uvloop
 
 
 def pytest_asyncio_loop_factories():
-    """Run what needs a loop on both that aserve can run on."""
+    """Run asynchronous tests on both event loops that aserve supports."""
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     """Make a small site."""
     root = tmp_path / "site"
     (root / "sub").mkdir(parents=True)
@@ -23,42 +23,48 @@ def folder(tmp_path):
     (root / "sub" / "index.html").write_text("<h1>sub</h1>")
     (root / "large.bin").write_bytes(bytes(range(256)) * 16_384)  # 4 MiB
     for file in root.rglob("*"):
-        os.utime(file, (1, 1))  # or they would be too young to be remembered
+        os.utime(file, (1, 1))  # old enough to be cached
     return root
 
 
+@pytest.fixture
+def folder(directory):
+    """Return the same site, for tests that still use this name."""
+    return directory
+
+
 class RawClient:
-    """A connection that sends what it is told and shows what arrives, octet for octet."""
+    """A connection that sends bytes as they are given and returns what arrives, unchanged."""
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
 
     @classmethod
     async def connect(cls, url):
-        where = urlsplit(url)
-        return cls(*await asyncio.open_connection(where.hostname, where.port, limit=1 << 20))
+        parts = urlsplit(url)
+        return cls(*await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 20))
 
-    async def send(self, octets):
-        self.writer.write(octets)
-        await self.writer.read_changes()
+    async def send(self, data):
+        self.writer.write(data)
+        await self.writer.drain()
 
-    async def reply(self, method="GET"):
-        """Return status, fields (lower-case names) and content of one reply."""
+    async def read_response(self, method="GET"):
+        """Return status, headers (with lower-case names) and body of one response."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head[:-4].split("\r\n")
-        fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         status = int(status_line.split(" ")[1])
-        length = int(fields.get("content-length", 0))
-        empty = method == "HEAD" or status == 304
-        return status, fields, b"" if empty else await self.reader.readexactly(length)
+        length = int(headers.get("content-length", 0))
+        has_no_body = method == "HEAD" or status == 304
+        return status, headers, b"" if has_no_body else await self.reader.readexactly(length)
 
-    async def get(self, target, **fields):
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+    async def get(self, target, **headers):
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         await self.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
-        return await self.reply()
+        return await self.read_response()
 
-    async def rest(self):
-        """Return everything up to the end of the connection."""
+    async def read_all(self):
+        """Return all bytes up to the end of the connection."""
         return await self.reader.read()
 
     def close(self):
@@ -67,7 +73,7 @@ class RawClient:
 
 @pytest.fixture
 async def connect():
-    """Open raw connections that end with the test."""
+    """Return a function that opens a RawClient, which is closed after the test."""
     clients = []
 
     async def open_one(url):

@@ -1,12 +1,13 @@
-"""A mirror of a folder whose requests wait when they are told to: Linux FUSE, without a library.
+"""A mirror of a directory whose requests can be made to wait: Linux FUSE, without a library.
 
-A program, so that no lock of the test's process is ever held by a system call that waits for it:
+It is a program, so that a system call that waits for it never holds a lock of the test's process:
 
     python fuse.py SOURCE MOUNTPOINT SECONDS CONTROL
 
-SECONDS is how long the kernel may believe what it was told of names and attributes; CONTROL is the
-descriptor of a socket that takes commands and tells of what happens, a JSON text each. Its end is
-the end: then whatever waits fails and the file system is gone, however its user has died.
+SECONDS is how long the kernel may cache names and attributes. CONTROL is the descriptor of a socket
+for commands and events, each a JSON text. When the socket closes, held requests fail and the file
+system is unmounted, however the test has ended.
+
 The numbers are those of <linux/fuse.h>, version 7.31.
 """
 
@@ -22,14 +23,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _MNT_DETACH = 2
-_ROOT = 1
-_MOST_WRITTEN = 65_536
-_BUFFER = _MOST_WRITTEN + 65_536
+_ROOT_NODE = 1
+_MAX_WRITE = 65_536
+_BUFFER_SIZE = _MAX_WRITE + 65_536
 
 _IN_HEADER = struct.Struct("=IIQQIIIHH")  # length, opcode, unique, node, ..
 _OUT_HEADER = struct.Struct("=IiQ")  # length, error, unique
 _ATTR = struct.Struct("=QQQQQQIIIIIIIIII")
-_ENTRY_OUT = struct.Struct("=QQQQII")  # node, generation, and how long name and attributes hold
+_ENTRY_OUT = struct.Struct("=QQQQII")  # node, generation, and how long to cache name and attributes
 _ATTR_OUT = struct.Struct("=QII")
 _OPEN_OUT = struct.Struct("=QIi")
 _READ_IN = struct.Struct("=QQI")  # handle, offset, size
@@ -38,13 +39,13 @@ _STATFS_OUT = struct.Struct("=QQQQQIIII24x")
 _INIT_OUT = struct.Struct("=IIIIHHIIHHI28x")
 
 _KEEP_CACHE = 1 << 1
-_PARALLEL_DIROPS = 1 << 18  # or names of one folder would wait for each other in the kernel
+_PARALLEL_DIROPS = 1 << 18  # or the kernel would look up names of a directory one by one
 
 _FORGET, _INTERRUPT, _BATCH_FORGET = 2, 36, 42
 _UNANSWERED = frozenset({_FORGET, _INTERRUPT, _BATCH_FORGET})
 
 
-class Asked(NamedTuple):
+class KernelRequest(NamedTuple):
     """One request of the kernel."""
 
     unique: int
@@ -54,29 +55,29 @@ class Asked(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """Where a READ ends; 0 for everything else."""
+        """The offset at which a READ ends; 0 for other operations."""
         _, offset, size = _READ_IN.unpack_from(self.data) if self.operation == "READ" else (0, 0, 0)
         return offset + size
 
 
 class Hold(NamedTuple):
-    """Which requests have to wait: None for all operations or all names."""
+    """Which requests are held: None means all operations or all names."""
 
     operation: str | None
     name: str | None
     beyond: int
-    """READs wait only where they ask for an octet at or behind this offset."""
+    """READs are held only if they ask for a byte at or after this offset."""
 
-    def concerns(self, asked: Asked) -> bool:
-        if self.operation not in {None, asked.operation}:
+    def matches(self, request: KernelRequest) -> bool:
+        if self.operation not in {None, request.operation}:
             return False
-        if self.name not in {None, os.fsdecode(os.path.basename(asked.path))}:
+        if self.name not in {None, os.fsdecode(os.path.basename(request.path))}:
             return False
-        return asked.operation != "READ" or asked.stop > self.beyond
+        return request.operation != "READ" or request.stop > self.beyond
 
 
 class Mirror:
-    """Answers the kernel with what is in a folder now."""
+    """Answers the kernel's requests from a directory as it is now."""
 
     def __init__(
         self, source: bytes, mountpoint: str, seconds: int, control: socket.socket
@@ -84,65 +85,63 @@ class Mirror:
         self._mountpoint = mountpoint
         self._seconds = seconds
         self._control = control
-        self._nodes = {_ROOT: source}
-        self._numbers = {source: _ROOT}
-        self._is_valid: list[Hold] = []
-        self._held: list[Asked] = []
-        self._opened = 0  # files
-        self._settling = False
+        self._nodes = {_ROOT_NODE: source}
+        self._numbers = {source: _ROOT_NODE}
+        self._holds: list[Hold] = []
+        self._held: list[KernelRequest] = []
+        self._open_files = 0
+        self._wait_for_close = False
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(self) -> None:
-        """Raises OSError where that may not be."""
+        """Mount the file system. Raises OSError if that is not permitted."""
         self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         options = f"fd={self._device},rootmode=40000,user_id=0,group_id=0".encode()
-        where = self._mountpoint.encode()
-        if self._libc.mount(b"aserve-test", where, b"fuse", 0, options) < 0:
+        mountpoint = self._mountpoint.encode()
+        if self._libc.mount(b"aserve-test", mountpoint, b"fuse", 0, options) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
     def unmount(self) -> None:
-        os.close(self._device)  # first: this alone ends all that waits
+        os.close(self._device)  # first: this alone ends all held requests
         self._libc.umount2(self._mountpoint.encode(), _MNT_DETACH)
 
     def serve(self) -> None:
-        """Answer until the end of the control socket."""
+        """Answer requests and commands until the control socket closes."""
         while True:
             ready, _, _ = select.select([self._device, self._control], [], [])
             if self._control in ready:
                 command = self._control.recv(65_536)
                 if not command:
                     return
-                self._obey(json.loads(command))
+                self._run_command(json.loads(command))
             if self._device in ready:
-                with suppress(FileNotFoundError):  # interrupted before we got it
-                    self._take(os.read(self._device, _BUFFER))
+                with suppress(FileNotFoundError):  # the request was interrupted before we read it
+                    self._handle_message(os.read(self._device, _BUFFER_SIZE))
 
-    def _obey(self, command: dict) -> None:
+    def _run_command(self, command: dict) -> None:
         if "hold" in command:
-            self._is_valid.append(Hold(*command["hold"]))
+            self._holds.append(Hold(*command["hold"]))
         elif "release" in command:
-            self._let_go(command["release"])
-        elif self._opened:
-            self._settling = True  # and is told later
+            self._release_held(command["release"])
+        elif self._open_files:
+            self._wait_for_close = True  # _release reports it later
             return
-        self._tell({"done": True})
+        self._send_event({"done": True})
 
-    def _let_go(self, operation: str | None) -> None:
-        self._is_valid = [
-            hold for hold in self._is_valid if operation not in {None, hold.operation}
-        ]
-        held = [asked for asked in self._held if operation in {None, asked.operation}]
-        for asked in held:
-            self._held.remove(asked)
-            self._answer(asked)
+    def _release_held(self, operation: str | None) -> None:
+        self._holds = [hold for hold in self._holds if operation not in {None, hold.operation}]
+        held = [request for request in self._held if operation in {None, request.operation}]
+        for request in held:
+            self._held.remove(request)
+            self._handle_request(request)
 
-    def _tell(self, event: dict) -> None:
+    def _send_event(self, event: dict) -> None:
         self._control.send(json.dumps(event).encode())
 
-    def _take(self, octets: bytes) -> None:
-        _, opcode, unique, node, *_ = _IN_HEADER.unpack_from(octets)
-        data = octets[_IN_HEADER.size :]
+    def _handle_message(self, message: bytes) -> None:
+        _, opcode, unique, node, *_ = _IN_HEADER.unpack_from(message)
+        data = message[_IN_HEADER.size :]
         if opcode == _INTERRUPT:
             self._interrupt(*_INTERRUPT_IN.unpack_from(data))
         if opcode in _UNANSWERED:
@@ -151,77 +150,81 @@ class Mirror:
         path = self._nodes.get(node, b"")
         if operation == "LOOKUP":
             path = os.path.join(path, data.rstrip(b"\0"))
-        asked = Asked(unique, operation, path, data)
-        if operation != "INIT" and any(hold.concerns(asked) for hold in self._is_valid):
-            self._held.append(asked)
-            self._tell({"reached": [operation, os.fsdecode(os.path.basename(path))]})
+        request = KernelRequest(unique, operation, path, data)
+        if operation != "INIT" and any(hold.matches(request) for hold in self._holds):
+            self._held.append(request)
+            self._send_event({"reached": [operation, os.fsdecode(os.path.basename(path))]})
         else:
-            self._answer(asked)
+            self._handle_request(request)
 
     def _interrupt(self, unique: int) -> None:
-        """Let go of who is killed while it waits."""
-        for asked in [one for one in self._held if one.unique == unique]:
-            self._held.remove(asked)
+        """Answer the request of a process that was killed while it waited."""
+        for request in [held for held in self._held if held.unique == unique]:
+            self._held.remove(request)
             self._reply(unique, errno.EINTR)
 
-    def _answer(self, asked: Asked) -> None:
-        answer = getattr(self, f"_{asked.operation.lower()}", None) if asked.operation else None
+    def _handle_request(self, request: KernelRequest) -> None:
+        handler = (
+            getattr(self, f"_{request.operation.lower()}", None) if request.operation else None
+        )
         try:
-            if answer is None:
+            if handler is None:
                 raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-            self._reply(asked.unique, 0, answer(asked))
+            self._reply(request.unique, 0, handler(request))
         except OSError as error:
-            self._reply(asked.unique, error.errno)
+            self._reply(request.unique, error.errno)
 
     def _reply(self, unique: int, error: int, data: bytes = b"") -> None:
-        with suppress(FileNotFoundError):  # who asked is gone
+        with suppress(FileNotFoundError):  # the process that asked has gone
             os.write(
                 self._device, _OUT_HEADER.pack(_OUT_HEADER.size + len(data), -error, unique) + data
             )
 
     # One method for each operation.
 
-    def _init(self, asked: Asked) -> bytes:
-        # No read-ahead: what has been asked for is what is read.
-        return _INIT_OUT.pack(7, 31, 0, _PARALLEL_DIROPS, 64, 48, _MOST_WRITTEN, 1, 0, 0, 0)
+    def _init(self, request: KernelRequest) -> bytes:
+        # No read-ahead: only what is asked for is read.
+        return _INIT_OUT.pack(7, 31, 0, _PARALLEL_DIROPS, 64, 48, _MAX_WRITE, 1, 0, 0, 0)
 
-    def _lookup(self, asked: Asked) -> bytes:
+    def _lookup(self, request: KernelRequest) -> bytes:
         try:
-            status = os.stat(asked.path)
+            status = os.stat(request.path)
         except FileNotFoundError:
             if not self._seconds:
                 raise
             return _ENTRY_OUT.pack(0, 0, self._seconds, 0, 0, 0) + bytes(_ATTR.size)
-        number = self._numbers.setdefault(asked.path, len(self._numbers) + _ROOT)
-        self._nodes[number] = asked.path
+        number = self._numbers.setdefault(request.path, len(self._numbers) + _ROOT_NODE)
+        self._nodes[number] = request.path
         entry = _ENTRY_OUT.pack(number, 0, self._seconds, self._seconds, 0, 0)
         return entry + _attributes(number, status)
 
-    def _getattr(self, asked: Asked) -> bytes:
-        status = os.stat(asked.path)
-        return _ATTR_OUT.pack(self._seconds, 0, 0) + _attributes(self._numbers[asked.path], status)
+    def _getattr(self, request: KernelRequest) -> bytes:
+        status = os.stat(request.path)
+        return _ATTR_OUT.pack(self._seconds, 0, 0) + _attributes(
+            self._numbers[request.path], status
+        )
 
-    def _open(self, asked: Asked) -> bytes:
-        self._opened += 1
+    def _open(self, request: KernelRequest) -> bytes:
+        self._open_files += 1
         return _OPEN_OUT.pack(0, _KEEP_CACHE if self._seconds else 0, 0)
 
-    def _read(self, asked: Asked) -> bytes:
-        _, offset, size = _READ_IN.unpack_from(asked.data)
-        with open(asked.path, "rb") as file:
+    def _read(self, request: KernelRequest) -> bytes:
+        _, offset, size = _READ_IN.unpack_from(request.data)
+        with open(request.path, "rb") as file:
             file.seek(offset)
             return file.read(size)
 
-    def _statfs(self, asked: Asked) -> bytes:
+    def _statfs(self, request: KernelRequest) -> bytes:
         return _STATFS_OUT.pack(0, 0, 0, 0, 0, 4096, 255, 4096, 0)
 
-    def _flush(self, asked: Asked) -> bytes:
+    def _flush(self, request: KernelRequest) -> bytes:
         return b""
 
-    def _release(self, asked: Asked) -> bytes:
-        self._opened -= 1
-        if self._settling and not self._opened:
-            self._settling = False
-            self._tell({"done": True})
+    def _release(self, request: KernelRequest) -> bytes:
+        self._open_files -= 1
+        if self._wait_for_close and not self._open_files:
+            self._wait_for_close = False
+            self._send_event({"done": True})
         return b""
 
 
@@ -235,7 +238,7 @@ OPERATIONS = {
     25: "FLUSH",
     26: "INIT",
 }
-"""Those that are answered, and can be made to wait; all others are told that there are none."""
+"""The operations that are answered and can be held; all others fail with ENOSYS."""
 
 
 def _attributes(number: int, status: os.stat_result) -> bytes:
@@ -243,20 +246,20 @@ def _attributes(number: int, status: os.stat_result) -> bytes:
     seconds = [time // 1_000_000_000 for time in times]
     fractions = [time % 1_000_000_000 for time in times]
     sizes = (number, status.st_size, status.st_blocks)
-    others = (status.st_mode, status.st_nlink, status.st_uid, status.st_gid, 0, 4096, 0)
-    return _ATTR.pack(*sizes, *seconds, *fractions, *others)
+    rest = (status.st_mode, status.st_nlink, status.st_uid, status.st_gid, 0, 4096, 0)
+    return _ATTR.pack(*sizes, *seconds, *fractions, *rest)
 
 
 def main(source: str, mountpoint: str, seconds: str, control: str) -> None:
-    with socket.socket(fileno=int(control)) as told:
-        mirror = Mirror(os.fsencode(source), mountpoint, int(seconds), told)
+    with socket.socket(fileno=int(control)) as control_socket:
+        mirror = Mirror(os.fsencode(source), mountpoint, int(seconds), control_socket)
         try:
             mirror.mount()
         except OSError as error:
-            told.send(json.dumps({"failed": error.strerror}).encode())
+            control_socket.send(json.dumps({"failed": error.strerror}).encode())
             return
         try:
-            told.send(json.dumps({"done": True}).encode())
+            control_socket.send(json.dumps({"done": True}).encode())
             mirror.serve()
         finally:
             mirror.unmount()

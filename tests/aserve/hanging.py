@@ -1,6 +1,6 @@
-"""The test's hand on a file system that hangs, and a server that runs apart from the test.
+"""A file system that hangs when a test wants it to, and a server in a process of its own.
 
-Nothing here waits for time to pass: the file system tells when a request has reached it.
+Nothing here waits for time to pass: the file system reports each request that has reached it.
 """
 
 import ctypes
@@ -18,7 +18,8 @@ import pytest
 
 from tests.aserve import fuse
 
-PATIENCE = 10  # seconds for what takes a moment: it is only there to end a test that fails
+TIMEOUT = 10  # seconds; only a failing test reaches it
+PATIENCE = TIMEOUT  # the name that other tests still use
 
 _MNT_DETACH = 2
 
@@ -32,31 +33,31 @@ with aserve.Server(sys.argv[1], **json.loads(sys.argv[2])) as server:
 
 
 class HangingFiles:
-    """A mounted mirror of a folder. Its requests wait from hold to release."""
+    """A mounted mirror of a directory. Its requests wait from hold to release."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._reached: list[tuple[str, str]] = []
 
     def hold(self, operation: str | None = None, name: str | None = None, beyond: int = 0) -> None:
-        """Let requests wait: of one operation or of all, for one name or for all.
+        """Make requests wait: of one operation or of all, for one name or for all.
 
-        beyond: of READs, only those that ask for octets at or behind this offset.
+        beyond: of READs, hold only those that ask for bytes at or after this offset.
         """
         self._command({"hold": [operation, name, beyond]})
 
     def release(self, operation: str | None = None) -> None:
-        """Answer all that has waited, of one operation or of all, and let it wait no more."""
+        """Answer the requests that wait, of one operation or of all, and hold no more of them."""
         self._command({"release": operation})
         if operation is None:
             self._reached.clear()
 
     def settle(self) -> None:
-        """Wait until no file is open, which may be a moment after the reply that it was for."""
+        """Wait until no file is open, which may be shortly after the last response."""
         self._command({"settle": True})
 
     def reached(self, times: int = 1) -> list[tuple[str, str]]:
-        """Wait until so many requests wait, and return them: their operation and name."""
+        """Wait until this many requests are held, and return the operation and name of each."""
         while len(self._reached) < times:
             self._receive()
         reached, self._reached = self._reached[:times], self._reached[times:]
@@ -68,7 +69,7 @@ class HangingFiles:
             pass
 
     def _receive(self) -> bool:
-        """Take one message; tell whether it says that a command is done."""
+        """Receive one message. Return whether it says that a command is done."""
         message = json.loads(self._control.recv(65_536) or '{"failed": "it has ended"}')
         if "failed" in message:
             raise OSError(message["failed"])
@@ -77,55 +78,55 @@ class HangingFiles:
         return "done" in message
 
 
-def _absent(why: object) -> NoReturn:
-    """Skip; on CI an absence would hide what is tested here, so there it fails."""
-    absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip_head
-    absent(f"needs /dev/fuse and the right to mount: {why}")
+def _skip_or_fail(reason: object) -> NoReturn:
+    """Skip the test. On CI it fails, since a skip would hide what is tested here."""
+    skip_or_fail = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    skip_or_fail(f"needs /dev/fuse and the right to mount: {reason}")
 
 
 @contextmanager
 def mounted(source: Path, mountpoint: Path, seconds: int = 0) -> Iterator[HangingFiles]:
-    """Mount a mirror of a folder until the block ends; then nothing waits for it any more.
+    """Mount a mirror of a directory until the block ends; then its held requests fail.
 
-    seconds: how long the kernel may rely on names, attributes and octets once it has them.
+    seconds: how long the kernel may cache names, attributes and data.
     """
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = (sys.executable, fuse.__file__, source, mountpoint, seconds, its.fileno())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = (sys.executable, fuse.__file__, source, mountpoint, seconds, theirs.fileno())
     with (
         ours,
-        subprocess.Popen(tuple(map(str, command)), pass_fds=(its.fileno(),)) as process,
+        subprocess.Popen(tuple(map(str, command)), pass_fds=(theirs.fileno(),)) as process,
     ):
-        its.close()
-        ours.settimeout(PATIENCE)
+        theirs.close()
+        ours.settimeout(TIMEOUT)
         files = HangingFiles(ours)
         try:
             try:
                 files._receive()
             except OSError as error:
-                _absent(error)
+                _skip_or_fail(error)
             yield files
         finally:
             ours.close()
             try:
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
-                process.kill()  # which ends all that waits, too
+                process.kill()  # which also ends all held requests
             ctypes.CDLL(None).umount2(os.fsencode(mountpoint), _MNT_DETACH)
 
 
 class Serving:
-    """An aserve in a process of its own, which can hang without its test."""
+    """An aserve in a process of its own, which may hang while the test goes on."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        where = process.stdout.readline().removeprefix("http://").rstrip("/\n")
-        self.host, port = where.split(":")
+        address = process.stdout.readline().removeprefix("http://").rstrip("/\n")
+        self.host, port = address.split(":")
         self.port = int(port)
 
     def stop(self) -> tuple[int, str]:
-        """Stop it, and return its exit code and what it has complained of."""
-        _, complaints = self._process.communicate(timeout=2 * PATIENCE)
-        return self._process.returncode, complaints
+        """Stop it, and return its exit code and what it wrote to standard error."""
+        _, errors = self._process.communicate(timeout=2 * TIMEOUT)
+        return self._process.returncode, errors
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Where connections come in, and where some of them are served.
+"""Accepts connections, and answers some of them at once.
 
-A client that has a connection for each request (HTTP/1.0, webbench, ab without -k) asks as soon
-as it is there. Where its reply is remembered, it gets it here: no transport is made, no
-descriptor watched, no address looked up. Everybody else is let in with what was read.
+A client that opens a connection for each request (HTTP/1.0, webbench, ab without -k) sends its
+request as soon as it is connected. If the response is cached, the acceptor sends it: no transport
+is made, no descriptor polled, no address looked up. All other clients get a connection, which
+starts with the data that was read.
 """
 
 import asyncio
@@ -19,22 +20,21 @@ from aserve.transport.internal_errors import log_internal_error
 
 _STREAM = int(socket.SOCK_STREAM)
 _DEFER_ACCEPT_S = 1
-_MAX_ACCEPTS = 32  # guests, then the others on the loop have their turn
-_READ_SIZE = 65_536  # octets
-_MAX_PENDING_SENDS = (
-    16  # guests that do not take their reply in one go: their descriptors are spare
-)
-_PAUSE_S = 0.1  # until somebody may have left, when there is no descriptor for one more
+_MAX_ACCEPTS = 32  # connections in one turn, before the loop goes on
+_READ_SIZE = 65_536  # bytes
+# Clients that do not take their response in one write. Their descriptors are reserved ones.
+_MAX_PENDING_SENDS = 16
+_PAUSE_S = 0.1  # without accepting, when descriptors have run out
 
 Accept = Callable[[], tuple[int, tuple[str, int]]]
-"""Takes who is next in line: its descriptor and its address."""
+"""Accepts a connection; returns its descriptor and the client's address and port."""
 
 
 class Acceptor:
     """A listening socket on an event loop.
 
-    welcome: makes the protocol of a guest, of what was read from it; stall_time: seconds that a
-    guest may take to let the rest of a reply in.
+    protocol_factory: makes the protocol of a connection from the data that was read before.
+    transfer_timeout: seconds that a client may take to read the rest of a response.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Acceptor:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        # socket.accept without what it makes of that in Python, a quarter of what a guest cost.
+        # socket.accept without its wrapper in Python, which was a quarter of a connection's cost.
         self._accept: Accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         self._family = int(listener.family)
         self._cache = cache
@@ -57,27 +57,27 @@ class Acceptor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, backlog: int) -> None:
-        """Let guests in from now on; backlog: how many may stand in line."""
+        """Start accepting. backlog: how many connections may wait to be accepted."""
         self._listener.setblocking(False)
-        # Who has come and not yet asked stays in line, for a second at most: tcp(7).
-        with suppress(OSError):  # a kernel that does not know it lets everybody in
+        # A client that has sent no request yet is accepted later, after a second at most: tcp(7).
+        with suppress(OSError):  # without this option every client is accepted at once
             self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
         self._listener.listen(backlog)
         self._resume_accepting()
 
     def close(self) -> None:
-        """Let nobody in any more; more than once is harmless."""
+        """Stop accepting. Calling it again has no effect."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             self._listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait for those that are just being let in, or served."""
+        """Wait for connections that are just being made, and for responses that are being sent."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     def abort(self) -> None:
-        """Give them up."""
+        """Cancel them."""
         for task in self._tasks:
             task.cancel()
 
@@ -95,48 +95,48 @@ class Acceptor:
                 if error.errno in RESOURCE_ERRNOS:
                     self._pause_accepting()
                     return
-                continue  # who was next in line has gone
-            guest = socket.SocketType(self._family, _STREAM, 0, descriptor)
+                continue  # the client has gone already
+            client = socket.SocketType(self._family, _STREAM, 0, descriptor)
             try:
-                self._serve_or_hand_over(guest, address)
+                self._serve_or_hand_over(client, address)
             except Exception as error:  # noqa: BLE001 - it ends this connection alone
                 log_internal_error(error, address)
-                guest.close()
+                client.close()
 
     def _pause_accepting(self) -> None:
-        """Leave them in line for a moment: whoever asks again at once spins."""
+        """Stop accepting for a moment: to retry at once would spin."""
         self._loop.remove_reader(self._listener)
         self._loop.call_later(_PAUSE_S, self._resume_accepting)
 
     def _serve_or_hand_over(self, client: socket.SocketType, address: str) -> None:
-        """Serve a guest at the door, or let it in."""
-        octets, recall = b"", self._cache
-        if recall:
+        """Answer a client from the cache and close, or make a connection for it."""
+        data, cache = b"", self._cache
+        if cache:
             try:
-                octets = client.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+                data = client.recv(_READ_SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 pass
             except OSError:
                 client.close()
                 return
             now = time.time()
-            if known := recall.lookup_head(octets, now):
-                kept, request = known
-                # Those who are waited for here do not count as connections.
-                if kept.closes and kept.is_one_write and len(self._tasks) < _MAX_PENDING_SENDS:
-                    self._send_and_close(client, kept.data)
+            if hit := cache.lookup_head(data, now):
+                cached, request = hit
+                # Responses that are sent here do not count as connections, hence the limit.
+                if cached.closes and cached.is_one_write and len(self._tasks) < _MAX_PENDING_SENDS:
+                    self._send_and_close(client, cached.data)
                     if self._observer:
-                        self._observer(address, request, kept.status, kept.content_length, now)
+                        self._observer(address, request, cached.status, cached.content_length, now)
                     return
-        self._spawn(self._make_connection(_as_python_socket(client), octets))
+        self._spawn(self._make_connection(_as_python_socket(client), data))
 
     def _send_and_close(self, client: socket.SocketType, data: bytes) -> None:
-        """Send a guest its reply and let it go."""
+        """Send a response and close the socket."""
         try:
             sent = client.send(data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             sent = 0
-        except OSError:  # it has not waited
+        except OSError:  # the client has gone
             sent = len(data)
         if sent < len(data):
             self._spawn(self._send_rest(_as_python_socket(client), data[sent:]))
@@ -153,7 +153,7 @@ class Acceptor:
             await self._loop.connect_accepted_socket(
                 lambda: self._protocol_factory(received), client
             )
-        except OSError:  # it has gone
+        except OSError:  # the client has gone
             client.close()
         except asyncio.CancelledError:
             client.close()
@@ -168,14 +168,14 @@ class Acceptor:
                 None if self._transfer_timeout == UNLIMITED else self._transfer_timeout
             ):
                 await self._loop.sock_sendall(client, data)
-        except OSError:  # it has gone, or does not read; TimeoutError is one
+        except OSError:  # the client has gone or does not read; TimeoutError is an OSError
             pass
         finally:
             client.close()
 
 
 def _as_python_socket(client: socket.SocketType) -> socket.socket:
-    """Return what asyncio takes for a socket; not the C type alone, which costs less."""
-    known = socket.socket(fileno=client.detach())
-    known.setblocking(False)
-    return known
+    """Return the socket as a socket.socket, which asyncio needs; the C type costs less."""
+    sock = socket.socket(fileno=client.detach())
+    sock.setblocking(False)
+    return sock

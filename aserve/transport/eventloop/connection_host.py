@@ -1,4 +1,4 @@
-"""What a connection and the model that it belongs to say to each other."""
+"""The interface between a connection and the server that it belongs to."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,35 +13,37 @@ from aserve.transport.eventloop.write_readiness import WriteReadiness
 
 
 class ResponseObserver(Protocol):
-    """Is told of each response, when it has left or has been cut short."""
+    """Called for each response, when it was sent or truncated."""
 
-    def __call__(  # noqa: PLR0913, PLR0917 - called for each request: no time for a value of its own
+    def __call__(  # noqa: PLR0913, PLR0917 - on the hot path: no time to make an object
         self,
         client: str,
         request: Request,
         status: int,
-        octets: int,
-        began: float,
-        cut: bool = False,
+        body_size: int,
+        started_at: float,
+        truncated: bool = False,
         /,
     ) -> None:
-        """Note a response.
+        """Record a response.
 
-        octets: bytes of content sent; began: POSIX time; cut: the rest was not sent.
+        body_size: bytes of the body that were sent. started_at: POSIX time in seconds at which the
+        request was dispatched. truncated: whether the rest was not sent.
         """
 
 
 ReportRemaining = Callable[[int, int], None]
-"""Is told, when a server stops, how many responses are still being sent, and how many connections
-are still open."""
+"""Called when a server stops, with the number of responses that are still being sent and the number
+of connections that are still open."""
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class PendingResponse(NamedTuple):
-    """A response on its way back.
+    """A response that is ready to be sent.
 
-    key: what decides it, where that is worth remembering; at_once: no disk was waited for.
+    key: its cache key, None if it cannot be cached. was_nonblocking: whether it was made without
+    waiting for a disk.
     """
 
     response: Response
@@ -50,7 +52,7 @@ class PendingResponse(NamedTuple):
 
 
 class ConnectionHost(Protocol[C_contra]):
-    """What a connection asks of its model."""
+    """What a connection needs from its server."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
@@ -60,23 +62,23 @@ class ConnectionHost(Protocol[C_contra]):
     cache: ResponseCache | None
 
     def admit(self, connection: C_contra) -> Decision:
-        """Take a connection into account, or tell that it is one too many."""
+        """Count a new connection and decide whether it is accepted."""
 
     def remove(self, connection: C_contra) -> None:
-        """Drop a connection that is gone."""
+        """Remove a closed connection."""
 
     def reserve_descriptor(self, connection: C_contra) -> bool:
-        """Take one more descriptor of a connection into account; tell whether there is one."""
+        """Reserve one descriptor besides the connection's own; False if there is none."""
 
     def release_descriptors(self, connection: C_contra) -> None:
-        """Note that a connection holds no descriptor any more beside its own."""
+        """Release the descriptors that a connection had reserved."""
 
     def handle(
         self, request: Request, done: Callable[[PendingResponse], None], *, keep_alive: bool
     ) -> CachedResponse | PendingResponse | None:
-        """Return the reply, or None where done will get it."""
+        """Return the response, or None if done will be called with it."""
 
     def populate_cache(
-        self, request: Request, answer: PendingResponse, pieces: Sequence[BodyPart], *, closes: bool
+        self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool
     ) -> None:
-        """Take note of the reply that an answer has become; closes: the connection ends with it."""
+        """Cache a response that is being sent. closes: whether the connection closes after it."""

@@ -1,33 +1,31 @@
-"""A large body on its way through a transport: block by block, never whole in memory."""
+"""Reads a body block by block in a thread, so that it is never in memory as a whole."""
 
 from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import Executor
 
 from aserve.http.messages import BodyPart
 
-_BLOCK_SIZE = 262_144  # octets; not tuned yet: each block is one hop to a thread
+_BLOCK_SIZE = 262_144  # bytes; not tuned yet: each block is one hop to a thread
 
 
-async def read_blocks(
-    pieces: Iterable[BodyPart], executor: Executor
-) -> AsyncGenerator[bytes, None]:
-    """Yield the octets of pieces in order.
+async def read_blocks(parts: Iterable[BodyPart], executor: Executor) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of parts in order.
 
-    Raises EOFError where a file has become shorter than was promised, OSError where it fails.
+    Raises EOFError if a file has become shorter than its part, OSError if it cannot be read.
     """
-    from aiofiles.threadpool import wrap  # noqa: PLC0415 - 14 ms of start-up, for what is rare
+    from aiofiles.threadpool import wrap  # noqa: PLC0415 - 14 ms at start-up, and rarely needed
 
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
             continue
-        with open(piece.source.fileno(), "rb", buffering=0, closefd=False) as raw:  # noqa: ASYNC230 - nothing is opened
-            raw.seek(piece.start)
+        with open(part.source.fileno(), "rb", buffering=0, closefd=False) as raw:  # noqa: ASYNC230 - the descriptor is open already
+            raw.seek(part.start)
             file = wrap(raw, executor=executor)
-            missing = len(piece)
+            missing = len(part)
             while missing:
                 block = await file.read(min(_BLOCK_SIZE, missing))
                 if not block:
-                    raise EOFError(f"the file ended {missing} octets early")
+                    raise EOFError(f"the file ended {missing} bytes early")
                 missing -= len(block)
                 yield block

@@ -1,4 +1,4 @@
-"""The way out for replies that are more than one write: files go from the kernel's memory."""
+"""Sends responses that take more than one write. Files are sent from the page cache."""
 
 import asyncio
 import os
@@ -12,24 +12,22 @@ from aserve.http.messages import BodyPart, FileSlice
 from aserve.transport.eventloop.file_blocks import read_blocks
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 
-_MAX_BYTES_PER_TURN = (
-    1 << 21
-)  # octets that one connection may send before the others have their turn
-_READ_SIZE = 262_144  # octets that a thread reads at once
+_MAX_BYTES_PER_TURN = 1 << 21  # bytes of one connection; then others have their turn
+_READ_SIZE = 262_144  # bytes that a thread reads at once
 
 
 class _NotInPageCache(Exception):
-    """What comes next would have to be waited for."""
+    """The next bytes of the file must be read from the disk."""
 
 
 class FileSender:
-    """A connection's way past its transport: sendfile copies nothing through this process.
+    """Sends past a connection's transport: sendfile copies nothing through this process.
 
-    uvloop has no loop.sendfile. What leaves this way does so while the transport's own buffer is
-    empty and on its own descriptor: to hold one more for each reply would halve the clients that
-    can be served.
+    uvloop has no loop.sendfile. This class writes to the transport's own descriptor while the
+    transport's buffer is empty. A duplicate descriptor for each response would halve the number of
+    clients that can be served.
 
-    writable: waits until the transport's buffer is empty.
+    wait_writable: waits until the transport's buffer is empty.
     """
 
     __slots__ = (
@@ -51,9 +49,9 @@ class FileSender:
         wait_writable: Callable[[], Awaitable[None]],
     ) -> None:
         self.bytes_sent = 0
-        """Octets that went past the transport, in all."""
+        """Bytes sent past the transport, in total."""
         self.is_blocked = False
-        """Whether the client has not taken what was sent."""
+        """Whether the socket is full, since the client does not read."""
         self._transport = transport
         self._executor = executor
         self._write_readiness = write_readiness
@@ -63,68 +61,66 @@ class FileSender:
         self._socket.setblocking(False)
 
     def close(self) -> None:
-        """Let go of the descriptor, which is the transport's."""
+        """Detach from the descriptor, which belongs to the transport."""
         self._socket.detach()
 
     __del__ = close
 
-    def try_send(self, pieces: Sequence[BodyPart]) -> deque[BodyPart] | None:
-        """Send what can leave without waiting for anything; return the rest, None for nothing.
+    def try_send(self, parts: Sequence[BodyPart]) -> deque[BodyPart] | None:
+        """Send what can be sent without waiting. Return the unsent parts, or None.
 
         Raises what send raises.
         """
         if self._transport.get_write_buffer_size():
-            return deque(pieces)
-        last = len(pieces) - 1
-        for number, piece in enumerate(pieces):
+            return deque(parts)
+        last = len(parts) - 1
+        for number, part in enumerate(parts):
             try:
-                if isinstance(piece, bytes):
-                    count, wanted = self._send_bytes(piece, number < last), len(piece)
+                if isinstance(part, bytes):
+                    count, wanted = self._send_bytes(part, number < last), len(part)
                 else:
-                    count, wanted = self._send_file_slice(piece), piece.stop - piece.start
+                    count, wanted = self._send_file_slice(part), part.stop - part.start
             except (BlockingIOError, _NotInPageCache):
-                return deque(pieces[number:])
+                return deque(parts[number:])
             if count < wanted:
-                return deque((_skip_bytes(piece, count), *pieces[number + 1 :]))
+                return deque((_skip_bytes(part, count), *parts[number + 1 :]))
         return None
 
-    async def send(self, left: deque[BodyPart]) -> None:
-        """Send the rest, as fast as the client takes it and the disk gives it.
+    async def send(self, unsent: deque[BodyPart]) -> None:
+        """Send all parts, as fast as the client and the disk allow.
 
-        Raises EOFError where a file has become shorter than was promised, OSError where it fails
-        or the client is gone.
+        Raises EOFError if a file has become shorter than its part, OSError if it cannot be read or
+        the client has gone.
         """
-        self._transport.set_write_buffer_limits(high=0)  # to be told when it is empty
+        self._transport.set_write_buffer_limits(high=0)  # resume_writing is called when it is empty
         await self._wait_writable()
-        while left:
+        while unsent:
             if self._transport.is_closing():
                 raise ConnectionAbortedError
-            piece = left.popleft()
-            wanted = min(len(piece), _MAX_BYTES_PER_TURN)
+            part = unsent.popleft()
+            wanted = min(len(part), _MAX_BYTES_PER_TURN)
             try:
-                count = self._send_part(piece, bool(left))
+                count = self._send_part(part, bool(unsent))
             except BlockingIOError:
                 count = 0
             except _NotInPageCache:
-                await self._read_from_disk(piece, left)
+                await self._read_from_disk(part, unsent)
                 continue
-            if count < len(piece):
-                left.appendleft(_skip_bytes(piece, count))
-            if count < wanted:  # it is full: to try again at once sends little at a high price
-                await self._fill_socket(left)
-            elif left:
+            if count < len(part):
+                unsent.appendleft(_skip_bytes(part, count))
+            if count < wanted:  # the socket is full: a retry at once would send little
+                await self._fill_socket(unsent)
+            elif unsent:
                 await asyncio.sleep(0)
         self._transport.set_write_buffer_limits()
 
-    def _send_part(self, piece: BodyPart, more: bool) -> int:
-        """Send as much of a piece as can leave, and return how much that was.
+    def _send_part(self, part: BodyPart, more: bool) -> int:
+        """Send what the socket takes of a part, and return the number of bytes.
 
-        more: something follows, and belongs into the same segment.
+        more: another part follows, and belongs in the same segment.
         """
         return (
-            self._send_bytes(piece, more)
-            if isinstance(piece, bytes)
-            else self._send_file_slice(piece)
+            self._send_bytes(part, more) if isinstance(part, bytes) else self._send_file_slice(part)
         )
 
     def _send_bytes(self, data: bytes, more: bool) -> int:
@@ -132,59 +128,59 @@ class FileSender:
         self.bytes_sent += count
         return count
 
-    def _send_file_slice(self, piece: FileSlice) -> int:
-        content, start, stop = piece.source, piece.start, piece.stop
+    def _send_file_slice(self, part: FileSlice) -> int:
+        source, start, stop = part.source, part.start, part.stop
         if stop - start > _MAX_BYTES_PER_TURN:
             stop = start + _MAX_BYTES_PER_TURN
-        if not content.is_in_page_cache(start, stop):
+        if not source.is_in_page_cache(start, stop):
             raise _NotInPageCache
-        count = os.sendfile(self._descriptor, content.fileno(), start, stop - start)
+        count = os.sendfile(self._descriptor, source.fileno(), start, stop - start)
         if not count:
-            raise EOFError(f"the file ended at {start} octets")
+            raise EOFError(f"the file ended at byte {start}")
         self.bytes_sent += count
         return count
 
-    async def _fill_socket(self, left: deque[BodyPart]) -> None:
-        """Wait for room, and go on with the file that is under way for as long as nothing else is.
+    async def _fill_socket(self, unsent: deque[BodyPart]) -> None:
+        """Wait until the socket is writable, and send the current file whenever it is.
 
-        Whatever else comes up, an error included, is left to send, which meets it at once.
+        Everything else, errors included, is left to send, which meets it at once.
         """
 
-        def pour() -> bool:
-            piece = left[0]
-            if isinstance(piece, bytes) or self._transport.is_closing():
+        def send_more() -> bool:
+            part = unsent[0]
+            if isinstance(part, bytes) or self._transport.is_closing():
                 return False
             try:
-                count = self._send_file_slice(piece)
+                count = self._send_file_slice(part)
             except BlockingIOError:
                 return True
             except (OSError, EOFError, _NotInPageCache):
                 return False
-            if count < len(piece):
-                left[0] = _skip_bytes(piece, count)
+            if count < len(part):
+                unsent[0] = _skip_bytes(part, count)
                 return True
-            left.popleft()
+            unsent.popleft()
             return False
 
         self.is_blocked = True
         try:
-            await self._write_readiness.call_while_writable(self._descriptor, pour)
+            await self._write_readiness.call_while_writable(self._descriptor, send_more)
         finally:
             self.is_blocked = False
 
-    async def _read_from_disk(self, piece: BodyPart, left: deque[BodyPart]) -> None:
-        """Have a thread, which may wait for the disk, read the next octets; leave them to send."""
-        assert isinstance(piece, FileSlice)  # noqa: S101 - octets are never on a disk
-        part = FileSlice(piece.source, piece.start, min(piece.stop, piece.start + _READ_SIZE))
-        async with aclosing(read_blocks([part], self._executor)) as stream:
-            octets = b"".join([block async for block in stream])
-        if part.stop < piece.stop:
-            left.appendleft(_skip_bytes(piece, len(octets)))
-        left.appendleft(octets)
+    async def _read_from_disk(self, part: BodyPart, unsent: deque[BodyPart]) -> None:
+        """Read the next bytes in a thread, which may wait for the disk, and leave them to send."""
+        assert isinstance(part, FileSlice)  # noqa: S101 - bytes are never on a disk
+        block = FileSlice(part.source, part.start, min(part.stop, part.start + _READ_SIZE))
+        async with aclosing(read_blocks([block], self._executor)) as stream:
+            data = b"".join([chunk async for chunk in stream])
+        if block.stop < part.stop:
+            unsent.appendleft(_skip_bytes(part, len(data)))
+        unsent.appendleft(data)
 
 
-def _skip_bytes(piece: BodyPart, count: int) -> BodyPart:
-    """Return a piece without its first octets."""
-    if isinstance(piece, FileSlice):
-        return FileSlice(piece.source, piece.start + count, piece.stop)
-    return piece[count:]
+def _skip_bytes(part: BodyPart, count: int) -> BodyPart:
+    """Return a part without its first count bytes."""
+    if isinstance(part, FileSlice):
+        return FileSlice(part.source, part.start + count, part.stop)
+    return part[count:]

@@ -1,7 +1,7 @@
-"""The default model: the event loop reads and writes, a bounded thread pool does the file work.
+"""The default model: the event loop reads and writes, a bounded thread pool reads the disk.
 
-It is a Proactor as far as the logic can tell, which sees only completed reads and writes, and it
-is simulated because the loop completes them by readiness: epoll under uvloop's transports.
+To the connections it is a proactor: they see completed reads and writes only. It is a simulated
+one, since the loop completes them by readiness: epoll under uvloop's transports.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import describe_exception
 
-_MAX_LAST_TURNS = 100  # of the loop, for connections that were cut off to be gone
-_MAX_TICKS = 256  # connections looked at in one turn; 10,000 at once hold up whoever is busy
+_MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
+_MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
 
 _logger = logging.getLogger("aserve")
 
 
 class EventLoopServer:
-    """One event loop's share of a site: its connections and its thread pool."""
+    """Serves a site on one event loop, with its connections and its thread pool."""
 
     def __init__(
         self,
@@ -69,34 +69,34 @@ class EventLoopServer:
                 listener,
                 self.cache,
                 self.observer,
-                lambda octets: Connection(self, octets),
+                lambda received: Connection(self, received),
                 self.limits.transfer_timeout,
             )
             for listener in listeners
         ]
-        for door in self._acceptors:
-            door.start(self.limits.backlog)
+        for acceptor in self._acceptors:
+            acceptor.start(self.limits.backlog)
         self._sweep()
 
     async def stop(self, grace: float, report_remaining: ReportRemaining | None = None) -> None:
-        """Accept no more, let what has begun end for at most grace seconds, then cut it off.
+        """Stop accepting, wait at most grace seconds for open responses, then abort the rest.
 
-        tell: is told of what has begun.
+        report_remaining: called with the numbers of responses and connections that are still open.
         """
         self._all_closed = asyncio.Event()
         self._limiter.close()
-        for door in self._acceptors:
-            door.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for connection in list(self.connections):
             connection.close_after_response()
-        await asyncio.sleep(0)  # in which those that are idle go
+        await asyncio.sleep(0)  # idle connections close in this turn
         if report_remaining:
-            responses = sum(one.is_responding for one in self.connections)
+            responses = sum(connection.is_responding for connection in self.connections)
             report_remaining(responses, len(self.connections))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                for door in self._acceptors:
-                    await door.wait_closed()
+                for acceptor in self._acceptors:
+                    await acceptor.wait_closed()
                 if self.connections:
                     await self._all_closed.wait()
         self.abort()
@@ -109,54 +109,54 @@ class EventLoopServer:
             self.cache.close()
 
     async def _wait_aborted(self) -> None:
-        """Wait until those that were cut off have told so, and how much of them was sent."""
+        """Wait until aborted connections are closed and have recorded how much they sent."""
         for _ in range(_MAX_LAST_TURNS):
             if not self.connections:
                 break
             await asyncio.sleep(0)
-        for _ in range(2):  # a task that is cancelled by its connection's end comes behind it
+        for _ in range(2):  # tasks that closing connections have cancelled
             await asyncio.sleep(0)
 
     def abort(self) -> None:
-        """Cut off every connection."""
-        for door in self._acceptors:
-            door.abort()
+        """Abort every connection."""
+        for acceptor in self._acceptors:
+            acceptor.abort()
         for connection in list(self.connections):
             connection.abort()
 
     @property
     def connections(self) -> set[Connection]:
-        """Those that are open."""
+        """The open connections."""
         return self._limiter.connections
 
     def admit(self, connection: Connection) -> Decision:
-        """Take a connection into account, or tell that it is one too many."""
+        """Count a new connection and decide whether it is accepted."""
         return self._limiter.admit(connection)
 
     def remove(self, connection: Connection) -> None:
-        """Drop a connection that is gone."""
+        """Remove a closed connection."""
         self._limiter.remove(connection)
         if self._all_closed and not self.connections:
             self._all_closed.set()
 
     def reserve_descriptor(self, connection: Connection) -> bool:
-        """Take one more descriptor of a connection into account; tell whether there is one."""
+        """Reserve one descriptor besides the connection's own; False if there is none."""
         return self._limiter.reserve_descriptors(connection, 1)
 
     def release_descriptors(self, connection: Connection) -> None:
-        """Note that a connection holds no descriptor any more beside its own."""
+        """Release the descriptors that a connection had reserved."""
         self._limiter.release_descriptors(connection)
 
     def handle(
         self, request: Request, done: Callable[[PendingResponse], None], *, keep_alive: bool
     ) -> CachedResponse | PendingResponse | None:
-        """Return the reply where none needs the disk; else send the request on its one hop."""
+        """Return the response if it needs no disk, else None: done gets it from a thread."""
         if request.error:
             return PendingResponse(error_response(request, request.error))
         now = time.time()
         key = cache_key(request, keep_alive=keep_alive) if self.cache else None
-        if self.cache and key and (kept := self.cache.lookup_key(key, request, now)):
-            return kept
+        if self.cache and key and (cached := self.cache.lookup_key(key, request, now)):
+            return cached
         second = int(now)
         try:
             return PendingResponse(
@@ -164,8 +164,8 @@ class EventLoopServer:
             )
         except BlockingIOError:
             pass
-        # Its one hop, to where it may wait for a disk.
-        answer = self._site.handle
+        # The one hop of a request, to a thread that may wait for the disk.
+        handle = self._site.handle
 
         def failed() -> None:
             done(
@@ -177,7 +177,7 @@ class EventLoopServer:
             )
 
         if self.thread_pool.try_submit(
-            lambda: PendingResponse(answer(request, second), key), done, failed
+            lambda: PendingResponse(handle(request, second), key), done, failed
         ):
             return None
         return PendingResponse(
@@ -185,55 +185,54 @@ class EventLoopServer:
         )
 
     def populate_cache(
-        self, request: Request, answer: PendingResponse, pieces: Sequence[BodyPart], *, closes: bool
+        self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool
     ) -> None:
-        """Remember a reply that is worth it, if the true path says the same once it is watched.
+        """Cache a response if it is worth it and is still the same once its files are watched.
 
-        A thread does so, beside the reply which leaves meanwhile. But a busy loop lets threads wait
-        for the interpreter 5 ms at a time, and it takes them dozens of times: where nothing can
-        have to be waited for, the loop does it itself.
+        A thread checks that while the response is being sent. A busy loop makes a thread wait 5 ms
+        for the interpreter, dozens of times, so the loop does it itself if nothing can block.
         """
-        (response, key, at_once), recall = answer, self.cache
-        if not (recall and key and recall.should_store(key, response)) or self._all_closed:
+        (response, key, at_once), cache = pending, self.cache
+        if not (cache and key and cache.should_store(key, response)) or self._all_closed:
             return
-        since, now = recall.generation(), int(time.time())
-        kept = CachedResponse(key, pieces, response, closes=closes)
-        at_once = at_once and recall.root_is_local
+        generation, now = cache.generation(), int(time.time())
+        cached = CachedResponse(key, parts, response, closes=closes)
+        at_once = at_once and cache.root_is_local
 
-        def look_again() -> tuple[Dependencies | None, bool]:
-            # First, so that no later change is missed.
-            trails = recall.watch_dependencies(request, now, at_once=at_once)
+        def verify() -> tuple[Dependencies | None, bool]:
+            # Watch first, so that no later change is missed.
+            dependencies = cache.watch_dependencies(request, now, at_once=at_once)
             try:
-                again = self._site.handle(request, now, wait=not at_once)
+                second_response = self._site.handle(request, now, wait=not at_once)
             except BlockingIOError:
-                return trails, False
-            return trails, again.same_as(response)
+                return dependencies, False
+            return dependencies, second_response.same_as(response)
 
-        def keep(found: tuple[Dependencies | None, bool]) -> None:
-            trails, alike = found
-            if trails and alike:
-                recall.store(kept, trails, since)
-            elif trails:
-                recall.discard(trails)
+        def store(result: tuple[Dependencies | None, bool]) -> None:
+            dependencies, is_same = result
+            if dependencies and is_same:
+                cache.store(cached, dependencies, generation)
+            elif dependencies:
+                cache.discard(dependencies)
 
         if at_once:
-            keep(look_again())
+            store(verify())
         else:
-            self.thread_pool.try_submit(look_again, keep)
+            self.thread_pool.try_submit(verify, store)
 
     def _sweep(self) -> None:
-        """Look at every connection once a second: one timer for all of them."""
-        self._sweeper = self.loop.call_later(1, self._sweep)  # first: whatever fails in this one
+        """Tick all connections and the cache once a second: one timer for all of them."""
+        self._sweeper = self.loop.call_later(1, self._sweep)  # first, whatever fails below
         self._heap_trimmer.update(len(self.connections))
         self._tick_some(list(self.connections))
         try:
             if self.cache:
                 self.cache.tick()
-        except Exception as error:  # noqa: BLE001 - what it forgot to forget, it will in a second
+        except Exception as error:  # noqa: BLE001 - the next sweep tries again
             _logger.error("internal error: %s in the sweep", describe_exception(error))
 
     def _tick_some(self, connections: list[Connection]) -> None:
-        """Look at some of them, and at the others after what else has to be done."""
+        """Tick some connections, and the others in later turns of the loop."""
         for connection in connections[-_MAX_TICKS:]:
             connection.tick()
         del connections[-_MAX_TICKS:]

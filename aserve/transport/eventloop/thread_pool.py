@@ -1,4 +1,4 @@
-"""A thread pool and its request queue, both bounded, that hand results back to an event loop.
+"""A bounded thread pool with a bounded queue, which returns its results to an event loop.
 
 `loop.run_in_executor` adds 22 to 30 us to a request and its queue has no bound. Here a finished
 batch wakes the loop once: about 4 us in a prototype (docs/performance.md).
@@ -26,16 +26,16 @@ _logger = logging.getLogger("aserve")
 
 
 class PoolSize(NamedTuple):
-    """How many jobs may be worked on, by a thread each, and how many more may wait for that."""
+    """The number of threads, and how many more jobs may wait in the queue."""
 
     threads: int
     queue: int
 
 
 class ThreadPool(Executor):
-    """Worker threads, created at once, that take jobs from one bounded queue.
+    """Worker threads, started at once, that take jobs from one bounded queue.
 
-    Every method is called on the loop's own thread, so admission needs no lock.
+    Every method is called on the loop's own thread, so the bound needs no lock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, size: PoolSize) -> None:
@@ -58,9 +58,9 @@ class ThreadPool(Executor):
         on_done: Callable[[T], None],
         on_failure: Callable[[], None] | None = None,
     ) -> bool:
-        """Queue a job whose result done gets on the loop; False at once where the queue is full.
+        """Queue a job whose result on_done gets on the loop. Return False if the queue is full.
 
-        A job that raises is logged, and failed is called instead of done.
+        If the job raises, the exception is logged and on_failure is called instead of on_done.
         """
         if not self._free_slots:
             return False
@@ -69,16 +69,16 @@ class ThreadPool(Executor):
         return True
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue a step of work that was admitted before, as concurrent.futures has it.
+        """Queue a step of a response that has begun, and return its future.
 
-        The bound does not hold it back: a reply that has begun must not be broken off.
+        The bound does not apply: a response that has begun must not be cut off.
         """
         future: Future[T] = Future()
         self._jobs.put(partial(_run_future, future, partial(fn, *args, **kwargs)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """End the threads when they have done what is queued."""
+        """Stop the threads once the queued jobs are done."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads if wait else ():
@@ -87,47 +87,47 @@ class ThreadPool(Executor):
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            del job  # or an idle thread would keep what its last job read from open
+            del job  # or an idle thread would keep the last job's file open
 
     def _run(
         self,
         job: Callable[[], T],
-        done: Callable[[T], None],
-        failed: Callable[[], None] | None,
+        on_done: Callable[[T], None],
+        on_failure: Callable[[], None] | None,
     ) -> None:
         try:
             result = job()
-        except Exception as error:  # noqa: BLE001 - a fault of ours must cost no thread and no room
+        except Exception as error:  # noqa: BLE001 - an internal error must cost no thread and no slot
             _logger.error("internal error: %s in a worker thread", describe_exception(error))
-            self._finish(partial(self._deliver_failure, failed))
+            self._finish(partial(self._deliver_failure, on_failure))
         else:
-            self._finish(partial(self._deliver_result, done, result))
+            self._finish(partial(self._deliver_result, on_done, result))
 
     def _finish(self, deliver: Job) -> None:
-        """Leave a result for the loop. Whoever finds the loop not yet called, calls it."""
+        """Queue a result for the loop, and wake the loop unless another thread has done so."""
         self._finished.append(deliver)
         if not self._is_waking:
             self._is_waking = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+            with suppress(RuntimeError):  # the loop is closed: the result is not needed
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        self._is_waking = False  # before the look, so that what comes after it calls again
+        self._is_waking = False  # first, so that a later result wakes the loop again
         while self._finished:
             deliver = self._finished.popleft()
             try:
                 deliver()
-            except Exception as error:  # noqa: BLE001 - nor the results that come behind it
+            except Exception as error:  # noqa: BLE001 - an internal error must not lose the next results
                 _logger.error("internal error: %s with a result", describe_exception(error))
 
-    def _deliver_result(self, done: Callable[[T], None], result: T) -> None:
+    def _deliver_result(self, on_done: Callable[[T], None], result: T) -> None:
         self._free_slot()
-        done(result)
+        on_done(result)
 
-    def _deliver_failure(self, failed: Callable[[], None] | None) -> None:
+    def _deliver_failure(self, on_failure: Callable[[], None] | None) -> None:
         self._free_slot()
-        if failed:
-            failed()
+        if on_failure:
+            on_failure()
 
     def _free_slot(self) -> None:
         self._free_slots += 1
@@ -138,10 +138,10 @@ def _run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
+    except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
         future.set_exception(error)
     else:
         future.set_result(result)
-    # The error knows this frame, and this frame knew who knows the error: a circle that would keep
-    # files open until the collector finds it.
+    # The error refers to this frame, and the frame to the future, which refers to the error: a
+    # cycle that would keep files open until the garbage collector finds it.
     del future, work

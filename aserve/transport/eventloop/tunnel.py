@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import cast
 
 CONNECT_TIMEOUT = 10
-"""Seconds that the far side of a tunnel gets to accept the connection."""
+"""Seconds that the target of a tunnel has to accept the connection."""
 
 
 class TunnelEnd(asyncio.Protocol):
-    """One of a tunnel's two ends: what arrives here leaves at the other."""
+    """One end of a tunnel: forwards what it receives to the other end."""
 
     __slots__ = (
         "_buffered",
@@ -23,31 +23,31 @@ class TunnelEnd(asyncio.Protocol):
 
     def __init__(self, tunnel: "Tunnel") -> None:
         self._tunnel = tunnel
-        self._buffered: list[bytes] = []  # what arrived before the tunnel was open
-        self.has_ended = False  # nothing more arrives here
+        self._buffered: list[bytes] = []  # received before the tunnel was open
+        self.has_ended = False  # end of file was received
         self.is_lost = False
         self.peer: TunnelEnd
         self.transport: asyncio.Transport | None = None
 
     @property
     def open_transport(self) -> asyncio.Transport | None:
-        """The transport, while it can be used."""
+        """The transport, or None if it is closed."""
         return self.transport if self.transport and not self.transport.is_closing() else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the connection."""
+        """Store the transport."""
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Pass octets on."""
+        """Forward data to the other end."""
         self._tunnel.idle_ticks = 0
         if not self._tunnel.is_open:
             self._buffered.append(data)
-        elif there := self.peer.open_transport:
-            there.write(data)
+        elif peer := self.peer.open_transport:
+            peer.write(data)
 
     def flush(self) -> None:
-        """Pass on what came before the tunnel was open, its end included."""
+        """Forward what was received before the tunnel was open, the end of file included."""
         for data in self._buffered:
             self.data_received(data)
         self._buffered.clear()
@@ -57,40 +57,40 @@ class TunnelEnd(asyncio.Protocol):
             self.eof_received()
 
     def pause_writing(self) -> None:
-        """Hold the other side back, which sends faster than this one reads."""
-        if there := self.peer.open_transport:
-            there.pause_reading()
+        """Stop reading from the other end, which sends faster than this one reads."""
+        if peer := self.peer.open_transport:
+            peer.pause_reading()
 
     def resume_writing(self) -> None:
-        """Let the other side go on."""
-        if there := self.peer.open_transport:
-            there.resume_reading()
+        """Read from the other end again."""
+        if peer := self.peer.open_transport:
+            peer.resume_reading()
 
     def eof_received(self) -> bool:
-        """Pass the end of one direction on; the tunnel ends with the second."""
+        """Forward the end of one direction; after the second one the tunnel closes."""
         self.has_ended = True
         if not self._tunnel.is_open:
             return True
         if self.peer.has_ended:
             self._tunnel.close()
-        elif there := self.peer.open_transport:
-            with suppress(OSError):  # it has been reset: there is nobody to tell
-                there.write_eof()
+        elif peer := self.peer.open_transport:
+            with suppress(OSError):  # the connection was reset
+                peer.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the other side too: at once after an error, else when it has read what is its."""
+        """Close the other end, too: at once after an error, else once its data is sent."""
         self.is_lost = True
         if not self._tunnel.is_open:
             return
-        if there := self.peer.open_transport:
-            (there.abort if exc else there.close)()
+        if peer := self.peer.open_transport:
+            (peer.abort if exc else peer.close)()
         if self.peer.is_lost:
             self._tunnel.on_closed(exc)
 
 
 class Tunnel:
-    """Both ends. is_over: is told when the second of them is lost."""
+    """Two joined connections. on_closed is called when the second of them is lost."""
 
     __slots__ = (
         "client_end",
@@ -105,14 +105,14 @@ class Tunnel:
         self.client_end.peer, self.target_end.peer = self.target_end, self.client_end
         self.is_open = False
         self.on_closed = on_closed
-        self.idle_ticks = 0  # ticks since an octet passed, either way
+        self.idle_ticks = 0  # ticks since the last byte, in either direction
 
     def open(
         self, client_transport: asyncio.Transport, buffered: bytes, *, has_ended: bool
     ) -> None:
-        """Join the client's connection with the far side's, which stands.
+        """Join the client's connection with the target's, which is connected.
 
-        early: what came from the client before; ended: whether it will send no more.
+        buffered: bytes that the client sent before. has_ended: whether it will send no more.
         """
         self.client_end.transport = client_transport
         client_transport.set_protocol(self.client_end)
@@ -124,13 +124,13 @@ class Tunnel:
         self.target_end.flush()
 
     def close(self) -> None:
-        """End both sides when they have read what is theirs."""
+        """Close both ends once their data is sent."""
         for end in (self.client_end, self.target_end):
             if end.open_transport:
                 end.open_transport.close()
 
     def abort(self) -> None:
-        """Cut off both sides."""
+        """Abort both ends."""
         for end in (self.client_end, self.target_end):
             if end.transport and not end.is_lost:
                 end.transport.abort()

@@ -1,4 +1,4 @@
-"""Room in sockets that the loop does not let us watch for writing."""
+"""Write readiness of sockets on which the loop allows no add_writer."""
 
 import asyncio
 import select
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 SendMore = Callable[[], bool]
-"""Sends what a socket takes; tells whether it is to be called again when that takes more."""
+"""Sends what a socket takes. Returns whether to call it again when the socket takes more."""
 
 
 class WriteReadiness:
-    """Tells when sockets take octets: an epoll of our own, which the loop watches.
+    """Waits for sockets to become writable: a separate epoll, which the loop polls.
 
-    uvloop refuses add_writer on a transport's descriptor. A duplicate would do, at a descriptor
-    for each slow client. The kernel tells of room when a third of the socket's buffer is free, so
-    that what is sent then is worth its system call.
+    uvloop refuses add_writer on a transport's descriptor. A duplicate would work, but would take a
+    descriptor for each slow client. The kernel reports a socket as writable when a third of its
+    buffer is free, so that each write is worth its system call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,33 +24,33 @@ class WriteReadiness:
         loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     async def call_while_writable(self, descriptor: int, send_more: SendMore) -> None:
-        """Call `fill` whenever a socket takes octets, or will never take any, until it says no.
+        """Call send_more whenever a socket is writable or broken, until it returns False.
 
-        From the loop and not from a task: with as many wakings as a large file has, a task's part
-        in each was a tenth of the time.
+        The loop calls it directly: a large file wakes us so often that a task's share of each
+        wake-up was a tenth of the time.
         """
         self._epoll.register(descriptor, select.EPOLLOUT)
-        guest = self._waiters[descriptor] = send_more, self._loop.create_future()
+        waiter = self._waiters[descriptor] = send_more, self._loop.create_future()
         try:
-            await guest[1]
+            await waiter[1]
         finally:
-            # Once it is closed the kernel has forgotten it, and its number may be another's.
-            if self._waiters.get(descriptor) is guest:
+            # The kernel has removed a closed socket, whose number may be another one's by now.
+            if self._waiters.get(descriptor) is waiter:
                 del self._waiters[descriptor]
-                with suppress(OSError, ValueError):  # the latter from an epoll that is closed
+                with suppress(OSError, ValueError):  # ValueError: the epoll is closed
                     self._epoll.unregister(descriptor)
 
     def close(self) -> None:
-        """Watch nothing any more; more than once is harmless."""
+        """Stop polling. Calling it again has no effect."""
         if not self._epoll.closed:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 
     def _on_ready(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
-            fill, filled = self._waiters[descriptor]
+            send_more, finished = self._waiters[descriptor]
             try:
-                if not (filled.done() or fill()):
-                    filled.set_result(None)
-            except Exception as error:  # noqa: BLE001 - it belongs to who waits, not to the others
-                filled.set_exception(error)
+                if not (finished.done() or send_more()):
+                    finished.set_result(None)
+            except Exception as error:  # noqa: BLE001 - it is raised where this one is awaited
+                finished.set_exception(error)

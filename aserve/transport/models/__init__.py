@@ -1,1 +1,1 @@
-"""The I/O models that teach: one file for each, over the same connection."""
+"""The teaching I/O models: one file for each, all on the same SocketConnection."""

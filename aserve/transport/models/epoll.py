@@ -1,4 +1,4 @@
-"""epoll, level-triggered: the kernel keeps the list of what is watched, and tells what is ready."""
+"""epoll, level-triggered: the kernel keeps the set of descriptors and returns the ready ones."""
 
 import select
 from contextlib import suppress
@@ -10,7 +10,7 @@ from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
 class EpollPoller:
-    """Ready means: there is something to read, or room to write, now."""
+    """Ready means that there is data to read, or space to write, now."""
 
     max_fd = 0
     is_level_triggered = True
@@ -18,32 +18,32 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._watched: set[int] = set()
+        self._registered: set[int] = set()
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:
-        """Begin to watch a descriptor, or watch it for something else."""
+        """Start polling a descriptor, or change what it is polled for."""
         events = self.flags | readable * select.EPOLLIN | writable * select.EPOLLOUT
-        if descriptor in self._watched:
+        if descriptor in self._registered:
             self._epoll.modify(descriptor, events)
         else:
             self._epoll.register(descriptor, events)
-            self._watched.add(descriptor)
+            self._registered.add(descriptor)
 
     def unregister(self, descriptor: int) -> None:
-        """Watch a descriptor no more."""
-        self._watched.discard(descriptor)
-        with suppress(OSError, ValueError):  # closed: it has left by itself
+        """Stop polling a descriptor."""
+        self._registered.discard(descriptor)
+        with suppress(OSError, ValueError):  # the kernel removes closed descriptors
             self._epoll.unregister(descriptor)
 
     def poll(self, seconds: float) -> Ready:
-        """Return what is ready, after at most so long."""
+        """Return the descriptors that are ready, after a wait of at most this many seconds."""
         return [(fd, event != select.EPOLLOUT) for fd, event in self._epoll.poll(seconds)]
 
 
 class EpollServer(MultiplexingServer):
-    """epoll on one thread."""
+    """Level-triggered epoll on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(EpollPoller(), site, limits, observe)
+        super().__init__(EpollPoller(), site, limits, observer)

@@ -1,7 +1,7 @@
-"""epoll, edge-triggered: told once, when something new has come; the rest must be remembered.
+"""epoll, edge-triggered: the kernel reports each change once, and the server remembers the rest.
 
-A connection has one read and one write in a turn and stays in the list until it has met EAGAIN:
-a fast sender is served with all the others and before none of them.
+A connection does one read and one write in a turn, and stays in the list until it has met EAGAIN.
+So a fast sender is served in turn with all the others.
 """
 
 import select
@@ -14,16 +14,16 @@ from aserve.transport.multiplexing import MultiplexingServer
 
 
 class EdgeTriggeredEpollPoller(EpollPoller):
-    """Ready means: something has changed."""
+    """Ready means that something has changed since the last report."""
 
     is_level_triggered = False
     flags = select.EPOLLET
 
 
 class EdgeTriggeredEpollServer(MultiplexingServer):
-    """epoll's edges on one thread."""
+    """Edge-triggered epoll on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(EdgeTriggeredEpollPoller(), site, limits, observe)
+        super().__init__(EdgeTriggeredEpollPoller(), site, limits, observer)

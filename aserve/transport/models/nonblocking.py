@@ -1,6 +1,6 @@
-"""Non-blocking I/O: nobody is asked what is ready; every socket is tried, and says EAGAIN.
+"""Non-blocking I/O: no readiness is polled; every socket is tried, and most return EAGAIN.
 
-It never sleeps: a core is busy even while nobody wants anything.
+It never sleeps: a core is busy even while all clients are idle.
 """
 
 from aserve.handlers.static_site import StaticSite
@@ -10,31 +10,31 @@ from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
 class TryEverySocket:
-    """Holds every descriptor ready at all times."""
+    """A poller that reports every descriptor as ready, always."""
 
     max_fd = 0
     is_level_triggered = True
 
     def __init__(self) -> None:
-        self._watched: set[int] = set()
+        self._registered: set[int] = set()
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:  # noqa: ARG002
-        """Try a descriptor from now on, for whatever it is."""
-        self._watched.add(descriptor)
+        """Try a descriptor from now on, for reading and writing."""
+        self._registered.add(descriptor)
 
     def unregister(self, descriptor: int) -> None:
-        """Try a descriptor no more."""
-        self._watched.discard(descriptor)
+        """Stop trying a descriptor."""
+        self._registered.discard(descriptor)
 
     def poll(self, seconds: float) -> Ready:  # noqa: ARG002
-        """Return everything at once."""
-        return [(descriptor, True) for descriptor in self._watched]
+        """Return all descriptors at once."""
+        return [(descriptor, True) for descriptor in self._registered]
 
 
 class NonblockingServer(MultiplexingServer):
-    """Every socket in turn, on one thread."""
+    """Tries every socket in turn, on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(TryEverySocket(), site, limits, observe)
+        super().__init__(TryEverySocket(), site, limits, observer)

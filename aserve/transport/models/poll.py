@@ -1,4 +1,4 @@
-"""poll: the whole list of what is watched goes to the kernel with each question."""
+"""poll: each call passes the whole list of descriptors to the kernel."""
 
 import select
 from contextlib import suppress
@@ -10,7 +10,7 @@ from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
 class PollPoller:
-    """As many descriptors as there are."""
+    """A poller on poll(2), for any number of descriptors."""
 
     max_fd = 0
     is_level_triggered = True
@@ -19,24 +19,24 @@ class PollPoller:
         self._poll = select.poll()
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:
-        """Begin to watch a descriptor, or watch it for something else."""
+        """Start polling a descriptor, or change what it is polled for."""
         self._poll.register(descriptor, readable * select.POLLIN | writable * select.POLLOUT)
 
     def unregister(self, descriptor: int) -> None:
-        """Watch a descriptor no more."""
+        """Stop polling a descriptor."""
         with suppress(KeyError):
             self._poll.unregister(descriptor)
 
     def poll(self, seconds: float) -> Ready:
-        """Return what is ready, after at most so long."""
+        """Return the descriptors that are ready, after a wait of at most this many seconds."""
         ready = self._poll.poll(seconds * 1_000)
         return [(fd, event != select.POLLOUT) for fd, event in ready]
 
 
 class PollServer(MultiplexingServer):
-    """poll on one thread."""
+    """poll(2) on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(PollPoller(), site, limits, observe)
+        super().__init__(PollPoller(), site, limits, observer)

@@ -1,8 +1,7 @@
-"""Proactor: the kernel reads and writes, files included, and tells what is complete.
+"""Proactor: the kernel reads and writes, files included, and reports completed operations.
 
-Nothing here says EAGAIN. A connection asks for the next octets of its client, of a file, or for
-some to be sent, and goes on in what is called when that has happened. Opening a file is the one
-thing that is waited for: Site is synchronous.
+Nothing here returns EAGAIN. A connection submits a receive, a send or a file read, and continues in
+the callback for its completion. Only opening a file blocks: StaticSite is synchronous.
 """
 
 import errno
@@ -22,30 +21,30 @@ from aserve.transport.eventloop.connection_host import ReportRemaining, Response
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
-_BLOCK_SIZE = 131_072  # octets of a reply in memory at once
+_BLOCK_SIZE = 131_072  # bytes of a response in memory at once
 
 
 def unavailable_reason() -> str:
-    """Return what stands against this model here, "" for nothing."""
+    """Return why this model cannot run on this system, "" if it can."""
     try:
         IoUring(size=1).close()
     except OSError as error:
-        why = error.strerror or str(error)
-        return f"this system does not permit io_uring, as of Linux 6.1 ({why})"
+        reason = error.strerror or str(error)
+        return f"this system does not permit io_uring, as of Linux 6.1 ({reason})"
     return ""
 
 
 class ProactorServer:
-    """One thread and one ring."""
+    """Serves on one thread with one io_uring."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         self._context = ConnectionContext(
-            site.without_inlined_bodies(), limits, observe, process_limits(limits)
+            site.without_inlined_bodies(), limits, observer, process_limits(limits)
         )
         self._ring = IoUring()
-        self._accepting: set[socket.socket] = set()  # listeners that the kernel accepts from
+        self._accepting: set[socket.socket] = set()  # listeners with a pending accept
         self._stopping = False
         self._deadline = float("inf")
 
@@ -56,15 +55,16 @@ class ProactorServer:
         grace: float,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+        """Serve until a byte or the end of file arrives on a control descriptor.
 
-        grace: seconds that replies under way get after the first; tell: is told of them.
+        The first one stops gracefully: responses that are being sent get grace seconds more, and
+        report_remaining is called with their number. The second one stops at once.
         """
         self._listeners, self._grace, self._report_remaining = listeners, grace, report_remaining
         for listener in listeners:
             listener.setblocking(True)
-        for order in control_fds:
-            self._read_control(order)
+        for control_fd in control_fds:
+            self._read_control(control_fd)
         ticked = time.monotonic()
         self._accept()
         while not self._is_finished():
@@ -73,42 +73,42 @@ class ProactorServer:
             if now - ticked >= 1:
                 ticked = now
                 self._tick()
-        for talk in self._connections():
-            talk.abort()
+        for connection in self._connections():
+            connection.abort()
         self._ring.close()
         for listener in listeners:
             listener.close()
 
     def _accept(self) -> None:
-        """Have the kernel accept from each listener from which it does not yet."""
+        """Submit an accept for each listener that has none."""
         for listener in self._listeners:
             if listener not in self._accepting:
                 self._accepting.add(listener)
                 self._ring.accept(listener.fileno(), partial(self._on_accept, listener))
 
-    def _on_accept(self, kind: socket.socket, result: int) -> None:
-        if result < 0:  # we stop, or descriptors have run out: the next tick tries again
-            self._accepting.discard(kind)
+    def _on_accept(self, listener: socket.socket, result: int) -> None:
+        if result < 0:  # cancelled, or out of descriptors: the next tick tries again
+            self._accepting.discard(listener)
             if self._stopping:
-                kind.close()
+                listener.close()
             return
-        connection = socket.socket(kind.family, kind.type, kind.proto, result)
-        client = _client_address(connection)
+        sock = socket.socket(listener.family, listener.type, listener.proto, result)
+        client = _client_address(sock)
         try:
-            talk = UringConnection(connection, client, self._context, self._ring)
+            connection = UringConnection(sock, client, self._context, self._ring)
         except Exception as error:  # noqa: BLE001 - it ends this connection alone
             log_internal_error(error, client)
-            connection.close()
+            sock.close()
         else:
-            talk.pump()
+            connection.pump()
 
-    def _read_control(self, order: int) -> None:
-        octet = bytearray(1)
-        self._ring.read(order, 0, octet, partial(self._handle_control, order))
+    def _read_control(self, control_fd: int) -> None:
+        buffer = bytearray(1)
+        self._ring.read(control_fd, 0, buffer, partial(self._handle_control, control_fd))
 
-    def _handle_control(self, order: int, result: int) -> None:
-        if result > 0:  # else whoever gave orders is gone: that is one, too, and the last
-            self._read_control(order)
+    def _handle_control(self, control_fd: int, result: int) -> None:
+        if result > 0:  # else its writer is gone, which means stop, too
+            self._read_control(control_fd)
         if self._stopping:
             self._deadline = 0.0
             return
@@ -117,53 +117,53 @@ class ProactorServer:
         self._context.limiter.close()
         for listener in self._accepting:
             self._ring.cancel(listener.fileno())
-        for talk in self._connections():
-            talk.close_after_response()
+        for connection in self._connections():
+            connection.close_after_response()
         if self._report_remaining:
             self._report_remaining(
                 self._context.active_responses, len(self._context.limiter.connections)
             )
 
     def _tick(self) -> None:
-        for talk in self._connections():
-            talk.tick()
-            talk.pump()
+        for connection in self._connections():
+            connection.tick()
+            connection.pump()
         if not self._stopping:
             self._accept()
 
     def _connections(self) -> Iterator["UringConnection"]:
-        """Yield the connections that are open now, whatever becomes of them meanwhile."""
+        """Return the connections that are open now, as a snapshot."""
         return (
-            talk
-            for talk in list(self._context.limiter.connections)
-            if isinstance(talk, UringConnection)
+            connection
+            for connection in list(self._context.limiter.connections)
+            if isinstance(connection, UringConnection)
         )
 
     def _is_finished(self) -> bool:
-        """Tell whether all is over, and the kernel has let go of the listeners."""
+        """Return whether all connections are closed and no accept is pending, or time is up."""
         if not self._stopping:
             return False
-        over = not (self._context.limiter.connections or self._accepting)
-        return over or time.monotonic() >= self._deadline
+        is_idle = not (self._context.limiter.connections or self._accepting)
+        return is_idle or time.monotonic() >= self._deadline
 
 
 class UringConnection(SocketConnection):
-    """A conversation that asks for one thing of each kind at a time, and is told."""
+    """A connection with at most one receive, one send and one file read in flight."""
 
-    blocks = True  # the kernel waits for the socket, and nobody else does
+    is_blocking = True  # the kernel waits for the socket, and no thread of ours
 
     def __init__(
-        self, connection: socket.socket, client: str, house: ConnectionContext, ring: IoUring
+        self, sock: socket.socket, client: str, context: ConnectionContext, ring: IoUring
     ) -> None:
         self._ring = ring
         self._is_receiving = self._is_sending = self._is_reading_file = self._is_turn_scheduled = (
             False
         )
-        super().__init__(connection, client, house)
+        super().__init__(sock, client, context)
 
     @property
     def wants_write(self) -> bool:
-        """Whether octets wait for the client; while they wait for a disk, it is not its fault."""
+        """Whether data waits for the client; waiting for the disk is not the client's delay."""
         return self._is_sending
 
     @property
@@ -172,7 +172,7 @@ class UringConnection(SocketConnection):
 
     @isolate_errors
     def pump(self) -> None:
-        """Ask for whatever can be done now and has not been asked for."""
+        """Submit every operation that is possible now and not in flight."""
         self._send_some()
         if self.wants_turn:
             if not self._is_turn_scheduled:
@@ -189,61 +189,65 @@ class UringConnection(SocketConnection):
             self._process_requests()
             self.pump()
 
-    def _on_received(self, result: int, octets: bytes) -> None:
+    def _on_received(self, result: int, data: bytes) -> None:
         self._is_receiving = False
         if self._is_aborted:
             self._release_fd()
         else:
-            self._handle_received(result, octets)
+            self._handle_received(result, data)
 
     @isolate_errors
-    def _handle_received(self, result: int, octets: bytes) -> None:
+    def _handle_received(self, result: int, data: bytes) -> None:
         if result >= 0:
-            self._feed(octets)
-        elif result != -errno.ENOBUFS:  # else buffers were short for a moment
+            self._feed(data)
+        elif result != -errno.ENOBUFS:  # ENOBUFS: out of receive buffers for a moment
             self.abort()
         self.pump()
 
     def _send_some(self) -> bool:
-        """Have a block sent, once its octets are in memory; nothing leaves at once."""
+        """Submit the next block, or the file read that it needs; nothing is sent at once."""
         if self._outgoing and not (self._is_sending or self._is_reading_file):
             block = list(self._next_block())
-            behind = self._outgoing[len(block)] if len(block) < len(self._outgoing) else b""
-            if isinstance(behind, FileSlice) and sum(map(len, block)) < _BLOCK_SIZE:
-                self._read_file(len(block), behind)
+            next_part = self._outgoing[len(block)] if len(block) < len(self._outgoing) else b""
+            if isinstance(next_part, FileSlice) and sum(map(len, block)) < _BLOCK_SIZE:
+                self._read_file(len(block), next_part)
             else:
                 self._ring.send(self.socket.fileno(), b"".join(block), self._on_sent)
                 self._is_sending = True
         return False
 
     def _next_block(self) -> Iterator[bytes]:
-        """Yield what is in memory of what leaves next, a block or a little more."""
+        """Yield the next parts that are in memory, up to a block or a little more."""
         length = 0
-        for piece in self._outgoing:
-            if length >= _BLOCK_SIZE or isinstance(piece, FileSlice):
+        for part in self._outgoing:
+            if length >= _BLOCK_SIZE or isinstance(part, FileSlice):
                 return
-            length += len(piece)
-            yield piece
+            length += len(part)
+            yield part
 
-    def _read_file(self, index: int, piece: FileSlice) -> None:
-        buffer = bytearray(min(len(piece), _BLOCK_SIZE))
-        done = partial(self._on_file_read, index, piece, buffer)
-        apart = not piece.source.is_local
-        self._ring.read(piece.source.fileno(), piece.start, buffer, done, force_async=apart)
+    def _read_file(self, index: int, part: FileSlice) -> None:
+        buffer = bytearray(min(len(part), _BLOCK_SIZE))
+        on_complete = partial(self._on_file_read, index, part, buffer)
+        force_async = not part.source.is_local
+        self._ring.read(
+            part.source.fileno(), part.start, buffer, on_complete, force_async=force_async
+        )
         self._is_reading_file = True
 
     @isolate_errors
-    def _on_file_read(self, index: int, piece: FileSlice, buffer: bytearray, result: int) -> None:
+    def _on_file_read(self, index: int, part: FileSlice, buffer: bytearray, result: int) -> None:
         self._is_reading_file = False
         if self._is_aborted:
             return
         if result <= 0:
-            short = EOFError(f"the file ended {len(piece)} octets early")
-            self._truncate(_error(result) if result else short)
+            error = (
+                _error(result) if result else EOFError(f"the file ended {len(part)} bytes early")
+            )
+            self._truncate(error)
             return
         self._outgoing[index] = bytes(memoryview(buffer)[:result])
-        if result < len(piece):
-            rest = FileSlice(piece.source, piece.start + result, piece.stop)
+        if result < len(part):
+            rest = FileSlice(part.source, part.start + result, part.stop)
             self._outgoing.insert(index + 1, rest)
         self.pump()
 
@@ -256,10 +260,10 @@ class UringConnection(SocketConnection):
             self._handle_sent(result)
 
     @isolate_errors
-    def _record_truncated_late(self, octets: int) -> None:
-        """Tell of a response that was cut short while so many of its octets were on their way."""
-        part = self._body_size - (self._response_end - self._bytes_sent - octets)
-        self._record_partial(self._status, max(0, part))
+    def _record_truncated_late(self, last_count: int) -> None:
+        """Record a truncated response whose last send, of last_count bytes, ended after abort."""
+        unsent = self._response_end - self._bytes_sent - last_count
+        self._record_partial(self._status, max(0, self._body_size - unsent))
 
     @isolate_errors
     def _handle_sent(self, result: int) -> None:
@@ -268,26 +272,24 @@ class UringConnection(SocketConnection):
             return
         self._bytes_sent += result
         while (
-            self._outgoing
-            and isinstance(piece := self._outgoing[0], bytes)
-            and result >= len(piece)
+            self._outgoing and isinstance(part := self._outgoing[0], bytes) and result >= len(part)
         ):
-            result -= len(piece)
+            result -= len(part)
             self._outgoing.popleft()
-        if result and isinstance(piece, bytes):
-            self._outgoing[0] = piece[result:]
+        if result and isinstance(part, bytes):
+            self._outgoing[0] = part[result:]
         if not self._outgoing:
             self._response_sent()
             self._process_requests()
         self.pump()
 
     def _record_truncated(self) -> None:
-        """Tell of a response that is cut short, when it is known how much of it was sent."""
+        """Record a truncated response, unless a send is in flight whose result is not yet known."""
         if not self._is_sending:
             super()._record_truncated()
 
     def _close(self) -> None:
-        """Close when nothing is under way any more that names the descriptor."""
+        """Close the socket, once no operation on it is in flight."""
         if self._is_receiving or self._is_sending:
             self._ring.cancel(self.socket.fileno())
         self._release_fd()
@@ -296,14 +298,14 @@ class UringConnection(SocketConnection):
         if not (self._is_receiving or self._is_sending):
             self.socket.close()
             return
-        with suppress(OSError):  # by which alone all that is under way ends, too
+        with suppress(OSError):  # which alone also ends all operations in flight
             self.socket.shutdown(socket.SHUT_RDWR)
 
 
-def _client_address(connection: socket.socket) -> str:
+def _client_address(sock: socket.socket) -> str:
     try:
-        address = connection.getpeername()
-    except OSError:  # it has gone
+        address = sock.getpeername()
+    except OSError:  # the client has gone
         return "-"
     return str(address[0]) if isinstance(address, tuple) else "-"
 

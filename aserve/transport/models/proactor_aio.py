@@ -1,6 +1,6 @@
-"""Half a proactor: sockets by readiness, since POSIX AIO knows none, and files by completion.
+"""Half a proactor: files by completion, and sockets by readiness, as POSIX AIO is for files only.
 
-A reply waits for its file while everybody else goes on, and no thread of ours waits with it.
+A response waits for its file while all others are served, and no thread of ours waits with it.
 """
 
 import socket
@@ -19,18 +19,18 @@ from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingServer
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
-_BLOCK_SIZE = 131_072  # octets of a file in memory at once, for each reply
+_BLOCK_SIZE = 131_072  # bytes of a file in memory at once, for each response
 
 unavailable_reason = posix_aio.unavailable_reason
 
 
 class AioProactorServer(MultiplexingServer):
-    """epoll on one thread, which is also told of reads that are complete."""
+    """epoll on one thread, which also reports completed file reads."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(EpollPoller(), site.without_inlined_bodies(), limits, observe)
+        super().__init__(EpollPoller(), site.without_inlined_bodies(), limits, observer)
 
     def run(
         self,
@@ -39,9 +39,10 @@ class AioProactorServer(MultiplexingServer):
         grace: float,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+        """Serve until a byte or the end of file arrives on a control descriptor.
 
-        grace: seconds that replies under way get after the first; tell: is told of them.
+        The first one stops gracefully: responses that are being sent get grace seconds more, and
+        report_remaining is called with their number. The second one stops at once.
         """
         self._file_reader = AioReader()
         self._callbacks[self._file_reader.fileno()] = self._file_reader.process_completions
@@ -51,75 +52,75 @@ class AioProactorServer(MultiplexingServer):
         finally:
             self._file_reader.close()
 
-    def _make_connection(self, connection: socket.socket, client: str) -> SocketConnection:
-        return AioConnection(connection, client, self._context, self._file_reader, self._process)
+    def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
+        return AioConnection(sock, client, self._context, self._file_reader, self._process)
 
 
 class Process(Protocol):
-    """Lets a conversation have its turn, whose socket is or was a descriptor."""
+    """Gives a connection its turn. descriptor is that of its socket, which may be closed by now."""
 
-    def __call__(self, descriptor: int, talk: SocketConnection, *, readable: bool) -> None:
-        """Let it write, and read if there may be something."""
+    def __call__(self, descriptor: int, connection: SocketConnection, *, readable: bool) -> None:
+        """Let the connection write, and read if it may be readable."""
 
 
 class AioConnection(SocketConnection):
-    """A conversation for which a file's octets would block until they have been fetched."""
+    """A connection whose file parts would block until AIO has read them."""
 
-    descriptors_per_file = 3  # the file's, and two of the pipe that tells of a read
+    descriptors_per_file = 3  # the file's, and two for the pipe that reports a read
 
     def __init__(
         self,
-        connection: socket.socket,
+        sock: socket.socket,
         client: str,
-        house: ConnectionContext,
-        reads: AioReader,
-        go_on: Process,
+        context: ConnectionContext,
+        file_reader: AioReader,
+        process: Process,
     ) -> None:
-        self._file_reader = reads
-        self._process = go_on
+        self._file_reader = file_reader
+        self._process = process
         self._is_reading_file = False
-        super().__init__(connection, client, house)
+        super().__init__(sock, client, context)
 
     @property
     def wants_write(self) -> bool:
-        """Whether octets wait for the client; while they wait for a disk, it is not its fault."""
+        """Whether data waits for the client; waiting for the disk is not the client's delay."""
         return bool(self._outgoing) and not self._is_reading_file
 
     @property
     def _has_pending_io(self) -> bool:
         return self._is_reading_file
 
-    def _send_part(self, piece: BodyPart) -> None:
-        if isinstance(piece, bytes):
-            super()._send_part(piece)
+    def _send_part(self, part: BodyPart) -> None:
+        if isinstance(part, bytes):
+            super()._send_part(part)
             return
         if not self._is_reading_file:
-            self._read_file(piece)
+            self._read_file(part)
         raise BlockingIOError
 
-    def _read_file(self, piece: FileSlice) -> None:
-        stop = min(piece.stop, piece.start + _BLOCK_SIZE)
+    def _read_file(self, part: FileSlice) -> None:
+        stop = min(part.stop, part.start + _BLOCK_SIZE)
         self._file_reader.start_read(
-            piece.source, piece.start, stop, partial(self._on_file_read, piece)
+            part.source, part.start, stop, partial(self._on_file_read, part)
         )
         self._is_reading_file = True
 
-    def _on_file_read(self, piece: FileSlice, octets: bytes | OSError) -> None:
+    def _on_file_read(self, part: FileSlice, data: bytes | OSError) -> None:
         self._is_reading_file = False
         if self._is_aborted:
             return
         descriptor = self.socket.fileno()
-        self._handle_file_data(piece, octets)
+        self._handle_file_data(part, data)
         self._process(descriptor, self, readable=False)
 
     @isolate_errors
-    def _handle_file_data(self, piece: FileSlice, octets: bytes | OSError) -> None:
-        if isinstance(octets, OSError):
-            self._truncate(octets)
-        elif not octets:
-            self._truncate(EOFError(f"the file ended {len(piece)} octets early"))
+    def _handle_file_data(self, part: FileSlice, data: bytes | OSError) -> None:
+        if isinstance(data, OSError):
+            self._truncate(data)
+        elif not data:
+            self._truncate(EOFError(f"the file ended {len(part)} bytes early"))
         else:
-            self._outgoing[0] = octets
-            if len(octets) < len(piece):
-                start = piece.start + len(octets)
-                self._outgoing.insert(1, FileSlice(piece.source, start, piece.stop))
+            self._outgoing[0] = data
+            if len(data) < len(part):
+                start = part.start + len(data)
+                self._outgoing.insert(1, FileSlice(part.source, start, part.stop))

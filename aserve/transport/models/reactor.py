@@ -1,9 +1,9 @@
-"""Reactor: the main thread watches for readiness only; threads of a pool read, answer and write.
+"""Reactor: the main thread only polls for readiness; a thread pool reads, handles and writes.
 
-EPOLLONESHOT gives a connection to one thread at a time. Once told of, it is watched no more, until
-its thread is done with it and asks anew, as the last thing it does. Without that flag the kernel
-would tell of the same octets again before they are read, and a second thread would be in the
-middle of the first one's conversation.
+EPOLLONESHOT gives a connection to one thread at a time. Once the kernel has reported a connection,
+it does not poll it until its thread rearms it, as the last thing it does. Without that flag the
+kernel would report the same bytes again before they are read, and a second thread would process
+the connection at the same time as the first.
 """
 
 import os
@@ -23,12 +23,12 @@ from aserve.transport.socket_connection import ConnectionContext, SocketConnecti
 from aserve.transport.thread_safety import LockedConnectionLimiter, serialize_calls
 from aserve.transport.worker_threads import WorkerThreads
 
-_MAX_ACCEPTS = 64  # connections in one turn, before those that are open have theirs
-_MAX_TURNS = 16  # of one connection in a row: then it lines up again behind the others
+_MAX_ACCEPTS = 64  # connections in one turn, before the open ones are served
+_MAX_TURNS = 16  # of one connection in a row; then it queues behind the others
 
 
 class Registration:
-    """One connection, and whether a thread has it. The lock is for the moment it is given back."""
+    """A connection and whether a thread owns it. The lock guards the change of owner."""
 
     __slots__ = (
         "connection",
@@ -40,18 +40,18 @@ class Registration:
         "lock",
     )
 
-    def __init__(self, talk: SocketConnection) -> None:
-        self.connection = talk
-        self.descriptor = talk.socket.fileno()  # which is not known any more when it is closed
-        self.is_owned = True  # until it is watched for the first time
+    def __init__(self, connection: SocketConnection) -> None:
+        self.connection = connection
+        self.descriptor = connection.socket.fileno()  # which a closed socket does not tell
+        self.is_owned = True  # until it is polled for the first time
         self.is_registered = False
-        self.is_tick_due = False  # a second has passed, in which it was idle
-        self.is_closing = False  # that the server stops
+        self.is_tick_due = False  # a second has passed
+        self.is_closing = False  # close_after_response was called
         self.lock = threading.Lock()
 
 
 class ReactorServer:
-    """One thread that watches, and a crew that does everything else."""
+    """Polls on one thread, and does everything else on a thread pool."""
 
     oneshot_flag = select.EPOLLONESHOT
 
@@ -59,12 +59,12 @@ class ReactorServer:
         self,
         site: StaticSite,
         limits: Limits,
-        observe: ResponseObserver | None = None,
+        observer: ResponseObserver | None = None,
         threads: int = 8,
         dispatch: str = "queue",
     ) -> None:
         bounds = process_limits(limits)
-        self._context = ConnectionContext(site, limits, serialize_calls(observe), bounds)
+        self._context = ConnectionContext(site, limits, serialize_calls(observer), bounds)
         self._context.limiter = LockedConnectionLimiter(bounds)
         self._workers: WorkerThreads[Registration] = WorkerThreads(threads, dispatch, self._process)
         self._epoll = select.epoll()
@@ -81,9 +81,10 @@ class ReactorServer:
         grace: float,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        """Serve until an octet, or the end, arrives at one of orders; a second one ends at once.
+        """Serve until a byte or the end of file arrives on a control descriptor.
 
-        grace: seconds that replies under way get after the first; tell: is told of them.
+        The first one stops gracefully: responses that are being sent get grace seconds more, and
+        report_remaining is called with their number. The second one stops at once.
         """
         self._listeners = {listener.fileno(): listener for listener in listeners}
         self._control_fds, self._grace, self._report_remaining = (
@@ -106,14 +107,14 @@ class ReactorServer:
         self._shutdown()
 
     def _dispatch(self, ready: list[int]) -> None:
-        """Hand each connection that is ready to the crew, then see to the rest.
+        """Submit each ready connection to the pool, then handle control descriptors and listeners.
 
-        In this order: whoever is visited has no event among those which were just fetched.
+        In this order, so that a connection that is claimed has no event in this batch.
         """
         for descriptor in ready:
-            if seat := self._by_fd.get(descriptor):
-                seat.is_owned = True
-                self._workers.submit(seat)
+            if registration := self._by_fd.get(descriptor):
+                registration.is_owned = True
+                self._workers.submit(registration)
         for descriptor in ready:
             if descriptor in self._control_fds:
                 self._handle_control(descriptor)
@@ -123,97 +124,99 @@ class ReactorServer:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_MAX_ACCEPTS):
             try:
-                connection, address = listener.accept()
+                sock, address = listener.accept()
             except OSError as error:
                 if error.errno in RESOURCE_ERRNOS:
-                    return  # not watched any more until the next tick: it would be told of at once
-                break  # nobody waits, or whoever did has gone
+                    return  # not rearmed until the next tick, or the kernel would report it at once
+                break  # no connection is waiting, or the client has gone
             client = address[0] if isinstance(address, tuple) else "-"
             try:
-                talk = SocketConnection(connection, client, self._context)
+                connection = SocketConnection(sock, client, self._context)
             except Exception as error:  # noqa: BLE001 - it ends this connection alone
                 log_internal_error(error, client)
-                connection.close()
+                sock.close()
                 continue
-            if not talk.is_closed:
-                seat = Registration(talk)
-                self._registrations[seat] = None
-                self._by_fd[seat.descriptor] = seat
-                self._release(seat)
+            if not connection.is_closed:
+                registration = Registration(connection)
+                self._registrations[registration] = None
+                self._by_fd[registration.descriptor] = registration
+                self._release(registration)
         self._epoll.modify(listener, select.EPOLLIN | select.EPOLLONESHOT)
 
-    # By the crew, each seat by one thread at a time.
+    # On the pool, each registration on one thread at a time.
 
-    def _process(self, seat: Registration) -> None:
-        """Take a connection as far as it goes without waiting."""
-        talk = seat.connection
+    def _process(self, registration: Registration) -> None:
+        """Process a connection as far as possible without waiting."""
+        connection = registration.connection
         for _ in range(_MAX_TURNS):
-            if not talk.process_ready() or talk.wants_turn:
+            if not connection.process_ready() or connection.wants_turn:
                 break
-        if seat.is_tick_due and not talk.is_closed:
-            seat.is_tick_due = False
-            talk.tick()
-        self._release(seat)
+        if registration.is_tick_due and not connection.is_closed:
+            registration.is_tick_due = False
+            connection.tick()
+        self._release(registration)
 
-    def _release(self, seat: Registration) -> None:
-        """Have a connection watched again, after which it may be any other thread's."""
-        talk = seat.connection
-        if self._stopping and not seat.is_closing and not talk.is_closed:
-            seat.is_closing = True
-            talk.close_after_response()
-        if not talk.is_closed:
+    def _release(self, registration: Registration) -> None:
+        """Poll a connection again, or remove it. Any other thread may own it afterwards."""
+        connection = registration.connection
+        if self._stopping and not registration.is_closing and not connection.is_closed:
+            registration.is_closing = True
+            connection.close_after_response()
+        if not connection.is_closed:
             try:
-                self._rearm(seat)
-            except Exception as error:  # noqa: BLE001 - as when the kernel can watch no more
-                talk.fail(error)
-                talk.abort()
-        if talk.is_closed:
-            self._remove(seat)
+                self._rearm(registration)
+            except Exception as error:  # noqa: BLE001 - such as too many epoll watches
+                connection.fail(error)
+                connection.abort()
+        if connection.is_closed:
+            self._remove(registration)
 
-    def _rearm(self, seat: Registration) -> None:
-        talk = seat.connection
-        # What is due for another turn, has it when its socket takes octets: at once, as a rule.
-        writes = talk.wants_write or talk.wants_turn
-        events = self.oneshot_flag | talk.wants_read * select.EPOLLIN | writes * select.EPOLLOUT
-        with seat.lock:
-            seat.is_owned = False
-            watch = self._epoll.modify if seat.is_registered else self._epoll.register
-            seat.is_registered = True
+    def _rearm(self, registration: Registration) -> None:
+        connection = registration.connection
+        # A connection with requests left has its turn when its socket is writable: mostly at once.
+        writable = connection.wants_write or connection.wants_turn
+        events = (
+            self.oneshot_flag | connection.wants_read * select.EPOLLIN | writable * select.EPOLLOUT
+        )
+        with registration.lock:
+            registration.is_owned = False
+            arm = self._epoll.modify if registration.is_registered else self._epoll.register
+            registration.is_registered = True
             try:
-                watch(seat.descriptor, events)
+                arm(registration.descriptor, events)
             except Exception:
-                seat.is_owned = True  # it stays with this thread, which ends it
+                registration.is_owned = True  # it stays with this thread, which closes it
                 raise
 
-    def _remove(self, seat: Registration) -> None:
-        """Forget a connection that is over. Its number may be another's by now."""
-        self._registrations.pop(seat, None)
+    def _remove(self, registration: Registration) -> None:
+        """Remove a closed connection. Its descriptor may belong to another one by now."""
+        self._registrations.pop(registration, None)
         if self._stopping and not self._registrations:
             os.eventfd_write(self._all_closed, 1)
 
-    # By the main thread.
+    # On the main thread.
 
-    def _claim(self, seat: Registration) -> None:
-        """Have a connection looked after that nobody has: what happens to it is its thread's."""
-        with seat.lock:
-            if seat.is_owned:
+    def _claim(self, registration: Registration) -> None:
+        """Submit a connection that no thread owns: only its own thread may change it."""
+        with registration.lock:
+            if registration.is_owned:
                 return
-            seat.is_owned, seat.is_registered = True, False
+            registration.is_owned, registration.is_registered = True, False
             with suppress(OSError):
-                # No mask keeps EPOLLHUP away, epoll_ctl(2).
-                self._epoll.unregister(seat.descriptor)
-        self._workers.submit(seat)
+                # No event mask excludes EPOLLHUP: epoll_ctl(2).
+                self._epoll.unregister(registration.descriptor)
+        self._workers.submit(registration)
 
     def _tick(self) -> None:
-        for seat in list(self._registrations):
-            seat.is_tick_due = True
-            self._claim(seat)
+        for registration in list(self._registrations):
+            registration.is_tick_due = True
+            self._claim(registration)
         for listener in self._listeners:
             self._epoll.modify(listener, select.EPOLLIN | select.EPOLLONESHOT)
 
-    def _handle_control(self, order: int) -> None:
-        if not os.read(order, 1):
-            self._epoll.unregister(order)  # whoever gave orders is gone: that is one, too
+    def _handle_control(self, control_fd: int) -> None:
+        if not os.read(control_fd, 1):
+            self._epoll.unregister(control_fd)  # its writer is gone, which means stop, too
         if self._stopping:
             self._deadline = 0.0
             return
@@ -224,10 +227,10 @@ class ReactorServer:
             self._epoll.unregister(listener)
             listener.close()
         self._listeners.clear()
-        if self._report_remaining:  # those that are idle will go, each by its thread
+        if self._report_remaining:  # idle connections close, each on its thread
             self._report_remaining(self._context.active_responses, 0)
-        for seat in list(self._registrations):
-            self._claim(seat)
+        for registration in list(self._registrations):
+            self._claim(registration)
 
     def _poll_timeout(self) -> float:
         return max(0.0, min(1.0, self._deadline - time.monotonic()))
@@ -237,7 +240,7 @@ class ReactorServer:
 
     def _shutdown(self) -> None:
         self._workers.shutdown()
-        for seat in list(self._registrations):
-            seat.connection.abort()
+        for registration in list(self._registrations):
+            registration.connection.abort()
         self._epoll.close()
         os.close(self._all_closed)

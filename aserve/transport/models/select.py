@@ -1,4 +1,4 @@
-"""select: sets of bits, rebuilt for each question, and no bit for a descriptor from 1,024 on."""
+"""select: bit sets that are rebuilt for each call, and hold no descriptor from 1,024 on."""
 
 import select
 
@@ -9,34 +9,34 @@ from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
 class SelectPoller:
-    """The oldest of them."""
+    """A poller on select(2), the oldest interface."""
 
-    max_fd = 1_024  # FD_SETSIZE; a connection beyond it is told so
+    max_fd = 1_024  # FD_SETSIZE; a connection beyond it gets a 503
     is_level_triggered = True
 
     def __init__(self) -> None:
-        self._reads: set[int] = set()
-        self._writes: set[int] = set()
+        self._readers: set[int] = set()
+        self._writers: set[int] = set()
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:
-        """Begin to watch a descriptor, or watch it for something else."""
-        (self._reads.add if readable else self._reads.discard)(descriptor)
-        (self._writes.add if writable else self._writes.discard)(descriptor)
+        """Start polling a descriptor, or change what it is polled for."""
+        (self._readers.add if readable else self._readers.discard)(descriptor)
+        (self._writers.add if writable else self._writers.discard)(descriptor)
 
     def unregister(self, descriptor: int) -> None:
-        """Watch a descriptor no more."""
+        """Stop polling a descriptor."""
         self.register(descriptor, readable=False, writable=False)
 
     def poll(self, seconds: float) -> Ready:
-        """Return what is ready, after at most so long."""
-        readable, writable, _ = select.select(self._reads, self._writes, (), seconds)
+        """Return the descriptors that are ready, after a wait of at most this many seconds."""
+        readable, writable, _ = select.select(self._readers, self._writers, (), seconds)
         return (dict.fromkeys(writable, False) | dict.fromkeys(readable, True)).items()
 
 
 class SelectServer(MultiplexingServer):
-    """select on one thread."""
+    """select(2) on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(SelectPoller(), site, limits, observe)
+        super().__init__(SelectPoller(), site, limits, observer)

@@ -1,8 +1,8 @@
 """Signal-driven I/O: the kernel sends a signal when something about a socket has changed.
 
-Real-time signals, since they queue and name their descriptor. What they say is a hint and no more:
-a descriptor's number may be another connection's by the time its signal is taken, hence whatever
-is hinted at is tried, and says EAGAIN where there was nothing in it.
+Real-time signals, since they are queued and name their descriptor. A signal is only a hint: the
+descriptor's number may belong to another connection by the time the signal is read. So the server
+tries each descriptor that is hinted at, and gets EAGAIN if there was nothing.
 """
 
 import os
@@ -19,61 +19,61 @@ _CHANGED = signal.SIGRTMIN + 1
 
 
 class SignalPoller:
-    """Each descriptor sends its signal to the thread that made this, which must be the server's."""
+    """Makes descriptors send signals to the thread that created it, which must be the server's."""
 
     max_fd = 0
     is_level_triggered = False
 
     def __init__(self) -> None:
-        # The kernel sends a plain SIGIO in place of a signal for which its queue has no room.
+        # The kernel sends a plain SIGIO instead when its signal queue is full.
         self._signals = SignalFd((_CHANGED, signal.SIGIO))
-        self._watched: set[int] = set()
+        self._registered: set[int] = set()
         self._untried: set[int] = set()
 
     def register(self, descriptor: int, *, readable: bool, writable: bool) -> None:  # noqa: ARG002
-        """Let a descriptor send signals, whatever is wanted of it; what came before sent none."""
-        if descriptor not in self._watched:
-            self._watched.add(descriptor)
+        """Make a descriptor send signals. It is tried once, for data that came before."""
+        if descriptor not in self._registered:
+            self._registered.add(descriptor)
             _reopen_shared_pipe(descriptor)
             self._signals.enable_signal(descriptor, _CHANGED)
         self._untried.add(descriptor)
 
     def unregister(self, descriptor: int) -> None:
-        """Watch a descriptor no more.
+        """Ignore a descriptor's signals, which go on until it is closed.
 
-        Its signals go on until it is closed. Switching them off would be dangerous: it may be
-        closed by now, and its number another thread's file.
+        To switch them off would be dangerous: the descriptor may be closed by now, and its number
+        may belong to a file of another thread.
         """
-        self._watched.discard(descriptor)
+        self._registered.discard(descriptor)
         self._untried.discard(descriptor)
 
     def poll(self, seconds: float) -> Ready:
-        """Return what may be ready, after at most so long; everything, if signals were lost."""
+        """Return what may be ready, after at most this many seconds; all if signals were lost."""
         hinted, self._untried = self._untried, set()
         for number, descriptor in self._signals.read(0 if hinted else seconds):
             if number == signal.SIGIO:
-                hinted |= self._watched
+                hinted |= self._registered
             else:
                 hinted.add(descriptor)
-        return [(descriptor, True) for descriptor in hinted & self._watched]
+        return [(descriptor, True) for descriptor in hinted & self._registered]
 
 
 def _reopen_shared_pipe(descriptor: int) -> None:
-    """Open a pipe anew if others may hold it, too: a file's signals go to one thread only.
+    """Reopen a pipe that other processes may share: an open file sends its signals to one thread.
 
-    Workers that were forked share the pipe which tells them that their supervisor is gone.
+    Forked workers share the pipe that tells them when their supervisor has gone.
     """
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        anew = os.open(f"/proc/self/fd/{descriptor}", flags)
-        os.dup2(anew, descriptor, inheritable=False)
-        os.close(anew)
+        reopened = os.open(f"/proc/self/fd/{descriptor}", flags)
+        os.dup2(reopened, descriptor, inheritable=False)
+        os.close(reopened)
 
 
 class SignalDrivenServer(MultiplexingServer):
-    """Signals for one thread."""
+    """Signal-driven I/O on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observe: ResponseObserver | None = None
+        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(SignalPoller(), site, limits, observe)
+        super().__init__(SignalPoller(), site, limits, observer)

@@ -350,7 +350,7 @@ def test_a_response_whose_file_shrinks_ends_early(tree, reader, data, caplog):
             partial = exc_info.value.partial[:new_size]
             assert partial == data[: len(partial)]
     reader.check()
-    assert "/a.bin: reply cut short" in caplog.text
+    assert "/a.bin: response truncated" in caplog.text
 
 
 @pytest.mark.parametrize("length", [0, 1 << 20, HUGE, HUGE + (1 << 20)])

@@ -1,8 +1,8 @@
-"""What a request costs, in calls and not in time: a guard that no busy machine can trip.
+"""What a request costs, in calls and not in time: a check that no busy machine can disturb.
 
-Counted are the calls that the interpreter makes, to functions in Python and in C, while the loop
-hands a request over. The bounds are what it took when they were written, and a little more; who
-needs to raise one should know why (docs/performance.md).
+It counts the calls of the interpreter, to functions in Python and in C, while the loop hands a
+request over. The bounds are the counts at the time they were written and a little more. Raise one
+only with a reason (docs/performance.md).
 """
 
 import asyncio
@@ -32,8 +32,8 @@ BROWSER = (
 )
 
 
-class Wire(asyncio.Transport):
-    """A transport that takes everything and sends nothing."""
+class FakeTransport(asyncio.Transport):
+    """A transport that accepts all data and sends nothing."""
 
     def __init__(self):
         super().__init__()
@@ -54,41 +54,41 @@ class Wire(asyncio.Transport):
         return default
 
 
-class Served:
-    def __init__(self, model):
-        self.model = model
+class Client:
+    def __init__(self, server):
+        self.server = server
         self.connect()
 
     def connect(self):
-        self.wire = Wire()
-        self.connection = self.wire.connection = Connection(self.model)
-        self.connection.connection_made(self.wire)
+        self.transport = FakeTransport()
+        self.connection = self.transport.connection = Connection(self.server)
+        self.connection.connection_made(self.transport)
 
-    def ask(self, octets):
-        self.connection.data_received(octets)
-        return self.wire.written.pop()
+    def get(self, data):
+        self.connection.data_received(data)
+        return self.transport.written.pop()
 
     async def warm(self, *heads):
-        """Ask until it is remembered; what is found out in a thread comes back through the loop."""
+        """Send requests until they are cached. Results of threads come back through the loop."""
         for head in heads:
             self.connect()
             self.connection.data_received(head)
-            while not self.wire.written:  # noqa: ASYNC110 - what is looked at tells nobody
+            while not self.transport.written:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
-            pool = self.model.pool
-            while pool._room < pool._size.threads + pool._size.queue:  # noqa: ASYNC110
+            pool = self.server.thread_pool
+            while pool._free_slots < pool._size.threads + pool._size.queue:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
-    def cost(self, octets):
-        """Return how many calls, in Python and to C, an answer takes."""
-        # Twice, since the first of a second has more to do and cannot be both.
-        counted = [calls(lambda: self.connection.data_received(octets)) for _ in range(2)]
-        assert self.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
-        return min(counted)
+    def cost(self, data):
+        """Return how many calls a response takes, in Python and to C."""
+        # The first request in each second has more to do, hence two tries.
+        counts = [calls(lambda: self.connection.data_received(data)) for _ in range(2)]
+        assert self.transport.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
+        return min(counts)
 
 
 def calls(work):
-    """Return how many calls, in Python and to C, are made by some work; its own is not counted."""
+    """Return how many calls, in Python and to C, work() makes, without the call of work itself."""
     counts = Counter(call=-1)
 
     def count(_frame, event, _argument):
@@ -102,18 +102,20 @@ def calls(work):
     return counts["call"], counts["c_call"]
 
 
-@pytest.fixture(params=[True, False], ids=["recall", "true path"])
-async def served(request, folder):
-    recall = ResponseCache(os.fsencode(folder)) if request.param else None
-    model = EventLoopServer(StaticSite(Directory(folder)), Limits(), PoolSize(1, 8), None, recall)
-    yield Served(model)
-    await model.stop(0)
+@pytest.fixture(params=[True, False], ids=["cache", "no cache"])
+async def client(request, directory):
+    cache = ResponseCache(os.fsencode(directory)) if request.param else None
+    server = EventLoopServer(
+        StaticSite(Directory(directory)), Limits(), PoolSize(1, 8), None, cache
+    )
+    yield Client(server)
+    await server.stop(0)
 
 
-async def test_a_request_is_cheap(served):
-    await served.warm(*[PLAIN] * 5)
-    python, c = served.cost(PLAIN)
-    if served.model.recall:
+async def test_a_request_is_cheap(client):
+    await client.warm(*[PLAIN] * 5)
+    python, c = client.cost(PLAIN)
+    if client.server.cache:
         assert python <= 4
         assert c <= 5
     else:
@@ -121,10 +123,10 @@ async def test_a_request_is_cheap(served):
         assert c <= 110
 
 
-async def test_a_browsers_request_with_another_cookie_is_cheap(served):
-    await served.warm(*[BROWSER % number for number in range(5)])
-    python, c = served.cost(BROWSER % 99)
-    if served.model.recall:
+async def test_a_browsers_request_with_another_cookie_is_cheap(client):
+    await client.warm(*[BROWSER % number for number in range(5)])
+    python, c = client.cost(BROWSER % 99)
+    if client.server.cache:
         assert python <= 6
         assert c <= 7
     else:
@@ -132,17 +134,18 @@ async def test_a_browsers_request_with_another_cookie_is_cheap(served):
         assert c <= 130
 
 
-async def test_a_connection_for_one_request_is_cheap(served):
-    await served.warm(*[ONCE] * 5)
+async def test_a_connection_for_one_request_is_cheap(client):
+    await client.warm(*[ONCE] * 5)
 
-    def life():
-        served.connect()
-        served.connection.data_received(ONCE)
+    def connect_and_get():
+        client.connect()
+        client.connection.data_received(ONCE)
 
-    python, c = min(calls(life) for _ in range(2))  # the first of a second has more to do
-    assert served.wire.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
-    if served.model.recall:
-        assert python <= 21  # three of them are made by this test
+    # The first request in each second has more to do, hence two tries.
+    python, c = min(calls(connect_and_get) for _ in range(2))
+    assert client.transport.written.pop().startswith(b"HTTP/1.1 200 OK\r\n")
+    if client.server.cache:
+        assert python <= 21  # three of them are this test's own
         assert c <= 12
     else:
         assert python <= 108

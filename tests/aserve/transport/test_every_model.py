@@ -1,7 +1,7 @@
-"""What every I/O model owes its clients, over real sockets. The default has more tests of its own.
+"""What every I/O model must do, over real sockets. The default model has more tests of its own.
 
-One test for each model and fault; a model's conformance rows are asked in one test, all failures
-together, since a server for each row would take minutes.
+One test for each model and fault. All conformance rows of a model are in one test, which lists all
+failures together, since a server for each row would take minutes.
 """
 
 import os
@@ -23,26 +23,26 @@ from tests.conformance.rows import ROWS
 from tests.conformance.site import build
 from tests.conformance.talk import Address, ask, tags_of
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
-WHY_NOT = {name: why for name in OTHERS if (why := MODELS[name].unavailable_reason())}
-"""What this system does not permit, as containers io_uring, and why."""
+UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
+"""The models that this system does not permit, and why. Containers often forbid io_uring."""
 LARGE = 8 << 20
 
 
 @pytest.fixture(params=OTHERS)
 def model(request: pytest.FixtureRequest) -> str:
-    if why := WHY_NOT.get(request.param):
-        pytest.skip_head(why)
+    if reason := UNAVAILABLE.get(request.param):
+        pytest.skip(reason)
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "small").write_bytes(b"small")
-    (folder / "large").write_bytes(b"large..." * (LARGE // 8))
-    return folder
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    (directory / "small").write_bytes(b"small")
+    (directory / "large").write_bytes(b"large..." * (LARGE // 8))
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +51,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def address_of(server: aserve.Server) -> Address:
-    place = urlsplit(server.url)
-    return Address(str(place.hostname), int(place.port or 0))
+    parts = urlsplit(server.url)
+    return Address(str(parts.hostname), int(parts.port or 0))
 
 
 @pytest.fixture
-def client(model: str, folder: Path) -> Iterator[socket.socket]:
+def client(model: str, directory: Path) -> Iterator[socket.socket]:
     with (
-        aserve.Server(folder, model=model) as server,
-        socket.create_connection(address_of(server), PATIENCE) as client,
+        aserve.Server(directory, model=model) as server,
+        socket.create_connection(address_of(server), TIMEOUT) as client,
     ):
         yield client
 
 
-def read_to_end(client: socket.socket) -> bytes:
+def read_all(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
@@ -75,120 +75,124 @@ def request(target: str, *, closes: bool = False) -> bytes:
 
 def test_large_file_arrives_whole(client: socket.socket) -> None:
     client.sendall(request("large", closes=True))
-    _, _, body = read_to_end(client).partition(b"\r\n\r\n")
+    _, _, body = read_all(client).partition(b"\r\n\r\n")
     assert body == b"large..." * (LARGE // 8)
 
 
-def test_replies_keep_the_order_of_pipelined_requests(client: socket.socket) -> None:
+def test_responses_keep_the_order_of_pipelined_requests(client: socket.socket) -> None:
     client.sendall(request("small") + request("large") + request("none", closes=True))
-    replies = read_to_end(client)
-    assert replies.startswith(b"HTTP/1.1 200 ")
-    assert replies.count(b"HTTP/1.1 200 ") == 2
-    assert replies.index(b"large...") > replies.index(b"small")
-    assert replies.index(b"HTTP/1.1 404 ") > replies.rindex(b"large...")
+    responses = read_all(client)
+    assert responses.startswith(b"HTTP/1.1 200 ")
+    assert responses.count(b"HTTP/1.1 200 ") == 2
+    assert responses.index(b"large...") > responses.index(b"small")
+    assert responses.index(b"HTTP/1.1 404 ") > responses.rindex(b"large...")
 
 
-def test_what_was_asked_before_a_half_close_is_answered(client: socket.socket) -> None:
+def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> None:
     client.sendall(request("small"))
     client.shutdown(socket.SHUT_WR)
-    assert read_to_end(client).endswith(b"\r\n\r\nsmall")
+    assert read_all(client).endswith(b"\r\n\r\nsmall")
 
 
-def test_one_connection_too_many_is_told_so(model: str, folder: Path) -> None:
+def test_one_connection_too_many_gets_503(model: str, directory: Path) -> None:
     limits = Limits(max_connections=1)
     with (
-        aserve.Server(folder, model=model, limits=limits) as server,
-        socket.create_connection(address_of(server), PATIENCE) as first,
+        aserve.Server(directory, model=model, limits=limits) as server,
+        socket.create_connection(address_of(server), TIMEOUT) as first,
     ):
         first.sendall(request("small"))
         assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-        with socket.create_connection(address_of(server), PATIENCE) as second:
-            told = read_to_end(second)
-            assert told.startswith(b"HTTP/1.1 503 ")
-            assert b"\r\nRetry-After: 1\r\n" in told
+        with socket.create_connection(address_of(server), TIMEOUT) as second:
+            response = read_all(second)
+            assert response.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in response
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_reply_under_way_outlasts_the_order_to_stop(
-    model: str, folder: Path, *, closes: bool
+def test_open_response_is_completed_when_the_server_stops(
+    model: str, directory: Path, *, closes: bool
 ) -> None:
     with socket.socket() as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
-        # A connection that was to persist ends behind its reply and not with the grace.
-        with aserve.Server(folder, model=model, grace=600) as server:
+        # A keep-alive connection closes after its response, not at the end of the grace period.
+        with aserve.Server(directory, model=model, grace=600) as server:
             client.connect(address_of(server))
             client.sendall(request("large", closes=closes))
-            body.append(client.recv(1))  # it has begun, and cannot have left
-            reader = threading.Thread(target=lambda: body.append(read_to_end(client)))
+            body.append(client.recv(1))  # it has begun, and cannot be complete
+            reader = threading.Thread(target=lambda: body.append(read_all(client)))
             reader.start()
-        reader.join(PATIENCE)
+        reader.join(TIMEOUT)
     assert b"".join(body).endswith(b"\r\n\r\n" + b"large..." * (LARGE // 8))
 
 
 def test_conformance(model: str, root: Path) -> None:
     with aserve.Server(root, model=model) as server:
         address = address_of(server)
-        tag_of = tags_of(address, PATIENCE)
+        tag_of = tags_of(address, TIMEOUT)
         rows = [row for row in ROWS if not (row.waits or row.switched)]
-        wrong = {row.name: ask(row, row.ours, address, PATIENCE, tag_of) for row in rows}
-    assert {name: faults for name, faults in wrong.items() if faults} == {}
+        failures = {row.name: ask(row, row.ours, address, TIMEOUT, tag_of) for row in rows}
+    assert {name: errors for name, errors in failures.items() if errors} == {}
 
 
 @pytest.fixture(scope="module")
-def waited(root: Path) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
-    """What is wrong with the rows that wait: all of them wait at the same time, in every model."""
+def timed_results(root: Path) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
+    """The failures of the rows that take time: all run at the same time, in every model."""
     rows = [row for row in ROWS if row.waits and not row.switched]
-    impatient = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
+    limits = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
     with ExitStack() as stack, ThreadPoolExecutor(len(rows) * len(OTHERS)) as pool:
-        outcomes: dict[str, dict[str, Future[list[str]]]] = {}
+        results: dict[str, dict[str, Future[list[str]]]] = {}
         for name in OTHERS:
-            if name in WHY_NOT:
+            if name in UNAVAILABLE:
                 continue
-            server = stack.enter_context(aserve.Server(root, model=name, limits=impatient))
+            server = stack.enter_context(aserve.Server(root, model=name, limits=limits))
             address = address_of(server)
-            tag_of = tags_of(address, PATIENCE)
-            outcomes[name] = {
-                row.name: pool.submit(ask, row, row.ours, address, PATIENCE, tag_of) for row in rows
+            tag_of = tags_of(address, TIMEOUT)
+            results[name] = {
+                row.name: pool.submit(ask, row, row.ours, address, TIMEOUT, tag_of) for row in rows
             }
-        for futures in outcomes.values():
+        for futures in results.values():
             for future in futures.values():
                 future.exception()
-        yield outcomes
+        yield results
 
 
-def test_conformance_in_time(model: str, waited: dict[str, dict[str, Future[list[str]]]]) -> None:
-    wrong = {name: future.result() for name, future in waited[model].items()}
-    assert wrong
-    assert {name: faults for name, faults in wrong.items() if faults} == {}
+def test_conformance_in_time(
+    model: str, timed_results: dict[str, dict[str, Future[list[str]]]]
+) -> None:
+    failures = {name: future.result() for name, future in timed_results[model].items()}
+    assert failures
+    assert {name: errors for name, errors in failures.items() if errors} == {}
 
 
-def test_client_that_aborts_costs_nobody_else_anything(model: str, folder: Path) -> None:
-    with aserve.Server(folder, model=model) as server:
-        with socket.create_connection(address_of(server), PATIENCE) as first:
+def test_client_that_aborts_disturbs_no_other_client(model: str, directory: Path) -> None:
+    with aserve.Server(directory, model=model) as server:
+        with socket.create_connection(address_of(server), TIMEOUT) as first:
             first.sendall(request("large"))
             first.recv(1)
             reset = struct.pack("ii", 1, 0)
             first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-        with socket.create_connection(address_of(server), PATIENCE) as second:
+        with socket.create_connection(address_of(server), TIMEOUT) as second:
             second.sendall(request("small", closes=True))
-            assert read_to_end(second).endswith(b"\r\n\r\nsmall")
+            assert read_all(second).endswith(b"\r\n\r\nsmall")
 
 
-def test_file_that_shrinks_while_it_leaves_ends_the_connection(model: str, tmp_path: Path) -> None:
+def test_file_that_shrinks_while_it_is_sent_closes_the_connection(
+    model: str, tmp_path: Path
+) -> None:
     (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
     with aserve.Server(tmp_path, model=model) as server, socket.socket() as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.connect(address_of(server))
         client.sendall(request("large"))
-        client.recv(1)  # it has begun, and what the sockets hold is far from all of it
+        client.recv(1)  # it has begun, and the sockets buffer only a small part of it
         os.truncate(tmp_path / "large", 10)
         received = 0
         try:
-            while octets := client.recv(1 << 16):
-                received += len(octets)
+            while data := client.recv(1 << 16):
+                received += len(data)
         except ConnectionResetError:
             pass
         assert received < 2 * LARGE

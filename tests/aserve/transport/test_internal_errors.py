@@ -1,7 +1,7 @@
-"""A fault of ours ends one connection: it is raised in every step of every model, one at a time.
+"""An internal error closes one connection. It is raised in every step of every model in turn.
 
-Whatever has raised, the client hears 500 or sees the end, the log has one line, and place,
-descriptors and threads are as before.
+Whatever raises, the client gets a 500 or the end of the connection, the log gets one line, and
+slots, descriptors and threads are as before.
 """
 
 import os
@@ -40,12 +40,12 @@ from aserve.transport.multiplexing import MultiplexingServer
 from aserve.transport.registry import MODELS
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 LARGE = 3 << 20
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 
 SHARED: list[Any] = [H1Connection, ChunkedReader, Deadlines, StaticSite, Directory]
-PARTS: dict[str, list[Any]] = {
+CLASSES: dict[str, list[Any]] = {
     "asyncio": [Connection, FileSender, WriteReadiness, Acceptor, EventLoopServer, ResponseCache],
     "threads": [SocketConnection, ConnectionContext],
     "reactor": [SocketConnection, ConnectionContext, Reactor],
@@ -57,65 +57,65 @@ PARTS: dict[str, list[Any]] = {
         MultiplexingServer,
     ],
 }
-# What is no step of a connection: the boundaries themselves, and what belongs to all of them.
+# Not steps of one connection: the boundaries themselves, and what all connections share.
 NOT_A_STEP = {
-    SocketConnection: {"turn", "fail", "abort", "_leave"},
+    SocketConnection: {"process_ready", "fail", "abort", "_release_slot"},
     Connection: {
         *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing"),
-        *("fail", "abort", "_until_writable"),
+        *("fail", "abort", "_wait_writable"),
     },
     FileSender: {"__init__", "close", "__del__"},
-    WriteReadiness: {"close", "_wake", "__init__"},
+    WriteReadiness: {"close", "_on_ready", "__init__"},
     Acceptor: {
-        "_begin",
-        "_admit",
+        "_spawn",
+        "_make_connection",
         "_send_rest",
-        "open",
+        "start",
         "close",
-        "settle",
-        "abandon",
-        "_watch",
-        "_let_in",
-        "_pause",
+        "wait_closed",
+        "abort",
+        "_resume_accepting",
+        "_accept_ready",
+        "_pause_accepting",
         "__init__",
     },
-    EventLoopServer: {"start", "stop", "abort", "admit_no", "forget", "_sweep", "_tick_some"}
+    EventLoopServer: {"start", "stop", "abort", "_wait_aborted", "remove", "_sweep", "_tick_some"}
     | {"__init__"},
-    ResponseCache: {"__init__", "tick", "close", "_unwatch", "_forget", "_forget_everything"},
-    StaticSite: {"__init__", "unread"},
+    ResponseCache: {"__init__", "tick", "close", "_unwatch", "_evict", "_clear"},
+    StaticSite: {"__init__", "without_inlined_bodies"},
     Directory: {"__init__"},
     ConnectionContext: {"__init__"},
-    IoUring: {"__init__", "wait", "close", "accept", "_enter", "_call_back", "_accepted", "_push"}
-    | {"_received"},
-    proactor.UringConnection: {"_let_go", "_received", "_sent_some"},
-    proactor_aio.AioConnection: {"_fetched"},
+    IoUring: {"__init__", "wait", "close", "accept", "_enter", "_reap", "_on_accept", "_submit"}
+    | {"_on_receive"},
+    proactor.UringConnection: {"_release_fd", "_on_received", "_on_sent"},
+    proactor_aio.AioConnection: {"_on_file_read"},
     MultiplexingServer: {
-        *("__init__", "run", "_turn", "_patience", "_accept", "_go_on", "_drop", "_obey", "_tick"),
-        "_welcome",
-        *("_settle", "_is_done", "_cut_off"),
+        *("__init__", "run", "_poll_once", "_poll_timeout", "_accept", "_process", "_tick"),
+        *("_remove_connection", "_handle_control", "_add_connection"),
+        *("_update_or_remove", "_is_finished", "_abort_all"),
     },
     Reactor: {
-        *("__init__", "run", "_dispatch", "_accept", "_give_back", "_drop", "_visit", "_tick"),
-        *("_obey", "_patience", "_is_done", "_end", "_serve"),
+        *("__init__", "run", "_dispatch", "_accept", "_release", "_remove", "_claim", "_tick"),
+        *("_handle_control", "_poll_timeout", "_is_finished", "_shutdown", "_process"),
     },
 }
 FUNCTIONS: list[tuple[Any, str]] = [
     (head_parser, "parse_head"),
-    (head_parser, "require_size"),
-    (socket_connection, "refusal"),
+    (head_parser, "check_size"),
+    (socket_connection, "error_response"),
     (socket_connection, "format_date"),
     (os, "sendfile"),
     (ConnectionLimiter, "admit"),
-    (ConnectionLimiter, "reserve"),
+    (ConnectionLimiter, "reserve_descriptors"),
 ]
 
 
-class Fault(Exception):
-    """What nobody has written code for."""
+class UnexpectedError(Exception):
+    """An exception that no code expects."""
 
 
 class Step(NamedTuple):
-    """Where a fault is raised: at the nth call of a function."""
+    """Where the error is raised: at the nth call of a function."""
 
     owner: Any
     name: str
@@ -127,20 +127,20 @@ class Step(NamedTuple):
 
 def steps_of(model: str) -> list[Step]:
     row = MODELS[model]
-    parts = PARTS.get(model) or PARTS["asyncio" if row.uses_event_loop else "threads"]
-    places = list(FUNCTIONS)
-    for part in (*SHARED, *parts):
-        leave_out = NOT_A_STEP.get(part, set())
-        for name, value in vars(part).items():
-            if callable(value) and not isinstance(value, type) and name not in leave_out:
-                places.append((part, name))
-    return [Step(*place, nth) for place in places for nth in (1, 4)]
+    classes = CLASSES.get(model) or CLASSES["asyncio" if row.uses_event_loop else "threads"]
+    functions = list(FUNCTIONS)
+    for owner in (*SHARED, *classes):
+        excluded = NOT_A_STEP.get(owner, set())
+        for name, value in vars(owner).items():
+            if callable(value) and not isinstance(value, type) and name not in excluded:
+                functions.append((owner, name))
+    return [Step(*function, nth) for function in functions for nth in (1, 4)]
 
 
 @contextmanager
-def raising(step: Step) -> Iterator[list[Fault]]:
-    """Have a function raise once; what is yielded tells whether it has."""
-    raised: list[Fault] = []
+def raising(step: Step) -> Iterator[list[UnexpectedError]]:
+    """Make a function raise once. The yielded list holds the error once it was raised."""
+    raised: list[UnexpectedError] = []
     lock, count = threading.Lock(), 0
     original = vars(step.owner)[step.name]
     is_boundary = step.owner in {
@@ -151,76 +151,78 @@ def raising(step: Step) -> Iterator[list[Fault]]:
     }
     inner = getattr(original, "__wrapped__", original) if is_boundary else original
 
-    def fails(*args: Any, **kwargs: Any) -> Any:
+    def raise_once(*args: Any, **kwargs: Any) -> Any:
         nonlocal count
         with lock:
             count += 1
-            due = count == step.nth
-        if due:
-            raised.append(Fault(str(step)))
+            is_due = count == step.nth
+        if is_due:
+            raised.append(UnexpectedError(str(step)))
             raise raised[0]
         return inner(*args, **kwargs)
 
-    # A boundary stays one: what is raised is raised inside.
+    # A boundary stays one: the error is raised inside it.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step.owner, step.name, fails if inner is original else isolate_errors(fails))
+        patch.setattr(
+            step.owner, step.name, raise_once if inner is original else isolate_errors(raise_once)
+        )
         yield raised
 
 
 class Running(NamedTuple):
     address: tuple[str, int]
-    guests: Callable[[], set[Any]]
+    connections: Callable[[], set[Any]]
     log: list[tuple[Any, ...]]
 
 
 @contextmanager
-def running(name: str, folder: Path) -> Iterator[Running]:
+def running(name: str, directory: Path) -> Iterator[Running]:
     log: list[tuple[Any, ...]] = []
     if MODELS[name].uses_event_loop:
-        with aserve.Server(folder, model=name, grace=1) as server:
+        with aserve.Server(directory, model=name, grace=1) as server:
             model = server._worker._server
             model.observer = lambda *entry: log.append(entry)
-            where = urlsplit(server.url)
-            address = str(where.hostname), int(where.port or 0)
+            parts = urlsplit(server.url)
+            address = str(parts.hostname), int(parts.port or 0)
             yield Running(address, lambda: model._limiter.connections, log)
         return
     model = None
 
-    def live() -> None:
+    def run_server() -> None:
         nonlocal model
         model = MODELS[name].create_server(
-            StaticSite(Directory(folder)), Limits(), lambda *entry: log.append(entry)
+            StaticSite(Directory(directory)), Limits(), lambda *entry: log.append(entry)
         )
-        model.run([listener], (orders.fileno(),), 1.0)
+        model.run([listener], (control.fileno(),), 1.0)
 
-    ours, orders = socket.socketpair()
-    with ours, orders, socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=live, name="server")
+    ours, control = socket.socketpair()
+    with ours, control, socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run_server, name="server")
         thread.start()
-        until(lambda: model is not None)
+        wait_until(lambda: model is not None)
         try:
-            yield Running(listener.getsockname(), lambda: model._context.guests.open, log)
+            yield Running(listener.getsockname(), lambda: model._context.limiter.connections, log)
         finally:
             ours.send(b"ss")
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
         assert not thread.is_alive()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.0005)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faults")
-    (folder / "small").write_bytes(b"small")
-    (folder / "large").write_bytes(bytes(LARGE))
-    for file in folder.iterdir():
-        os.utime(file, (1, 1))  # or they would be too young to be remembered
-    return folder
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("errors")
+    (directory / "small").write_bytes(b"small")
+    (directory / "large").write_bytes(bytes(LARGE))
+    for file in directory.iterdir():
+        os.utime(file, (1, 1))  # old enough to be cached
+    return directory
 
 
 def get(target: str, *, closes: bool = False) -> bytes:
@@ -238,127 +240,127 @@ SESSIONS = [
 ]
 
 
-def converse(address: tuple[str, int], octets: bytes) -> bytes:
-    """Say something and return all that is said, up to an end that must come."""
-    reply = []
+def exchange(address: tuple[str, int], data: bytes) -> bytes:
+    """Send data and return all that is received, up to the end, which must come."""
+    chunks = []
     with socket.socket() as client:
-        client.settimeout(PATIENCE)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)  # large ones come in parts
+        client.settimeout(TIMEOUT)
+        # A small buffer, so that large responses take several sends.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         client.connect(address)
-        with suppress(ConnectionError):  # TimeoutError is none
-            client.sendall(octets)
-            while part := client.recv(1 << 18):
-                reply.append(part)
-    return b"".join(reply)
+        with suppress(ConnectionError):  # TimeoutError is not one
+            client.sendall(data)
+            while chunk := client.recv(1 << 18):
+                chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def descriptors() -> int:
+def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_fault_in_any_step_ends_one_connection(
-    name: str, folder: Path, caplog: pytest.LogCaptureFixture
+def test_an_error_in_any_step_closes_one_connection(
+    name: str, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reached = 0
-    with running(name, folder) as server:
-        for _ in range(3):  # until what can be remembered is
-            for octets in SESSIONS:
-                converse(server.address, octets)
-        until(lambda: not server.guests())
-        before = descriptors()
+    with running(name, directory) as server:
+        for _ in range(3):  # until all that can be cached is
+            for session in SESSIONS:
+                exchange(server.address, session)
+        wait_until(lambda: not server.connections())
+        before = count_descriptors()
         threads = set(threading.enumerate())
         for step in steps_of(name):
             caplog.clear()
             with raising(step) as raised:
-                for octets in SESSIONS:
-                    converse(server.address, octets)
+                for session in SESSIONS:
+                    exchange(server.address, session)
                     if raised:
                         break
-                until(lambda: not server.guests())
+                wait_until(lambda: not server.connections())
             if not raised:
                 continue
             reached += 1
-            told = repr(raised.pop())  # with the fault itself we would keep what its frames know
-            assert converse(server.address, get("small", closes=True)).endswith(b"\r\n\r\nsmall")
-            until(lambda: not server.guests())
-            until(lambda: descriptors() <= before)
+            message = repr(raised.pop())  # keeping the error itself would keep its frames alive
+            assert exchange(server.address, get("small", closes=True)).endswith(b"\r\n\r\nsmall")
+            wait_until(lambda: not server.connections())
+            wait_until(lambda: count_descriptors() <= before)
             assert set(threading.enumerate()) >= threads, step
             assert len(caplog.records) == 1, (step, caplog.messages)
-            assert told in caplog.messages[0]
+            assert message in caplog.messages[0]
             assert "\n" not in caplog.text.strip()
     assert reached > 40
 
 
 def fail(*_args: Any, **_kwargs: Any) -> Any:
-    raise Fault
+    raise UnexpectedError
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_sent_yet_is_500_and_more_is_an_end(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_error_before_the_first_byte_is_500_and_later_closes(
+    name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(name, folder) as server:
+    with running(name, directory) as server:
         with monkeypatch.context() as patch:
-            patch.setattr(StaticSite, "answer", fail)
-            reply = converse(server.address, get("small") * 3)
-            assert reply.startswith(b"HTTP/1.1 500 ")
-            assert reply.count(b"HTTP/1.1 ") == 1
-            assert b"\r\nConnection: close\r\n" in reply
-            until(lambda: len(server.log) == 1)
-            assert server.log.pop()[2:4] == (500, len(reply.partition(b"\r\n\r\n")[2]))
+            patch.setattr(StaticSite, "handle", fail)
+            response = exchange(server.address, get("small") * 3)
+            assert response.startswith(b"HTTP/1.1 500 ")
+            assert response.count(b"HTTP/1.1 ") == 1
+            assert b"\r\nConnection: close\r\n" in response
+            wait_until(lambda: len(server.log) == 1)
+            assert server.log.pop()[2:4] == (500, len(response.partition(b"\r\n\r\n")[2]))
         sent = 0
         sendfile = os.sendfile
         reads = {
-            "proactor": (proactor.UringConnection, "_fetch"),
-            "proactor-aio": (proactor_aio.AioConnection, "_fetch"),
+            "proactor": (proactor.UringConnection, "_read_file"),
+            "proactor-aio": (proactor_aio.AioConnection, "_read_file"),
         }
 
-        def breaks(*args: Any) -> int:
+        def fail_on_second_call(*args: Any) -> int:
             nonlocal sent
             if sent:
-                raise Fault
+                raise UnexpectedError
             sent += sendfile(*args[:-1], 1_000)
             return sent
 
-        def breaks_later(*args: Any, **kwargs: Any) -> Any:
+        def fail_on_third_call(*args: Any, **kwargs: Any) -> Any:
             nonlocal sent
             sent += 1
-            return real(*args, **kwargs) if sent < 3 else fail()
+            return original(*args, **kwargs) if sent < 3 else fail()
 
         if name in reads:
-            real = getattr(*reads[name])
-            monkeypatch.setattr(*reads[name], breaks_later)
+            original = getattr(*reads[name])
+            monkeypatch.setattr(*reads[name], fail_on_third_call)
         else:
-            monkeypatch.setattr(os, "sendfile", breaks)
-        head, _, body = converse(server.address, get("large")).partition(b"\r\n\r\n")
+            monkeypatch.setattr(os, "sendfile", fail_on_second_call)
+        head, _, body = exchange(server.address, get("large")).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert 0 < len(body) < LARGE
-        until(lambda: len(server.log) == 1)
+        wait_until(lambda: len(server.log) == 1)
         (entry,) = server.log
         assert (entry[2], entry[3], entry[5]) == (200, len(body), True)
-        until(lambda: not server.guests())
+        wait_until(lambda: not server.connections())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_fault_in_the_sweep_or_in_stopping_holds_nobody_up(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_error_in_the_sweep_or_in_stopping_delays_no_other_client(
+    name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(name, folder) as server, socket.create_connection(server.address) as client:
-        client.settimeout(PATIENCE)
+    with running(name, directory) as server, socket.create_connection(server.address) as client:
+        client.settimeout(TIMEOUT)
         client.sendall(b"GET / HT")
-        until(lambda: len(server.guests()) == 1)
+        wait_until(lambda: len(server.connections()) == 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Deadlines, "is_over", fail)
+            patch.setattr(Deadlines, "expired", fail)
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 500 ")
             with suppress(ConnectionError):
                 while client.recv(1 << 16):
                     pass
-        assert converse(server.address, get("small", closes=True)).endswith(b"small")
+        assert exchange(server.address, get("small", closes=True)).endswith(b"small")
         other = socket.create_connection(server.address)
         other.sendall(get("small"))
         assert other.recv(1 << 16).endswith(b"small")
-        monkeypatch.setattr(
-            H1Connection, "close_after_response", fail
-        )  # until the server has stopped
+        # Until the server has stopped.
+        monkeypatch.setattr(H1Connection, "close_after_response", fail)
     other.close()

@@ -1,4 +1,4 @@
-"""Descriptors run out: accept says so, and asking again at once would spin (accept(2): EMFILE)."""
+"""Descriptors run out: accept fails with EMFILE (accept(2)), and a retry at once would spin."""
 
 import errno
 import socket
@@ -12,64 +12,68 @@ from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
 from aserve.transport.registry import MODELS
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 REQUEST = b"GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-class Full(socket.socket):
-    """A listener that has no room the first time, and counts how often it is asked."""
+class FailingListener(socket.socket):
+    """A listener whose first accept fails, and which counts the calls."""
 
-    asked = 0
+    calls = 0
 
     def accept(self) -> tuple[socket.socket, object]:
-        self.asked += 1
-        if self.asked == 1:
+        self.calls += 1
+        if self.calls == 1:
             raise OSError(errno.EMFILE, "too many open files")
         return super().accept()
 
 
-OTHERWISE = {"reactor", "proactor"}  # they have tests of their own
-THREADED = [name for name, row in MODELS.items() if not (row.uses_event_loop or name in OTHERWISE)]
+TESTED_ELSEWHERE = {"reactor", "proactor"}  # they have tests of their own
+THREADED = [
+    name for name, row in MODELS.items() if not (row.uses_event_loop or name in TESTED_ELSEWHERE)
+]
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, int]]:
-    """What each model replied, and how often it had asked by then: all at the same time."""
-    folder = tmp_path_factory.mktemp("full")
-    (folder / "file").write_bytes(b"octets")
-    outcomes: dict[str, tuple[bytes, int]] = {}
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, int]]:
+    """Each model's response and its number of calls by then; the models run at the same time."""
+    directory = tmp_path_factory.mktemp("full")
+    (directory / "file").write_bytes(b"content")
+    results: dict[str, tuple[bytes, int]] = {}
 
-    def try_out(name: str) -> None:
-        with Full() as listener, ExitStack() as stack:
+    def run_model(name: str) -> None:
+        with FailingListener() as listener, ExitStack() as stack:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
-            ours, orders = map(stack.enter_context, socket.socketpair())
+            ours, control = map(stack.enter_context, socket.socketpair())
             address = listener.getsockname()
 
-            def live() -> None:
-                model = MODELS[name].create_server(StaticSite(Directory(folder)), Limits(), None)
-                model.run([listener], (orders.fileno(),), 1.0)
+            def run_server() -> None:
+                server = MODELS[name].create_server(
+                    StaticSite(Directory(directory)), Limits(), None
+                )
+                server.run([listener], (control.fileno(),), 1.0)
 
-            thread = threading.Thread(target=live)
+            thread = threading.Thread(target=run_server)
             thread.start()
-            with socket.create_connection(address, PATIENCE) as client:
+            with socket.create_connection(address, TIMEOUT) as client:
                 client.sendall(REQUEST)
-                reply = b"".join(iter(lambda: client.recv(1 << 16), b""))
-                outcomes[name] = reply, listener.asked
+                response = b"".join(iter(lambda: client.recv(1 << 16), b""))
+                results[name] = response, listener.calls
             ours.send(b"s")
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
-    threads = [threading.Thread(target=try_out, args=(name,)) for name in THREADED]
+    threads = [threading.Thread(target=run_model, args=(name,)) for name in THREADED]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(2 * PATIENCE)
-    return outcomes
+        thread.join(2 * TIMEOUT)
+    return results
 
 
 @pytest.mark.parametrize("name", THREADED)
-def test_listener_is_left_alone_for_a_while(name: str, asked: dict[str, tuple[bytes, int]]) -> None:
-    reply, times = asked[name]
-    assert reply.endswith(b"\r\n\r\noctets")
-    if name != "nonblocking":  # which asks in every turn, once there is room: that is its nature
-        assert times <= 3  # without room, with success, and in vain
+def test_accept_is_not_retried_at_once(name: str, outcomes: dict[str, tuple[bytes, int]]) -> None:
+    response, calls = outcomes[name]
+    assert response.endswith(b"\r\n\r\ncontent")
+    if name != "nonblocking":  # which by design calls accept in every turn
+        assert calls <= 3  # EMFILE, success and EAGAIN

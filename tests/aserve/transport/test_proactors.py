@@ -1,4 +1,4 @@
-"""What completion is for: a file that takes long holds its own connection and nobody else's."""
+"""What completion is good for: a slow file delays its own connection and no other one."""
 
 import errno
 import socket
@@ -11,24 +11,24 @@ import pytest
 import aserve
 from aserve.linux.io_uring import IoUring, OnComplete
 from aserve.transport.registry import MODELS
-from tests.aserve.hanging import PATIENCE, HangingFiles, Serving, mounted, serving
+from tests.aserve.hanging import TIMEOUT, HangingFiles, Serving, mounted, serving
 
-OCTETS = bytes(range(256)) * 2_000  # more than is fetched at once
+CONTENT = bytes(range(256)) * 2_000  # more than one block
 
 
 @pytest.fixture(params=["proactor", "proactor-aio"])
 def model(request: pytest.FixtureRequest) -> str:
-    if why := MODELS[request.param].unavailable_reason():
-        pytest.skip_head(why)
+    if reason := MODELS[request.param].unavailable_reason():
+        pytest.skip(reason)
     return str(request.param)
 
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[HangingFiles]:
-    for folder in ("site/far", "source"):
-        (tmp_path / folder).mkdir(parents=True)
+    for directory in ("site/far", "source"):
+        (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "site/near.txt").write_bytes(b"near")
-    (tmp_path / "source/far.bin").write_bytes(OCTETS)
+    (tmp_path / "source/far.bin").write_bytes(CONTENT)
     with mounted(tmp_path / "source", tmp_path / "site/far") as files:
         yield files
 
@@ -39,66 +39,66 @@ def server(model: str, hanging: HangingFiles, tmp_path: Path) -> Iterator[Servin
         yield server
 
 
-def asking(server: Serving, target: str) -> HTTPConnection:
-    connection = HTTPConnection(server.host, server.port, timeout=PATIENCE)
+def send_request(server: Serving, target: str) -> HTTPConnection:
+    connection = HTTPConnection(server.host, server.port, timeout=TIMEOUT)
     connection.request("GET", target)
     return connection
 
 
-@pytest.mark.parametrize("beyond", [0, 300_000], ids=["before the head", "while it leaves"])
+@pytest.mark.parametrize("beyond", [0, 300_000], ids=["before the head", "while it is sent"])
 def test_others_are_served_while_a_read_hangs(
     server: Serving, hanging: HangingFiles, beyond: int
 ) -> None:
     hanging.hold("READ", "far.bin", beyond)
-    far = asking(server, "/far/far.bin")
+    far = send_request(server, "/far/far.bin")
     assert hanging.reached() == [("READ", "far.bin")]
     for _ in range(2):
-        near = asking(server, "/near.txt")
+        near = send_request(server, "/near.txt")
         assert near.getresponse().read() == b"near"
         near.close()
     hanging.release()
-    assert far.getresponse().read() == OCTETS
+    assert far.getresponse().read() == CONTENT
     far.close()
     assert server.stop() == (0, "")
 
 
-def test_client_that_goes_while_a_read_hangs_leaves_nothing_behind(
+def test_client_that_disconnects_while_a_read_hangs_leaves_nothing_open(
     server: Serving, hanging: HangingFiles
 ) -> None:
     hanging.hold("READ", "far.bin")
-    far = asking(server, "/far/far.bin")
+    far = send_request(server, "/far/far.bin")
     hanging.reached()
     far.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     far.close()
-    near = asking(server, "/near.txt")
+    near = send_request(server, "/near.txt")
     assert near.getresponse().read() == b"near"
     near.close()
     hanging.release()
-    hanging.settle()  # every file that was opened has been closed
+    hanging.settle()  # all open files have been closed
     assert server.stop() == (0, "")
 
 
-def test_ring_without_room_is_asked_again_in_a_while(
+def test_failed_accept_is_retried_at_the_next_tick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if why := MODELS["proactor"].unavailable_reason():
-        pytest.skip_head(why)
-    accept, asked = IoUring.accept, 0
+    if reason := MODELS["proactor"].unavailable_reason():
+        pytest.skip(reason)
+    accept, calls = IoUring.accept, 0
 
-    def full_at_first(ring: IoUring, listener: int, done: OnComplete) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            done(-errno.EMFILE)
+    def fail_first(ring: IoUring, listener: int, on_complete: OnComplete) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            on_complete(-errno.EMFILE)
         else:
-            accept(ring, listener, done)
+            accept(ring, listener, on_complete)
 
-    monkeypatch.setattr(IoUring, "accept", full_at_first)
-    (tmp_path / "file").write_bytes(b"octets")
+    monkeypatch.setattr(IoUring, "accept", fail_first)
+    (tmp_path / "file").write_bytes(b"content")
     with aserve.Server(tmp_path, model="proactor", host="127.0.0.1") as server:
         host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-        client = HTTPConnection(host, int(port), timeout=PATIENCE)
+        client = HTTPConnection(host, int(port), timeout=TIMEOUT)
         client.request("GET", "/file")
-        assert client.getresponse().read() == b"octets"
+        assert client.getresponse().read() == b"content"
         client.close()
-    assert asked == 2
+    assert calls == 2

@@ -1,4 +1,4 @@
-"""Clients that reset their connection cost nobody anything, not even a line."""
+"""Clients that reset their connection disturb no other client and write no log line."""
 
 import errno
 import logging
@@ -16,7 +16,7 @@ import pytest
 from aserve.server.worker import _on_loop_error
 from aserve.transport.registry import MODELS
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 RESET = struct.pack("ii", 1, 0)  # l_linger 0: close sends RST, socket(7)
 
@@ -26,7 +26,7 @@ def get(target: str, *, closes: bool = False) -> bytes:
     return f"GET /{target} HTTP/1.1\r\nHost: a\r\n{option}\r\n".encode()
 
 
-SAID = [
+REQUESTS = [
     b"",
     get("small")[:10],
     get("small"),
@@ -40,18 +40,20 @@ SAID = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("resets")
-    (folder / "small").write_bytes(b"small")
-    (folder / "large").write_bytes(bytes(4 << 20))
-    return folder
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("resets")
+    (directory / "small").write_bytes(b"small")
+    (directory / "large").write_bytes(bytes(4 << 20))
+    return directory
 
 
 @pytest.fixture(params=NAMES)
-def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[int, subprocess.Popen]]:
+def server(
+    request: pytest.FixtureRequest, directory: Path
+) -> Iterator[tuple[int, subprocess.Popen]]:
     options = ("--port", "0", "--model", request.param)
     process = subprocess.Popen(
-        [sys.executable, "-m", "aserve", str(folder), *options],
+        [sys.executable, "-m", "aserve", str(directory), *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,11 +67,11 @@ def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[int, 
         process.communicate()
 
 
-def be_reset(port: int, said: bytes, read: int, more: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-        client.sendall(said)
-        if read and (said.endswith(b"\r\n\r\n")):
-            client.recv(read)
+def send_and_reset(port: int, data: bytes, read_size: int, more: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
+        client.sendall(data)
+        if read_size and data.endswith(b"\r\n\r\n"):
+            client.recv(read_size)
         try:
             client.sendall(more)
         except ConnectionError:
@@ -77,22 +79,22 @@ def be_reset(port: int, said: bytes, read: int, more: bytes) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
-def test_resets_cost_nobody_anything(server: tuple[int, subprocess.Popen]) -> None:
+def test_resets_disturb_no_other_client(server: tuple[int, subprocess.Popen]) -> None:
     port, process = server
-    moments = random.Random(1)
+    rng = random.Random(1)
     for _ in range(150):
-        more = moments.choice((b"", b"", moments.choice(SAID)))
-        be_reset(port, moments.choice(SAID), moments.choice((0, 1, 60_000)), more)
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        more = rng.choice((b"", b"", rng.choice(REQUESTS)))
+        send_and_reset(port, rng.choice(REQUESTS), rng.choice((0, 1, 60_000)), more)
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
         client.sendall(get("small", closes=True))
         assert b"".join(iter(lambda: client.recv(1 << 16), b"")).endswith(b"\r\n\r\nsmall")
     process.terminate()
-    _, said = process.communicate(timeout=PATIENCE)
-    assert said == ""
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert errors == ""
     assert process.returncode == 0
 
 
-def test_the_loop_tells_of_faults_and_not_of_lost_connections(
+def test_the_loop_logs_internal_errors_but_no_lost_connections(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lost = OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))

@@ -20,42 +20,42 @@ async def make_pool():
 
 
 async def test_results_come_back_on_the_loop(make_pool):
-    pool, done = make_pool(2, 8), asyncio.Queue()
+    pool, results = make_pool(2, 8), asyncio.Queue()
     loop_thread = threading.get_ident()
     assert pool.try_submit(
-        threading.get_ident, lambda ident: done.put_nowait((ident, threading.get_ident()))
+        threading.get_ident, lambda ident: results.put_nowait((ident, threading.get_ident()))
     )
-    worker, receiver = await done.get()
+    worker, receiver = await results.get()
     assert worker != loop_thread
     assert receiver == loop_thread
 
 
 async def test_threads_and_queue_are_bounded(make_pool):
-    pool, done, gate = make_pool(2, 3), asyncio.Queue(), threading.Event()
+    pool, results, gate = make_pool(2, 3), asyncio.Queue(), threading.Event()
 
     def job():
         gate.wait()
         return threading.get_ident()
 
-    admitted = [pool.try_submit(job, done.put_nowait) for _ in range(7)]
-    assert admitted == [True] * 5 + [False] * 2
+    accepted = [pool.try_submit(job, results.put_nowait) for _ in range(7)]
+    assert accepted == [True] * 5 + [False] * 2
     gate.set()
-    workers = {await done.get() for _ in range(5)}
+    workers = {await results.get() for _ in range(5)}
     assert len(workers) <= 2
-    assert pool.try_submit(job, done.put_nowait)  # there is room again
-    await done.get()
+    assert pool.try_submit(job, results.put_nowait)  # a slot is free again
+    await results.get()
 
 
-async def test_a_step_of_admitted_work_is_never_refused(make_pool):
-    pool, done, gate = make_pool(1, 0), asyncio.Queue(), threading.Event()
-    assert pool.try_submit(gate.wait, done.put_nowait)
-    assert not pool.try_submit(gate.wait, done.put_nowait)
+async def test_a_step_of_a_response_that_has_begun_is_never_rejected(make_pool):
+    pool, results, gate = make_pool(1, 0), asyncio.Queue(), threading.Event()
+    assert pool.try_submit(gate.wait, results.put_nowait)
+    assert not pool.try_submit(gate.wait, results.put_nowait)
     step = asyncio.get_running_loop().run_in_executor(pool, lambda: 42)
     gate.set()
     assert await step == 42
 
 
-async def test_what_a_step_raises_reaches_who_awaits_it(make_pool):
+async def test_an_exception_in_a_step_is_raised_where_it_is_awaited(make_pool):
     def fail():
         raise OSError("disk")
 
@@ -64,7 +64,7 @@ async def test_what_a_step_raises_reaches_who_awaits_it(make_pool):
 
 
 async def test_shutdown_ends_every_thread(make_pool):
-    before = set(threading.enumerate())  # another test's may still be on their way out
+    before = set(threading.enumerate())  # threads of another test may still be ending
     pool = make_pool(3, 1)
     threads = set(threading.enumerate()) - before
     assert len(threads) == 3
@@ -72,14 +72,14 @@ async def test_shutdown_ends_every_thread(make_pool):
     assert not any(thread.is_alive() for thread in threads)
 
 
-async def test_a_fault_costs_neither_a_thread_nor_the_results_behind_it(make_pool, caplog):
+async def test_an_internal_error_costs_neither_a_thread_nor_later_results(make_pool, caplog):
     def fail(*_):
         raise ZeroDivisionError
 
-    pool, done = make_pool(1, 8), asyncio.Queue()
-    assert pool.try_submit(fail, done.put_nowait)
+    pool, results = make_pool(1, 8), asyncio.Queue()
+    assert pool.try_submit(fail, results.put_nowait)
     assert pool.try_submit(lambda: 1, fail)
-    assert pool.try_submit(lambda: 2, done.put_nowait)
-    assert await done.get() == 2
+    assert pool.try_submit(lambda: 2, results.put_nowait)
+    assert await results.get() == 2
     assert len(caplog.messages) == 2
-    assert pool._room == 9
+    assert pool._free_slots == 9

@@ -1,6 +1,6 @@
-"""A turn is bounded: whoever sends many requests at once waits for others between them.
+"""A turn is bounded: a client that sends many requests at once shares the server with others.
 
-Counted, and not timed: how much of one connection is answered before another one is.
+Counted and not timed: how many requests of one connection are handled before another one's.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.registry import MODELS
 from aserve.transport.socket_connection import MAX_REQUESTS
 
-PATIENCE = 20.0
-# In the blocking model each connection has a thread, and the system sees to it that all have turns.
+TIMEOUT = 20.0
+# In the blocking model each connection has a thread, and the system's scheduler shares the time.
 NAMES = [
     name for name, row in MODELS.items() if not row.unavailable_reason() and name != "blocking"
 ]
@@ -46,60 +46,63 @@ KINDS = {
     "content": b"PUT /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n",
 }
-OTHER = b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n"  # for which nobody waits for a disk
+OTHER = b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n"  # needs no disk
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("turns")
-    (folder / "small").write_bytes(b"small")
-    os.utime(folder / "small", (1, 1))  # or it would be too young to be remembered
-    return folder
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("turns")
+    (directory / "small").write_bytes(b"small")
+    os.utime(directory / "small", (1, 1))  # old enough to be cached
+    return directory
 
 
 @contextmanager
 def serving(
-    name: str, folder: Path, listener: socket.socket, observe: Callable[..., None]
+    name: str, directory: Path, listener: socket.socket, observer: Callable[..., None]
 ) -> Iterator[None]:
-    """Serve those who have connected before."""
-    ours, orders = socket.socketpair()
-    work = by_loop if MODELS[name].uses_event_loop else by_thread
-    with ours, orders:
-        thread = threading.Thread(target=work, args=(name, folder, listener, observe, orders))
+    """Serve the clients that have connected before."""
+    ours, control = socket.socketpair()
+    work = serve_on_loop if MODELS[name].uses_event_loop else serve_on_thread
+    with ours, control:
+        thread = threading.Thread(target=work, args=(name, directory, listener, observer, control))
         thread.start()
         try:
             yield
         finally:
             ours.send(b"ss")
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
-def by_thread(
+def serve_on_thread(
     name: str,
-    folder: Path,
+    directory: Path,
     listener: socket.socket,
-    observe: Callable[..., None],
-    orders: socket.socket,
+    observer: Callable[..., None],
+    control: socket.socket,
 ) -> None:
-    crew = (1, "queue") if MODELS[name].uses_thread_pool else ()  # whose turns cannot overlap
-    model = MODELS[name].create_server(StaticSite(Directory(folder)), Limits(), observe, *crew)
-    model.run([listener], (orders.fileno(),), 0.0)
+    # One thread, so that turns cannot overlap.
+    pool_options = (1, "queue") if MODELS[name].uses_thread_pool else ()
+    server = MODELS[name].create_server(
+        StaticSite(Directory(directory)), Limits(), observer, *pool_options
+    )
+    server.run([listener], (control.fileno(),), 0.0)
 
 
-def by_loop(
+def serve_on_loop(
     name: str,
-    folder: Path,
+    directory: Path,
     listener: socket.socket,
-    observe: Callable[..., None],
-    orders: socket.socket,
+    observer: Callable[..., None],
+    control: socket.socket,
 ) -> None:
     async def serve() -> None:
-        site, recall = StaticSite(Directory(folder)), ResponseCache(os.fsencode(folder))
-        model = EventLoopServer(site, Limits(), PoolSize(1, 8), observe, recall)
-        await model.start([listener])
-        orders.setblocking(False)
-        await asyncio.get_running_loop().sock_recv(orders, 1)
-        await model.stop(0)
+        site, cache = StaticSite(Directory(directory)), ResponseCache(os.fsencode(directory))
+        server = EventLoopServer(site, Limits(), PoolSize(1, 8), observer, cache)
+        await server.start([listener])
+        control.setblocking(False)
+        await asyncio.get_running_loop().sock_recv(control, 1)
+        await server.stop(0)
 
     loop = standard_event_loop if name == "asyncio" else new_event_loop
     with asyncio.Runner(loop_factory=loop) as runner:
@@ -107,82 +110,84 @@ def by_loop(
 
 
 def connect(address: Any, source: str) -> socket.socket:
-    client = socket.create_connection(address, PATIENCE, source_address=(source, 0))
-    client.settimeout(PATIENCE)
+    client = socket.create_connection(address, TIMEOUT, source_address=(source, 0))
+    client.settimeout(TIMEOUT)
     return client
 
 
-def replies_to(client: socket.socket) -> bytes:
+def read_all(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(1 << 18), b""))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_others_are_served_between_many_requests(name: str, kind: str, folder: Path) -> None:
-    most = MAX_REQUESTS
+def test_other_clients_are_served_between_many_requests(
+    name: str, kind: str, directory: Path
+) -> None:
+    max_turn = MAX_REQUESTS
     if MODELS[name].uses_event_loop and kind not in {"errors", "content", "misses", "404"}:
-        most = MAX_ROUNDS * _MAX_JOINED_RESPONSES
-    assert longest_turn(name, kind, folder) <= 2 * most  # that of being let in, and one behind it
+        max_turn = MAX_ROUNDS * _MAX_JOINED_RESPONSES
+    assert longest_turn(name, kind, directory) <= 2 * max_turn  # the first turn, and one after it
 
 
 @pytest.mark.parametrize("kind", ["misses", "hits"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_turn_ends_when_it_takes_too_long(
-    name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (connection, socket_connection):
-        monkeypatch.setattr(module, "MAX_TURN_S", -1.0)  # it is over when it has begun
-    rounds = MAX_REQUESTS
+        monkeypatch.setattr(module, "MAX_TURN_S", -1.0)  # a turn is over when it begins
+    max_turn = MAX_REQUESTS
     if MODELS[name].uses_event_loop and kind == "hits":
-        rounds *= _MAX_JOINED_RESPONSES
-    assert longest_turn(name, kind, folder) < rounds  # which it is where a count alone ends it
+        max_turn *= _MAX_JOINED_RESPONSES
+    assert longest_turn(name, kind, directory) < max_turn  # which the count alone would allow
 
 
-def longest_turn(name: str, kind: str, folder: Path) -> int:
-    """Return how many of a client's many requests were served in a row, before another client's."""
+def longest_turn(name: str, kind: str, directory: Path) -> int:
+    """Return how many requests of a client were served in a row, before one of another client."""
     served: list[str] = []
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         fast = stack.enter_context(connect(listener.getsockname(), FAST))
         slow = stack.enter_context(connect(listener.getsockname(), SLOW))
-        # All of it has arrived before anybody is let in, and the ends behind it.
-        for client, octets in ((fast, KINDS[kind] * MANY), (slow, OTHER * FEW)):
-            client.sendall(octets)
+        # All requests and both ends of file have arrived before the server accepts.
+        for client, data in ((fast, KINDS[kind] * MANY), (slow, OTHER * FEW)):
+            client.sendall(data)
             client.shutdown(socket.SHUT_WR)
         stack.enter_context(
-            serving(name, folder, listener, lambda client, *_: served.append(client))
+            serving(name, directory, listener, lambda client, *_: served.append(client))
         )
         received: list[bytes] = []
-        reader = threading.Thread(target=lambda: received.append(replies_to(fast)))
+        reader = threading.Thread(target=lambda: received.append(read_all(fast)))
         reader.start()
-        assert replies_to(slow).count(b"HTTP/1.1 204 ") == FEW
-        reader.join(PATIENCE)
-    assert received[0].count(b"\r\nDate: ") == MANY  # nothing is lost, the end included
+        assert read_all(slow).count(b"HTTP/1.1 204 ") == FEW
+        reader.join(TIMEOUT)
+    assert received[0].count(b"\r\nDate: ") == MANY  # no response is lost, nor the end of file
     return max(len(list(run)) for _, run in groupby(served[: -served[::-1].index(SLOW)]))
 
 
-def test_whoever_is_told_to_finish_between_two_turns_ends_with_the_next(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_close_after_response_between_two_turns_closes_after_the_next_turn(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket_connection, "MAX_TURN_S", PATIENCE)
+    monkeypatch.setattr(socket_connection, "MAX_TURN_S", TIMEOUT)
     limits = Limits()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        house = socket_connection.ConnectionContext(
-            StaticSite(Directory(folder)), limits, None, process_limits(limits)
+        context = socket_connection.ConnectionContext(
+            StaticSite(Directory(directory)), limits, None, process_limits(limits)
         )
-        talk = socket_connection.SocketConnection(ours, "-", house)
+        client = socket_connection.SocketConnection(ours, "-", context)
         theirs.sendall(KINDS["misses"] * MAX_REQUESTS + b"\r")
-        talk.process_ready()
-        assert talk.wants_turn  # what has come behind the last of them is not looked at yet
-        talk.close_after_response()
-        before = talk.is_closed
-        talk.process_ready(readable=False)
-        assert (before, talk.is_closed) == (False, True)
+        client.process_ready()
+        assert client.wants_turn  # the data after the last request is not parsed yet
+        client.close_after_response()
+        before = client.is_closed
+        client.process_ready(readable=False)
+        assert (before, client.is_closed) == (False, True)
 
 
 class Transport(asyncio.Transport):
-    """As much of a transport as a connection needs before it is closed."""
+    """The part of a transport that a connection uses before it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,18 +203,20 @@ class Transport(asyncio.Transport):
         self.is_closed = True
 
 
-def test_a_loops_connection_that_is_told_to_finish_between_two_turns_ends(folder: Path) -> None:
+def test_close_after_response_between_two_turns_closes_an_event_loop_connection(
+    directory: Path,
+) -> None:
     async def finish() -> None:
-        model = EventLoopServer(StaticSite(Directory(folder)), Limits(), PoolSize(1, 8))
-        await model.start([])
-        client, transport = connection.Connection(model), Transport()
+        server = EventLoopServer(StaticSite(Directory(directory)), Limits(), PoolSize(1, 8))
+        await server.start([])
+        client, transport = connection.Connection(server), Transport()
         client.connection_made(transport)
-        client.data_received(b"\r\n" * 40_000)  # so much in one read that the next has to wait
+        client.data_received(b"\r\n" * 40_000)  # so large a read that the next one has to wait
         client.close_after_response()
         before = transport.is_closed
         await asyncio.sleep(0)
         assert (before, transport.is_closed) == (False, True)
         client.connection_lost(None)
-        await model.stop(0)
+        await server.stop(0)
 
     asyncio.run(finish())

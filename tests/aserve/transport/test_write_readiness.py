@@ -1,4 +1,4 @@
-"""Sockets that are full, and who waits for room in them."""
+"""Full sockets, and callers that wait until they are writable."""
 
 import asyncio
 import socket
@@ -19,19 +19,19 @@ def pair():
 
 
 @pytest.fixture
-async def room():
-    room = WriteReadiness(asyncio.get_running_loop())
-    yield room
-    room.close()
+async def write_readiness():
+    write_readiness = WriteReadiness(asyncio.get_running_loop())
+    yield write_readiness
+    write_readiness.close()
 
 
-def content():
-    """Be called once."""
+def call_once():
+    """Ask for no further call."""
     return False
 
 
 def fill(ours):
-    """Send until nothing more is taken."""
+    """Send until the socket is full; return the number of bytes."""
     sent = 0
     try:
         while True:
@@ -45,73 +45,73 @@ def drain(theirs, count):
         count -= len(theirs.recv(count))
 
 
-async def test_waiting_ends_when_the_peer_has_read_and_not_before(room, pair):
+async def test_waiting_ends_when_the_peer_has_read_and_not_before(write_readiness, pair):
     ours, theirs = pair
     for _ in range(3):
         sent = fill(ours)
-        waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+        waiter = asyncio.create_task(write_readiness.call_while_writable(ours.fileno(), call_once))
         for _ in range(100):
             await asyncio.sleep(0)
-        assert not waiting.done()
+        assert not waiter.done()
         drain(theirs, sent)
-        await waiting
+        await waiter
 
 
-async def test_who_has_more_is_called_again_each_time_there_is_room(room, pair):
+async def test_a_caller_with_more_data_is_called_again_each_time(write_readiness, pair):
     ours, theirs = pair
     sent, calls, called = fill(ours), [], asyncio.Event()
 
-    def once_more():
+    def send_more():
         calls.append(fill(ours))
         called.set()
         return len(calls) < 3
 
-    waiting = asyncio.create_task(room.fill(ours.fileno(), once_more))
+    waiter = asyncio.create_task(write_readiness.call_while_writable(ours.fileno(), send_more))
     for number in range(3):
-        assert (len(calls), waiting.done()) == (number, False)
+        assert (len(calls), waiter.done()) == (number, False)
         drain(theirs, sent)
         await called.wait()
         called.clear()
         sent = calls[-1]
-    await waiting
+    await waiter
     assert min(calls) > 0
 
 
-async def test_waiting_ends_when_the_peer_is_gone(room, pair):
+async def test_waiting_ends_when_the_peer_is_gone(write_readiness, pair):
     ours, theirs = pair
     fill(ours)
-    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+    waiter = asyncio.create_task(write_readiness.call_while_writable(ours.fileno(), call_once))
     await asyncio.sleep(0)
     theirs.close()
-    await waiting
+    await waiter
     with pytest.raises(ConnectionError):
         ours.send(b"x")
 
 
-async def test_who_no_longer_waits_is_forgotten(room, pair):
+async def test_a_cancelled_waiter_is_removed(write_readiness, pair):
     ours, theirs = pair
     sent = fill(ours)
-    waiting = asyncio.create_task(room.fill(ours.fileno(), content))
+    waiter = asyncio.create_task(write_readiness.call_while_writable(ours.fileno(), call_once))
     await asyncio.sleep(0)
-    waiting.cancel()
+    waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert not room._waiters
-    drain(theirs, sent)  # an event for nobody
-    await room.fill(ours.fileno(), content)
+        await waiter
+    assert not write_readiness._waiters
+    drain(theirs, sent)  # an event without a waiter
+    await write_readiness.call_while_writable(ours.fileno(), call_once)
 
 
-async def test_a_descriptor_of_a_closed_socket_can_be_anothers(room, pair):
+async def test_the_descriptor_of_a_closed_socket_can_be_reused(write_readiness, pair):
     ours, _theirs = pair
-    await room.fill(ours.fileno(), content)
+    await write_readiness.call_while_writable(ours.fileno(), call_once)
     number = ours.fileno()
     ours.close()
     other, far = socket.socketpair()
     with other, far:
         assert other.fileno() == number
-        await room.fill(other.fileno(), content)
+        await write_readiness.call_while_writable(other.fileno(), call_once)
 
 
-async def test_closing_twice_is_harmless(room):
-    room.close()
-    room.close()
+async def test_closing_twice_is_harmless(write_readiness):
+    write_readiness.close()
+    write_readiness.close()
