@@ -64,29 +64,29 @@ def addresses(groups):
 @needs_ipv6
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("options", [{}, {"host": "localhost"}, {"host": "LocalHost."}], ids=str)
-def test_the_default_is_one_port_on_both_loopback_addresses(folder, workers, options):
-    with listening(Settings(folder, port=0, workers=workers, **options)) as groups:
+def test_the_default_is_one_port_on_both_loopback_addresses(directory, workers, options):
+    with listening(Settings(directory, port=0, workers=workers, **options)) as groups:
         port = groups[0][0].getsockname()[1]
         assert addresses(groups) == [[(host, port) for host in LOOPBACKS]] * workers
         assert url(groups[0][0]) == f"http://127.0.0.1:{port}/"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "127.0.0.2"])
-def test_an_address_has_one_listener(folder, host):
-    with listening(Settings(folder, host, 0)) as groups:
+def test_an_address_has_one_listener(directory, host):
+    with listening(Settings(directory, host, 0)) as groups:
         assert [len(group) for group in groups] == [1]
 
 
 @needs_ipv6
-def test_the_ipv6_wildcard_accepts_ipv4(folder):
-    with aserve.Server(folder, host="::") as server:
+def test_the_ipv6_wildcard_accepts_ipv4(directory):
+    with aserve.Server(directory, host="::") as server:
         port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
         assert [fetch(host, port) for host in LOOPBACKS] == [b"alpha"] * 2
 
 
 @needs_ipv6
-def test_every_model_serves_both_addresses(folder, model):
-    with aserve.Server(folder, model=model) as server:
+def test_every_model_serves_both_addresses(directory, model):
+    with aserve.Server(directory, model=model) as server:
         port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
         for _ in range(3):
             assert [fetch(host, port) for host in LOOPBACKS] == [b"alpha"] * 2
@@ -98,9 +98,9 @@ def test_every_model_serves_both_addresses(folder, model):
 @needs_ipv6
 @pytest.mark.parametrize("name", ["simulated-proactor", "epoll"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_program_serves_both_addresses_and_stops(folder, name, workers):
+def test_the_program_serves_both_addresses_and_stops(directory, name, workers):
     options = ("--port", 0, "--model", name, "--workers", workers)
-    with cli.aserve(folder, *options) as process:
+    with cli.aserve(directory, *options) as process:
         port = int(cli.url_in(cli.banner(process)).rsplit(":", 1)[1].rstrip("/"))
         for _ in range(5):
             assert [fetch(host, port) for host in LOOPBACKS] == [b"alpha"] * 2
@@ -123,51 +123,51 @@ class FailingSockets:
 
 @pytest.mark.parametrize("error", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_without_ipv6_it_listens_on_ipv4(folder, monkeypatch, error, workers):
+def test_without_ipv6_it_listens_on_ipv4(directory, monkeypatch, error, workers):
     FailingSockets(monkeypatch, socket.AF_INET6, [error] * 9)
-    with listening(Settings(folder, port=0, workers=workers)) as groups:
+    with listening(Settings(directory, port=0, workers=workers)) as groups:
         assert [[listener.family for listener in group] for group in groups] == [
             [socket.AF_INET]
         ] * workers
 
 
 @needs_ipv6
-def test_without_ipv4_it_listens_on_ipv6(folder, monkeypatch):
+def test_without_ipv4_it_listens_on_ipv6(directory, monkeypatch):
     FailingSockets(monkeypatch, socket.AF_INET, [errno.EAFNOSUPPORT] * 9)
-    with listening(Settings(folder, port=0)) as groups:
+    with listening(Settings(directory, port=0)) as groups:
         assert url(groups[0][0]).startswith("http://[::1]:")
 
 
 @needs_ipv6
-def test_port_0_is_a_port_that_is_free_on_both_addresses(folder, monkeypatch):
+def test_port_0_is_a_port_that_is_free_on_both_addresses(directory, monkeypatch):
     FailingSockets(monkeypatch, socket.AF_INET6, [errno.EADDRINUSE] * 3)
-    with listening(Settings(folder, port=0)) as ((first, second),):
+    with listening(Settings(directory, port=0)) as ((first, second),):
         assert first.getsockname()[1] == second.getsockname()[1]
 
 
 @needs_ipv6
-def test_a_port_that_is_taken_on_one_address_is_taken(folder):
+def test_a_port_that_is_taken_on_one_address_is_taken(directory):
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=f"^{port} is taken on ::1$") as exc_info:
-            listen(Settings(folder, port=port))
+            listen(Settings(directory, port=port))
         assert exc_info.value.option == "port"
-        with listening(Settings(folder, "127.0.0.1", port)):
+        with listening(Settings(directory, "127.0.0.1", port)):
             pass
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
-def test_a_privileged_port_needs_permission(folder, monkeypatch, error):
+def test_a_privileged_port_needs_permission(directory, monkeypatch, error):
     FailingSockets(monkeypatch, socket.AF_INET, [error])
     with pytest.raises(ListenError, match=r"80.*above 1023") as exc_info:
-        listen(Settings(folder, port=80))
+        listen(Settings(directory, port=80))
     assert exc_info.value.option == "port"
 
 
 @needs_ipv6
-def test_a_link_local_address_needs_its_interface(folder):
+def test_a_link_local_address_needs_its_interface(directory):
     with pytest.raises(ListenError, match="fe80::1%") as exc_info:
-        listen(Settings(folder, "fe80::1", 0))
+        listen(Settings(directory, "fe80::1", 0))
     assert exc_info.value.option == "host"
 
 

@@ -48,9 +48,9 @@ def ignoring(*numbers):
     return prepare
 
 
-def test_signals_ignored_at_the_start_stay_ignored(folder, tmp_path, mode):
+def test_signals_ignored_at_the_start_stay_ignored(directory, tmp_path, mode):
     numbers = signal.SIGHUP, signal.SIGINT
-    arguments = (folder, "--port", 0, *mode, "--access-log", tmp_path / "log")
+    arguments = (directory, "--port", 0, *mode, "--access-log", tmp_path / "log")
     with aserve(*arguments, preexec_fn=ignoring(*numbers)) as process:
         where = url_in(banner(process))
         for number in numbers * 2:
@@ -61,8 +61,8 @@ def test_signals_ignored_at_the_start_stay_ignored(folder, tmp_path, mode):
         assert stop(process) == (0, "")
 
 
-def test_sigusr1_without_a_log_kills_no_process(folder, mode):
-    with aserve(folder, "--port", 0, *mode) as process:
+def test_sigusr1_without_a_log_kills_no_process(directory, mode):
+    with aserve(directory, "--port", 0, *mode) as process:
         where = url_in(banner(process))
         pids = pids_of(process)
         for _ in range(3):
@@ -83,9 +83,9 @@ def wait_until(condition):
         os.sched_yield()
 
 
-def test_a_signal_reopens_the_log(folder, tmp_path, mode):
+def test_a_signal_reopens_the_log(directory, tmp_path, mode):
     log = tmp_path / "log"
-    with aserve(folder, "--port", 0, *mode, "--access-log", log) as process:
+    with aserve(directory, "--port", 0, *mode, "--access-log", log) as process:
         where = url_in(banner(process))
         for number in (signal.SIGUSR1, signal.SIGHUP):
             get(where)
@@ -99,9 +99,9 @@ def test_a_signal_reopens_the_log(folder, tmp_path, mode):
     assert [line_count(tmp_path / name) for name in ("SIGUSR1", "SIGHUP", "log")] == [1, 1, 9]
 
 
-def test_a_replaced_worker_writes_to_the_new_log(folder, tmp_path):
+def test_a_replaced_worker_writes_to_the_new_log(directory, tmp_path):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
-    with aserve(folder, "--port", 0, "--workers", 2, "--access-log", log) as process:
+    with aserve(directory, "--port", 0, "--workers", 2, "--access-log", log) as process:
         where = url_in(banner(process))
         log.rename(rotated)
         process.send_signal(signal.SIGUSR1)
@@ -117,9 +117,9 @@ def test_a_replaced_worker_writes_to_the_new_log(folder, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("change", ["renamed", "removed", "replaced"])
-def test_a_rotated_log_is_reopened_without_a_signal(folder, tmp_path, workers, change):
+def test_a_rotated_log_is_reopened_without_a_signal(directory, tmp_path, workers, change):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
-    with aserve(folder, "--port", 0, "--workers", workers, "--access-log", log) as process:
+    with aserve(directory, "--port", 0, "--workers", workers, "--access-log", log) as process:
         where = url_in(banner(process))
         get(where)
         wait_until(lambda: line_count(log))
@@ -146,10 +146,10 @@ def on_a_terminal(terminal, *ignored):
 
 
 @pytest.mark.parametrize("log", [True, False], ids=["log", "no log"])
-def test_it_stops_when_its_terminal_is_closed(folder, tmp_path, mode, log):
+def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
     terminal, process_side = pty.openpty()
-    arguments = (folder, "--port", 0, *mode, *options)
+    arguments = (directory, "--port", 0, *mode, *options)
     with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
         os.close(process_side)
         get(url_in(banner(process)))
@@ -158,10 +158,10 @@ def test_it_stops_when_its_terminal_is_closed(folder, tmp_path, mode, log):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_under_nohup_it_outlives_its_terminal(folder, tmp_path, workers):
+def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
     terminal, process_side = pty.openpty()
     prepare = on_a_terminal(process_side, signal.SIGHUP)
-    arguments = (folder, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
+    arguments = (directory, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
     with aserve(*arguments, preexec_fn=prepare) as process:
         os.close(process_side)
         where = url_in(banner(process))
@@ -171,10 +171,10 @@ def test_under_nohup_it_outlives_its_terminal(folder, tmp_path, workers):
         assert stop(process) == (0, "")
 
 
-def test_sighup_on_an_open_terminal_reopens_the_log(folder, tmp_path):
+def test_sighup_on_an_open_terminal_reopens_the_log(directory, tmp_path):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
     terminal, process_side = pty.openpty()
-    arguments = (folder, "--port", 0, "--access-log", log)
+    arguments = (directory, "--port", 0, "--access-log", log)
     with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
         os.close(process_side)
         banner(process)

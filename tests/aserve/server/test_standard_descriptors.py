@@ -17,10 +17,10 @@ CLOSED = [numbers for size in (1, 2, 3) for numbers in combinations(range(3), si
 LISTENING = ("--port", "0")
 
 
-def start(folder, closed, *options):
+def start(directory, closed, *options):
     """Run aserve with some of its standard descriptors closed, as a shell does with >&-."""
     redirections = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
-    command = (sys.executable, "-m", "aserve", str(folder), *options)
+    command = (sys.executable, "-m", "aserve", str(directory), *options)
     return subprocess.Popen(
         ("sh", "-c", f'exec "$@" {redirections}', "sh", *command),
         stdin=subprocess.PIPE,
@@ -32,8 +32,8 @@ def start(folder, closed, *options):
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--model", "epoll")], ids=str)
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
-def test_dev_null_replaces_each_closed_descriptor(folder, closed, options):
-    with start(folder, closed, *LISTENING, *options) as process:
+def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
+    with start(directory, closed, *LISTENING, *options) as process:
         port = _port_of(process)
         for number in closed:
             assert os.readlink(f"/proc/{process.pid}/fd/{number}") == "/dev/null"
@@ -44,8 +44,8 @@ def test_dev_null_replaces_each_closed_descriptor(folder, closed, options):
 
 
 @pytest.mark.parametrize("target", ["-", "/dev/stdout"])
-def test_a_log_on_a_closed_standard_output(folder, target):
-    with start(folder, [1], *LISTENING, "--access-log", target) as process:
+def test_a_log_on_a_closed_standard_output(directory, target):
+    with start(directory, [1], *LISTENING, "--access-log", target) as process:
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 2
     reason = f"'{target}' is standard output, which is closed"
@@ -53,8 +53,8 @@ def test_a_log_on_a_closed_standard_output(folder, target):
 
 
 @pytest.mark.parametrize("options", [(), ("--svg", "-")], ids=str)
-def test_explain_on_a_closed_standard_output(folder, options):
-    command = (sys.executable, "-m", "aserve", "explain", str(folder), "/a.txt", *options)
+def test_explain_on_a_closed_standard_output(directory, options):
+    command = (sys.executable, "-m", "aserve", "explain", str(directory), "/a.txt", *options)
     completed = subprocess.run(
         ("sh", "-c", 'exec "$@" >&-', "sh", *command),
         stderr=subprocess.PIPE,
@@ -67,9 +67,9 @@ def test_explain_on_a_closed_standard_output(folder, options):
     assert completed.stderr == f"aserve: error: explain: {reason}\n"
 
 
-def test_a_log_on_a_read_only_standard_output(folder):
+def test_a_log_on_a_read_only_standard_output(directory):
     completed = subprocess.run(
-        [sys.executable, "-m", "aserve", folder, *LISTENING, "--access-log", "-"],
+        [sys.executable, "-m", "aserve", directory, *LISTENING, "--access-log", "-"],
         stdout=os.open("/dev/null", os.O_RDONLY),
         stderr=subprocess.PIPE,
         text=True,
@@ -87,10 +87,10 @@ def test_an_error_is_not_printed_to_standard_output(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["/dev/stdout", "/dev/stderr"])
-def test_a_log_on_an_output_that_cannot_be_opened_by_name(folder, target):
+def test_a_log_on_an_output_that_cannot_be_opened_by_name(directory, target):
     """A socket cannot be opened by name, nor can the pipe of another user."""
     log, process_side = socket.socketpair()
-    command = [sys.executable, "-m", "aserve", folder, *LISTENING, "--quiet"]
+    command = [sys.executable, "-m", "aserve", directory, *LISTENING, "--quiet"]
     outputs = {target.removeprefix("/dev/"): process_side}
     with (
         subprocess.Popen([*command, "--access-log", target], **outputs) as process,
@@ -107,12 +107,12 @@ HEALTHCHECK = re.compile(r'^HEALTHCHECK .*\\\n *CMD \["python3", "-c", "(.*)"\]$
 
 
 @pytest.mark.parametrize("has_index", [True, False])
-def test_the_image_is_healthy_whatever_the_response(folder, has_index):
+def test_the_image_is_healthy_whatever_the_response(directory, has_index):
     if not has_index:
-        (folder / "index.html").unlink()
+        (directory / "index.html").unlink()
     dockerfile = Path(__file__).parents[3] / "Dockerfile"
     program = HEALTHCHECK.search(dockerfile.read_text())[1]
-    with start(folder, [], *LISTENING, "--quiet") as process:
+    with start(directory, [], *LISTENING, "--quiet") as process:
         check = program.replace("8000", str(_port_of(process)))
         assert (
             subprocess.run([sys.executable, "-c", check], timeout=30, check=False).returncode == 0

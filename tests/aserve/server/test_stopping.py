@@ -26,10 +26,10 @@ LOGGED = re.compile(r'"GET /large HTTP/1\.1" 200 (\d+) "-" "-"( "cut")?\n')
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stopping")
-    (folder / "large").write_bytes(bytes(LARGE))
-    return folder
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("stopping")
+    (directory / "large").write_bytes(bytes(LARGE))
+    return directory
 
 
 class RunningServer(NamedTuple):
@@ -51,11 +51,11 @@ class RunningServer(NamedTuple):
 
 
 @contextmanager
-def serving(folder: Path, log: Path, *options: str) -> Iterator[RunningServer]:
+def serving(directory: Path, log: Path, *options: str) -> Iterator[RunningServer]:
     terminal, process_side = pty.openpty()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "aserve", str(folder), "--port", "0"),
+            *(sys.executable, "-m", "aserve", str(directory), "--port", "0"),
             *("--access-log", str(log), *options),
         ],
         stdin=subprocess.DEVNULL,
@@ -100,9 +100,9 @@ def read_body(client: socket.socket) -> int:
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "workers"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_ctrl_c_cuts_the_responses_in_progress(
-    name: str, options: tuple[str, ...], folder: Path, tmp_path: Path
+    name: str, options: tuple[str, ...], directory: Path, tmp_path: Path
 ) -> None:
-    with serving(folder, tmp_path / "log", "--model", name, *options) as server:
+    with serving(directory, tmp_path / "log", "--model", name, *options) as server:
         with download(server.port) as client:
             server.interrupt()
             assert server.read_line().strip() == (
@@ -119,9 +119,9 @@ def test_a_second_ctrl_c_cuts_the_responses_in_progress(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_response_that_the_client_aborts_is_logged_as_cut(
-    name: str, folder: Path, tmp_path: Path
+    name: str, directory: Path, tmp_path: Path
 ) -> None:
-    with serving(folder, tmp_path / "log", "--model", name) as server:
+    with serving(directory, tmp_path / "log", "--model", name) as server:
         with download(server.port) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         deadline = time.monotonic() + TIMEOUT_S
@@ -137,8 +137,10 @@ def test_a_response_that_the_client_aborts_is_logged_as_cut(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_responses_that_end_in_time_are_complete(name: str, folder: Path, tmp_path: Path) -> None:
-    with serving(folder, tmp_path / "log", "--model", name) as server:
+def test_responses_that_end_in_time_are_complete(
+    name: str, directory: Path, tmp_path: Path
+) -> None:
+    with serving(directory, tmp_path / "log", "--model", name) as server:
         with (
             download(server.port, small_buffer=False) as first,
             download(server.port, small_buffer=False) as second,
