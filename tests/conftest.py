@@ -4,5 +4,5 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the containers: they mostly wait, and would be waited for if they came last."""
+    """Run the container tests first: they mostly wait, and would delay the end if they ran last."""
     items.sort(key=lambda item: "docker" not in item.keywords)

@@ -1,4 +1,4 @@
-"""The sample site in a real browser: each reply may be right and the page still be broken."""
+"""The sample site in a real browser: each response may be right and the page still broken."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ WWW = Path(__file__).parent.parent / "www"
 
 
 def program(name: str) -> str:
-    """Find a program, or skip; on CI its absence would hide what is tested here."""
+    """Return the path of a program, or skip; on CI, where it must be installed, fail."""
     path = shutil.which(name)
     if path is None:
-        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        absent(f"needs {name}")
+        skip = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        skip(f"needs {name}")
     return path
 
 
@@ -43,7 +43,7 @@ def site() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = Options()
-    # Both programs are named: selenium would download what it has to look for.
+    # Both paths are given: selenium would download a program that it has to look for.
     options.binary_location = program("chromium")
     service = Service(program("chromedriver"))
     for argument in (
@@ -66,8 +66,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 
 @pytest.fixture
 def page(chromium: webdriver.Chrome, site: str) -> webdriver.Chrome:
-    """The front page, come to rest."""
-    chromium.get_log("browser")  # reading empties it: the test before must not be blamed on this
+    """The front page, completely loaded."""
+    chromium.get_log("browser")  # reading clears it: this must not show errors of an earlier test
     chromium.get(site)
     WebDriverWait(chromium, 20).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "html[data-ready]"),
@@ -77,7 +77,7 @@ def page(chromium: webdriver.Chrome, site: str) -> webdriver.Chrome:
 
 
 def pixels(png: bytes) -> bytes:
-    """The bytes of a picture before compression, still filtered: a blank one is nearly all zero."""
+    """Return the uncompressed, still filtered bytes of a PNG: a blank one is nearly all zeros."""
     data, position = b"", 8
     while position < len(png):
         length = int.from_bytes(png[position : position + 4])
@@ -87,7 +87,7 @@ def pixels(png: bytes) -> bytes:
     return zlib.decompress(data)
 
 
-def test_the_page_is_whole(page: webdriver.Chrome) -> None:
+def test_the_page_is_complete(page: webdriver.Chrome) -> None:
     assert page.title == "aserve: it works"
     assert page.execute_script("return getComputedStyle(document.body).maxWidth") == "960px"
     widths = page.execute_script("return [...document.images].map(image => image.naturalWidth)")
@@ -97,13 +97,13 @@ def test_the_page_is_whole(page: webdriver.Chrome) -> None:
     assert page.get_log("browser") == []
 
 
-def test_every_part_answers(page: webdriver.Chrome) -> None:
+def test_every_part_is_loaded(page: webdriver.Chrome) -> None:
     answers = [output.text for output in page.find_elements(By.TAG_NAME, "output")]
     assert len(answers) == len(page.find_elements(By.CSS_SELECTOR, ".parts li"))
     assert all(answer.startswith("200 · ") for answer in answers)
 
 
-def test_each_question_gets_its_answer(page: webdriver.Chrome) -> None:
+def test_each_button_shows_its_response(page: webdriver.Chrome) -> None:
     statuses = []
     for button in page.find_elements(By.CSS_SELECTOR, "#ask button"):
         button.click()
@@ -112,7 +112,7 @@ def test_each_question_gets_its_answer(page: webdriver.Chrome) -> None:
     assert statuses == ["200", "304", "206", "404", "405"]
 
 
-def test_the_sound_can_be_sought_in(page: webdriver.Chrome) -> None:
+def test_the_audio_can_be_seeked(page: webdriver.Chrome) -> None:
     position, end = page.execute_async_script("""
         const [done] = arguments, sound = document.querySelector("audio");
         sound.addEventListener("seeked", () => done([sound.currentTime, sound.seekable.end(0)]));
@@ -123,14 +123,14 @@ def test_the_sound_can_be_sought_in(page: webdriver.Chrome) -> None:
     assert end == pytest.approx(8, abs=0.1)
 
 
-def test_a_name_and_a_text_beyond_ascii(page: webdriver.Chrome) -> None:
+def test_a_file_name_and_text_beyond_ascii(page: webdriver.Chrome) -> None:
     page.find_element(By.LINK_TEXT, "grüße-κόσμε.txt").click()
     page_type = page.execute_script("return [document.contentType, document.characterSet]")
     assert page_type == ["text/plain", "UTF-8"]
     assert "안녕, 세상아!" in page.find_element(By.TAG_NAME, "body").text
 
 
-def test_a_folder_is_sent_to_its_slash(page: webdriver.Chrome, site: str) -> None:
+def test_a_directory_is_redirected_to_its_slash(page: webdriver.Chrome, site: str) -> None:
     page.get(f"{site}guide")
     assert page.current_url == f"{site}guide/"
     assert page.title == "The trip of one request"

@@ -1,4 +1,4 @@
-"""compose.yaml in a real engine, with small numbers: what is measured there must be what ships."""
+"""compose.yaml in a real engine, with small numbers: it must measure the image that ships."""
 
 import json
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.timeout(300),  # the first build fetches every package
+    pytest.mark.timeout(300),  # the first build downloads every package
 ]
 
 
@@ -31,22 +31,22 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def engine() -> None:
-    """Skip where there is no engine; on CI its absence would hide what is tested here."""
+    """Skip where there is no engine; on CI, where it must run, fail."""
     try:
         missing = run("docker", "compose", "version").returncode or run("docker", "info").returncode
     except FileNotFoundError:
         missing = True
     if missing:
-        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        absent("needs a running Docker engine with Compose v2")
+        skip = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        skip("needs a running Docker engine with Compose v2")
 
 
 class Project:
-    """One compose project under a name of its own, small and bounded."""
+    """A compose project with a unique name and small numbers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.name = f"aserve-test-{secrets.token_hex(4)}"
-        self.results = folder / "results"  # not there yet: the engine makes it, as root
+        self.results = directory / "results"  # missing: the engine creates it, as root
         self.files = ["-f", "compose.yaml"]
 
     def compose(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +75,7 @@ def project(engine: None, tmp_path: Path) -> Iterator[Project]:
     assert down.returncode == 0, down.stdout
 
 
-def test_bench_prints_its_report_and_leaves_the_result(project: Project) -> None:
+def test_bench_prints_its_report_and_saves_the_result(project: Project) -> None:
     bench = project.bench()
     assert bench.returncode == 0, bench.stdout
     assert "pages/sec" in bench.stdout
@@ -86,20 +86,20 @@ def test_bench_prints_its_report_and_leaves_the_result(project: Project) -> None
     assert result["requests"]["failed"] == 0
 
 
-def test_a_server_that_cannot_be_reached_is_told_by_the_exit_code(project: Project) -> None:
+def test_the_exit_code_for_a_server_that_cannot_be_reached(project: Project) -> None:
     bench = project.bench(BENCH_URL="http://server:9/")
     assert bench.returncode == 1, bench.stdout
 
 
 def test_bench_waits_for_the_health_check(project: Project, tmp_path: Path) -> None:
-    sick = {
+    failing_check = {
         "test": ["CMD", "false"],
         "interval": "100ms",
         "retries": 1,
         "start_period": "1ms",
-    }  # 0: the image's
-    override = tmp_path / "sick.json"  # JSON is YAML
-    override.write_text(json.dumps({"services": {"server": {"healthcheck": sick}}}))
+    }  # "0" would mean the value of the image
+    override = tmp_path / "unhealthy.json"  # JSON is YAML
+    override.write_text(json.dumps({"services": {"server": {"healthcheck": failing_check}}}))
     project.files += ["-f", str(override)]
     bench = project.bench()
     assert bench.returncode != 0
@@ -107,24 +107,24 @@ def test_bench_waits_for_the_health_check(project: Project, tmp_path: Path) -> N
     assert project.state("bench")["State"]["Status"] == "created"
 
 
-def test_the_server_is_confined_and_stops_when_told(project: Project) -> None:
+def test_the_server_is_confined_and_stops_on_a_signal(project: Project) -> None:
     up = project.compose("up", "--detach", "--wait", "server")
     assert up.returncode == 0, up.stdout
     server = project.state("server")
     assert server["HostConfig"]["CapDrop"] == ["ALL"]
     assert server["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
     assert project.compose("exec", "-T", "server", "id", "-u").stdout.strip() == "10001"
-    for place in "/", "/srv/www", "/opt/venv", "/tmp":
-        touched = project.compose("exec", "-T", "server", "touch", f"{place}/mark")
+    for directory in "/", "/srv/www", "/opt/venv", "/tmp":
+        touched = project.compose("exec", "-T", "server", "touch", f"{directory}/mark")
         assert "Read-only file system" in touched.stdout
     assert project.compose("stop", "--timeout", "20", "server").returncode == 0
-    assert project.state("server")["State"]["ExitCode"] == 0  # 137 is a kill, 143 no handler
+    assert project.state("server")["State"]["ExitCode"] == 0  # 137: killed; 143: no handler
 
 
 def test_a_fleet_loads_from_two_nodes(project: Project) -> None:
-    words = ("up", "--timeout", "1", "--exit-code-from", "bench-fleet", "bench-fleet")
+    arguments = ("up", "--timeout", "1", "--exit-code-from", "bench-fleet", "bench-fleet")
     try:
-        bench = project.compose("--profile", "fleet", *words)
+        bench = project.compose("--profile", "fleet", *arguments)
         assert bench.returncode == 0, bench.stdout
     finally:
         project.compose("--profile", "fleet", "down", "--timeout", "1")

@@ -1,4 +1,4 @@
-"""What leaves this repository: the wheel, its two programs, and the commands of make."""
+"""The wheel, its two programs, and the commands of make."""
 
 import importlib.metadata
 import re
@@ -28,16 +28,16 @@ def name_of(requirement: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    folder = tmp_path_factory.mktemp("wheel")
-    # Without isolation: the backend is in the test group, so that this needs no network.
+    directory = tmp_path_factory.mktemp("wheel")
+    # Without isolation, since the backend is in the test group: this needs no network.
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--quiet", "--wheel-dir", folder, ROOT], check=True)
-    (built,) = folder.glob("*.whl")
+    subprocess.run([*command, "--quiet", "--wheel-dir", directory, ROOT], check=True)
+    (built,) = directory.glob("*.whl")
     with zipfile.ZipFile(built) as archive:
         yield archive
 
 
-def test_the_wheel_holds_both_packages_and_only_them(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_both_packages_and_only_them(wheel: zipfile.ZipFile) -> None:
     names = [Path(name) for name in wheel.namelist()]
     assert {name.parts[0] for name in names if ".dist-info" not in str(name)} == {
         "aserve",
@@ -52,17 +52,17 @@ def test_the_wheel_holds_both_packages_and_only_them(wheel: zipfile.ZipFile) -> 
     assert sources == {name for name in names if name.suffix == ".py"}
 
 
-def test_the_source_distribution_holds_no_tests(tmp_path: Path) -> None:
+def test_the_source_distribution_contains_no_tests(tmp_path: Path) -> None:
     build = "import sys, hatchling.build; print(hatchling.build.build_sdist(sys.argv[1]))"
     command = [sys.executable, "-c", build, tmp_path]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+    completed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    with tarfile.open(tmp_path / completed.stdout.split()[-1]) as archive:
         names = {name.partition("/")[2].split("/")[0] for name in archive.getnames()}
     documents = {"README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", "pyproject.toml"}
     assert names == {"aserve", "abench", "www", ".gitignore", *documents}
 
 
-def test_no_text_recommends_a_strangers_package() -> None:
+def test_no_text_recommends_another_projects_package() -> None:
     texts = [
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "abench").rglob("*.py"),
@@ -80,16 +80,16 @@ def test_the_wheel_has_both_console_scripts(wheel: zipfile.ZipFile) -> None:
 
 
 @pytest.mark.parametrize("program", ["aserve", "abench"])
-def test_each_program_tells_its_version_both_ways(program: str) -> None:
+def test_each_program_prints_its_version_both_ways(program: str) -> None:
     script = shutil.which(program, path=Path(sys.executable).parent)
-    told = {
+    outputs = {
         subprocess.run([*command, "--version"], check=True, capture_output=True, text=True).stdout
         for command in ([script], [sys.executable, "-m", program])
     }
-    assert told == {f"{program} {importlib.metadata.version(PROJECT['project']['name'])}\n"}
+    assert outputs == {f"{program} {importlib.metadata.version(PROJECT['project']['name'])}\n"}
 
 
-# Sends SIGINT to itself as soon as a module of the program's command line is looked for.
+# Sends SIGINT to itself as soon as the program's command line is imported.
 INTERRUPTED = """
 import os, runpy, signal, sys
 
@@ -104,16 +104,16 @@ runpy.run_module("{program}", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize("program", ["aserve", "abench"])
-def test_a_program_that_is_interrupted_at_once_says_nothing(program: str) -> None:
+def test_a_program_interrupted_at_its_start_prints_nothing(program: str) -> None:
     code = INTERRUPTED.format(program=program)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, "--version"],
         check=False,
         capture_output=True,
-        # In the background of a script it is ignored, and the program leaves it so.
+        # In the background of a script it is ignored, and would stay so in the program.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+    assert (completed.returncode, completed.stdout, completed.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_constraints_pin_every_dependency() -> None:
@@ -133,6 +133,6 @@ def test_make_help_lists_every_target() -> None:
     text = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+):", text, re.MULTILINE)
     assert set(re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()) == set(targets)
-    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert re.findall(r"^make ([a-z-]+) ", shown, re.MULTILINE) == targets
-    assert targets[1:4] == ["run", "test", "check"]  # what a newcomer needs comes first
+    output = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert re.findall(r"^make ([a-z-]+) ", output, re.MULTILINE) == targets
+    assert targets[1:4] == ["run", "test", "check"]  # what newcomers need comes first

@@ -134,7 +134,7 @@ def _serve(
         str | None,
         typer.Option(
             metavar="FILE|-|off",
-            help="Log requests there in the combined format; off for no log, on a terminal either.",
+            help="Log requests there in the combined format; off: no log, not even on a terminal.",
         ),
     ] = None,
     allow_trace: Annotated[

@@ -1,1 +1,1 @@
-"""One process and many: listeners, workers, their supervisor."""
+"""Server processes: listeners, workers and their supervisor."""

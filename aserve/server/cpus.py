@@ -1,4 +1,4 @@
-"""How many processors this process may use, which a container may have narrowed."""
+"""The number of CPUs that this process may use, which a container may limit."""
 
 import math
 import os
@@ -11,10 +11,10 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_cpus(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Return how many processors can be kept busy, by affinity and by control group quotas.
+    """Return how many CPUs can be kept busy, by CPU affinity and by control group quotas.
 
-    Part of a processor counts as one, since a worker can use it. cgroups: where control groups
-    are mounted; membership: the file that names ours (cgroups(7)).
+    A fraction of a CPU counts as one, since a worker can use it. cgroups: where control groups
+    are mounted; membership: the file that names the groups of this process (cgroups(7)).
     """
     limits = [len(os.sched_getaffinity(0))]
     limits += [
@@ -24,20 +24,20 @@ def available_cpus(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> 
 
 
 def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
-    """Yield the folders of our control groups and of those that hold them, in both versions."""
+    """Yield the directories of our control groups and their parents, of cgroups v1 and v2."""
     with suppress(OSError):
         for line in membership.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers in {"", "cpu"} or "cpu" in controllers.split(","):
-                mounted = cgroups / controllers
-                group = mounted / path.lstrip("/")
+                mount_point = cgroups / controllers
+                group = mount_point / path.lstrip("/")
                 yield from (group, *group.parents[: len(Path(path).parents)])
-                yield mounted  # a container may see a path of its host here
+                yield mount_point  # in a container the path may be one of the host
 
 
 def _quota(group: Path) -> Iterator[float]:
-    """Yield how many processors a control group may use, if it is limited."""
-    with suppress(OSError, ValueError):  # ValueError: "max" is no limit
+    """Yield how many CPUs a control group may use, if it has a limit."""
+    with suppress(OSError, ValueError):  # ValueError: "max", no limit
         quota, period = (group / "cpu.max").read_text().split()
         yield int(quota) / int(period)
     with suppress(OSError):

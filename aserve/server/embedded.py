@@ -1,4 +1,4 @@
-"""A site served from inside a program: in its own loop, or beside it in a thread."""
+"""A server inside a program: in its event loop, or in a thread."""
 
 import asyncio
 import os
@@ -16,17 +16,18 @@ from aserve.transport.registry import MODELS
 
 
 class Server:
-    """Serves a folder for as long as a `with` or an `async with` block lasts.
+    """Serves a directory while a `with` or `async with` block runs.
 
-    root: the folder; port: 0 for any free one. Other settings are those of aserve.Settings.
-    `async with` serves in the running loop; `with` in a thread of its own, for programs and tests
-    that have no loop. Raises aserve.SettingsError, or aserve.CannotListen on entering.
+    root: the directory to serve; port: 0 for any free one. Other settings are those of
+    aserve.Settings. `async with` serves in the running event loop, `with` in a thread of its own,
+    for programs and tests without a loop. Raises aserve.SettingsError, and aserve.ListenError on
+    entering the block.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, port: int = 0, **settings: Any) -> None:
         self.settings = Settings(Path(root), port=port, **settings)
         self.url = ""
-        """Where the site is, with its last slash, while it is served."""
+        """The URL of the site, with a slash at its end; "" before the block is entered."""
         self._worker: AsyncioWorker
         self._thread: threading.Thread
 
@@ -76,19 +77,19 @@ class Server:
 
     @property
     def _uses_own_thread(self) -> bool:
-        """Whether the model waits by itself, so that no loop is of use to it."""
+        """Whether the model runs its own loop in a thread, and not on asyncio."""
         return not MODELS[self.settings.model].uses_event_loop
 
     def _start_thread(self) -> None:
         (listeners,) = listen(self.settings)
         self.url = url(listeners[0])
-        self._control_socket, ours = socket.socketpair()
+        self._control_socket, worker_end = socket.socketpair()
 
-        def live() -> None:
-            with ours:
-                ModelWorker(self.settings, listeners, None).run(ours.fileno())
+        def run_worker() -> None:
+            with worker_end:
+                ModelWorker(self.settings, listeners, None).run(worker_end.fileno())
 
-        self._thread = threading.Thread(target=live, name="aserve", daemon=True)
+        self._thread = threading.Thread(target=run_worker, name="aserve", daemon=True)
         self._thread.start()
 
     def _stop_thread(self) -> None:

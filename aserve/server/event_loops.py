@@ -1,4 +1,4 @@
-"""The event loop: uvloop's where it can be had, else the standard library's."""
+"""The event loop: uvloop where it is available, else the standard library's."""
 
 import asyncio
 
@@ -8,14 +8,14 @@ except ImportError:
     uvloop = None  # type: ignore[assignment]
 
 USES_FALLBACK = uvloop is None
-"""Whether the standard library's loop serves, more slowly, for want of uvloop."""
+"""Whether uvloop is missing, so that the standard library's slower loop is used."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a fresh loop, the fastest there is."""
+    """Return a new event loop, the fastest available."""
     return uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
 
 
 def standard_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a fresh loop of the standard library's."""
+    """Return a new event loop of the standard library."""
     return asyncio.new_event_loop()

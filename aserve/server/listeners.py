@@ -1,4 +1,4 @@
-"""Listening sockets: for each worker one at each address."""
+"""Listening sockets: each worker has one for each address."""
 
 import errno
 import socket
@@ -11,17 +11,17 @@ _MAX_PORTS_TRIED = 100
 
 
 class ListenError(Exception):
-    """The address cannot be had: the option that asked for it, and why not."""
+    """The server cannot listen on an address. `option` is the option at fault: host or port."""
 
-    def __init__(self, option: str, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(reason)
         self.option = option
 
 
 def listen(settings: Settings) -> list[list[socket.socket]]:
-    """Return the listening sockets of each worker, one for each address; raises CannotListen.
+    """Return the listening sockets of each worker, one for each address; raises ListenError.
 
-    Without a port in the settings it is 8000 or the next free one after it.
+    Without a port in the settings, the port is 8000 or the next free one after it.
     """
     if settings.port is not None:
         return _listen_all(settings, settings.port)
@@ -42,79 +42,80 @@ def url(listener: socket.socket) -> str:
 
 
 def lan_url(listener: socket.socket) -> str:
-    """Return the URL that opens the site from the local network; "" where none does."""
+    """Return the URL that opens the site from the local network, "" for none."""
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
         return "" if host.startswith("127.") or host == "::1" else _url(host, port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Connecting a datagram socket sends nothing: it only asks for the route, and with it
-            # for our own address on it. 192.0.2.1 is documentation's (RFC 5737).
+            # Connecting a datagram socket sends nothing: it only looks up the route, and with it
+            # our own address on that route. 192.0.2.1 is reserved for documentation (RFC 5737).
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
         return _url(probe.getsockname()[0], port)
 
 
-_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a wildcard includes
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 
 def _url(host: str, port: int) -> str:
-    # RFC 6874 section 2: an interface follows an encoded percent sign.
+    # RFC 6874 section 2: an interface follows a percent-encoded percent sign.
     return (
         f"http://[{host.replace('%', '%25')}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     )
 
 
 def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
-    """Open sockets for each worker, so that the kernel spreads connections without a herd.
+    """Open sockets for each worker, so that the kernel balances connections among the workers.
 
-    The first ones are opened alone: SO_REUSEPORT would let two servers share a port unawares.
+    With one socket for all of them, every worker would wake up for each connection. The first
+    sockets are opened without SO_REUSEPORT, which would let two servers share a port unnoticed.
     """
     addresses = _addresses(settings.host, port)
     first = _listen_on_each(addresses, settings)
     if settings.workers == 1:
         return [first]
-    bound = [(one.family, one.getsockname()) for one in first]
+    bound = [(listener.family, listener.getsockname()) for listener in first]
     _close(first)
     return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]
 
 
 Address = tuple[int, Any]
-"""An address family, and an address of it."""
+"""An address family, and an address in that family."""
 
 
 def _addresses(host: str, port: int) -> list[Address]:
-    """Return where to listen: at every address that a name has.
+    """Return every address of a host name; raises ListenError.
 
     localhost is both loopback addresses, whatever a resolver says (RFC 6761 section 6.3): in many
-    a container /etc/hosts knows one of them only, and browsers try either.
+    containers /etc/hosts has only one of them, and browsers may try either first.
     """
     if host.rstrip(".").lower() == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        why = _host_hint(host) or f"{host!r} has no address: {error.strerror}"
-        raise ListenError("host", why) from error
+        reason = _host_hint(host) or f"{host!r} has no address: {error.strerror}"
+        raise ListenError("host", reason) from error
     except UnicodeError as error:
-        raise ListenError("host", f"{host!r} is no name of a host") from error
+        raise ListenError("host", f"{host!r} is not a valid host name") from error
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
 def _host_hint(host: str) -> str:
-    """Return what is wrong with a name that has no address, where it was meant for something."""
-    bare = host.partition("://")[2] or host
-    name, _, port = bare.strip("/").rpartition(":")
-    if bare.startswith("["):
-        return f"an address stands here without brackets and without a port, not {host!r}"
-    if bare != host or (name and ":" not in name and port.isdecimal()):
-        return f"a name or an address stands here alone, not {host!r}; the port is for --port"
+    """Return what is wrong with a name that looks like a URL or has a port, "" for other names."""
+    authority = host.partition("://")[2] or host
+    name, _, port = authority.strip("/").rpartition(":")
+    if authority.startswith("["):
+        return f"must be an address without brackets and without a port, not {host!r}"
+    if authority != host or (name and ":" not in name and port.isdecimal()):
+        return f"must be a name or an address alone, not {host!r}; the port belongs to --port"
     return ""
 
 
 def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[socket.socket]:
-    """Open a socket for each address; for any free port, of one that is free at all of them."""
+    """Open a socket for each address; port 0 is a port that is free on all of them."""
     for _ in range(_MAX_PORTS_TRIED):
         try:
             return _open_each(addresses, settings, shared=False)
@@ -128,37 +129,37 @@ def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[so
 def _open_each(
     addresses: Sequence[Address], settings: Settings, *, shared: bool
 ) -> list[socket.socket]:
-    """Open a socket for each address that this machine has, all with the port of the first one."""
+    """Open a socket for each address of this machine, all with the port of the first one."""
     opened: list[socket.socket] = []
-    absent: ListenError | None = None
+    unavailable: ListenError | None = None
     for family, address in addresses:
         if opened:
             address = (address[0], opened[0].getsockname()[1], *address[2:])  # noqa: PLW2901
         try:
-            alone = len(addresses) == 1
-            opened.append(_open(family, address, settings.limits.backlog, shared, alone))
+            is_only = len(addresses) == 1
+            opened.append(_open(family, address, settings.limits.backlog, shared, is_only))
         except OSError as error:
-            cause = _cannot_listen(address, error)
-            if error.errno not in _NOT_HERE:
+            cause = _listen_error(address, error)
+            if error.errno not in _UNAVAILABLE_ERRNOS:
                 _close(opened)
                 raise cause from error
-            absent = absent or cause
-    if not opened and absent:
-        raise absent
+            unavailable = unavailable or cause
+    if not opened and unavailable:
+        raise unavailable
     return opened
 
 
-_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-"""What is said of an address that this machine has not, such as one of IPv6 where that is off."""
+_UNAVAILABLE_ERRNOS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+"""The errors for an address that this machine does not have, such as ::1 where IPv6 is off."""
 
 
-def _open(family: int, address: Any, backlog: int, shared: bool, alone: bool) -> socket.socket:
+def _open(family: int, address: Any, backlog: int, shared: bool, is_only: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6 and not alone:  # the address of IPv4 has its own socket
+        if family == socket.AF_INET6 and not is_only:  # the IPv4 address has its own socket
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
         listener.listen(backlog)
@@ -173,16 +174,16 @@ def _close(listeners: Iterable[socket.socket]) -> None:
         listener.close()
 
 
-def _cannot_listen(address: Any, error: OSError) -> ListenError:
+def _listen_error(address: Any, error: OSError) -> ListenError:
     host, port = address[:2]
     if error.errno == errno.EADDRINUSE:
         return ListenError("port", f"{port} is taken on {host}")
     if error.errno in {errno.EACCES, errno.EPERM}:
-        why = "only root, or a program with CAP_NET_BIND_SERVICE, may have this port"
-        return ListenError("port", f"{port}: {why}; one above 1023 is free for all")
+        reason = "only root, or a program with CAP_NET_BIND_SERVICE, may use this port"
+        return ListenError("port", f"{port}: {reason}; any program may use one above 1023")
     if error.errno == errno.EINVAL and ":" in host and "%" not in host:
-        why = f"a link-local address needs its interface, as in {host}%eth0"
-        return ListenError("host", f"cannot listen on {host}: {why}")
+        reason = f"a link-local address needs its interface, as in {host}%eth0"
+        return ListenError("host", f"cannot listen on {host}: {reason}")
     option = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
     return ListenError(option, f"cannot listen on {host}, port {port}: {error.strerror}")
 

@@ -1,4 +1,4 @@
-"""What a server that stops still waits for: told by each worker, said once for all of them."""
+"""What a stopping server still waits for: reported by each worker, printed once for all."""
 
 import os
 import signal
@@ -6,11 +6,13 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-_REPORT = struct.Struct("=iii")  # process, responses, connections: fewer bytes than a pipe splits
+_REPORT = struct.Struct(
+    "=iii"
+)  # pid, responses, connections: a write this small to a pipe is atomic
 
 
 def format_remaining(responses: int, connections: int) -> str:
-    """Return what to say to whoever has stopped a server, "" for nothing to wait for."""
+    """Return the line for the user who stopped the server, "" if nothing is left to wait for."""
     if responses:
         what = "1 response" if responses == 1 else f"{responses} responses"
         return f"{what} still being sent; Ctrl-C again stops now"
@@ -21,41 +23,40 @@ def format_remaining(responses: int, connections: int) -> str:
 
 
 class RemainingReports:
-    """The reports of workers to their supervisor, and the line that is said of them."""
+    """The reports of the workers to their supervisor, and the line that is printed of them."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._supervisor = os.getpid()
-        self._reports, self._to_supervisor = os.pipe()
-        os.set_blocking(self._reports, False)
-        self._awaited: set[int] = set()
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print_line = print_line
+        self._supervisor_pid = os.getpid()
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._pending_pids: set[int] = set()
         self._responses = self._connections = 0
 
     def send(self, responses: int, connections: int) -> None:
-        """Report what remains of this worker, which has been told to stop."""
+        """Report what this worker, which is stopping, still waits for."""
         with suppress(OSError):
-            os.write(self._to_supervisor, _REPORT.pack(os.getpid(), responses, connections))
-            if os.getppid() == self._supervisor:
-                os.kill(self._supervisor, signal.SIGCHLD)  # for which it waits in any case
+            os.write(self._write_end, _REPORT.pack(os.getpid(), responses, connections))
+            if os.getppid() == self._supervisor_pid:
+                os.kill(
+                    self._supervisor_pid, signal.SIGCHLD
+                )  # the supervisor waits for this signal anyway
 
-    def expect(self, workers: Iterable[int]) -> None:
-        """Begin to wait for the reports of workers."""
-        self._awaited = set(workers)
+    def expect(self, worker_pids: Iterable[int]) -> None:
+        """Start to wait for the reports of these workers."""
+        self._pending_pids = set(worker_pids)
 
-    def collect(self, workers: Iterable[int]) -> None:
-        """Take what has been reported, and say it when every worker has, or is gone.
-
-        workers: those that live.
-        """
-        if not self._awaited:
+    def collect(self, live_pids: Iterable[int]) -> None:
+        """Read the reports; print the line once every worker has reported or has exited."""
+        if not self._pending_pids:
             return
         with suppress(BlockingIOError):
-            while report := os.read(self._reports, _REPORT.size):
-                worker, responses, connections = _REPORT.unpack(report)
-                self._awaited.discard(worker)
+            while report := os.read(self._read_end, _REPORT.size):
+                pid, responses, connections = _REPORT.unpack(report)
+                self._pending_pids.discard(pid)
                 self._responses += responses
                 self._connections += connections
-        self._awaited.intersection_update(workers)
+        self._pending_pids.intersection_update(live_pids)
         line = format_remaining(self._responses, self._connections)
-        if line and not self._awaited:
-            self._say(line)
+        if line and not self._pending_pids:
+            self._print_line(line)

@@ -1,4 +1,4 @@
-"""Which signals stop the server, which reopen its access log, and which are left alone."""
+"""Which signals stop the server, which reopen its access log, and which stay ignored."""
 
 import os
 import signal
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 STOP_WORKER, REOPEN_LOG = signal.SIGUSR2, signal.SIGUSR1
-"""What a supervisor tells its workers; STOP_WORKER twice for at once."""
+"""The signals from a supervisor to its workers. A second STOP_WORKER stops at once."""
 
 
 class Signals(NamedTuple):
-    """What a process does on which signals.
+    """The signals that a process handles.
 
-    on_terminal: whether a terminal was there at the start, so that SIGHUP may tell of its end.
+    stop: those that stop it; reopen: those that reopen its log; on_terminal: whether it had a
+    terminal at the start, so that SIGHUP may mean that the terminal was closed.
     """
 
     stop: frozenset[signal.Signals]
@@ -22,26 +23,26 @@ class Signals(NamedTuple):
 
     @property
     def handled(self) -> frozenset[signal.Signals]:
-        """Those that must be blocked until somebody handles them."""
+        """All of them. They must stay blocked until they have their handlers."""
         return self.stop | self.reopen
 
     def stops(self, number: int) -> bool:
-        """Tell whether a signal that has arrived stops; else it reopens the log."""
+        """Tell whether a signal that has arrived stops the process; else it reopens the log."""
         hung_up = number == signal.SIGHUP and self.on_terminal and not has_terminal()
         return hung_up or number in self.stop
 
 
 WORKER_SIGNALS = Signals(frozenset({STOP_WORKER}), frozenset({REOPEN_LOG}))
-"""Those of a worker that has a supervisor."""
+"""The signals of a worker under a supervisor."""
 
 
 def program_signals(*, has_log_file: bool) -> Signals:
-    """Return the signals of the program itself, by the state in which it was started.
+    """Return the signals of the program itself, which depend on how it was started.
 
-    A signal that was ignored then stays ignored: nohup asks for that with SIGHUP, and a shell with
+    A signal that was ignored at the start stays ignored: nohup does that to SIGHUP, and a shell to
     SIGINT for the background commands of a script (POSIX XCU 2.11). SIGHUP stops a server whose
-    terminal is closed; otherwise it is, as for daemons, an order to reopen. On a terminal without
-    a log file there is nothing to reopen: then it stops in any case.
+    terminal was closed; otherwise it reopens the log, as for other daemons. On a terminal without
+    a log file there is nothing to reopen, and SIGHUP always stops.
     """
     on_terminal = has_terminal()
     hang_up = {signal.SIGHUP} - ignored_signals()
@@ -52,9 +53,9 @@ def program_signals(*, has_log_file: bool) -> Signals:
 
 
 def has_terminal() -> bool:
-    """Tell whether this process has a controlling terminal, which it loses when that is closed.
+    """Tell whether this process has a controlling terminal. It loses it when that is closed.
 
-    Standard descriptors do not tell: `aserve www >log 2>&1 </dev/null &` belongs to a terminal.
+    The standard descriptors cannot tell: `aserve www >log 2>&1 </dev/null &` has a terminal.
     """
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
@@ -64,7 +65,7 @@ def has_terminal() -> bool:
 
 
 def ignored_signals() -> set[signal.Signals]:
-    """Return those of SIGINT and SIGHUP that whoever started us has us ignore."""
+    """Return which of SIGINT and SIGHUP were ignored when this process was started."""
     return {
         number
         for number in (signal.SIGINT, signal.SIGHUP)
@@ -72,15 +73,15 @@ def ignored_signals() -> set[signal.Signals]:
     }
 
 
-def call_on_signal(numbers: frozenset[signal.Signals], work: Callable[[int], None]) -> None:
-    """Call work in a thread of its own with each of the blocked signals that arrives.
+def call_on_signal(numbers: frozenset[signal.Signals], callback: Callable[[int], None]) -> None:
+    """Call `callback` in a separate thread with each of these blocked signals that arrives.
 
-    Not by a handler: the models that wait by themselves take each handled signal for their order
-    to stop (signal.set_wakeup_fd knows no exceptions).
+    It is no signal handler, because the models without asyncio stop on every handled signal:
+    signal.set_wakeup_fd reports all of them.
     """
 
     def wait() -> None:
         while True:
-            work(signal.sigwait(numbers))
+            callback(signal.sigwait(numbers))
 
     threading.Thread(target=wait, name="signals", daemon=True).start()

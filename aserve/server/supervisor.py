@@ -1,6 +1,6 @@
-"""Many processes: forks the workers, replaces one that dies, passes on the order to stop.
+"""The supervisor: forks the workers, replaces one that dies, forwards the signal to stop.
 
-It sleeps in sigwait: no polling, no timers, and a signal cannot arrive between two looks.
+It sleeps in sigwait: no polling, no timers, and no signal can get lost in between.
 """
 
 import logging
@@ -13,31 +13,31 @@ from collections.abc import Callable, Iterable, Sequence
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import REOPEN_LOG, STOP_WORKER, Signals
 
-_MIN_LIFETIME_S = 1.0  # seconds; a worker that dies younger than this has not served
-_MAX_FAILED_STARTS = 5  # in a row, and there is no point in another
+_MIN_LIFETIME_S = 1.0  # a worker that exits sooner counts as a failed start
+_MAX_FAILED_STARTS = 5  # in a row; then the supervisor gives up
 
 _logger = logging.getLogger("aserve")
 
 RunWorker = Callable[[Sequence[socket.socket], int], None]
-"""A worker's whole life in its own process: takes its sockets and its lifeline."""
+"""Runs a worker in its own process, with its listening sockets and its lifeline."""
 
 
 class Supervisor:
-    """Keeps one process alive for each worker's sockets.
+    """Keeps one worker process running for each group of listening sockets.
 
-    They outlive their worker, and so do the connections that wait in them.
+    The sockets outlive a worker that dies, and so do the connections in their accept queues.
     """
 
     def __init__(
         self,
         listeners: Sequence[Sequence[socket.socket]],
-        work: RunWorker,
+        run_worker: RunWorker,
         signals: Signals,
         remaining: RemainingReports,
     ) -> None:
         self._listeners = listeners
         self._remaining = remaining
-        self._run_worker = work
+        self._run_worker = run_worker
         self._signals = signals
         self._workers: dict[int, tuple[Sequence[socket.socket], float]] = {}  # pid: sockets, start
         self._failed_starts = 0
@@ -45,11 +45,11 @@ class Supervisor:
         self._lifeline = os.pipe()
 
     def run(self) -> bool:
-        """Run until told to stop; False where the workers would not live.
+        """Run until a signal stops the server; return False if the workers keep failing.
 
-        Signals are held back already, or one could arrive between two looks.
+        The signals must be blocked already, or one could arrive before sigwait.
         """
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an ignoring parent's legacy: no children
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it: no exit codes
         for listeners in self._listeners:
             self._start(listeners)
         while self._workers:
@@ -71,28 +71,30 @@ class Supervisor:
         os._exit(self._run_child(listeners))
 
     def _run_child(self, listeners: Sequence[socket.socket]) -> int:
-        """Be a worker; return its exit code."""
-        # Terminals and service managers signal every process at once: the supervisor alone acts on
-        # that and passes it on as STOP_WORKER, or each worker would count the same order twice.
+        """Run a worker in this forked process; return its exit code."""
+        # Terminals and service managers signal every process at once. Only the supervisor acts on
+        # that, and forwards it as STOP_WORKER; otherwise each worker would count it twice.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        lifeline, its_other_end = self._lifeline
-        os.close(its_other_end)
-        for others in self._listeners:
-            if others is not listeners:  # or who comes while we stop would wait there for nobody
-                _close(others)
+        lifeline, supervisor_end = self._lifeline
+        os.close(supervisor_end)
+        for group in self._listeners:
+            if group is not listeners:  # or clients would be queued there after the others stop
+                _close(group)
         try:
             self._run_worker(listeners, lifeline)
-        except Exception as error:  # noqa: BLE001 - a forked child must not run its parent's code
+        except Exception as error:  # noqa: BLE001 - a child must not run the code of its parent
             _logger.error("worker %d: %r", os.getpid(), error)
             return 1
         return 0
 
     def _stop(self) -> None:
-        # Of a second order nothing is said: it does not wait.
+        # Nothing is printed for a second signal: it does not wait.
         self._remaining.expect(() if self._stopping else self._workers)
         self._stopping = True
-        for listeners in self._listeners:  # with its worker's own closed, nobody is let in
+        for (
+            listeners
+        ) in self._listeners:  # the workers close their copies: then all clients are refused
             _close(listeners)
         self._signal_workers(STOP_WORKER)
 
@@ -107,20 +109,18 @@ class Supervisor:
                 self._replace(pid, os.waitstatus_to_exitcode(status))
 
     def _replace(self, pid: int, code: int) -> None:
-        listeners, since = self._workers.pop(pid)
+        listeners, started_at = self._workers.pop(pid)
         if self._stopping:
             return
-        _logger.error(
-            "worker %d ended with %s; another one takes its place", pid, _describe_exit(code)
-        )
-        young = time.monotonic() - since < _MIN_LIFETIME_S
-        self._failed_starts = self._failed_starts + 1 if young else 0
+        _logger.error("worker %d ended with %s; starting another one", pid, _describe_exit(code))
+        is_failed_start = time.monotonic() - started_at < _MIN_LIFETIME_S
+        self._failed_starts = self._failed_starts + 1 if is_failed_start else 0
         try:
             if self._failed_starts < _MAX_FAILED_STARTS:
                 self._start(listeners)
                 return
         except OSError as error:
-            _logger.error("no worker can be started: %s", error.strerror)
+            _logger.error("cannot start a worker: %s", error.strerror)
             self._failed_starts = _MAX_FAILED_STARTS
         self._stop()
 

@@ -1,4 +1,4 @@
-"""One process: startup, main loop, shutdown."""
+"""A worker, which is one process: startup, main loop, shutdown."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ _logger = logging.getLogger("aserve")
 
 
 class AsyncioWorker:
-    """Serves a site on its sockets until it is told to stop, by a model that lives on asyncio."""
+    """Serves a site on its sockets with a model that runs on asyncio."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class AsyncioWorker:
         self._report_remaining = report_remaining
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the kind of loop that the model lives on."""
+        """Return an event loop of the kind that the model runs on."""
         return (standard_event_loop if self._settings.model == "asyncio" else new_event_loop)()
 
     async def startup(self) -> None:
-        """Begin to serve on the running loop."""
+        """Start to serve on the running event loop."""
         settings, mounts = self._settings, Mounts()
         methods = enabled_methods(traces=settings.allow_trace, tunnels=settings.allow_connect)
         self._server = EventLoopServer(
@@ -65,7 +65,7 @@ class AsyncioWorker:
 
     def _create_cache(self, mounts: Mounts) -> ResponseCache:
         settings = self._settings
-        share = watch_share(settings.workers)  # of what all of them may take together
+        share = watch_share(settings.workers)  # of the inotify watches of all workers together
         return ResponseCache(
             os.fsencode(settings.root),
             mounts,
@@ -75,16 +75,16 @@ class AsyncioWorker:
         )
 
     async def shutdown(self) -> None:
-        """Let the replies under way end, then stop."""
+        """Wait for the responses in progress, for at most the grace period, then stop."""
         await self._server.stop(self._settings.grace, self._report_remaining)
 
     def abort(self) -> None:
-        """Cut short what shutdown waits for."""
+        """Abort the connections that shutdown waits for."""
         self._server.abort()
 
 
 class ModelWorker:
-    """The same by a model that has a thread to itself, and takes its orders by descriptors."""
+    """Serves a site with a model that runs in a thread and is controlled through descriptors."""
 
     def __init__(
         self,
@@ -94,21 +94,21 @@ class ModelWorker:
         report_remaining: ReportRemaining | None = None,
     ) -> None:
         methods = enabled_methods(traces=settings.allow_trace, tunnels=())
-        disk = Directory(settings.root, media_types=settings.media_types)
-        site = StaticSite(disk, methods, decode_slashes=settings.decode_slashes)
-        row = MODELS[settings.model]
-        crew = (settings.threads, settings.dispatch) if row.uses_thread_pool else ()
-        self._server = row.create_server(site, settings.limits, observer, *crew)
+        directory = Directory(settings.root, media_types=settings.media_types)
+        site = StaticSite(directory, methods, decode_slashes=settings.decode_slashes)
+        info = MODELS[settings.model]
+        pool = (settings.threads, settings.dispatch) if info.uses_thread_pool else ()
+        self._server = info.create_server(site, settings.limits, observer, *pool)
         self._listeners = listeners
         self._grace = settings.grace
         self._report_remaining = report_remaining
 
     def run(self, *control_fds: int) -> None:
-        """Serve until something can be read from one of orders; a second time, end at once."""
+        """Serve until one of control_fds is readable; the second time, stop at once."""
         self._server.run(self._listeners, control_fds, self._grace, self._report_remaining)
 
 
-def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
+def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     settings: Settings,
     listeners: Sequence[socket.socket],
     observer: ResponseObserver | None,
@@ -116,27 +116,28 @@ def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
     lifeline: int | None = None,
     report_remaining: ReportRemaining | None = None,
 ) -> None:
-    """Serve by the model of the settings until a signal tells to stop, and a second one at once.
+    """Serve with the model of the settings until a stop signal; a second one stops at once.
 
-    lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
-    tell: is told, when we stop, of the responses that are still being sent.
+    lifeline: a pipe that reads as closed when the parent process has ended; then this one stops
+    too. report_remaining: is called at the stop with the numbers of responses that are still being
+    sent and of open connections.
     """
     if MODELS[settings.model].uses_event_loop:
         run(AsyncioWorker(settings, listeners, observer, report_remaining), stop_signals, lifeline)
         return
     _raise_descriptor_limit()
-    ours, signals = socket.socketpair()
-    signals.setblocking(False)
-    with ours, signals:
-        # Each signal leaves an octet, so that whatever the model waits in has something to wake.
-        signal.set_wakeup_fd(signals.fileno())
+    read_end, write_end = socket.socketpair()
+    write_end.setblocking(False)
+    with read_end, write_end:
+        # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
+        signal.set_wakeup_fd(write_end.fileno())
         for number in stop_signals:
             signal.signal(number, lambda *_: None)
-        thread = ModelWorker(settings, listeners, observer, report_remaining)
+        worker = ModelWorker(settings, listeners, observer, report_remaining)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:
-            thread.run(ours.fileno(), *(() if lifeline is None else (lifeline,)))
+            worker.run(read_end.fileno(), *(() if lifeline is None else (lifeline,)))
         finally:
             signal.set_wakeup_fd(-1)
 
@@ -144,9 +145,10 @@ def serve(  # noqa: PLR0913, PLR0917 - all that a process is given
 def run(
     worker: AsyncioWorker, stop_signals: AbstractSet[signal.Signals], lifeline: int | None = None
 ) -> None:
-    """Run a worker until a signal tells it to stop, and a second one at once.
+    """Run a worker until a stop signal; a second one stops at once.
 
-    lifeline: a descriptor that reads as ended when whoever started us is gone; then we stop too.
+    lifeline: a pipe that reads as closed when the parent process has ended; then this one stops
+    too.
     """
     _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=worker.new_loop) as runner:
@@ -154,7 +156,7 @@ def run(
 
 
 def _raise_descriptor_limit() -> None:
-    """Take as many descriptors as we may have: the usual soft limit is a relic of select()."""
+    """Raise the soft limit of descriptors to the hard one: a low default is a relic of select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -175,8 +177,8 @@ async def _main(
     if lifeline is not None:
         loop.add_reader(lifeline, stop.set)
     await worker.startup()
-    # What is there by now stays: no collection need ever look at it again. With modules and tables
-    # in it a full one took 3 ms, in which nobody is answered; requests leave the collector little.
+    # The objects that exist now stay, so that the garbage collector can skip them. With the modules
+    # and tables a full collection took 3 ms, in which no client is served; requests leave little.
     gc.freeze()
     await stop.wait()
     if lifeline is not None:
@@ -185,10 +187,10 @@ async def _main(
 
 
 def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say in one line what the loop would print as a traceback.
+    """Log in one line what the event loop would print as a traceback.
 
-    Not what became of a client's connection: uvloop tells of a reset between our last write and
-    the end behind it as of a fault, ENOTCONN.
+    Errors of a client's connection are not logged: when a client resets it between our last write
+    and our shutdown, uvloop reports ENOTCONN as an error.
     """
     if "transport" in context and isinstance(context.get("exception"), OSError):
         return

@@ -1,4 +1,4 @@
-"""Draw docs/images/abench-html-{light,dark}.png: a page that abench has written, in Chromium.
+"""Draw docs/images/abench-html-{light,dark}.png: an HTML report of abench in Chromium.
 
 python docs/images/page.py report.html      needs chromium and chromedriver
 """
@@ -18,19 +18,19 @@ HERE = Path(__file__).parent
 WIDTH = 1200
 
 
-def picture(driver: webdriver.Chrome, page: Path, scheme: str) -> Image.Image:
-    """Return the whole page in the light or dark colour scheme."""
+def screenshot(driver: webdriver.Chrome, page: Path, scheme: str) -> Image.Image:
+    """Return a picture of the whole page in a color scheme, light or dark."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     metrics = {"width": WIDTH, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     driver.get(page.resolve().as_uri())
-    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
-    return Image.open(io.BytesIO(base64.b64decode(shot["data"])))
+    result = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    return Image.open(io.BytesIO(base64.b64decode(result["data"])))
 
 
 def draw(page: Path) -> None:
-    """Draw both pictures."""
+    """Write both pictures."""
     options = Options()
     options.binary_location = shutil.which("chromium") or ""
     for argument in ("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
@@ -38,9 +38,9 @@ def draw(page: Path) -> None:
     service = Service(shutil.which("chromedriver"))
     with webdriver.Chrome(options=options, service=service) as driver:
         for scheme in ("light", "dark"):
-            whole = picture(driver, page, scheme).convert("RGB")
-            few = whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            few.save(HERE / f"abench-html-{scheme}.png", optimize=True)
+            image = screenshot(driver, page, scheme).convert("RGB")
+            palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            palette.save(HERE / f"abench-html-{scheme}.png", optimize=True)
 
 
 draw(Path(sys.argv[1]))

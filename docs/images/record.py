@@ -17,28 +17,28 @@ COLUMNS, ROWS = 100, 38
 URL = "http://127.0.0.1:8000"
 
 
-def tmux(*words: str) -> str:
-    """Run tmux with a server of its own."""
-    command = ["tmux", "-L", SESSION, *words]
+def tmux(*arguments: str) -> str:
+    """Run a tmux command on a separate tmux server; return its output."""
+    command = ["tmux", "-L", SESSION, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def screen(pane: str) -> str:
-    """Return the text of a pane, with its colours."""
+    """Return the text of a pane with its colors."""
     return tmux("capture-pane", "-e", "-p", "-t", pane)
 
 
-def wait_for(pane: str, words: str) -> None:
-    """Wait until a pane shows some words, for at most half a minute."""
+def wait_for(pane: str, text: str) -> None:
+    """Wait until a pane shows a text, for at most half a minute."""
     for _ in range(300):
-        if words in tmux("capture-pane", "-p", "-t", pane):
+        if text in tmux("capture-pane", "-p", "-t", pane):
             return
         time.sleep(0.1)
-    raise SystemExit(f"never saw {words!r}:\n{screen(pane)}")
+    raise SystemExit(f"never saw {text!r}:\n{screen(pane)}")
 
 
 def record() -> str:
-    """Play the scene and return what was on the screen."""
+    """Run both programs and return what was on the screen."""
     shell = ["env", "PS1=$ ", "bash", "--norc", "--noprofile"]
     size = ["-x", str(COLUMNS), "-y", str(ROWS)]
     tmux("new-session", "-d", "-s", SESSION, *size, *shell)
@@ -53,7 +53,7 @@ def record() -> str:
         wait_for(server, "206")
         above = screen(server)
         tmux("send-keys", "-t", server, "C-c")
-        # Without a terminal for its lines, and at another port, so that the old banner is no sign.
+        # Without a terminal there are no log lines; another port makes this banner a new one.
         tmux("send-keys", "-t", server, "clear; aserve www/ --port 8001 >/dev/null", "Enter")
         wait_for(server, ":8001/")
         subprocess.run(["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8001/"], check=True)
@@ -63,7 +63,7 @@ def record() -> str:
         wait_for(client, "p99.9")
         below = screen(client)
         tmux("send-keys", "-t", server, "C-c")
-        # The path of this copy is of no interest.
+        # The path of this working copy does not belong into the picture.
         above = above.replace(str(Path.cwd() / "www"), "www")
         return f"{above.rstrip()}\n\n{below.rstrip()}\n"
     finally:
@@ -71,14 +71,14 @@ def record() -> str:
 
 
 def main() -> None:
-    """Record the scene and draw it."""
+    """Record the screen and draw it."""
     text = Text.from_ansi(record())
     with (HERE / "nowhere").open("w") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere)
         console.print(text)
     (HERE / "nowhere").unlink()
     svg = console.export_svg(title="aserve and abench", theme=MONOKAI)
-    # A viewer must not load fonts from a server.
+    # A viewer of the picture must not contact a font server.
     head, _, tail = svg.partition("@font-face")
     fonts_end = tail.rindex("}", 0, tail.index(".terminal-"))
     svg = head + tail[fonts_end + 1 :] if tail else svg

@@ -81,10 +81,10 @@ def stop(process, number=signal.SIGTERM):
     return process.returncode, stderr
 
 
-def test_the_banner_says_what_is_served_where_and_how_to_stop(folder):
-    with aserve(folder, "--port", 0) as process:
+def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
+    with aserve(directory, "--port", 0) as process:
         lines = banner(process)
-        assert str(folder) in lines[0]
+        assert str(directory) in lines[0]
         assert get(url_in(lines) + "a.txt") == (200, b"alpha")
         assert "--host" in lines[2]
         assert "Ctrl-C" in lines[3]
@@ -93,16 +93,16 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_stops_the_server(folder, number, workers):
-    with aserve(folder, "--port", 0, "--workers", workers) as process:
+def test_a_signal_stops_the_server(directory, number, workers):
+    with aserve(directory, "--port", 0, "--workers", workers) as process:
         assert get(url_in(banner(process)))[0] == 200
         assert stop(process, number) == (0, "")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_response_in_progress_is_completed_before_the_server_stops(folder, workers):
-    os.truncate(folder / "large.bin", 1 << 30)
-    with aserve(folder, "--port", 0, "--workers", workers) as process:
+def test_a_response_in_progress_is_completed_before_the_server_stops(directory, workers):
+    os.truncate(directory / "large.bin", 1 << 30)
+    with aserve(directory, "--port", 0, "--workers", workers) as process:
         where = url_in(banner(process))[7:-1].split(":")
         with socket.create_connection((where[0], int(where[1]))) as client:
             client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -115,9 +115,9 @@ def test_a_response_in_progress_is_completed_before_the_server_stops(folder, wor
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_to_the_process_group_counts_once(folder, workers):
-    os.truncate(folder / "large.bin", 1 << 26)
-    with aserve(folder, "--port", 0, "--workers", workers, start_new_session=True) as process:
+def test_a_signal_to_the_process_group_counts_once(directory, workers):
+    os.truncate(directory / "large.bin", 1 << 26)
+    with aserve(directory, "--port", 0, "--workers", workers, start_new_session=True) as process:
         where = url_in(banner(process))[7:-1].split(":")
         with socket.create_connection((where[0], int(where[1]))) as client:
             client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -128,10 +128,10 @@ def test_a_signal_to_the_process_group_counts_once(folder, workers):
         assert stop(process, 0) == (0, "")
 
 
-def test_a_second_signal_stops_a_server_whose_log_pipe_is_full(folder):
+def test_a_second_signal_stops_a_server_whose_log_pipe_is_full(directory):
     read_end, write_end = os.pipe()
     options = ("--port", 0, "--access-log", "-")
-    with aserve(folder, *options, stdout=write_end) as process:
+    with aserve(directory, *options, stdout=write_end) as process:
         os.close(write_end)
         where = url_in(banner(process))
         for _ in range(1_000):
@@ -152,18 +152,18 @@ def _handled_signals(process):
     return {number for number in signal.Signals if caught >> (number - 1) & 1}
 
 
-def test_a_port_that_is_taken(folder):
+def test_a_port_that_is_taken(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for workers in (1, 2):
-            result = fail(folder, "--port", port, "--workers", workers)
+            result = fail(directory, "--port", port, "--workers", workers)
             assert result == (1, f"aserve: error: --port: {port} is taken on 127.0.0.1\n")
 
 
-def test_the_next_free_port_is_in_the_banner(folder):
-    with aserve(folder) as first:
+def test_the_next_free_port_is_in_the_banner(directory):
+    with aserve(directory) as first:
         first_url = url_in(banner(first))
-        with aserve(folder) as second:
+        with aserve(directory) as second:
             lines = banner(second)
             assert url_in(lines) != first_url
             assert "is taken" in lines[1]
@@ -222,8 +222,8 @@ def test_the_next_free_port_is_in_the_banner(folder):
         ([".", "another"], "another"),
     ],
 )
-def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, expected):
-    monkeypatch.chdir(folder)
+def test_a_bad_parameter_is_one_line(directory, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(directory)
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
     stdout, stderr = capsys.readouterr()
@@ -244,8 +244,8 @@ def test_a_bad_parameter_is_one_line(folder, monkeypatch, capsys, arguments, exp
         ("2G", 2 << 30),
     ],
 )
-def test_the_size_of_the_response_cache(folder, text, size):
-    settings = Settings(folder, response_cache=_parse_cache_size(text))
+def test_the_size_of_the_response_cache(directory, text, size):
+    settings = Settings(directory, response_cache=_parse_cache_size(text))
     assert settings.response_cache == size
     if size:
         cache = AsyncioWorker(settings, [], None)._create_cache(Mounts())
@@ -265,8 +265,8 @@ def test_the_size_of_the_response_cache(folder, text, size):
         ("127.0.0.1:80", "--port"),
     ],
 )
-def test_a_host_written_as_a_url(folder, host, hint):
-    code, stderr = fail(folder, "--host", host)
+def test_a_host_written_as_a_url(directory, host, hint):
+    code, stderr = fail(directory, "--host", host)
     assert code == 1
     assert stderr.startswith("aserve: error: --host: ")
     assert hint in stderr
@@ -274,16 +274,16 @@ def test_a_host_written_as_a_url(folder, host, hint):
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
-def test_a_host_that_is_not_available(folder, host):
-    code, stderr = fail(folder, "--host", host)
+def test_a_host_that_is_not_available(directory, host):
+    code, stderr = fail(directory, "--host", host)
     assert code == 1
     assert stderr.startswith("aserve: error: --host: ")
     assert stderr.count("\n") == 1
 
 
-def test_the_access_log_is_complete_when_it_stops(folder, tmp_path):
+def test_the_access_log_is_complete_when_it_stops(directory, tmp_path):
     log = tmp_path / "access.log"
-    with aserve(folder, "--port", 0, "--access-log", log) as process:
+    with aserve(directory, "--port", 0, "--access-log", log) as process:
         where = url_in(banner(process))
         for _ in range(20):
             get(where + "a.txt")
@@ -298,8 +298,8 @@ def test_the_access_log_is_complete_when_it_stops(folder, tmp_path):
     assert len(lines) == 21
 
 
-def test_the_access_log_on_standard_output(folder):
-    with aserve(folder, "--port", 0, "--quiet", "--access-log", "-", "--workers", 2) as process:
+def test_the_access_log_on_standard_output(directory):
+    with aserve(directory, "--port", 0, "--quiet", "--access-log", "-", "--workers", 2) as process:
         port = _port_of(process)
         get(f"http://127.0.0.1:{port}/a.txt")
         assert LINE.fullmatch(process.stdout.readline().rstrip("\n"))
@@ -321,9 +321,9 @@ def _port_of(process):
     raise AssertionError(process.stderr.read())
 
 
-def test_a_terminal_shows_each_request_with_control_characters_escaped(folder):
+def test_a_terminal_shows_each_request_with_control_characters_escaped(directory):
     terminal, process_side = pty.openpty()
-    with aserve(folder, "--port", 0, stdout=process_side) as process:
+    with aserve(directory, "--port", 0, stdout=process_side) as process:
         os.close(process_side)
         where = url_in(banner(process))
         get(where + "a.txt")
@@ -341,12 +341,12 @@ def test_a_terminal_shows_each_request_with_control_characters_escaped(folder):
 
 
 @pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
-def test_options_for_types_charset_and_slashes(folder, model):
+def test_options_for_types_charset_and_slashes(directory, model):
     for name in ("a.md", "a.foo", "a.xml"):
-        (folder / name).write_text("x")
+        (directory / name).write_text("x")
     options = ("--charset", "iso-8859-1", "--type", "foo=text/foo", "--type", ".MD=text/plain")
     options += ("--decode-slashes",)
-    with aserve(folder, "--port", 0, "--model", model, *options) as process:
+    with aserve(directory, "--port", 0, "--model", model, *options) as process:
         where = url_in(banner(process))
         sent = {}
         for name in ("a.txt", "a.md", "a.foo", "a.xml"):
@@ -373,10 +373,10 @@ REJECTED = {
 @pytest.mark.parametrize(
     "model", [name for name, info in MODELS.items() if not info.unavailable_reason()]
 )
-def test_a_rejected_request_is_logged_with_what_had_arrived(folder, tmp_path, model):
+def test_a_rejected_request_is_logged_with_what_had_arrived(directory, tmp_path, model):
     log = tmp_path / "access.log"
     options = ("--model", model, "--access-log", log, "--limit", "header-timeout=1")
-    with aserve(folder, "--port", 0, *options) as process:
+    with aserve(directory, "--port", 0, *options) as process:
         host, port = url_in(banner(process))[7:-1].split(":")
         for status, data in REJECTED.items():
             with socket.create_connection((host, int(port)), 30) as client:
@@ -392,8 +392,8 @@ def test_a_rejected_request_is_logged_with_what_had_arrived(folder, tmp_path, mo
         assert line.endswith(r'"http://y/" "me\xff"')
 
 
-def test_quiet_prints_nothing(folder):
-    with aserve(folder, "--port", 0, "--quiet") as process:
+def test_quiet_prints_nothing(directory):
+    with aserve(directory, "--port", 0, "--quiet") as process:
         get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30) == ("", "")
@@ -404,8 +404,8 @@ def _children(process):
         return [int(pid) for pid in children.read().split()]
 
 
-def test_a_worker_that_dies_is_replaced(folder):
-    with aserve(folder, "--port", 0, "--workers", 2) as process:
+def test_a_worker_that_dies_is_replaced(directory):
+    with aserve(directory, "--port", 0, "--workers", 2) as process:
         where = url_in(banner(process))
         get(where)
         before = _children(process)
@@ -418,8 +418,8 @@ def test_a_worker_that_dies_is_replaced(folder):
         assert stop(process) == (0, "")
 
 
-def test_workers_do_not_outlive_their_supervisor(folder):
-    with aserve(folder, "--port", 0, "--workers", 2) as process:
+def test_workers_do_not_outlive_their_supervisor(directory):
+    with aserve(directory, "--port", 0, "--workers", 2) as process:
         banner(process)
         workers = [os.pidfd_open(pid) for pid in _children(process)]
         process.kill()
@@ -445,9 +445,9 @@ def test_help_and_version(option):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
-def test_without_a_log_file_a_reopen_signal_changes_nothing(folder, workers, number):
+def test_without_a_log_file_a_reopen_signal_changes_nothing(directory, workers, number):
     options = ("--workers", workers)
-    with aserve(folder, "--port", 0, *options, start_new_session=True) as process:
+    with aserve(directory, "--port", 0, *options, start_new_session=True) as process:
         where = url_in(banner(process))
         process.send_signal(number)
         assert get(where + "a.txt") == (200, b"alpha")
@@ -456,9 +456,9 @@ def test_without_a_log_file_a_reopen_signal_changes_nothing(folder, workers, num
 
 @pytest.mark.parametrize("word", ["none", "no", "false", "stdout", "stderr", "None", ""])
 def test_a_log_name_that_is_hardly_a_file_is_rejected_with_a_hint(
-    folder, word, capsys, monkeypatch
+    directory, word, capsys, monkeypatch
 ):
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(directory)
     with pytest.raises(SystemExit) as exit_info:
         main([".", "--access-log", word])
     stderr = capsys.readouterr().err
@@ -466,9 +466,9 @@ def test_a_log_name_that_is_hardly_a_file_is_rejected_with_a_hint(
     assert re.fullmatch(r"aserve: error: --access-log: .*\b(use|for)\b.*\n", stderr)
 
 
-def test_access_log_off_prints_nothing_on_a_terminal(folder):
+def test_access_log_off_prints_nothing_on_a_terminal(directory):
     terminal, process_side = pty.openpty()
-    with aserve(folder, "--port", 0, "--access-log", "off", stdout=process_side) as process:
+    with aserve(directory, "--port", 0, "--access-log", "off", stdout=process_side) as process:
         os.close(process_side)
         get(url_in(banner(process)) + "a.txt")
         stop(process)
@@ -478,27 +478,27 @@ def test_access_log_off_prints_nothing_on_a_terminal(folder):
     assert not os.path.exists("off")
 
 
-def test_a_fifo_that_nobody_reads_is_one_line(folder, tmp_path):
+def test_a_fifo_that_nobody_reads_is_one_line(directory, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    code, stderr = fail(folder, "--access-log", tmp_path / "fifo")
+    code, stderr = fail(directory, "--access-log", tmp_path / "fifo")
     assert code == 2
     assert "nobody reads" in stderr
     assert stderr.count("\n") == 1
 
 
-def test_a_link_local_address_without_its_interface(folder):
-    code, stderr = fail(folder, "--host", "fe80::1")
+def test_a_link_local_address_without_its_interface(directory):
+    code, stderr = fail(directory, "--host", "fe80::1")
     assert code == 1
     assert re.fullmatch(r"aserve: error: --host: .*fe80::1%.*\n", stderr)
 
 
-def test_a_port_that_only_root_may_have(folder, monkeypatch, capsys):
+def test_a_port_that_only_root_may_have(directory, monkeypatch, capsys):
     class Unprivileged(socket.socket):
         def bind(self, address):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(listeners.socket, "socket", Unprivileged)
     with pytest.raises(SystemExit) as exit_info:
-        main([str(folder), "--port", "80"])
+        main([str(directory), "--port", "80"])
     assert exit_info.value.code == 1
     assert re.fullmatch(r"aserve: error: --port: 80: .*above 1023.*\n", capsys.readouterr().err)

@@ -1,1 +1,1 @@
-"""aserve in the hands of clients that others wrote."""
+"""aserve with HTTP clients from other projects."""

@@ -1,4 +1,4 @@
-"""A site with something for every client, and an aserve that serves it."""
+"""A site with files for every client, and an aserve that serves it."""
 
 import gzip
 import os
@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.running import Running, serving
+from tests.clients.running import RunningServer, serving
 
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(300_000))
-"""1.2 MB in which no aligned four octets repeat: a wrong offset shows."""
-TEXT = b"the same octets, however they travel\n" * 100
+"""1.2 MB in which no aligned four bytes repeat: a wrong offset shows."""
+TEXT = b"the same bytes with every content coding\n" * 100
 MODIFIED = 1_700_000_000
 
 
-def _brotli(octets: bytes) -> bytes:
-    """Return octets as one stored meta-block (RFC 7932 section 9.2), of at most 64 KiB."""
-    return (len(octets) - 1 << 4 | 1 << 20).to_bytes(3, "little") + octets + b"\x03"
+def _brotli(data: bytes) -> bytes:
+    """Return data as one stored meta-block (RFC 7932 section 9.2), of at most 64 KiB."""
+    return (len(data) - 1 << 4 | 1 << 20).to_bytes(3, "little") + data + b"\x03"
 
 
-def _zstandard(octets: bytes) -> bytes:
-    """Return octets as a frame of one raw block (RFC 8878 section 3.1.1)."""
-    block = (len(octets) << 3 | 1).to_bytes(3, "little") + octets
-    return b"\x28\xb5\x2f\xfd\xa0" + len(octets).to_bytes(4, "little") + block
+def _zstandard(data: bytes) -> bytes:
+    """Return data as a frame of one raw block (RFC 8878 section 3.1.1)."""
+    block = (len(data) << 3 | 1).to_bytes(3, "little") + data
+    return b"\x28\xb5\x2f\xfd\xa0" + len(data).to_bytes(4, "little") + block
 
 
-CODED = {"gzip.txt.gz": gzip.compress, "br.txt.br": _brotli, "zstd.txt.zst": _zstandard}
+ENCODERS = {"gzip.txt.gz": gzip.compress, "br.txt.br": _brotli, "zstd.txt.zst": _zstandard}
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +36,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     (root / "index.html").write_text("<!doctype html>\n<title>Home</title>\n")
     (root / "large.bin").write_bytes(LARGE)
-    for name, code in CODED.items():
+    for name, encode in ENCODERS.items():
         (root / name).with_suffix("").write_bytes(TEXT)
-        (root / name).write_bytes(code(TEXT))
+        (root / name).write_bytes(encode(TEXT))
     for path in root.iterdir():
         os.utime(path, (MODIFIED, MODIFIED))
     return root
 
 
 @pytest.fixture(scope="module")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serving(root, tmp_path_factory.mktemp("log") / "access.log") as running:
         yield running
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Start servers that end with the test."""
+def serve(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
+    """Start servers, which stop at the end of the test."""
     with ExitStack() as servers:
 
-        def start(root: Path, *options: str, **limits: int) -> Running:
+        def start(root: Path, *options: str, **limits: int) -> RunningServer:
             log = tmp_path / f"access-{root.name}.log"
             return servers.enter_context(serving(root, log, *options, **limits))
 

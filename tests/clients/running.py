@@ -1,4 +1,4 @@
-"""Programs as their users run them: aserve, and what talks to it."""
+"""Run the programs as their users do: aserve and its clients."""
 
 import os
 import re
@@ -13,25 +13,25 @@ from typing import NamedTuple, NoReturn
 
 import pytest
 
-PATIENCE = 30  # seconds for what takes a moment: it is only there to end a test that hangs
+TIMEOUT_S = 30  # for operations that take a moment: it only ends a test that hangs
 
 _LINE = re.compile(
-    r'\S+ - - \[[^]]+\] "(?P<method>\S+) (?P<target>\S+) [^"]*" (?P<status>\d+) (?P<octets>\d+) '
+    r'\S+ - - \[[^]]+\] "(?P<method>\S+) (?P<target>\S+) [^"]*" (?P<status>\d+) (?P<size>\d+) '
 )
 
 
-def absent(what: str) -> NoReturn:
-    """Skip; on CI an absence would hide what is tested here, so there it fails."""
+def skip_missing(what: str) -> NoReturn:
+    """Skip the test; on CI, where everything must be installed, fail it."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {what}")
 
 
 def program(name: str) -> str:
-    """Find a program that Debian has in a package of the same name."""
-    return shutil.which(name) or absent(f"{name} (apt-get install {name})")
+    """Return the path of a program, which Debian has in a package of the same name."""
+    return shutil.which(name) or skip_missing(f"{name} (apt-get install {name})")
 
 
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a client in an environment that names no proxy, no index and no configuration."""
+    """Run a client in an environment without a proxy, a package index or a configuration."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     return subprocess.run(
         command,
@@ -40,22 +40,22 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=2 * TIMEOUT_S,
         **options,
     )
 
 
-class Entry(NamedTuple):
-    """What a line of the access log tells."""
+class LogEntry(NamedTuple):
+    """One line of the access log."""
 
     method: str
     target: str
     status: int
-    octets: int
+    size: int
 
 
-class Running:
-    """An aserve that runs, with an access log."""
+class RunningServer:
+    """A running aserve with an access log."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
@@ -63,39 +63,42 @@ class Running:
         self.url = next(
             word for line in process.stderr for word in line.split() if word.startswith("http://")
         )
-        self.place = self.url.removeprefix("http://").rstrip("/")
-        self.host, port = self.place.split(":")
+        self.address = self.url.removeprefix("http://").rstrip("/")
+        self.host, port = self.address.split(":")
         self.port = int(port)
 
     def get(self, target: str = "") -> bytes:
-        """Fetch something in the plainest way, by a connection of its own."""
-        with urllib.request.urlopen(self.url + target, timeout=PATIENCE) as reply:
-            return reply.read()
+        """Fetch a target with urllib, on a new connection; return the body."""
+        with urllib.request.urlopen(self.url + target, timeout=TIMEOUT_S) as response:
+            return response.read()
 
     def open_files(self) -> int:
+        """Return how many descriptors the process has open."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def processor_seconds(self) -> float:
-        """Return the processor time that the process has used, in user and in system mode."""
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process, in user and in system mode."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
-    def stop(self) -> list[Entry]:
-        """Stop it, which must be all there is to say about it, and return what it has logged."""
+    def stop(self) -> list[LogEntry]:
+        """Stop the server, which must print only its banner, and return what it has logged."""
         if self.process.poll() is None:
             self.process.terminate()
-            _, complaints = self.process.communicate(timeout=PATIENCE)
-            assert (self.process.returncode, complaints.splitlines()[2:]) == (0, [])
+            _, stderr = self.process.communicate(timeout=TIMEOUT_S)
+            assert (self.process.returncode, stderr.splitlines()[2:]) == (0, [])
         return [
-            Entry(found["method"], found["target"], int(found["status"]), int(found["octets"]))
-            for found in map(_LINE.match, self._log.read_text().splitlines())
-            if found
+            LogEntry(match["method"], match["target"], int(match["status"]), int(match["size"]))
+            for match in map(_LINE.match, self._log.read_text().splitlines())
+            if match
         ]
 
 
 @contextmanager
-def serving(root: Path, log: Path, *options: str, open_files: int = 1024) -> Iterator[Running]:
-    """Run aserve until the block ends; open_files: how many it may have."""
+def serving(
+    root: Path, log: Path, *options: str, open_files: int = 1024
+) -> Iterator[RunningServer]:
+    """Run aserve until the block ends. open_files: its limit of descriptors."""
     limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files))
     command = (*limited, sys.executable, "-m", "aserve", str(root), "--port", "0")
     with subprocess.Popen(
@@ -105,7 +108,7 @@ def serving(root: Path, log: Path, *options: str, open_files: int = 1024) -> Ite
         text=True,
     ) as process:
         try:
-            running = Running(process, log)
+            running = RunningServer(process, log)
             yield running
             running.stop()
         finally:

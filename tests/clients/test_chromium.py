@@ -1,4 +1,4 @@
-"""Chromium: it seeks in media by ranges, and asks before it shows what it has kept."""
+"""Chromium: it seeks in media with ranges, and revalidates its cache before it shows a page."""
 
 import wave
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from tests.clients.running import Running
+from tests.clients.running import RunningServer
 from tests.test_browser import chromium
 
 __all__ = ["chromium"]  # a fixture
@@ -16,13 +16,13 @@ __all__ = ["chromium"]  # a fixture
 pytestmark = pytest.mark.browser
 
 
-def test_a_place_in_a_sound_is_sought_by_a_range(
-    chromium: webdriver.Chrome, serve: Callable[..., Running], tmp_path: Path
+def test_seeking_in_audio_uses_ranges(
+    chromium: webdriver.Chrome, serve: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     site = tmp_path / "site"
     site.mkdir()
     with wave.open(str(site / "minute.wav"), "wb") as sound:
-        sound.setparams((2, 2, 192_000, 0, "NONE", ""))  # far more than a browser keeps ready
+        sound.setparams((2, 2, 192_000, 0, "NONE", ""))  # far more than a browser buffers
         sound.writeframes(bytes(60 * 192_000 * 4))
     (site / "index.html").write_text(
         "<!doctype html>\n<audio src=minute.wav preload=metadata></audio>\n"
@@ -38,15 +38,15 @@ def test_a_place_in_a_sound_is_sought_by_a_range(
     chromium.get("about:blank")
     assert position == pytest.approx(50)
     assert end == pytest.approx(60, abs=0.1)
-    asked = [entry for entry in server.stop() if entry.target == "/minute.wav"]
-    assert {entry.status for entry in asked} <= {206, 304}  # it may know some parts already
-    # The head of the sound and its end from near the place, but not what lies between.
-    assert len([entry for entry in asked if entry.status == 206]) > 1
-    assert sum(entry.octets for entry in asked) < (site / "minute.wav").stat().st_size
+    requests = [entry for entry in server.stop() if entry.target == "/minute.wav"]
+    assert {entry.status for entry in requests} <= {206, 304}  # some parts may be in its cache
+    # The start of the file and its end from near the position, but not what lies between.
+    assert len([entry for entry in requests if entry.status == 206]) > 1
+    assert sum(entry.size for entry in requests) < (site / "minute.wav").stat().st_size
 
 
-def test_what_is_shown_is_never_stale(
-    chromium: webdriver.Chrome, serve: Callable[..., Running], tmp_path: Path
+def test_a_page_is_never_stale(
+    chromium: webdriver.Chrome, serve: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
     site = tmp_path / "site"
     site.mkdir()
@@ -64,14 +64,19 @@ def test_what_is_shown_is_never_stale(
     chromium.get(server.url)
     assert shown() == ("first", "italic")
     chromium.get("about:blank")
-    chromium.get(server.url)  # from what was kept, once the server says that it is still so
+    chromium.get(server.url)  # from its cache, after the server has confirmed it
     assert shown() == ("first", "italic")
     chromium.refresh()
     assert shown() == ("first", "italic")
     page = (site / "index.html").read_text()
-    (site / "index.html").write_text(page.replace("first", "other"))  # of the same length
+    (site / "index.html").write_text(page.replace("first", "other"))  # of the same size
     chromium.refresh()
     assert shown() == ("other", "italic")
-    asked = server.stop()
-    assert [entry.status for entry in asked if entry.target == "/"] == [200, 304, 304, 200]
-    assert [entry.status for entry in asked if entry.target == "/style.css"] == [200, 304, 304, 304]
+    requests = server.stop()
+    assert [entry.status for entry in requests if entry.target == "/"] == [200, 304, 304, 200]
+    assert [entry.status for entry in requests if entry.target == "/style.css"] == [
+        200,
+        304,
+        304,
+        304,
+    ]

@@ -1,4 +1,4 @@
-"""pip: a package index is a folder of static files (the simple repository API)."""
+"""pip: a package index is a directory of static files (the simple repository API)."""
 
 import hashlib
 import sys
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.running import Running, run
+from tests.clients.running import RunningServer, run
 
 
-def wheel(folder: Path) -> Path:
-    """Build the smallest wheel that pip takes."""
-    path = folder / "tiny-1.0-py3-none-any.whl"
+def build_wheel(directory: Path) -> Path:
+    """Build the smallest wheel that pip accepts."""
+    path = directory / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("tiny.py", "ANSWER = 42\n")
         archive.writestr(
@@ -29,11 +29,11 @@ def wheel(folder: Path) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    """Lay out a simple index: a folder for each project, with a page of links to its files."""
+    """Write a simple index: a directory for each project, with a page of links to its files."""
     root = tmp_path / "index"
     (root / "simple" / "tiny").mkdir(parents=True)
     (root / "files").mkdir()
-    path = wheel(root / "files")
+    path = build_wheel(root / "files")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (root / "simple" / "index.html").write_text('<!doctype html>\n<a href="tiny/">tiny</a>\n')
     (root / "simple" / "tiny" / "index.html").write_text(
@@ -42,16 +42,16 @@ def index(tmp_path: Path) -> Path:
     return root
 
 
-def test_download(serve: Callable[..., Running], index: Path, tmp_path: Path) -> None:
+def test_download(serve: Callable[..., RunningServer], index: Path, tmp_path: Path) -> None:
     server = serve(index)
     quiet = ("--isolated", "--no-cache-dir", "--disable-pip-version-check", "--no-input")
-    where = ("--index-url", f"{server.url}simple/", "--trusted-host", server.host)
+    source = ("--index-url", f"{server.url}simple/", "--trusted-host", server.host)
     pip = (sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0")
-    done = run(*pip, *quiet, *where, "--dest", tmp_path / "got", "tiny")
-    assert done.returncode == 0, done.stderr
-    (got,) = (tmp_path / "got").iterdir()
-    assert got.read_bytes() == (index / "files" / got.name).read_bytes()
+    completed = run(*pip, *quiet, *source, "--dest", tmp_path / "downloaded", "tiny")
+    assert completed.returncode == 0, completed.stderr
+    (downloaded,) = (tmp_path / "downloaded").iterdir()
+    assert downloaded.read_bytes() == (index / "files" / downloaded.name).read_bytes()
     assert [(entry.target, entry.status) for entry in server.stop()] == [
         ("/simple/tiny/", 200),
-        (f"/files/{got.name}", 200),
+        (f"/files/{downloaded.name}", 200),
     ]

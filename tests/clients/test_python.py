@@ -1,4 +1,4 @@
-"""The clients that come with Python, and urllib3, which is below most of the others."""
+"""The clients of Python's standard library, and urllib3, on which most others are built."""
 
 import http.client
 import urllib.error
@@ -11,36 +11,36 @@ import pytest
 import urllib3
 
 from tests.clients.conftest import LARGE, TEXT
-from tests.clients.running import PATIENCE, Running
+from tests.clients.running import TIMEOUT_S, RunningServer
 
 
 @pytest.fixture
-def connection(server: Running) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+def connection(server: RunningServer) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=TIMEOUT_S)
     yield connection
     connection.close()
 
 
-def test_urllib(server: Running) -> None:
-    with urllib.request.urlopen(f"{server.url}large.bin", timeout=PATIENCE) as reply:
-        assert reply.read() == LARGE
-        known = {"If-None-Match": reply.headers["ETag"]}
-    again = urllib.request.Request(f"{server.url}large.bin", headers=known)
+def test_urllib(server: RunningServer) -> None:
+    with urllib.request.urlopen(f"{server.url}large.bin", timeout=TIMEOUT_S) as response:
+        assert response.read() == LARGE
+        headers = {"If-None-Match": response.headers["ETag"]}
+    again = urllib.request.Request(f"{server.url}large.bin", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as not_modified:
-        urllib.request.urlopen(again, timeout=PATIENCE)
-    with not_modified.value as reply:
-        assert (reply.status, reply.read()) == (304, b"")
+        urllib.request.urlopen(again, timeout=TIMEOUT_S)
+    with not_modified.value as response:
+        assert (response.status, response.read()) == (304, b"")
 
 
-def test_urllib_follows_a_folder_to_its_slash(server: Running, root: Path) -> None:
+def test_urllib_follows_the_redirect_to_a_directory(server: RunningServer, root: Path) -> None:
     (root / "sub").mkdir(exist_ok=True)
     (root / "sub" / "index.html").write_text("sub")
-    with urllib.request.urlopen(f"{server.url}sub?a=b", timeout=PATIENCE) as reply:
-        assert (reply.url, reply.read()) == (f"{server.url}sub/?a=b", b"sub")
+    with urllib.request.urlopen(f"{server.url}sub?a=b", timeout=TIMEOUT_S) as response:
+        assert (response.url, response.read()) == (f"{server.url}sub/?a=b", b"sub")
 
 
-def test_one_connection_for_everything(connection: http.client.HTTPConnection) -> None:
-    seen = []
+def test_every_method_on_one_connection(connection: http.client.HTTPConnection) -> None:
+    responses = []
     connection.connect()
     socket = connection.sock
     for method, target, body in (
@@ -55,19 +55,19 @@ def test_one_connection_for_everything(connection: http.client.HTTPConnection) -
         ("GET", "/br.txt", None),
     ):
         connection.request(method, target, body, encode_chunked=True)
-        reply = connection.getresponse()
-        seen.append((reply.status, len(reply.read())))
+        response = connection.getresponse()
+        responses.append((response.status, len(response.read())))
         assert connection.sock is socket
-    assert [status for status, _ in seen] == [200, 200, 404, 405, 405, 405, 204, 501, 200]
-    assert seen[1] == (200, 0)
-    assert seen[-1] == (200, len(TEXT))
+    assert [status for status, _ in responses] == [200, 200, 404, 405, 405, 405, 204, 501, 200]
+    assert responses[1] == (200, 0)
+    assert responses[-1] == (200, len(TEXT))
 
 
-def test_parts_are_mime(connection: http.client.HTTPConnection) -> None:
+def test_a_multipart_response_is_mime(connection: http.client.HTTPConnection) -> None:
     connection.request("GET", "/large.bin", headers={"Range": "bytes=-4,0-3,8-11"})
-    reply = connection.getresponse()
+    response = connection.getresponse()
     mime = message_from_bytes(
-        f"Content-Type: {reply.headers['Content-Type']}\n\n".encode() + reply.read()
+        f"Content-Type: {response.headers['Content-Type']}\n\n".encode() + response.read()
     )
     assert [part["Content-Range"] for part in mime.get_payload()] == [
         "bytes 1199996-1199999/1200000",
@@ -82,10 +82,10 @@ def test_parts_are_mime(connection: http.client.HTTPConnection) -> None:
     assert mime.defects == []
 
 
-def test_urllib3(server: Running) -> None:
-    with urllib3.HTTPConnectionPool(server.host, server.port, timeout=PATIENCE, retries=0) as pool:
-        reply = pool.request("GET", "/gzip.txt", headers={"Accept-Encoding": "gzip"})
-        assert (reply.data, reply.headers["Content-Encoding"]) == (TEXT, "gzip")
+def test_urllib3(server: RunningServer) -> None:
+    with urllib3.HTTPConnectionPool(server.host, server.port, timeout=TIMEOUT_S, retries=0) as pool:
+        response = pool.request("GET", "/gzip.txt", headers={"Accept-Encoding": "gzip"})
+        assert (response.data, response.headers["Content-Encoding"]) == (TEXT, "gzip")
         with pool.request("GET", "/large.bin", preload_content=False) as stream:
             assert b"".join(stream.stream(10_000)) == LARGE
         assert pool.request("HEAD", "/large.bin").headers["Content-Length"] == str(len(LARGE))

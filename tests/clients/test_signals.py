@@ -1,11 +1,11 @@
-"""A script that starts aserve and stops it: the banner is the sign that it may."""
+"""A script that starts aserve and stops it as soon as it has printed its banner."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.clients.running import Running
+from tests.clients.running import RunningServer
 
 
-def test_stopped_as_soon_as_it_says_where_it_is(serve: Callable[..., Running], root: Path) -> None:
+def test_stopping_right_after_the_banner(serve: Callable[..., RunningServer], root: Path) -> None:
     for _ in range(5):
         serve(root).stop()

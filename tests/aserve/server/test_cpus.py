@@ -1,4 +1,4 @@
-"""Processors, as cgroups(7) and sched_getaffinity(2) narrow them: for aserve and for abench."""
+"""The number of usable CPUs, by cgroups(7) and sched_getaffinity(2), in aserve and in abench."""
 
 import os
 
@@ -12,7 +12,7 @@ from aserve.server.cpus import available_cpus
 def count(request, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
 
-    def counted(membership, files):
+    def count_cpus(membership, files):
         for name, text in files.items():
             file = tmp_path / "cgroup" / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ def count(request, tmp_path, monkeypatch):
         (tmp_path / "membership").write_text(membership)
         return request.param(tmp_path / "cgroup", tmp_path / "membership")
 
-    return counted
+    return count_cpus
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def count(request, tmp_path, monkeypatch):
         ("0::/\n", {}, 8),
         ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
         ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),  # a part of one is one
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),  # a fraction counts as one
         ("0::/\n", {"cpu.max": "1000 100000\n"}, 1),
         ("0::/\n", {"cpu.max": "6400000 100000\n"}, 8),
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
@@ -51,7 +51,7 @@ def count(request, tmp_path, monkeypatch):
         ("", {}, 8),
     ],
 )
-def test_the_narrowest_limit_counts(count, membership, files, expected):
+def test_the_lowest_limit_counts(count, membership, files, expected):
     assert count(membership, files) == expected
 
 

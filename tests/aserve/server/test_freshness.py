@@ -1,4 +1,4 @@
-"""A reply is what the disk holds when it is asked for, over real sockets and whatever its size."""
+"""A response is what is on disk at the time of the request: over real sockets, of any size."""
 
 import ctypes
 import errno
@@ -16,62 +16,69 @@ from aserve.linux import inotify
 from tests.aserve.hanging import PATIENCE
 
 OLD = 1_000_000_000
-ASKED = [("a.bin", "identity"), ("a.bin", "gzip"), ("link.bin", "identity"), ("sub/b.bin", "gzip")]
+REQUESTS = [
+    ("a.bin", "identity"),
+    ("a.bin", "gzip"),
+    ("link.bin", "identity"),
+    ("sub/b.bin", "gzip"),
+]
 CACHE_SIZES = [pytest.param(64 << 20, id="cached"), pytest.param(0, id="uncached")]
 HUGE = 12 << 20
-"""Far more than the sockets of one connection hold: its reply is under way until it is read."""
+"""Far more than socket buffers hold: the response is in progress until the client reads it."""
 
 
 @contextmanager
 def without_privileges():
-    """Take from this thread, and from those it starts, what lets root read every file."""
+    """Drop the capabilities that let root read every file, in this thread and those it starts."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)  # version 3 of capset(2), this thread
-    kept = (ctypes.c_uint32 * 6)()  # twice effective, permitted, inheritable
-    assert libc.capget(header, kept) == 0
-    assert libc.capset(header, (ctypes.c_uint32 * 6)(0, *kept[1:3], 0, *kept[4:])) == 0
+    capabilities = (ctypes.c_uint32 * 6)()  # twice effective, permitted, inheritable
+    assert libc.capget(header, capabilities) == 0
+    assert (
+        libc.capset(header, (ctypes.c_uint32 * 6)(0, *capabilities[1:3], 0, *capabilities[4:])) == 0
+    )
     try:
         yield
     finally:
-        assert libc.capset(header, kept) == 0
+        assert libc.capset(header, capabilities) == 0
 
 
-class Libc:
+class FakeLibc:
     """The C library of a system with few inotify instances or few watches."""
 
     def __init__(self, instances, watches):
-        self._true = ctypes.CDLL(None, use_errno=True)
+        self._libc = ctypes.CDLL(None, use_errno=True)
         self._instances, self._watches = instances, watches
-        self._known = set()
+        self._numbers = set()
 
     def inotify_init1(self, flags):
         if not self._instances:
-            return _failed(errno.EMFILE)
+            return _fail(errno.EMFILE)
         self._instances -= 1
-        return self._true.inotify_init1(flags)
+        return self._libc.inotify_init1(flags)
 
     def inotify_add_watch(self, descriptor, path, mask):
-        number = self._true.inotify_add_watch(descriptor, path, mask)
-        if number < 0 or number in self._known:
+        number = self._libc.inotify_add_watch(descriptor, path, mask)
+        if number < 0 or number in self._numbers:
             return number
-        if len(self._known) < self._watches:
-            self._known.add(number)
+        if len(self._numbers) < self._watches:
+            self._numbers.add(number)
             return number
-        self._true.inotify_rm_watch(descriptor, number)
-        return _failed(errno.ENOSPC)
+        self._libc.inotify_rm_watch(descriptor, number)
+        return _fail(errno.ENOSPC)
 
     def inotify_rm_watch(self, descriptor, number):
-        self._known.discard(number)
-        return self._true.inotify_rm_watch(descriptor, number)
+        self._numbers.discard(number)
+        return self._libc.inotify_rm_watch(descriptor, number)
 
 
-def _failed(number):
-    ctypes.set_errno(number)
+def _fail(error):
+    ctypes.set_errno(error)
     return -1
 
 
 class Tree:
-    """A folder whose files change, and what is to be said of them."""
+    """A directory whose files change, and the responses that are expected for them."""
 
     def __init__(self, root, size):
         self.root, self._size = root, size
@@ -81,28 +88,28 @@ class Tree:
     def path(self, target):
         return self.root / target
 
-    def octets(self):
+    def random_data(self):
         return self._random.randbytes(self._size)
 
     def choice(self, *options):
         return self._random.choice(options)
 
     def settle(self, *, aged):
-        """Restore what is missing. aged: make all so old that it may be remembered."""
+        """Restore missing files. aged: make all of them so old that they may be cached."""
         sub, link = self.path("sub"), self.path("link.bin")
         sub.mkdir(exist_ok=True, parents=True)
         for path in (self.path("a.bin"), sub / "b.bin"):
             if not path.exists() or path.stat().st_size != self._size:
-                path.write_bytes(self.octets())
+                path.write_bytes(self.random_data())
             path.chmod(0o644)
         if not link.is_symlink():
             link.symlink_to("a.bin")
-        self._age += 1  # each time another, or only the change time would tell
+        self._age += 1  # another one each time, or only the ctime would differ
         for path in self.root.rglob("*.bin*") if aged else ():
             os.utime(path, (self._age, self._age))
 
-    def truth(self, target, coding):
-        """Return status, coding and content as the disk has them now, and what tells them apart."""
+    def expected(self, target, coding):
+        """Return status, coding, body and file state as they are on disk now."""
         path = self.path(target)
         if not path.exists():
             return 404, None, None, None
@@ -111,7 +118,7 @@ class Tree:
             return 403, None, None, None
         packed = path.with_name(path.name + ".gz")
         if coding == "gzip" and packed.exists():
-            oldest = int(status.st_mtime) - 1  # an older one is of what the file was
+            oldest = int(status.st_mtime) - 1  # an older one was made of an earlier file
             path = packed if packed.stat().st_mtime >= oldest else path
         coding = "gzip" if path is packed else None
         status = path.stat()
@@ -120,49 +127,49 @@ class Tree:
 
 
 class Reader:
-    """A client that holds each reply against the disk."""
+    """A client that compares each response with the disk."""
 
     def __init__(self, tree, host, port):
         self._tree = tree
         self.connection = HTTPConnection(host, port, timeout=PATIENCE)
         self._tags = {}  # (target, coding): state, entity tag
 
-    def get(self, target, **fields):
-        self.connection.request("GET", f"/{target}", headers=fields)
+    def get(self, target, **headers):
+        self.connection.request("GET", f"/{target}", headers=headers)
         response = self.connection.getresponse()
         return response, response.read()
 
-    def look(self, *, closely=False):
-        """Ask for everything; raises AssertionError where a reply is not what is on the disk.
+    def check(self, *, with_etags=False):
+        """Request everything; raises AssertionError for a response that is not what is on disk.
 
-        closely: also with the entity tags, those of before included.
+        with_etags: also send conditional requests with the current and the earlier entity tags.
         """
-        for target, coding in ASKED:
-            self._look_at(target, coding, closely)
+        for target, coding in REQUESTS:
+            self._check(target, coding, with_etags)
 
-    def _look_at(self, target, coding, closely):
-        fields = {"Accept-Encoding": coding}
-        response, octets = self.get(target, **fields)
-        status, used, content, state = self._tree.truth(target, coding)
+    def _check(self, target, coding, with_etags):
+        headers = {"Accept-Encoding": coding}
+        response, body = self.get(target, **headers)
+        status, used, expected_body, state = self._tree.expected(target, coding)
         assert (response.status, response.headers["Content-Encoding"]) == (status, used), target
         if status != 200:
             return
-        assert octets == content, target
+        assert body == expected_body, target
         tag = response.headers["ETag"]
-        before, known = self._tags.get((target, coding), (state, tag))
-        assert (tag == known) == (state == before), target
+        old_state, old_tag = self._tags.get((target, coding), (state, tag))
+        assert (tag == old_tag) == (state == old_state), target
         self._tags[target, coding] = state, tag
-        for one in {known, tag} if closely else ():
-            again, octets = self.get(target, **fields, **{"If-None-Match": one})
-            expected = (304, b"") if one == tag else (200, content)
-            assert (again.status, octets) == expected, target
-            assert again.headers["ETag"] == tag
+        for condition in {old_tag, tag} if with_etags else ():
+            response, body = self.get(target, **headers, **{"If-None-Match": condition})
+            expected = (304, b"") if condition == tag else (200, expected_body)
+            assert (response.status, body) == expected, target
+            assert response.headers["ETag"] == tag
 
 
 def rename_over(tree):
-    """Same length, same age: only the inode and its change time tell."""
+    """Same size, same mtime: only the inode and its ctime differ."""
     path, new = tree.path("a.bin"), tree.path("new")
-    new.write_bytes(tree.octets())
+    new.write_bytes(tree.random_data())
     os.utime(new, ns=(path.stat().st_mtime_ns,) * 2)
     new.replace(path)
 
@@ -171,11 +178,11 @@ def write_in_place(tree):
     path = tree.path("a.bin")
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
-        file.write(tree.octets()[:9])
+        file.write(tree.random_data()[:9])
 
 
-def write_anew(tree):
-    tree.path("sub/b.bin").write_bytes(tree.octets())
+def rewrite(tree):
+    tree.path("sub/b.bin").write_bytes(tree.random_data())
 
 
 def append(tree):
@@ -187,7 +194,7 @@ def truncate(tree):
     os.truncate(tree.path("a.bin"), tree.choice(0, 1, 500, 999))
 
 
-def shut(tree):
+def make_unreadable(tree):
     tree.path(tree.choice("a.bin", "sub/b.bin")).chmod(0)
 
 
@@ -197,7 +204,7 @@ def delete(tree):
 
 def add_sibling(tree):
     path = tree.path(tree.choice("a.bin", "sub/b.bin"))
-    path.with_name(path.name + ".gz").write_bytes(gzip.compress(tree.octets(), 1))
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(tree.random_data(), 1))
 
 
 def delete_siblings(tree):
@@ -224,10 +231,10 @@ def rename_parent(tree):
 CHANGES = [
     rename_over,
     write_in_place,
-    write_anew,
+    rewrite,
     append,
     truncate,
-    shut,
+    make_unreadable,
     delete,
     add_sibling,
     delete_siblings,
@@ -250,30 +257,30 @@ def reading(tree, **settings):
         server.__exit__(None, None, None)
 
 
-def change_and_look(tree, reader, rounds, *, looks):
-    """Let everything become known, change something and look again, over and over."""
+def change_and_check(tree, reader, rounds, *, repeat):
+    """Let everything get cached, change something and check again, for each change."""
     for number in range(rounds):
         changes = CHANGES.copy()
         random.Random(number).shuffle(changes)
         for change in changes:
             tree.settle(aged=number % 3 != 1)
-            for _ in range(looks):
-                reader.look()
+            for _ in range(repeat):
+                reader.check()
             change(tree)
-            reader.look(closely=True)
-            reader.look()
+            reader.check(with_etags=True)
+            reader.check()
 
 
 @pytest.mark.parametrize("cache_size", CACHE_SIZES)
 @pytest.mark.parametrize(("size", "rounds"), [(1_000, 4), (100_000, 2), (1_000_000, 1)])
-def test_the_next_reply_is_what_is_on_the_disk(tmp_path, size, rounds, cache_size):
+def test_the_next_response_is_what_is_on_disk(tmp_path, size, rounds, cache_size):
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
     with reading(tree, response_cache=cache_size) as reader:
-        change_and_look(tree, reader, rounds, looks=5 if size == 1_000 else 2)
+        change_and_check(tree, reader, rounds, repeat=5 if size == 1_000 else 2)
 
 
-FEW = {
+INOTIFY_LIMITS = {
     "no instance": (0, 0),
     "no watch": (1, 0),
     "a watch": (1, 1),
@@ -283,28 +290,28 @@ FEW = {
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
-@pytest.mark.parametrize("few", FEW)
-def test_it_is_so_too_where_inotify_is_used_up(tmp_path, monkeypatch, few, size):
-    monkeypatch.setattr(inotify, "libc", Libc(*FEW[few]))
+@pytest.mark.parametrize("limits", INOTIFY_LIMITS)
+def test_the_same_when_inotify_is_used_up(tmp_path, monkeypatch, limits, size):
+    monkeypatch.setattr(inotify, "libc", FakeLibc(*INOTIFY_LIMITS[limits]))
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
     with reading(tree) as reader:
-        change_and_look(tree, reader, 1, looks=5 if size == 1_000 else 2)
+        change_and_check(tree, reader, 1, repeat=5 if size == 1_000 else 2)
 
 
-# While a large reply is under way.
+# While a large response is in progress.
 
 
 @pytest.fixture(scope="module")
-def octets():
+def data():
     return random.Random(1).randbytes(HUGE)
 
 
 @pytest.fixture
-def tree(tmp_path, octets):
+def tree(tmp_path, data):
     tree = Tree(tmp_path / "site", 1_000)
     tree.settle(aged=True)
-    tree.path("a.bin").write_bytes(octets)
+    tree.path("a.bin").write_bytes(data)
     return tree
 
 
@@ -315,50 +322,52 @@ def reader(tree, request):
 
 
 @contextmanager
-def under_way(reader):
-    """Ask for the large file and read no further than its head."""
-    where = (reader.connection.host, reader.connection.port)
-    with closing(HTTPConnection(*where, timeout=PATIENCE)) as connection:
+def response_in_progress(reader):
+    """Request the large file and read only the head of the response."""
+    address = (reader.connection.host, reader.connection.port)
+    with closing(HTTPConnection(*address, timeout=PATIENCE)) as connection:
         connection.request("GET", "/a.bin")
         yield connection.getresponse()
 
 
-@pytest.mark.parametrize("change", [rename_over, append, shut, delete, change_link, rename_parent])
-def test_a_reply_under_way_is_of_the_file_that_was_asked_for(tree, reader, octets, change):
-    with under_way(reader) as response:
+@pytest.mark.parametrize(
+    "change", [rename_over, append, make_unreadable, delete, change_link, rename_parent]
+)
+def test_a_response_in_progress_is_of_the_file_that_was_requested(tree, reader, data, change):
+    with response_in_progress(reader) as response:
         change(tree)
-        assert response.read() == octets
-    reader.look()
+        assert response.read() == data
+    reader.check()
 
 
-def test_a_reply_whose_file_shrinks_ends_early(tree, reader, octets, caplog):
-    most = 1 << 20  # whole pages: what is cut off a page is zeroed, in the socket's buffer too
-    with under_way(reader) as response:
-        os.truncate(tree.path("a.bin"), most)
-        with pytest.raises((IncompleteRead, ConnectionResetError)) as ended:
+def test_a_response_whose_file_shrinks_ends_early(tree, reader, data, caplog):
+    new_size = 1 << 20  # whole pages: the rest of a page is zeroed, even in the socket buffer
+    with response_in_progress(reader) as response:
+        os.truncate(tree.path("a.bin"), new_size)
+        with pytest.raises((IncompleteRead, ConnectionResetError)) as exc_info:
             response.read()
-        if ended.type is IncompleteRead:
-            partial = ended.value.partial[:most]
-            assert partial == octets[: len(partial)]
-    reader.look()
+        if exc_info.type is IncompleteRead:
+            partial = exc_info.value.partial[:new_size]
+            assert partial == data[: len(partial)]
+    reader.check()
     assert "/a.bin: response truncated" in caplog.text
 
 
 @pytest.mark.parametrize("length", [0, 1 << 20, HUGE, HUGE + (1 << 20)])
-def test_a_reply_whose_file_is_written_anew_is_whole_or_ends_early(tree, reader, length):
-    with under_way(reader) as response:
+def test_a_response_whose_file_is_rewritten_is_complete_or_ends_early(tree, reader, length):
+    with response_in_progress(reader) as response:
         tree.path("a.bin").write_bytes(bytes(length))
         with suppress(IncompleteRead, ConnectionResetError):
             assert len(response.read()) == HUGE
-    reader.look()
+    reader.check()
 
 
-def test_what_is_written_into_a_file_on_its_way_has_its_place(tree, reader, octets):
-    with under_way(reader) as response:
+def test_data_written_during_a_response_is_at_its_offset(tree, reader, data):
+    with response_in_progress(reader) as response:
         with tree.path("a.bin").open("r+b") as file:
             file.write(bytes(HUGE - 1))
-        content = response.read()
-    assert len(content) == HUGE
-    assert all(new in {0, old} for new, old in zip(content[::997], octets[::997], strict=True))
-    assert content[-1] == octets[-1]
-    reader.look()
+        body = response.read()
+    assert len(body) == HUGE
+    assert all(new in {0, old} for new, old in zip(body[::997], data[::997], strict=True))
+    assert body[-1] == data[-1]
+    reader.check()

@@ -1,6 +1,6 @@
-"""The loop never waits for a disk: what hangs holds its own connection and no other.
+"""The event loop never waits for a disk: a disk that hangs delays only its own connections.
 
-All of it is a matter of order and none of time: others are answered while what hangs still hangs.
+The tests check order and not time: other clients are served while the disk still hangs.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.aserve.hanging import PATIENCE, mounted, serving
 
 THREADS = 4
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
-"""200 KB, which are streamed; no aligned four octets repeat, so that a wrong offset shows."""
+"""200 KB, which are streamed; no aligned four bytes repeat, so that a wrong offset shows."""
 HUGE = LARGE * 8
 OLD = 1_000_000_000
 
@@ -23,112 +23,112 @@ _numbers = count()
 
 
 class Site:
-    """A folder to serve with files that are near and files that hang when told to.
+    """A directory to serve, with local files and with files on file systems that can hang.
 
-    far asks its file system anew for each name; lasting may believe for an hour what it was told,
-    so that names resolve without a question and only opening and reading ask.
+    far looks up each name again on its file system; the kernel may cache what it knows of lasting
+    for an hour, so that lookups do not reach that file system and only opening and reading do.
     """
 
-    def __init__(self, folder):
-        self.root, self.source = folder / "site", folder / "source"
-        for made in (self.root / "far", self.root / "lasting", self.source):
-            made.mkdir(parents=True)
-        self.near("hot.txt", b"hot", OLD)
-        self.near("hot.bin", LARGE, OLD)
+    def __init__(self, base):
+        self.root, self.source = base / "site", base / "source"
+        for directory in (self.root / "far", self.root / "lasting", self.source):
+            directory.mkdir(parents=True)
+        self.add_local("hot.txt", b"hot", OLD)
+        self.add_local("hot.bin", LARGE, OLD)
 
-    def near(self, name, octets, modified=None):
-        """Make a near file; one that was just modified is too young to be remembered."""
+    def add_local(self, name, data, modified=None):
+        """Write a local file; without `modified` it is too young to be cached."""
         path = self.root / name
-        path.write_bytes(octets)
+        path.write_bytes(data)
         if modified:
             os.utime(path, (modified, modified))
-        return f"/{name}", octets
+        return f"/{name}", data
 
-    def hanging(self, octets=b""):
-        """Return the name of a new file on the hanging file systems, and its octets."""
+    def add_hanging(self, data=b""):
+        """Write a file on the hanging file systems; return its name and its data."""
         name = f"{next(_numbers)}.txt"
-        octets = octets or f"the content of {name}".encode()
-        (self.source / name).write_bytes(octets)
+        data = data or f"the content of {name}".encode()
+        (self.source / name).write_bytes(data)
         os.utime(self.source / name, (OLD, OLD))
-        return name, octets
+        return name, data
 
 
 class Clients:
-    """Connections to a server that end with the test."""
+    """Connections to a server, which are closed at the end of the test."""
 
     def __init__(self, server, stack):
         self._server, self._stack = server, stack
 
     def connect(self):
-        one = HTTPConnection(self._server.host, self._server.port, timeout=PATIENCE)
-        self._stack.callback(one.close)
-        one.connect()
-        return one
+        connection = HTTPConnection(self._server.host, self._server.port, timeout=PATIENCE)
+        self._stack.callback(connection.close)
+        connection.connect()
+        return connection
 
-    def ask(self, target, method="GET", **fields):
-        """Ask on a new connection, and do not wait for an answer."""
-        one = self.connect()
-        one.request(method, target, headers=fields)
-        return one
+    def send(self, target, method="GET", **headers):
+        """Send a request on a new connection, and do not wait for the response."""
+        connection = self.connect()
+        connection.request(method, target, headers=headers)
+        return connection
 
-    def get(self, target, method="GET", **fields):
-        return reply(self.ask(target, method, **fields))
+    def get(self, target, method="GET", **headers):
+        return read_response(self.send(target, method, **headers))
 
 
-def reply(connection):
+def read_response(connection):
     response = connection.getresponse()
-    octets = response.read()
-    return response.status, octets
+    body = response.read()
+    return response.status, body
 
 
 def get(connection, target):
     connection.request("GET", target)
-    return reply(connection)
+    return read_response(connection)
 
 
-def answered(connections, seconds=0):
-    """Return those of the connections on which something has arrived."""
-    sockets = select.select([one.sock for one in connections], [], [], seconds)[0]
-    return [one for one in connections if one.sock in sockets]
+def with_response(connections, timeout_s=0):
+    """Return the connections on which a response has arrived."""
+    sockets = select.select([connection.sock for connection in connections], [], [], timeout_s)[0]
+    return [connection for connection in connections if connection.sock in sockets]
 
 
-class Others:
-    """Those who must not notice anything, on a connection that stood before and on new ones."""
+class OtherClients:
+    """Clients that must not be delayed, on a connection opened before and on new ones."""
 
     def __init__(self, site, clients):
         self._clients = clients
-        self._standing = clients.connect()
-        self._known = [("/hot.txt", b"hot"), ("/hot.bin", LARGE)]
-        for target, _ in self._known * 5:
-            get(self._standing, target)
+        self._connection = clients.connect()
+        self._cached = [("/hot.txt", b"hot"), ("/hot.bin", LARGE)]
+        for target, _ in self._cached * 5:
+            get(self._connection, target)
         number = next(_numbers)
         warm = [
-            site.near(f"warm-{number}.txt", b"warm"),
-            site.near(f"warm-{number}.bin", LARGE[::-1]),
+            site.add_local(f"warm-{number}.txt", b"warm"),
+            site.add_local(f"warm-{number}.bin", LARGE[::-1]),
         ]
-        for target, _ in warm:  # once: not remembered, but now the kernel has them at hand
-            get(self._standing, target)
-        self._known += warm
+        for target, _ in warm:  # once: not cached, but now in the kernel's page cache
+            get(self._connection, target)
+        self._cached += warm
         self._new = [
-            site.near(f"new-{number}.txt", b"new"),
-            site.near(f"new-{number}.bin", LARGE[::-1]),
+            site.add_local(f"new-{number}.txt", b"new"),
+            site.add_local(f"new-{number}.bin", LARGE[::-1]),
         ]
 
-    def are_served(self):
-        self.are_served_from_memory()
+    def check_served(self):
+        self.check_served_from_memory()
         self._get(self._new)
         assert self._clients.get(f"/none-{next(_numbers)}")[0] == 404
 
-    def are_served_from_memory(self):
-        self._get(self._known)
+    def check_served_from_memory(self):
+        self._get(self._cached)
         assert self._clients.get("/hot.txt", "HEAD") == (200, b"")
         assert self._clients.get("/hot.txt", **{"If-None-Match": "*"}) == (304, b"")
         assert self._clients.get("/hot.bin", Range="bytes=-4") == (206, LARGE[-4:])
 
-    def _get(self, wanted):
-        for target, octets in wanted:
-            assert get(self._standing, target) == (200, octets)
-            assert self._clients.get(target) == (200, octets)
+    def _get(self, files):
+        for target, data in files:
+            assert get(self._connection, target) == (200, data)
+            assert self._clients.get(target) == (200, data)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running(site):
-    """One server and its file systems for all tests: what one leaves behind, the next one meets."""
+    """One server with its file systems for all tests, so that each test meets what others left."""
     with (
         mounted(site.source, site.root / "far") as far,
         mounted(site.source, site.root / "lasting", 3_600) as lasting,
@@ -173,202 +173,202 @@ def clients(running):
 
 @pytest.fixture
 def others(site, clients):
-    return Others(site, clients)
+    return OtherClients(site, clients)
 
 
-WAYS = [("far", operation) for operation in ("LOOKUP", "GETATTR", "OPEN", "READ", "FLUSH", None)]
-WAYS += [("lasting", operation) for operation in ("OPEN", "READ", "FLUSH", None)]
+CASES = [("far", operation) for operation in ("LOOKUP", "GETATTR", "OPEN", "READ", "FLUSH", None)]
+CASES += [("lasting", operation) for operation in ("OPEN", "READ", "FLUSH", None)]
 
 
 @pytest.mark.parametrize(
-    "way", [(*way, crowd) for way in WAYS for crowd in (1, THREADS - 1)], ids=str
+    "case", [(*case, count) for case in CASES for count in (1, THREADS - 1)], ids=str
 )
-def test_others_do_not_notice(site, disks, clients, others, way):
-    disk, operation, crowd = way
-    wanted = [site.hanging() for _ in range(crowd)]
-    for name, _ in wanted:  # what is known of them already must tempt nobody
+def test_other_clients_are_not_delayed(site, disks, clients, others, case):
+    disk, operation, count = case
+    files = [site.add_hanging() for _ in range(count)]
+    for name, _ in files:  # what the kernel and the cache know of them must not mislead
         for _ in range(4):
             clients.get(f"/{disk}/{name}", "HEAD" if operation == "READ" else "GET")
     disks[disk].settle()
     disks[disk].hold(operation)
-    waiting = [clients.ask(f"/{disk}/{name}") for name, _ in wanted]
-    for reached, _ in disks[disk].reached(crowd):
+    waiting = [clients.send(f"/{disk}/{name}") for name, _ in files]
+    for reached, _ in disks[disk].reached(count):
         assert operation in {None, reached}
-    others.are_served()
-    assert operation == "FLUSH" or not answered(waiting)  # closing may come behind the reply
+    others.check_served()
+    assert operation == "FLUSH" or not with_response(
+        waiting
+    )  # the file may be closed after the response
     disks[disk].release()
-    assert [reply(one) for one in waiting] == [(200, octets) for _, octets in wanted]
+    assert [read_response(one) for one in waiting] == [(200, data) for _, data in files]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_nor_when_a_large_file_hangs(site, disks, clients, others, way):
-    disk, operation = way
-    name, octets = site.hanging(LARGE)
-    for _ in range(4):  # so that its beginning is in memory and its end is not
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_other_clients_are_not_delayed_by_a_large_file(site, disks, clients, others, case):
+    disk, operation = case
+    name, data = site.add_hanging(LARGE)
+    for _ in range(4):  # so that its start is in memory and its end is not
         clients.get(f"/{disk}/{name}", Range="bytes=0-99999")
     disks[disk].settle()
     disks[disk].hold(operation)
-    waiting = clients.ask(f"/{disk}/{name}")
+    waiting = clients.send(f"/{disk}/{name}")
     disks[disk].reached()
-    others.are_served()
+    others.check_served()
     disks[disk].release()
-    assert reply(waiting) == (200, octets)
+    assert read_response(waiting) == (200, data)
 
 
 @pytest.mark.parametrize("disk", ["far", "lasting"])
 def test_a_hang_in_the_middle_of_a_large_body(site, disks, clients, others, disk):
-    name, octets = site.hanging(HUGE)
-    disks[disk].hold("READ", beyond=len(octets) // 2)
-    waiting = clients.ask(f"/{disk}/{name}")
+    name, data = site.add_hanging(HUGE)
+    disks[disk].hold("READ", beyond=len(data) // 2)
+    waiting = clients.send(f"/{disk}/{name}")
     assert disks[disk].reached() == [("READ", name)]
-    others.are_served()
+    others.check_served()
     disks[disk].release()
-    assert reply(waiting) == (200, octets)
+    assert read_response(waiting) == (200, data)
 
 
-def test_a_client_that_leaves_what_hangs(site, far, clients, others):
-    name, octets = site.hanging(HUGE)
-    far.hold("READ", beyond=len(octets) // 2)
-    leaving = clients.ask(f"/far/{name}")
+def test_a_client_that_leaves_during_a_hang(site, far, clients, others):
+    name, data = site.add_hanging(HUGE)
+    far.hold("READ", beyond=len(data) // 2)
+    leaving = clients.send(f"/far/{name}")
     far.reached()
     leaving.close()
-    others.are_served()
+    others.check_served()
 
 
-def test_a_client_that_leaves_what_hangs_at_its_end(site, far, clients, others):
-    name, octets = site.hanging(HUGE)
-    far.hold("READ", beyond=len(octets) // 2)
-    leaving = clients.ask(f"/far/{name}")
+def test_a_client_that_leaves_and_a_close_that_hangs(site, far, clients, others):
+    name, data = site.add_hanging(HUGE)
+    far.hold("READ", beyond=len(data) // 2)
+    leaving = clients.send(f"/far/{name}")
     far.reached()
-    far.hold("FLUSH")  # the first thing that closing a file asks for
+    far.hold("FLUSH")  # the first operation of closing a file
     leaving.close()
     assert far.reached() == [("FLUSH", name)]
-    others.are_served()
+    others.check_served()
 
 
-def test_replies_without_the_content_of_what_hangs(site, far, clients, others):
-    name, _ = site.hanging(LARGE)
+def test_responses_without_a_body_while_closing_hangs(site, far, clients, others):
+    name, _ = site.add_hanging(LARGE)
     far.hold("FLUSH")
     waiting = [
-        clients.ask(f"/far/{name}", "HEAD"),
-        clients.ask(f"/far/{name}", **{"If-None-Match": "*"}),
-        clients.ask(f"/far/{name}", Range="bytes=999999-"),
+        clients.send(f"/far/{name}", "HEAD"),
+        clients.send(f"/far/{name}", **{"If-None-Match": "*"}),
+        clients.send(f"/far/{name}", Range="bytes=999999-"),
     ]
     far.reached(3)
-    others.are_served()
+    others.check_served()
     far.release()
-    assert [reply(one)[0] for one in waiting] == [200, 304, 416]
+    assert [read_response(one)[0] for one in waiting] == [200, 304, 416]
 
 
-LINKS = [(near, operation) for near in ("link", "sibling") for operation in ("LOOKUP", "OPEN")]
+LINKS = [(kind, operation) for kind in ("link", "sibling") for operation in ("LOOKUP", "OPEN")]
 
 
 @pytest.mark.parametrize("link", LINKS, ids=str)
-def test_a_link_from_a_near_name_to_what_hangs(site, far, clients, others, link):
-    near, operation = link
-    name, octets = site.hanging()
-    target = f"/{near}-{next(_numbers)}"
-    if near == "sibling":
-        site.near(target[1:], b"near", OLD)
-    suffix = {"link": "", "sibling": ".gz"}[near]
+def test_a_local_link_to_a_file_that_hangs(site, far, clients, others, link):
+    kind, operation = link
+    name, data = site.add_hanging()
+    target = f"/{kind}-{next(_numbers)}"
+    if kind == "sibling":
+        site.add_local(target[1:], b"local", OLD)
+    suffix = {"link": "", "sibling": ".gz"}[kind]
     (site.root / f"{target[1:]}{suffix}").symlink_to(f"far/{name}")
-    coded = {"Accept-Encoding": "gzip"}
+    headers = {"Accept-Encoding": "gzip"}
     for _ in range(4):
-        clients.get(target, "HEAD", **coded)
+        clients.get(target, "HEAD", **headers)
     far.settle()
     far.hold(operation)
-    waiting = clients.ask(target, **coded)
+    waiting = clients.send(target, **headers)
     far.reached()
-    others.are_served()
-    assert not answered([waiting])
+    others.check_served()
+    assert not with_response([waiting])
     far.release()
-    assert reply(waiting) == (200, octets)
+    assert read_response(waiting) == (200, data)
 
 
-class Crowd:
-    """One client more than a server of two threads and a queue of two has room for."""
+class FullServer:
+    """Five clients of a server with two threads and a queue of two: one of them is rejected."""
 
     def __init__(self, site, far, clients):
-        self._wanted = [site.hanging() for _ in range(5)]
-        self._all = [clients.ask(f"/far/{name}") for name, _ in self._wanted[:2]]
+        self._files = [site.add_hanging() for _ in range(5)]
+        self._all = [clients.send(f"/far/{name}") for name, _ in self._files[:2]]
         far.reached(2)
-        # Of three more the queue has room for two: when one has its reply, the others are in it.
-        self._all += [clients.ask(f"/far/{name}") for name, _ in self._wanted[2:]]
-        (self.refused,) = answered(self._all, PATIENCE)
+        # The queue has room for two of three more: when one has its response, the others wait.
+        self._all += [clients.send(f"/far/{name}") for name, _ in self._files[2:]]
+        (self.rejected,) = with_response(self._all, PATIENCE)
 
-    def waits(self):
-        """Tell whether all still wait, but the one that got its reply."""
-        return not answered([one for one in self._all if one is not self.refused])
+    def is_waiting(self):
+        """Tell whether all clients but the rejected one still wait."""
+        return not with_response([one for one in self._all if one is not self.rejected])
 
-    def gets_what_it_wants(self):
-        for one, (name, octets) in zip(self._all, self._wanted, strict=True):
-            again = one is self.refused
-            assert (get(one, f"/far/{name}") if again else reply(one)) == (200, octets)
+    def check_served(self):
+        for one, (name, data) in zip(self._all, self._files, strict=True):
+            retry = one is self.rejected
+            assert (get(one, f"/far/{name}") if retry else read_response(one)) == (200, data)
         for one in self._all:
             assert get(one, "/hot.txt") == (200, b"hot")
 
 
 @pytest.fixture
 def small(site, far):
-    """Run a server of two threads and a queue of two; yield its clients."""
+    """Run a server with two threads and a queue of two; yield its clients."""
     with serving(site.root, threads=2, queue=2) as server, ExitStack() as stack:
-        stack.callback(far.release)  # before the server ends, whatever happens
+        stack.callback(far.release)  # before the server stops, in any case
         yield Clients(server, stack)
 
 
 @pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
-def test_more_hang_than_threads_and_queue_hold(site, far, small, operation):
+def test_more_requests_than_threads_and_queue_hold(site, far, small, operation):
     for _ in range(4):
         small.get("/hot.txt")
     far.hold(operation)
-    crowd = Crowd(site, far, small)
-    for one in (crowd.refused, small.ask("/far/another")):
+    full = FullServer(site, far, small)
+    for one in (full.rejected, small.send("/far/another")):
         response = one.getresponse()
         response.read()
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
     assert small.get("/hot.txt") == (200, b"hot")
-    assert get(crowd.refused, "/hot.txt") == (200, b"hot")
-    assert crowd.waits()
+    assert get(full.rejected, "/hot.txt") == (200, b"hot")
+    assert full.is_waiting()
     far.release()
-    crowd.gets_what_it_wants()
+    full.check_served()
 
 
 @pytest.fixture
-def nothing_waits(site):
-    """Skip where the file system of the near files cannot read without waiting (RWF_NOWAIT)."""
+def needs_nowait(site):
+    """Skip where the file system of the local files cannot read without blocking (RWF_NOWAIT)."""
     with open(site.root / "hot.txt", "rb") as file:
         try:
             os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
         except OSError as error:
-            pytest.skip_head(f"needs a folder for temporary files that can RWF_NOWAIT: {error}")
+            pytest.skip(f"needs a directory for temporary files with RWF_NOWAIT: {error}")
 
 
 @pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
-def test_what_is_in_memory_needs_no_thread(site, far, small, nothing_waits, operation):
-    others = Others(site, small)
+def test_files_in_memory_need_no_thread(site, far, small, needs_nowait, operation):
+    others = OtherClients(site, small)
     far.hold(operation)
-    crowd = Crowd(site, far, small)
-    assert reply(crowd.refused)[0] == 503
-    others.are_served_from_memory()
-    assert crowd.waits()
+    full = FullServer(site, far, small)
+    assert read_response(full.rejected)[0] == 503
+    others.check_served_from_memory()
+    assert full.is_waiting()
     far.release()
-    crowd.gets_what_it_wants()
+    full.check_served()
 
 
-def test_nor_when_every_thread_is_in_the_middle_of_a_large_body(
-    site, far, clients, others, nothing_waits
-):
-    files = [site.hanging(HUGE) for _ in range(THREADS)]
+def test_nor_when_every_thread_sends_a_large_body(site, far, clients, others, needs_nowait):
+    files = [site.add_hanging(HUGE) for _ in range(THREADS)]
     far.hold("READ", beyond=len(HUGE) // 2)
-    waiting = [clients.ask(f"/far/{name}") for name, _ in files]
+    waiting = [clients.send(f"/far/{name}") for name, _ in files]
     far.reached(THREADS)
-    others.are_served_from_memory()
+    others.check_served_from_memory()
     far.release()
-    assert [reply(one) for one in waiting] == [(200, octets) for _, octets in files]
+    assert [read_response(one) for one in waiting] == [(200, data) for _, data in files]
 
 
 def test_the_whole_site_hangs(site, tmp_path):
-    good, slow = site.hanging(), site.hanging()
+    good, slow = site.add_hanging(), site.add_hanging()
     with (
         mounted(site.source, tmp_path) as disk,
         serving(tmp_path, threads=3, queue=0) as server,
@@ -377,28 +377,28 @@ def test_the_whole_site_hangs(site, tmp_path):
         stack.callback(disk.release)
         clients = Clients(server, stack)
         disk.hold("READ", slow[0])
-        waiting = [clients.ask(f"/{slow[0]}")]
+        waiting = [clients.send(f"/{slow[0]}")]
         disk.reached()
         assert clients.get(f"/{good[0]}") == (200, good[1])
         disk.hold()
-        waiting += [clients.ask(f"/{good[0]}")]
+        waiting += [clients.send(f"/{good[0]}")]
         disk.reached()
         assert clients.get("/", "OPTIONS")[0] == 204
         assert clients.get("/.hidden")[0] == 404
-        waiting += [clients.ask(f"/{good[0]}")]
+        waiting += [clients.send(f"/{good[0]}")]
         disk.reached()
         assert clients.get(f"/{good[0]}")[0] == 503
         assert clients.get("/", Expect="a miracle")[0] == 417
-        assert not answered(waiting)
+        assert not with_response(waiting)
         disk.release()
-        assert [reply(one)[1] for one in waiting] == [slow[1], good[1], good[1]]
+        assert [read_response(one)[1] for one in waiting] == [slow[1], good[1], good[1]]
 
 
-def test_it_stops_although_the_disk_hangs(site, far):
+def test_it_stops_while_the_disk_hangs(site, far):
     with serving(site.root, grace=0) as server, ExitStack() as stack:
         stack.callback(far.release)
-        name, _ = site.hanging()
+        name, _ = site.add_hanging()
         far.hold("READ", name)
-        Clients(server, stack).ask(f"/far/{name}")
+        Clients(server, stack).send(f"/far/{name}")
         far.reached()
         assert server.stop() == (0, "")

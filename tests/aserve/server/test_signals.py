@@ -1,4 +1,4 @@
-"""What signals do to the program, whichever way it was started. Real processes, real signals."""
+"""Signals to the program, however it was started. Real processes, real signals."""
 
 import fcntl
 import os
@@ -12,31 +12,35 @@ import pytest
 from aserve.transport.registry import MODELS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
-WHY_NOT = {name: why for name, row in MODELS.items() if (why := row.unavailable_reason())}
-WAYS = [("--model", name) for name in MODELS]
-WAYS += [("--workers", "2"), ("--workers", "2", "--model", "epoll")]
+UNAVAILABLE = {
+    name: reason for name, info in MODELS.items() if (reason := info.unavailable_reason())
+}
+MODES = [("--model", name) for name in MODELS]
+MODES += [("--workers", "2"), ("--workers", "2", "--model", "epoll")]
 
 
-@pytest.fixture(params=WAYS, ids=" ".join)
-def way(request):
-    if why := WHY_NOT.get(request.param[-1]):
-        pytest.skip_head(why)
+@pytest.fixture(params=MODES, ids=" ".join)
+def mode(request):
+    if reason := UNAVAILABLE.get(request.param[-1]):
+        pytest.skip(reason)
     return request.param
 
 
-def processes(process):
-    """Return the program and its workers."""
+def pids_of(process):
+    """Return the process ids of the program and of its workers."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [process.pid, *map(int, children.split())]
 
 
-def ignored(pid):
+def ignored_signals(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (mask,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:")]
     return {number for number in signal.Signals if mask >> (number - 1) & 1}
 
 
 def ignoring(*numbers):
+    """Return what makes a new process ignore signals, before it runs the program."""
+
     def prepare():
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
@@ -44,138 +48,138 @@ def ignoring(*numbers):
     return prepare
 
 
-def test_what_is_ignored_at_the_start_stays_so(folder, tmp_path, way):
-    both = signal.SIGHUP, signal.SIGINT
-    arguments = (folder, "--port", 0, *way, "--access-log", tmp_path / "log")
-    with aserve(*arguments, preexec_fn=ignoring(*both)) as process:
+def test_signals_ignored_at_the_start_stay_ignored(directory, tmp_path, mode):
+    numbers = signal.SIGHUP, signal.SIGINT
+    arguments = (directory, "--port", 0, *mode, "--access-log", tmp_path / "log")
+    with aserve(*arguments, preexec_fn=ignoring(*numbers)) as process:
         where = url_in(banner(process))
-        for number in both * 2:
-            for pid in processes(process):
-                assert number in ignored(pid)
+        for number in numbers * 2:
+            for pid in pids_of(process):
+                assert number in ignored_signals(pid)
                 os.kill(pid, number)
             assert get(where)[0] == 200
         assert stop(process) == (0, "")
 
 
-def test_sigusr1_without_a_log_kills_nobody(folder, way):
-    with aserve(folder, "--port", 0, *way) as process:
+def test_sigusr1_without_a_log_kills_no_process(directory, mode):
+    with aserve(directory, "--port", 0, *mode) as process:
         where = url_in(banner(process))
-        before = processes(process)
+        pids = pids_of(process)
         for _ in range(3):
-            for pid in before:
+            for pid in pids:
                 os.kill(pid, signal.SIGUSR1)
             assert get(where)[0] == 200
-        assert set(before) <= set(processes(process))
+        assert set(pids) <= set(pids_of(process))
         assert stop(process) == (0, "")
 
 
-def lines_of(path):
+def line_count(path):
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def until(condition):
-    """Wait for what another process does; pytest's timeout ends a wait in vain."""
+def wait_until(condition):
+    """Wait for another process; pytest's timeout ends a wait in vain."""
     while not condition():
         os.sched_yield()
 
 
-def test_a_signal_opens_the_log_anew(folder, tmp_path, way):
+def test_a_signal_reopens_the_log(directory, tmp_path, mode):
     log = tmp_path / "log"
-    with aserve(folder, "--port", 0, *way, "--access-log", log) as process:
+    with aserve(directory, "--port", 0, *mode, "--access-log", log) as process:
         where = url_in(banner(process))
         for number in (signal.SIGUSR1, signal.SIGHUP):
             get(where)
-            until(lambda: lines_of(log))
+            wait_until(lambda: line_count(log))
             log.rename(tmp_path / number.name)
             process.send_signal(number)
-            until(log.exists)
+            wait_until(log.exists)
         for _ in range(9):
             get(where)
         assert stop(process) == (0, "")
-    assert [lines_of(tmp_path / name) for name in ("SIGUSR1", "SIGHUP", "log")] == [1, 1, 9]
+    assert [line_count(tmp_path / name) for name in ("SIGUSR1", "SIGHUP", "log")] == [1, 1, 9]
 
 
-def test_a_worker_that_comes_later_writes_to_the_new_log(folder, tmp_path):
-    log, old = tmp_path / "log", tmp_path / "log.1"
-    with aserve(folder, "--port", 0, "--workers", 2, "--access-log", log) as process:
+def test_a_replaced_worker_writes_to_the_new_log(directory, tmp_path):
+    log, rotated = tmp_path / "log", tmp_path / "log.1"
+    with aserve(directory, "--port", 0, "--workers", 2, "--access-log", log) as process:
         where = url_in(banner(process))
-        log.rename(old)
+        log.rename(rotated)
         process.send_signal(signal.SIGUSR1)
-        until(log.exists)
-        for pid in processes(process)[1:]:
+        wait_until(log.exists)
+        for pid in pids_of(process)[1:]:
             os.kill(pid, signal.SIGKILL)
             assert f"worker {pid} ended" in process.stderr.readline()
         for _ in range(9):
             get(where)
         assert stop(process) == (0, "")
-    assert (lines_of(old), lines_of(log)) == (0, 9)
+    assert (line_count(rotated), line_count(log)) == (0, 9)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("becomes", ["renamed", "removed", "replaced"])
-def test_a_log_is_followed_without_a_signal(folder, tmp_path, workers, becomes):
-    log, old = tmp_path / "log", tmp_path / "log.1"
-    with aserve(folder, "--port", 0, "--workers", workers, "--access-log", log) as process:
+@pytest.mark.parametrize("change", ["renamed", "removed", "replaced"])
+def test_a_rotated_log_is_reopened_without_a_signal(directory, tmp_path, workers, change):
+    log, rotated = tmp_path / "log", tmp_path / "log.1"
+    with aserve(directory, "--port", 0, "--workers", workers, "--access-log", log) as process:
         where = url_in(banner(process))
         get(where)
-        until(lambda: lines_of(log))
-        log.rename(old)
-        if becomes == "removed":
-            old.unlink()
-        if becomes == "replaced":
+        wait_until(lambda: line_count(log))
+        log.rename(rotated)
+        if change == "removed":
+            rotated.unlink()
+        if change == "replaced":
             log.touch()
         for _ in range(9):
             get(where)
         assert stop(process) == (0, "")
-    assert lines_of(log) == 9
+    assert line_count(log) == 9
 
 
-def on_a_terminal(its, *numbers):
-    """Return what makes a process the leader of a session on a terminal, as a shell's is."""
+def on_a_terminal(terminal, *ignored):
+    """Return what makes a new process the session leader on a terminal, as a shell does."""
 
     def prepare():
         os.setsid()
-        fcntl.ioctl(its, termios.TIOCSCTTY)
-        ignoring(*numbers)()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY)
+        ignoring(*ignored)()
 
     return prepare
 
 
 @pytest.mark.parametrize("log", [True, False], ids=["log", "no log"])
-def test_it_ends_with_its_terminal(folder, tmp_path, way, log):
+def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
-    ours, its = pty.openpty()
-    arguments = (folder, "--port", 0, *way, *options)
-    with aserve(*arguments, preexec_fn=on_a_terminal(its)) as process:
-        os.close(its)
+    terminal, process_side = pty.openpty()
+    arguments = (directory, "--port", 0, *mode, *options)
+    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+        os.close(process_side)
         get(url_in(banner(process)))
-        os.close(ours)
+        os.close(terminal)
         assert process.wait(30) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_nohup_outlives_its_terminal(folder, tmp_path, workers):
-    ours, its = pty.openpty()
-    prepare = on_a_terminal(its, signal.SIGHUP)
-    arguments = (folder, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
+def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
+    terminal, process_side = pty.openpty()
+    prepare = on_a_terminal(process_side, signal.SIGHUP)
+    arguments = (directory, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
     with aserve(*arguments, preexec_fn=prepare) as process:
-        os.close(its)
+        os.close(process_side)
         where = url_in(banner(process))
-        os.close(ours)
+        os.close(terminal)
         for _ in range(3):
             assert get(where)[0] == 200
         assert stop(process) == (0, "")
 
 
-def test_sighup_on_an_open_terminal_opens_the_log_anew(folder, tmp_path):
-    log, old = tmp_path / "log", tmp_path / "log.1"
-    ours, its = pty.openpty()
-    arguments = (folder, "--port", 0, "--access-log", log)
-    with aserve(*arguments, preexec_fn=on_a_terminal(its)) as process:
-        os.close(its)
+def test_sighup_on_an_open_terminal_reopens_the_log(directory, tmp_path):
+    log, rotated = tmp_path / "log", tmp_path / "log.1"
+    terminal, process_side = pty.openpty()
+    arguments = (directory, "--port", 0, "--access-log", log)
+    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+        os.close(process_side)
         banner(process)
-        log.rename(old)
+        log.rename(rotated)
         process.send_signal(signal.SIGHUP)
-        until(log.exists)
+        wait_until(log.exists)
         assert stop(process) == (0, "")
-    os.close(ours)
+    os.close(terminal)
