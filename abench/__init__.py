@@ -40,13 +40,8 @@ def run(plan: "Plan") -> "Report":
     Blocks until the run has ended. Raises UnreachableError or ParameterError, and starts nothing,
     if the run is not possible.
     """
-    measure = import_module("abench.run.measure").measure
-    globals()["run"] = _run  # the import has bound the name to the subpackage
-    report: Report = measure(plan)
+    report: Report = import_module("abench.runner.measure").measure(plan)
     return report
-
-
-_run = run
 
 
 def __getattr__(name: str) -> object:

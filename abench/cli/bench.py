@@ -19,8 +19,8 @@ from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.report.live import LiveView
-from abench.run import preflight, worker
-from abench.run.measure import Runner, measure
+from abench.runner import preflight, worker
+from abench.runner.measure import Runner, measure
 from abench.stats.results import Report
 from abench.stats.thresholds import Condition, evaluate
 from abench.version import abench_version
@@ -158,7 +158,7 @@ def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
     """Return the plan for the nodes of a cluster, and the runner for it."""
     if find_spec("distributed") is None:
         raise ParameterError("--dask", "needs dask: pip install distributed")
-    cluster = import_module("abench.run.dask_cluster").Cluster(scheduler, plan.workers)
+    cluster = import_module("abench.runner.dask_cluster").Cluster(scheduler, plan.workers)
     return replace(plan, workers=cluster.size), cluster.run
 
 

@@ -15,8 +15,8 @@ from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
-from abench.run import coordinator
-from abench.run.null_server import null_server
+from abench.runner import coordinator
+from abench.runner.null_server import null_server
 from abench.stats.results import Report
 from abench.stats.units import decimal, microseconds
 

@@ -19,7 +19,7 @@ import pytest
 from abench.cli import main
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
-from abench.run.worker import START, Finished, Message, Ready, WorkerRun
+from abench.runner.worker import START, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
 
 OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

@@ -10,7 +10,7 @@ import pytest
 
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
-from abench.run import preflight
+from abench.runner import preflight
 from abench.stats import units
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.coverage import Coverage

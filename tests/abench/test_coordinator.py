@@ -10,7 +10,7 @@ import pytest
 
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
-from abench.run import coordinator
+from abench.runner import coordinator
 
 
 def test_too_few_open_files_are_reported_before_the_run(monkeypatch):
@@ -162,7 +162,7 @@ async def test_a_worker_that_falls_silent_does_not_delay_the_end(serve, python):
     program = """
 import sys, os, signal
 from abench import cli
-from abench.run import coordinator, worker
+from abench.runner import coordinator, worker
 coordinator.REPORT_TIMEOUT_S = 2.5
 def stall(self): os.kill(os.getpid(), signal.SIGSTOP)
 worker.WorkerRun._report = stall
@@ -180,7 +180,7 @@ def children(pid):
 SHORT_REPORT_TIMEOUT = """
 import sys
 from abench import cli
-from abench.run import coordinator
+from abench.runner import coordinator
 coordinator.REPORT_TIMEOUT_S = 2.5
 cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
 """
@@ -221,7 +221,7 @@ async def test_workers_end_with_their_parent(serve, python):
     program = """
 import os, signal, sys
 from abench.plan.plan import Plan
-from abench.run import coordinator
+from abench.runner import coordinator
 def die(summary, elapsed):
     if elapsed:
         os.kill(os.getpid(), signal.SIGKILL)

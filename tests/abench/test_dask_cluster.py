@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from abench.cli import bench
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
-from abench.run import remote_worker, worker
+from abench.runner import remote_worker, worker
 from abench.stats.histogram import Histogram
 from abench.stats.summary import Summary
 
@@ -27,7 +27,7 @@ pytest.importorskip("distributed", reason="needs the extra: pip install '.[fleet
 START_TIMEOUT_S = 60.0
 # Each side waits for reports and orders of the other for 6 s here, and not 15.
 SHORT_REPORT_TIMEOUT = (
-    "from abench.run import coordinator; coordinator.REPORT_TIMEOUT_S = 6; import runpy; "
+    "from abench.runner import coordinator; coordinator.REPORT_TIMEOUT_S = 6; import runpy; "
     "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 )
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -254,7 +254,7 @@ async def test_an_invalid_scheduler_is_reported_in_one_line(abench):
 
 
 def test_more_workers_than_nodes_is_reported(cluster, monkeypatch):
-    from abench.run import dask_cluster  # noqa: PLC0415 - it needs the extra
+    from abench.runner import dask_cluster  # noqa: PLC0415 - it needs the extra
 
     monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT_S", 2)
     # It would affect all later tests of this process.

@@ -14,8 +14,8 @@ from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
-from abench.run import coordinator
-from abench.run.measure import measure
+from abench.runner import coordinator
+from abench.runner.measure import measure
 from abench.stats.summary import Summary
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

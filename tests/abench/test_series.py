@@ -3,7 +3,7 @@ import copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abench.run.worker import REPORT_INTERVAL_S, until_next_report
+from abench.runner.worker import REPORT_INTERVAL_S, until_next_report
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.time_series import MAX_INTERVALS, TimeSeries

@@ -1,7 +1,7 @@
 from collections import Counter
 
 from abench.plan.plan import Plan
-from abench.run.warmup import MAX_S, WarmUp
+from abench.runner.warmup import MAX_S, WarmUp
 from abench.stats.histogram import Histogram
 from abench.stats.summary import Summary
 

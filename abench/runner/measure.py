@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from abench.plan.plan import Plan
-from abench.run import coordinator
+from abench.runner import coordinator
 from abench.stats.environment import read_environment
 from abench.stats.results import Report, build_report
 from abench.stats.summary import Summary

@@ -23,8 +23,8 @@ from typing import NoReturn, Self
 from abench.client import connector
 from abench.errors import AbenchError, ParameterError, UnreachableError
 from abench.plan.plan import Plan
-from abench.run import worker
-from abench.run.warmup import WarmUp
+from abench.runner import worker
+from abench.runner.warmup import WarmUp
 from abench.stats.summary import Summary
 from abench.system import procfs
 

@@ -1,6 +1,6 @@
 """One share of a run on another machine: an ordinary worker, controlled through pipes.
 
-    python -m abench.run.remote_worker
+    python -m abench.runner.remote_worker
 
 A Plan is read from standard input, as its length in eight bytes and its pickle. The orders follow
 it, and the end of input stops the run. Messages are written to standard output, one per line.
@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
-from abench.run import coordinator, worker
+from abench.runner import coordinator, worker
 from abench.stats.summary import Summary
 
 _LENGTH_SIZE = 8

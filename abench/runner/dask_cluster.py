@@ -25,7 +25,7 @@ import distributed
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
 from abench.plan.target import require_printable, shown
-from abench.run import coordinator, remote_worker
+from abench.runner import coordinator, remote_worker
 from abench.stats.summary import Summary
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -175,7 +175,7 @@ def run_share(plan: bytes, name: str) -> None:
     with distributed.worker_client(separate_thread=False) as client:
         orders_queue = distributed.Queue(f"{name}-orders", client=client)
         reports_queue = distributed.Queue(f"{name}-reports", client=client)
-        command = [sys.executable, "-m", "abench.run.remote_worker"]
+        command = [sys.executable, "-m", "abench.runner.remote_worker"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
         assert process.stdin  # noqa: S101 - it is a pipe
         assert process.stdout  # noqa: S101

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, cast
 
-from abench.run.worker import new_event_loop
+from abench.runner.worker import new_event_loop
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n" + b"x" * 1024
 _BACKLOG = 4096
