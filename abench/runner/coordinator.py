@@ -234,12 +234,13 @@ class WorkerGroup:
         """Start the workers once all are ready; merge their reports until the last has ended."""
         while self._working:
             readable = set(wait([handle.reports for handle in self._working], WATCH_INTERVAL_S))
+            now = time.monotonic()
             for handle in [handle for handle in self._working if handle.reports in readable]:
                 self._on_readable(handle)
             self._start_when_ready()
             self._count_when_warm()
-            self._excuse_own_stall()
-            self._kill_silent()
+            self._excuse_own_stall(now)
+            self._kill_silent(now)
             elapsed = time.monotonic() - self._counting_since if self._counting_since else 0.0
             watch(self._summary, elapsed)
         self._summary.warmup_requests += self._warmup.requests
@@ -322,16 +323,20 @@ class WorkerGroup:
         for handle in self._working:
             handle.send_order(order)
 
-    def _kill_silent(self) -> None:
-        """Kill workers that no longer report, so that they cannot delay the end of the run."""
+    def _kill_silent(self, now: float) -> None:
+        """Kill workers that no longer report, so that they cannot delay the end of the run.
+
+        `now` is the time of this wakeup and not a later one: if this process is suspended after
+        it, the next turn sees that and excuses them.
+        """
         connecting_timeout_s = CONNECT_REPORT_TIMEOUT_S + self._plan.timeout_s
         limit_s = REPORT_TIMEOUT_S if self._started_at else connecting_timeout_s
         for handle in self._working:
             awaits_start = handle.is_ready and not self._started_at
-            if awaits_start or time.monotonic() - handle.last_report_at <= limit_s:
+            if awaits_start or now - handle.last_report_at <= limit_s:
                 continue
-            if time.monotonic() < self._wait_for_stopped_until() and handle.is_stopped():
-                handle.last_report_at = time.monotonic()  # resumed, it has the full time again
+            if now < self._wait_for_stopped_until() and handle.is_stopped():
+                handle.last_report_at = now  # resumed, it has the full time again
             else:
                 handle.kill()
 
@@ -345,14 +350,13 @@ class WorkerGroup:
             + REPORT_TIMEOUT_S
         )
 
-    def _excuse_own_stall(self) -> None:
+    def _excuse_own_stall(self, now: float) -> None:
         """Do not count a time in which this process itself did not run as silence of the workers.
 
         What suspends and resumes a run (Ctrl-Z, a debugger, a frozen container) suspends its
         workers as well, and they have not had time to report yet.
         """
-        now, before = time.monotonic(), self._last_wakeup
-        self._last_wakeup = now
+        before, self._last_wakeup = self._last_wakeup, now
         if now - before > WATCH_INTERVAL_S + STALL_S:
             for handle in self._working:
                 handle.last_report_at = max(handle.last_report_at, now)

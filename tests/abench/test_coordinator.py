@@ -216,6 +216,29 @@ async def test_a_run_that_is_suspended_for_a_while_goes_on(serve, ok_reply, susp
     assert (b"abench itself stalled for " in out) == (suspended != "parent"), out
 
 
+SUSPENDED_AT_THE_CHECK = """
+import sys, time
+from abench import cli
+from abench.runner import coordinator
+coordinator.REPORT_TIMEOUT_S = 2.5
+check, stalls = coordinator.WorkerGroup._kill_silent, [3.0]
+def check_late(self, now):
+    if self._started_at and stalls:
+        time.sleep(stalls.pop())
+    check(self, now)
+coordinator.WorkerGroup._kill_silent = check_late
+cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
+assert not stalls
+"""
+
+
+async def test_a_parent_may_be_suspended_just_before_it_looks_for_silent_workers(serve, python):
+    server = await serve()
+    code, out, err = await python(SUSPENDED_AT_THE_CHECK, server.url)
+    assert (code, err) == (0, ""), out
+    assert "died" not in out
+
+
 async def test_workers_end_with_their_parent(serve, python):
     server = await serve()
     program = """
