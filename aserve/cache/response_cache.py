@@ -4,20 +4,17 @@ The cache makes no decisions: a cached response is one that the handler has made
 only as long as nothing that it depends on has changed.
 """
 
-import re
 import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from aserve.cache.dependencies import Dependencies, DirectoryDependencies, watch_path
-from aserve.filesystem.directory import file_segments
+from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
 from aserve.filesystem.mounts import Mounts
 from aserve.http.dates import format_date, parse_date
-from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response
-from aserve.http.request_target import parse_path
+from aserve.http.messages import BodyPart, FileSlice, Request, Response
 from aserve.linux.inotify import SELF, Inotify, QueueOverflow, WatchedName
 
 _MAX_RESPONSES = 16_384
@@ -25,9 +22,6 @@ _MAX_BYTES = 64 << 20
 _MAX_HEADS = 32_768
 _MAX_HEADS_PER_RESPONSE = 1_024  # which are evicted with it, at a microsecond each
 _MAX_OPEN_FILES = 256  # kept open, for responses that are too large for memory
-_MAX_HEAD_SIZE = 8_192  # bytes; requests with a longer head are not cached
-_SHORT_HEAD_SIZE = 1_024  # bytes; 512 longer ones would take megabytes that are not counted
-
 # Bytes that Python uses besides the data itself, measured with tracemalloc and rounded up.
 _RESPONSE_OVERHEAD = 3_200  # with five watched names of its own
 _HEAD_OVERHEAD = 960
@@ -45,22 +39,6 @@ _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requeste
 
 _DATE = b"Date: "
 _DATE_LENGTH = 29
-
-# Headers that no cached response depends on. All others that the parser extracts are part of the
-# key: a header missing here costs a second entry, one missing in a list of relevant headers would
-# cause a wrong response.
-_IRRELEVANT_HEADERS = frozenset({"accept", "connection", "content-length", "host"})
-
-# Header lines that make each head unique, and affect neither the response nor its line in the log.
-# Their values consist of what httptools allows in any value. Each line is replaced by one line, so
-# that two heads that are equal afterwards have the same number of header lines.
-_UNIQUE_HEADERS = re.compile(
-    rb"\r\n(?:[Cc]ookie|[Tt]race(?:parent|state)|[Xx]-(?:[Rr]equest|[Cc]orrelation)-[Ii][Dd]"
-    rb"|[Xx]-[Ff]orwarded-[Ff]or):[\t -~\x80-\xff]*"
-)
-_PLACEHOLDER = b"\r\nCookie:"
-
-CacheKey = tuple[object, ...]
 
 
 class CachedResponse:
@@ -169,10 +147,34 @@ CacheHit = tuple[CachedResponse, Request]
 """A cached response, and the parsed request of the head that was looked up."""
 
 
+class HeadLookup(Protocol):
+    """Finds cached responses by the head of a request, unparsed."""
+
+    def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
+        """Return the valid response to exactly this head, with its request; None if none is.
+
+        now: POSIX seconds.
+        """
+
+
+class CachePartition:
+    """The cached responses for connections with the same facts."""
+
+    __slots__ = ("_cache", "_partition")
+
+    def __init__(self, cache: "ResponseCache", partition: bytes) -> None:
+        self._cache = cache
+        self._partition = partition
+
+    def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
+        """Return the valid response to exactly this head on such a connection."""
+        return self._cache.lookup_head(self._partition + head, now)
+
+
 class ResponseCache:
     """The cached responses of one process; for use in the event loop's thread alone.
 
-    root: the directory that is served, by the name it was given; max_head_size: bytes of the
+    keyed_on: what decides a response besides its request; max_head_size: bytes of the
     longest head that is not rejected; max_watches: inotify watches it may use, None for half of the
     user's; max_bytes: memory that the responses and their heads may take.
     """
@@ -181,17 +183,17 @@ class ResponseCache:
 
     def __init__(
         self,
-        root: bytes,
         mounts: Mounts | None = None,
-        max_head_size: int = _MAX_HEAD_SIZE,
+        max_head_size: int = MAX_HEAD_SIZE,
         *,
+        keyed_on: KeyedOn = NOTHING_ELSE,
         max_watches: int | None = None,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
-        self._root = root
+        self.keys = KeyBuilder(keyed_on)
         self._max_bytes = max_bytes
         self._max_watches = max_watches
-        self._max_head_size = min(max_head_size, _MAX_HEAD_SIZE)
+        self._max_head_size = min(max_head_size, MAX_HEAD_SIZE)
         # The oldest first: to find it in a plain dict takes 50 us once many were removed.
         self._by_head: OrderedDict[bytes, CacheHit] = OrderedDict()
         self._by_key: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
@@ -247,6 +249,10 @@ class ResponseCache:
             return None
         return hit
 
+    def partition(self, partition: bytes) -> "HeadLookup":
+        """Return the part of the cache for connections with the same facts (KeyedOn.partition)."""
+        return CachePartition(self, partition) if partition else self
+
     def lookup_key(self, key: CacheKey, request: Request, now: float) -> CachedResponse | None:
         """Return the valid response to requests with this key, and add the request's head to it.
 
@@ -272,7 +278,7 @@ class ResponseCache:
         min_count = 4 if self._is_full() else 2
         key_hash = hash(key)
         if (
-            not response.cacheable
+            not response.path
             or self._doorkeeper.count(key_hash) < min_count
             or key_hash in self._recently_considered
         ):
@@ -289,21 +295,20 @@ class ResponseCache:
         return self._generation
 
     def watch_dependencies(
-        self, request: Request, now: int, *, at_once: bool = False
+        self, path: bytes, now: int, *, at_once: bool = False
     ) -> Dependencies | None:
-        """Watch what a response will depend on, before it is made; any thread may call this.
+        """Watch what the response with a file depends on, before it is made again.
 
-        None where the target can name no file; else pass the result to store or to discard.
-        at_once: the call is made in the event loop, which may use the directories it already
-        watches; they are valid until it sees a change.
+        path: the file's; now: POSIX seconds. Any thread may call this. If the result is not None,
+        pass it to store or to discard. at_once: the call is made in the event loop, which may use
+        the directories it already watches; they are valid until it sees a change.
         """
         directories = None
         if at_once:
             directories, self._directory_names = self._directory_dependencies, None
         try:
-            path = b"/".join((self._root, *file_segments(parse_path(request.target))))
             return watch_path(path, self._inotify, self._mounts, now, directories)
-        except (OSError, HttpError):
+        except OSError:
             return None
 
     def store(self, response: CachedResponse, dependencies: Dependencies, generation: int) -> None:
@@ -381,7 +386,9 @@ class ResponseCache:
 
     def _lookup_normalized(self, head: bytes) -> CacheHit | None:
         return (
-            self._by_head.get(_normalize_head(head)) if len(head) <= self._max_head_size else None
+            self._by_head.get(self.keys.normalize(head))
+            if len(head) <= self._max_head_size
+            else None
         )
 
     def _is_valid(self, cached: CachedResponse) -> bool:
@@ -475,7 +482,7 @@ class ResponseCache:
     def _add_head(self, request: Request, cached: CachedResponse) -> None:
         if len(request.head) > self._max_head_size:
             return
-        head = _normalize_head(request.head.encode("latin-1"))
+        head = cached.key.partition + self.keys.normalize(request.head.encode("latin-1"))
         if head in self._by_head or self._doorkeeper.count(hash(head)) < 2:
             return
         self._evict_heads(cached)
@@ -592,11 +599,6 @@ def _dispose(tables: tuple[dict[Any, Any], ...], _inotify: Inotify | None) -> No
             time.sleep(0)
 
 
-def _normalize_head(head: bytes) -> bytes:
-    """Return a head without what does not affect the response, the same for all such heads."""
-    return _UNIQUE_HEADERS.sub(_PLACEHOLDER, head)
-
-
 def _weigh_head(head: bytes, request: Request) -> int:
     # As bytes, as the request's text, and as the headers extracted from that.
     return (
@@ -609,34 +611,9 @@ def _weigh_part(part: BodyPart) -> int:
 
 
 def _weigh_key(key: CacheKey) -> int:
-    """Return how many bytes a key takes: (..., target, ..., relevant headers)."""
-    target, relevant = str(key[1]), key[-1]
-    assert isinstance(relevant, tuple)  # noqa: S101 - as cache_key makes it
-    pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in relevant)
-    return len(target) + _STRING_OVERHEAD + pairs
-
-
-def cache_key(request: Request, *, keep_alive: bool) -> CacheKey | None:
-    """Return what the response to a request depends on; None where such ones are not cached."""
-    headers = request.headers
-    if request.error or request.method not in {"GET", "HEAD"} or "expect" in headers:
-        return None
-    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-        return None
-    size = len(request.head)
-    if size > _MAX_HEAD_SIZE:
-        return None
-    relevant = (_cached_relevant_headers if size <= _SHORT_HEAD_SIZE else _relevant_headers)(
-        tuple(headers.items())
-    )
-    return request.method, request.target, request.minor, keep_alive, relevant
-
-
-def _relevant_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(pair for pair in headers if pair[0] not in _IRRELEVANT_HEADERS))
-
-
-_cached_relevant_headers = lru_cache(maxsize=512)(_relevant_headers)
+    """Return how many bytes a key takes."""
+    pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in key.headers)
+    return len(key.target) + _STRING_OVERHEAD + len(key.partition) + pairs
 
 
 class _Doorkeeper:

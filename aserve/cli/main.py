@@ -169,6 +169,12 @@ def _serve(
     decode_slashes: Annotated[
         bool, typer.Option("--decode-slashes", help="Treat %2F in a path as a slash, for npm.")
     ] = False,
+    server_header: Annotated[
+        bool,
+        typer.Option(
+            "--server-header/--no-server-header", help="Name the software in each response."
+        ),
+    ] = True,
     model: Annotated[
         str, typer.Option(metavar="NAME", help=f"The I/O model: {', '.join(MODELS)}.")
     ] = DEFAULT,
@@ -216,6 +222,7 @@ def _serve(
         charset=charset,
         types=tuple(types or ()),
         decode_slashes=decode_slashes,
+        server_header=server_header,
         model=model,
         threads=THREADS if threads is None else threads,
         dispatch=dispatch or DISPATCHES[0],

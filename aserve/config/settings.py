@@ -43,6 +43,7 @@ class Settings:
     charset: character encoding of text types, "none" for none.
     types: each "suffix=type" that replaces or adds a media type.
     decode_slashes: whether %2F in a path separates names, as npm's clients expect.
+    server_header: whether responses name the software.
     model: the name of an I/O model.
     dispatch: how the reactor hands work to its threads.
     limits: bounds on what clients may send and hold.
@@ -61,6 +62,7 @@ class Settings:
     charset: str = "utf-8"
     types: tuple[str, ...] = ()
     decode_slashes: bool = False
+    server_header: bool = True
     model: str = DEFAULT
     dispatch: str = DISPATCHES[0]
     limits: Limits = field(default_factory=Limits)

@@ -21,11 +21,11 @@ from typing import Any, cast
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.connection import H1Connection
 from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
 from aserve.linux.posix_aio import AioReader
+from aserve.policies.site import Site
 from aserve.server.worker import serve
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.models import proactor, proactor_aio
@@ -71,7 +71,7 @@ def _code(function: Callable[..., object]) -> CodeType:
 
 STEPS: dict[CodeType, Step] = {
     _code(H1Connection._transition): _describe_transition,  # noqa: SLF001 - every transition goes through it
-    _code(StaticSite.handle): _describe_request,
+    _code(Site.handle): _describe_request,
     _code(ResponseCache.lookup_head): _fixed_text("looks up the response in the cache"),
     _code(ThreadPool._deliver): _fixed_text("receives the result from the pool"),  # noqa: SLF001
     _code(AioReader.start_read): _fixed_text("starts to read the file: aio_read"),

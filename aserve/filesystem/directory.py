@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +44,8 @@ _ERRORS = {
     errno.ENFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
     errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
 }
+
+_is_local = attrgetter("source.is_local")
 
 _RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory without asking again
 
@@ -175,7 +178,9 @@ class Directory:
             try:
                 if not wait and self._mounts.tracking_of(device_of(root)) is ChangeTracking.NONE:
                     raise BlockingIOError  # a network, or another program (FUSE), takes time
-                lookup = _ResourceLookup(root, self._mounts, self._media_types, wait=wait)
+                lookup = _ResourceLookup(
+                    root, self._root, self._mounts, self._media_types, wait=wait
+                )
                 return lookup.resource(name, names[-1], is_index=path.is_directory)
             finally:
                 os.close(root)
@@ -208,11 +213,21 @@ class _ResourceLookup:
         "_media_types",
         "_mounts",
         "_root",
+        "_root_path",
         "_wait",
     )
 
-    def __init__(self, root: int, mounts: Mounts, media_types: MediaTypes, *, wait: bool) -> None:
+    def __init__(
+        self,
+        root: int,
+        root_path: bytes,
+        mounts: Mounts,
+        media_types: MediaTypes,
+        *,
+        wait: bool,
+    ) -> None:
         self._root = root
+        self._root_path = root_path
         self._mounts = mounts
         self._media_types = media_types
         self._wait = wait
@@ -229,11 +244,10 @@ class _ResourceLookup:
         plain = _representation(file, status, *self._media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain) if plain.coding == "identity" else []
-        if not siblings:
-            return Document((plain,))
-        representations = plain, *siblings
-        cacheable = all(each.cacheable for each in representations)
-        return Document(tuple(each._replace(cacheable=cacheable) for each in representations))
+        # Only such files change through this machine alone.
+        is_local = file.is_local and all(map(_is_local, siblings))
+        path = self._root_path + b"/" + path if is_local else b""
+        return Document((plain, *siblings), path)
 
     def _siblings(self, path: bytes, plain: Representation) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
@@ -281,4 +295,4 @@ def _representation(
     # Headers can only express and compare what a date can: no file is older than the year 1.
     modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)
     validator = Validator(etag, modified, status.st_ctime_ns // 1_000_000_000)
-    return Representation(media_type, status.st_size, validator, file, coding, file.is_local)
+    return Representation(media_type, status.st_size, validator, file, coding)

@@ -1,19 +1,17 @@
-"""The METHODS table: the eight methods of HTTP/1.1, including disabled ones (RFC 9110 9.3)."""
+"""The methods of HTTP/1.1: a table of their handlers, and the handlers of those without files.
+
+RFC 9110 section 9.3 defines eight. All are in the table, the disabled ones with None.
+"""
 
 import re
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Collection, Mapping
 
-from aserve.handlers.representation import (
-    MethodTable,
-    RequestContext,
-    ResourceFinder,
-    allow_header,
-    get,
-    head,
-)
+from aserve.handlers.handler import Handler, RequestContext
 from aserve.http.messages import NOSNIFF, HttpError, Request, Response
-from aserve.http.request_target import HostPort, parse_host_port, parse_path
+from aserve.http.request_target import parse_host_port, parse_path
+
+MethodTable = Mapping[str, Handler | None]
+"""The handler of each method; None: the method is disabled, 405. Any other method gets 501."""
 
 # RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those
 # is impossible, so this is a list of harmless headers: those that proxies change, and those that
@@ -28,59 +26,98 @@ _ECHOED = (
 _NOT_ECHOED = re.compile(rf"(?<=\r\n)(?!(?:{_ECHOED}):)[^\r]+\r\n", re.IGNORECASE | re.ASCII)
 
 
-def options(request: Request, finder: ResourceFinder, context: RequestContext) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer OPTIONS, for one target and for the server as a whole (9.3.7)."""
-    if request.target != "*":
-        parse_path(request.target, decode_slashes=context.decode_slashes)
-    return Response(204, (allow_header(context.methods),))
+def method_table(
+    files: Handler,
+    *,
+    allow_trace: bool = False,
+    allow_connect: Collection[str] = (),
+    decode_slashes: bool = False,
+) -> MethodTable:
+    """Return the table of methods for a site whose GET and HEAD are answered by files.
 
-
-def trace(request: Request, finder: ResourceFinder, context: RequestContext) -> Response:  # noqa: ARG001 - a METHODS row
-    """Answer TRACE: echo the head as received, without headers that may be secret (9.3.8).
-
-    A target that is invalid for GET is rejected: an http URL must not contain a password (4.2.4),
-    and none is echoed.
+    allow_connect: each "host:port" that CONNECT may open a tunnel to. decode_slashes: whether %2F
+    in a path separates segments.
     """
-    parse_path(request.target, decode_slashes=context.decode_slashes)
-    body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
-    headers = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
-    return Response(200, headers, (body,), len(body))
+    table: dict[str, Handler | None] = {
+        "GET": files,
+        "HEAD": files,
+        "OPTIONS": None,
+        "TRACE": Trace(decode_slashes=decode_slashes) if allow_trace else None,
+        "POST": None,
+        "PUT": None,
+        "DELETE": None,
+        "CONNECT": Connect(allow_connect) if allow_connect else None,
+    }
+    enabled = [name for name, handler in table.items() if handler or name == "OPTIONS"]
+    table["OPTIONS"] = Options(enabled, decode_slashes=decode_slashes)
+    return table
 
 
-def connect(
-    request: Request,
-    finder: ResourceFinder,  # noqa: ARG001 - a METHODS row
-    context: RequestContext,  # noqa: ARG001
-    allowed: Collection[HostPort],
-) -> Response:
-    """Answer CONNECT: a tunnel to one of the allowed addresses (9.3.6)."""
-    address = parse_host_port(request.target)
-    if address is None:
-        raise HttpError(400, "The target of CONNECT must be a host and a port.")
-    if address not in allowed:
-        raise HttpError(403, "A tunnel to this address is not allowed.")
-    return Response(200, tunnel=address)
+def allow_header(methods: Collection[str]) -> tuple[str, str]:
+    """Return the Allow header for the enabled methods."""
+    return "Allow", ", ".join(methods)
 
 
-METHODS: MethodTable = {
-    "GET": get,
-    "HEAD": head,
-    "OPTIONS": options,
-    "TRACE": None,
-    "POST": None,
-    "PUT": None,
-    "DELETE": None,
-    "CONNECT": None,
-}
-"""None: the method is disabled, 405. A method that is not in the table is not supported, 501."""
+class MethodDispatcher:
+    """Passes each request to the handler of its method."""
+
+    def __init__(self, methods: MethodTable) -> None:
+        self._methods = methods
+        self._allow = allow_header([name for name, handler in methods.items() if handler])
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return the response of the method's handler: 501 if it is unknown, 405 if disabled."""
+        if request.method not in self._methods:
+            raise HttpError(501, "This method is not supported.")
+        handler = self._methods[request.method]
+        if handler is None:
+            raise HttpError(405, "This method is not allowed.", (self._allow,))
+        return handler.handle(request, context)
 
 
-def enabled_methods(*, traces: bool, tunnels: Collection[str]) -> MethodTable:
-    """Return the table with TRACE enabled, and CONNECT to each "host:port" of tunnels."""
-    methods = dict(METHODS)
-    if traces:
-        methods["TRACE"] = trace
-    if tunnels:
-        allowed = frozenset(address for text in tunnels if (address := parse_host_port(text)))
-        methods["CONNECT"] = partial(connect, allowed=allowed)
-    return methods
+class Options:
+    """Answers OPTIONS, for one target and for the server as a whole (9.3.7)."""
+
+    def __init__(self, methods: Collection[str], *, decode_slashes: bool = False) -> None:
+        self._headers = (allow_header(methods),)
+        self._decode_slashes = decode_slashes
+
+    def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
+        """Return the enabled methods."""
+        if request.target != "*":
+            parse_path(request.target, decode_slashes=self._decode_slashes)
+        return Response(204, self._headers)
+
+
+class Trace:
+    """Answers TRACE: echoes the head as received, without headers that may be secret (9.3.8)."""
+
+    def __init__(self, *, decode_slashes: bool = False) -> None:
+        self._decode_slashes = decode_slashes
+
+    def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
+        """Return the head of the request.
+
+        A target that is invalid for GET is rejected: an http URL must not contain a password
+        (4.2.4), and none is echoed.
+        """
+        parse_path(request.target, decode_slashes=self._decode_slashes)
+        body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
+        headers = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
+        return Response(200, headers, (body,), len(body))
+
+
+class Connect:
+    """Answers CONNECT: a tunnel to one of the allowed addresses, each "host:port" (9.3.6)."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._allowed = frozenset(filter(None, map(parse_host_port, allowed)))
+
+    def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
+        """Return the response that starts the tunnel; the transport connects to its far end."""
+        address = parse_host_port(request.target)
+        if address is None:
+            raise HttpError(400, "The target of CONNECT must be a host and a port.")
+        if address not in self._allowed:
+            raise HttpError(403, "A tunnel to this address is not allowed.")
+        return Response(200, tunnel=address)

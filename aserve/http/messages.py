@@ -1,6 +1,8 @@
 """Requests, responses and HTTP errors as plain values."""
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -91,8 +93,8 @@ class Request(NamedTuple):
 
     method, target: as received; target is "" if the request line could not be parsed.
     minor: the client's minor version of HTTP/1, 0 or 1.
-    headers: the headers that can affect the response, names in lower case, lines of one name
-    joined by ", " (RFC 9110 section 5.3).
+    headers: the headers that decide which file is sent and how, names in lower case, lines of one
+    name joined by ", " (RFC 9110 section 5.3). header() finds any other.
     head: the whole head as received, in Latin-1, for the log and for TRACE.
     error: set if the message itself is invalid; it is then the response.
     """
@@ -104,14 +106,30 @@ class Request(NamedTuple):
     head: str = ""
     error: HttpError | None = None
 
+    def header(self, name: str) -> str | None:
+        """Return the value of any header of the head, None if there is none.
+
+        name: in lower case. It is looked for when it is asked for: most requests are answered
+        without. Lines of one name are joined by ", ", and those of Cookie by "; " (RFC 6265
+        section 5.4).
+        """
+        values = [value.rstrip(" \t") for value in _header_lines(name).findall(self.head)]
+        return ("; " if name == "cookie" else ", ").join(values) if values else None
+
+
+@lru_cache(maxsize=64)
+def _header_lines(name: str) -> re.Pattern[str]:
+    """Return the pattern of a header's lines in a head, with the value as its group."""
+    return re.compile(rf"\r\n{re.escape(name)}:[ \t]*([^\r]*)", re.IGNORECASE)
+
 
 class Response(NamedTuple):
     """One final response.
 
     length: the Content-Length in bytes, None for no such header; a response to HEAD has one though
     its body is empty. close: close the connection afterwards. tunnel: the host and port to connect
-    to once the response has been sent. cacheable: the response cache may send it again until
-    something it depends on changes.
+    to once the response has been sent. path: the path of the file it was made from; the response
+    cache may send it again until something on that path changes. b"": it is not cacheable.
     """
 
     status: int
@@ -120,7 +138,7 @@ class Response(NamedTuple):
     length: int | None = None
     close: bool = False
     tunnel: tuple[str, int] | None = None
-    cacheable: bool = False
+    path: bytes = b""
 
     def same_as(self, other: "Response") -> bool:
         """Tell whether two responses are equal on the wire, as far as their validators show."""
@@ -129,8 +147,16 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, tunnel, cacheable = self
-        return Response(status, headers, body, length, close, tunnel, cacheable)
+        status, headers, _, length, close, tunnel, path = self
+        return Response(status, headers, body, length, close, tunnel, path)
+
+    def with_headers(
+        self, headers: Headers, body: tuple[BodyPart, ...] | None = None
+    ) -> "Response":
+        """Return the same response with other headers, and another body if it is given."""
+        status, _, same_body, length, close, tunnel, path = self
+        body = same_body if body is None else body
+        return Response(status, headers, body, length, close, tunnel, path)
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""
@@ -149,7 +175,7 @@ def encode_head(response: Response, date: str, connection: str | None) -> bytes:
     date: the value of Date; connection: the value of Connection, None for no such header.
     """
     status = response.status
-    head = f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\nDate: {date}\r\nServer: aserve\r\n"
+    head = f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\nDate: {date}\r\n"
     for name, value in response.headers:
         head += f"{name}: {value}\r\n"
     if response.length is not None:

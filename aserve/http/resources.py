@@ -33,8 +33,7 @@ class Validator(NamedTuple):
 class Representation(NamedTuple):
     """One variant of a document: its bytes, their coding, and its own validator.
 
-    length: in bytes. cacheable: the file changes only through this machine, so responses made from
-    it can be cached. The validator belongs to the representation and not to the URL: a file and
+    length: in bytes. The validator belongs to the representation and not to the URL: a file and
     its compressed sibling have different bytes, so they have different entity tags.
     """
 
@@ -43,13 +42,17 @@ class Representation(NamedTuple):
     validator: Validator
     source: ByteSource
     coding: str = "identity"
-    cacheable: bool = False
 
 
 class Document(NamedTuple):
-    """A file: its representations, the uncoded one first."""
+    """A file: its representations, the uncoded one first.
+
+    path: its path, if its files change only through this machine, so that responses made from it
+    can be cached; b"" otherwise.
+    """
 
     representations: tuple[Representation, ...]
+    path: bytes = b""
 
 
 class DirectoryWithoutSlash(NamedTuple):

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import resource
 import signal
 import socket
@@ -11,14 +10,13 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from aserve.cache.keys import KeyedOn
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
-from aserve.handlers.methods import enabled_methods
-from aserve.handlers.static_site import StaticSite
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
+from aserve.server.site import build_site
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -49,27 +47,23 @@ class AsyncioWorker:
     async def startup(self) -> None:
         """Start to serve on the running event loop."""
         settings, mounts = self._settings, Mounts()
-        methods = enabled_methods(traces=settings.allow_trace, tunnels=settings.allow_connect)
+        site = build_site(settings, mounts)
         self._server = EventLoopServer(
-            StaticSite(
-                Directory(settings.root, mounts, settings.media_types),
-                methods,
-                decode_slashes=settings.decode_slashes,
-            ),
+            site,
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observer,
-            self._create_cache(mounts) if settings.response_cache else None,
+            self._create_cache(mounts, site.keyed_on) if settings.response_cache else None,
         )
         await self._server.start(self._listeners)
 
-    def _create_cache(self, mounts: Mounts) -> ResponseCache:
+    def _create_cache(self, mounts: Mounts, keyed_on: KeyedOn) -> ResponseCache:
         settings = self._settings
         share = watch_share(settings.workers)  # of the inotify watches of all workers together
         return ResponseCache(
-            os.fsencode(settings.root),
             mounts,
             settings.limits.max_header_size,
+            keyed_on=keyed_on,
             max_watches=share,
             max_bytes=settings.response_cache,
         )
@@ -93,9 +87,7 @@ class ModelWorker:
         observer: ResponseObserver | None,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        methods = enabled_methods(traces=settings.allow_trace, tunnels=())
-        directory = Directory(settings.root, media_types=settings.media_types)
-        site = StaticSite(directory, methods, decode_slashes=settings.decode_slashes)
+        site = build_site(settings, Mounts())
         info = MODELS[settings.model]
         pool = (settings.threads, settings.dispatch) if info.uses_thread_pool else ()
         self._server = info.create_server(site, settings.limits, observer, *pool)

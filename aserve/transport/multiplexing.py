@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import RESOURCE_ERRNOS, process_limits
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import log_internal_error
@@ -46,7 +46,7 @@ class MultiplexingServer:
     def __init__(
         self,
         poller: Poller,
-        site: StaticSite,
+        site: Site,
         limits: Limits,
         observer: ResponseObserver | None = None,
     ) -> None:

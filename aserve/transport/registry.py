@@ -33,7 +33,7 @@ class ModelInfo(NamedTuple):
     def create_server(self, *parts: Any) -> Any:
         """Return a new server.
 
-        parts: a StaticSite, Limits and a ResponseObserver or None; for a model with a thread pool
+        parts: a Site, Limits and a ResponseObserver or None; for a model with a thread pool
         also the number of threads and the dispatch.
         """
         return getattr(import_module(self.module), self.class_name)(*parts)

@@ -10,14 +10,15 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
-from aserve.http.error_pages import TOO_MANY_FILES, error_response
+from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 from aserve.http1.timeouts import Deadlines
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import ConnectionLimiter, Decision, ProcessLimits
 from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
@@ -37,7 +38,7 @@ class ConnectionContext:
 
     def __init__(
         self,
-        site: StaticSite,
+        site: Site,
         limits: Limits,
         observer: ResponseObserver | None,
         process_limits: ProcessLimits,
@@ -52,11 +53,11 @@ class ConnectionContext:
         """How many responses are being made or sent."""
         return sum(connection.is_responding for connection in list(self.limiter.connections))
 
-    def handle(self, request: Request, second: int) -> Response:
+    def handle(self, request: Request, second: int, client: str) -> Response:
         """Return the response to a request, or the error response to an invalid one."""
-        if request.error:
-            return error_response(request, request.error)
-        return self.site.handle(request, second)
+        if not self.site.keyed_on.client:
+            return self.site.handle(request, RequestContext(second))
+        return self.site.handle(request, RequestContext(second, client=client))
 
 
 class SocketConnection:
@@ -261,7 +262,10 @@ class SocketConnection:
     def _handle(self, request: Request) -> None:
         self._request, self._started_at = request, time.time()
         second = int(self._started_at)
-        response = self._reserve_descriptors(request, self._context.handle(request, second))
+        response = self._context.handle(request, second, self.client)
+        if not self._reserve_descriptors(response):
+            rejected = request._replace(error=TOO_MANY_FILES)
+            response = self._context.handle(rejected, second, self.client)
         parts = self._http.start_response(response, format_date(second))
         self._status, self._body_size = response.status, sum(map(len, response.body))
         self._response_start, self._response_end = (
@@ -271,14 +275,14 @@ class SocketConnection:
         self._outgoing.extend(parts)
         self._send_some()
 
-    def _reserve_descriptors(self, request: Request, response: Response) -> Response:
-        """Return the response, or a 503 if there is no descriptor for its file."""
+    def _reserve_descriptors(self, response: Response) -> bool:
+        """Reserve descriptors for the response's file. Return whether there are enough."""
         if not any(isinstance(part, FileSlice) for part in response.body):
-            return response
+            return True
         self._holds_descriptors = self._context.limiter.reserve_descriptors(
             self, self.descriptors_per_file
         )
-        return response if self._holds_descriptors else error_response(request, TOO_MANY_FILES)
+        return self._holds_descriptors
 
     def _send_some(self) -> bool:
         """Send what the socket takes now. Return whether any byte was sent."""

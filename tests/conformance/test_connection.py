@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.methods import enabled_methods
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.messages import Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
+from aserve.policies.site import Site
 from tests.conformance.instant import NOW
 from tests.conformance.judge import PROBE, find_errors, observe
 from tests.conformance.pending import SPLIT_DEPENDENT
@@ -36,7 +36,7 @@ def applies_to(row: Row) -> bool:
 class InMemoryConnection:
     """A connection to a site, without I/O."""
 
-    def __init__(self, site: StaticSite, limits: Limits | None = None) -> None:
+    def __init__(self, site: Site, limits: Limits | None = None) -> None:
         self._site = site
         self._connection = H1Connection(limits or Limits())
         self._out: list[bytes] = []
@@ -68,7 +68,7 @@ class InMemoryConnection:
         while (request := self._connection.next_request()) or self._connection.is_paused:
             if not request:  # paused: it reads only so much in one turn
                 continue
-            response = self._site.handle(request, NOW)
+            response = self._site.handle(request, RequestContext(NOW))
             for part in self._connection.start_response(response, DATE):
                 self._out.append(
                     part if isinstance(part, bytes) else part.source.read(part.start, part.stop)
@@ -76,14 +76,15 @@ class InMemoryConnection:
             self._connection.response_sent()
 
 
-Sites = Mapping[bool, StaticSite]
+Sites = Mapping[bool, Site]
 """A site with the default methods (False), and one with all of them enabled (True)."""
 
 
 @pytest.fixture(scope="module")
 def sites(root: Path) -> Sites:
-    methods = enabled_methods(traces=True, tunnels=[TUNNEL])
-    return {False: StaticSite(Directory(root)), True: StaticSite(Directory(root), methods)}
+    files = Directory(root)
+    enabled = Site.of_files(files, allow_trace=True, allow_connect=[TUNNEL])
+    return {False: Site.of_files(files), True: enabled}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def tag_of(sites: Sites) -> TagOf:
     @cache
     def lookup(target: str, coding: str) -> str:
         headers = {"host": "test", "accept-encoding": coding}
-        response = sites[False].handle(Request("GET", target, headers=headers), NOW)
+        response = sites[False].handle(Request("GET", target, headers=headers), RequestContext(NOW))
         return dict(response.headers)["ETag"]
 
     return lookup

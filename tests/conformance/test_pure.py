@@ -7,9 +7,9 @@ from types import MappingProxyType
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.methods import enabled_methods
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, Response
+from aserve.policies.site import Site
 from tests.conformance.instant import NOW
 from tests.conformance.judge import find_response_errors
 from tests.conformance.reader import Response as WireResponse
@@ -23,26 +23,28 @@ def applies_to(row: Row) -> bool:
 
 
 @pytest.fixture(scope="module")
-def site(root: Path) -> StaticSite:
-    return StaticSite(Directory(root))
+def site(root: Path) -> Site:
+    return Site.of_files(Directory(root))
 
 
 @pytest.fixture(scope="module")
-def switched(root: Path) -> StaticSite:
-    return StaticSite(Directory(root), enabled_methods(traces=True, tunnels=[TUNNEL]))
+def switched(root: Path) -> Site:
+    return Site.of_files(Directory(root), allow_trace=True, allow_connect=[TUNNEL])
 
 
 @pytest.fixture(scope="module")
-def tag_of(site: StaticSite) -> TagOf:
+def tag_of(site: Site) -> TagOf:
     @cache
     def lookup(target: str, coding: str) -> str:
         headers = {"host": "test", "accept-encoding": coding}
-        return dict(site.handle(Request("GET", target, headers=headers), NOW).headers)["ETag"]
+        return dict(
+            site.handle(Request("GET", target, headers=headers), RequestContext(NOW)).headers
+        )["ETag"]
 
     return lookup
 
 
-def test_row(row: Row, site: StaticSite, switched: StaticSite, tag_of: TagOf) -> None:
+def test_row(row: Row, site: Site, switched: Site, tag_of: TagOf) -> None:
     assert row.messages[0].pure
     method, target, minor, headers = row.messages[0].pure
     filled = {
@@ -51,7 +53,7 @@ def test_row(row: Row, site: StaticSite, switched: StaticSite, tag_of: TagOf) ->
     }
     text = row.data.decode("latin-1")
     request = Request(method, target, minor, MappingProxyType(filled), head=text)
-    response = (switched if row.switched else site).handle(request, NOW)
+    response = (switched if row.switched else site).handle(request, RequestContext(NOW))
     (expected,) = row.ours.responses
     sent = _as_sent(response)
     assert find_response_errors(expected, sent, tag_of, ignored=_CONNECTION_HEADERS) == []

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from random import Random
 
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Request
@@ -23,6 +23,7 @@ from aserve.http.resources import (
 )
 from aserve.http1.body_reader import ChunkedReader
 from aserve.http1.connection import H1Connection
+from aserve.policies.site import Site
 from tests.conformance.reader import Reader
 from tests.fuzz.opinions import (
     DATE,
@@ -99,11 +100,11 @@ def streams(data: bytes) -> Hashable:
 
 def responses(data: bytes) -> Hashable:
     """Each request has one well-formed response, and none is an internal error."""
-    connection, site, statuses = H1Connection(WIDE), StaticSite(FakeFileSystem()), []
+    connection, site, statuses = H1Connection(WIDE), Site.of_files(FakeFileSystem()), []
     connection.receive(data)
     connection.receive_eof()
     while request := connection.next_request():
-        sent = to_bytes(connection.start_response(site.handle(request, NOW), DATE))
+        sent = to_bytes(connection.start_response(site.handle(request, RequestContext(NOW)), DATE))
         connection.response_sent()
         reader = Reader(iter((sent, b"")).__next__)
         response = reader.read_response(request.method)

@@ -14,11 +14,12 @@ from hypothesis.stateful import (
 )
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import HttpError, Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import TRANSITIONS, State
+from aserve.policies.site import Site
 from tests.conformance.reader import Reader, Response
 from tests.fuzz.properties import to_bytes
 
@@ -138,7 +139,7 @@ class CheckedConnection(H1Connection):
 class ConnectionMachine(RuleBasedStateMachine):
     """A client writes to its outbox and sends that in reads of any size; aserve answers."""
 
-    def __init__(self, site: StaticSite) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
         self.site = site
         self.connection = CheckedConnection(LIMITS)
@@ -233,7 +234,11 @@ class ConnectionMachine(RuleBasedStateMachine):
     @rule()
     def answer(self) -> None:
         assert self.request
-        sent = to_bytes(self.connection.start_response(self.site.handle(self.request, NOW), DATE))
+        sent = to_bytes(
+            self.connection.start_response(
+                self.site.handle(self.request, RequestContext(NOW)), DATE
+            )
+        )
         reader = Reader(iter((sent, b"")).__next__)
         response = reader.read_response(self.request.method)
         assert response
@@ -296,7 +301,7 @@ def test_connection_machine(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>home</h1>")
     (tmp_path / "a.txt").write_text("alpha")
     (tmp_path / "sub").mkdir()
-    site = StaticSite(Directory(tmp_path))
+    site = Site.of_files(Directory(tmp_path))
     run_state_machine_as_test(
         lambda: ConnectionMachine(site),
         settings=settings(max_examples=300, stateful_step_count=40, deadline=None),

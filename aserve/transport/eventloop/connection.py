@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
-from aserve.cache.response_cache import CachedResponse
-from aserve.handlers.static_site import MAX_INLINE_SIZE
+from aserve.cache.response_cache import CachedResponse, HeadLookup
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
-from aserve.http.error_pages import TOO_MANY_FILES, error_response
+from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.http1.states import State
 from aserve.http1.timeouts import Deadlines
+from aserve.policies.site import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
 from aserve.transport.eventloop.file_sender import FileSender
@@ -30,6 +31,7 @@ _MAX_BYTES_PER_TURN = 1 << 21  # bytes sent past the transport in a turn
 _MAX_BUFFERED_INPUT = 65_536  # bytes of pipelined requests that wait; then reading pauses
 
 _NO_REQUEST = Request("", "")
+_NO_CONTEXT = RequestContext(0, may_wait=False)
 
 _logger = logging.getLogger("aserve")
 
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         "_bytes_written",
         "_cache",
         "_client",
+        "_context",
         "_deadlines",
         "_file_sender",
         "_has_failed",
@@ -54,6 +57,7 @@ class Connection(asyncio.Protocol):
         "_is_reading",
         "_next_turn",
         "_observer",
+        "_peer",
         "_request",
         "_response_start",
         "_started_at",
@@ -68,7 +72,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: ConnectionHost["Connection"], received: bytes = b"") -> None:
         self._client = ""
         self._host = host
-        self._cache = host.cache
+        self._cache: HeadLookup | None = host.cache
         self._observer = host.observer
         self._http = H1Connection(host.limits)
         self._deadlines: Deadlines | None = None  # set by the first tick
@@ -87,6 +91,8 @@ class Connection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._transport: asyncio.Transport
         self._request = _NO_REQUEST
+        self._context = _NO_CONTEXT
+        self._peer = "-"  # what policies see of the client
         self._started_at = 0.0  # POSIX seconds
         if received:
             self._http.receive(received)
@@ -96,6 +102,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving a client, or reject it."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._host.has_cache_partitions:
+            self._peer = self.client
+            self._cache = self._host.cache_for(RequestContext(0, client=self._peer))
         try:
             decision = self._host.admit(self)
             if decision is Decision.REJECT:
@@ -372,7 +381,10 @@ class Connection(asyncio.Protocol):
 
     def _dispatch(self, request: Request) -> None:
         self._request, self._started_at = request, time.time()
-        result = self._host.handle(request, self._on_response, keep_alive=self._http.keep_alive)
+        self._context = RequestContext(int(self._started_at), False, self._peer)
+        result = self._host.handle(
+            request, self._context, self._on_response, keep_alive=self._http.keep_alive
+        )
         if isinstance(result, CachedResponse):
             if not (result.is_one_write or self._reserve_descriptor()):
                 self._start_response(self._error_response(TOO_MANY_FILES))
@@ -578,4 +590,4 @@ class Connection(asyncio.Protocol):
         self._on_response(self._error_response(HttpError(status, detail)))
 
     def _error_response(self, error: HttpError) -> PendingResponse:
-        return PendingResponse(error_response(self._request, error))
+        return self._host.reject(self._request, self._context, error)

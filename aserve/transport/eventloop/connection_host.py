@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from aserve.cache.response_cache import CachedResponse, CacheKey, ResponseCache
-from aserve.http.messages import BodyPart, Request, Response
+from aserve.cache.keys import CacheKey
+from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCache
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.http1.limits import Limits
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.thread_pool import ThreadPool
@@ -42,13 +44,13 @@ C_contra = TypeVar("C_contra", contravariant=True)
 class PendingResponse(NamedTuple):
     """A response that is ready to be sent.
 
-    key: its cache key, None if it cannot be cached. was_nonblocking: whether it was made without
-    waiting for a disk.
+    context: what it was made from besides the request. key: its cache key, None if it cannot be
+    cached.
     """
 
     response: Response
+    context: RequestContext
     key: CacheKey | None = None
-    was_nonblocking: bool = False
 
 
 class ConnectionHost(Protocol[C_contra]):
@@ -60,6 +62,8 @@ class ConnectionHost(Protocol[C_contra]):
     write_readiness: WriteReadiness
     observer: ResponseObserver | None
     cache: ResponseCache | None
+    has_cache_partitions: bool
+    """Whether a cached response can depend on the connection."""
 
     def admit(self, connection: C_contra) -> Decision:
         """Count a new connection and decide whether it is accepted."""
@@ -73,10 +77,23 @@ class ConnectionHost(Protocol[C_contra]):
     def release_descriptors(self, connection: C_contra) -> None:
         """Release the descriptors that a connection had reserved."""
 
+    def cache_for(self, connection: RequestContext) -> HeadLookup | None:
+        """Return the cached responses for a connection with these facts."""
+
     def handle(
-        self, request: Request, done: Callable[[PendingResponse], None], *, keep_alive: bool
+        self,
+        request: Request,
+        context: RequestContext,
+        done: Callable[[PendingResponse], None],
+        *,
+        keep_alive: bool,
     ) -> CachedResponse | PendingResponse | None:
         """Return the response, or None if done will be called with it."""
+
+    def reject(
+        self, request: Request, context: RequestContext, error: HttpError
+    ) -> PendingResponse:
+        """Return the error response to a request."""
 
     def populate_cache(
         self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from aserve.cache.dependencies import Dependencies
-from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
-from aserve.handlers.static_site import StaticSite
-from aserve.http.error_pages import error_response
+from aserve.cache.keys import CacheKey
+from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCache
+from aserve.handlers.error_pages import INTERNAL_ERROR
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request
 from aserve.http1.limits import Limits
 from aserve.linux.malloc_trim import HeapTrimmer
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import ConnectionLimiter, Decision, process_limits
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
@@ -33,6 +35,8 @@ from aserve.transport.internal_errors import describe_exception
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
 
+_BUSY = HttpError(503, "The server is busy. Try again in a moment.")
+
 _logger = logging.getLogger("aserve")
 
 
@@ -41,7 +45,7 @@ class EventLoopServer:
 
     def __init__(
         self,
-        site: StaticSite,
+        site: Site,
         limits: Limits,
         size: PoolSize,
         observer: ResponseObserver | None = None,
@@ -49,7 +53,8 @@ class EventLoopServer:
     ) -> None:
         self.limits = limits
         self.observer = observer
-        self.cache = cache
+        self.cache = None if site.keyed_on.everything else cache
+        self.has_cache_partitions = site.keyed_on.has_partitions
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
         self.write_readiness = WriteReadiness(self.loop)
@@ -67,7 +72,7 @@ class EventLoopServer:
         self._acceptors = [
             Acceptor(
                 listener,
-                self.cache,
+                None if self.has_cache_partitions else self.cache,
                 self.observer,
                 lambda received: Connection(self, received),
                 self.limits.transfer_timeout,
@@ -147,42 +152,51 @@ class EventLoopServer:
         """Release the descriptors that a connection had reserved."""
         self._limiter.release_descriptors(connection)
 
+    def cache_for(self, connection: RequestContext) -> HeadLookup | None:
+        """Return the cached responses for a connection with these facts."""
+        return self.cache and self.cache.partition(self._site.keyed_on.partition(connection))
+
     def handle(
-        self, request: Request, done: Callable[[PendingResponse], None], *, keep_alive: bool
+        self,
+        request: Request,
+        context: RequestContext,
+        done: Callable[[PendingResponse], None],
+        *,
+        keep_alive: bool,
     ) -> CachedResponse | PendingResponse | None:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
-        if request.error:
-            return PendingResponse(error_response(request, request.error))
-        now = time.time()
-        key = cache_key(request, keep_alive=keep_alive) if self.cache else None
-        if self.cache and key and (cached := self.cache.lookup_key(key, request, now)):
-            return cached
-        second = int(now)
+        key = None
+        if (cache := self.cache) and not request.error:
+            partition = self._site.keyed_on.partition(context)
+            key = cache.keys.key(request, keep_alive=keep_alive, partition=partition)
+            if key and (cached := cache.lookup_key(key, request, time.time())):
+                return cached
         try:
-            return PendingResponse(
-                self._site.handle(request, second, wait=False), key, was_nonblocking=True
-            )
+            return PendingResponse(self._site.handle(request, context), context, key)
         except BlockingIOError:
-            pass
-        # The one hop of a request, to a thread that may wait for the disk.
-        handle = self._site.handle
+            return self._handle_in_pool(request, context._replace(may_wait=True), done, key)
 
-        def failed() -> None:
-            done(
-                PendingResponse(
-                    error_response(
-                        request, HttpError(500, "Something went wrong here.", close=True)
-                    )
-                )
-            )
-
-        if self.thread_pool.try_submit(
-            lambda: PendingResponse(handle(request, second), key), done, failed
-        ):
-            return None
-        return PendingResponse(
-            error_response(request, HttpError(503, "The server is busy. Try again in a moment."))
+    def _handle_in_pool(
+        self,
+        request: Request,
+        context: RequestContext,
+        done: Callable[[PendingResponse], None],
+        key: CacheKey | None,
+    ) -> PendingResponse | None:
+        """Queue the one hop of a request: to a thread, which may wait for the disk."""
+        is_queued = self.thread_pool.try_submit(
+            lambda: PendingResponse(self._site.handle(request, context), context, key),
+            done,
+            lambda: done(self.reject(request, context, INTERNAL_ERROR)),
         )
+        return None if is_queued else self.reject(request, context, _BUSY)
+
+    def reject(
+        self, request: Request, context: RequestContext, error: HttpError
+    ) -> PendingResponse:
+        """Return the error response to a request."""
+        response = self._site.handle(request._replace(error=error), context)
+        return PendingResponse(response, context)
 
     def populate_cache(
         self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool
@@ -192,18 +206,19 @@ class EventLoopServer:
         A thread checks that while the response is being sent. A busy loop makes a thread wait 5 ms
         for the interpreter, dozens of times, so the loop does it itself if nothing can block.
         """
-        (response, key, at_once), cache = pending, self.cache
+        (response, context, key), cache = pending, self.cache
         if not (cache and key and cache.should_store(key, response)) or self._all_closed:
             return
         generation, now = cache.generation(), int(time.time())
         cached = CachedResponse(key, parts, response, closes=closes)
-        at_once = at_once and cache.root_is_local
+        at_once = not context.may_wait and cache.root_is_local
+        again = context._replace(now=now, may_wait=not at_once)
 
         def verify() -> tuple[Dependencies | None, bool]:
             # Watch first, so that no later change is missed.
-            dependencies = cache.watch_dependencies(request, now, at_once=at_once)
+            dependencies = cache.watch_dependencies(response.path, now, at_once=at_once)
             try:
-                second_response = self._site.handle(request, now, wait=not at_once)
+                second_response = self._site.handle(request, again)
             except BlockingIOError:
                 return dependencies, False
             return dependencies, second_response.same_as(response)

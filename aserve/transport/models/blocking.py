@@ -13,8 +13,8 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import RESOURCE_ERRNOS, process_limits
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import log_internal_error
@@ -29,7 +29,7 @@ class BlockingServer:
     """Accepts on one thread and serves each connection on a thread of its own."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         bounds = process_limits(limits, threads=_MAX_THREADS)
         self._context = ConnectionContext(site, limits, serialize_calls(observer), bounds)

@@ -3,8 +3,8 @@
 import select
 from contextlib import suppress
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
@@ -44,6 +44,6 @@ class EpollServer(MultiplexingServer):
     """Level-triggered epoll on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         super().__init__(EpollPoller(), site, limits, observer)

@@ -1,7 +1,7 @@
 """Proactor: the kernel reads and writes, files included, and reports completed operations.
 
 Nothing here returns EAGAIN. A connection submits a receive, a send or a file read, and continues in
-the callback for its completion. Only opening a file blocks: StaticSite is synchronous.
+the callback for its completion. Only opening a file blocks: a Site is synchronous.
 """
 
 import errno
@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http.messages import FileSlice
 from aserve.http1.limits import Limits
 from aserve.linux.io_uring import IoUring
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
@@ -38,7 +38,7 @@ class ProactorServer:
     """Serves on one thread with one io_uring."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         self._context = ConnectionContext(
             site.without_inlined_bodies(), limits, observer, process_limits(limits)

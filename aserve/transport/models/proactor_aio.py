@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http.messages import BodyPart, FileSlice
 from aserve.http1.limits import Limits
 from aserve.linux import posix_aio
 from aserve.linux.posix_aio import AioReader
+from aserve.policies.site import Site
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models.epoll import EpollPoller
@@ -28,7 +28,7 @@ class AioProactorServer(MultiplexingServer):
     """epoll on one thread, which also reports completed file reads."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         super().__init__(EpollPoller(), site.without_inlined_bodies(), limits, observer)
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import RESOURCE_ERRNOS, process_limits
 from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import log_internal_error
@@ -57,7 +57,7 @@ class ReactorServer:
 
     def __init__(
         self,
-        site: StaticSite,
+        site: Site,
         limits: Limits,
         observer: ResponseObserver | None = None,
         threads: int = 8,

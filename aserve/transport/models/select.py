@@ -2,8 +2,8 @@
 
 import select
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
@@ -37,6 +37,6 @@ class SelectServer(MultiplexingServer):
     """select(2) on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         super().__init__(SelectPoller(), site, limits, observer)

@@ -9,9 +9,9 @@ import os
 import signal
 import stat
 
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
 from aserve.linux.signalfd import SignalFd
+from aserve.policies.site import Site
 from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
@@ -74,6 +74,6 @@ class SignalDrivenServer(MultiplexingServer):
     """Signal-driven I/O on one thread."""
 
     def __init__(
-        self, site: StaticSite, limits: Limits, observer: ResponseObserver | None = None
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
         super().__init__(SignalPoller(), site, limits, observer)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse, cache_key
+from aserve.cache.response_cache import CachedResponse
 from aserve.http.messages import Request
 from aserve.linux import inotify
 from aserve.linux.inotify import MAX_READS, Inotify, QueueOverflow
@@ -132,9 +132,9 @@ def test_caching_resumes_after_a_pause_that_doubles_each_time(server, tmp_path, 
 def test_a_response_begun_before_a_flood_removes_no_later_watch(server, tmp_path, monkeypatch):
     warm(server)
     request = Request("GET", "/sub/b.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
-    key = cache_key(request, keep_alive=True)
+    key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.generation()
-    dependencies = server.cache.watch_dependencies(request, NOW)
+    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
     server.cache._clear_and_rewatch()
     warm(server)

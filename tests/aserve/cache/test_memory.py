@@ -1,15 +1,15 @@
 """The cache takes at most 1.25 times its budget of Python's memory, by tracemalloc."""
 
-import os
 import tracemalloc
 
 import pytest
 
 from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
+from aserve.cache.response_cache import CachedResponse, ResponseCache
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, encode_head
+from aserve.policies.site import Site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
 
 BUDGET = 8 << 20
@@ -19,9 +19,9 @@ class MeasuredCache:
     """A cache with a small budget, and the memory that Python has used since it was made."""
 
     def __init__(self, root):
-        self.site = StaticSite(Directory(root))
+        self.site = Site.of_files(Directory(root))
         tracemalloc.start()
-        self.cache = ResponseCache(os.fsencode(root), max_bytes=BUDGET)
+        self.cache = ResponseCache(max_bytes=BUDGET)
         self._start, _ = tracemalloc.get_traced_memory()
 
     @property
@@ -36,16 +36,16 @@ class MeasuredCache:
         del headers["host"]
         headers.pop("x-nothing", None)
         request = Request("GET", target, headers=headers, head=head)
-        key = cache_key(request, keep_alive=True)
+        key = self.cache.keys.key(request, keep_alive=True)
         if self.cache.lookup_head(head.encode(), NOW) or key is None:
             return
         if self.cache.lookup_key(key, request, NOW):
             return
-        response = self.site.handle(request, NOW)
+        response = self.site.handle(request, RequestContext(NOW))
         if self.cache.should_store(key, response):
             generation = self.cache.generation()
             at_once = self.cache.root_is_local
-            dependencies = self.cache.watch_dependencies(request, NOW, at_once=at_once)
+            dependencies = self.cache.watch_dependencies(response.path, NOW, at_once=at_once)
             parts = [encode_head(response, DATE, None), *response.body]
             if all(isinstance(part, bytes) for part in parts):
                 parts = [b"".join(parts)]
@@ -66,7 +66,6 @@ def deep(tmp_path):
 def measured(deep, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 4_096)
     monkeypatch.setattr(response_cache, "_MAX_CHANGES", 1_024)
-    response_cache._cached_relevant_headers.cache_clear()
     measured = MeasuredCache(deep)
     yield measured
     tracemalloc.stop()

@@ -6,11 +6,12 @@ from struct import pack
 
 import pytest
 
-from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
+from aserve.cache.response_cache import CachedResponse, ResponseCache
 from aserve.filesystem import mounts
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, encode_head
+from aserve.policies.site import Site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
 
 SIZE = 300_000
@@ -18,23 +19,26 @@ SIZE = 300_000
 
 class Server:
     def __init__(self, root):
-        self.site = StaticSite(Directory(root))
-        self.cache = ResponseCache(os.fsencode(root))
+        self.site = Site.of_files(Directory(root))
+        self.cache = ResponseCache()
+
+    def path_of(self, request):
+        return self.site.handle(request, RequestContext(NOW)).path
 
     def find(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
-        return self.cache.lookup_key(cache_key(request, keep_alive=True), request, NOW)
+        return self.cache.lookup_key(self.cache.keys.key(request, keep_alive=True), request, NOW)
 
     def warm(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
-        key = cache_key(request, keep_alive=True)
+        key = self.cache.keys.key(request, keep_alive=True)
         for _ in range(4):
-            response = self.site.handle(request, NOW)
+            response = self.site.handle(request, RequestContext(NOW))
             if not self.cache.lookup_key(key, request, NOW) and self.cache.should_store(
                 key, response
             ):
                 generation = self.cache.generation()
-                dependencies = self.cache.watch_dependencies(request, NOW)
+                dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
                 head = encode_head(response, DATE, None)
                 body = response.body
                 parts = [head, *body] if len(body[0]) == SIZE else [head + body[0]]
@@ -169,7 +173,7 @@ def test_a_write_without_an_event_is_noticed_within_a_second_in_a_small_file(ser
         server.warm("/small.txt")
         aio.write(descriptor, b"SMALL")
         request = Request("GET", "/small.txt", head="GET /small.txt HTTP/1.1\r\n\r\n")
-        key = cache_key(request, keep_alive=True)
+        key = server.cache.keys.key(request, keep_alive=True)
         assert server.cache.lookup_key(key, request, NOW + 1) is None
     finally:
         os.close(descriptor)
@@ -177,12 +181,12 @@ def test_a_write_without_an_event_is_noticed_within_a_second_in_a_small_file(ser
 
 def test_a_file_that_changed_before_its_response_was_stored_is_not_sent(server, tmp_path, aio):
     request = Request("GET", "/0.bin", head="GET /0.bin HTTP/1.1\r\n\r\n")
-    key = cache_key(request, keep_alive=True)
+    key = server.cache.keys.key(request, keep_alive=True)
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
         generation = server.cache.generation()
-        dependencies = server.cache.watch_dependencies(request, NOW)
-        response = server.site.handle(request, NOW)
+        dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
+        response = server.site.handle(request, RequestContext(NOW))
         aio.write(descriptor, b"z" * 100)
         parts = [encode_head(response, DATE, None), *response.body]
         server.cache.store(

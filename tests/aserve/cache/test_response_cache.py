@@ -7,12 +7,13 @@ import time
 import pytest
 
 from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
+from aserve.cache.response_cache import CachedResponse, ResponseCache
 from aserve.filesystem import mounts
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.messages import Request, encode_head
+from aserve.policies.site import Site
 
 NOW = int(time.time())
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -23,13 +24,16 @@ class Server:
     """A server without its event loop: responds from the cache, or makes and caches a response."""
 
     def __init__(self, root):
-        self.site = StaticSite(Directory(root))
-        self.cache = ResponseCache(os.fsencode(root))
+        self.site = Site.of_files(Directory(root))
+        self.cache = ResponseCache()
         self.hits = 0
         self.date = DATE
 
+    def path_of(self, request):
+        return self.site.handle(request, RequestContext(NOW)).path
+
     def handle(self, request):
-        response = self.site.handle(request, NOW)
+        response = self.site.handle(request, RequestContext(NOW))
         return response, encode_head(response, self.date, None) + b"".join(response.body)
 
     def respond(self, target, **headers):
@@ -39,7 +43,7 @@ class Server:
         if hit := self.cache.lookup_head(head.encode(), NOW):
             self.hits += 1
             return hit[0].data
-        key = cache_key(request, keep_alive=True)
+        key = self.cache.keys.key(request, keep_alive=True)
         if cached := self.cache.lookup_key(key, request, NOW):
             self.hits += 1
             return cached.data
@@ -47,7 +51,7 @@ class Server:
         if not self.cache.should_store(key, response):
             return data
         generation = self.cache.generation()
-        dependencies = self.cache.watch_dependencies(request, NOW)
+        dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
         response, data = self.handle(request)
         if dependencies:
             self.cache.store(
@@ -204,9 +208,9 @@ def test_five_thousand_changes_and_no_stale_response(server, root):
 )
 def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, change):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
-    key = cache_key(request, keep_alive=True)
+    key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.generation()
-    dependencies = server.cache.watch_dependencies(request, NOW)
+    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
     change(root / "a.txt")
     server.cache.store(
@@ -217,10 +221,11 @@ def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, 
 
 def test_equal_responses_made_at_once_are_cached_once_and_stay_watched(server, root):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
-    key = cache_key(request, keep_alive=True)
+    key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.generation()
     responses = [
-        (server.cache.watch_dependencies(request, NOW), *server.handle(request)) for _ in range(3)
+        (server.cache.watch_dependencies(server.path_of(request), NOW), *server.handle(request))
+        for _ in range(3)
     ]
     for dependencies, response, data in responses:
         server.cache.store(
@@ -234,9 +239,9 @@ def test_equal_responses_made_at_once_are_cached_once_and_stay_watched(server, r
 def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, root):
     warm(server)
     request = Request("GET", "/a.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
-    key = cache_key(request, keep_alive=True)
+    key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.generation()
-    dependencies = server.cache.watch_dependencies(request, NOW)
+    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
     server.cache._clear_and_rewatch()
     server.cache.store(
@@ -392,7 +397,7 @@ def test_a_response_cached_before_the_clock_was_set_back_is_evicted(server):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n[]\r\n\r\n")
     for _ in range(5):
         server.respond("/a.txt")
-    head, key = request.head.encode(), cache_key(request, keep_alive=True)
+    head, key = request.head.encode(), server.cache.keys.key(request, keep_alive=True)
     cached, _ = server.cache.lookup_head(head, NOW + 1)
     assert format_date(NOW + 1).encode() in cached.data
     assert server.cache.lookup_head(head, NOW) is not None  # as old as the response itself
@@ -422,7 +427,9 @@ def add_heads(server, target, numbers):
     for number in numbers:
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\nOdd: {number}\r\n\r\n")
         for _ in range(2):
-            assert server.cache.lookup_key(cache_key(request, keep_alive=True), request, NOW)
+            assert server.cache.lookup_key(
+                server.cache.keys.key(request, keep_alive=True), request, NOW
+            )
 
 
 def test_the_heads_of_a_response_are_bounded(server, root, monkeypatch):

@@ -55,7 +55,7 @@ def test_half_is_left_and_several_processes_share_the_rest(tmp_path, monkeypatch
 
 def test_no_more_are_used_and_one_warning_is_logged(server, root, caplog):
     server.cache.close()
-    server.cache = ResponseCache(os.fsencode(root), max_watches=40)
+    server.cache = ResponseCache(max_watches=40)
     names = [f"{number}.txt" for number in range(100)]
     for name in names:
         write(root / name, name)
@@ -73,7 +73,7 @@ def test_no_more_are_used_and_one_warning_is_logged(server, root, caplog):
 
 def test_watches_of_deleted_files_are_free_again(server, root):
     server.cache.close()
-    server.cache = ResponseCache(os.fsencode(root), max_watches=40)
+    server.cache = ResponseCache(max_watches=40)
     for _ in range(100):
         write(root / "a.txt", "x")
         request_all(server, ["a.txt"])

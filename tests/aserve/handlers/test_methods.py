@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.methods import enabled_methods
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ from aserve.http1.limits import Limits
 def test_trace_rejects_the_targets_that_get_rejects(
     target: str, status: int, tmp_path: Path
 ) -> None:
-    site = StaticSite(Directory(tmp_path), enabled_methods(traces=True, tunnels=()))
+    site = Site.of_files(Directory(tmp_path), allow_trace=True, allow_connect=())
     connection = H1Connection(Limits())
     connection.receive(f"TRACE {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     request = connection.next_request()
     assert request
-    response = site.handle(request, 0)
+    response = site.handle(request, RequestContext(0))
     assert response.status == status
     assert not any(isinstance(part, bytes) and b"secret" in part for part in response.body)

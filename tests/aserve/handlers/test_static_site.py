@@ -7,23 +7,24 @@ from pathlib import Path
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import MAX_INLINE_SIZE, StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import FileSlice, Request
 from aserve.http.resources import Document, Representation, Validator
+from aserve.policies.site import MAX_INLINE_SIZE, Site
 
 NOW = 1_900_000_000
 
 
 @pytest.fixture
 def get(folder):
-    site = StaticSite(Directory(folder))
+    site = Site.of_files(Directory(folder))
 
     def get(target, method="GET", **headers):
         request = Request(
             method, target, headers={k.replace("_", "-"): v for k, v in headers.items()}
         )
-        return site.handle(request, NOW)
+        return site.handle(request, RequestContext(NOW))
 
     return get
 
@@ -87,9 +88,9 @@ def nobody():
 def test_an_unreadable_file_is_forbidden():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "a.txt").touch(mode=0)
-        site = StaticSite(Directory(Path(folder)))
-        assert site.handle(Request("GET", "/a.txt"), NOW).status == 403
-        assert site.handle(Request("HEAD", "/a.txt"), NOW).status == 403
+        site = Site.of_files(Directory(Path(folder)))
+        assert site.handle(Request("GET", "/a.txt"), RequestContext(NOW)).status == 403
+        assert site.handle(Request("HEAD", "/a.txt"), RequestContext(NOW)).status == 403
 
 
 def test_a_small_body_is_inlined_and_a_large_one_is_not(get, folder):
@@ -171,7 +172,7 @@ class Shrinking:
 
 
 def test_a_small_file_that_keeps_shrinking_gives_503():
-    response = StaticSite(Shrinking()).handle(Request("GET", "/"), NOW)
+    response = Site.of_files(Shrinking()).handle(Request("GET", "/"), RequestContext(NOW))
     assert response.status == 503
     assert ("Retry-After", "1") in response.headers
 
@@ -184,7 +185,7 @@ class Broken:
 
 
 def test_an_internal_error_is_one_response_and_one_log_line(caplog):
-    response = StaticSite(Broken()).handle(Request("GET", "/x"), NOW)
+    response = Site.of_files(Broken()).handle(Request("GET", "/x"), RequestContext(NOW))
     assert response.status == 500
     assert b"oops" not in body(response)
     assert caplog.messages == ["internal error: ZeroDivisionError('oops') while answering '/x'"]
@@ -192,14 +193,18 @@ def test_an_internal_error_is_one_response_and_one_log_line(caplog):
 
 
 def test_no_file_descriptor_leaks(folder):
-    site = StaticSite(Directory(Path(folder)))
+    site = Site.of_files(Directory(Path(folder)))
     (folder / "a.txt.gz").write_bytes(b"packed")
     before = len(os.listdir("/proc/self/fd"))
     for target in ("/a.txt", "/large.bin", "/none", "/sub", "/sub/", "/a.txt/"):
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
-            site.handle(Request(method, target, headers={"if-none-match": "*"}), NOW)
-            site.handle(Request(method, target, headers={"range": "bytes=900000000-"}), NOW)
-            site.handle(Request(method, target), NOW)
+            site.handle(
+                Request(method, target, headers={"if-none-match": "*"}), RequestContext(NOW)
+            )
+            site.handle(
+                Request(method, target, headers={"range": "bytes=900000000-"}), RequestContext(NOW)
+            )
+            site.handle(Request(method, target), RequestContext(NOW))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -243,10 +248,10 @@ def test_every_date_that_a_file_system_can_store_is_served(dated, seconds):
             os.utime(dated / name, ns=(0, seconds * 1_000_000_000 + 999_999_999))
         except OverflowError:  # Python's own utime ends in 2262
             subprocess.run(["touch", "-d", f"@{seconds}", dated / name], check=True)
-    site, now = StaticSite(Directory(dated)), int(os.stat(dated / "a.css").st_ctime) + 9
+    site, now = Site.of_files(Directory(dated)), int(os.stat(dated / "a.css").st_ctime) + 9
     for target, coding in (("/a.css", ""), ("/a.css", "gzip"), ("/b.css", "")):
         headers = {"accept-encoding": coding}
-        response = site.handle(Request("GET", target, headers=headers), now)
+        response = site.handle(Request("GET", target, headers=headers), RequestContext(now))
         assert response.status == 200
         sent = dict(response.headers)
         modified = parse_date(sent["Last-Modified"], now)
@@ -260,7 +265,7 @@ def test_every_date_that_a_file_system_can_store_is_served(dated, seconds):
             ("if-unmodified-since", sent["Last-Modified"], 200),
         ):
             conditional = Request("GET", target, headers={**headers, name: value})
-            assert site.handle(conditional, now).status == status
+            assert site.handle(conditional, RequestContext(now)).status == status
 
 
 @pytest.fixture
@@ -272,13 +277,13 @@ def set_at(folder):
 
 def get_a(site, now, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = site.handle(Request("GET", "/a.txt", headers=headers), now)
+    response = site.handle(Request("GET", "/a.txt", headers=headers), RequestContext(now))
     return response.status, dict(response.headers).get("Last-Modified", "")
 
 
 @pytest.mark.parametrize("elapsed", [1, 60, 86_400])
 def test_a_future_date_is_replaced_by_the_time_it_was_set(folder, set_at, elapsed):
-    site = StaticSite(Directory(folder))
+    site = Site.of_files(Directory(folder))
     _, sent = get_a(site, set_at + 1)
     assert parse_date(sent, NOW) == set_at
     now = set_at + 1 + elapsed
@@ -294,7 +299,7 @@ def test_a_future_date_is_replaced_by_the_time_it_was_set(folder, set_at, elapse
 
 @pytest.mark.parametrize("elapsed", [0, 1, 3_600])
 def test_after_the_clock_was_set_back_no_date_is_in_the_future(folder, set_at, elapsed):
-    site, then = StaticSite(Directory(folder)), set_at - 100_000
+    site, then = Site.of_files(Directory(folder)), set_at - 100_000
     _, sent = get_a(site, then)
     assert parse_date(sent, NOW) == then
     now = then + elapsed
@@ -308,13 +313,16 @@ def test_an_escaped_slash_follows_the_rules_of_a_slash(folder):
     (folder / "@babel" / "core" / "index.html").write_text("core")
     (folder / "sub" / ".git").mkdir()
     (folder / "sub" / ".git" / "config").write_text("secret")
-    plain, site = StaticSite(Directory(folder)), StaticSite(Directory(folder), decode_slashes=True)
+    plain, site = (
+        Site.of_files(Directory(folder)),
+        Site.of_files(Directory(folder), decode_slashes=True),
+    )
 
     def status(site, target):
-        return site.handle(Request("GET", target), NOW).status
+        return site.handle(Request("GET", target), RequestContext(NOW)).status
 
     assert status(plain, "/@babel%2fcore") == 404
-    response = site.handle(Request("GET", "/@babel%2fcore"), NOW)
+    response = site.handle(Request("GET", "/@babel%2fcore"), RequestContext(NOW))
     assert ("Location", "/@babel/core/") in response.headers
     assert status(site, "/@babel%2Fcore/") == 200
     assert status(site.without_inlined_bodies(), "/@babel%2Fcore%2findex.html") == 200

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers.handler import RequestContext
 from aserve.http.error_pages import error_response
 from aserve.http.qvalues import parse_qvalues
 from aserve.http.request_target import parse_path
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 
 MAX_CALLS = 12_000
 """One call for each path segment or escaped character; at most a millisecond or two. With a Python
@@ -44,7 +45,7 @@ HEADS = {
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_long_heads_take_few_calls(head: str, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(b"small")
-    site, connection = StaticSite(Directory(tmp_path)), H1Connection(Limits())
+    site, connection = Site.of_files(Directory(tmp_path)), H1Connection(Limits())
 
     def serve() -> None:
         connection.receive(head.encode("latin-1"))
@@ -53,7 +54,7 @@ def test_long_heads_take_few_calls(head: str, tmp_path: Path) -> None:
         if request.error:
             response = error_response(request, request.error)
         else:
-            response = site.handle(request, 1_700_000_000)
+            response = site.handle(request, RequestContext(1_700_000_000))
         connection.start_response(response, "")
 
     assert count_calls(serve) < MAX_CALLS

@@ -11,7 +11,7 @@ import pytest
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.policies.site import Site
 from aserve.server.listeners import listen, url
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
@@ -28,9 +28,9 @@ class Service:
     def __init__(self, directory, has_cache):
         self.log = []
         self.settings = Settings(directory, "127.0.0.1", port=0)
-        self.cache = ResponseCache(os.fsencode(directory)) if has_cache else None
+        self.cache = ResponseCache() if has_cache else None
         self.server = EventLoopServer(
-            StaticSite(Directory(directory)),
+            Site.of_files(Directory(directory)),
             self.settings.limits,
             PoolSize(2, 8),
             lambda *entry: self.log.append(entry),

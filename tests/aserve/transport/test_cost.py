@@ -6,7 +6,6 @@ only with a reason (docs/performance.md).
 """
 
 import asyncio
-import os
 import sys
 from collections import Counter
 
@@ -14,8 +13,8 @@ import pytest
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -104,9 +103,9 @@ def calls(work):
 
 @pytest.fixture(params=[True, False], ids=["cache", "no cache"])
 async def client(request, directory):
-    cache = ResponseCache(os.fsencode(directory)) if request.param else None
+    cache = ResponseCache() if request.param else None
     server = EventLoopServer(
-        StaticSite(Directory(directory)), Limits(), PoolSize(1, 8), None, cache
+        Site.of_files(Directory(directory)), Limits(), PoolSize(1, 8), None, cache
     )
     yield Client(server)
     await server.stop(0)

@@ -14,10 +14,9 @@ import aserve
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
-from aserve.handlers.methods import enabled_methods
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
+from aserve.policies.site import Site
 from aserve.server.listeners import listen, url
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.server import EventLoopServer
@@ -33,11 +32,11 @@ async def start(request, directory):
         log = []
         settings = Settings(directory, "127.0.0.1", port=0, limits=limits or Limits())
         server = EventLoopServer(
-            site or StaticSite(Directory(directory)),
+            site or Site.of_files(Directory(directory)),
             settings.limits,
             PoolSize(threads, queue),
             lambda *entry: log.append(entry),
-            ResponseCache(os.fsencode(directory)) if request.param == "cache" else None,
+            ResponseCache() if request.param == "cache" else None,
         )
         ((listener,),) = listen(settings)
         await server.start([listener])
@@ -181,7 +180,7 @@ async def test_a_client_that_never_reads_is_not_answered_forever(start, connect,
 
 
 async def test_more_requests_than_threads_and_queue_hold_get_503(start, connect, gated):
-    _, address, _ = await start(StaticSite(gated), threads=1, queue=1)
+    _, address, _ = await start(Site.of_files(gated), threads=1, queue=1)
     working, waiting, rejected = [await connect(address) for _ in range(3)]
     await working.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
     await wait_lookup(gated)
@@ -231,7 +230,7 @@ async def test_a_client_that_disconnects_during_a_response_leaves_nothing_open(
 
 
 async def test_a_client_that_disconnects_during_a_lookup_is_removed(start, connect, gated):
-    server, address, log = await start(StaticSite(gated))
+    server, address, log = await start(Site.of_files(gated))
     client = await connect(address)
     await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
     await wait_lookup(gated)
@@ -296,7 +295,7 @@ async def test_time_limits(start, connect):
 
 
 async def test_stopping_completes_responses_and_closes_idle_connections(start, connect, gated):
-    server, address, _ = await start(StaticSite(gated))
+    server, address, _ = await start(Site.of_files(gated))
     idle, busy = await connect(address), await connect(address)
     await idle.send(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await idle.read_response())[0] == 204
@@ -325,7 +324,7 @@ async def test_stopping_closes_a_connection_after_its_open_response(start, conne
 
 
 async def test_stopping_does_not_wait_longer_than_grace(start, connect, gated):
-    server, address, _ = await start(StaticSite(gated))
+    server, address, _ = await start(Site.of_files(gated))
     client = await connect(address)
     await client.send(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
     await wait_lookup(gated)
@@ -399,7 +398,7 @@ async def echo():
 
 
 def site_with_tunnels(directory, *targets):
-    return StaticSite(Directory(directory), enabled_methods(traces=False, tunnels=targets))
+    return Site.of_files(Directory(directory), allow_trace=False, allow_connect=targets)
 
 
 async def test_a_tunnel_carries_both_ways_and_each_direction_ends_alone(
@@ -533,7 +532,7 @@ async def test_a_rejected_client_that_sends_a_cached_request_is_not_served(start
 
 async def test_no_request_is_served_after_a_cached_response_that_closes(start, connect, gated):
     gated.gate.set()
-    server, address, _ = await start(StaticSite(gated))
+    server, address, _ = await start(Site.of_files(gated))
     request = b"GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for _ in range(4):
         client = await connect(address)

@@ -19,13 +19,15 @@ import pytest
 import aserve
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.handlers import error_pages
+from aserve.handlers.static_files import StaticFiles
 from aserve.http1 import head_parser
 from aserve.http1.body_reader import ChunkedReader
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.timeouts import Deadlines
 from aserve.linux.io_uring import IoUring
+from aserve.policies.site import Site
 from aserve.transport import socket_connection
 from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.acceptor import Acceptor
@@ -44,7 +46,7 @@ TIMEOUT = 10.0
 LARGE = 3 << 20
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 
-SHARED: list[Any] = [H1Connection, ChunkedReader, Deadlines, StaticSite, Directory]
+SHARED: list[Any] = [H1Connection, ChunkedReader, Deadlines, Site, StaticFiles, Directory]
 CLASSES: dict[str, list[Any]] = {
     "asyncio": [Connection, FileSender, WriteReadiness, Acceptor, EventLoopServer, ResponseCache],
     "threads": [SocketConnection, ConnectionContext],
@@ -82,7 +84,8 @@ NOT_A_STEP = {
     EventLoopServer: {"start", "stop", "abort", "_wait_aborted", "remove", "_sweep", "_tick_some"}
     | {"__init__"},
     ResponseCache: {"__init__", "tick", "close", "_unwatch", "_evict", "_clear"},
-    StaticSite: {"__init__", "without_inlined_bodies"},
+    Site: {"__init__", "of_files", "without_inlined_bodies"},
+    StaticFiles: {"__init__"},
     Directory: {"__init__"},
     ConnectionContext: {"__init__"},
     IoUring: {"__init__", "wait", "close", "accept", "_enter", "_reap", "_on_accept", "_submit"}
@@ -102,7 +105,7 @@ NOT_A_STEP = {
 FUNCTIONS: list[tuple[Any, str]] = [
     (head_parser, "parse_head"),
     (head_parser, "check_size"),
-    (socket_connection, "error_response"),
+    (error_pages, "error_response"),
     (socket_connection, "format_date"),
     (os, "sendfile"),
     (ConnectionLimiter, "admit"),
@@ -191,7 +194,7 @@ def running(name: str, directory: Path) -> Iterator[Running]:
     def run_server() -> None:
         nonlocal model
         model = MODELS[name].create_server(
-            StaticSite(Directory(directory)), Limits(), lambda *entry: log.append(entry)
+            Site.of_files(Directory(directory)), Limits(), lambda *entry: log.append(entry)
         )
         model.run([listener], (control.fileno(),), 1.0)
 
@@ -303,7 +306,7 @@ def test_an_error_before_the_first_byte_is_500_and_later_closes(
 ) -> None:
     with running(name, directory) as server:
         with monkeypatch.context() as patch:
-            patch.setattr(StaticSite, "handle", fail)
+            patch.setattr(Site, "_respond", fail)
             response = exchange(server.address, get("small") * 3)
             assert response.startswith(b"HTTP/1.1 500 ")
             assert response.count(b"HTTP/1.1 ") == 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport import socket_connection
 from aserve.transport.registry import MODELS
 from aserve.transport.socket_connection import SocketConnection
@@ -40,7 +40,7 @@ def running(name: str, directory: Path, listener: socket.socket) -> Iterator[Cal
     """Run a model; yield a function that sends a control byte and returns whether it stopped."""
 
     def run_server() -> None:
-        server = MODELS[name].create_server(StaticSite(Directory(directory)), Limits(), None)
+        server = MODELS[name].create_server(Site.of_files(Directory(directory)), Limits(), None)
         server.run([listener], (control.fileno(),), A_LONG_TIME)
 
     ours, control = socket.socketpair()

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.registry import MODELS
 
 TIMEOUT = 10.0
@@ -50,7 +50,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes,
 
             def run_server() -> None:
                 server = MODELS[name].create_server(
-                    StaticSite(Directory(directory)), Limits(), None
+                    Site.of_files(Directory(directory)), Limits(), None
                 )
                 server.run([listener], (control.fileno(),), 1.0)
 

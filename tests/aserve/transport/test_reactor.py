@@ -11,7 +11,7 @@ import pytest
 import aserve
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
+from aserve.policies.site import Site
 from aserve.transport.models import reactor
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.worker_threads import WorkerThreads
@@ -176,7 +176,7 @@ def test_accept_is_not_retried_at_once_when_descriptors_run_out(directory: Path)
                 raise OSError(number, "too many open files")
             return super().accept()
 
-    server = reactor.ReactorServer(StaticSite(Directory(directory)), Settings(directory).limits)
+    server = reactor.ReactorServer(Site.of_files(Directory(directory)), Settings(directory).limits)
     with FailingListener() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -17,8 +17,8 @@ import pytest
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
-from aserve.handlers.static_site import StaticSite
 from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.transport import socket_connection
 from aserve.transport.connection_limiter import process_limits
@@ -84,7 +84,7 @@ def serve_on_thread(
     # One thread, so that turns cannot overlap.
     pool_options = (1, "queue") if MODELS[name].uses_thread_pool else ()
     server = MODELS[name].create_server(
-        StaticSite(Directory(directory)), Limits(), observer, *pool_options
+        Site.of_files(Directory(directory)), Limits(), observer, *pool_options
     )
     server.run([listener], (control.fileno(),), 0.0)
 
@@ -97,7 +97,7 @@ def serve_on_loop(
     control: socket.socket,
 ) -> None:
     async def serve() -> None:
-        site, cache = StaticSite(Directory(directory)), ResponseCache(os.fsencode(directory))
+        site, cache = Site.of_files(Directory(directory)), ResponseCache()
         server = EventLoopServer(site, Limits(), PoolSize(1, 8), observer, cache)
         await server.start([listener])
         control.setblocking(False)
@@ -174,7 +174,7 @@ def test_close_after_response_between_two_turns_closes_after_the_next_turn(
     ours, theirs = socket.socketpair()
     with ours, theirs:
         context = socket_connection.ConnectionContext(
-            StaticSite(Directory(directory)), limits, None, process_limits(limits)
+            Site.of_files(Directory(directory)), limits, None, process_limits(limits)
         )
         client = socket_connection.SocketConnection(ours, "-", context)
         theirs.sendall(KINDS["misses"] * MAX_REQUESTS + b"\r")
@@ -207,7 +207,7 @@ def test_close_after_response_between_two_turns_closes_an_event_loop_connection(
     directory: Path,
 ) -> None:
     async def finish() -> None:
-        server = EventLoopServer(StaticSite(Directory(directory)), Limits(), PoolSize(1, 8))
+        server = EventLoopServer(Site.of_files(Directory(directory)), Limits(), PoolSize(1, 8))
         await server.start([])
         client, transport = connection.Connection(server), Transport()
         client.connection_made(transport)

@@ -1,0 +1,169 @@
+"""What decides a response, and so what a cached one is found by.
+
+Files are decided by the method, the target and some headers. Policies may read more: each declares
+it, and the union of what they declare is part of every key.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple, Protocol, Self
+
+from aserve.http.messages import Request
+
+MAX_HEAD_SIZE = 8_192
+"""Bytes; requests with a longer head are not cached."""
+
+_SHORT_HEAD_SIZE = 1_024  # bytes; 512 longer ones would take megabytes that are not counted
+
+# Headers that no response with a file depends on. All others that the parser extracts are part of
+# the key: a header missing here costs a second entry, one missing in a list of relevant headers
+# would cause a wrong response.
+_IRRELEVANT_HEADERS = frozenset({"accept", "connection", "content-length", "host"})
+
+# Headers that make each head unique, and affect neither the response nor its line in the log.
+_UNIQUE_HEADERS = (
+    *("Cookie", "Traceparent", "Tracestate", "X-Request-Id", "X-Correlation-Id"),
+    "X-Forwarded-For",
+)
+_PLACEHOLDER = b"\r\nCookie:"
+
+
+class ConnectionFacts(Protocol):
+    """What is the same for all requests of one connection; a RequestContext has it."""
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme, "http" or "https"."""
+
+    @property
+    def server_name(self) -> str:
+        """The name that the client asked for in its TLS handshake."""
+
+
+class KeyedOn(NamedTuple):
+    """What decides a response, besides what decides which file is sent.
+
+    headers: names of request headers, in lower case. client, scheme, server_name: whether the
+    client's address, the scheme, the name of its TLS handshake do. everything: a response can
+    depend on anything at all, so none is cached.
+    """
+
+    headers: frozenset[str] = frozenset()
+    client: bool = False
+    scheme: bool = False
+    server_name: bool = False
+    everything: bool = False
+
+    @classmethod
+    def union(cls, all_of_them: Iterable[Self]) -> Self:
+        """Return what decides a response that passes through all of these."""
+        result = cls()
+        for each in all_of_them:
+            headers = result.headers | each.headers
+            result = cls(headers, *(a or b for a, b in zip(result[1:], each[1:], strict=True)))
+        return result
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the connection decides, so that two of them may need different responses."""
+        return self.client or self.scheme or self.server_name
+
+    def partition(self, connection: ConnectionFacts) -> bytes:
+        """Return what of a connection decides its responses; b"" if nothing does."""
+        if not self.has_partitions:
+            return b""
+        return repr(
+            (
+                self.client and connection.client,
+                self.scheme and connection.scheme,
+                self.server_name and connection.server_name,
+            )
+        ).encode()
+
+
+NOTHING_ELSE = KeyedOn()
+
+
+class CacheKey(NamedTuple):
+    """What decides one response: two requests with equal keys get equal responses.
+
+    partition: of the connection; headers: the relevant ones, as pairs.
+    """
+
+    method: str
+    target: str
+    minor: int
+    keep_alive: bool
+    headers: tuple[tuple[str, str], ...]
+    partition: bytes = b""
+
+
+class KeyBuilder:
+    """Builds the keys of one cache."""
+
+    def __init__(self, keyed_on: KeyedOn) -> None:
+        self.keyed_on = keyed_on
+        self._irrelevant = _IRRELEVANT_HEADERS - keyed_on.headers
+        self._cached_relevant_headers = lru_cache(maxsize=512)(self._relevant_headers)
+        self._unique_headers = _pattern_of(
+            name for name in _UNIQUE_HEADERS if name.lower() not in keyed_on.headers
+        )
+
+    def key(self, request: Request, *, keep_alive: bool, partition: bytes = b"") -> CacheKey | None:
+        """Return what the response to a request depends on; None if such ones are not cached."""
+        headers = request.headers
+        if request.error or request.method not in {"GET", "HEAD"} or "expect" in headers:
+            return None
+        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            return None
+        size = len(request.head)
+        if size > MAX_HEAD_SIZE:
+            return None
+        is_short = size <= _SHORT_HEAD_SIZE
+        relevant = (self._cached_relevant_headers if is_short else self._relevant_headers)(
+            tuple(headers.items())
+        )
+        if self.keyed_on.headers:
+            relevant += self._declared_headers(request)
+        return CacheKey(
+            request.method, request.target, request.minor, keep_alive, relevant, partition
+        )
+
+    def normalize(self, head: bytes) -> bytes:
+        """Return a head without what does not affect the response, the same for all such heads."""
+        return self._unique_headers.sub(_PLACEHOLDER, head)
+
+    def _relevant_headers(
+        self, headers: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted(pair for pair in headers if pair[0] not in self._irrelevant))
+
+    def _declared_headers(self, request: Request) -> tuple[tuple[str, str], ...]:
+        """Return the headers that policies depend on and that the parser does not extract."""
+        return tuple(
+            (name, value)
+            for name in sorted(self.keyed_on.headers - request.headers.keys())
+            if (value := request.header(name)) is not None
+        )
+
+
+def _pattern_of(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Return the pattern of whole lines with these headers.
+
+    Their values consist of what httptools allows in any value. Each line is replaced by one line,
+    so that two heads that are equal afterwards have the same number of header lines.
+    """
+    spellings = "|".join("-".join(map(_spellings, name.split("-"))) for name in names)
+    return re.compile(rf"\r\n(?:{spellings}):[\t -~\x80-\xff]*".encode("latin-1"))
+
+
+def _spellings(word: str) -> str:
+    """Return a pattern for the usual spellings of a word: Id, id, ID; others are left alone."""
+    count = len(word) if word == "Id" else 1
+    initial = "".join(f"[{letter.upper()}{letter.lower()}]" for letter in word[:count])
+    return initial + word[count:]

@@ -1,0 +1,33 @@
+"""What every handler and policy has in common: a request and its context in, a response out."""
+
+from typing import NamedTuple, Protocol
+
+from aserve.http.messages import Request, Response
+
+
+class RequestContext(NamedTuple):
+    """What a response may depend on besides the request.
+
+    now: POSIX time in whole seconds. may_wait: whether the handler may wait for a disk; if not, it
+    raises BlockingIOError where it would have to.
+
+    The others are facts of the connection, and are only set if a policy declares that it is keyed
+    on them. client: the client's address, "-" if it has none. scheme: "http" or "https".
+    server_name: the name that the client asked for in its TLS handshake, "" without one.
+    """
+
+    now: int
+    may_wait: bool = True
+    client: str = "-"
+    scheme: str = "http"
+    server_name: str = ""
+
+
+class Handler(Protocol):
+    """Answers requests: synchronous, for an event loop, a worker thread, any I/O model."""
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return the response to a request; raises HttpError for an error response.
+
+        Raises BlockingIOError where context.may_wait is False and it would have to wait.
+        """

@@ -1,0 +1,28 @@
+"""GET and HEAD of the files of a site."""
+
+from aserve.filesystem.directory import FileSystem
+from aserve.handlers.handler import RequestContext
+from aserve.handlers.representation import respond_with_document
+from aserve.http.messages import HttpError, Request, Response
+from aserve.http.request_target import parse_path
+from aserve.http.resources import DirectoryWithoutSlash
+
+
+class StaticFiles:
+    """Answers GET and HEAD with files. decode_slashes: whether %2F in a path separates segments."""
+
+    def __init__(self, files: FileSystem, *, decode_slashes: bool = False) -> None:
+        self._files = files
+        self._decode_slashes = decode_slashes
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return a file, or the redirect from a directory to its URL with a slash."""
+        path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        resource = self._files.find(path, wait=context.may_wait)
+        if isinstance(resource, DirectoryWithoutSlash):
+            location = path._replace(is_directory=True).location()
+            headers = (("Location", location),)
+            raise HttpError(301, "The URL of a directory ends with a slash.", headers)
+        response = respond_with_document(request, resource, context.now)
+        # RFC 9110 section 9.3.2: like GET, without the body.
+        return response.without_body() if request.method == "HEAD" else response

@@ -1,0 +1,129 @@
+"""A site: a handler inside its policies. The one place that finishes every response."""
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Self
+
+from aserve.cache.keys import KeyedOn
+from aserve.filesystem.directory import FileSystem
+from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
+from aserve.handlers.handler import Handler, RequestContext
+from aserve.handlers.methods import MethodDispatcher, method_table
+from aserve.handlers.static_files import StaticFiles
+from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response
+from aserve.policies.policy import Policy
+from aserve.policies.server_header import ServerHeader
+
+MAX_INLINE_SIZE = 65_536
+"""A body of at most this many bytes is read into memory; a larger one is sent from its file."""
+
+_MAX_TRIES = 3  # for a small file that shrinks between stat and read
+
+_logger = logging.getLogger("aserve")
+
+
+class Site:
+    """Answers every request with a response, whatever happens.
+
+    policies: the outermost first. A valid request passes through them to the handler; then each
+    response, also one to an invalid request, passes back through the finish of each.
+    max_inline_size: a body of at most this many bytes is read into memory.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        policies: Sequence[Policy] = (),
+        max_inline_size: int = MAX_INLINE_SIZE,
+    ) -> None:
+        self.keyed_on = KeyedOn.union(policy.keyed_on for policy in policies)
+        """What a cached response must be keyed on."""
+        self._innermost = handler
+        self._policies = policies
+        self._max_inline_size = max_inline_size
+        self._error_pages: Handler = ErrorPages()
+        self._response_headers = tuple(
+            header for policy in policies for header in policy.response_headers
+        )
+        self._finishers = [
+            policy.finish
+            for policy in reversed(policies)
+            if type(policy).finish is not Policy.finish  # the others cost nothing
+        ]
+        for policy in reversed(policies):
+            handler = policy.wrap(handler)
+        self._handler = handler
+
+    @classmethod
+    def of_files(
+        cls,
+        files: FileSystem,
+        policies: Sequence[Policy] = (ServerHeader(),),
+        *,
+        allow_trace: bool = False,
+        allow_connect: Collection[str] = (),
+        decode_slashes: bool = False,
+    ) -> Self:
+        """Return a site of files; the other arguments are those of method_table."""
+        methods = method_table(
+            StaticFiles(files, decode_slashes=decode_slashes),
+            allow_trace=allow_trace,
+            allow_connect=allow_connect,
+            decode_slashes=decode_slashes,
+        )
+        return cls(MethodDispatcher(methods), policies)
+
+    def without_inlined_bodies(self) -> "Site":
+        """Return the same site, but with every body left in its file, for the caller to read."""
+        return Site(self._innermost, self._policies, 0)
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return the response to a request; to request.error, if that is set.
+
+        Raises BlockingIOError if context.may_wait is False and it would have to wait for a disk.
+        """
+        respond = self._respond_with_error if request.error else self._respond
+        response = respond(request, context)
+        for finish in self._finishers:
+            response = finish(request, context, response)
+        return response
+
+    def _respond(self, request: Request, context: RequestContext) -> Response:
+        try:
+            for _ in range(_MAX_TRIES):
+                response = self._handler.handle(request, context)
+                if (body := _inline_body(response, self._max_inline_size)) is not None:
+                    return response.with_headers(self._response_headers + response.headers, body)
+        except HttpError as error:
+            return self._reject(request, context, error)
+        except Exception as error:
+            if not context.may_wait and isinstance(error, BlockingIOError):
+                raise
+            # The boundary: an internal error is one response and one log line.
+            _logger.error("internal error: %r while answering %r", error, request.target)
+            return self._reject(request, context, INTERNAL_ERROR)
+        return self._reject(request, context, HttpError(503, "The file is being rewritten."))
+
+    def _reject(self, request: Request, context: RequestContext, error: HttpError) -> Response:
+        # Not kept in a variable of a frame in its traceback: that is a cycle, which would keep the
+        # files of those frames open until the garbage collector runs.
+        return self._respond_with_error(request._replace(error=error), context)
+
+    def _respond_with_error(self, request: Request, context: RequestContext) -> Response:
+        response = self._error_pages.handle(request, context)
+        return response.with_headers(self._response_headers + response.headers)
+
+
+def _inline_body(response: Response, max_size: int) -> tuple[BodyPart, ...] | None:
+    """Return the body, read into memory if it is small; None if the file has shrunk."""
+    if response.length is None or response.length > max_size:
+        return response.body
+    parts: tuple[BodyPart, ...] = ()
+    for part in response.body:
+        data = part
+        if isinstance(part, FileSlice):
+            data = part.source.read(part.start, part.stop)
+            if len(data) < part.stop - part.start:
+                return None
+        parts += (data,)
+    return parts

@@ -1,0 +1,27 @@
+"""From settings to a site: which handlers and policies they ask for, in which order."""
+
+from collections.abc import Iterator
+
+from aserve.config.settings import Settings
+from aserve.filesystem.directory import Directory
+from aserve.filesystem.mounts import Mounts
+from aserve.policies.policy import Policy
+from aserve.policies.server_header import ServerHeader
+from aserve.policies.site import Site
+
+
+def build_site(settings: Settings, mounts: Mounts) -> Site:
+    """Return the site that settings describe."""
+    return Site.of_files(
+        Directory(settings.root, mounts, settings.media_types),
+        tuple(_policies(settings)),
+        allow_trace=settings.allow_trace,
+        allow_connect=settings.allow_connect,
+        decode_slashes=settings.decode_slashes,
+    )
+
+
+def _policies(settings: Settings) -> Iterator[Policy]:
+    """Yield the policies of a site, the outermost first."""
+    if settings.server_header:
+        yield ServerHeader()
