@@ -19,9 +19,9 @@ from aserve.handlers.methods import enabled_methods
 from aserve.handlers.static_site import StaticSite
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
-from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
+from aserve.transport.observers import ReportRemaining, ResponseObserver
 from aserve.transport.registry import MODELS
 
 _logger = logging.getLogger("aserve")
