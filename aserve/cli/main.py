@@ -36,7 +36,7 @@ from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve
-from aserve.transport.eventloop.connection_host import ReportRemaining
+from aserve.transport.observers import ReportRemaining
 from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
 from aserve.version import __version__
 

@@ -99,8 +99,9 @@ class Site:
         except Exception as error:
             if not context.may_wait and isinstance(error, BlockingIOError):
                 raise
-            # The boundary: an internal error is one response and one log line.
-            _logger.error("internal error: %r while answering %r", error, request.target)
+            # The boundary: an internal error is one response and one log line. The record gets its
+            # text: an error that is kept keeps the frames of its traceback, and so their files.
+            _logger.error("internal error: %s while answering %r", repr(error), request.target)
             return self._reject(request, context, INTERNAL_ERROR)
         return self._reject(request, context, HttpError(503, "The file is being rewritten."))
 

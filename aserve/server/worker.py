@@ -17,9 +17,9 @@ from aserve.filesystem.mounts import Mounts
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.site import build_site
-from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
+from aserve.transport.observers import ReportRemaining, ResponseObserver
 from aserve.transport.registry import MODELS
 
 _logger = logging.getLogger("aserve")

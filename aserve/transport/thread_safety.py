@@ -1,56 +1,64 @@
 """Locks around what the threads of a server share."""
 
 import threading
+from typing import Any
 
-from aserve.http.messages import Request
+from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.connection_limiter import ConnectionLimiter, Decision, ProcessLimits
-from aserve.transport.eventloop.connection_host import ResponseObserver
-from aserve.transport.socket_connection import SocketConnection
+from aserve.transport.observers import ResponseObserver
+from aserve.transport.server_connection import ServerConnection
+from aserve.transport.socket_connection import ConnectionContext
 
 
-class LockedConnectionLimiter(ConnectionLimiter[SocketConnection]):
+class LockedConnectionLimiter(ConnectionLimiter[ServerConnection]):
     """A ConnectionLimiter that several threads may use."""
 
     def __init__(self, limits: ProcessLimits) -> None:
         super().__init__(limits)
         self._lock = threading.RLock()
 
-    def admit(self, connection: SocketConnection) -> Decision:
+    def admit(self, connection: ServerConnection) -> Decision:
         """Count a new connection and decide whether it is accepted."""
         with self._lock:
             return super().admit(connection)
 
-    def reserve_descriptors(self, connection: SocketConnection, descriptors: int) -> bool:
+    def reserve_descriptors(self, connection: ServerConnection, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""
         with self._lock:
             return super().reserve_descriptors(connection, descriptors)
 
-    def release_descriptors(self, connection: SocketConnection) -> None:
+    def release_descriptors(self, connection: ServerConnection) -> None:
         """Release the descriptors that a connection had reserved."""
         with self._lock:
             super().release_descriptors(connection)
 
-    def remove(self, connection: SocketConnection) -> None:
+    def remove(self, connection: ServerConnection) -> None:
         """Remove a closed connection. Calling it again has no effect."""
         with self._lock:
             super().remove(connection)
 
 
-def serialize_calls(observer: ResponseObserver | None) -> ResponseObserver | None:
+def thread_safe_context(
+    site: Site,
+    limits: Limits,
+    observer: ResponseObserver | None,
+    process_limits: ProcessLimits,
+) -> ConnectionContext:
+    """Return a context whose connections may be on several threads."""
+    context = ConnectionContext(site, limits, _serialize_calls(observer), process_limits)
+    context.limiter = LockedConnectionLimiter(process_limits)
+    return context
+
+
+def _serialize_calls(observer: ResponseObserver | None) -> ResponseObserver | None:
     """Return an observer that is called by one thread at a time: the log has no locks."""
     if not observer:
         return None
     lock, observe = threading.Lock(), observer
 
-    def locked(  # noqa: PLR0913, PLR0917 - as ResponseObserver
-        client: str,
-        request: Request,
-        status: int,
-        body_size: int,
-        started_at: float,
-        truncated: bool = False,
-    ) -> None:
+    def locked(*response: Any) -> None:
         with lock:
-            observe(client, request, status, body_size, started_at, truncated)
+            observe(*response)
 
     return locked

@@ -1,5 +1,8 @@
 """How long one connection is served before the others have their turn."""
 
+MAX_REQUESTS_PER_TURN = 16
+"""Requests handled, or writes of cached responses, for one connection in a turn."""
+
 MAX_TURN_S = 0.001
 """Seconds after which a turn ends, once the current request is handled.
 

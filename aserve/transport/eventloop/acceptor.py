@@ -11,23 +11,23 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.http1.limits import UNLIMITED
-from aserve.transport.connection_limiter import RESOURCE_ERRNOS
-from aserve.transport.eventloop.connection_host import ResponseObserver
+from aserve.transport.accepting import accept_ready
 from aserve.transport.internal_errors import log_internal_error
+from aserve.transport.observers import ResponseObserver
 
 _STREAM = int(socket.SOCK_STREAM)
 _DEFER_ACCEPT_S = 1
-_MAX_ACCEPTS = 32  # connections in one turn, before the loop goes on
 _READ_SIZE = 65_536  # bytes
 # Clients that do not take their response in one write. Their descriptors are reserved ones.
 _MAX_PENDING_SENDS = 16
 _PAUSE_S = 0.1  # without accepting, when descriptors have run out
 
-Accept = Callable[[], tuple[int, tuple[str, int]]]
-"""Accepts a connection; returns its descriptor and the client's address and port."""
+Accept = Callable[[], tuple[int, Any]]
+"""Accepts a connection; returns its descriptor and the client's address."""
 
 
 class Acceptor:
@@ -83,52 +83,45 @@ class Acceptor:
 
     def _resume_accepting(self) -> None:
         if self._listener.fileno() >= 0:
-            self._loop.add_reader(self._listener, self._accept_ready)
-
-    def _accept_ready(self) -> None:
-        for _ in range(_MAX_ACCEPTS):
-            try:
-                descriptor, (address, *_) = self._accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in RESOURCE_ERRNOS:
-                    self._pause_accepting()
-                    return
-                continue  # the client has gone already
-            client = socket.SocketType(self._family, _STREAM, 0, descriptor)
-            try:
-                self._serve_or_hand_over(client, address)
-            except Exception as error:  # noqa: BLE001 - it ends this connection alone
-                log_internal_error(error, address)
-                client.close()
+            self._loop.add_reader(
+                self._listener,
+                accept_ready,
+                self._accept,
+                self._serve_or_hand_over,
+                self._pause_accepting,
+            )
 
     def _pause_accepting(self) -> None:
         """Stop accepting for a moment: to retry at once would spin."""
         self._loop.remove_reader(self._listener)
         self._loop.call_later(_PAUSE_S, self._resume_accepting)
 
-    def _serve_or_hand_over(self, client: socket.SocketType, address: str) -> None:
+    def _serve_or_hand_over(self, descriptor: int, address: str) -> None:
         """Answer a client from the cache and close, or make a connection for it."""
+        client = socket.SocketType(self._family, _STREAM, 0, descriptor)
         data, cache = b"", self._cache
-        if cache:
-            try:
-                data = client.recv(_READ_SIZE, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                pass
-            except OSError:
-                client.close()
-                return
-            now = time.time()
-            if hit := cache.lookup_head(data, now):
-                cached, request = hit
-                # Responses that are sent here do not count as connections, hence the limit.
-                if cached.closes and cached.is_one_write and len(self._tasks) < _MAX_PENDING_SENDS:
-                    self._send_and_close(client, cached.data)
-                    if self._observer:
-                        self._observer(address, request, cached.status, cached.content_length, now)
+        try:
+            if cache:
+                try:
+                    data = client.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    client.close()
                     return
-        self._spawn(self._make_connection(_as_python_socket(client), data))
+                now, is_full = time.time(), len(self._tasks) >= _MAX_PENDING_SENDS
+                if hit := cache.lookup_head(data, now):
+                    cached, request = hit
+                    # What is sent here does not count as a connection, hence the limit.
+                    if cached.closes and cached.is_one_write and not is_full:
+                        self._send_and_close(client, cached.data)
+                        if observe := self._observer:
+                            observe(address, request, cached.status, cached.content_length, now)
+                        return
+            self._spawn(self._make_connection(_as_python_socket(client), data))
+        except Exception as error:  # noqa: BLE001 - it ends this connection alone
+            log_internal_error(error, address)
+            client.close()
 
     def _send_and_close(self, client: socket.SocketType, data: bytes) -> None:
         """Send a response and close the socket."""

@@ -1,7 +1,6 @@
 """Sends responses that take more than one write. Files are sent from the page cache."""
 
 import asyncio
-import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +10,7 @@ from contextlib import aclosing
 from aserve.http.messages import BodyPart, FileSlice
 from aserve.transport.eventloop.file_blocks import read_blocks
 from aserve.transport.eventloop.write_readiness import WriteReadiness
+from aserve.transport.sending import send_file_slice, skip_bytes
 
 _MAX_BYTES_PER_TURN = 1 << 21  # bytes of one connection; then others have their turn
 _READ_SIZE = 262_144  # bytes that a thread reads at once
@@ -83,7 +83,7 @@ class FileSender:
             except (BlockingIOError, _NotInPageCache):
                 return deque(parts[number:])
             if count < wanted:
-                return deque((_skip_bytes(part, count), *parts[number + 1 :]))
+                return deque((skip_bytes(part, count), *parts[number + 1 :]))
         return None
 
     async def send(self, unsent: deque[BodyPart]) -> None:
@@ -107,7 +107,7 @@ class FileSender:
                 await self._read_from_disk(part, unsent)
                 continue
             if count < len(part):
-                unsent.appendleft(_skip_bytes(part, count))
+                unsent.appendleft(skip_bytes(part, count))
             if count < wanted:  # the socket is full: a retry at once would send little
                 await self._fill_socket(unsent)
             elif unsent:
@@ -129,14 +129,12 @@ class FileSender:
         return count
 
     def _send_file_slice(self, part: FileSlice) -> int:
-        source, start, stop = part.source, part.start, part.stop
+        start, stop = part.start, part.stop
         if stop - start > _MAX_BYTES_PER_TURN:
             stop = start + _MAX_BYTES_PER_TURN
-        if not source.is_in_page_cache(start, stop):
+        if not part.source.is_in_page_cache(start, stop):
             raise _NotInPageCache
-        count = os.sendfile(self._descriptor, source.fileno(), start, stop - start)
-        if not count:
-            raise EOFError(f"the file ended at byte {start}")
+        count = send_file_slice(self._descriptor, part, _MAX_BYTES_PER_TURN)
         self.bytes_sent += count
         return count
 
@@ -157,7 +155,7 @@ class FileSender:
             except (OSError, EOFError, _NotInPageCache):
                 return False
             if count < len(part):
-                unsent[0] = _skip_bytes(part, count)
+                unsent[0] = skip_bytes(part, count)
                 return True
             unsent.popleft()
             return False
@@ -175,12 +173,5 @@ class FileSender:
         async with aclosing(read_blocks([block], self._executor)) as stream:
             data = b"".join([chunk async for chunk in stream])
         if block.stop < part.stop:
-            unsent.appendleft(_skip_bytes(part, len(data)))
+            unsent.appendleft(skip_bytes(part, len(data)))
         unsent.appendleft(data)
-
-
-def _skip_bytes(part: BodyPart, count: int) -> BodyPart:
-    """Return a part without its first count bytes."""
-    if isinstance(part, FileSlice):
-        return FileSlice(part.source, part.start + count, part.stop)
-    return part[count:]

@@ -20,17 +20,15 @@ from aserve.http.messages import BodyPart, HttpError, Request
 from aserve.http1.limits import Limits
 from aserve.linux.malloc_trim import HeapTrimmer
 from aserve.policies.site import Site
-from aserve.transport.connection_limiter import ConnectionLimiter, Decision, process_limits
+from aserve.transport.connection_limiter import ConnectionLimiter, process_limits
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
-from aserve.transport.eventloop.connection_host import (
-    PendingResponse,
-    ReportRemaining,
-    ResponseObserver,
-)
+from aserve.transport.eventloop.connection_host import PendingResponse
 from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import describe_exception
+from aserve.transport.observers import ReportRemaining, ResponseObserver
+from aserve.transport.server_connection import ServerConnection
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
@@ -59,7 +57,7 @@ class EventLoopServer:
         self.thread_pool = ThreadPool(self.loop, size)
         self.write_readiness = WriteReadiness(self.loop)
         self._site = site
-        self._limiter: ConnectionLimiter[Connection] = ConnectionLimiter(
+        self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
             process_limits(limits), cache
         )
         self._acceptors: list[Acceptor] = []
@@ -89,7 +87,7 @@ class EventLoopServer:
         report_remaining: called with the numbers of responses and connections that are still open.
         """
         self._all_closed = asyncio.Event()
-        self._limiter.close()
+        self.limiter.close()
         for acceptor in self._acceptors:
             acceptor.close()
         for connection in list(self.connections):
@@ -130,27 +128,15 @@ class EventLoopServer:
             connection.abort()
 
     @property
-    def connections(self) -> set[Connection]:
+    def connections(self) -> set[ServerConnection]:
         """The open connections."""
-        return self._limiter.connections
+        return self.limiter.connections
 
-    def admit(self, connection: Connection) -> Decision:
-        """Count a new connection and decide whether it is accepted."""
-        return self._limiter.admit(connection)
-
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ServerConnection) -> None:
         """Remove a closed connection."""
-        self._limiter.remove(connection)
+        self.limiter.remove(connection)
         if self._all_closed and not self.connections:
             self._all_closed.set()
-
-    def reserve_descriptor(self, connection: Connection) -> bool:
-        """Reserve one descriptor besides the connection's own; False if there is none."""
-        return self._limiter.reserve_descriptors(connection, 1)
-
-    def release_descriptors(self, connection: Connection) -> None:
-        """Release the descriptors that a connection had reserved."""
-        self._limiter.release_descriptors(connection)
 
     def cache_for(self, connection: RequestContext) -> HeadLookup | None:
         """Return the cached responses for a connection with these facts."""
@@ -246,7 +232,7 @@ class EventLoopServer:
         except Exception as error:  # noqa: BLE001 - the next sweep tries again
             _logger.error("internal error: %s in the sweep", describe_exception(error))
 
-    def _tick_some(self, connections: list[Connection]) -> None:
+    def _tick_some(self, connections: list[ServerConnection]) -> None:
         """Tick some connections, and the others in later turns of the loop."""
         for connection in connections[-_MAX_TICKS:]:
             connection.tick()

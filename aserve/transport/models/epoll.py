@@ -3,9 +3,6 @@
 import select
 from contextlib import suppress
 
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
@@ -43,7 +40,4 @@ class EpollPoller:
 class EpollServer(MultiplexingServer):
     """Level-triggered epoll on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(EpollPoller(), site, limits, observer)
+    poller_class = EpollPoller

@@ -6,9 +6,6 @@ So a fast sender is served in turn with all the others.
 
 import select
 
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingServer
 
@@ -23,7 +20,4 @@ class EdgeTriggeredEpollPoller(EpollPoller):
 class EdgeTriggeredEpollServer(MultiplexingServer):
     """Edge-triggered epoll on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(EdgeTriggeredEpollPoller(), site, limits, observer)
+    poller_class = EdgeTriggeredEpollPoller

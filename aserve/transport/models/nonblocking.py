@@ -3,9 +3,6 @@
 It never sleeps: a core is busy even while all clients are idle.
 """
 
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
@@ -34,7 +31,4 @@ class TryEverySocket:
 class NonblockingServer(MultiplexingServer):
     """Tries every socket in turn, on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(TryEverySocket(), site, limits, observer)
+    poller_class = TryEverySocket

@@ -3,9 +3,6 @@
 import select
 from contextlib import suppress
 
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
@@ -36,7 +33,4 @@ class PollPoller:
 class PollServer(MultiplexingServer):
     """poll(2) on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(PollPoller(), site, limits, observer)
+    poller_class = PollPoller

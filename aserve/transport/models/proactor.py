@@ -7,18 +7,20 @@ the callback for its completion. Only opening a file blocks: a Site is synchrono
 import errno
 import os
 import socket
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from typing import cast
 
 from aserve.http.messages import FileSlice
 from aserve.http1.limits import Limits
 from aserve.linux.io_uring import IoUring
 from aserve.policies.site import Site
 from aserve.transport.connection_limiter import process_limits
-from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
-from aserve.transport.internal_errors import isolate_errors, log_internal_error
+from aserve.transport.internal_errors import isolate_errors
+from aserve.transport.observers import ResponseObserver
+from aserve.transport.run_loop import RunLoop
+from aserve.transport.sending import file_ended, skip_bytes
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
 _BLOCK_SIZE = 131_072  # bytes of a response in memory at once
@@ -34,117 +36,84 @@ def unavailable_reason() -> str:
     return ""
 
 
-class ProactorServer:
+class ProactorServer(RunLoop):
     """Serves on one thread with one io_uring."""
 
     def __init__(
         self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        self._context = ConnectionContext(
+        context = ConnectionContext(
             site.without_inlined_bodies(), limits, observer, process_limits(limits)
         )
+        super().__init__(context)
         self._ring = IoUring()
         self._accepting: set[socket.socket] = set()  # listeners with a pending accept
-        self._stopping = False
-        self._deadline = float("inf")
 
-    def run(
-        self,
-        listeners: Sequence[socket.socket],
-        control_fds: tuple[int, ...],
-        grace: float,
-        report_remaining: ReportRemaining | None = None,
-    ) -> None:
-        """Serve until a byte or the end of file arrives on a control descriptor.
+    def _run_once(self, timeout: float) -> None:
+        self._ring.wait(timeout)
 
-        The first one stops gracefully: responses that are being sent get grace seconds more, and
-        report_remaining is called with their number. The second one stops at once.
-        """
-        self._listeners, self._grace, self._report_remaining = listeners, grace, report_remaining
-        for listener in listeners:
-            listener.setblocking(True)
-        for control_fd in control_fds:
-            self._read_control(control_fd)
-        ticked = time.monotonic()
-        self._accept()
-        while not self._is_finished():
-            self._ring.wait(max(0.0, min(1.0, self._deadline - time.monotonic())))
-            now = time.monotonic()
-            if now - ticked >= 1:
-                ticked = now
-                self._tick()
-        for connection in self._connections():
-            connection.abort()
-        self._ring.close()
-        for listener in listeners:
-            listener.close()
-
-    def _accept(self) -> None:
-        """Submit an accept for each listener that has none."""
-        for listener in self._listeners:
-            if listener not in self._accepting:
-                self._accepting.add(listener)
-                self._ring.accept(listener.fileno(), partial(self._on_accept, listener))
-
-    def _on_accept(self, listener: socket.socket, result: int) -> None:
-        if result < 0:  # cancelled, or out of descriptors: the next tick tries again
-            self._accepting.discard(listener)
-            if self._stopping:
-                listener.close()
-            return
-        sock = socket.socket(listener.family, listener.type, listener.proto, result)
-        client = _client_address(sock)
-        try:
-            connection = UringConnection(sock, client, self._context, self._ring)
-        except Exception as error:  # noqa: BLE001 - it ends this connection alone
-            log_internal_error(error, client)
-            sock.close()
-        else:
-            connection.pump()
-
-    def _read_control(self, control_fd: int) -> None:
+    def _watch_control(self, control_fd: int) -> None:
         buffer = bytearray(1)
         self._ring.read(control_fd, 0, buffer, partial(self._handle_control, control_fd))
 
     def _handle_control(self, control_fd: int, result: int) -> None:
         if result > 0:  # else its writer is gone, which means stop, too
-            self._read_control(control_fd)
-        if self._stopping:
-            self._deadline = 0.0
+            self._watch_control(control_fd)
+        self._request_stop()
+
+    def _start_accepting(self, listener: socket.socket) -> None:
+        """Submit an accept, unless one is pending."""
+        if listener not in self._accepting:
+            listener.setblocking(True)
+            self._accepting.add(listener)
+            self._ring.accept(listener.fileno(), partial(self._on_accept, listener))
+
+    def _on_accept(self, listener: socket.socket, result: int) -> None:
+        if result >= 0:
+            sock = socket.socket(listener.family, listener.type, listener.proto, result)
+            self._open_connection(sock, _client_address(sock))
             return
-        self._stopping = True
-        self._deadline = time.monotonic() + self._grace
-        self._context.limiter.close()
-        for listener in self._accepting:
+        self._accepting.discard(listener)  # cancelled, or out of descriptors until the next tick
+        if self._stopping:
+            listener.close()
+
+    def _stop_accepting(self, listener: socket.socket) -> None:
+        if listener in self._accepting:
             self._ring.cancel(listener.fileno())
-        for connection in self._connections():
-            connection.close_after_response()
-        if self._report_remaining:
-            self._report_remaining(
-                self._context.active_responses, len(self._context.limiter.connections)
-            )
+        else:
+            listener.close()
+
+    def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
+        return UringConnection(sock, client, self._context, self._ring)
+
+    def _add_connection(self, connection: SocketConnection) -> None:
+        cast("UringConnection", connection).pump()
+
+    def _connections(self) -> "list[UringConnection]":
+        """Return the connections that are open now, as a snapshot."""
+        return cast("list[UringConnection]", list(self._context.limiter.connections))
 
     def _tick(self) -> None:
         for connection in self._connections():
             connection.tick()
             connection.pump()
-        if not self._stopping:
-            self._accept()
+        for listener in self._listeners.values():
+            self._start_accepting(listener)
 
-    def _connections(self) -> Iterator["UringConnection"]:
-        """Return the connections that are open now, as a snapshot."""
-        return (
-            connection
-            for connection in list(self._context.limiter.connections)
-            if isinstance(connection, UringConnection)
-        )
+    def _close_connections(self) -> int:
+        for connection in self._connections():
+            connection.close_after_response()
+        return len(self._context.limiter.connections)
 
-    def _is_finished(self) -> bool:
-        """Return whether all connections are closed and no accept is pending, or time is up."""
-        if not self._stopping:
-            return False
-        is_idle = not (self._context.limiter.connections or self._accepting)
-        return is_idle or time.monotonic() >= self._deadline
+    def _is_idle(self) -> bool:
+        return not (self._context.limiter.connections or self._accepting)
+
+    def _shutdown(self) -> None:
+        for connection in self._connections():
+            connection.abort()
+        self._ring.close()
+        for listener in self._accepting:
+            listener.close()
 
 
 class UringConnection(SocketConnection):
@@ -240,30 +209,26 @@ class UringConnection(SocketConnection):
         if self._is_aborted:
             return
         if result <= 0:
-            error = (
-                _error(result) if result else EOFError(f"the file ended {len(part)} bytes early")
-            )
-            self._truncate(error)
+            self._truncate(_error(result) if result else file_ended(part))
             return
         self._outgoing[index] = bytes(memoryview(buffer)[:result])
         if result < len(part):
-            rest = FileSlice(part.source, part.start + result, part.stop)
-            self._outgoing.insert(index + 1, rest)
+            self._outgoing.insert(index + 1, skip_bytes(part, result))
         self.pump()
 
     def _on_sent(self, result: int) -> None:
         self._is_sending = False
         if self._is_aborted:
             self._release_fd()
-            self._record_truncated_late(max(0, result))
+            self._record_unfinished_late(max(0, result))
         else:
             self._handle_sent(result)
 
     @isolate_errors
-    def _record_truncated_late(self, last_count: int) -> None:
+    def _record_unfinished_late(self, last_count: int) -> None:
         """Record a truncated response whose last send, of last_count bytes, ended after abort."""
         unsent = self._response_end - self._bytes_sent - last_count
-        self._record_partial(self._status, max(0, self._body_size - unsent))
+        self._record_truncated(self._status, self._body_size - unsent)
 
     @isolate_errors
     def _handle_sent(self, result: int) -> None:
@@ -279,16 +244,16 @@ class UringConnection(SocketConnection):
         if result and isinstance(part, bytes):
             self._outgoing[0] = part[result:]
         if not self._outgoing:
-            self._response_sent()
+            self._response_sent(self._status, self._body_size)
             self._process_requests()
         self.pump()
 
-    def _record_truncated(self) -> None:
+    def _record_unfinished(self) -> None:
         """Record a truncated response, unless a send is in flight whose result is not yet known."""
         if not self._is_sending:
-            super()._record_truncated()
+            super()._record_unfinished()
 
-    def _close(self) -> None:
+    def _close_socket(self) -> None:
         """Close the socket, once no operation on it is in flight."""
         if self._is_receiving or self._is_sending:
             self._ring.cancel(self.socket.fileno())

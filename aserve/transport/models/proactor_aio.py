@@ -4,7 +4,6 @@ A response waits for its file while all others are served, and no thread of ours
 """
 
 import socket
-from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -13,10 +12,11 @@ from aserve.http1.limits import Limits
 from aserve.linux import posix_aio
 from aserve.linux.posix_aio import AioReader
 from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ReportRemaining, ResponseObserver
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingServer
+from aserve.transport.observers import ResponseObserver
+from aserve.transport.sending import file_ended, skip_bytes
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
 _BLOCK_SIZE = 131_072  # bytes of a file in memory at once, for each response
@@ -27,30 +27,20 @@ unavailable_reason = posix_aio.unavailable_reason
 class AioProactorServer(MultiplexingServer):
     """epoll on one thread, which also reports completed file reads."""
 
+    poller_class = EpollPoller
+
     def __init__(
         self, site: Site, limits: Limits, observer: ResponseObserver | None = None
     ) -> None:
-        super().__init__(EpollPoller(), site.without_inlined_bodies(), limits, observer)
+        super().__init__(site.without_inlined_bodies(), limits, observer)
 
-    def run(
-        self,
-        listeners: Sequence[socket.socket],
-        control_fds: tuple[int, ...],
-        grace: float,
-        report_remaining: ReportRemaining | None = None,
-    ) -> None:
-        """Serve until a byte or the end of file arrives on a control descriptor.
-
-        The first one stops gracefully: responses that are being sent get grace seconds more, and
-        report_remaining is called with their number. The second one stops at once.
-        """
+    def _start(self) -> None:
         self._file_reader = AioReader()
-        self._callbacks[self._file_reader.fileno()] = self._file_reader.process_completions
-        self._poller.register(self._file_reader.fileno(), readable=True, writable=False)
-        try:
-            super().run(listeners, control_fds, grace, report_remaining)
-        finally:
-            self._file_reader.close()
+        self._call_when_readable(self._file_reader.fileno(), self._file_reader.process_completions)
+
+    def _shutdown(self) -> None:
+        super()._shutdown()
+        self._file_reader.close()
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
         return AioConnection(sock, client, self._context, self._file_reader, self._process)
@@ -118,9 +108,8 @@ class AioConnection(SocketConnection):
         if isinstance(data, OSError):
             self._truncate(data)
         elif not data:
-            self._truncate(EOFError(f"the file ended {len(part)} bytes early"))
+            self._truncate(file_ended(part))
         else:
             self._outgoing[0] = data
             if len(data) < len(part):
-                start = part.start + len(data)
-                self._outgoing.insert(1, FileSlice(part.source, start, part.stop))
+                self._outgoing.insert(1, skip_bytes(part, len(data)))

@@ -2,9 +2,6 @@
 
 import select
 
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 
@@ -36,7 +33,4 @@ class SelectPoller:
 class SelectServer(MultiplexingServer):
     """select(2) on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(SelectPoller(), site, limits, observer)
+    poller_class = SelectPoller

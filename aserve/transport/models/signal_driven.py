@@ -9,10 +9,7 @@ import os
 import signal
 import stat
 
-from aserve.http1.limits import Limits
 from aserve.linux.signalfd import SignalFd
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 _CHANGED = signal.SIGRTMIN + 1
@@ -73,7 +70,4 @@ def _reopen_shared_pipe(descriptor: int) -> None:
 class SignalDrivenServer(MultiplexingServer):
     """Signal-driven I/O on one thread."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        super().__init__(SignalPoller(), site, limits, observer)
+    poller_class = SignalPoller

@@ -370,8 +370,8 @@ async def test_connection_slots_are_released(start, connect):
         assert (await client.get("/a.txt"))[0] == 200
         client.close()
         await _wait_until(lambda: not server.connections)
-    assert not server._limiter._rejected
-    assert not server._limiter._by_client
+    assert not server.limiter._rejected
+    assert not server.limiter._by_client
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.file_sender import FileSender
+from aserve.transport.eventloop.response_writer import ResponseWriter
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import isolate_errors
@@ -40,15 +41,26 @@ from aserve.transport.models import proactor, proactor_aio
 from aserve.transport.models.reactor import ReactorServer as Reactor
 from aserve.transport.multiplexing import MultiplexingServer
 from aserve.transport.registry import MODELS
+from aserve.transport.server_connection import ServerConnection
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
 
 TIMEOUT = 10.0
 LARGE = 3 << 20
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 
-SHARED: list[Any] = [H1Connection, ChunkedReader, Deadlines, Site, StaticFiles, Directory]
+SHARED: list[Any] = [
+    *(H1Connection, ChunkedReader, Deadlines, Site, Directory),
+    ServerConnection,
+]
+BOUNDARIES: list[Any] = [
+    *(ServerConnection, SocketConnection, ResponseWriter, Connection),
+    *(proactor.UringConnection, proactor_aio.AioConnection),
+]
 CLASSES: dict[str, list[Any]] = {
-    "asyncio": [Connection, FileSender, WriteReadiness, Acceptor, EventLoopServer, ResponseCache],
+    "asyncio": [
+        *(Connection, ResponseWriter, FileSender, WriteReadiness, Acceptor, EventLoopServer),
+        ResponseCache,
+    ],
     "threads": [SocketConnection, ConnectionContext],
     "reactor": [SocketConnection, ConnectionContext, Reactor],
     "proactor": [SocketConnection, ConnectionContext, proactor.UringConnection, IoUring],
@@ -61,11 +73,10 @@ CLASSES: dict[str, list[Any]] = {
 }
 # Not steps of one connection: the boundaries themselves, and what all connections share.
 NOT_A_STEP = {
-    SocketConnection: {"process_ready", "fail", "abort", "_release_slot"},
-    Connection: {
-        *("connection_made", "data_received", "eof_received", "connection_lost", "pause_writing"),
-        *("fail", "abort", "_wait_writable"),
-    },
+    ServerConnection: {"fail", "_can_replace_response", "_abort_response", "abort"},
+    SocketConnection: {"process_ready", "abort", "_release_slot"},
+    ResponseWriter: {"pause_writing", "_wait_writable", "_abort_response"},
+    Connection: {"connection_made", "data_received", "eof_received", "connection_lost", "abort"},
     FileSender: {"__init__", "close", "__del__"},
     WriteReadiness: {"close", "_on_ready", "__init__"},
     Acceptor: {
@@ -77,7 +88,7 @@ NOT_A_STEP = {
         "wait_closed",
         "abort",
         "_resume_accepting",
-        "_accept_ready",
+        "_serve_or_hand_over",
         "_pause_accepting",
         "__init__",
     },
@@ -93,13 +104,14 @@ NOT_A_STEP = {
     proactor.UringConnection: {"_release_fd", "_on_received", "_on_sent"},
     proactor_aio.AioConnection: {"_on_file_read"},
     MultiplexingServer: {
-        *("__init__", "run", "_poll_once", "_poll_timeout", "_accept", "_process", "_tick"),
-        *("_remove_connection", "_handle_control", "_add_connection"),
-        *("_update_or_remove", "_is_finished", "_abort_all"),
+        *("__init__", "_run_once", "_poll_for_reading", "_stop_polling", "_accept", "_process"),
+        *("_remove_connection", "_add_connection", "_update_or_remove", "_tick"),
+        *("_close_connections", "_is_idle", "_shutdown"),
     },
     Reactor: {
-        *("__init__", "run", "_dispatch", "_accept", "_release", "_remove", "_claim", "_tick"),
-        *("_handle_control", "_poll_timeout", "_is_finished", "_shutdown", "_process"),
+        *("__init__", "_start", "_run_once", "_poll_for_reading", "_stop_polling", "_process"),
+        *("_add_connection", "_release", "_remove", "_claim", "_tick", "_close_connections"),
+        *("_is_idle", "_shutdown"),
     },
 }
 FUNCTIONS: list[tuple[Any, str]] = [
@@ -146,12 +158,7 @@ def raising(step: Step) -> Iterator[list[UnexpectedError]]:
     raised: list[UnexpectedError] = []
     lock, count = threading.Lock(), 0
     original = vars(step.owner)[step.name]
-    is_boundary = step.owner in {
-        Connection,
-        SocketConnection,
-        proactor.UringConnection,
-        proactor_aio.AioConnection,
-    }
+    is_boundary = step.owner in BOUNDARIES
     inner = getattr(original, "__wrapped__", original) if is_boundary else original
 
     def raise_once(*args: Any, **kwargs: Any) -> Any:
@@ -187,7 +194,7 @@ def running(name: str, directory: Path) -> Iterator[Running]:
             model.observer = lambda *entry: log.append(entry)
             parts = urlsplit(server.url)
             address = str(parts.hostname), int(parts.port or 0)
-            yield Running(address, lambda: model._limiter.connections, log)
+            yield Running(address, lambda: model.limiter.connections, log)
         return
     model = None
 

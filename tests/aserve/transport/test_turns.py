@@ -23,11 +23,11 @@ from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.transport import socket_connection
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.eventloop import connection
-from aserve.transport.eventloop.connection import _MAX_JOINED_RESPONSES, MAX_ROUNDS
+from aserve.transport.eventloop.connection import _MAX_JOINED_RESPONSES
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.registry import MODELS
-from aserve.transport.socket_connection import MAX_REQUESTS
+from aserve.transport.turns import MAX_REQUESTS_PER_TURN
 
 TIMEOUT = 20.0
 # In the blocking model each connection has a thread, and the system's scheduler shares the time.
@@ -124,9 +124,9 @@ def read_all(client: socket.socket) -> bytes:
 def test_other_clients_are_served_between_many_requests(
     name: str, kind: str, directory: Path
 ) -> None:
-    max_turn = MAX_REQUESTS
+    max_turn = MAX_REQUESTS_PER_TURN
     if MODELS[name].uses_event_loop and kind not in {"errors", "content", "misses", "404"}:
-        max_turn = MAX_ROUNDS * _MAX_JOINED_RESPONSES
+        max_turn = MAX_REQUESTS_PER_TURN * _MAX_JOINED_RESPONSES
     assert longest_turn(name, kind, directory) <= 2 * max_turn  # the first turn, and one after it
 
 
@@ -137,7 +137,7 @@ def test_a_turn_ends_when_it_takes_too_long(
 ) -> None:
     for module in (connection, socket_connection):
         monkeypatch.setattr(module, "MAX_TURN_S", -1.0)  # a turn is over when it begins
-    max_turn = MAX_REQUESTS
+    max_turn = MAX_REQUESTS_PER_TURN
     if MODELS[name].uses_event_loop and kind == "hits":
         max_turn *= _MAX_JOINED_RESPONSES
     assert longest_turn(name, kind, directory) < max_turn  # which the count alone would allow
@@ -177,7 +177,7 @@ def test_close_after_response_between_two_turns_closes_after_the_next_turn(
             Site.of_files(Directory(directory)), limits, None, process_limits(limits)
         )
         client = socket_connection.SocketConnection(ours, "-", context)
-        theirs.sendall(KINDS["misses"] * MAX_REQUESTS + b"\r")
+        theirs.sendall(KINDS["misses"] * MAX_REQUESTS_PER_TURN + b"\r")
         client.process_ready()
         assert client.wants_turn  # the data after the last request is not parsed yet
         client.close_after_response()

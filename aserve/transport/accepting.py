@@ -1,0 +1,36 @@
+"""The accept loop, which all models share that are told when a connection waits."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aserve.transport.connection_limiter import RESOURCE_ERRNOS
+
+MAX_ACCEPTS = 32
+"""Connections accepted in one turn, before the open ones are served."""
+
+T = TypeVar("T")
+
+
+def accept_ready(
+    accept: Callable[[], tuple[T, Any]],
+    serve: Callable[[T, str], None],
+    pause: Callable[[], None],
+) -> bool:
+    """Accept the connections that wait. Return whether more may be waiting.
+
+    accept: the listener's, which does not block. serve: gets each connection and the address of its
+    client, and raises nothing. pause: called when descriptors or memory have run out, since to
+    retry at once would spin.
+    """
+    for _ in range(MAX_ACCEPTS):
+        try:
+            sock, address = accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in RESOURCE_ERRNOS:
+                pause()
+                return False
+            continue  # the client has gone already
+        serve(sock, address[0] if address else "-")  # no address: a Unix socket
+    return True
