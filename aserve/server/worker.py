@@ -14,7 +14,8 @@ from typing import Any
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
-from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.monitor import ChangeMonitor
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.methods import enabled_methods
 from aserve.handlers.static_site import StaticSite
 from aserve.linux.inotify import watch_share
@@ -48,29 +49,31 @@ class AsyncioWorker:
 
     async def startup(self) -> None:
         """Start to serve on the running event loop."""
-        settings, mounts = self._settings, Mounts()
+        settings = self._settings
+        share = watch_share(settings.workers)  # of the inotify watches of all workers together
+        monitor = ChangeMonitor(max_watches=share)
+        directories = WatchedDirectories(monitor)
         methods = enabled_methods(traces=settings.allow_trace, tunnels=settings.allow_connect)
         self._server = EventLoopServer(
             StaticSite(
-                Directory(settings.root, mounts, settings.media_types),
+                Directory(settings.root, monitor.mounts, settings.media_types, directories),
                 methods,
                 decode_slashes=settings.decode_slashes,
             ),
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observer,
-            self._create_cache(mounts) if settings.response_cache else None,
+            self._create_cache(monitor) if settings.response_cache else None,
         )
+        self._server.use_directories(directories)
         await self._server.start(self._listeners)
 
-    def _create_cache(self, mounts: Mounts) -> ResponseCache:
+    def _create_cache(self, monitor: ChangeMonitor) -> ResponseCache:
         settings = self._settings
-        share = watch_share(settings.workers)  # of the inotify watches of all workers together
         return ResponseCache(
             os.fsencode(settings.root),
-            mounts,
+            monitor,
             settings.limits.max_header_size,
-            max_watches=share,
             max_bytes=settings.response_cache,
         )
 

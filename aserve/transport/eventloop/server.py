@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.static_site import StaticSite
 from aserve.http.error_pages import error_response
 from aserve.http.messages import BodyPart, HttpError, Request
@@ -52,6 +53,7 @@ class EventLoopServer:
         self.cache = cache
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
+        self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
         self._site = site
         self._limiter: ConnectionLimiter[Connection] = ConnectionLimiter(
@@ -61,6 +63,11 @@ class EventLoopServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None  # while stopping
         self._heap_trimmer = HeapTrimmer()
+
+    def use_directories(self, directories: WatchedDirectories) -> None:
+        """Have a thread read the names of directories, whose monitor the cache shares, if any."""
+        directories.start(self.thread_pool.try_submit)
+        self._monitor = directories.monitor
 
     async def start(self, listeners: Iterable[socket.socket]) -> None:
         """Accept connections on bound sockets."""
@@ -105,8 +112,8 @@ class EventLoopServer:
             self._sweeper.cancel()
         self.thread_pool.shutdown(wait=False)
         self.write_readiness.close()
-        if self.cache:
-            self.cache.close()
+        if self._monitor:
+            self._monitor.close()
 
     async def _wait_aborted(self) -> None:
         """Wait until aborted connections are closed and have recorded how much they sent."""
@@ -195,7 +202,7 @@ class EventLoopServer:
         (response, key, at_once), cache = pending, self.cache
         if not (cache and key and cache.should_store(key, response)) or self._all_closed:
             return
-        generation, now = cache.generation(), int(time.time())
+        generation, now = cache.monitor.generation(), int(time.time())
         cached = CachedResponse(key, parts, response, closes=closes)
         at_once = at_once and cache.root_is_local
 
@@ -226,6 +233,8 @@ class EventLoopServer:
         self._heap_trimmer.update(len(self.connections))
         self._tick_some(list(self.connections))
         try:
+            if self._monitor:
+                self._monitor.tick()
             if self.cache:
                 self.cache.tick()
         except Exception as error:  # noqa: BLE001 - the next sweep tries again

@@ -7,6 +7,7 @@ import pytest
 
 from aserve.cache import response_cache
 from aserve.cache.response_cache import CachedResponse, ResponseCache, cache_key
+from aserve.filesystem import monitor
 from aserve.filesystem.directory import Directory
 from aserve.handlers.static_site import StaticSite
 from aserve.http.messages import Request, encode_head
@@ -43,7 +44,7 @@ class MeasuredCache:
             return
         response = self.site.handle(request, NOW)
         if self.cache.should_store(key, response):
-            generation = self.cache.generation()
+            generation = self.cache.monitor.generation()
             at_once = self.cache.root_is_local
             dependencies = self.cache.watch_dependencies(request, NOW, at_once=at_once)
             parts = [encode_head(response, DATE, None), *response.body]
@@ -65,7 +66,7 @@ def deep(tmp_path):
 @pytest.fixture
 def measured(deep, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 4_096)
-    monkeypatch.setattr(response_cache, "_MAX_CHANGES", 1_024)
+    monkeypatch.setattr(monitor, "_MAX_CHANGES", 1_024)
     response_cache._cached_relevant_headers.cache_clear()
     measured = MeasuredCache(deep)
     yield measured
@@ -179,4 +180,4 @@ def test_eviction_subtracts_the_weight(measured, deep):
     for cached in list(measured.cache._by_key.values()):
         measured.cache._evict(cached)
     assert measured.cache._total_weight == 0
-    assert not measured.cache._by_dependency
+    assert not measured.cache._dependencies._by_name

@@ -21,6 +21,10 @@ class Server:
         self.site = StaticSite(Directory(root))
         self.cache = ResponseCache(os.fsencode(root))
 
+    def tick(self):
+        self.cache.monitor.tick()
+        self.cache.tick()
+
     def find(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
         return self.cache.lookup_key(cache_key(request, keep_alive=True), request, NOW)
@@ -33,7 +37,7 @@ class Server:
             if not self.cache.lookup_key(key, request, NOW) and self.cache.should_store(
                 key, response
             ):
-                generation = self.cache.generation()
+                generation = self.cache.monitor.generation()
                 dependencies = self.cache.watch_dependencies(request, NOW)
                 head = encode_head(response, DATE, None)
                 body = response.body
@@ -79,7 +83,7 @@ def test_a_changed_file_is_closed_within_a_second_without_a_request(server, tmp_
     server.warm("/0.bin")
     assert len(open_files(tmp_path)) == 1
     change(tmp_path / "0.bin")
-    server.cache.tick()
+    server.tick()
     assert not open_files(tmp_path)
 
 
@@ -87,17 +91,17 @@ def test_a_file_that_is_not_requested_is_closed_after_a_minute(server, tmp_path)
     server.warm("/0.bin")
     server.warm("/1.bin")
     for _ in range(60):
-        server.cache.tick()
+        server.tick()
         assert server.find("/1.bin")
     assert len(open_files(tmp_path)) == 2
-    server.cache.tick()
+    server.tick()
     assert open_files(tmp_path) == [str(tmp_path / "1.bin")]
 
 
 def test_small_responses_stay_without_requests(server):
     server.warm("/small.txt")
     for _ in range(1_000):
-        server.cache.tick()
+        server.tick()
     assert server.find("/small.txt")
 
 
@@ -105,7 +109,7 @@ def test_the_least_recently_used_files_are_closed_first(server, tmp_path):
     server.warm("/small.txt")
     for number in range(4):
         server.warm(f"/{number}.bin")
-        server.cache.tick()
+        server.tick()
     assert server.find("/0.bin")
     assert server.cache.evict_files(2) == 2
     assert {name[-5:] for name in open_files(tmp_path)} == {"0.bin", "3.bin"}
@@ -180,7 +184,7 @@ def test_a_file_that_changed_before_its_response_was_stored_is_not_sent(server, 
     key = cache_key(request, keep_alive=True)
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
-        generation = server.cache.generation()
+        generation = server.cache.monitor.generation()
         dependencies = server.cache.watch_dependencies(request, NOW)
         response = server.site.handle(request, NOW)
         aio.write(descriptor, b"z" * 100)
