@@ -113,14 +113,16 @@ class WatchedDirectories:
 
         After some of them its names are read. root_fd: a descriptor of the root.
         """
+        if not self.monitor.inotify:
+            return
         key = root, path
         count = self._lookups.get(key, 0) + 1
-        if count >= self._min_lookups() and self._reading < _MAX_READING:
-            count = -_RETRY_AFTER
-            self._read_names(root_fd, key)
-        elif len(self._lookups) >= _MAX_COUNTED:
+        if len(self._lookups) >= _MAX_COUNTED:
             self._lookups.clear()
         self._lookups[key] = count
+        if count >= self._min_lookups() and self._reading < _MAX_READING:
+            self._lookups[key] = -_RETRY_AFTER
+            self._read_names(root_fd, key)
 
     def _min_lookups(self) -> int:
         is_full = len(self._by_path) >= _MAX_DIRECTORIES or self._size > _MAX_BYTES * 15 // 16
@@ -181,6 +183,7 @@ class WatchedDirectories:
             return False
         on_done = partial(self._on_read, directory, directory.generation)
         if not self._submit(partial(_read_and_close, descriptor), on_done):
+            self._lookups[directory.key] = 0  # the threads are busy: try again soon
             os.close(descriptor)
             return False
         self._reading += 1
