@@ -3,14 +3,19 @@
 import errno
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
+from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.content_negotiation import CODINGS
 from aserve.linux.inotify import SELF, Inotify, WatchedName
 
 # Seconds since a file's last change. A response for a younger file may depend on the clock.
 _MIN_AGE_S = 2
+
+T = TypeVar("T")
 
 Signature = tuple[bytes, tuple[int, ...]]
 """A path, and the state of the file that it led to; () for none."""
@@ -55,10 +60,105 @@ class Dependencies:
         return all(_state_at(path) == state for path, state in self.file_states)
 
 
-DirectoryDependencies = dict[bytes, tuple[set[WatchedName], set[int]]]
-"""By directory: the names watched on the path to it, and the devices of that path.
+class WatchedPaths:
+    """The directories whose paths are watched. They are valid until anything changes on a path.
 
-They are valid as long as nothing on these paths changes."""
+    names: all names that are watched for them.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[WatchedName] = set()
+        self._paths: dict[bytes, tuple[frozenset[WatchedName], frozenset[int]]] = {}
+
+    def get(self, directory: bytes) -> tuple[frozenset[WatchedName], frozenset[int]] | None:
+        """Return the names watched on the path to a directory, and the devices of that path."""
+        return self._paths.get(directory)
+
+    def add(self, directory: bytes, names: set[WatchedName], devices: set[int]) -> None:
+        """Add what was found on the path to a directory."""
+        self._paths[directory] = frozenset(names), frozenset(devices)
+        self.names |= names
+
+    def clear(self) -> None:
+        """Forget all paths."""
+        self.names.clear()
+        self._paths.clear()
+
+
+class DependencyTable(Generic[T]):
+    """Who depends on which names, and the watches for them; for the event loop's thread alone."""
+
+    def __init__(self, monitor: ChangeMonitor) -> None:
+        self._monitor = monitor
+        self._by_name: defaultdict[WatchedName, set[T]] = defaultdict(set)
+        self._paths = WatchedPaths()
+        self.root_is_local = False
+        """Whether the path to the root was found to be local since the last change. If so, and the
+        kernel has just resolved a path without waiting, watching it does not wait either."""
+
+    def watch(self, path: bytes, now: int, *, at_once: bool) -> Dependencies:
+        """Watch a file and the names of its precompressed siblings; any thread may call this.
+
+        The result is to be added or discarded. at_once: the call is made in the event loop, which
+        may use the paths it already watches.
+        """
+        paths = self._paths if at_once else WatchedPaths()
+        return watch_path(path, self._monitor.inotify, self._monitor.mounts, now, paths)
+
+    def changed_since(self, dependencies: Dependencies, generation: int) -> bool:
+        """Tell whether anything may have changed since a generation."""
+        return self._monitor.changed_since(dependencies.names, generation)
+
+    def add(self, dependent: T, dependencies: Dependencies) -> None:
+        """Have found a dependent that is valid until its dependencies change."""
+        self.root_is_local = True
+        for name in dependencies.names:
+            self._by_name[name].add(dependent)
+
+    def remove(self, dependent: T, dependencies: Dependencies) -> None:
+        """Remove a dependent, and the watches that no other one needs."""
+        for name in dependencies.names:
+            self._by_name[name].discard(dependent)
+            if not self._by_name[name]:
+                del self._by_name[name]
+                self._release(name)
+
+    def discard(self, dependencies: Dependencies) -> None:
+        """Remove the watches of dependencies that nothing was added for."""
+        if dependencies.inotify is not self._monitor.inotify:
+            return  # it was closed, and the numbers of the present one mean other watches
+        for name in dependencies.names:
+            if name not in self._by_name:
+                self._release(name)
+
+    def dependents_of(self, names: Iterable[WatchedName]) -> set[T]:
+        """Return all that depends on names that have changed; forget the paths they are on."""
+        found: set[T] = set()
+        for name in names:
+            dependents = self._by_name.get(name, ())
+            if dependents or name in self._paths.names or not self._by_name:
+                self._clear_paths()
+            found.update(dependents)
+        return found
+
+    def uses(self, watch: int) -> bool:
+        """Tell whether anything depends on a watch."""
+        return (watch, SELF) in self._by_name
+
+    def clear(self) -> dict[WatchedName, set[T]]:
+        """Remove everything at once; return the old table, which is large."""
+        by_name, self._by_name = self._by_name, defaultdict(set)
+        self._clear_paths()
+        return by_name
+
+    def _release(self, name: WatchedName) -> None:
+        watch, entry = name
+        if entry == SELF:
+            self._monitor.release(watch)
+
+    def _clear_paths(self) -> None:
+        self._paths.clear()
+        self.root_is_local = False
 
 
 def watch_path(
@@ -66,15 +166,15 @@ def watch_path(
     inotify: Inotify | None,
     mounts: Mounts,
     now: int,
-    directories: DirectoryDependencies | None = None,
+    paths: WatchedPaths,
 ) -> Dependencies:
     """Watch a file and the names of its precompressed siblings.
 
     The result is not usable where the response should not be cached. Its watches must then be
-    removed, or the user's watches would leak. now: POSIX seconds. Any thread may call this, but a
-    given directories is for the thread of the event loop alone.
+    removed, or the user's watches would leak. now: POSIX seconds. paths: those that are watched
+    already, to which this one is added.
     """
-    collector = _DependencyCollector(inotify, {} if directories is None else directories)
+    collector = _DependencyCollector(inotify, paths)
     try:
         found = _find_signatures(path, collector, mounts, now)
     except OSError:
@@ -156,15 +256,15 @@ class _DependencyCollector:
     """Watches what one path depends on, and collects the watched names and the devices."""
 
     __slots__ = (
-        "_directories",
         "_inotify",
+        "_paths",
         "devices",
         "names",
     )
 
-    def __init__(self, inotify: Inotify | None, directories: DirectoryDependencies) -> None:
+    def __init__(self, inotify: Inotify | None, paths: WatchedPaths) -> None:
         self._inotify = inotify
-        self._directories = directories
+        self._paths = paths
         self.names: set[WatchedName] = set()
         self.devices: set[int] = set()
 
@@ -185,12 +285,13 @@ class _DependencyCollector:
         return True
 
     def _watch_directory_path(self, directory: bytes) -> None:
-        if directory not in self._directories:
+        if watched := self._paths.get(directory):
+            names, devices = watched
+            self.names |= names
+            self.devices |= devices
+        else:
             self._watch_path(directory)
-            self._directories[directory] = set(self.names), set(self.devices)
-        names, devices = self._directories[directory]
-        self.names |= names
-        self.devices |= devices
+            self._paths.add(directory, self.names, self.devices)
 
     def _watch_file(self, path: bytes, inotify: Inotify) -> None:
         """Watch a file itself, if it exists, and the path to it if its name is a symbolic link."""

@@ -6,16 +6,16 @@ only as long as nothing that it depends on has changed.
 
 import threading
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from aserve.cache.dependencies import Dependencies, DirectoryDependencies, watch_path
+from aserve.cache.dependencies import Dependencies, DependencyTable
 from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
-from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.monitor import ChangeMonitor
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import BodyPart, FileSlice, Request, Response
-from aserve.linux.inotify import SELF, Inotify, QueueOverflow, WatchedName
+from aserve.linux.inotify import WatchedName
 
 _MAX_RESPONSES = 16_384
 _MAX_BYTES = 64 << 20
@@ -29,10 +29,6 @@ _PART_OVERHEAD = 256
 _DEPENDENCY_OVERHEAD = 96  # of a name that other responses depend on as well
 _STRING_OVERHEAD = 64
 _PAIR_OVERHEAD = 3 * _STRING_OVERHEAD
-_MAX_CHANGES = 8_192
-_MAX_EVENTS = 8_192  # in a second; to process more takes longer than to do without a cache
-_MIN_PAUSE = 2  # seconds without caching after a flood of changes; twice as long after the next
-_MAX_PAUSE = 64  # seconds
 _MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
 _DISPOSE_BATCH = 256
 _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
@@ -174,61 +170,35 @@ class CachePartition:
 class ResponseCache:
     """The cached responses of one process; for use in the event loop's thread alone.
 
-    keyed_on: what decides a response besides its request; max_head_size: bytes of the
-    longest head that is not rejected; max_watches: inotify watches it may use, None for half of the
-    user's; max_bytes: memory that the responses and their heads may take.
+    monitor: tells of changes, and is ticked by its owner; max_head_size: bytes of the longest head
+    that is not rejected; keyed_on: what decides a response besides its request; max_bytes: memory
+    that the responses and their heads may take.
     """
 
     max_open_files = _MAX_OPEN_FILES
 
     def __init__(
         self,
-        mounts: Mounts | None = None,
+        monitor: ChangeMonitor | None = None,
         max_head_size: int = MAX_HEAD_SIZE,
         *,
         keyed_on: KeyedOn = NOTHING_ELSE,
-        max_watches: int | None = None,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         self.keys = KeyBuilder(keyed_on)
         self._max_bytes = max_bytes
-        self._max_watches = max_watches
+        self.monitor = monitor or ChangeMonitor()
         self._max_head_size = min(max_head_size, MAX_HEAD_SIZE)
         # The oldest first: to find it in a plain dict takes 50 us once many were removed.
         self._by_head: OrderedDict[bytes, CacheHit] = OrderedDict()
         self._by_key: OrderedDict[CacheKey, CachedResponse] = OrderedDict()
-        self._by_dependency: defaultdict[WatchedName, set[CachedResponse]] = defaultdict(set)
+        self._dependencies = DependencyTable[CachedResponse](self.monitor)
         self._with_files: dict[CacheKey, CachedResponse] = {}
         self._total_weight = 0
         self._head_weight = 0
         self._doorkeeper = _Doorkeeper()
         self._recently_considered: set[int] = set()  # hashes of keys, in this second
-        self._directory_dependencies: DirectoryDependencies = {}
-        self.root_is_local = False
-        """Whether the path to the root was found to be local since the last change. If so, and the
-        kernel has just resolved a path without waiting, watching it does not wait either."""
-        self._changes: dict[WatchedName, int] = {}
-        self._mounts = mounts or Mounts()
-        self._generation = 0  # how many times changes were read
-        self._oldest_generation = 0  # the last one whose changes are no longer known
-        self._directory_names: set[WatchedName] | None = None
-        self._events = 0  # in this second
-        self._pause = 0  # seconds until responses are cached again
-        self._next_pause = _MIN_PAUSE
-        self._inotify: Inotify | None
-        self._has_changes: Callable[[], object]
-        self._start_watching()
-
-    def _start_watching(self) -> None:
-        try:
-            self._inotify = Inotify(self._max_watches)
-        except OSError:
-            self._stop_watching()
-        else:
-            self._has_changes = self._inotify.has_changes
-
-    def _stop_watching(self) -> None:
-        self._inotify, self._has_changes = None, bool
+        self.monitor.subscribe(self)
 
     def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
         """Return the valid response to exactly this head, with its request; None where none is.
@@ -241,7 +211,7 @@ class ResponseCache:
         cached = hit[0]
         # The usual case, that nothing has changed, is decided here without another frame. The
         # function is a local variable first, since calling it as an attribute takes 40 ns more.
-        something_changed = self._has_changes
+        something_changed = self.monitor.has_changes
         if (something_changed() or cached.needs_stat) and not self._is_valid(cached):
             return None
         cached.was_used = True
@@ -273,7 +243,7 @@ class ResponseCache:
         it must have been requested more than once before, or many rarely requested responses would
         evict each other. For one that cannot be cached, one try a second is enough.
         """
-        if self._pause:
+        if self.monitor.is_paused:
             return False
         min_count = 4 if self._is_full() else 2
         key_hash = hash(key)
@@ -286,13 +256,10 @@ class ResponseCache:
         self._recently_considered.add(key_hash)
         return True
 
-    def generation(self) -> int:
-        """Return the current generation.
-
-        Call it before the work on a response begins, and pass the number to store.
-        """
-        self._process_changes()
-        return self._generation
+    @property
+    def root_is_local(self) -> bool:
+        """Whether watch_dependencies does not wait for a disk after a look-up that did not."""
+        return self._dependencies.root_is_local
 
     def watch_dependencies(
         self, path: bytes, now: int, *, at_once: bool = False
@@ -303,28 +270,25 @@ class ResponseCache:
         pass it to store or to discard. at_once: the call is made in the event loop, which may use
         the directories it already watches; they are valid until it sees a change.
         """
-        directories = None
-        if at_once:
-            directories, self._directory_names = self._directory_dependencies, None
         try:
-            return watch_path(path, self._inotify, self._mounts, now, directories)
+            return self._dependencies.watch(path, now, at_once=at_once)
         except OSError:
             return None
 
     def store(self, response: CachedResponse, dependencies: Dependencies, generation: int) -> None:
         """Cache a response that was made since a generation, unless it may be stale already."""
-        self._process_changes()
+        self.monitor.process_changes()
         # Of two equal responses in progress at once, the first is cached and stays valid.
-        is_late = response.key in self._by_key or self._changed_since(dependencies, generation)
+        is_late = response.key in self._by_key or self._dependencies.changed_since(
+            dependencies, generation
+        )
         if is_late or not dependencies.is_usable:
             self.discard(dependencies)
             return
         self._recently_considered.discard(hash(response.key))
-        self.root_is_local = True
         response.set_dependencies(dependencies)
         self._by_key[response.key] = response
-        for name in dependencies.names:
-            self._by_dependency[name].add(response)
+        self._dependencies.add(response, dependencies)
         if response.has_open_files:
             self._with_files[response.key] = response
         self._total_weight += response.weight
@@ -332,20 +296,39 @@ class ResponseCache:
 
     def discard(self, dependencies: Dependencies) -> None:
         """Remove the watches of a response that is not cached."""
-        if dependencies.inotify is not self._inotify:
-            return  # it was closed, and the numbers of the present one mean other watches
-        for name in dependencies.names:
-            if name not in self._by_dependency:
-                self._unwatch(name)
+        self._dependencies.discard(dependencies)
 
     def tick(self) -> None:
-        """Do the work of each second, and notice what makes no event: a mount over a directory."""
+        """Do the work of each second, after the monitor has done its own."""
         self._recently_considered.clear()
-        self._process_changes()
-        self._tick_pause()
-        if self._mounts.refresh():
-            self._clear_and_rewatch()
         self._evict_idle_files()
+
+    def on_changes(self, names: Sequence[WatchedName]) -> None:
+        """Evict the responses that depend on names that have changed."""
+        stale = self._dependencies.dependents_of(names)
+        # To evict a head takes a tenth of the time that its response takes.
+        if len(stale) + sum(len(cached.heads) for cached in stale) // 10 > _MAX_EVICTED_SINGLY:
+            self.monitor.reset()
+            return
+        for cached in stale:
+            self._evict(cached)
+
+    def on_reset(self) -> None:
+        """Evict everything at once; a thread takes the old tables apart.
+
+        To evict 16,384 responses one by one blocks the event loop for 200 ms.
+        """
+        tables = self._by_head, self._by_key, self._dependencies.clear(), self._with_files
+        self._by_head, self._by_key, self._with_files = OrderedDict(), OrderedDict(), {}
+        self._total_weight = self._head_weight = 0
+        if tables[1]:
+            threading.Thread(
+                target=_dispose, args=tables, name="aserve-dispose", daemon=True
+            ).start()
+
+    def uses(self, watch: int) -> bool:
+        """Tell whether a response depends on a watch."""
+        return self._dependencies.uses(watch)
 
     def evict_files(self, count: int) -> int:
         """Close about count of the files kept open, the least recently used ones first.
@@ -381,8 +364,7 @@ class ResponseCache:
 
     def close(self) -> None:
         """Remove every watch and close every file; closing twice does no harm."""
-        self._clear()
-        self._stop_watching()
+        self.monitor.close()
 
     def _lookup_normalized(self, head: bytes) -> CacheHit | None:
         return (
@@ -392,8 +374,8 @@ class ResponseCache:
         )
 
     def _is_valid(self, cached: CachedResponse) -> bool:
-        if self._has_changes():
-            self._process_changes()
+        if self.monitor.has_changes():
+            self.monitor.process_changes()
             if self._by_key.get(cached.key) is not cached:
                 return False
         if cached.needs_stat:
@@ -417,67 +399,6 @@ class ResponseCache:
             return False
         cached.refresh(now)
         return True
-
-    def _changed_since(self, dependencies: Dependencies, generation: int) -> bool:
-        return generation < self._oldest_generation or any(
-            self._changes.get(name, 0) > generation for name in dependencies.names
-        )
-
-    def _process_changes(self) -> None:
-        """Evict what depends on changed names; stop caching for a while where they are too many."""
-        if not (self._inotify and self._has_changes()):
-            return
-        self._generation += 1
-        try:
-            names = self._inotify.read_changes()
-        except QueueOverflow:
-            self._pause_caching()
-            return
-        self._events += len(names)
-        if self._events > _MAX_EVENTS:
-            self._pause_caching()
-            return
-        self._evict_dependents(names)
-        if len(self._changes) > _MAX_CHANGES:
-            self._changes.clear()
-            self._oldest_generation = self._generation
-
-    def _evict_dependents(self, names: list[WatchedName]) -> None:
-        """Evict the responses that depend on names that have changed."""
-        if self._directory_names is None:
-            self._directory_names = set[WatchedName]().union(
-                *(watched for watched, _ in self._directory_dependencies.values())
-            )
-        directory_names = self._directory_names
-        stale: set[CachedResponse] = set()
-        for name in names:
-            self._changes[name] = self._generation
-            dependents = self._by_dependency.get(name, ())
-            if dependents or name in directory_names or not self._by_dependency:
-                self._clear_directory_dependencies()
-            stale.update(dependents)
-        # To evict a head takes a tenth of the time that its response takes.
-        if len(stale) + sum(len(cached.heads) for cached in stale) // 10 > _MAX_EVICTED_SINGLY:
-            self._clear_and_rewatch()
-            return
-        for cached in stale:
-            self._evict(cached)
-
-    def _pause_caching(self) -> None:
-        """Stop caching for a while: processing a flood of changes would leave no time to serve."""
-        self._pause = self._next_pause
-        self._next_pause = min(2 * self._next_pause, _MAX_PAUSE)
-        self._clear()
-        self._stop_watching()
-
-    def _tick_pause(self) -> None:
-        self._events = 0
-        if self._pause:
-            self._pause -= 1
-            if not self._pause:
-                self._start_watching()
-        elif self._next_pause > _MIN_PAUSE:
-            self._next_pause -= 1  # a second without a flood
 
     def _add_head(self, request: Request, cached: CachedResponse) -> None:
         if len(request.head) > self._max_head_size:
@@ -514,55 +435,7 @@ class ResponseCache:
         self._total_weight -= cached.weight
         for head in list(cached.heads):
             self._evict_head(head)
-        for name in cached.dependencies.names:
-            self._by_dependency[name].discard(cached)
-            if not self._by_dependency[name]:
-                del self._by_dependency[name]
-                self._unwatch(name)
-
-    def _unwatch(self, name: WatchedName) -> None:
-        """Remove a watch that no response depends on any more.
-
-        A response in progress may rely on it: for that one, it counts as a change.
-        """
-        watch, entry = name
-        if self._inotify and entry == SELF:
-            self._inotify.remove(watch)
-            self._generation += 1
-            if any(name in names for names, _ in self._directory_dependencies.values()):
-                self._clear_directory_dependencies()
-            self._changes[name] = self._generation
-
-    def _clear_directory_dependencies(self) -> None:
-        """Forget which paths of directories are watched, and whether the root is local."""
-        self._directory_dependencies.clear()
-        self._directory_names = None
-        self.root_is_local = False
-
-    def _clear_and_rewatch(self) -> None:
-        """Evict everything, and start with a new inotify instance."""
-        self._clear()
-        self._start_watching()
-
-    def _clear(self) -> None:
-        """Evict everything at once; a thread takes the old tables apart.
-
-        To evict 16,384 responses one by one blocks the event loop for 200 ms.
-        """
-        tables = self._by_head, self._by_key, self._by_dependency, self._with_files
-        inotify = self._inotify
-        self._stop_watching()
-        self._by_head, self._by_key, self._with_files = OrderedDict(), OrderedDict(), {}
-        self._by_dependency = defaultdict(set)
-        self._total_weight = self._head_weight = 0
-        self._clear_directory_dependencies()
-        self._generation += 1
-        self._oldest_generation = self._generation
-        self._changes.clear()
-        if inotify:
-            threading.Thread(
-                target=_dispose, args=(tables, inotify), name="aserve-dispose", daemon=True
-            ).start()
+        self._dependencies.remove(cached, cached.dependencies)
 
     def _evict_excess(self) -> None:
         while self._by_key and (
@@ -587,11 +460,8 @@ class ResponseCache:
             self._evict(cached)
 
 
-def _dispose(tables: tuple[dict[Any, Any], ...], _inotify: Inotify | None) -> None:
-    """Take tables apart, a few entries at a time, so that the event loop is never blocked.
-
-    The inotify instance is closed after this, unless another thread still references it.
-    """
+def _dispose(*tables: dict[Any, Any]) -> None:
+    """Take tables apart, a few entries at a time, so that the event loop is never blocked."""
     for table in tables:
         while table:
             for _ in range(min(len(table), _DISPOSE_BATCH)):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_beneath, open_directory
+from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.dates import EARLIEST
 from aserve.http.error_pages import TOO_MANY_FILES
@@ -26,7 +27,7 @@ from aserve.http.resources import (
     strong_etag,
 )
 from aserve.linux.cachestat import is_cached
-from aserve.linux.statx import device_of
+from aserve.linux.statx import file_id
 
 INDEX_NAME = b"index.html"
 
@@ -151,17 +152,23 @@ class OpenFile:
 
 
 class Directory:
-    """The files of a directory, looked up with each request: nothing is ever stale."""
+    """The files of a directory, looked up with each request: nothing is ever stale.
+
+    directories: those that know their names, for look-ups that must not wait. Those are made on
+    the event loop's thread alone.
+    """
 
     def __init__(
         self,
         root: Path,
         mounts: Mounts | None = None,
         media_types: MediaTypes | None = None,
+        directories: WatchedDirectories | None = None,
     ) -> None:
         self._root = os.fsencode(root)
         self._mounts = mounts or Mounts()
         self._media_types = media_types or MediaTypes()
+        self._directories = directories
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
@@ -176,11 +183,14 @@ class Directory:
             # By its name each time: a build that replaces the whole directory is seen at once.
             root = open_directory(self._root, wait=wait)
             try:
-                if not wait and self._mounts.tracking_of(device_of(root)) is ChangeTracking.NONE:
-                    raise BlockingIOError  # a network, or another program (FUSE), takes time
                 lookup = _ResourceLookup(
                     root, self._root, self._mounts, self._media_types, wait=wait
                 )
+                if not wait:
+                    root_id = file_id(root)
+                    if self._mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
+                        raise BlockingIOError  # a network, or another program (FUSE), takes time
+                    lookup.directories, lookup.root_id = self._directories, root_id
                 return lookup.resource(name, names[-1], is_index=path.is_directory)
             finally:
                 os.close(root)
@@ -215,6 +225,8 @@ class _ResourceLookup:
         "_root",
         "_root_path",
         "_wait",
+        "directories",
+        "root_id",
     )
 
     def __init__(
@@ -231,9 +243,14 @@ class _ResourceLookup:
         self._mounts = mounts
         self._media_types = media_types
         self._wait = wait
+        self.directories: WatchedDirectories | None = None
+        self.root_id = 0, 0
 
     def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
-        found = self._open(path)
+        known = None
+        if self.directories:
+            known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
+        found = self._open(path) if not known or known.may_contain(name) else None
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         file, status = found
@@ -243,17 +260,24 @@ class _ResourceLookup:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         plain = _representation(file, status, *self._media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
-        siblings = self._siblings(path, plain) if plain.coding == "identity" else []
+        siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
         is_local = file.is_local and all(map(_is_local, siblings))
         path = self._root_path + b"/" + path if is_local else b""
         return Document((plain, *siblings), path)
 
-    def _siblings(self, path: bytes, plain: Representation) -> list[Representation]:
+    def _siblings(
+        self, path: bytes, plain: Representation, known: WatchedDirectory | None
+    ) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
+        directory, _, name = path.rpartition(b"/")
+        if self.directories and not known:
+            self.directories.count_lookup(self._root, self.root_id, directory)
         for coding, suffix in CODINGS.items():
+            if known and not known.may_contain(name + suffix):
+                continue
             try:
                 found = self._open(path + suffix)
             except OSError as error:

@@ -6,6 +6,9 @@ import os
 # Only this kernel changes their files, and each file has one inode.
 _WITH_EVENTS = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs", "zfs"})
 
+# Those that may take two different names for one: as they are normalized in Unicode.
+_NORMALIZING = frozenset({"zfs"})
+
 # Local as well, but an overlay's files move between its layers. btrfs is not here: its subvolumes
 # have device numbers that no mount is listed under, so that it counts as unknown.
 _LOCAL = _WITH_EVENTS | {"overlay", "squashfs", "iso9660", "erofs"}
@@ -38,6 +41,10 @@ class Mounts:
             tracking = self._tracking[device] = _tracking_of(device, self._table)
         return tracking
 
+    def normalizes(self, device: int) -> bool:
+        """Tell whether a file system may find a name by bytes that are not the name's own."""
+        return not _types_of(device, self._table).isdisjoint(_NORMALIZING)
+
     def refresh(self) -> bool:
         """Read the mounts again; tell whether anything was mounted or unmounted since."""
         table = _mount_table()
@@ -47,9 +54,13 @@ class Mounts:
         return True
 
 
-def _tracking_of(device: int, table: str) -> ChangeTracking:
+def _types_of(device: int, table: str) -> set[str]:
     number = f"{os.major(device)}:{os.minor(device)}"
-    types = {_filesystem_type(line) for line in table.splitlines() if line.split()[2] == number}
+    return {_filesystem_type(line) for line in table.splitlines() if line.split()[2] == number}
+
+
+def _tracking_of(device: int, table: str) -> ChangeTracking:
+    types = _types_of(device, table)
     if not types or not types <= _LOCAL:
         return ChangeTracking.NONE
     return ChangeTracking.EVENTS if types <= _WITH_EVENTS else ChangeTracking.STATE

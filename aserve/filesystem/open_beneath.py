@@ -11,6 +11,7 @@ from aserve.linux.openat2 import (
     RESOLVE_BENEATH,
     RESOLVE_CACHED,
     RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
     open_how,
     openat2,
@@ -31,6 +32,10 @@ _PATH_ONLY = open_how(_PATH_FLAGS, RESOLVE_NO_MAGICLINKS)
 _DIRECTORY_NONBLOCKING = open_how(
     _PATH_FLAGS | os.O_DIRECTORY, RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
 )
+_REAL_DIRECTORY = open_how(
+    _READ_FLAGS | os.O_DIRECTORY,
+    RESOLVE_BENEATH | RESOLVE_CACHED | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+)
 
 # Errors that say nothing about the file, only that the kernel cannot resolve the path at once, or
 # in this way: it would have to read a directory; another file system, or an absolute link, which
@@ -49,6 +54,18 @@ def open_directory(path: bytes, *, wait: bool) -> int:
     descriptor = openat2(AT_FDCWD, path, _DIRECTORY_NONBLOCKING, HOW_SIZE)
     if descriptor < 0:
         raise _os_error(errno.EAGAIN, path)
+    return descriptor
+
+
+def open_real_directory(root: int, path: bytes) -> int:
+    """Return a descriptor to read the directory at a relative path below the directory root.
+
+    Neither a symbolic link nor a mount is on the way: as long as no name of the path changes, it
+    leads to this directory. Raises OSError, also where the call would have to wait for a disk.
+    """
+    descriptor = openat2(root, path or b".", _REAL_DIRECTORY, HOW_SIZE)
+    if descriptor < 0:
+        raise _os_error(get_errno(), path)
     return descriptor
 
 

@@ -86,7 +86,7 @@ class Inotify:
 
     def __init__(self, max_watches: int | None = None) -> None:
         self._descriptor = -1
-        self._max_watches = watch_share() if max_watches is None else max_watches
+        self.max_watches = watch_share() if max_watches is None else max_watches
         self._watches: set[int] = set()  # their numbers
         self._descriptor = check(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._epoll = select.epoll()
@@ -117,7 +117,7 @@ class Inotify:
                 _warn_once()
             raise
         # Only the kernel knows whether the inode was watched before.
-        if watch not in self._watches and len(self._watches) >= self._max_watches:
+        if watch not in self._watches and len(self._watches) >= self.max_watches:
             libc.inotify_rm_watch(self._descriptor, watch)
             _warn_once()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

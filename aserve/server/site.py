@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 
 
-def build_site(settings: Settings, mounts: Mounts) -> Site:
-    """Return the site that settings describe."""
+def build_site(
+    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+) -> Site:
+    """Return the site that settings describe. directories: those that know their names."""
     return Site.of_files(
-        Directory(settings.root, mounts, settings.media_types),
+        Directory(settings.root, mounts, settings.media_types, directories),
         tuple(_policies(settings)),
         allow_trace=settings.allow_trace,
         allow_connect=settings.allow_connect,

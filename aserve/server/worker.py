@@ -13,7 +13,9 @@ from typing import Any
 from aserve.cache.keys import KeyedOn
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
+from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.site import build_site
@@ -46,25 +48,27 @@ class AsyncioWorker:
 
     async def startup(self) -> None:
         """Start to serve on the running event loop."""
-        settings, mounts = self._settings, Mounts()
-        site = build_site(settings, mounts)
+        settings = self._settings
+        share = watch_share(settings.workers)  # of the inotify watches of all workers together
+        monitor = ChangeMonitor(max_watches=share)
+        directories = WatchedDirectories(monitor)
+        site = build_site(settings, monitor.mounts, directories)
         self._server = EventLoopServer(
             site,
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observer,
-            self._create_cache(mounts, site.keyed_on) if settings.response_cache else None,
+            self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
         )
+        self._server.use_directories(directories)
         await self._server.start(self._listeners)
 
-    def _create_cache(self, mounts: Mounts, keyed_on: KeyedOn) -> ResponseCache:
+    def _create_cache(self, monitor: ChangeMonitor, keyed_on: KeyedOn) -> ResponseCache:
         settings = self._settings
-        share = watch_share(settings.workers)  # of the inotify watches of all workers together
         return ResponseCache(
-            mounts,
+            monitor,
             settings.limits.max_header_size,
             keyed_on=keyed_on,
-            max_watches=share,
             max_bytes=settings.response_cache,
         )
 

@@ -16,7 +16,7 @@ import pytest
 
 from aserve.cli.main import _parse_cache_size, main
 from aserve.config.settings import Settings
-from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.monitor import ChangeMonitor
 from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import MODELS
@@ -248,7 +248,7 @@ def test_the_size_of_the_response_cache(directory, text, size):
     settings = Settings(directory, response_cache=_parse_cache_size(text))
     assert settings.response_cache == size
     if size:
-        cache = AsyncioWorker(settings, [], None)._create_cache(Mounts())
+        cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor())
         assert cache._max_bytes == size
         cache.close()
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey
 from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCache
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.error_pages import INTERNAL_ERROR
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request
@@ -55,6 +56,7 @@ class EventLoopServer:
         self.has_cache_partitions = site.keyed_on.has_partitions
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
+        self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
         self._site = site
         self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
@@ -64,6 +66,11 @@ class EventLoopServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None  # while stopping
         self._heap_trimmer = HeapTrimmer()
+
+    def use_directories(self, directories: WatchedDirectories) -> None:
+        """Have a thread read the names of directories, whose monitor the cache shares, if any."""
+        directories.start(self.thread_pool.try_submit)
+        self._monitor = directories.monitor
 
     async def start(self, listeners: Iterable[socket.socket]) -> None:
         """Accept connections on bound sockets."""
@@ -108,8 +115,8 @@ class EventLoopServer:
             self._sweeper.cancel()
         self.thread_pool.shutdown(wait=False)
         self.write_readiness.close()
-        if self.cache:
-            self.cache.close()
+        if self._monitor:
+            self._monitor.close()
 
     async def _wait_aborted(self) -> None:
         """Wait until aborted connections are closed and have recorded how much they sent."""
@@ -195,7 +202,7 @@ class EventLoopServer:
         (response, context, key), cache = pending, self.cache
         if not (cache and key and cache.should_store(key, response)) or self._all_closed:
             return
-        generation, now = cache.generation(), int(time.time())
+        generation, now = cache.monitor.generation(), int(time.time())
         cached = CachedResponse(key, parts, response, closes=closes)
         at_once = not context.may_wait and cache.root_is_local
         again = context._replace(now=now, may_wait=not at_once)
@@ -227,6 +234,8 @@ class EventLoopServer:
         self._heap_trimmer.update(len(self.connections))
         self._tick_some(list(self.connections))
         try:
+            if self._monitor:
+                self._monitor.tick()
             if self.cache:
                 self.cache.tick()
         except Exception as error:  # noqa: BLE001 - the next sweep tries again

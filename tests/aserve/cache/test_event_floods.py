@@ -7,6 +7,7 @@ import pytest
 
 from aserve.cache import response_cache
 from aserve.cache.response_cache import CachedResponse
+from aserve.filesystem import monitor
 from aserve.http.messages import Request
 from aserve.linux import inotify
 from aserve.linux.inotify import MAX_READS, Inotify, QueueOverflow
@@ -47,7 +48,7 @@ def test_writing_to_other_files_makes_no_event(server, tmp_path, directory):
         for file in (first, second) * 50:
             file.write("x")
             file.flush()
-    assert not server.cache._has_changes()
+    assert not server.cache.monitor.has_changes()
     assert is_cached(server)
 
 
@@ -70,7 +71,7 @@ def test_reading_a_flood_of_events_stops_after_a_few_reads(
     assert not is_cached(server)
     assert len([size for _, size in reads if size == inotify._READ_SIZE]) <= MAX_READS
     assert not server.cache._by_key
-    assert not server.cache._has_changes()
+    assert not server.cache.monitor.has_changes()
 
 
 def test_events_that_come_faster_than_they_are_read_are_an_overflow(monkeypatch):
@@ -87,43 +88,43 @@ def test_events_that_come_faster_than_they_are_read_are_an_overflow(monkeypatch)
 
 
 def test_a_steady_stream_of_events_pauses_caching_within_a_second(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
+    monkeypatch.setattr(monitor, "_MAX_EVENTS", 100)
     warm(server)
     for _ in range(3):
         flood(tmp_path / "above" / "site", 40)  # less than 100 events each
-        server.cache.generation()
+        server.cache.monitor.generation()
     assert not server.cache._by_key
-    assert server.cache._pause
+    assert server.cache.monitor._pause
 
 
 def test_fewer_events_each_second_are_processed(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
+    monkeypatch.setattr(monitor, "_MAX_EVENTS", 100)
     warm(server)
     for _ in range(10):
         flood(tmp_path / "above" / "site", 10)
-        server.cache.tick()
+        server.tick()
     assert is_cached(server)
 
 
 def test_caching_resumes_after_a_pause_that_doubles_each_time(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(response_cache, "_MAX_EVENTS", 100)
+    monkeypatch.setattr(monitor, "_MAX_EVENTS", 100)
     pauses = []
     for _ in range(8):
         warm(server)
         flood(tmp_path / "above" / "site", 100)
-        server.cache.generation()
+        server.cache.monitor.generation()
         seconds = 0
-        while server.cache._pause:
+        while server.cache.monitor._pause:
             for _ in range(5):
                 server.respond("/a.txt")
             assert not server.cache._by_key
-            server.cache.tick()
+            server.tick()
             seconds += 1
         pauses.append(seconds)
     assert pauses == [2, 4, 8, 16, 32, 64, 64, 64]
     for _ in range(64):
-        server.cache.tick()
-    assert server.cache._next_pause == 2
+        server.tick()
+    assert server.cache.monitor._next_pause == 2
     warm(server)
     write(tmp_path / "above" / "site" / "a.txt", "omega")
     assert not is_cached(server)
@@ -133,10 +134,10 @@ def test_a_response_begun_before_a_flood_removes_no_later_watch(server, tmp_path
     warm(server)
     request = Request("GET", "/sub/b.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
-    generation = server.cache.generation()
+    generation = server.cache.monitor.generation()
     dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
-    server.cache._clear_and_rewatch()
+    server.cache.monitor.reset()
     warm(server)
     server.cache.store(
         CachedResponse(key, [data], response, closes=False), dependencies, generation
@@ -152,7 +153,7 @@ def test_a_change_that_affects_everything_evicts_all_at_once(server, tmp_path, m
     evicted_singly = []
     monkeypatch.setattr(server.cache, "_evict", evicted_singly.append)
     (tmp_path / "above" / "site").chmod(0o755)
-    server.cache.generation()
+    server.cache.monitor.generation()
     assert not server.cache._by_key
     assert not evicted_singly
     warm(server)

@@ -6,6 +6,7 @@ import pytest
 
 from aserve.cache import response_cache
 from aserve.cache.response_cache import CachedResponse, ResponseCache
+from aserve.filesystem import monitor
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, encode_head
@@ -43,7 +44,7 @@ class MeasuredCache:
             return
         response = self.site.handle(request, RequestContext(NOW))
         if self.cache.should_store(key, response):
-            generation = self.cache.generation()
+            generation = self.cache.monitor.generation()
             at_once = self.cache.root_is_local
             dependencies = self.cache.watch_dependencies(response.path, NOW, at_once=at_once)
             parts = [encode_head(response, DATE, None), *response.body]
@@ -65,7 +66,7 @@ def deep(tmp_path):
 @pytest.fixture
 def measured(deep, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_HEADS", 4_096)
-    monkeypatch.setattr(response_cache, "_MAX_CHANGES", 1_024)
+    monkeypatch.setattr(monitor, "_MAX_CHANGES", 1_024)
     measured = MeasuredCache(deep)
     yield measured
     tracemalloc.stop()
@@ -165,10 +166,10 @@ def test_all_cached_data_is_weighed(measured, deep, fill):
 
 def test_a_long_head_is_cached_nowhere(measured, deep):
     write(deep / "a.txt", "x")
-    tags(response_cache._MAX_HEAD_SIZE)(measured, deep)
+    tags(response_cache.MAX_HEAD_SIZE)(measured, deep)
     assert not measured.cache._by_key
     assert not measured.cache._by_head
-    assert response_cache._cached_relevant_headers.cache_info().currsize == 0
+    assert measured.cache.keys._cached_relevant_headers.cache_info().currsize == 0
     assert measured.size < 100_000
 
 
@@ -178,4 +179,4 @@ def test_eviction_subtracts_the_weight(measured, deep):
     for cached in list(measured.cache._by_key.values()):
         measured.cache._evict(cached)
     assert measured.cache._total_weight == 0
-    assert not measured.cache._by_dependency
+    assert not measured.cache._dependencies._by_name

@@ -25,6 +25,10 @@ class Server:
     def path_of(self, request):
         return self.site.handle(request, RequestContext(NOW)).path
 
+    def tick(self):
+        self.cache.monitor.tick()
+        self.cache.tick()
+
     def find(self, target):
         request = Request("GET", target, head=f"GET {target} HTTP/1.1\r\n\r\n")
         return self.cache.lookup_key(self.cache.keys.key(request, keep_alive=True), request, NOW)
@@ -37,7 +41,7 @@ class Server:
             if not self.cache.lookup_key(key, request, NOW) and self.cache.should_store(
                 key, response
             ):
-                generation = self.cache.generation()
+                generation = self.cache.monitor.generation()
                 dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
                 head = encode_head(response, DATE, None)
                 body = response.body
@@ -83,7 +87,7 @@ def test_a_changed_file_is_closed_within_a_second_without_a_request(server, tmp_
     server.warm("/0.bin")
     assert len(open_files(tmp_path)) == 1
     change(tmp_path / "0.bin")
-    server.cache.tick()
+    server.tick()
     assert not open_files(tmp_path)
 
 
@@ -91,17 +95,17 @@ def test_a_file_that_is_not_requested_is_closed_after_a_minute(server, tmp_path)
     server.warm("/0.bin")
     server.warm("/1.bin")
     for _ in range(60):
-        server.cache.tick()
+        server.tick()
         assert server.find("/1.bin")
     assert len(open_files(tmp_path)) == 2
-    server.cache.tick()
+    server.tick()
     assert open_files(tmp_path) == [str(tmp_path / "1.bin")]
 
 
 def test_small_responses_stay_without_requests(server):
     server.warm("/small.txt")
     for _ in range(1_000):
-        server.cache.tick()
+        server.tick()
     assert server.find("/small.txt")
 
 
@@ -109,7 +113,7 @@ def test_the_least_recently_used_files_are_closed_first(server, tmp_path):
     server.warm("/small.txt")
     for number in range(4):
         server.warm(f"/{number}.bin")
-        server.cache.tick()
+        server.tick()
     assert server.find("/0.bin")
     assert server.cache.evict_files(2) == 2
     assert {name[-5:] for name in open_files(tmp_path)} == {"0.bin", "3.bin"}
@@ -184,7 +188,7 @@ def test_a_file_that_changed_before_its_response_was_stored_is_not_sent(server, 
     key = server.cache.keys.key(request, keep_alive=True)
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
-        generation = server.cache.generation()
+        generation = server.cache.monitor.generation()
         dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
         response = server.site.handle(request, RequestContext(NOW))
         aio.write(descriptor, b"z" * 100)

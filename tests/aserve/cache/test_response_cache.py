@@ -8,8 +8,9 @@ import pytest
 
 from aserve.cache import response_cache
 from aserve.cache.response_cache import CachedResponse, ResponseCache
-from aserve.filesystem import mounts
+from aserve.filesystem import monitor, mounts
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.messages import Request, encode_head
@@ -20,20 +21,40 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 OLD = NOW - 1_000
 
 
+def read_at_once(job, on_done):
+    """Run a job at once, instead of in a thread."""
+    on_done(job())
+    return True
+
+
 class Server:
     """A server without its event loop: responds from the cache, or makes and caches a response."""
 
     def __init__(self, root):
-        self.site = Site.of_files(Directory(root))
         self.cache = ResponseCache()
+        self.directories = WatchedDirectories(self.cache.monitor)
+        self.directories.start(read_at_once)
+        self.site = Site.of_files(Directory(root, directories=self.directories))
+        self.true_site = Site.of_files(Directory(root))
         self.hits = 0
         self.date = DATE
 
     def path_of(self, request):
         return self.site.handle(request, RequestContext(NOW)).path
 
+    def tick(self):
+        self.cache.monitor.tick()
+        self.cache.tick()
+
     def handle(self, request):
-        response = self.site.handle(request, RequestContext(NOW))
+        """Make a response as the event loop does: without waiting, if the kernel can."""
+        try:
+            response = self.site.handle(request, RequestContext(NOW, may_wait=False))
+        except BlockingIOError:
+            response = self.site.handle(request, RequestContext(NOW))
+        return self._encode(response)
+
+    def _encode(self, response):
         return response, encode_head(response, self.date, None) + b"".join(response.body)
 
     def respond(self, target, **headers):
@@ -50,7 +71,7 @@ class Server:
         response, data = self.handle(request)
         if not self.cache.should_store(key, response):
             return data
-        generation = self.cache.generation()
+        generation = self.cache.monitor.generation()
         dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
         response, data = self.handle(request)
         if dependencies:
@@ -63,7 +84,8 @@ class Server:
         """Tell whether the response is, except for its date, the one that the handler makes now."""
         actual = self.respond(target, **headers)
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        _, expected = self.handle(Request("GET", target, headers=headers))
+        request = Request("GET", target, headers=headers)
+        _, expected = self._encode(self.true_site.handle(request, RequestContext(NOW)))
         at = expected.index(b"Date: ") + 6
         return actual[:at] == expected[:at] and actual[at + 29 :] == expected[at + 29 :]
 
@@ -209,7 +231,7 @@ def test_five_thousand_changes_and_no_stale_response(server, root):
 def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, change):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
-    generation = server.cache.generation()
+    generation = server.cache.monitor.generation()
     dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
     change(root / "a.txt")
@@ -222,7 +244,7 @@ def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, 
 def test_equal_responses_made_at_once_are_cached_once_and_stay_watched(server, root):
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
-    generation = server.cache.generation()
+    generation = server.cache.monitor.generation()
     responses = [
         (server.cache.watch_dependencies(server.path_of(request), NOW), *server.handle(request))
         for _ in range(3)
@@ -240,10 +262,10 @@ def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, ro
     warm(server)
     request = Request("GET", "/a.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
-    generation = server.cache.generation()
+    generation = server.cache.monitor.generation()
     dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
     response, data = server.handle(request)
-    server.cache._clear_and_rewatch()
+    server.cache.monitor.reset()
     server.cache.store(
         CachedResponse(key, [data], response, closes=False), dependencies, generation
     )
@@ -278,7 +300,7 @@ def test_changes_through_a_hard_link_outside_are_noticed(server, root, tmp_path,
 
 def test_watches_are_removed(server, root):
     def watches():
-        descriptor = server.cache._inotify._descriptor
+        descriptor = server.cache.monitor.inotify._descriptor
         with open(f"/proc/self/fdinfo/{descriptor}") as info:
             return info.read().count("inotify wd:")
 
@@ -288,7 +310,7 @@ def test_watches_are_removed(server, root):
         write(root / "a.txt", str(number))
         rename_over(root / "a.txt")
         warm(server)
-    server.cache._clear_and_rewatch()
+    server.cache.monitor.reset()
     assert watches() == 0 < before
 
 
@@ -302,10 +324,10 @@ def test_files_not_known_to_be_local_are_not_cached(server, root, monkeypatch):
 
 def test_a_new_mount_evicts_everything(server, monkeypatch):
     warm(server)
-    server.cache.tick()
+    server.tick()
     assert server.cache._by_key
     monkeypatch.setattr(mounts, "_mount_table", lambda: "another one")
-    server.cache.tick()
+    server.tick()
     assert not server.cache._by_key
 
 
@@ -356,9 +378,8 @@ def test_memory_is_bounded_and_used_responses_stay(server, root, monkeypatch):
     hits = server.hits
     server.respond(warm_target)
     assert server.hits == hits + 1
-    assert {each for group in server.cache._by_dependency.values() for each in group} <= set(
-        server.cache._by_key.values()
-    )
+    dependents = set().union(*server.cache._dependencies._by_name.values())
+    assert dependents <= set(server.cache._by_key.values())
 
 
 def test_an_overflow_evicts_everything(server, root):
@@ -375,7 +396,7 @@ def test_without_inotify_changes_are_noticed_by_stat(tmp_path, monkeypatch):
     def fail(max_watches):
         raise OSError("no inotify here")
 
-    monkeypatch.setattr(response_cache, "Inotify", fail)
+    monkeypatch.setattr(monitor, "Inotify", fail)
     write(tmp_path / "a.txt", "alpha")
     server = Server(tmp_path)
     for _ in range(5):
@@ -436,7 +457,7 @@ def test_the_heads_of_a_response_are_bounded(server, root, monkeypatch):
     monkeypatch.setattr(response_cache, "_MAX_HEADS_PER_RESPONSE", 10)
     add_heads(server, "/sub/b.txt", range(4))
     add_heads(server, "/a.txt", range(100))
-    server.cache._process_changes()
+    server.cache.monitor.process_changes()
     assert len(server.cache._by_head) == 14
     newest = b"GET /a.txt HTTP/1.1\r\nOdd: %d\r\n\r\n"
     assert server.cache.lookup_head(newest % 99, NOW)
@@ -474,11 +495,11 @@ def test_many_changes_at_once_evict_everything_at_once(server, root, monkeypatch
     )
     for name in names[:5]:
         write(root / name, "other")
-    server.cache._process_changes()  # five responses and fifty heads: ten
+    server.cache.monitor.process_changes()  # five responses and fifty heads: ten
     assert len(evicted) == 5
     for name in names[5:]:
         write(root / name, "other")
-    server.cache._process_changes()
+    server.cache.monitor.process_changes()
     assert len(evicted) == 5
     assert not server.cache._by_key
     assert all(server.is_fresh(f"/{name}") for name in names)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from aserve.cache.response_cache import ResponseCache
+from aserve.filesystem.monitor import ChangeMonitor
 from aserve.linux import inotify
 from aserve.linux.inotify import watch_share
 from tests.aserve.cache.test_response_cache import NOW, Server, write
@@ -18,6 +19,7 @@ def server(tmp_path):
     inotify._warn_once.cache_clear()
     (tmp_path / "site").mkdir()
     server = Server(tmp_path / "site")
+    server.directories.start(lambda job, on_done: False)  # only responses have watches here
     yield server
     server.cache.close()
 
@@ -28,7 +30,7 @@ def root(tmp_path):
 
 
 def watch_count(server):
-    with open(f"/proc/self/fdinfo/{server.cache._inotify._descriptor}") as info:
+    with open(f"/proc/self/fdinfo/{server.cache.monitor.inotify._descriptor}") as info:
         return info.read().count("inotify wd:")
 
 
@@ -55,7 +57,7 @@ def test_half_is_left_and_several_processes_share_the_rest(tmp_path, monkeypatch
 
 def test_no_more_are_used_and_one_warning_is_logged(server, root, caplog):
     server.cache.close()
-    server.cache = ResponseCache(max_watches=40)
+    server.cache = ResponseCache(ChangeMonitor(max_watches=40))
     names = [f"{number}.txt" for number in range(100)]
     for name in names:
         write(root / name, name)
@@ -73,12 +75,12 @@ def test_no_more_are_used_and_one_warning_is_logged(server, root, caplog):
 
 def test_watches_of_deleted_files_are_free_again(server, root):
     server.cache.close()
-    server.cache = ResponseCache(max_watches=40)
+    server.cache = ResponseCache(ChangeMonitor(max_watches=40))
     for _ in range(100):
         write(root / "a.txt", "x")
         request_all(server, ["a.txt"])
         (root / "a.txt").unlink()
-        server.cache.tick()
+        server.tick()
     write(root / "a.txt", "x")
     request_all(server, ["a.txt"])
     (cached,) = server.cache._by_key.values()
@@ -94,7 +96,7 @@ def test_a_name_too_long_for_a_sibling_is_watched_like_others(server, root):
     assert not any(cached.needs_stat for cached in server.cache._by_key.values())
     for name in names:
         (root / name).unlink()
-    server.cache.tick()
+    server.tick()
     assert watch_count(server) == 0
 
 
@@ -111,7 +113,7 @@ def test_a_response_that_is_not_cached_leaves_no_watch(server, root, kind):
         request_all(server, [name])
         if kind == "deleted":
             (root / name).unlink()
-            server.cache.tick()
+            server.tick()
     if kind != "dangling sibling":
         assert not server.cache._by_key
     if not server.cache._by_key:
