@@ -28,12 +28,25 @@ from aserve.version import __version__
 
 if TYPE_CHECKING:
     from aserve.config.settings import Settings, SettingsError
+    from aserve.http1.limits import UNLIMITED, LimitError, Limits
     from aserve.server.embedded import Server
     from aserve.server.listeners import ListenError
 
-__all__ = ["ListenError", "Server", "Settings", "SettingsError", "__version__"]
+__all__ = [
+    "UNLIMITED",
+    "LimitError",
+    "Limits",
+    "ListenError",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "__version__",
+]
 
 _EXPORTS = {
+    "UNLIMITED": "aserve.http1.limits",
+    "LimitError": "aserve.http1.limits",
+    "Limits": "aserve.http1.limits",
     "ListenError": "aserve.server.listeners",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",
