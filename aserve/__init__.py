@@ -16,9 +16,10 @@ Serve a directory from a program or a test::
 
 In a program without an event loop, use `with`: the server runs in a thread::
 
-    def test_the_site():
-        with aserve.Server("www/") as server:
-            assert urllib.request.urlopen(server.url).status == 200
+    with aserve.Server("www/") as server:
+        page = urllib.request.urlopen(server.url)
+
+pytest has the fixture aserve_server: see aserve.pytest_plugin.
 """
 
 from importlib import import_module

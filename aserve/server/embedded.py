@@ -7,18 +7,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self, Unpack
+from dataclasses import replace
+from typing import Any, Self, TypeVar, Unpack
 
 from aserve.arguments import check_names
 from aserve.config.settings import ServerSettings, Settings, SettingsError, as_path
 from aserve.http.messages import Request
 from aserve.observability.access_log import Entry, combined_format
 from aserve.server.listeners import listen, url
+from aserve.server.reload import ReloadableWorker
 from aserve.server.threads import LoopThread, ModelThread
-from aserve.server.worker import AsyncioWorker, ModelWorker
+from aserve.server.worker import ModelWorker
 from aserve.transport.eventloop.connection_host import ResponseObserver
 from aserve.transport.registry import MODELS
+
+R = TypeVar("R", LoopThread, ReloadableWorker)
 
 WriteLine = Callable[[str], object]
 """Called with each line of the access log."""
@@ -58,7 +61,7 @@ class Server:
         self.url = ""
         """The URL of the site, with a slash at its end; "" before the server is started."""
         self._observer = _line_writer(access_log) if access_log else None
-        self._running: AsyncioWorker | LoopThread | ModelThread | None = None
+        self._running: ReloadableWorker | LoopThread | ModelThread | None = None
         self._listeners: Sequence[socket.socket] = ()
         self._process_id = 0  # of the process that runs it, and of no fork
 
@@ -69,7 +72,7 @@ class Server:
         """Start serving in a thread. Raises ListenError, and RuntimeError if it runs already."""
         with self._starting() as listeners:
             if self._uses_event_loop:
-                self._running = LoopThread(self._asyncio_worker(listeners))
+                self._running = LoopThread(self._reloadable_worker(listeners))
             else:
                 self._running = ModelThread(
                     lambda: ModelWorker(self.settings, listeners, self._observer)
@@ -81,7 +84,7 @@ class Server:
         It has no effect on a server that does not run, nor in a process that was forked meanwhile.
         KeyboardInterrupt during the wait ends those responses at once.
         """
-        if isinstance(self._running, AsyncioWorker):
+        if isinstance(self._running, ReloadableWorker):
             raise RuntimeError(  # noqa: TRY004 - how it was started is wrong, and no argument
                 "the server was started with `async with`, whose end stops it"
             )
@@ -89,35 +92,43 @@ class Server:
             if running:
                 running.stop()
 
+    def reload(
+        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
+    ) -> None:
+        """Serve new connections with other settings, without a pause in which they are refused.
+
+        What is not named stays. Responses in progress end as they began; idle connections are
+        closed. Raises what Server raises: then nothing has changed. Address and model cannot.
+        """
+        with self._reloading(LoopThread, root, changes) as (running, settings, listeners):
+            running.reload(settings, listeners)
+
+    async def areload(
+        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
+    ) -> None:
+        """Do what reload does, for a server that was started with `async with`."""
+        with self._reloading(ReloadableWorker, root, changes) as (running, settings, listeners):
+            await running.reload(settings, listeners)
+
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
         if self._uses_event_loop:
             with self._starting() as listeners:
-                worker = self._asyncio_worker(listeners)
+                worker = self._reloadable_worker(listeners)
                 await worker.startup()
                 self._running = worker
         else:
             self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(self._running, AsyncioWorker):
+    async def __aexit__(self, *_: object) -> None:
+        if isinstance(self._running, ReloadableWorker):
             with self._stopping() as worker:
                 if worker:
                     await _shut_down(worker)
@@ -128,8 +139,8 @@ class Server:
     def _uses_event_loop(self) -> bool:
         return MODELS[self.settings.model].uses_event_loop
 
-    def _asyncio_worker(self, listeners: Sequence[socket.socket]) -> AsyncioWorker:
-        return AsyncioWorker(self.settings, listeners, self._observer)
+    def _reloadable_worker(self, listeners: Sequence[socket.socket]) -> ReloadableWorker:
+        return ReloadableWorker(self.settings, listeners, self._observer)
 
     @contextmanager
     def _starting(self) -> Iterator[Sequence[socket.socket]]:
@@ -142,8 +153,35 @@ class Server:
         try:
             yield self._listeners
         except BaseException:
-            self._close_listeners()
+            _close(self._listeners)
             raise
+
+    @contextmanager
+    def _reloading(
+        self, kind: type[R], root: str | os.PathLike[str] | None, changes: ServerSettings
+    ) -> Iterator[tuple[R, Settings, Sequence[socket.socket]]]:
+        """Give what runs, its next settings, and copies of its sockets; then they are in force."""
+        if not (self._running and self._process_id == os.getpid()):
+            raise RuntimeError("the server is not running")
+        if not self._uses_event_loop:
+            raise RuntimeError(f"the model {self.settings.model} cannot reload")
+        if not isinstance(self._running, kind):
+            raise RuntimeError(  # noqa: TRY004 - the wrong method, and no argument
+                "a server in a thread has reload, one in a running loop has areload"
+            )
+        check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
+        path = self.settings.root if root is None else as_path(root)
+        settings = replace(self.settings, root=path, **changes)
+        for fixed in ("host", "model"):
+            if getattr(settings, fixed) != getattr(self.settings, fixed):
+                raise SettingsError(fixed, "cannot be changed while the server runs")
+        listeners = [listener.dup() for listener in self._listeners]
+        try:
+            yield self._running, settings, listeners
+        except BaseException:
+            _close(listeners)
+            raise
+        self.settings, self._listeners = settings, listeners
 
     @contextmanager
     def _stopping(self) -> Iterator[Any]:
@@ -152,14 +190,15 @@ class Server:
         try:
             yield running if self._process_id == os.getpid() else None
         finally:
-            self._close_listeners()  # a fork has copies of them, which keep the port taken
-
-    def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+            _close(self._listeners)  # a fork has copies of them, which keep the port taken
 
 
-async def _shut_down(worker: AsyncioWorker) -> None:
+def _close(listeners: Sequence[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+async def _shut_down(worker: ReloadableWorker) -> None:
     """Stop a worker; if this task is cancelled meanwhile, at once."""
     stopping = asyncio.ensure_future(worker.shutdown())
     try:

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
-from aserve.server.worker import AsyncioWorker, ModelWorker
+from aserve.config.settings import Settings
+from aserve.server.reload import ReloadableWorker
+from aserve.server.worker import ModelWorker
 
 _NAME = "aserve"
 
@@ -15,7 +17,7 @@ _NAME = "aserve"
 class LoopThread:
     """Runs an event loop in a thread, and a worker on it. Raises what the worker's startup does."""
 
-    def __init__(self, worker: AsyncioWorker) -> None:
+    def __init__(self, worker: ReloadableWorker) -> None:
         self._worker = worker
         self._loop = worker.new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=_NAME, daemon=True)
@@ -37,6 +39,11 @@ class LoopThread:
             raise
         finally:
             self._end()
+
+    def reload(self, settings: Settings, listeners: Sequence[socket.socket]) -> None:
+        """Serve new connections with other settings, as ReloadableWorker does."""
+        reloading = self._worker.reload(settings, listeners)
+        asyncio.run_coroutine_threadsafe(reloading, self._loop).result()
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -219,6 +220,106 @@ def test_an_access_log_gets_a_line_for_each_response(directory: Path) -> None:
     assert [line.split('"')[1:3] for line in lines] == [["GET /a.txt HTTP/1.1", " 200 5 "]] * 2
 
 
+LOOP_MODELS = MODELS[:2]
+
+
+def whole_response(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(1 << 20), b""))
+
+
+@pytest.mark.parametrize("model", LOOP_MODELS)
+def test_a_reload_changes_what_new_connections_get(
+    directory: Path, tmp_path: Path, model: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("beta")
+    with aserve.Server(directory, model=model) as server:
+        old_url = server.url
+        with (
+            closing(unread_response(server)) as slow,
+            closing(socket.create_connection(address(server))) as idle,
+        ):
+            idle.sendall(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert idle.recv(65_536).endswith(b"alpha")
+            server.reload(tmp_path / "other", charset="none")
+            assert server.settings.root == tmp_path / "other"
+            assert server.url == old_url
+            with urlopen(server.url + "a.txt") as response:
+                assert response.read() == b"beta"
+                assert response.headers["Content-Type"] == "text/plain"
+            assert idle.recv(1) == b""  # closed, since it belongs to the old settings
+            shutil.rmtree(directory)
+            assert len(whole_response(slow)) > 1 << 28  # and ends, which closes it
+        with pytest.raises(HTTPError, match="404"):
+            fetch(server, "large.bin")
+    wait_refused(server)
+
+
+@pytest.mark.parametrize("cache", [0, 1 << 20])
+def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
+    with aserve.Server(directory, response_cache=cache, threads=1) as server:
+        done, failures, count = threading.Event(), [], 0
+
+        def request() -> None:
+            nonlocal count
+            while not done.is_set():
+                try:
+                    assert fetch(server) == b"alpha"
+                except (AssertionError, OSError, HTTPException) as error:
+                    failures.append(error)
+                count += 1
+
+        clients = [threading.Thread(target=request) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for number in range(30):
+            target = count + 5
+            server.reload(charset=f"utf-{number}")
+            while count < target:
+                done.wait(0.001)
+        done.set()
+        for client in clients:
+            client.join()
+        assert failures == []
+
+
+async def test_a_reload_in_a_running_loop(directory: Path, connect) -> None:
+    async with aserve.Server(directory, grace=600) as server:
+        slow = await asyncio.to_thread(unread_response, server)
+        await server.areload(charset="none")
+        client = await connect(server.url)
+        assert (await client.get("/a.txt"))[1]["content-type"] == "text/plain"
+        with pytest.raises(RuntimeError, match="areload"):
+            server.reload(charset="none")
+        await server.areload(grace=0)  # and at the end nobody waits for the first settings' client
+    slow.close()
+
+
+def test_a_reload_that_cannot_work_changes_nothing(directory: Path, tmp_path: Path) -> None:
+    server = aserve.Server(directory)
+    with pytest.raises(RuntimeError, match="not running"):
+        server.reload(charset="none")
+    with server:
+        before, settings = resources(), server.settings
+        for changes, reason in (
+            ({"root": tmp_path / "nowhere"}, "root: there is no directory"),
+            ({"threads": 0}, "threads: must be from 1"),
+            ({"host": "127.0.0.1"}, "host: cannot be changed while"),
+            ({"model": "epoll"}, "model: cannot be changed while"),
+        ):
+            with pytest.raises(aserve.SettingsError, match=f"^{reason}"):
+                server.reload(**changes)
+        with pytest.raises(TypeError, match=r"^unknown setting .port.: "):
+            server.reload(port=1)
+        assert (resources(), server.settings) == (before, settings)
+        assert fetch(server) == b"alpha"
+    with (
+        aserve.Server(directory, model="epoll") as other,
+        pytest.raises(RuntimeError, match="the model epoll cannot reload"),
+    ):
+        other.reload(charset="none")
+
+
 FORKED = """
 import os, sys
 from urllib.request import urlopen
@@ -255,7 +356,7 @@ check(left_running)
 @pytest.mark.parametrize("model", MODELS)
 def test_forks_and_the_end_of_the_program(directory: Path, model: str) -> None:
     completed = subprocess.run(
-        [sys.executable, "-c", FORKED, directory, model],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, directory, model],
         capture_output=True,
         text=True,
         timeout=100,
