@@ -34,6 +34,7 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy tests/aserve/config/typed_calls.py
 	$(BIN)/lint-imports
 
 # The server chooses a free port and prints it in its banner. With a fixed port, another server that

@@ -16,9 +16,10 @@ Serve a directory from a program or a test::
 
 In a program without an event loop, use `with`: the server runs in a thread::
 
-    def test_the_site():
-        with aserve.Server("www/") as server:
-            assert urllib.request.urlopen(server.url).status == 200
+    with aserve.Server("www/") as server:
+        page = urllib.request.urlopen(server.url)
+
+pytest has the fixture aserve_server: see aserve.pytest_plugin.
 """
 
 from importlib import import_module
@@ -28,12 +29,25 @@ from aserve.version import __version__
 
 if TYPE_CHECKING:
     from aserve.config.settings import Settings, SettingsError
+    from aserve.http1.limits import UNLIMITED, LimitError, Limits
     from aserve.server.embedded import Server
     from aserve.server.listeners import ListenError
 
-__all__ = ["ListenError", "Server", "Settings", "SettingsError", "__version__"]
+__all__ = [
+    "UNLIMITED",
+    "LimitError",
+    "Limits",
+    "ListenError",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "__version__",
+]
 
 _EXPORTS = {
+    "UNLIMITED": "aserve.http1.limits",
+    "LimitError": "aserve.http1.limits",
+    "Limits": "aserve.http1.limits",
     "ListenError": "aserve.server.listeners",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",

@@ -38,11 +38,7 @@ _SETTING_UNITS = {
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
-_PYTHON_ONLY = {
-    "queue": "none: requests that may wait for a thread; one more gets 503",
-    "grace": "none: what responses in progress get when the server stops",
-    "limits": "`--limit`; in Python `Limits(...)`, see below",
-}
+_PYTHON_ONLY = {"queue", "grace"}
 """What only a program can set."""
 
 _OTHER_NAMES = {"directory": "root", "folder": "root", "limit": "limits"}
@@ -84,13 +80,15 @@ def settings() -> str:
     """Return a row for each field of Settings."""
     names = {_OTHER_NAMES.get(one.name, one.name): one for one in _parameters()}
     types = inspect.get_annotations(Settings)
-    rows = [["setting", "type", "default", "unit", "option"]]
+    rows = [["setting", "type", "default", "unit", "option", "meaning"]]
+    comments = dict(_comments(Settings))
     for one in dataclasses.fields(Settings):
         kind = types[one.name]
-        kind_text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
-        option = _PYTHON_ONLY.get(one.name) or f"`{_name(names[one.name])}`"
+        kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
+        option = "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
         unit = _SETTING_UNITS.get(one.name, "")
-        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option])
+        row = [f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option]
+        rows.append([*row, comments[one.name]])
     return _table(rows)
 
 

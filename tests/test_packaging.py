@@ -73,10 +73,11 @@ def test_no_text_recommends_another_projects_package() -> None:
     assert [path for path in texts if recommended.search(path.read_text())] == []
 
 
-def test_the_wheel_has_both_console_scripts(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_both_console_scripts_and_the_plugin(wheel: zipfile.ZipFile) -> None:
     (table,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    text = wheel.read(table).decode()
-    assert re.findall(r"^(\w+) = ", text, re.MULTILINE) == ["abench", "aserve"]
+    scripts, plugins = wheel.read(table).decode().split("[pytest11]\n")
+    assert re.findall(r"^(\w+) = ", scripts, re.MULTILINE) == ["abench", "aserve"]
+    assert plugins == "aserve = aserve.pytest_plugin\n"
 
 
 @pytest.mark.parametrize("program", ["aserve", "abench"])

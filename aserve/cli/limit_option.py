@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import Field, fields
-from difflib import get_close_matches
 from typing import Any
 
+from aserve.arguments import closest_name
 from aserve.config.settings import SettingsError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
@@ -52,10 +52,8 @@ def _parse_limit(change: str) -> tuple[str, int | None]:
 
 def _suggestion(name: str) -> str:
     """Return the limit that was probably meant, "" for none."""
-    normalized = name.strip().lower().replace("_", "-")
-    matches = [limit for limit in _LIMITS if normalized and normalized in limit]
-    matches = matches or get_close_matches(normalized, _LIMITS)
-    return f", but there is {matches[0]!r}" if matches else ""
+    match = closest_name(name.strip().lower().replace("_", "-"), _LIMITS)
+    return f", but there is {match!r}" if match else ""
 
 
 def _describe_values(limit: Field[Any]) -> str:

@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +45,7 @@ OK, FAILED, BAD_PARAMETER = 0, 1, 2
 
 _MAX_DIGITS = 9
 _STANDARD_OUTPUT = 1
+_OTHER_NAMES = {"root": "DIR", "types": "--type", "limits": "--limit"}
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 OpenLog = Callable[[], AccessLog | None]
@@ -69,9 +71,9 @@ def _run(arguments: list[str]) -> int:
     except TyperException as error:
         return _print_error(error.format_message(), BAD_PARAMETER)
     except SettingsError as error:
-        return _print_error(str(error), BAD_PARAMETER)
+        return _print_error(f"{_option_name(error.setting)}: {error.reason}", BAD_PARAMETER)
     except ListenError as error:
-        return _print_error(f"--{error.option}: {error}", FAILED)
+        return _print_error(f"{_option_name(error.setting)}: {error.reason}", FAILED)
     except KeyboardInterrupt:
         return OK
     except Exception as error:  # noqa: BLE001 - the last boundary: one line and no traceback
@@ -90,6 +92,13 @@ def _run_command(arguments: list[str]) -> int:
         app, name, arguments = typer.Typer(**_TYPER_OPTIONS), "aserve explain", arguments[1:]
         app.command()(import_module("aserve.explain.command").explain)
     return int(app(arguments, standalone_mode=False, prog_name=name) or OK)
+
+
+def _option_name(setting: str) -> str:
+    """Return a setting's name on the command line; other names are already spelled so."""
+    if setting in {field.name for field in fields(Settings)}:
+        return _OTHER_NAMES.get(setting, f"--{setting.replace('_', '-')}")
+    return setting
 
 
 def _print_error(reason: str, code: int) -> int:
@@ -209,8 +218,7 @@ def _serve(
 
     `aserve explain DIR PATH` shows what happens for one request.
     """
-    if not directory:
-        raise SettingsError("DIR", "must not be empty; . is the current directory")
+    _check_directory_argument(directory)
     settings = Settings(
         Path(directory),
         host,
@@ -258,6 +266,19 @@ def _serve(
     remaining = RemainingReports(print_line)
     run_worker = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
     return OK if Supervisor(listeners, run_worker, signals, remaining).run() else FAILED
+
+
+def _check_directory_argument(name: str) -> None:
+    """Reject what was probably meant for an option, and say for which; Settings checks the rest."""
+    if not name:
+        raise SettingsError("root", "must not be empty; . is the current directory")
+    hint = ""
+    if name.isdecimal():
+        hint = f"to choose a port, use --port {name}"
+    elif name in {"on", "off", "yes", "no", "true", "false"}:
+        hint = "a flag takes no value"
+    if hint and not Path(name).exists():
+        raise SettingsError("root", f"there is no directory {name!r}; {hint}")
 
 
 def _print_remaining(print_line: Callable[[str], None], responses: int, connections: int) -> None:

@@ -1,9 +1,12 @@
 """All settings, validated once, before anything starts."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
+from aserve.arguments import checks_names, wrong_types
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import parse_host_port
 from aserve.http1.limits import Limits
@@ -14,84 +17,101 @@ DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 8000
 THREADS = 8
 MAX_THREADS = 512
+MAX_WORKERS = 1_024
+MAX_GRACE = 86_400
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
 
 
 class SettingsError(ValueError):
-    """An invalid setting. `option` is its name on the command line."""
+    """A setting that cannot work. `setting` is its name, `reason` what is wrong with it."""
 
-    def __init__(self, option: str, reason: str) -> None:
-        super().__init__(f"{option}: {reason}")
-        self.option = option
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(f"{setting}: {reason}")
+        self.setting = setting
+        self.reason = reason
 
 
+@checks_names("setting")
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to serve, where, and how. Raises SettingsError for values that cannot work.
+    """What to serve, where, and how.
 
-    root: the directory to serve.
-    host: a name or an address; the server listens on all addresses of the name.
-    port: None for 8000 or the next free one, 0 for any free one.
-    workers: number of processes.
-    threads: size of each worker's thread pool, which does the blocking file work.
-    queue: how many more requests may wait for the pool of a worker.
-    grace: seconds that responses in progress get when the server stops.
-    allow_trace: whether TRACE is answered.
-    allow_connect: each "host:port" that CONNECT may open a tunnel to.
-    response_cache: bytes of memory for the response cache of each worker, 0 for no cache.
-    charset: character encoding of text types, "none" for none.
-    types: each "suffix=type" that replaces or adds a media type.
-    decode_slashes: whether %2F in a path separates names, as npm's clients expect.
-    server_header: whether responses name the software.
-    model: the name of an I/O model.
-    dispatch: how the reactor hands work to its threads.
-    limits: bounds on what clients may send and hold.
+    Raises SettingsError for a value that cannot work, and TypeError for a name that is no setting.
     """
 
     root: Path
+    """The directory to serve."""
     host: str = DEFAULT_HOST
+    """A name or an address; the server listens on all addresses of the name."""
     port: int | None = None
+    """None for 8000 or the next free one, 0 for any free one."""
     workers: int = 1
+    """How many processes serve."""
     threads: int = THREADS
+    """The size of each worker's thread pool, which does the blocking file work."""
     queue: int = 1_024
+    """How many more requests may wait for the pool; the next one gets 503."""
     grace: float = 8.0
+    """What responses in progress get when the server stops."""
     allow_trace: bool = False
+    """Whether TRACE is answered."""
     allow_connect: tuple[str, ...] = ()
+    """Each "host:port" that CONNECT may open a tunnel to."""
     response_cache: int = RESPONSE_CACHE_SIZE
+    """Memory for cached responses, 0 for no cache."""
     charset: str = "utf-8"
+    """The character encoding of text types, "none" for none."""
     types: tuple[str, ...] = ()
+    """Each "suffix=type" that replaces or adds a media type."""
     decode_slashes: bool = False
+    """Whether %2F in a path separates names, as npm's clients expect."""
     server_header: bool = True
+    """Whether responses name the software."""
     model: str = DEFAULT
+    """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
+    """How the reactor hands work to its threads."""
     limits: Limits = field(default_factory=Limits)
+    """Limits on what clients may send and hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", _check_directory(Path(self.root)))
-        _require(self.port is None or 0 <= self.port <= 65535, "--port", "must be from 0 to 65535")
-        _require(1 <= self.workers <= 1_024, "--workers", "must be 'auto' or from 1 to 1024")
-        _require(bool(self.host), "--host", "must not be empty")
-        _require(1 <= self.threads <= MAX_THREADS, "--threads", f"must be from 1 to {MAX_THREADS}")
+        object.__setattr__(self, "root", as_path(self.root))
+        for name, reason in wrong_types(self):
+            raise SettingsError(name, reason)
+        object.__setattr__(self, "root", _check_directory(self.root))
+        self._check_ranges()
+        self._check_names()
+        self._check_model()
+
+    def _check_ranges(self) -> None:
+        _check_range("port", self.port or 0, 0, 65_535)
+        _check_range("workers", self.workers, 1, MAX_WORKERS)
+        _check_range("threads", self.threads, 1, MAX_THREADS)
+        _check_range("grace", self.grace, 0, MAX_GRACE)
+        _require(self.queue >= 0, "queue", "must be at least 0")
         size = self.response_cache
         is_valid = size == 0 or size >= MIN_RESPONSE_CACHE_SIZE
-        _require(is_valid, "--response-cache", "must be 'off' or at least 1M")
-        is_valid = self.dispatch in DISPATCHES
-        _require(is_valid, "--dispatch", f"must be one of {', '.join(DISPATCHES)}")
-        is_valid = self.model in MODELS
-        _require(is_valid, "--model", f"must be one of {', '.join(MODELS)}, not {self.model!r}")
-        reason = MODELS[self.model].unavailable_reason()
-        _require(not reason, "--model", f"{self.model} is not available: {reason}")
-        is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
-        _require(is_valid, "--allow-connect", f"the model {self.model} has no tunnels")
+        _require(is_valid, "response_cache", "must be 0, for no cache, or at least 1M (1,048,576)")
+
+    def _check_names(self) -> None:
+        _require(bool(self.host), "host", "must not be empty")
+        detail = f"must be the name of a character encoding, or none, not {self.charset!r}"
+        _require(is_charset(self.charset), "charset", detail)
         for address in self.allow_connect:
             is_valid = parse_host_port(address) is not None
-            _require(is_valid, "--allow-connect", f"must be HOST:PORT, not {address!r}")
-        detail = f"must be the name of a character encoding, or none, not {self.charset!r}"
-        _require(is_charset(self.charset), "--charset", detail)
+            _require(is_valid, "allow_connect", f"must be HOST:PORT, not {address!r}")
         for added in self.types:
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
-            _require(parse_added_type(added) is not None, "--type", detail)
+            _require(parse_added_type(added) is not None, "types", detail)
+
+    def _check_model(self) -> None:
+        _check_choice("dispatch", self.dispatch, DISPATCHES)
+        _check_choice("model", self.model, MODELS)
+        reason = MODELS[self.model].unavailable_reason()
+        _require(not reason, "model", f"{self.model} is not available: {reason}")
+        is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
+        _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
 
     @property
     def media_types(self) -> MediaTypes:
@@ -100,29 +120,55 @@ class Settings:
         return MediaTypes(added, None if self.charset.lower() == "none" else self.charset)
 
 
+class ServerSettings(TypedDict, total=False):
+    """The settings of a server inside a program, as keyword arguments. Settings explains them."""
+
+    host: str
+    threads: int
+    queue: int
+    grace: float
+    allow_trace: bool
+    allow_connect: tuple[str, ...]
+    response_cache: int
+    charset: str
+    types: tuple[str, ...]
+    decode_slashes: bool
+    server_header: bool
+    model: str
+    dispatch: str
+    limits: Limits
+
+
+def as_path(root: object) -> Path:
+    """Return the path that a program has passed as the root; raises SettingsError."""
+    try:
+        return Path(root)  # type: ignore[arg-type]
+    except TypeError:
+        raise SettingsError("root", f"must be the path of a directory, not {root!r}") from None
+
+
 def _check_directory(root: Path) -> Path:
     try:
-        _require(root.exists(), "DIR", f"there is no directory {str(root)!r}{_hint(str(root))}")
-        _require(root.is_dir(), "DIR", f"{str(root)!r} is not a directory")
+        _require(root.exists(), "root", f"there is no directory {str(root)!r}")
+        _require(root.is_dir(), "root", f"{str(root)!r} is not a directory")
         _require(
             os.access(root, os.R_OK | os.X_OK),
-            "DIR",
+            "root",
             f"{str(root)!r} cannot be read: permission denied",
         )
         return root.absolute()
     except OSError as error:
-        raise SettingsError("DIR", f"{str(root)!r}: {error.strerror}") from error
+        raise SettingsError("root", f"{str(root)!r}: {error.strerror}") from error
 
 
-def _hint(name: str) -> str:
-    """Return what was probably meant by a name that is no directory, "" where nothing is known."""
-    if name.isdecimal():
-        return f"; to choose a port, use --port {name}"
-    if name in {"on", "off", "yes", "no", "true", "false"}:
-        return "; a flag takes no value"
-    return ""
+def _check_range(setting: str, value: float, least: int, most: int) -> None:
+    _require(least <= value <= most, setting, f"must be from {least} to {most}")
 
 
-def _require(is_valid: bool, option: str, reason: str) -> None:
+def _check_choice(setting: str, value: str, choices: Collection[str]) -> None:
+    _require(value in choices, setting, f"must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _require(is_valid: bool, setting: str, reason: str) -> None:
     if not is_valid:
-        raise SettingsError(option, reason)
+        raise SettingsError(setting, reason)

@@ -4,6 +4,8 @@ import sys
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from aserve.arguments import checks_names, wrong_types
+
 UNLIMITED = sys.maxsize
 """The value of a limit that is switched off."""
 
@@ -17,12 +19,14 @@ def _optional(default: int) -> Any:
     return field(default=default, metadata={"is_optional": True})
 
 
+@checks_names("limit")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits on what clients may send and hold. Sizes are in bytes, times in seconds.
 
     0 and UNLIMITED switch a limit off. Some cannot be switched off: those on what is held in
-    memory, and the time that a connection lingers. Raises LimitError for invalid values.
+    memory, and the time that a connection lingers. Raises LimitError for an invalid value, and
+    TypeError for a name that is no limit.
     """
 
     max_request_line: int = 8_192
@@ -57,6 +61,8 @@ class Limits:
     """Connections that may wait to be accepted. With 100, opening 10,000 took at least 22 s."""
 
     def __post_init__(self) -> None:
+        for name, reason in wrong_types(self):
+            raise LimitError(f"{name} {reason}")
         for limit in fields(self):
             value = getattr(self, limit.name)
             if not limit.metadata:

@@ -1,114 +1,249 @@
 """A server inside a program: in its event loop, or in a thread."""
 
 import asyncio
+import inspect
 import os
 import socket
-import threading
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Self, TypeVar, Unpack
 
-from aserve.config.settings import Settings
-from aserve.server.event_loops import new_event_loop, standard_event_loop
+from aserve.arguments import check_names
+from aserve.config.settings import ServerSettings, Settings, SettingsError, as_path
+from aserve.http.messages import Request
+from aserve.observability.access_log import Entry, combined_format
 from aserve.server.listeners import listen, url
-from aserve.server.worker import AsyncioWorker, ModelWorker
+from aserve.server.reload import ReloadableWorker
+from aserve.server.threads import LoopThread, ModelThread
+from aserve.server.worker import ModelWorker
+from aserve.transport.observers import ResponseObserver
 from aserve.transport.registry import MODELS
+
+R = TypeVar("R", LoopThread, ReloadableWorker)
+
+WriteLine = Callable[[str], object]
+"""Called with each line of the access log."""
 
 
 class Server:
     """Serves a directory while a `with` or `async with` block runs.
 
-    root: the directory to serve; port: 0 for any free one. Other settings are those of
-    aserve.Settings. `async with` serves in the running event loop, `with` in a thread of its own,
-    for programs and tests without a loop. Raises aserve.SettingsError, and aserve.ListenError on
-    entering the block.
+    root: the directory to serve. port: 0 for any free one, None for 8000 or the next free one.
+    access_log: called with a line in the combined format for each response, in the thread that
+    serves; `print` shows what is requested. The other arguments are those of aserve.Settings.
+
+    `async with` serves in the running event loop, `with` in a thread of its own, for programs and
+    tests without a loop. Where no block fits, start and stop do the same as `with`. A server that
+    was stopped can be started again.
+
+    Raises aserve.SettingsError for a value that cannot work, TypeError for a name that is no
+    setting, and aserve.ListenError on entering the block if it cannot listen on its address.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, port: int = 0, **settings: Any) -> None:
-        self.settings = Settings(Path(root), port=port, **settings)
-        self.url = ""
-        """The URL of the site, with a slash at its end; "" before the block is entered."""
-        self._worker: AsyncioWorker
-        self._thread: threading.Thread
+    __signature__: inspect.Signature
 
-    async def __aenter__(self) -> Self:
-        if self._uses_own_thread:
-            return self.__enter__()
-        await self._start()
-        return self
-
-    async def __aexit__(
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
+        root: str | os.PathLike[str],
+        *,
+        port: int | None = 0,
+        access_log: WriteLine | None = None,
+        **settings: Unpack[ServerSettings],
     ) -> None:
-        if self._uses_own_thread:
-            await asyncio.to_thread(self._stop_thread)
-            return
-        await self._worker.shutdown()
+        if "workers" in settings:
+            raise SettingsError("workers", "a server in a program is one process")
+        check_names(settings, self.__signature__.parameters, "setting")
+        if not (access_log is None or callable(access_log)):
+            raise SettingsError("access_log", f"must be a function or None, not {access_log!r}")
+        self.settings = Settings(as_path(root), port=port, **settings)
+        self.url = ""
+        """The URL of the site, with a slash at its end; "" before the server is started."""
+        self._observer = _line_writer(access_log) if access_log else None
+        self._running: ReloadableWorker | LoopThread | ModelThread | None = None
+        self._listeners: Sequence[socket.socket] = ()
+        self._process_id = 0  # of the process that runs it, and of no fork
+
+    def __repr__(self) -> str:
+        return f"<aserve.Server of {str(self.settings.root)!r} at {self.url or 'no address yet'}>"
+
+    def start(self) -> None:
+        """Start serving in a thread. Raises ListenError, and RuntimeError if it runs already."""
+        with self._starting() as listeners:
+            if self._uses_event_loop:
+                self._running = LoopThread(self._reloadable_worker(listeners))
+            else:
+                self._running = ModelThread(
+                    lambda: ModelWorker(self.settings, listeners, self._observer)
+                )
+
+    def stop(self) -> None:
+        """Stop accepting, and wait at most the grace period for responses in progress.
+
+        It has no effect on a server that does not run, nor in a process that was forked meanwhile.
+        KeyboardInterrupt during the wait ends those responses at once.
+        """
+        if isinstance(self._running, ReloadableWorker):
+            raise RuntimeError(  # noqa: TRY004 - how it was started is wrong, and no argument
+                "the server was started with `async with`, whose end stops it"
+            )
+        with self._stopping() as running:
+            if running:
+                running.stop()
+
+    def reload(
+        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
+    ) -> None:
+        """Serve new connections with other settings, without a pause in which they are refused.
+
+        What is not named stays. Responses in progress end as they began; idle connections are
+        closed. Raises what Server raises: then nothing has changed. Address and model cannot.
+        """
+        with self._reloading(LoopThread, root, changes) as (running, settings, listeners):
+            running.reload(settings, listeners)
+
+    async def areload(
+        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
+    ) -> None:
+        """Do what reload does, for a server that was started with `async with`."""
+        with self._reloading(ReloadableWorker, root, changes) as (running, settings, listeners):
+            await running.reload(settings, listeners)
 
     def __enter__(self) -> Self:
-        if self._uses_own_thread:
-            self._start_thread()
-            return self
-        is_standard = self.settings.model == "asyncio"
-        self._loop = (standard_event_loop if is_standard else new_event_loop)()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="aserve", daemon=True)
-        self._thread.start()
-        try:
-            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        except BaseException:
-            self._stop_loop_thread()
-            raise
+        self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if self._uses_own_thread:
-            self._stop_thread()
-            return
-        asyncio.run_coroutine_threadsafe(self._worker.shutdown(), self._loop).result()
-        self._stop_loop_thread()
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        if self._uses_event_loop:
+            with self._starting() as listeners:
+                worker = self._reloadable_worker(listeners)
+                await worker.startup()
+                self._running = worker
+        else:
+            self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if isinstance(self._running, ReloadableWorker):
+            with self._stopping() as worker:
+                if worker:
+                    await _shut_down(worker)
+        else:
+            await asyncio.to_thread(self.stop)
 
     @property
-    def _uses_own_thread(self) -> bool:
-        """Whether the model runs its own loop in a thread, and not on asyncio."""
-        return not MODELS[self.settings.model].uses_event_loop
+    def _uses_event_loop(self) -> bool:
+        return MODELS[self.settings.model].uses_event_loop
 
-    def _start_thread(self) -> None:
-        (listeners,) = listen(self.settings)
-        self.url = url(listeners[0])
-        self._control_socket, worker_end = socket.socketpair()
+    def _reloadable_worker(self, listeners: Sequence[socket.socket]) -> ReloadableWorker:
+        return ReloadableWorker(self.settings, listeners, self._observer)
 
-        def run_worker() -> None:
-            with worker_end:
-                ModelWorker(self.settings, listeners, None).run(worker_end.fileno())
-
-        self._thread = threading.Thread(target=run_worker, name="aserve", daemon=True)
-        self._thread.start()
-
-    def _stop_thread(self) -> None:
-        with self._control_socket:
-            self._control_socket.send(b"s")
-            self._thread.join()
-
-    async def _start(self) -> None:
-        (listeners,) = listen(self.settings)
-        self.url = url(listeners[0])
-        self._worker = AsyncioWorker(self.settings, listeners, None)
+    @contextmanager
+    def _starting(self) -> Iterator[Sequence[socket.socket]]:
+        """Listen; close the sockets if the block fails."""
+        if self._running and self._process_id == os.getpid():
+            raise RuntimeError(f"the server is already running at {self.url}")
+        (self._listeners,) = listen(self.settings)
+        self._process_id = os.getpid()
+        self.url = url(self._listeners[0])
         try:
-            await self._worker.startup()
+            yield self._listeners
         except BaseException:
-            for listener in listeners:
-                listener.close()
+            _close(self._listeners)
             raise
 
-    def _stop_loop_thread(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    @contextmanager
+    def _reloading(
+        self, kind: type[R], root: str | os.PathLike[str] | None, changes: ServerSettings
+    ) -> Iterator[tuple[R, Settings, Sequence[socket.socket]]]:
+        """Give what runs, its next settings, and copies of its sockets; then they are in force."""
+        if not (self._running and self._process_id == os.getpid()):
+            raise RuntimeError("the server is not running")
+        if not self._uses_event_loop:
+            raise RuntimeError(f"the model {self.settings.model} cannot reload")
+        if not isinstance(self._running, kind):
+            raise RuntimeError(  # noqa: TRY004 - the wrong method, and no argument
+                "a server in a thread has reload, one in a running loop has areload"
+            )
+        check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
+        path = self.settings.root if root is None else as_path(root)
+        settings = replace(self.settings, root=path, **changes)
+        for fixed in ("host", "model"):
+            if getattr(settings, fixed) != getattr(self.settings, fixed):
+                raise SettingsError(fixed, "cannot be changed while the server runs")
+        listeners = [listener.dup() for listener in self._listeners]
+        try:
+            yield self._running, settings, listeners
+        except BaseException:
+            _close(listeners)
+            raise
+        self.settings, self._listeners = settings, listeners
+
+    @contextmanager
+    def _stopping(self) -> Iterator[Any]:
+        """Return what runs in this process, None if nothing does; close the sockets at the end."""
+        running, self._running = self._running, None
+        try:
+            yield running if self._process_id == os.getpid() else None
+        finally:
+            _close(self._listeners)  # a fork has copies of them, which keep the port taken
+
+
+def _close(listeners: Sequence[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+async def _shut_down(worker: ReloadableWorker) -> None:
+    """Stop a worker; if this task is cancelled meanwhile, at once."""
+    stopping = asyncio.ensure_future(worker.shutdown())
+    try:
+        await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        worker.abort()
+        await stopping
+        raise
+
+
+def _line_writer(write: WriteLine) -> ResponseObserver:
+    """Return an observer that passes on each response as a line."""
+
+    def record(  # noqa: PLR0913, PLR0917 - as ResponseObserver
+        client: str,
+        request: Request,
+        status: int,
+        body_size: int,
+        started_at: float,
+        truncated: bool = False,
+        /,
+    ) -> None:
+        now = time.time()
+        entry = Entry(now, client, request, status, body_size, now - started_at, truncated)
+        write(combined_format(entry))
+
+    return record
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of Server with each setting by name.
+
+    Type checkers know them from ServerSettings; help() and notebooks know them from here.
+    """
+    own = inspect.signature(Server.__init__).parameters
+    settings = inspect.signature(Settings).parameters
+    return inspect.Signature(
+        [
+            *(own[name] for name in ("root", "port", "access_log")),
+            *(
+                settings[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                for name in ServerSettings.__annotations__
+            ),
+        ]
+    )
+
+
+Server.__signature__ = _signature()

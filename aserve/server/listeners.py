@@ -11,11 +11,15 @@ _MAX_PORTS_TRIED = 100
 
 
 class ListenError(Exception):
-    """The server cannot listen on an address. `option` is the option at fault: host or port."""
+    """The server cannot listen on an address.
 
-    def __init__(self, option: str, reason: str) -> None:
-        super().__init__(reason)
-        self.option = option
+    `setting` is the setting at fault, host or port; `reason` says what is wrong with it.
+    """
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(f"{setting}: {reason}")
+        self.setting = setting
+        self.reason = reason
 
 
 def listen(settings: Settings) -> list[list[socket.socket]]:
@@ -184,8 +188,8 @@ def _listen_error(address: Any, error: OSError) -> ListenError:
     if error.errno == errno.EINVAL and ":" in host and "%" not in host:
         reason = f"a link-local address needs its interface, as in {host}%eth0"
         return ListenError("host", f"cannot listen on {host}: {reason}")
-    option = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
-    return ListenError(option, f"cannot listen on {host}, port {port}: {error.strerror}")
+    setting = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
+    return ListenError(setting, f"cannot listen on {host}, port {port}: {error.strerror}")
 
 
 def _is_taken(error: ListenError) -> bool:

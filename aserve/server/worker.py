@@ -76,8 +76,13 @@ class AsyncioWorker:
         """Wait for the responses in progress, for at most the grace period, then stop."""
         await self._server.stop(self._settings.grace, self._report_remaining)
 
+    async def drain(self) -> None:
+        """Stop accepting, and wait for every connection that was accepted, however long."""
+        await self._server.stop_accepting()
+        await self._server.stop(None)
+
     def abort(self) -> None:
-        """Abort the connections that shutdown waits for."""
+        """Abort the connections that shutdown or drain waits for."""
         self._server.abort()
 
 

@@ -88,9 +88,19 @@ class EventLoopServer:
             acceptor.start(self.limits.backlog)
         self._sweep()
 
-    async def stop(self, grace: float, report_remaining: ReportRemaining | None = None) -> None:
+    async def stop_accepting(self) -> None:
+        """Accept no more; return when each accepted client has its connection, or its response."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
+
+    async def stop(
+        self, grace: float | None, report_remaining: ReportRemaining | None = None
+    ) -> None:
         """Stop accepting, wait at most grace seconds for open responses, then abort the rest.
 
+        grace: None for no limit but those on each response.
         report_remaining: called with the numbers of responses and connections that are still open.
         """
         self._all_closed = asyncio.Event()

@@ -78,7 +78,11 @@ class ThreadPool(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
-        """Stop the threads once the queued jobs are done."""
+        """Stop the threads once the queued jobs are done. Results from now on are dropped.
+
+        A loop that has stopped would not deliver them, and they hold files open.
+        """
+        self._finished = deque(maxlen=0)
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads if wait else ():

@@ -149,9 +149,9 @@ def test_port_0_is_a_port_that_is_free_on_both_addresses(directory, monkeypatch)
 def test_a_port_that_is_taken_on_one_address_is_taken(directory):
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ListenError, match=f"^{port} is taken on ::1$") as exc_info:
+        with pytest.raises(ListenError, match=f"^port: {port} is taken on ::1$") as exc_info:
             listen(Settings(directory, port=port))
-        assert exc_info.value.option == "port"
+        assert exc_info.value.setting == "port"
         with listening(Settings(directory, "127.0.0.1", port)):
             pass
 
@@ -161,14 +161,14 @@ def test_a_privileged_port_needs_permission(directory, monkeypatch, error):
     FailingSockets(monkeypatch, socket.AF_INET, [error])
     with pytest.raises(ListenError, match=r"80.*above 1023") as exc_info:
         listen(Settings(directory, port=80))
-    assert exc_info.value.option == "port"
+    assert exc_info.value.setting == "port"
 
 
 @needs_ipv6
 def test_a_link_local_address_needs_its_interface(directory):
     with pytest.raises(ListenError, match="fe80::1%") as exc_info:
         listen(Settings(directory, "fe80::1", 0))
-    assert exc_info.value.option == "host"
+    assert exc_info.value.setting == "host"
 
 
 def test_the_url_has_the_interface_of_a_link_local_address():

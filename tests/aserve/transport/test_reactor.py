@@ -196,15 +196,15 @@ def test_accept_is_not_retried_at_once_when_descriptors_run_out(directory: Path)
 
 
 @pytest.mark.parametrize(
-    ("option", "settings"),
+    ("setting", "settings"),
     [
-        ("--threads", {"threads": 0}),
-        ("--threads", {"threads": 513}),
-        ("--dispatch", {"dispatch": "x"}),
+        ("threads", {"threads": 0}),
+        ("threads", {"threads": 513}),
+        ("dispatch", {"dispatch": "x"}),
     ],
 )
 def test_invalid_settings_are_reported(
-    option: str, settings: dict[str, object], directory: Path
+    setting: str, settings: dict[str, object], directory: Path
 ) -> None:
-    with pytest.raises(SettingsError, match=f"^{option}: "):
+    with pytest.raises(SettingsError, match=f"^{setting}: "):
         Settings(directory, **settings)  # type: ignore[arg-type]

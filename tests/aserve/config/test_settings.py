@@ -1,0 +1,114 @@
+"""Settings: one home for names, types and defaults, and one clear line for whatever is wrong."""
+
+import inspect
+import typing
+from pathlib import Path
+
+import pytest
+
+import aserve
+from aserve.config.settings import ServerSettings
+
+NOT_OF_A_SERVER = {"workers"}  # in a program it is one process
+OWN_ARGUMENTS = ["root", "port", "access_log"]
+
+
+def test_the_typed_keyword_arguments_are_the_settings() -> None:
+    settings = typing.get_type_hints(aserve.Settings)
+    typed = typing.get_type_hints(ServerSettings)
+    assert typed == {
+        name: kind
+        for name, kind in settings.items()
+        if name not in {*OWN_ARGUMENTS, *NOT_OF_A_SERVER}
+    }
+
+
+def test_help_shows_every_argument_with_its_default(directory: Path) -> None:
+    shown = inspect.signature(aserve.Server).parameters
+    assert list(shown) == [*OWN_ARGUMENTS, *ServerSettings.__annotations__]
+    settings = inspect.signature(aserve.Settings).parameters
+    assert shown["threads"].default == settings["threads"].default
+    assert shown["port"].default == 0
+    assert "threads: int = 8" in str(inspect.signature(aserve.Server))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("port", "8000", "must be a whole number or None, not '8000'"),
+        ("port", 65_536, "must be from 0 to 65535"),
+        ("port", True, "must be a whole number or None, not True"),
+        ("host", None, "must be a string, not None"),
+        ("host", "", "must not be empty"),
+        ("threads", 2.0, "must be a whole number, not 2.0"),
+        ("threads", 0, "must be from 1 to 512"),
+        ("queue", -1, "must be at least 0"),
+        ("grace", "8", "must be a number, not '8'"),
+        ("grace", -1, "must be from 0 to 86400"),
+        ("grace", float("nan"), "must be from 0 to 86400"),
+        ("grace", float("inf"), "must be from 0 to 86400"),
+        ("allow_trace", 1, "must be True or False, not 1"),
+        ("allow_connect", "a:1", "must be a tuple of strings, not 'a:1'"),
+        ("allow_connect", ("a",), "must be HOST:PORT, not 'a'"),
+        ("types", ["a=text/a"], "must be a tuple of strings, not ['a=text/a']"),
+        ("types", (1,), "must be a tuple of strings, not (1,)"),
+        ("response_cache", 1_024, "must be 0, for no cache, or at least 1M (1,048,576)"),
+        ("charset", None, "must be a string, not None"),
+        ("model", [], "must be a string, not []"),
+        ("limits", {"max_body": 3}, "must be aserve.Limits(...), not {'max_body': 3}"),
+        ("limits", list(range(99)), "must be aserve.Limits(...), not [0, 1, 2, 3, 4, 5, ...]"),
+        ("access_log", "log.txt", "must be a function or None, not 'log.txt'"),
+        ("workers", 2, "a server in a program is one process"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_setting(
+    directory: Path, setting: str, value: object, reason: str
+) -> None:
+    with pytest.raises(aserve.SettingsError) as caught:
+        aserve.Server(directory, **{setting: value})
+    assert str(caught.value) == f"{setting}: {reason}"
+    assert (caught.value.setting, caught.value.reason) == (setting, reason)
+
+
+@pytest.mark.parametrize("root", [None, 3, b"www"])
+def test_a_root_that_is_no_path(root: object) -> None:
+    with pytest.raises(aserve.SettingsError) as caught:
+        aserve.Server(root)
+    assert str(caught.value) == f"root: must be the path of a directory, not {root!r}"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a\0b", "x" * 5_000, "8000"])
+def test_a_root_that_is_no_directory(name: str) -> None:
+    with pytest.raises(aserve.SettingsError, match=r"^root: "):
+        aserve.Server(name)
+
+
+@pytest.mark.parametrize("make", [aserve.Server, aserve.Settings])
+def test_an_unknown_setting_names_the_right_ones(directory: Path, make: type) -> None:
+    with pytest.raises(TypeError, match=r"^unknown setting 'trheads': did you mean 'threads'\?"):
+        make(directory, trheads=3)
+    with pytest.raises(TypeError, match=r"^unknown setting 'foo': the settings are root.*, limits"):
+        make(directory, foo=3)
+
+
+def test_an_unknown_limit_names_the_right_ones() -> None:
+    with pytest.raises(
+        TypeError, match=r"^unknown limit 'max_conections': did you mean 'max_connections'\?"
+    ):
+        aserve.Limits(max_conections=3)
+    with pytest.raises(TypeError, match=r"the limits are max_request_line, .*, backlog$"):
+        aserve.Limits(patience=3)
+
+
+@pytest.mark.parametrize("value", ["1M", 1.5, None, True])
+def test_a_limit_of_a_wrong_type_is_named(value: object) -> None:
+    with pytest.raises(aserve.LimitError) as caught:
+        aserve.Limits(max_body=value)
+    assert str(caught.value) == f"max_body must be a whole number, not {value!r}"
+
+
+def test_settings_are_those_that_were_given(directory: Path) -> None:
+    server = aserve.Server(str(directory), threads=3, grace=0, charset="none")
+    settings = server.settings
+    assert (settings.root, settings.port, settings.threads) == (directory, 0, 3)
+    assert (settings.grace, settings.charset) == (0, "none")

@@ -1,0 +1,23 @@
+"""Calls as type checkers must see them. `make check` runs mypy on this file; nothing imports it.
+
+Each wrong call has the code of its error, and mypy reports a comment that is not needed.
+"""
+
+import aserve
+from aserve.pytest_plugin import ServerFactory
+
+
+def valid_calls(aserve_server: ServerFactory) -> str:
+    """Make calls that must pass."""
+    aserve.Server("www", threads=3, limits=aserve.Limits(max_body=aserve.UNLIMITED), port=None)
+    return aserve_server("www", types=("a=text/plain",), access_log=print).url
+
+
+def invalid_calls(aserve_server: ServerFactory) -> None:
+    """Make calls of which each must be an error."""
+    aserve.Server("www", trheads=3)  # type: ignore[call-arg]
+    aserve.Server("www", threads="3")  # type: ignore[arg-type]
+    aserve.Server("www", workers=2)  # type: ignore[call-arg]
+    aserve.Server(None)  # type: ignore[arg-type]
+    aserve_server("www", types="a=text/plain")  # type: ignore[arg-type]
+    aserve.Limits(idle_timeout=3)  # type: ignore[call-arg]
