@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean hooks release
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -78,6 +78,12 @@ lock: ## rewrite constraints.txt with the newest versions
 clean: ## remove everything that make has created, also the virtual environment
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find aserve abench tests -name __pycache__ -prune -exec rm -rf {} +
+
+hooks: $(VENV)/.dev ## check each commit as make check does, by pre-commit
+	@$(BIN)/pre-commit install
+
+release: $(VENV)/.dev ## rehearse a release: build both distributions into dist/ and check them
+	@$(BIN)/python tools/release.py
 
 # A stamp is a file in the environment that is newer than its sources: the second start is quick.
 $(VENV)/.pip:
