@@ -30,11 +30,12 @@ test: $(VENV)/.dev ## run the whole test suite (ARGS)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
 
-check: $(VENV)/.dev ## lint, formatting, types, import contracts
+check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 # The server chooses a free port and prints it in its banner. With a fixed port, another server that
 # already listens there could be measured.

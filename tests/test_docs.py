@@ -64,12 +64,6 @@ def test_the_index_names_every_page() -> None:
     assert pages - linked == {"README.md"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_in_python_compile(page: Path) -> None:
-    for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        compile(example, str(page), "exec")
-
-
 def test_the_names_of_the_vocabulary_exist() -> None:
     """A name of a class, a function or a table; not one with a dash, dots or spaces."""
     page = (ROOT / "docs" / "vocabulary.md").read_text()
@@ -82,3 +76,9 @@ def test_the_names_of_the_vocabulary_exist() -> None:
     named = set(re.findall(r"`([A-Za-z_]\w+)`", page.partition("## HTTP, in aserve")[2]))
     assert len(named) > 20
     assert named - defined == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_in_python_compile(page: Path) -> None:
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        compile(example, str(page), "exec")

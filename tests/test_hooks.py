@@ -35,8 +35,8 @@ def test_hooks_accept_every_file_and_reject_a_bad_one(tmp_path):
     (checkout / ".venv").symlink_to(sys.prefix)
     status, _, output = run_hooks(checkout)
     assert status == 0, output
-    misspelt = "t" + "eh"  # in parts, or this file would be a bad one
-    (checkout / "bad.py").write_text(f'import os\nprint( "{misspelt}" )\n<<<<<<< HEAD\n')
+    misspelled = "t" + "eh"  # in parts, or this file would be a bad one
+    (checkout / "bad.py").write_text(f'import os\nprint( "{misspelled}" )\n<<<<<<< HEAD\n')
     (checkout / "bad.txt").write_text("no line end")
     (checkout / "bad.bin").write_bytes(bytes(500_001))
     subprocess.run(["git", "add", "bad.py", "bad.txt", "bad.bin"], cwd=checkout, check=True)
