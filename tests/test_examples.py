@@ -66,6 +66,7 @@ def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
     assert json.loads(report.read_text())["requests"]["succeeded"] == 3
 
 
+@pytest.mark.slow
 def test_versions_are_compared() -> None:
     aserve = PROGRAMS / "aserve"
     variables = {"ROUNDS": "3", "DURATION": "200ms", "TOLERANCE": "10000%"}

@@ -1,6 +1,7 @@
 """What a release contains, and the checks of its rehearsal."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -69,6 +70,16 @@ def test_a_missing_module_is_found(release, built, tmp_path):
         release.check_contents(built._replace(wheel=wheel))
 
 
+def test_a_build_that_cannot_be_repeated_is_found(release, tmp_path, monkeypatch):
+    def build_anew(directory, *_options):
+        (directory / "a.tar.gz").write_bytes(b"the same")
+        (directory / "a.whl").write_bytes(os.urandom(8))
+
+    monkeypatch.setattr(release, "build", build_anew)
+    with pytest.raises(release.ReleaseError, match=r"the second build differs: a\.whl"):
+        release.rebuild(tmp_path)
+
+
 def git(directory, *arguments):
     author = ("-c", "user.name=n", "-c", "user.email=e@example.org")
     subprocess.run(["git", *author, *arguments], cwd=directory, check=True, capture_output=True)
@@ -101,6 +112,7 @@ def test_a_commit_that_is_ready_passes_the_checks(release, checkout):
 @pytest.mark.parametrize(
     ("heading", "fault"),
     [
+        ("no heading", r"newest heading is \[none\]"),
         ("## [Unreleased]", r"newest heading is \[Unreleased\], and the version is 1.2.3"),
         ("## [1.2.2] - 2026-12-31", r"newest heading is \[1.2.2\]"),
         ("## [1.2.3]", "write the date"),

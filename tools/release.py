@@ -83,7 +83,7 @@ def check_tree() -> None:
 def check_changelog() -> None:
     """Require that the newest heading is this version, with the date of the release."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    name, date = _HEADING.search(text).groups()
+    name, date = found.groups() if (found := _HEADING.search(text)) else ("none", None)
     if name != version():
         raise ReleaseError(f"its newest heading is [{name}], and the version is {version()}")
     with suppress(ValueError, TypeError):
