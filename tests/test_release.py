@@ -30,6 +30,7 @@ def built(release, tmp_path_factory):
     return release.distributions_in(directory)
 
 
+@pytest.mark.slow
 def test_the_distributions_contain_both_packages_and_only_them(release, built):
     release.check_contents(built)
     with zipfile.ZipFile(built.wheel) as archive:
@@ -45,6 +46,7 @@ def test_the_distributions_contain_both_packages_and_only_them(release, built):
     assert not {"tests", "benchmarks", "docs", "examples"} & top
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
@@ -61,6 +63,7 @@ def test_a_file_that_users_do_not_need_is_found(name, fault, release, built, tmp
         release.check_contents(built._replace(wheel=wheel))
 
 
+@pytest.mark.slow
 def test_a_missing_module_is_found(release, built, tmp_path):
     wheel = tmp_path / built.wheel.name
     with zipfile.ZipFile(built.wheel) as whole, zipfile.ZipFile(wheel, "w") as partial:
