@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean hooks release
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -30,12 +30,13 @@ test: $(VENV)/.dev ## run the whole test suite (ARGS)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
 
-check: $(VENV)/.dev ## lint, formatting, types, import contracts
+check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy tests/aserve/config/typed_calls.py
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 # The server chooses a free port and prints it in its banner. With a fixed port, another server that
 # already listens there could be measured.
@@ -79,6 +80,12 @@ lock: ## rewrite constraints.txt with the newest versions
 clean: ## remove everything that make has created, also the virtual environment
 	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find aserve abench tests -name __pycache__ -prune -exec rm -rf {} +
+
+hooks: $(VENV)/.dev ## check each commit as make check does, by pre-commit
+	@$(BIN)/pre-commit install
+
+release: $(VENV)/.dev ## rehearse a release: build both distributions into dist/ and check them
+	@$(BIN)/python tools/release.py
 
 # A stamp is a file in the environment that is newer than its sources: the second start is quick.
 $(VENV)/.pip:

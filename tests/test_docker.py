@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,15 +49,15 @@ class Project:
         self.name = f"aserve-test-{secrets.token_hex(4)}"
         self.results = directory / "results"  # missing: the engine creates it, as root
         self.files = ["-f", "compose.yaml"]
-
-    def compose(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = ["docker", "compose", "-p", self.name, *self.files, *arguments]
-        small = {
+        self.variables = {
             "BENCH_CONNECTIONS": "20",
             "BENCH_SECONDS": "1",
             "BENCH_RESULTS": str(self.results),
         }
-        return run(*command, **small | environment)
+
+    def compose(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["docker", "compose", "-p", self.name, *self.files, *arguments]
+        return run(*command, **self.variables | environment)
 
     def bench(self, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.compose("up", "--exit-code-from", "bench", "bench", **environment)
@@ -119,6 +120,21 @@ def test_the_server_is_confined_and_stops_on_a_signal(project: Project) -> None:
         assert "Read-only file system" in touched.stdout
     assert project.compose("stop", "--timeout", "20", "server").returncode == 0
     assert project.state("server")["State"]["ExitCode"] == 0  # 137: killed; 143: no handler
+
+
+def test_the_example_serves_a_directory(project: Project, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text("<h1>mine</h1>")
+    project.files = ["-f", "examples/compose.yaml"]
+    project.variables |= {"SITE": str(site), "PORT": "0"}
+    up = project.compose("up", "--detach", "--build", "--wait", "site")
+    assert up.returncode == 0, up.stdout
+    address = project.compose("port", "site", "8000").stdout.strip()
+    with urllib.request.urlopen(f"http://{address}/") as page:
+        assert page.read() == b"<h1>mine</h1>"
+    touched = project.compose("exec", "-T", "site", "touch", "/srv/www/mark")
+    assert "Read-only file system" in touched.stdout
 
 
 def test_a_fleet_loads_from_two_nodes(project: Project) -> None:

@@ -8,7 +8,11 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)|\b(?:src|srcset)=\"([^\"]+)\"")
 
 
@@ -46,7 +50,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_module_that_is_named_exists(page: Path) -> None:
     files = [
         f"/{path.relative_to(ROOT)}"
-        for package in ("aserve", "abench", "tests", "benchmarks", "docs")
+        for package in ("aserve", "abench", "tests", "benchmarks", "docs", "examples", "tools")
         for path in (ROOT / package).rglob("*.py")
     ]
     named = set(re.findall(r"`([\w/]+\.py)`", page.read_text()))
@@ -58,6 +62,20 @@ def test_the_index_names_every_page() -> None:
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
     linked = {name for name, _, _ in LINK.findall(index)}
     assert pages - linked == {"README.md"}
+
+
+def test_the_names_of_the_vocabulary_exist() -> None:
+    """A name of a class, a function or a table; not one with a dash, dots or spaces."""
+    page = (ROOT / "docs" / "vocabulary.md").read_text()
+    code = "\n".join(
+        path.read_text()
+        for package in ("aserve", "abench")
+        for path in (ROOT / package).rglob("*.py")
+    )
+    defined = set(re.findall(r"(?:\bclass |\bdef |^)([A-Za-z_]\w*)", code, re.MULTILINE))
+    named = set(re.findall(r"`([A-Za-z_]\w+)`", page.partition("## HTTP, in aserve")[2]))
+    assert len(named) > 20
+    assert named - defined == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""The wheel, its two programs, and the commands of make."""
+"""The two programs, what is installed with them, and the commands of make."""
 
 import importlib.metadata
 import re
@@ -6,10 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tomllib
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,42 +23,6 @@ def name_of(requirement: str) -> str:
     return normalized(re.match(r"[\w.-]+", requirement)[0])
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    directory = tmp_path_factory.mktemp("wheel")
-    # Without isolation, since the backend is in the test group: this needs no network.
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--quiet", "--wheel-dir", directory, ROOT], check=True)
-    (built,) = directory.glob("*.whl")
-    with zipfile.ZipFile(built) as archive:
-        yield archive
-
-
-def test_the_wheel_contains_both_packages_and_only_them(wheel: zipfile.ZipFile) -> None:
-    names = [Path(name) for name in wheel.namelist()]
-    assert {name.parts[0] for name in names if ".dist-info" not in str(name)} == {
-        "aserve",
-        "abench",
-    }
-    assert {Path("aserve/py.typed"), Path("abench/py.typed")} <= set(names)
-    sources = {
-        path.relative_to(ROOT)
-        for package in ("aserve", "abench")
-        for path in (ROOT / package).rglob("*.py")
-    }
-    assert sources == {name for name in names if name.suffix == ".py"}
-
-
-def test_the_source_distribution_contains_no_tests(tmp_path: Path) -> None:
-    build = "import sys, hatchling.build; print(hatchling.build.build_sdist(sys.argv[1]))"
-    command = [sys.executable, "-c", build, tmp_path]
-    completed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    with tarfile.open(tmp_path / completed.stdout.split()[-1]) as archive:
-        names = {name.partition("/")[2].split("/")[0] for name in archive.getnames()}
-    documents = {"README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", "pyproject.toml"}
-    assert names == {"aserve", "abench", "www", ".gitignore", *documents}
-
-
 def test_no_text_recommends_another_projects_package() -> None:
     texts = [
         *(ROOT / "docs").rglob("*.md"),
@@ -71,13 +32,6 @@ def test_no_text_recommends_another_projects_package() -> None:
     ]
     recommended = re.compile(r"pip install [^`\n]*\b(?:aserve|abench)\b(?!-http)")
     assert [path for path in texts if recommended.search(path.read_text())] == []
-
-
-def test_the_wheel_has_both_console_scripts_and_the_plugin(wheel: zipfile.ZipFile) -> None:
-    (table,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    scripts, plugins = wheel.read(table).decode().split("[pytest11]\n")
-    assert re.findall(r"^(\w+) = ", scripts, re.MULTILINE) == ["abench", "aserve"]
-    assert plugins == "aserve = aserve.pytest_plugin\n"
 
 
 @pytest.mark.parametrize("program", ["aserve", "abench"])

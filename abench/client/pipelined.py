@@ -9,7 +9,7 @@ from functools import partial
 import httptools
 
 from abench.client.connection import STALE, Connection, ConnectionPool
-from abench.client.response_parser import ResponseError, first_line, location_in
+from abench.client.response_parser import MAX_HEAD_SIZE, ResponseError, first_line, location_in
 from abench.client.socket_transport import SocketTransport
 from abench.stats.samples import REDIRECT, is_redirect
 
@@ -60,7 +60,7 @@ class Pipelined(Connection):
 
     def connection_made(self, transport: SocketTransport) -> None:
         """Use a new connection that the connector has opened."""
-        self._stream_parser = PipelinedParser()
+        self._stream_parser.reset()
         self._was_idle = not self._waiting
         super().connection_made(transport)
 
@@ -264,6 +264,14 @@ class PipelinedParser:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Prepare for the first response on a new connection.
+
+        The last parser, and the header that it may have kept, are freed at once. A new object for
+        each connection would keep them until the next run of the garbage collector, which is rare.
+        """
         self._parser = httptools.HttpResponseParser(self)
         # Accepts folded values and lines that end with LF alone, like ResponseParser. The other
         # heads that ResponseParser repairs are rejected here, since no bytes are kept. The
@@ -273,6 +281,7 @@ class PipelinedParser:
         )
         self._statuses: list[int] = []
         self._has_head = self._has_framing = False
+        self._head_size = 0  # bytes of the reads that a head has filled so far
         self.has_begun = False
         self.is_last = False
 
@@ -292,7 +301,15 @@ class PipelinedParser:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.is_last:  # bytes after the last response are ignored
                 raise ResponseError(str(error)) from None
+        if not self._statuses and not self._has_head:
+            self._check_head_size(len(data))
         return self._statuses
+
+    def _check_head_size(self, size: int) -> None:
+        """Limit a head that a read has not ended: httptools keeps a header until it is complete."""
+        self._head_size += size
+        if self._head_size > MAX_HEAD_SIZE:
+            raise ResponseError("a head without end")
 
     def finish(self) -> int:
         """Return the status of the response that the end of the connection completes, or 0."""
@@ -303,6 +320,7 @@ class PipelinedParser:
         """Note that a response begins (called by httptools)."""
         self.has_begun = True
         self._has_framing = False
+        self._head_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header that tells the length of the body (called by httptools).

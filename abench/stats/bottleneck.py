@@ -72,7 +72,7 @@ def _errors(report: Report) -> Finding | None:
         return None
     share = 100 * (1.0 if found is None else found)
     worst = max(report.failures, key=lambda kind: report.failures[kind])
-    what = f"{significant(share)} % of requests failed, capacity of them with {worst}"
+    what = f"{significant(share)} % of requests failed, most of them with {worst}"
     sentence = f"{what}: the rates are not those of a working server."
     return "errors", "sure", sentence if report.failed else "No request got a response."
 

@@ -46,8 +46,11 @@ _DECIDING_HEADERS = re.compile(
 _MAX_LOGGED_LINE = 1_024  # bytes kept of each logged line of a rejected head
 _MAX_METHOD = 32  # bytes; IANA's registry of methods has none longer than 17
 
-_CONNECTION_OPTION = re.compile(r"(?:^|,)[ \t]*(close|keep-alive)[ \t]*(?=,|\Z)", re.IGNORECASE)
-"""Only these options matter; splitting a header with 15,000 others took 5 ms."""
+# Only these options of a Connection header matter. Each pattern begins with a literal, which is
+# found as fast as memory is read: 31,000 commas take 14 us. A pattern that tries every comma took
+# 2 ms, and splitting a header with 15,000 options 5 ms.
+_CLOSE = re.compile(r"close(?<![^,\t ]close)(?![^,\t ])")
+_KEEP_ALIVE = re.compile(r"keep-alive(?<![^,\t ]keep-alive)(?![^,\t ])")
 
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _LOGGED_LINE = re.compile(rb"(?:referer|user-agent):", re.IGNORECASE)
@@ -95,13 +98,11 @@ def _parse_headers(lines: bytes, minor: int) -> ParsedHeaders:
     """Parse a header section, from the end of the request line to the empty line."""
     _validate(b"GET / HTTP/1.%d" % minor + lines)
     headers = _deciding_headers(lines.decode("latin-1"), minor)
-    options = {
-        option.lower() for option in _CONNECTION_OPTION.findall(headers.get("connection", ""))
-    }
+    options = headers.get("connection", "").lower()
     return ParsedHeaders(
         headers,
         _content_length(headers, minor),
-        "close" not in options and (minor >= 1 or "keep-alive" in options),
+        not _CLOSE.search(options) and (minor >= 1 or bool(_KEEP_ALIVE.search(options))),
         _expects_continue(headers, minor),
     )
 

@@ -96,6 +96,13 @@ def test_limiter_of_each_case(name):
     assert any(line.startswith("Little's law: ") for line in found.evidence)
 
 
+def test_the_most_frequent_failure_is_named() -> None:
+    failures = Counter({"reset": 1_000, "timeout": 9_000})
+    assert find_bottleneck(run(failures=failures)).sentence.startswith(
+        "50 % of requests failed, most of them with timeout: "
+    )
+
+
 def test_evidence_is_listed():
     evidence = find_bottleneck(replace(run(kernel=LOSSY), is_local=True)).evidence
     assert "client: 30 % of a core per worker" in evidence[0]

@@ -1,6 +1,7 @@
 """Requests as the server receives them, and how its responses are counted."""
 
 import asyncio
+import gc
 import json
 import socket
 import ssl
@@ -8,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from abench.client.pipelined import PipelinedParser
 from abench.errors import UnreachableError
 from abench.plan.log_replay import parse_log
 from abench.plan.plan import Plan
@@ -216,6 +218,27 @@ async def test_a_lost_pipeline_is_as_many_failures(ending, serve, carry_out):
     summary = (await carry_out(**plan)).summary
     assert (summary.succeeded, dict(summary.failures)) == (0, {"reset": 12})
     assert summary.retried == 4
+
+
+async def test_a_pipeline_keeps_nothing_of_earlier_connections(serve, carry_out):
+    """A hostile server could fill the memory with heads, since garbage is rarely collected."""
+
+    def script(peer):
+        peer.send(b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 1_000)
+        peer.close()
+
+    server = await serve(script)
+    gc.collect()
+    gc.disable()
+    try:
+        plan = {"url": server.url, "pipeline": 2, "connections": 2, "requests": 40}
+        summary = (await carry_out(**plan)).summary
+        parsers = [one for one in gc.get_objects() if isinstance(one, PipelinedParser)]
+    finally:
+        gc.enable()
+    assert summary.failed == 40
+    assert server.connections >= 20
+    assert len(parsers) <= 2
 
 
 @pytest.mark.parametrize(

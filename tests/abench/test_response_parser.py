@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abench.client.pipelined import PipelinedParser
 from abench.client.response_parser import MAX_HEAD_SIZE, ResponseError, ResponseParser
 
 SIZED = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -140,8 +141,9 @@ def test_a_body_in_response_to_head_is_rejected() -> None:
         ResponseParser(is_head_request=True).feed(SIZED)
 
 
-def test_a_head_without_end_is_rejected() -> None:
-    parser = ResponseParser()
+@pytest.mark.parametrize("kind", [ResponseParser, PipelinedParser])
+def test_a_head_without_end_is_rejected(kind: type[ResponseParser | PipelinedParser]) -> None:
+    parser = kind()
     parser.feed(b"HTTP/1.1 200 OK\r\n")
     header = b"X-Filler: " + b"x" * 50_000 + b"\r\n"
     for _ in range(MAX_HEAD_SIZE // len(header)):
@@ -150,8 +152,16 @@ def test_a_head_without_end_is_rejected() -> None:
         parser.feed(header)
 
 
-def test_a_long_body_is_not_buffered() -> None:
-    parser = ResponseParser()
+def test_the_heads_of_a_pipeline_are_limited_one_by_one() -> None:
+    parser = PipelinedParser()
+    for _ in range(3):
+        assert not parser.feed(b"HTTP/1.1 204 No Content\r\nX-Filler: " + b"x" * 700_000)
+        assert parser.feed(b"\r\n\r\n") == [204]
+
+
+@pytest.mark.parametrize("kind", [ResponseParser, PipelinedParser])
+def test_a_long_body_is_not_buffered(kind: type[ResponseParser | PipelinedParser]) -> None:
+    parser = kind()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n"
     assert not parser.feed(head + bytes(1_000_000))
     for _ in range(7):

@@ -157,6 +157,26 @@ def test_no_descriptor_is_left_open(read, root):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("path", ["link", "directory/file"])
+def test_what_is_opened_is_what_was_judged(read, root, path, monkeypatch):
+    """A local user may replace a link, or a directory, after the file was found to be inside."""
+    (root.parent / "outside").mkdir()
+    (root.parent / "outside" / "file").write_text("secret")
+    (root / "link").symlink_to(f"{root}/a/file")
+    (root / "directory").symlink_to(f"{root}/a")
+    is_inside = open_beneath._is_inside
+
+    def judge_and_replace(located, directory):
+        verdict = is_inside(located, directory)
+        for name, target in (("link", "../secret"), ("directory", "../outside")):
+            (root / name).unlink()
+            (root / name).symlink_to(target)
+        return verdict
+
+    monkeypatch.setattr(open_beneath, "_is_inside", judge_and_replace)
+    assert read(path) == "in a"
+
+
 STEPS = ["a", "b", "..", ".", "", "one", "two", "root", "current", "file", "out", "secret"]
 
 

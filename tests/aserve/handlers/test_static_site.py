@@ -48,6 +48,23 @@ def test_a_directory_is_redirected_to_its_slash_with_its_query(get):
     assert ("Location", "/sub/?x=1") in response.headers
 
 
+@pytest.mark.parametrize("target", ["/a.txt", "/sub", "/missing", "/%"])
+def test_no_header_that_names_a_party_changes_a_response(get, target):
+    """A proxy's cache could be poisoned with a Location or a page made of such a header."""
+    parties = ("Host", "Cookie", "Origin", "Referer", "X_Forwarded_Host", "X_Forwarded_For")
+    named = get(target, **dict.fromkeys(parties, "evil.example"))
+    plain = get(target)
+    assert (named.status, named.headers, body(named)) == (plain.status, plain.headers, body(plain))
+
+
+@pytest.mark.parametrize("target", ["/a.txt", "/sub", "/missing", "/%"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+def test_no_other_origin_may_read_a_response(get, target, method):
+    """The Fetch standard: without such a header, a browser keeps a response from other sites."""
+    response = get(target, method, Origin="http://other.example")
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control-")]
+
+
 @pytest.mark.parametrize(
     "target",
     ["/none", "/a.txt/", "/sub/none", "/.env", "/sub/.git/config", "/" + "x" * 300, "/a.txt/b"],

@@ -1,9 +1,12 @@
 """Rejected heads: the errors, and what the access log shows."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aserve.http.messages import HttpError
 from aserve.http1.connection import H1Connection
+from aserve.http1.head_parser import parse_head
 from aserve.http1.limits import Limits
 from aserve.observability.access_log import Entry, combined_format
 
@@ -114,3 +117,19 @@ def test_other_protocols_are_recognised_however_they_arrive(data, expected):
 )
 def test_the_part_of_the_request_line_that_is_too_long_decides(data, status):
     assert rejected_request(data).error.status == status
+
+
+OPTION = st.sampled_from(
+    ["close", "Close", "keep-alive", "KEEP-ALIVE", "closed", "x-close", "close-x", "keep", "te", ""]
+)
+WHITESPACE = st.text(" \t", max_size=2)
+
+
+@given(st.lists(st.tuples(WHITESPACE, OPTION, WHITESPACE), max_size=6), st.sampled_from([0, 1]))
+def test_a_connection_option_is_found_among_others(options, minor):
+    """RFC 9112 section 9.3: close decides, then the version, then keep-alive."""
+    value = ",".join(map("".join, options))
+    head = f"GET / HTTP/1.{minor}\r\nHost: x\r\nConnection: {value}\r\n\r\n".encode()
+    names = {name.lower() for _, name, _ in options}
+    expected = "close" not in names and (minor == 1 or "keep-alive" in names)
+    assert parse_head(head)[1].keep_alive == expected

@@ -49,6 +49,13 @@ def test_a_terminal_line_has_time_client_method_target_status_size_and_duration(
     assert "\x1b[32m200\x1b[0m" in terminal_format(80, use_color=True)(ENTRY)
 
 
+def test_no_credentials_are_logged():
+    secrets = "Cookie: id=SECRET\r\nAuthorization: Basic SECRET\r\nX-Token: SECRET\r\n"
+    request = Request("GET", "/a", head=HEAD.replace("\r\n\r\n", f"\r\n{secrets}\r\n"))
+    for formatter in (combined_format, terminal_format(200, use_color=False)):
+        assert "SECRET" not in formatter(ENTRY._replace(request=request))
+
+
 @given(st.text())
 def test_no_unsafe_character_reaches_a_line(text):
     escaped = escape(text.encode().decode("latin-1"))

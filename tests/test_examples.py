@@ -1,0 +1,95 @@
+"""The examples are run as their readers run them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROGRAMS = Path(sys.executable).parent
+WWW = EXAMPLES.parent / "www"
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that finds this environment's aserve and abench first."""
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=EXAMPLES.parent,
+        env=os.environ | {"PATH": path} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_serve_in_asyncio() -> None:
+    command = [sys.executable, EXAMPLES / "serve_in_asyncio.py", WWW]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            url = re.search(r"http://\S+", program.stdout.readline())[0]
+            with urllib.request.urlopen(url) as page:
+                assert page.read() == (WWW / "index.html").read_bytes()
+            program.send_signal(signal.SIGTERM)
+            assert program.wait() == 0
+        finally:
+            program.kill()
+
+
+def test_serve_in_a_thread() -> None:
+    completed = run(sys.executable, EXAMPLES / "serve_in_a_thread.py", WWW)
+    assert completed.returncode == 0, completed.stdout
+    assert f"is 200, {(WWW / 'index.html').stat().st_size} bytes" in completed.stdout
+
+
+def test_tests_with_a_server() -> None:
+    options = ("-q", "-p", "no:cacheprovider")
+    completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / "test_with_a_server.py")
+    assert completed.returncode == 0, completed.stdout
+    assert "2 passed" in completed.stdout
+
+
+@pytest.mark.parametrize(("limit", "exit_code"), [("60s", 0), ("1us", 4)])
+def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
+    report = tmp_path / "load.json"
+    variables = {"RATE": "10", "DURATION": "300ms", "LIMIT": limit}
+    completed = run(EXAMPLES / "load_gate.sh", WWW, report, **variables)
+    assert completed.returncode == exit_code, completed.stdout
+    assert json.loads(report.read_text())["requests"]["succeeded"] == 3
+
+
+@pytest.mark.slow
+def test_versions_are_compared() -> None:
+    aserve = PROGRAMS / "aserve"
+    variables = {"ROUNDS": "3", "DURATION": "200ms", "TOLERANCE": "10000%"}
+    completed = run(EXAMPLES / "compare_versions.sh", aserve, aserve, WWW, **variables)
+    assert completed.returncode == 0, completed.stdout
+    assert completed.stdout.count("pages/sec") >= 2 * 3
+
+
+def test_a_version_that_does_not_start_is_reported() -> None:
+    completed = run(EXAMPLES / "compare_versions.sh", PROGRAMS / "aserve", "false", WWW)
+    assert completed.returncode == 1, completed.stdout
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_systemd_unit(tmp_path: Path) -> None:
+    text = (EXAMPLES / "aserve.service").read_text()
+    unit = tmp_path / "aserve.service"
+    # The program that systemd looks for is where this environment has it.
+    unit.write_text(text.replace("/opt/aserve/.venv/bin", str(PROGRAMS)))
+    completed = run("systemd-analyze", "verify", "--man=no", unit)
+    assert (completed.returncode, completed.stdout) == (0, "")
+
+
+def test_every_example_is_in_the_list() -> None:
+    names = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
+    assert set(re.findall(r"\]\(([\w.]+)\)", (EXAMPLES / "README.md").read_text())) == names
