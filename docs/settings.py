@@ -90,7 +90,8 @@ def settings() -> str:
         kind_text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
         option = _PYTHON_ONLY.get(one.name) or f"`{_name(names[one.name])}`"
         unit = _SETTING_UNITS.get(one.name, "")
-        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option])
+        kinds = " or ".join(f"`{part}`" for part in kind_text.split(" | "))
+        rows.append([f"`{one.name}`", kinds, _field_default(one), unit, option])
     return _table(rows)
 
 
@@ -134,7 +135,8 @@ def _spelling(parameter: Any) -> str:
     if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
         return f"`{name}`"
     value = parameter.metavar or ("N" if parameter.name == "port" else parameter.name.upper())
-    return f"`{name} {value}`"
+    first, *others = value.split("|")
+    return " or ".join((f"`{name} {first}`", *(f"`{other}`" for other in others)))
 
 
 def _default(parameter: Any) -> str:
@@ -166,7 +168,7 @@ def _comments(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def _table(rows: list[list[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *body = rows
     lines = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
