@@ -112,8 +112,8 @@ def _dots(works: Works, figure: str, title: str, path: Path) -> None:
         found = medians(work["rounds"], figure)
         for place, model in enumerate(reversed(models)):
             if model in found:
-                colour = OURS if model.startswith("simulated-proactor") else OTHER
-                panel.plot(found[model], place, "o", color=colour, markersize=7)
+                color = OURS if model.startswith("simulated-proactor") else OTHER
+                panel.plot(found[model], place, "o", color=color, markersize=7)
                 panel.annotate(
                     shown(found[model]),
                     (found[model], place),
@@ -138,13 +138,13 @@ def _sizes(works: Works, path: Path) -> None:
     if not pools:
         return
     drawing, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    for (name, work), (colour, mark) in zip(
+    for (name, work), (color, mark) in zip(
         pools.items(), ((OTHER, "s"), (OURS, "o")), strict=False
     ):
         found = medians(work["rounds"], "rate")
         label = "the disk takes 50 ms" if name == "pool-slow" else "from the page cache"
         sizes = [int(threads) for threads in found]
-        axes.plot(sizes, list(found.values()), color=colour, marker=mark, label=label)
+        axes.plot(sizes, list(found.values()), color=color, marker=mark, label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])

@@ -137,7 +137,7 @@ class DaskWorker(coordinator.WorkerHandle):
                 queue.close()
 
     def _forward_orders(self) -> None:
-        """Forward orders and their end; in between, send keep-alives."""
+        """Forward orders and their end; in between, send keep-alive messages."""
         with (
             os.fdopen(self._orders_out, "rb", buffering=0) as orders,
             suppress(*_CONNECTION_ERRORS),
