@@ -15,18 +15,18 @@ IMAGES = Path("docs/images")
 RATES, COSTS, SIZES = "models-rate.svg", "models-cost.svg", "models-pool.svg"
 _HEADINGS = {
     "rate": "pages/s",
-    "us": "µs of processor a page",
+    "us": "processor µs per page",
     "p99_ms": "p99, ms",
-    "switches": "context switches a page",
-    "calls": "system calls a page",
+    "switches": "context switches per page",
+    "calls": "system calls per page",
     "threads": "threads",
-    "kib_each": "KiB a connection",
+    "kib_each": "KiB per connection",
 }
 
 _ABOUT = """The same HTTP, the same site and the same load for each model of `aserve --model`: one
 core for the server, one for wrk, medians of interleaved rounds. `make models` writes this page, and
-[io-models.md](io-models.md) says what it means. The default model is there twice: with its response
-cache, and without it, as the others are.
+[io-models.md](io-models.md) explains it. The default model is there twice: with its response cache,
+and without it, like the others.
 """
 
 Works = Mapping[str, Mapping[str, Any]]
@@ -48,15 +48,15 @@ def _text(plain: Mapping[str, Any], works: Works) -> str:
         "# Every I/O model, measured\n",
         _ABOUT,
         f"Measured {told['date']}, {how} {versions}.\n",
-        f"![Pages a second by model](images/{RATES})\n",
-        f"![Processor time a page by model](images/{COSTS})\n",
+        f"![Pages per second by model](images/{RATES})\n",
+        f"![Processor time per page by model](images/{COSTS})\n",
     ]
     for name, work in works.items():
         if not name.startswith("pool"):
             parts += [f"## {work['title']}\n", markdown(_table(work, "model"))]
             parts += [f"- {model}: {why}" for model, why in work["not"].items()] + [""]
     parts += _calls(works)
-    parts += ["## How many threads\n", f"![Pages a second by threads](images/{SIZES})\n"]
+    parts += ["## How many threads\n", f"![Pages per second by threads](images/{SIZES})\n"]
     for name, work in works.items():
         if name.startswith("pool"):
             parts += [f"### Reactor: {work['title']}\n", markdown(_table(work, "threads"))]
@@ -99,8 +99,8 @@ def _calls(works: Works) -> list[str]:
 def _draw(works: Works, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shown_works = {name: work for name, work in works.items() if not name.startswith("pool")}
-    _dots(shown_works, "rate", "Pages a second", folder / RATES)
-    _dots(shown_works, "us", "Processor time a page, µs", folder / COSTS)
+    _dots(shown_works, "rate", "Pages per second", folder / RATES)
+    _dots(shown_works, "us", "Processor time per page, µs", folder / COSTS)
     _sizes(works, folder / SIZES)
 
 
@@ -151,7 +151,7 @@ def _sizes(works: Works, path: Path) -> None:
     axes.set_xlabel("threads of the reactor's pool")
     axes.grid(axis="both")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    axes.set_title("Pages a second, 64 connections")
+    axes.set_title("Pages per second, 64 connections")
     axes.legend()
     drawing.savefig(path, format="svg", metadata={"Date": None})
     plt.close(drawing)

@@ -117,12 +117,12 @@ def goals(results: Results) -> Figure | None:
 
 def processor_time(results: Results) -> Figure | None:
     """Draw what one request of 1 KB costs each server."""
-    return _ranked(results, "us", "1 KB, 64 connections: processor time, µs a request")
+    return _ranked(results, "us", "1 KB, 64 connections: processor time, µs per request")
 
 
 def rate(results: Results) -> Figure | None:
     """Draw how many requests each server answers in a second."""
-    return _ranked(results, "rate", "1 KB, 64 connections: requests a second on one core")
+    return _ranked(results, "rate", "1 KB, 64 connections: requests per second on one core")
 
 
 def _ranked(results: Results, name: str, title: str) -> Figure | None:
@@ -151,7 +151,7 @@ def _rank_color(server: str) -> str:
 
 def by_size(results: Results) -> Figure | None:
     """Draw processor time over the size of the body."""
-    figure = _lines(results, BY_SIZE, "Processor time by body size, µs a request")
+    figure = _lines(results, BY_SIZE, "Processor time by body size, µs per request")
     if figure is not None:
         axes = figure.axes[0]
         axes.set_yscale("log")
@@ -162,7 +162,7 @@ def by_size(results: Results) -> Figure | None:
 
 def by_connections(results: Results) -> Figure | None:
     """Draw processor time over the number of connections."""
-    figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs a request")
+    figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs per request")
     if figure is not None:
         axes = figure.axes[0]
         axes.set_yscale("log")
@@ -218,7 +218,7 @@ def load_generators(results: Results) -> Figure | None:
     axes.set_xticks([0.7, 1, 1.5, 2, 3, 4, 6, 10])
     axes.minorticks_off()
     _plain_numbers(axes.xaxis)
-    axes.set_title("Processor time a request of load generators, as a multiple of wrk's")
+    axes.set_title("Processor time per request of load generators, as a multiple of wrk's")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

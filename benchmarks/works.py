@@ -161,7 +161,7 @@ def _random(folder: str) -> Ask:
 
 
 _HONEST_LOG = (
-    "Lines are counted: *log lines a request* below 1 means that a server has not logged every "
+    "Lines are counted: *log lines per request* below 1 means that a server has not logged every "
     "request."
 )
 _SHARED = (
