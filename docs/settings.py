@@ -7,6 +7,7 @@ page is out of date.
 import ast
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -90,8 +91,7 @@ def settings() -> str:
         kind_text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
         option = _PYTHON_ONLY.get(one.name) or f"`{_name(names[one.name])}`"
         unit = _SETTING_UNITS.get(one.name, "")
-        kinds = " or ".join(f"`{part}`" for part in kind_text.split(" | "))
-        rows.append([f"`{one.name}`", kinds, _field_default(one), unit, option])
+        rows.append([f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option])
     return _table(rows)
 
 
@@ -135,8 +135,7 @@ def _spelling(parameter: Any) -> str:
     if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
         return f"`{name}`"
     value = parameter.metavar or ("N" if parameter.name == "port" else parameter.name.upper())
-    first, *others = value.split("|")
-    return " or ".join((f"`{name} {first}`", *(f"`{other}`" for other in others)))
+    return f"`{name} {value}`"
 
 
 def _default(parameter: Any) -> str:
@@ -168,9 +167,18 @@ def _comments(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def _table(rows: list[list[str]]) -> str:
-    head, *body = rows
+    head, *body = [[_without_bars(cell) for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _without_bars(cell: str) -> str:
+    """Write `A|B` as `A` or `B`: renderers disagree on how to escape a bar in a table's code."""
+    return re.sub(
+        r"`([^`]*\|[^`]*)`",
+        lambda code: " or ".join(f"`{part.strip()}`" for part in code[1].split("|")),
+        cell,
+    )
 
 
 if __name__ == "__main__":
