@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker docs docs-serve docs-settings lock clean
+.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -62,6 +62,8 @@ docker: ## like bench, in containers; the result is in results/ (CONNECTIONS, SE
 	@export BENCH_CONNECTIONS=$(CONNECTIONS) BENCH_SECONDS=$(SECONDS); \
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
+
+.PHONY: docs docs-serve
 
 docs: $(VENV)/.docs ## build the documentation as a site in build/site, and check its links
 	@$(BIN)/python docs/build.py

@@ -16,9 +16,9 @@ from abench.stats.results import build_report
 from abench.stats.summary import Summary
 
 ROOT = Path(__file__).parent.parent
-SCHEMA = ROOT / "docs" / "abench-report.schema.json"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)|\b(?:src|srcset)=\"([^\"]+)\"")
+SCHEMA = ROOT / "docs" / "abench-report.schema.json"
 
 
 def settings_script() -> ModuleType:
