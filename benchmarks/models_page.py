@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 
 from benchmarks.figures import medians, shown
-from benchmarks.page import markdown
+from benchmarks.page import markdown, picture
 from benchmarks.plots import OTHER, OURS, STYLE
 
 PAGE = Path("docs/models.md")
@@ -48,15 +48,15 @@ def _text(plain: Mapping[str, Any], works: Works) -> str:
         "# Every I/O model, measured\n",
         _ABOUT,
         f"Measured {told['date']}, {how} {versions}.\n",
-        f"![Pages per second by model](images/{RATES})\n",
-        f"![Processor time per page by model](images/{COSTS})\n",
+        picture("Pages per second by model", RATES),
+        picture("Processor time per page by model", COSTS),
     ]
     for name, work in works.items():
         if not name.startswith("pool"):
             parts += [f"## {work['title']}\n", markdown(_table(work, "model"))]
             parts += [f"- {model}: {why}" for model, why in work["not"].items()] + [""]
     parts += _calls(works)
-    parts += ["## How many threads\n", f"![Pages per second by threads](images/{SIZES})\n"]
+    parts += ["## How many threads\n", picture("Pages per second by threads", SIZES)]
     for name, work in works.items():
         if name.startswith("pool"):
             parts += [f"### Reactor: {work['title']}\n", markdown(_table(work, "threads"))]

@@ -62,10 +62,15 @@ def write(root: Path) -> None:
 def page(found: dict[str, Result], drawn: list[str]) -> str:
     """Return the page."""
     parts = [INTRODUCTION, goals(found)]
-    parts += [f"![{PLOTS[name]}](images/{name})\n" for name in drawn]
+    parts += [picture(PLOTS[name], name) for name in drawn]
     parts += [section(result) for result in found.values()]
     parts += [conditions(found), commands(found)]
     return "\n".join(part for part in parts if part)
+
+
+def picture(text: str, name: str) -> str:
+    """Return a plot that leads to itself: on a phone it has to be enlarged."""
+    return f"[![{text}](images/{name})](images/{name})\n"
 
 
 def conditions(found: dict[str, Result]) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 ROOT = Path(__file__).parent.parent
 INDEX = ROOT / "docs" / "README.md"
 CONFIG = ROOT / "docs" / "zensical.toml"
-_STYLE = ROOT / "docs" / "site.css"
+_EXTRAS = (ROOT / "docs" / "site.css", ROOT / "www" / "mark.svg")
 _ORIGIN = "http://site.invalid/"
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)|\b(?:src|srcset|href)=\"([^\"#]+)\"")
 
@@ -64,7 +64,7 @@ def main() -> int:
 def stage(source: Path) -> None:
     """Copy README.md and every file that it leads to, link by link, to the same places."""
     shutil.rmtree(source, ignore_errors=True)
-    pending = [ROOT / "README.md", _STYLE]
+    pending = [ROOT / "README.md", *_EXTRAS]
     seen = set(pending)
     while pending:
         file = pending.pop()
