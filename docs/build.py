@@ -50,15 +50,25 @@ def main() -> int:
     """Build the site; exit code 1 if a link is broken or the generator warns."""
     build = Path(sys.argv[1] if sys.argv[1:] else ROOT / "build").resolve()
     stage(build / "source")
-    config = write_config(build)
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "--config-file"]
-    if subprocess.run([*command, str(config)], check=False).returncode:
+    if warnings := generate(write_config(build)):
+        print(warnings, file=sys.stderr)
         return 1
     broken, external = check_links(build / "site")
+    print("The site is in", build / "site")
     print(f"{len(external)} links to other sites, not fetched:", *external, sep="\n  ")
     for line in broken:
         print(f"broken: {line}", file=sys.stderr)
     return int(bool(broken))
+
+
+def generate(config: Path) -> str:
+    """Run the generator; return its warnings, any of which is an error, or the reason it failed."""
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "--config-file"]
+    done = subprocess.run([*command, str(config)], check=False, capture_output=True, text=True)
+    if not done.returncode:
+        return ""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip()
+    return text.partition("\nTraceback")[0] if text.endswith("--strict flag is set") else text
 
 
 def stage(source: Path) -> None:
