@@ -64,7 +64,7 @@ def record() -> str:
         run(server, "aserve www/ --port 8001 >/dev/null")
         wait_for(server, ":8001/")
         subprocess.run(["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8001/"], check=True)
-        run(client, "abench -c 1000 -t 10 http://127.0.0.1:8001/")
+        run(client, "abench -c 100 -t 10 http://127.0.0.1:8001/")
         wait_for(client, "\n$")  # the prompt behind the report
         below = screen(client).rstrip().removesuffix("$")
         tmux("send-keys", "-t", server, "C-c")
