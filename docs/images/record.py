@@ -1,8 +1,9 @@
 """Draw docs/images/at-work.svg: both programs in a real terminal, as tmux shows it.
 
-python docs/images/record.py      needs tmux and curl, and the ports 8000 and 8001
+python docs/images/record.py      needs tmux and curl, and port 8000
 """
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -28,19 +29,19 @@ def screen(pane: str) -> str:
     return tmux("capture-pane", "-e", "-p", "-t", pane)
 
 
-def wait_for(pane: str, text: str) -> None:
-    """Wait until a pane shows a text, for at most half a minute."""
+def wait_for(pane: str, pattern: str) -> None:
+    """Wait until the text in a pane matches a regular expression, for at most half a minute."""
     for _ in range(300):
-        if text in tmux("capture-pane", "-p", "-t", pane).rstrip():
+        if re.search(pattern, tmux("capture-pane", "-p", "-t", pane).rstrip()):
             return
         time.sleep(0.1)
-    raise SystemExit(f"never saw {text!r}:\n{screen(pane)}")
+    raise SystemExit(f"never saw {pattern}:\n{screen(pane)}")
 
 
 def run(pane: str, command: str) -> None:
     """Type a command at the top of an empty pane."""
     tmux("send-keys", "-t", pane, "clear", "Enter")
-    wait_for(pane, "$")
+    wait_for(pane, r"\A\$\Z")
     tmux("send-keys", "-t", pane, command, "Enter")
 
 
@@ -60,14 +61,12 @@ def record() -> str:
         wait_for(server, "206")
         above = screen(server)
         tmux("send-keys", "-t", server, "C-c")
-        # Without a terminal there are no log lines; another port makes this banner a new one.
-        run(server, "aserve www/ --port 8001 >/dev/null")
-        wait_for(server, ":8001/")
-        subprocess.run(["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8001/"], check=True)
-        run(client, "abench -c 100 -t 10 http://127.0.0.1:8001/")
-        wait_for(client, "\n$")  # the prompt behind the report
+        run(server, "aserve www/ >/dev/null")  # without a terminal, and so without log lines
+        wait_for(server, r">/dev/null\naserve")
+        subprocess.run(["curl", "-s", "-o", "/dev/null", URL], check=True)
+        run(client, f"abench -c 100 -t 10 {URL}/")
+        wait_for(client, r"\n\$\Z")  # the prompt behind the report
         below = screen(client).rstrip().removesuffix("$")
-        tmux("send-keys", "-t", server, "C-c")
         # The path of this working copy does not belong into the picture.
         above = above.replace(str(Path.cwd() / "www"), "www")
         return f"{above.rstrip()}\n\n{below.rstrip()}\n"
