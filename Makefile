@@ -19,7 +19,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '%-13s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '%-18s %s\n' "$$target" "$$text"; done
 
 run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -65,6 +65,14 @@ docker: ## like bench, in containers; the result is in results/ (CONNECTIONS, SE
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
 
+.PHONY: docs docs-serve
+
+docs: $(VENV)/.docs ## build the documentation as a site in build/site, and check its links
+	@$(BIN)/python docs/build.py
+
+docs-serve: docs ## the same, served by aserve (HOST, PORT, ARGS)
+	@$(BIN)/aserve build/site $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
 docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
 	@$(BIN)/python docs/settings.py
 
@@ -72,13 +80,13 @@ docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
 # setuptools, an old one, which freeze leaves out by default; pbr needs one on every Python.
 lock: ## rewrite constraints.txt with the newest versions
 	@fresh=$$(mktemp -d); trap 'rm -rf $$fresh' EXIT; \
-	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev $$fresh/.compare && \
+	$(MAKE) VENV=$$fresh PINS= $$fresh/.dev $$fresh/.compare $$fresh/.docs && \
 	$$fresh/bin/python -m pip install --quiet --upgrade setuptools && \
 	{ echo '# Every package of every group, for Python 3.11 and newer. Written by: make lock'; \
 	  $$fresh/bin/python -m pip freeze --all --exclude pip --exclude-editable; } >constraints.txt
 
 clean: ## remove everything that make has created, also the virtual environment
-	rm -rf $(VENV) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find aserve abench tests -name __pycache__ -prune -exec rm -rf {} +
 
 hooks: $(VENV)/.dev ## check each commit as make check does, by pre-commit
@@ -105,4 +113,8 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.compare: $(VENV)/.run
 	$(INSTALL) $(PINS) --group compare
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(INSTALL) $(PINS) --group docs
 	@touch $@

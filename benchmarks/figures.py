@@ -28,12 +28,12 @@ class Figure:
 
 
 FIGURES = {
-    "us": Figure("µs a request"),
-    "client_us": Figure("µs a request, of the client"),
+    "us": Figure("µs per request"),
+    "client_us": Figure("client µs per request"),
     "rate": Figure("requests/s", more_is_better=True),
     "p99_ms": Figure("p99, ms"),
-    "logged": Figure("log lines a request", more_is_better=True),
-    "kib_each": Figure("KiB a connection"),
+    "logged": Figure("log lines per request", more_is_better=True),
+    "kib_each": Figure("KiB per connection"),
     "held": Figure("connections", more_is_better=True),
     "open_s": Figure("s to open them"),
     "p99_alone_ms": Figure("p99 without them, ms"),

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 
 from benchmarks.figures import medians, shown
-from benchmarks.page import markdown
+from benchmarks.page import markdown, picture
 from benchmarks.plots import OTHER, OURS, STYLE
 
 PAGE = Path("docs/models.md")
@@ -15,18 +15,18 @@ IMAGES = Path("docs/images")
 RATES, COSTS, SIZES = "models-rate.svg", "models-cost.svg", "models-pool.svg"
 _HEADINGS = {
     "rate": "pages/s",
-    "us": "µs of processor a page",
+    "us": "processor µs per page",
     "p99_ms": "p99, ms",
-    "switches": "context switches a page",
-    "calls": "system calls a page",
+    "switches": "context switches per page",
+    "calls": "system calls per page",
     "threads": "threads",
-    "kib_each": "KiB a connection",
+    "kib_each": "KiB per connection",
 }
 
 _ABOUT = """The same HTTP, the same site and the same load for each model of `aserve --model`: one
 core for the server, one for wrk, medians of interleaved rounds. `make models` writes this page, and
-[io-models.md](io-models.md) says what it means. The default model is there twice: with its response
-cache, and without it, as the others are.
+[io-models.md](io-models.md) explains it. The default model is there twice: with its response cache,
+and without it, like the others.
 """
 
 Works = Mapping[str, Mapping[str, Any]]
@@ -48,15 +48,15 @@ def _text(plain: Mapping[str, Any], works: Works) -> str:
         "# Every I/O model, measured\n",
         _ABOUT,
         f"Measured {told['date']}, {how} {versions}.\n",
-        f"![Pages a second by model](images/{RATES})\n",
-        f"![Processor time a page by model](images/{COSTS})\n",
+        picture("Pages per second by model", RATES),
+        picture("Processor time per page by model", COSTS),
     ]
     for name, work in works.items():
         if not name.startswith("pool"):
             parts += [f"## {work['title']}\n", markdown(_table(work, "model"))]
             parts += [f"- {model}: {why}" for model, why in work["not"].items()] + [""]
     parts += _calls(works)
-    parts += ["## How many threads\n", f"![Pages a second by threads](images/{SIZES})\n"]
+    parts += ["## How many threads\n", picture("Pages per second by threads", SIZES)]
     for name, work in works.items():
         if name.startswith("pool"):
             parts += [f"### Reactor: {work['title']}\n", markdown(_table(work, "threads"))]
@@ -99,8 +99,8 @@ def _calls(works: Works) -> list[str]:
 def _draw(works: Works, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shown_works = {name: work for name, work in works.items() if not name.startswith("pool")}
-    _dots(shown_works, "rate", "Pages a second", folder / RATES)
-    _dots(shown_works, "us", "Processor time a page, µs", folder / COSTS)
+    _dots(shown_works, "rate", "Pages per second", folder / RATES)
+    _dots(shown_works, "us", "Processor time per page, µs", folder / COSTS)
     _sizes(works, folder / SIZES)
 
 
@@ -112,8 +112,8 @@ def _dots(works: Works, figure: str, title: str, path: Path) -> None:
         found = medians(work["rounds"], figure)
         for place, model in enumerate(reversed(models)):
             if model in found:
-                colour = OURS if model.startswith("simulated-proactor") else OTHER
-                panel.plot(found[model], place, "o", color=colour, markersize=7)
+                color = OURS if model.startswith("simulated-proactor") else OTHER
+                panel.plot(found[model], place, "o", color=color, markersize=7)
                 panel.annotate(
                     shown(found[model]),
                     (found[model], place),
@@ -138,20 +138,20 @@ def _sizes(works: Works, path: Path) -> None:
     if not pools:
         return
     drawing, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    for (name, work), (colour, mark) in zip(
+    for (name, work), (color, mark) in zip(
         pools.items(), ((OTHER, "s"), (OURS, "o")), strict=False
     ):
         found = medians(work["rounds"], "rate")
         label = "the disk takes 50 ms" if name == "pool-slow" else "from the page cache"
         sizes = [int(threads) for threads in found]
-        axes.plot(sizes, list(found.values()), color=colour, marker=mark, label=label)
+        axes.plot(sizes, list(found.values()), color=color, marker=mark, label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_xlabel("threads of the reactor's pool")
     axes.grid(axis="both")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    axes.set_title("Pages a second, 64 connections")
+    axes.set_title("Pages per second, 64 connections")
     axes.legend()
     drawing.savefig(path, format="svg", metadata={"Date": None})
     plt.close(drawing)

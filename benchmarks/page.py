@@ -1,6 +1,8 @@
 """Write docs/comparison.md and its plots from the results, without measuring."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import results
 from benchmarks.results import Result
@@ -11,36 +13,39 @@ from benchmarks.works import WORKS, Loaders
 PAGE = Path("docs/comparison.md")
 
 INTRODUCTION = """\
-# Beside other servers
+# Compared with other servers
 
 <!-- Written by: python -m benchmarks --render, from benchmarks/results. Do not edit it here. -->
 
 What a request costs in aserve and in other static file servers: the same files, the same load, the
-same machine. `make compare` repeats all of it (`make compare ARGS=--quick` in some minutes).
+same machine. `make compare` repeats all of it, and `make compare ARGS=--quick` does so in minutes.
 
-- The main figure is **processor time of all the server's processes for each request**, in
+- The main figure is the **processor time per request of all the server's processes**, in
   microseconds: user and kernel mode, read to the nanosecond before and after each load. It says
   what a request costs, whatever else limits the rate. Less is better.
 - The server has one core and the load generator another, on the loopback interface. A rate is what
-  the two reached together: if the load generator is the slower one, rates are alike and processor
-  times are not.
-- The servers of a table run side by side and are loaded one after the other, round after round;
-  each round begins with a different one. Tables show medians, and in brackets the lowest and the
-  highest round. Absolute figures drift from day to day and between machines: quote ratios.
+  the two reached together: where the load generator is the slower one, rates are alike and
+  processor times are not.
+- The servers of a table run side by side and are loaded in turns, round after round; each round
+  begins with a different one. Tables show the median, and in parentheses the lowest and the highest
+  round. Absolute figures drift from day to day and between machines: quote ratios.
 - Before it is loaded, each server's responses are compared with the files, status and bytes. A load
-  with one failed connection, timeout or status from 400 is discarded, and the tables say so.
+  with a single failed connection, timeout or error status is discarded, and the tables say so.
 - *aserve* caches responses, which is its default; *aserve uncached* has `--response-cache off`.
-- Access logs are off unless they are what is measured. http.server cannot switch them off, and
-  writes its lines to /dev/null.
+- Access logs are off unless they are what is measured. http.server cannot switch them off: its log
+  goes to /dev/null.
+
+[When and where](#when-and-where) it was measured, and [how each server was
+started](#how-each-server-was-started), are at the end.
 """
 
 PLOTS = {
     "compare-goals.svg": "Results as multiples of each goal",
-    "compare-cpu.svg": "Processor time for each request, by server",
-    "compare-rate.svg": "Requests a second, by server",
-    "compare-size.svg": "Processor time for each request, by body size",
-    "compare-connections.svg": "Processor time for each request, by connections",
-    "compare-loaders.svg": "Processor time for each request of the load generators",
+    "compare-cpu.svg": "Processor time per request, by server",
+    "compare-rate.svg": "Requests per second, by server",
+    "compare-size.svg": "Processor time per request, by body size",
+    "compare-connections.svg": "Processor time per request, by connections",
+    "compare-loaders.svg": "Processor time per request of the load generators",
 }
 
 
@@ -56,33 +61,43 @@ def write(root: Path) -> None:
 
 def page(found: dict[str, Result], drawn: list[str]) -> str:
     """Return the page."""
-    parts = [INTRODUCTION, *map(conditions_of, kinds_of_conditions(found)), goals(found)]
-    parts += [f"![{PLOTS[name]}](images/{name})\n" for name in drawn]
+    parts = [INTRODUCTION, goals(found)]
+    parts += [picture(PLOTS[name], name) for name in drawn]
     parts += [section(result) for result in found.values()]
-    parts.append(commands(found))
+    parts += [conditions(found), commands(found)]
     return "\n".join(part for part in parts if part)
 
 
-def kinds_of_conditions(found: dict[str, Result]) -> list[list[Result]]:
-    """Return the results in groups that were measured under the same conditions."""
-    groups: dict[str, list[Result]] = {}
-    for result in found.values():
-        kept = ("machine", "revision", "versions", "rounds", "seconds")
-        groups.setdefault(repr([result.conditions[name] for name in kept]), []).append(result)
+def picture(text: str, name: str) -> str:
+    """Return a plot that leads to itself: on a phone it has to be enlarged."""
+    return f"[![{text}](images/{name})](images/{name})\n"
+
+
+def conditions(found: dict[str, Result]) -> str:
+    """Return when, where and with what everything was measured."""
+    parts = ["## When and where\n"]
+    for (machine, versions), results_there in grouped(found.values(), "machine", "versions"):
+        told = ", ".join(f"{name} {version}" for name, version in versions.items())
+        parts.append(f"{machine}. {told}.\n")
+        table = [["measured", "aserve at", "rounds", "what"]]
+        for (revision, rounds, seconds), group in grouped(
+            results_there, "revision", "rounds", "seconds"
+        ):
+            dates = sorted({result.conditions["date"] for result in group})
+            titles = "; ".join(result.title for result in group)
+            when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+            table.append([when, f"`{revision}`", f"{rounds} of {seconds} s", titles])
+        parts.append(markdown(table, "---"))
+    return "\n".join(parts)
+
+
+def grouped(found: Iterable[Result], *names: str) -> list[tuple[list[Any], list[Result]]]:
+    """Return groups of results that were measured under the same conditions, with these."""
+    groups: dict[str, tuple[list[Any], list[Result]]] = {}
+    for result in found:
+        values = [result.conditions[name] for name in names]
+        groups.setdefault(repr(values), (values, []))[1].append(result)
     return list(groups.values())
-
-
-def conditions_of(group: list[Result]) -> str:
-    """Say when, where and with what some works were measured."""
-    one = group[0].conditions
-    dates = sorted(result.conditions["date"] for result in group)
-    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    versions = ", ".join(f"{name} {told}" for name, told in one["versions"].items())
-    works = "" if len(group) == len(WORKS) else ": " + ", ".join(r.title for r in group)
-    return (
-        f"Measured {when}, {one['rounds']} rounds of {one['seconds']} s, aserve at "
-        f"`{one['revision']}`{works}. {one['machine']}. {versions}.\n"
-    )
 
 
 def goals(found: dict[str, Result]) -> str:
@@ -126,4 +141,4 @@ def commands(found: dict[str, Result]) -> str:
             values = ", ".join(f"{key} `{value}`" for key, value in server.values.items())
             lines.append([name, f"`{server.command}`", config, values])
     text = markdown(lines, "---")
-    return f"## How each server is started\n\nEach behind `taskset`.\n\n{text}"
+    return f"## How each server was started\n\nEach by `taskset`, on its own core.\n\n{text}"

@@ -55,7 +55,7 @@ LOOKS = {
     "aiohttp": ("#57534e", "*"),
     "http.server": ("#000000", "."),
 }
-"""A colour and a mark for each server: told apart without colour as well."""
+"""A color and a mark for each server: told apart without color as well."""
 
 LOADERS = {
     "abench": (OURS, "o"),
@@ -102,9 +102,9 @@ def goals(results: Results) -> Figure | None:
     figure, axes = plt.subplots(figsize=(9, 1 + 0.55 * len(judged)))
     for place, (_, verdict, goal) in enumerate(reversed(judged)):
         ratio = verdict.ratio / goal.times
-        colour = MET if verdict.met else MISSED
-        axes.plot([1, ratio], [place, place], color=colour, linewidth=2)
-        axes.plot(ratio, place, "o" if verdict.met else "X", color=colour, markersize=8)
+        color = MET if verdict.met else MISSED
+        axes.plot([1, ratio], [place, place], color=color, linewidth=2)
+        axes.plot(ratio, place, "o" if verdict.met else "X", color=color, markersize=8)
         _beside(axes, str(verdict), max(ratio, 1), place)
     axes.axvline(1, color="#404040", linewidth=1)
     axes.set_yticks(range(len(judged)), [text for text, *_ in reversed(judged)])
@@ -117,12 +117,12 @@ def goals(results: Results) -> Figure | None:
 
 def processor_time(results: Results) -> Figure | None:
     """Draw what one request of 1 KB costs each server."""
-    return _ranked(results, "us", "1 KB, 64 connections: processor time, µs a request")
+    return _ranked(results, "us", "1 KB, 64 connections: processor time, µs per request")
 
 
 def rate(results: Results) -> Figure | None:
     """Draw how many requests each server answers in a second."""
-    return _ranked(results, "rate", "1 KB, 64 connections: requests a second on one core")
+    return _ranked(results, "rate", "1 KB, 64 connections: requests per second on one core")
 
 
 def _ranked(results: Results, name: str, title: str) -> Figure | None:
@@ -132,9 +132,9 @@ def _ranked(results: Results, name: str, title: str) -> Figure | None:
     best_last = sorted(found, key=found.__getitem__, reverse=not FIGURES[name].more_is_better)
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.36 * len(found)))
     for place, server in enumerate(best_last):
-        colour = _rank_colour(server)
+        color = _rank_color(server)
         # Dots and no bars: a bar on a logarithmic scale begins anywhere.
-        axes.plot(found[server], place, "o", color=colour, markersize=9)
+        axes.plot(found[server], place, "o", color=color, markersize=9)
         _beside(axes, shown(found[server]), found[server], place)
     axes.set_yticks(range(len(best_last)), best_last)
     axes.set_xscale("log")
@@ -145,13 +145,13 @@ def _ranked(results: Results, name: str, title: str) -> Figure | None:
     return figure
 
 
-def _rank_colour(server: str) -> str:
+def _rank_color(server: str) -> str:
     return OURS if server.startswith("aserve") else FLOOR if server == "floor" else OTHER
 
 
 def by_size(results: Results) -> Figure | None:
     """Draw processor time over the size of the body."""
-    figure = _lines(results, BY_SIZE, "Processor time by body size, µs a request")
+    figure = _lines(results, BY_SIZE, "Processor time by body size, µs per request")
     if figure is not None:
         axes = figure.axes[0]
         axes.set_yscale("log")
@@ -162,7 +162,7 @@ def by_size(results: Results) -> Figure | None:
 
 def by_connections(results: Results) -> Figure | None:
     """Draw processor time over the number of connections."""
-    figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs a request")
+    figure = _lines(results, BY_CONNECTIONS, "1 KB: processor time by connections, µs per request")
     if figure is not None:
         axes = figure.axes[0]
         axes.set_yscale("log")
@@ -181,10 +181,10 @@ def _lines(results: Results, works: Mapping[str, int], title: str) -> Figure | N
     if len(found) < 2:
         return None
     figure, axes = plt.subplots(figsize=(8, 5))
-    for server, (colour, mark) in LOOKS.items():
+    for server, (color, mark) in LOOKS.items():
         line = [(place, one[server]) for place, one in found.items() if server in one]
         if len(line) > 1:
-            drawn = axes.plot(*zip(*line, strict=True), color=colour, marker=mark, label=server)
+            drawn = axes.plot(*zip(*line, strict=True), color=color, marker=mark, label=server)
             plt.setp(drawn, **OURS_STANDS_OUT if server == "aserve" else {"linewidth": 1.3})
     axes.set_xscale("log")
     axes.grid(axis="both")
@@ -205,12 +205,12 @@ def load_generators(results: Results) -> Figure | None:
         return None
     figure, axes = plt.subplots(figsize=(8, 1 + 0.5 * len(found)))
     titles = list(reversed(found))
-    for tool, (colour, mark) in LOADERS.items():
+    for tool, (color, mark) in LOADERS.items():
         dots = [
             (found[t][tool] / found[t]["wrk"], titles.index(t)) for t in titles if tool in found[t]
         ]
         if dots:
-            axes.plot(*zip(*dots, strict=True), mark, color=colour, markersize=9, label=tool)
+            axes.plot(*zip(*dots, strict=True), mark, color=color, markersize=9, label=tool)
     axes.set_yticks(range(len(titles)), titles)
     axes.set_xscale("log")
     axes.set_ylim(-0.6, len(titles) - 0.4)
@@ -218,7 +218,7 @@ def load_generators(results: Results) -> Figure | None:
     axes.set_xticks([0.7, 1, 1.5, 2, 3, 4, 6, 10])
     axes.minorticks_off()
     _plain_numbers(axes.xaxis)
-    axes.set_title("Processor time a request of load generators, as a multiple of wrk's")
+    axes.set_title("Processor time per request of load generators, as a multiple of wrk's")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

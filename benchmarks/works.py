@@ -161,22 +161,22 @@ def _random(folder: str) -> Ask:
 
 
 _HONEST_LOG = (
-    "Lines are counted: *log lines a request* below 1 means that a server has not logged every "
+    "Lines are counted: *log lines per request* below 1 means that a server has not logged every "
     "request."
 )
 _SHARED = (
-    "With two cores none is left for the load generator: wrk shares both with the server, and two "
+    "With two cores, none is left for the load generator: wrk shares both with the server, and two "
     "workers gain less in rate than they would with cores to spare."
 )
 _FLATTERED = (
-    "*aserve* answers from its response cache: it does not do this work, and is for comparison."
+    "*aserve* answers from its response cache, does not do this work, and is shown for comparison."
 )
 
 LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
 _LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
 _ALONE = (
     "These rows measure the load generators, one thread or process on a core of its own. Processor "
-    "time and memory are taken in the middle of a load, without start and report. abench's memory "
+    "time and memory are taken in the middle of a load, without its start and end. abench's memory "
     "is that of its worker and of its parent process; pages that they share count twice."
 )
 
@@ -323,7 +323,7 @@ _ROWS = (
         "1 KB, 64 connections, one and two workers on two cores",
         Timed(Ask(64), server_cores=BOTH, load_cores=BOTH),
         ("aserve", "aserve 2 workers", "nginx", "nginx 2 workers"),
-        note=f"{_SHARED} For so small a request wrk takes about as much as a server: one worker "
+        note=f"{_SHARED} For a request this small, wrk takes about as much as a server: one worker "
         "and wrk fill two cores, and a second worker cannot gain much.",
     ),
     Work(

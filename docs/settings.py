@@ -7,6 +7,7 @@ page is out of date.
 import ast
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -164,9 +165,18 @@ def _comments(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def _table(rows: list[list[str]]) -> str:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *body = [[_without_bars(cell) for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _without_bars(cell: str) -> str:
+    """Write `A|B` as `A` or `B`: renderers disagree on how to escape a bar in a table's code."""
+    return re.sub(
+        r"`([^`]*\|[^`]*)`",
+        lambda code: " or ".join(f"`{part.strip()}`" for part in code[1].split("|")),
+        cell,
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
 """The documentation: tables that are written from the code, links, and examples."""
 
 import importlib.util
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from abench.plan.plan import Plan
+from abench.report import document
+from abench.stats.results import build_report
+from abench.stats.summary import Summary
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -14,6 +22,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)|\b(?:src|srcset)=\"([^\"]+)\"")
+SCHEMA = ROOT / "docs" / "abench-report.schema.json"
 
 
 def settings_script() -> ModuleType:
@@ -82,3 +91,49 @@ def test_the_names_of_the_vocabulary_exist() -> None:
 def test_examples_in_python_compile(page: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         compile(example, str(page), "exec")
+
+
+def keys_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every key that a schema names, with its own schema."""
+    for name, of_key in schema.get("properties", {}).items():
+        yield f"{path}.{name}", of_key
+        yield from keys_of(of_key, f"{path}.{name}")
+        yield from keys_of(of_key.get("items", {}), f"{path}.{name}[]")
+
+
+def test_the_schema_of_the_report_describes_every_key() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    keys = dict(keys_of(schema))
+    for name, definition in schema["$defs"].items():
+        keys |= {f"{name}": definition, **dict(keys_of(definition, name))}
+    assert len(keys) > 150
+    assert [path for path, key in keys.items() if not {"title", "description"} <= key.keys()] == []
+
+
+def test_the_schema_of_the_report_says_when_a_value_is_null() -> None:
+    for path, key in keys_of(json.loads(SCHEMA.read_text())):
+        nullable = "null" in key.get("type", ()) or {"type": "null"} in key.get("oneOf", ())
+        assert nullable == bool(re.search(r"\bnull\b", key["description"], re.IGNORECASE)), path
+
+
+def unnamed_keys(value: Any, schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the keys of JSON data that its schema does not name."""
+    schema = schema.get("oneOf", [schema])[-1]
+    if "$ref" in schema:
+        schema = json.loads(SCHEMA.read_text())["$defs"][schema["$ref"].rpartition("/")[2]]
+    for one in value if isinstance(value, list) else ():
+        yield from unnamed_keys(one, schema["items"], f"{path}[]")
+    named = schema.get("properties", {})
+    is_map = not named and {"additionalProperties", "patternProperties"} & schema.keys()
+    for key, one in value.items() if isinstance(value, dict) and not is_map else ():
+        if key not in named:
+            yield f"{path}.{key}"
+        yield from unnamed_keys(one, named.get(key, {}), f"{path}.{key}")
+
+
+def test_the_schema_of_the_report_names_every_key_of_a_report() -> None:
+    plan = Plan(url="http://127.0.0.1/", duration_s=1, rate=10)
+    report = document.to_document(build_report(plan, Summary(elapsed_ns=1_000_000_000)))
+    assert report["series"]
+    assert report["schedule"]
+    assert list(unnamed_keys(report, json.loads(SCHEMA.read_text()))) == []

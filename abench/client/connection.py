@@ -190,7 +190,7 @@ class ConnectionPool:
     def learn_response(
         self, parser: ResponseParser, expected: ExpectedResponse, length: int
     ) -> None:
-        """Remember a response just read, of `length` bytes, to recognise the next one like it."""
+        """Remember a response just read, of `length` bytes, to recognize the next one like it."""
         is_usable = parser.keep_alive if self.keep_alive else not self.scheduler
         if not is_usable or expected.expectation.text:  # the head does not tell what a body has
             return
@@ -251,7 +251,7 @@ class Connection:
         self._starts_with = pool.buffer.startswith
         self._constant_request = b""  # its bytes, if they are always the same
         self._request = b""  # its bytes, to be sent once the connection is open
-        self._record_recognized: Callable[[int], object]  # counts a recognised response
+        self._record_recognized: Callable[[int], object]  # counts a recognized response
         if only := pool.workload.only:
             self._expected = only.expected
             self._parser.is_head_request = self._expected.is_head_request
@@ -491,7 +491,7 @@ class Connection:
         return self._request
 
     def _record_expected(self, elapsed_us: int) -> None:
-        """Count a recognised response, if the workload has more than one."""
+        """Count a recognized response, if the workload has more than one."""
         expected = self._expected
         self._pool.recorder.received(expected.length)
         self._pool.recorder.success(expected.status, elapsed_us)

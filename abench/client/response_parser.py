@@ -48,7 +48,7 @@ class ResponseParser:
     """The responses on one connection, one after the other, parsed by httptools.
 
     `feed` the received bytes until it returns True; then `status` and `keep_alive` are those of
-    the response, and `recognizable_head` tells whether the next one can be recognised without
+    the response, and `recognizable_head` tells whether the next one can be recognized without
     parsing it. `is_head_request` tells that the response awaited is to a HEAD request.
     """
 
@@ -323,4 +323,4 @@ class Http09Parser(ResponseParser):
         return super().failure_kind(expectation) if self.status else ""
 
     def recognizable_head(self) -> None:
-        """Return None: a response without a head cannot be recognised."""
+        """Return None: a response without a head cannot be recognized."""

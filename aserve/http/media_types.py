@@ -154,11 +154,11 @@ _TYPES = {
 
 _FILE_NAMES = {
     "text/plain": (
-        "authors changelog changes codeowners containerfile contributing contributors copying"
-        " copyright credits dockerfile gemfile gnumakefile history install jenkinsfile licence"
-        " license maintainers makefile md5sums news notice procfile rakefile readme release"
-        " sha1sums sha256sums sha512sums thanks todo unlicense vagrantfile version cname"
-        " _headers _redirects"
+        "authors caddyfile changelog changes codeowners containerfile contributing"
+        " contributors copying copyright credits dockerfile gemfile gnumakefile history install"
+        " jenkinsfile licence license maintainers makefile md5sums news notice procfile"
+        " rakefile readme release sha1sums sha256sums sha512sums thanks todo unlicense"
+        " vagrantfile version cname _headers _redirects"
     ),
     # Apple, OpenID Connect, OAuth (RFC 8414) and WebFinger (RFC 7033) expect JSON here.
     "application/json": (

@@ -1,4 +1,4 @@
-"""One line for each request: in colour on a terminal, in the combined format for programs.
+"""One line for each request: in color on a terminal, in the combined format for programs.
 
 A thread of its own formats and writes the lines, in batches, so that a slow terminal or disk never
 delays a response. The buffer is bounded: entries that do not fit are counted and reported. When it

@@ -1,8 +1,9 @@
 """Draw docs/images/at-work.svg: both programs in a real terminal, as tmux shows it.
 
-python docs/images/record.py      needs tmux and curl
+python docs/images/record.py      needs tmux and curl, and port 8000
 """
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 SESSION = "at-work"
-COLUMNS, ROWS = 100, 38
+COLUMNS, ROWS = 100, 46
 URL = "http://127.0.0.1:8000"
 
 
@@ -28,13 +29,20 @@ def screen(pane: str) -> str:
     return tmux("capture-pane", "-e", "-p", "-t", pane)
 
 
-def wait_for(pane: str, text: str) -> None:
-    """Wait until a pane shows a text, for at most half a minute."""
+def wait_for(pane: str, pattern: str) -> None:
+    """Wait until the text in a pane matches a regular expression, for at most half a minute."""
     for _ in range(300):
-        if text in tmux("capture-pane", "-p", "-t", pane):
+        if re.search(pattern, tmux("capture-pane", "-p", "-t", pane).rstrip()):
             return
         time.sleep(0.1)
-    raise SystemExit(f"never saw {text!r}:\n{screen(pane)}")
+    raise SystemExit(f"never saw {pattern}:\n{screen(pane)}")
+
+
+def run(pane: str, command: str) -> None:
+    """Type a command at the top of an empty pane."""
+    tmux("send-keys", "-t", pane, "clear", "Enter")
+    wait_for(pane, r"\A\$\Z")
+    tmux("send-keys", "-t", pane, command, "Enter")
 
 
 def record() -> str:
@@ -43,9 +51,9 @@ def record() -> str:
     size = ["-x", str(COLUMNS), "-y", str(ROWS)]
     tmux("new-session", "-d", "-s", SESSION, *size, *shell)
     try:
-        tmux("split-window", "-t", SESSION, "-l", "20", *shell)
+        tmux("split-window", "-t", SESSION, "-l", "28", *shell)
         server, client = f"{SESSION}:0.0", f"{SESSION}:0.1"
-        tmux("send-keys", "-t", server, "clear; aserve www/", "Enter")
+        run(server, "aserve www/")
         wait_for(server, "Ctrl-C")
         for target in ("/", "/style.css", "/guide", "/bells.wav", "/missing"):
             subprocess.run(["curl", "-s", "-o", "/dev/null", URL + target], check=True)
@@ -53,16 +61,12 @@ def record() -> str:
         wait_for(server, "206")
         above = screen(server)
         tmux("send-keys", "-t", server, "C-c")
-        # Without a terminal there are no log lines; another port makes this banner a new one.
-        tmux("send-keys", "-t", server, "clear; aserve www/ --port 8001 >/dev/null", "Enter")
-        wait_for(server, ":8001/")
-        subprocess.run(["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8001/"], check=True)
-        tmux(
-            "send-keys", "-t", client, "clear; abench -c 1000 -t 10 http://127.0.0.1:8001/", "Enter"
-        )
-        wait_for(client, "p99.9")
-        below = screen(client)
-        tmux("send-keys", "-t", server, "C-c")
+        run(server, "aserve www/ >/dev/null")  # without a terminal, and so without log lines
+        wait_for(server, r">/dev/null\naserve")
+        subprocess.run(["curl", "-s", "-o", "/dev/null", URL], check=True)
+        run(client, f"abench -c 100 -t 10 {URL}/")
+        wait_for(client, r"\n\$\Z")  # the prompt behind the report
+        below = screen(client).rstrip().removesuffix("$")
         # The path of this working copy does not belong into the picture.
         above = above.replace(str(Path.cwd() / "www"), "www")
         return f"{above.rstrip()}\n\n{below.rstrip()}\n"

@@ -46,7 +46,7 @@ def count_calls(work):
     return counts["call"], counts["c_call"] - 1  # the last is setprofile itself
 
 
-# name: the plan, and the Python and C calls of a recognised response and the next request
+# name: the plan, and the Python and C calls of a recognized response and the next request
 COSTS = {
     "closed loop": ({}, (3, 4)),
     "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (9, 7)),
@@ -56,7 +56,7 @@ COSTS = {
 
 
 @pytest.mark.parametrize("name", COSTS)
-async def test_a_recognised_response_and_the_next_request_cost_few_calls(name):
+async def test_a_recognized_response_and_the_next_request_cost_few_calls(name):
     plan, max_calls = COSTS[name]
     transport = FakeTransport()
     plan = Plan(**{"url": URL, "connections": 1, "requests": 10**6, **plan})

@@ -104,7 +104,7 @@ def test_it_is_accepted_byte_by_byte_and_repeatedly(name):
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_the_next_one_is_recognised_by_the_received_bytes(name):
+def test_the_next_one_is_recognized_by_the_received_bytes(name):
     data, _ = ACCEPTED[name]
     parser = ResponseParser()
     for _ in range(2):

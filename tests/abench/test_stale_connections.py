@@ -276,7 +276,7 @@ async def test_the_report_says_that_requests_were_retried(serve, abench):
 
 @pytest.mark.parametrize("plan", [{"rate": 40}, {"stages": "150ms@40"}], ids=str)
 async def test_a_second_copy_of_a_response_is_no_response(plan, serve, carry_out):
-    """It arrives while no request is in flight, and would be recognised."""
+    """It arrives while no request is in flight, and would be recognized."""
 
     def script(peer):
         peer.send(SIZED)

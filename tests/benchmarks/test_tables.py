@@ -21,7 +21,7 @@ def found() -> Result:
 
 def test_a_row_has_the_median_the_ratio_and_the_range() -> None:
     head, ours, nginx = rows(found())
-    assert head == ["server", "µs a request", "\N{MULTIPLICATION SIGN} nginx", "requests/s"]
+    assert head == ["server", "µs per request", "\N{MULTIPLICATION SIGN} nginx", "requests/s"]
     assert ours == ["aserve", "6.00 (5.00 to 7.00)", "0.50", "166,670"]
     assert nginx[2] == "1.00"
 

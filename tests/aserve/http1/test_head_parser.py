@@ -93,7 +93,7 @@ TLS_HELLO = bytes.fromhex("16030102000100") + bytes(200) + b"\r\n\r\n" + bytes(2
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 without TLS"),
     ],
 )
-def test_other_protocols_are_recognised_however_they_arrive(data, expected):
+def test_other_protocols_are_recognized_however_they_arrive(data, expected):
     for size in (1, 2, 5, len(data)):
         connection = H1Connection(Limits())
         request = None
