@@ -2,6 +2,7 @@
 
 import enum
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -34,6 +35,9 @@ HeaderCheck = str | re.Pattern[str] | Callable[[str], bool] | None
 """An exact value, a pattern, a predicate, or None: the header must be absent."""
 BodyCheck = bytes | Callable[[Response], bool] | EllipsisType
 """Exact bytes, a predicate on the response, or ...: any body."""
+
+NOW = int(time.time())
+"""The time of the levels that have no clock."""
 
 TUNNEL = "127.0.0.1:1"
 

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from tests.conformance.instant import NOW
 from tests.conformance.reader import Response
 from tests.conformance.site import HELLO
 from tests.conformance.table import (
     CLOSED,
     EITHER,
     MUST,
+    NOW,
     OURS,
     PRESENT,
     SHOULD,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from tests.conformance.judge import PROBE, Observed, find_errors, observe
+from tests.conformance.checks import PROBE, Observed, find_errors, observe
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.table import NoStrongTag, Outcome, Row, TagOf, fill_tags, get
 
