@@ -5,12 +5,14 @@ import os
 import pty
 import signal
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
+from tests.marks import slow_except
 
 UNAVAILABLE = {
     name: reason for name, info in MODELS.items() if (reason := info.unavailable_reason())
@@ -19,7 +21,10 @@ MODES = [("--model", name) for name in MODELS]
 MODES += [("--workers", "2"), ("--workers", "2", "--model", "epoll")]
 
 
-@pytest.fixture(params=MODES, ids=" ".join)
+QUICK_MODES = [mode for mode in MODES if {*mode} & {DEFAULT, "signal-driven", "--workers"}]
+
+
+@pytest.fixture(params=slow_except(MODES, *QUICK_MODES), ids=" ".join)
 def mode(request):
     if reason := UNAVAILABLE.get(request.param[-1]):
         pytest.skip(reason)
@@ -80,7 +85,7 @@ def line_count(path):
 def wait_until(condition):
     """Wait for another process; pytest's timeout ends a wait in vain."""
     while not condition():
-        os.sched_yield()
+        time.sleep(0.001)
 
 
 def test_a_signal_reopens_the_log(directory, tmp_path, mode):

@@ -1,0 +1,14 @@
+"""Parameters of which only some are tested in every run."""
+
+from collections.abc import Iterable
+
+import pytest
+
+
+def slow_except(values: Iterable[object], *quick: object) -> list[object]:
+    """Return parameters that are marked slow, except those in `quick`."""
+    values = list(values)
+    assert all(value in values for value in quick)
+    return [
+        value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values
+    ]
