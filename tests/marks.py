@@ -5,10 +5,13 @@ from collections.abc import Iterable
 import pytest
 
 
+def slow(*values: object) -> object:
+    """Return the values of one test as a parameter that is marked slow."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def slow_except(values: Iterable[object], *quick: object) -> list[object]:
     """Return parameters that are marked slow, except those in `quick`."""
     values = list(values)
     assert all(value in values for value in quick)
-    return [
-        value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values
-    ]
+    return [value if value in quick else slow(value) for value in values]

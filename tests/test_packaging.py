@@ -37,6 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         yield archive
 
 
+@pytest.mark.slow
 def test_the_wheel_contains_both_packages_and_only_them(wheel: zipfile.ZipFile) -> None:
     names = [Path(name) for name in wheel.namelist()]
     assert {name.parts[0] for name in names if ".dist-info" not in str(name)} == {
@@ -52,6 +53,7 @@ def test_the_wheel_contains_both_packages_and_only_them(wheel: zipfile.ZipFile) 
     assert sources == {name for name in names if name.suffix == ".py"}
 
 
+@pytest.mark.slow
 def test_the_source_distribution_contains_no_tests(tmp_path: Path) -> None:
     build = "import sys, hatchling.build; print(hatchling.build.build_sdist(sys.argv[1]))"
     command = [sys.executable, "-c", build, tmp_path]
@@ -73,12 +75,14 @@ def test_no_text_recommends_another_projects_package() -> None:
     assert [path for path in texts if recommended.search(path.read_text())] == []
 
 
+@pytest.mark.slow
 def test_the_wheel_has_both_console_scripts(wheel: zipfile.ZipFile) -> None:
     (table,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     text = wheel.read(table).decode()
     assert re.findall(r"^(\w+) = ", text, re.MULTILINE) == ["abench", "aserve"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["aserve", "abench"])
 def test_each_program_prints_its_version_both_ways(program: str) -> None:
     script = shutil.which(program, path=Path(sys.executable).parent)
