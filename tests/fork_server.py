@@ -9,6 +9,7 @@ import asyncio
 import gc
 import io
 import json
+import logging
 import os
 import pkgutil
 import runpy
@@ -20,9 +21,10 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, suppress
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 _MAX_REQUEST = 1 << 17
 
@@ -59,25 +61,89 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
+class BlockingProgram:
+    """A process, like one of subprocess: its standard output and error are text, or descriptors."""
+
+    def __init__(self, pid: int, status: int, stdout: IO[str] | None, stderr: IO[str]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdout, self.stderr = stdout, stderr
+        self._status = status
+
+    def poll(self) -> int | None:
+        readable, _, _ = select.select([self._status], (), (), 0)
+        return self.wait() if readable else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], (), (), timeout)[0]:
+                raise subprocess.TimeoutExpired("a forked program", timeout or 0)
+            self.returncode = int(os.read(self._status, 64))
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Read both streams to their ends. timeout: for the process to end after that."""
+        with ThreadPoolExecutor(1) as pool:
+            out = pool.submit(self.stdout.read) if self.stdout else None
+            err = self.stderr.read()
+        self.wait(timeout)
+        return out.result() if out else "", err
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process and close its streams."""
+        self.kill()
+        self.wait()
+        for stream in filter(None, (self.stdout, self.stderr)):
+            stream.close()
+        os.close(self._status)
+
+
 class ForkServer:
     """The process that has imported a package, and forks for each program."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
 
+    def _fork(self, program: dict[str, Any], *descriptors: int) -> int:
+        """Start a program with these: its standard streams, and where its exit code is written."""
+        request = json.dumps({"environment": dict(os.environ), "directory": os.getcwd(), **program})
+        socket.send_fds(self._control, [request.encode()], list(descriptors))
+        return int(self._control.recv(64))
+
     async def start(self, program: dict[str, Any]) -> Program:
         """Start a program: see _run for what describes it."""
         read_ends, write_ends = zip(*(os.pipe() for _ in range(4)), strict=True)
-        stdin, *outputs = read_ends
-        request = json.dumps({"environment": dict(os.environ), "directory": os.getcwd(), **program})
-        socket.send_fds(self._control, [request.encode()], [stdin, *write_ends[1:]])
-        for descriptor in (stdin, *write_ends[1:]):
+        descriptors = (read_ends[0], *write_ends[1:])
+        pid = self._fork(program, *descriptors)
+        for descriptor in descriptors:
             os.close(descriptor)
-        pid = int(self._control.recv(64))
-        out, err, status = [await _reader(descriptor) for descriptor in outputs]
+        out, err, status = [await _reader(descriptor) for descriptor in read_ends[1:]]
         process = Program(pid, status)
         process.stdin, process.stdout, process.stderr = await _writer(write_ends[0]), out, err
         return process
+
+    def start_blocking(self, program: dict[str, Any], stdout: int | None = None) -> BlockingProgram:
+        """Start a program that inherits standard input. stdout: its output, None for a pipe."""
+        read_ends, write_ends = zip(*(os.pipe() for _ in range(3)), strict=True)
+        pid = self._fork(program, 0, write_ends[0] if stdout is None else stdout, *write_ends[1:])
+        for descriptor in write_ends:
+            os.close(descriptor)
+        out = os.fdopen(read_ends[0])
+        if stdout is not None:
+            out.close()
+        return BlockingProgram(
+            pid, read_ends[2], None if stdout is not None else out, os.fdopen(read_ends[1])
+        )
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:
@@ -126,6 +192,7 @@ def _warm_up(package: str, invalid_arguments: list[str]) -> None:
             import_module(module.name)
     with suppress(SystemExit), redirect_stderr(io.StringIO()):
         import_module(f"{package}.cli").main(invalid_arguments)
+    logging.root.handlers.clear()  # each program sets up its own log
     gc.freeze()  # a collection in a child would copy every page
 
 
@@ -163,7 +230,7 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 def _run(program: dict[str, Any], descriptors: list[int]) -> None:
     """Become the program: a module or code, with its arguments, environment and directory.
 
-    warnings: "error" for `python -W error`.
+    warnings: "error" for `python -W error`. new_session: whether it leads one.
     """
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
@@ -174,6 +241,8 @@ def _run(program: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(program["environment"])
     os.chdir(program["directory"])
+    if program.get("new_session"):
+        os.setsid()
     if program.get("warnings"):
         warnings.simplefilter(program["warnings"])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -21,19 +21,31 @@ from aserve.filesystem.mounts import Mounts
 from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve import programs
 from tests.marks import slow_except
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
 
 @contextmanager
-def aserve(*arguments, **options):
+def aserve(*arguments, stdout=None, start_new_session=False):
     """Run aserve until the block ends."""
+    process = programs.start(*arguments, stdout=stdout, new_session=start_new_session)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@contextmanager
+def aserve_after(prepare, *arguments):
+    """The same in a new interpreter. prepare: called in the process before that starts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "aserve", *map(str, arguments)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **{"stdout": subprocess.PIPE} | options,
+        preexec_fn=prepare,  # noqa: PLW1509 - it only sets signals and the terminal
     )
     try:
         yield process

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aserve.transport.registry import DEFAULT, MODELS
-from tests.aserve.test_cli import aserve, banner, get, stop, url_in
+from tests.aserve.test_cli import aserve, aserve_after, banner, get, stop, url_in
 from tests.marks import slow_except
 
 UNAVAILABLE = {
@@ -56,7 +56,7 @@ def ignoring(*numbers):
 def test_signals_ignored_at_the_start_stay_ignored(directory, tmp_path, mode):
     numbers = signal.SIGHUP, signal.SIGINT
     arguments = (directory, "--port", 0, *mode, "--access-log", tmp_path / "log")
-    with aserve(*arguments, preexec_fn=ignoring(*numbers)) as process:
+    with aserve_after(ignoring(*numbers), *arguments) as process:
         where = url_in(banner(process))
         for number in numbers * 2:
             for pid in pids_of(process):
@@ -155,7 +155,7 @@ def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, *mode, *options)
-    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+    with aserve_after(on_a_terminal(process_side), *arguments) as process:
         os.close(process_side)
         get(url_in(banner(process)))
         os.close(terminal)
@@ -167,7 +167,7 @@ def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
     terminal, process_side = pty.openpty()
     prepare = on_a_terminal(process_side, signal.SIGHUP)
     arguments = (directory, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
-    with aserve(*arguments, preexec_fn=prepare) as process:
+    with aserve_after(prepare, *arguments) as process:
         os.close(process_side)
         where = url_in(banner(process))
         os.close(terminal)
@@ -180,7 +180,7 @@ def test_sighup_on_an_open_terminal_reopens_the_log(directory, tmp_path):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, "--access-log", log)
-    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+    with aserve_after(on_a_terminal(process_side), *arguments) as process:
         os.close(process_side)
         banner(process)
         log.rename(rotated)
