@@ -62,7 +62,7 @@ def run_row(
             _send(sock, PROBE if continued else row.continue_body + PROBE)
 
         methods = [message.method for message in row.messages][: len(outcome.responses)]
-        is_last = row.half_closes or row.waits
+        is_last = row.half_closes or row.awaits_timeout
         return observe(Reader(_source(sock)), methods, None if is_last else probe, on_continue)
 
 

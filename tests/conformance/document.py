@@ -119,12 +119,12 @@ def _by_clause(row: Row) -> tuple[str, list[int]]:
 
 def _format_responses(row: Row) -> str:
     """Return aserve's responses as short text."""
-    texts = [" or ".join(map(_format_expected, one.alternatives())) for one in row.ours.responses]
+    texts = [" or ".join(map(_format_expected, one.alternatives())) for one in row.aserve.responses]
     runs = [(text, len(list(same))) for text, same in groupby(texts)]
     if len(runs) > 6:
         runs = [*runs[:2], ("and so on", 1)]
     steps = [text if count == 1 else f"{text} ({count} times)" for text, count in runs]
-    if row.ours.after is CLOSED:
+    if row.aserve.after is CLOSED:
         steps.append("close")
     return ", then ".join(filter(None, steps))
 

@@ -30,7 +30,7 @@ class InMemorySite:
     def __init__(self, root: Path) -> None:
         methods = enabled_methods(traces=True, tunnels=[TUNNEL])
         self._default = StaticSite(Directory(root))
-        self._switched = StaticSite(Directory(root), methods)
+        self._all_methods = StaticSite(Directory(root), methods)
         self.tag_of = cache(self._tag_of)
 
     def _tag_of(self, target: str, coding: str) -> str:
@@ -42,7 +42,7 @@ class InMemorySite:
         return fill_tags(data, self.tag_of)
 
     def site_for(self, row: Row) -> StaticSite:
-        return self._switched if row.switched else self._default
+        return self._all_methods if row.all_methods else self._default
 
     def ask_handlers(self, row: Row) -> list[str]:
         """Ask a row that is pure; return a description of each error."""
@@ -55,7 +55,7 @@ class InMemorySite:
         text = row.data.decode("latin-1")
         request = Request(method, target, minor, MappingProxyType(filled), head=text)
         response = _as_sent(self.site_for(row).handle(request, NOW))
-        (expected,) = row.ours.responses
+        (expected,) = row.aserve.responses
         return find_response_errors(expected, response, self.tag_of, ignored=_CONNECTION_HEADERS)
 
     def ask_connection(self, row: Row) -> list[str]:
@@ -64,12 +64,12 @@ class InMemorySite:
         connection.send(self.fill(row.data))
         if row.half_closes:
             connection.send_eof()
-        methods = [message.method for message in row.messages][: len(row.ours.responses)]
+        methods = [message.method for message in row.messages][: len(row.aserve.responses)]
         probe = None if row.half_closes else lambda: connection.send(PROBE)
         observed = observe(
             Reader(connection.source), methods, probe, lambda: connection.send(row.continue_body)
         )
-        return find_errors(row.ours, observed, self.tag_of)
+        return find_errors(row.aserve, observed, self.tag_of)
 
     def exchange(self, row: Row, reads: Iterable[bytes]) -> bytes:
         """Return the output when a row's bytes arrive in these reads, and whether it closed."""

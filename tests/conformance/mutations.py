@@ -47,9 +47,9 @@ def mutants(rows: tuple[Row, ...] = ROWS) -> Iterator[Mutant]:
     alternatives, only the statuses of all of them together are a fact.
     """
     for row in rows:
-        if not row.waits:
-            for fact, outcome in _flip_outcome(row.ours):
-                yield Mutant(f"{row.name}: not {fact}", replace(row, ours=outcome))
+        if not row.awaits_timeout:
+            for fact, outcome in _flip_outcome(row.aserve):
+                yield Mutant(f"{row.name}: not {fact}", replace(row, aserve=outcome))
 
 
 def _flip_outcome(outcome: Outcome) -> Iterator[tuple[str, Outcome]]:

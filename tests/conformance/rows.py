@@ -42,6 +42,6 @@ def cross_section(rows: Iterable[Row]) -> list[Row]:
 
 def _kind(row: Row) -> object:
     part = next(name for name, rows in PARTS.items() if row in rows)
-    statuses = [response.statuses for response in row.ours.responses[-1:]]
+    statuses = [response.statuses for response in row.aserve.responses[-1:]]
     how_sent = (row.half_closes, bool(row.continue_body), row.byte_by_byte, len(row.messages) > 1)
-    return part, *statuses, row.ours.after, how_sent, row.waits, row.switched
+    return part, *statuses, row.aserve.after, how_sent, row.awaits_timeout, row.all_methods

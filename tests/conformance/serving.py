@@ -32,7 +32,7 @@ def serving(root: Path, **settings: Any) -> Iterator[Ask]:
         tag_of = tags_of(address, TIMEOUT)
 
         def ask_row(row: Row) -> list[str]:
-            return ask(row, row.ours, address, TIMEOUT, tag_of)
+            return ask(row, row.aserve, address, TIMEOUT, tag_of)
 
         yield ask_row
 
@@ -42,11 +42,17 @@ def serving_all_rows(root: Path) -> Iterator[Ask]:
     """Yield a function that asks a row of the server with the settings that it needs."""
     with (
         serving(root) as ask_default,
-        serving(root, allow_trace=True, allow_connect=(TUNNEL,)) as ask_switched,
-        serving(root, limits=SHORT_TIMEOUTS) as ask_short,
+        serving(root, allow_trace=True, allow_connect=(TUNNEL,)) as ask_all_methods,
+        serving(root, limits=SHORT_TIMEOUTS) as ask_timeouts,
     ):
 
         def ask_row(row: Row) -> list[str]:
-            return (ask_short if row.waits else ask_switched if row.switched else ask_default)(row)
+            return (
+                ask_timeouts
+                if row.awaits_timeout
+                else ask_all_methods
+                if row.all_methods
+                else ask_default
+            )(row)
 
         yield ask_row

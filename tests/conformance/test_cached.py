@@ -35,7 +35,7 @@ class CachingServer:
 
 
 def applies_to(row: Row) -> bool:
-    return not (row.waits or row.switched)
+    return not (row.awaits_timeout or row.all_methods)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_rows(rows: list[Row], uncached: Address, cached: CachingServer, tag_of:
 
 def test_responses_are_cached(cached: CachingServer, tag_of: TagOf) -> None:
     cacheable = [
-        row for row in ROWS if row.is_pure and row.ours.responses[0].statuses <= CACHED_STATUSES
+        row for row in ROWS if row.is_pure and row.aserve.responses[0].statuses <= CACHED_STATUSES
     ]
     heads = {fill_tags(row.data, tag_of) for row in cacheable[:100]}
     for head in heads:

@@ -17,7 +17,7 @@ _EDGE_SIZE, _STEP = 2_048, 4_093
 
 
 def applies_to(row: Row) -> bool:
-    return not row.waits  # there is no clock here
+    return not row.awaits_timeout  # there is no clock here
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.conformance.table import Row
 
 
 def applies_to(row: Row) -> bool:
-    return not row.waits  # test_timeouts.py has those
+    return not row.awaits_timeout  # test_timeouts.py has those
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_cross_section_has_every_part_and_status() -> None:
     assert len(chosen) < len(ROWS) / 5
     assert all(any(row in rows for row in chosen) for rows in PARTS.values())
     of_chosen, of_all = (
-        {response.statuses for row in rows for response in row.ours.responses[-1:]}
+        {response.statuses for row in rows for response in row.aserve.responses[-1:]}
         for rows in (chosen, ROWS)
     )
     assert of_chosen == of_all

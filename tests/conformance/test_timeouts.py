@@ -15,7 +15,7 @@ OTHERS = [name for name in MODELS if name != DEFAULT and not MODELS[name].unavai
 
 
 def applies_to(row: Row) -> bool:
-    return row.waits and not row.switched
+    return row.awaits_timeout and not row.all_methods
 
 
 @pytest.mark.parametrize(
