@@ -6,6 +6,7 @@ VENV ?= .venv
 CONNECTIONS ?= 1000
 SECONDS ?= 30
 FUZZ_SECONDS ?= 60
+FLIPS ?= 50
 SERVER ?= aserve
 # Other arguments go into ARGS: make run ARGS="--workers auto", make test ARGS="-k range".
 ARGS ?=
@@ -15,7 +16,10 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check bench compare models fuzz conformance docker docs-settings lock clean hooks release
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+QUICK = not (slow or docker or browser or alone)
+
+.PHONY: help run test test-all check coverage mutation bench compare models fuzz conformance docker docs docs-serve docs-settings lock clean hooks release
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -24,11 +28,9 @@ help: ## list these targets
 run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-# Tests that measure time run alone, after the others. 5 is pytest's exit code for no tests, which ARGS
-# may cause. Only their files are given to pytest: collecting all the others takes 10 s.
-test: $(VENV)/.dev ## run the whole test suite (ARGS)
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS) || [ $$? = 5 ]
-	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
+# 5 is pytest's exit code for no tests, which ARGS may cause.
+test: $(VENV)/.dev ## run the tests that a change needs, in about a minute (ARGS)
+	@$(PYTEST) -m "$(QUICK)" $(ARGS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 	$(BIN)/ruff check
@@ -37,6 +39,25 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 	$(BIN)/mypy tests/aserve/config/typed_calls.py
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+# The quick tests, which must reach the coverage of the gate, and then all others. Tests that measure
+# time run alone. Only their files are given to pytest: collecting all the others takes seconds.
+test-all: coverage ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
+	@$(PYTEST) -m "not ($(QUICK) or alone)" $(ARGS) || [ $$? = 5 ]
+	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
+	@$(if $(ARGS),,$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS))
+
+# Every process writes a file of its own. With ARGS, the gate is left out.
+coverage: $(VENV)/.dev ## run the quick tests and check how many branches they reach (ARGS)
+	@rm -rf .coverage && mkdir .coverage
+	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/python -m coverage run -m \
+		pytest -n auto --dist worksteal -m "$(QUICK)" $(ARGS) || [ $$? = 5 ]
+	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/python -m coverage combine --quiet
+	@COVERAGE_FILE=$(CURDIR)/.coverage/data $(BIN)/python -m coverage report \
+		--skip-covered $(if $(ARGS),--fail-under=0)
+
+mutation: $(VENV)/.dev ## flip facts of the conformance table: every flip must fail (FLIPS)
+	@$(BIN)/python -m tests.conformance.mutations $(FLIPS)
 
 # The server chooses a free port and prints it in its banner. With a fixed port, another server that
 # already listens there could be measured.
@@ -65,8 +86,6 @@ docker: ## like bench, in containers; the result is in results/ (CONNECTIONS, SE
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
 
-.PHONY: docs docs-serve
-
 docs: $(VENV)/.docs ## build the documentation as a site in build/site, and check its links
 	@$(BIN)/python docs/build.py
 
@@ -86,7 +105,7 @@ lock: ## rewrite constraints.txt with the newest versions
 	  $$fresh/bin/python -m pip freeze --all --exclude pip --exclude-editable; } >constraints.txt
 
 clean: ## remove everything that make has created, also the virtual environment
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find aserve abench tests -name __pycache__ -prune -exec rm -rf {} +
 
 hooks: $(VENV)/.dev ## check each commit as make check does, by pre-commit

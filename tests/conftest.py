@@ -1,6 +1,22 @@
-"""The order of the tests."""
+"""Options of the whole suite, the number of its processes, and the order of the tests."""
+
+import os
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--row", help="only rows of the conformance table with this name, such as 'range-*'"
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Two for each core: a third of the time of a quick test is waiting for another process."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -34,6 +34,7 @@ def test_no_text_recommends_another_projects_package() -> None:
     assert [path for path in texts if recommended.search(path.read_text())] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["aserve", "abench"])
 def test_each_program_prints_its_version_both_ways(program: str) -> None:
     script = shutil.which(program, path=Path(sys.executable).parent)

@@ -9,7 +9,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.runner.worker import START, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
+from tests.fork_server import ForkServer, Program, fork_server
 
 OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -273,12 +273,42 @@ class Ran:
         return json.loads(self.out)
 
 
+@pytest.fixture(scope="session")
+def abench_server() -> Iterator[ForkServer]:
+    with fork_server("abench", "--connections", "none", "http://127.0.0.1/") as server:
+        yield server
+
+
 @pytest.fixture
-def abench() -> Callable[..., Awaitable[Ran]]:
+async def start_program(
+    abench_server: ForkServer,
+) -> AsyncIterator[Callable[..., Awaitable[Program]]]:
+    """Start code that may import abench: `await start_program(code="...", arguments=[...])`."""
+    started = []
+
+    async def start(**program: object) -> Program:
+        started.append(await abench_server.start(program))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def start_abench(
+    start_program: Callable[..., Awaitable[Program]],
+) -> Callable[..., Awaitable[Program]]:
+    """Start `abench` as a process and leave it running."""
+    return lambda *arguments: start_program(module="abench", arguments=arguments)
+
+
+@pytest.fixture
+def abench(start_abench: Callable[..., Awaitable[Program]]) -> Callable[..., Awaitable[Ran]]:
     """Run `abench` as a process: `await abench("-n", "3", url)`."""
 
     async def run(*arguments: str) -> Ran:
-        process = await spawn(*arguments)
+        process = await start_abench(*arguments)
         out, err = await process.communicate()
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
@@ -296,23 +326,6 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(ended.value.code, *capsys.readouterr())
 
     return run
-
-
-async def spawn(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "abench",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-@pytest.fixture
-def start_abench() -> Callable[..., Awaitable[asyncio.subprocess.Process]]:
-    """Start `abench` as a process and leave it running."""
-    return spawn
 
 
 @pytest.fixture

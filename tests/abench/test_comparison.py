@@ -21,6 +21,7 @@ from abench.stats.plan_differences import MAX_SHOWN, plan_differences
 from abench.stats.results import build_report
 from abench.stats.summary import Summary
 from abench.stats.time_series import TimeSeries
+from tests.marks import slow, slow_except
 
 PLAN = Plan(url="http://h/")
 
@@ -157,9 +158,9 @@ NOISES = {
 }
 
 
-@pytest.mark.parametrize("runs", [3, 5, 10])
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("latency_us", [4, 1000])
+@pytest.mark.parametrize("runs", slow_except([3, 5, 10], 3))
+@pytest.mark.parametrize("noise", slow_except(NOISES, "even", "wild"))
+@pytest.mark.parametrize("latency_us", slow_except([4, 1000], 1000))
 def test_false_positive_rate_of_repeated_runs(runs, noise, latency_us):
     chance = random.Random(f"{runs} {noise} {latency_us}")
     trials, significant = 200, 0
@@ -178,7 +179,12 @@ def test_false_positive_rate_of_repeated_runs(runs, noise, latency_us):
 
 @pytest.mark.parametrize(
     ("runs", "factor", "noise", "found_in"),
-    [(5, 1.1, 0.02, 95), (5, 1.2, 0.04, 95), (3, 1.2, 0.02, 90), (3, 1.1, 0.01, 90)],
+    [
+        slow(5, 1.1, 0.02, 95),
+        slow(5, 1.2, 0.04, 95),
+        (3, 1.2, 0.02, 90),
+        slow(3, 1.1, 0.01, 90),
+    ],
 )
 def test_real_difference_is_found(runs, factor, noise, found_in):
     found = 0

@@ -95,8 +95,20 @@ def test_an_unreachable_server_is_reported_with_host_and_port():
 
 
 @pytest.fixture
-def python():
-    """Run a program in a new Python, with warnings as errors; return its exit code and output."""
+def python(start_program):
+    """Run a program with warnings as errors; return its exit code and output."""
+
+    async def run(program, *arguments):
+        process = await start_program(code=program, arguments=arguments, warnings="error")
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+@pytest.fixture
+def new_python():
+    """Run a program in a new Python, which has imported nothing of abench."""
 
     async def run(program, *arguments):
         process = await asyncio.create_subprocess_exec(
@@ -187,7 +199,9 @@ cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
 
 
 @pytest.mark.parametrize("suspended", ["all", "workers", "parent"])
-async def test_a_run_that_is_suspended_for_a_while_goes_on(serve, ok_reply, suspended):
+async def test_a_run_that_is_suspended_for_a_while_goes_on(
+    serve, start_program, ok_reply, suspended
+):
     """Workers are silent for longer than the report timeout."""
     received = asyncio.Event()
 
@@ -196,10 +210,8 @@ async def test_a_run_that_is_suspended_for_a_while_goes_on(serve, ok_reply, susp
         peer.send(ok_reply)
 
     server = await serve(script)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", SHORT_REPORT_TIMEOUT, server.url),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    process = await start_program(
+        code=SHORT_REPORT_TIMEOUT, arguments=[server.url], warnings="error"
     )
     await received.wait()
     workers = children(process.pid)
@@ -254,7 +266,7 @@ coordinator.run(Plan(url=sys.argv[1], duration_s=600, workers=2, connections=4),
     assert (code, err) == (-9, "")
 
 
-async def test_without_uvloop_there_is_one_clear_line_and_a_run(serve, python):
+async def test_without_uvloop_there_is_one_clear_line_and_a_run(serve, new_python):
     server = await serve()
     program = """
 import sys
@@ -262,13 +274,13 @@ sys.modules["uvloop"] = None
 from abench import cli
 cli.main(["-n", "10", sys.argv[1]])
 """
-    code, out, err = await python(program, server.url)
+    code, out, err = await new_python(program, server.url)
     assert code == 0
     assert "10 succeeded" in out
     assert err.startswith("abench: uvloop is not installed")
     assert err.count("\n") == 1
 
 
-async def test_to_import_abench_costs_nothing(python):
+async def test_to_import_abench_costs_nothing(new_python):
     program = "import sys, abench; print(sorted({'asyncio', 'rich', 'typer'} & set(sys.modules)))"
-    assert await python(program) == (0, "[]\n", "")
+    assert await new_python(program) == (0, "[]\n", "")

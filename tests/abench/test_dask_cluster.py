@@ -91,6 +91,27 @@ def own_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
         yield cluster
 
 
+@pytest.fixture
+def cluster_in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a scheduler with two nodes, none of them a process."""
+    import distributed  # noqa: PLC0415 - a second and more
+
+    from abench.runner import dask_cluster  # noqa: PLC0415 - it needs the extra
+
+    # It would affect all later tests of this process.
+    monkeypatch.setattr(dask_cluster, "_silence_loggers", bool)
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=4,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=None,
+        worker_dashboard_address=None,
+    ) as cluster:
+        yield cluster.scheduler_address.removeprefix("tcp://")
+
+
 async def busy_server(serve, number):
     """Start a server; return it, and an event that more than `number` requests set."""
     reached = asyncio.Event()
@@ -104,6 +125,22 @@ async def busy_server(serve, number):
     return server, reached
 
 
+async def test_a_run_over_nodes(cluster_in_this_process, serve, monkeypatch):
+    from abench.runner import dask_cluster  # noqa: PLC0415 - it needs the extra
+
+    server = await serve()
+    cluster = await asyncio.to_thread(dask_cluster.Cluster, cluster_in_this_process, None)
+    plan = Plan(url=server.url, requests=101, connections=7)
+    summary = await asyncio.to_thread(cluster.run, plan)
+    assert summary.service.count == len(server.requests) == 101
+    assert summary.open_connections == 7
+    assert summary.lost == 0
+    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT_S", 0.5)  # for nodes that do not exist
+    with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, but there are 2 nodes"):
+        await asyncio.to_thread(dask_cluster.Cluster, cluster_in_this_process, 9)
+
+
+@pytest.mark.slow
 async def test_the_shares_of_the_nodes_are_the_whole(cluster, serve, abench):
     server = await serve()
     ran = await abench(
@@ -132,6 +169,7 @@ async def test_the_shares_of_the_nodes_are_the_whole(cluster, serve, abench):
     assert 0 < document["start_within_s"] < document["duration_s"] + START_TIMEOUT_S
 
 
+@pytest.mark.slow
 async def test_thresholds_apply_to_the_whole(cluster, serve, abench):
     server = await serve()
     arguments = ("-t", "0.5", "-c", "4", "--fail-if", "pages>1", "--quiet")
@@ -140,6 +178,7 @@ async def test_thresholds_apply_to_the_whole(cluster, serve, abench):
     assert "pages>1" in ran.out
 
 
+@pytest.mark.slow
 async def test_the_first_failure_is_reported_from_any_node(cluster, serve, abench):
     server = await serve(b"HTTP/1.1 301 X\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
     arguments = ("-n", "20", "-c", "4", "--json", "-", "--expect", "2xx")
@@ -153,6 +192,7 @@ async def test_the_first_failure_is_reported_from_any_node(cluster, serve, abenc
     assert document["redirect"] == {"count": 20, "status": 301, "location": "/x"}
 
 
+@pytest.mark.slow
 async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
     ran = await abench("--dask", cluster.address, "-t", "1", url)
@@ -172,6 +212,7 @@ def test_an_invalid_scheduler_is_refused(scheduler, refused):
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.slow
 async def test_a_signal_ends_a_run_with_its_report(cluster, serve, start_abench):
     server, enough = await busy_server(serve, 100)
     loader = await start_abench("--dask", cluster.address, "-t", "60", "-c", "4", server.url)
@@ -182,6 +223,7 @@ async def test_a_signal_ends_a_run_with_its_report(cluster, serve, start_abench)
     assert b"Stopped by a signal" in out
 
 
+@pytest.mark.slow
 async def test_a_lost_node_is_reported_and_the_other_is_counted(cluster, serve, start_abench):
     server, both = await busy_server(serve, 100)
     arguments = ("-t", "3", "-c", "4", "--json", "-", server.url)
@@ -195,6 +237,7 @@ async def test_a_lost_node_is_reported_and_the_other_is_counted(cluster, serve, 
     assert document["requests"]["succeeded"] > 100
 
 
+@pytest.mark.slow
 async def test_a_scheduler_that_dies_leaves_the_samples_before(own_cluster, serve):
     server, enough = await busy_server(serve, 2_000)
     arguments = ("-t", "60", "-R", "1000", "-c", "4", "--json", "-", server.url)
@@ -222,6 +265,7 @@ async def test_a_scheduler_that_dies_leaves_the_samples_before(own_cluster, serv
     assert document["duration_s"] < 60
 
 
+@pytest.mark.slow
 async def test_nodes_stop_a_share_whose_coordinator_has_died(own_cluster, serve, start_abench):
     async def kill_loader_when(reached):
         """Kill a loader in its run as soon as `reached` holds for its server."""
@@ -251,16 +295,6 @@ async def test_an_invalid_scheduler_is_reported_in_one_line(abench):
     ran = await abench("--dask", "here", "http://127.0.0.1:1/")
     assert ran.code == 2
     assert ran.err == "abench: error: --dask: 'here' is not like host:port\n"
-
-
-def test_more_workers_than_nodes_is_reported(cluster, monkeypatch):
-    from abench.runner import dask_cluster  # noqa: PLC0415 - it needs the extra
-
-    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT_S", 2)
-    # It would affect all later tests of this process.
-    monkeypatch.setattr(dask_cluster, "_silence_loggers", bool)
-    with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, but there are \d nodes"):
-        dask_cluster.Cluster(cluster.address, 9)
 
 
 def test_without_the_extra_the_error_tells_how_to_install_it(monkeypatch):

@@ -29,6 +29,7 @@ from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
 from abench.system.procfs import ServerUsage, TcpCounters
+from tests.marks import slow
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/abench-report.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(
@@ -218,7 +219,9 @@ def outage(first_s, last_s, length_s=10.0, plan=None):
     return run(plan, elapsed_ns=round(length_s * SECOND), **counted)
 
 
-@pytest.mark.parametrize(("first_s", "last_s"), [(2, 8), (0, 4), (5, 10), (9, 10), (0, 10)])
+@pytest.mark.parametrize(
+    ("first_s", "last_s"), [(2, 8), slow(0, 4), slow(5, 10), slow(9, 10), slow(0, 10)]
+)
 @pytest.mark.parametrize("rate", [None, 100.0])
 def test_empty_seconds_are_in_every_form(first_s, last_s, rate):
     report = outage(first_s, last_s, plan=Plan(url=URL, rate=rate))

@@ -1,8 +1,6 @@
 """What options read from streams, which can be read only once."""
 
-import asyncio
 import os
-import sys
 import threading
 
 import pytest
@@ -11,18 +9,14 @@ from abench.errors import ParameterError
 from abench.plan import log_replay, request_body, url_file
 
 
-async def run_with_input(data, *arguments):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "abench",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, err = await process.communicate(data)
-    return process.returncode, err
+@pytest.fixture
+def run_with_input(start_abench):
+    async def run(data, *arguments):
+        process = await start_abench(*arguments)
+        _, err = await process.communicate(data)
+        return process.returncode, err
+
+    return run
 
 
 def respond(peer):
@@ -36,7 +30,7 @@ def respond(peer):
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
-async def test_both_sides_are_sent_the_same_standard_input(path, serve):
+async def test_both_sides_are_sent_the_same_standard_input(path, serve, run_with_input):
     first, second = await serve(accept=respond), await serve(accept=respond)
     arguments = (
         "ab-test",
@@ -58,7 +52,7 @@ async def test_both_sides_are_sent_the_same_standard_input(path, serve):
 
 
 @pytest.mark.parametrize("arguments", [("-F", "a=@-"), ("-d", "@-")])
-async def test_a_form_can_use_standard_input_too(arguments, serve):
+async def test_a_form_can_use_standard_input_too(arguments, serve, run_with_input):
     server = await serve(accept=respond)
     code, err = await run_with_input(b"hello", "-n", "20", *arguments, server.url)
     assert code == 0, err
@@ -66,7 +60,7 @@ async def test_a_form_can_use_standard_input_too(arguments, serve):
     assert b"hello" in next(iter(server.bodies))
 
 
-async def test_urls_can_be_read_from_standard_input(serve):
+async def test_urls_can_be_read_from_standard_input(serve, run_with_input):
     server = await serve()
     code, err = await run_with_input(b"/a\n/b\n", "-n", "20", "--urls", "-", server.url)
     assert code == 0, err
@@ -113,7 +107,7 @@ LOG = b"".join(
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
-async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serve):
+async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serve, run_with_input):
     first, second = await serve(), await serve()
     arguments = ("ab-test", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")
     code, err = await run_with_input(LOG, *arguments, first.url, second.url)
@@ -123,7 +117,7 @@ async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serv
         assert sorted(request.split()[1] for request in server.requests) == sorted(paths)
 
 
-async def test_both_sides_get_requests_for_urls_on_standard_input(serve):
+async def test_both_sides_get_requests_for_urls_on_standard_input(serve, run_with_input):
     first, second = await serve(), await serve()
     arguments = (
         "ab-test",

@@ -18,6 +18,7 @@ from abench.report import document
 from abench.stats.histogram import Histogram
 from abench.stats.results import build_report
 from abench.stats.summary import Summary
+from tests.marks import slow_except
 
 URL = "http://127.0.0.1:1/"
 
@@ -248,7 +249,10 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "option",
+    slow_except(OPTIONS, "-c", "-t", "-X", "-H", "--urls", "--json", "-d", "--resolve", "--dask"),
+)
 def test_no_option_value_is_an_internal_error(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for value in ABSURD:
@@ -296,7 +300,10 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("line", OTHERS)
+@pytest.mark.parametrize(
+    "line",
+    slow_except(OTHERS, "compare X X", "report X", "ab-test X U", "--webbench X", "X", "--X"),
+)
 def test_no_argument_of_a_command_is_an_internal_error(refused, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = build_report(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
+from tests.aserve import programs
+
 
 def pytest_asyncio_loop_factories():
     """Run asynchronous tests on both event loops that aserve supports."""
@@ -31,6 +33,12 @@ def directory(tmp_path):
 def folder(directory):
     """Return the same site, for tests that still use this name."""
     return directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_are_closed():
+    yield
+    programs.close()
 
 
 class RawClient:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -19,19 +20,32 @@ from aserve.config.settings import Settings
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve import programs
+from tests.marks import slow_except
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
 
 @contextmanager
-def aserve(*arguments, **options):
+def aserve(*arguments, stdout=None, start_new_session=False):
     """Run aserve until the block ends."""
+    process = programs.start(*arguments, stdout=stdout, new_session=start_new_session)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@contextmanager
+def aserve_after(prepare, *arguments):
+    """The same in a new interpreter. prepare: called in the process before that starts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "aserve", *map(str, arguments)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **{"stdout": subprocess.PIPE} | options,
+        preexec_fn=prepare,  # noqa: PLW1509 - it only sets signals and the terminal
     )
     try:
         yield process
@@ -40,17 +54,18 @@ def aserve(*arguments, **options):
         process.communicate()
 
 
-def fail(*arguments):
-    """Run aserve where it cannot start; return its exit code and standard error."""
-    completed = subprocess.run(
-        [sys.executable, "-m", "aserve", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert completed.stdout == ""
-    return completed.returncode, completed.stderr
+@pytest.fixture
+def fail(capsys):
+    """Run aserve where it cannot start, in this process; return its exit code and errors."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exit_info:
+            main(list(map(str, arguments)))
+        stdout, stderr = capsys.readouterr()
+        assert stdout == ""
+        return exit_info.value.code, stderr
+
+    return run
 
 
 def banner(process):
@@ -152,7 +167,7 @@ def _handled_signals(process):
     return {number for number in signal.Signals if caught >> (number - 1) & 1}
 
 
-def test_a_port_that_is_taken(directory):
+def test_a_port_that_is_taken(directory, fail):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for workers in (1, 2):
@@ -265,7 +280,7 @@ def test_the_size_of_the_response_cache(directory, text, size):
         ("127.0.0.1:80", "--port"),
     ],
 )
-def test_a_host_written_as_a_url(directory, host, hint):
+def test_a_host_written_as_a_url(directory, fail, host, hint):
     code, stderr = fail(directory, "--host", host)
     assert code == 1
     assert stderr.startswith("aserve: error: --host: ")
@@ -274,7 +289,7 @@ def test_a_host_written_as_a_url(directory, host, hint):
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
-def test_a_host_that_is_not_available(directory, host):
+def test_a_host_that_is_not_available(directory, fail, host):
     code, stderr = fail(directory, "--host", host)
     assert code == 1
     assert stderr.startswith("aserve: error: --host: ")
@@ -318,6 +333,7 @@ def _port_of(process):
                 columns = row.split()
                 if columns[3] == "0A" and f"socket:[{columns[9]}]" in inodes:
                     return int(columns[1].split(":")[1], 16)
+        time.sleep(0.005)
     raise AssertionError(process.stderr.read())
 
 
@@ -371,7 +387,10 @@ REJECTED = {
 
 
 @pytest.mark.parametrize(
-    "model", [name for name, info in MODELS.items() if not info.unavailable_reason()]
+    "model",
+    slow_except(
+        [name for name, info in MODELS.items() if not info.unavailable_reason()], DEFAULT, "epoll"
+    ),
 )
 def test_a_rejected_request_is_logged_with_what_had_arrived(directory, tmp_path, model):
     log = tmp_path / "access.log"
@@ -478,7 +497,7 @@ def test_access_log_off_prints_nothing_on_a_terminal(directory):
     assert not os.path.exists("off")
 
 
-def test_a_fifo_that_nobody_reads_is_one_line(directory, tmp_path):
+def test_a_fifo_that_nobody_reads_is_one_line(directory, fail, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     code, stderr = fail(directory, "--access-log", tmp_path / "fifo")
     assert code == 2
@@ -486,7 +505,7 @@ def test_a_fifo_that_nobody_reads_is_one_line(directory, tmp_path):
     assert stderr.count("\n") == 1
 
 
-def test_a_link_local_address_without_its_interface(directory):
+def test_a_link_local_address_without_its_interface(directory, fail):
     code, stderr = fail(directory, "--host", "fe80::1")
     assert code == 1
     assert re.fullmatch(r"aserve: error: --host: .*fe80::1%.*\n", stderr)

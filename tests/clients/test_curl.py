@@ -11,6 +11,8 @@ import pytest
 from tests.clients.conftest import ENCODERS, LARGE, TEXT
 from tests.clients.running import RunningServer, program, run, skip_missing
 
+pytestmark = pytest.mark.slow  # it needs another program
+
 Curl = Callable[..., dict[str, Any]]
 
 

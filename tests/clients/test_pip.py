@@ -10,6 +10,8 @@ import pytest
 
 from tests.clients.running import RunningServer, run
 
+pytestmark = pytest.mark.slow  # it needs another program
+
 
 def build_wheel(directory: Path) -> Path:
     """Build the smallest wheel that pip accepts."""

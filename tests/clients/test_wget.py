@@ -10,6 +10,8 @@ import pytest
 from tests.clients.conftest import LARGE
 from tests.clients.running import RunningServer, program, run
 
+pytestmark = pytest.mark.slow  # it needs another program
+
 Wget = Callable[..., subprocess.CompletedProcess[str]]
 
 

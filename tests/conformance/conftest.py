@@ -1,32 +1,39 @@
-"""The files for all levels, and the rows as parameters: the id of a test is the row's name."""
+"""The files that the table uses, and the rows as parameters of the tests.
 
-import os
-from collections.abc import Iterable, Iterator
+`part`: the rows of one part of the table, for the level that asks every row in every run. `rows`: a
+cross-section of all rows, and all of them, which takes longer. `all_rows`: only the latter. A
+module may define `applies_to(row)`. The option --row leaves only the rows that it names.
+"""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.pending import PENDING, SPLIT_DEPENDENT
-from tests.conformance.rows import ROWS
+from tests.conformance.rows import PARTS, ROWS, cross_section
 from tests.conformance.site import build
 from tests.conformance.table import Row
 
-SERVER = os.environ.get("CONFORMANCE_SERVER", "aserve")
-"""The server of the socket level; of other servers, only what the RFC asks for is expected."""
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "row" in metafunc.fixturenames:
-        selected = [row for row in ROWS if getattr(metafunc.module, "applies_to", bool)(row)]
-        metafunc.parametrize("row", list(_params(selected, metafunc.function.__name__)))
+    named = metafunc.config.getoption("row")
+    applies_to = getattr(metafunc.module, "applies_to", bool)
 
+    def select(rows: Iterable[Row]) -> list[Row]:
+        return [row for row in rows if applies_to(row) and fnmatchcase(row.name, named or "*")]
 
-def _params(rows: Iterable[Row], test: str) -> Iterator[object]:
-    expected_failures = PENDING if test == "test_row" else SPLIT_DEPENDENT
-    for row in rows:
-        reason = expected_failures.get(row.name) if SERVER == "aserve" else None
-        marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-        yield pytest.param(row, id=row.name, marks=marks)
+    if "part" in metafunc.fixturenames:
+        params = [pytest.param(select(rows), id=name) for name, rows in PARTS.items()]
+        metafunc.parametrize("part", [param for param in params if param.values[0]])
+    elif "all_rows" in metafunc.fixturenames:
+        metafunc.parametrize("all_rows", [pytest.param(select(ROWS), id="all")])
+    elif "rows" in metafunc.fixturenames:
+        selected = select(ROWS)
+        groups = [pytest.param(selected, id="all", marks=[] if named else [pytest.mark.slow])]
+        if not named:
+            groups.insert(0, pytest.param(cross_section(selected), id="cross-section"))
+        metafunc.parametrize("rows", groups if selected else [])
 
 
 @pytest.fixture(scope="session")

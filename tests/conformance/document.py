@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from tests.conformance.checks import format_statuses
 from tests.conformance.compare import COMPARED, RESULTS
-from tests.conformance.judge import format_statuses
-from tests.conformance.pending import PENDING
 from tests.conformance.rows import PARTS, ROWS
 from tests.conformance.table import CLOSED, MAY, MUST, OURS, SHOULD, Expected, Row
 
@@ -28,9 +27,10 @@ _INTRODUCTION = """\
 
 What RFC 9110, RFC 9111 and RFC 9112 require of an origin server for files, row by row: the clause,
 its requirement level, aserve's response, and the name of the test. The table was written from the
-RFCs, not from aserve's code. Each row is tested at three levels: the request handlers alone
-(`test_pure`), the connection without I/O, with its bytes split in every way (`test_connection`),
-and a real socket (`test_socket`). To run one row: `make test ARGS="-k NAME tests/conformance"`.
+RFCs, not from aserve's code. `make test` asks every row over a real socket. `make test-all` asks
+all of them again: the request handlers alone, a connection without I/O, with its bytes split in
+every way, the cache, and every I/O model. To run one row: `make test ARGS="--row NAME"`; a pattern
+such as `range-*` names several.
 
 Where a clause leaves a choice, the row accepts every choice, and only aserve is held to its own.
 Rows marked *ours* are entirely choices of this project: safety, or a promise that it makes.
@@ -75,10 +75,7 @@ def _counts() -> str:
     rows = [cells(name, rows) for name, rows in PARTS.items()]
     heading = ("Part", "MUST", "SHOULD", "MAY", "ours", "rows")
     table = _table(heading, *rows, cells("Total", list(ROWS)))
-    if not PENDING:
-        return table + "\naserve passes all of them.\n"
-    pending = "".join(f"- `{name}`: {reason}\n" for name, reason in PENDING.items())
-    return f"{table}\naserve passes all of them except these:\n\n{pending}"
+    return table + "\naserve passes all of them.\n"
 
 
 def _compared(results: Results) -> str:
@@ -122,12 +119,12 @@ def _by_clause(row: Row) -> tuple[str, list[int]]:
 
 def _format_responses(row: Row) -> str:
     """Return aserve's responses as short text."""
-    texts = [" or ".join(map(_format_expected, one.alternatives())) for one in row.ours.responses]
+    texts = [" or ".join(map(_format_expected, one.alternatives())) for one in row.aserve.responses]
     runs = [(text, len(list(same))) for text, same in groupby(texts)]
     if len(runs) > 6:
         runs = [*runs[:2], ("and so on", 1)]
     steps = [text if count == 1 else f"{text} ({count} times)" for text, count in runs]
-    if row.ours.after is CLOSED:
+    if row.aserve.after is CLOSED:
         steps.append("close")
     return ", then ".join(filter(None, steps))
 

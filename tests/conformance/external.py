@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance.judge import PROBE
+from tests.conformance.checks import PROBE
+from tests.conformance.client import Address
 from tests.conformance.reader import Malformed, Reader
 from tests.conformance.site import FILES
-from tests.conformance.talk import Address
 
 _TYPES = {
     "html": "text/html",

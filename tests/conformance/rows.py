@@ -1,6 +1,6 @@
-"""All rows, by part."""
+"""All rows, by part, and a cross-section of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tests.conformance.cases import (
     caching,
@@ -30,3 +30,18 @@ PARTS: Mapping[str, list[Row]] = {
 }
 
 ROWS: tuple[Row, ...] = tuple(row for rows in PARTS.values() for row in rows)
+
+
+def cross_section(rows: Iterable[Row]) -> list[Row]:
+    """Return one row of each kind: the rows of a kind take the same path through a server."""
+    kinds: dict[object, Row] = {}
+    for row in rows:
+        kinds.setdefault(_kind(row), row)
+    return list(kinds.values())
+
+
+def _kind(row: Row) -> object:
+    part = next(name for name, rows in PARTS.items() if row in rows)
+    statuses = [response.statuses for response in row.aserve.responses[-1:]]
+    how_sent = (row.half_closes, bool(row.continue_body), row.byte_by_byte, len(row.messages) > 1)
+    return part, *statuses, row.aserve.after, how_sent, row.awaits_timeout, row.all_methods

@@ -2,6 +2,7 @@
 
 import enum
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -34,6 +35,9 @@ HeaderCheck = str | re.Pattern[str] | Callable[[str], bool] | None
 """An exact value, a pattern, a predicate, or None: the header must be absent."""
 BodyCheck = bytes | Callable[[Response], bool] | EllipsisType
 """Exact bytes, a predicate on the response, or ...: any body."""
+
+NOW = int(time.time())
+"""The time of the levels that have no clock."""
 
 TUNNEL = "127.0.0.1:1"
 
@@ -191,12 +195,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. rfc: everything that the clause allows; ours: what aserve does within that.
+    """One row. rfc: everything that the clause allows; aserve: what aserve does within that.
 
     half_closes: the client shuts down its side after sending everything. continue_body: the body
-    that the client sends after 100 (Continue). byte_by_byte: how to send, on sockets. waits: the
-    client then waits for a timeout of the server. switched: TRACE is enabled, and CONNECT to
-    TUNNEL.
+    that the client sends after 100 (Continue). byte_by_byte: how to send, on sockets.
+    awaits_timeout: the client then waits for a timeout of the server. all_methods: TRACE is
+    enabled, and CONNECT to TUNNEL.
     """
 
     name: str
@@ -204,12 +208,12 @@ class Row:
     level: Level
     messages: tuple[Message, ...]
     rfc: Outcome
-    ours: Outcome
+    aserve: Outcome
     half_closes: bool = False
     continue_body: bytes = b""
     byte_by_byte: bool = False
-    waits: bool = False
-    switched: bool = False
+    awaits_timeout: bool = False
+    all_methods: bool = False
 
     @property
     def data(self) -> bytes:
@@ -220,9 +224,9 @@ class Row:
     def is_pure(self) -> bool:
         """Whether it can be answered without a connection."""
         return (
-            len(self.messages) == len(self.ours.responses) == 1
+            len(self.messages) == len(self.aserve.responses) == 1
             and self.messages[0].pure is not None
-            and self.ours.after is not CLOSED
+            and self.aserve.after is not CLOSED
         )
 
 
@@ -234,18 +238,20 @@ def row(
     *responses: Expected,
     after: After = OPEN,
     rfc_after: After | None = None,
-    ours: Expected | Sequence[Expected] | None = None,
+    aserve: Expected | Sequence[Expected] | None = None,
     half_closes: bool = False,
     continue_body: bytes = b"",
     byte_by_byte: bool = False,
-    waits: bool = False,
-    switched: bool = False,
+    awaits_timeout: bool = False,
+    all_methods: bool = False,
 ) -> Row:
     """Build a row. RFC 9112 lets a server close a connection after any response, so other servers
     must keep it open only if rfc_after says so; aserve keeps every connection that it can."""
     parts = [send] if isinstance(send, Message | bytes) else send
     messages = tuple(raw(part) if isinstance(part, bytes) else part for part in parts)
-    own = responses if ours is None else (ours,) if isinstance(ours, Expected) else tuple(ours)
+    if isinstance(aserve, Expected):
+        aserve = [aserve]
+    own = responses if aserve is None else tuple(aserve)
     if rfc_after is None:
         rfc_after = EITHER if after is OPEN else after
     if after is OPEN and own and own[-1].statuses == {400}:
@@ -256,10 +262,10 @@ def row(
         level=level,
         messages=messages,
         rfc=Outcome(responses, rfc_after),
-        ours=Outcome(own, after),
+        aserve=Outcome(own, after),
         half_closes=half_closes,
         continue_body=continue_body,
         byte_by_byte=byte_by_byte,
-        waits=waits,
-        switched=switched,
+        awaits_timeout=awaits_timeout,
+        all_methods=all_methods,
     )

@@ -5,9 +5,10 @@ from itertools import islice
 
 import pytest
 
-from tests.conformance.pending import PENDING, SPLIT_DEPENDENT
+from tests.conformance.check_rows import check_rows
 from tests.conformance.reader import Malformed, Reader, Response, Silent
-from tests.conformance.rows import PARTS, ROWS
+from tests.conformance.rows import PARTS, ROWS, cross_section
+from tests.conformance.table import Row
 
 
 def test_size() -> None:
@@ -19,8 +20,41 @@ def test_names_are_unique() -> None:
     assert [name for name, count in Counter(row.name for row in ROWS).items() if count > 1] == []
 
 
-def test_pending_rows_exist() -> None:
-    assert {*PENDING, *SPLIT_DEPENDENT} <= {row.name for row in ROWS}
+def test_cross_section_has_every_part_and_status() -> None:
+    chosen = cross_section(ROWS)
+    assert len(chosen) < len(ROWS) / 5
+    assert all(any(row in rows for row in chosen) for rows in PARTS.values())
+    of_chosen, of_all = (
+        {response.statuses for row in rows for response in row.aserve.responses[-1:]}
+        for rows in (chosen, ROWS)
+    )
+    assert of_chosen == of_all
+
+
+def test_failures_are_listed_by_row() -> None:
+    errors = {row.name: [f"error of {row.name}", "another"] for row in ROWS[1:3]}
+
+    def ask(row: Row) -> list[str]:
+        if row is ROWS[3]:
+            raise ConnectionResetError("gone")
+        return errors.get(row.name, [])
+
+    with pytest.raises(pytest.fail.Exception) as failed:
+        check_rows(ROWS[:4], ask)
+    first, *lines = str(failed.value).splitlines()
+    assert first == "3 of the 4 rows asked failed:"
+    assert lines == [
+        f"  {ROWS[1].name} ({ROWS[1].clause}): error of {ROWS[1].name}; another",
+        f"  {ROWS[2].name} ({ROWS[2].clause}): error of {ROWS[2].name}; another",
+        f"  {ROWS[3].name} ({ROWS[3].clause}): ConnectionResetError: gone",
+    ]
+
+
+def test_a_broken_server_is_not_asked_every_row() -> None:
+    asked: list[Row] = []
+    with pytest.raises(pytest.fail.Exception):
+        check_rows(ROWS, lambda row: asked.append(row) or ["wrong"])
+    assert len(asked) == 50
 
 
 def read(data: bytes, method: str = "GET") -> tuple[Reader, Response | None]:

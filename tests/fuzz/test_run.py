@@ -7,13 +7,12 @@ import pytest
 from tests.fuzz import run
 from tests.fuzz.properties import PROPERTIES
 
-_ROUNDS = 2_000  # about 4 s
-
 
 def test_every_property_holds() -> None:
     """By rounds and not by time, so that every machine runs the same inputs."""
     lines: list[str] = []
-    assert run.fuzz(math.inf, 0, lines.append, rounds=_ROUNDS) == _ROUNDS * len(PROPERTIES)
+    rounds = 500  # about 1 s; make test-all fuzzes for a minute
+    assert run.fuzz(math.inf, 0, lines.append, rounds=rounds) == rounds * len(PROPERTIES)
     assert all("kinds of outcome" in line for line in lines)
 
 

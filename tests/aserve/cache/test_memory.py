@@ -12,6 +12,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, encode_head
 from aserve.policies.site import Site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
+from tests.marks import slow_except
 
 BUDGET = 8 << 20
 
@@ -137,24 +138,28 @@ def ranges(measured, directory):
             measured.request("/a.bin", range=f"bytes={parts},100000-299999")
 
 
+many_heads = heads(900)
+FILLS = [
+    small_files,
+    long_names,
+    whole_bodies,
+    tags(0),
+    tags(1_000),
+    tags(7_000),
+    tags(30_000),
+    heads(0),
+    many_heads,
+    heads(7_000),
+    heads(30_000),
+    many_headers,
+    long_targets,
+    ranges,
+]
+
+
 @pytest.mark.parametrize(
     "fill",
-    [
-        small_files,
-        long_names,
-        whole_bodies,
-        tags(0),
-        tags(1_000),
-        tags(7_000),
-        tags(30_000),
-        heads(0),
-        heads(900),
-        heads(7_000),
-        heads(30_000),
-        many_headers,
-        long_targets,
-        ranges,
-    ],
+    slow_except(FILLS, small_files, many_heads),
     ids=lambda fill: fill.__qualname__.partition(".")[0],
 )
 def test_all_cached_data_is_weighed(measured, deep, fill):
@@ -173,6 +178,7 @@ def test_a_long_head_is_cached_nowhere(measured, deep):
     assert measured.size < 100_000
 
 
+@pytest.mark.slow
 def test_eviction_subtracts_the_weight(measured, deep):
     tags(1_000)(measured, deep)
     heads(100)(measured, deep)

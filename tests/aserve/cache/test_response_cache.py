@@ -15,6 +15,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.messages import Request, encode_head
 from aserve.policies.site import Site
+from tests.marks import slow_except
 
 NOW = int(time.time())
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -209,11 +210,12 @@ CHANGES = [
 RARE_CHANGES = [retarget, rename_parent, switch_release]
 
 
-def test_five_thousand_changes_and_no_stale_response(server, root):
+@pytest.mark.parametrize("changes", slow_except([500, 5_000], 500))
+def test_many_changes_and_no_stale_response(server, root, changes):
     random.seed(1)
     (root.parent / "outside").write_text("secret")
     warm(server)
-    for _ in range(5_000):
+    for _ in range(changes):
         change = random.choice(CHANGES if random.random() < 0.95 else RARE_CHANGES)
         try:
             change(root / "a.txt")
@@ -222,7 +224,7 @@ def test_five_thousand_changes_and_no_stale_response(server, root):
         for target in random.sample(TARGETS, 2):
             assert server.is_fresh(target), (change, target)
             assert server.is_fresh(target, accept_encoding="gzip"), (change, target)
-    assert server.hits > 500  # or the cache was not tested
+    assert server.hits > changes / 10  # or the cache was not tested
 
 
 @pytest.mark.parametrize(

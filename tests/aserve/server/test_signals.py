@@ -5,12 +5,14 @@ import os
 import pty
 import signal
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from aserve.transport.registry import MODELS
-from tests.aserve.test_cli import aserve, banner, get, stop, url_in
+from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve.test_cli import aserve, aserve_after, banner, get, stop, url_in
+from tests.marks import slow_except
 
 UNAVAILABLE = {
     name: reason for name, info in MODELS.items() if (reason := info.unavailable_reason())
@@ -19,7 +21,10 @@ MODES = [("--model", name) for name in MODELS]
 MODES += [("--workers", "2"), ("--workers", "2", "--model", "epoll")]
 
 
-@pytest.fixture(params=MODES, ids=" ".join)
+QUICK_MODES = [mode for mode in MODES if {*mode} & {DEFAULT, "signal-driven", "--workers"}]
+
+
+@pytest.fixture(params=slow_except(MODES, *QUICK_MODES), ids=" ".join)
 def mode(request):
     if reason := UNAVAILABLE.get(request.param[-1]):
         pytest.skip(reason)
@@ -51,7 +56,7 @@ def ignoring(*numbers):
 def test_signals_ignored_at_the_start_stay_ignored(directory, tmp_path, mode):
     numbers = signal.SIGHUP, signal.SIGINT
     arguments = (directory, "--port", 0, *mode, "--access-log", tmp_path / "log")
-    with aserve(*arguments, preexec_fn=ignoring(*numbers)) as process:
+    with aserve_after(ignoring(*numbers), *arguments) as process:
         where = url_in(banner(process))
         for number in numbers * 2:
             for pid in pids_of(process):
@@ -80,7 +85,7 @@ def line_count(path):
 def wait_until(condition):
     """Wait for another process; pytest's timeout ends a wait in vain."""
     while not condition():
-        os.sched_yield()
+        time.sleep(0.001)
 
 
 def test_a_signal_reopens_the_log(directory, tmp_path, mode):
@@ -150,7 +155,7 @@ def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, *mode, *options)
-    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+    with aserve_after(on_a_terminal(process_side), *arguments) as process:
         os.close(process_side)
         get(url_in(banner(process)))
         os.close(terminal)
@@ -162,7 +167,7 @@ def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
     terminal, process_side = pty.openpty()
     prepare = on_a_terminal(process_side, signal.SIGHUP)
     arguments = (directory, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
-    with aserve(*arguments, preexec_fn=prepare) as process:
+    with aserve_after(prepare, *arguments) as process:
         os.close(process_side)
         where = url_in(banner(process))
         os.close(terminal)
@@ -175,7 +180,7 @@ def test_sighup_on_an_open_terminal_reopens_the_log(directory, tmp_path):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, "--access-log", log)
-    with aserve(*arguments, preexec_fn=on_a_terminal(process_side)) as process:
+    with aserve_after(on_a_terminal(process_side), *arguments) as process:
         os.close(process_side)
         banner(process)
         log.rename(rotated)

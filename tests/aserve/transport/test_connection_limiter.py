@@ -19,6 +19,7 @@ from aserve.transport.connection_limiter import (
     process_limits,
 )
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.marks import slow_except
 
 TIMEOUT = 20.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
@@ -169,7 +170,7 @@ def get_status(client: socket.socket, request: bytes) -> tuple[int, bytes]:
     return int(head.split(b" ")[1]), head.partition(b"\r\n\r\n")[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "epoll"))
 def test_one_address_with_many_open_files_leaves_descriptors_for_others(
     name: str, directory: Path
 ) -> None:

@@ -1,7 +1,6 @@
 """What every I/O model must do, over real sockets. The default model has more tests of its own.
 
-One test for each model and fault. All conformance rows of a model are in one test, which lists all
-failures together, since a server for each row would take minutes.
+tests/conformance/test_models.py asks them the rows of the conformance table.
 """
 
 import os
@@ -9,19 +8,14 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 import aserve
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS
-from tests.conformance.rows import ROWS
-from tests.conformance.site import build
-from tests.conformance.talk import Address, ask, tags_of
+from tests.conformance.serving import address_of
 
 TIMEOUT = 10.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
@@ -43,16 +37,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "small").write_bytes(b"small")
     (directory / "large").write_bytes(b"large..." * (LARGE // 8))
     return directory
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("site"))
-
-
-def address_of(server: aserve.Server) -> Address:
-    parts = urlsplit(server.url)
-    return Address(str(parts.hostname), int(parts.port or 0))
 
 
 @pytest.fixture
@@ -125,45 +109,6 @@ def test_open_response_is_completed_when_the_server_stops(
             reader.start()
         reader.join(TIMEOUT)
     assert b"".join(body).endswith(b"\r\n\r\n" + b"large..." * (LARGE // 8))
-
-
-def test_conformance(model: str, root: Path) -> None:
-    with aserve.Server(root, model=model) as server:
-        address = address_of(server)
-        tag_of = tags_of(address, TIMEOUT)
-        rows = [row for row in ROWS if not (row.waits or row.switched)]
-        failures = {row.name: ask(row, row.ours, address, TIMEOUT, tag_of) for row in rows}
-    assert {name: errors for name, errors in failures.items() if errors} == {}
-
-
-@pytest.fixture(scope="module")
-def timed_results(root: Path) -> Iterator[dict[str, dict[str, Future[list[str]]]]]:
-    """The failures of the rows that take time: all run at the same time, in every model."""
-    rows = [row for row in ROWS if row.waits and not row.switched]
-    limits = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
-    with ExitStack() as stack, ThreadPoolExecutor(len(rows) * len(OTHERS)) as pool:
-        results: dict[str, dict[str, Future[list[str]]]] = {}
-        for name in OTHERS:
-            if name in UNAVAILABLE:
-                continue
-            server = stack.enter_context(aserve.Server(root, model=name, limits=limits))
-            address = address_of(server)
-            tag_of = tags_of(address, TIMEOUT)
-            results[name] = {
-                row.name: pool.submit(ask, row, row.ours, address, TIMEOUT, tag_of) for row in rows
-            }
-        for futures in results.values():
-            for future in futures.values():
-                future.exception()
-        yield results
-
-
-def test_conformance_in_time(
-    model: str, timed_results: dict[str, dict[str, Future[list[str]]]]
-) -> None:
-    failures = {name: future.result() for name, future in timed_results[model].items()}
-    assert failures
-    assert {name: errors for name, errors in failures.items() if errors} == {}
 
 
 def test_client_that_aborts_disturbs_no_other_client(model: str, directory: Path) -> None:

@@ -40,9 +40,10 @@ from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models import proactor, proactor_aio
 from aserve.transport.models.reactor import ReactorServer as Reactor
 from aserve.transport.multiplexing import MultiplexingServer
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.server_connection import ServerConnection
 from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from tests.marks import slow_except
 
 TIMEOUT = 10.0
 LARGE = 3 << 20
@@ -269,7 +270,7 @@ def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "reactor", "proactor"))
 def test_an_error_in_any_step_closes_one_connection(
     name: str, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,7 +308,7 @@ def fail(*_args: Any, **_kwargs: Any) -> Any:
     raise UnexpectedError
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "reactor", "proactor"))
 def test_an_error_before_the_first_byte_is_500_and_later_closes(
     name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +354,7 @@ def test_an_error_before_the_first_byte_is_500_and_later_closes(
         wait_until(lambda: not server.connections())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "reactor", "proactor"))
 def test_an_error_in_the_sweep_or_in_stopping_delays_no_other_client(
     name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from aserve.server.worker import _on_loop_error
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
+from tests.marks import slow_except
 
 TIMEOUT = 20.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
@@ -47,7 +48,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=slow_except(NAMES, DEFAULT, "blocking", "epoll"))
 def server(
     request: pytest.FixtureRequest, directory: Path
 ) -> Iterator[tuple[int, subprocess.Popen]]:

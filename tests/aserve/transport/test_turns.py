@@ -26,8 +26,9 @@ from aserve.transport.eventloop import connection
 from aserve.transport.eventloop.connection import _MAX_JOINED_RESPONSES
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN
+from tests.marks import slow_except
 
 TIMEOUT = 20.0
 # In the blocking model each connection has a thread, and the system's scheduler shares the time.
@@ -120,7 +121,7 @@ def read_all(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll", "reactor"))
 def test_other_clients_are_served_between_many_requests(
     name: str, kind: str, directory: Path
 ) -> None:
@@ -131,7 +132,7 @@ def test_other_clients_are_served_between_many_requests(
 
 
 @pytest.mark.parametrize("kind", ["misses", "hits"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll", "reactor"))
 def test_a_turn_ends_when_it_takes_too_long(
     name: str, kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from tests.conformance.instant import NOW
 from tests.conformance.reader import Response
 from tests.conformance.site import HELLO
 from tests.conformance.table import (
     CLOSED,
     EITHER,
     MUST,
+    NOW,
     OURS,
     PRESENT,
     SHOULD,
@@ -74,7 +74,7 @@ dates = [
         MUST,
         b"GET / HTTP/1.1\r\n\r\n",
         expect(*range(200, 600), date=PRESENT),
-        ours=expect(400, date=PRESENT),
+        aserve=expect(400, date=PRESENT),
         after=CLOSED,
         rfc_after=EITHER,
     ),
@@ -175,7 +175,7 @@ headers = [
         MUST,
         request("OPTIONS", "*"),
         expect(204, content_length=None) | expect(200, *range(400, 600)),
-        ours=expect(204, content_length=None, content_type=None),
+        aserve=expect(204, content_length=None, content_type=None),
     ),
     # RFC 9110 10.2.4: product tokens, which SHOULD NOT have unnecessary detail.
     row(
@@ -184,7 +184,7 @@ headers = [
         SHOULD,
         get("/hello.txt"),
         expect(200, server=re.compile(r"[\w-]+(/[\w.+-]+)?")) | expect(200, server=None),
-        ours=expect(200, server="aserve"),
+        aserve=expect(200, server="aserve"),
     ),
     row(
         "no-transfer-encoding-with-length",

@@ -109,7 +109,7 @@ preferences = [
         level,
         get("/page.html", accept_encoding=value),
         only(*allowed),
-        ours=coded(chosen),
+        aserve=coded(chosen),
     )
     for name, level, value, allowed, chosen in _CHOICES
 ]
@@ -140,7 +140,7 @@ preferences += [
             SHOULD,
             get(target, accept_encoding=value),
             expect(406, 415),
-            ours=expect(406),
+            aserve=expect(406),
         )
         for name, target, value in (
             ("identity-and-star-zero", "/hello.txt", "identity;q=0, *;q=0"),
@@ -170,7 +170,7 @@ preferences += [
         MUST,
         get("/sub/page.html", accept_encoding="br"),
         only("br", "identity"),
-        ours=expect(200, body=FILES["sub/page.html"], content_encoding=None),
+        aserve=expect(200, body=FILES["sub/page.html"], content_encoding=None),
     ),
     row(
         "accept-encoding-gzip-of-gzip-only",
@@ -216,7 +216,7 @@ coded_responses = [
         head("/style.css", accept_encoding="gzip"),
         expect(200, body=b"", content_encoding="gzip", vary=varies)
         | expect(200, body=b"", content_encoding=None),
-        ours=expect(200, body=b"", content_encoding="gzip", content_length=str(len(STYLE_GZIP))),
+        aserve=expect(200, body=b"", content_encoding="gzip", content_length=str(len(STYLE_GZIP))),
     ),
     row(
         # RFC 9110 12.5.5: Vary SHOULD be sent if the selection depended on a request header.
@@ -225,7 +225,7 @@ coded_responses = [
         SHOULD,
         get("/style.css", accept_encoding="gzip"),
         expect(200, content_encoding="gzip", vary=varies) | expect(200, content_encoding=None),
-        ours=expect(200, vary="Accept-Encoding"),
+        aserve=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-of-plain",
@@ -233,7 +233,7 @@ coded_responses = [
         SHOULD,
         get("/style.css", accept_encoding="identity"),
         expect(200, vary=varies),
-        ours=expect(200, vary="Accept-Encoding"),
+        aserve=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-without-accept-encoding",
@@ -241,7 +241,7 @@ coded_responses = [
         SHOULD,
         get("/style.css"),
         expect(200, vary=varies),
-        ours=expect(200, vary="Accept-Encoding"),
+        aserve=expect(200, vary="Accept-Encoding"),
     ),
     row(
         "vary-not-where-nothing-varies",
@@ -271,7 +271,7 @@ coded_responses = [
         MUST,
         get("/style.css.gz"),
         expect(200, body=STYLE_GZIP, content_encoding=None),
-        ours=expect(200, body=STYLE_GZIP, content_encoding=None, content_type="application/gzip"),
+        aserve=expect(200, body=STYLE_GZIP, content_encoding=None, content_type="application/gzip"),
     ),
     # RFC 9110 12.5.1: Accept never excludes a file by its media type here.
     *(
@@ -281,7 +281,7 @@ coded_responses = [
             SHOULD,
             get("/hello.txt", accept=value),
             expect(200, body=HELLO) | expect(406),
-            ours=expect(200, body=HELLO),
+            aserve=expect(200, body=HELLO),
         )
         for name, value in {
             "match": "text/plain",
@@ -296,7 +296,7 @@ coded_responses = [
         MAY,
         get("/hello.txt", accept_language="tlh"),
         expect(200, body=HELLO) | expect(406),
-        ours=expect(200, body=HELLO),
+        aserve=expect(200, body=HELLO),
     ),
     # RFC 9110 8.4: a request body may be coded; no handler here needs to decode it.
     row(
@@ -305,7 +305,7 @@ coded_responses = [
         MAY,
         get("/hello.txt", content_encoding="gzip"),
         expect(200, body=HELLO) | expect(415),
-        ours=expect(200, body=HELLO),
+        aserve=expect(200, body=HELLO),
     ),
 ]
 

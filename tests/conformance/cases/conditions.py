@@ -194,7 +194,7 @@ if_modified_since = [
             MAY,
             hello(if_modified_since=value),
             MODIFIED | NOT_MODIFIED,
-            ours=MODIFIED,
+            aserve=MODIFIED,
         )
         for name, value in {
             "other-zone": "Thu, 01 Jan 2026 00:00:00 CET",
@@ -217,7 +217,7 @@ twice = [
         hello(**{name.replace("-", "_"): (value, value)}),
         MODIFIED | expect(400),
         rfc_after=EITHER,
-        ours=MODIFIED,
+        aserve=MODIFIED,
     )
     for name, clause, value in (
         ("if-modified-since", "9110 13.1.3", LATER),
@@ -420,7 +420,7 @@ not_modified = [
         get("/style.css", accept_encoding="gzip", if_none_match=tag("/style.css", "gzip")),
         expect(304, vary=lambda value: "accept-encoding" in value.lower())
         | expect(304, etag=tag("/style.css")),
-        ours=expect(304, vary="Accept-Encoding", etag=tag("/style.css", "gzip")),
+        aserve=expect(304, vary="Accept-Encoding", etag=tag("/style.css", "gzip")),
     ),
     row(
         "304-vary-of-identity",
@@ -466,7 +466,7 @@ not_modified = [
         [hello(if_none_match=HELLO_TAG), get("/ten.txt")],
         NOT_MODIFIED,
         expect(200, body=TEN).or_close(),
-        ours=(NOT_MODIFIED, expect(200, body=TEN)),
+        aserve=(NOT_MODIFIED, expect(200, body=TEN)),
     ),
     row("304-of-star", "9110 15.4.5", MUST, hello(if_none_match="*"), expect(304, etag=HELLO_TAG)),
     row(

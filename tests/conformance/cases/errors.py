@@ -75,7 +75,7 @@ pages = [
             | expect(*({*range(200, 600)} - {status})),
             after=CLOSED if closes else OPEN,
             rfc_after=EITHER,
-            ours=expect(status, body=has_text, content_type="text/plain; charset=utf-8"),
+            aserve=expect(status, body=has_text, content_type="text/plain; charset=utf-8"),
         )
         for name, (message, status, closes) in _ERRORS.items()
     ),
@@ -219,7 +219,7 @@ pages = [
         SHOULD,
         get("/hello.txt", accept_encoding="identity;q=0"),
         expect(406, 415, vary=lambda value: "accept-encoding" in tokens(value)) | expect(200),
-        ours=expect(406, vary=lambda value: tokens(value) == {"accept", "accept-encoding"}),
+        aserve=expect(406, vary=lambda value: tokens(value) == {"accept", "accept-encoding"}),
     ),
     *(
         row(
@@ -265,7 +265,7 @@ pages = [
             MUST,
             head(target, **headers),
             expect(status, body=b"") | expect(*({*range(200, 600)} - {status}), body=b""),
-            ours=expect(status, body=b""),
+            aserve=expect(status, body=b""),
         )
         for status, target, headers in (
             (400, "/%zz", {}),
@@ -314,7 +314,7 @@ limits = [
             TOO_LONG,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(414),
+            aserve=expect(414),
         )
         for name, data in {"of-20-kb": 20_000, "of-100-kb": 100_000}.items()
     ),
@@ -326,7 +326,7 @@ limits = [
         TOO_LONG,
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(414),
+        aserve=expect(414),
     ),
     *(
         # RFC 9112 3: a method longer than any implemented one SHOULD get 501.
@@ -352,7 +352,7 @@ limits = [
         expect(414).or_wait(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(414),
+        aserve=expect(414),
     ),
     row(
         "limit-target-with-head",
@@ -362,7 +362,7 @@ limits = [
         expect(414, 200, 301, 403, 404, 500, body=b""),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(414, body=b""),
+        aserve=expect(414, body=b""),
     ),
     # RFC 9110 5.4: MUST respond with a suitable 4xx to headers that are too large; RFC 6585 5: 431.
     *(
@@ -374,7 +374,7 @@ limits = [
             TOO_LARGE,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(431),
+            aserve=expect(431),
         )
         for name, message in {
             "of-100-kb": large(100_000),
@@ -391,7 +391,7 @@ limits = [
         TOO_LARGE,
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(431),
+        aserve=expect(431),
     ),
     row(
         "limit-header-without-end",
@@ -401,7 +401,7 @@ limits = [
         CLIENT_ERROR.or_wait(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(431),
+        aserve=expect(431),
     ),
     row(
         "limit-many-headers",
@@ -419,7 +419,7 @@ limits = [
         expect(200, *range(400, 500), body=b""),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(431, body=b""),
+        aserve=expect(431, body=b""),
     ),
     row("limit-header-of-4-kb-is-fine", "9110 5.4", OURS, large(4_000), HELLO_OK),
     row("limit-header-of-16-kb-is-fine", "9110 5.4", OURS, large(16_000), HELLO_OK),
@@ -454,7 +454,7 @@ limits = [
         expect(*range(200, 600)),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(413),
+        aserve=expect(413),
     ),
     row(
         "limit-content-in-chunks",
@@ -516,7 +516,7 @@ limits = [
         MAY,
         b"\r\n" * 2_000 + get("/hello.txt").data,
         HELLO_OK | expect(400),
-        ours=HELLO_OK,
+        aserve=HELLO_OK,
     ),
     # After a rejected request nothing is answered, and the error response arrives.
     row(
@@ -538,7 +538,7 @@ timeout = [
         b"GET / HTTP/1.1\r\nHost: te",
         expect(408),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
     row(
         "timeout-for-a-request-line",
@@ -547,7 +547,7 @@ timeout = [
         b"G",
         expect(408),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
     row(
         "timeout-for-content",
@@ -556,7 +556,7 @@ timeout = [
         post(content_length="5").data + b"ab",
         expect(408),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
     row(
         "timeout-for-a-chunk",
@@ -565,7 +565,7 @@ timeout = [
         post(body=b"5\r\nab", transfer_encoding="chunked"),
         expect(408),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
     row(
         "timeout-sends-close",
@@ -574,7 +574,7 @@ timeout = [
         b"GET / HTTP/1.1\r\n",
         expect(408, connection="close"),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
     # RFC 9112 9.5: an idle connection is closed without a response: there is no request.
     row(
@@ -584,9 +584,9 @@ timeout = [
         get("/ten.txt"),
         expect(200, body=TEN),
         after=CLOSED,
-        waits=True,
+        awaits_timeout=True,
     ),
-    row("timeout-with-nothing", "9112 9.5", OURS, [], after=CLOSED, waits=True),
+    row("timeout-with-nothing", "9112 9.5", OURS, [], after=CLOSED, awaits_timeout=True),
 ]
 
 ROWS: list[Row] = [*pages, *limits, *timeout]

@@ -61,14 +61,14 @@ def rejected(
     responses = (expected, TEN_OR_CLOSE) if others else (expected,)
     after = EITHER if others else CLOSED
     return row(
-        name, clause, level, [data, NEXT], *responses, after=CLOSED, rfc_after=after, ours=BAD
+        name, clause, level, [data, NEXT], *responses, after=CLOSED, rfc_after=after, aserve=BAD
     )
 
 
 def reads_next(name: str, clause: str, level: Level, first: Message | bytes) -> Row:
     """Expect any response to the first request, and the next one to be parsed right after it."""
     return row(
-        name, clause, level, [first, NEXT], ANY_RESPONSE, TEN_OR_CLOSE, ours=(NOT_ALLOWED, TEN_OK)
+        name, clause, level, [first, NEXT], ANY_RESPONSE, TEN_OR_CLOSE, aserve=(NOT_ALLOWED, TEN_OK)
     )
 
 
@@ -183,7 +183,7 @@ line_ends = [
         MAY,
         b"\r\n\r\n\r\n" + get("/hello.txt").data,
         HELLO_OK | BAD,
-        ours=HELLO_OK,
+        aserve=HELLO_OK,
     ),
     row(
         "empty-line-between-requests",
@@ -201,7 +201,7 @@ line_ends = [
         [post(body=b"abc"), b"\r\n" + NEXT.data],
         ANY_RESPONSE,
         TEN_OR_CLOSE,
-        ours=(NOT_ALLOWED, TEN_OK),
+        aserve=(NOT_ALLOWED, TEN_OK),
     ),
     # A bare CR MUST be invalid or be replaced by SP.
     rejected("bare-cr-in-value", "9112 2.2", MUST, headers(b"X-A: b\rc\r\n"), HELLO_OK),
@@ -312,7 +312,7 @@ names = [
         MUST,
         b"GET /hello.txt HTTP/1.1\r\nhOsT: test\r\nrAnGe: bytes=0-0\r\n\r\n",
         expect(206, body=b"H") | HELLO_OK,
-        ours=expect(206, body=b"H"),
+        aserve=expect(206, body=b"H"),
     ),
     row("header-unknown", "9110 5.1", MUST, get("/hello.txt", x_unknown="anything"), HELLO_OK),
 ]
@@ -362,7 +362,7 @@ values = [
         MUST,
         headers(b"Range:\t bytes=0-0 \t \r\n"),
         expect(206, body=b"H") | HELLO_OK,
-        ours=expect(206, body=b"H"),
+        aserve=expect(206, body=b"H"),
     ),
     row("value-with-colons", "9112 5", MUST, headers(b"X-A: b: c: d\r\n"), HELLO_OK),
 ]
@@ -396,7 +396,7 @@ lengths = [
         [get("/hello.txt", body=b"abc"), NEXT],
         HELLO_OK | expect(400, 413, 403, 405),
         TEN_OR_CLOSE,
-        ours=(HELLO_OK, TEN_OK),
+        aserve=(HELLO_OK, TEN_OK),
     ),
     row(
         "length-with-get-like-a-request",
@@ -405,7 +405,7 @@ lengths = [
         [get("/hello.txt", body=get("/smuggled").data), NEXT],
         HELLO_OK | expect(400, 413, 403, 405),
         TEN_OR_CLOSE,
-        ours=(HELLO_OK, TEN_OK),
+        aserve=(HELLO_OK, TEN_OK),
     ),
     row(
         "length-with-head",
@@ -414,7 +414,7 @@ lengths = [
         [request("HEAD", "/hello.txt", body=b"abc"), NEXT],
         expect(200, body=b"") | expect(400, 413, 403, 405),
         TEN_OR_CLOSE,
-        ours=(expect(200, body=b""), TEN_OK),
+        aserve=(expect(200, body=b""), TEN_OK),
     ),
     row(
         "length-with-missing-file",
@@ -423,7 +423,7 @@ lengths = [
         [get("/missing", body=get("/smuggled").data), NEXT],
         ANY_ERROR,
         TEN_OR_CLOSE,
-        ours=(expect(404), TEN_OK),
+        aserve=(expect(404), TEN_OK),
     ),
 ]
 _BAD_LENGTHS = {
@@ -482,7 +482,7 @@ bad_lengths = [
             [post(body=b"abc", content_length=value), NEXT],
             ANY_RESPONSE,
             TEN_OR_CLOSE,
-            ours=BAD,
+            aserve=BAD,
             after=CLOSED,
             rfc_after=EITHER,
         )
@@ -498,7 +498,7 @@ bad_lengths = [
             ANY_RESPONSE.or_wait(),
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(400, 413),
+            aserve=expect(400, 413),
         )
         for name, value in {
             "beyond-64-bits": str(2**64 + 3),
@@ -538,7 +538,7 @@ transfer_codings = [
         ],
         HELLO_OK | expect(400, 411, 413, 403, 405),
         TEN_OR_CLOSE,
-        ours=(HELLO_OK, TEN_OK),
+        aserve=(HELLO_OK, TEN_OK),
     ),
     # RFC 9112 6.3 item 4: if chunked is not last, MUST respond with 400 and close.
     *(
@@ -585,7 +585,7 @@ transfer_codings = [
             expect(501, 400),
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(501),
+            aserve=expect(501),
         )
         for name, value in {
             "gzip-then-chunked": "gzip, chunked",
@@ -614,7 +614,7 @@ transfer_codings = [
             TEN_OR_CLOSE,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(400, 501),
+            aserve=expect(400, 501),
         )
         for name, value in {
             "empty-element-first": ", chunked",
@@ -630,7 +630,7 @@ transfer_codings = [
             [message, NEXT],
             ANY_RESPONSE,
             after=CLOSED,
-            ours=BAD,
+            aserve=BAD,
         )
         for name, message in {
             "of-chunks": coded("chunked", content_length=str(len(CHUNKS))),
@@ -654,7 +654,7 @@ transfer_codings = [
         [post(body=CHUNKS, transfer_encoding="chunked", connection="keep-alive", minor=0), NEXT],
         ANY_RESPONSE,
         after=CLOSED,
-        ours=BAD,
+        aserve=BAD,
     ),
     reads_next(
         "transfer-encoding-misspelt",
@@ -723,7 +723,7 @@ bad_chunks = [
             [coded("chunked", data), NEXT],
             ANY_RESPONSE,
             after=CLOSED,
-            ours=BAD,
+            aserve=BAD,
         )
         for name, data in _BAD_CHUNKS.items()
     ),
@@ -737,7 +737,7 @@ bad_chunks = [
             ANY_RESPONSE.or_wait(),
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(400, 413),
+            aserve=expect(400, 413),
         )
         for name, size in {
             "beyond-64-bits": b"10000000000000003",
@@ -770,7 +770,7 @@ bad_chunks = [
             ],
             HELLO_OK | expect(400, 411, 413, 403, 405),
             TEN_OR_CLOSE,
-            ours=(HELLO_OK, TEN_OK),
+            aserve=(HELLO_OK, TEN_OK),
         )
         for name, trailer in {
             "range": b"Range: bytes=0-0\r\n",
@@ -805,7 +805,7 @@ incomplete = [
         (ANY_ERROR if name in _HEADS else ANY_RESPONSE).or_close(),
         after=CLOSED,
         half_closes=True,
-        ours=BAD,
+        aserve=BAD,
     )
     for name, data in _INCOMPLETE.items()
 ]
@@ -818,7 +818,7 @@ ends = [
         [b"\r\n"],
         after=CLOSED,
         half_closes=True,
-        ours=(),
+        aserve=(),
     ),
     row(
         "request-then-half-close",

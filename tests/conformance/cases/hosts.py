@@ -134,7 +134,7 @@ invalid = [
         }.items()
     ),
     *(
-        row(f"connect-{name}", "9110 9.3.6", OURS, message, BAD, after=CLOSED, switched=True)
+        row(f"connect-{name}", "9110 9.3.6", OURS, message, BAD, after=CLOSED, all_methods=True)
         for name, value in _NO_ADDRESS.items()
         for message in [request("CONNECT", f"{value}:80" if value[0] == "[" else value)]
     ),
@@ -163,7 +163,7 @@ valid = [
             MUST,
             get("/hello.txt", host=value),
             HELLO_OK | expect(421, 404),
-            ours=HELLO_OK,
+            aserve=HELLO_OK,
         )
         for name, value in _VALID.items()
     ),
@@ -181,7 +181,7 @@ valid = [
         }.items()
     ),
     # RFC 9112 3.2: a client sends an empty Host if the target has no authority.
-    row("host-empty", "9112 3.2", MAY, get("/hello.txt", host=""), HELLO_OK | BAD, ours=HELLO_OK),
+    row("host-empty", "9112 3.2", MAY, get("/hello.txt", host=""), HELLO_OK | BAD, aserve=HELLO_OK),
 ]
 
 versions = [
@@ -259,7 +259,7 @@ versions = [
             raw(b"GET /hello.txt HTTP/%b\r\nHost: test\r\n\r\n" % version.encode()),
             expect(505, 400),
             after=CLOSED,
-            ours=expect(505),
+            aserve=expect(505),
         )
         for version in ("2.0", "3.0", "0.9", "9.9", "0.0")
     ),
@@ -289,7 +289,7 @@ versions = [
         raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         expect(505, 400),
         after=CLOSED,
-        ours=expect(505),
+        aserve=expect(505),
     ),
 ]
 

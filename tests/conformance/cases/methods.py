@@ -69,7 +69,7 @@ safe = [
             MUST,
             head(target, **headers),
             expect(status, body=b"", content_length=length) | expect(status, content_length=None),
-            ours=expect(status, body=b"", content_length=length),
+            aserve=expect(status, body=b"", content_length=length),
         )
         for name, target, status, length, headers in (
             ("length", "/hello.txt", 200, "14", {}),
@@ -99,7 +99,7 @@ safe = [
         [head("/missing"), NEXT],
         expect(404, body=b""),
         TEN_OK.or_close(),
-        ours=(expect(404, body=b""), TEN_OK),
+        aserve=(expect(404, body=b""), TEN_OK),
     ),
     row(
         "head-of-large-then-get",
@@ -129,7 +129,7 @@ options = [
             level,
             request("OPTIONS", target, **headers),
             _OPTIONS,
-            ours=_OUR_OPTIONS,
+            aserve=_OUR_OPTIONS,
         )
         for name, level, target, headers in (
             ("file", SHOULD, "/hello.txt", {}),
@@ -154,7 +154,7 @@ options = [
         [request("OPTIONS", "/hello.txt", body=b"abc", content_type="text/plain"), NEXT],
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(_OUR_OPTIONS, TEN_OK),
+        aserve=(_OUR_OPTIONS, TEN_OK),
     ),
     row(
         "options-bad-target",
@@ -163,7 +163,7 @@ options = [
         request("OPTIONS", "hello.txt"),
         expect(400, 404, 405, 501),
         after=EITHER,
-        ours=expect(400),
+        aserve=expect(400),
     ),
     row(
         "options-fragment",
@@ -171,7 +171,7 @@ options = [
         SHOULD,
         request("OPTIONS", "/a#b"),
         expect(400, 301, 404, 405, 501),
-        ours=expect(400),
+        aserve=expect(400),
     ),
     row(
         "options-then-get",
@@ -180,7 +180,7 @@ options = [
         [request("OPTIONS", "*"), NEXT],
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(_OUR_OPTIONS, TEN_OK),
+        aserve=(_OUR_OPTIONS, TEN_OK),
     ),
 ]
 
@@ -193,7 +193,7 @@ writing = [
             SHOULD,
             request(method, "/hello.txt", body=b"content"),
             expect(*range(400, 600)),
-            ours=ASERVE_NOT_ALLOWED,
+            aserve=ASERVE_NOT_ALLOWED,
         )
         for method in ("PUT", "DELETE")
     ),
@@ -204,7 +204,7 @@ writing = [
             MUST,
             request(method, target, body=body),
             NOT_ALLOWED_OR_OTHER,
-            ours=ASERVE_NOT_ALLOWED,
+            aserve=ASERVE_NOT_ALLOWED,
         )
         for method in ("POST", "PUT", "DELETE")
         for name, target, body in (
@@ -218,7 +218,7 @@ writing = [
         MAY,
         request("POST", "/hello.txt", body=chunked(b"abc"), transfer_encoding="chunked"),
         ANY_RESPONSE,
-        ours=ASERVE_NOT_ALLOWED,
+        aserve=ASERVE_NOT_ALLOWED,
     ),
     *(
         row(
@@ -239,7 +239,7 @@ writing = [
             MUST,
             request(method, "/hello.txt", if_match='"no such"'),
             expect(*({*range(200, 600)} - {412})),
-            ours=ASERVE_NOT_ALLOWED,
+            aserve=ASERVE_NOT_ALLOWED,
         )
         for method in ("POST", "PUT", "DELETE")
     ),
@@ -268,7 +268,7 @@ unknown = [
             SHOULD,
             request(method, "/hello.txt"),
             expect(405, 501),
-            ours=NOT_SUPPORTED,
+            aserve=NOT_SUPPORTED,
         )
         for method in _UNKNOWN
     ),
@@ -280,7 +280,7 @@ unknown = [
             SHOULD,
             request(method, "/hello.txt"),
             expect(405, 501, 400),
-            ours=NOT_SUPPORTED,
+            aserve=NOT_SUPPORTED,
         )
         for method in ("get", "Get", "head")
     ),
@@ -290,7 +290,7 @@ unknown = [
         SHOULD,
         request("!#$%&'*+-.^_`|~09azAZ", "/hello.txt"),
         expect(405, 501),
-        ours=NOT_SUPPORTED,
+        aserve=NOT_SUPPORTED,
     ),
     # RFC 9112 3: a method longer than any implemented one SHOULD get 501.
     row("method-too-long", "9112 3", SHOULD, request("A" * 500, "/hello.txt"), NOT_SUPPORTED),
@@ -301,7 +301,7 @@ unknown = [
         [request("FOO", "/hello.txt", body=b"abc"), NEXT],
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(NOT_SUPPORTED, TEN_OK),
+        aserve=(NOT_SUPPORTED, TEN_OK),
     ),
     row(
         "method-unknown-with-unknown-file",
@@ -309,7 +309,7 @@ unknown = [
         SHOULD,
         request("FOO", "/missing"),
         expect(405, 501, 404),
-        ours=NOT_SUPPORTED,
+        aserve=NOT_SUPPORTED,
     ),
 ]
 
@@ -322,7 +322,7 @@ special = [
         MUST,
         request("TRACE", "/hello.txt", **_SENSITIVE),
         NOT_ALLOWED_OR_OTHER,
-        ours=ASERVE_NOT_ALLOWED,
+        aserve=ASERVE_NOT_ALLOWED,
     ),
     row("trace-off-asterisk", "9110 15.5.6", OURS, request("TRACE", "*"), ASERVE_NOT_ALLOWED),
     *(
@@ -333,7 +333,7 @@ special = [
             [request("CONNECT", target, host=target), NEXT],
             expect(*range(300, 600)),
             TEN_OK.or_close(),
-            ours=(expect(400, 405), TEN_OK),
+            aserve=(expect(400, 405), TEN_OK),
         )
         for name, target in {"authority": "test:80", "stranger": "example.com:443"}.items()
     ),
@@ -346,7 +346,7 @@ special = [
             request("CONNECT", target),
             expect(*range(300, 600)),
             rfc_after=EITHER,
-            ours=expect(400, 405),
+            aserve=expect(400, 405),
         )
         for name, target in {
             "without-port": "test",
@@ -385,7 +385,7 @@ switched = [
         SHOULD,
         request("TRACE", "/hello.txt", **_HARMLESS),
         expect(200, body=reflects, content_type="message/http"),
-        switched=True,
+        all_methods=True,
     ),
     row(
         "trace-on-without-secrets",
@@ -393,7 +393,7 @@ switched = [
         SHOULD,
         request("TRACE", "/hello.txt", **_SENSITIVE, proxy_authorization="Basic x", **_HARMLESS),
         expect(200, body=reflects),
-        switched=True,
+        all_methods=True,
     ),
     *(
         row(
@@ -405,7 +405,7 @@ switched = [
                 b"User-Agent: a/1\r\n%b:\r\n\r\n" % (name.encode(), name.upper().encode())
             ),
             expect(200, body=reflects),
-            switched=True,
+            all_methods=True,
         )
         for name in _MAYBE_SECRET
     ),
@@ -415,7 +415,7 @@ switched = [
         OURS,
         request("TRACE", "/missing"),
         expect(200, content_type="message/http"),
-        switched=True,
+        all_methods=True,
     ),
     row(
         # RFC 9110 9.3.8: responses to TRACE are not cacheable.
@@ -424,7 +424,7 @@ switched = [
         OURS,
         request("TRACE", "/hello.txt"),
         expect(200, cache_control="no-store", etag=None),
-        switched=True,
+        all_methods=True,
     ),
     row(
         # RFC 9110 13.2.1: conditions do not apply to TRACE.
@@ -433,7 +433,7 @@ switched = [
         MUST,
         request("TRACE", "/hello.txt", if_match='"no such"'),
         expect(200),
-        switched=True,
+        all_methods=True,
     ),
     row(
         "trace-on-then-get",
@@ -442,7 +442,7 @@ switched = [
         [request("TRACE", "/hello.txt"), NEXT],
         expect(200),
         TEN_OK,
-        switched=True,
+        all_methods=True,
     ),
     *(
         row(
@@ -451,7 +451,7 @@ switched = [
             OURS,
             message,
             expect(*statuses, allow=lambda value: tokens(value) == ALL_METHODS),
-            switched=True,
+            all_methods=True,
         )
         for name, message, statuses in (
             ("in-options", request("OPTIONS", "*"), (200, 204)),
@@ -467,8 +467,8 @@ switched = [
             request("CONNECT", target),
             expect(*range(400, 600)),
             after=EITHER,
-            ours=expect(*statuses),
-            switched=True,
+            aserve=expect(*statuses),
+            all_methods=True,
         )
         for name, target, *statuses in (
             ("without-port", "test", 400),

@@ -177,7 +177,7 @@ persistence = [
         post(body=b"abc", connection="close"),
         ANY_RESPONSE,
         after=CLOSED,
-        ours=expect(405),
+        aserve=expect(405),
     ),
     # RFC 9112 9.6: MUST NOT process any further requests on that connection.
     row(
@@ -255,7 +255,7 @@ persistence = [
         [hello(minor=0, connection="keep-alive"), NEXT],
         HELLO_OK,
         TEN_OK.or_close(),
-        ours=(HELLO_OK, TEN_OK),
+        aserve=(HELLO_OK, TEN_OK),
     ),
     row(
         "keep-alive-in-1.0-with-404",
@@ -290,7 +290,7 @@ pipelining = [
         [hello(), NEXT],
         HELLO_OK,
         TEN_OK.or_close(),
-        ours=(HELLO_OK, TEN_OK),
+        aserve=(HELLO_OK, TEN_OK),
     ),
     row("pipeline-twenty", "9112 9.3.2", MUST, [hello(), NEXT] * 10, *[HELLO_OK, TEN_OK] * 10),
     row(
@@ -319,7 +319,7 @@ pipelining = [
         HELLO_OK,
         MISSING,
         TEN_OK.or_close(),
-        ours=(HELLO_OK, MISSING, TEN_OK),
+        aserve=(HELLO_OK, MISSING, TEN_OK),
     ),
     row(
         "pipeline-of-methods",
@@ -330,7 +330,7 @@ pipelining = [
         expect(200, body=b""),
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(HELLO_OK, expect(200, body=b""), expect(200, 204), TEN_OK),
+        aserve=(HELLO_OK, expect(200, body=b""), expect(200, 204), TEN_OK),
     ),
     row(
         "pipeline-of-statuses",
@@ -348,7 +348,7 @@ pipelining = [
         expect(416, 200).or_close(),
         expect(301, 302, 307, 308).or_close(),
         TEN_OK.or_close(),
-        ours=(expect(304), expect(206, body=b"H"), expect(416), expect(301), TEN_OK),
+        aserve=(expect(304), expect(206, body=b"H"), expect(416), expect(301), TEN_OK),
     ),
     row(
         "pipeline-with-contents",
@@ -358,7 +358,7 @@ pipelining = [
         ANY_RESPONSE,
         ANY_RESPONSE.or_close(),
         TEN_OK.or_close(),
-        ours=(expect(405), expect(405), TEN_OK),
+        aserve=(expect(405), expect(405), TEN_OK),
     ),
     # A valid request is still answered, first, if the next one is invalid.
     row(
@@ -369,7 +369,7 @@ pipelining = [
         HELLO_OK,
         expect(400).or_close(),
         after=CLOSED,
-        ours=(HELLO_OK, expect(400)),
+        aserve=(HELLO_OK, expect(400)),
     ),
     row(
         "pipeline-valid-then-bad-then-valid",
@@ -379,7 +379,7 @@ pipelining = [
         HELLO_OK,
         expect(400).or_close(),
         after=CLOSED,
-        ours=(HELLO_OK, expect(400)),
+        aserve=(HELLO_OK, expect(400)),
     ),
     row(
         "pipeline-large-then-bad",
@@ -389,7 +389,7 @@ pipelining = [
         expect(200, body=LARGE),
         expect(400).or_close(),
         after=CLOSED,
-        ours=(expect(200, body=LARGE), expect(400)),
+        aserve=(expect(200, body=LARGE), expect(400)),
     ),
     row(
         "pipeline-valid-then-no-host",
@@ -400,7 +400,7 @@ pipelining = [
         expect(400).or_close(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=(HELLO_OK, expect(400)),
+        aserve=(HELLO_OK, expect(400)),
     ),
     row(
         "pipeline-valid-then-version-2",
@@ -410,7 +410,7 @@ pipelining = [
         HELLO_OK,
         expect(505, 400).or_close(),
         after=CLOSED,
-        ours=(HELLO_OK, expect(505)),
+        aserve=(HELLO_OK, expect(505)),
     ),
     row(
         "pipeline-valid-then-cut",
@@ -421,7 +421,7 @@ pipelining = [
         expect(400, 408).or_close(),
         half_closes=True,
         after=CLOSED,
-        ours=(HELLO_OK, expect(400)),
+        aserve=(HELLO_OK, expect(400)),
     ),
     # A head split anywhere is the same head.
     row("byte-by-byte", "9112 2.2", MUST, hello(), HELLO_OK, byte_by_byte=True),
@@ -446,7 +446,7 @@ pipelining = [
         ANY_RESPONSE,
         TEN_OK.or_close(),
         byte_by_byte=True,
-        ours=(expect(405), TEN_OK),
+        aserve=(expect(405), TEN_OK),
     ),
     row(
         "byte-by-byte-bad",
@@ -469,7 +469,7 @@ upgrades = [
             [hello(connection=connection, upgrade=protocol, **others), NEXT],
             expect(200, body=HELLO, interim=()) | expect(426),
             TEN_OK.or_close(),
-            ours=(expect(200, body=HELLO, interim=()), TEN_OK),
+            aserve=(expect(200, body=HELLO, interim=()), TEN_OK),
         )
         for name, connection, protocol, others in (
             (
@@ -496,7 +496,7 @@ upgrades = [
         [post(body=b"abc", connection="Upgrade", upgrade="foo"), NEXT],
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(expect(405), TEN_OK),
+        aserve=(expect(405), TEN_OK),
     ),
     row(
         "upgrade-with-chunks",
@@ -513,7 +513,7 @@ upgrades = [
         ],
         ANY_RESPONSE,
         TEN_OK.or_close(),
-        ours=(expect(405), TEN_OK),
+        aserve=(expect(405), TEN_OK),
     ),
     # RFC 9110 7.8: MUST ignore an Upgrade of an HTTP/1.0 request.
     row(
@@ -540,7 +540,7 @@ expectations = [
         continue_body=b"abc",
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     row(
         "expect-continue-in-capitals",
@@ -551,7 +551,7 @@ expectations = [
         continue_body=b"abc",
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     row(
         "expect-continue-in-chunks",
@@ -562,7 +562,7 @@ expectations = [
         continue_body=chunked(b"abc"),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     row(
         "expect-continue-too-large",
@@ -572,7 +572,7 @@ expectations = [
         CONTINUE.or_wait(),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(413, 405, interim=()),
+        aserve=expect(413, 405, interim=()),
     ),
     row(
         "expect-continue-with-get-content",
@@ -583,7 +583,7 @@ expectations = [
         continue_body=b"abc",
         after=CLOSED,
         rfc_after=EITHER,
-        ours=expect(200, body=HELLO, interim=()),
+        aserve=expect(200, body=HELLO, interim=()),
     ),
     row(
         # The client may send the body anyway: it must not be parsed as the next request.
@@ -594,7 +594,7 @@ expectations = [
         CONTINUE,
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     row(
         "expect-continue-for-missing-file",
@@ -605,7 +605,7 @@ expectations = [
         continue_body=b"abc",
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     # RFC 9110 10.1.1: for a request without a body, a server MAY omit 100.
     row(
@@ -614,7 +614,7 @@ expectations = [
         MAY,
         hello(expect="100-continue"),
         expect(200, body=HELLO, interim=(100,)),
-        ours=expect(200, body=HELLO, interim=()),
+        aserve=expect(200, body=HELLO, interim=()),
     ),
     # RFC 9110 10.1.1: in HTTP/1.0 it MUST be ignored, and no 1xx may be sent (15.2).
     row(
@@ -625,7 +625,7 @@ expectations = [
         expect(*range(200, 600), interim=()),
         after=CLOSED,
         rfc_after=EITHER,
-        ours=FINAL_AT_ONCE,
+        aserve=FINAL_AT_ONCE,
     ),
     row(
         "expect-continue-in-1.0-without-content",
@@ -646,7 +646,7 @@ expectations = [
             expect(417) | HELLO_OK,
             after=CLOSED,
             rfc_after=EITHER,
-            ours=expect(417),
+            aserve=expect(417),
         )
         for name, value in {
             "unknown": "teapot",

@@ -222,7 +222,7 @@ ignored: list[Row] = [
         }.items()
     ),
     *(
-        row(f"range-invalid-{name}", "9110 14.2", MAY, ten(value), INVALID, ours=WHOLE)
+        row(f"range-invalid-{name}", "9110 14.2", MAY, ten(value), INVALID, aserve=WHOLE)
         for name, value in {
             "backwards": "bytes=5-3",
             "letters": "bytes=a-b",
@@ -254,7 +254,7 @@ ignored: list[Row] = [
             MAY,
             ten(value),
             INVALID | part(0, 2),
-            ours=part(0, 2),
+            aserve=part(0, 2),
         )
         for name, value in {
             "space-after-equals": "bytes= 0-1",
@@ -283,7 +283,7 @@ ignored: list[Row] = [
         MUST,
         head("/ten.txt", range="bytes=0-1"),
         expect(200, content_length="10") | expect(200, content_length=None),
-        ours=expect(200, content_length="10"),
+        aserve=expect(200, content_length="10"),
     ),
     row(
         "range-with-post",
@@ -322,7 +322,7 @@ several: list[Row] = [
         level,
         ten(value),
         expect(206, body=parts(*spans)) | together(*spans) | WHOLE,
-        ours=expect(206, body=parts(*spans)),
+        aserve=expect(206, body=parts(*spans)),
     )
     for name, level, value, spans in (
         ("two", SHOULD, "bytes=0-1,5-6", ((0, 2), (5, 7))),
@@ -347,7 +347,7 @@ several += [
             | part(*merged)
             | expect(206, body=parts(merged))
             | INVALID,
-            ours=part(*merged),
+            aserve=part(*merged),
         )
         for name, value, asked, merged in (
             ("adjacent", "bytes=0-1,2-3", ((0, 2), (2, 4)), (0, 4)),
@@ -422,7 +422,7 @@ several += [
             expect(
                 200, 206, 400, 416, 431, body=lambda response: len(response.body) < 2 * len(LARGE)
             ),
-            ours=expect(200, body=LARGE, content_range=None),
+            aserve=expect(200, body=LARGE, content_range=None),
         )
         for name, message in {
             "65": get(
@@ -459,7 +459,7 @@ described = [
         expect(206, vary=lambda value: "accept-encoding" in value.lower())
         | expect(206, content_encoding=None)
         | expect(200),
-        ours=expect(206, vary="Accept-Encoding"),
+        aserve=expect(206, vary="Accept-Encoding"),
     ),
     row(
         "206-cache-control",
@@ -499,7 +499,7 @@ described = [
         MAY,
         get("/ten.txt"),
         expect(200, accept_ranges="bytes") | expect(200, accept_ranges=None),
-        ours=expect(200, accept_ranges="bytes"),
+        aserve=expect(200, accept_ranges="bytes"),
     ),
     row(
         "accept-ranges-with-head",
@@ -561,7 +561,7 @@ if_range += [
         SHOULD,
         ten("bytes=0-1,5-6", if_range=TEN_TAG),
         expect(206, body=parts((0, 2), (5, 7))) | part(0, 7) | WHOLE,
-        ours=expect(206, body=parts((0, 2), (5, 7))),
+        aserve=expect(206, body=parts((0, 2), (5, 7))),
     ),
     row(
         "if-range-other-several",

@@ -47,7 +47,7 @@ def redirected(
         level,
         get(target),
         expect(*REDIRECTS, location=location_of(location)),
-        ours=expect(301, location=location),
+        aserve=expect(301, location=location),
     )
 
 
@@ -84,7 +84,7 @@ forms = [
         MUST,
         get("https://test/hello.txt"),
         expect(400, 403, 404, 421),
-        ours=expect(421),
+        aserve=expect(421),
     ),
     row(
         # RFC 9112 3.2: the Host header is required for every form of target.
@@ -105,7 +105,7 @@ forms = [
             get(target),
             BAD | expect(404, 421, *others),
             after=EITHER,
-            ours=BAD,
+            aserve=BAD,
         )
         for name, clause, level, target, *others in (
             # RFC 9110 4.2.1: an empty host MUST be rejected as invalid.
@@ -135,7 +135,7 @@ forms = [
         SHOULD,
         head("*"),
         expect(400, 404, 405, body=b""),
-        ours=expect(400, body=b""),
+        aserve=expect(400, body=b""),
     ),
     # RFC 9112 3: at least 8,000 bytes for the request line are RECOMMENDED.
     row(
@@ -168,7 +168,7 @@ unencoded = [
             SHOULD,
             get(before + character + after),
             BAD | expect(301, location=location_of(f"{before}%{ord(character):02X}{after}")),
-            ours=expect(301, location=f"{before}%{ord(character):02X}{after}"),
+            aserve=expect(301, location=f"{before}%{ord(character):02X}{after}"),
         )
         for name, character in _NO_URI_CHARACTERS.items()
         for where, before, after in (("path", "/a", "b.txt"), ("query", "/hello.txt?a", "b"))
@@ -182,7 +182,7 @@ unencoded = [
             expect(400, 301),
             after=CLOSED,
             rfc_after=EITHER,
-            ours=BAD,
+            aserve=BAD,
         )
         for name, target in {
             "space": b"/with space.txt",
@@ -201,7 +201,7 @@ unencoded = [
             [raw(b"GET " + target + b" HTTP/1.1\r\nHost: test\r\n\r\n")],
             expect(400, 301),
             rfc_after=EITHER,
-            ours=expect(301, location=location),
+            aserve=expect(301, location=location),
         )
         for name, target, location in (
             ("utf-8", "/grüße.txt".encode(), "/gr%C3%BC%C3%9Fe.txt"),
@@ -270,7 +270,7 @@ escapes = [
     row("target-escaped-twice", "3986 2.4", MUST, get("/%2568ello.txt"), MISSING),
     row("target-case-sensitive", "9110 4.2.3", MUST, get("/HELLO.TXT"), MISSING),
     *(
-        row(f"target-escape-{name}", "9112 3.2", SHOULD, get(target), BAD | expect(301), ours=BAD)
+        row(f"target-escape-{name}", "9112 3.2", SHOULD, get(target), BAD | expect(301), aserve=BAD)
         for name, target in {
             "alone": "/hello.txt%",
             "of-one-digit": "/hello.txt%2",
@@ -281,14 +281,14 @@ escapes = [
             "signed": "/%+8ello.txt",
         }.items()
     ),
-    row("target-escaped-nul", "3986 7.3", OURS, get("/hello.txt%00"), BAD | MISSING, ours=BAD),
+    row("target-escaped-nul", "3986 7.3", OURS, get("/hello.txt%00"), BAD | MISSING, aserve=BAD),
     row(
         "target-escaped-nul-cuts-no-suffix",
         "3986 7.3",
         OURS,
         get("/hello.txt%00.html"),
         BAD | MISSING,
-        ours=BAD,
+        aserve=BAD,
     ),
     # RFC 3986 2.2: an escaped reserved character is data, not a delimiter.
     row(
@@ -297,7 +297,7 @@ escapes = [
         OURS,
         get("/sub%2Fpage.html"),
         expect(404, 400),
-        ours=MISSING,
+        aserve=MISSING,
     ),
     row(
         "target-escaped-slash-lower-case",
@@ -305,7 +305,7 @@ escapes = [
         OURS,
         get("/sub%2fpage.html"),
         expect(404, 400),
-        ours=MISSING,
+        aserve=MISSING,
     ),
     row(
         "target-escaped-line-end", "9110 17.2", OURS, get("/a%0D%0AX-A:%20b"), expect(404, x_a=None)
@@ -343,7 +343,7 @@ dots = [
             get(target),
             expect(*range(200, 600), body=keeps_secrets),
             after=EITHER,
-            ours=expect(404, 400, body=keeps_secrets),
+            aserve=expect(404, 400, body=keeps_secrets),
         )
         for name, target in {
             "dot-dot": "/../outside/secret.txt",
@@ -409,7 +409,7 @@ files = [
         MUST,
         get("/missing.txt"),
         expect(404, 410),
-        ours=MISSING,
+        aserve=MISSING,
     ),
     row("target-index-by-name", "9110 9.3.1", OURS, get("/index.html"), expect(200, body=INDEX)),
     row("target-directory", "9110 9.3.1", OURS, get("/sub/"), expect(200, body=SUB_INDEX)),
@@ -457,7 +457,7 @@ redirects = [
         OURS,
         get("/sub?%0d%0aSet-Cookie:%20a=b"),
         expect(*REDIRECTS, set_cookie=None, location=re.compile(r"[!-~]+")),
-        ours=expect(301, set_cookie=None, location="/sub/?%0d%0aSet-Cookie:%20a=b"),
+        aserve=expect(301, set_cookie=None, location="/sub/?%0d%0aSet-Cookie:%20a=b"),
     ),
     row(
         "redirect-head",
@@ -465,7 +465,7 @@ redirects = [
         MUST,
         head("/sub"),
         expect(*REDIRECTS, body=b""),
-        ours=expect(301, location="/sub/", body=b""),
+        aserve=expect(301, location="/sub/", body=b""),
     ),
     row(
         "redirect-shows-the-location",
@@ -482,7 +482,7 @@ redirects = [
         OURS,
         request("OPTIONS", "/sub"),
         expect(200, 204, 405),
-        ours=expect(200, 204),
+        aserve=expect(200, 204),
     ),
 ]
 

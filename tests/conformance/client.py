@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from tests.conformance.judge import PROBE, Observed, find_errors, observe
+from tests.conformance.checks import PROBE, Observed, find_errors, observe
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.table import NoStrongTag, Outcome, Row, TagOf, fill_tags, get
 
@@ -62,7 +62,7 @@ def run_row(
             _send(sock, PROBE if continued else row.continue_body + PROBE)
 
         methods = [message.method for message in row.messages][: len(outcome.responses)]
-        is_last = row.half_closes or row.waits
+        is_last = row.half_closes or row.awaits_timeout
         return observe(Reader(_source(sock)), methods, None if is_last else probe, on_continue)
 
 

@@ -6,20 +6,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 import aserve
-from tests.conformance.conftest import SERVER
+from tests.conformance.check_rows import check_rows
+from tests.conformance.checks import PROBE
+from tests.conformance.client import Address, tags_of
 from tests.conformance.rows import ROWS
+from tests.conformance.serving import TIMEOUT, address_of
 from tests.conformance.table import Row, TagOf, fill_tags
-from tests.conformance.talk import Address, tags_of
 
-TIMEOUT = 10.0  # seconds
 CACHED_STATUSES = {200, 206, 304}
-
-pytestmark = pytest.mark.skipif(SERVER != "aserve", reason="other servers cache in their own way")
 
 
 class CachingServer:
@@ -37,12 +35,7 @@ class CachingServer:
 
 
 def applies_to(row: Row) -> bool:
-    return not (row.waits or row.switched)
-
-
-def address_of(server: aserve.Server) -> Address:
-    url = urlsplit(server.url)
-    return Address(str(url.hostname), int(url.port or 0))
+    return not (row.awaits_timeout or row.all_methods)
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +68,27 @@ def exchange(address: Address, sent: bytes) -> bytes:
     return re.sub(rb"\r\nDate: [^\r]*", b"", received)
 
 
-def test_row(row: Row, uncached: Address, cached: CachingServer, tag_of: TagOf) -> None:
-    sent = fill_tags(row.data, tag_of) + row.continue_body
-    expected = exchange(uncached, sent)
-    for _ in range(5):  # cold, seen once, cached by its headers, by its head, and again
-        assert exchange(cached.address, sent) == expected
-        cached.wait_stored()
+def test_rows(rows: list[Row], uncached: Address, cached: CachingServer, tag_of: TagOf) -> None:
+    probed = exchange(uncached, PROBE)
+
+    def ask(row: Row) -> list[str]:
+        sent = fill_tags(row.data, tag_of) + row.continue_body
+        expected = exchange(uncached, sent)
+        errors = []
+        for state in ("cold", "seen once", "cached by its headers", "cached by its head", "again"):
+            if exchange(cached.address, sent) != expected:
+                errors.append(f"{state}: other bytes than without the cache")
+            cached.wait_stored()
+        if exchange(cached.address, PROBE + sent) != probed + expected:
+            errors.append("pipelined: other bytes than without the cache")
+        return errors
+
+    check_rows(rows, ask)
 
 
 def test_responses_are_cached(cached: CachingServer, tag_of: TagOf) -> None:
     cacheable = [
-        row for row in ROWS if row.is_pure and row.ours.responses[0].statuses <= CACHED_STATUSES
+        row for row in ROWS if row.is_pure and row.aserve.responses[0].statuses <= CACHED_STATUSES
     ]
     heads = {fill_tags(row.data, tag_of) for row in cacheable[:100]}
     for head in heads:

@@ -1,0 +1,23 @@
+"""aserve as a program, in a process of its own that is forked and not started."""
+
+from contextlib import ExitStack
+from functools import cache
+
+from tests.fork_server import BlockingProgram, ForkServer, fork_server
+
+_at_end = ExitStack()
+
+
+@cache
+def _server() -> ForkServer:
+    return _at_end.enter_context(fork_server("aserve", "--port", "none"))
+
+
+def start(*arguments: object, stdout: int | None = None, **options: object) -> BlockingProgram:
+    """Start `aserve`. stdout: its standard output, None for a pipe."""
+    program = {"module": "aserve", "arguments": list(map(str, arguments)), **options}
+    return _server().start_blocking(program, stdout)
+
+
+def close() -> None:
+    _at_end.close()

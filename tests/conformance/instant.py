@@ -1,5 +1,0 @@
-"""A fixed time, for the levels that have no clock."""
-
-import time
-
-NOW = int(time.time())
