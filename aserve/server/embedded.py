@@ -1,6 +1,7 @@
 """A server inside a program: in its event loop, or in a thread."""
 
 import asyncio
+import atexit
 import inspect
 import os
 import socket
@@ -69,7 +70,10 @@ class Server:
         return f"<aserve.Server of {str(self.settings.root)!r} at {self.url or 'no address yet'}>"
 
     def start(self) -> None:
-        """Start serving in a thread. Raises ListenError, and RuntimeError if it runs already."""
+        """Start serving in a thread, until stop or the end of the program.
+
+        Raises ListenError, and RuntimeError if it runs already.
+        """
         with self._starting() as listeners:
             if self._uses_event_loop:
                 self._running = LoopThread(self._reloadable_worker(listeners))
@@ -77,6 +81,7 @@ class Server:
                 self._running = ModelThread(
                     lambda: ModelWorker(self.settings, listeners, self._observer)
                 )
+        atexit.register(self.stop)  # the end of Python can crash under a loop that still runs
 
     def stop(self) -> None:
         """Stop accepting, and wait at most the grace period for responses in progress.
@@ -88,6 +93,7 @@ class Server:
             raise RuntimeError(  # noqa: TRY004 - how it was started is wrong, and no argument
                 "the server was started with `async with`, whose end stops it"
             )
+        atexit.unregister(self.stop)
         with self._stopping() as running:
             if running:
                 running.stop()

@@ -25,7 +25,7 @@ class CachingServer:
 
     def __init__(self, server: aserve.Server) -> None:
         self.address = address_of(server)
-        self.model = server._worker._server
+        self.model = server._running._worker._current._server
 
     def wait_stored(self) -> None:
         """Wait until no response is being stored: that happens after the response is sent."""

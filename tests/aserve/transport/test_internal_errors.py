@@ -93,7 +93,16 @@ NOT_A_STEP = {
         "_pause_accepting",
         "__init__",
     },
-    EventLoopServer: {"start", "stop", "abort", "_wait_aborted", "remove", "_sweep", "_tick_some"}
+    EventLoopServer: {
+        "start",
+        "stop_accepting",
+        "stop",
+        "abort",
+        "_wait_aborted",
+        "remove",
+        "_sweep",
+        "_tick_some",
+    }
     | {"__init__"},
     ResponseCache: {"__init__", "tick", "close", "_unwatch", "_evict", "_clear"},
     Site: {"__init__", "of_files", "without_inlined_bodies"},
@@ -191,7 +200,7 @@ def running(name: str, directory: Path) -> Iterator[Running]:
     log: list[tuple[Any, ...]] = []
     if MODELS[name].uses_event_loop:
         with aserve.Server(directory, model=name, grace=1) as server:
-            model = server._worker._server
+            model = server._running._worker._current._server
             model.observer = lambda *entry: log.append(entry)
             parts = urlsplit(server.url)
             address = str(parts.hostname), int(parts.port or 0)
