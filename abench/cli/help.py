@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from abench.cli.plain_values import use_plain_values
+
 Rows = Sequence[tuple[str, str]]
 """Lines of two columns: what can be typed, and what it means."""
 
@@ -22,6 +24,12 @@ class GroupedCommand(TyperCommand):
     """A command with its options in groups; `sections` follow them, examples last."""
 
     sections: Mapping[str, Rows] = {}
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return all arguments and options, --help included."""
+        parameters = super().get_params(ctx)
+        use_plain_values(parameters)
+        return parameters
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments by their names alone: typer puts braces around them."""

@@ -26,7 +26,7 @@ SECTIONS = {
 _REQUEST, _OUTPUT = "Request", "Output"
 
 Directory = Annotated[
-    Path,
+    str,
     typer.Argument(metavar="DIR", rich_help_panel="Arguments", help="The directory to serve."),
 ]
 Target = Annotated[
@@ -87,11 +87,12 @@ def explain(
     """
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
-    Settings(directory, model=model)  # raises SettingsError before anything is started
+    root = Path(directory)
+    Settings(root, model=model)  # raises SettingsError before anything is started
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():
         raise SettingsError("--svg", f"there is no directory {str(file.absolute().parent)!r}")
-    trace = capture(directory, target, model, cold=cold, again=again)
+    trace = capture(root, target, model, cold=cold, again=again)
     if svg == "-":
         write_svg(trace, sys.stdout)
         return 0

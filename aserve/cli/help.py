@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from aserve.cli.plain_values import use_plain_values
+
 Rows = Sequence[tuple[str, str]]
 """Lines of two columns: what can be typed, and what it means."""
 
@@ -27,6 +29,12 @@ class GroupedCommand(TyperCommand):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the last flush would fail, too
             raise typer.Exit from None
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return all arguments and options, --help included."""
+        parameters = super().get_params(ctx)
+        use_plain_values(parameters)
+        return parameters
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the arguments by their names alone: typer puts braces around them."""

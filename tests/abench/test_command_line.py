@@ -175,3 +175,12 @@ def test_zsh_understands_the_completion(program):
 def test_fish_completes(program):
     script = "_ABENCH_COMPLETE=source_fish abench | source; complete -C 'abench rep'"
     assert shell("fish", "-Nc", script) == ["report\tprint a saved report again"]
+
+
+def test_pydantic_is_not_imported():
+    """typer would use it to turn a text into a text."""
+    command = (sys.executable, "-X", "importtime", "-m", "abench", "-c", "0", "localhost")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    imported = set(re.findall(r"([\w.]+)$", done.stderr, re.MULTILINE))
+    assert {"typer", "abench.cli.outputs"} <= imported
+    assert imported & {"pydantic", "webbrowser"} == set()
