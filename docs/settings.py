@@ -10,12 +10,10 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from aserve.cli.main import build_parser
 from aserve.config.settings import Settings
 from aserve.http1.limits import UNLIMITED, Limits
 
@@ -42,7 +40,7 @@ _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 _PYTHON_ONLY = {"queue", "grace"}
 """What only a program can set."""
 
-_OTHER_NAMES = {"directory": "root", "folder": "root", "limit": "limits"}
+_OTHER_NAMES = {"directory": "root"}
 """Parameters of the command whose setting has another name."""
 
 
@@ -69,11 +67,14 @@ def updated(text: str) -> str:
 def options() -> str:
     """Return a row for each argument and option of the command."""
     rows = [["option", "default", "meaning"]]
-    for parameter in _parameters():
-        text = parameter.help or ""
-        if parameter.name == "limit":  # whose help lists all limits, as the page does below
-            text = text.partition(". ")[0]
-        rows.append([_spelling(parameter), _default(parameter), text.rstrip(".") + "."])
+    parameters = _parameters()
+    for group in dict.fromkeys(one.rich_help_panel for one in parameters):
+        rows.append([f"**{group}**", "", ""])
+        rows += [
+            [_spelling(one), _default(one), one.help]
+            for one in parameters
+            if one.rich_help_panel == group
+        ]
     return _table(rows)
 
 
@@ -116,15 +117,14 @@ def _on_command_line(comment: str) -> str:
 
 
 def _parameters() -> list[Any]:
-    module: Any = import_module("aserve.cli.main")
-    command: Any = typer.main.get_command(module._app)  # noqa: SLF001
-    return [one for one in command.params if one.name != "help"]
+    """Return the arguments and options of the command that belong to a group."""
+    return [one for one in build_parser("serve").params if one.rich_help_panel]
 
 
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or "DIR")
-    return ", ".join((*parameter.opts, *parameter.secondary_opts))
+    return ", ".join(sorted(parameter.opts, key=len))
 
 
 def _spelling(parameter: Any) -> str:
@@ -132,18 +132,13 @@ def _spelling(parameter: Any) -> str:
     name = _name(parameter)
     if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
         return f"`{name}`"
-    value = parameter.metavar or ("N" if parameter.name == "port" else parameter.name.upper())
-    return f"`{name} {value}`"
+    return f"`{name} {parameter.metavar}`"
 
 
 def _default(parameter: Any) -> str:
     if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    if parameter.name.lstrip("_") == "version" or getattr(parameter, "is_flag", False):
-        return "on" if parameter.default is True else "off"
-    if parameter.default in (None, [], ()):
-        return "none"
-    return f"`{parameter.default}`"
+        return f"`{parameter.show_default}`"
+    return "off" if getattr(parameter, "is_flag", False) else "none"
 
 
 def _field_default(one: dataclasses.Field[Any]) -> str:

@@ -9,24 +9,41 @@ from rich.console import Console
 
 from abench.cli.bench import exit_code, run
 from abench.cli.compare import Tolerance, parse_percent, print_comparison
-from abench.cli.options import with_run_options
+from abench.cli.options import declare
+from abench.cli.plan_options import with_run_options
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.stats.results import Report
 from abench.stats.units import decimal
 
+SECTIONS = {
+    "Examples": (
+        ("abench ab-test localhost:8000 localhost:8001", "# 5 runs of each"),
+        ("abench ab-test --rounds 9 localhost:8000 localhost:8001", "# nine"),
+        ("abench ab-test --tolerance 5 localhost:8000 localhost:8001", "# a gate: code 4"),
+        ("abench ab-test -c 1k localhost:8000 localhost:8001", "# 1,000 at once"),
+    )
+}
+
 Urls = Annotated[
     list[str],
-    typer.Argument(metavar="URL1 URL2", help="The two URLs to compare.", show_default=False),
+    typer.Argument(
+        metavar="URL1 URL2",
+        help="The two URLs to compare.",
+        rich_help_panel="Arguments",
+        show_default=False,
+    ),
 ]
 Rounds = Annotated[
     int,
-    typer.Option(
+    declare(
+        "Comparison",
         "--rounds",
-        metavar="N",
-        parser=quantities.option_parser(quantities.parse_count, "--rounds"),
-        help="Runs of each URL; 3 or more.",
+        value="N",
+        text="Runs of each URL; 3 or more.",
+        show_default="5",
+        parse=quantities.parse_count,
     ),
 ]
 

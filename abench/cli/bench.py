@@ -1,7 +1,7 @@
 """`abench URL`: runs a load test and reports it."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -10,10 +10,13 @@ from typing import Annotated
 
 import typer
 
-from abench.cli import invocation
+from abench.cli import completion, invocation
+from abench.cli.commands import COMMANDS
 from abench.cli.exit_codes import FAILED, INTERNAL, OK, UNREACHABLE
-from abench.cli.options import with_run_options
+from abench.cli.help import OTHER, Rows
+from abench.cli.options import REPORTS, SUCCESS, WORKERS, declare
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
+from abench.cli.plan_options import with_run_options
 from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
@@ -25,6 +28,27 @@ from abench.stats.results import Report
 from abench.stats.thresholds import Condition, evaluate
 from abench.version import abench_version
 
+SECTIONS: Mapping[str, Rows] = {
+    "Commands": [(f"abench {name}", one.summary) for name, one in COMMANDS.items()],
+    "Exit codes": (
+        ("0", "ok"),
+        ("1", "the server cannot be reached, or no request succeeded"),
+        ("2", "bad parameter"),
+        ("3", "internal error"),
+        ("4", "a condition of --fail-if is true"),
+        ("130", "interrupted; the report is printed all the same"),
+    ),
+    "Examples": (
+        ("abench http://localhost:8000/", "# for ten seconds"),
+        ("abench -c 1k -t 30 http://localhost:8000/", "# the highest rate"),
+        ("abench -R 500 -t 30 http://localhost:8000/", "# latencies at this rate"),
+        ("abench --fail-if 'p99>50ms' localhost:8000", "# a gate for CI: code 4"),
+        ("abench --json a.json --html a.html localhost:8000", "# reports as well"),
+        ("abench -d '{\"n\": {n}}' http://localhost:8000/", "# POST a new body each time"),
+    ),
+}
+"""What --help shows after the options."""
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -35,45 +59,51 @@ def _print_version(wanted: bool) -> None:
 Url = Annotated[
     list[str],
     typer.Argument(
-        metavar="URL", help="http:// or https:// URLs of one server.", show_default=False
+        metavar="URL",
+        help="http:// or https:// URLs of one server.",
+        rich_help_panel="Arguments",
+        show_default=False,
+        autocompletion=completion.first_word,
     ),
 ]
 FailIf = Annotated[
     list[str],
-    typer.Option(
+    declare(
+        SUCCESS,
         "--fail-if",
-        metavar="'p99>50ms'",
-        help="Exit with code 4 if true; repeatable. Also 'errors>0.1%'.",
+        value="CONDITION",
+        text="Exit with 4 if true: 'p99>50ms', 'errors>1%'.",
+        autocompletion=completion.conditions,
     ),
 ]
 ServerPid = Annotated[
     list[int],
-    typer.Option(
+    declare(
+        WORKERS,
         "--server-pid",
-        metavar="PID",
-        parser=quantities.option_parser(quantities.parse_count, "--server-pid"),
-        help="Report CPU and memory of this server process; repeatable.",
+        value="PID",
+        text="Report CPU and memory of this process.",
+        parse=quantities.parse_count,
     ),
 ]
 ServerCgroup = Annotated[
     str | None,
-    typer.Option(
-        "--server-cgroup", metavar="PATH", help="Report those of this control group (v2)."
-    ),
+    declare(WORKERS, "--server-cgroup", value="PATH", text="Report those of this cgroup (v2)."),
 ]
 Dask = Annotated[
     str | None,
-    typer.Option(
-        "--dask",
-        metavar="HOST:PORT",
-        help="Run on -w nodes of this dask.distributed scheduler.",
-    ),
+    declare(WORKERS, "--dask", value="HOST:PORT", text="Run on -w nodes of this Dask scheduler."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar and no notes.")]
+Quiet = Annotated[bool, declare(REPORTS, "--quiet", text="No progress bar and no notes.")]
 Version = Annotated[
     bool,
-    typer.Option(
-        "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    declare(
+        OTHER,
+        "--version",
+        "-V",
+        text="Print the version and exit.",
+        callback=_print_version,
+        is_eager=True,
     ),
 ]
 
@@ -93,20 +123,13 @@ def bench(
     quiet: Quiet = False,
     show_version: Version = False,  # noqa: ARG001 - its callback has printed it
 ) -> int:
-    """Load a web server and report pages per second, bytes per second and latencies.
+    """Load a web server; report pages per second, bytes per second and latencies.
 
     The clock starts when all connections are open. A success is a complete response, in time, with
     a status below 400 or as --expect says; rates and latencies count successes only. By default,
     each connection sends its next request as soon as the response arrives, which finds the highest
     rate. For latencies at a given rate, use --rate or --stages: they are measured from when each
     request was due.
-
-    Exit codes: 0 ok; 1 the server cannot be reached, or no request succeeded; 2 bad parameter;
-    3 internal error; 4 a condition of --fail-if is true; 130 interrupted (the report is still
-    printed).
-
-    Other commands: abench compare, ab-test, report and calibrate, each with its own --help; and
-    abench --webbench, which has the command line of webbench.
     """
     plan = plan_for(url)
     conditions = [Condition.parse(text) for text in fail_if]

@@ -4,13 +4,12 @@ import json
 from dataclasses import replace
 from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from abench.cli.bench import exit_code, run
-from abench.cli.options import Workers
+from abench.cli.options import LOAD, REPORTS, Workers, declare
 from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
@@ -22,17 +21,28 @@ from abench.stats.units import decimal, microseconds
 
 CONNECTIONS = (1, 64, 1_000)
 
+SECTIONS = {
+    "Examples": (
+        ("abench calibrate", "# four runs of 3 seconds"),
+        ("abench calibrate -t 10", "# longer runs"),
+        ("abench calibrate -w 1", "# with one process"),
+        ("abench calibrate --json > limits.json", "# for programs"),
+    )
+}
+
 Time = Annotated[
     float,
-    typer.Option(
+    declare(
+        LOAD,
         "--time",
         "-t",
-        metavar="SECONDS",
-        parser=quantities.option_parser(quantities.parse_seconds, "--time"),
-        help="Length of each run.",
+        value="SECONDS",
+        text="Length of each run.",
+        show_default="3",
+        parse=quantities.parse_seconds,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+Json = Annotated[bool, declare(REPORTS, "--json", text="Print the results as JSON.")]
 
 
 def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = False) -> int:

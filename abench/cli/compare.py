@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from abench.cli.exit_codes import FAILED, OK
+from abench.cli.options import REPORTS, declare
 from abench.errors import ParameterError
 from abench.report import document
 from abench.stats.comparison import Difference, compare, describe_difference, distinct_runs
@@ -19,21 +20,38 @@ from abench.stats.plan_differences import PlanDifferences, plan_differences
 from abench.stats.results import Report
 from abench.stats.units import decimal, microseconds, signed, significant
 
-Files = Annotated[
+SECTIONS = {
+    "Examples": (
+        ("abench compare a.json b.json", "# one run of each"),
+        ("abench compare a1,a2,a3 b1,b2,b3", "# is it chance?"),
+        ("abench compare --tolerance 5 a.json b.json", "# a gate: code 4"),
+        ("abench compare --json a.json b.json", "# for programs"),
+    )
+}
+
+_ARGUMENTS, _COMPARISON = "Arguments", "Comparison"
+
+Before = Annotated[
     str,
-    typer.Argument(help="A saved report, or several separated by commas.", show_default=False),
+    typer.Argument(
+        metavar="BEFORE", help="A saved report, or A1,A2,A3.", rich_help_panel=_ARGUMENTS
+    ),
+]
+After = Annotated[
+    str,
+    typer.Argument(metavar="AFTER", help="What to compare it with.", rich_help_panel=_ARGUMENTS),
 ]
 Tolerance = Annotated[
     str | None,
-    typer.Option(
-        "--tolerance", metavar="PERCENT", help="Exit with code 4 if worse by more than this."
+    declare(
+        _COMPARISON, "--tolerance", value="PERCENT", text="Exit with 4 if worse by more than this."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")]
+Json = Annotated[bool, declare(REPORTS, "--json", text="Print the comparison as JSON.")]
 
 
 def compare_files(
-    before: Files, after: Files, tolerance: Tolerance = None, as_json: Json = False
+    before: Before, after: After, tolerance: Tolerance = None, as_json: Json = False
 ) -> int:
     """Compare saved reports: pages per second and latency percentiles.
 

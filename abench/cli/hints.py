@@ -7,6 +7,7 @@ siege 4.1, oha 1.4 and curl 8.
 import os
 from collections.abc import Sequence
 
+from abench.cli.options import RunOptions
 from abench.errors import ParameterError
 from abench.plan.quantities import is_duration
 
@@ -49,29 +50,23 @@ _HINTS = {
 
 
 def hint(option: str) -> str:
-    """Return what an unknown option is called here, or an empty string."""
-    return f" ({_HINTS[option]})" if option in _HINTS else ""
+    """Return what an unknown option is called here, "" if it is not known at all."""
+    return _HINTS.get(option, "")
 
 
-def check(
-    urls: Sequence[str],
-    data: Sequence[str],
-    method: str | None,
-    proxy: str | None,
-    *,
-    insecure: bool,
-) -> None:
+def check(urls: Sequence[str], options: RunOptions) -> None:
     """Refuse valid options that mean something else in another load generator."""
-    for text in data:
+    proxy = options.get("proxy")
+    for text in options.get("data", []):
         if text.startswith("isable-"):
             raise ParameterError(
                 "--data", f"hey's -d{text} is --no-keepalive or does not exist here"
             )
-        if is_duration(text) and method is None:
+        if is_duration(text) and "method" not in options:
             raise ParameterError(
                 "--data", f"wrk's -d {text} is -t {text} here, and its -t is -w; to send it, add -X"
             )
     if proxy is not None and os.access(proxy, os.R_OK):
         raise ParameterError("--proxy", f"{proxy} is a file: ab's -p FILE is -d @FILE here")
-    if insecure and urls and not any(url.startswith("https:") for url in urls):
+    if options.get("insecure") and urls and not any(url.startswith("https:") for url in urls):
         raise ParameterError("--insecure", f"{urls[0]} has no TLS; {_KEEP_ALIVE}, as with ab's -k")

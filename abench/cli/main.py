@@ -1,33 +1,26 @@
 """Runs the command, and turns errors into one line and an exit code."""
 
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
-from importlib import import_module
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import typer
+from typer.exceptions import TyperException
 
-from abench.cli import hints, invocation, redaction, streams
-from abench.cli.exit_codes import BAD_PARAMETER, INTERNAL, INTERRUPTED
+from abench.cli import completion, invocation, redaction, streams
+from abench.cli.commands import BENCH, COMMANDS, WEBBENCH, Command
+from abench.cli.exit_codes import INTERNAL, INTERRUPTED
+from abench.cli.help import GroupedCommand, use_color
+from abench.cli.usage_errors import check_dashes, usage_error
 from abench.errors import AbenchError, ParameterError
 from abench.plan import inputs
 
-# A URL has "://" in it and no name of a command has: the first word tells them apart.
-COMMANDS = {
-    "ab-test": "abench.cli.ab_test:ab_test",
-    "calibrate": "abench.cli.calibrate:calibrate",
-    "compare": "abench.cli.compare:compare_files",
-    "report": "abench.cli.report:redraw",
-    "--webbench": "abench.cli.webbench:webbench",
-}
-
 _COMMAND = re.compile(r"[a-z][a-z-]*", re.IGNORECASE)  # a command or a misspelled one
-
-# The base of all usage errors, whether typer bundles click or imports it.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -43,9 +36,6 @@ def _run_command(arguments: list[str]) -> int:
     inputs.clear_inputs()
     try:
         return _dispatch_command(arguments)
-    except _UsageError as error:
-        hint = hints.hint(getattr(error, "option_name", ""))
-        return _print_error(error.format_message() + hint, BAD_PARAMETER)  # type: ignore[attr-defined]
     except AbenchError as error:
         return _print_error(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -66,38 +56,56 @@ def _describe_error(error: Exception) -> str:
 
 def _dispatch_command(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
+    if completion.VARIABLE in os.environ:
+        name = completion.drop_command(os.environ, COMMANDS.keys() - {"--webbench"})
     if name == "--webbench":
-        webbench: Callable[[list[str]], int] = _import_command(COMMANDS[name])
-        return webbench(arguments[1:])
+        return int(WEBBENCH.load()[1](arguments[1:]))
     if name in COMMANDS:
-        return _parse_and_call(_import_command(COMMANDS[name]), arguments[1:], f"abench {name}")
+        return _parse_and_call(COMMANDS[name], arguments[1:], f"abench {name}")
     if _COMMAND.fullmatch(name) and name != "localhost":
-        known = ", ".join(COMMANDS)
-        raise ParameterError("URL", f"{name!r} is neither a URL nor one of the commands {known}")
-    return _parse_and_call(_import_command("abench.cli.bench:bench"), arguments, "abench")
+        raise ParameterError("URL", f"{name!r} is neither a URL nor a command; {_way_out(name)}")
+    return _parse_and_call(BENCH, arguments, "abench")
 
 
-def _import_command(place: str) -> Callable[..., int]:
-    """Import a command; the others are not imported, to start faster."""
-    module, _, name = place.partition(":")
-    command: Callable[..., int] = getattr(import_module(module), name)
-    return command
+def _way_out(name: str) -> str:
+    similar = get_close_matches(name.lower(), COMMANDS, 1)
+    if similar:
+        return f"did you mean abench {similar[0]}?"
+    return f"the commands are {', '.join(COMMANDS)}; see abench --help"
 
 
-def _parse_and_call(command: Callable[..., int], arguments: list[str], name: str) -> int:
+def _parse_and_call(command: Command, arguments: list[str], name: str) -> int:
     """Parse the arguments with typer and call the command."""
-    app = typer.Typer(
-        add_completion=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
-    app.command()(command)
-    parser = typer.main.get_command(app)
+    parser = build_parser(command)
     words = redaction.redact(arguments, redaction.click_options(parser))
     invocation.set_command_line([*name.split()[1:], *words])
-    code: int = parser.main(arguments, prog_name=name, standalone_mode=False)
+    check_dashes(arguments, parser)
+    try:
+        code: int = parser.main(
+            arguments, prog_name=name, complete_var=completion.VARIABLE, standalone_mode=False
+        )
+    except TyperException as error:
+        raise usage_error(error, parser, name) from error
     return code
+
+
+def build_parser(command: Command) -> GroupedCommand:
+    """Return typer's parser of a command."""
+    module, function = command.load()
+    settings = {
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": sys.maxsize,  # as wide as the terminal
+        "color": use_color(),
+    }
+    app = typer.Typer(
+        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=settings
+    )
+    app.command(cls=GroupedCommand)(function)
+    parser = cast("GroupedCommand", typer.main.get_command(app))
+    parser.sections = module.SECTIONS
+    if command is not BENCH:  # its completion is that of the whole program
+        parser.params = [one for one in parser.params if one.name not in _COMPLETION_OPTIONS]
+    return parser
 
 
 def _print_error(line: str, code: int) -> int:

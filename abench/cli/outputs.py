@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TextIO
 
-import typer
-
 from abench.cli.exit_codes import INTERNAL
+from abench.cli.options import REPORTS, declare
 from abench.cli.streams import error_reason, print_message
 from abench.errors import ParameterError
 from abench.plan import inputs
@@ -20,17 +19,16 @@ from abench.stats.results import Report, latencies_with_waits
 
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout."),
+    declare(REPORTS, "--json", value="FILE", text="Write the report as JSON; - is stdout."),
 ]
 Csv = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE", help="Write a row for each second as CSV.")
+    str | None, declare(REPORTS, "--csv", value="FILE", text="Write a row for each second as CSV.")
 ]
 Hgrm = Annotated[
-    str | None,
-    typer.Option("--hgrm", metavar="FILE", help="Write latencies in HdrHistogram format."),
+    str | None, declare(REPORTS, "--hgrm", value="FILE", text="Write latencies for HdrHistogram.")
 ]
 Html = Annotated[
-    str | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")
+    str | None, declare(REPORTS, "--html", value="FILE", text="Write a page with plots.")
 ]
 
 Write = Callable[[Report, TextIO], None]

@@ -9,8 +9,23 @@ from abench.cli.exit_codes import OK
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
 from abench.report import document
 
+SECTIONS = {
+    "Examples": (
+        ("abench report run.json", "# the text again"),
+        ("abench report run.json --html run.html", "# a page with plots"),
+        ("abench report run.json --csv - | head", "# the first seconds"),
+        ("abench report run.json --hgrm run.hgrm", "# for HdrHistogram's plotters"),
+    )
+}
+
 File = Annotated[
-    Path, typer.Argument(metavar="FILE.json", help="A file written by --json.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="FILE.json",
+        help="A file written by --json.",
+        rich_help_panel="Arguments",
+        show_default=False,
+    ),
 ]
 
 

@@ -24,7 +24,7 @@ _CLIENTS = quantities.option_parser(quantities.parse_count, "--clients")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ParameterError("--webbench", message)
+        raise ParameterError("--webbench", f"{message}; see abench --webbench --help")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -107,7 +107,8 @@ class Plan:
         if sum(map(bool, (self.rate is not None, self.stages, self.replay))) > 1:
             raise ParameterError("--rate", "give only one of a rate, stages and a log to replay")
         if self.arrivals not in ARRIVALS:
-            raise ParameterError("--arrivals", f"{self.arrivals} is not one of {ARRIVALS}")
+            known = " or ".join(ARRIVALS)
+            raise ParameterError("--arrivals", f"must be {known}, not {self.arrivals!r}")
         if self.stages:
             return Schedule(parse_stages(self.stages), self.arrivals, self.part, self.parts)
         if self.rate is not None:

@@ -10,6 +10,15 @@ from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 _MAX_DIGITS = 9
 _LIMITS: dict[str, Field[Any]] = {field.name.replace("_", "-"): field for field in fields(Limits)}
+_UNITS = {
+    "line": "bytes",
+    "size": "bytes",
+    "headers": "header lines",
+    "body": "bytes",
+    "timeout": "seconds",
+    "rate": "bytes per second",
+}
+"""The unit of each limit, by the last word of its name."""
 _SPECIAL_VALUES: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 
@@ -22,15 +31,25 @@ def parse_limits(changes: Iterable[str]) -> Limits:
         raise SettingsError("--limit", str(error).replace("_", "-")) from error
 
 
-def limits_help() -> str:
-    """Return the help text: the units, and the default of every limit."""
-    defaults = [
+def default_changes() -> list[str]:
+    """Return every limit with its default, as NAME=N."""
+    return [
         f"{name}={_SPECIAL_VALUES.get(field.default, field.default)}"
         for name, field in _LIMITS.items()
     ]
-    units = "Sizes are in bytes, timeouts in seconds, min-rate in bytes per second"
-    values = "0 or 'unlimited' switches a limit off; 'auto' is three quarters of all connections."
-    return f"{units}. Defaults: {', '.join(defaults)}. {values}"
+
+
+def limit_rows() -> list[tuple[str, str]]:
+    """Return every limit with its default, and its unit."""
+    return [
+        (change, _describe_unit(_LIMITS[change.partition("=")[0]])) for change in default_changes()
+    ]
+
+
+def _describe_unit(limit: Field[Any]) -> str:
+    unit = _UNITS.get(limit.name.rpartition("_")[2], "connections")
+    auto = ", or auto: three quarters of all" if limit.default is None else ""
+    return f"{unit}{auto}{', or unlimited' if limit.metadata else ''}"
 
 
 def _parse_limit(change: str) -> tuple[str, int | None]:

@@ -106,7 +106,7 @@ async def test_ipv6(serve, abench):
     [
         ((), "URL"),
         (("ftp://127.0.0.1/",), "URL: "),
-        (("calibrat",), "compare"),
+        (("calibrat",), "calibrate?"),
         (("http://",), "URL: "),
         (("-c", "0", "http://127.0.0.1/"), "--connections: "),
         (("-c", "many", "http://127.0.0.1/"), "--connections"),

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from aserve.cli.main import _parse_cache_size, main
+from aserve.cli.main import main
+from aserve.cli.values import parse_size
 from aserve.config.settings import Settings
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.server import listeners
@@ -251,7 +252,6 @@ def test_a_bad_parameter_is_one_line(directory, monkeypatch, capsys, arguments, 
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        (None, 64 << 20),
         ("off", 0),
         ("2097152", 2 << 20),
         ("2048K", 2 << 20),
@@ -260,7 +260,7 @@ def test_a_bad_parameter_is_one_line(directory, monkeypatch, capsys, arguments, 
     ],
 )
 def test_the_size_of_the_response_cache(directory, text, size):
-    settings = Settings(directory, response_cache=_parse_cache_size(text))
+    settings = Settings(directory, response_cache=parse_size(text))
     assert settings.response_cache == size
     if size:
         cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor())

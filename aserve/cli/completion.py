@@ -1,0 +1,70 @@
+"""What a shell offers as values of arguments and options. Without an offer it completes files."""
+
+import os
+import re
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+import typer
+
+from aserve.cli.limit_option import default_changes
+from aserve.transport.registry import DISPATCHES, MODELS
+
+VARIABLE = "_ASERVE_COMPLETE"
+"""The environment variable by which a shell asks for completions instead of a run."""
+
+Offers = list[tuple[str, str]]
+"""Values, each with an explanation, which zsh and fish show."""
+
+
+def _offer(values: dict[str, str]) -> Callable[[], Offers]:
+    """Return a completion of fixed values; typer takes those that begin as the word does."""
+    return lambda: list(values.items())
+
+
+hosts = _offer(
+    {
+        "localhost": "this machine only",
+        "0.0.0.0": "all IPv4 addresses",  # noqa: S104
+        "::": "all addresses",
+    }
+)
+charsets = _offer({"utf-8": "the default", "iso-8859-1": "", "none": "no charset"})
+types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
+cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
+dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
+access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})
+limits = _offer(dict.fromkeys(default_changes(), "the default"))
+
+
+def models() -> Offers:
+    """Offer the models that this system can run."""
+    return [(name, info.summary) for name, info in MODELS.items() if not info.unavailable_reason()]
+
+
+def directories(incomplete: str) -> Offers:
+    """Offer `explain` where it can mean nothing else; the shell itself completes directories."""
+    is_path = not incomplete or any(Path().glob(f"{incomplete}*"))
+    return [] if is_path else [("explain", "show what happens for one request")]
+
+
+def targets(ctx: typer.Context) -> Offers:
+    """Offer the files at the top of the directory as paths to request."""
+    try:
+        names = sorted(os.listdir(ctx.params["directory"]))  # noqa: PTH208
+    except OSError:
+        return []
+    return [("/", "the home page"), *((f"/{name}", "") for name in names if name[0] != ".")]
+
+
+def drop_command(environment: MutableMapping[str, str], name: str) -> bool:
+    """Remove a command from the line that is to be completed; return False if it has none."""
+    variable = "COMP_WORDS" if "COMP_WORDS" in environment else "_TYPER_COMPLETE_ARGS"
+    program, *words = re.split(r"\s+", environment.get(variable, ""), maxsplit=2)
+    position = environment.get("COMP_CWORD", "2")  # bash's index of the word to complete
+    if words[:1] != [name] or len(words) == 1 or position == "1":
+        return False
+    environment[variable] = f"{program}\n{words[1]}"
+    environment["COMP_CWORD"] = str(int(position) - 1)
+    return True

@@ -1,0 +1,19 @@
+"""What the program says on standard error."""
+
+import sys
+from contextlib import suppress
+
+
+def print_message(line: str) -> None:
+    """Print a line that begins with the program's name."""
+    write_stderr(f"aserve: {line}")
+
+
+def write_stderr(text: str) -> None:
+    """Write to standard error; a standard error that cannot be written is no reason to fail."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def discard_line(_line: str) -> None:
+    """Print nothing: no user waits at a terminal."""

@@ -1,0 +1,202 @@
+"""`aserve DIR`: serves a directory until a signal stops it."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from operator import not_
+from pathlib import Path
+from typing import Any, Unpack
+
+from aserve.cli.access_log_option import NOT_REOPENED, OpenLog, access_log_opener
+from aserve.cli.banner import format_banner
+from aserve.cli.exit_codes import FAILED, OK
+from aserve.cli.help import Rows
+from aserve.cli.limit_option import limit_rows, parse_limits
+from aserve.cli.messages import discard_line, print_message, write_stderr
+from aserve.cli.options import (
+    AccessLogTarget,
+    Directory,
+    Open,
+    Quiet,
+    SettingOptions,
+    Version,
+    with_options,
+)
+from aserve.cli.values import parse_number, parse_size, parse_workers
+from aserve.config.settings import Settings, SettingsError
+from aserve.observability.access_log import AccessLog
+from aserve.server.event_loops import USES_FALLBACK
+from aserve.server.listeners import listen, url
+from aserve.server.shutdown_report import RemainingReports, format_remaining
+from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.supervisor import Supervisor
+from aserve.server.worker import serve as run_server
+from aserve.transport.observers import ReportRemaining
+from aserve.transport.registry import DEFAULT, MODELS
+
+SECTIONS: Mapping[str, Rows] = {
+    "Limits, each with its default": limit_rows(),
+    "Models": [(name, info.summary) for name, info in MODELS.items()],
+    "Examples": (
+        ("aserve", "# this directory, on port 8000"),
+        ("aserve -o www/", "# www/, and open it in the browser"),
+        ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
+        ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
+        ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
+        ("aserve explain www/ /index.html", "# what happens for one request"),
+    ),
+}
+"""What --help shows after the options."""
+
+_URL_HINT = "to load a server, use abench URL"
+_DIRECTORY_HINTS = {"help": "use --help", "version": "use --version", "serve": "use aserve DIR"}
+"""What was probably meant by words that are no directories."""
+
+_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "port": partial(parse_number, "--port"),
+    "threads": partial(parse_number, "--threads"),
+    "workers": parse_workers,
+    "response_cache": parse_size,
+    "types": tuple,
+    "allow_connect": tuple,
+    "limits": parse_limits,
+    "server_header": not_,
+}
+"""How the text of an option becomes a setting, where that is no text itself."""
+
+
+@with_options(SettingOptions)
+def serve(
+    directory: Directory = ".",
+    open_site: Open = False,
+    access_log: AccessLogTarget = None,
+    quiet: Quiet = False,
+    _version: Version = False,
+    **options: Unpack[SettingOptions],
+) -> int:
+    """Serve the files of a directory over HTTP/1.1."""
+    settings = read_settings(directory, options)
+    open_log = access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
+    listeners = listen(settings)
+    if open_site:  # before signals are blocked, which the browser would inherit
+        _open_site(url(listeners[0][0]))
+    # Blocked until each process has its handlers: a signal right after the banner must not be lost.
+    signals = program_signals(has_log_file=access_log not in NOT_REOPENED)
+    blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    if not quiet:
+        _print_start(settings, listeners[0][0])
+    is_watched = not quiet and sys.stderr and sys.stderr.isatty()
+    print_line = print_message if is_watched else discard_line
+    return _run_workers(settings, open_log, signals, listeners, print_line)
+
+
+def read_settings(directory: str, options: SettingOptions) -> Settings:
+    """Return the settings that the command line asks for; raises SettingsError."""
+    if not directory:
+        raise SettingsError("DIR", "must not be empty; . is the current directory")
+    hint = _directory_hint(directory)
+    if hint and not Path(directory).exists():
+        raise SettingsError("DIR", f"there is no directory {directory!r}; {hint}")
+    values: dict[str, Any] = {
+        name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
+    }
+    settings = Settings(Path(directory), **values)
+    _check_model_options(settings.model, options)
+    return settings
+
+
+def _directory_hint(name: str) -> str:
+    """Return what was probably meant by a name that is no directory, "" if nothing is known."""
+    if "://" in name:
+        return _URL_HINT
+    if name.isdecimal():
+        return f"to choose a port, use --port {name}"
+    if name in {"on", "off", "yes", "no", "true", "false"}:
+        return "a flag takes no value"
+    return _DIRECTORY_HINTS.get(name, "")
+
+
+def _check_model_options(model: str, options: Mapping[str, object]) -> None:
+    """Reject an option that the model does not use, and name the models that do."""
+    spellings = [f"--{name.replace('_', '-')}" for name in options]
+    restricted = set().union(*(info.options for info in MODELS.values()))
+    for option in spellings:
+        if option in restricted - MODELS[model].options:
+            models = ", ".join(name for name, info in MODELS.items() if option in info.options)
+            raise SettingsError(option, f"the model {model} does not use it; it is for {models}")
+
+
+def _open_site(address: str) -> None:
+    open_browser = import_module("aserve.cli.browser").open_browser
+    if not open_browser(address):
+        print_message(f"--open: no graphical browser is found; open {address} yourself")
+
+
+def _print_start(settings: Settings, listener: socket.socket) -> None:
+    if USES_FALLBACK and settings.model == DEFAULT:
+        print_message(
+            "uvloop is not available: serving on the standard library's event loop, which is slower"
+        )
+    write_stderr(format_banner(settings, listener))
+
+
+def _run_workers(
+    settings: Settings,
+    open_log: OpenLog,
+    signals: Signals,
+    listeners: Sequence[Sequence[socket.socket]],
+    print_line: Callable[[str], None],
+) -> int:
+    """Serve in this process, or in several under a supervisor; return the exit code."""
+    if settings.workers == 1:
+        report_remaining = partial(_print_remaining, print_line)
+        _run_worker(settings, open_log, signals, report_remaining, listeners[0], None)
+        return OK
+    remaining = RemainingReports(print_line)
+    run_worker = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
+    return OK if Supervisor(listeners, run_worker, signals, remaining).run() else FAILED
+
+
+def _print_remaining(print_line: Callable[[str], None], responses: int, connections: int) -> None:
+    if line := format_remaining(responses, connections):
+        print_line(line)
+
+
+def _run_worker(
+    settings: Settings,
+    open_log: OpenLog,
+    signals: Signals,
+    report_remaining: ReportRemaining,
+    listeners: Sequence[socket.socket],
+    lifeline: int | None,
+) -> None:
+    """Run one worker, from its first connection to its last log line."""
+    log = open_log()
+    if log:
+        call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
+    try:
+        run_server(
+            settings,
+            listeners,
+            log.record if log else None,
+            signals.stop,
+            lifeline,
+            report_remaining,
+        )
+    finally:
+        for number in signals.stop:  # so that another signal ends the wait for the log
+            signal.signal(number, signal.SIG_DFL)
+        if log:
+            log.close(settings.grace)
+
+
+def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:
+    if signals.stops(number):
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        log.reopen()

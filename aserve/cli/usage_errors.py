@@ -1,0 +1,68 @@
+"""Usage errors in the program's own words: which option, what is wrong, and the way out."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+_TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
+_SINGLE_DASH = re.compile(r"-[a-z][a-z-]+")
+_SIMILARITY = 0.7  # of a misspelled option: --prot is --port, and --cors is not --host
+
+_OTHER_SERVERS = (
+    dict.fromkeys(("--bind", "-b", "--address", "-a", "-H", "--listen", "-l"), "use --host")
+    | dict.fromkeys(("--interface", "-i"), "use --host with the address of the interface")
+    | dict.fromkeys(
+        ("--directory", "-d", "--root", "--dir"), "give the directory alone: aserve DIR"
+    )
+    | dict.fromkeys(("--silent", "-s", "--no-request-logging"), "use --quiet or --access-log off")
+    | dict.fromkeys(("--log", "--log-file", "--logfile"), "use --access-log FILE")
+    | dict.fromkeys(("--cache", "-c"), "browsers always ask whether a file has changed")
+    | dict.fromkeys(("--gzip", "-g", "--brotli", "--compress"), "FILE.gz and FILE.br are sent")
+)
+"""What options of other servers are called here: http.server, http-server, serve, miniserve, dufs,
+caddy file-server and static-web-server."""
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood. The message is one line for the user."""
+
+
+def check_dashes(arguments: Iterable[str], parser: Any) -> None:
+    """Reject `-port`, which would mean `-p ort`; raises UsageError."""
+    for word in arguments:
+        if _SINGLE_DASH.fullmatch(word) and f"-{word}" in _spellings(parser):
+            raise UsageError(f"{word}: it has two dashes: -{word}")
+
+
+def describe_usage_error(error: Any, parser: Any, name: str) -> str:
+    """Return one line for an error of typer's parser of the command `name`."""
+    option, message = getattr(error, "option_name", ""), error.format_message()
+    if hasattr(error, "possibilities"):
+        return f"{option}: there is no such option; {_way_out(option, parser, name)}"
+    if option and "requires" in message:
+        return f"{option}: needs a value: {option} {_metavar(option, parser)}"
+    if option:
+        return f"{option}: takes no value"
+    if extra := _TOO_MANY.fullmatch(message):
+        return f"{extra[1]}: more arguments than {name} takes; see {name} --help"
+    if getattr(error, "param", None) is not None and not error.message:
+        return f"{error.param.metavar}: is missing; see {name} --help"
+    return str(message)
+
+
+def _way_out(option: str, parser: Any, name: str) -> str:
+    if hint := _OTHER_SERVERS.get(option):
+        return hint
+    spellings = _spellings(parser)
+    similar = [one for one in spellings if one.startswith(option) and len(option) > 2]
+    similar = similar or get_close_matches(option, spellings, 1, _SIMILARITY)
+    return f"did you mean {similar[0]}?" if similar else f"see {name} --help"
+
+
+def _spellings(parser: Any) -> Sequence[str]:
+    return [name for one in parser.params for name in one.opts] + ["--help"]
+
+
+def _metavar(option: str, parser: Any) -> str:
+    return next(str(one.metavar) for one in parser.params if option in one.opts)

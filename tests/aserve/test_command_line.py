@@ -1,0 +1,230 @@
+"""The command line itself: help, examples, completion, wrong uses, and --open."""
+
+import os
+import pty
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from aserve.cli import browser, serve
+from aserve.cli.help import use_color
+from aserve.cli.main import build_parser, main
+from tests.aserve.test_cli import aserve, banner, get, stop, url_in
+
+COMMANDS = {"aserve": "serve", "aserve explain": "explain"}
+
+
+def help_of(name, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([*name.split()[1:], "--help"])
+    assert exit_info.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_as_wide_as_the_terminal(name, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = help_of(name, capsys).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if line != line.rstrip()] == []
+    for parameter in build_parser(COMMANDS[name]).params:
+        spelling = max(parameter.opts, key=len)
+        if spelling.startswith("-"):
+            assert sum(bool(re.search(rf"^  .*{spelling}\b", line)) for line in lines) >= 1
+
+
+def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    options = help_of("aserve", capsys).partition("Address:")[2].partition("Other:")[0]
+    assert [line for line in options.splitlines() if line.startswith("     ")] == []
+
+
+def test_groups_follow_one_another_and_examples_come_last(capsys):
+    headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
+    assert headings == [
+        *("Arguments", "Address", "Files", "Methods", "Caching and limits"),
+        *("Processes and models", "Logging", "Other"),
+        *("Limits, each with its default", "Models", "Examples"),
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_example_can_be_pasted(name):
+    for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
+        assert comment.startswith("# ")
+        words = shlex.split(f"{example}  {comment}", comments=True)[1:]
+        command = "explain" if words[:1] == ["explain"] else "serve"
+        options = build_parser(command).make_context("aserve", words[command == "explain" :]).params
+        if command == "serve":
+            chosen = {
+                key: value for key, value in options.items() if value and key in serve._PARSERS
+            }
+            assert serve.read_settings(".", chosen)
+
+
+def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b" not in help_of("aserve", capsys)
+    terminal, process_side = pty.openpty()
+    with aserve("explain", "--help", stdout=process_side) as process:
+        os.close(process_side)
+        shown = b""
+        with suppress(OSError):  # EIO: the end
+            while data := os.read(terminal, 10_000):
+                shown += data
+        os.close(terminal)
+        assert process.wait(30) == 0
+    assert b"\x1b[1mArguments\x1b[0m:" in shown
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert use_color() is False
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert use_color() is False
+    monkeypatch.setenv("TERM", "xterm")
+    assert use_color() is None
+
+
+def test_help_whose_reader_stops_is_no_error():
+    command = f"{sys.executable} -m aserve --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--prot 80", "--prot: there is no such option; did you mean --port?"),
+        ("--p 80", "--p: there is no such option; did you mean --port?"),
+        ("--no-quiet", "--no-quiet: there is no such option; did you mean --quiet?"),
+        ("--cors", "--cors: there is no such option; see aserve --help"),
+        ("--bind 0.0.0.0", "--bind: there is no such option; use --host"),
+        ("-port 80", "-port: it has two dashes: --port"),
+        ("--port", "--port: needs a value: --port N"),
+        ("--limit", "--limit: needs a value: --limit NAME=N"),
+        ("--quiet=yes", "--quiet: takes no value"),
+        ("-p x", "--port: must be a whole number, not 'x'"),
+        (". other", "other: more arguments than aserve takes; see aserve --help"),
+        ("http://x/", "DIR: there is no directory 'http://x/'; to load a server, use abench URL"),
+        ("help", "DIR: there is no directory 'help'; use --help"),
+        ("explain", "DIR: is missing; see aserve explain --help"),
+        ("explain .", "PATH: is missing; see aserve explain --help"),
+        ("explain . / x", "x: more arguments than aserve explain takes; see aserve explain --help"),
+        ("explain . / --modle x", "--modle: there is no such option; did you mean --model?"),
+    ],
+)
+def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_info:
+        main(line.split())
+    assert (exit_info.value.code, *capsys.readouterr()) == (2, "", f"aserve: error: {message}\n")
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Put the program into PATH, as an installation does."""
+    script = tmp_path / "bin" / "aserve"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m aserve "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+
+
+def shell(name, script, directory):
+    done = subprocess.run(
+        [name, *script], capture_output=True, text=True, check=False, cwd=directory, timeout=60
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+BASH = """
+source <(aserve --show-completion)
+ask() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    _aserve_completion aserve
+    echo "${COMPREPLY[*]}"
+}
+ask aserve --mo
+ask aserve --model epoll
+ask aserve --limit max-b
+ask aserve e
+ask aserve sub
+ask aserve explain --a
+ask aserve explain . /a
+"""
+
+
+def test_bash_completes_options_values_and_commands(program, directory):
+    assert shell("bash", ["-c", BASH], directory) == [
+        "--model",
+        "epoll epoll-et",
+        "max-body=1048576",
+        "explain",
+        "",  # bash itself completes files then
+        "--again",
+        "/a.txt",
+    ]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_understands_the_completion(program, directory):
+    load = 'autoload -Uz compinit; compinit -uD; eval "$(_ASERVE_COMPLETE=source_zsh aserve)"'
+    ask = "_TYPER_COMPLETE_ARGS='aserve --dispatch r' _ASERVE_COMPLETE=complete_zsh aserve"
+    script = f"{load}; whence -w _aserve_completion; {ask}"
+    lines = shell("zsh", ["-fc", script], directory)
+    assert lines[0] == "_aserve_completion: function"
+    assert re.findall(r'"([\w-]+)"', "".join(lines[1:])) == ["round-robin", "random"]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_fish_completes(program, directory):
+    script = "_ASERVE_COMPLETE=source_fish aserve | source; complete -C 'aserve --access-log o'"
+    assert shell("fish", ["-Nc", script], directory) == ["off\tno log, not even on a terminal"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_open_starts_the_browser_once(directory, tmp_path, monkeypatch, workers):
+    opened, done = tmp_path / "opened", tmp_path / "done"
+    os.mkfifo(done)
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" >>{opened}\necho >{done}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(script))
+    with aserve(directory, "--open", "--host", "0.0.0.0", "-p", 0, "-w", workers) as process:
+        url = url_in(banner(process))
+        done.read_text()  # waits for the browser
+        assert get(url)[0] == 200
+        assert stop(process) == (0, "")
+    assert opened.read_text() == f"{url}\n"
+    assert url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("found", [None, "w3m"])
+def test_without_a_graphical_browser_the_url_is_printed(found, monkeypatch, capsys):
+    def find():
+        if found is None:
+            raise browser.webbrowser.Error("could not locate runnable browser")
+        return browser.webbrowser.GenericBrowser(found)
+
+    monkeypatch.setattr(browser.webbrowser, "get", find)
+    serve._open_site("http://127.0.0.1:1/")
+    assert capsys.readouterr().err == (
+        "aserve: --open: no graphical browser is found; open http://127.0.0.1:1/ yourself\n"
+    )
+
+
+def test_what_only_help_and_completion_need_is_not_imported_to_serve(directory):
+    """Nor is pydantic, which typer uses to turn a text into a text."""
+    command = (sys.executable, "-X", "importtime", "-m", "aserve", directory / "missing")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    imported = set(re.findall(r"([\w.]+)$", done.stderr, re.MULTILINE))
+    assert {"typer", "aserve.cli.banner"} <= imported
+    late = {"pydantic", "rich", "webbrowser", "aserve.explain.capture"}
+    assert late & imported == set()
