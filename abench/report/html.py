@@ -11,7 +11,8 @@ from typing import TextIO
 from abench.errors import ParameterError
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.results import PERCENTILES, Latency, Report
+from abench.stats.parts import PERCENTILES, Latency
+from abench.stats.results import Report
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
 
 _PAGE = Template("""<!doctype html>

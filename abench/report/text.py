@@ -18,7 +18,8 @@ from rich.text import Text
 
 from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
-from abench.stats.results import Latency, Report, Threshold
+from abench.stats.parts import Latency, Threshold
+from abench.stats.results import Report
 from abench.stats.units import byte_size, count, decimal, microseconds
 
 

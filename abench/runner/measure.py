@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from abench.plan.plan import Plan
 from abench.runner import coordinator
+from abench.stats.derivation import server_result
 from abench.stats.environment import read_environment
 from abench.stats.results import Report, build_report
 from abench.stats.summary import Summary
@@ -44,7 +45,7 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     return replace(
         build_report(plan, summary),
         kernel=procfs.tcp_counters_since(kernel),
-        server=server.result(),
+        server=server_result(server.result(), summary),
         environment=environment,
         is_local=is_local,
         shares_cores=procfs.shares_cores(pids) if is_local else None,

@@ -6,7 +6,9 @@ rule is listed whichever rule applied.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
+from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Report
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
@@ -20,20 +22,26 @@ LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
 LOSSY = 0.001  # share of segments retransmitted: beyond it, TCP timeouts distort the latencies
 FEW_LOST = 10  # segments: a short run may see that many of other connections
 PORTS_HELD = 0.8  # share of all local ports in TIME_WAIT
+LIMITERS = (
+    *("server", "client", "loop-lag", "ports", "open-files", "network", "silence", "errors"),
+    *("schedule", "latency", "unclear"),
+)
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What limited a run: `limiter` is one word for programs, `sentence` is for people.
+    """What limited a run, and how certain that is."""
 
-    `confidence` is "sure", "likely" or "unclear"; `evidence` has one line for each measurement.
-    """
-
-    limiter: str
-    sentence: str
-    confidence: str
-    evidence: tuple[str, ...]
+    limiter: Annotated[
+        str, Figure("What limited the run, in one word.", schema={"enum": list(LIMITERS)})
+    ]
+    sentence: Annotated[str, Figure("The same in a sentence.")]
+    confidence: Annotated[
+        str,
+        Figure("How certain it is.", key="sure", schema={"enum": ["sure", "likely", "unclear"]}),
+    ]
+    evidence: Annotated[tuple[str, ...], Figure("The evidence: a line for each measurement.")]
 
     @property
     def is_bad(self) -> bool:

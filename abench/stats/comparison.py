@@ -17,9 +17,11 @@ from itertools import pairwise
 from statistics import fmean
 
 from abench.errors import ParameterError
-from abench.stats import welch
+from abench.stats import parts, welch
+from abench.stats.figure import compared_figures
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
+from abench.stats.parts import Latency
 from abench.stats.results import Report, latencies_with_waits
 from abench.stats.units import signed, significant
 
@@ -29,8 +31,9 @@ MAX_SECTIONS = 10
 MIN_SECTIONS = 3
 MIN_BEYOND = 5  # responses above a percentile in each section: with fewer, it says little
 MIN_LENGTH_S = 0.5  # the last second of a run is skipped if it is shorter
-RATE = "pages/sec"
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
+MORE_IS_BETTER = {**compared_figures(Report), **compared_figures(Latency)}
+(RATE,) = compared_figures(Report)
+PERCENTILES = {name: parts.PERCENTILES[name] for name in compared_figures(Latency)}
 _RESOLUTION = 0.001  # of a latency, relative: that of histograms with three digits
 
 Measured = tuple[float, float]
@@ -199,7 +202,7 @@ def _difference(study: _Study, level: float) -> Difference:
         percent=_from_difference(study.before, study.after - study.before),
         low=low,
         high=high,
-        more_is_better=study.name == RATE,
+        more_is_better=MORE_IS_BETTER[study.name],
         basis=study.basis,
     )
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 from abench.plan.target import without_secrets
+from abench.stats.figure import Figure
 from abench.version import abench_version
 
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
@@ -17,12 +19,24 @@ _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`command` has no secrets; `started_at` is ISO 8601; `machine` is as Linux describes it."""
+    """How a run was made."""
 
-    command: tuple[str, ...]
-    started_at: str
-    versions: dict[str, str]
-    machine: dict[str, str | int]
+    command: Annotated[
+        tuple[str, ...],
+        Figure(
+            "The command line, with ... for what may be secret: user names and passwords, cookies, "
+            "bodies, form fields, and all headers but harmless ones. Of a run from Python: abench, "
+            "the URL, and the plan as name=value.",
+            read=lambda words: list(map(without_secrets, words)),
+        ),
+    ]
+    started_at: Annotated[
+        str, Figure("When the run began, in ISO 8601.", schema={"format": "date-time"})
+    ]
+    versions: Annotated[dict[str, str], Figure("Versions by the name of the program.")]
+    machine: Annotated[
+        dict[str, str | int], Figure("The machine, as Linux describes it; memory in bytes.")
+    ]
 
 
 def read_environment(arguments: Iterable[str]) -> Environment:

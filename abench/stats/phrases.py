@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from abench.stats.results import (
+from abench.stats.parts import (
     ClientUsage,
     Redirect,
-    Report,
+    RunSchedule,
     ScheduleResult,
     Silence,
     StageResult,
     Threshold,
     Warmup,
 )
+from abench.stats.results import Report
 from abench.stats.units import count, decimal, duration, microseconds, plural, significant
 
 SEPARATOR = "   "  # between figures on a line
@@ -40,7 +41,7 @@ def describe_load(report: Report) -> str:
     return text if plan.pipeline == 1 else f"{text}, {plan.pipeline} requests in flight on each"
 
 
-def describe_schedule(schedule: ScheduleResult) -> str:
+def describe_schedule(schedule: RunSchedule) -> str:
     """Return the rates of a schedule, and how many requests were late or skipped."""
     parts = [
         f"{decimal(schedule.offered)}/sec offered",
@@ -121,8 +122,8 @@ def describe_gap(report: Report) -> str:
 def describe_samples(report: Report) -> Iterator[tuple[str, str]]:
     """Yield what failed, and the message of its first failure."""
     for sample in report.samples:
-        what = f"{sample.kind} {sample.detail}".rstrip()
-        yield what, f"first after {duration(sample.at_us / 1e6)}: {sample.message}"
+        what = f"{sample.kind} {sample.detail or ''}".rstrip()
+        yield what, f"first after {duration(sample.at_s)}: {sample.message}"
 
 
 def describe_redirect(found: Redirect, responses: int) -> str:

@@ -23,12 +23,13 @@ from abench.stats.coverage import Coverage
 from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
-from abench.stats.results import Threshold, build_report, latencies_with_waits
+from abench.stats.parts import ServerResult, Threshold
+from abench.stats.results import build_report, latencies_with_waits
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
-from abench.system.procfs import ServerUsage, TcpCounters
+from abench.system.procfs import TcpCounters
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/abench-report.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(
@@ -66,7 +67,7 @@ def with_environment(report):
         report,
         is_local=True,
         kernel=TcpCounters(10_000, 3, 0, 0, 17),
-        server=ServerUsage(1.25, 40_000_000, ended=True),
+        server=ServerResult(1.25, 1.25e6 / 1007, 40_000_000, ended=True),
         environment=read_environment(["-c", "10", URL]),
         thresholds=(Threshold("p99>1ms", failed=True, measured="3.00 s"),),
     )

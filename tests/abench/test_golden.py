@@ -17,7 +17,8 @@ from abench.stats.coverage import Coverage
 from abench.stats.environment import Environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
-from abench.stats.results import Threshold, build_report
+from abench.stats.parts import Threshold
+from abench.stats.results import build_report
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
