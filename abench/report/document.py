@@ -1,4 +1,4 @@
-"""The report as a JSON document for programs, which can be read back as a Report.
+"""The report as a JSON document for programs, which can be read back.
 
 Its keys are those of the figures (`stats/figure.py`), and a few more: see `EXTRAS`.
 docs/abench-report.schema.json describes it. Within a schema number, keys are only added.
@@ -20,7 +20,7 @@ from abench.stats.figure import Entry, Figure, entries, in_order, stored_figures
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.planned import Planned
-from abench.stats.results import Report, latencies_with_waits
+from abench.stats.results import Results, latencies_with_waits
 from abench.stats.summary import Summary
 from abench.stats.time_series import TimeSeries
 
@@ -56,16 +56,16 @@ EXTRAS = (
 )
 """What a document has beside the figures."""
 
-ENTRIES = in_order([(None, entries(Report)), *((one.figure.after, [one]) for one in EXTRAS)])
+ENTRIES = in_order([(None, entries(Results)), *((one.figure.after, [one]) for one in EXTRAS)])
 
 
-def write_json(report: Report, stream: TextIO) -> None:
+def write_json(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as one JSON object."""
     json.dump(to_document(report), stream, indent=2)
     stream.write("\n")
 
 
-def to_document(report: Report) -> dict[str, Any]:
+def to_document(report: Results) -> dict[str, Any]:
     """Return the report as JSON data."""
     document = _encode_object(ENTRIES, report)
     for second, plain in zip(report.series, document["series"], strict=True):
@@ -110,7 +110,7 @@ _INVALID = (
 )
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> Results:
     """Read a report that `write_json` has written; raises ParameterError if it is invalid."""
     try:
         with path.open(encoding="utf-8") as stream:
@@ -129,23 +129,23 @@ class SchemaError(Exception):
     """The document has an unknown schema number."""
 
 
-def from_document(plain: Mapping[str, Any]) -> Report:
+def from_document(plain: Mapping[str, Any]) -> Results:
     """Return the report of the JSON data of `to_document`.
 
     Raises SchemaError for another schema, and any of _INVALID for invalid data.
     """
     if plain["schema"] != SCHEMA:
         raise SchemaError(f"its schema is {plain['schema']}, and this abench reads {SCHEMA}")
-    figures = _decode_fields(Report, plain)
+    figures = _decode_fields(Results, plain)
     planned: Planned = _decode(Planned, plain)
-    report = Report(
+    report = Results(
         plan=planned.plan(figures["schedule"], figures["warmup"]),
         summary=_to_summary(plain),
         body_bytes=planned.planned.body_bytes,
         urls_left_out=planned.urls_left_out,
         **figures,
     )
-    if not has_type(report, Report):
+    if not has_type(report, Results):
         raise TypeError
     return report
 
@@ -190,7 +190,7 @@ def _find(plain: Any, figure: Figure) -> Any:
 
 
 def _to_summary(plain: Mapping[str, Any]) -> Summary:
-    """Return the distributions and the other counts that a Report needs."""
+    """Return the distributions and the other counts that Results need."""
     encoded, warmup = plain["histograms"], plain["warmup"] or {}
     series = TimeSeries(
         intervals=PackedIntervals({one["at_s"]: _to_interval(one) for one in plain["series"]})

@@ -31,7 +31,7 @@ from abench.stats.schedule_results import schedule
 from abench.stats.summary import FAILURE_KINDS, Summary
 from abench.system.procfs import TcpCounters
 
-__all__ = ["Report", "build_report", "latencies_with_waits"]
+__all__ = ["Results", "build_results", "latencies_with_waits"]
 
 NONE_WAITING = Unanswered(0, 0)
 
@@ -42,7 +42,7 @@ def known_failures(counted: dict[str, int]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Results:
     """The results of a run. Rates count successes only, per second from the first request on.
 
     The annotation of each field says what it is, its unit, and its key in the JSON document.
@@ -387,10 +387,10 @@ class Report:
         return count / self.duration_s if self.duration_s else 0.0
 
 
-def build_report(plan: Plan, summary: Summary) -> Report:
-    """Return the Report of a run of `plan` with the counts `summary`."""
+def build_results(plan: Plan, summary: Summary) -> Results:
+    """Return the results of a run of `plan` with the counts `summary`."""
     run = Run(plan, summary)
     figures: dict[str, Any] = {
-        name: figure.of(run) for name, _, figure in stored_figures(Report) if figure.of
+        name: figure.of(run) for name, _, figure in stored_figures(Results) if figure.of
     }
-    return Report(plan=plan, summary=summary, body_bytes=len(plan.body), **figures)
+    return Results(plan=plan, summary=summary, body_bytes=len(plan.body), **figures)

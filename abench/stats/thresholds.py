@@ -10,7 +10,7 @@ from typing import Any, cast
 from abench.errors import ParameterError
 from abench.stats.figure import Entry, Gate, entries, without_none
 from abench.stats.parts import Latency, Threshold
-from abench.stats.results import Report, latencies_with_waits
+from abench.stats.results import Results, latencies_with_waits
 from abench.stats.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(
@@ -33,7 +33,7 @@ class _Metric:
 
     gate: Gate
     unit: str
-    owner: Callable[[Report], Any]
+    owner: Callable[[Results], Any]
     get: Callable[[Any], Any]
 
     @property
@@ -44,7 +44,7 @@ class _Metric:
         share = ("%",) if self.gate.of else ()
         return ("/s", *share, "") if self.unit == "/s" else ("", *share)
 
-    def measure(self, report: Report) -> float | None:
+    def measure(self, report: Results) -> float | None:
         """Return the figure, or None if it was not measured."""
         owner = self.owner(report)
         if owner is None:
@@ -55,7 +55,7 @@ class _Metric:
         value = self.get(owner)
         return float(value[self.gate.item] if self.gate.item else value)
 
-    def share(self, report: Report) -> float:
+    def share(self, report: Results) -> float:
         """Return the share of the total; for errors, pauses of connections count as well."""
         owner = self.owner(report)
         if self.gate.share:
@@ -64,7 +64,7 @@ class _Metric:
         return (self.measure(report) or 0.0) / total if total else 0.0
 
 
-def _metrics(kind: type, owner: Callable[[Report], Any]) -> Iterator[_Metric]:
+def _metrics(kind: type, owner: Callable[[Results], Any]) -> Iterator[_Metric]:
     """Yield the figures of a part of the results, and of the parts of it, that have a name.
 
     Those of distributions are left out: `min`, `mean` and `max` are of the response times.
@@ -77,12 +77,12 @@ def _metrics(kind: type, owner: Callable[[Report], Any]) -> Iterator[_Metric]:
             yield from _metrics(cast("type", part), partial(_get_part, owner, entry))
 
 
-def _get_part(owner: Callable[[Report], Any], entry: Entry, report: Report) -> Any:
+def _get_part(owner: Callable[[Results], Any], entry: Entry, report: Results) -> Any:
     found = owner(report)
     return None if found is None else entry.get(found)
 
 
-_METRICS = {one.gate.name: one for one in _metrics(Report, lambda report: report)}
+_METRICS = {one.gate.name: one for one in _metrics(Results, lambda report: report)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,13 @@ class Condition:
         known = ", ".join((*_METRICS, *_LATENCIES, "p50 to p99.9999"))
         raise ParameterError("--fail-if", f"{text!r}: {metric} is not one of {known}")
 
-    def evaluate(self, report: Report) -> Threshold:
+    def evaluate(self, report: Results) -> Threshold:
         """Evaluate the condition. If it cannot be measured, the run fails."""
         measured, formatted = self._measured(report)
         failed = measured is None or _SIGNS[self.sign](measured, self.value)
         return Threshold(self.text, failed, formatted)
 
-    def _measured(self, report: Report) -> tuple[float | None, str]:
+    def _measured(self, report: Results) -> tuple[float | None, str]:
         if self.unit in _TIMES:
             us = self._time_us(report)
             return None if us is None else us / _TIMES[self.unit], microseconds(us)
@@ -135,7 +135,7 @@ class Condition:
             return share, f"{significant(share)} %"
         return measured, decimal(measured) if metric.unit == "/s" else f"{measured:,.0f}"
 
-    def _time_us(self, report: Report) -> float | None:
+    def _time_us(self, report: Results) -> float | None:
         if self.metric in _METRICS:
             seconds = _METRICS[self.metric].measure(report)
             return None if seconds is None else seconds * 1e6
@@ -156,7 +156,7 @@ def _units(metric: str) -> tuple[str, ...]:
     return _METRICS[metric].units if metric in _METRICS else ()
 
 
-def evaluate(conditions: list[Condition], report: Report) -> tuple[Threshold, ...]:
+def evaluate(conditions: list[Condition], report: Results) -> tuple[Threshold, ...]:
     """Evaluate all conditions. With any condition, a schedule that was not met fails as well."""
     thresholds = [condition.evaluate(report) for condition in conditions]
     if thresholds and report.schedule and not report.schedule.is_met:

@@ -16,7 +16,7 @@ from abench.stats.bottleneck import find_bottleneck
 from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
 from abench.system import procfs
 from abench.system.procfs import ServerMonitor, ServerUsage, TcpCounters
@@ -39,7 +39,7 @@ def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
     plan = plan or Plan(url="http://h/", duration_s=10.0)
     summary = Summary(**counted)
     return replace(
-        build_report(plan, summary), kernel=kernel, server=server_result(server, summary)
+        build_results(plan, summary), kernel=kernel, server=server_result(server, summary)
     )
 
 

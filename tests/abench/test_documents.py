@@ -24,7 +24,7 @@ from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.parts import ServerResult, Threshold
-from abench.stats.results import build_report, latencies_with_waits
+from abench.stats.results import build_results, latencies_with_waits
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
@@ -59,7 +59,7 @@ def run(plan=None, **more):
         "started": 1007,
         **more,
     }
-    return build_report(plan or Plan(url=URL), Summary(**counted))
+    return build_results(plan or Plan(url=URL), Summary(**counted))
 
 
 def with_environment(report):
@@ -85,7 +85,7 @@ REPORTS = {
     "warmed up": run(Plan(url=URL, warmup_auto=True), warmup_ns=SECOND, steady=True),
     "of many URLs": run(Plan(url=URL, urls=MIX, pipeline=4)),
     "without keep-alive": run(Plan(url=URL, keep_alive=False, http="1.0", method="HEAD")),
-    "refused": build_report(
+    "refused": build_results(
         Plan(url=URL),
         Summary(
             failures=Counter({"connect": 3}), reasons=Counter({"ECONNREFUSED": 3}), gave_up=True
@@ -106,7 +106,7 @@ REPORTS = {
         ],
         status=Counter({200: 900, 302: 100, 404: 5}),
     ),
-    "never started": build_report(Plan(url=URL), Summary()),
+    "never started": build_results(Plan(url=URL), Summary()),
 }
 
 

@@ -18,7 +18,7 @@ from abench.stats.environment import Environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.parts import Threshold
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
@@ -96,7 +96,7 @@ def everything():
     )
     plan = Plan(url=URL, stages="1s@100,ramp:1500ms@100-1k", method="POST", body=b"1=2", workers=2)
     return replace(
-        build_report(plan, summary),
+        build_results(plan, summary),
         is_local=True,
         shares_cores=False,
         kernel=TcpCounters(10_000, 3, 1, 2, 17),
@@ -114,4 +114,4 @@ def test_built_document_is_the_golden_one():
 def test_warmed_up_document_is_the_golden_one():
     plan = Plan(url=URL, warmup_auto=True)
     summary = Summary(warmup_ns=SECOND, warmup_requests=77, steady=True, elapsed_ns=SECOND)
-    assert written(build_report(plan, summary)) == (DOCUMENTS / "built/warmed.json").read_text()
+    assert written(build_results(plan, summary)) == (DOCUMENTS / "built/warmed.json").read_text()
