@@ -72,7 +72,7 @@ def format_fragment(report: Results) -> str:
     Without matplotlib it has no plots.
     """
     plots = _plots(report, narrow=False) if _can_draw() else ()
-    return f'<div class="abench"><style>{STYLE}</style>{_body(report, plots, ())}</div>'
+    return f'<div class="abench notebook"><style>{STYLE}</style>{_body(report, plots, ())}</div>'
 
 
 def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:

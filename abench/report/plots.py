@@ -86,7 +86,8 @@ def _styled(svg: str) -> str:
     element = svg[svg.index("<svg ") :]
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour, f"var({variable})")
-    return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
+    tag, end, rest = element.partition(">")
+    return re.sub(r' (?:width|height)="[^"]*"', "", tag) + end + rest
 
 
 def _set_time_axis(report: Results, axes: Axes) -> None:

@@ -36,11 +36,13 @@ _RULES = """\
 .abench .figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
 .abench .figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem;
   padding: .6rem .9rem }
+.abench .figure .quiet { white-space: nowrap }
 .abench .figure b { display: block; font-size: 1.3rem; white-space: nowrap;
             font-variant-numeric: tabular-nums }
 .abench .plots { display: grid;
   grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
          gap: 1.6rem 2rem; margin: 1.6rem 0 }
+.abench.notebook .plots { grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)) }
 .abench figure { margin: 0; min-width: 0 }
 .abench figure svg { width: 100%; height: auto; display: block }
 .abench .narrow { display: none }
