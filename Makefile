@@ -63,8 +63,9 @@ docker: ## like bench, in containers; the result is in results/ (CONNECTIONS, SE
 	trap 'docker compose down' EXIT; trap 'exit 130' INT TERM; \
 	docker compose up --exit-code-from bench bench
 
-docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
+docs-settings: $(VENV)/.run ## write the tables of docs/ and the report's schema from the code
 	@$(BIN)/python docs/settings.py
+	@$(BIN)/python docs/figures.py
 
 # Use the oldest supported Python: its versions also run on newer ones. Only its venv comes with
 # setuptools, an old one, which freeze leaves out by default; pbr needs one on every Python.

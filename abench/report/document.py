@@ -30,19 +30,33 @@ EXTRAS = (
     Entry(
         "schema",
         Literal[2],
-        Figure("The version of this document: within it, keys are only added.", after=""),
+        Figure(
+            "Schema number",
+            "The version of this format. Within a number, keys are only added.",
+            after="",
+        ),
         lambda _: SCHEMA,
     ),
     Entry(
         "histograms/service",
         Histogram,
-        Figure("The distribution of service times.", "us", after="latency/response"),
+        Figure(
+            "Service times",
+            "From sending a request to the last byte of its response.",
+            "us",
+            after="latency/response",
+        ),
         lambda report: latencies_with_waits(report.summary, "service"),
     ),
     Entry(
         "histograms/response",
         Histogram | None,
-        Figure("The distribution of response times.", "us", after="histograms/service"),
+        Figure(
+            "Response times",
+            "From when a request was due to the last byte of its response. Null in a closed loop.",
+            "us",
+            after="histograms/service",
+        ),
         lambda report: (
             latencies_with_waits(report.summary, "response") if report.response else None
         ),
@@ -50,7 +64,7 @@ EXTRAS = (
     Entry(
         "verdict",
         Bottleneck,
-        Figure("What limited the run, and the evidence for it.", after="same_cores"),
+        Figure("Verdict", "What the bottleneck was.", after="same_cores"),
         find_bottleneck,
     ),
 )

@@ -45,7 +45,7 @@ def save(results: Results, name: str) -> None:
     if suffix not in FORMATS:
         raise ParameterError("save", f"{name!r} does not end in one of: {', '.join(FORMATS)}")
     if suffix in {".html", ".svg"}:
-        html.check_available(f"save({name!r})")
+        html.check_available("save")
     destination = Destination("save", name)
     _write(results, FORMATS[suffix], destination)
     if suffix == ".hgrm" and results.response:

@@ -34,14 +34,26 @@ class Bottleneck:
     """What limited a run, and how certain that is."""
 
     limiter: Annotated[
-        str, Figure("What limited the run, in one word.", schema={"enum": list(LIMITERS)})
+        str,
+        Figure(
+            "Bottleneck",
+            "The bottleneck in one word, for programs.",
+            schema={"enum": list(LIMITERS)},
+        ),
     ]
-    sentence: Annotated[str, Figure("The same in a sentence.")]
+    sentence: Annotated[str, Figure("Sentence", "The same as a sentence.")]
     confidence: Annotated[
         str,
-        Figure("How certain it is.", key="sure", schema={"enum": ["sure", "likely", "unclear"]}),
+        Figure(
+            "Confidence",
+            "How sure that is.",
+            key="sure",
+            schema={"enum": ["sure", "likely", "unclear"]},
+        ),
     ]
-    evidence: Annotated[tuple[str, ...], Figure("The evidence: a line for each measurement.")]
+    evidence: Annotated[
+        tuple[str, ...], Figure("Evidence", "What was measured, a line for each fact.")
+    ]
 
     @property
     def is_bad(self) -> bool:

@@ -24,18 +24,37 @@ class Environment:
     command: Annotated[
         tuple[str, ...],
         Figure(
-            "The command line, with ... for what may be secret: user names and passwords, cookies, "
-            "bodies, form fields, and all headers but harmless ones. Of a run from Python: abench, "
-            "the URL, and the plan as name=value.",
+            "Command",
+            "The command line, one string for each word. `...` replaces what may be secret: "
+            "user names, passwords, cookies, bodies, form fields, and all headers except "
+            "harmless ones. For a run from Python: abench, the URL, and the settings of the "
+            "plan as name=value, without headers, body and credentials.",
             read=lambda words: list(map(without_secrets, words)),
         ),
     ]
     started_at: Annotated[
-        str, Figure("When the run began, in ISO 8601.", schema={"format": "date-time"})
+        str,
+        Figure(
+            "Start time",
+            "When the run started: date and time with the offset from UTC.",
+            schema={"format": "date-time"},
+        ),
     ]
-    versions: Annotated[dict[str, str], Figure("Versions by the name of the program.")]
+    versions: Annotated[
+        dict[str, str],
+        Figure(
+            "Versions",
+            "The versions of abench, of Python and of the libraries that it measured with, by "
+            "name.",
+        ),
+    ]
     machine: Annotated[
-        dict[str, str | int], Figure("The machine, as Linux describes it; memory in bytes.")
+        dict[str, str | int],
+        Figure(
+            "Machine",
+            "The machine that abench ran on: system, processor, cores that it may use, and "
+            "memory_bytes.",
+        ),
     ]
 
 

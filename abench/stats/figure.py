@@ -2,10 +2,10 @@
 
 A field of a dataclass is declared by its annotation, a property by a decorator:
 
-    retried: Annotated[int, Figure("Requests that were sent again.", "requests", key="retried")]
+    retried: Annotated[int, Figure("Retried", "Requests that were sent again.", "requests")]
 
     @property
-    @derived("/s", after="retried")
+    @derived("Rate", "/s", after="retried")
     def pages_per_sec(self) -> float:
         "Successes per second."
 
@@ -44,16 +44,18 @@ class Gate:
 class Figure:
     """What a value means, and its place in the JSON document.
 
-    `text` and `unit` are for people. `key` is the path in the document, `group/name`; the name of
-    the field by default. `after` is the key that it follows, "" for the beginning: fields follow
-    each other by default. An `inline` figure has its own figures in the object around it; a mapping
-    with `names` has its items there.
+    `title`, `text` and `unit` are for people; the text says when a value is null. `key` is the path
+    in the document, `group/name`; the name of the field by default. `after` is the key that it
+    follows, "" for the beginning: fields follow each other by default. An `inline` figure has its
+    own figures in the object around it; a mapping has its items there under `names`, each with its
+    title. `items` are titles and texts of the values in mappings, and in classes without figures.
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
     early documents, and has a default. `read` converts what is read from a document. `schema` has
     more keywords of JSON Schema. A figure is `compared` under these names, if any.
     """
 
+    title: str = ""
     text: str = ""
     unit: str = ""
     key: str = ""
@@ -61,7 +63,8 @@ class Figure:
     of: Callable[[Any], Any] | None = None
     later: bool = False
     inline: bool = False
-    names: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    items: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     read: Callable[[Any], Any] | None = None
     schema: Mapping[str, Any] = field(default_factory=dict)
     gate: Gate | None = None
@@ -82,13 +85,14 @@ class Entry:
 _DERIVED: dict[Callable[..., Any], Figure] = {}
 
 
-def derived(unit: str = "", **how: Any) -> Callable[[Function], Function]:
-    """Declare the function of a property as a figure; its docstring is the text."""
+def derived(
+    title: str = "", unit: str = "", text: str = "", **how: Any
+) -> Callable[[Function], Function]:
+    """Declare the function of a property as a figure; its docstring is the text by default."""
 
     def declare(function: Function) -> Function:
-        text = (inspect.getdoc(function) or "").partition("\n\n")[0]
-        figure = Figure(" ".join(text.split()), unit, **how)
-        _DERIVED[function] = _named(figure, function.__name__)
+        described = text or (inspect.getdoc(function) or "").partition("\n")[0]
+        _DERIVED[function] = _named(Figure(title, described, unit, **how), function.__name__)
         return function
 
     return declare
@@ -149,7 +153,10 @@ def _entries_of(name: str, hint: Any, figure: Figure) -> list[Entry]:
     if figure.inline:
         return [_within(get, entry) for entry in entries(hint)]
     if figure.names:
-        return [_item(get, key, get_args(hint)[1], figure) for key in figure.names]
+        return [
+            _item(get, key, get_args(hint)[1], replace(figure, title=title))
+            for key, title in figure.names.items()
+        ]
     return [Entry(figure.key, hint, figure, get)]
 
 

@@ -7,40 +7,53 @@ from abench.stats.figure import Figure, Gate, derived
 from abench.stats.summary import FAILURE_KINDS
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+_TITLES = ("Median", "90th percentile", "99th percentile", "99.9th percentile")
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
     """A latency distribution in microseconds; None without values."""
 
-    min: Annotated[int | None, Figure("The shortest.", "us", gate=Gate("min"))]
-    mean: Annotated[float | None, Figure("The arithmetic mean.", "us", gate=Gate("mean"))]
+    min: Annotated[
+        int | None,
+        Figure("Minimum", "Microseconds, exact. Null without values.", "us", gate=Gate("min")),
+    ]
+    mean: Annotated[
+        float | None,
+        Figure("Mean", "Microseconds, exact. Null without values.", "us", gate=Gate("mean")),
+    ]
     percentiles: Annotated[
         dict[str, int | None],
         Figure(
-            "At or below it lies this percentage of the values.",
+            "Percentiles",
+            "Microseconds, at most 0.1 % too high. Null without values.",
             "us",
-            names=tuple(PERCENTILES),
+            names=dict(zip(PERCENTILES, _TITLES, strict=True)),
             compared=("p50", "p90", "p99"),
         ),
     ]
-    max: Annotated[int | None, Figure("The longest.", "us", gate=Gate("max"))]
+    max: Annotated[
+        int | None,
+        Figure("Maximum", "Microseconds, exact. Null without values.", "us", gate=Gate("max")),
+    ]
 
     @property
-    @derived(after="")
+    @derived("Unit", after="")
     def unit(self) -> Literal["us"]:
-        """Microseconds."""
+        """The unit of all values: us, microseconds."""
         return "us"
 
 
-_SERVICE = Figure(
-    "Service times: from sending a request, or opening a connection for it, to the last byte of its"
-    " response; successes only.",
+SERVICE = Figure(
+    "Service times",
+    "From sending a request, or opening a connection for it, to the last byte of its response.",
     "us",
     key="latency/service",
 )
-_RESPONSE = Figure(
-    "Response times: from when a request was due by the schedule; null in a closed loop.",
+RESPONSE = Figure(
+    "Response times",
+    "From when a request was due to the last byte of its response: what users wait. Null in a "
+    "closed loop.",
     "us",
     key="latency/response",
 )
@@ -50,17 +63,23 @@ _RESPONSE = Figure(
 class Second:
     """The results of one interval of the run."""
 
-    at_s: Annotated[int, Figure("When the interval begins, after the start.", "s")]
-    length_s: Annotated[float, Figure("How long the interval is.", "s")]
-    succeeded: Annotated[int, Figure("Successes in the interval.", "requests")]
-    failed: Annotated[int, Figure("Failures in the interval.", "requests")]
-    bytes_received: Annotated[int, Figure("Bytes of responses, headers included.", "bytes")]
-    service: Annotated[Latency, _SERVICE]
-    response: Annotated[Latency | None, _RESPONSE]
+    at_s: Annotated[int, Figure("Start", "Whole seconds after counting began.", "s")]
+    length_s: Annotated[
+        float, Figure("Length", "Seconds. The last may be shorter or longer than the others.", "s")
+    ]
+    succeeded: Annotated[int, Figure("Succeeded", "Requests that succeeded in it.", "requests")]
+    failed: Annotated[int, Figure("Failed", "Requests that failed in it.", "requests")]
+    bytes_received: Annotated[
+        int, Figure("Bytes received", "Bytes of responses, headers included.", "bytes")
+    ]
+    service: Annotated[Latency, SERVICE]
+    response: Annotated[Latency | None, RESPONSE]
     requested_per_sec: Annotated[
         float | None,
         Figure(
-            "The rate of the schedule; null without one, and after its end.",
+            "Requested rate",
+            "Requests per second that the schedule asks for. Null without a schedule, and "
+            "after its end.",
             "/s",
             key="asked_per_sec",
             after="pages_per_sec",
@@ -69,9 +88,9 @@ class Second:
     ] = None
 
     @property
-    @derived("/s", after="bytes_received")
+    @derived("Rate", "/s", after="bytes_received")
     def pages_per_sec(self) -> float:
-        """Successes per second."""
+        """Successful requests per second."""
         return self.succeeded / self.length_s if self.length_s else 0.0
 
 
@@ -80,22 +99,30 @@ class ScheduleResult:
     """How well a schedule was met, in a run or in one of its stages."""
 
     offered: Annotated[
-        float, Figure("The rate at which requests were due.", "/s", key="offered_per_sec")
+        float,
+        Figure(
+            "Offered rate",
+            "Requests per second that the schedule asks for.",
+            "/s",
+            key="offered_per_sec",
+        ),
     ]
     achieved: Annotated[
         float,
         Figure(
-            "The rate at which they were started.",
+            "Achieved rate",
+            "Requests per second that were due and were started.",
             "/s",
             key="achieved_per_sec",
             gate=Gate("achieved", of="offered", measured="due"),
         ),
     ]
-    due: Annotated[int, Figure("Requests that were due.", "requests")]
-    started: Annotated[int, Figure("Requests that were started.", "requests")]
+    due: Annotated[int, Figure("Due", "Requests that were due.", "requests")]
+    started: Annotated[int, Figure("Started", "Requests that were started.", "requests")]
     late: Annotated[
         int,
         Figure(
+            "Late",
             "Requests that were started a millisecond or more after they were due.",
             "requests",
             gate=Gate("late", of="due"),
@@ -104,7 +131,10 @@ class ScheduleResult:
     skipped: Annotated[
         int,
         Figure(
-            "Requests that were due and never started.", "requests", gate=Gate("skipped", of="due")
+            "Skipped",
+            "Requests that were due and never started.",
+            "requests",
+            gate=Gate("skipped", of="due"),
         ),
     ]
 
@@ -123,17 +153,27 @@ class ScheduleResult:
 class StageResult:
     """The results of the requests that were due in one stage."""
 
-    text: Annotated[str, Figure("The stage as it was given.", key="stage")]
-    from_s: Annotated[float, Figure("When the stage begins, after the start.", "s")]
-    length_s: Annotated[float, Figure("How long the stage lasted.", "s")]
+    text: Annotated[str, Figure("Stage", "The stage as it was given.", key="stage")]
+    from_s: Annotated[float, Figure("Start", "Seconds after the schedule began.", "s")]
+    length_s: Annotated[float, Figure("Length", "Seconds, as far as the run went.", "s")]
     schedule: Annotated[ScheduleResult, Figure(inline=True)]
-    succeeded: Annotated[int, Figure("Requests of the stage that succeeded.", "requests")]
-    failed: Annotated[int, Figure("Requests of the stage that failed.", "requests")]
-    unfinished: Annotated[
-        int, Figure("Requests of the stage without an outcome at the end.", "requests")
+    succeeded: Annotated[
+        int,
+        Figure(
+            "Succeeded",
+            "Requests of the stage whose response was complete, in time and as expected.",
+            "requests",
+        ),
     ]
-    service: Annotated[Latency, _SERVICE]
-    response: Annotated[Latency, _RESPONSE]
+    failed: Annotated[int, Figure("Failed", "Requests of the stage that failed.", "requests")]
+    unfinished: Annotated[
+        int,
+        Figure(
+            "Unfinished", "Requests of the stage without an outcome when the run ended.", "requests"
+        ),
+    ]
+    service: Annotated[Latency, SERVICE]
+    response: Annotated[Latency, RESPONSE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,26 +182,41 @@ class RunSchedule(ScheduleResult):
 
     requested: Annotated[
         float | None,
-        Figure("The rate of `--rate`; null for stages and logs.", "/s", key="rate", after=""),
+        Figure(
+            "Rate",
+            "Requests per second of `--rate`. Null with stages or a log.",
+            "/s",
+            key="rate",
+            after="",
+        ),
     ]
     arrivals: Annotated[
         str,
         Figure(
-            "Whether requests were due at equal intervals or at random ones.",
+            "Arrivals",
+            "constant: at equal distances. poisson: at random, as independent users arrive.",
             after="rate",
             schema={"enum": ["constant", "poisson"]},
         ),
     ]
-    stages: Annotated[str | None, Figure("The stages as they were given.", after="arrivals")]
+    stages: Annotated[
+        str | None,
+        Figure("Stages", "The stages as they were given. Null without stages.", after="arrivals"),
+    ]
     by_stage: Annotated[
         tuple[StageResult, ...],
-        Figure("The stages that the run reached; empty without stages.", later=True),
+        Figure(
+            "Stages",
+            "The results of each stage that the run reached. A request belongs to the stage "
+            "in which it was due. Empty without stages.",
+            later=True,
+        ),
     ] = ()
 
     @property
-    @derived(after="skipped")
+    @derived("Rate met", after="skipped")
     def kept(self) -> bool:
-        """Whether the achieved rate is at least 99 % of the offered rate."""
+        """Whether the achieved rate was at least 99 % of the offered rate."""
         return self.is_met
 
 
@@ -169,9 +224,9 @@ class RunSchedule(ScheduleResult):
 class Silence:
     """The longest time in which no response came although one was expected."""
 
-    from_s: Annotated[float, Figure("When it began, after the start.", "s")]
-    length_s: Annotated[float, Figure("How long it was.", "s", gate=Gate("silence"))]
-    to_the_end: Annotated[bool, Figure("Whether no response came after it.")]
+    from_s: Annotated[float, Figure("Start", "Seconds after counting began.", "s")]
+    length_s: Annotated[float, Figure("Length", "Seconds.", "s", gate=Gate("silence"))]
+    to_the_end: Annotated[bool, Figure("To the end", "Whether no response arrived after it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +236,15 @@ class Unanswered:
     Their latency is unknown, but above that: they count in the latencies with their wait so far.
     """
 
-    count: Annotated[int, Figure("How many there were.", "requests")]
-    longest_us: Annotated[int, Figure("The longest of their waits.", "us", key="longest")]
+    count: Annotated[int, Figure("Count", "How many such requests there were.", "requests")]
+    longest_us: Annotated[
+        int, Figure("Longest wait", "Microseconds. 0 if there was none.", "us", key="longest")
+    ]
 
     @property
-    @derived(after="")
+    @derived("Unit", after="")
     def unit(self) -> Literal["us"]:
-        """Microseconds."""
+        """The unit of `longest`: us, microseconds."""
         return "us"
 
 
@@ -197,14 +254,27 @@ class ClientUsage:
 
     cpu: Annotated[
         tuple[float, ...],
-        Figure("CPU time of each worker, as a share of a core.", "cores", key="cpu_per_worker"),
+        Figure(
+            "CPU of each worker",
+            "Share of one core that each worker used, a number for each worker. 1 is a whole core.",
+            "cores",
+            key="cpu_per_worker",
+        ),
     ]
     lag: Annotated[
         Latency,
-        Figure("Event-loop lag: how late timers fired, in all workers.", "us", key="loop_lag"),
+        Figure(
+            "Event-loop lag", "How late the workers' event loops woke up.", "us", key="loop_lag"
+        ),
     ]
     peak_rss: Annotated[
-        int, Figure("Peak memory of the largest worker.", "bytes", key="peak_rss_bytes")
+        int,
+        Figure(
+            "Peak memory",
+            "Bytes of memory (RSS) of the largest worker at its peak.",
+            "bytes",
+            key="peak_rss_bytes",
+        ),
     ]
 
 
@@ -212,27 +282,43 @@ class ClientUsage:
 class ServerResult:
     """What the server used, measured from outside (`--server-pid`, `--server-cgroup`)."""
 
-    cpu_s: Annotated[float, Figure("CPU time of all its processes.", "s")]
+    cpu_s: Annotated[
+        float,
+        Figure(
+            "CPU time",
+            "Seconds of processor time, user and kernel mode, of all its processes.",
+            "s",
+        ),
+    ]
     us_per_request: Annotated[
         float | None,
         Figure(
-            "CPU time for each request that it got; null without any.",
+            "CPU time per request",
+            "Microseconds. Null if there was no request.",
             "us",
             key="cpu_us_per_request",
         ),
     ]
-    peak_rss: Annotated[int, Figure("Peak memory.", "bytes", key="peak_rss_bytes")]
-    ended: Annotated[bool, Figure("Whether one of its processes ended during the run.")]
+    peak_rss: Annotated[
+        int,
+        Figure("Peak memory", "Bytes of memory (RSS) at the peak.", "bytes", key="peak_rss_bytes"),
+    ]
+    ended: Annotated[bool, Figure("Ended", "Whether the server's processes ended during the run.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Warmup:
     """What was excluded before the clock started."""
 
-    duration_s: Annotated[float, Figure("How long the warm-up was.", "s")]
-    requests: Annotated[int, Figure("Requests in it.", "requests")]
+    duration_s: Annotated[float, Figure("Duration", "Seconds.", "s")]
+    requests: Annotated[int, Figure("Requests", "Requests of the warm-up.", "requests")]
     steady: Annotated[
-        bool | None, Figure("Whether the rate had settled; null if that was not checked.")
+        bool | None,
+        Figure(
+            "Settled",
+            "Whether the rate had settled by its end. Null if it was not checked, because the "
+            "warm-up had a fixed length.",
+        ),
     ]
 
 
@@ -240,14 +326,19 @@ class Warmup:
 class Redirect:
     """Responses that redirect to another URL: a status of 3xx other than 304."""
 
-    count: Annotated[int, Figure("How many there were.", "responses")]
+    count: Annotated[int, Figure("Count", "How many responses were redirects.", "responses")]
     status: Annotated[
-        int, Figure("The status of the first.", schema={"minimum": 300, "maximum": 399})
+        int,
+        Figure(
+            "Status", "Status code of the first redirect.", schema={"minimum": 300, "maximum": 399}
+        ),
     ]
     location: Annotated[
         str | None,
         Figure(
-            "The Location header of the first, escaped; null without one.",
+            "Location",
+            "Location header of the first redirect, escaped and at most 200 characters. Null "
+            "if it had none.",
             schema={"maxLength": 200},
         ),
     ]
@@ -257,26 +348,37 @@ class Redirect:
 class FailureSample:
     """The first failure of a kind and detail."""
 
-    kind: Annotated[str, Figure("The kind of failure.", schema={"enum": list(FAILURE_KINDS)})]
+    kind: Annotated[
+        str,
+        Figure(
+            "Kind", "The kind of failure, as in `failures`.", schema={"enum": list(FAILURE_KINDS)}
+        ),
+    ]
     detail: Annotated[
         str | None,
-        Figure("The status code, or why a connection failed to open; null for other kinds."),
+        Figure(
+            "Detail",
+            "The status code, or the reason why a connection could not be opened. Null for "
+            "other kinds.",
+        ),
     ]
     message: Annotated[
         str,
         Figure(
-            "One line: the status line, or the message of the parser, of TLS, of the proxy or of "
-            "the system. Control characters are escaped.",
+            "Message",
+            "What was received or reported, in one line: the status line, or the message of "
+            "the parser, of TLS, of the proxy or of the system. Control characters are "
+            "escaped.",
             schema={"maxLength": 200},
         ),
     ]
-    at_s: Annotated[float, Figure("When it happened, after counting began.", "s")]
+    at_s: Annotated[float, Figure("Time", "Seconds after counting began.", "s")]
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A condition of `--fail-if` and its outcome."""
 
-    text: Annotated[str, Figure("The condition as it was given.")]
-    failed: Annotated[bool, Figure("Whether it is true, so that the run failed.")]
-    measured: Annotated[str, Figure("The measured value; - if nothing was measured.")]
+    text: Annotated[str, Figure("Condition", "The condition as it was given.")]
+    failed: Annotated[bool, Figure("Failed", "Whether the run failed by it.")]
+    measured: Annotated[str, Figure("Measured", "What was measured, as text with its unit.")]

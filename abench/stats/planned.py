@@ -18,24 +18,36 @@ class PlannedEnd:
     """How long the run should last; it ends by time or by requests, whichever is first."""
 
     duration_s: Annotated[
-        float | None, Figure("The length that was set; null if none was.", "s", schema=_POSITIVE)
+        float | None,
+        Figure(
+            "Planned duration",
+            "Seconds, without warm-up. Null if no duration was asked for.",
+            "s",
+            schema=_POSITIVE,
+        ),
     ]
     requests: Annotated[
         int | None,
-        Figure("The number that was set; null if none was.", "requests", schema={"minimum": 1}),
+        Figure(
+            "Planned requests",
+            "Number of requests. Null if no number was asked for.",
+            "requests",
+            schema={"minimum": 1},
+        ),
     ]
     warmup_s: Annotated[
         float | None,
         Figure(
-            "The warm-up that was set; null without one, and if it should last until the server had"
-            " settled.",
+            "Planned warm-up",
+            "Seconds before counting began. Null without a warm-up, or if it lasted until the "
+            "server had settled.",
             "s",
             later=True,
             schema=_POSITIVE,
         ),
     ] = None
     body_bytes: Annotated[
-        int, Figure("The length of the body of each request.", "bytes", later=True)
+        int, Figure("Request body", "Bytes of each request's body.", "bytes", later=True)
     ] = 0
 
 
@@ -43,32 +55,83 @@ class PlannedEnd:
 class Planned:
     """The part of a plan that a report shows."""
 
-    url: Annotated[str, Figure("The first URL, without user name and password.")]
+    url: Annotated[
+        str, Figure("URL", "The first URL that was requested, without user name and password.")
+    ]
     urls: Annotated[
         tuple[WeightedUrl, ...],
         Figure(
-            "What was requested, and how often compared with the others: at most a thousand.",
+            "URLs",
+            "The URLs that were requested, at most the first 1,000.",
+            items={
+                "url": ("URL", "The URL, without user name and password."),
+                "weight": ("Weight", "How often it was requested compared with the others."),
+            },
             schema={"minItems": 1},
         ),
     ]
-    urls_left_out: Annotated[int, Figure("How many more URLs there were.", "URLs", later=True)] = 0
-    method: Annotated[str, Figure("The method of the requests.")]
-    http: Annotated[str, Figure("The version of HTTP.", schema={"enum": ["0.9", "1.0", "1.1"]})]
-    keep_alive: Annotated[bool, Figure("Whether connections were used for several requests.")]
+    urls_left_out: Annotated[
+        int, Figure("URLs left out", "How many URLs are missing from `urls`.", "URLs", later=True)
+    ] = 0
+    method: Annotated[str, Figure("Method", "The request method, such as GET.")]
+    http: Annotated[
+        str,
+        Figure(
+            "HTTP version",
+            "The version of HTTP of the requests.",
+            schema={"enum": ["0.9", "1.0", "1.1"]},
+        ),
+    ]
+    keep_alive: Annotated[
+        bool,
+        Figure(
+            "Keep-alive", "Whether connections were reused; false: a connection for each request."
+        ),
+    ]
     pipeline: Annotated[
-        int, Figure("Requests in flight on each connection.", "requests", schema={"minimum": 1})
+        int,
+        Figure(
+            "Pipeline depth",
+            "Requests in flight on each connection at most. 1: no pipelining.",
+            "requests",
+            schema={"minimum": 1},
+        ),
     ]
     workers: Annotated[
-        int, Figure("Worker processes of abench.", "processes", schema={"minimum": 1})
+        int,
+        Figure(
+            "Workers",
+            "Worker processes of abench that sent requests.",
+            "processes",
+            schema={"minimum": 1},
+        ),
     ]
     connections: Annotated[
-        int, Figure("Connections that were planned.", "connections", schema={"minimum": 1})
+        int,
+        Figure(
+            "Connections",
+            "Concurrent connections that were asked for, of all workers together.",
+            "connections",
+            schema={"minimum": 1},
+        ),
     ]
     timeout_s: Annotated[
-        float, Figure("The longest time that a request may take.", "s", schema=_POSITIVE)
+        float,
+        Figure(
+            "Timeout",
+            "Seconds that a connection or a response was waited for.",
+            "s",
+            schema=_POSITIVE,
+        ),
     ]
     planned: Annotated[
-        PlannedEnd, Figure("How long the run should last, and what was sent.", later=True)
+        PlannedEnd,
+        Figure(
+            "Plan",
+            "What was asked for. The run ends by `duration_s` or by `requests`, whichever is "
+            "reached first.",
+            later=True,
+        ),
     ] = PlannedEnd(None, None)
 
     @classmethod

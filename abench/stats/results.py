@@ -4,7 +4,7 @@ To add a figure, add a field here (or in a part of the results) and count what i
 `summary.py`. The JSON document, its schema, the manual's table and `--fail-if` follow.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
@@ -13,6 +13,8 @@ from abench.stats.derivation import Run, latencies_with_waits
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, stored_figures
 from abench.stats.parts import (
+    RESPONSE,
+    SERVICE,
     ClientUsage,
     FailureSample,
     Latency,
@@ -54,12 +56,14 @@ class Results:
     urls_left_out: int = 0  # of a saved report, which lists a limited number
 
     environment: Annotated[
-        Environment | None, Figure("How the run was made; null if that is not known.")
+        Environment | None,
+        Figure("Environment", "How and where the run was made. Null if it is not known."),
     ] = None
     lost_workers: Annotated[
         int,
         Figure(
-            "Workers that died; only what they had reported is counted.",
+            "Workers lost",
+            "Workers that died during the run. Only what they had reported is counted.",
             "processes",
             key="workers_lost",
             after="workers",
@@ -69,6 +73,7 @@ class Results:
     open_connections: Annotated[
         int,
         Figure(
+            "Open connections",
             "Connections that were open when the clock started.",
             "connections",
             key="connections_standing",
@@ -77,12 +82,20 @@ class Results:
         ),
     ]
     duration_s: Annotated[
-        float, Figure("How long the run lasted.", "s", of=lambda run: run.duration_s)
+        float,
+        Figure(
+            "Duration",
+            "Seconds that were counted, without warm-up. All rates are per second of this time.",
+            "s",
+            of=lambda run: run.duration_s,
+        ),
     ]
     start_within_s: Annotated[
         float,
         Figure(
-            "No two workers started further apart than this.",
+            "Start spread",
+            "Seconds: no two workers started further apart than this. It is the longest time "
+            "from the order to start until a worker reported that it had it.",
             "s",
             later=True,
             of=lambda run: run.summary.start_within_ns / 1e9,
@@ -91,7 +104,9 @@ class Results:
     stopped_by: Annotated[
         int | None,
         Figure(
-            "The signal that ended the run early; null if none did.",
+            "Signal",
+            "Number of the signal that ended the run early, such as 2 for SIGINT. Null if "
+            "there was none.",
             key="stopped_by_signal",
             of=lambda run: run.summary.stopped_by or None,
         ),
@@ -99,18 +114,24 @@ class Results:
     gave_up: Annotated[
         bool,
         Figure(
+            "Gave up",
             "Whether the run ended early because no connection could be opened.",
             of=lambda run: run.summary.gave_up > 0,
         ),
     ]
     faults: Annotated[
         tuple[str, ...],
-        Figure("What went wrong in abench itself.", of=lambda run: tuple(run.summary.faults)),
+        Figure(
+            "Internal errors",
+            "What went wrong in abench itself, a line for each. Empty if nothing did.",
+            of=lambda run: tuple(run.summary.faults),
+        ),
     ]
     succeeded: Annotated[
         int,
         Figure(
-            "Requests with the expected response, complete and in time.",
+            "Succeeded",
+            "Requests whose response was complete, in time and as expected.",
             "requests",
             key="requests/succeeded",
             of=lambda run: run.summary.succeeded,
@@ -119,7 +140,8 @@ class Results:
     failed: Annotated[
         int,
         Figure(
-            "Requests with any other outcome.",
+            "Failed",
+            "Requests that failed; `failures` counts them by kind.",
             "requests",
             key="requests/failed",
             of=lambda run: run.summary.failed,
@@ -129,7 +151,8 @@ class Results:
     unfinished: Annotated[
         int,
         Figure(
-            "Requests without an outcome at the end; they are in none of the others.",
+            "Unfinished",
+            "Requests without an outcome when the run ended. They are in none of the other counts.",
             "requests",
             key="requests/unfinished",
             of=lambda run: run.summary.unfinished,
@@ -139,8 +162,9 @@ class Results:
     retried: Annotated[
         int,
         Figure(
-            "Requests that were sent again on a new connection, once each, because a keep-alive "
-            "connection had been closed before a byte of the response came.",
+            "Retried",
+            "Requests that were sent again, once each, on a new connection, because a reused "
+            "connection ended before the first byte of the response.",
             "requests",
             key="requests/retried",
             later=True,
@@ -151,8 +175,9 @@ class Results:
     silence: Annotated[
         Silence | None,
         Figure(
-            "The longest time in which no response came although one was expected; null if it was "
-            "not measured.",
+            "Longest silence",
+            "The longest time in which no response arrived although one was expected. Null if "
+            "it was not measured.",
             later=True,
             of=derivation.silence,
         ),
@@ -160,9 +185,9 @@ class Results:
     paused: Annotated[
         float,
         Figure(
-            "The share of its time that a connection stayed closed on average, because it could not"
-            " be opened and the next attempt was not due. No request is sent in that time, and so "
-            "none fails.",
+            "Paused share",
+            "Share of the time, from 0 to 1, that a connection stayed closed on average, "
+            "because an attempt to open it had failed and the next was not yet due.",
             "share",
             key="paused_share",
             later=True,
@@ -173,9 +198,10 @@ class Results:
     waiting: Annotated[
         Unanswered,
         Figure(
+            "Still waiting",
             "Requests without a response at the end that had waited longer than the slowest "
-            "response took. They count in the latencies of the run with that wait, and in no "
-            "second.",
+            "response took. With that wait they count in `latency` and `histograms`, but not "
+            "in `series`.",
             later=True,
             of=derivation.waiting,
         ),
@@ -183,19 +209,39 @@ class Results:
     failures: Annotated[
         dict[str, int],
         Figure(
-            "Failed requests by kind, 0 included.",
+            "Failures",
+            "Failed requests by kind; every kind is present.",
             "requests",
             of=lambda run: known_failures(run.summary.failures),
             read=known_failures,
             gate=Gate("stale", of="total", item="stale"),
+            items={
+                "connect": ("Connect", "The connection could not be opened; `reasons` says why."),
+                "timeout": ("Timeout", "No complete response within `timeout_s`."),
+                "reset": ("Reset", "The connection ended before the response was complete."),
+                "stale": (
+                    "Stale",
+                    (
+                        "A reused connection ended before the first byte of the response, and the "
+                        "request was not sent again."
+                    ),
+                ),
+                "protocol": (
+                    "Protocol",
+                    "The response was not valid HTTP, or not of the length that it announced.",
+                ),
+                "status": ("Status", "The status code was not an expected one."),
+                "body": ("Body", "The body did not contain the expected text."),
+            },
             schema={"required": list(FAILURE_KINDS)},
         ),
     ]
     reasons: Annotated[
         dict[str, int],
         Figure(
-            "Connections that failed to open, by the name of the error of the system, of TLS or of "
-            "the proxy.",
+            "Connection errors",
+            "Why connections could not be opened, with counts: the message of the system, of "
+            "TLS or of the proxy, or timeout if there was none.",
             "connections",
             of=lambda run: dict(run.summary.reasons),
         ),
@@ -203,7 +249,8 @@ class Results:
     samples: Annotated[
         tuple[FailureSample, ...],
         Figure(
-            "The first failures: at most three of a kind, with different details.",
+            "Examples of failures",
+            "The first failures of each kind, at most three of a kind, each with another `detail`.",
             key="failure_samples",
             later=True,
             of=derivation.samples,
@@ -212,7 +259,8 @@ class Results:
     redirect: Annotated[
         Redirect | None,
         Figure(
-            "Responses that redirect to another URL: 3xx except 304; null if there were none.",
+            "Redirects",
+            "Responses with a 3xx status other than 304. Null if there was none.",
             later=True,
             of=derivation.redirect,
         ),
@@ -220,7 +268,8 @@ class Results:
     status: Annotated[
         dict[int, int],
         Figure(
-            "Responses by status code.",
+            "Status codes",
+            "Responses by status code, successful and failed.",
             "responses",
             of=lambda run: dict(sorted(run.summary.status.items())),
         ),
@@ -228,77 +277,93 @@ class Results:
     bytes_received: Annotated[
         int,
         Figure(
+            "Bytes received",
             "Bytes of responses, headers included.",
             "bytes",
             of=lambda run: run.summary.bytes_received,
         ),
     ]
-    service: Annotated[
-        Latency,
-        Figure(
-            "Service times: from sending a request, or opening a connection for it, to the last "
-            "byte of its response; successes, and the longer waits at the end.",
-            "us",
-            key="latency/service",
-            of=derivation.service,
-        ),
-    ]
-    response: Annotated[
-        Latency | None,
-        Figure(
-            "Response times: the same from when requests were due by the schedule; null in a "
-            "closed loop.",
-            "us",
-            key="latency/response",
-            of=derivation.response,
-        ),
-    ]
+    service: Annotated[Latency, replace(SERVICE, of=derivation.service)]
+    response: Annotated[Latency | None, replace(RESPONSE, of=derivation.response)]
     schedule: Annotated[
         RunSchedule | None,
         Figure(
-            "How well the schedule was met; null in a closed loop. Without a rate and stages, the "
-            "schedule is that of a replayed log.",
+            "Schedule",
+            "When requests were due, and how well that was met. Null in a closed loop. If "
+            "`rate` and `stages` are both null, a log was replayed.",
             of=schedule,
         ),
     ]
     warmup: Annotated[
         Warmup | None,
         Figure(
-            "What was excluded before the clock started; null without a warm-up.",
+            "Warm-up",
+            "What ran before counting began, and is not counted. Null without a warm-up.",
             of=derivation.warmup,
         ),
     ]
-    client: Annotated[ClientUsage, Figure("What abench itself used.", of=derivation.client)]
+    client: Annotated[
+        ClientUsage, Figure("Client", "What abench itself used.", of=derivation.client)
+    ]
     server: Annotated[
         ServerResult | None,
-        Figure("What the server used (`--server-pid`, `--server-cgroup`); null if unknown."),
+        Figure(
+            "Server",
+            "What the server's processes used, as `--server-pid` or `--server-cgroup` watched "
+            "them. Null without these options.",
+        ),
     ] = None
     kernel: Annotated[
         TcpCounters | None,
-        Figure("TCP counters of the whole machine over the run; null if unknown."),
+        Figure(
+            "TCP counters",
+            "Counters of the whole machine, counted over the run. Null if the system does not have "
+            "them.",
+            items={
+                "sent": ("Segments sent", "TCP segments sent."),
+                "retransmitted": ("Segments retransmitted", "TCP segments sent again."),
+                "listen_overflows": (
+                    "Listen queue overflows",
+                    "Connections that found a full listen queue.",
+                ),
+                "listen_drops": (
+                    "Dropped connections",
+                    "Connections that a listening socket dropped, for any reason.",
+                ),
+                "time_wait": (
+                    "TIME_WAIT",
+                    "Closed connections that still held their ports at the end.",
+                ),
+            },
+        ),
     ] = None
     is_local: Annotated[
         bool | None,
         Figure(
-            "Whether the server is on this machine; null if a proxy is between them.",
+            "Same machine",
+            "Whether the server is on this machine. Null if that is not known, as with a proxy.",
             key="same_host",
         ),
     ] = False
     shares_cores: Annotated[
         bool | None,
         Figure(
-            "Whether the server may run on the cores of this client; null if unknown.",
+            "Same cores",
+            "Whether the server may run on the cores that abench uses. Null if that is not known.",
             key="same_cores",
             later=True,
         ),
     ] = None
     thresholds: Annotated[
-        tuple[Threshold, ...], Figure("The conditions of `--fail-if`, with their outcomes.")
+        tuple[Threshold, ...],
+        Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
     series: Annotated[
         tuple[Second, ...],
         Figure(
-            "Second by second; in longer steps for runs of more than ten minutes.",
+            "Time series",
+            "The run second by second, seconds without a response included. In runs of more "
+            "than ten minutes the steps are longer.",
             of=derivation.series,
         ),
     ]
@@ -310,9 +375,9 @@ class Results:
         return Planned.of(self.plan, self.body_bytes, self.urls_left_out)
 
     @property
-    @derived("requests", key="requests/total", after="faults")
+    @derived("With an outcome", "requests", key="requests/total", after="faults")
     def total(self) -> int:
-        """Requests with an outcome."""
+        """Requests that succeeded or failed."""
         return self.succeeded + self.failed
 
     @property
@@ -322,7 +387,11 @@ class Results:
 
     @property
     @derived(
+        "Error share",
         "share",
+        "Failed requests as a share of those with an outcome, from 0 to 1. In a closed loop, time "
+        "in which connections stayed closed after a failed attempt counts as failed requests. Null "
+        "if no request has an outcome.",
         key="requests/error_share",
         after="requests/retried",
         later=True,
@@ -351,6 +420,7 @@ class Results:
 
     @property
     @derived(
+        "Rate",
         "/s",
         after="status",
         gate=Gate("pages", measured="duration_s"),
@@ -358,17 +428,17 @@ class Results:
         more_is_better=True,
     )
     def pages_per_sec(self) -> float:
-        """Successes per second."""
+        """Successful requests per second."""
         return self._per_second(self.succeeded)
 
     @property
-    @derived("/min", after="pages_per_sec")
+    @derived("Rate per minute", "/min", after="pages_per_sec")
     def pages_per_min(self) -> float:
-        """Successes per minute, as webbench reports them."""
+        """Successful requests per minute, as webbench reports it."""
         return 60 * self.pages_per_sec
 
     @property
-    @derived("bytes/s", after="pages_per_min")
+    @derived("Throughput", "bytes/s", after="pages_per_min")
     def bytes_per_sec(self) -> float:
         """Bytes of responses per second, headers included."""
         return self._per_second(self.bytes_received)
