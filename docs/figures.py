@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 from abench.report.document import ENTRIES
 from abench.stats.figure import Entry, Figure, entries, without_none
 from abench.stats.histogram import Histogram
-from abench.stats.parts import Latency, Second
+from abench.stats.latency import Latency
+from abench.stats.parts import Second
 
 SCHEMA = Path(__file__).with_name("abench-report.schema.json")
 PAGE = Path(__file__).with_name("abench.md")

@@ -19,8 +19,9 @@ from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.figure import Entry, Figure, entries, in_order, stored_figures, without_none
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.latency import latencies_with_waits
 from abench.stats.planned import Planned
-from abench.stats.results import Results, latencies_with_waits
+from abench.stats.results import Results
 from abench.stats.summary import Summary
 from abench.stats.time_series import TimeSeries
 

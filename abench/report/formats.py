@@ -8,7 +8,8 @@ from typing import TextIO
 from abench.errors import ParameterError
 from abench.report import document, html, svg, tables, text
 from abench.report.destinations import Destination
-from abench.stats.results import Results, latencies_with_waits
+from abench.stats.latency import latencies_with_waits
+from abench.stats.results import Results
 
 Write = Callable[[Results, TextIO], None]
 

@@ -12,7 +12,7 @@ from abench.errors import ParameterError
 from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.parts import PERCENTILES, Latency
+from abench.stats.latency import PERCENTILES, Latency
 from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from abench.stats.histogram import Histogram
-from abench.stats.results import Results, latencies_with_waits
+from abench.stats.latency import latencies_with_waits
+from abench.stats.results import Results
 from abench.stats.units import count, microseconds
 
 # Placeholders for variables of the style sheet, which have a value for light and for dark mode.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from abench.stats.histogram import Histogram
-from abench.stats.parts import Latency
+from abench.stats.latency import Latency
 from abench.stats.results import Results
 
 _STEPS = 5  # as HdrHistogram's programs: lines for each halving of the distance to 100 %

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
-from abench.stats.parts import Latency, Threshold
+from abench.stats.latency import Latency
+from abench.stats.parts import Threshold
 from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds
 

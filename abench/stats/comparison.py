@@ -17,12 +17,12 @@ from itertools import pairwise
 from statistics import fmean
 
 from abench.errors import ParameterError
-from abench.stats import parts, welch
+from abench.stats import latency, welch
 from abench.stats.figure import compared_figures
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
-from abench.stats.parts import Latency
-from abench.stats.results import Results, latencies_with_waits
+from abench.stats.latency import Latency, latencies_with_waits
+from abench.stats.results import Results
 from abench.stats.units import signed, significant
 
 CONFIDENCE = 0.95
@@ -33,7 +33,7 @@ MIN_BEYOND = 5  # responses above a percentile in each section: with fewer, it s
 MIN_LENGTH_S = 0.5  # the last second of a run is skipped if it is shorter
 MORE_IS_BETTER = {**compared_figures(Results), **compared_figures(Latency)}
 (RATE,) = compared_figures(Results)
-PERCENTILES = {name: parts.PERCENTILES[name] for name in compared_figures(Latency)}
+PERCENTILES = {name: latency.PERCENTILES[name] for name in compared_figures(Latency)}
 _RESOLUTION = 0.001  # of a latency, relative: that of histograms with three digits
 
 Measured = tuple[float, float]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from abench.plan.plan import Plan
 from abench.plan.schedule import ArrivalSchedule
 from abench.stats.histogram import Histogram
+from abench.stats.latency import Latency, latencies_with_waits, longer_waits
 from abench.stats.parts import (
-    PERCENTILES,
     ClientUsage,
     FailureSample,
-    Latency,
     Redirect,
     Second,
     ServerResult,
@@ -19,7 +18,6 @@ from abench.stats.parts import (
     Warmup,
 )
 from abench.stats.samples import REDIRECT, is_redirect
-from abench.stats.stages import StageStats
 from abench.stats.summary import REPORT_INTERVAL_S, Summary
 from abench.system.procfs import ServerUsage
 
@@ -59,45 +57,19 @@ def samples(run: Run) -> tuple[FailureSample, ...]:
     )
 
 
-def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:
-    """Return the service or response times of successes, and the longer waits at the end.
-
-    A request without a response at the end takes longer than it had waited by then. If that is
-    longer than the slowest response, its place in the distribution is known.
-    """
-    latencies = Histogram()
-    latencies.merge(getattr(counted, which))
-    latencies.merge(_beyond(counted, which))
-    return latencies
-
-
-def _beyond(counted: Summary | StageStats, which: str) -> Histogram:
-    """Return the waits at the end that were longer than the slowest response."""
-    waits: Histogram = {"service": counted.waits, "response": counted.due_waits}[which]
-    slowest = getattr(counted, which).max_us
-    return Histogram.of(list(waits.above(slowest).elements()))
-
-
 def service(run: Run) -> Latency:
     """Return the distribution of the service times."""
-    return latency(latencies_with_waits(run.summary, "service"))
+    return Latency.of(latencies_with_waits(run.summary, "service"))
 
 
 def response(run: Run) -> Latency | None:
     """Return the distribution of the response times, with a schedule."""
-    return latency(latencies_with_waits(run.summary, "response")) if run.plan.schedule else None
-
-
-def latency(histogram: Histogram) -> Latency:
-    """Return the figures of a distribution."""
-    found = histogram.percentiles(PERCENTILES.values())
-    named = {name: found[percent] for name, percent in PERCENTILES.items()}
-    return Latency(histogram.min, histogram.mean, named, histogram.max)
+    return Latency.of(latencies_with_waits(run.summary, "response")) if run.plan.schedule else None
 
 
 def waiting(run: Run) -> Unanswered:
     """Return the requests that waited longer at the end than any response took."""
-    beyond = _beyond(run.summary, "response" if run.plan.schedule else "service")
+    beyond = longer_waits(run.summary, "response" if run.plan.schedule else "service")
     return Unanswered(beyond.count, beyond.max_us)
 
 
@@ -144,8 +116,8 @@ def _seconds(run: Run) -> Iterator[Second]:
             succeeded=interval.succeeded,
             failed=interval.failed,
             bytes_received=interval.bytes_received,
-            service=latency(interval.service),
-            response=latency(interval.response) if schedule else None,
+            service=Latency.of(interval.service),
+            response=Latency.of(interval.response) if schedule else None,
             requested_per_sec=_requested_per_sec(schedule, at_s, length_s) if schedule else None,
         )
 
@@ -163,7 +135,7 @@ def client(run: Run) -> ClientUsage:
     for cost in costs:
         lag.merge(cost.lag)
     cpu = tuple(cost.cpu_ns / cost.wall_ns if cost.wall_ns else 0.0 for cost in costs)
-    return ClientUsage(cpu, latency(lag), max((cost.peak_rss for cost in costs), default=0))
+    return ClientUsage(cpu, Latency.of(lag), max((cost.peak_rss for cost in costs), default=0))
 
 
 def warmup(run: Run) -> Warmup | None:

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from abench.stats.parts import (
     ClientUsage,
     Redirect,
-    RunSchedule,
-    ScheduleResult,
     Silence,
-    StageResult,
     Threshold,
     Warmup,
 )
 from abench.stats.results import Results
+from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
 from abench.stats.units import count, decimal, duration, microseconds, plural, significant
 
 SEPARATOR = "   "  # between figures on a line

@@ -7,7 +7,8 @@ from abench.plan.plan import Plan
 from abench.plan.schedule import ARRIVALS
 from abench.plan.url_file import WeightedUrl
 from abench.stats.figure import Figure
-from abench.stats.parts import RunSchedule, Warmup
+from abench.stats.parts import Warmup
+from abench.stats.schedule_results import RunSchedule
 
 MAX_URLS = 1_000  # in a document: a file may have a million
 _POSITIVE = {"exclusiveMinimum": 0}

@@ -9,31 +9,25 @@ from typing import Annotated, Any
 
 from abench.plan.plan import Plan
 from abench.stats import derivation
-from abench.stats.derivation import Run, latencies_with_waits
+from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, stored_figures
+from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.parts import (
-    RESPONSE,
-    SERVICE,
     ClientUsage,
     FailureSample,
-    Latency,
     Redirect,
-    RunSchedule,
     Second,
     ServerResult,
     Silence,
-    StageResult,
     Threshold,
     Unanswered,
     Warmup,
 )
 from abench.stats.planned import Planned
-from abench.stats.schedule_results import schedule
+from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.summary import FAILURE_KINDS, Summary
 from abench.system.procfs import TcpCounters
-
-__all__ = ["Results", "build_results", "latencies_with_waits"]
 
 NONE_WAITING = Unanswered(0, 0)
 

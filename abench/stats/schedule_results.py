@@ -2,14 +2,143 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
 from abench.plan.schedule import ArrivalSchedule, Schedule
-from abench.stats.derivation import Run, latencies_with_waits, latency
-from abench.stats.parts import RunSchedule, ScheduleResult, StageResult
+from abench.stats.derivation import Run
+from abench.stats.figure import Figure, Gate, derived
+from abench.stats.latency import RESPONSE, SERVICE, Latency, latencies_with_waits
 from abench.stats.stages import StageStats
 from abench.stats.summary import Summary
 
 LATE_TOLERANCE_S = 0.1  # how late the last of `-n` requests may start, for whatever reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleResult:
+    """How well a schedule was met, in a run or in one of its stages."""
+
+    offered: Annotated[
+        float,
+        Figure(
+            "Offered rate",
+            "Requests per second that the schedule asks for.",
+            "/s",
+            key="offered_per_sec",
+        ),
+    ]
+    achieved: Annotated[
+        float,
+        Figure(
+            "Achieved rate",
+            "Requests per second that were due and were started.",
+            "/s",
+            key="achieved_per_sec",
+            gate=Gate("achieved", of="offered", measured="due"),
+        ),
+    ]
+    due: Annotated[int, Figure("Due", "Requests that were due.", "requests")]
+    started: Annotated[int, Figure("Started", "Requests that were started.", "requests")]
+    late: Annotated[
+        int,
+        Figure(
+            "Late",
+            "Requests that were started a millisecond or more after they were due.",
+            "requests",
+            gate=Gate("late", of="due"),
+        ),
+    ]
+    skipped: Annotated[
+        int,
+        Figure(
+            "Skipped",
+            "Requests that were due and never started.",
+            "requests",
+            gate=Gate("skipped", of="due"),
+        ),
+    ]
+
+    @property
+    def late_share(self) -> float:
+        """The share of the started requests that started late."""
+        return self.late / self.started if self.started else 0.0
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the achieved rate is at least 99 % of the offered rate."""
+        return self.achieved >= 0.99 * self.offered
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """The results of the requests that were due in one stage."""
+
+    text: Annotated[str, Figure("Stage", "The stage as it was given.", key="stage")]
+    from_s: Annotated[float, Figure("Start", "Seconds after the schedule began.", "s")]
+    length_s: Annotated[float, Figure("Length", "Seconds, as far as the run went.", "s")]
+    schedule: Annotated[ScheduleResult, Figure(inline=True)]
+    succeeded: Annotated[
+        int,
+        Figure(
+            "Succeeded",
+            "Requests of the stage whose response was complete, in time and as expected.",
+            "requests",
+        ),
+    ]
+    failed: Annotated[int, Figure("Failed", "Requests of the stage that failed.", "requests")]
+    unfinished: Annotated[
+        int,
+        Figure(
+            "Unfinished", "Requests of the stage without an outcome when the run ended.", "requests"
+        ),
+    ]
+    service: Annotated[Latency, SERVICE]
+    response: Annotated[Latency, RESPONSE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSchedule(ScheduleResult):
+    """The schedule of a whole run, and how well it was met."""
+
+    requested: Annotated[
+        float | None,
+        Figure(
+            "Rate",
+            "Requests per second of `--rate`. Null with stages or a log.",
+            "/s",
+            key="rate",
+            after="",
+        ),
+    ]
+    arrivals: Annotated[
+        str,
+        Figure(
+            "Arrivals",
+            "constant: at equal distances. poisson: at random, as independent users arrive.",
+            after="rate",
+            schema={"enum": ["constant", "poisson"]},
+        ),
+    ]
+    stages: Annotated[
+        str | None,
+        Figure("Stages", "The stages as they were given. Null without stages.", after="arrivals"),
+    ]
+    by_stage: Annotated[
+        tuple[StageResult, ...],
+        Figure(
+            "Stages",
+            "The results of each stage that the run reached. A request belongs to the stage "
+            "in which it was due. Empty without stages.",
+            later=True,
+        ),
+    ] = ()
+
+    @property
+    @derived("Rate met", after="skipped")
+    def kept(self) -> bool:
+        """Whether the achieved rate was at least 99 % of the offered rate."""
+        return self.is_met
 
 
 def schedule(run: Run) -> RunSchedule | None:
@@ -82,8 +211,8 @@ def _stages(run: Run) -> Iterator[StageResult]:
             succeeded=counted.service.count,
             failed=counted.failed,
             unfinished=counted.unfinished,
-            service=latency(latencies_with_waits(counted, "service")),
-            response=latency(latencies_with_waits(counted, "response")),
+            service=Latency.of(latencies_with_waits(counted, "service")),
+            response=Latency.of(latencies_with_waits(counted, "response")),
         )
         from_s += stage.length_s
 

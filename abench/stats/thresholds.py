@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from abench.errors import ParameterError
 from abench.stats.figure import Entry, Gate, entries, without_none
-from abench.stats.parts import Latency, Threshold
-from abench.stats.results import Results, latencies_with_waits
+from abench.stats.latency import Latency, latencies_with_waits
+from abench.stats.parts import Threshold
+from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(

@@ -23,8 +23,9 @@ from abench.stats.coverage import Coverage
 from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.latency import latencies_with_waits
 from abench.stats.parts import ServerResult, Threshold
-from abench.stats.results import build_results, latencies_with_waits
+from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary

@@ -12,7 +12,7 @@ import pytest
 from abench.errors import ParameterError
 from abench.report import document
 from abench.stats.figure import Figure, compared_figures, derived, entries, stored_figures
-from abench.stats.parts import Latency
+from abench.stats.latency import Latency
 from abench.stats.results import Results
 from abench.stats.thresholds import Condition
 

@@ -22,9 +22,10 @@ from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
 from abench.report import document, html, text
 from abench.stats import samples
+from abench.stats.recorder import Recorder
 from abench.stats.results import build_results
 from abench.stats.samples import MAX_MESSAGE, MAX_PER_KIND, REDIRECT, Sample
-from abench.stats.summary import FAILURE_KINDS, Recorder, Summary
+from abench.stats.summary import FAILURE_KINDS, Summary
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats.coverage import MAX_SPANS, MIN_GAP_MS, Coverage
+from abench.stats.latency import latencies_with_waits
 from abench.stats.parts import Silence
-from abench.stats.results import build_results, latencies_with_waits
+from abench.stats.results import build_results
 
 MAX_RESPONSES = 50  # the server answers no request after these
 
