@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, url_file, workload
+from abench.plan.interleave import interleave
 from abench.plan.plan import Plan
 from abench.plan.request import RequestTemplate
-from abench.plan.rounds import interleave
 from abench.plan.success import DEFAULT_CRITERIA
 from abench.plan.target import Target
 from abench.report import document
