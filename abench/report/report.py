@@ -7,16 +7,17 @@ from typing import Self
 
 from abench.report import document, formats, html, text
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
+from abench.stats.figure import documented
 from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds
 
 
+@documented
 class Report(Results):
     """The report of a run: what `abench.run` returns.
 
-    The figures are its fields: see Results, whose annotations say what each is, its unit, and its
-    key in the JSON document. `str(report)` is the text that abench prints, without colors; a
-    notebook shows it as a page with plots.
+    The figures are its fields and properties. `str(report)` is the text that abench prints, without
+    colors; a notebook shows it as a page with plots.
     """
 
     __slots__ = ()

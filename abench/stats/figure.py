@@ -21,6 +21,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+Kind = TypeVar("Kind")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -138,6 +139,19 @@ def compared_figures(kind: type) -> dict[str, bool]:
     """Return the names under which figures of a class are compared: whether more is better."""
     found = (figure for *_, figure in _figures(kind))
     return {name: figure.more_is_better for figure in found for name in figure.compared}
+
+
+def documented(kind: type[Kind]) -> type[Kind]:
+    """Add the figures of a class to its docstring, for `help` and editors."""
+    lines = [
+        f"    {name}: {_described(figure)}" for name, _, figure in _figures(kind) if figure.text
+    ]
+    kind.__doc__ = "\n".join([f"{inspect.getdoc(kind)}\n\nFigures:", *lines])
+    return kind
+
+
+def _described(figure: Figure) -> str:
+    return f"{figure.text} ({figure.unit})" if figure.unit else figure.text
 
 
 def _figures(kind: type) -> list[tuple[str, Any, Figure]]:

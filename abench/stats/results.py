@@ -11,7 +11,7 @@ from abench.plan.plan import Plan
 from abench.stats import derivation
 from abench.stats.derivation import Run
 from abench.stats.environment import Environment
-from abench.stats.figure import Figure, Gate, derived, stored_figures
+from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.parts import (
     ClientUsage,
@@ -37,6 +37,7 @@ def known_failures(counted: dict[str, int]) -> dict[str, int]:
     return {kind: counted.get(kind, 0) for kind in FAILURE_KINDS}
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The results of a run. Rates count successes only, per second from the first request on.

@@ -43,6 +43,17 @@ def test_repr_is_one_short_line(report):
     assert "service p99" in repr(closed)
 
 
+def test_help_says_what_each_figure_is_and_its_unit():
+    for line in (
+        "bytes_received: Bytes of responses, headers included. (bytes)",
+        "pages_per_sec: ",
+    ):
+        assert f"\n    {line}" in abench.Report.__doc__
+    assert "Raises ParameterError for another suffix" in " ".join(
+        abench.Report.save.__doc__.split()
+    )
+
+
 def test_verdict_is_that_of_the_text(report):
     assert report.verdict == find_bottleneck(report)
     assert " ".join(report.verdict.sentence.split()) in " ".join(str(report).split())
