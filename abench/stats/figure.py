@@ -188,7 +188,10 @@ def in_order(blocks: Sequence[tuple[str | None, Sequence[Entry]]]) -> tuple[Entr
     waiting = [(after, block) for after, block in blocks if after is not None]
     while waiting:
         keys = ["", *(entry.key for entry in found)]
-        after, block = next(one for one in waiting if one[0] in keys)
+        ready = [one for one in waiting if one[0] in keys]
+        if not ready:
+            raise ValueError(f"no figure has the key {waiting[0][0]}")
+        after, block = ready[0]
         waiting.remove((after, block))
         place = keys.index(after)
         found[place:place] = block

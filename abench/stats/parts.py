@@ -7,6 +7,24 @@ from abench.stats.figure import Figure, Gate, derived
 from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.summary import FAILURE_KINDS
 
+TCP_COUNTERS = {
+    "sent": ("Segments sent", "TCP segments sent."),
+    "retransmitted": ("Segments retransmitted", "TCP segments sent again."),
+    "listen_overflows": (
+        "Listen queue overflows",
+        "Connections that found a full listen queue.",
+    ),
+    "listen_drops": (
+        "Dropped connections",
+        "Connections that a listening socket dropped, for any reason.",
+    ),
+    "time_wait": (
+        "TIME_WAIT",
+        "Closed connections that still held their ports at the end.",
+    ),
+}
+"""Title and text of each field of TcpCounters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Second:

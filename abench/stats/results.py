@@ -14,6 +14,7 @@ from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.parts import (
+    TCP_COUNTERS,
     ClientUsage,
     FailureSample,
     Redirect,
@@ -26,7 +27,7 @@ from abench.stats.parts import (
 )
 from abench.stats.planned import Planned
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
-from abench.stats.summary import FAILURE_KINDS, Summary
+from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.system.procfs import TcpCounters
 
 NONE_WAITING = Unanswered(0, 0)
@@ -210,24 +211,7 @@ class Results:
             of=lambda run: known_failures(run.summary.failures),
             read=known_failures,
             gate=Gate("stale", of="total", item="stale"),
-            items={
-                "connect": ("Connect", "The connection could not be opened; `reasons` says why."),
-                "timeout": ("Timeout", "No complete response within `timeout_s`."),
-                "reset": ("Reset", "The connection ended before the response was complete."),
-                "stale": (
-                    "Stale",
-                    (
-                        "A reused connection ended before the first byte of the response, and the "
-                        "request was not sent again."
-                    ),
-                ),
-                "protocol": (
-                    "Protocol",
-                    "The response was not valid HTTP, or not of the length that it announced.",
-                ),
-                "status": ("Status", "The status code was not an expected one."),
-                "body": ("Body", "The body did not contain the expected text."),
-            },
+            items=FAILURES,
             schema={"required": list(FAILURE_KINDS)},
         ),
     ]
@@ -314,22 +298,7 @@ class Results:
             "TCP counters",
             "Counters of the whole machine, counted over the run. Null if the system does not have "
             "them.",
-            items={
-                "sent": ("Segments sent", "TCP segments sent."),
-                "retransmitted": ("Segments retransmitted", "TCP segments sent again."),
-                "listen_overflows": (
-                    "Listen queue overflows",
-                    "Connections that found a full listen queue.",
-                ),
-                "listen_drops": (
-                    "Dropped connections",
-                    "Connections that a listening socket dropped, for any reason.",
-                ),
-                "time_wait": (
-                    "TIME_WAIT",
-                    "Closed connections that still held their ports at the end.",
-                ),
-            },
+            items=TCP_COUNTERS,
         ),
     ] = None
     is_local: Annotated[

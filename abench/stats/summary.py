@@ -20,7 +20,27 @@ from abench.stats.stages import StageStats
 from abench.stats.time_series import TimeSeries
 
 REPORT_INTERVAL_S = 0.2  # how often a process sends its counts
-FAILURE_KINDS = ("connect", "timeout", "reset", "stale", "protocol", "status", "body")
+FAILURES = {
+    "connect": ("Connect", "The connection could not be opened; `reasons` says why."),
+    "timeout": ("Timeout", "No complete response within `timeout_s`."),
+    "reset": ("Reset", "The connection ended before the response was complete."),
+    "stale": (
+        "Stale",
+        (
+            "A reused connection ended before the first byte of the response, and the "
+            "request was not sent again."
+        ),
+    ),
+    "protocol": (
+        "Protocol",
+        "The response was not valid HTTP, or not of the length that it announced.",
+    ),
+    "status": ("Status", "The status code was not an expected one."),
+    "body": ("Body", "The body did not contain the expected text."),
+}
+"""Title and text of each kind of failure."""
+
+FAILURE_KINDS = tuple(FAILURES)
 
 
 @dataclass
