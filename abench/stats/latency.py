@@ -1,6 +1,6 @@
 """Latencies: the figures of a distribution, and which requests are in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from abench.stats.figure import Figure, Gate, derived
@@ -59,13 +59,13 @@ SERVICE = Figure(
     "us",
     key="latency/service",
 )
-RESPONSE = Figure(
+STAGE_RESPONSE = Figure(
     "Response times",
-    "From when a request was due to the last byte of its response: what users wait. Null in a "
-    "closed loop.",
+    "From when a request was due to the last byte of its response: what users wait.",
     "us",
     key="latency/response",
 )
+RESPONSE = replace(STAGE_RESPONSE, text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
 
 
 def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:

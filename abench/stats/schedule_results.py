@@ -8,7 +8,7 @@ from typing import Annotated
 from abench.plan.schedule import ArrivalSchedule, Schedule
 from abench.stats.derivation import Run
 from abench.stats.figure import Figure, Gate, derived
-from abench.stats.latency import RESPONSE, SERVICE, Latency, latencies_with_waits
+from abench.stats.latency import SERVICE, STAGE_RESPONSE, Latency, latencies_with_waits
 from abench.stats.stages import StageStats
 from abench.stats.summary import Summary
 
@@ -94,7 +94,7 @@ class StageResult:
         ),
     ]
     service: Annotated[Latency, SERVICE]
-    response: Annotated[Latency, RESPONSE]
+    response: Annotated[Latency, STAGE_RESPONSE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
