@@ -92,8 +92,9 @@ docs: $(VENV)/.docs ## build the documentation as a site in build/site, and chec
 docs-serve: docs ## the same, served by aserve (HOST, PORT, ARGS)
 	@$(BIN)/aserve build/site $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-docs-settings: $(VENV)/.run ## write the tables of docs/aserve.md from the code
+docs-settings: $(VENV)/.run ## write the tables of docs/ and the report's schema from the code
 	@$(BIN)/python docs/settings.py
+	@$(BIN)/python docs/figures.py
 
 # Use the oldest supported Python: its versions also run on newer ones. Only its venv comes with
 # setuptools, an old one, which freeze leaves out by default; pbr needs one on every Python.

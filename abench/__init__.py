@@ -7,8 +7,10 @@ and from Python, against a server that is running:
     import abench
 
     report = abench.run(abench.Plan(url="http://127.0.0.1:8000/", connections=64, duration_s=3))
+    print(report)  # as abench prints it
     print(f"{report.pages_per_sec:.0f} pages/sec, {report.failed} failed")
     print(f"99 of 100 within {report.service.percentiles['p99']} us")
+    report.save("run.html")  # or .json, .csv, .hgrm, .svg, .txt
 
 A Plan describes the run and raises `abench.ParameterError` if it is not possible; `run` raises
 `abench.UnreachableError` if no server accepts a connection at the URL. `run` forks, so it should be
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from abench.errors import AbenchError, ParameterError, UnreachableError
     from abench.plan.plan import Plan
-    from abench.stats.results import Report
+    from abench.report.report import Report
 
 __all__ = ["AbenchError", "ParameterError", "Plan", "Report", "UnreachableError", "run"]
 
@@ -29,7 +31,7 @@ _EXPORTS = {
     "AbenchError": "abench.errors",
     "ParameterError": "abench.errors",
     "Plan": "abench.plan.plan",
-    "Report": "abench.stats.results",
+    "Report": "abench.report.report",
     "UnreachableError": "abench.errors",
 }
 
@@ -40,7 +42,8 @@ def run(plan: "Plan") -> "Report":
     Blocks until the run has ended. Raises UnreachableError or ParameterError, and starts nothing,
     if the run is not possible.
     """
-    report: Report = import_module("abench.runner.measure").measure(plan)
+    results = import_module("abench.runner.measure").measure(plan)
+    report: Report = import_module("abench.report.report").Report.of(results)
     return report
 
 

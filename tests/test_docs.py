@@ -12,7 +12,7 @@ import pytest
 
 from abench.plan.plan import Plan
 from abench.report import document
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
 ROOT = Path(__file__).parent.parent
@@ -133,7 +133,7 @@ def unnamed_keys(value: Any, schema: dict[str, Any], path: str = "") -> Iterator
 
 def test_the_schema_of_the_report_names_every_key_of_a_report() -> None:
     plan = Plan(url="http://127.0.0.1/", duration_s=1, rate=10)
-    report = document.to_document(build_report(plan, Summary(elapsed_ns=1_000_000_000)))
+    report = document.to_document(build_results(plan, Summary(elapsed_ns=1_000_000_000)))
     assert report["series"]
     assert report["schedule"]
     assert list(unnamed_keys(report, json.loads(SCHEMA.read_text()))) == []

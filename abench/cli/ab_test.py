@@ -14,7 +14,7 @@ from abench.cli.plan_options import with_run_options
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.units import decimal
 
 SECTIONS = {
@@ -66,7 +66,7 @@ def ab_test(
         raise ParameterError("--rounds", "must be 3 or more to tell a difference from chance")
     tolerated_percent = parse_percent(tolerance)
     plans = [plan_for([one]) for one in url]
-    sides: list[list[Report]] = [[], []]
+    sides: list[list[Results]] = [[], []]
     for turn in range(rounds):
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
             report = run(plans[side], quiet=False)
@@ -77,7 +77,7 @@ def ab_test(
     return print_comparison(sides[0], sides[1], tolerated_percent)
 
 
-def _print_round(turn: int, rounds: int, side: int, report: Report) -> None:
+def _print_round(turn: int, rounds: int, side: int, report: Results) -> None:
     line = f"round {turn + 1} of {rounds}  {'AB'[side]}  {decimal(report.pages_per_sec)} pages/sec"
     failed = f"  {report.failed:,} failed" if report.failed else ""
     Console(file=sys.stderr, highlight=False).print(line + failed, style="dim")

@@ -24,7 +24,7 @@ from abench.plan.plan import Plan
 from abench.report.live import LiveView
 from abench.runner import preflight, worker
 from abench.runner.measure import Runner, measure
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.thresholds import Condition, evaluate
 from abench.version import abench_version
 
@@ -145,7 +145,7 @@ def bench(
     return outputs.write_all(report, exit_code(report))
 
 
-def exit_code(report: Report) -> int:
+def exit_code(report: Results) -> int:
     """Return the exit code of a completed run."""
     if report.stopped_by:
         return 128 + report.stopped_by
@@ -162,7 +162,7 @@ def run(
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
     runner: Runner | None = None,
-) -> Report:
+) -> Results:
     """Run `plan`, with live progress on a terminal."""
     run_plan = partial(
         measure,

@@ -16,7 +16,7 @@ from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.runner import coordinator
 from abench.runner.null_server import null_server
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds
 
 CONNECTIONS = (1, 64, 1_000)
@@ -52,7 +52,7 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
     rates, a result measures this client. The server is a process of abench and shares the CPUs
     with it, as any server on this machine does.
     """
-    reports: dict[str, Report] = {}
+    reports: dict[str, Results] = {}
     plans = _affordable_plans(Plan(url="http://127.0.0.1/", duration_s=duration_s, workers=workers))
     with null_server() as server:
         for name, plan in plans.items():
@@ -88,7 +88,7 @@ def _affordable_plans(plan: Plan) -> dict[str, Plan]:
     return affordable
 
 
-def _figures(report: Report) -> dict[str, float | None]:
+def _figures(report: Results) -> dict[str, float | None]:
     return {
         "pages_per_sec": report.pages_per_sec,
         "client_us_per_request": _client_us(report),
@@ -98,11 +98,11 @@ def _figures(report: Report) -> dict[str, float | None]:
     }
 
 
-def _client_us(report: Report) -> float:
+def _client_us(report: Results) -> float:
     return sum(report.client.cpu) * report.duration_s * 1e6 / (report.total or 1)
 
 
-def _print_table(reports: dict[str, Report]) -> None:
+def _print_table(reports: dict[str, Results]) -> None:
     grid = Table.grid(padding=(0, 3))
     names = ("pages/sec", "client", "server", "p50", "p99")
     grid.add_column(no_wrap=True)

@@ -17,7 +17,7 @@ from abench.errors import ParameterError
 from abench.report import document
 from abench.stats.comparison import Difference, compare, describe_difference, distinct_runs
 from abench.stats.plan_differences import PlanDifferences, plan_differences
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds, signed, significant
 
 SECTIONS = {
@@ -64,7 +64,7 @@ def compare_files(
     return print_comparison(_read(before), _read(after), tolerated_percent, as_json=as_json)
 
 
-def _read(names: str) -> list[Report]:
+def _read(names: str) -> list[Results]:
     found = names.split(",")
     if not all(found):
         raise ParameterError(repr(names), "the name of a file is missing")
@@ -83,7 +83,7 @@ def parse_percent(text: str | None) -> float | None:
 
 
 def print_comparison(
-    before: list[Report], after: list[Report], tolerance: float | None, *, as_json: bool = False
+    before: list[Results], after: list[Results], tolerance: float | None, *, as_json: bool = False
 ) -> int:
     """Print how `after` differs from `before`; return the exit code."""
     plans = plan_differences(before, after)
@@ -103,7 +103,7 @@ def print_comparison(
 
 
 def _print_sides(
-    console: Console, sides: tuple[list[Report], list[Report]], plans: PlanDifferences
+    console: Console, sides: tuple[list[Results], list[Results]], plans: PlanDifferences
 ) -> None:
     """Print what is compared, and how the plans of both sides differ."""
     for name, runs in zip("AB", sides, strict=True):

@@ -2,20 +2,20 @@
 
 import io
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from abench.cli.exit_codes import INTERNAL
 from abench.cli.options import REPORTS, declare
 from abench.cli.streams import error_reason, print_message
 from abench.errors import ParameterError
 from abench.plan import inputs
-from abench.report import document, html, tables, text
+from abench.report import html, text
 from abench.report.destinations import Destination
-from abench.stats.results import Report, latencies_with_waits
+from abench.report.formats import FORMATS, Write, write_service_hgrm
+from abench.stats.results import Results
 
 Json = Annotated[
     str | None,
@@ -31,19 +31,10 @@ Html = Annotated[
     str | None, declare(REPORTS, "--html", value="FILE", text="Write a page with plots.")
 ]
 
-Write = Callable[[Report, TextIO], None]
-
 SERVICE = "--hgrm of service times"
 _WRITERS: dict[str, Write] = {
-    "--json": document.write_json,
-    "--csv": tables.write_csv,
-    "--html": html.write_html,
-    "--hgrm": lambda report, stream: tables.write_hgrm(
-        latencies_with_waits(report.summary, "response" if report.response else "service"), stream
-    ),
-    SERVICE: lambda report, stream: tables.write_hgrm(
-        latencies_with_waits(report.summary, "service"), stream
-    ),
+    **{f"--{name}": FORMATS[f".{name}"] for name in ("json", "csv", "html", "hgrm")},
+    SERVICE: write_service_hgrm,
 }
 
 
@@ -75,7 +66,7 @@ class Outputs:
             html.check_available()
         self.destinations = destinations
 
-    def write_all(self, report: Report, code: int) -> int:
+    def write_all(self, report: Results, code: int) -> int:
         """Write the files, then print the report; return the exit code.
 
         If an output is standard output, the text report goes to standard error. Files are written
@@ -88,7 +79,7 @@ class Outputs:
         return code if all(written) else code or INTERNAL
 
 
-def _write_one(report: Report, option: str, destination: Destination) -> bool:
+def _write_one(report: Results, option: str, destination: Destination) -> bool:
     """Write one output; on failure print the reason and return False, so that others follow."""
     rendered = io.StringIO()
     try:

@@ -23,9 +23,10 @@ from abench.plan.request import IDEMPOTENT_METHODS
 from abench.plan.schedule import Backoff
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
 from abench.stats.histogram import Histogram
+from abench.stats.recorder import Recorder
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.stages import StageRecorder, StageStats
-from abench.stats.summary import Recorder, Summary
+from abench.stats.summary import Summary
 
 _clock = time.perf_counter_ns
 _UNLIMITED = cast("int", math.inf)  # a countdown that never reaches zero

@@ -16,7 +16,7 @@ from typing import Any, overload
 
 from abench.errors import ParameterError
 from abench.plan import inputs
-from abench.plan.packed import PackedBytes
+from abench.plan.packed_bytes import PackedBytes
 
 # RFC 9110 section 9.2.1: only safe methods are replayed. Others would change something again.
 METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")

@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 
 from abench.errors import ParameterError
 from abench.plan import inputs
-from abench.plan.packed import PackedBytes
-from abench.plan.rounds import interleave
+from abench.plan.interleave import interleave
+from abench.plan.packed_bytes import PackedBytes
 from abench.plan.target import Target, quote_bytes, shown
 
 MAX_WEIGHT = 10_000

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, cycle
 from typing import Any, TypeAlias, TypeVar
 
+from abench.plan.interleave import interleave
 from abench.plan.log_replay import LogEntries
 from abench.plan.request import Request, RequestTemplate, TargetTemplate
-from abench.plan.rounds import interleave
 from abench.plan.success import DEFAULT_CRITERIA, SuccessCriteria
 from abench.plan.target import Target
 from abench.plan.url_file import Targets

@@ -9,9 +9,11 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.results import PERCENTILES, Latency, Report
+from abench.stats.latency import PERCENTILES, Latency
+from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
 
 _PAGE = Template("""<!doctype html>
@@ -23,52 +25,14 @@ _PAGE = Template("""<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>abench: $title</title>
 <style>
-:root { --paper: #fff; --ink: #16202c; --quiet: #5b6673; --lines: #e3e7ec; --card: #f6f8fa;
-        --first: #0b62c4; --second: #b45309; --third: #7c3aed; --bad: #b91c1c; --good: #15803d }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #12171e; --ink: #e6ebf1; --quiet: #9aa7b5; --lines: #2b333d; --card: #1a212a;
-          --first: #6cb1ff; --second: #f0a95b; --third: #b99bff; --bad: #ff8b81; --good: #6fd18b }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 3rem; background: var(--paper);
-       color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
-h1 { font-size: 1.3rem; margin: 0; overflow-wrap: anywhere }
-h2 { font-size: 1rem; margin: 0 }
-p { margin: .3rem 0 }
-p, li, dt { overflow-wrap: anywhere }
-.quiet { color: var(--quiet) }
-.verdict { border-left: .3rem solid var(--first); background: var(--card); padding: .7rem 1rem;
-           margin: 1rem 0; border-radius: .2rem }
-.verdict.bad { border-color: var(--bad) }
-.verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet); font-size: .9rem }
-.figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
-.figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem; padding: .6rem .9rem }
-.figure b { display: block; font-size: 1.3rem; white-space: nowrap;
-            font-variant-numeric: tabular-nums }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
-         gap: 1.6rem 2rem; margin: 1.6rem 0 }
-figure { margin: 0; min-width: 0 }
-figure svg { width: 100%; height: auto; display: block }
-.narrow { display: none }
-@media (max-width: 30rem) { .narrow { display: block } .broad { display: none } }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-.wide { overflow-x: auto }
-th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--lines);
-         white-space: nowrap }
-th { color: var(--quiet); font-weight: 500 }
-th:first-child { text-align: left }
-details { margin: 1rem 0 }
-dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.2rem;
-     font-size: .9rem }
-dt { color: var(--quiet) }
-dd { margin: 0; overflow-wrap: anywhere }
-.failed { color: var(--bad) }
-.passed { color: var(--good) }
-.remark { color: var(--second) }
-</style>
+$style</style>
 </head>
-<body>
-<header><h1>$title</h1><p class="quiet">$setting</p></header>
+<body class="abench">
+$body
+</body>
+</html>
+""")
+_BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
 <main>
 $verdict
 $remarks
@@ -80,47 +44,61 @@ $thresholds
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
 $stages
-<details><summary>Every second</summary><div class="wide"><table>$seconds</table></div></details>
+$seconds
 <dl>$environment</dl>
-</main>
-</body>
-</html>
-""")
+</main>""")
 
 
-def check_available() -> None:
+def check_available(option: str = "--html") -> None:
     """Raise ParameterError, before the run, if the plots cannot be drawn."""
-    if find_spec("matplotlib") is None:
-        raise ParameterError("--html", "needs matplotlib: pip install matplotlib")
+    if not _can_draw():
+        raise ParameterError(option, "needs matplotlib: pip install matplotlib")
 
 
-def write_html(report: Report, stream: TextIO) -> None:
+def _can_draw() -> bool:
+    return find_spec("matplotlib") is not None
+
+
+def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
-    stream.write(
-        _PAGE.substitute(
-            title=escape(phrases.describe_target(report)),
-            setting=escape(_setting(report)),
-            verdict=_verdict(report),
-            remarks="".join(_remarks(report)),
-            thresholds="".join(_thresholds(report)),
-            figures="".join(_figures(report)),
-            plots="".join(_plots(report)),
-            latencies="".join(_latencies(report)),
-            facts="".join(_listed(_facts(report))),
-            gap=escape(phrases.describe_gap(report)),
-            stages="".join(_stages(report)),
-            seconds="".join(_seconds(report)),
-            environment="".join(_listed(_environment(report))),
-        )
+    title = escape(phrases.describe_target(report))
+    body = _body(report, _plots(report), _every_second(report))
+    stream.write(_PAGE.substitute(title=title, style=STYLE, body=body))
+
+
+def format_fragment(report: Results) -> str:
+    """Return the page as an element of another page, such as a notebook; without each second.
+
+    Without matplotlib it has no plots.
+    """
+    plots = _plots(report, narrow=False) if _can_draw() else ()
+    return f'<div class="abench notebook"><style>{STYLE}</style>{_body(report, plots, ())}</div>'
+
+
+def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
+    return _BODY.substitute(
+        title=escape(phrases.describe_target(report)),
+        setting=escape(_setting(report)),
+        verdict=_verdict(report),
+        remarks="".join(_remarks(report)),
+        thresholds="".join(_thresholds(report)),
+        figures="".join(_figures(report)),
+        plots="".join(plots),
+        latencies="".join(_latencies(report)),
+        facts="".join(_listed(_facts(report))),
+        gap=escape(phrases.describe_gap(report)),
+        stages="".join(_stages(report)),
+        seconds="".join(seconds),
+        environment="".join(_listed(_environment(report))),
     )
 
 
-def _setting(report: Report) -> str:
+def _setting(report: Results) -> str:
     when = f", {report.environment.started_at}" if report.environment else ""
     return phrases.describe_load(report) + when
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: Results) -> str:
     found = find_bottleneck(report)
     kind = "verdict bad" if found.is_bad else "verdict"
     certainty = " (likely)" if found.confidence == "likely" else ""
@@ -128,18 +106,18 @@ def _verdict(report: Report) -> str:
     return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def _remarks(report: Results) -> Iterator[str]:
     for remark in phrases.remarks(report):
         yield f'<p class="remark">{escape(remark)}</p>'
 
 
-def _thresholds(report: Report) -> Iterator[str]:
+def _thresholds(report: Results) -> Iterator[str]:
     for one in report.thresholds:
         word, outcome = phrases.describe_outcome(one)
         yield f'<p><b class="{word.lower()}">{word}</b> {escape(outcome)}</p>'
 
 
-def _figures(report: Report) -> Iterator[str]:
+def _figures(report: Results) -> Iterator[str]:
     kind, latency = (
         ("response", report.response) if report.response else ("service", report.service)
     )
@@ -161,13 +139,14 @@ def _figure(name: str, value: str) -> str:
     )
 
 
-def _plots(report: Report) -> Iterator[str]:
+def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
     """Yield each plot in two widths: text of the broad one is too small on a phone."""
-    for title, caption, broad, narrow in import_module("abench.report.plots").plots(report):
+    for title, caption, *svgs in import_module("abench.report.plots").plots(report):
         label = escape(f"{title}. {caption}", quote=True)
+        names = ("broad", "narrow") if narrow else ("wide",)
         images = "".join(
             f'<div class="{name}">{_labelled(svg, label)}</div>'
-            for name, svg in (("broad", broad), ("narrow", narrow))
+            for name, svg in zip(names, svgs, strict=False)
         )
         yield (
             f"<figure><h2>{escape(title)}</h2>{images}"
@@ -179,7 +158,7 @@ def _labelled(svg: str, label: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def _latencies(report: Report) -> Iterator[str]:
+def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
     distributions = {"service": report.service, "response": report.response}
     latencies = {name: latency for name, latency in distributions.items() if latency}
@@ -195,7 +174,13 @@ def _values(latency: Latency) -> Iterator[float | None]:
     yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
 
 
-def _seconds(report: Report) -> Iterator[str]:
+def _every_second(report: Results) -> Iterator[str]:
+    yield '<details><summary>Every second</summary><div class="wide"><table>'
+    yield from _seconds(report)
+    yield "</table></div></details>"
+
+
+def _seconds(report: Results) -> Iterator[str]:
     """Yield the values behind the plots over time, as a table."""
     requested = ("requested",) if report.schedule else ()
     yield _row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
@@ -208,7 +193,7 @@ def _seconds(report: Report) -> Iterator[str]:
         )
 
 
-def _stages(report: Report) -> Iterator[str]:
+def _stages(report: Results) -> Iterator[str]:
     """Yield a table with a row for each stage, if there are several."""
     rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
     if rows:
@@ -222,7 +207,7 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
     return f"<tr><th>{name}</th>{listed}</tr>"
 
 
-def _facts(report: Report) -> Iterator[tuple[str, str]]:
+def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
     yield "received", byte_size(report.bytes_received)
     if report.unfinished:
@@ -242,7 +227,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
 
 
-def _environment(report: Report) -> Iterator[tuple[str, str]]:
+def _environment(report: Results) -> Iterator[tuple[str, str]]:
     found = report.environment
     if found:
         yield "command", shlex.join(found.command)

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from abench.stats.histogram import Histogram
-from abench.stats.results import Report, latencies_with_waits
+from abench.stats.latency import latencies_with_waits
+from abench.stats.results import Results
 from abench.stats.units import count, microseconds
 
 # Placeholders for variables of the style sheet, which have a value for light and for dark mode.
@@ -59,10 +60,10 @@ _TIGHT: dict[str, float] = {
 _PERCENTS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 _DRAWN_SECONDS = 120  # with more, points are not marked
 
-Draw = Callable[[Report, Axes], None]
+Draw = Callable[[Results, Axes], None]
 
 
-def plots(report: Report) -> list[tuple[str, str, str, str]]:
+def plots(report: Results) -> list[tuple[str, str, str, str]]:
     """Return for each plot its title, caption, broad SVG and narrow SVG."""
     return [
         (title(report), caption(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
@@ -71,7 +72,7 @@ def plots(report: Report) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _svg(draw: Draw, report: Report, salt: str, size: tuple[float, float], font_size: int) -> str:
+def _svg(draw: Draw, report: Results, salt: str, size: tuple[float, float], font_size: int) -> str:
     """Draw a plot; the salt makes its element ids unique on the page."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
@@ -86,16 +87,17 @@ def _styled(svg: str) -> str:
     element = svg[svg.index("<svg ") :]
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour, f"var({variable})")
-    return re.sub(r'(<svg [^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"\1\2", element, count=1)
+    tag, end, rest = element.partition(">")
+    return re.sub(r' (?:width|height)="[^"]*"', "", tag) + end + rest
 
 
-def _set_time_axis(report: Report, axes: Axes) -> None:
+def _set_time_axis(report: Results, axes: Axes) -> None:
     axes.set_xlabel("seconds from the start")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlim(0, max(one.at_s + one.length_s for one in report.series) or None)
 
 
-def _rates(report: Report, axes: Axes) -> None:
+def _rates(report: Results, axes: Axes) -> None:
     marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
     at = [second.at_s + second.length_s / 2 for second in report.series]
     if _has_requested_rate(report):
@@ -117,7 +119,7 @@ def _rates(report: Report, axes: Axes) -> None:
     _set_time_axis(report, axes)
 
 
-def _rates_title(report: Report) -> str:
+def _rates_title(report: Results) -> str:
     return (
         "Pages per second, served and requested"
         if _has_requested_rate(report)
@@ -125,11 +127,11 @@ def _rates_title(report: Report) -> str:
     )
 
 
-def _has_requested_rate(report: Report) -> bool:
+def _has_requested_rate(report: Results) -> bool:
     return any(one.requested_per_sec is not None for one in report.series)
 
 
-def _rates_caption(report: Report) -> str:
+def _rates_caption(report: Results) -> str:
     rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
     text = "Successful responses per second"
     if _has_requested_rate(report):
@@ -139,7 +141,7 @@ def _rates_caption(report: Report) -> str:
     )
 
 
-def _latencies(report: Report, axes: Axes) -> None:
+def _latencies(report: Results, axes: Axes) -> None:
     at = [second.at_s + second.length_s / 2 for second in report.series]
     marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
     for name, style, colour in (("p50", "-", FIRST), ("p99", "--", SECOND), ("p99.9", ":", THIRD)):
@@ -157,7 +159,7 @@ def _latencies(report: Report, axes: Axes) -> None:
     axes.legend(ncols=3, loc="upper right", **_TIGHT)
 
 
-def _latencies_caption(report: Report) -> str:
+def _latencies_caption(report: Results) -> str:
     return f"{_kind(report)} of the successes of each second, on a logarithmic scale."
 
 
@@ -166,11 +168,11 @@ def _format_time_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def _kind(report: Report) -> str:
+def _kind(report: Results) -> str:
     return "Response time" if report.response else "Service time"
 
 
-def _spectrum(report: Report, axes: Axes) -> None:
+def _spectrum(report: Results, axes: Axes) -> None:
     """Draw latency against rarity on a logarithmic scale: each decade has the same width."""
     curves = [("service", latencies_with_waits(report.summary, "service"), "-", FIRST)]
     if report.response:
@@ -201,13 +203,13 @@ def _curve(histogram: Histogram) -> tuple[list[float], list[int]]:
     return [min(one, float(total)) for one in rarities], [us for _, us, _ in steps]
 
 
-def _spectrum_caption(report: Report) -> str:
+def _spectrum_caption(report: Results) -> str:
     if report.response:
         return "From when requests were sent (service), and from when they were due (response)."
     return "From when requests were sent to the last byte of their responses."
 
 
-def _outcomes(report: Report, axes: Axes) -> None:
+def _outcomes(report: Results, axes: Axes) -> None:
     rows = [(str(code), number, FIRST if code < 400 else BAD) for code, number in _codes(report)]
     rows += [
         (kind, number, BAD)
@@ -226,7 +228,7 @@ def _outcomes(report: Report, axes: Axes) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def _codes(report: Report) -> itertools.chain[tuple[int, int]]:
+def _codes(report: Results) -> itertools.chain[tuple[int, int]]:
     return itertools.chain(report.status.items())
 
 
@@ -235,11 +237,11 @@ def _has_no_status(kind: str, number: int) -> bool:
     return number > 0 and kind not in {"status", "body"}
 
 
-def _outcomes_caption(report: Report) -> str:
+def _outcomes_caption(report: Results) -> str:
     return f"{count(report.succeeded)} requests succeeded and {count(report.failed)} failed."
 
 
-Describe = Callable[[Report], str]
+Describe = Callable[[Results], str]
 
 PLOTS: tuple[tuple[Describe, Describe, Draw], ...] = (
     (_rates_title, _rates_caption, _rates),

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from abench.stats.histogram import Histogram
-from abench.stats.results import Latency, Report
+from abench.stats.latency import Latency
+from abench.stats.results import Results
 
 _STEPS = 5  # as HdrHistogram's programs: lines for each halving of the distance to 100 %
 
 
-def write_csv(report: Report, stream: TextIO) -> None:
+def write_csv(report: Results, stream: TextIO) -> None:
     """Write a row for each second of the run; latencies are in microseconds."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_names(report))
@@ -22,7 +23,7 @@ def write_csv(report: Report, stream: TextIO) -> None:
         writer.writerow(row)
 
 
-def _names(report: Report) -> Iterator[str]:
+def _names(report: Results) -> Iterator[str]:
     yield from ("at_s", "length_s", "succeeded", "failed", "bytes_received", "pages_per_sec")
     for which in ("service", "response") if report.response else ("service",):
         for name in ("min", "mean", *report.service.percentiles, "max"):

@@ -1,5 +1,6 @@
 """The report as text: on a terminal of any width or in a file, with or without colour."""
 
+import io
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -18,11 +19,13 @@ from rich.text import Text
 
 from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
-from abench.stats.results import Latency, Report, Threshold
+from abench.stats.latency import Latency
+from abench.stats.parts import Threshold
+from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds
 
 
-def write_text(report: Report, stream: TextIO) -> None:
+def write_text(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream`, with colours if it is a terminal that supports them."""
     console = Console(file=stream, highlight=False)
     with console.capture() as rendered:
@@ -30,7 +33,20 @@ def write_text(report: Report, stream: TextIO) -> None:
     stream.writelines(f"{line.rstrip()}\n" for line in rendered.get().splitlines())
 
 
-def render(report: Report) -> RenderableType:
+def write_plain(report: Results, stream: TextIO) -> None:
+    """Write `report` to `stream` without colours."""
+    stream.write(format_plain(report))
+
+
+def format_plain(report: Results) -> str:
+    """Return the report as on a terminal of the current width, without colours."""
+    stream = io.StringIO()
+    console = Console(file=stream, highlight=False, color_system=None, force_terminal=False)
+    console.print(render(report))
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def render(report: Results) -> RenderableType:
     """Return the report as a renderable of rich."""
     return Group(
         _heading(report),
@@ -47,13 +63,13 @@ def render(report: Report) -> RenderableType:
     )
 
 
-def _heading(report: Report) -> Text:
+def _heading(report: Results) -> Text:
     return Text.assemble(
         (phrases.describe_target(report), "bold"), "\n", (phrases.describe_load(report), "dim")
     )
 
 
-def _figures(report: Report) -> Table:
+def _figures(report: Results) -> Table:
     """Return the counts and rates as rows with a label."""
     grid = _grid(3, "left")
     pages = f"{decimal(report.pages_per_sec)} pages/sec"
@@ -82,7 +98,7 @@ def _figures(report: Report) -> Table:
     return grid
 
 
-def _outcomes(report: Report) -> Text:
+def _outcomes(report: Results) -> Text:
     text = Text.assemble(
         (f"{count(report.succeeded)} succeeded", "green" if report.succeeded else ""),
         "   ",
@@ -106,14 +122,14 @@ def _statuses(status: dict[int, int]) -> Text:
     )
 
 
-def _distributions(report: Report) -> dict[str, Latency]:
+def _distributions(report: Results) -> dict[str, Latency]:
     """Return the distributions by name: one in a closed loop, two with a schedule."""
     if report.response is None:
         return {"": report.service}
     return {"service": report.service, "response": report.response}
 
 
-def _gap(report: Report) -> list[RenderableType]:
+def _gap(report: Results) -> list[RenderableType]:
     gap = phrases.describe_gap(report)
     return ["", Text(gap, style="dim")] if gap else []
 
@@ -154,13 +170,13 @@ class _Rows:
         return grid
 
 
-def _latencies(report: Report) -> _Rows:
+def _latencies(report: Results) -> _Rows:
     names = ("min", "mean", *report.service.percentiles, "max")
     rows = [(name, _cells(latency)) for name, latency in _distributions(report).items()]
     return _Rows("latency", names, rows)
 
 
-def _stages(report: Report) -> list[RenderableType]:
+def _stages(report: Results) -> list[RenderableType]:
     rows = list(phrases.stage_rows(report))
     if not rows:
         return []
@@ -205,6 +221,6 @@ def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:
     return lines
 
 
-def _remarks(report: Report) -> list[Text]:
+def _remarks(report: Results) -> list[Text]:
     remarks = list(phrases.remarks(report))
     return [Text(remark, style="yellow") for remark in ("", *remarks)] if remarks else []

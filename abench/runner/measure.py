@@ -1,12 +1,13 @@
-"""A run and its Report: the counts of the workers, and what the system shows of the run."""
+"""A run and its results: the counts of the workers, and what the system shows of the run."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from abench.plan.plan import Plan
 from abench.runner import coordinator
+from abench.stats.derivation import server_result
 from abench.stats.environment import read_environment
-from abench.stats.results import Report, build_report
+from abench.stats.results import Results, build_results
 from abench.stats.summary import Summary
 from abench.system import procfs
 
@@ -21,8 +22,8 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     server_cgroup: str | None = None,
     runner: Runner | None = None,
     arguments: Iterable[str] | None = None,
-) -> Report:
-    """Carry out `plan` here, or with `runner` on other machines, and return its Report.
+) -> Results:
+    """Carry out `plan` here, or with `runner` on other machines, and return its results.
 
     `watcher` is called as by `coordinator.run`. The processes `server_pids`, or those of a control
     group, are monitored as the server. The report has `arguments` as its command, which must
@@ -42,9 +43,9 @@ def measure(  # noqa: PLR0913 - each is another source of figures
 
     summary = (runner or coordinator.run)(plan, watch)
     return replace(
-        build_report(plan, summary),
+        build_results(plan, summary),
         kernel=procfs.tcp_counters_since(kernel),
-        server=server.result(),
+        server=server_result(server.result(), summary),
         environment=environment,
         is_local=is_local,
         shares_cores=procfs.shares_cores(pids) if is_local else None,

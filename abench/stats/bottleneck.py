@@ -6,9 +6,11 @@ rule is listed whichever rule applied.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
+from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 
 BUSY = 0.9  # of a core: an event loop needs the rest to sleep and wake up
@@ -20,20 +22,38 @@ LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
 LOSSY = 0.001  # share of segments retransmitted: beyond it, TCP timeouts distort the latencies
 FEW_LOST = 10  # segments: a short run may see that many of other connections
 PORTS_HELD = 0.8  # share of all local ports in TIME_WAIT
+LIMITERS = (
+    *("server", "client", "loop-lag", "ports", "open-files", "network", "silence", "errors"),
+    *("schedule", "latency", "unclear"),
+)
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What limited a run: `limiter` is one word for programs, `sentence` is for people.
+    """What limited a run, and how certain that is."""
 
-    `confidence` is "sure", "likely" or "unclear"; `evidence` has one line for each measurement.
-    """
-
-    limiter: str
-    sentence: str
-    confidence: str
-    evidence: tuple[str, ...]
+    limiter: Annotated[
+        str,
+        Figure(
+            "Bottleneck",
+            "The bottleneck in one word, for programs.",
+            schema={"enum": list(LIMITERS)},
+        ),
+    ]
+    sentence: Annotated[str, Figure("Sentence", "The same as a sentence.")]
+    confidence: Annotated[
+        str,
+        Figure(
+            "Confidence",
+            "How sure that is.",
+            key="sure",
+            schema={"enum": ["sure", "likely", "unclear"]},
+        ),
+    ]
+    evidence: Annotated[
+        tuple[str, ...], Figure("Evidence", "What was measured, a line for each fact.")
+    ]
 
     @property
     def is_bad(self) -> bool:
@@ -42,17 +62,17 @@ class Bottleneck:
 
 
 Finding = tuple[str, str, str]  # limiter, confidence, sentence
-Rule = Callable[[Report], Finding | None]
+Rule = Callable[[Results], Finding | None]
 
 
-def find_bottleneck(report: Report) -> Bottleneck:
+def find_bottleneck(report: Results) -> Bottleneck:
     """Return what limited the run of `report`."""
     found = next(filter(None, (rule(report) for rule in RULES)), _unclear(report))
     limiter, sure, sentence = found
     return Bottleneck(limiter, sentence, sure, tuple(_evidence(report)))
 
 
-def _silence(report: Report) -> Finding | None:
+def _silence(report: Results) -> Finding | None:
     """Find a server that stopped responding for good, or for too long to trust the rates."""
     outage = report.outage
     if outage is None:
@@ -66,7 +86,7 @@ def _silence(report: Report) -> Finding | None:
     )
 
 
-def _errors(report: Report) -> Finding | None:
+def _errors(report: Results) -> Finding | None:
     found = report.error_share
     if report.succeeded and (found or 0.0) < HIGH_ERROR_SHARE:
         return None
@@ -77,14 +97,14 @@ def _errors(report: Report) -> Finding | None:
     return "errors", "sure", sentence if report.failed else "No request got a response."
 
 
-def _ports(report: Report) -> Finding | None:
+def _ports(report: Results) -> Finding | None:
     if not report.reasons.get(NO_PORTS):
         return None
     failed = plural(report.reasons[NO_PORTS], "connection")
     return "ports", "sure", f"{failed} failed: this machine had no free local port."
 
 
-def _open_files(report: Report) -> Finding | None:
+def _open_files(report: Results) -> Finding | None:
     failed = sum(report.reasons.get(name, 0) for name in NO_FILES)
     if not failed:
         return None
@@ -92,7 +112,7 @@ def _open_files(report: Report) -> Finding | None:
     return "open-files", "sure", sentence
 
 
-def _client(report: Report) -> Finding | None:
+def _client(report: Results) -> Finding | None:
     busiest = max(report.client.cpu, default=0.0)
     if busiest < BUSY:
         return None
@@ -101,7 +121,7 @@ def _client(report: Report) -> Finding | None:
     return "client", "sure" if busiest > 0.97 else "likely", sentence + more
 
 
-def _loop_lag(report: Report) -> Finding | None:
+def _loop_lag(report: Results) -> Finding | None:
     lag, median = report.client.lag.percentiles["p99"], report.service.percentiles["p50"]
     if lag is None or median is None or lag < LATE_SHARE * median or lag < 10_000:
         return None
@@ -112,7 +132,7 @@ def _loop_lag(report: Report) -> Finding | None:
     return "loop-lag", "likely", sentence
 
 
-def _competitor(report: Report) -> str:
+def _competitor(report: Results) -> str:
     """Return what competes with this client for CPU time."""
     if report.is_local and report.shares_cores:
         return "The server runs on the same cores and competes for them."
@@ -121,7 +141,7 @@ def _competitor(report: Report) -> str:
     return "Something else uses its CPU time."
 
 
-def _schedule(report: Report) -> Finding | None:
+def _schedule(report: Results) -> Finding | None:
     schedule = report.schedule
     if schedule is None:
         return None
@@ -139,13 +159,13 @@ def _schedule(report: Report) -> Finding | None:
     return "unclear", "unclear", f"{missed}, although connections were free."
 
 
-def _wait(report: Report) -> str:
+def _wait(report: Results) -> str:
     """Return the response time of a late schedule as the end of a sentence."""
     p99 = report.response.percentiles["p99"] if report.response else None
     return "" if p99 is None else f": response times are {microseconds(p99)} at p99"
 
 
-def _network(report: Report) -> Finding | None:
+def _network(report: Results) -> Finding | None:
     kernel = report.kernel
     if kernel is None or kernel.retransmitted <= max(FEW_LOST, LOSSY * kernel.sent):
         return None
@@ -157,7 +177,7 @@ def _network(report: Report) -> Finding | None:
     return limiter, "likely", f"{share} were retransmitted: {where} dropped them."
 
 
-def _server(report: Report) -> Finding | None:
+def _server(report: Results) -> Finding | None:
     if report.server:
         cores = report.server.cpu_s / report.duration_s if report.duration_s else 0.0
         if cores > BUSY:
@@ -174,7 +194,7 @@ def _server(report: Report) -> Finding | None:
     return None
 
 
-def _unclear(report: Report) -> Finding:
+def _unclear(report: Results) -> Finding:
     busiest = f"{100 * max(report.client.cpu, default=0.0):.0f} %"
     sentence = f"Neither side is clearly the limit: this client used {busiest} of a core."
     return (
@@ -197,16 +217,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _busy_connections(report: Report) -> float:
+def _busy_connections(report: Results) -> float:
     """Return the average share of busy connections, by Little's law."""
     return _in_flight(report) / report.plan.connections
 
 
-def _in_flight(report: Report) -> float:
+def _in_flight(report: Results) -> float:
     return report.pages_per_sec * (report.service.mean or 0.0) / 1e6
 
 
-def _evidence(report: Report) -> Iterable[str]:
+def _evidence(report: Results) -> Iterable[str]:
     client = report.client
     if client.cpu:
         shares = ", ".join(f"{100 * share:.0f}" for share in client.cpu)
@@ -223,7 +243,7 @@ def _evidence(report: Report) -> Iterable[str]:
     yield from _place(report)
 
 
-def _place(report: Report) -> Iterator[str]:
+def _place(report: Results) -> Iterator[str]:
     """Yield whether both sides share a machine, as far as that is known."""
     if report.is_local is None:
         yield "behind a proxy: it is not known whether the server shares this machine"
@@ -234,7 +254,7 @@ def _place(report: Report) -> Iterator[str]:
         yield f"server and client share {what} and compete for CPU time"
 
 
-def _little(report: Report) -> str:
+def _little(report: Results) -> str:
     """Compare rate x mean latency, the average of requests in flight, with the connections."""
     in_flight, capacity = _in_flight(report), report.plan.connections * report.plan.pipeline
     text = (
@@ -245,7 +265,7 @@ def _little(report: Report) -> str:
     return f"{text}; the others were connecting, failing or delayed by this client"
 
 
-def _server_figures(report: Report) -> str:
+def _server_figures(report: Results) -> str:
     server = report.server
     if server is None:
         return ""
@@ -255,7 +275,7 @@ def _server_figures(report: Report) -> str:
     return f"server: {cpu}, peak RSS {byte_size(server.peak_rss)}{ended}"
 
 
-def _kernel_figures(report: Report) -> str:
+def _kernel_figures(report: Results) -> str:
     kernel = report.kernel
     if kernel is None:
         return ""

@@ -17,10 +17,12 @@ from itertools import pairwise
 from statistics import fmean
 
 from abench.errors import ParameterError
-from abench.stats import welch
+from abench.stats import latency, welch
+from abench.stats.figure import compared_figures
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
-from abench.stats.results import Report, latencies_with_waits
+from abench.stats.latency import Latency, latencies_with_waits
+from abench.stats.results import Results
 from abench.stats.units import signed, significant
 
 CONFIDENCE = 0.95
@@ -29,8 +31,9 @@ MAX_SECTIONS = 10
 MIN_SECTIONS = 3
 MIN_BEYOND = 5  # responses above a percentile in each section: with fewer, it says little
 MIN_LENGTH_S = 0.5  # the last second of a run is skipped if it is shorter
-RATE = "pages/sec"
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
+MORE_IS_BETTER = {**compared_figures(Results), **compared_figures(Latency)}
+(RATE,) = compared_figures(Results)
+PERCENTILES = {name: latency.PERCENTILES[name] for name in compared_figures(Latency)}
 _RESOLUTION = 0.001  # of a latency, relative: that of histograms with three digits
 
 Measured = tuple[float, float]
@@ -91,7 +94,7 @@ class Difference:
         return self.worse_by > tolerance and (self.is_significant or self.low is None)
 
 
-def compare(before: Sequence[Report], after: Sequence[Report]) -> list[Difference]:
+def compare(before: Sequence[Results], after: Sequence[Results]) -> list[Difference]:
     """Return how the runs `after` differ from those `before`: pages per second and percentiles.
 
     Duplicate runs are ignored. Raises ParameterError if the sides cannot be compared.
@@ -111,16 +114,16 @@ def compare(before: Sequence[Report], after: Sequence[Report]) -> list[Differenc
     return _with_joint_intervals([study(name, *sides) for name in (RATE, *PERCENTILES)])
 
 
-def distinct_runs(reports: Iterable[Report]) -> list[Report]:
+def distinct_runs(reports: Iterable[Results]) -> list[Results]:
     """Return each run once: a copy of a report is not another run."""
-    found: list[Report] = []
+    found: list[Results] = []
     for report in reports:
         if all(_run_identity(report) != _run_identity(other) for other in found):
             found.append(report)
     return found
 
 
-def _run_identity(report: Report) -> tuple[object, ...]:
+def _run_identity(report: Results) -> tuple[object, ...]:
     """Return what identifies a run: its length to the nanosecond, and its counts."""
     counted = report.succeeded, report.failed, report.bytes_received, report.status
     started_at = report.environment.started_at if report.environment else ""
@@ -139,12 +142,12 @@ class _Study:
     basis: str
 
 
-def _by_runs(name: str, before: Sequence[Report], after: Sequence[Report]) -> _Study:
+def _by_runs(name: str, before: Sequence[Results], after: Sequence[Results]) -> _Study:
     measured = [[_combined([run]).measure(name) for run in side] for side in (before, after)]
     return _study(name, measured, None, BY_RUNS)
 
 
-def _by_sections(name: str, before: Sequence[Report], after: Sequence[Report]) -> _Study:
+def _by_sections(name: str, before: Sequence[Results], after: Sequence[Results]) -> _Study:
     overall = _combined(before).measure(name)[0], _combined(after).measure(name)[0]
     sections = [_sections(name, side) for side in (before, after)]
     measured = [[one.measure(name) for one in side if one.has(name)] for side in sections]
@@ -199,17 +202,17 @@ def _difference(study: _Study, level: float) -> Difference:
         percent=_from_difference(study.before, study.after - study.before),
         low=low,
         high=high,
-        more_is_better=study.name == RATE,
+        more_is_better=MORE_IS_BETTER[study.name],
         basis=study.basis,
     )
 
 
-def _combined(runs: Sequence[Report]) -> Section:
+def _combined(runs: Sequence[Results]) -> Section:
     """Return all runs as one section, also those that took no time."""
     return _merged([Section(run.duration_s, run.succeeded, _run_latencies(run)) for run in runs])
 
 
-def _sections(name: str, runs: Sequence[Report]) -> list[Section]:
+def _sections(name: str, runs: Sequence[Results]) -> list[Section]:
     """Return sections of the runs for a metric: as many as the number of responses allows."""
     seconds = [second for run in runs for second in _seconds(run)]
     number = min(MAX_SECTIONS, len(seconds))
@@ -223,7 +226,7 @@ def _sections(name: str, runs: Sequence[Report]) -> list[Section]:
     return [_merged(seconds[begin:end]) for begin, end in pairwise(bounds)]
 
 
-def _seconds(report: Report) -> Iterable[Section]:
+def _seconds(report: Results) -> Iterable[Section]:
     for second in report.series:
         if second.length_s >= MIN_LENGTH_S:
             interval = report.summary.series.at(second.at_s)
@@ -235,7 +238,7 @@ def _latencies(interval: Interval) -> Histogram:
     return interval.response if interval.response.counts else interval.service
 
 
-def _run_latencies(report: Report) -> Histogram:
+def _run_latencies(report: Results) -> Histogram:
     """Return the latencies of a whole run, whose percentiles are those of its report."""
     return latencies_with_waits(report.summary, "response" if report.response else "service")
 

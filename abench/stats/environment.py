@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 from abench.plan.target import without_secrets
+from abench.stats.figure import Figure
 from abench.version import abench_version
 
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
@@ -17,12 +19,43 @@ _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`command` has no secrets; `started_at` is ISO 8601; `machine` is as Linux describes it."""
+    """How a run was made."""
 
-    command: tuple[str, ...]
-    started_at: str
-    versions: dict[str, str]
-    machine: dict[str, str | int]
+    command: Annotated[
+        tuple[str, ...],
+        Figure(
+            "Command",
+            "The command line, one string for each word. `...` replaces what may be secret: "
+            "user names, passwords, cookies, bodies, form fields, and all headers except "
+            "harmless ones. For a run from Python: abench, the URL, and the settings of the "
+            "plan as name=value, without headers, body and credentials.",
+            read=lambda words: list(map(without_secrets, words)),
+        ),
+    ]
+    started_at: Annotated[
+        str,
+        Figure(
+            "Start time",
+            "When the run started: date and time with the offset from UTC.",
+            schema={"format": "date-time"},
+        ),
+    ]
+    versions: Annotated[
+        dict[str, str],
+        Figure(
+            "Versions",
+            "The versions of abench, of Python and of the libraries that it measured with, by "
+            "name.",
+        ),
+    ]
+    machine: Annotated[
+        dict[str, str | int],
+        Figure(
+            "Machine",
+            "The machine that abench ran on: system, processor, cores that it may use, and "
+            "memory_bytes.",
+        ),
+    ]
 
 
 def read_environment(arguments: Iterable[str]) -> Environment:

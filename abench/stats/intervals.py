@@ -4,7 +4,10 @@ import pickle
 import zlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from abench.stats import counts
+from abench.stats.counts import HISTOGRAM, SUM
 from abench.stats.histogram import Histogram
 
 _MAX_UNPACKED = 4  # intervals that workers may still report counts for
@@ -14,19 +17,15 @@ _MAX_UNPACKED = 4  # intervals that workers may still report counts for
 class Interval:
     """The counts of one interval; `service` and `response` hold the times of successes."""
 
-    succeeded: int = 0
-    failed: int = 0
-    bytes_received: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
+    succeeded: Annotated[int, SUM] = 0
+    failed: Annotated[int, SUM] = 0
+    bytes_received: Annotated[int, SUM] = 0
+    service: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    response: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
 
     def merge(self, other: "Interval") -> None:
         """Add another part of the same interval."""
-        self.succeeded += other.succeeded
-        self.failed += other.failed
-        self.bytes_received += other.bytes_received
-        self.service.merge(other.service)
-        self.response.merge(other.response)
+        counts.merge(self, other)
 
 
 class PackedIntervals(MutableMapping[int, Interval]):

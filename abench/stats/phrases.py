@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from abench.stats.results import (
+from abench.stats.parts import (
     ClientUsage,
     Redirect,
-    Report,
-    ScheduleResult,
     Silence,
-    StageResult,
     Threshold,
     Warmup,
 )
+from abench.stats.results import Results
+from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
 from abench.stats.units import count, decimal, duration, microseconds, plural, significant
 
 SEPARATOR = "   "  # between figures on a line
@@ -22,7 +21,7 @@ MAX_START_SPREAD = 0.01  # share of the run: workers that start closer together 
 MAX_RATIO = 1.1  # of the p99 of response and service times: below it they hardly differ
 
 
-def describe_target(report: Report) -> str:
+def describe_target(report: Results) -> str:
     """Return what was requested: the URL, and the method unless it is GET."""
     plan = report.plan
     number = len(plan.targets) + report.urls_left_out
@@ -31,7 +30,7 @@ def describe_target(report: Report) -> str:
     return plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
 
 
-def describe_load(report: Report) -> str:
+def describe_load(report: Results) -> str:
     """Return how the server was loaded: for how long, and over which connections."""
     plan = report.plan
     connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
@@ -40,7 +39,7 @@ def describe_load(report: Report) -> str:
     return text if plan.pipeline == 1 else f"{text}, {plan.pipeline} requests in flight on each"
 
 
-def describe_schedule(schedule: ScheduleResult) -> str:
+def describe_schedule(schedule: RunSchedule) -> str:
     """Return the rates of a schedule, and how many requests were late or skipped."""
     parts = [
         f"{decimal(schedule.offered)}/sec offered",
@@ -57,7 +56,7 @@ def describe_schedule(schedule: ScheduleResult) -> str:
 STAGE_NAMES = ("offered/s", "achieved/s", "late", "failed", "p50", "p99")
 
 
-def stage_rows(report: Report) -> Iterator[tuple[str, list[str]]]:
+def stage_rows(report: Results) -> Iterator[tuple[str, list[str]]]:
     """Yield each stage as it was given, and its columns as in STAGE_NAMES; response times.
 
     A single stage is the whole run, which is described already.
@@ -105,7 +104,7 @@ def describe_client(client: ClientUsage) -> str:
     )
 
 
-def describe_gap(report: Report) -> str:
+def describe_gap(report: Results) -> str:
     """Return how service and response times differ; empty in a closed loop."""
     service = report.service.percentiles["p99"]
     response = report.response.percentiles["p99"] if report.response else None
@@ -118,11 +117,11 @@ def describe_gap(report: Report) -> str:
     return f"{text}at p99 they differ by {apart}, a wait that a closed loop does not show."
 
 
-def describe_samples(report: Report) -> Iterator[tuple[str, str]]:
+def describe_samples(report: Results) -> Iterator[tuple[str, str]]:
     """Yield what failed, and the message of its first failure."""
     for sample in report.samples:
-        what = f"{sample.kind} {sample.detail}".rstrip()
-        yield what, f"first after {duration(sample.at_us / 1e6)}: {sample.message}"
+        what = f"{sample.kind} {sample.detail or ''}".rstrip()
+        yield what, f"first after {duration(sample.at_s)}: {sample.message}"
 
 
 def describe_redirect(found: Redirect, responses: int) -> str:
@@ -147,7 +146,7 @@ def describe_silence(found: Silence) -> str:
     return f"No response came for {length}, from {since} on."
 
 
-def _failures(report: Report) -> Iterator[str]:
+def _failures(report: Results) -> Iterator[str]:
     """Yield what the counts of successes and failures do not show."""
     if report.redirect:
         yield describe_redirect(report.redirect, sum(report.status.values()))
@@ -178,7 +177,7 @@ def _stall(client: ClientUsage) -> Iterator[str]:
         )
 
 
-def remarks(report: Report) -> Iterator[str]:
+def remarks(report: Results) -> Iterator[str]:
     """Yield what a reader must know to judge the results."""
     plan = report.plan
     if plan.keep_alive and report.open_connections < plan.connections:

@@ -7,7 +7,7 @@ from functools import reduce
 from itertools import islice
 
 from abench.plan.plan import Plan
-from abench.stats.results import Report
+from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, duration, plural
 
 PlanDifferences = dict[str, tuple[str, str]]
@@ -37,7 +37,7 @@ _LONG = {
 }
 
 
-def plan_differences(before: Sequence[Report], after: Sequence[Report]) -> PlanDifferences:
+def plan_differences(before: Sequence[Results], after: Sequence[Results]) -> PlanDifferences:
     """Return what was not the same in all runs, except for the server of each side."""
     servers = [{_server(report): None for report in side} for side in (before, after)]
     found = {}
@@ -65,11 +65,11 @@ def _part(text: str, begin: int) -> str:
     return f"{'...' if begin else ''}{text[begin:end]}{'...' if len(text) > end else ''}"
 
 
-def _server(report: Report) -> str:
+def _server(report: Results) -> str:
     return report.plan.target.authority
 
 
-def _resources(report: Report) -> str:
+def _resources(report: Results) -> str:
     """Return the requested resources without the server, which may differ between sides."""
     return ", ".join(
         target.resource if weight == 1 else f"{weight} x {target.resource}"
@@ -82,7 +82,7 @@ def _end(plan: Plan) -> str:
     return " or ".join([*times, *([plural(plan.requests, "request")] if plan.requests else [])])
 
 
-def _connections(report: Report) -> str:
+def _connections(report: Results) -> str:
     """Return the planned number of connections, and how many were open if that is fewer."""
     plan = report.plan
     short = plan.keep_alive and report.open_connections < plan.connections
@@ -92,7 +92,7 @@ def _connections(report: Report) -> str:
     )
 
 
-def _schedule(report: Report) -> str:
+def _schedule(report: Results) -> str:
     plan = report.plan
     if plan.stages:
         return plan.stages
@@ -101,7 +101,7 @@ def _schedule(report: Report) -> str:
     return "replay of a log" if report.schedule else "none: as fast as the server responds"
 
 
-def _warmup(report: Report) -> str:
+def _warmup(report: Results) -> str:
     if report.warmup is None:
         return "none"
     if report.warmup.steady is not None:
@@ -110,7 +110,7 @@ def _warmup(report: Report) -> str:
     return duration(report.plan.warmup_s) if report.plan.warmup_s else "of a given length"
 
 
-def _ended(report: Report) -> str:
+def _ended(report: Results) -> str:
     """Return what ended a run before its planned end."""
     after = duration(round(report.duration_s, 1))
     reasons = {
@@ -121,22 +121,22 @@ def _ended(report: Report) -> str:
     return " and ".join(reason for reason, holds in reasons.items() if holds) or "as planned"
 
 
-def _statuses(report: Report) -> str:
+def _statuses(report: Results) -> str:
     few = _FEW * sum(report.status.values())
     return ", ".join(str(code) for code, number in report.status.items() if number > few) or "none"
 
 
-def _versions(report: Report) -> str:
+def _versions(report: Results) -> str:
     versions = report.environment.versions if report.environment else {}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _machine(report: Report) -> str:
+def _machine(report: Results) -> str:
     machine = report.environment.machine if report.environment else {}
     return ", ".join(str(value) for value in machine.values())
 
 
-_COMPARED: dict[str, Callable[[Report], str]] = {
+_COMPARED: dict[str, Callable[[Results], str]] = {
     "scheme": lambda report: report.plan.target.scheme,
     "path": _resources,
     "method": lambda report: report.plan.method,
@@ -157,17 +157,17 @@ _COMPARED: dict[str, Callable[[Report], str]] = {
 }
 
 
-def _other_options(reports: Sequence[Report]) -> Callable[[Report], str]:
+def _other_options(reports: Sequence[Results]) -> Callable[[Results], str]:
     """Return a reader of the options that not all runs had in common, such as headers."""
     common = reduce(Counter.__and__, (Counter(_options(report)) for report in reports))
 
-    def read(report: Report) -> str:
+    def read(report: Results) -> str:
         return " ".join((Counter(_options(report)) - common).elements()) or "-"
 
     return read
 
 
-def _options(report: Report) -> Iterator[str]:
+def _options(report: Results) -> Iterator[str]:
     """Yield the options of a command, each with its value, that have no row of their own.
 
     Other words are URLs.

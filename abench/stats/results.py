@@ -1,238 +1,366 @@
-"""The results of a run, derived once from its counts; all forms of the report show them."""
+"""The results of a run: every figure of its report, declared once and derived from its counts.
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+To add a figure, add a field here (or in a part of the results) and count what it needs in
+`summary.py`. The JSON document, its schema, the manual's table and `--fail-if` follow.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.plan.schedule import ArrivalSchedule, Schedule
+from abench.stats import derivation
+from abench.stats.derivation import Run
 from abench.stats.environment import Environment
-from abench.stats.histogram import Histogram
-from abench.stats.samples import REDIRECT, Sample, is_redirect
-from abench.stats.stages import StageStats
-from abench.stats.summary import FAILURE_KINDS, REPORT_INTERVAL_S, ResourceUsage, Summary
-from abench.stats.time_series import TimeSeries
-from abench.system.procfs import ServerUsage, TcpCounters
+from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
+from abench.stats.latency import RESPONSE, SERVICE, Latency
+from abench.stats.parts import (
+    TCP_COUNTERS,
+    ClientUsage,
+    FailureSample,
+    Redirect,
+    Second,
+    ServerResult,
+    Silence,
+    Threshold,
+    Unanswered,
+    Warmup,
+)
+from abench.stats.planned import Planned
+from abench.stats.schedule_results import RunSchedule, StageResult, schedule
+from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
+from abench.system.procfs import TcpCounters
 
-LATE_TOLERANCE_S = 0.1  # how late the last of `-n` requests may start, for whatever reason
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """A latency distribution in us; `percentiles` by name, p50 to p99.9; None without values."""
-
-    min: int | None
-    mean: float | None
-    percentiles: dict[str, int | None]
-    max: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Second:
-    """The results of one interval: `length_s` seconds from second `at_s` on.
-
-    `requested_per_sec` is the rate of the schedule in it, None without one or after its end.
-    """
-
-    at_s: int
-    length_s: float
-    succeeded: int
-    failed: int
-    bytes_received: int
-    service: Latency
-    response: Latency | None
-    requested_per_sec: float | None = None
-
-    @property
-    def pages_per_sec(self) -> float:
-        """Successes per second."""
-        return self.succeeded / self.length_s if self.length_s else 0.0
+NONE_WAITING = Unanswered(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleResult:
-    """How well a schedule was met: requests per second that were due, and that were started.
-
-    `requested` is the rate of `--rate`, None for stages and logs. `late` requests started a
-    millisecond or more after they were due; `skipped` ones never started.
-    """
-
-    offered: float
-    achieved: float
-    due: int
-    started: int
-    late: int
-    skipped: int
-    requested: float | None = None
-
-    @property
-    def late_share(self) -> float:
-        """The share of the started requests that started late."""
-        return self.late / self.started if self.started else 0.0
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the achieved rate is at least 99 % of the offered rate."""
-        return self.achieved >= 0.99 * self.offered
+def known_failures(counted: dict[str, int]) -> dict[str, int]:
+    """Return the count of every kind of failure, 0 included, and of no others."""
+    return {kind: counted.get(kind, 0) for kind in FAILURE_KINDS}
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """The results of the requests due in one stage; `text` is the stage as it was given."""
-
-    text: str
-    from_s: float
-    length_s: float
-    schedule: ScheduleResult
-    succeeded: int
-    failed: int
-    unfinished: int
-    service: Latency
-    response: Latency
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """The longest time, in seconds, in which no response came although one was expected.
-
-    `to_the_end` says that no response came after it.
-    """
-
-    from_s: float
-    length_s: float
-    to_the_end: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """Requests without a response at the end that had waited longer than the slowest response.
-
-    Their latency is unknown, but above that: they count in the latencies with their wait so far,
-    at max_due `longest_us`.
-    """
-
-    count: int
-    longest_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClientUsage:
-    """What abench itself used: the share of a core of each worker, and the event-loop lag.
-
-    `peak_rss` is the peak memory of the largest worker, in bytes.
-    """
-
-    cpu: tuple[float, ...]
-    lag: Latency
-    peak_rss: int
-
-
-@dataclass(frozen=True, slots=True)
-class Warmup:
-    """What was excluded before the clock started; `steady` is None if it was not checked."""
-
-    duration_s: float
-    requests: int
-    steady: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """Responses that redirect to another URL: their number, and the first of them.
-
-    `location` is None where the first had no Location header.
-    """
-
-    count: int
-    status: int
-    location: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """A condition of `--fail-if`: whether the run failed by it, and the measured value."""
-
-    text: str
-    failed: bool
-    measured: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
     """The results of a run. Rates count successes only, per second from the first request on.
 
-    Rates and times:
-        `start_within_s`: no two workers started further apart than this.
-        `open_connections`: connections that were open when the clock started.
-        `service`: from sending a request (or opening a connection for it) to the last byte of its
-            response; successes only.
-        `response`: from when the request was due by the schedule; None in a closed loop.
-        `schedule`: how well the schedule was met; None in a closed loop.
-
-    Failures:
-        `failures`: the count of every kind, 0 included.
-        `reasons`: the system's names for why connections failed to open.
-        `samples`: the first failures of each kind.
-        `redirect`: None if no response was a redirect.
-        `retried`: requests that were retried because a keep-alive connection was stale.
-        `silence`: the longest time without a response; None if it was not measured.
-        `paused`: the average share of its time that a connection stayed closed because none could
-            be opened. No request is sent in that time, and so none fails.
-        `lost_workers`: workers that died; only what they had reported is counted.
-        `stopped_by`: the signal that ended the run early, or 0.
-
-    Environment:
-        `kernel`, `server`: measured from outside.
-        `is_local`: whether the server is on this machine; None if that is unknown.
-        `shares_cores`: whether the server may run on the cores of this client.
-        `body_bytes`: sent with each request; a plan that was read from a file has no body.
+    The annotation of each field says what it is, its unit, and its key in the JSON document.
     """
 
     plan: Plan
-    duration_s: float
-    start_within_s: float
-    succeeded: int
-    failed: int
-    unfinished: int
-    retried: int
-    failures: dict[str, int]
-    reasons: dict[str, int]
-    status: dict[int, int]
-    bytes_received: int
-    open_connections: int
-    service: Latency
-    response: Latency | None
-    series: tuple[Second, ...]
-    schedule: ScheduleResult | None
-    client: ClientUsage
-    warmup: Warmup | None
-    lost_workers: int
-    faults: tuple[str, ...]
-    gave_up: bool
-    stopped_by: int
     summary: Summary = field(repr=False, compare=False)
-    stages: tuple[StageResult, ...] = ()
-    waiting: Unanswered = Unanswered(0, 0)
-    silence: Silence | None = None
-    paused: float = 0.0
-    is_local: bool | None = False
-    shares_cores: bool | None = None
-    kernel: TcpCounters | None = None
-    server: ServerUsage | None = None
-    environment: Environment | None = None
-    thresholds: tuple[Threshold, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    redirect: Redirect | None = None
-    body_bytes: int = 0
+    body_bytes: int = 0  # sent with each request; a plan that was read from a file has no body
     urls_left_out: int = 0  # of a saved report, which lists a limited number
 
+    environment: Annotated[
+        Environment | None,
+        Figure("Environment", "How and where the run was made. Null if it is not known."),
+    ] = None
+    lost_workers: Annotated[
+        int,
+        Figure(
+            "Workers lost",
+            "Workers that died during the run. Only what they had reported is counted.",
+            "processes",
+            key="workers_lost",
+            after="workers",
+            of=lambda run: run.summary.lost,
+        ),
+    ]
+    open_connections: Annotated[
+        int,
+        Figure(
+            "Open connections",
+            "Connections that were open when the clock started.",
+            "connections",
+            key="connections_standing",
+            after="connections",
+            of=lambda run: run.summary.open_connections,
+        ),
+    ]
+    duration_s: Annotated[
+        float,
+        Figure(
+            "Duration",
+            "Seconds that were counted, without warm-up. All rates are per second of this time.",
+            "s",
+            of=lambda run: run.duration_s,
+        ),
+    ]
+    start_within_s: Annotated[
+        float,
+        Figure(
+            "Start spread",
+            "Seconds: no two workers started further apart than this. It is the longest time "
+            "from the order to start until a worker reported that it had it.",
+            "s",
+            later=True,
+            of=lambda run: run.summary.start_within_ns / 1e9,
+        ),
+    ] = 0.0
+    stopped_by: Annotated[
+        int | None,
+        Figure(
+            "Signal",
+            "Number of the signal that ended the run early, such as 2 for SIGINT. Null if "
+            "there was none.",
+            key="stopped_by_signal",
+            of=lambda run: run.summary.stopped_by or None,
+        ),
+    ]
+    gave_up: Annotated[
+        bool,
+        Figure(
+            "Gave up",
+            "Whether the run ended early because no connection could be opened.",
+            of=lambda run: run.summary.gave_up > 0,
+        ),
+    ]
+    faults: Annotated[
+        tuple[str, ...],
+        Figure(
+            "Internal errors",
+            "What went wrong in abench itself, a line for each. Empty if nothing did.",
+            of=lambda run: tuple(run.summary.faults),
+        ),
+    ]
+    succeeded: Annotated[
+        int,
+        Figure(
+            "Succeeded",
+            "Requests whose response was complete, in time and as expected.",
+            "requests",
+            key="requests/succeeded",
+            of=lambda run: run.summary.succeeded,
+        ),
+    ]
+    failed: Annotated[
+        int,
+        Figure(
+            "Failed",
+            "Requests that failed; `failures` counts them by kind.",
+            "requests",
+            key="requests/failed",
+            of=lambda run: run.summary.failed,
+            gate=Gate("errors", of="total", share="error_share"),
+        ),
+    ]
+    unfinished: Annotated[
+        int,
+        Figure(
+            "Unfinished",
+            "Requests without an outcome when the run ended. They are in none of the other counts.",
+            "requests",
+            key="requests/unfinished",
+            of=lambda run: run.summary.unfinished,
+            gate=Gate("unfinished", of="sent"),
+        ),
+    ]
+    retried: Annotated[
+        int,
+        Figure(
+            "Retried",
+            "Requests that were sent again, once each, on a new connection, because a reused "
+            "connection ended before the first byte of the response.",
+            "requests",
+            key="requests/retried",
+            later=True,
+            of=lambda run: run.summary.retried,
+            gate=Gate("retried", of="total"),
+        ),
+    ] = 0
+    silence: Annotated[
+        Silence | None,
+        Figure(
+            "Longest silence",
+            "The longest time in which no response arrived although one was expected. Null if "
+            "it was not measured.",
+            later=True,
+            of=derivation.silence,
+        ),
+    ] = None
+    paused: Annotated[
+        float,
+        Figure(
+            "Paused share",
+            "Share of the time, from 0 to 1, that a connection stayed closed on average, "
+            "because an attempt to open it had failed and the next was not yet due.",
+            "share",
+            key="paused_share",
+            later=True,
+            of=derivation.paused,
+            schema={"maximum": 1},
+        ),
+    ] = 0.0
+    waiting: Annotated[
+        Unanswered,
+        Figure(
+            "Still waiting",
+            "Requests without a response at the end that had waited longer than the slowest "
+            "response took. With that wait they count in `latency` and `histograms`, but not "
+            "in `series`.",
+            later=True,
+            of=derivation.waiting,
+        ),
+    ] = NONE_WAITING
+    failures: Annotated[
+        dict[str, int],
+        Figure(
+            "Failures",
+            "Failed requests by kind; every kind is present.",
+            "requests",
+            of=lambda run: known_failures(run.summary.failures),
+            read=known_failures,
+            gate=Gate("stale", of="total", item="stale"),
+            items=FAILURES,
+            schema={"required": list(FAILURE_KINDS)},
+        ),
+    ]
+    reasons: Annotated[
+        dict[str, int],
+        Figure(
+            "Connection errors",
+            "Why connections could not be opened, with counts: the message of the system, of "
+            "TLS or of the proxy, or timeout if there was none.",
+            "connections",
+            of=lambda run: dict(run.summary.reasons),
+        ),
+    ]
+    samples: Annotated[
+        tuple[FailureSample, ...],
+        Figure(
+            "Examples of failures",
+            "The first failures of each kind, at most three of a kind, each with another `detail`.",
+            key="failure_samples",
+            later=True,
+            of=derivation.samples,
+        ),
+    ] = ()
+    redirect: Annotated[
+        Redirect | None,
+        Figure(
+            "Redirects",
+            "Responses with a 3xx status other than 304. Null if there was none.",
+            later=True,
+            of=derivation.redirect,
+        ),
+    ] = None
+    status: Annotated[
+        dict[int, int],
+        Figure(
+            "Status codes",
+            "Responses by status code, successful and failed.",
+            "responses",
+            of=lambda run: dict(sorted(run.summary.status.items())),
+        ),
+    ]
+    bytes_received: Annotated[
+        int,
+        Figure(
+            "Bytes received",
+            "Bytes of responses, headers included.",
+            "bytes",
+            of=lambda run: run.summary.bytes_received,
+        ),
+    ]
+    service: Annotated[Latency, replace(SERVICE, of=derivation.service)]
+    response: Annotated[Latency | None, replace(RESPONSE, of=derivation.response)]
+    schedule: Annotated[
+        RunSchedule | None,
+        Figure(
+            "Schedule",
+            "When requests were due, and how well that was met. Null in a closed loop. If "
+            "`rate` and `stages` are both null, a log was replayed.",
+            of=schedule,
+        ),
+    ]
+    warmup: Annotated[
+        Warmup | None,
+        Figure(
+            "Warm-up",
+            "What ran before counting began, and is not counted. Null without a warm-up.",
+            of=derivation.warmup,
+        ),
+    ]
+    client: Annotated[
+        ClientUsage, Figure("Client", "What abench itself used.", of=derivation.client)
+    ]
+    server: Annotated[
+        ServerResult | None,
+        Figure(
+            "Server",
+            "What the server's processes used, as `--server-pid` or `--server-cgroup` watched "
+            "them. Null without these options.",
+        ),
+    ] = None
+    kernel: Annotated[
+        TcpCounters | None,
+        Figure(
+            "TCP counters",
+            "Counters of the whole machine, counted over the run. Null if the system does not have "
+            "them.",
+            items=TCP_COUNTERS,
+        ),
+    ] = None
+    is_local: Annotated[
+        bool | None,
+        Figure(
+            "Same machine",
+            "Whether the server is on this machine. Null if that is not known, as with a proxy.",
+            key="same_host",
+        ),
+    ] = False
+    shares_cores: Annotated[
+        bool | None,
+        Figure(
+            "Same cores",
+            "Whether the server may run on the cores that abench uses. Null if that is not known.",
+            key="same_cores",
+            later=True,
+        ),
+    ] = None
+    thresholds: Annotated[
+        tuple[Threshold, ...],
+        Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
+    ] = ()
+    series: Annotated[
+        tuple[Second, ...],
+        Figure(
+            "Time series",
+            "The run second by second, seconds without a response included. In runs of more "
+            "than ten minutes the steps are longer.",
+            of=derivation.series,
+        ),
+    ]
+
     @property
+    @derived(after="environment", inline=True)
+    def planned(self) -> Planned:
+        """What a document has of the plan."""
+        return Planned.of(self.plan, self.body_bytes, self.urls_left_out)
+
+    @property
+    @derived("With an outcome", "requests", key="requests/total", after="faults")
     def total(self) -> int:
-        """Requests with an outcome."""
+        """Requests that succeeded or failed."""
         return self.succeeded + self.failed
 
     @property
+    def sent(self) -> int:
+        """Requests with or without an outcome."""
+        return self.total + self.unfinished
+
+    @property
+    @derived(
+        "Error share",
+        "share",
+        "Failed requests as a share of those with an outcome, from 0 to 1. In a closed loop, time "
+        "in which connections stayed closed after a failed attempt counts as failed requests. Null "
+        "if no request has an outcome.",
+        key="requests/error_share",
+        after="requests/retried",
+        later=True,
+        schema={"maximum": 1},
+    )
     def error_share(self) -> float | None:
         """The share of requests that failed, with pauses counted as failures in a closed loop.
 
@@ -255,238 +383,48 @@ class Report:
         return silence if silence.length_s >= least_s else None
 
     @property
+    @derived(
+        "Rate",
+        "/s",
+        after="status",
+        gate=Gate("pages", measured="duration_s"),
+        compared=("pages/sec",),
+        more_is_better=True,
+    )
     def pages_per_sec(self) -> float:
-        """Successes per second."""
+        """Successful requests per second."""
         return self._per_second(self.succeeded)
 
     @property
+    @derived("Rate per minute", "/min", after="pages_per_sec")
     def pages_per_min(self) -> float:
-        """Successes per minute, as webbench reports them."""
+        """Successful requests per minute, as webbench reports it."""
         return 60 * self.pages_per_sec
 
     @property
+    @derived("Throughput", "bytes/s", after="pages_per_min")
     def bytes_per_sec(self) -> float:
         """Bytes of responses per second, headers included."""
         return self._per_second(self.bytes_received)
 
     @property
+    def stages(self) -> tuple[StageResult, ...]:
+        """The results of each stage that the run reached."""
+        return self.schedule.by_stage if self.schedule else ()
+
+    @property
     def server_us_per_request(self) -> float | None:
         """CPU time of the server per request, in microseconds."""
-        received_requests = self.total + self.unfinished + self.summary.warmup_requests
-        return (
-            self.server.cpu_s * 1e6 / received_requests
-            if self.server and received_requests
-            else None
-        )
+        return self.server.us_per_request if self.server else None
 
     def _per_second(self, count: int) -> float:
         return count / self.duration_s if self.duration_s else 0.0
 
 
-def build_report(plan: Plan, summary: Summary) -> Report:
-    """Return the Report of a run of `plan` with the counts `summary`."""
-    duration_s = summary.elapsed_ns / 1e9
-    return Report(
-        plan=plan,
-        duration_s=duration_s,
-        start_within_s=summary.start_within_ns / 1e9,
-        succeeded=summary.succeeded,
-        failed=summary.failed,
-        unfinished=summary.unfinished,
-        retried=summary.retried,
-        failures={kind: summary.failures[kind] for kind in FAILURE_KINDS},
-        reasons=dict(summary.reasons),
-        status=dict(sorted(summary.status.items())),
-        bytes_received=summary.bytes_received,
-        open_connections=summary.open_connections,
-        service=_latency(latencies_with_waits(summary, "service")),
-        response=_latency(latencies_with_waits(summary, "response")) if plan.schedule else None,
-        series=tuple(_seconds(plan, summary.series, duration_s)),
-        schedule=_schedule_result(plan, summary, duration_s),
-        client=_client(summary.costs),
-        warmup=_warmup(plan, summary) if plan.warms_up else None,
-        lost_workers=summary.lost,
-        faults=tuple(summary.faults),
-        gave_up=summary.gave_up > 0,
-        stopped_by=summary.stopped_by,
-        summary=summary,
-        stages=tuple(_stages(plan, summary, duration_s)),
-        waiting=_waiting(plan, summary),
-        silence=_silence(summary, duration_s),
-        paused=_paused(plan, summary, duration_s),
-        samples=tuple(one for one in summary.samples if summary.failures[one.kind]),
-        redirect=_redirect(summary),
-        body_bytes=len(plan.body),
-    )
-
-
-def _redirect(summary: Summary) -> Redirect | None:
-    seen = {status: n for status, n in summary.status.items() if is_redirect(status) and n}
-    if not seen:
-        return None
-    samples = (one for one in summary.samples if one.kind == REDIRECT)
-    first = next(samples, None)
-    if first is None:
-        return Redirect(sum(seen.values()), min(seen), None)
-    return Redirect(sum(seen.values()), int(first.detail), first.message or None)
-
-
-def latencies_with_waits(summary: Summary | StageStats, which: str) -> Histogram:
-    """Return the service or response times of successes, and the longer waits at the end.
-
-    A request without a response at the end takes longer than it had waited by then. If that is
-    longer than the slowest response, its place in the distribution is known.
-    """
-    latencies = Histogram()
-    latencies.merge(getattr(summary, which))
-    latencies.merge(_beyond(summary, which))
-    return latencies
-
-
-def _beyond(summary: Summary | StageStats, which: str) -> Histogram:
-    """Return the waits at the end that were longer than the slowest response."""
-    waits: Histogram = {"service": summary.waits, "response": summary.due_waits}[which]
-    slowest = getattr(summary, which).max_us
-    return Histogram.of(list(waits.above(slowest).elements()))
-
-
-def _waiting(plan: Plan, summary: Summary) -> Unanswered:
-    beyond = _beyond(summary, "response" if plan.schedule else "service")
-    return Unanswered(beyond.count, beyond.max_us)
-
-
-def _silence(summary: Summary, duration_s: float) -> Silence | None:
-    """Return the longest silence; a run without any response is silent as a whole."""
-    if not duration_s or (summary.succeeded and not summary.answering.spans):
-        return None
-    until_ms = summary.elapsed_ns // 1_000_000  # rounded like the ends of spans
-    begin_ms, end_ms = summary.answering.longest_gap(until_ms)
-    if not summary.answering.spans:
-        return Silence(0.0, duration_s, to_the_end=True)
-    return Silence(begin_ms / 1000, (end_ms - begin_ms) / 1000, begin_ms < end_ms == until_ms)
-
-
-def _paused(plan: Plan, summary: Summary, duration_s: float) -> float:
-    whole_ns = plan.connections * duration_s * 1e9
-    return min(1.0, summary.paused_ns / whole_ns) if whole_ns else 0.0
-
-
-def _latency(histogram: Histogram) -> Latency:
-    found = histogram.percentiles(PERCENTILES.values())
-    named = {name: found[percent] for name, percent in PERCENTILES.items()}
-    return Latency(histogram.min, histogram.mean, named, histogram.max)
-
-
-def _seconds(plan: Plan, series: TimeSeries, duration_s: float) -> Iterator[Second]:
-    """Yield every interval of the run in order; the last one ends with the run.
-
-    Intervals without counts are included: an outage that was left out would be missing from every
-    mean and invisible in a plot. The last interval begins half a report interval before the end
-    or earlier, and so may be longer than the others by half a report interval.
-    """
-    last_s = int(max(duration_s - REPORT_INTERVAL_S / 2, max(series.intervals, default=0)))
-    series.extend_to(last_s)
-    for at_s in range(0, last_s + 1 if duration_s or series.intervals else 0, series.step_s):
-        interval = series.at(at_s)
-        is_last = at_s + series.step_s > last_s
-        length_s = max(0.0, duration_s - at_s) if is_last else float(series.step_s)
-        yield Second(
-            at_s=at_s,
-            length_s=length_s,
-            succeeded=interval.succeeded,
-            failed=interval.failed,
-            bytes_received=interval.bytes_received,
-            service=_latency(interval.service),
-            response=_latency(interval.response) if plan.schedule else None,
-            requested_per_sec=_requested_per_sec(plan.schedule, at_s, length_s)
-            if plan.schedule
-            else None,
-        )
-
-
-def _requested_per_sec(schedule: ArrivalSchedule, at_s: float, length_s: float) -> float | None:
-    """Return the rate of a schedule in a part of a run; None after its end."""
-    due = schedule.due(at_s + length_s) - schedule.due(at_s)
-    has_ended = at_s >= schedule.length_s and not due
-    return None if has_ended or not length_s else due / length_s
-
-
-def _schedule_result(plan: Plan, summary: Summary, duration_s: float) -> ScheduleResult | None:
-    """Return how well the schedule was met, by rates that do not depend on the run's length.
-
-    Few requests are due in a short run at a low rate: in 2 s at 0.1/s only the first. The offered
-    rate is therefore the schedule's own over the run. The achieved rate is its share that was
-    started; where `-n` ends the run, its share of what was due until the last request started.
-    """
-    if plan.schedule is None:
-        return None
-    max_due = min(plan.schedule.due(duration_s), plan.requests or math.inf)
-    due = summary.started + _skipped(summary, max_due, lost=summary.lost > 0)
-    offered = _offered(plan, plan.schedule, duration_s, due)
-    achieved = offered * (summary.started / due) if due else 0.0
-    if summary.last_start_ns and not summary.lost:  # the share of a dead worker never started
-        due_until_last_start = plan.schedule.due(summary.last_start_ns / 1e9 - LATE_TOLERANCE_S)
-        achieved *= (
-            min(1.0, summary.started / due_until_last_start) if due_until_last_start > 0 else 1.0
-        )
-    counts = (due, summary.started, summary.late, due - summary.started)
-    return ScheduleResult(offered, achieved, *counts, requested=plan.rate)
-
-
-def _skipped(counted: Summary | StageStats, due: float, *, lost: bool) -> int:
-    """Return how many due requests never started, those of a dead worker included."""
-    return max(counted.skipped, round(due) - counted.started) if lost else counted.skipped
-
-
-def _offered(plan: Plan, schedule: ArrivalSchedule, duration_s: float, due: int) -> float:
-    """Return the rate at which requests were due; random arrivals are counted."""
-    length_s = min(duration_s, schedule.length_s) or duration_s
-    if not length_s:
-        return 0.0
-    random_arrivals = plan.arrivals == "poisson" and not plan.requests
-    counted = random_arrivals or not isinstance(schedule, Schedule)
-    return (due if counted else schedule.due(length_s)) / length_s
-
-
-def _stages(plan: Plan, summary: Summary, duration_s: float) -> Iterator[StageResult]:
-    """Yield each stage that the run reached."""
-    schedule, from_s = plan.schedule, 0.0
-    if not plan.stages or not isinstance(schedule, Schedule):
-        return
-    for number, (text, stage) in enumerate(
-        zip(plan.stages.split(","), schedule.stages, strict=True)
-    ):
-        length_s = min(stage.length_s, duration_s - from_s)
-        if length_s <= 0:
-            return
-        counted = summary.stages.get(number, StageStats())
-        offered = stage.due(length_s) / length_s
-        due = counted.started + _skipped(counted, stage.due(length_s), lost=summary.lost > 0)
-        achieved = offered * (counted.started / due) if due else 0.0
-        yield StageResult(
-            text=text.strip(),
-            from_s=from_s,
-            length_s=length_s,
-            schedule=ScheduleResult(
-                offered, achieved, due, counted.started, counted.late, due - counted.started
-            ),
-            succeeded=counted.service.count,
-            failed=counted.failed,
-            unfinished=counted.unfinished,
-            service=_latency(latencies_with_waits(counted, "service")),
-            response=_latency(latencies_with_waits(counted, "response")),
-        )
-        from_s += stage.length_s
-
-
-def _client(costs: list[ResourceUsage]) -> ClientUsage:
-    lag = Histogram()
-    for cost in costs:
-        lag.merge(cost.lag)
-    cpu = tuple(cost.cpu_ns / cost.wall_ns if cost.wall_ns else 0.0 for cost in costs)
-    return ClientUsage(cpu, _latency(lag), max((cost.peak_rss for cost in costs), default=0))
-
-
-def _warmup(plan: Plan, summary: Summary) -> Warmup:
-    steady = summary.steady if plan.warmup_auto else None
-    return Warmup(summary.warmup_ns / 1e9, summary.warmup_requests, steady)
+def build_results(plan: Plan, summary: Summary) -> Results:
+    """Return the results of a run of `plan` with the counts `summary`."""
+    run = Run(plan, summary)
+    figures: dict[str, Any] = {
+        name: figure.of(run) for name, _, figure in stored_figures(Results) if figure.of
+    }
+    return Results(plan=plan, summary=summary, body_bytes=len(plan.body), **figures)

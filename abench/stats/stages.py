@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from abench.stats import counts
+from abench.stats.counts import HISTOGRAM, SUM
 from abench.stats.histogram import Histogram, LatencyBuffer
-
-_HISTOGRAMS = ("service", "response", "waits", "due_waits")
 
 
 @dataclass
@@ -17,14 +17,14 @@ class StageStats:
     `waits` and `due_waits` are how long the unfinished ones had taken by then, as in Summary.
     """
 
-    started: int = 0
-    late: int = 0
-    skipped: int = 0
-    unfinished: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-    waits: Histogram = field(default_factory=Histogram)
-    due_waits: Histogram = field(default_factory=Histogram)
+    started: Annotated[int, SUM] = 0
+    late: Annotated[int, SUM] = 0
+    skipped: Annotated[int, SUM] = 0
+    unfinished: Annotated[int, SUM] = 0
+    service: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    response: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    due_waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
 
     @property
     def failed(self) -> int:
@@ -39,21 +39,16 @@ class StageStats:
 
     def merge(self, other: "StageStats") -> None:
         """Add another part of the same stage."""
-        for name in ("started", "late", "skipped", "unfinished"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in _HISTOGRAMS:
-            getattr(self, name).merge(getattr(other, name))
+        counts.merge(self, other)
 
     def encode(self) -> dict[str, Any]:
         """Return JSON data."""
-        histograms = {name: getattr(self, name).encode_plain() for name in _HISTOGRAMS}
-        return {**vars(self), **histograms}
+        return counts.encode(self)
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "StageStats":
         """Decode the data of `encode`."""
-        histograms = {name: Histogram.decode_plain(plain[name]) for name in _HISTOGRAMS}
-        return cls(**{**plain, **histograms})
+        return counts.decode(cls, plain)
 
 
 class StageRecorder:

@@ -2,11 +2,16 @@
 
 import operator
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from functools import partial
+from typing import Any, cast
 
 from abench.errors import ParameterError
-from abench.stats.results import Report, Threshold, latencies_with_waits
+from abench.stats.figure import Entry, Gate, entries, without_none
+from abench.stats.latency import Latency, latencies_with_waits
+from abench.stats.parts import Threshold
+from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(
@@ -20,37 +25,65 @@ _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
 }
 _TIMES = {"us": 1.0, "ms": 1e3, "s": 1e6}
-_LATENCIES = ("min", "mean", "max")
-SILENCE = "silence"
-
-Measured = tuple[float, float] | None
-
-# The count of each metric and the total that its percentage refers to; None if not measured.
-_COUNTS: dict[str, Callable[[Report], Measured]] = {
-    "errors": lambda report: _part(report.failed, report.total),
-    "stale": lambda report: _part(report.failures["stale"], report.total),
-    "retried": lambda report: _part(report.retried, report.total),
-    "unfinished": lambda report: _part(report.unfinished, report.total + report.unfinished),
-    "late": lambda report: (
-        _part(report.schedule.late, report.schedule.due) if report.schedule else None
-    ),
-    "skipped": lambda report: (
-        _part(report.schedule.skipped, report.schedule.due) if report.schedule else None
-    ),
-}
-_RATES: dict[str, Callable[[Report], Measured]] = {
-    "pages": lambda report: _part(report.pages_per_sec, report.pages_per_sec, report.duration_s),
-    "achieved": lambda report: (
-        _part(report.schedule.achieved, report.schedule.offered, report.schedule.due)
-        if report.schedule
-        else None
-    ),
-}
+_LATENCIES = tuple(entry.figure.gate.name for entry in entries(Latency) if entry.figure.gate)
 
 
-def _part(number: float, total: float, measured: float | None = None) -> Measured:
-    """Return a count and the total it is a share of, or None if nothing was `measured`."""
-    return (number, total) if (total if measured is None else measured) else None
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    """A figure with a name for conditions; `owner` returns the part of the results that has it."""
+
+    gate: Gate
+    unit: str
+    owner: Callable[[Results], Any]
+    get: Callable[[Any], Any]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units in which it can be compared, the one by default first."""
+        if self.unit == "s":
+            return tuple(_TIMES)
+        share = ("%",) if self.gate.of else ()
+        return ("/s", *share, "") if self.unit == "/s" else ("", *share)
+
+    def measure(self, report: Results) -> float | None:
+        """Return the figure, or None if it was not measured."""
+        owner = self.owner(report)
+        if owner is None:
+            return None
+        total = self.gate.measured or self.gate.of
+        if total and not getattr(owner, total):
+            return None
+        value = self.get(owner)
+        return float(value[self.gate.item] if self.gate.item else value)
+
+    def share(self, report: Results) -> float:
+        """Return the share of the total; for errors, pauses of connections count as well."""
+        owner = self.owner(report)
+        if self.gate.share:
+            return getattr(owner, self.gate.share) or 0.0
+        total = getattr(owner, self.gate.of)
+        return (self.measure(report) or 0.0) / total if total else 0.0
+
+
+def _metrics(kind: type, owner: Callable[[Results], Any]) -> Iterator[_Metric]:
+    """Yield the figures of a part of the results, and of the parts of it, that have a name.
+
+    Those of distributions are left out: `min`, `mean` and `max` are of the response times.
+    """
+    for entry in entries(kind):
+        part = without_none(entry.hint)
+        if entry.figure.gate:
+            yield _Metric(entry.figure.gate, entry.figure.unit, owner, entry.get)
+        elif is_dataclass(part) and part is not Latency:
+            yield from _metrics(cast("type", part), partial(_get_part, owner, entry))
+
+
+def _get_part(owner: Callable[[Results], Any], entry: Entry, report: Results) -> Any:
+    found = owner(report)
+    return None if found is None else entry.get(found)
+
+
+_METRICS = {one.gate.name: one for one in _metrics(Results, lambda report: report)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +107,39 @@ class Condition:
             )
         metric, unit, which = found["metric"], found["unit"], found["which"]
         if units := _units(metric):
-            if unit not in units or (which and (units != tuple(_TIMES) or metric == SILENCE)):
+            is_latency = units == tuple(_TIMES) and metric not in _METRICS
+            if unit not in units or (which and not is_latency):
                 choices = ", ".join(one or "no unit" for one in units)
                 raise ParameterError(
                     "--fail-if", f"{text!r}: the unit of {metric} is one of: {choices}"
                 )
             return cls(text.strip(), which, metric, found["sign"], float(found["value"]), unit)
-        known = ", ".join((*_COUNTS, *_RATES, SILENCE, *_LATENCIES, "p50 to p99.9999"))
+        known = ", ".join((*_METRICS, *_LATENCIES, "p50 to p99.9999"))
         raise ParameterError("--fail-if", f"{text!r}: {metric} is not one of {known}")
 
-    def evaluate(self, report: Report) -> Threshold:
+    def evaluate(self, report: Results) -> Threshold:
         """Evaluate the condition. If it cannot be measured, the run fails."""
         measured, formatted = self._measured(report)
         failed = measured is None or _SIGNS[self.sign](measured, self.value)
         return Threshold(self.text, failed, formatted)
 
-    def _measured(self, report: Report) -> tuple[float | None, str]:
+    def _measured(self, report: Results) -> tuple[float | None, str]:
         if self.unit in _TIMES:
             us = self._time_us(report)
             return None if us is None else us / _TIMES[self.unit], microseconds(us)
-        found = (_COUNTS | _RATES)[self.metric](report)
-        if found is None:
+        metric = _METRICS[self.metric]
+        measured = metric.measure(report)
+        if measured is None:
             return None, "-"
-        count, total = found
         if self.unit == "%":
-            share = 100 * self._share(report, count, total)
+            share = 100 * metric.share(report)
             return share, f"{significant(share)} %"
-        return count, decimal(count) if self.metric in _RATES else f"{count:,.0f}"
+        return measured, decimal(measured) if metric.unit == "/s" else f"{measured:,.0f}"
 
-    def _share(self, report: Report, count: float, total: float) -> float:
-        """Return the share of the total; for errors, pauses of connections count as well."""
-        if self.metric == "errors":
-            return report.error_share or 0.0
-        return count / total if total else 0.0
-
-    def _time_us(self, report: Report) -> float | None:
-        if self.metric == SILENCE:
-            return report.silence.length_s * 1e6 if report.silence else None
+    def _time_us(self, report: Results) -> float | None:
+        if self.metric in _METRICS:
+            seconds = _METRICS[self.metric].measure(report)
+            return None if seconds is None else seconds * 1e6
         histogram = latencies_with_waits(
             report.summary, self.which or ("response" if report.response else "service")
         )
@@ -122,16 +151,13 @@ class Condition:
 
 
 def _units(metric: str) -> tuple[str, ...]:
-    if metric in {*_LATENCIES, SILENCE} or metric[1:2].isdigit():
+    """Return the units of a metric; none if it is unknown."""
+    if metric in _LATENCIES or metric[1:2].isdigit():
         return tuple(_TIMES)
-    if metric in _COUNTS:
-        return ("", "%")
-    if metric == "achieved":
-        return ("/s", "%", "")
-    return ("/s", "") if metric in _RATES else ()
+    return _METRICS[metric].units if metric in _METRICS else ()
 
 
-def evaluate(conditions: list[Condition], report: Report) -> tuple[Threshold, ...]:
+def evaluate(conditions: list[Condition], report: Results) -> tuple[Threshold, ...]:
     """Evaluate all conditions. With any condition, a schedule that was not met fails as well."""
     thresholds = [condition.evaluate(report) for condition in conditions]
     if thresholds and report.schedule and not report.schedule.is_met:

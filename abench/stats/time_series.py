@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from abench.stats.histogram import Histogram
+from abench.stats import counts
 from abench.stats.intervals import Interval, PackedIntervals
 
 MAX_INTERVALS = 600  # then pairs are merged: a day takes as much memory as ten minutes
@@ -46,13 +46,16 @@ class TimeSeries:
 
     def encode(self) -> dict[str, Any]:
         """Return JSON data."""
-        intervals = {at_s: _encode(interval) for at_s, interval in self.intervals.items()}
+        intervals = {at_s: counts.encode(interval) for at_s, interval in self.intervals.items()}
         return {"step_s": self.step_s, "intervals": intervals}
 
     @classmethod
     def decode(cls, plain: Mapping[str, Any]) -> "TimeSeries":
         """Decode the data of `encode`."""
-        intervals = {int(at_s): _decode(interval) for at_s, interval in plain["intervals"].items()}
+        intervals = {
+            int(at_s): counts.decode(Interval, interval)
+            for at_s, interval in plain["intervals"].items()
+        }
         return cls(plain["step_s"], PackedIntervals(intervals))
 
     def _add(self, at_s: int, interval: Interval) -> None:
@@ -62,16 +65,3 @@ class TimeSeries:
         fine, self.intervals, self.step_s = self.intervals, PackedIntervals(), step_s
         for at_s, interval in fine.items():
             self._add(at_s, interval)
-
-
-def _encode(interval: Interval) -> dict[str, Any]:
-    histograms = {
-        "service": interval.service.encode_plain(),
-        "response": interval.response.encode_plain(),
-    }
-    return {**vars(interval), **histograms}
-
-
-def _decode(plain: Mapping[str, Any]) -> Interval:
-    histograms = {name: Histogram.decode_plain(plain[name]) for name in ("service", "response")}
-    return Interval(**{**plain, **histograms})

@@ -14,8 +14,9 @@ from abench.runner import preflight
 from abench.stats import units
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.coverage import Coverage
+from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
 from abench.system import procfs
 from abench.system.procfs import ServerMonitor, ServerUsage, TcpCounters
@@ -36,7 +37,10 @@ def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
         **more,
     }
     plan = plan or Plan(url="http://h/", duration_s=10.0)
-    return replace(build_report(plan, Summary(**counted)), kernel=kernel, server=server)
+    summary = Summary(**counted)
+    return replace(
+        build_results(plan, summary), kernel=kernel, server=server_result(server, summary)
+    )
 
 
 SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)

@@ -18,7 +18,7 @@ from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
 from abench.stats.plan_differences import MAX_SHOWN, plan_differences
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 from abench.stats.time_series import TimeSeries
 from tests.marks import slow, slow_except
@@ -37,7 +37,7 @@ def run(rate=1000.0, latency_us=1000.0, seconds=20, seed=0, noise=0.05):
         series.add(at_s, interval)
         whole.service.merge(interval.service)
     whole.series = series
-    return build_report(PLAN, whole)
+    return build_results(PLAN, whole)
 
 
 def quick(seed, rate=200):
@@ -81,7 +81,7 @@ def test_seconds_without_a_response_count():
     whole = Histogram()
     for interval in bad.summary.series.intervals.values():
         whole.merge(interval.service)
-    bad = build_report(PLAN, Summary(elapsed_ns=10**10, series=bad.summary.series, service=whole))
+    bad = build_results(PLAN, Summary(elapsed_ns=10**10, series=bad.summary.series, service=whole))
     found = difference("pages/sec", [good], [bad])
     assert found.percent == pytest.approx(-60, abs=2)
     assert found.exceeds(tolerance=20)
@@ -146,7 +146,7 @@ def varied(seed, rate=1000.0, latency_us=1000.0, noise=0.02):
         for each in SHAPE
     ]
     elapsed_ns = 10**10 + chance.randrange(10**6)  # no two runs have the same length
-    report = build_report(PLAN, Summary(elapsed_ns=elapsed_ns, service=Histogram.of(times)))
+    report = build_results(PLAN, Summary(elapsed_ns=elapsed_ns, service=Histogram.of(times)))
     return replace(report, succeeded=round(10 * rate * faster))
 
 
@@ -229,7 +229,7 @@ def test_met_schedule_is_no_difference():
         summary = Summary(elapsed_ns=elapsed_ns, service=Histogram.of([1000] * 1000))
         for at_s in range(10):
             summary.series.add(at_s, Interval(100, 0, 0, Histogram.of([1000] * 100)))
-        return replace(build_report(PLAN, summary), succeeded=1000)
+        return replace(build_results(PLAN, summary), succeeded=1000)
 
     found = difference("pages/sec", [met(10_000_100_000)], [met(10_003_000_000)])
     assert found.percent < 0
@@ -247,13 +247,13 @@ def test_difference_of_one_step_is_not_significant():
 def test_outage_of_a_single_run_is_significant():
     chance = [1000, 1000, 0, 0, 0, 0, 0, 0, 1000, 1000]
     good, bad = run(seconds=10), run(seconds=10)
-    outage = build_report(
+    outage = build_results(
         PLAN, Summary(elapsed_ns=10**10, service=bad.summary.service, series=TimeSeries())
     )
     for at_s, number in enumerate(chance):
         if number:
             outage.summary.series.add(at_s, Interval(number, 0, 0, Histogram.of([1000] * number)))
-    outage = build_report(PLAN, outage.summary)
+    outage = build_results(PLAN, outage.summary)
     outage = replace(outage, succeeded=sum(chance))
     found = difference("pages/sec", [good], [outage])
     assert found.percent == pytest.approx(-60, abs=3)
@@ -264,7 +264,7 @@ def test_runs_of_less_than_half_a_second_are_compared():
     found = difference("pages/sec", [run(seconds=1)], [run(seconds=1, rate=1500)])
     assert found.percent == pytest.approx(50, abs=20)
     short = [
-        build_report(PLAN, Summary(elapsed_ns=10**8, service=Histogram.of([100 * n] * 50)))
+        build_results(PLAN, Summary(elapsed_ns=10**8, service=Histogram.of([100 * n] * 50)))
         for n in (1, 2)
     ]
     short = [replace(each, succeeded=50) for each in short]
@@ -320,7 +320,9 @@ def planned(words=(), **more):
     """Return a run of a plan as read from a file, made by a command with `words`."""
     plan = Plan(**{"url": "http://h/", "workers": 1, **more})
     made = replace(
-        build_report(plan, Summary(open_connections=plan.connections, status=Counter({200: 5000}))),
+        build_results(
+            plan, Summary(open_connections=plan.connections, status=Counter({200: 5000}))
+        ),
         environment=replace(read_environment(words), started_at="", machine={}, versions={}),
     )
     return document.from_document(json.loads(json.dumps(document.to_document(made))))
@@ -444,10 +446,10 @@ async def test_plan_differences_are_printed_first(serve, abench, tmp_path):
 
 
 def test_incomparable_runs_are_refused():
-    nothing = build_report(PLAN, Summary(elapsed_ns=10**9))
+    nothing = build_results(PLAN, Summary(elapsed_ns=10**9))
     with pytest.raises(ParameterError, match="no successes"):
         compare([run()], [nothing])
-    scheduled = build_report(Plan(url="http://h/", rate=1.0), run().summary)
+    scheduled = build_results(Plan(url="http://h/", rate=1.0), run().summary)
     with pytest.raises(ParameterError, match="schedule"):
         compare([run()], [scheduled])
 

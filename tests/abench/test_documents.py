@@ -23,12 +23,14 @@ from abench.stats.coverage import Coverage
 from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
-from abench.stats.results import Threshold, build_report, latencies_with_waits
+from abench.stats.latency import latencies_with_waits
+from abench.stats.parts import ServerResult, Threshold
+from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.stages import StageStats
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
-from abench.system.procfs import ServerUsage, TcpCounters
+from abench.system.procfs import TcpCounters
 from tests.marks import slow
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/abench-report.schema.json").read_text())
@@ -59,7 +61,7 @@ def run(plan=None, **more):
         "started": 1007,
         **more,
     }
-    return build_report(plan or Plan(url=URL), Summary(**counted))
+    return build_results(plan or Plan(url=URL), Summary(**counted))
 
 
 def with_environment(report):
@@ -67,7 +69,7 @@ def with_environment(report):
         report,
         is_local=True,
         kernel=TcpCounters(10_000, 3, 0, 0, 17),
-        server=ServerUsage(1.25, 40_000_000, ended=True),
+        server=ServerResult(1.25, 1.25e6 / 1007, 40_000_000, ended=True),
         environment=read_environment(["-c", "10", URL]),
         thresholds=(Threshold("p99>1ms", failed=True, measured="3.00 s"),),
     )
@@ -85,7 +87,7 @@ REPORTS = {
     "warmed up": run(Plan(url=URL, warmup_auto=True), warmup_ns=SECOND, steady=True),
     "of many URLs": run(Plan(url=URL, urls=MIX, pipeline=4)),
     "without keep-alive": run(Plan(url=URL, keep_alive=False, http="1.0", method="HEAD")),
-    "refused": build_report(
+    "refused": build_results(
         Plan(url=URL),
         Summary(
             failures=Counter({"connect": 3}), reasons=Counter({"ECONNREFUSED": 3}), gave_up=True
@@ -106,7 +108,7 @@ REPORTS = {
         ],
         status=Counter({200: 900, 302: 100, 404: 5}),
     ),
-    "never started": build_report(Plan(url=URL), Summary()),
+    "never started": build_results(Plan(url=URL), Summary()),
 }
 
 

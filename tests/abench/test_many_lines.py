@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, url_file, workload
+from abench.plan.interleave import interleave
 from abench.plan.plan import Plan
 from abench.plan.request import RequestTemplate
-from abench.plan.rounds import interleave
 from abench.plan.success import DEFAULT_CRITERIA
 from abench.plan.target import Target
 from abench.report import document
 from abench.stats import phrases
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
 BASE = "http://h:8/x?y"
@@ -235,7 +235,7 @@ def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypat
     monkeypatch.setattr(document, "MAX_URLS", 2)
     path = tmp_path / "urls"
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
-    report = build_report(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
+    report = build_results(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
     plain = document.to_document(report)
     assert ([each["url"] for each in plain["urls"]], plain["urls_left_out"]) == (
         ["http://h:8/a", "http://h:8/b"], 3,

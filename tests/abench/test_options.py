@@ -16,7 +16,7 @@ from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats.histogram import Histogram
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 from tests.marks import slow_except
 
@@ -306,7 +306,7 @@ OTHERS = [
 )
 def test_no_argument_of_a_command_is_an_internal_error(refused, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = build_report(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
+    report = build_results(Plan(url=URL), Summary(elapsed_ns=10**9, service=Histogram.of([1] * 9)))
     with (tmp_path / "saved").open("w") as stream:
         document.write_json(replace(report, succeeded=9), stream)
     (tmp_path / "directory").mkdir()

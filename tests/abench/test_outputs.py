@@ -18,7 +18,7 @@ from abench.cli.outputs import Outputs
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
 from abench.report import destinations, document
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
 OPTIONS = ("--json", "--csv", "--hgrm", "--html")
@@ -33,7 +33,7 @@ def saved(tmp_path):
     """Return the path of a saved report, which is printed again in an instant."""
     path = tmp_path / "saved.json"
     with path.open("w") as stream:
-        document.write_json(build_report(Plan(url="http://h/"), Summary(elapsed_ns=10**9)), stream)
+        document.write_json(build_results(Plan(url="http://h/"), Summary(elapsed_ns=10**9)), stream)
     return path
 
 

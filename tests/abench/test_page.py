@@ -13,7 +13,7 @@ from abench.plan.plan import Plan
 from abench.report import html
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
 from abench.stats.summary import Summary
 from abench.stats.time_series import TimeSeries
@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     with path.open("w") as stream:
-        html.write_html(build_report(Plan(url=URL, rate=1005.0), summary), stream)
+        html.write_html(build_results(Plan(url=URL, rate=1005.0), summary), stream)
     return path
 
 

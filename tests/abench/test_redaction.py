@@ -20,7 +20,7 @@ from abench.plan.route import Route
 from abench.plan.target import Target
 from abench.report import document, html, tables, text
 from abench.stats.environment import read_environment
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
 SECRET = "p@ss"
@@ -137,7 +137,7 @@ def test_every_secret_option_is_known():
 
 
 def report_of(**plan):
-    return build_report(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
+    return build_results(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
 
 
 def test_documents_have_no_secrets():

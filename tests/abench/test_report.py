@@ -12,7 +12,7 @@ from abench.report import document, text
 from abench.report.live import LiveView
 from abench.stats import units
 from abench.stats.histogram import Histogram
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
 PLAN = Plan(url="http://user:secret@127.0.0.1:8000/a", connections=100, workers=2)
@@ -33,12 +33,12 @@ def counted(**more):
 def shown(summary, width=80, plan=PLAN):
     stream = io.StringIO()
     console = Console(file=stream, width=width, highlight=False)
-    console.print(text.render(build_report(plan, summary)))
+    console.print(text.render(build_results(plan, summary)))
     return stream.getvalue()
 
 
 def test_rates_count_successes_only():
-    report = build_report(PLAN, counted())
+    report = build_results(PLAN, counted())
     assert (report.succeeded, report.failed, report.total) == (1000, 7, 1007)
     assert (report.pages_per_sec, report.pages_per_min) == (100, 6000)
     assert report.bytes_per_sec == 500_000
@@ -54,7 +54,7 @@ def test_rates_count_successes_only():
 
 
 def test_run_that_never_started_has_rates_of_zero():
-    report = build_report(PLAN, Summary())
+    report = build_results(PLAN, Summary())
     assert (report.pages_per_sec, report.bytes_per_sec) == (0, 0)
     for write in (text.write_text, document.write_json):
         write(report, io.StringIO())
@@ -91,7 +91,7 @@ def test_remarks_appear_only_where_needed():
 
 def test_document_has_no_password():
     stream = io.StringIO()
-    document.write_json(build_report(PLAN, counted()), stream)
+    document.write_json(build_results(PLAN, counted()), stream)
     assert json.loads(stream.getvalue())["url"] == "http://127.0.0.1:8000/a"
 
 

@@ -22,9 +22,10 @@ from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
 from abench.report import document, html, text
 from abench.stats import samples
-from abench.stats.results import build_report
+from abench.stats.recorder import Recorder
+from abench.stats.results import build_results
 from abench.stats.samples import MAX_MESSAGE, MAX_PER_KIND, REDIRECT, Sample
-from abench.stats.summary import FAILURE_KINDS, Recorder, Summary
+from abench.stats.summary import FAILURE_KINDS, Summary
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
@@ -303,7 +304,7 @@ async def test_tls_and_proxy_errors_have_their_own_message(serve, carry_out):
 def report_of(*found, plan=None, **more):
     failures = Counter(one.kind for one in found if one.kind in FAILURE_KINDS)
     counted = {"failures": failures, "samples": list(found), "elapsed_ns": 10**9, **more}
-    return build_report(plan or Plan(url="http://h/"), Summary(**counted))
+    return build_results(plan or Plan(url="http://h/"), Summary(**counted))
 
 
 def as_text(report, width=100):
@@ -411,7 +412,7 @@ async def test_redirecting_url_is_reported(name, serve, carry_out):
     plan["url"] = server.url + plan.pop("path", "")
     plan["urls"] = tuple(WeightedUrl(server.url + path[1:]) for path in plan.pop("urls", ()))
     summary = (await carry_out(**plan)).summary
-    report = build_report(Plan(**plan), summary)
+    report = build_results(Plan(**plan), summary)
     assert asdict(report.redirect) == {
         "count": 30, "status": 301, "location": "https://example.org/a"
     }  # fmt: skip
@@ -429,7 +430,7 @@ async def test_some_redirects_are_counted(serve, carry_out):
     numbers = itertools.cycle((MOVED % b"a", OK, MOVED % b"b", of(304)))
     server = await serve(lambda peer: peer.send(next(numbers)))
     plan = {"url": server.url, "connections": 1, "requests": 40}
-    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
     words = "20 of 40 responses are redirects, the first (301) to https://example.org/a."
     assert words in as_text(report)
 
@@ -438,7 +439,7 @@ async def test_other_statuses_are_no_redirects(serve, carry_out):
     for status in (200, 204, 304, 404):
         server = await serve(of(status))
         plan = {"url": server.url, "connections": 1, "requests": 3}
-        report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
+        report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
         assert report.redirect is None
 
 

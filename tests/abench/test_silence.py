@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats.coverage import MAX_SPANS, MIN_GAP_MS, Coverage
-from abench.stats.results import Silence, build_report, latencies_with_waits
+from abench.stats.latency import latencies_with_waits
+from abench.stats.parts import Silence
+from abench.stats.results import build_results
 
 MAX_RESPONSES = 50  # the server answers no request after these
 
@@ -139,7 +141,7 @@ async def test_requests_in_flight_at_the_end_count_as_waits(serve, carry_out, ok
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "duration_s": 0.6, **FROZEN[name]}
     summary = (await carry_out(**plan)).summary
-    report = build_report(Plan(**plan), summary)
+    report = build_results(Plan(**plan), summary)
     max_in_flight = 3 * plan.get("pipeline", 1)
     assert 1 <= report.waiting.count <= max_in_flight + 1
     latency = report.response or report.service
@@ -200,7 +202,7 @@ async def test_gate_on_max_includes_the_waits(serve, abench, ok_reply):
 async def test_server_without_requests_is_not_silent(serve, carry_out, ok_reply):
     server = await serve(ok_reply)
     plan = {"url": server.url, "connections": 2, "rate": 2.0, "duration_s": 1.2}
-    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.succeeded == 3
     assert report.silence.length_s < 0.4
     assert report.outage is None
@@ -213,7 +215,7 @@ async def test_server_without_requests_is_not_silent(serve, carry_out, ok_reply)
 async def test_wrong_response_is_no_silence(response, more, serve, carry_out):
     server = await serve(response)
     plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
-    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.failed > 0
     assert report.silence.length_s < 0.4
 
@@ -226,7 +228,7 @@ async def test_very_short_run_is_no_silence(more, serve, carry_out):
     summary = (await carry_out(**plan)).summary
     (*_, (_, end_ms)) = summary.answering.spans
     assert end_ms == summary.elapsed_ns // 1_000_000
-    silence = build_report(
+    silence = build_results(
         Plan(**plan), replace(summary, answering=Coverage(spans=[(0, end_ms)]))
     ).silence
     assert silence == Silence(0, 0, to_the_end=False)
@@ -238,6 +240,6 @@ async def test_slow_server_is_no_outage(serve, carry_out, ok_reply):
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 2, "duration_s": 1.0}
-    report = build_report(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
     assert report.silence.length_s >= 0.25
     assert report.outage is None

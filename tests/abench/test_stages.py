@@ -12,7 +12,7 @@ from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.histogram import Histogram
 from abench.stats.phrases import describe_schedule
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.stages import StageStats
 from abench.stats.summary import Summary
 from abench.stats.thresholds import Condition, evaluate
@@ -35,7 +35,7 @@ def met_schedule(rate, length_s, parts=3):
 @pytest.mark.parametrize("length_s", [0.05, 0.3, 1.0, 2.0, 9.5, 3600.0])
 def test_offered_rate_is_the_requested_rate_at_any_length(rate, length_s):
     plan, summary = met_schedule(rate, length_s)
-    schedule = build_report(plan, summary).schedule
+    schedule = build_results(plan, summary).schedule
     assert summary.started == pytest.approx(rate * length_s, abs=1)
     assert (schedule.requested, schedule.offered, schedule.achieved) == (
         rate,
@@ -48,16 +48,16 @@ def test_offered_rate_is_the_requested_rate_at_any_length(rate, length_s):
 def test_low_rates_are_printed_exactly():
     plan, summary = met_schedule(0.1, 2.0)
     phrases = "0.10/sec requested   0.10/sec offered   0.10/sec achieved"
-    assert describe_schedule(build_report(plan, summary).schedule) == phrases
+    assert describe_schedule(build_results(plan, summary).schedule) == phrases
     assert "0.001/sec offered" in describe_schedule(
-        build_report(*met_schedule(0.001, 5.0)).schedule
+        build_results(*met_schedule(0.001, 5.0)).schedule
     )
 
 
 def test_skipped_requests_are_not_achieved():
     plan, summary = met_schedule(100.0, 10.0)
     summary.started, summary.skipped = 400, 600
-    schedule = build_report(plan, summary).schedule
+    schedule = build_results(plan, summary).schedule
     assert (schedule.offered, schedule.achieved) == (100, pytest.approx(40))
     assert not schedule.is_met
 
@@ -67,7 +67,7 @@ def test_requests_due_at_the_end_do_not_miss_the_rate(skipped, is_met):
     plan, summary = met_schedule(100.0, 10.0)
     summary.started, summary.late, summary.skipped = 1000 - skipped, 250, skipped
     summary.service = summary.response = Histogram.of([1000] * summary.started)
-    report = build_report(plan, summary)
+    report = build_results(plan, summary)
     assert report.schedule.is_met is is_met
     assert ("The rate was reached, but 25" in find_bottleneck(report).sentence) is is_met
     failed = [one.text for one in evaluate([Condition.parse("errors>1")], report) if one.failed]
@@ -77,10 +77,10 @@ def test_requests_due_at_the_end_do_not_miss_the_rate(skipped, is_met):
 def test_rate_of_a_number_of_requests_ends_with_the_last_start():
     plan = Plan(url=URL, rate=500.0, requests=40)
     quick = Summary(started=40, last_start_ns=78 * SECOND // 1000, elapsed_ns=2 * SECOND)
-    schedule = build_report(plan, quick).schedule
+    schedule = build_results(plan, quick).schedule
     assert (schedule.offered, schedule.achieved, schedule.is_met) == (500, 500, True)
     slow = Summary(started=40, late=39, last_start_ns=10 * SECOND, elapsed_ns=11 * SECOND)
-    schedule = build_report(plan, slow).schedule
+    schedule = build_results(plan, slow).schedule
     assert schedule.offered == 500
     assert schedule.achieved == pytest.approx(4, rel=0.02)
     assert not schedule.is_met
@@ -88,14 +88,14 @@ def test_rate_of_a_number_of_requests_ends_with_the_last_start():
 
 def test_random_arrivals_are_counted():
     plan = Plan(url=URL, rate=100.0, duration_s=1.0, arrivals="poisson")
-    schedule = build_report(plan, Summary(started=93, elapsed_ns=SECOND)).schedule
+    schedule = build_results(plan, Summary(started=93, elapsed_ns=SECOND)).schedule
     assert (schedule.requested, schedule.offered, schedule.achieved) == (100, 93, 93)
 
 
 def test_offered_rate_of_a_log():
     log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)), 0)
     summary = Summary(started=21, last_start_ns=2 * SECOND, elapsed_ns=9 * SECOND)
-    schedule = build_report(Plan(url=URL, replay=log), summary).schedule
+    schedule = build_results(Plan(url=URL, replay=log), summary).schedule
     assert (schedule.requested, schedule.offered, schedule.is_met) == (
         None,
         pytest.approx(10.5),
@@ -116,7 +116,7 @@ def staged(late=0, stages="4s@200,ramp:6s@200-4000,4s@4000"):
         started=29_400, late=late, elapsed_ns=14 * SECOND, service=times, response=times,
         stages=counts, failures=Counter(reset=5), unfinished=5,
     )  # fmt: skip
-    return build_report(Plan(url=URL, stages=stages), summary)
+    return build_results(Plan(url=URL, stages=stages), summary)
 
 
 def test_late_rate_is_reported_as_late():
@@ -134,7 +134,7 @@ def test_late_rate_is_reported_as_late():
 def test_requests_of_a_dead_worker_are_skipped(more):
     """A dead worker reports nothing: a run with half of the requests did not meet its rate."""
     half = Summary(started=200, lost=1, last_start_ns=29 * SECOND // 10, elapsed_ns=3 * SECOND)
-    schedule = build_report(Plan(url=URL, rate=100.0, **more), half).schedule
+    schedule = build_results(Plan(url=URL, rate=100.0, **more), half).schedule
     assert (schedule.due, schedule.started, schedule.skipped) == (300, 200, 100)
     assert (schedule.offered, schedule.achieved) == (100, pytest.approx(200 / 3))
     assert not schedule.is_met
@@ -144,7 +144,7 @@ def test_requests_of_a_dead_worker_are_skipped_in_a_stage():
     times = Histogram.of([1_000] * 100)
     counts = {0: StageStats(100, service=times, response=times), 1: StageStats(50)}
     summary = Summary(started=150, lost=1, elapsed_ns=3 * SECOND, stages=counts)
-    first, last = build_report(Plan(url=URL, stages="1s@100,2s@100"), summary).stages
+    first, last = build_results(Plan(url=URL, stages="1s@100,2s@100"), summary).stages
     assert (first.schedule.skipped, last.schedule.skipped) == (0, 150)
     assert (first.schedule.achieved, last.schedule.achieved) == (100, 25)
 
@@ -163,7 +163,7 @@ async def test_started_requests_are_reported_during_the_run(serve, carry_out, ok
 
 
 def test_only_a_worse_stage_is_named():
-    schedule = build_report(
+    schedule = build_results(
         Plan(url=URL, rate=100.0), Summary(started=200, late=9, elapsed_ns=SECOND)
     ).schedule
     first, *_, last = staged().stages
@@ -186,7 +186,7 @@ def test_each_stage_has_its_own_results():
 
 def test_unreached_stage_is_left_out():
     plan = Plan(url=URL, stages="1s@10,1s@20,1s@30")
-    stages = build_report(plan, Summary(started=20, elapsed_ns=3 * SECOND // 2)).stages
+    stages = build_results(plan, Summary(started=20, elapsed_ns=3 * SECOND // 2)).stages
     assert [(one.text, one.length_s) for one in stages] == [("1s@10", 1), ("1s@20", 0.5)]
 
 
@@ -202,7 +202,7 @@ async def test_stages_add_up_to_the_run(serve, carry_out, ok_reply):
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "stages": "300ms@100,300ms@100,400ms@200"}
     summary = (await carry_out(**plan)).summary
-    report = build_report(Plan(**plan), summary)
+    report = build_results(Plan(**plan), summary)
     for name in ("started", "late", "skipped", "unfinished"):
         assert sum(getattr(one, name) for one in summary.stages.values()) == getattr(summary, name)
     for name in ("service", "response"):

@@ -6,15 +6,16 @@ from functools import reduce
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abench.report.tables import write_hgrm
 from abench.stats.coverage import Coverage
 from abench.stats.histogram import DIGITS, MAX_US, Histogram, LatencyBuffer
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.recorder import Recorder
 from abench.stats.stages import StageStats
-from abench.stats.summary import FAILURE_KINDS, Recorder, ResourceUsage, Summary
+from abench.stats.summary import FAILURE_KINDS, ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
 
 times = st.lists(
@@ -56,16 +57,22 @@ def merged(*summaries: Summary) -> Summary:
     return reduce(into, summaries, Summary())
 
 
+any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@any_speed
 @given(parts, parts)
 def test_merging_is_commutative(a: Summary, b: Summary) -> None:
     assert merged(a, b) == merged(b, a)
 
 
+@any_speed
 @given(parts, parts, parts)
 def test_merging_is_associative(a: Summary, b: Summary, c: Summary) -> None:
     assert merged(merged(a, b), c) == merged(a, merged(b, c))
 
 
+@any_speed
 @given(parts, parts)
 def test_merging_loses_nothing_and_does_not_change_the_other(a: Summary, b: Summary) -> None:
     before = copy.deepcopy(b)
@@ -75,7 +82,9 @@ def test_merging_loses_nothing_and_does_not_change_the_other(a: Summary, b: Summ
     assert whole.failed == a.failed + b.failed
 
 
-@settings(max_examples=25)  # each example walks through the 23 thousand counters of an HdrHistogram
+@settings(
+    any_speed, max_examples=25
+)  # each example walks through the 23 thousand counters of an HdrHistogram
 @given(parts)
 def test_summary_survives_a_round_trip(summary: Summary) -> None:
     assert Summary.decode(summary.encode()) == summary

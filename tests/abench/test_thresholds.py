@@ -11,7 +11,7 @@ from abench.errors import ParameterError
 from abench.plan.plan import Plan
 from abench.stats.coverage import Coverage
 from abench.stats.histogram import Histogram
-from abench.stats.results import build_report
+from abench.stats.results import build_results
 from abench.stats.summary import Summary
 from abench.stats.thresholds import Condition, evaluate
 
@@ -33,7 +33,7 @@ def report(plan=CLOSED, **more):
     if plan.schedule:
         counted["response"] = Histogram.of([us + 1_000_000 for us in service])
         counted.setdefault("started", 1000)
-    return build_report(plan, Summary(**counted))
+    return build_results(plan, Summary(**counted))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_missed_rate_fails_with_any_condition():
 
 
 def test_unmeasured_metric_fails():
-    nothing = build_report(CLOSED, Summary(elapsed_ns=10**9))
+    nothing = build_results(CLOSED, Summary(elapsed_ns=10**9))
     for text in (
         "p99>1s",
         "stale>0",
@@ -109,7 +109,7 @@ def test_closed_loop_has_no_schedule_metrics(text):
 )
 @pytest.mark.parametrize("plan", [CLOSED, SCHEDULED])
 def test_run_that_never_started_has_no_metrics(text, plan):
-    (threshold,) = evaluate([Condition.parse(text)], build_report(plan, Summary()))[:1]
+    (threshold,) = evaluate([Condition.parse(text)], build_results(plan, Summary()))[:1]
     assert (threshold.failed, threshold.measured) == (True, "-")
 
 

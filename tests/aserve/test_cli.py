@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from aserve.cache.keys import KeyedOn
 from aserve.cli.main import main
 from aserve.cli.values import parse_size
 from aserve.config.settings import Settings
@@ -263,7 +264,7 @@ def test_the_size_of_the_response_cache(directory, text, size):
     settings = Settings(directory, response_cache=parse_size(text))
     assert settings.response_cache == size
     if size:
-        cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor())
+        cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor(), KeyedOn())
         assert cache._max_bytes == size
         cache.close()
 

@@ -17,8 +17,8 @@ def interleave(weights: Sequence[int]) -> Sequence[int]:
     """Return one round of indices in which each comes as often as its weight, evenly spread.
 
     Each has its k-th turn in the middle of the k-th of `weight` equal parts of the round. Indices
-    of equal weight have their turns same_moment, so only the turns of distinct weights are sorted.
-    Raises ParameterError for a round of more than MAX_ROUND turns.
+    of equal weight have their turns at the same moment, so that only the turns of distinct weights
+    are sorted. Raises ParameterError for a round of more than MAX_ROUND turns.
     """
     divisor = gcd(*set(weights))
     if min(weights) == divisor == max(weights):

@@ -1,0 +1,87 @@
+"""Latencies: the figures of a distribution, and which requests are in it."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from abench.stats.figure import Figure, Gate, derived
+from abench.stats.histogram import Histogram
+from abench.stats.stages import StageStats
+from abench.stats.summary import Summary
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+_TITLES = ("Median", "90th percentile", "99th percentile", "99.9th percentile")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A latency distribution in microseconds; None without values."""
+
+    min: Annotated[
+        int | None,
+        Figure("Minimum", "Microseconds, exact. Null without values.", "us", gate=Gate("min")),
+    ]
+    mean: Annotated[
+        float | None,
+        Figure("Mean", "Microseconds, exact. Null without values.", "us", gate=Gate("mean")),
+    ]
+    percentiles: Annotated[
+        dict[str, int | None],
+        Figure(
+            "Percentiles",
+            "Microseconds, at most 0.1 % too high. Null without values.",
+            "us",
+            names=dict(zip(PERCENTILES, _TITLES, strict=True)),
+            compared=("p50", "p90", "p99"),
+        ),
+    ]
+    max: Annotated[
+        int | None,
+        Figure("Maximum", "Microseconds, exact. Null without values.", "us", gate=Gate("max")),
+    ]
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> "Latency":
+        """Return the figures of a distribution."""
+        found = histogram.percentiles(PERCENTILES.values())
+        named = {name: found[percent] for name, percent in PERCENTILES.items()}
+        return cls(histogram.min, histogram.mean, named, histogram.max)
+
+    @property
+    @derived("Unit", after="")
+    def unit(self) -> Literal["us"]:
+        """The unit of all values: us, microseconds."""
+        return "us"
+
+
+SERVICE = Figure(
+    "Service times",
+    "From sending a request, or opening a connection for it, to the last byte of its response.",
+    "us",
+    key="latency/service",
+)
+STAGE_RESPONSE = Figure(
+    "Response times",
+    "From when a request was due to the last byte of its response: what users wait.",
+    "us",
+    key="latency/response",
+)
+RESPONSE = replace(STAGE_RESPONSE, text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
+
+
+def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:
+    """Return the service or response times of successes, and the longer waits at the end.
+
+    A request without a response at the end takes longer than it had waited by then. If that is
+    longer than the slowest response, its place in the distribution is known.
+    """
+    latencies = Histogram()
+    latencies.merge(getattr(counted, which))
+    latencies.merge(longer_waits(counted, which))
+    return latencies
+
+
+def longer_waits(counted: Summary | StageStats, which: str) -> Histogram:
+    """Return the waits at the end that were longer than the slowest response."""
+    waits: Histogram = {"service": counted.waits, "response": counted.due_waits}[which]
+    slowest = getattr(counted, which).max_us
+    return Histogram.of(list(waits.above(slowest).elements()))
