@@ -28,11 +28,11 @@ def build() -> ModuleType:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("zensical", reason="needs the docs group: make docs")
-    folder = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, SCRIPT, folder]
+    directory = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, SCRIPT, directory]
     built = subprocess.run(command, check=False, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder / "site"
+    return directory / "site"
 
 
 def test_every_link_and_anchor_of_the_served_site_leads_somewhere(

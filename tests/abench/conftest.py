@@ -26,11 +26,11 @@ OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Peer(asyncio.Protocol):
-    """One connection of the server; `asked` is how many requests it has received."""
+    """One connection of the server; `request_count` is how many requests it has received."""
 
     def __init__(self, server: "ScriptedServer") -> None:
         self.server = server
-        self.asked = 0
+        self.request_count = 0
         self._pending = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -45,7 +45,7 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
         for request in requests:
-            self.asked += 1
+            self.request_count += 1
             self.server.requests.append(request)
             self.server.script(self)
 
@@ -167,7 +167,7 @@ def transport() -> str:
     return "TCP"
 
 
-# Marks tests that hold for each way to reach a server: `carry_out` completes their plans.
+# Marks tests that hold for each way to reach a server: `run_plan` completes their plans.
 TRANSPORTS = pytest.mark.parametrize("transport", ["TCP", "TLS", "TLS through a proxy"])
 
 
@@ -224,10 +224,10 @@ def restored_gc() -> Iterator[None]:
 
 
 @pytest.fixture
-def carry_out(
+def run_plan(
     transport: str, restored_gc: None, serve_proxy: Serve
 ) -> Callable[..., Awaitable[WorkerResult]]:
-    """Carry out a Plan in the event loop of this process: `await carry_out(url=...)`."""
+    """Carry out a Plan in the event loop of this process: `await run_plan(url=...)`."""
 
     async def run(**plan: object) -> WorkerResult:
         messages: list[Message] = []
@@ -261,7 +261,7 @@ def _sum(messages: list[Message]) -> Summary:
 
 
 @dataclass
-class Ran:
+class Completed:
     """The exit code and the output of an abench process."""
 
     code: int
@@ -304,30 +304,30 @@ def start_abench(
 
 
 @pytest.fixture
-def abench(start_abench: Callable[..., Awaitable[Program]]) -> Callable[..., Awaitable[Ran]]:
+def abench(start_abench: Callable[..., Awaitable[Program]]) -> Callable[..., Awaitable[Completed]]:
     """Run `abench` as a process: `await abench("-n", "3", url)`."""
 
-    async def run(*arguments: str) -> Ran:
+    async def run(*arguments: str) -> Completed:
         process = await start_abench(*arguments)
         out, err = await process.communicate()
         assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
+        return Completed(process.returncode, out.decode(), err.decode())
 
     return run
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
     """Run `abench` in this process with bad arguments: a new process takes half a second."""
 
-    def run(*arguments: str) -> Ran:
+    def run(*arguments: str) -> Completed:
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
-        return Ran(ended.value.code, *capsys.readouterr())
+        return Completed(ended.value.code, *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
-def ok_reply() -> bytes:
+def ok_response() -> bytes:
     return OK_RESPONSE

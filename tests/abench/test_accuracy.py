@@ -92,7 +92,7 @@ async def test_percentiles_are_those_of_the_server(serve, abench, delays, rate):
     pytest.fail(f"true and found, in each run: {off}")
 
 
-async def test_a_freeze_shows_in_response_time_as_theory_says(serve, carry_out):
+async def test_a_freeze_shows_in_response_time_as_theory_says(serve, run_plan):
     """The server is frozen for 0.5 s, while 200 requests a second become due.
 
     Those that become due in the freeze wait for its end, evenly from 0.5 s down to 0. They are a
@@ -117,7 +117,7 @@ async def test_a_freeze_shows_in_response_time_as_theory_says(serve, carry_out):
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 4, "rate": 200, "duration_s": 2}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert summary.succeeded + summary.unfinished == summary.started
     assert summary.started + summary.skipped == pytest.approx(400, abs=2)
     for share in (0.80, 0.90, 0.95, 0.99):

@@ -30,7 +30,7 @@ async def test_run_prints_a_report_and_exits_with_0(serve, abench):
     assert " \n" not in ran.out
 
 
-async def test_json_document_agrees_with_the_server(serve, abench, ok_reply):
+async def test_json_document_agrees_with_the_server(serve, abench, ok_response):
     server = await serve()
     ran = await abench("-c", "5", "-n", "1001", "-w", "3", "--json", "-", server.url)
     assert ran.code == 0
@@ -50,7 +50,7 @@ async def test_json_document_agrees_with_the_server(serve, abench, ok_reply):
     assert document["status"] == {"200": 1001}
     assert document["connections"] == document["connections_standing"] == 5
     assert document["workers"] == 3
-    assert document["bytes_received"] == 1001 * len(ok_reply)
+    assert document["bytes_received"] == 1001 * len(ok_response)
     assert document["pages_per_sec"] == pytest.approx(1001 / document["duration_s"])
     assert document["pages_per_min"] == pytest.approx(60 * document["pages_per_sec"])
     latency = document["latency"]["service"]
@@ -224,12 +224,12 @@ async def test_second_signal_ends_immediately(serve, start_abench):
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-async def test_dead_worker_is_reported_and_others_are_counted(serve, start_abench, ok_reply):
+async def test_dead_worker_is_reported_and_others_are_counted(serve, start_abench, ok_response):
     killed = False
 
     def script(peer):
         nonlocal killed
-        peer.send(ok_reply)
+        peer.send(ok_response)
         if len(server.requests) > 200 and not killed:
             killed = True
             os.kill(_child_of(process.pid), signal.SIGKILL)

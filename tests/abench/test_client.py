@@ -37,16 +37,16 @@ RESPONSES = {
 
 
 @pytest.mark.parametrize("name", RESPONSES)
-async def test_each_request_is_counted_once_by_its_outcome(name, serve, carry_out):
+async def test_each_request_is_counted_once_by_its_outcome(name, serve, run_plan):
     data, closes, outcome = RESPONSES[name]
 
     def script(peer):
         peer.send(data)
-        if closes and peer.asked == 1:
+        if closes and peer.request_count == 1:
             peer.close()
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=3, requests=20)).summary
+    summary = (await run_plan(url=server.url, connections=3, requests=20)).summary
     # If a server closes without announcing it, the next request may be on its way already.
     in_transit = summary.failures["reset"] if name == "sized, then closed" else 0
     if isinstance(outcome, int):
@@ -58,142 +58,142 @@ async def test_each_request_is_counted_once_by_its_outcome(name, serve, carry_ou
     assert summary.unfinished == 0
 
 
-async def test_a_reset_within_a_response_is_counted_as_reset(serve, carry_out):
+async def test_a_reset_within_a_response_is_counted_as_reset(serve, run_plan):
     def script(peer):
         peer.send(HEAD + b"he")
         asyncio.get_running_loop().call_soon(peer.reset)
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=2, requests=10)).summary
+    summary = (await run_plan(url=server.url, connections=2, requests=10)).summary
     assert summary.succeeded == 0
     assert summary.failed == 10
     assert set(summary.failures) <= {"reset"}
 
 
-async def test_one_response_in_many_parts_is_one_success(serve, carry_out, ok_reply):
+async def test_one_response_in_many_parts_is_one_success(serve, run_plan, ok_response):
     def script(peer):
         loop = asyncio.get_running_loop()
-        peer.send(ok_reply[:10])
-        loop.call_later(0.001, peer.send, ok_reply[10:40])
-        loop.call_later(0.002, peer.send, ok_reply[40:])
+        peer.send(ok_response[:10])
+        loop.call_later(0.001, peer.send, ok_response[10:40])
+        loop.call_later(0.002, peer.send, ok_response[40:])
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=2, requests=8)).summary
+    summary = (await run_plan(url=server.url, connections=2, requests=8)).summary
     assert (summary.succeeded, summary.failed) == (8, 0)
-    assert summary.bytes_received == 8 * len(ok_reply)
+    assert summary.bytes_received == 8 * len(ok_response)
 
 
-async def test_a_changed_response_is_noticed(serve, carry_out, ok_reply):
-    other = ok_reply.replace(b"200 OK", b"503 No")
-    assert len(other) == len(ok_reply)
+async def test_a_changed_response_is_noticed(serve, run_plan, ok_response):
+    other = ok_response.replace(b"200 OK", b"503 No")
+    assert len(other) == len(ok_response)
 
     def script(peer):
-        peer.send(other if len(server.requests) % 3 == 0 else ok_reply)
+        peer.send(other if len(server.requests) % 3 == 0 else ok_response)
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=1, requests=30)).summary
+    summary = (await run_plan(url=server.url, connections=1, requests=30)).summary
     assert summary.status == {200: 20, 503: 10}
     assert (summary.succeeded, dict(summary.failures)) == (20, {"status": 10})
 
 
-async def test_a_head_request_reads_no_body(serve, carry_out):
+async def test_a_head_request_reads_no_body(serve, run_plan):
     server = await serve(HEAD)
     plan = {"url": server.url, "connections": 2, "requests": 10, "method": "HEAD"}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, summary.failed) == (10, 0)
     assert all(request.startswith(b"HEAD / HTTP/1.1\r\n") for request in server.requests)
 
 
-async def test_a_timeout_is_counted_and_the_connection_replaced(serve, carry_out, ok_reply):
+async def test_a_timeout_is_counted_and_the_connection_replaced(serve, run_plan, ok_response):
     def script(peer):
         if server.connections > 1:  # the first connection is never answered
-            peer.send(ok_reply)
+            peer.send(ok_response)
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=1, requests=5, timeout_s=0.05)).summary
+    summary = (await run_plan(url=server.url, connections=1, requests=5, timeout_s=0.05)).summary
     assert (summary.succeeded, dict(summary.failures)) == (4, {"timeout": 1})
     assert server.connections == 2
     assert summary.service.max < 50_000
 
 
-async def test_a_late_response_is_a_timeout_and_no_success(serve, carry_out, ok_reply):
+async def test_a_late_response_is_a_timeout_and_no_success(serve, run_plan, ok_response):
     def script(peer):
-        asyncio.get_running_loop().call_later(0.2, peer.send, ok_reply)
+        asyncio.get_running_loop().call_later(0.2, peer.send, ok_response)
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=2, requests=4, timeout_s=0.1)).summary
+    summary = (await run_plan(url=server.url, connections=2, requests=4, timeout_s=0.1)).summary
     assert (summary.succeeded, dict(summary.failures)) == (0, {"timeout": 4})
 
 
-async def test_requests_go_on_when_a_server_closes_after_some(serve, carry_out, ok_reply):
+async def test_requests_go_on_when_a_server_closes_after_some(serve, run_plan, ok_response):
     last = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"hello"
 
     def script(peer):
-        if peer.asked < 3:
-            peer.send(ok_reply)
+        if peer.request_count < 3:
+            peer.send(ok_response)
         else:
             peer.send(last)
             peer.close()
 
     server = await serve(script)
-    summary = (await carry_out(url=server.url, connections=2, requests=60)).summary
+    summary = (await run_plan(url=server.url, connections=2, requests=60)).summary
     assert (summary.succeeded, summary.failed) == (60, 0)
     assert server.connections == 20
 
 
-async def test_without_keep_alive_each_request_has_its_own_connection(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)  # it would keep the connection open
+async def test_without_keep_alive_each_request_has_its_own_connection(serve, run_plan, ok_response):
+    server = await serve(ok_response)  # it would keep the connection open
     plan = {"url": server.url, "connections": 3, "requests": 12, "keep_alive": False}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, summary.failed) == (12, 0)
     assert server.connections == 12
     assert all(b"Connection: close" in request for request in server.requests)
 
 
-async def test_bytes_before_a_request_are_no_response_to_it(serve, carry_out, ok_reply):
-    server = await serve(ok_reply, accept=lambda peer: peer.send(ok_reply))
-    summary = (await carry_out(url=server.url, connections=2, requests=6)).summary
+async def test_bytes_before_a_request_are_no_response_to_it(serve, run_plan, ok_response):
+    server = await serve(ok_response, accept=lambda peer: peer.send(ok_response))
+    summary = (await run_plan(url=server.url, connections=2, requests=6)).summary
     assert summary.succeeded + summary.failed == 6
     assert len(server.requests) >= summary.succeeded
 
 
-async def test_a_missing_server_is_counted_as_connect_with_backoff(serve, carry_out):
+async def test_a_missing_server_is_counted_as_connect_with_backoff(serve, run_plan):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert summary.open_connections == 0
     assert set(summary.failures) == {"connect"}
     assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
 
 
-async def test_a_run_of_many_requests_gives_up_on_a_dead_server(serve, carry_out):
+async def test_a_run_of_many_requests_gives_up_on_a_dead_server(serve, run_plan):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     plan = {"url": f"http://127.0.0.1:{port}/", "requests": 10**6, "timeout_s": 0.2}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert summary.gave_up
     assert summary.succeeded == 0
 
 
-async def test_an_unanswered_request_at_the_end_is_neither_success_nor_failure(serve, carry_out):
+async def test_an_unanswered_request_at_the_end_is_neither_success_nor_failure(serve, run_plan):
     server = await serve(lambda _: None)
-    summary = (await carry_out(url=server.url, connections=4, duration_s=0.1)).summary
+    summary = (await run_plan(url=server.url, connections=4, duration_s=0.1)).summary
     assert (summary.succeeded, summary.failed, summary.unfinished) == (0, 0, 4)
     assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(("connections", "requests"), [(1, 1), (10, 3), (3, 10), (7, 700)])
-async def test_a_number_of_requests_is_exact(serve, carry_out, connections, requests):
+async def test_a_number_of_requests_is_exact(serve, run_plan, connections, requests):
     server = await serve()
-    summary = (await carry_out(url=server.url, connections=connections, requests=requests)).summary
+    summary = (await run_plan(url=server.url, connections=connections, requests=requests)).summary
     assert summary.succeeded == len(server.requests) == requests
     assert summary.open_connections == server.peak == connections
 
 
-async def test_reports_add_up_to_the_whole(serve, carry_out):
+async def test_reports_add_up_to_the_whole(serve, run_plan):
     server = await serve()
-    result = await carry_out(url=server.url, connections=4, duration_s=0.5)
+    result = await run_plan(url=server.url, connections=4, duration_s=0.5)
     assert len(result.messages) >= 4  # Ready, Started, Summaries, Finished
     summary = result.summary  # the server may not have received the last requests
     assert summary.succeeded <= len(server.requests) <= summary.succeeded + summary.unfinished

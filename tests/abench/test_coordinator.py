@@ -200,14 +200,14 @@ cli.main(["-t", "5", "-w", "2", "-c", "4", sys.argv[1]])
 
 @pytest.mark.parametrize("suspended", ["all", "workers", "parent"])
 async def test_a_run_that_is_suspended_for_a_while_goes_on(
-    serve, start_program, ok_reply, suspended
+    serve, start_program, ok_response, suspended
 ):
     """Workers are silent for longer than the report timeout."""
     received = asyncio.Event()
 
     def script(peer):
         received.set()
-        peer.send(ok_reply)
+        peer.send(ok_response)
 
     server = await serve(script)
     process = await start_program(

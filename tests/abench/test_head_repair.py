@@ -176,12 +176,12 @@ def test_what_cannot_be_repaired_is_not_waited_for():
 
 
 @pytest.mark.parametrize("name", [*ACCEPTED, *ACCEPTED_AND_CLOSED])
-async def test_a_run_counts_it_as_a_success(name, serve, carry_out):
+async def test_a_run_counts_it_as_a_success(name, serve, run_plan):
     data = ACCEPTED[name][0] if name in ACCEPTED else ACCEPTED_AND_CLOSED[name]
     server = await serve(data)
     plan = {"url": server.url, "connections": 2, "requests": 20}
     for options in ({}, {"keep_alive": False}, {"urls": (WeightedUrl(server.url + "a"),)}):
-        summary = (await carry_out(**plan, **options)).summary
+        summary = (await run_plan(**plan, **options)).summary
         assert (summary.succeeded, summary.failed) == (20, 0)
 
 

@@ -172,11 +172,11 @@ def limit_s(kind):
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}], ids=str)
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_message_of_each_kind(name, more, serve, carry_out):
+async def test_message_of_each_kind(name, more, serve, run_plan):
     script, kind, message = MESSAGES[name]
     server = await serve(script)
     plan = {"connections": 2, "requests": 4, "timeout_s": limit_s(kind), **more}
-    summary = (await carry_out(url=server.url, **plan)).summary
+    summary = (await run_plan(url=server.url, **plan)).summary
     (one,) = summary.samples
     status = next(iter(summary.status), "") if kind == "status" else ""
     assert (one.kind, one.detail, one.message) == (kind, str(status), message)
@@ -195,20 +195,20 @@ PIPELINED = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_message_of_each_kind_in_a_pipeline(name, serve, carry_out):
+async def test_message_of_each_kind_in_a_pipeline(name, serve, run_plan):
     script, kind, message = MESSAGES[name]
 
     def first(peer):  # of the requests that came together
-        if peer.asked == 1:
+        if peer.request_count == 1:
             script(peer)
 
     server = await serve(first)
     plan = {"connections": 1, "requests": 1, "pipeline": 3, "timeout_s": limit_s(kind)}
-    samples = (await carry_out(url=server.url, **plan)).summary.samples
+    samples = (await run_plan(url=server.url, **plan)).summary.samples
     assert (samples[0].kind, samples[0].message) == (kind, PIPELINED.get(name, message))
 
 
-async def test_pipelined_header_in_two_parts_keeps_the_status(serve, carry_out):
+async def test_pipelined_header_in_two_parts_keeps_the_status(serve, run_plan):
     def script(peer):
         data = of(500)
         peer.send(data[:5])
@@ -216,13 +216,13 @@ async def test_pipelined_header_in_two_parts_keeps_the_status(serve, carry_out):
 
     server = await serve(script)
     plan = {"connections": 1, "requests": 1, "pipeline": 2}
-    summary = (await carry_out(url=server.url, **plan)).summary
+    summary = (await run_plan(url=server.url, **plan)).summary
     assert messages_of(summary) == [("status", "500", "a status of 500")]
 
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_late_response_is_reported_as_late(more, chunked, serve, carry_out, monkeypatch):
+async def test_late_response_is_reported_as_late(more, chunked, serve, run_plan, monkeypatch):
     """The clock jumps by a second at the last of three responses; expiry is disabled."""
     passed = [0]
     monkeypatch.setattr(ConnectionPool, "expire_overdue", bool)
@@ -236,40 +236,40 @@ async def test_late_response_is_reported_as_late(more, chunked, serve, carry_out
 
     server = await serve(script)
     plan = {"connections": 1, "requests": 3, "timeout_s": 0.9, **more}
-    summary = (await carry_out(url=server.url, **plan)).summary
+    summary = (await run_plan(url=server.url, **plan)).summary
     ((kind, detail, message),) = messages_of(summary)
     assert (summary.succeeded, kind, detail) == (2, "timeout", "")
     assert message.startswith("the response was complete, but took 1")
     assert message.endswith(" ms")
 
 
-async def test_stale_connection_names_the_method(serve, carry_out):
-    server = await serve(lambda peer: peer.close() if peer.asked == 2 else peer.send(OK))
+async def test_stale_connection_names_the_method(serve, run_plan):
+    server = await serve(lambda peer: peer.close() if peer.request_count == 2 else peer.send(OK))
     summary = (
-        await carry_out(url=server.url, connections=1, requests=3, method="POST", body=b"x")
+        await run_plan(url=server.url, connections=1, requests=3, method="POST", body=b"x")
     ).summary
     words = "a reused connection closed before a byte of the response to POST"
     assert ("stale", "", words) in messages_of(summary)
 
 
-async def test_unexpected_body_is_shown(serve, carry_out):
+async def test_unexpected_body_is_shown(serve, run_plan):
     for sent, shown in ((b"busy", "begins with busy"), (b"", "is empty"), (b"b" * 99, "b" * 80)):
         server = await serve(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(sent) + sent)
         plan = {"connections": 1, "requests": 2, "expect": SuccessCriteria(text=b"hello")}
-        (one,) = (await carry_out(url=server.url, **plan)).summary.samples
+        (one,) = (await run_plan(url=server.url, **plan)).summary.samples
         assert (one.kind, one.detail) == ("body", "200")
         assert one.message.startswith("HTTP/1.1 200 OK - its body ")
         assert one.message.endswith(shown)
 
 
 @pytest.mark.parametrize("response", [ERROR % b"it", MOVED % b"a"])
-async def test_http09_response_with_a_header_is_parsed(response, serve, carry_out):
+async def test_http09_response_with_a_header_is_parsed(response, serve, run_plan):
     def accept(peer):
         peer.data_received = lambda _data: (peer.send(response), peer.close())
 
     server = await serve(accept=accept)
     plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     expected = {
         503: ("status", "503", "HTTP/1.1 503 Out of it"),
         301: (REDIRECT, "301", "https://example.org/a"),
@@ -277,23 +277,23 @@ async def test_http09_response_with_a_header_is_parsed(response, serve, carry_ou
     assert messages_of(summary) == [expected[next(iter(summary.status))]]
 
 
-async def test_refused_connection_has_the_systems_message(carry_out, unused_tcp_port):
+async def test_refused_connection_has_the_systems_message(run_plan, unused_tcp_port):
     url = f"http://127.0.0.1:{unused_tcp_port}/"
-    summary = (await carry_out(url=url, connections=1, duration_s=0.1)).summary
+    summary = (await run_plan(url=url, connections=1, duration_s=0.1)).summary
     assert messages_of(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
 
 
-async def test_tls_and_proxy_errors_have_their_own_message(serve, carry_out):
+async def test_tls_and_proxy_errors_have_their_own_message(serve, run_plan):
     server = await serve(b"", accept=lambda peer: peer.send(b"HTTP/1.1 400 no TLS here\r\n\r\n"))
     url = f"https://127.0.0.1:{server.port}/"
     plan = {"url": url, "connections": 1, "duration_s": 0.2, "tls": TlsOptions(insecure=True)}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     (one,) = summary.samples
     assert (one.kind, one.detail) == ("connect", "WRONG_VERSION_NUMBER")
     assert "wrong version number" in one.message
     proxy = await serve(b"HTTP/1.1 407 Who \x1b are you\r\n\r\n")
     plan["route"] = Route(proxy=f"127.0.0.1:{proxy.port}")
-    (one,) = (await carry_out(**plan)).summary.samples
+    (one,) = (await run_plan(**plan)).summary.samples
     assert (one.kind, one.detail) == ("connect", "proxy 407")
     assert one.message == "the proxy's response to CONNECT is 'HTTP/1.1 407 Who \\x1b are you'"
 
@@ -406,12 +406,12 @@ MORE = {
 
 
 @pytest.mark.parametrize("name", MORE)
-async def test_redirecting_url_is_reported(name, serve, carry_out):
+async def test_redirecting_url_is_reported(name, serve, run_plan):
     server = await serve(MOVED % b"a")
     plan = {"connections": 2, "requests": 30, **MORE[name]}
     plan["url"] = server.url + plan.pop("path", "")
     plan["urls"] = tuple(WeightedUrl(server.url + path[1:]) for path in plan.pop("urls", ()))
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     report = build_results(Plan(**plan), summary)
     assert asdict(report.redirect) == {
         "count": 30, "status": 301, "location": "https://example.org/a"
@@ -426,20 +426,20 @@ def test_redirect_without_a_location():
     )
 
 
-async def test_some_redirects_are_counted(serve, carry_out):
+async def test_some_redirects_are_counted(serve, run_plan):
     numbers = itertools.cycle((MOVED % b"a", OK, MOVED % b"b", of(304)))
     server = await serve(lambda peer: peer.send(next(numbers)))
     plan = {"url": server.url, "connections": 1, "requests": 40}
-    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
     words = "20 of 40 responses are redirects, the first (301) to https://example.org/a."
     assert words in as_text(report)
 
 
-async def test_other_statuses_are_no_redirects(serve, carry_out):
+async def test_other_statuses_are_no_redirects(serve, run_plan):
     for status in (200, 204, 304, 404):
         server = await serve(of(status))
         plan = {"url": server.url, "connections": 1, "requests": 3}
-        report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
+        report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
         assert report.redirect is None
 
 

@@ -133,14 +133,14 @@ FROZEN = {
 
 
 @pytest.mark.parametrize("name", FROZEN)
-async def test_requests_in_flight_at_the_end_count_as_waits(serve, carry_out, ok_reply, name):
+async def test_requests_in_flight_at_the_end_count_as_waits(serve, run_plan, ok_response, name):
     def script(peer):
         if len(server.requests) <= MAX_RESPONSES:
-            peer.send(ok_reply)
+            peer.send(ok_response)
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "duration_s": 0.6, **FROZEN[name]}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     report = build_results(Plan(**plan), summary)
     max_in_flight = 3 * plan.get("pipeline", 1)
     assert 1 <= report.waiting.count <= max_in_flight + 1
@@ -153,12 +153,12 @@ async def test_requests_in_flight_at_the_end_count_as_waits(serve, carry_out, ok
 
 
 @pytest.mark.parametrize("more", [("-R", "200", "-t", "0.6"), ("--stages", "0.1s@100,0.5s@200")])
-async def test_every_form_includes_the_waits(more, serve, abench, ok_reply, tmp_path):
+async def test_every_form_includes_the_waits(more, serve, abench, ok_response, tmp_path):
     """The maximum latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
 
     def script(peer):
         if len(server.requests) <= 20:
-            peer.send(ok_reply)
+            peer.send(ok_response)
 
     server = await serve(script)
     saved, hgrm, page = (tmp_path / name for name in ("a.json", "a.hgrm", "a.html"))
@@ -182,12 +182,12 @@ async def test_every_form_includes_the_waits(more, serve, abench, ok_reply, tmp_
     assert redrawn.out == ran.out
 
 
-async def test_gate_on_max_includes_the_waits(serve, abench, ok_reply):
+async def test_gate_on_max_includes_the_waits(serve, abench, ok_response):
     """One connection hangs and the others go on: nothing fails, and there is no silence."""
 
     def script(peer):
         if len(server.requests) != MAX_RESPONSES:
-            peer.send(ok_reply)
+            peer.send(ok_response)
 
     server = await serve(script)
     gates = ("--fail-if", "max>300ms", "--fail-if", "service.max>300ms", "--fail-if", "p50>300ms")
@@ -199,10 +199,10 @@ async def test_gate_on_max_includes_the_waits(serve, abench, ok_reply):
     assert "1 request had no response at the end after up to" in " ".join(ran.err.split())
 
 
-async def test_server_without_requests_is_not_silent(serve, carry_out, ok_reply):
-    server = await serve(ok_reply)
+async def test_server_without_requests_is_not_silent(serve, run_plan, ok_response):
+    server = await serve(ok_response)
     plan = {"url": server.url, "connections": 2, "rate": 2.0, "duration_s": 1.2}
-    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
     assert report.succeeded == 3
     assert report.silence.length_s < 0.4
     assert report.outage is None
@@ -212,20 +212,20 @@ async def test_server_without_requests_is_not_silent(serve, carry_out, ok_reply)
     "response", [b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", b"garbage\r\n\r\n"]
 )
 @pytest.mark.parametrize("more", [{}, {"pipeline": 2}, {"keep_alive": False}], ids=str)
-async def test_wrong_response_is_no_silence(response, more, serve, carry_out):
+async def test_wrong_response_is_no_silence(response, more, serve, run_plan):
     server = await serve(response)
     plan = {"url": server.url, "connections": 2, "duration_s": 0.6, **more}
-    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
     assert report.failed > 0
     assert report.silence.length_s < 0.4
 
 
 @pytest.mark.parametrize("more", [{}, {"keep_alive": False}, {"rate": 1000.0}], ids=str)
-async def test_very_short_run_is_no_silence(more, serve, carry_out):
+async def test_very_short_run_is_no_silence(more, serve, run_plan):
     """The run ends before responses were checked."""
     server = await serve(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n")
     plan = {"url": server.url, "connections": 1, "requests": 1, **more}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     (*_, (_, end_ms)) = summary.answering.spans
     assert end_ms == summary.elapsed_ns // 1_000_000
     silence = build_results(
@@ -234,12 +234,12 @@ async def test_very_short_run_is_no_silence(more, serve, carry_out):
     assert silence == Silence(0, 0, to_the_end=False)
 
 
-async def test_slow_server_is_no_outage(serve, carry_out, ok_reply):
+async def test_slow_server_is_no_outage(serve, run_plan, ok_response):
     def script(peer):
-        asyncio.get_running_loop().call_later(0.3, peer.send, ok_reply)
+        asyncio.get_running_loop().call_later(0.3, peer.send, ok_response)
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 2, "duration_s": 1.0}
-    report = build_results(Plan(**plan), (await carry_out(**plan)).summary)
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
     assert report.silence.length_s >= 0.25
     assert report.outage is None

@@ -99,13 +99,13 @@ async def serve_tls(server_context):
 @VERSIONS
 @pytest.mark.parametrize("keep_alive", [True, False])
 async def test_tls_is_closed_once_and_the_servers_close_is_not_awaited(
-    keep_alive, version, serve_tls, carry_out
+    keep_alive, version, serve_tls, run_plan
 ):
     # RFC 9112 section 9.8; this server never ends it
     url, accepted = await serve_tls(SIZED, version=version)
     plan = {"url": url, "keep_alive": keep_alive, "connections": 2, "requests": 6}
     async with asyncio.timeout(20):  # asyncio's transports wait for 30 s
-        summary = (await carry_out(**plan)).summary
+        summary = (await run_plan(**plan)).summary
         for peer in accepted:
             await peer.lost
     assert (summary.succeeded, summary.failed) == (6, 0)
@@ -118,21 +118,21 @@ async def test_tls_is_closed_once_and_the_servers_close_is_not_awaited(
 
 @WITH_TLS
 @VERSIONS
-async def test_a_response_in_several_records_is_one_read(version, serve_tls, carry_out):
+async def test_a_response_in_several_records_is_one_read(version, serve_tls, run_plan):
     url, accepted = await serve_tls(SIZED[:10], SIZED[10:40], SIZED[40:], version=version)
-    summary = (await carry_out(url=url, connections=1, requests=50)).summary
+    summary = (await run_plan(url=url, connections=1, requests=50)).summary
     assert (summary.succeeded, summary.failed) == (50, 0)
     assert summary.bytes_received == 50 * len(SIZED)
     assert len(accepted) == 1
 
 
 @WITH_TLS
-async def test_bodies_larger_than_any_buffer_are_complete(serve_tls, carry_out):
+async def test_bodies_larger_than_any_buffer_are_complete(serve_tls, run_plan):
     size = 3_000_000
     response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     records = [response[at : at + 16_000] for at in range(0, len(response), 16_000)]
     url, _ = await serve_tls(*records)
-    summary = (await carry_out(url=url, connections=2, requests=6)).summary
+    summary = (await run_plan(url=url, connections=2, requests=6)).summary
     assert (summary.succeeded, summary.failed) == (6, 0)
     assert summary.bytes_received == 6 * len(response)
 
@@ -153,13 +153,13 @@ async def test_bodies_larger_than_any_buffer_are_complete(serve_tls, carry_out):
     ],
 )
 async def test_only_close_notify_ends_a_response_without_a_length(
-    response, kind, version, serve_tls, carry_out
+    response, kind, version, serve_tls, run_plan
 ):
     # RFC 9112 section 9.8
     data, ends = response
     url, _ = await serve_tls(*[data] * bool(data), ends=ends, version=version)
     plan = {"url": url, "keep_alive": False, "connections": 1, "requests": 3}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert dict(summary.failures) == ({kind: 3} if kind else {})
     assert summary.succeeded == (0 if kind else 3)
 
@@ -168,12 +168,12 @@ async def test_only_close_notify_ends_a_response_without_a_length(
 @VERSIONS
 @pytest.mark.parametrize("ends", ["orderly", "torn"])
 async def test_an_early_refusal_is_read_from_a_server_that_reads_no_more(
-    ends, version, serve_tls, carry_out
+    ends, version, serve_tls, run_plan
 ):
     # RFC 9112 section 9.5: unread bytes of the body make the close a reset
     url, _ = await serve_tls(TOO_LARGE, ends=ends, version=version)
     plan = {"url": url, "method": "POST", "body": bytes(20_000_000), "connections": 2}
-    summary = (await carry_out(**plan, requests=6)).summary
+    summary = (await run_plan(**plan, requests=6)).summary
     assert dict(summary.failures) == {"status": 6}
     assert summary.status == {413: 6}
 
@@ -181,7 +181,7 @@ async def test_an_early_refusal_is_read_from_a_server_that_reads_no_more(
 @WITH_TLS
 @VERSIONS
 async def test_a_missing_client_certificate(
-    version, server_context, serve_tls, carry_out, monkeypatch
+    version, server_context, serve_tls, run_plan, monkeypatch
 ):
     """With TLS 1.3 the server rejects it only after the handshake of the client."""
     ends = []
@@ -192,7 +192,7 @@ async def test_a_missing_client_certificate(
     server_context.verify_mode = ssl.CERT_REQUIRED
     url, _ = await serve_tls(SIZED, version=version)
     plan = {"url": url, "connections": 1, "duration_s": 0.1, "keep_alive": False}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert summary.succeeded == 0
     if version == ssl.TLSVersion.TLSv1_3:
         assert set(summary.failures) == {"reset"}
@@ -203,10 +203,10 @@ async def test_a_missing_client_certificate(
 
 
 @WITH_TLS
-async def test_an_untrusted_server_gets_an_alert(serve_tls, carry_out):
+async def test_an_untrusted_server_gets_an_alert(serve_tls, run_plan):
     url, accepted = await serve_tls(SIZED)
     plan = {"url": url, "connections": 1, "duration_s": 0.1, "tls": TlsOptions()}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     assert set(summary.failures) == {"connect"}
     assert set(summary.reasons) == {"CERTIFICATE_VERIFY_FAILED"}
     await accepted[0].lost
@@ -214,21 +214,21 @@ async def test_an_untrusted_server_gets_an_alert(serve_tls, carry_out):
 
 
 @TRANSPORTS
-async def test_without_waiting_every_request_arrives(serve, carry_out):
+async def test_without_waiting_every_request_arrives(serve, run_plan):
     everything = asyncio.Event()
     server = await serve(lambda peer: len(peer.server.requests) == 20 and everything.set())
     plan = {"url": server.url, "keep_alive": False, "wait": False, "requests": 20}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     await everything.wait()  # connections are closed before the server has read
     assert (summary.succeeded, summary.failed) == (20, 0)
 
 
 @WITH_TLS
-async def test_a_handshake_that_never_ends_times_out(transport, serve_proxy, carry_out):
+async def test_a_handshake_that_never_ends_times_out(transport, serve_proxy, run_plan):
     silent = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with silent:
         url = f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
         plan = {"url": url, "connections": 1, "duration_s": 0.2, "timeout_s": 0.05}
-        summary = (await carry_out(**plan)).summary
+        summary = (await run_plan(**plan)).summary
     assert set(summary.failures) == {"connect"}
     assert set(summary.reasons) == {"timeout"}

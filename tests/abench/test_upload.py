@@ -47,12 +47,12 @@ PLANS = {
 
 @TRANSPORTS
 @pytest.mark.parametrize("name", PLANS)
-async def test_a_large_body_is_sent_whole_and_not_copied(name, serve, carry_out):
+async def test_a_large_body_is_sent_whole_and_not_copied(name, serve, run_plan):
     server = await serve(accept=read_all)
     plan = {"url": server.url, "method": "POST", "body": BODY, "connections": 1, "requests": 2}
     tracemalloc.start()
     try:
-        summary = (await carry_out(**plan, **PLANS[name])).summary
+        summary = (await run_plan(**plan, **PLANS[name])).summary
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -63,10 +63,10 @@ async def test_a_large_body_is_sent_whole_and_not_copied(name, serve, carry_out)
 
 @TRANSPORTS
 @pytest.mark.parametrize("name", PLANS)
-async def test_an_early_rejection_is_read_although_the_body_is_not_sent(name, serve, carry_out):
+async def test_an_early_rejection_is_read_although_the_body_is_not_sent(name, serve, run_plan):
     # RFC 9112 section 9.5
     server = await serve(accept=reject)
     plan = {"url": server.url, "method": "POST", "body": BODY, "connections": 2, "requests": 10}
-    summary = (await carry_out(**plan, **PLANS[name])).summary
+    summary = (await run_plan(**plan, **PLANS[name])).summary
     assert dict(summary.failures) == {"status": 10}
     assert summary.status == {413: 10}

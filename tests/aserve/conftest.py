@@ -29,12 +29,6 @@ def directory(tmp_path):
     return root
 
 
-@pytest.fixture
-def folder(directory):
-    """Return the same site, for tests that still use this name."""
-    return directory
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _programs_are_closed():
     yield

@@ -19,7 +19,6 @@ import pytest
 from tests.aserve import fuse
 
 TIMEOUT = 10  # seconds; only a failing test reaches it
-PATIENCE = TIMEOUT  # the name that other tests still use
 
 _MNT_DETACH = 2
 

@@ -17,8 +17,8 @@ NOW = 1_900_000_000
 
 
 @pytest.fixture
-def get(folder):
-    site = Site.of_files(Directory(folder))
+def get(directory):
+    site = Site.of_files(Directory(directory))
 
     def get(target, method="GET", **headers):
         request = Request(
@@ -69,24 +69,24 @@ def test_no_other_origin_may_read_a_response(get, target, method):
     "target",
     ["/none", "/a.txt/", "/sub/none", "/.env", "/sub/.git/config", "/" + "x" * 300, "/a.txt/b"],
 )
-def test_not_found(get, folder, target):
-    (folder / ".env").write_text("secret")
+def test_not_found(get, directory, target):
+    (directory / ".env").write_text("secret")
     assert get(target).status == 404
 
 
-def test_well_known_files_are_served(get, folder):
-    (folder / ".well-known").mkdir()
-    (folder / ".well-known" / "security.txt").write_text("call us")
+def test_well_known_files_are_served(get, directory):
+    (directory / ".well-known").mkdir()
+    (directory / ".well-known" / "security.txt").write_text("call us")
     assert get("/.well-known/security.txt").status == 200
 
 
-def test_special_files_are_not_found(get, folder):
-    os.mkfifo(folder / "fifo")
+def test_special_files_are_not_found(get, directory):
+    os.mkfifo(directory / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.fspath(folder / "socket"))
+        server.bind(os.fspath(directory / "socket"))
         assert get("/fifo").status == 404
         assert get("/socket").status == 404
-    (folder / "device").symlink_to("/dev/zero")
+    (directory / "device").symlink_to("/dev/zero")
     assert get("/device").status == 404
 
 
@@ -103,16 +103,16 @@ def nobody():
 
 @pytest.mark.usefixtures("nobody")
 def test_an_unreadable_file_is_forbidden():
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "a.txt").touch(mode=0)
-        site = Site.of_files(Directory(Path(folder)))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "a.txt").touch(mode=0)
+        site = Site.of_files(Directory(Path(directory)))
         assert site.handle(Request("GET", "/a.txt"), RequestContext(NOW)).status == 403
         assert site.handle(Request("HEAD", "/a.txt"), RequestContext(NOW)).status == 403
 
 
-def test_a_small_body_is_inlined_and_a_large_one_is_not(get, folder):
-    (folder / "small").write_bytes(bytes(MAX_INLINE_SIZE))
-    (folder / "larger").write_bytes(bytes(MAX_INLINE_SIZE + 1))
+def test_a_small_body_is_inlined_and_a_large_one_is_not(get, directory):
+    (directory / "small").write_bytes(bytes(MAX_INLINE_SIZE))
+    (directory / "larger").write_bytes(bytes(MAX_INLINE_SIZE + 1))
     assert [type(part) for part in get("/small").body] == [bytes]
     assert [type(part) for part in get("/larger").body] == [FileSlice]
     assert [type(part) for part in get("/larger", range="bytes=0-9").body] == [bytes]
@@ -125,52 +125,52 @@ def test_head_has_the_headers_of_get_and_no_body(get):
     assert head_response.length == get_response.length == 5
 
 
-def test_a_file_replaced_by_one_of_the_same_size_and_time_has_another_tag(get, folder):
-    os.utime(folder / "a.txt", (1, 1))
+def test_a_file_replaced_by_one_of_the_same_size_and_time_has_another_tag(get, directory):
+    os.utime(directory / "a.txt", (1, 1))
     before = dict(get("/a.txt").headers)["ETag"]
-    (folder / "new").write_text("omega")
-    os.utime(folder / "new", (1, 1))
-    (folder / "new").replace(folder / "a.txt")
+    (directory / "new").write_text("omega")
+    os.utime(directory / "new", (1, 1))
+    (directory / "new").replace(directory / "a.txt")
     assert dict(get("/a.txt").headers)["ETag"] != before
     assert get("/a.txt", if_none_match=before).status == 200
 
 
-def test_the_root_directory_may_be_replaced(get, folder):
-    folder.rename(folder.with_name("old"))
+def test_the_root_directory_may_be_replaced(get, directory):
+    directory.rename(directory.with_name("old"))
     assert get("/a.txt").status == 404
-    folder.mkdir()
-    (folder / "a.txt").write_text("beta")
+    directory.mkdir()
+    (directory / "a.txt").write_text("beta")
     assert body(get("/a.txt")) == b"beta"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".br", ".zst"])
-def test_a_sibling_that_links_outside_is_ignored(get, folder, suffix):
-    folder.with_name("outside").write_text("secret")
-    (folder / f"a.txt{suffix}").symlink_to("../outside")
+def test_a_sibling_that_links_outside_is_ignored(get, directory, suffix):
+    directory.with_name("outside").write_text("secret")
+    (directory / f"a.txt{suffix}").symlink_to("../outside")
     assert body(get("/a.txt", accept_encoding="gzip, br, zstd")) == b"alpha"
 
 
 @pytest.mark.parametrize("suffix", [".br", ".zst", ".gz"])
-def test_an_empty_sibling_of_a_nonempty_file_is_ignored(get, folder, suffix):
-    (folder / f"a.txt{suffix}").touch()
+def test_an_empty_sibling_of_a_nonempty_file_is_ignored(get, directory, suffix):
+    (directory / f"a.txt{suffix}").touch()
     response = get("/a.txt", accept_encoding="br, zstd, gzip")
     assert body(response) == b"alpha"
     assert "Content-Encoding" not in dict(response.headers)
     assert get("/a.txt", accept_encoding="br, zstd, gzip, identity;q=0").status == 406
 
 
-def test_an_empty_sibling_of_an_empty_file_is_used(get, folder):
-    (folder / "none.css").touch()
-    (folder / "none.css.br").touch()
+def test_an_empty_sibling_of_an_empty_file_is_used(get, directory):
+    (directory / "none.css").touch()
+    (directory / "none.css.br").touch()
     response = get("/none.css", accept_encoding="br, identity;q=0")
     assert (response.status, body(response)) == (200, b"")
 
 
-def test_a_sibling_older_than_its_file_is_ignored(get, folder):
-    sibling = folder / "a.txt.gz"
+def test_a_sibling_older_than_its_file_is_ignored(get, directory):
+    sibling = directory / "a.txt.gz"
     sibling.write_bytes(b"packed")
     assert body(get("/a.txt", accept_encoding="gzip")) == b"packed"
-    os.utime(folder / "a.txt", (1_000, 1_000))
+    os.utime(directory / "a.txt", (1_000, 1_000))
     os.utime(sibling, (1, 1))
     assert body(get("/a.txt", accept_encoding="gzip")) == b"alpha"
 
@@ -209,9 +209,9 @@ def test_an_internal_error_is_one_response_and_one_log_line(caplog):
     assert caplog.records[0].exc_info is None
 
 
-def test_no_file_descriptor_leaks(folder):
-    site = Site.of_files(Directory(Path(folder)))
-    (folder / "a.txt.gz").write_bytes(b"packed")
+def test_no_file_descriptor_leaks(directory):
+    site = Site.of_files(Directory(Path(directory)))
+    (directory / "a.txt.gz").write_bytes(b"packed")
     before = len(os.listdir("/proc/self/fd"))
     for target in ("/a.txt", "/large.bin", "/none", "/sub", "/sub/", "/a.txt/"):
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
@@ -251,8 +251,8 @@ def dated(request, tmp_path):
     if request.param is None:
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(dir=request.param) as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(dir=request.param) as directory:
+        yield Path(directory)
 
 
 @pytest.mark.parametrize("seconds", DATES)
@@ -286,10 +286,10 @@ def test_every_date_that_a_file_system_can_store_is_served(dated, seconds):
 
 
 @pytest.fixture
-def set_at(folder):
+def set_at(directory):
     """Give a file a date in the future; return the time at which that was set."""
-    os.utime(folder / "a.txt", (NOW, NOW))
-    return int(os.stat(folder / "a.txt").st_ctime)
+    os.utime(directory / "a.txt", (NOW, NOW))
+    return int(os.stat(directory / "a.txt").st_ctime)
 
 
 def get_a(site, now, **headers):
@@ -299,8 +299,8 @@ def get_a(site, now, **headers):
 
 
 @pytest.mark.parametrize("elapsed", [1, 60, 86_400])
-def test_a_future_date_is_replaced_by_the_time_it_was_set(folder, set_at, elapsed):
-    site = Site.of_files(Directory(folder))
+def test_a_future_date_is_replaced_by_the_time_it_was_set(directory, set_at, elapsed):
+    site = Site.of_files(Directory(directory))
     _, sent = get_a(site, set_at + 1)
     assert parse_date(sent, NOW) == set_at
     now = set_at + 1 + elapsed
@@ -315,8 +315,8 @@ def test_a_future_date_is_replaced_by_the_time_it_was_set(folder, set_at, elapse
 
 
 @pytest.mark.parametrize("elapsed", [0, 1, 3_600])
-def test_after_the_clock_was_set_back_no_date_is_in_the_future(folder, set_at, elapsed):
-    site, then = Site.of_files(Directory(folder)), set_at - 100_000
+def test_after_the_clock_was_set_back_no_date_is_in_the_future(directory, set_at, elapsed):
+    site, then = Site.of_files(Directory(directory)), set_at - 100_000
     _, sent = get_a(site, then)
     assert parse_date(sent, NOW) == then
     now = then + elapsed
@@ -325,14 +325,14 @@ def test_after_the_clock_was_set_back_no_date_is_in_the_future(folder, set_at, e
     assert get_a(site, now, if_range=sent, range="bytes=0-0")[0] == 200
 
 
-def test_an_escaped_slash_follows_the_rules_of_a_slash(folder):
-    (folder / "@babel" / "core").mkdir(parents=True)
-    (folder / "@babel" / "core" / "index.html").write_text("core")
-    (folder / "sub" / ".git").mkdir()
-    (folder / "sub" / ".git" / "config").write_text("secret")
+def test_an_escaped_slash_follows_the_rules_of_a_slash(directory):
+    (directory / "@babel" / "core").mkdir(parents=True)
+    (directory / "@babel" / "core" / "index.html").write_text("core")
+    (directory / "sub" / ".git").mkdir()
+    (directory / "sub" / ".git" / "config").write_text("secret")
     plain, site = (
-        Site.of_files(Directory(folder)),
-        Site.of_files(Directory(folder), decode_slashes=True),
+        Site.of_files(Directory(directory)),
+        Site.of_files(Directory(directory), decode_slashes=True),
     )
 
     def status(site, target):

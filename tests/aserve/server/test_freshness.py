@@ -13,7 +13,7 @@ import pytest
 
 import aserve
 from aserve.linux import inotify
-from tests.aserve.hanging import PATIENCE
+from tests.aserve.hanging import TIMEOUT
 
 OLD = 1_000_000_000
 REQUESTS = [
@@ -131,7 +131,7 @@ class Reader:
 
     def __init__(self, tree, host, port):
         self._tree = tree
-        self.connection = HTTPConnection(host, port, timeout=PATIENCE)
+        self.connection = HTTPConnection(host, port, timeout=TIMEOUT)
         self._tags = {}  # (target, coding): state, entity tag
 
     def get(self, target, **headers):
@@ -325,7 +325,7 @@ def reader(tree, request):
 def response_in_progress(reader):
     """Request the large file and read only the head of the response."""
     address = (reader.connection.host, reader.connection.port)
-    with closing(HTTPConnection(*address, timeout=PATIENCE)) as connection:
+    with closing(HTTPConnection(*address, timeout=TIMEOUT)) as connection:
         connection.request("GET", "/a.bin")
         yield connection.getresponse()
 

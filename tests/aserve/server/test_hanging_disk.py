@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from tests.aserve.hanging import PATIENCE, mounted, serving
+from tests.aserve.hanging import TIMEOUT, mounted, serving
 
 THREADS = 4
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(50_000))
@@ -60,7 +60,7 @@ class Clients:
         self._server, self._stack = server, stack
 
     def connect(self):
-        connection = HTTPConnection(self._server.host, self._server.port, timeout=PATIENCE)
+        connection = HTTPConnection(self._server.host, self._server.port, timeout=TIMEOUT)
         self._stack.callback(connection.close)
         connection.connect()
         return connection
@@ -296,7 +296,7 @@ class FullServer:
         far.reached(2)
         # The queue has room for two of three more: when one has its response, the others wait.
         self._all += [clients.send(f"/far/{name}") for name, _ in self._files[2:]]
-        (self.rejected,) = with_response(self._all, PATIENCE)
+        (self.rejected,) = with_response(self._all, TIMEOUT)
 
     def is_waiting(self):
         """Tell whether all clients but the rejected one still wait."""

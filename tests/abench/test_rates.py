@@ -149,11 +149,11 @@ def test_requests_of_a_dead_worker_are_skipped_in_a_stage():
     assert (first.schedule.achieved, last.schedule.achieved) == (100, 25)
 
 
-async def test_started_requests_are_reported_during_the_run(serve, carry_out, ok_reply):
+async def test_started_requests_are_reported_during_the_run(serve, run_plan, ok_response):
     """A worker reports the requests it has started during the run, in case it dies."""
-    server = await serve(ok_reply)
+    server = await serve(ok_response)
     plan = {"url": server.url, "connections": 2, "stages": "300ms@100,300ms@100"}
-    carried = await carry_out(**plan)
+    carried = await run_plan(**plan)
     summaries = [message for message in carried.messages if isinstance(message, Summary)]
     assert 0 < sum(one.started for one in summaries) <= carried.summary.started == 60
     for number, stage in carried.summary.stages.items():
@@ -190,18 +190,18 @@ def test_unreached_stage_is_left_out():
     assert [(one.text, one.length_s) for one in stages] == [("1s@10", 1), ("1s@20", 0.5)]
 
 
-async def test_stages_add_up_to_the_run(serve, carry_out, ok_reply):
+async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
     """In the last stage two of three connections hang: requests wait or are skipped."""
 
     def script(peer):
         if len(server.requests) <= 60 or len(server.requests) % 3 == 0:
-            peer.send(ok_reply)
+            peer.send(ok_response)
         elif len(server.requests) == 70:
             peer.reset()
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "stages": "300ms@100,300ms@100,400ms@200"}
-    summary = (await carry_out(**plan)).summary
+    summary = (await run_plan(**plan)).summary
     report = build_results(Plan(**plan), summary)
     for name in ("started", "late", "skipped", "unfinished"):
         assert sum(getattr(one, name) for one in summary.stages.values()) == getattr(summary, name)
@@ -215,8 +215,8 @@ async def test_stages_add_up_to_the_run(serve, carry_out, ok_reply):
     assert report.stages[2].unfinished >= 1
 
 
-async def test_stages_are_in_every_form(serve, abench, ok_reply, tmp_path):
-    server = await serve(ok_reply)
+async def test_stages_are_in_every_form(serve, abench, ok_response, tmp_path):
+    server = await serve(ok_response)
     page = tmp_path / "page.html"
     ran = await abench(
         *("--stages", "200ms@100,ramp:200ms@100-300", "-c", "4", "-w", "2"),
