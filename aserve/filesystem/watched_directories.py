@@ -4,24 +4,22 @@ What is known is never less than what is there: a name that changes counts as po
 the kernel decides. So only one answer comes from here, that a name is not there.
 """
 
-import fcntl
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from aserve.filesystem.directory_names import Entries, read_and_close
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import ChangeTracking
 from aserve.filesystem.open_beneath import open_real_directory
-from aserve.linux.directory_entries import TYPE_UNKNOWN, read_entries
+from aserve.linux.directory_entries import TYPE_UNKNOWN
 from aserve.linux.inotify import SELF, Inotify, WatchedName
 from aserve.linux.statx import FileId
 
 _MIN_LOOKUPS = 3
-"""Files found in a directory before its names are read. To read them costs what 5 files cost, and
-saves the thread's hop of each one after that: docs/adr/0022-directories-that-know-their-names.md"""
+"""Files found in a directory before its names are read: docs/adr/0022-directory-names.md."""
 
 _MIN_LOOKUPS_WHEN_FULL = 64  # or many directories that are rarely used would evict each other
 _RETRY_AFTER = 1_000  # further files, where the names could not be read or changed meanwhile
@@ -29,19 +27,12 @@ _MAX_COUNTED = 1_024  # directories whose files are counted
 _MAX_DIRECTORIES = 1_024  # watched; and of the watches that may be used, not more than this part:
 _WATCH_SHARE = 8
 _MAX_READING = 4  # directories at a time, each of which takes a descriptor and a thread
-_MAX_ENTRIES_SIZE = 524_288  # bytes of one directory's entries, as the kernel returns them
 _MAX_BYTES = 16 << 20  # that Python takes for all names
 _NAME_OVERHEAD = 160  # bytes that Python takes for a name, besides its own
-
-_FS_IOC_GETFLAGS = 0x8008_6601
-_FS_CASEFOLD_FL = 0x4000_0000
 
 Key = tuple[FileId, bytes]
 """A root directory, and a path below it."""
 
-
-Entries = dict[bytes, int]
-"""Names in a directory, and their types: TYPE_FILE, TYPE_DIRECTORY and so on, or TYPE_UNKNOWN."""
 
 Submit = Callable[[Callable[[], Entries | None], Callable[[Entries | None], None]], bool]
 """Runs a job in a thread and gives its result to a function in the event loop's thread; returns
@@ -125,8 +116,13 @@ class WatchedDirectories:
             self._read_names(root_fd, key)
 
     def _min_lookups(self) -> int:
-        is_full = len(self._by_path) >= _MAX_DIRECTORIES or self._size > _MAX_BYTES * 15 // 16
+        is_full = len(self._by_path) >= self._limit() or self._size > _MAX_BYTES * 15 // 16
         return _MIN_LOOKUPS_WHEN_FULL if is_full else _MIN_LOOKUPS
+
+    def _limit(self) -> int:
+        """Return how many directories may be watched."""
+        inotify = self.monitor.inotify
+        return min(_MAX_DIRECTORIES, inotify.max_watches // _WATCH_SHARE) if inotify else 0
 
     def on_changes(self, names: Sequence[WatchedName]) -> None:
         """Count changed names as possibly there, and forget what was found beneath them."""
@@ -182,7 +178,7 @@ class WatchedDirectories:
         except OSError:
             return False
         on_done = partial(self._on_read, directory, directory.generation)
-        if not self._submit(partial(_read_and_close, descriptor), on_done):
+        if not self._submit(partial(read_and_close, descriptor), on_done):
             self._lookups[directory.key] = 0  # the threads are busy: try again soon
             os.close(descriptor)
             return False
@@ -213,7 +209,7 @@ class WatchedDirectories:
         Raises OSError.
         """
         inotify, keys = self.monitor.inotify, [(key[0], path) for path in _paths_to(key[1])]
-        if not inotify or not self._make_room(keys, inotify.max_watches):
+        if not inotify or not self._make_room(keys):
             return None
         directory = None
         for each in keys:
@@ -226,9 +222,9 @@ class WatchedDirectories:
                 raise
         return directory
 
-    def _make_room(self, keys: Sequence[Key], max_watches: int) -> bool:
+    def _make_room(self, keys: Sequence[Key]) -> bool:
         """Evict as many directories as some others need; tell whether that was possible."""
-        limit = min(_MAX_DIRECTORIES, max_watches // _WATCH_SHARE)
+        limit = self._limit()
         while len(self._by_path) + sum(key not in self._by_path for key in keys) > limit:
             if not self._known:
                 return False
@@ -310,35 +306,3 @@ def _watch_beneath(inotify: Inotify, root_fd: int, path: bytes) -> int:
         return inotify.add_directory(b"/proc/self/fd/%d" % descriptor)
     finally:
         os.close(descriptor)
-
-
-def _read_and_close(descriptor: int) -> Entries | None:
-    """Return the names in an open directory; None where they are too many, or cannot be used."""
-    try:
-        entries = read_entries(descriptor, _MAX_ENTRIES_SIZE)
-        return None if entries is None or _ignores_case(descriptor, entries) else entries
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-
-
-def _ignores_case(directory: int, entries: Entries) -> bool:
-    """Tell whether a directory also finds a name by other bytes, in another case for example.
-
-    ext4, f2fs and tmpfs say so in a flag of the directory. XFS does it for ASCII letters in a whole
-    file system, which any name with such letters shows.
-    """
-    flags = bytearray(8)
-    with suppress(OSError):  # ENOTTY: a file system without flags
-        fcntl.ioctl(directory, _FS_IOC_GETFLAGS, flags)
-    if int.from_bytes(flags, sys.byteorder) & _FS_CASEFOLD_FL:
-        return True
-    name = next((name for name in entries if name != name.swapcase()), None)
-    if name is None or name.swapcase() in entries:
-        return False
-    try:
-        os.lstat(name.swapcase(), dir_fd=directory)
-    except FileNotFoundError:
-        return False
-    return True

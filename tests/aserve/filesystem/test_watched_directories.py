@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aserve.filesystem import monitor, mounts, open_beneath, watched_directories
+from aserve.filesystem import directory_names, monitor, mounts, open_beneath, watched_directories
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.open_beneath import open_directory
 from aserve.filesystem.watched_directories import WatchedDirectories
@@ -262,7 +262,7 @@ def test_names_take_a_bounded_number_of_bytes(tree, monkeypatch):
         tree.get(b"a")
     assert tree.get(b"a") is None
     assert tree.directories._size <= 20_000
-    monkeypatch.setattr(watched_directories, "_MAX_ENTRIES_SIZE", 100)
+    monkeypatch.setattr(directory_names, "_MAX_ENTRIES_SIZE", 100)
     assert tree.learn(b"a") is None
     assert not tree.jobs
 
