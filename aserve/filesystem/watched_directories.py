@@ -33,7 +33,6 @@ _NAME_OVERHEAD = 160  # bytes that Python takes for a name, besides its own
 Key = tuple[FileId, bytes]
 """A root directory, and a path below it."""
 
-
 Submit = Callable[[Callable[[], Entries | None], Callable[[Entries | None], None]], bool]
 """Runs a job in a thread and gives its result to a function in the event loop's thread; returns
 False if it cannot."""
@@ -178,11 +177,12 @@ class WatchedDirectories:
         except OSError:
             return False
         on_done = partial(self._on_read, directory, directory.generation)
+        self._reading += 1
         if not self._submit(partial(read_and_close, descriptor), on_done):
+            self._reading -= 1
             self._lookups[directory.key] = 0  # the threads are busy: try again soon
             os.close(descriptor)
             return False
-        self._reading += 1
         return True
 
     def _on_read(

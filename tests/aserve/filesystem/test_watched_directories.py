@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aserve.filesystem import directory_names, monitor, mounts, open_beneath, watched_directories
+from aserve.filesystem.directory import Directory
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.open_beneath import open_directory
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.http.messages import HttpError
+from aserve.http.request_target import TargetPath
 from aserve.linux.directory_entries import (
     TYPE_DIRECTORY,
     TYPE_FILE,
@@ -83,9 +86,26 @@ class Tree:
         self.monitor.close()
 
 
+def place_with_events():
+    """Return a new directory on a file system whose every change makes an event."""
+    for parent in (None, "/dev/shm"):
+        place = tempfile.mkdtemp(dir=parent)
+        if mounts.Mounts().tracking_of(os.stat(place).st_dev) is mounts.ChangeTracking.EVENTS:
+            return Path(place)
+        os.rmdir(place)
+    pytest.skip("no file system here reports every change")
+
+
 @pytest.fixture
-def tree(tmp_path):
-    root = tmp_path / "root"
+def place():
+    place = place_with_events()
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def tree(place):
+    root = place / "root"
     (root / "a" / "b").mkdir(parents=True)
     for path in ("one", "two.gz", "a/three", "a/b/four"):
         (root / path).write_text(path)
@@ -244,9 +264,9 @@ def test_where_it_is_full_a_directory_must_be_used_more_often(tree, monkeypatch)
     assert not tree.get(b"a")
 
 
-def test_they_use_a_part_of_the_watches_alone(tmp_path):
-    tree = Tree(tmp_path, max_watches=16)
-    (tmp_path / "a" / "b").mkdir(parents=True)
+def test_they_use_a_part_of_the_watches_alone(place):
+    tree = Tree(place, max_watches=16)
+    (place / "a" / "b").mkdir(parents=True)
     assert tree.learn(b"a/b") is None  # three watches of two
     assert tree.watches == 0
     assert tree.learn(b"a") is not None
@@ -301,6 +321,55 @@ def test_a_shared_watch_stays_until_nobody_needs_it(tree):
     assert tree.monitor.changed_since([(watch, b"")], generation)
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """Return the paths that are opened, in a list."""
+    paths = []
+    openat2 = open_beneath.openat2
+    monkeypatch.setattr(
+        open_beneath,
+        "openat2",
+        lambda root, path, *how: paths.append(path) or openat2(root, path, *how),
+    )
+    return paths
+
+
+def test_names_that_are_not_there_are_not_looked_up(tree, opened):
+    files = Directory(tree.root, tree.monitor.mounts, directories=tree.directories)
+    (tree.root / "new").touch()
+    (tree.root / "new.gz").touch()
+    tree.learn()
+    opened.clear()
+    root = os.fsencode(tree.root)
+
+    def find(*names):
+        return files.find(TargetPath(names, is_directory=False), wait=False)
+
+    assert len(find(b"one").representations) == 1
+    assert opened == [root, b"one"]
+    assert [each.coding for each in find(b"new").representations] == ["identity", "gzip"]
+    assert opened[2:] == [root, b"new", b"new.gz"]
+    with pytest.raises(HttpError, match="Nothing is here"):
+        find(b"none")
+    assert opened[5:] == [root]
+    (tree.root / "none").touch()
+    assert find(b"none")
+
+
+def test_files_found_in_a_directory_are_counted_and_no_others(tree):
+    files = Directory(tree.root, tree.monitor.mounts, directories=tree.directories)
+    for _ in range(10):
+        for name in (b"none", b"a"):
+            with suppress(HttpError, BlockingIOError):
+                files.find(TargetPath((name,), is_directory=False), wait=False)
+    with suppress(HttpError, BlockingIOError):
+        files.find(TargetPath((b"one",), is_directory=False), wait=True)
+    assert not tree.directories._lookups
+    with suppress(BlockingIOError):
+        files.find(TargetPath((b"one",), is_directory=False), wait=False)
+    assert list(tree.directories._lookups.values()) == [1]
+
+
 NAMES = ["a", "b", "c.gz"]
 DIRECTORIES = ["", *NAMES, *(f"{one}/{two}" for one in NAMES for two in NAMES)]
 directories = strategies.sampled_from(["", "", "", "a", "a", "a", "b", "a/b", "a/a", "b/a"])
@@ -312,7 +381,7 @@ class Lookups(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.place = Path(tempfile.mkdtemp())
+        self.place = place_with_events()
         (self.place / "root" / "a" / "b").mkdir(parents=True)
         self.tree = Tree(self.place / "root")
 

@@ -13,6 +13,8 @@ import pytest
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.monitor import ChangeMonitor
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.eventloop.connection import Connection
@@ -101,14 +103,19 @@ def calls(work):
     return counts["call"], counts["c_call"]
 
 
-@pytest.fixture(params=[True, False], ids=["cache", "no cache"])
+@pytest.fixture(params=["cache", "no cache", "names"])
 async def client(request, directory):
-    cache = ResponseCache() if request.param else None
-    server = EventLoopServer(
-        Site.of_files(Directory(directory)), Limits(), PoolSize(1, 8), None, cache
-    )
+    """Return a client of a server with a cache, or with directories that know their names."""
+    monitor = ChangeMonitor()
+    directories = WatchedDirectories(monitor) if request.param == "names" else None
+    cache = ResponseCache(monitor) if request.param == "cache" else None
+    site = Site.of_files(Directory(directory, monitor.mounts, directories=directories))
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    if directories:
+        server.use_directories(directories)
     yield Client(server)
     await server.stop(0)
+    monitor.close()
 
 
 async def test_a_request_is_cheap(client):
