@@ -28,7 +28,7 @@ _MAX_DIRECTORIES = 1_024  # watched; and of the watches that may be used, not mo
 _WATCH_SHARE = 8
 _MAX_READING = 4  # directories at a time, each of which takes a descriptor and a thread
 _MAX_BYTES = 16 << 20  # that Python takes for all names
-_NAME_OVERHEAD = 160  # bytes that Python takes for a name, besides its own
+_NAME_OVERHEAD = 112  # bytes that Python takes for a name, besides its own, by tracemalloc
 
 Key = tuple[FileId, bytes]
 """A root directory, and a path below it."""

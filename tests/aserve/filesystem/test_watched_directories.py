@@ -2,8 +2,10 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -240,6 +242,16 @@ def test_nothing_is_known_of_a_directory_that_ignores_case(tree, monkeypatch):
     monkeypatch.setattr(os, "lstat", lambda path, **options: lstat(path.swapcase(), **options))
     assert tree.learn() is None
     assert tree.watches == 0
+
+
+def test_nothing_is_known_of_a_directory_that_folds_case(tree, monkeypatch):
+    """As chattr +F makes it on ext4, f2fs and tmpfs."""
+
+    def flags(descriptor, request, buffer):
+        buffer[:] = (0x4000_0000).to_bytes(8, sys.byteorder)
+
+    monkeypatch.setattr(fcntl, "ioctl", flags)
+    assert tree.learn() is None
 
 
 def test_many_directories_are_bounded(tree, monkeypatch):
