@@ -92,8 +92,8 @@ def test_colors_are_for_terminals_alone(monkeypatch):
         ("localhost -t", "-t: needs a value: -t SECONDS"),
         ("--quiet=yes localhost", "--quiet: takes no value"),
         (
-            "comparre a b",
-            "URL: 'comparre' is neither a URL nor a command; did you mean abench compare?",
+            "comparee a b",
+            "URL: 'comparee' is neither a URL nor a command; did you mean abench compare?",
         ),
         ("compare a", "AFTER: is missing; see abench compare --help"),
         ("compare a b c", "c: more arguments than abench compare takes; see abench compare --help"),
