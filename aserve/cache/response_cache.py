@@ -8,13 +8,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from aserve.cache.cached_response import CachedResponse, CacheHit, HeadLookup, weigh_head
 from aserve.cache.dependencies import Dependencies, DependencyTable
+from aserve.cache.doorkeeper import Doorkeeper
 from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
 from aserve.filesystem.monitor import ChangeMonitor
-from aserve.http.dates import format_date, parse_date
-from aserve.http.messages import BodyPart, FileSlice, Request, Response
+from aserve.http.messages import Request, Response
 from aserve.linux.inotify import WatchedName
 
 _MAX_RESPONSES = 16_384
@@ -22,135 +23,9 @@ _MAX_BYTES = 64 << 20
 _MAX_HEADS = 32_768
 _MAX_HEADS_PER_RESPONSE = 1_024  # which are evicted with it, at a microsecond each
 _MAX_OPEN_FILES = 256  # kept open, for responses that are too large for memory
-# Bytes that Python uses besides the data itself, measured with tracemalloc and rounded up.
-_RESPONSE_OVERHEAD = 3_200  # with five watched names of its own
-_HEAD_OVERHEAD = 960
-_PART_OVERHEAD = 256
-_DEPENDENCY_OVERHEAD = 96  # of a name that other responses depend on as well
-_STRING_OVERHEAD = 64
-_PAIR_OVERHEAD = 3 * _STRING_OVERHEAD
 _MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
 _DISPOSE_BATCH = 256
 _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
-
-_DATE = b"Date: "
-_DATE_LENGTH = 29
-
-
-class CachedResponse:
-    """One response as it was sent, except for its date.
-
-    data: head and small body, whose date is right from valid_from until before valid_until, in
-    POSIX seconds; size: its bytes; created_at: the date of the first response, in POSIX seconds;
-    rest: further parts of the body, from files that are kept open; is_one_write: there are none;
-    closes: the connection is closed after it; content_length: bytes of the body.
-    """
-
-    __slots__ = (
-        "_after",
-        "_before",
-        "_files",
-        "closes",
-        "content_length",
-        "created_at",
-        "data",
-        "dependencies",
-        "heads",
-        "idle_seconds",
-        "is_one_write",
-        "key",
-        "needs_stat",
-        "rest",
-        "size",
-        "status",
-        "valid_from",
-        "valid_until",
-        "was_used",
-        "weight",
-    )
-
-    def __init__(
-        self, key: CacheKey, parts: Sequence[BodyPart], response: Response, *, closes: bool
-    ) -> None:
-        first, *rest = parts
-        assert isinstance(first, bytes)  # noqa: S101 - a head is bytes
-        at = first.index(_DATE) + len(_DATE)
-        self.key = key
-        self.status = response.status
-        self.closes = closes
-        self.content_length = sum(map(len, response.body))
-        self.data = first
-        self.size = len(first)
-        self.rest = rest
-        self.is_one_write = not rest
-        self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
-        self.valid_from = self.valid_until = 0
-        self.created_at = parse_date(first[at : at + _DATE_LENGTH].decode("latin-1"), 0) or 0
-        self.heads: dict[bytes, None] = {}  # the oldest first
-        self.dependencies: Dependencies
-        self._files = {part.source for part in rest if isinstance(part, FileSlice)}
-        self.needs_stat = False
-        """Whether files are checked by stat before each use, and not only by events."""
-        self.was_used = True
-        self.idle_seconds = 0
-        """Seconds since its last use, counted only where it keeps a file open."""
-        self.weight = 0
-        """How many bytes of memory it takes, without its heads."""
-
-    def set_dependencies(self, dependencies: Dependencies) -> None:
-        """Set what this response depends on, and its weight, of which that is a part."""
-        self.dependencies = dependencies
-        self.needs_stat = bool(dependencies.signatures or self._files)
-        self.weight = (
-            _RESPONSE_OVERHEAD
-            + 2 * len(self.data)  # and the parts before and after the date
-            + sum(_weigh_part(part) for part in self.rest)
-            + sum(_DEPENDENCY_OVERHEAD + len(name) for _, name in dependencies.names)
-            + sum(_DEPENDENCY_OVERHEAD + len(path) for path, _ in dependencies.signatures)
-            + _weigh_key(self.key)
-        )
-
-    @property
-    def has_open_files(self) -> bool:
-        """Whether this response keeps a file open."""
-        return bool(self._files)
-
-    @property
-    def open_file_count(self) -> int:
-        """How many files this response keeps open."""
-        return len(self._files)
-
-    def is_unchanged(self) -> bool:
-        """Check the files by stat: not every write makes an event.
-
-        Writes by io_submit make none, nor do writes to a loop device's backing file. A large body
-        is read from its file each time, and must be what its strong tag says: fstat takes 0.9 us
-        of 25.
-        """
-        return (
-            all(file.is_unchanged() for file in self._files)
-            and self.dependencies.signatures_unchanged()
-        )
-
-    def refresh(self, now: float) -> None:
-        """Set the date in data to this second."""
-        self.valid_from = int(now)
-        self.valid_until = self.valid_from + 1
-        self.data = self._before + format_date(self.valid_from).encode() + self._after
-
-
-CacheHit = tuple[CachedResponse, Request]
-"""A cached response, and the parsed request of the head that was looked up."""
-
-
-class HeadLookup(Protocol):
-    """Finds cached responses by the head of a request, unparsed."""
-
-    def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
-        """Return the valid response to exactly this head, with its request; None if none is.
-
-        now: POSIX seconds.
-        """
 
 
 class CachePartition:
@@ -196,7 +71,7 @@ class ResponseCache:
         self._with_files: dict[CacheKey, CachedResponse] = {}
         self._total_weight = 0
         self._head_weight = 0
-        self._doorkeeper = _Doorkeeper()
+        self._doorkeeper = Doorkeeper(_MAX_HEADS)
         self._recently_considered: set[int] = set()  # hashes of keys, in this second
         self.monitor.subscribe(self)
 
@@ -409,7 +284,7 @@ class ResponseCache:
         self._evict_heads(cached)
         self._by_head[head] = cached, request
         cached.heads[head] = None
-        weight = _weigh_head(head, request)
+        weight = weigh_head(head, request)
         self._total_weight += weight
         self._head_weight += weight
         self._evict_excess()
@@ -424,7 +299,7 @@ class ResponseCache:
     def _evict_head(self, head: bytes) -> None:
         cached, request = self._by_head.pop(head)
         del cached.heads[head]
-        weight = _weigh_head(head, request)
+        weight = weigh_head(head, request)
         self._total_weight -= weight
         self._head_weight -= weight
 
@@ -467,37 +342,3 @@ def _dispose(*tables: dict[Any, Any]) -> None:
             for _ in range(min(len(table), _DISPOSE_BATCH)):
                 table.popitem()
             time.sleep(0)
-
-
-def _weigh_head(head: bytes, request: Request) -> int:
-    # As bytes, as the request's text, and as the headers extracted from that.
-    return (
-        _HEAD_OVERHEAD + 2 * len(head) + len(request.head) + _PAIR_OVERHEAD * len(request.headers)
-    )
-
-
-def _weigh_part(part: BodyPart) -> int:
-    return _PART_OVERHEAD + (len(part) if isinstance(part, bytes) else 0)
-
-
-def _weigh_key(key: CacheKey) -> int:
-    """Return how many bytes a key takes."""
-    pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in key.headers)
-    return len(key.target) + _STRING_OVERHEAD + len(key.partition) + pairs
-
-
-class _Doorkeeper:
-    """Counts recent requests: a response is admitted when requested again. A scan never is."""
-
-    __slots__ = ("_before", "_now")
-
-    def __init__(self) -> None:
-        self._now: dict[int, int] = {}
-        self._before: dict[int, int] = {}
-
-    def count(self, key_hash: int) -> int:
-        """Return how often a hash was counted not long ago, this time included."""
-        if len(self._now) >= _MAX_HEADS:
-            self._now, self._before = {}, self._now
-        count = self._now[key_hash] = self._now.get(key_hash, 0) + 1
-        return count + self._before.get(key_hash, 0)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import cast
 
-from aserve.cache.response_cache import CachedResponse, HeadLookup
+from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES

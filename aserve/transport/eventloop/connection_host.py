@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import CacheKey
-from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCache
+from aserve.cache.response_cache import ResponseCache
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.transport.eventloop.thread_pool import ThreadPool

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey
-from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCache
+from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.error_pages import INTERNAL_ERROR
 from aserve.handlers.handler import RequestContext

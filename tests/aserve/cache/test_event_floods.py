@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse
+from aserve.cache.cached_response import CachedResponse
 from aserve.filesystem import monitor
 from aserve.http.messages import Request
 from aserve.linux import inotify

@@ -5,7 +5,8 @@ import tracemalloc
 import pytest
 
 from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse, ResponseCache
+from aserve.cache.cached_response import CachedResponse
+from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem import monitor
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext

@@ -6,7 +6,8 @@ from struct import pack
 
 import pytest
 
-from aserve.cache.response_cache import CachedResponse, ResponseCache
+from aserve.cache.cached_response import CachedResponse
+from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem import mounts
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from aserve.cache import response_cache
-from aserve.cache.response_cache import CachedResponse, ResponseCache
+from aserve.cache import cached_response, response_cache
+from aserve.cache.cached_response import CachedResponse
+from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem import monitor, mounts
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.watched_directories import WatchedDirectories
@@ -374,7 +375,7 @@ def test_memory_is_bounded_and_used_responses_stay(server, root, monkeypatch):
     assert server.cache._total_weight == sum(
         cached.weight for cached in server.cache._by_key.values()
     ) + sum(
-        response_cache._weigh_head(head, request)
+        cached_response.weigh_head(head, request)
         for head, (_, request) in server.cache._by_head.items()
     )
     hits = server.hits
@@ -477,7 +478,7 @@ def test_heads_evict_no_response(server, monkeypatch):
     assert server.cache._by_key.keys() == responses.keys()
     assert server.cache._head_weight <= server.cache._max_bytes // 2 + 2_000
     assert server.cache._head_weight == sum(
-        response_cache._weigh_head(head, request)
+        cached_response.weigh_head(head, request)
         for head, (_, request) in server.cache._by_head.items()
     )
 
