@@ -137,3 +137,4 @@ class MultiplexingServer(PollingLoop):
         for descriptor, connection in list(self._connections.items()):
             connection.abort()
             self._remove_connection(descriptor)
+        self._callbacks.clear()  # they refer to the server, which would keep its poller open

@@ -17,7 +17,7 @@ from abench.plan.request import RequestTemplate
 from abench.plan.success import DEFAULT_CRITERIA
 from abench.plan.target import Target
 from abench.report import document
-from abench.stats import phrases
+from abench.stats import phrases, planned
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
@@ -232,7 +232,7 @@ def test_an_unordered_log_is_replayed_in_the_order_of_its_times(tmp_path):
 
 
 def test_a_report_lists_the_first_urls_and_counts_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(document, "MAX_URLS", 2)
+    monkeypatch.setattr(planned, "MAX_URLS", 2)
     path = tmp_path / "urls"
     path.write_text("/a\n/b\n/c\n/d\n/e\n")
     report = build_results(Plan(url=BASE, urls=url_file.read_urls(path, BASE)), Summary())
