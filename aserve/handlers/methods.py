@@ -4,10 +4,10 @@ RFC 9110 section 9.3 defines eight. All are in the table, the disabled ones with
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from aserve.handlers.handler import Handler, RequestContext
-from aserve.http.messages import NOSNIFF, HttpError, Request, Response
+from aserve.http.messages import NOSNIFF, HttpError, Request, Response, Takeover
 from aserve.http.request_target import parse_host_port, parse_path
 
 MethodTable = Mapping[str, Handler | None]
@@ -30,12 +30,12 @@ def method_table(
     files: Handler,
     *,
     allow_trace: bool = False,
-    allow_connect: Collection[str] = (),
+    connect: Handler | None = None,
     decode_slashes: bool = False,
 ) -> MethodTable:
     """Return the table of methods for a site whose GET and HEAD are answered by files.
 
-    allow_connect: each "host:port" that CONNECT may open a tunnel to. decode_slashes: whether %2F
+    connect: answers CONNECT, if that is enabled. decode_slashes: whether %2F
     in a path separates segments.
     """
     table: dict[str, Handler | None] = {
@@ -46,7 +46,7 @@ def method_table(
         "POST": None,
         "PUT": None,
         "DELETE": None,
-        "CONNECT": Connect(allow_connect) if allow_connect else None,
+        "CONNECT": connect,
     }
     enabled = [name for name, handler in table.items() if handler or name == "OPTIONS"]
     table["OPTIONS"] = Options(enabled, decode_slashes=decode_slashes)
@@ -108,16 +108,22 @@ class Trace:
 
 
 class Connect:
-    """Answers CONNECT: a tunnel to one of the allowed addresses, each "host:port" (9.3.6)."""
+    """Answers CONNECT: a tunnel to one of the allowed addresses, each "host:port" (9.3.6).
 
-    def __init__(self, allowed: Collection[str]) -> None:
+    open_tunnel: returns the tunnel to a host and a port.
+    """
+
+    def __init__(
+        self, allowed: Collection[str], open_tunnel: Callable[[str, int], Takeover]
+    ) -> None:
+        self._open_tunnel = open_tunnel
         self._allowed = frozenset(filter(None, map(parse_host_port, allowed)))
 
     def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
-        """Return the response that starts the tunnel; the transport connects to its far end."""
+        """Return the response that the tunnel takes over from."""
         address = parse_host_port(request.target)
         if address is None:
             raise HttpError(400, "The target of CONNECT must be a host and a port.")
         if address not in self._allowed:
             raise HttpError(403, "A tunnel to this address is not allowed.")
-        return Response(200, tunnel=address)
+        return Response(200, takeover=self._open_tunnel(*address))

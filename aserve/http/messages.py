@@ -1,11 +1,11 @@
 """Requests, responses and HTTP errors as plain values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Headers = tuple[tuple[str, str], ...]
 """Header lines, (name, value), in the order they are sent."""
@@ -85,7 +85,81 @@ class FileSlice:
         return self.stop - self.start
 
 
-BodyPart = bytes | FileSlice
+class BodyStream:
+    """Bytes that a handler makes while they are sent: never more of them than the client reads.
+
+    pieces: an iterable of bytes; if it is a generator, it is closed when the client goes away.
+    may_wait: whether the next piece may have to be waited for. An event loop leaves that to a
+    thread; other models wait themselves, as they do for files.
+    """
+
+    __slots__ = (
+        "_pieces",
+        "may_wait",
+    )
+
+    def __init__(self, pieces: Iterable[bytes], *, may_wait: bool = True) -> None:
+        self._pieces = iter(pieces)
+        self.may_wait = may_wait
+
+    def __len__(self) -> int:
+        """Return 0: none of its bytes are there yet."""
+        return 0
+
+    def __bool__(self) -> bool:
+        """Return True: there may be some."""
+        return True
+
+    def read(self) -> bytes:
+        """Return the next bytes, b"" at the end. Raises what the iterable raises."""
+        for piece in self._pieces:
+            if piece:
+                return piece
+        return b""
+
+    def close(self) -> None:
+        """Close the generator. Like read, it may have to wait, and never runs at the same time."""
+        if close := getattr(self._pieces, "close", None):
+            close()
+
+
+SizedPart = bytes | FileSlice
+BodyPart = SizedPart | BodyStream
+
+
+class Takeover(Protocol):
+    """Has a connection for itself once the head of its response was sent: as a tunnel has.
+
+    needs_descriptor: whether it holds a descriptor besides the connection's own.
+    """
+
+    needs_descriptor: bool
+
+    async def prepare(self) -> None:
+        """Do what must have succeeded before the head is sent. Raises HttpError."""
+
+    def start(
+        self,
+        transport: Any,
+        received: bytes,
+        *,
+        has_ended: bool,
+        on_closed: Callable[[Exception | None], None],
+    ) -> None:
+        """Own an asyncio.Transport from now on, and set its protocol.
+
+        received: what the client has sent after its request. has_ended: whether it sends no more.
+        on_closed: to be called once the transport, and all else, is closed.
+        """
+
+    def tick(self) -> None:
+        """Note that a second has passed."""
+
+    def stop(self) -> None:
+        """End soon: the server stops, and aborts after its grace period."""
+
+    def abort(self) -> None:
+        """Close at once, also before start: the client has gone, or there was an error."""
 
 
 class Request(NamedTuple):
@@ -126,10 +200,12 @@ def _header_lines(name: str) -> re.Pattern[str]:
 class Response(NamedTuple):
     """One final response.
 
-    length: the Content-Length in bytes, None for no such header; a response to HEAD has one though
-    its body is empty. close: close the connection afterwards. tunnel: the host and port to connect
-    to once the response has been sent. path: the path of the file it was made from; the response
-    cache may send it again until something on that path changes. b"": it is not cacheable.
+    body: its parts in order; a BodyStream is always alone. length: the Content-Length in bytes,
+    None for no such header; a response to HEAD has one though its body is empty. A BodyStream
+    without a length is sent in chunks. close: close the connection afterwards. takeover: gets
+    the connection once the head has been sent, which then has no Connection header but its own.
+    path: the path of the file it was made from; the response cache may send it again until
+    something on that path changes. b"": it is not cacheable.
     """
 
     status: int
@@ -137,7 +213,7 @@ class Response(NamedTuple):
     body: tuple[BodyPart, ...] = ()
     length: int | None = None
     close: bool = False
-    tunnel: tuple[str, int] | None = None
+    takeover: Takeover | None = None
     path: bytes = b""
 
     def same_as(self, other: "Response") -> bool:
@@ -147,26 +223,51 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, tunnel, path = self
-        return Response(status, headers, body, length, close, tunnel, path)
+        status, headers, _, length, close, takeover, path = self
+        return Response(status, headers, body, length, close, takeover, path)
 
     def with_headers(
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
     ) -> "Response":
         """Return the same response with other headers, and another body if it is given."""
-        status, _, same_body, length, close, tunnel, path = self
+        status, _, same_body, length, close, takeover, path = self
         body = same_body if body is None else body
-        return Response(status, headers, body, length, close, tunnel, path)
+        return Response(status, headers, body, length, close, takeover, path)
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""
         return self.with_body(())
 
 
+class BodySink(Protocol):
+    """Gets a request body while it arrives, and makes the response once it is complete.
+
+    max_size: in bytes; a larger body is answered with 413, before any of it is read if its length
+    is known. may_wait: whether the methods may have to wait, for a disk. An event loop leaves them
+    to a thread then; no two of them run at the same time.
+    """
+
+    max_size: int
+    may_wait: bool
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Nothing more is read before it returns. Raises HttpError."""
+
+    def finish(self) -> Response:
+        """Return the response to the whole body. Raises HttpError."""
+
+    def close(self) -> None:
+        """Release everything: the last call, whether the body was complete or not."""
+
+
+AcceptBody = Callable[[Request], BodySink | None]
+"""Returns what gets the body of a request; None if nobody wants it. Raises HttpError."""
+
+
 def _same_part(one: BodyPart, other: BodyPart) -> bool:
-    if isinstance(one, bytes):
-        return one == other
-    return isinstance(other, FileSlice) and (one.start, one.stop) == (other.start, other.stop)
+    if isinstance(one, FileSlice) and isinstance(other, FileSlice):
+        return (one.start, one.stop) == (other.start, other.stop)
+    return isinstance(one, bytes) and one == other
 
 
 def encode_head(response: Response, date: str, connection: str | None) -> bytes:

@@ -2,10 +2,13 @@
 
 import enum
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from aserve.http.integers import MAX_INTEGER, parse_hexadecimal
 from aserve.http.messages import HttpError
+
+OnData = Callable[[bytes], None]
 
 _NAME = r"[\w!#$%&'*+.^`|~-]+"
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
@@ -22,7 +25,10 @@ _MAX_STEPS = 512  # lines and runs of data read in one call: about a millisecond
 
 
 class BodyReader(Protocol):
-    """Finds the end of a body. The body is discarded, since no handler uses one yet."""
+    """Finds the end of a body. Its bytes are discarded unless somebody takes them.
+
+    on_data: gets the bytes of the body, without what frames them.
+    """
 
     @property
     def complete(self) -> bool:
@@ -39,12 +45,16 @@ class BodyReader(Protocol):
 class LengthReader:
     """Reads a body of a known length in bytes."""
 
-    __slots__ = ("_remaining",)
+    __slots__ = (
+        "_on_data",
+        "_remaining",
+    )
 
     is_paused = False
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, on_data: OnData | None = None) -> None:
         self._remaining = length
+        self._on_data = on_data
 
     @property
     def complete(self) -> bool:
@@ -55,6 +65,8 @@ class LengthReader:
         """Return the position in data up to which the body was read."""
         size = min(self._remaining, len(data) - start)
         self._remaining -= size
+        if self._on_data and size:
+            self._on_data(data[start : start + size])
         return start + size
 
 
@@ -75,13 +87,15 @@ class ChunkedReader:
 
     __slots__ = (
         "_data_left",
+        "_on_data",
         "_overhead_left",
         "_phase",
         "_remaining",
         "is_paused",
     )
 
-    def __init__(self, limit: int, overhead: int) -> None:
+    def __init__(self, limit: int, overhead: int, on_data: OnData | None = None) -> None:
+        self._on_data = on_data
         self._phase = _Phase.SIZE
         self._remaining = 0
         self._data_left = limit
@@ -142,6 +156,8 @@ class ChunkedReader:
         self._remaining -= size
         if not self._remaining:
             self._phase = _Phase.DATA_END
+        if self._on_data and size:
+            self._on_data(data[start : start + size])
         return start + size
 
     def _consume_data_end(self, data: bytes, start: int) -> int:

@@ -2,11 +2,23 @@
 
 import re
 
-from aserve.http.messages import BodyPart, HttpError, Request, Response, encode_head
+from aserve.http.messages import (
+    AcceptBody,
+    BodyPart,
+    BodySink,
+    BodyStream,
+    HttpError,
+    Request,
+    Response,
+    encode_head,
+)
 from aserve.http1 import head_parser
+from aserve.http1.body_encoder import ChunkedStream, SizedStream
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
 from aserve.http1.limits import Limits
 from aserve.http1.states import TRANSITIONS, Event, State
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _HEAD_END = b"\r\n\r\n"
 _INCOMPLETE_STARTS = frozenset({b"", b"\r"})
@@ -32,9 +44,14 @@ class H1Connection:
         "_limits",
         "_position",
         "_request",
+        "accept_body",
+        "body",
+        "ends_by_closing",
         "is_idle",
         "is_paused",
+        "sink",
         "state",
+        "wants_continue",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -42,6 +59,19 @@ class H1Connection:
         self.is_idle = True  # between requests, with no unprocessed input
         self.is_paused = False
         """Whether next_request stopped to give other connections a turn: call it again, later."""
+        self.ends_by_closing = False
+        """Whether only the end of the connection tells the client that the response is complete."""
+        self.accept_body: AcceptBody | None = None
+        """Called with each request that has a body. Raises HttpError."""
+        self.sink: BodySink | None = None
+        """What gets the body of the current request, which is discarded if there is none.
+
+        It stays here until the owner of this object takes it away, to finish or to close it.
+        """
+        self.body: list[bytes] = []
+        """Bytes of the body for the sink: no more are read while some are here."""
+        self.wants_continue = False
+        """Whether the client waits for CONTINUE before it sends the body."""
         self._limits = limits
         self._input = b""
         self._position = 0  # input before it has been processed
@@ -84,6 +114,12 @@ class H1Connection:
             return self.reject(error)
         return self._request if self.state is State.HANDLING else None
 
+    def take_body(self) -> bytes:
+        """Take what was read of the body and not taken yet."""
+        data = b"".join(self.body)
+        self.body.clear()
+        return data
+
     def peek_head(self) -> bytes | None:
         """Return the next head, unparsed, if it is complete and no request is being handled."""
         if self.state is not State.IDLE:
@@ -106,20 +142,39 @@ class H1Connection:
         )
         self._request = request._replace(error=error)
         self._keep_alive, self._has_unread_input = False, True
-        self.is_paused = False
+        self.is_paused = self.wants_continue = False
         self._transition(Event.REJECTED)
         return self._request
 
     def start_response(self, response: Response, date: str) -> list[BodyPart]:
         """Return what to send, in order. date: the value of the Date header."""
+        first, *rest = response.body or (b"",)
+        if not isinstance(first, bytes):
+            if isinstance(first, BodyStream):
+                response = self._frame_stream(response, first)
+            first, rest = b"", list(response.body)
         self._keep_alive = self.keep_alive and not response.close
-        connection = None if response.tunnel else self._connection_header()
+        connection = None if response.takeover else self._connection_header()
         head = encode_head(response, date, connection)
         self._transition(Event.RESPONSE_STARTED)
-        first, *rest = response.body or (b"",)
-        if isinstance(first, bytes):
-            return [head + first, *rest]  # one write instead of two
-        return [head, first, *rest]
+        return [head + first, *rest]  # one write for the head and the first bytes
+
+    def _frame_stream(self, response: Response, stream: BodyStream) -> Response:
+        """Return a response as it is sent (RFC 9112 section 6.3), which for HEAD is without a body.
+
+        Without a length it is sent in chunks, and to an HTTP/1.0 client up to the end of the
+        connection.
+        """
+        if self._request and self._request.method == "HEAD":
+            stream.close()
+            return response.without_body()
+        if response.length is not None:
+            return response.with_body((SizedStream(stream, response.length),))
+        if self._request and self._request.minor == 0:
+            self.ends_by_closing = True
+            return response._replace(close=True)
+        chunked = (("Transfer-Encoding", "chunked"), *response.headers)
+        return response._replace(headers=chunked, body=(ChunkedStream(stream),))
 
     def begin_cached(self, *, closes: bool) -> None:
         """Note that a cached response is being sent, in place of start_response.
@@ -157,9 +212,9 @@ class H1Connection:
             self._input, self._position = b"", 0
             self._transition(Event.CLOSED_EARLY if unread else Event.CLOSED_CLEANLY)
 
-    def start_tunnel(self) -> bytes:
-        """Turn the connection into a tunnel; return the bytes already received for its far end."""
-        self._transition(Event.TUNNEL_STARTED)
+    def take_over(self) -> bytes:
+        """Give the connection to a Takeover; return the bytes already received, which are its."""
+        self._transition(Event.TAKEN_OVER)
         data, self._input = self._input[self._position :], b""
         self._position = 0
         return data
@@ -178,8 +233,9 @@ class H1Connection:
         if self.state is State.HEAD:
             self._read_head()
         if self.state is State.BODY:
-            self._discard_body()
-        if self._eof_received and self.state < State.HANDLING and not self.is_paused:
+            self._read_body()
+        is_waiting = self.is_paused or self.body
+        if self._eof_received and self.state < State.HANDLING and not is_waiting:
             if self.state is not State.IDLE:
                 raise HttpError(400, "The request ended before it was complete.")
             self.close()
@@ -226,25 +282,29 @@ class H1Connection:
         if length == 0:
             self._transition(Event.HEAD_ENDED)
             return
-        limit = self._limits.max_body
+        if self.accept_body and self._request:
+            self.sink = self.accept_body(self._request)
+        limit = self.sink.max_size if self.sink else self._limits.max_body
+        on_data = self.body.append if self.sink else None
         self._body_reader = (
-            ChunkedReader(limit, self._limits.max_header_size)
+            ChunkedReader(limit, self._limits.max_header_size, on_data)
             if length is None
-            else LengthReader(length)
+            else LengthReader(length, on_data)
         )
-        if headers.expects_continue:
-            # No handler uses a body, so 100 (Continue) is never sent. The response is final, and
-            # the connection closes: the client may send the body anyway (RFC 9110 10.1.1).
+        if headers.expects_continue and not self.sink:
+            # Nobody wants the body, so 100 (Continue) is not sent. The response is final, and the
+            # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
             self._keep_alive, self._has_unread_input = False, True
             self._transition(Event.HEAD_ENDED)
         elif length is not None and length > limit:
             raise HttpError(413, "The request body is too large.")
         else:
+            self.wants_continue = headers.expects_continue and not self.buffered
             self._transition(Event.CONTENT_ANNOUNCED)
 
-    def _discard_body(self) -> None:
+    def _read_body(self) -> None:
         reader = self._body_reader
-        if reader is None:
+        if reader is None or self.body:
             return
         self._position = reader.consume(self._input, self._position)
         self.is_paused = reader.is_paused

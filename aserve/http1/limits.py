@@ -36,7 +36,7 @@ class Limits:
     max_headers: int = 100
     """More header lines: 431."""
     max_body: int = _optional(1_048_576)
-    """A larger request body: 413. Bodies are not used yet, only read to find the next request."""
+    """A larger request body that no handler takes: 413. It is read to find the next request."""
     header_timeout: int = _optional(15)
     """For a head to arrive, counted from its first byte: 408."""
     keepalive_timeout: int = _optional(60)

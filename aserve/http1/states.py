@@ -17,8 +17,8 @@ class State(enum.IntEnum):
     """A request has been handed out and its response is being prepared."""
     SENDING = enum.auto()
     """The response is being sent."""
-    TUNNEL = enum.auto()
-    """Received bytes are forwarded to another server (RFC 9110 section 9.3.6)."""
+    TAKEN_OVER = enum.auto()
+    """The bytes are no longer HTTP's, as in a tunnel (RFC 9110 section 9.3.6)."""
     LINGERING = enum.auto()
     """The last response has been sent; further input is discarded (RFC 9112 section 9.6)."""
     CLOSED = enum.auto()
@@ -44,8 +44,8 @@ class Event(enum.IntEnum):
     """The response has been sent, the connection closes, and no unread input can be in flight."""
     CLOSED_EARLY = enum.auto()
     """The response has been sent, and the connection closes while the client may still send."""
-    TUNNEL_STARTED = enum.auto()
-    """The response has been sent and the connection is now a tunnel."""
+    TAKEN_OVER = enum.auto()
+    """The head has been sent, and what follows is not the server's business."""
     ENDED = enum.auto()
     """The client has closed its side, or has lingered too long, or has disconnected."""
 
@@ -68,10 +68,10 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.SENDING, Event.KEPT_ALIVE): State.IDLE,
     (State.SENDING, Event.CLOSED_CLEANLY): State.CLOSED,
     (State.SENDING, Event.CLOSED_EARLY): State.LINGERING,
-    (State.SENDING, Event.TUNNEL_STARTED): State.TUNNEL,
+    (State.SENDING, Event.TAKEN_OVER): State.TAKEN_OVER,
     (State.SENDING, Event.REJECTED): State.HANDLING,
     (State.SENDING, Event.ENDED): State.CLOSED,
-    (State.TUNNEL, Event.ENDED): State.CLOSED,
+    (State.TAKEN_OVER, Event.ENDED): State.CLOSED,
     (State.LINGERING, Event.ENDED): State.CLOSED,
     (State.CLOSED, Event.ENDED): State.CLOSED,
 }

@@ -1,7 +1,7 @@
 """A site: a handler inside its policies. The one place that finishes every response."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from aserve.cache.keys import KeyedOn
@@ -10,7 +10,14 @@ from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
 from aserve.handlers.handler import Handler, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
-from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response
+from aserve.http.messages import (
+    AcceptBody,
+    BodyPart,
+    FileSlice,
+    HttpError,
+    Request,
+    Response,
+)
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 
@@ -53,6 +60,11 @@ class Site:
         for policy in reversed(policies):
             handler = policy.wrap(handler)
         self._handler = handler
+        self.accept_body: AcceptBody | None = getattr(handler, "accept_body", None)
+        """Returns what gets the body of a request, None if nobody does.
+
+        It is the outermost handler's: a policy that does not pass it on lets nobody have a body.
+        """
 
     @classmethod
     def of_files(
@@ -61,14 +73,14 @@ class Site:
         policies: Sequence[Policy] = (ServerHeader(),),
         *,
         allow_trace: bool = False,
-        allow_connect: Collection[str] = (),
+        connect: Handler | None = None,
         decode_slashes: bool = False,
     ) -> Self:
         """Return a site of files; the other arguments are those of method_table."""
         methods = method_table(
             StaticFiles(files, decode_slashes=decode_slashes),
             allow_trace=allow_trace,
-            allow_connect=allow_connect,
+            connect=connect,
             decode_slashes=decode_slashes,
         )
         return cls(MethodDispatcher(methods), policies)
@@ -84,6 +96,13 @@ class Site:
         """
         respond = self._respond_with_error if request.error else self._respond
         response = respond(request, context)
+        for finish in self._finishers:
+            response = finish(request, context, response)
+        return response
+
+    def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
+        """Return the response of a BodySink with what every response of this site has."""
+        response = response.with_headers(self._response_headers + response.headers)
         for finish in self._finishers:
             response = finish(request, context, response)
         return response

@@ -6,10 +6,11 @@ from typing import ClassVar, Protocol
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.run_loop import PollingLoop
-from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from aserve.transport.socket_connection import SocketConnection
 
 Ready = Iterable[tuple[int, bool]]
 """Descriptors that are ready, each with whether it is ready for reading."""

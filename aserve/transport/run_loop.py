@@ -9,9 +9,10 @@ from contextlib import suppress
 from functools import partial
 
 from aserve.transport.accepting import accept_ready
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ReportRemaining
-from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from aserve.transport.socket_connection import SocketConnection
 
 
 class RunLoop(ABC):

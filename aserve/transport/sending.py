@@ -1,11 +1,12 @@
 """What is left of a response after a part of it was sent."""
 
 import os
+from collections.abc import Iterable
 
-from aserve.http.messages import BodyPart, FileSlice
+from aserve.http.messages import BodyPart, BodyStream, FileSlice, SizedPart
 
 
-def skip_bytes(part: BodyPart, count: int) -> BodyPart:
+def skip_bytes(part: SizedPart, count: int) -> SizedPart:
     """Return a part without its first count bytes."""
     if isinstance(part, FileSlice):
         return FileSlice(part.source, part.start + count, part.stop)
@@ -27,3 +28,18 @@ def send_file_slice(descriptor: int, part: FileSlice, max_bytes: int) -> int:
 def file_ended(part: FileSlice) -> EOFError:
     """Return the error for a file that has become shorter than its part."""
     return EOFError(f"the file ended {len(part)} bytes early")
+
+
+def joins(following: BodyPart | None) -> bool:
+    """Return whether a part is sent in one segment with the one that follows it.
+
+    Not with a stream: the kernel would hold the part back, for 200 ms, until the stream has more.
+    """
+    return following is not None and not isinstance(following, BodyStream)
+
+
+def close_streams(parts: Iterable[BodyPart]) -> None:
+    """Close the streams of a response that will not be sent, or not to its end."""
+    for part in parts:
+        if isinstance(part, BodyStream):
+            part.close()

@@ -1,10 +1,11 @@
 """One client's connection, as far as it does not matter how its bytes are moved."""
 
 import logging
+import struct
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from aserve.http.messages import HttpError, Request
+from aserve.http.messages import AcceptBody, HttpError, Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
@@ -13,6 +14,8 @@ from aserve.transport.connection_limiter import ConnectionLimiter, Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.observers import ResponseObserver
 
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: close sends RST, socket(7)."""
 MAX_BUFFERED_INPUT = 65_536
 """Bytes of pipelined requests that wait; then reading pauses."""
 
@@ -24,6 +27,7 @@ _logger = logging.getLogger("aserve")
 class ServerContext(Protocol):
     """What all connections of one server share."""
 
+    accept_body: AcceptBody | None
     limits: Limits
     observer: ResponseObserver | None
     limiter: "ConnectionLimiter[ServerConnection]"
@@ -61,6 +65,7 @@ class ServerConnection(ABC):
         self._limiter = context.limiter
         self._observer = context.observer
         self._http = H1Connection(context.limits)
+        self._http.accept_body = context.accept_body
         self._deadlines: Deadlines | None = None  # set by the first tick
         self._bytes_received = received
         self._response_start = 0  # bytes sent before this response
@@ -116,6 +121,10 @@ class ServerConnection(ABC):
         """Close, once everything is sent."""
 
     @abstractmethod
+    def _reset_when_closed(self) -> None:
+        """Have the kernel send RST and not FIN when the socket is closed."""
+
+    @abstractmethod
     def abort(self) -> None:
         """Close at once."""
 
@@ -134,6 +143,9 @@ class ServerConnection(ABC):
     @isolate_errors
     def close_after_response(self) -> None:
         """Close after the response that is being sent, or at once if there is none."""
+        self._close_after_response()
+
+    def _close_after_response(self) -> None:
         self._http.close_after_response()
         if self._http.state is State.IDLE and not self._has_turn_pending:
             self._close()
@@ -167,6 +179,11 @@ class ServerConnection(ABC):
     def _abort_response(self) -> None:
         """Close at once, and record a response that is being made or sent as truncated."""
         self.abort()
+
+    def _reset_if_unfinished(self) -> None:
+        """Have abort send RST where FIN would look like the end of the response."""
+        if self._http.ends_by_closing and self._http.state is State.SENDING:
+            self._reset_when_closed()
 
     def _check_deadlines(self) -> None:
         if not self._deadlines:
@@ -229,7 +246,7 @@ class ServerConnection(ABC):
             self._close()
 
     def _truncate(self, error: Exception) -> None:
-        """Close, so that the client sees that the response is shorter than its Content-Length."""
+        """Close, so that the client sees that the response is shorter than announced."""
         if not isinstance(error, (OSError, EOFError)):
             log_internal_error(error, self.client)
         elif not isinstance(error, ConnectionError):  # a client that has gone is no error

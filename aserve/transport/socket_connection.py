@@ -6,81 +6,51 @@ Every system call here returns EAGAIN instead of waiting. When to call is the mo
 import os
 import socket
 import time
-from collections import deque
 from contextlib import suppress
 
-from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import BodyPart, FileSlice, Request, Response
-from aserve.http1.limits import Limits
+from aserve.http.messages import (
+    BodySink,
+    HttpError,
+    Request,
+    Response,
+)
+from aserve.http1.connection import CONTINUE
 from aserve.http1.states import State
-from aserve.policies.site import Site
-from aserve.transport.connection_limiter import ConnectionLimiter, Decision, ProcessLimits
+from aserve.transport.connection_context import ConnectionContext
+from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.observers import ResponseObserver
-from aserve.transport.sending import send_file_slice, skip_bytes
-from aserve.transport.server_connection import MAX_BUFFERED_INPUT, ServerConnection
+from aserve.transport.sending import close_streams
+from aserve.transport.server_connection import MAX_BUFFERED_INPUT
+from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
 _READ_SIZE = 65_536  # bytes per read
-_MAX_BYTES_PER_TURN = 1 << 20  # bytes of a file; then other connections have their turn
+_MAX_SENT_PER_TURN = 1 << 20  # bytes; then other connections have their turn
+
+_NO_TAKEOVER = HttpError(501, "The server's I/O model cannot hand over a connection.")
 
 
-class ConnectionContext:
-    """What all connections of one server share."""
-
-    def __init__(
-        self,
-        site: Site,
-        limits: Limits,
-        observer: ResponseObserver | None,
-        process_limits: ProcessLimits,
-    ) -> None:
-        self.site = site
-        self.limits = limits
-        self.observer = observer
-        self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(process_limits)
-
-    @property
-    def active_responses(self) -> int:
-        """How many responses are being made or sent."""
-        return sum(connection.is_responding for connection in list(self.limiter.connections))
-
-    def handle(self, request: Request, second: int, client: str) -> Response:
-        """Return the response to a request, or the error response to an invalid one."""
-        if not self.site.keyed_on.client:
-            return self.site.handle(request, RequestContext(second))
-        return self.site.handle(request, RequestContext(second, client=client))
-
-
-class SocketConnection(ServerConnection):
+class SocketConnection(SocketWriter):
     """One client: feeds bytes from its socket to the HTTP parser, and sends the responses."""
 
     is_blocking = False
     """Whether calls on the socket may wait."""
 
     def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
-        super().__init__(context, client)
+        super().__init__(sock, client, context)
         sock.setblocking(self.is_blocking)
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = sock
         self._context = context
-        self._outgoing: deque[BodyPart] = deque()  # the response that is being sent
         self._is_aborted = self._is_turn_over = False
-        self._bytes_sent = self._body_size = self._response_end = 0
         self._admit()
 
     @property
     def is_closed(self) -> bool:
         """Whether the socket is closed."""
         return self._http.state is State.CLOSED
-
-    @property
-    def wants_write(self) -> bool:
-        """Whether there is data to send."""
-        return bool(self._outgoing)
 
     @property
     def wants_read(self) -> bool:
@@ -124,9 +94,12 @@ class SocketConnection(ServerConnection):
         self._is_aborted = True
         steps = (
             self._record_unfinished,
+            self._reset_if_unfinished,
             self._http.close,
             self._release_slot,
             self._close_socket,
+            self._close_sink,
+            self._drop_outgoing,
         )
         for step in steps:
             try:
@@ -134,20 +107,10 @@ class SocketConnection(ServerConnection):
             except Exception as error:  # noqa: BLE001 - the last boundary of a connection
                 log_internal_error(error, self.client)
                 self._http.state = State.CLOSED
-        self._outgoing.clear()
         if self.socket.fileno() >= 0:  # closing has failed, or waits for pending I/O
             self._release_fd()
 
     # How bytes are moved.
-
-    def _total_sent(self) -> int:
-        return self._bytes_sent
-
-    _total_delivered = _total_sent
-
-    @property
-    def _is_blocked(self) -> bool:
-        return self.wants_write
 
     @property
     def _has_pending_io(self) -> bool:
@@ -159,11 +122,7 @@ class SocketConnection(ServerConnection):
 
     def _cancel_turn(self) -> None:
         self._is_turn_over = False
-        self._outgoing.clear()
-
-    def _shutdown_write(self) -> None:
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
+        self._drop_outgoing()
 
     def _close(self) -> None:
         self.abort()  # the kernel sends what it has taken
@@ -211,10 +170,12 @@ class SocketConnection(ServerConnection):
         other connection was served.
         """
         http = self._http
-        max_bytes_sent = self._bytes_sent + _MAX_BYTES_PER_TURN
+        max_bytes_sent = self._bytes_sent + _MAX_SENT_PER_TURN
         turn_end = time.monotonic() + MAX_TURN_S
         for _ in range(MAX_REQUESTS_PER_TURN):
             request = None if self._outgoing else http.next_request()
+            if http.sink:
+                request = self._write_body(http.sink, request)
             if not request:
                 self._is_turn_over = http.is_paused
                 break
@@ -228,7 +189,7 @@ class SocketConnection(ServerConnection):
     def _dispatch(self, request: Request) -> None:
         self._request, self._started_at = request, time.time()
         second = int(self._started_at)
-        response = self._respond(request, second)
+        response = self._check_response(request, self._respond(request, second), second)
         parts = self._http.start_response(response, format_date(second))
         self._status, self._body_size = response.status, sum(map(len, response.body))
         self._response_start, self._response_end = (
@@ -238,47 +199,49 @@ class SocketConnection(ServerConnection):
         self._outgoing.extend(parts)
         self._send_some()
 
-    def _respond(self, request: Request, second: int) -> Response:
-        """Return the response, or a 503 if there is no descriptor for its file."""
-        response = self._context.handle(request, second, self.client)
-        needs_file = any(isinstance(part, FileSlice) for part in response.body)
-        if not needs_file or self._reserve_descriptors():
-            return response
-        rejected = request._replace(error=TOO_MANY_FILES)
-        return self._context.handle(rejected, second, self.client)
-
-    def _send_some(self) -> bool:
-        """Send what the socket takes now. Return whether any byte was sent."""
-        before = self._bytes_sent
+    def _write_body(self, sink: BodySink, request: Request | None) -> Request | None:
+        """Write what has arrived of a body. Return the request once it can be answered."""
+        http = self._http
+        if http.wants_continue:
+            http.wants_continue = False
+            self._outgoing.append(CONTINUE)
+            self._send_some()
+        if request and request.error:
+            return request
         try:
-            while self._outgoing and self._bytes_sent - before < _MAX_BYTES_PER_TURN:
-                self._send_part(self._outgoing[0])
-        except BlockingIOError:
-            pass
-        except (OSError, EOFError) as error:
-            self._truncate(error)
-            return False
-        if self._bytes_sent > before and not self._outgoing:
-            self._response_sent(self._status, self._body_size)
-        return self._bytes_sent > before
+            if data := http.take_body():
+                sink.write(data)
+        except HttpError as error:
+            return http.reject(error)
+        return request
 
-    def _send_part(self, part: BodyPart) -> None:
-        """Send what the socket takes of the first part."""
-        if isinstance(part, bytes):
-            count = self.socket.send(part, socket.MSG_MORE if len(self._outgoing) > 1 else 0)
-        else:
-            count = send_file_slice(self.socket.fileno(), part, _MAX_BYTES_PER_TURN)
-        self._bytes_sent += count
-        if count < len(part):
-            self._outgoing[0] = skip_bytes(part, count)
-        else:
-            self._outgoing.popleft()
+    def _respond(self, request: Request, second: int) -> Response:
+        """Return the response of the site, or of the sink that has got the request's body."""
+        sink, context = self._http.sink, self._context
+        if not sink:
+            return context.handle(request, second, self._client)
+        try:
+            if request.error:
+                return context.handle(request, second, self._client)
+            return context.finish(request, second, self._client, sink.finish())
+        except HttpError as error:
+            return context.handle(request._replace(error=error), second, self._client)
+        finally:
+            self._close_sink()
 
-    def _record_unfinished(self) -> None:
-        """Record a response that ends before it is complete, if one is being sent."""
-        state = self._http.state
-        if state is State.SENDING and self._bytes_sent < self._response_end:
-            missing = self._response_end - self._bytes_sent
-            self._record_truncated(self._status, self._body_size - missing)
-        elif state is State.HANDLING:  # not even the 500 could be made
-            self._record_truncated(500, 0)
+    def _close_sink(self) -> None:
+        sink, self._http.sink = self._http.sink, None
+        if sink:
+            sink.close()
+
+    def _check_response(self, request: Request, response: Response, second: int) -> Response:
+        """Return the response, or an error if it cannot be sent."""
+        if response.takeover:
+            response.takeover.abort()
+            error = _NO_TAKEOVER
+        elif all(isinstance(part, bytes) for part in response.body) or self._reserve_descriptors():
+            return response
+        else:
+            close_streams(response.body)
+            error = TOO_MANY_FILES
+        return self._context.handle(request._replace(error=error), second, self._client)

@@ -5,10 +5,10 @@ from typing import Any
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import ConnectionLimiter, Decision, ProcessLimits
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
-from aserve.transport.socket_connection import ConnectionContext
 
 
 class LockedConnectionLimiter(ConnectionLimiter[ServerConnection]):

@@ -7,12 +7,14 @@ from types import MappingProxyType
 
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
+from aserve.handlers.methods import Connect
 from aserve.http.dates import format_date
 from aserve.http.messages import BodyPart, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 from aserve.policies.site import Site
+from aserve.transport.eventloop.tunnel import Tunnel
 from tests.conformance.checks import PROBE, find_errors, find_response_errors, observe
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.reader import Response as WireResponse
@@ -30,7 +32,9 @@ class InMemorySite:
     def __init__(self, root: Path) -> None:
         files = Directory(root)
         self._default = Site.of_files(files)
-        self._all_methods = Site.of_files(files, allow_trace=True, allow_connect=[TUNNEL])
+        self._all_methods = Site.of_files(
+            files, allow_trace=True, connect=Connect([TUNNEL], Tunnel)
+        )
         self.tag_of = cache(self._tag_of)
 
     def _tag_of(self, target: str, coding: str) -> str:

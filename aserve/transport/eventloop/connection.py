@@ -8,14 +8,14 @@ from aserve.cache.response_cache import CachedResponse, HeadLookup
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import HttpError, Request, Response
+from aserve.http.messages import HttpError, Request
 from aserve.http1.states import State
 from aserve.policies.site import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
+from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
-from aserve.transport.eventloop.response_writer import ResponseWriter
-from aserve.transport.eventloop.tunnel import CONNECT_TIMEOUT, Tunnel
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
+from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
@@ -26,7 +26,7 @@ _MAX_BYTES_PER_TURN = 1 << 21  # bytes sent past the transport in a turn
 _NO_CONTEXT = RequestContext(0, may_wait=False)
 
 
-class Connection(ResponseWriter):
+class Connection(BodyReceiver):
     """One client: feeds what the loop reads to the HTTP parser, and writes the responses.
 
     received: bytes that were read from the client before.
@@ -34,11 +34,7 @@ class Connection(ResponseWriter):
 
     __slots__ = (
         "_cache",
-        "_context",
-        "_is_reading",
         "_next_turn",
-        "_peer",
-        "_tunnel",
         "_turn_end",
     )
 
@@ -50,12 +46,13 @@ class Connection(ResponseWriter):
         self._peer = "-"  # what policies see of the client
         self._bytes_written = 0
         self._write_resumed = None
-        self._file_sender = None
+        self._sender = None
         self._task = None
         self._is_reading = True
+        self._is_sink_busy = False
         self._next_turn: asyncio.Handle | None = None  # scheduled, if requests are left
         self._turn_end = 0.0  # of the monotonic clock
-        self._tunnel: Tunnel | None = None
+        self._takeover = None
         if received:
             self._http.receive(received)
 
@@ -103,7 +100,12 @@ class Connection(ResponseWriter):
             self._bytes_received += size
             http.receive(data)
             self._process_requests()
-            is_busy = http.state >= State.HANDLING or self._next_turn or self._write_resumed
+            is_busy = (
+                http.state >= State.HANDLING
+                or self._next_turn
+                or self._write_resumed
+                or self._is_sink_busy
+            )
             if size > MAX_BUFFERED_INPUT or (is_busy and http.buffered > MAX_BUFFERED_INPUT):
                 self._pause_reading()
         except Exception as error:  # noqa: BLE001 - as isolate_errors does, without a call
@@ -120,37 +122,22 @@ class Connection(ResponseWriter):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol
         """Release everything that the connection holds."""
-        task, file_sender, next_turn = self._task, self._file_sender, self._next_turn
-        self._task = self._tunnel = self._file_sender = self._next_turn = None
+        task, sender, next_turn = self._task, self._sender, self._next_turn
+        self._task = self._takeover = self._sender = self._next_turn = None
         try:
             if task:
                 task.cancel()
             if next_turn:
                 next_turn.cancel()
-            if file_sender:
-                file_sender.close()
+            if sender:
+                sender.close()
+            if self._http.sink:
+                self._abandon_body()
             self._http.close()
         except Exception as error:  # noqa: BLE001 - the connection is closed in any case
             log_internal_error(error, self.client)
         finally:
             self._host.remove(self)
-
-    # Called by the server.
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._tunnel:
-            self._tunnel.abort()
-        else:
-            self._transport.abort()
-
-    def _check_deadlines(self) -> None:
-        if not self._tunnel:
-            super()._check_deadlines()
-            return
-        self._tunnel.idle_ticks += 1
-        if self._tunnel.idle_ticks >= self._limits.tunnel_timeout:
-            self._tunnel.abort()
 
     # The turns of this connection.
 
@@ -167,11 +154,11 @@ class Connection(ResponseWriter):
 
     def _process_requests(self) -> None:
         """Handle the buffered requests in order, as long as the client reads the responses."""
-        if self._next_turn:
+        if self._next_turn or self._is_sink_busy:
             return
         http = self._http
-        rounds, file_sender = 0, self._file_sender
-        max_bytes_sent = (file_sender.bytes_sent if file_sender else 0) + _MAX_BYTES_PER_TURN
+        rounds, sender = 0, self._sender
+        max_bytes_sent = (sender.bytes_sent if sender else 0) + _MAX_BYTES_PER_TURN
         # asyncio logs a warning for each write after the client has gone, from the fifth on.
         while (
             self._write_resumed is None
@@ -201,8 +188,8 @@ class Connection(ResponseWriter):
             self._turn_end = time.monotonic() + MAX_TURN_S
         elif rounds == MAX_REQUESTS_PER_TURN or time.monotonic() > self._turn_end:
             return True
-        file_sender = self._file_sender
-        return file_sender is not None and file_sender.bytes_sent > max_bytes_sent
+        sender = self._sender
+        return sender is not None and sender.bytes_sent > max_bytes_sent
 
     @isolate_errors
     def _resume_processing(self) -> None:
@@ -214,8 +201,9 @@ class Connection(ResponseWriter):
 
     def _is_backlogged(self) -> bool:
         """Return whether too much data is buffered that cannot be handled now."""
-        state, is_waiting = self._http.state, self._next_turn or self._write_resumed is not None
-        return (is_waiting or state >= State.HANDLING) and self._http.buffered > MAX_BUFFERED_INPUT
+        is_waiting = self._next_turn or self._is_sink_busy or self._write_resumed is not None
+        is_busy = is_waiting or self._http.state >= State.HANDLING
+        return is_busy and self._http.buffered > MAX_BUFFERED_INPUT
 
     def _pause_reading(self) -> None:
         """Stop reading until the buffer is handled, or for this turn if nothing else is pending.
@@ -269,12 +257,17 @@ class Connection(ResponseWriter):
 
     def _dispatch_next(self) -> bool:
         """Dispatch the next request. Return whether there was one."""
-        if request := self._http.next_request():
+        request = self._http.next_request()
+        if sink := self._http.sink:
+            return self._receive_body(sink, request)
+        if request:
             self._dispatch(request)
             return True
         return False
 
     def _dispatch(self, request: Request) -> None:
+        if self._http.sink:
+            self._abandon_body()
         self._request, self._started_at = request, time.time()
         self._context = RequestContext(int(self._started_at), False, self._peer)
         result = self._host.handle(
@@ -295,19 +288,22 @@ class Connection(ResponseWriter):
         if self._http.state is State.HANDLING:
             self._start_response(pending)
             self._process_requests()
+        else:  # the client has gone meanwhile
+            close_streams(pending.response.body)
 
     def _start_response(self, pending: PendingResponse) -> None:
         response = pending.response
-        if response.tunnel:
-            self._task = self._host.loop.create_task(self._open_tunnel(response))
+        if response.takeover:
+            preparing = self._prepare_takeover(response, response.takeover)
+            self._task = self._host.loop.create_task(preparing)
             return
         length = response.length
         if (
-            length is not None
-            and length > MAX_INLINE_SIZE
+            (length is None or length > MAX_INLINE_SIZE)
             and response.body
             and not self._reserve_descriptors()
         ):
+            close_streams(response.body)
             self._start_response(self._error_response(TOO_MANY_FILES))
             return
         parts = self._http.start_response(response, format_date(int(time.time())))
@@ -316,44 +312,6 @@ class Connection(ResponseWriter):
             self._host.populate_cache(self._request, pending, parts, closes=closes)
         body_size = sum(map(len, response.body))
         self._send_remainder(self._start_sending(parts), response.status, body_size)
-
-    async def _open_tunnel(self, response: Response) -> None:
-        """Connect to the target of a tunnel, then answer the client and join the two."""
-        tunnel = Tunnel(self.connection_lost)
-        host, port = response.tunnel or ("", 0)
-        if not self._reserve_descriptors():
-            self._task = None
-            self._on_response(self._error_response(TOO_MANY_FILES))
-            return
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._host.loop.create_connection(lambda: tunnel.target_end, host, port)
-        except TimeoutError:
-            self._reject_tunnel(504, "The target of the tunnel does not answer.")
-        except (OSError, UnicodeError):  # UnicodeError: not a valid host name
-            self._reject_tunnel(502, "The target of the tunnel cannot be reached.")
-        except Exception as error:  # noqa: BLE001 - it ends this connection alone
-            self._task = None
-            self.fail(error)
-        else:
-            self._task = None
-            self._start_tunnel(tunnel, response)
-
-    @isolate_errors
-    def _start_tunnel(self, tunnel: Tunnel, response: Response) -> None:
-        self._tunnel = tunnel
-        (data,) = self._http.start_response(response, format_date(int(time.time())))
-        self._transport.write(cast("bytes", data))
-        if not self._is_reading:
-            self._transport.resume_reading()
-        has_ended = self._http.eof_received
-        tunnel.open(self._transport, self._http.start_tunnel(), has_ended=has_ended)
-        self._record(response.status, 0, self._started_at)
-
-    def _reject_tunnel(self, status: int, detail: str) -> None:
-        self._task = None
-        self._release_descriptors()
-        self._on_response(self._error_response(HttpError(status, detail)))
 
     def _error_response(self, error: HttpError) -> PendingResponse:
         return self._host.reject(self._request, self._context, error)

@@ -56,6 +56,11 @@ class ConnectionHost(ServerContext, Protocol):
     ) -> PendingResponse:
         """Return the error response to a request."""
 
+    def finish(
+        self, request: Request, context: RequestContext, response: Response
+    ) -> PendingResponse:
+        """Return the response of a sink, with what every response of the site has."""
+
     def populate_cache(
         self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool
     ) -> None:

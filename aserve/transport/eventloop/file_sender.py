@@ -5,60 +5,53 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing
+from typing import cast
 
-from aserve.http.messages import BodyPart, FileSlice
-from aserve.transport.eventloop.file_blocks import read_blocks
+from aserve.http.messages import BodyPart, BodyStream, FileSlice, SizedPart
+from aserve.transport.eventloop.response_sender import ResponseSender
 from aserve.transport.eventloop.write_readiness import WriteReadiness
-from aserve.transport.sending import send_file_slice, skip_bytes
+from aserve.transport.sending import joins, send_file_slice, skip_bytes
 
 _MAX_BYTES_PER_TURN = 1 << 21  # bytes of one connection; then others have their turn
-_READ_SIZE = 262_144  # bytes that a thread reads at once
 
 
 class _NotInPageCache(Exception):
     """The next bytes of the file must be read from the disk."""
 
 
-class FileSender:
+class FileSender(ResponseSender):
     """Sends past a connection's transport: sendfile copies nothing through this process.
 
     uvloop has no loop.sendfile. This class writes to the transport's own descriptor while the
     transport's buffer is empty. A duplicate descriptor for each response would halve the number of
     clients that can be served.
-
-    wait_writable: waits until the transport's buffer is empty.
     """
 
     __slots__ = (
         "_descriptor",
-        "_executor",
         "_socket",
-        "_transport",
-        "_wait_writable",
         "_write_readiness",
-        "bytes_sent",
-        "is_blocked",
     )
 
     def __init__(
         self,
         transport: asyncio.Transport,
         executor: Executor,
-        write_readiness: WriteReadiness,
         wait_writable: Callable[[], Awaitable[None]],
+        write_readiness: WriteReadiness,
     ) -> None:
-        self.bytes_sent = 0
-        """Bytes sent past the transport, in total."""
-        self.is_blocked = False
-        """Whether the socket is full, since the client does not read."""
-        self._transport = transport
-        self._executor = executor
+        super().__init__(transport, executor, wait_writable)
         self._write_readiness = write_readiness
-        self._wait_writable = wait_writable
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._socket = socket.socket(fileno=self._descriptor)
         self._socket.setblocking(False)
+
+    @staticmethod
+    def can_send_on(transport: asyncio.Transport) -> bool:
+        """Tell whether the transport leaves the bytes as they are: TLS would be bypassed."""
+        info = transport.get_extra_info
+        is_encrypted = info("sslcontext") is not None or info("ssl_object") is not None
+        return info("socket") is not None and not is_encrypted
 
     def close(self) -> None:
         """Detach from the descriptor, which belongs to the transport."""
@@ -67,10 +60,7 @@ class FileSender:
     __del__ = close
 
     def try_send(self, parts: Sequence[BodyPart]) -> deque[BodyPart] | None:
-        """Send what can be sent without waiting. Return the unsent parts, or None.
-
-        Raises what send raises.
-        """
+        """Send what can be sent without waiting. Return the unsent parts, or None."""
         if self._transport.get_write_buffer_size():
             return deque(parts)
         last = len(parts) - 1
@@ -78,43 +68,47 @@ class FileSender:
             try:
                 if isinstance(part, bytes):
                     count, wanted = self._send_bytes(part, number < last), len(part)
-                else:
+                elif isinstance(part, FileSlice):
                     count, wanted = self._send_file_slice(part), part.stop - part.start
+                else:
+                    return deque(parts[number:])
             except (BlockingIOError, _NotInPageCache):
                 return deque(parts[number:])
             if count < wanted:
                 return deque((skip_bytes(part, count), *parts[number + 1 :]))
         return None
 
-    async def send(self, unsent: deque[BodyPart]) -> None:
-        """Send all parts, as fast as the client and the disk allow.
-
-        Raises EOFError if a file has become shorter than its part, OSError if it cannot be read or
-        the client has gone.
-        """
+    async def _send_all(self, unsent: deque[BodyPart]) -> None:
         self._transport.set_write_buffer_limits(high=0)  # resume_writing is called when it is empty
         await self._wait_writable()
         while unsent:
             if self._transport.is_closing():
                 raise ConnectionAbortedError
             part = unsent.popleft()
-            wanted = min(len(part), _MAX_BYTES_PER_TURN)
-            try:
-                count = self._send_part(part, bool(unsent))
-            except BlockingIOError:
-                count = 0
-            except _NotInPageCache:
-                await self._read_from_disk(part, unsent)
-                continue
-            if count < len(part):
-                unsent.appendleft(skip_bytes(part, count))
-            if count < wanted:  # the socket is full: a retry at once would send little
-                await self._fill_socket(unsent)
-            elif unsent:
-                await asyncio.sleep(0)
+            if isinstance(part, BodyStream):
+                await self._read_from_stream(part, unsent)
+            else:
+                await self._send_next(part, unsent)
         self._transport.set_write_buffer_limits()
 
-    def _send_part(self, part: BodyPart, more: bool) -> int:
+    async def _send_next(self, part: SizedPart, unsent: deque[BodyPart]) -> None:
+        """Send some of a part that was taken from unsent, and put the rest back."""
+        wanted = min(len(part), _MAX_BYTES_PER_TURN)
+        try:
+            count = self._send_part(part, joins(unsent[0] if unsent else None))
+        except BlockingIOError:
+            count = 0
+        except _NotInPageCache:
+            await self._read_from_disk(cast("FileSlice", part), unsent)
+            return
+        if count < len(part):
+            unsent.appendleft(skip_bytes(part, count))
+        if count < wanted:  # the socket is full: a retry at once would send little
+            await self._fill_socket(unsent)
+        elif unsent:
+            await asyncio.sleep(0)
+
+    def _send_part(self, part: SizedPart, more: bool) -> int:
         """Send what the socket takes of a part, and return the number of bytes.
 
         more: another part follows, and belongs in the same segment.
@@ -146,7 +140,7 @@ class FileSender:
 
         def send_more() -> bool:
             part = unsent[0]
-            if isinstance(part, bytes) or self._transport.is_closing():
+            if not isinstance(part, FileSlice) or self._transport.is_closing():
                 return False
             try:
                 count = self._send_file_slice(part)
@@ -165,13 +159,3 @@ class FileSender:
             await self._write_readiness.call_while_writable(self._descriptor, send_more)
         finally:
             self.is_blocked = False
-
-    async def _read_from_disk(self, part: BodyPart, unsent: deque[BodyPart]) -> None:
-        """Read the next bytes in a thread, which may wait for the disk, and leave them to send."""
-        assert isinstance(part, FileSlice)  # noqa: S101 - bytes are never on a disk
-        block = FileSlice(part.source, part.start, min(part.stop, part.start + _READ_SIZE))
-        async with aclosing(read_blocks([block], self._executor)) as stream:
-            data = b"".join([chunk async for chunk in stream])
-        if block.stop < part.stop:
-            unsent.appendleft(skip_bytes(part, len(data)))
-        unsent.appendleft(data)

@@ -1,23 +1,38 @@
 """How a connection on an event loop sends its responses: at once, or in a task."""
 
 import asyncio
+import socket
+import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
 
-from aserve.http.messages import BodyPart, FileSlice
-from aserve.transport.eventloop.connection_host import ConnectionHost
+from aserve.handlers.handler import RequestContext
+from aserve.http.dates import format_date
+from aserve.http.error_pages import TOO_MANY_FILES
+from aserve.http.messages import BodyPart, FileSlice, HttpError, Response, Takeover
+from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
 from aserve.transport.eventloop.file_sender import FileSender
+from aserve.transport.eventloop.response_sender import ResponseSender
+from aserve.transport.eventloop.transport_sender import TransportSender
 from aserve.transport.internal_errors import isolate_errors
-from aserve.transport.server_connection import ServerConnection
+from aserve.transport.sending import close_streams
+from aserve.transport.server_connection import RESET, ServerConnection
 
 
 class ResponseWriter(ServerConnection, asyncio.Protocol):
-    """The sending half of a connection: what does not fit into one write leaves by a FileSender."""
+    """The sending half of a connection: what does not fit into one write leaves by its sender."""
 
     __slots__ = (
         "_bytes_written",
-        "_file_sender",
+        "_context",
         "_host",
+        "_is_reading",
+        "_peer",
+        "_sender",
+        "_takeover",
         "_task",
         "_transport",
         "_write_resumed",
@@ -26,11 +41,19 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     # Connection sets them all, which saves each client a call.
     _bytes_written: int
     """Bytes written to the transport, in total."""
-    _file_sender: FileSender | None
+    _context: RequestContext
+    """That of the current request."""
+    _peer: str
+    """What policies see of the client."""
+    _sender: ResponseSender | None
     """Set by the first response that takes several writes."""
     _host: ConnectionHost
+    _is_reading: bool
+    """Whether the transport passes on what the client sends."""
+    _takeover: Takeover | None
+    """What has this connection now."""
     _task: asyncio.Task[None] | None
-    """Sends the rest of a response, or opens a tunnel."""
+    """Sends the rest of a response, or prepares a takeover."""
     _transport: asyncio.Transport
     _write_resumed: asyncio.Event | None
     """Set while writing is paused."""
@@ -49,6 +72,30 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
             self._write_resumed = None
         self._process_requests()
 
+    # Called by the server.
+
+    @isolate_errors
+    def close_after_response(self) -> None:
+        """Close after the response that is being sent, or at once if there is none."""
+        if self._takeover:
+            self._takeover.stop()
+        else:
+            self._close_after_response()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._takeover:
+            self._takeover.abort()
+        else:
+            self._reset_if_unfinished()
+            self._transport.abort()
+
+    def _check_deadlines(self) -> None:
+        if self._takeover:
+            self._takeover.tick()
+        else:
+            super()._check_deadlines()
+
     # The accounts that ServerConnection keeps.
 
     @property
@@ -61,16 +108,16 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
 
     def _total_sent(self) -> int:
         """Return how many bytes were handed to the transport or the kernel."""
-        return self._bytes_written + (self._file_sender.bytes_sent if self._file_sender else 0)
+        return self._bytes_written + (self._sender.bytes_sent if self._sender else 0)
 
     def _total_delivered(self) -> int:
         return self._total_sent() - self._transport.get_write_buffer_size()
 
     @property
     def _is_blocked(self) -> bool:
-        file_sender = self._file_sender
+        sender = self._sender
         return self._transport.get_write_buffer_size() > 0 or (
-            file_sender is not None and file_sender.is_blocked
+            sender is not None and sender.is_blocked
         )
 
     @property
@@ -92,6 +139,12 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         except OSError:  # asyncio calls shutdown at once, which fails with ENOTCONN after a reset
             self._transport.abort()
 
+    def _reset_when_closed(self) -> None:
+        with suppress(OSError):
+            sock = socket.socket(fileno=self._transport.get_extra_info("socket").fileno())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            sock.detach()  # it belongs to the transport
+
     # Sending.
 
     def _write(self, data: bytes) -> None:
@@ -100,36 +153,42 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
 
     def _start_sending(self, parts: Sequence[BodyPart]) -> deque[BodyPart] | None:
         """Send what can be sent without waiting. Return the unsent parts, or None."""
-        file_sender = self._file_sender
-        self._response_start = self._bytes_written + (file_sender.bytes_sent if file_sender else 0)
+        sender = self._sender
+        self._response_start = self._bytes_written + (sender.bytes_sent if sender else 0)
         if len(parts) == 1 and isinstance(parts[0], bytes):
             self._write(parts[0])
             return None
         if self._transport.is_closing():
             return deque(parts)
         try:
-            return (file_sender or self._get_file_sender()).try_send(parts)
+            return (sender or self._get_sender()).try_send(parts)
         except (OSError, EOFError) as error:
             self._truncate(error)
             return deque(parts)
 
-    def _get_file_sender(self) -> FileSender:
-        """Return the connection's FileSender, which is made once."""
-        if not self._file_sender:
-            host = self._host
-            self._file_sender = FileSender(
-                self._transport, host.thread_pool, host.write_readiness, self._wait_writable
-            )
-        return self._file_sender
+    def _get_sender(self) -> ResponseSender:
+        """Return the connection's sender, which is made once: the best for its transport."""
+        if not self._sender:
+            pool, transport = self._host.thread_pool, self._transport
+            if FileSender.can_send_on(transport):
+                readiness = self._host.write_readiness
+                self._sender = FileSender(transport, pool, self._wait_writable, readiness)
+            else:
+                self._sender = TransportSender(transport, pool, self._wait_writable)
+        return self._sender
 
     def _send_remainder(self, unsent: deque[BodyPart] | None, status: int, body_size: int) -> None:
-        """Send the unsent parts of a response in a task, or finish it if there are none."""
+        """Send the unsent parts of a response in a task, or finish it if there are none.
+
+        body_size: bytes of the body, without those of a stream, which are not known yet.
+        """
         self._status = status
         if unsent and self._transport.is_closing():
             self._record_truncated(status, body_size - sum(map(len, unsent)))
+            close_streams(unsent)
         elif unsent:
             self._task = self._host.loop.create_task(
-                self._send(self._get_file_sender(), unsent, status, body_size)
+                self._send(self._get_sender(), unsent, status, body_size)
             )
         else:
             self._response_sent(status, body_size)
@@ -139,23 +198,22 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
             await self._write_resumed.wait()
 
     async def _send(
-        self, file_sender: FileSender, unsent: deque[BodyPart], status: int, body_size: int
+        self, sender: ResponseSender, unsent: deque[BodyPart], status: int, body_size: int
     ) -> None:
         """Send the rest of a response, as fast as the client and the disk allow."""
-        before, missing = file_sender.bytes_sent, sum(map(len, unsent))
+        sent_before = sender.bytes_sent + sum(map(len, unsent)) - body_size  # and before the body
         files = [part.source for part in unsent if isinstance(part, FileSlice)]
         try:
-            await file_sender.send(unsent)
+            await sender.send(unsent)
         except asyncio.CancelledError:
-            self._record_truncated(status, body_size - missing + file_sender.bytes_sent - before)
+            self._record_truncated(status, sender.bytes_sent - sent_before)
             raise
         except Exception as error:  # noqa: BLE001 - an internal error ends the same way
-            # Close, so that the client sees that the response is shorter than its Content-Length.
-            self._record_truncated(status, body_size - missing + file_sender.bytes_sent - before)
+            self._record_truncated(status, sender.bytes_sent - sent_before)
             self._truncate(error)
         else:
             self._task = None
-            self._finish_response(status, body_size)
+            self._finish_response(status, sender.bytes_sent - sent_before)
         finally:
             for file in files:
                 if not file.is_local:  # closing a remote file may wait for the network
@@ -165,3 +223,51 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     def _finish_response(self, status: int, body_size: int) -> None:
         self._response_sent(status, body_size)
         self._process_requests()
+
+    # Takeovers.
+
+    @abstractmethod
+    def _on_response(self, pending: PendingResponse) -> None:
+        """Start to send a response that was waited for, if it is still wanted."""
+
+    async def _prepare_takeover(self, response: Response, takeover: Takeover) -> None:
+        try:
+            if takeover.needs_descriptor and not self._reserve_descriptors():
+                error = TOO_MANY_FILES
+            else:
+                await takeover.prepare()
+                error = None
+        except HttpError as refusal:
+            error = refusal
+        except BaseException as unexpected:
+            takeover.abort()
+            if not isinstance(unexpected, Exception):  # the client has gone
+                raise
+            self._task = None
+            self.fail(unexpected)
+            return
+        self._task = None
+        if error:
+            takeover.abort()
+            self._release_descriptors()
+            self._on_response(self._host.reject(self._request, self._context, error))
+        else:
+            self._hand_over(response, takeover)
+
+    @isolate_errors
+    def _hand_over(self, response: Response, takeover: Takeover) -> None:
+        """Send the head, and give the connection away."""
+        try:
+            (head,) = self._http.start_response(response, format_date(int(time.time())))
+            self._write(cast("bytes", head))
+            if not self._is_reading:
+                self._transport.resume_reading()
+            has_ended, received = self._http.eof_received, self._http.take_over()
+            takeover.start(
+                self._transport, received, has_ended=has_ended, on_closed=self.connection_lost
+            )
+        except Exception:
+            takeover.abort()  # and this connection as well
+            raise
+        self._takeover = takeover
+        self._record(response.status, 0, self._started_at)

@@ -17,7 +17,7 @@ from aserve.cache.response_cache import CachedResponse, HeadLookup, ResponseCach
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.error_pages import INTERNAL_ERROR
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import BodyPart, HttpError, Request
+from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.http1.limits import Limits
 from aserve.linux.malloc_trim import HeapTrimmer
 from aserve.policies.site import Site
@@ -58,6 +58,7 @@ class EventLoopServer:
         self.thread_pool = ThreadPool(self.loop, size)
         self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
+        self.accept_body = site.accept_body
         self._site = site
         self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
             process_limits(limits), cache
@@ -200,6 +201,12 @@ class EventLoopServer:
         """Return the error response to a request."""
         response = self._site.handle(request._replace(error=error), context)
         return PendingResponse(response, context)
+
+    def finish(
+        self, request: Request, context: RequestContext, response: Response
+    ) -> PendingResponse:
+        """Return the response of a sink, with what every response of the site has."""
+        return PendingResponse(self._site.finish(request, context, response), context)
 
     def populate_cache(
         self, request: Request, pending: PendingResponse, parts: Sequence[BodyPart], *, closes: bool

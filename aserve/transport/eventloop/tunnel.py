@@ -5,8 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-CONNECT_TIMEOUT = 10
-"""Seconds that the target of a tunnel has to accept the connection."""
+from aserve.http.messages import HttpError
+from aserve.http1.limits import UNLIMITED
+
+_CONNECT_TIMEOUT = 10  # seconds that the target has to accept the connection
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -90,38 +92,70 @@ class TunnelEnd(asyncio.Protocol):
 
 
 class Tunnel:
-    """Two joined connections. on_closed is called when the second of them is lost."""
+    """Two joined connections: a client's, and one to host and port.
+
+    idle_timeout: seconds without a byte in either direction, after which it is closed.
+    """
 
     __slots__ = (
+        "_address",
+        "_idle_timeout",
         "client_end",
         "idle_ticks",
         "is_open",
+        "needs_descriptor",
         "on_closed",
         "target_end",
     )
 
-    def __init__(self, on_closed: Callable[[Exception | None], None]) -> None:
+    def __init__(self, host: str, port: int, *, idle_timeout: int = UNLIMITED) -> None:
         self.client_end, self.target_end = TunnelEnd(self), TunnelEnd(self)
         self.client_end.peer, self.target_end.peer = self.target_end, self.client_end
         self.is_open = False
-        self.on_closed = on_closed
         self.idle_ticks = 0  # ticks since the last byte, in either direction
+        self.needs_descriptor = True
+        self.on_closed: Callable[[Exception | None], None]
+        self._address = host, port
+        self._idle_timeout = idle_timeout
 
-    def open(
-        self, client_transport: asyncio.Transport, buffered: bytes, *, has_ended: bool
+    async def prepare(self) -> None:
+        """Connect to the target. Raises HttpError if that fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                await loop.create_connection(lambda: self.target_end, *self._address)
+        except TimeoutError:
+            raise HttpError(504, "The target of the tunnel does not answer.") from None
+        except (OSError, UnicodeError):  # UnicodeError: not a valid host name
+            raise HttpError(502, "The target of the tunnel cannot be reached.") from None
+
+    def start(
+        self,
+        transport: asyncio.Transport,
+        received: bytes,
+        *,
+        has_ended: bool,
+        on_closed: Callable[[Exception | None], None],
     ) -> None:
-        """Join the client's connection with the target's, which is connected.
-
-        buffered: bytes that the client sent before. has_ended: whether it will send no more.
-        """
-        self.client_end.transport = client_transport
-        client_transport.set_protocol(self.client_end)
-        if buffered:
-            self.client_end.data_received(buffered)
+        """Join the client's connection with the target's, which is connected."""
+        self.on_closed = on_closed
+        self.client_end.transport = transport
+        transport.set_protocol(self.client_end)
+        if received:
+            self.client_end.data_received(received)
         self.client_end.has_ended = has_ended
         self.is_open = True
         self.client_end.flush()
         self.target_end.flush()
+
+    def tick(self) -> None:
+        """Close if no byte has come for too long."""
+        self.idle_ticks += 1
+        if self.idle_ticks >= self._idle_timeout:
+            self.abort()
+
+    def stop(self) -> None:
+        """Go on: only the two ends know when they are done."""
 
     def close(self) -> None:
         """Close both ends once their data is sent."""

@@ -12,16 +12,18 @@ from contextlib import suppress
 from functools import partial
 from typing import cast
 
-from aserve.http.messages import FileSlice
+from aserve.http.messages import BodyStream, FileSlice
 from aserve.http1.limits import Limits
+from aserve.http1.states import State
 from aserve.linux.io_uring import IoUring
 from aserve.policies.site import Site
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.run_loop import RunLoop
 from aserve.transport.sending import file_ended, skip_bytes
-from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from aserve.transport.socket_connection import SocketConnection
 
 _BLOCK_SIZE = 131_072  # bytes of a response in memory at once
 
@@ -125,9 +127,8 @@ class UringConnection(SocketConnection):
         self, sock: socket.socket, client: str, context: ConnectionContext, ring: IoUring
     ) -> None:
         self._ring = ring
-        self._is_receiving = self._is_sending = self._is_reading_file = self._is_turn_scheduled = (
-            False
-        )
+        self._is_receiving = self._is_sending = self._is_reading_file = False
+        self._is_turn_scheduled = self._is_reset = False
         super().__init__(sock, client, context)
 
     @property
@@ -189,7 +190,7 @@ class UringConnection(SocketConnection):
         """Yield the next parts that are in memory, up to a block or a little more."""
         length = 0
         for part in self._outgoing:
-            if length >= _BLOCK_SIZE or isinstance(part, FileSlice):
+            if length >= _BLOCK_SIZE or not isinstance(part, bytes):
                 return
             length += len(part)
             yield part
@@ -243,8 +244,11 @@ class UringConnection(SocketConnection):
             self._outgoing.popleft()
         if result and isinstance(part, bytes):
             self._outgoing[0] = part[result:]
+        if self._outgoing and isinstance(part := self._outgoing[0], BodyStream):
+            self._read_from_stream(part)
         if not self._outgoing:
-            self._response_sent(self._status, self._body_size)
+            if self._http.state is State.SENDING:  # and no 100 (Continue)
+                self._response_sent(self._status, self._body_size)
             self._process_requests()
         self.pump()
 
@@ -259,12 +263,16 @@ class UringConnection(SocketConnection):
             self._ring.cancel(self.socket.fileno())
         self._release_fd()
 
+    def _reset_when_closed(self) -> None:
+        super()._reset_when_closed()
+        self._is_reset = True
+
     def _release_fd(self) -> None:
         if not (self._is_receiving or self._is_sending):
             self.socket.close()
-            return
-        with suppress(OSError):  # which alone also ends all operations in flight
-            self.socket.shutdown(socket.SHUT_RDWR)
+        elif not self._is_reset:  # shutdown would send FIN
+            with suppress(OSError):  # which alone also ends all operations in flight
+                self.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _client_address(sock: socket.socket) -> str:

@@ -7,17 +7,18 @@ import socket
 from functools import partial
 from typing import Protocol
 
-from aserve.http.messages import BodyPart, FileSlice
+from aserve.http.messages import FileSlice, SizedPart
 from aserve.http1.limits import Limits
 from aserve.linux import posix_aio
 from aserve.linux.posix_aio import AioReader
 from aserve.policies.site import Site
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingServer
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.sending import file_ended, skip_bytes
-from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from aserve.transport.socket_connection import SocketConnection
 
 _BLOCK_SIZE = 131_072  # bytes of a file in memory at once, for each response
 
@@ -80,7 +81,7 @@ class AioConnection(SocketConnection):
     def _has_pending_io(self) -> bool:
         return self._is_reading_file
 
-    def _send_part(self, part: BodyPart) -> None:
+    def _send_part(self, part: SizedPart) -> None:
         if isinstance(part, bytes):
             super()._send_part(part)
             return

@@ -29,7 +29,7 @@ from aserve.policies.site import Site
 def test_trace_rejects_the_targets_that_get_rejects(
     target: str, status: int, tmp_path: Path
 ) -> None:
-    site = Site.of_files(Directory(tmp_path), allow_trace=True, allow_connect=())
+    site = Site.of_files(Directory(tmp_path), allow_trace=True)
     connection = H1Connection(Limits())
     connection.receive(f"TRACE {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     request = connection.next_request()

@@ -258,3 +258,73 @@ def test_empty_lines_before_a_request_are_skipped_quickly():
     connection = H1Connection(Limits())
     connection.receive(b"\r\n" * 100_000 + GET)
     assert connection.next_request().target == "/a"
+
+
+class Sink:
+    """Collects a body."""
+
+    may_wait = False
+
+    def __init__(self, max_size=100):
+        self.max_size = max_size
+        self.data = b""
+
+    def write(self, data):
+        self.data += data
+
+
+def receive_body(*reads, sink):
+    """Receive each of reads, and pass on what is read of a body; return the last request."""
+    connection, request = H1Connection(Limits()), None
+    connection.accept_body = lambda _: sink
+    for data in reads:
+        connection.receive(data)
+        request = request or connection.next_request()
+        sink.write(connection.take_body())
+    return connection, request
+
+
+CHUNKS = b"3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nT: u\r\n\r\n"
+BODIES = [
+    b"PUT /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"PUT /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+]
+
+
+@given(st.sampled_from(BODIES), st.lists(st.integers(0, 90), max_size=8).map(sorted))
+def test_a_sink_gets_the_same_body_however_it_is_split(message, cuts):
+    stops = [cut for cut in cuts if cut <= len(message)]
+    reads = [message[start:stop] for start, stop in pairwise([0, *stops, len(message)])]
+    sink = Sink()
+    connection, request = receive_body(*reads, sink=sink)
+    assert (request.method, sink.data) == ("PUT", b"hello")
+    assert connection.state is State.HANDLING
+    assert not connection.buffered
+
+
+def test_no_more_is_read_while_a_part_of_the_body_is_not_taken():
+    connection = H1Connection(Limits())
+    connection.accept_body = lambda _: Sink()
+    connection.receive(BODIES[0][:-3])
+    assert connection.next_request() is None
+    connection.receive(BODIES[0][-3:])
+    assert connection.next_request() is None
+    assert (connection.buffered, connection.take_body()) == (3, b"he")
+    connection.receive_eof()
+    assert connection.next_request().error is None
+    assert connection.take_body() == b"llo"
+
+
+@pytest.mark.parametrize(
+    ("data", "waits"), [(b"", True), (b"h", False)], ids=["the head alone", "with some of the body"]
+)
+def test_a_client_that_sends_its_body_does_not_wait_for_100_continue(data, waits):
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    connection, _ = receive_body(head + data, sink=Sink())
+    assert connection.wants_continue is waits
+
+
+def test_a_body_over_the_limit_of_its_sink():
+    connection, request = receive_body(BODIES[0], sink=Sink(max_size=4))
+    assert request.error.status == 413
+    assert not connection.keep_alive

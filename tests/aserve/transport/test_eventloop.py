@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,7 @@ import aserve
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
+from aserve.handlers.methods import Connect
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 from aserve.policies.site import Site
@@ -21,6 +23,7 @@ from aserve.server.listeners import listen, url
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
+from aserve.transport.eventloop.tunnel import Tunnel
 
 
 @pytest.fixture(params=["no cache", "cache"])
@@ -153,9 +156,7 @@ async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(
 def blocked_connections(server):
     """Return the connections whose client does not read."""
     return [
-        c
-        for c in server.connections
-        if c._write_resumed or (c._file_sender and c._file_sender.is_blocked)
+        c for c in server.connections if c._write_resumed or (c._sender and c._sender.is_blocked)
     ]
 
 
@@ -397,8 +398,9 @@ async def echo():
         await task
 
 
-def site_with_tunnels(directory, *targets):
-    return Site.of_files(Directory(directory), allow_trace=False, allow_connect=targets)
+def site_with_tunnels(directory, *targets, idle_timeout=60):
+    connect = Connect(targets, partial(Tunnel, idle_timeout=idle_timeout))
+    return Site.of_files(Directory(directory), connect=connect)
 
 
 async def test_a_tunnel_carries_both_ways_and_each_direction_ends_alone(
@@ -429,8 +431,8 @@ async def test_a_tunnel_slows_down_a_fast_sender(start, connect, directory, echo
     client.writer.write(bytes(64 << 20))
     (connection,) = server.connections
     client_end, target_end = (
-        connection._tunnel.client_end.transport,
-        connection._tunnel.target_end.transport,
+        connection._takeover.client_end.transport,
+        connection._takeover.target_end.transport,
     )
     await _wait_until(lambda: client_end.get_write_buffer_size() and not client_end.is_reading())
     buffered = client_end.get_write_buffer_size() + target_end.get_write_buffer_size()
@@ -453,9 +455,7 @@ async def test_a_tunnel_to_a_target_that_does_not_listen(start, connect, directo
 
 
 async def test_an_idle_tunnel_is_closed(start, connect, directory, echo):
-    server, address, _ = await start(
-        site_with_tunnels(directory, echo), limits=Limits(tunnel_timeout=2)
-    )
+    server, address, _ = await start(site_with_tunnels(directory, echo, idle_timeout=2))
     client = await connect(address)
     await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
     await client.read_response()
@@ -503,16 +503,14 @@ async def test_a_target_that_sends_first_is_forwarded(start, connect, directory)
 
 
 async def test_a_tunnel_closes_with_its_client(start, connect, directory, echo):
-    server, address, _ = await start(
-        site_with_tunnels(directory, echo), limits=Limits(tunnel_timeout=1)
-    )
+    server, address, _ = await start(site_with_tunnels(directory, echo, idle_timeout=1))
     client = await connect(address)
     await client.send(f"CONNECT {echo} HTTP/1.1\r\nHost: {echo}\r\n\r\n".encode())
     await client.read_response()
     client.writer.transport.pause_reading()
     client.writer.write(bytes(8 << 20))
     (connection,) = server.connections
-    await _wait_until(connection._tunnel.client_end.transport.get_write_buffer_size)
+    await _wait_until(connection._takeover.client_end.transport.get_write_buffer_size)
     client.close()
     connection.tick()
     await _wait_until(lambda: not server.connections)

@@ -29,10 +29,13 @@ from aserve.http1.timeouts import Deadlines
 from aserve.linux.io_uring import IoUring
 from aserve.policies.site import Site
 from aserve.transport import socket_connection
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.acceptor import Acceptor
+from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.file_sender import FileSender
+from aserve.transport.eventloop.response_sender import ResponseSender
 from aserve.transport.eventloop.response_writer import ResponseWriter
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.write_readiness import WriteReadiness
@@ -42,7 +45,8 @@ from aserve.transport.models.reactor import ReactorServer as Reactor
 from aserve.transport.multiplexing import MultiplexingServer
 from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.server_connection import ServerConnection
-from aserve.transport.socket_connection import ConnectionContext, SocketConnection
+from aserve.transport.socket_connection import SocketConnection
+from aserve.transport.socket_writer import SocketWriter
 from tests.marks import slow_except
 
 TIMEOUT = 10.0
@@ -54,19 +58,27 @@ SHARED: list[Any] = [
     ServerConnection,
 ]
 BOUNDARIES: list[Any] = [
-    *(ServerConnection, SocketConnection, ResponseWriter, Connection),
+    *(ServerConnection, SocketWriter, SocketConnection),
+    *(ResponseWriter, BodyReceiver, Connection),
     *(proactor.UringConnection, proactor_aio.AioConnection),
 ]
 CLASSES: dict[str, list[Any]] = {
     "asyncio": [
-        *(Connection, ResponseWriter, FileSender, WriteReadiness, Acceptor, EventLoopServer),
-        ResponseCache,
+        *(Connection, BodyReceiver, ResponseWriter, ResponseSender, FileSender, WriteReadiness),
+        *(Acceptor, EventLoopServer, ResponseCache),
     ],
-    "threads": [SocketConnection, ConnectionContext],
-    "reactor": [SocketConnection, ConnectionContext, Reactor],
-    "proactor": [SocketConnection, ConnectionContext, proactor.UringConnection, IoUring],
+    "threads": [SocketConnection, SocketWriter, ConnectionContext],
+    "reactor": [SocketConnection, SocketWriter, ConnectionContext, Reactor],
+    "proactor": [
+        SocketConnection,
+        SocketWriter,
+        ConnectionContext,
+        proactor.UringConnection,
+        IoUring,
+    ],
     "proactor-aio": [
         SocketConnection,
+        SocketWriter,
         ConnectionContext,
         proactor_aio.AioConnection,
         MultiplexingServer,
@@ -74,10 +86,12 @@ CLASSES: dict[str, list[Any]] = {
 }
 # Not steps of one connection: the boundaries themselves, and what all connections share.
 NOT_A_STEP = {
-    ServerConnection: {"fail", "_can_replace_response", "_abort_response", "abort"},
+    ServerConnection: {"fail", "_can_replace_response", "_abort_response", "abort"}
+    | {"_reset_if_unfinished"},
     SocketConnection: {"process_ready", "abort", "_release_slot"},
-    ResponseWriter: {"pause_writing", "_wait_writable", "_abort_response"},
-    Connection: {"connection_made", "data_received", "eof_received", "connection_lost", "abort"},
+    ResponseWriter: {"pause_writing", "_wait_writable", "_abort_response", "abort"},
+    Connection: {"connection_made", "data_received", "eof_received", "connection_lost"},
+    ResponseSender: {"__init__", "close"},
     FileSender: {"__init__", "close", "__del__"},
     WriteReadiness: {"close", "_on_ready", "__init__"},
     Acceptor: {

@@ -21,6 +21,7 @@ from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.transport import socket_connection
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.eventloop import connection
 from aserve.transport.eventloop.connection import _MAX_JOINED_RESPONSES
@@ -174,7 +175,7 @@ def test_close_after_response_between_two_turns_closes_after_the_next_turn(
     limits = Limits()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        context = socket_connection.ConnectionContext(
+        context = ConnectionContext(
             Site.of_files(Directory(directory)), limits, None, process_limits(limits)
         )
         client = socket_connection.SocketConnection(ours, "-", context)

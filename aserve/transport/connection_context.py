@@ -1,0 +1,44 @@
+"""What the connections of one server share, in the models without asyncio."""
+
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import Request, Response
+from aserve.http1.limits import Limits
+from aserve.policies.site import Site
+from aserve.transport.connection_limiter import ConnectionLimiter, ProcessLimits
+from aserve.transport.observers import ResponseObserver
+from aserve.transport.server_connection import ServerConnection
+
+
+class ConnectionContext:
+    """What all connections of one server share."""
+
+    def __init__(
+        self,
+        site: Site,
+        limits: Limits,
+        observer: ResponseObserver | None,
+        process_limits: ProcessLimits,
+    ) -> None:
+        self.site = site
+        self.accept_body = site.accept_body
+        self.limits = limits
+        self.observer = observer
+        self.limiter = ConnectionLimiter[ServerConnection](process_limits)
+
+    @property
+    def active_responses(self) -> int:
+        """How many responses are being made or sent."""
+        return sum(connection.is_responding for connection in list(self.limiter.connections))
+
+    def handle(self, request: Request, second: int, client: str) -> Response:
+        """Return the response to a request, or the error response to an invalid one."""
+        return self.site.handle(request, self._request_context(second, client))
+
+    def finish(self, request: Request, second: int, client: str, response: Response) -> Response:
+        """Return the response of a sink, with what every response of the site has."""
+        return self.site.finish(request, self._request_context(second, client), response)
+
+    def _request_context(self, second: int, client: str) -> RequestContext:
+        if not self.site.keyed_on.client:
+            return RequestContext(second)
+        return RequestContext(second, client=client)

@@ -1,0 +1,107 @@
+"""How a connection on an event loop receives request bodies, for the handlers that want them."""
+
+import asyncio
+import time
+from abc import abstractmethod
+from functools import partial
+
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import BodySink, HttpError, Request, Response
+from aserve.http1.connection import CONTINUE
+from aserve.transport.eventloop.connection_host import PendingResponse
+from aserve.transport.eventloop.response_writer import ResponseWriter
+from aserve.transport.internal_errors import isolate_errors
+from aserve.transport.sending import close_streams
+
+SinkResult = Response | HttpError | None
+"""What a sink has made of some bytes: the response after the last ones, or an error."""
+
+
+class BodyReceiver(ResponseWriter):
+    """The part of a connection that passes a body on to its sink, in a thread if that may wait.
+
+    While the sink works, nothing is parsed, and reading pauses when the buffer is full.
+    """
+
+    __slots__ = ("_is_sink_busy",)
+
+    # Connection sets it, which saves each client a call.
+    _is_sink_busy: bool
+
+    @abstractmethod
+    def _start_response(self, pending: PendingResponse) -> None:
+        """Start to send a response."""
+
+    def _check_deadlines(self) -> None:
+        if not self._is_sink_busy:  # a slow disk is not the client's fault
+            super()._check_deadlines()
+
+    def _receive_body(self, sink: BodySink, request: Request | None) -> bool:
+        """Pass on what has arrived. Return whether the next request may be parsed.
+
+        request: set once the body is complete or was rejected.
+        """
+        http = self._http
+        if http.wants_continue:
+            http.wants_continue = False
+            self._write(CONTINUE)
+        if request and request.error:
+            self._dispatch(request)
+            return True
+        data = http.take_body()
+        if request:
+            self._request, self._started_at = request, time.time()
+            self._context = RequestContext(int(self._started_at), False, self._peer)
+        elif not data:
+            return False
+        work = partial(_pass_on, sink, data, is_complete=request is not None)
+        if not sink.may_wait:
+            self._body_passed_on(sink, work())
+            return True
+        self._is_sink_busy = True
+        future = asyncio.wrap_future(self._host.thread_pool.submit(work))
+        future.add_done_callback(partial(self._sink_done, sink))
+        return False
+
+    @isolate_errors
+    def _sink_done(self, sink: BodySink, future: "asyncio.Future[SinkResult]") -> None:
+        if self._http.sink is not sink:  # the request was rejected, or the client has gone
+            self._release_sink(sink)
+            if not future.exception() and isinstance(response := future.result(), Response):
+                close_streams(response.body)
+            return
+        self._is_sink_busy = False
+        self._body_passed_on(sink, future.result())
+        self._process_requests()
+
+    def _body_passed_on(self, sink: BodySink, result: SinkResult) -> None:
+        """Go on after a sink has taken some bytes. result: the response, after all of them."""
+        if isinstance(result, HttpError):
+            self._dispatch(self._http.reject(result))
+        elif result:
+            self._http.sink = None
+            self._release_sink(sink)
+            self._start_response(self._host.finish(self._request, self._context, result))
+
+    def _abandon_body(self) -> None:
+        """Close the sink of a request that is rejected, or whose client has gone."""
+        sink, self._http.sink = self._http.sink, None
+        if sink and not self._is_sink_busy:  # otherwise _sink_done closes it
+            self._release_sink(sink)
+        self._is_sink_busy = False
+
+    def _release_sink(self, sink: BodySink) -> None:
+        if sink.may_wait:
+            self._host.thread_pool.submit(sink.close)
+        else:
+            sink.close()
+
+
+def _pass_on(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:
+    """Write data to a sink; return its response if that was all, or the error that it raised."""
+    try:
+        if data:
+            sink.write(data)
+        return sink.finish() if is_complete else None
+    except HttpError as error:
+        return error
