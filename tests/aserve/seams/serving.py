@@ -15,7 +15,8 @@ from aserve.policies.site import Site
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
+from tests.marks import slow_except
 
 TIMEOUT = 20.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
@@ -31,9 +32,13 @@ class Case(NamedTuple):
         return f"{self.model}, {'waits' if self.may_wait else 'never waits'}"
 
 
-# Only an event loop makes a difference between the two.
+QUICK = [name for name in (DEFAULT, "blocking", "epoll-et", "proactor") if name in NAMES]
+"""The models whose tests are part of every run: one of each kind of connection and of waiting."""
+MODEL_PARAMS = slow_except(NAMES, *QUICK)
+# Only an event loop makes a difference between the two cases.
 CASES = [Case(name, may_wait=True) for name in NAMES]
 CASES += [Case(name, may_wait=False) for name in NAMES if MODELS[name].uses_event_loop]
+CASE_PARAMS = slow_except(CASES, *(case for case in CASES if case.model in QUICK))
 
 Handle = Callable[[Request], Response]
 

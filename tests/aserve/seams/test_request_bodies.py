@@ -1,6 +1,5 @@
 """A handler that stores request bodies, under every model, as fast as its disk is."""
 
-import os
 import socket
 import threading
 import tracemalloc
@@ -11,7 +10,7 @@ import pytest
 
 from aserve.http.messages import BodySink, HttpError, Request, Response
 from tests.aserve.seams.serving import (
-    CASES,
+    CASE_PARAMS,
     TIMEOUT,
     Case,
     FunctionHandler,
@@ -21,7 +20,7 @@ from tests.aserve.seams.serving import (
 )
 
 PIECE = bytes(range(256)) * 256  # 64 KiB
-PIECES = int(os.environ.get("STREAM_MIB", "32")) * 16
+PIECES = 512  # 32 MiB
 MAX_MEMORY = 8 << 20  # bytes, for the server and its client
 MAX_SIZE = 1 << 40
 
@@ -80,7 +79,7 @@ class StoringHandler(FunctionHandler):
         return self.store if request.method == "PUT" else None
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=CASE_PARAMS, ids=str)
 def case(request: pytest.FixtureRequest) -> Case:
     case: Case = request.param
     return case

@@ -1,6 +1,5 @@
 """Response bodies that are made while they are sent, under every model."""
 
-import os
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -9,8 +8,8 @@ import pytest
 
 from aserve.http.messages import BodyStream, Request, Response
 from tests.aserve.seams.serving import (
-    CASES,
-    NAMES,
+    CASE_PARAMS,
+    MODEL_PARAMS,
     TIMEOUT,
     Case,
     connect,
@@ -19,10 +18,10 @@ from tests.aserve.seams.serving import (
     request,
     serving,
 )
+from tests.marks import slow
 
 PIECE = bytes(65_536)
-PIECES = int(os.environ.get("STREAM_MIB", "64")) * 16
-"""How many pieces a large stream has. STREAM_MIB=1024 shows the same with a gibibyte."""
+PIECES = 1_024  # 64 MiB
 MAX_MEMORY = 8 << 20  # bytes, for the server and its client
 
 
@@ -50,7 +49,7 @@ class Pieces:
         self.closed.set()
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=MODEL_PARAMS)
 def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -75,7 +74,7 @@ def read_chunks(data: bytes) -> list[bytes]:
         chunks.append(chunk)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASE_PARAMS, ids=str)
 def test_each_piece_is_a_chunk(case: Case) -> None:
     pieces = Pieces([b"one", b"", b"two" * 50_000, b"three"])
     stream = streaming(pieces, may_wait=case.may_wait)
@@ -170,9 +169,10 @@ def test_a_stream_is_closed_when_the_client_goes_away(model: str) -> None:
         assert served.log[0][5]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_large_stream_takes_little_memory(case: Case) -> None:
-    pieces = Pieces([PIECE] * PIECES)
+@pytest.mark.parametrize("mebibytes", [64, slow(1_024)])
+@pytest.mark.parametrize("case", CASE_PARAMS, ids=str)
+def test_a_large_stream_takes_little_memory(case: Case, mebibytes: int) -> None:
+    pieces = Pieces([PIECE] * (16 * mebibytes))
     buffer, received = bytearray(1 << 18), 0
     stream = streaming(pieces, may_wait=case.may_wait)
     with serving(case.model, stream) as served, connect(served) as client:
@@ -184,8 +184,8 @@ def test_a_large_stream_takes_little_memory(case: Case) -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert received > PIECES * len(PIECE)
-    assert pieces.taken == PIECES
+    assert received > mebibytes << 20
+    assert pieces.taken == 16 * mebibytes
     assert peak < MAX_MEMORY
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aserve.http.messages import HttpError, Request, Response
-from aserve.transport.registry import MODELS
+from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.server_connection import RESET
 from tests.aserve.seams.serving import (
     NAMES,
@@ -22,9 +22,12 @@ from tests.aserve.seams.serving import (
     request,
     serving,
 )
+from tests.marks import slow_except
 
 CLIENTS = 1_000
 ON_A_LOOP = [name for name in NAMES if MODELS[name].uses_event_loop]
+LOOP_PARAMS = slow_except(ON_A_LOOP, DEFAULT)
+OTHER_PARAMS = slow_except([name for name in NAMES if name not in ON_A_LOOP], "epoll")
 EVENT = b"data: hello\n\n"
 
 
@@ -125,7 +128,7 @@ def read_until(client: socket.socket, ending: bytes) -> bytes:
 
 
 @pytest.mark.usefixtures("many_descriptors")
-@pytest.mark.parametrize("model", ON_A_LOOP)
+@pytest.mark.parametrize("model", LOOP_PARAMS)
 def test_a_thousand_clients_get_each_event(model: str) -> None:
     hub = Hub()
     with serving(model, hub.subscribe) as served, ExitStack() as stack:
@@ -147,7 +150,7 @@ def test_a_thousand_clients_get_each_event(model: str) -> None:
     assert not hub.subscribers
 
 
-@pytest.mark.parametrize("model", ON_A_LOOP)
+@pytest.mark.parametrize("model", LOOP_PARAMS)
 def test_the_stop_of_the_server_ends_the_streams(model: str) -> None:
     hub = Hub()
     with ExitStack() as stack:
@@ -161,7 +164,7 @@ def test_the_stop_of_the_server_ends_the_streams(model: str) -> None:
     acquire(hub.unsubscribed)
 
 
-@pytest.mark.parametrize("model", ON_A_LOOP)
+@pytest.mark.parametrize("model", LOOP_PARAMS)
 def test_an_error_before_the_head_is_an_ordinary_response(model: str) -> None:
     hub = Hub()
     with serving(model, hub.subscribe) as served, connect(served) as client:
@@ -190,7 +193,7 @@ class Broken(Subscription):
 
 
 @pytest.mark.parametrize(("step", "begin"), [("prepare", b"HTTP/1.1 500 "), ("start", b"")])
-@pytest.mark.parametrize("model", ON_A_LOOP)
+@pytest.mark.parametrize("model", LOOP_PARAMS)
 def test_an_internal_error_of_a_takeover_ends_its_connection_alone(
     model: str, step: str, begin: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,7 +216,7 @@ def test_an_internal_error_of_a_takeover_ends_its_connection_alone(
     assert "ZeroDivisionError" in record.getMessage()
 
 
-@pytest.mark.parametrize("model", ON_A_LOOP)
+@pytest.mark.parametrize("model", LOOP_PARAMS)
 def test_a_client_that_goes_away_ends_the_preparation(model: str) -> None:
     hub = Hub()
     preparing = threading.Semaphore(0)
@@ -234,7 +237,7 @@ def test_a_client_that_goes_away_ends_the_preparation(model: str) -> None:
         acquire(hub.aborted)
 
 
-@pytest.mark.parametrize("model", [name for name in NAMES if name not in ON_A_LOOP])
+@pytest.mark.parametrize("model", OTHER_PARAMS)
 def test_a_model_without_a_loop_says_that_it_cannot(model: str) -> None:
     hub = Hub()
 
