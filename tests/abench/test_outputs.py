@@ -20,6 +20,7 @@ from abench.plan.plan import Plan
 from abench.report import destinations, document
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
+from tests.marks import slow_except
 
 OPTIONS = ("--json", "--csv", "--hgrm", "--html")
 
@@ -248,8 +249,10 @@ def test_input_is_not_overwritten(saved, refused):
 # Standard output.
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("option", slow_except(OPTIONS, "--json", "--html"))
+@pytest.mark.parametrize(
+    "name", slow_except(["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"], "-", "/dev/stdout")
+)
 def test_any_output_may_be_standard_output(saved, option, name):
     ran = shell(f"$ABENCH report {saved} {option} {name} | cat", cwd=saved.parent)
     assert ran.returncode == 0
@@ -338,7 +341,12 @@ async def test_files_are_written_whatever_happens_to_the_streams(
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "report S", "--webbench --help", "calibrate -h"]
+    "words",
+    slow_except(
+        ["--help", "--version", "report S", "--webbench --help", "calibrate -h"],
+        "--help",
+        "report S",
+    ),
 )
 @pytest.mark.parametrize(("where", "code"), [("| true", 0), (">/dev/full", 3), (">&-", 0)])
 def test_every_command_tolerates_a_missing_reader(saved, words, where, code):

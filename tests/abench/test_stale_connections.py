@@ -10,6 +10,7 @@ from abench.client import connector
 from abench.plan.log_replay import parse_log
 from abench.plan.url_file import WeightedUrl
 from tests.abench.conftest import TRANSPORTS
+from tests.marks import slow_except
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -33,8 +34,10 @@ PLANS = {
 
 
 @TRANSPORTS
-@pytest.mark.parametrize("data", [TIMED_OUT, b"220 welcome\r\n", SIZED])
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize(
+    "data", slow_except([TIMED_OUT, b"220 welcome\r\n", SIZED], TIMED_OUT, SIZED)
+)
+@pytest.mark.parametrize("name", slow_except(PLANS, "one URL", "a log", "a pipeline"))
 async def test_a_greeting_ends_a_connection_and_no_run(name, data, serve, run_plan):
     """The server sends a greeting on the first connections, and on no others."""
 
