@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from aserve.http1.states import TRANSITIONS, State
 from aserve.policies.site import Site
 from tests.conformance.reader import Reader, Response
 from tests.fuzz.properties import to_bytes
+from tests.marks import slow_except
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 NOW = 1_800_000_000
@@ -297,12 +299,13 @@ class ConnectionMachine(RuleBasedStateMachine):
             assert self.connection.next_request() is None
 
 
-def test_connection_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("conversations", slow_except([75, 300], 75))
+def test_connection_machine(tmp_path: Path, conversations: int) -> None:
     (tmp_path / "index.html").write_text("<h1>home</h1>")
     (tmp_path / "a.txt").write_text("alpha")
     (tmp_path / "sub").mkdir()
     site = Site.of_files(Directory(tmp_path))
     run_state_machine_as_test(
         lambda: ConnectionMachine(site),
-        settings=settings(max_examples=300, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=conversations, stateful_step_count=40, deadline=None),
     )
