@@ -17,7 +17,7 @@ PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
-QUICK = not (slow or docker or browser or alone)
+QUICK = not (slow or docker or browser or docs or alone)
 
 .PHONY: help run test test-all check coverage mutation bench compare models fuzz conformance docker docs docs-serve docs-settings lock clean hooks release
 
@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 
 # The quick tests, which must reach the coverage of the gate, and then all others. Tests that measure
 # time run alone. Only their files are given to pytest: collecting all the others takes seconds.
-test-all: coverage ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
+test-all: coverage $(VENV)/.docs ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
 	@$(PYTEST) -m "not ($(QUICK) or alone)" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
 	@$(if $(ARGS),,$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS))
