@@ -96,10 +96,10 @@ class SocketConnection(SocketWriter):
             self._record_unfinished,
             self._reset_if_unfinished,
             self._http.close,
-            self._release_slot,
-            self._close_socket,
             self._close_sink,
             self._drop_outgoing,
+            self._release_slot,
+            self._close_socket,
         )
         for step in steps:
             try:
