@@ -133,3 +133,22 @@ def test_a_connection_option_is_found_among_others(options, minor):
     names = {name.lower() for _, name, _ in options}
     expected = "close" not in names and (minor == 1 or "keep-alive" in names)
     assert parse_head(head)[1].keep_alive == expected
+
+
+OPTIONS = st.lists(
+    st.sampled_from(
+        ["close", "keep-alive", "Keep-Alive", "te", "x close", "close x", "keepon: keep-alive", ""]
+    ),
+    max_size=5,
+)
+WHITESPACE = st.text(" \t", max_size=2)
+
+
+@given(OPTIONS, WHITESPACE, st.sampled_from([0, 1]))
+def test_a_connection_option_stands_alone_between_commas(options, space, minor):
+    """RFC 9110 sections 5.6.1 and 7.6.1: "keepon: keep-alive" is not the option keep-alive."""
+    value = f"{space},{space}".join(options)
+    head = f"GET / HTTP/1.{minor}\r\nHost: x\r\nConnection: {value}\r\n\r\n"
+    _, parsed = parse_head(head.encode())
+    names = {option.lower() for option in options}
+    assert parsed.keep_alive == ("close" not in names and (minor == 1 or "keep-alive" in names))
