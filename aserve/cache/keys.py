@@ -7,7 +7,7 @@ it, and the union of what they declare is part of every key.
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from aserve.http.messages import Request
 
@@ -26,31 +26,29 @@ _UNIQUE_HEADERS = (
     *("Cookie", "Traceparent", "Tracestate", "X-Request-Id", "X-Correlation-Id"),
     "X-Forwarded-For",
 )
-_PLACEHOLDER = b"\r\nCookie:"
 
 
-class ConnectionFacts(Protocol):
-    """What is the same for all requests of one connection; a RequestContext has it."""
+class ConnectionFacts(NamedTuple):
+    """What is the same for all requests of one connection.
 
-    @property
-    def client(self) -> str:
-        """The client's address."""
+    client: the client's address, "-" if it has none. scheme: "http" or "https". server_name: the
+    name that the client asked for in its TLS handshake, "" without one.
+    """
 
-    @property
-    def scheme(self) -> str:
-        """The scheme, "http" or "https"."""
+    client: str = "-"
+    scheme: str = "http"
+    server_name: str = ""
 
-    @property
-    def server_name(self) -> str:
-        """The name that the client asked for in its TLS handshake."""
+
+NO_FACTS = ConnectionFacts()
 
 
 class KeyedOn(NamedTuple):
     """What decides a response, besides what decides which file is sent.
 
-    headers: names of request headers, in lower case. client, scheme, server_name: whether the
-    client's address, the scheme, the name of its TLS handshake do. everything: a response can
-    depend on anything at all, so none is cached.
+    headers: names of request headers, in any case. client, scheme, server_name: whether these
+    facts of its connection do. everything: a response can depend on anything at all, the time
+    included, so none is cached.
     """
 
     headers: frozenset[str] = frozenset()
@@ -73,17 +71,24 @@ class KeyedOn(NamedTuple):
         """Whether the connection decides, so that two of them may need different responses."""
         return self.client or self.scheme or self.server_name
 
-    def partition(self, connection: ConnectionFacts) -> bytes:
-        """Return what of a connection decides its responses; b"" if nothing does."""
-        if not self.has_partitions:
-            return b""
-        return repr(
-            (
-                self.client and connection.client,
-                self.scheme and connection.scheme,
-                self.server_name and connection.server_name,
-            )
-        ).encode()
+    @property
+    def sees_connection(self) -> bool:
+        """Whether any fact of the connection is declared."""
+        return self.has_partitions or self.everything
+
+    def visible(self, facts: ConnectionFacts) -> ConnectionFacts:
+        """Return the facts that are declared; the others are as if they were not known."""
+        if self.everything:
+            return facts
+        return ConnectionFacts(
+            facts.client if self.client else NO_FACTS.client,
+            facts.scheme if self.scheme else NO_FACTS.scheme,
+            facts.server_name if self.server_name else NO_FACTS.server_name,
+        )
+
+    def partition(self, visible: ConnectionFacts) -> bytes:
+        """Return the part of the cache for connections of which this is visible; b"" for all."""
+        return repr(tuple(visible)).encode() if self.has_partitions else b""
 
 
 NOTHING_ELSE = KeyedOn()
@@ -107,12 +112,13 @@ class KeyBuilder:
     """Builds the keys of one cache."""
 
     def __init__(self, keyed_on: KeyedOn) -> None:
-        self.keyed_on = keyed_on
-        self._irrelevant = _IRRELEVANT_HEADERS - keyed_on.headers
+        self._declared = frozenset(map(str.lower, keyed_on.headers))
+        self._irrelevant = _IRRELEVANT_HEADERS - self._declared
         self._cached_relevant_headers = lru_cache(maxsize=512)(self._relevant_headers)
-        self._unique_headers = _pattern_of(
-            name for name in _UNIQUE_HEADERS if name.lower() not in keyed_on.headers
-        )
+        unique = [name for name in _UNIQUE_HEADERS if name.lower() not in self._declared]
+        self._unique_headers = _pattern_of(unique) if unique else None
+        # A name that is always left out: no head has this line after normalization but for it.
+        self._placeholder = f"\r\n{unique[0]}:".encode() if unique else b""
 
     def key(self, request: Request, *, keep_alive: bool, partition: bytes = b"") -> CacheKey | None:
         """Return what the response to a request depends on; None if such ones are not cached."""
@@ -128,7 +134,7 @@ class KeyBuilder:
         relevant = (self._cached_relevant_headers if is_short else self._relevant_headers)(
             tuple(headers.items())
         )
-        if self.keyed_on.headers:
+        if self._declared:
             relevant += self._declared_headers(request)
         return CacheKey(
             request.method, request.target, request.minor, keep_alive, relevant, partition
@@ -136,7 +142,7 @@ class KeyBuilder:
 
     def normalize(self, head: bytes) -> bytes:
         """Return a head without what does not affect the response, the same for all such heads."""
-        return self._unique_headers.sub(_PLACEHOLDER, head)
+        return self._unique_headers.sub(self._placeholder, head) if self._unique_headers else head
 
     def _relevant_headers(
         self, headers: tuple[tuple[str, str], ...]
@@ -147,7 +153,7 @@ class KeyBuilder:
         """Return the headers that policies depend on and that the parser does not extract."""
         return tuple(
             (name, value)
-            for name in sorted(self.keyed_on.headers - request.headers.keys())
+            for name in sorted(self._declared - request.headers.keys())
             if (value := request.header(name)) is not None
         )
 

@@ -12,7 +12,7 @@ class RequestContext(NamedTuple):
     raises BlockingIOError where it would have to.
 
     The others are facts of the connection, and are only set if a policy declares that it is keyed
-    on them. client: the client's address, "-" if it has none. scheme: "http" or "https".
+    on them (KeyedOn). client: the client's address, "-" if it has none. scheme: "http" or "https".
     server_name: the name that the client asked for in its TLS handshake, "" without one.
     """
 

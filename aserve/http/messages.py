@@ -36,6 +36,8 @@ class HttpError(Exception):
     def __init__(
         self, status: int, detail: str, headers: Headers = (), *, close: bool = False
     ) -> None:
+        if status not in REASON_PHRASES:
+            raise ValueError(f"{status} is no status code")
         super().__init__(status, detail)
         self.status = status
         self.detail = detail

@@ -11,7 +11,7 @@ class Policy:
     Policies are composed once, at the start. They are synchronous and pure: all that they decide
     follows from the request, its context and their settings. keyed_on must name what they read,
     since the response cache answers without asking them again; of the connection they see nothing
-    else.
+    else. One that reads the time is keyed on everything.
     """
 
     keyed_on = NOTHING_ELSE

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from typing import Self
 
 from aserve.cache.keys import KeyedOn
@@ -13,6 +14,7 @@ from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import (
     AcceptBody,
     BodyPart,
+    BodyStream,
     FileSlice,
     HttpError,
     Request,
@@ -30,7 +32,7 @@ _logger = logging.getLogger("aserve")
 
 
 class Site:
-    """Answers every request with a response, whatever happens.
+    """Answers every request with a response, whatever handlers and policies raise.
 
     policies: the outermost first. A valid request passes through them to the handler; then each
     response, also one to an invalid request, passes back through the finish of each.
@@ -45,8 +47,6 @@ class Site:
     ) -> None:
         self.keyed_on = KeyedOn.union(policy.keyed_on for policy in policies)
         """What a cached response must be keyed on."""
-        self._innermost = handler
-        self._policies = policies
         self._max_inline_size = max_inline_size
         self._error_pages: Handler = ErrorPages()
         self._response_headers = tuple(
@@ -87,7 +87,9 @@ class Site:
 
     def without_inlined_bodies(self) -> "Site":
         """Return the same site, but with every body left in its file, for the caller to read."""
-        return Site(self._innermost, self._policies, 0)
+        site = copy(self)
+        site._max_inline_size = 0  # noqa: SLF001 - of the same class
+        return site
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the response to a request; to request.error, if that is set.
@@ -96,16 +98,25 @@ class Site:
         """
         respond = self._respond_with_error if request.error else self._respond
         response = respond(request, context)
-        for finish in self._finishers:
-            response = finish(request, context, response)
-        return response
+        return self._apply_finishers(request, context, response) if self._finishers else response
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return the response of a BodySink with what every response of this site has."""
         response = response.with_headers(self._response_headers + response.headers)
-        for finish in self._finishers:
-            response = finish(request, context, response)
-        return response
+        return self._apply_finishers(request, context, response)
+
+    def _apply_finishers(
+        self, request: Request, context: RequestContext, response: Response
+    ) -> Response:
+        finished = response
+        try:
+            for finish in self._finishers:
+                finished = finish(request, context, finished)
+        except Exception as error:  # noqa: BLE001 - the boundary, as in _respond
+            _discard(response)
+            _log_internal_error(error, request)
+            return self._reject(request, context, INTERNAL_ERROR)  # as it is: not finished again
+        return finished
 
     def _respond(self, request: Request, context: RequestContext) -> Response:
         try:
@@ -118,9 +129,8 @@ class Site:
         except Exception as error:
             if not context.may_wait and isinstance(error, BlockingIOError):
                 raise
-            # The boundary: an internal error is one response and one log line. The record gets its
-            # text: an error that is kept keeps the frames of its traceback, and so their files.
-            _logger.error("internal error: %s while answering %r", repr(error), request.target)
+            # The boundary: an internal error is one response and one log line.
+            _log_internal_error(error, request)
             return self._reject(request, context, INTERNAL_ERROR)
         return self._reject(request, context, HttpError(503, "The file is being rewritten."))
 
@@ -132,6 +142,21 @@ class Site:
     def _respond_with_error(self, request: Request, context: RequestContext) -> Response:
         response = self._error_pages.handle(request, context)
         return response.with_headers(self._response_headers + response.headers)
+
+
+def _log_internal_error(error: Exception, request: Request) -> None:
+    # The record gets its text: an error that is kept keeps the frames of its traceback, and so
+    # their files.
+    _logger.error("internal error: %s while answering %r", repr(error), request.target)
+
+
+def _discard(response: Response) -> None:
+    """Release what a response holds that is not sent."""
+    for part in response.body:
+        if isinstance(part, BodyStream):
+            part.close()
+    if response.takeover:
+        response.takeover.abort()
 
 
 def _inline_body(response: Response, max_size: int) -> tuple[BodyPart, ...] | None:

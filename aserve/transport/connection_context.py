@@ -1,5 +1,6 @@
 """What the connections of one server share, in the models without asyncio."""
 
+from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, Response
 from aserve.http1.limits import Limits
@@ -39,6 +40,5 @@ class ConnectionContext:
         return self.site.finish(request, self._request_context(second, client), response)
 
     def _request_context(self, second: int, client: str) -> RequestContext:
-        if not self.site.keyed_on.client:
-            return RequestContext(second)
-        return RequestContext(second, client=client)
+        visible = self.site.keyed_on.visible(ConnectionFacts(client))
+        return RequestContext(second, True, *visible)

@@ -51,7 +51,7 @@ class BodyReceiver(ResponseWriter):
         data = http.take_body()
         if request:
             self._request, self._started_at = request, time.time()
-            self._context = RequestContext(int(self._started_at), False, self._peer)
+            self._context = RequestContext(int(self._started_at), False, *self._facts)
         elif not data:
             return False
         work = partial(_pass_on, sink, data, is_complete=request is not None)

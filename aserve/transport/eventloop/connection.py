@@ -5,6 +5,7 @@ import time
 from typing import cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
+from aserve.cache.keys import NO_FACTS, ConnectionFacts
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
@@ -43,7 +44,7 @@ class Connection(BodyReceiver):
         self._host = host
         self._cache: HeadLookup | None = host.cache
         self._context = _NO_CONTEXT
-        self._peer = "-"  # what policies see of the client
+        self._facts = NO_FACTS  # what policies see of the connection
         self._bytes_written = 0
         self._write_resumed = None
         self._sender = None
@@ -61,9 +62,9 @@ class Connection(BodyReceiver):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving a client, or reject it."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._host.has_cache_partitions:
-            self._peer = self.client
-            self._cache = self._host.cache_for(RequestContext(0, client=self._peer))
+        if self._host.sees_connection:
+            self._facts = self._host.visible(ConnectionFacts(self.client))
+            self._cache = self._host.cache_for(self._facts)
         try:
             decision = self._limiter.admit(self)
             if decision is not Decision.ACCEPT:
@@ -269,7 +270,7 @@ class Connection(BodyReceiver):
         if self._http.sink:
             self._abandon_body()
         self._request, self._started_at = request, time.time()
-        self._context = RequestContext(int(self._started_at), False, self._peer)
+        self._context = RequestContext(int(self._started_at), False, *self._facts)
         result = self._host.handle(
             request, self._context, self._on_response, keep_alive=self._http.keep_alive
         )

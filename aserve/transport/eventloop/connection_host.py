@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
-from aserve.cache.keys import CacheKey
+from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
@@ -33,14 +33,17 @@ class ConnectionHost(ServerContext, Protocol):
     thread_pool: ThreadPool
     write_readiness: WriteReadiness
     cache: ResponseCache | None
-    has_cache_partitions: bool
-    """Whether a cached response can depend on the connection."""
+    sees_connection: bool
+    """Whether a policy has declared a fact of the connection."""
 
     def remove(self, connection: ServerConnection) -> None:
         """Remove a closed connection."""
 
-    def cache_for(self, connection: RequestContext) -> HeadLookup | None:
-        """Return the cached responses for a connection with these facts."""
+    def visible(self, facts: ConnectionFacts) -> ConnectionFacts:
+        """Return the facts of a connection that policies have declared."""
+
+    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+        """Return the cached responses for a connection of which this is visible."""
 
     def handle(
         self,

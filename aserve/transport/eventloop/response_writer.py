@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
+from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
@@ -28,9 +29,9 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     __slots__ = (
         "_bytes_written",
         "_context",
+        "_facts",
         "_host",
         "_is_reading",
-        "_peer",
         "_sender",
         "_takeover",
         "_task",
@@ -43,7 +44,7 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     """Bytes written to the transport, in total."""
     _context: RequestContext
     """That of the current request."""
-    _peer: str
+    _facts: ConnectionFacts
     """What policies see of the client."""
     _sender: ResponseSender | None
     """Set by the first response that takes several writes."""

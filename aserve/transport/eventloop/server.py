@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.dependencies import Dependencies
-from aserve.cache.keys import CacheKey
+from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.error_pages import INTERNAL_ERROR
@@ -54,7 +54,8 @@ class EventLoopServer:
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
-        self.has_cache_partitions = site.keyed_on.has_partitions
+        self.sees_connection = site.keyed_on.sees_connection
+        self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
         self._monitor = cache.monitor if cache else None
@@ -79,7 +80,7 @@ class EventLoopServer:
         self._acceptors = [
             Acceptor(
                 listener,
-                None if self.has_cache_partitions else self.cache,
+                None if self.sees_connection else self.cache,
                 self.observer,
                 lambda received: Connection(self, received),
                 self.limits.transfer_timeout,
@@ -157,9 +158,9 @@ class EventLoopServer:
         if self._all_closed and not self.connections:
             self._all_closed.set()
 
-    def cache_for(self, connection: RequestContext) -> HeadLookup | None:
-        """Return the cached responses for a connection with these facts."""
-        return self.cache and self.cache.partition(self._site.keyed_on.partition(connection))
+    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+        """Return the cached responses for a connection of which this is visible."""
+        return self.cache and self.cache.partition(self._site.keyed_on.partition(visible))
 
     def handle(
         self,
@@ -172,7 +173,7 @@ class EventLoopServer:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         if (cache := self.cache) and not request.error:
-            partition = self._site.keyed_on.partition(context)
+            partition = self._site.keyed_on.partition(ConnectionFacts(*context[2:]))
             key = cache.keys.key(request, keep_alive=keep_alive, partition=partition)
             if key and (cached := cache.lookup_key(key, request, time.time())):
                 return cached

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from aserve.cache.keys import KeyedOn
+from aserve.cache.keys import NO_FACTS, ConnectionFacts, KeyBuilder, KeyedOn
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
@@ -301,10 +301,63 @@ def test_policies_are_asked_from_the_outermost_inwards(directory):
     ],
 )
 def test_connections_share_responses_only_if_no_policy_tells_them_apart(keyed_on, same):
-    one = RequestContext(0, client="1.2.3.4", scheme="http", server_name="a.test")
-    other = RequestContext(9, client="5.6.7.8", scheme="https", server_name="b.test")
+    one = keyed_on.visible(ConnectionFacts("1.2.3.4", "http", "a.test"))
+    other = keyed_on.visible(ConnectionFacts("5.6.7.8", "https", "b.test"))
     assert (keyed_on.partition(one) == keyed_on.partition(other)) == same
-    assert keyed_on.partition(one) == keyed_on.partition(one._replace(now=5))
+    assert keyed_on.partition(one) == keyed_on.partition(ConnectionFacts(*one))
+
+
+def test_only_the_declared_facts_of_a_connection_are_visible():
+    facts = ConnectionFacts("1.2.3.4", "https", "a.test")
+    assert KeyedOn(scheme=True).visible(facts) == ("-", "https", "")
+    assert KeyedOn(client=True, server_name=True).visible(facts) == ("1.2.3.4", "http", "a.test")
+    assert KeyedOn().visible(facts) == NO_FACTS
+    assert KeyedOn(everything=True).visible(facts) == facts
+
+
+def heads(builder, *headers):
+    return {
+        builder.normalize(b"".join([b"GET / HTTP/1.1\r\n", line, b"\r\n\r\n"])) for line in headers
+    }
+
+
+def test_names_of_declared_headers_may_be_spelled_in_any_case():
+    builder = KeyBuilder(KeyedOn(headers=frozenset({"Cookie"})))
+    assert len(heads(builder, b"Cookie: a=1", b"Cookie: a=2")) == 2
+    assert len(heads(builder, b"X-Request-Id: 1", b"X-Request-Id: 2")) == 1
+
+
+def test_a_declared_header_is_no_placeholder_for_others():
+    builder = KeyBuilder(KeyedOn(headers=frozenset({"cookie"})))
+    assert len(heads(builder, b"Traceparent: 1", b"Cookie:")) == 2
+    names = ("cookie", "traceparent", "tracestate")
+    others = ("x-request-id", "x-correlation-id", "x-forwarded-for")
+    builder = KeyBuilder(KeyedOn(headers=frozenset({*names, *others})))
+    assert len(heads(builder, b"Traceparent: 1", b": x", b"Cookie: 1")) == 3
+
+
+def test_a_policy_that_fails_is_one_error_page_and_one_line_in_the_log(directory, caplog):
+    class Failing(Policy):
+        def finish(self, request, context, response):
+            raise LookupError("no such thing")
+
+    site = Site.of_files(Directory(directory), [ServerHeader(), Failing()])
+    for target in ("/a.txt", "/no", "/sub"):
+        response = site.handle(Request("GET", target), RequestContext(0))
+        assert (response.status, response.close) == (500, True)
+        assert response.headers[0] == ("Server", "aserve")
+    rejected = Request("", "", error=HttpError(400, "Malformed."))
+    assert site.handle(rejected, RequestContext(0)).status == 500
+    assert len(caplog.messages) == 4
+    assert "LookupError('no such thing')" in caplog.messages[0]
+
+
+def test_a_handler_with_an_unknown_status_is_an_internal_error(directory):
+    def unknown(_request, _context):
+        raise HttpError(499, "Client closed request.")
+
+    site = Site.of_files(Directory(directory), [Guarded(unknown, KeyedOn())])
+    assert site.handle(Request("GET", "/"), RequestContext(0)).status == 500
 
 
 def test_a_site_is_keyed_on_what_all_its_policies_declare():
