@@ -92,11 +92,14 @@ class EventLoopServer:
         self._sweep()
 
     async def stop_accepting(self) -> None:
-        """Accept no more; return when each accepted client has its connection, or its response."""
+        """Accept no more; return when each client that was accepted has its connection.
+
+        Responses that the acceptor still sends are left to stop: a slow client takes its time.
+        """
         for acceptor in self._acceptors:
             acceptor.close()
         for acceptor in self._acceptors:
-            await acceptor.wait_closed()
+            await acceptor.wait_connected()
 
     async def stop(
         self, grace: float | None, report_remaining: ReportRemaining | None = None
