@@ -83,8 +83,12 @@ class Acceptor:
             await asyncio.wait(tasks)
 
     def abort(self) -> None:
-        """Cancel them."""
-        for task in self._connecting | self._sending:
+        """Cancel the responses that are being sent.
+
+        Connections are made to the end, in a few turns. When that is cancelled, uvloop calls
+        connection_made all the same, and never connection_lost.
+        """
+        for task in self._sending:
             task.cancel()
 
     def _resume_accepting(self) -> None:

@@ -1,6 +1,7 @@
 """aserve.Server as programs use it: in a thread, in their loop, in forks, and used wrongly."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 import aserve
+from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import ModelInfo
 
 MODELS = ["simulated-proactor", "asyncio", "epoll"]  # uvloop, the standard loop, a loop of its own
@@ -318,6 +320,84 @@ def test_a_reload_that_cannot_work_changes_nothing(directory: Path, tmp_path: Pa
         pytest.raises(RuntimeError, match="the model epoll cannot reload"),
     ):
         other.reload(charset="none")
+
+
+def inotify_instances() -> int:
+    links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return links.count("anon_inode:inotify")
+
+
+def fail_to_open(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "aserve.transport.eventloop.server.WriteReadiness",
+        "aserve.transport.eventloop.acceptor.Acceptor.start",
+        "aserve.server.worker.build_site",
+    ],
+)
+def test_a_reload_that_fails_leaves_nothing_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    with aserve.Server(directory) as server:
+        threads, before = set(threading.enumerate()), resources()
+        monkeypatch.setattr(failing, fail_to_open)
+        with pytest.raises(OSError, match="Too many open files"):
+            server.reload(charset="none")
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(30)  # those of the pool end by themselves
+        assert set(threading.enumerate()) <= threads
+        assert resources() == before
+        assert fetch(server) == b"alpha"
+        monkeypatch.undo()
+        server.reload(charset="none")
+        assert fetch(server) == b"alpha"
+
+
+def test_a_stop_lets_a_reload_in_another_thread_end_first(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = aserve.Server(directory)
+    server.start()
+    starting, may_start = threading.Event(), threading.Event()
+    startup = AsyncioWorker.startup
+
+    async def wait_and_start(worker: AsyncioWorker) -> None:
+        starting.set()
+        await asyncio.to_thread(may_start.wait)
+        await startup(worker)
+
+    monkeypatch.setattr(AsyncioWorker, "startup", wait_and_start)
+    reloading = threading.Thread(target=server.reload, kwargs={"charset": "none"})
+    reloading.start()
+    starting.wait()
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    assert fetch(server) == b"alpha"
+    may_start.set()
+    reloading.join()
+    stopping.join()
+    assert server.settings.charset == "none"
+    wait_refused(server)
+    with pytest.raises(RuntimeError, match="not running"):
+        server.reload(charset="none")
+
+
+async def test_only_the_worker_that_accepts_has_watches(directory: Path) -> None:
+    others = inotify_instances()
+    async with aserve.Server(directory, grace=0) as server:
+        with closing(await asyncio.to_thread(unread_response, server)) as slow:
+            await server.areload(charset="none")
+            status = await asyncio.to_thread(fetch, server)
+            for thread in threading.enumerate():
+                if thread.name == "aserve-dispose":
+                    await asyncio.to_thread(thread.join)
+            assert status == b"alpha"
+            assert inotify_instances() == others + 1
+            assert slow.recv(1)  # which the old worker still serves
 
 
 FORKED = """

@@ -154,7 +154,7 @@ async def test_a_client_that_connects_and_disconnects_leaves_nothing_open(servic
     while service.server.connections:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
     (acceptor,) = service.server._acceptors
-    assert not (acceptor._connecting or acceptor._sending)
+    assert not acceptor._connecting | acceptor._sending
 
 
 async def test_a_silent_client_gets_a_connection(service, connect):
