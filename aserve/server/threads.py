@@ -12,6 +12,10 @@ from aserve.config.settings import Settings
 from aserve.server.reload import ReloadableWorker
 from aserve.server.worker import ModelWorker
 
+_MAX_WAIT_S = 0.5
+"""Python handles a signal between two steps of the main thread. One that arrives just before it
+blocks does not wake it, so Ctrl-C would be seen only when the wait is over."""
+
 
 class _WorkerThread(ABC):
     """A thread that serves until it is ordered to stop."""
@@ -32,7 +36,8 @@ class _WorkerThread(ABC):
         """Stop the worker and wait; an exception during the wait ends its responses at once."""
         try:
             self._order_stop()
-            self._ended.wait()
+            while not self._ended.wait(_MAX_WAIT_S):
+                pass
         except BaseException:
             self._order_abort()
             self._ended.wait()
