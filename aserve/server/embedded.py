@@ -5,9 +5,10 @@ import atexit
 import inspect
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
@@ -15,7 +16,7 @@ from aserve.arguments import check_names
 from aserve.config.settings import ServerSettings, Settings, SettingsError, as_path
 from aserve.http.messages import Request
 from aserve.observability.access_log import Entry, combined_format
-from aserve.server.listeners import listen, url
+from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
@@ -65,6 +66,7 @@ class Server:
         self._running: ReloadableWorker | LoopThread | ModelThread | None = None
         self._listeners: Sequence[socket.socket] = ()
         self._process_id = 0  # of the process that runs it, and of no fork
+        self._lock = threading.RLock()  # a reload is either over before a stop, or refused
 
     def __repr__(self) -> str:
         return f"<aserve.Server of {str(self.settings.root)!r} at {self.url or 'no address yet'}>"
@@ -106,15 +108,15 @@ class Server:
         What is not named stays. Responses in progress end as they began; idle connections are
         closed. Raises what Server raises: then nothing has changed. Address and model cannot.
         """
-        with self._reloading(LoopThread, root, changes) as (running, settings, listeners):
-            running.reload(settings, listeners)
+        with self._reloading(LoopThread, root, changes) as (running, settings):
+            self._listeners = running.reload(settings)
 
     async def areload(
         self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
     ) -> None:
         """Do what reload does, for a server that was started with `async with`."""
-        with self._reloading(ReloadableWorker, root, changes) as (running, settings, listeners):
-            await running.reload(settings, listeners)
+        with self._reloading(ReloadableWorker, root, changes) as (running, settings):
+            self._listeners = await running.reload(settings)
 
     def __enter__(self) -> Self:
         self.start()
@@ -154,20 +156,34 @@ class Server:
         if self._running and self._process_id == os.getpid():
             raise RuntimeError(f"the server is already running at {self.url}")
         (self._listeners,) = listen(self.settings)
+        self._lock = threading.RLock()  # a thread may have held the old one at a fork
         self._process_id = os.getpid()
         self.url = url(self._listeners[0])
         try:
             yield self._listeners
         except BaseException:
-            _close(self._listeners)
+            close_all(self._listeners)
             raise
 
     @contextmanager
     def _reloading(
         self, kind: type[R], root: str | os.PathLike[str] | None, changes: ServerSettings
-    ) -> Iterator[tuple[R, Settings, Sequence[socket.socket]]]:
-        """Give what runs, its next settings, and copies of its sockets; then they are in force."""
-        if not (self._running and self._process_id == os.getpid()):
+    ) -> Iterator[tuple[R, Settings]]:
+        """Give what runs, and its next settings; they are in force after the block.
+
+        The lock allows its thread more than one reload at a time, as a handler of signals may make.
+        In a running loop none begins before the other has ended: a reload never waits there.
+        """
+        if self._process_id != os.getpid():
+            raise RuntimeError("the server is not running")
+        with self._lock:
+            running = self._running_as(kind)
+            settings = self._changed_settings(root, changes)
+            yield running, settings
+            self.settings = settings
+
+    def _running_as(self, kind: type[R]) -> R:
+        if not self._running:
             raise RuntimeError("the server is not running")
         if not self._uses_event_loop:
             raise RuntimeError(f"the model {self.settings.model} cannot reload")
@@ -175,33 +191,29 @@ class Server:
             raise RuntimeError(  # noqa: TRY004 - the wrong method, and no argument
                 "a server in a thread has reload, one in a running loop has areload"
             )
+        return self._running
+
+    def _changed_settings(
+        self, root: str | os.PathLike[str] | None, changes: ServerSettings
+    ) -> Settings:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
         path = self.settings.root if root is None else as_path(root)
         settings = replace(self.settings, root=path, **changes)
         for fixed in ("host", "model"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
                 raise SettingsError(fixed, "cannot be changed while the server runs")
-        listeners = [listener.dup() for listener in self._listeners]
-        try:
-            yield self._running, settings, listeners
-        except BaseException:
-            _close(listeners)
-            raise
-        self.settings, self._listeners = settings, listeners
+        return settings
 
     @contextmanager
     def _stopping(self) -> Iterator[Any]:
         """Return what runs in this process, None if nothing does; close the sockets at the end."""
-        running, self._running = self._running, None
+        is_own = self._process_id == os.getpid()
+        with self._lock if is_own else nullcontext():  # in a fork nothing may release it
+            running, self._running = self._running, None
         try:
-            yield running if self._process_id == os.getpid() else None
+            yield running if is_own else None
         finally:
-            _close(self._listeners)  # a fork has copies of them, which keep the port taken
-
-
-def _close(listeners: Sequence[socket.socket]) -> None:
-    for listener in listeners:
-        listener.close()
+            close_all(self._listeners)  # a fork has copies of them, which keep the port taken
 
 
 async def _shut_down(worker: ReloadableWorker) -> None:

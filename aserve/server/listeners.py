@@ -70,6 +70,24 @@ def _url(host: str, port: int) -> str:
     )
 
 
+def duplicate(listeners: Iterable[socket.socket]) -> list[socket.socket]:
+    """Return copies of sockets, which stay open when the others are closed."""
+    copies: list[socket.socket] = []
+    try:
+        for listener in listeners:
+            copies.append(listener.dup())  # noqa: PERF401 - those before an error are closed
+    except OSError:
+        close_all(copies)
+        raise
+    return copies
+
+
+def close_all(listeners: Iterable[socket.socket]) -> None:
+    """Close sockets; closing twice does no harm."""
+    for listener in listeners:
+        listener.close()
+
+
 def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     """Open sockets for each worker, so that the kernel balances connections among the workers.
 
@@ -81,7 +99,7 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     if settings.workers == 1:
         return [first]
     bound = [(listener.family, listener.getsockname()) for listener in first]
-    _close(first)
+    close_all(first)
     return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]
 
 
@@ -145,7 +163,7 @@ def _open_each(
         except OSError as error:
             cause = _listen_error(address, error)
             if error.errno not in _UNAVAILABLE_ERRNOS:
-                _close(opened)
+                close_all(opened)
                 raise cause from error
             unavailable = unavailable or cause
     if not opened and unavailable:
@@ -171,11 +189,6 @@ def _open(family: int, address: Any, backlog: int, shared: bool, is_only: bool) 
         listener.close()
         raise
     return listener
-
-
-def _close(listeners: Iterable[socket.socket]) -> None:
-    for listener in listeners:
-        listener.close()
 
 
 def _listen_error(address: Any, error: OSError) -> ListenError:

@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from aserve.server.listeners import close_all
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import REOPEN_LOG, STOP_WORKER, Signals
 
@@ -80,7 +81,7 @@ class Supervisor:
         os.close(supervisor_end)
         for group in self._listeners:
             if group is not listeners:  # or clients would be queued there after the others stop
-                _close(group)
+                close_all(group)
         try:
             self._run_worker(listeners, lifeline)
         except Exception as error:  # noqa: BLE001 - a child must not run the code of its parent
@@ -92,10 +93,8 @@ class Supervisor:
         # Nothing is printed for a second signal: it does not wait.
         self._remaining.expect(() if self._stopping else self._workers)
         self._stopping = True
-        for (
-            listeners
-        ) in self._listeners:  # the workers close their copies: then all clients are refused
-            _close(listeners)
+        for listeners in self._listeners:
+            close_all(listeners)  # the workers close their copies: then all clients are refused
         self._signal_workers(STOP_WORKER)
 
     def _signal_workers(self, number: signal.Signals) -> None:
@@ -123,11 +122,6 @@ class Supervisor:
             _logger.error("cannot start a worker: %s", error.strerror)
             self._failed_starts = _MAX_FAILED_STARTS
         self._stop()
-
-
-def _close(listeners: Iterable[socket.socket]) -> None:
-    for listener in listeners:
-        listener.close()
 
 
 def _describe_exit(code: int) -> str:

@@ -18,6 +18,7 @@ from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
+from aserve.server.listeners import close_all
 from aserve.server.site import build_site
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -47,21 +48,32 @@ class AsyncioWorker:
         return (standard_event_loop if self._settings.model == "asyncio" else new_event_loop)()
 
     async def startup(self) -> None:
-        """Start to serve on the running event loop."""
-        settings = self._settings
-        share = watch_share(settings.workers)  # of the inotify watches of all workers together
+        """Start to serve on the running event loop.
+
+        If that fails, nothing stays open, nor do the sockets.
+        """
+        share = watch_share(self._settings.workers)  # of the watches of all workers together
         monitor = ChangeMonitor(max_watches=share)
-        directories = WatchedDirectories(monitor)
+        try:
+            self._server = self._create_server(monitor)
+            await self._server.start(self._listeners)
+        except BaseException:
+            monitor.close()
+            close_all(self._listeners)
+            raise
+
+    def _create_server(self, monitor: ChangeMonitor) -> EventLoopServer:
+        settings, directories = self._settings, WatchedDirectories(monitor)
         site = build_site(settings, monitor.mounts, directories)
-        self._server = EventLoopServer(
+        server = EventLoopServer(
             site,
             settings.limits,
             PoolSize(settings.threads, settings.queue),
             self._observer,
             self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
         )
-        self._server.use_directories(directories)
-        await self._server.start(self._listeners)
+        server.use_directories(directories)
+        return server
 
     def _create_cache(self, monitor: ChangeMonitor, keyed_on: KeyedOn) -> ResponseCache:
         settings = self._settings

@@ -54,7 +54,8 @@ class Acceptor:
         self._observer = observer
         self._protocol_factory = protocol_factory
         self._transfer_timeout = transfer_timeout
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     def start(self, backlog: int) -> None:
         """Start accepting. backlog: how many connections may wait to be accepted."""
@@ -71,14 +72,23 @@ class Acceptor:
             self._loop.remove_reader(self._listener)
             self._listener.close()
 
+    async def wait_connected(self) -> None:
+        """Wait until each client that was accepted has its connection: a few turns of the loop."""
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+
     async def wait_closed(self) -> None:
         """Wait for connections that are just being made, and for responses that are being sent."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks := self._connecting | self._sending:
+            await asyncio.wait(tasks)
 
     def abort(self) -> None:
-        """Cancel them."""
-        for task in self._tasks:
+        """Cancel the responses that are being sent.
+
+        Connections are made to the end, in a few turns. When that is cancelled, uvloop calls
+        connection_made all the same, and never connection_lost.
+        """
+        for task in self._sending:
             task.cancel()
 
     def _resume_accepting(self) -> None:
@@ -109,7 +119,7 @@ class Acceptor:
                 except OSError:
                     client.close()
                     return
-                now, is_full = time.time(), len(self._tasks) >= _MAX_PENDING_SENDS
+                now, is_full = time.time(), len(self._sending) >= _MAX_PENDING_SENDS
                 if hit := cache.lookup_head(data, now):
                     cached, request = hit
                     # What is sent here does not count as a connection, hence the limit.
@@ -118,7 +128,7 @@ class Acceptor:
                         if observe := self._observer:
                             observe(address, request, cached.status, cached.content_length, now)
                         return
-            self._spawn(self._make_connection(_as_python_socket(client), data))
+            self._spawn(self._make_connection(_as_python_socket(client), data), self._connecting)
         except Exception as error:  # noqa: BLE001 - it ends this connection alone
             log_internal_error(error, address)
             client.close()
@@ -132,14 +142,16 @@ class Acceptor:
         except OSError:  # the client has gone
             sent = len(data)
         if sent < len(data):
-            self._spawn(self._send_rest(_as_python_socket(client), data[sent:]))
+            self._spawn(self._send_rest(_as_python_socket(client), data[sent:]), self._sending)
         else:
             client.close()
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _spawn(
+        self, coroutine: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]
+    ) -> None:
         task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _make_connection(self, client: socket.socket, received: bytes) -> None:
         try:

@@ -57,9 +57,13 @@ class EventLoopServer:
         self.sees_connection = site.keyed_on.sees_connection
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
-        self.thread_pool = ThreadPool(self.loop, size)
         self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
+        try:
+            self.thread_pool = ThreadPool(self.loop, size)
+        except BaseException:
+            self.write_readiness.close()
+            raise
         self.accept_body = site.accept_body
         self._site = site
         self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
@@ -76,7 +80,15 @@ class EventLoopServer:
         self._monitor = directories.monitor
 
     async def start(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept connections on bound sockets."""
+        """Accept connections on bound sockets; on an error release everything and close them."""
+        try:
+            self._start_accepting(listeners)
+        except BaseException:
+            self._release()
+            raise
+        self._sweep()
+
+    def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
         self._acceptors = [
             Acceptor(
                 listener,
@@ -89,14 +101,16 @@ class EventLoopServer:
         ]
         for acceptor in self._acceptors:
             acceptor.start(self.limits.backlog)
-        self._sweep()
 
     async def stop_accepting(self) -> None:
-        """Accept no more; return when each accepted client has its connection, or its response."""
+        """Accept no more; return when each client that was accepted has its connection.
+
+        Responses that the acceptor still sends are left to stop: a slow client takes its time.
+        """
         for acceptor in self._acceptors:
             acceptor.close()
         for acceptor in self._acceptors:
-            await acceptor.wait_closed()
+            await acceptor.wait_connected()
 
     async def stop(
         self, grace: float | None, report_remaining: ReportRemaining | None = None
@@ -112,6 +126,8 @@ class EventLoopServer:
             acceptor.close()
         for connection in list(self.connections):
             connection.close_after_response()
+        if self._monitor:  # nothing is cached any more, and a next worker needs the watches
+            self._monitor.close()
         await asyncio.sleep(0)  # idle connections close in this turn
         if report_remaining:
             responses = sum(connection.is_responding for connection in self.connections)
@@ -124,6 +140,12 @@ class EventLoopServer:
                     await self._all_closed.wait()
         self.abort()
         await self._wait_aborted()
+        self._release()
+
+    def _release(self) -> None:
+        """Give back all that the server has besides its connections."""
+        for acceptor in self._acceptors:
+            acceptor.close()
         if self._sweeper:
             self._sweeper.cancel()
         self.thread_pool.shutdown(wait=False)
@@ -133,6 +155,8 @@ class EventLoopServer:
 
     async def _wait_aborted(self) -> None:
         """Wait until aborted connections are closed and have recorded how much they sent."""
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
         for _ in range(_MAX_LAST_TURNS):
             if not self.connections:
                 break
@@ -141,7 +165,8 @@ class EventLoopServer:
             await asyncio.sleep(0)
 
     def abort(self) -> None:
-        """Abort every connection."""
+        """Abort every connection, and those that are just being made."""
+        self.limiter.close()
         for acceptor in self._acceptors:
             acceptor.abort()
         for connection in list(self.connections):
@@ -253,7 +278,7 @@ class EventLoopServer:
         self._heap_trimmer.update(len(self.connections))
         self._tick_some(list(self.connections))
         try:
-            if self._monitor:
+            if self._monitor and not self._all_closed:  # a tick may start to watch again
                 self._monitor.tick()
             if self.cache:
                 self.cache.tick()

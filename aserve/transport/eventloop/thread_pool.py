@@ -49,8 +49,12 @@ class ThreadPool(Executor):
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(size.threads)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # there may be no more threads: those that started must not stay
+            self.shutdown(wait=False)
+            raise
 
     def try_submit(
         self,

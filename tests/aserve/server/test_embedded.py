@@ -1,6 +1,7 @@
 """aserve.Server as programs use it: in a thread, in their loop, in forks, and used wrongly."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -18,9 +19,13 @@ from urllib.request import urlopen
 import pytest
 
 import aserve
+from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import ModelInfo
 
 MODELS = ["simulated-proactor", "asyncio", "epoll"]  # uvloop, the standard loop, a loop of its own
+
+
+LARGE = 24 << 20  # bytes; the kernel buffers at most 4 MiB for the server, and less for the client
 
 
 def fetch(server: aserve.Server, name: str = "a.txt") -> bytes:
@@ -45,8 +50,10 @@ def wait_refused(server: aserve.Server) -> None:
 def unread_response(server: aserve.Server) -> socket.socket:
     """Request more than all buffers hold, and read only its beginning."""
     with (server.settings.root / "large.bin").open("wb") as file:
-        file.truncate(1 << 28)  # the buffers of a connection grow to some MiB
-    client = socket.create_connection(address(server))
+        file.truncate(LARGE)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)  # or it grows to some MiB
+    client.connect(address(server))
     client.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
     client.recv(1)
     return client
@@ -77,7 +84,7 @@ def test_servers_leave_nothing_behind(directory: Path, model: str) -> None:
         assert set(threading.enumerate()) <= threads
         return resources()
 
-    assert serve(1) == serve(50)
+    assert serve(1) == serve(4)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -223,8 +230,8 @@ def test_an_access_log_gets_a_line_for_each_response(directory: Path) -> None:
 LOOP_MODELS = MODELS[:2]
 
 
-def whole_response(client: socket.socket) -> bytes:
-    return b"".join(iter(lambda: client.recv(1 << 20), b""))
+def response_size(client: socket.socket) -> int:
+    return sum(iter(lambda: len(client.recv(1 << 20)), 0))
 
 
 @pytest.mark.parametrize("model", LOOP_MODELS)
@@ -249,7 +256,7 @@ def test_a_reload_changes_what_new_connections_get(
                 assert response.headers["Content-Type"] == "text/plain"
             assert idle.recv(1) == b""  # closed, since it belongs to the old settings
             shutil.rmtree(directory)
-            assert len(whole_response(slow)) > 1 << 28  # and ends, which closes it
+            assert response_size(slow) > LARGE  # and ends, which closes it
         with pytest.raises(HTTPError, match="404"):
             fetch(server, "large.bin")
     wait_refused(server)
@@ -272,7 +279,7 @@ def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
         clients = [threading.Thread(target=request) for _ in range(4)]
         for client in clients:
             client.start()
-        for number in range(30):
+        for number in range(10):
             target = count + 5
             server.reload(charset=f"utf-{number}")
             while count < target:
@@ -318,6 +325,84 @@ def test_a_reload_that_cannot_work_changes_nothing(directory: Path, tmp_path: Pa
         pytest.raises(RuntimeError, match="the model epoll cannot reload"),
     ):
         other.reload(charset="none")
+
+
+def inotify_instances() -> int:
+    links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return links.count("anon_inode:inotify")
+
+
+def fail_to_open(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "aserve.transport.eventloop.server.WriteReadiness",
+        "aserve.transport.eventloop.acceptor.Acceptor.start",
+        "aserve.server.worker.build_site",
+    ],
+)
+def test_a_reload_that_fails_leaves_nothing_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    with aserve.Server(directory) as server:
+        threads, before = set(threading.enumerate()), resources()
+        monkeypatch.setattr(failing, fail_to_open)
+        with pytest.raises(OSError, match="Too many open files"):
+            server.reload(charset="none")
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(30)  # those of the pool end by themselves
+        assert set(threading.enumerate()) <= threads
+        assert resources() == before
+        assert fetch(server) == b"alpha"
+        monkeypatch.undo()
+        server.reload(charset="none")
+        assert fetch(server) == b"alpha"
+
+
+def test_a_stop_lets_a_reload_in_another_thread_end_first(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = aserve.Server(directory)
+    server.start()
+    starting, may_start = threading.Event(), threading.Event()
+    startup = AsyncioWorker.startup
+
+    async def wait_and_start(worker: AsyncioWorker) -> None:
+        starting.set()
+        await asyncio.to_thread(may_start.wait)
+        await startup(worker)
+
+    monkeypatch.setattr(AsyncioWorker, "startup", wait_and_start)
+    reloading = threading.Thread(target=server.reload, kwargs={"charset": "none"})
+    reloading.start()
+    starting.wait()
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    assert fetch(server) == b"alpha"
+    may_start.set()
+    reloading.join()
+    stopping.join()
+    assert server.settings.charset == "none"
+    wait_refused(server)
+    with pytest.raises(RuntimeError, match="not running"):
+        server.reload(charset="none")
+
+
+async def test_only_the_worker_that_accepts_has_watches(directory: Path) -> None:
+    others = inotify_instances()
+    async with aserve.Server(directory, grace=0) as server:
+        with closing(await asyncio.to_thread(unread_response, server)) as slow:
+            await server.areload(charset="none")
+            status = await asyncio.to_thread(fetch, server)
+            for thread in threading.enumerate():
+                if thread.name == "aserve-dispose":
+                    await asyncio.to_thread(thread.join)
+            assert status == b"alpha"
+            assert inotify_instances() == others + 1
+            assert slow.recv(1)  # which the old worker still serves
 
 
 FORKED = """

@@ -153,7 +153,8 @@ async def test_a_client_that_connects_and_disconnects_leaves_nothing_open(servic
     assert (await get_all(service, connect, ONCE)).endswith(b"alpha")
     while service.server.connections:  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
-    assert not service.server._acceptors[0]._tasks
+    (acceptor,) = service.server._acceptors
+    assert not acceptor._connecting | acceptor._sending
 
 
 async def test_a_silent_client_gets_a_connection(service, connect):
@@ -190,7 +191,7 @@ async def test_a_response_that_does_not_fit_into_the_socket_arrives_whole(
     acceptor, ours, theirs = acceptor
     theirs.sendall(LARGE)
     acceptor._serve_or_hand_over(ours.detach(), "127.0.0.1")
-    assert len(acceptor._tasks) == 1  # which sends the rest
+    assert len(acceptor._sending) == 1  # which sends the rest
     received = b""
     while more := await asyncio.get_running_loop().sock_recv(theirs, 65_536):
         received += more
@@ -210,13 +211,31 @@ async def test_stopping_waits_for_the_rest_of_a_response(service, acceptor, conn
     assert without_date(received) == without_date(expected)
 
 
+async def test_a_slow_client_of_the_acceptor_does_not_delay_the_drain_of_the_others(
+    service, acceptor, connect
+):
+    await get_until_cached(service, connect, LARGE)
+    idle = await connect(service.url)
+    await idle.get("/a.txt")
+    _, ours, theirs = acceptor
+    theirs.sendall(LARGE)
+    service.server._acceptors[0]._serve_or_hand_over(ours.detach(), "127.0.0.1")
+    await service.server.stop_accepting()
+    stopping = asyncio.create_task(service.server.stop(None))
+    assert await idle.read_all() == b""  # closed, while the other one has not read a byte
+    assert not stopping.done()
+    while await asyncio.get_running_loop().sock_recv(theirs, 65_536):
+        pass
+    await stopping
+
+
 async def test_a_client_that_does_not_read_is_closed(service, acceptor, connect):
     await get_until_cached(service, connect, LARGE)
     acceptor, ours, theirs = acceptor
     acceptor._transfer_timeout = 0.05
     theirs.sendall(LARGE)
     acceptor._serve_or_hand_over(ours.detach(), "127.0.0.1")
-    await asyncio.gather(*acceptor._tasks)
+    await asyncio.gather(*acceptor._sending)
     theirs.setblocking(True)
     received = b"".join(iter(lambda: theirs.recv(1 << 16), b""))  # up to the end of file
     assert 0 < len(received) < 65_536

@@ -100,6 +100,7 @@ NOT_A_STEP = {
         "_send_rest",
         "start",
         "close",
+        "wait_connected",
         "wait_closed",
         "abort",
         "_resume_accepting",
