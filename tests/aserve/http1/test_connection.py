@@ -238,6 +238,20 @@ def test_a_truncated_body_in_many_chunks_is_rejected():
     assert request.error.status == 400
 
 
+@pytest.mark.parametrize("chunks", [169, 170, 171])  # 509, 512 and 515 steps with the end
+def test_nothing_is_paused_behind_a_complete_body(chunks):
+    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = H1Connection(Limits())
+    connection.receive(head + b"1\r\na\r\n" * chunks + b"0\r\n\r\n")
+    while not connection.next_request():
+        assert connection.is_paused
+    connection.start_response(Response(204), DATE)
+    connection.response_sent()
+    connection.receive(b"G")
+    assert connection.next_request() is None
+    assert not connection.is_paused  # a caller that tries again would do so for ever
+
+
 @pytest.mark.parametrize("has_response", [False, True])
 def test_a_request_can_be_rejected_until_a_response_is_sent(has_response):
     connection = H1Connection(Limits())

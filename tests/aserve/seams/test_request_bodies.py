@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aserve.http.messages import BodySink, HttpError, Request, Response
+from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
     TIMEOUT,
@@ -16,6 +17,7 @@ from tests.aserve.seams.serving import (
     FunctionHandler,
     connect,
     read_all,
+    request,
     serving,
 )
 
@@ -179,6 +181,15 @@ def send_until_full(client: socket.socket) -> int:
             sent += client.send(body_part(sent, sent + len(PIECE)))
         except TimeoutError:
             return sent
+
+
+@pytest.mark.parametrize("model", [DEFAULT, "epoll"])
+def test_a_connection_ends_behind_a_body_of_as_many_chunks_as_one_turn_reads(model: str) -> None:
+    head = request().replace(b"Connection: close", b"Transfer-Encoding: chunked")
+    with serving(model, lambda _: Response(204)) as served, connect(served) as client:
+        client.sendall(head + b"1\r\na\r\n" * 170 + b"0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).startswith(b"HTTP/1.1 204 No Content\r\n")
 
 
 def test_100_continue_is_sent_to_a_client_that_waits_for_it(model: str, store: Store) -> None:
