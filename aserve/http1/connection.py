@@ -6,20 +6,20 @@ from aserve.http.messages import (
     AcceptBody,
     BodyPart,
     BodySink,
-    BodyStream,
     HttpError,
     Request,
     Response,
     encode_head,
 )
 from aserve.http1 import head_parser
-from aserve.http1.body_encoder import ChunkedStream, SizedStream
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
 from aserve.http1.limits import Limits
+from aserve.http1.response_framing import frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_NO_REQUEST = Request("", "")
 _HEAD_END = b"\r\n\r\n"
 _INCOMPLETE_STARTS = frozenset({b"", b"\r"})
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
@@ -46,6 +46,7 @@ class H1Connection:
         "_request",
         "accept_body",
         "body",
+        "body_size",
         "ends_by_closing",
         "is_idle",
         "is_paused",
@@ -70,6 +71,8 @@ class H1Connection:
         """
         self.body: list[bytes] = []
         """Bytes of the body for the sink: no more are read while some are here."""
+        self.body_size = 0
+        """Bytes of the body of the last response that was started, without those of a stream."""
         self.wants_continue = False
         """Whether the client waits for CONTINUE before it sends the body."""
         self._limits = limits
@@ -147,34 +150,22 @@ class H1Connection:
         return self._request
 
     def start_response(self, response: Response, date: str) -> list[BodyPart]:
-        """Return what to send, in order. date: the value of the Date header."""
+        """Return what to send, in order. date: the value of the Date header.
+
+        Raises ValueError if the response contradicts itself; it is not started then.
+        """
+        request = self._request or _NO_REQUEST
+        response, self.body_size = frame_response(request, response)
         first, *rest = response.body or (b"",)
         if not isinstance(first, bytes):
-            if isinstance(first, BodyStream):
-                response = self._frame_stream(response, first)
+            # A stream without a length is in chunks, which HTTP/1.0 does not have.
+            self.ends_by_closing = response.length is None and request.minor == 0
             first, rest = b"", list(response.body)
-        self._keep_alive = self.keep_alive and not response.close
+        self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
         connection = None if response.takeover else self._connection_header()
         head = encode_head(response, date, connection)
         self._transition(Event.RESPONSE_STARTED)
         return [head + first, *rest]  # one write for the head and the first bytes
-
-    def _frame_stream(self, response: Response, stream: BodyStream) -> Response:
-        """Return a response as it is sent (RFC 9112 section 6.3), which for HEAD is without a body.
-
-        Without a length it is sent in chunks, and to an HTTP/1.0 client up to the end of the
-        connection.
-        """
-        if self._request and self._request.method == "HEAD":
-            stream.close()
-            return response.without_body()
-        if response.length is not None:
-            return response.with_body((SizedStream(stream, response.length),))
-        if self._request and self._request.minor == 0:
-            self.ends_by_closing = True
-            return response._replace(close=True)
-        chunked = (("Transfer-Encoding", "chunked"), *response.headers)
-        return response._replace(headers=chunked, body=(ChunkedStream(stream),))
 
     def begin_cached(self, *, closes: bool) -> None:
         """Note that a cached response is being sent, in place of start_response.

@@ -191,7 +191,7 @@ class SocketConnection(SocketWriter):
         second = int(self._started_at)
         response = self._check_response(request, self._respond(request, second), second)
         parts = self._http.start_response(response, format_date(second))
-        self._status, self._body_size = response.status, sum(map(len, response.body))
+        self._status, self._body_size = response.status, self._http.body_size
         self._response_start, self._response_end = (
             self._bytes_sent,
             self._bytes_sent + sum(map(len, parts)),
