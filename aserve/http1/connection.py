@@ -161,6 +161,10 @@ class H1Connection:
             # A stream without a length is in chunks, which HTTP/1.0 does not have.
             self.ends_by_closing = response.length is None and request.minor == 0
             first, rest = b"", list(response.body)
+        if request.method == "CONNECT" and not response.takeover:
+            # A client may send bytes for the tunnel before it knows that there is none. They come
+            # from whoever uses the tunnel, so they must not be read as the client's requests.
+            self._keep_alive, self._has_unread_input = False, True
         self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
         connection = None if response.takeover else self._connection_header()
         head = encode_head(response, date, connection)

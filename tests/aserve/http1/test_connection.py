@@ -341,3 +341,24 @@ def test_a_body_over_the_limit_of_its_sink():
     connection, request = receive_body(BODIES[0], sink=Sink(max_size=4))
     assert request.error.status == 413
     assert not connection.keep_alive
+
+
+@pytest.mark.parametrize("request_line", [b"CONNECT closed:1", b"CONNECT /"])
+def test_bytes_behind_a_refused_connect_are_no_requests(request_line):
+    connection = H1Connection(Limits())
+    connection.receive(request_line + b" HTTP/1.1\r\nHost: closed:1\r\n\r\n" + GET)
+    assert connection.next_request().method == "CONNECT"
+    (head,) = connection.start_response(Response(502), DATE)
+    assert b"\r\nConnection: close\r\n" in head
+    connection.response_sent()
+    assert connection.state is State.LINGERING
+    assert connection.next_request() is None
+
+
+def test_a_refused_connect_lingers_for_what_the_client_may_still_send():
+    connection = H1Connection(Limits())
+    connection.receive(b"CONNECT closed:1 HTTP/1.1\r\nHost: closed:1\r\n\r\n")
+    connection.next_request()
+    connection.start_response(Response(502), DATE)
+    connection.response_sent()
+    assert connection.state is State.LINGERING

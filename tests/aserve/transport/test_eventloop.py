@@ -449,9 +449,12 @@ async def test_a_tunnel_to_a_target_that_is_not_allowed(start, connect, director
 async def test_a_tunnel_to_a_target_that_does_not_listen(start, connect, directory):
     _, address, _ = await start(site_with_tunnels(directory, "127.0.0.1:1"))
     client = await connect(address)
-    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await client.read_response())[0] == 502
-    assert (await client.get("/a.txt"))[0] == 200
+    early = b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n" + early)
+    status, headers, _ = await client.read_response()
+    assert (status, headers["connection"]) == (502, "close")
+    await client.send(early)
+    assert await client.read_all() == b""  # they were for the tunnel, and are no requests
 
 
 async def test_an_idle_tunnel_is_closed(start, connect, directory, echo):
