@@ -63,7 +63,7 @@ class H1Connection:
         self.ends_by_closing = False
         """Whether only the end of the connection tells the client that the response is complete."""
         self.accept_body: AcceptBody | None = None
-        """Called with each request that has a body. Raises HttpError."""
+        """Called with each request that has a body, also an empty one. Raises HttpError."""
         self.sink: BodySink | None = None
         """What gets the body of the current request, which is discarded if there is none.
 
@@ -148,6 +148,15 @@ class H1Connection:
         self.is_paused = self.wants_continue = False
         self._transition(Event.REJECTED)
         return self._request
+
+    def refuse(self, error: HttpError) -> Request:
+        """Return the request whose body a sink refuses, with its error set.
+
+        Only a request whose body is still arriving is rejected, and so the last one.
+        """
+        if self.state is State.HANDLING and self._request:
+            return self._request._replace(error=error)
+        return self.reject(error)
 
     def start_response(self, response: Response, date: str) -> list[BodyPart]:
         """Return what to send, in order. date: the value of the Date header.
@@ -274,8 +283,8 @@ class H1Connection:
         """Choose the reader for the request body, or none if it will not be read."""
         self._keep_alive = headers.keep_alive
         length = headers.length
-        if length == 0:
-            self._transition(Event.HEAD_ENDED)
+        if length == 0 and not (self.accept_body and "content-length" in headers.headers):
+            self._transition(Event.HEAD_ENDED)  # only a sink tells an empty body from none
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
@@ -286,7 +295,8 @@ class H1Connection:
             if length is None
             else LengthReader(length, on_data)
         )
-        if headers.expects_continue and not self.sink:
+        expects_continue = headers.expects_continue and length != 0
+        if expects_continue and not self.sink:
             # Nobody wants the body, so 100 (Continue) is not sent. The response is final, and the
             # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
             self._keep_alive, self._has_unread_input = False, True
@@ -294,7 +304,7 @@ class H1Connection:
         elif length is not None and length > limit:
             raise HttpError(413, "The request body is too large.")
         else:
-            self.wants_continue = headers.expects_continue and not self.buffered
+            self.wants_continue = expects_continue and not self.buffered
             self._transition(Event.CONTENT_ANNOUNCED)
 
     def _read_body(self) -> None:

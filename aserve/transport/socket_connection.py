@@ -212,7 +212,7 @@ class SocketConnection(SocketWriter):
             if data := http.take_body():
                 sink.write(data)
         except HttpError as error:
-            return http.reject(error)
+            return http.refuse(error)
         return request
 
     def _respond(self, request: Request, second: int) -> Response:
@@ -225,7 +225,7 @@ class SocketConnection(SocketWriter):
                 return context.handle(request, second, self._client)
             return context.finish(request, second, self._client, sink.finish())
         except HttpError as error:
-            return context.handle(request._replace(error=error), second, self._client)
+            return context.handle(self._http.refuse(error), second, self._client)
         finally:
             self._close_sink()
 

@@ -362,3 +362,28 @@ def test_a_refused_connect_lingers_for_what_the_client_may_still_send():
     connection.start_response(Response(502), DATE)
     connection.response_sent()
     assert connection.state is State.LINGERING
+
+
+EMPTY = b"PUT /p HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+EXPECTING = EMPTY.replace(b"Host", b"Expect: 100-continue\r\nHost")
+
+
+@pytest.mark.parametrize(
+    ("message", "is_accepted"), [(EMPTY, True), (EXPECTING, True), (GET, False)]
+)
+def test_a_sink_gets_an_empty_body_that_is_announced(message, is_accepted):
+    sink = Sink()
+    connection, request = receive_body(message, sink=sink)
+    assert request.error is None
+    assert connection.sink is (sink if is_accepted else None)
+    assert not connection.wants_continue
+    assert connection.keep_alive
+
+
+@pytest.mark.parametrize(("message", "keeps"), [(BODIES[0], True), (BODIES[0][:-1], False)])
+def test_only_a_whole_body_can_be_refused_without_closing(message, keeps):
+    connection, _ = receive_body(message, sink=Sink())
+    request = connection.refuse(HttpError(409, "It is there already."))
+    assert (request.method, request.error.status) == ("PUT", 409)
+    assert connection.state is State.HANDLING
+    assert connection.keep_alive is keeps
