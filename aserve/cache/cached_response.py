@@ -16,6 +16,7 @@ _DEPENDENCY_OVERHEAD = 96  # of a name that other responses depend on as well
 _STRING_OVERHEAD = 64
 _PAIR_OVERHEAD = 3 * _STRING_OVERHEAD
 
+_HEAD_END = b"\r\n\r\n"
 _DATE = b"Date: "
 _DATE_LENGTH = 29
 
@@ -61,7 +62,8 @@ class CachedResponse:
         self.key = key
         self.status = response.status
         self.closes = closes
-        self.content_length = sum(map(len, response.body))
+        # What was sent, and not response.body: to HEAD no handler's body is sent.
+        self.content_length = sum(map(len, parts)) - first.index(_HEAD_END) - len(_HEAD_END)
         self.data = first
         self.size = len(first)
         self.rest = rest

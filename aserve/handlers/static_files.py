@@ -24,5 +24,5 @@ class StaticFiles:
             headers = (("Location", location),)
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
         response = respond_with_document(request, resource, context.now)
-        # RFC 9110 section 9.3.2: like GET, without the body.
+        # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response

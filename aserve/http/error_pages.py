@@ -50,8 +50,7 @@ def error_response(request: Request, error: HttpError) -> Response:
     headers += error.headers
     # RFC 9112 section 2.2: the connection is closed after a message that breaks the grammar.
     close = error.close or error.status == 400
-    response = Response(error.status, headers, (body,), len(body), close)
-    return response.without_body() if request.method == "HEAD" else response
+    return Response(error.status, headers, (body,), len(body), close)
 
 
 def _redirect_link(error: HttpError) -> str:

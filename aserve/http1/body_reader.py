@@ -119,7 +119,7 @@ class ChunkedReader:
                 self.is_paused = False
                 return start
             start = end
-        self.is_paused = True
+        self.is_paused = not self.complete  # the caller asks no more about a complete body
         return start
 
     def _step(self, data: bytes, start: int) -> int:

@@ -6,20 +6,20 @@ from aserve.http.messages import (
     AcceptBody,
     BodyPart,
     BodySink,
-    BodyStream,
     HttpError,
     Request,
     Response,
     encode_head,
 )
 from aserve.http1 import head_parser
-from aserve.http1.body_encoder import ChunkedStream, SizedStream
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
 from aserve.http1.limits import Limits
+from aserve.http1.response_framing import frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_NO_REQUEST = Request("", "")
 _HEAD_END = b"\r\n\r\n"
 _INCOMPLETE_STARTS = frozenset({b"", b"\r"})
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
@@ -46,6 +46,7 @@ class H1Connection:
         "_request",
         "accept_body",
         "body",
+        "body_size",
         "ends_by_closing",
         "is_idle",
         "is_paused",
@@ -62,7 +63,7 @@ class H1Connection:
         self.ends_by_closing = False
         """Whether only the end of the connection tells the client that the response is complete."""
         self.accept_body: AcceptBody | None = None
-        """Called with each request that has a body. Raises HttpError."""
+        """Called with each request that has a body, also an empty one. Raises HttpError."""
         self.sink: BodySink | None = None
         """What gets the body of the current request, which is discarded if there is none.
 
@@ -70,6 +71,8 @@ class H1Connection:
         """
         self.body: list[bytes] = []
         """Bytes of the body for the sink: no more are read while some are here."""
+        self.body_size = 0
+        """Bytes of the body of the last response that was started, without those of a stream."""
         self.wants_continue = False
         """Whether the client waits for CONTINUE before it sends the body."""
         self._limits = limits
@@ -146,35 +149,36 @@ class H1Connection:
         self._transition(Event.REJECTED)
         return self._request
 
+    def refuse(self, error: HttpError) -> Request:
+        """Return the request whose body a sink refuses, with its error set.
+
+        Only a request whose body is still arriving is rejected, and so the last one.
+        """
+        if self.state is State.HANDLING and self._request:
+            return self._request._replace(error=error)
+        return self.reject(error)
+
     def start_response(self, response: Response, date: str) -> list[BodyPart]:
-        """Return what to send, in order. date: the value of the Date header."""
+        """Return what to send, in order. date: the value of the Date header.
+
+        Raises ValueError if the response contradicts itself; it is not started then.
+        """
+        request = self._request or _NO_REQUEST
+        response, self.body_size = frame_response(request, response)
         first, *rest = response.body or (b"",)
         if not isinstance(first, bytes):
-            if isinstance(first, BodyStream):
-                response = self._frame_stream(response, first)
+            # A stream without a length is in chunks, which HTTP/1.0 does not have.
+            self.ends_by_closing = response.length is None and request.minor == 0
             first, rest = b"", list(response.body)
-        self._keep_alive = self.keep_alive and not response.close
+        if request.method == "CONNECT" and not response.takeover:
+            # A client may send bytes for the tunnel before it knows that there is none. They come
+            # from whoever uses the tunnel, so they must not be read as the client's requests.
+            self._keep_alive, self._has_unread_input = False, True
+        self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
         connection = None if response.takeover else self._connection_header()
         head = encode_head(response, date, connection)
         self._transition(Event.RESPONSE_STARTED)
         return [head + first, *rest]  # one write for the head and the first bytes
-
-    def _frame_stream(self, response: Response, stream: BodyStream) -> Response:
-        """Return a response as it is sent (RFC 9112 section 6.3), which for HEAD is without a body.
-
-        Without a length it is sent in chunks, and to an HTTP/1.0 client up to the end of the
-        connection.
-        """
-        if self._request and self._request.method == "HEAD":
-            stream.close()
-            return response.without_body()
-        if response.length is not None:
-            return response.with_body((SizedStream(stream, response.length),))
-        if self._request and self._request.minor == 0:
-            self.ends_by_closing = True
-            return response._replace(close=True)
-        chunked = (("Transfer-Encoding", "chunked"), *response.headers)
-        return response._replace(headers=chunked, body=(ChunkedStream(stream),))
 
     def begin_cached(self, *, closes: bool) -> None:
         """Note that a cached response is being sent, in place of start_response.
@@ -279,8 +283,8 @@ class H1Connection:
         """Choose the reader for the request body, or none if it will not be read."""
         self._keep_alive = headers.keep_alive
         length = headers.length
-        if length == 0:
-            self._transition(Event.HEAD_ENDED)
+        if length == 0 and not (self.accept_body and "content-length" in headers.headers):
+            self._transition(Event.HEAD_ENDED)  # only a sink tells an empty body from none
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
@@ -291,7 +295,8 @@ class H1Connection:
             if length is None
             else LengthReader(length, on_data)
         )
-        if headers.expects_continue and not self.sink:
+        expects_continue = headers.expects_continue and length != 0
+        if expects_continue and not self.sink:
             # Nobody wants the body, so 100 (Continue) is not sent. The response is final, and the
             # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
             self._keep_alive, self._has_unread_input = False, True
@@ -299,7 +304,7 @@ class H1Connection:
         elif length is not None and length > limit:
             raise HttpError(413, "The request body is too large.")
         else:
-            self.wants_continue = headers.expects_continue and not self.buffered
+            self.wants_continue = expects_continue and not self.buffered
             self._transition(Event.CONTENT_ANNOUNCED)
 
     def _read_body(self) -> None:

@@ -191,7 +191,7 @@ class SocketConnection(SocketWriter):
         second = int(self._started_at)
         response = self._check_response(request, self._respond(request, second), second)
         parts = self._http.start_response(response, format_date(second))
-        self._status, self._body_size = response.status, sum(map(len, response.body))
+        self._status, self._body_size = response.status, self._http.body_size
         self._response_start, self._response_end = (
             self._bytes_sent,
             self._bytes_sent + sum(map(len, parts)),
@@ -212,7 +212,7 @@ class SocketConnection(SocketWriter):
             if data := http.take_body():
                 sink.write(data)
         except HttpError as error:
-            return http.reject(error)
+            return http.refuse(error)
         return request
 
     def _respond(self, request: Request, second: int) -> Response:
@@ -225,7 +225,7 @@ class SocketConnection(SocketWriter):
                 return context.handle(request, second, self._client)
             return context.finish(request, second, self._client, sink.finish())
         except HttpError as error:
-            return context.handle(request._replace(error=error), second, self._client)
+            return context.handle(self._http.refuse(error), second, self._client)
         finally:
             self._close_sink()
 

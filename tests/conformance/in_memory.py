@@ -12,6 +12,7 @@ from aserve.http.dates import format_date
 from aserve.http.messages import BodyPart, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
+from aserve.http1.response_framing import frame_response
 from aserve.http1.states import State
 from aserve.policies.site import Site
 from aserve.transport.eventloop.tunnel import Tunnel
@@ -59,7 +60,8 @@ class InMemorySite:
         }
         text = row.data.decode("latin-1")
         request = Request(method, target, minor, MappingProxyType(filled), head=text)
-        response = _as_sent(self.site_for(row).handle(request, RequestContext(NOW)))
+        made = self.site_for(row).handle(request, RequestContext(NOW))
+        response = _as_sent(frame_response(request, made)[0])
         (expected,) = row.aserve.responses
         return find_response_errors(expected, response, self.tag_of, ignored=_CONNECTION_HEADERS)
 

@@ -77,7 +77,7 @@ class BodyReceiver(ResponseWriter):
     def _body_passed_on(self, sink: BodySink, result: SinkResult) -> None:
         """Go on after a sink has taken some bytes. result: the response, after all of them."""
         if isinstance(result, HttpError):
-            self._dispatch(self._http.reject(result))
+            self._dispatch(self._http.refuse(result))
         elif result:
             self._http.sink = None
             self._release_sink(sink)

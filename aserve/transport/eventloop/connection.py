@@ -311,7 +311,7 @@ class Connection(BodyReceiver):
         if pending.key:
             closes = not self._http.keep_alive
             self._host.populate_cache(self._request, pending, parts, closes=closes)
-        body_size = sum(map(len, response.body))
+        body_size = self._http.body_size
         self._send_remainder(self._start_sending(parts), response.status, body_size)
 
     def _error_response(self, error: HttpError) -> PendingResponse:

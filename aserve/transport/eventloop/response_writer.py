@@ -135,6 +135,9 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         self.abort()
 
     def _shutdown_write(self) -> None:
+        if not self._transport.can_write_eof():  # TLS ends in both directions at once
+            self._transport.close()
+            return
         try:
             self._transport.write_eof()
         except OSError:  # asyncio calls shutdown at once, which fails with ENOTCONN after a reset

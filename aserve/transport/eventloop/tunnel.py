@@ -73,9 +73,10 @@ class TunnelEnd(asyncio.Protocol):
         self.has_ended = True
         if not self._tunnel.is_open:
             return True
-        if self.peer.has_ended:
+        peer = self.peer.open_transport
+        if self.peer.has_ended or (peer and not peer.can_write_eof()):  # TLS has no half-close
             self._tunnel.close()
-        elif peer := self.peer.open_transport:
+        elif peer:
             with suppress(OSError):  # the connection was reset
                 peer.write_eof()
         return True

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aserve.http.messages import HttpError
-from aserve.http1.body_reader import ChunkedReader, LengthReader
+from aserve.http1.body_reader import _MAX_STEPS, ChunkedReader, LengthReader
 
 REST = b"GET /next"
 
@@ -81,3 +81,14 @@ def test_limits_of_chunks(data, status):
     with pytest.raises(HttpError) as error:
         ChunkedReader(100, 200).consume(data, 0)
     assert error.value.status == status
+
+
+@pytest.mark.parametrize("steps", range(_MAX_STEPS - 2, _MAX_STEPS + 2))
+def test_a_complete_body_is_not_paused(steps):
+    chunks, trailers = divmod(steps - 2, 3)  # a chunk takes three steps, the end takes two
+    data = chunked([b"a"] * chunks, trailers=b"X: y\r\n" * trailers)
+    reader = ChunkedReader(1_000, 1_000)
+    position = reader.consume(data + REST, 0)
+    assert (reader.complete, reader.is_paused) == (steps <= _MAX_STEPS, steps > _MAX_STEPS)
+    assert reader.consume(data + REST, position) == len(data)
+    assert (reader.complete, reader.is_paused) == (True, False)

@@ -238,6 +238,20 @@ def test_a_truncated_body_in_many_chunks_is_rejected():
     assert request.error.status == 400
 
 
+@pytest.mark.parametrize("chunks", [169, 170, 171])  # 509, 512 and 515 steps with the end
+def test_nothing_is_paused_behind_a_complete_body(chunks):
+    head = b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = H1Connection(Limits())
+    connection.receive(head + b"1\r\na\r\n" * chunks + b"0\r\n\r\n")
+    while not connection.next_request():
+        assert connection.is_paused
+    connection.start_response(Response(204), DATE)
+    connection.response_sent()
+    connection.receive(b"G")
+    assert connection.next_request() is None
+    assert not connection.is_paused  # a caller that tries again would do so for ever
+
+
 @pytest.mark.parametrize("has_response", [False, True])
 def test_a_request_can_be_rejected_until_a_response_is_sent(has_response):
     connection = H1Connection(Limits())
@@ -327,3 +341,49 @@ def test_a_body_over_the_limit_of_its_sink():
     connection, request = receive_body(BODIES[0], sink=Sink(max_size=4))
     assert request.error.status == 413
     assert not connection.keep_alive
+
+
+@pytest.mark.parametrize("request_line", [b"CONNECT closed:1", b"CONNECT /"])
+def test_bytes_behind_a_refused_connect_are_no_requests(request_line):
+    connection = H1Connection(Limits())
+    connection.receive(request_line + b" HTTP/1.1\r\nHost: closed:1\r\n\r\n" + GET)
+    assert connection.next_request().method == "CONNECT"
+    (head,) = connection.start_response(Response(502), DATE)
+    assert b"\r\nConnection: close\r\n" in head
+    connection.response_sent()
+    assert connection.state is State.LINGERING
+    assert connection.next_request() is None
+
+
+def test_a_refused_connect_lingers_for_what_the_client_may_still_send():
+    connection = H1Connection(Limits())
+    connection.receive(b"CONNECT closed:1 HTTP/1.1\r\nHost: closed:1\r\n\r\n")
+    connection.next_request()
+    connection.start_response(Response(502), DATE)
+    connection.response_sent()
+    assert connection.state is State.LINGERING
+
+
+EMPTY = b"PUT /p HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+EXPECTING = EMPTY.replace(b"Host", b"Expect: 100-continue\r\nHost")
+
+
+@pytest.mark.parametrize(
+    ("message", "is_accepted"), [(EMPTY, True), (EXPECTING, True), (GET, False)]
+)
+def test_a_sink_gets_an_empty_body_that_is_announced(message, is_accepted):
+    sink = Sink()
+    connection, request = receive_body(message, sink=sink)
+    assert request.error is None
+    assert connection.sink is (sink if is_accepted else None)
+    assert not connection.wants_continue
+    assert connection.keep_alive
+
+
+@pytest.mark.parametrize(("message", "keeps"), [(BODIES[0], True), (BODIES[0][:-1], False)])
+def test_only_a_whole_body_can_be_refused_without_closing(message, keeps):
+    connection, _ = receive_body(message, sink=Sink())
+    request = connection.refuse(HttpError(409, "It is there already."))
+    assert (request.method, request.error.status) == ("PUT", 409)
+    assert connection.state is State.HANDLING
+    assert connection.keep_alive is keeps

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aserve.http.messages import BodySink, HttpError, Request, Response
+from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
     TIMEOUT,
@@ -16,6 +17,7 @@ from tests.aserve.seams.serving import (
     FunctionHandler,
     connect,
     read_all,
+    request,
     serving,
 )
 
@@ -35,7 +37,7 @@ class Store:
         self.size = self.writes = self.most_written = 0
         self.gate: threading.Event | None = None
         self.writing, self.closed = threading.Event(), threading.Event()
-        self.refuses = self.fails = False
+        self.refuses = self.refuses_all = self.fails = False
         self.threads: set[str] = set()
         self._file: BufferedWriter | BytesIO = BytesIO()  # until the first write
 
@@ -57,6 +59,8 @@ class Store:
 
     def finish(self) -> Response:
         assert not self.closed.is_set()
+        if self.refuses_all:
+            raise HttpError(409, "It is there already.")
         self._file.flush()
         return Response(201, body=(b"stored",), length=6)
 
@@ -128,6 +132,29 @@ def test_a_body_is_stored_and_the_next_request_follows(
     assert store.path.read_bytes() == b"hello world"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [put(content_length="0"), put(transfer_encoding="chunked") + b"0\r\n\r\n"],
+    ids=["length", "chunked"],
+)
+def test_an_empty_body_is_stored(model: str, store: Store, message: bytes) -> None:
+    with serving(model, StoringHandler(store)) as served, connect(served) as client:
+        client.sendall(message + LAST)
+        assert b"\r\n\r\nstoredHTTP/1.1 200 OK\r\n" in read_all(client)
+        assert store.closed.wait(TIMEOUT)
+    assert not store.writes
+
+
+def test_the_next_request_follows_a_whole_body_that_is_refused(model: str, store: Store) -> None:
+    store.refuses_all = True
+    with serving(model, StoringHandler(store)) as served, connect(served) as client:
+        client.sendall(put(content_length="5") + b"hello" + LAST)
+        responses = read_all(client)
+        assert store.closed.wait(TIMEOUT)
+    assert responses.startswith(b"HTTP/1.1 409 Conflict\r\n")
+    assert b"HTTP/1.1 200 OK\r\n" in responses
+
+
 def test_a_body_in_single_bytes_is_stored(model: str, store: Store) -> None:
     message = put(transfer_encoding="chunked") + b"5\r\nhello\r\n0\r\n\r\n" + LAST
     with serving(model, StoringHandler(store)) as served, connect(served) as client:
@@ -179,6 +206,15 @@ def send_until_full(client: socket.socket) -> int:
             sent += client.send(body_part(sent, sent + len(PIECE)))
         except TimeoutError:
             return sent
+
+
+@pytest.mark.parametrize("model", [DEFAULT, "epoll"])
+def test_a_connection_ends_behind_a_body_of_as_many_chunks_as_one_turn_reads(model: str) -> None:
+    head = request().replace(b"Connection: close", b"Transfer-Encoding: chunked")
+    with serving(model, lambda _: Response(204)) as served, connect(served) as client:
+        client.sendall(head + b"1\r\na\r\n" * 170 + b"0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).startswith(b"HTTP/1.1 204 No Content\r\n")
 
 
 def test_100_continue_is_sent_to_a_client_that_waits_for_it(model: str, store: Store) -> None:

@@ -117,6 +117,29 @@ def test_head_gets_no_body_and_the_stream_is_closed_unread(model: str) -> None:
     assert pieces.taken == 0
 
 
+def test_a_handler_need_not_state_what_follows_from_its_response(model: str) -> None:
+    """Nor is a body sent where there must be none: the next response would begin with it."""
+    answers = {
+        "/length": Response(201),
+        "/bytes": Response(200, body=(b"bytes",)),
+        "/no": Response(204, body=(BodyStream([b"one"]),)),
+        "/wrong": Response(200, body=(b"bytes",), length=4),
+    }
+    with serving(model, lambda asked: answers[asked.target]) as served, connect(served) as client:
+        kept = (("GET", "/length"), ("GET", "/bytes"), ("HEAD", "/bytes"), ("GET", "/no"))
+        for method, target in kept:
+            client.sendall(f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        client.sendall(request("/wrong"))
+        first, *bodies = read_all(client).split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"201 ")
+    assert first.endswith(b"\r\nContent-Length: 0\r\n\r\n")
+    with_bytes, of_head, without_body, failed = bodies
+    assert with_bytes.endswith(b"\r\nContent-Length: 5\r\n\r\nbytes")
+    assert of_head.endswith(b"\r\nContent-Length: 5\r\n\r\n")
+    assert without_body.endswith(b"\r\nServer: aserve\r\n\r\n")
+    assert failed.startswith(b"500 ")
+
+
 def test_a_stream_of_a_known_length_is_sent_as_it_is(model: str) -> None:
     stream = streaming(Pieces([b"one", b"two"]), length=6)
     with serving(model, stream) as served, connect(served) as client:

@@ -8,6 +8,7 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 
@@ -449,9 +450,12 @@ async def test_a_tunnel_to_a_target_that_is_not_allowed(start, connect, director
 async def test_a_tunnel_to_a_target_that_does_not_listen(start, connect, directory):
     _, address, _ = await start(site_with_tunnels(directory, "127.0.0.1:1"))
     client = await connect(address)
-    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await client.read_response())[0] == 502
-    assert (await client.get("/a.txt"))[0] == 200
+    early = b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+    await client.send(b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n" + early)
+    status, headers, _ = await client.read_response()
+    assert (status, headers["connection"]) == (502, "close")
+    await client.send(early)
+    assert await client.read_all() == b""  # they were for the tunnel, and are no requests
 
 
 async def test_an_idle_tunnel_is_closed(start, connect, directory, echo):
@@ -585,27 +589,58 @@ async def test_the_response_is_the_same_cold_and_warm(start, connect, directory,
         assert len(server.cache._by_head) == 1
 
 
-async def test_a_reset_after_the_last_response_is_no_error(start, connect, caplog, monkeypatch):
-    _, address, _ = await start()
+class WrappedTransport:
+    def __init__(self, transport):
+        self._transport = transport
 
-    class ResetTransport:
-        """A transport that was just reset, which asyncio notices in write_eof."""
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
 
-        def __init__(self, transport):
-            self._transport = transport
 
-        def write_eof(self):
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+class ResetTransport(WrappedTransport):
+    """A transport that was just reset, which asyncio notices in write_eof."""
 
-        def __getattr__(self, name):
-            return getattr(self._transport, name)
+    def write_eof(self):
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
+
+class TransportWithoutHalfClose(WrappedTransport):
+    """A transport that ends both directions together, as one of TLS does."""
+
+    def can_write_eof(self):
+        return False
+
+    def write_eof(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("wrapped", [ResetTransport, TransportWithoutHalfClose])
+async def test_the_sending_side_may_not_be_closed_alone(
+    start, connect, caplog, monkeypatch, wrapped
+):
+    server, address, log = await start()
     made = Connection.connection_made
     monkeypatch.setattr(
-        Connection, "connection_made", lambda self, transport: made(self, ResetTransport(transport))
+        Connection, "connection_made", lambda self, transport: made(self, wrapped(transport))
     )
     client = await connect(address)
     await client.send(b"garbage\r\n\r\n")
     with suppress(ConnectionResetError):
         await client.read_all()
+    await _wait_until(lambda: not server.connections)
+    assert [(entry[2], len(entry)) for entry in log] == [(400, 5)]  # not truncated
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("can_half_close", [True, False])
+def test_a_tunnel_forwards_the_end_of_one_direction_where_it_can(can_half_close):
+    tunnel = Tunnel("target", 1)
+    tunnel.is_open = True
+    for end in (tunnel.client_end, tunnel.target_end):
+        end.transport = Mock(is_closing=Mock(return_value=False))
+    to_client = tunnel.client_end.transport
+    to_client.can_write_eof.return_value = can_half_close
+    tunnel.target_end.eof_received()
+    assert to_client.write_eof.called is can_half_close
+    closed = [end.transport.close.called for end in (tunnel.client_end, tunnel.target_end)]
+    assert closed == [not can_half_close] * 2
