@@ -77,7 +77,7 @@ def test_servers_leave_nothing_behind(directory: Path, model: str) -> None:
         assert set(threading.enumerate()) <= threads
         return resources()
 
-    assert serve(1) == serve(50)
+    assert serve(1) == serve(10)
 
 
 @pytest.mark.parametrize("model", MODELS)
