@@ -16,6 +16,10 @@ BIN := $(VENV)/bin
 PINS := --constraint constraints.txt --build-constraint constraints.txt
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Each process would compile every test, and each program under test its package, if Python were told
+# to write no bytecode, as images of containers often do.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 QUICK = not (slow or docker or browser or docs or alone)
 

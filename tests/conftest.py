@@ -1,5 +1,6 @@
 """Options of the whole suite, the number of its processes, and the order of the tests."""
 
+import gc
 import os
 
 import pytest
@@ -27,3 +28,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the container tests first: they mostly wait, and would delay the end if they ran last."""
     items.sort(key=lambda item: "docker" not in item.keywords)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests out of each collection of garbage: they live as long as the process."""
+    gc.freeze()

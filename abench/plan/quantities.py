@@ -7,7 +7,7 @@ from abench.errors import ParameterError
 
 MAX_COUNT = 10**15  # beyond it no run ends, and a float cannot hold every whole number
 
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"  # with "\.?", each split of the digits would be tried
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION_PART = re.compile(rf"({_NUMBER}) ?(us|ms|s|m|h|d)(?:ec|in)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern} ?)+", re.ASCII | re.IGNORECASE)

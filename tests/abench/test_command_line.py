@@ -119,6 +119,35 @@ def test_help_whose_reader_stops_is_no_error():
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("abench co", "compare"),
+        ("abench localhost co", ""),  # bash itself completes files then
+        ("abench --server-c", "--server-cgroup"),
+        ("abench -X P", "POST PUT PATCH"),
+        ("abench compare --to", "--tolerance"),
+    ],
+)
+def test_what_completes_a_line(line, offered, monkeypatch, capsys):
+    """Ask as the script in bash does, without a shell."""
+    monkeypatch.setenv("_ABENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(line.split()))
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == offered.split()
+
+
+def test_zsh_and_fish_send_the_line_in_another_variable(monkeypatch, capsys):
+    monkeypatch.setenv("_ABENCH_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "abench ab-test --arrivals c")
+    monkeypatch.setenv("COMP_CWORD", "2")  # none of theirs; it is undone after the test
+    with pytest.raises(SystemExit):
+        main([])
+    assert re.findall(r'"(\w+)"', capsys.readouterr().out) == ["constant"]
+
+
 @pytest.fixture
 def program(tmp_path, monkeypatch):
     """Put the program into PATH, as an installation does."""
@@ -152,6 +181,7 @@ ask abench compare --to
 """
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_options_and_values(program):
     assert shell("bash", "-c", BASH) == [
         "compare",
@@ -162,6 +192,7 @@ def test_bash_completes_commands_options_and_values(program):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_zsh_understands_the_completion(program):
     load = 'autoload -Uz compinit; compinit -uD; eval "$(_ABENCH_COMPLETE=source_zsh abench)"'
@@ -171,6 +202,7 @@ def test_zsh_understands_the_completion(program):
     assert re.findall(r'"(\w+)"', "".join(lines[1:])) == ["constant"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_fish_completes(program):
     script = "_ABENCH_COMPLETE=source_fish abench | source; complete -C 'abench rep'"

@@ -159,7 +159,7 @@ NOISES = {
 
 
 @pytest.mark.parametrize("runs", slow_except([3, 5, 10], 3))
-@pytest.mark.parametrize("noise", slow_except(NOISES, "even", "wild"))
+@pytest.mark.parametrize("noise", slow_except(NOISES, "even"))
 @pytest.mark.parametrize("latency_us", slow_except([4, 1000], 1000))
 def test_false_positive_rate_of_repeated_runs(runs, noise, latency_us):
     chance = random.Random(f"{runs} {noise} {latency_us}")
@@ -202,6 +202,7 @@ def test_real_difference_is_found(runs, factor, noise, found_in):
     assert found >= found_in
 
 
+@pytest.mark.slow  # as many intervals exclude a true value as equal runs are called different
 def test_interval_covers_the_true_value():
     held = 0
     for trial in range(200):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ from abench.runner import remote_worker, worker
 from abench.stats.histogram import Histogram
 from abench.stats.summary import Summary
 
-pytest.importorskip("distributed", reason="needs the extra: pip install '.[fleet]'")
+# Found and not imported: each process that collects tests would take a second for it.
+pytestmark = pytest.mark.skipif(
+    find_spec("distributed") is None, reason="needs the extra: pip install '.[fleet]'"
+)
 
 START_TIMEOUT_S = 60.0
 # Each side waits for reports and orders of the other for 6 s here, and not 15.

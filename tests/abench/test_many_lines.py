@@ -20,6 +20,7 @@ from abench.report import document
 from abench.stats import phrases, planned
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
+from tests.marks import slow_except
 
 BASE = "http://h:8/x?y"
 FEW = 2_000
@@ -45,6 +46,10 @@ LINES = {
         lambda number: json.dumps({"ts": 17e8 + number, "method": "GET", "uri": f"/a/{number}"}),
     ),
 }  # fmt: skip
+
+
+# The others are read by the same code as one of these.
+KINDS = slow_except(LINES, "paths", "weights and servers", "credentials", "common", "JSON")
 
 
 def read(kind, path):
@@ -76,7 +81,7 @@ def memory_of(work):
     return found
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_line_takes_little_more_memory_than_its_path(name, write_lines, monkeypatch):
     monkeypatch.setattr(inputs, "BLOCK_SIZE", 4_096)
     kind, few = write_lines(name, FEW)
@@ -95,7 +100,7 @@ CALLS = {"JSON": 18, "weights and servers": 6, "common": 9, "common with fractio
 CALLS["not in order"] = 9
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_line_costs_few_calls(name, write_lines):
     kind, few = write_lines(name, FEW)
     _, many = write_lines(name, 10 * FEW)

@@ -20,7 +20,7 @@ from abench.plan.plan import Plan
 from abench.report import destinations, document
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
-from tests.marks import slow_except
+from tests.marks import slow, slow_except
 
 OPTIONS = ("--json", "--csv", "--hgrm", "--html")
 
@@ -249,7 +249,7 @@ def test_input_is_not_overwritten(saved, refused):
 # Standard output.
 
 
-@pytest.mark.parametrize("option", slow_except(OPTIONS, "--json", "--html"))
+@pytest.mark.parametrize("option", slow_except(OPTIONS, "--json"))
 @pytest.mark.parametrize(
     "name", slow_except(["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"], "-", "/dev/stdout")
 )
@@ -306,24 +306,24 @@ def test_descriptors_and_pipes_are_written(saved):
     ("line", "code", "message"),
     [
         ("$ABENCH -n 5 --json r.json URL | true", 0, ""),
-        ("$ABENCH -n 5 --json r.json --csv - URL 2>err | true", 0, ""),
-        ("$ABENCH -n 5 --json r.json URL >&-", 0, ""),
-        ("$ABENCH -n 5 --json r.json URL 2>&-", 0, ""),
-        ("$ABENCH -n 5 --json r.json URL >&- 2>&-", 0, ""),
+        slow("$ABENCH -n 5 --json r.json --csv - URL 2>err | true", 0, ""),
+        slow("$ABENCH -n 5 --json r.json URL >&-", 0, ""),
+        slow("$ABENCH -n 5 --json r.json URL 2>&-", 0, ""),
+        slow("$ABENCH -n 5 --json r.json URL >&- 2>&-", 0, ""),
         ("$ABENCH -n 5 --json r.json URL <&- >&- 2>&-", 0, ""),
         (
             "$ABENCH -n 5 --json r.json URL >/dev/full",
             3,
             "standard output: no space left on device",
         ),
-        ("$ABENCH -n 5 --json r.json URL >/dev/full 2>/dev/full", 3, ""),
+        slow("$ABENCH -n 5 --json r.json URL >/dev/full 2>/dev/full", 3, ""),
         (
             "$ABENCH -n 5 --csv /dev/full --json r.json URL >&2",
             3,
             "--csv: /dev/full: no space left",
         ),
         ("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL >/dev/full", 4, "no space left"),
-        ("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL | true", 4, ""),
+        slow("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL | true", 4, ""),
     ],
 )
 async def test_files_are_written_whatever_happens_to_the_streams(
@@ -344,7 +344,6 @@ async def test_files_are_written_whatever_happens_to_the_streams(
     "words",
     slow_except(
         ["--help", "--version", "report S", "--webbench --help", "calibrate -h"],
-        "--help",
         "report S",
     ),
 )

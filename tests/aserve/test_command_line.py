@@ -126,6 +126,38 @@ def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_pat
     assert (exit_info.value.code, *capsys.readouterr()) == (2, "", f"aserve: error: {message}\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("aserve --mo", "--model"),
+        ("aserve --model epoll", "epoll epoll-et"),
+        ("aserve --limit max-b", "max-body=1048576"),
+        ("aserve e", "explain"),
+        ("aserve sub", ""),  # bash itself completes files then
+        ("aserve explain --a", "--again"),
+        ("aserve explain . /a", "/a.txt"),
+    ],
+)
+def test_what_completes_a_line(line, offered, directory, monkeypatch, capsys):
+    """Ask as the script in bash does, without a shell."""
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("_ASERVE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "\n".join(line.split()))
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().out.split() == offered.split()
+
+
+def test_zsh_and_fish_send_the_line_in_another_variable(monkeypatch, capsys):
+    monkeypatch.setenv("_ASERVE_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "aserve --dispatch r")
+    monkeypatch.setenv("COMP_CWORD", "2")  # none of theirs; it is undone after the test
+    with pytest.raises(SystemExit):
+        main([])
+    assert re.findall(r'"([\w-]+)"', capsys.readouterr().out) == ["round-robin", "random"]
+
+
 @pytest.fixture
 def program(tmp_path, monkeypatch):
     """Put the program into PATH, as an installation does."""
@@ -161,6 +193,7 @@ ask aserve explain . /a
 """
 
 
+@pytest.mark.slow
 def test_bash_completes_options_values_and_commands(program, directory):
     assert shell("bash", ["-c", BASH], directory) == [
         "--model",
@@ -173,6 +206,7 @@ def test_bash_completes_options_values_and_commands(program, directory):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_zsh_understands_the_completion(program, directory):
     load = 'autoload -Uz compinit; compinit -uD; eval "$(_ASERVE_COMPLETE=source_zsh aserve)"'
@@ -183,6 +217,7 @@ def test_zsh_understands_the_completion(program, directory):
     assert re.findall(r'"([\w-]+)"', "".join(lines[1:])) == ["round-robin", "random"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_fish_completes(program, directory):
     script = "_ASERVE_COMPLETE=source_fish aserve | source; complete -C 'aserve --access-log o'"

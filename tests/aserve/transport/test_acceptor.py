@@ -160,7 +160,7 @@ async def test_a_client_that_connects_and_disconnects_leaves_nothing_open(servic
 async def test_a_silent_client_gets_a_connection(service, connect):
     await connect(service.url)  # the kernel waits a second for a request
     while not service.server.connections:  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     (silent,) = service.server.connections
     assert silent.client == "127.0.0.1"
 
