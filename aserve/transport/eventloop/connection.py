@@ -294,6 +294,10 @@ class Connection(BodyReceiver):
 
     def _start_response(self, pending: PendingResponse) -> None:
         response = pending.response
+        if response.takeover and self._transport.is_closing():
+            # The task would be cancelled before its first step, which aborts the takeover.
+            response.takeover.abort()
+            return
         if response.takeover:
             preparing = self._prepare_takeover(response, response.takeover)
             self._task = self._host.loop.create_task(preparing)

@@ -258,17 +258,21 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     @isolate_errors
     def _hand_over(self, response: Response, takeover: Takeover) -> None:
         """Send the head, and give the connection away."""
+        http, transport = self._http, self._transport
         try:
-            (head,) = self._http.start_response(response, format_date(int(time.time())))
+            (head,) = http.start_response(response, format_date(int(time.time())))
             self._write(cast("bytes", head))
             if not self._is_reading:
-                self._transport.resume_reading()
-            has_ended, received = self._http.eof_received, self._http.take_over()
-            takeover.start(
-                self._transport, received, has_ended=has_ended, on_closed=self.connection_lost
-            )
+                transport.resume_reading()
+            has_ended, received = http.eof_received, http.take_over()
+            takeover.start(transport, received, has_ended=has_ended, on_closed=self.connection_lost)
         except Exception:
+            transport.set_protocol(self)  # which is told of the end, whatever start has set
             takeover.abort()  # and this connection as well
             raise
         self._takeover = takeover
         self._record(response.status, 0, self._started_at)
+        if self._write_resumed:  # the transport says so once, and has said it to this protocol
+            transport.get_protocol().pause_writing()
+        if http.is_closing:  # close_after_response was called while the takeover was prepared
+            takeover.stop()
