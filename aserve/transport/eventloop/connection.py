@@ -50,7 +50,7 @@ class Connection(BodyReceiver):
         self._sender = None
         self._task = None
         self._is_reading = True
-        self._is_sink_busy = False
+        self._sink_call = None
         self._next_turn: asyncio.Handle | None = None  # scheduled, if requests are left
         self._turn_end = 0.0  # of the monotonic clock
         self._takeover = None
@@ -105,7 +105,7 @@ class Connection(BodyReceiver):
                 http.state >= State.HANDLING
                 or self._next_turn
                 or self._write_resumed
-                or self._is_sink_busy
+                or self._sink_call
             )
             if size > MAX_BUFFERED_INPUT or (is_busy and http.buffered > MAX_BUFFERED_INPUT):
                 self._pause_reading()
@@ -155,7 +155,7 @@ class Connection(BodyReceiver):
 
     def _process_requests(self) -> None:
         """Handle the buffered requests in order, as long as the client reads the responses."""
-        if self._next_turn or self._is_sink_busy:
+        if self._next_turn or self._sink_call:
             return
         http = self._http
         rounds, sender = 0, self._sender
@@ -202,7 +202,7 @@ class Connection(BodyReceiver):
 
     def _is_backlogged(self) -> bool:
         """Return whether too much data is buffered that cannot be handled now."""
-        is_waiting = self._next_turn or self._is_sink_busy or self._write_resumed is not None
+        is_waiting = self._next_turn or self._sink_call or self._write_resumed is not None
         is_busy = is_waiting or self._http.state >= State.HANDLING
         return is_busy and self._http.buffered > MAX_BUFFERED_INPUT
 

@@ -33,6 +33,7 @@ from aserve.transport.observers import ReportRemaining, ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
+_RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
 _MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
 
 _BUSY = HttpError(503, "The server is busy. Try again in a moment.")
@@ -126,6 +127,9 @@ class EventLoopServer:
         await self._wait_aborted()
         if self._sweeper:
             self._sweeper.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self.thread_pool.wait_released()
         self.thread_pool.shutdown(wait=False)
         self.write_readiness.close()
         if self._monitor:
