@@ -11,9 +11,9 @@ from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.http1.connection import CONTINUE
 from aserve.transport.eventloop.connection_host import PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.eventloop.response_writer import ResponseWriter
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.sending import close_streams
 
 SinkResult = Response | HttpError | None
 """What a sink has made of some bytes: the response after the last ones, or an error."""
@@ -108,7 +108,7 @@ class BodyReceiver(ResponseWriter):
         if error := call.exception():
             log_internal_error(error, client)
         elif isinstance(response := call.result(), Response):
-            close_streams(response.body)
+            discard_response(response, self._host)
 
 
 def _pass_on(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:

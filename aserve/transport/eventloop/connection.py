@@ -15,8 +15,8 @@ from aserve.policies.site import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
@@ -290,13 +290,13 @@ class Connection(BodyReceiver):
             self._start_response(pending)
             self._process_requests()
         else:  # the client has gone meanwhile
-            close_streams(pending.response.body)
+            discard_response(pending.response, self._host)
 
     def _start_response(self, pending: PendingResponse) -> None:
         response = pending.response
         if response.takeover and self._transport.is_closing():
             # The task would be cancelled before its first step, which aborts the takeover.
-            response.takeover.abort()
+            discard_response(response, self._host)
             return
         if response.takeover:
             preparing = self._prepare_takeover(response, response.takeover)
@@ -308,7 +308,7 @@ class Connection(BodyReceiver):
             and response.body
             and not self._reserve_descriptors()
         ):
-            close_streams(response.body)
+            discard_response(response, self._host)
             self._start_response(self._error_response(TOO_MANY_FILES))
             return
         parts = self._http.start_response(response, format_date(int(time.time())))

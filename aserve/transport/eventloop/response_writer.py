@@ -15,11 +15,11 @@ from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Response, Takeover
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
+from aserve.transport.eventloop.discarding import discard_parts
 from aserve.transport.eventloop.file_sender import FileSender
 from aserve.transport.eventloop.response_sender import ResponseSender
 from aserve.transport.eventloop.transport_sender import TransportSender
 from aserve.transport.internal_errors import isolate_errors
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import RESET, ServerConnection
 
 
@@ -186,7 +186,7 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         self._status = status
         if unsent and self._transport.is_closing():
             self._record_truncated(status, body_size - sum(map(len, unsent)))
-            close_streams(unsent)
+            discard_parts(unsent, self._host.thread_pool)
         elif unsent:
             self._task = self._host.loop.create_task(
                 self._send(self._get_sender(), unsent, status, body_size)

@@ -26,6 +26,7 @@ from aserve.transport.connection_limiter import ConnectionLimiter, process_limit
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.connection_host import PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import describe_exception
@@ -237,7 +238,9 @@ class EventLoopServer:
                 second_response = self._site.handle(request, again)
             except BlockingIOError:
                 return dependencies, False
-            return dependencies, second_response.same_as(response)
+            is_same = second_response.same_as(response)
+            discard_response(second_response, self)
+            return dependencies, is_same
 
         def store(result: tuple[Dependencies | None, bool]) -> None:
             dependencies, is_same = result

@@ -2,49 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 
-from aserve.handlers.handler import RequestContext
-from aserve.http.messages import Request, Response
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.connection import Connection
-from aserve.transport.eventloop.server import EventLoopServer
-from aserve.transport.eventloop.thread_pool import PoolSize
-
-
-class Transport(asyncio.Transport):
-    """A transport that takes all data, and tells its protocol of its end in the next turn."""
-
-    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
-        super().__init__()
-        self._protocol = protocol
-        self._is_closing = False
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._protocol
-
-    def write(self, data: Any) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def close(self) -> None:
-        if not self._is_closing:
-            self._is_closing = True
-            loop = asyncio.get_running_loop()
-            loop.call_soon(lambda: self._protocol.connection_lost(None))
-
-    abort = close
-
-    def get_write_buffer_size(self) -> int:
-        return 0
+from aserve.http.messages import Response
+from tests.aserve.transport.fake_client import FakeClient
 
 
 class Takeover(asyncio.Protocol):
@@ -97,22 +59,16 @@ class Takeover(asyncio.Protocol):
         self._note("abort")
 
 
-class Client:
-    """A client of a site whose response to everything is a takeover, and its connection."""
+class Client(FakeClient):
+    """A client of a site whose response to everything is a takeover."""
 
     def __init__(self) -> None:
         self.takeover = Takeover()
-        self.server = EventLoopServer(Site(self, []), Limits(), PoolSize(1, 1))
-        self.connection = Connection(self.server)
-        self.transport = Transport(self.connection)
-        self.connection.connection_made(self.transport)
-
-    def handle(self, request: Request, context: RequestContext) -> Response:
-        return Response(200, takeover=self.takeover)
+        super().__init__(lambda _: Response(200, takeover=self.takeover))
 
     async def ask(self) -> list[str]:
         """Send a request; return the calls of its takeover up to the turn after the first one."""
-        self.connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        self.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         await self.takeover.ended.wait()
         await asyncio.sleep(0)
         return self.takeover.calls
@@ -122,8 +78,7 @@ class Client:
 async def client() -> AsyncIterator[Client]:
     client = Client()
     yield client
-    client.transport.close()
-    await client.server.stop(0)
+    await client.close()
 
 
 async def test_a_takeover_that_fails_to_start_releases_its_connection(client: Client) -> None:
