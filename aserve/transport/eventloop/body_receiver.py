@@ -68,7 +68,7 @@ class BodyReceiver(ResponseWriter):
         if not sink.may_wait:
             self._body_passed_on(sink, work())
             return True
-        call = self._host.thread_pool.submit(work)
+        call = self._host.sink_queue.submit(work)
         waiter = asyncio.wrap_future(call)
         self._sink_call = SinkCall(call, waiter)
         waiter.add_done_callback(partial(self._sink_done, sink))

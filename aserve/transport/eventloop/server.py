@@ -27,6 +27,7 @@ from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.connection_host import PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
+from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import describe_exception
@@ -60,6 +61,7 @@ class EventLoopServer:
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
+        self.sink_queue = SinkQueue(self.thread_pool, size.threads)
         self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
         self.accept_body = site.accept_body

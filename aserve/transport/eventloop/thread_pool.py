@@ -88,7 +88,7 @@ class ThreadPool(Executor):
         thread would take the step, so the caller does it.
         """
         future: Future[T] = Future()
-        step = partial(_run_future, future, partial(fn, *args, **kwargs))
+        step = partial(run_future, future, partial(fn, *args, **kwargs))
         if self._is_shut_down:
             step()
         else:
@@ -191,7 +191,8 @@ class ThreadPool(Executor):
         self._free_slots += 1
 
 
-def _run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:
+def run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:
+    """Set a future to the result of work, or to what it raises, unless it was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:
