@@ -143,8 +143,10 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     def _reset_when_closed(self) -> None:
         with suppress(OSError):
             sock = socket.socket(fileno=self._transport.get_extra_info("socket").fileno())
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            sock.detach()  # it belongs to the transport
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            finally:
+                sock.detach()  # it belongs to the transport
 
     # Sending.
 
