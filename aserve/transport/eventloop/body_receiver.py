@@ -95,10 +95,11 @@ class BodyReceiver(ResponseWriter):
         """Close the sink of a request that is rejected, or whose client has gone."""
         sink, self._http.sink = self._http.sink, None
         pending, self._sink_call = self._sink_call, None
+        if pending:
+            pending.call.add_done_callback(partial(self._drop_result, self.client))
         if sink:
             self._host.thread_pool.release(sink, pending.call if pending else None)
         if pending:
-            pending.call.add_done_callback(partial(self._drop_result, self.client))
             pending.waiter.cancel()  # and the call, if no thread has begun it
 
     def _drop_result(self, client: str, call: "Future[SinkResult]") -> None:

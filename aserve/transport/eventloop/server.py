@@ -61,7 +61,6 @@ class EventLoopServer:
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self.thread_pool = ThreadPool(self.loop, size)
-        self.sink_queue = SinkQueue(self.thread_pool, size.threads)
         self._monitor = cache.monitor if cache else None
         self.write_readiness = WriteReadiness(self.loop)
         self.accept_body = site.accept_body
@@ -73,6 +72,7 @@ class EventLoopServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None  # while stopping
         self._heap_trimmer = HeapTrimmer()
+        self.sink_queue = SinkQueue(self.thread_pool, size.threads)
 
     def use_directories(self, directories: WatchedDirectories) -> None:
         """Have a thread read the names of directories, whose monitor the cache shares, if any."""

@@ -1,6 +1,5 @@
 """A handler that stores request bodies, under every model, as fast as its disk is."""
 
-import asyncio
 import socket
 import threading
 import tracemalloc
@@ -12,10 +11,6 @@ import pytest
 
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, HttpError, Request, Response
-from aserve.http1.limits import Limits
-from aserve.policies.site import Site
-from aserve.transport.eventloop.server import EventLoopServer
-from aserve.transport.eventloop.thread_pool import PoolSize
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
     TIMEOUT,
@@ -312,27 +307,3 @@ def test_a_client_that_goes_away_leaves_a_busy_sink_in_peace(model: str, tmp_pat
         store.gate.set()
         assert store.closed.wait(TIMEOUT)
     assert store.size == 5
-
-
-async def test_a_stop_waits_for_the_sinks_of_clients_that_it_has_cut_off(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = Store(tmp_path / "stored", may_wait=True)
-    store.gate, store.fails = threading.Event(), True
-    site = Site(StoringHandler(store), [])
-    server = EventLoopServer(site, Limits(), PoolSize(1, 1))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-        await server.start([listener])
-        _, writer = await asyncio.open_connection(*address)
-        writer.write(put(content_length="500") + b"hello")
-        await asyncio.to_thread(store.writing.wait, TIMEOUT)
-        stopping = asyncio.create_task(server.stop(0))
-        while server.connections:  # noqa: ASYNC110 - the stop says nothing of it
-            await asyncio.sleep(0)
-        assert not store.closed.is_set()
-        store.gate.set()
-        await stopping
-        assert store.closed.is_set()
-        writer.close()
-    assert "ZeroDivisionError" in caplog.text  # an error that no client is told of is logged

@@ -64,6 +64,8 @@ class SlowClient(FakeClient):
     def __init__(self, response: Response) -> None:
         super().__init__(lambda _: response)
         self.response = response
+        self.error: Exception | None = None
+        self.has_closed_sink = False
         self.entered, self.gate = asyncio.Event(), threading.Event()
         self.loop = asyncio.get_running_loop()
 
@@ -78,6 +80,8 @@ class SlowClient(FakeClient):
     def finish(self) -> Response:
         self.loop.call_soon_threadsafe(self.entered.set)
         self.gate.wait()
+        if self.error:
+            raise self.error
         return self.response
 
 
@@ -89,12 +93,13 @@ class Sink:
 
     def __init__(self, client: SlowClient) -> None:
         self.finish = client.finish
+        self._client = client
 
     def write(self, data: bytes) -> None:
         pass
 
     def close(self) -> None:
-        pass
+        self._client.has_closed_sink = True
 
 
 @pytest.mark.parametrize("message", [GET, PUT], ids=["a handler's", "a sink's"])
@@ -130,3 +135,29 @@ async def test_a_response_is_released_if_the_client_goes_while_it_is_made() -> N
     client.send(GET)
     await held.check_released(response)
     await client.close()
+
+
+async def test_a_stop_waits_for_the_sink_of_a_client_that_it_has_cut_off() -> None:
+    client = SlowClient(Response(201))
+    client.send(PUT)
+    await client.entered.wait()
+    stopping = asyncio.create_task(client.server.stop(0))
+    while client.server.connections:  # noqa: ASYNC110 - the stop says nothing of it
+        await asyncio.sleep(0)
+    assert not client.has_closed_sink
+    client.gate.set()
+    await stopping
+    assert client.has_closed_sink
+
+
+async def test_an_error_of_a_sink_whose_client_has_gone_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = SlowClient(Response(201))
+    client.error = ZeroDivisionError()
+    client.send(PUT)
+    await client.entered.wait()
+    client.connection.connection_lost(None)
+    client.gate.set()
+    await client.close()
+    assert "ZeroDivisionError" in caplog.text
