@@ -130,9 +130,6 @@ class EventLoopServer:
         await self._wait_aborted()
         if self._sweeper:
             self._sweeper.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await self.thread_pool.wait_released()
         self.thread_pool.shutdown(wait=False)
         self.write_readiness.close()
         if self._monitor:
@@ -146,6 +143,9 @@ class EventLoopServer:
             await asyncio.sleep(0)
         for _ in range(2):  # tasks that closing connections have cancelled
             await asyncio.sleep(0)
+        with suppress(TimeoutError):  # sinks and streams that a thread still works for
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self.thread_pool.wait_released()
 
     def abort(self) -> None:
         """Abort every connection."""
