@@ -44,7 +44,7 @@ class ChangeMonitor:
     def __init__(self, mounts: Mounts | None = None, *, max_watches: int | None = None) -> None:
         self.mounts = mounts or Mounts()
         self.inotify: Inotify | None
-        """None where there is no inotify, and after a flood of changes for a while."""
+        """None where there is no inotify or no descriptor for it, and after a flood of changes."""
         self.has_changes: Callable[[], object]
         """Tells whether there are changes to process, by one call into C."""
         self._max_watches = max_watches
@@ -114,10 +114,10 @@ class ChangeMonitor:
         self._events = 0
         if self._pause:
             self._pause -= 1
-            if not self._pause:
-                self._start()
         elif self._next_pause > _MIN_PAUSE:
             self._next_pause -= 1  # a second without a flood
+        if not (self.inotify or self._pause):
+            self._start()  # a start may have failed for lack of descriptors
         if self.mounts.refresh():
             self.reset()
 

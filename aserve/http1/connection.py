@@ -203,6 +203,11 @@ class H1Connection:
         """Whether the connection stays open after the current response."""
         return self._keep_alive and not self._is_closing
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether close_after_response was called."""
+        return self._is_closing
+
     def response_sent(self) -> None:
         """Note that the whole response has been sent."""
         self._request = None

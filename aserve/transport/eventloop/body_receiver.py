@@ -3,18 +3,27 @@
 import asyncio
 import time
 from abc import abstractmethod
+from concurrent.futures import Future
 from functools import partial
+from typing import NamedTuple
 
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.http1.connection import CONTINUE
 from aserve.transport.eventloop.connection_host import PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.eventloop.response_writer import ResponseWriter
-from aserve.transport.internal_errors import isolate_errors
-from aserve.transport.sending import close_streams
+from aserve.transport.internal_errors import isolate_errors, log_internal_error
 
 SinkResult = Response | HttpError | None
 """What a sink has made of some bytes: the response after the last ones, or an error."""
+
+
+class SinkCall(NamedTuple):
+    """A call of a sink in a thread, and what brings its result to the loop."""
+
+    call: Future[SinkResult]
+    waiter: asyncio.Future[SinkResult]
 
 
 class BodyReceiver(ResponseWriter):
@@ -23,17 +32,18 @@ class BodyReceiver(ResponseWriter):
     While the sink works, nothing is parsed, and reading pauses when the buffer is full.
     """
 
-    __slots__ = ("_is_sink_busy",)
+    __slots__ = ("_sink_call",)
 
     # Connection sets it, which saves each client a call.
-    _is_sink_busy: bool
+    _sink_call: SinkCall | None
+    """Set while a thread works for the sink."""
 
     @abstractmethod
     def _start_response(self, pending: PendingResponse) -> None:
         """Start to send a response."""
 
     def _check_deadlines(self) -> None:
-        if not self._is_sink_busy:  # a slow disk is not the client's fault
+        if not self._sink_call:  # a slow disk is not the client's fault
             super()._check_deadlines()
 
     def _receive_body(self, sink: BodySink, request: Request | None) -> bool:
@@ -58,20 +68,18 @@ class BodyReceiver(ResponseWriter):
         if not sink.may_wait:
             self._body_passed_on(sink, work())
             return True
-        self._is_sink_busy = True
-        future = asyncio.wrap_future(self._host.thread_pool.submit(work))
-        future.add_done_callback(partial(self._sink_done, sink))
+        call = self._host.sink_queue.submit(work)
+        waiter = asyncio.wrap_future(call)
+        self._sink_call = SinkCall(call, waiter)
+        waiter.add_done_callback(partial(self._sink_done, sink))
         return False
 
     @isolate_errors
-    def _sink_done(self, sink: BodySink, future: "asyncio.Future[SinkResult]") -> None:
+    def _sink_done(self, sink: BodySink, waiter: "asyncio.Future[SinkResult]") -> None:
         if self._http.sink is not sink:  # the request was rejected, or the client has gone
-            self._release_sink(sink)
-            if not future.exception() and isinstance(response := future.result(), Response):
-                close_streams(response.body)
             return
-        self._is_sink_busy = False
-        self._body_passed_on(sink, future.result())
+        self._sink_call = None
+        self._body_passed_on(sink, waiter.result())
         self._process_requests()
 
     def _body_passed_on(self, sink: BodySink, result: SinkResult) -> None:
@@ -80,21 +88,28 @@ class BodyReceiver(ResponseWriter):
             self._dispatch(self._http.refuse(result))
         elif result:
             self._http.sink = None
-            self._release_sink(sink)
+            self._host.thread_pool.release(sink)
             self._start_response(self._host.finish(self._request, self._context, result))
 
     def _abandon_body(self) -> None:
         """Close the sink of a request that is rejected, or whose client has gone."""
         sink, self._http.sink = self._http.sink, None
-        if sink and not self._is_sink_busy:  # otherwise _sink_done closes it
-            self._release_sink(sink)
-        self._is_sink_busy = False
+        pending, self._sink_call = self._sink_call, None
+        if pending:
+            pending.call.add_done_callback(partial(self._drop_result, self.client))
+        if sink:
+            self._host.thread_pool.release(sink, pending.call if pending else None)
+        if pending:
+            pending.waiter.cancel()  # and the call, if no thread has begun it
 
-    def _release_sink(self, sink: BodySink) -> None:
-        if sink.may_wait:
-            self._host.thread_pool.submit(sink.close)
-        else:
-            sink.close()
+    def _drop_result(self, client: str, call: "Future[SinkResult]") -> None:
+        """Take the result of a sink that was abandoned meanwhile, in the thread that made it."""
+        if call.cancelled():
+            return
+        if error := call.exception():
+            log_internal_error(error, client)
+        elif isinstance(response := call.result(), Response):
+            discard_response(response, self._host)
 
 
 def _pass_on(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:

@@ -15,8 +15,8 @@ from aserve.policies.site import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
@@ -50,7 +50,7 @@ class Connection(BodyReceiver):
         self._sender = None
         self._task = None
         self._is_reading = True
-        self._is_sink_busy = False
+        self._sink_call = None
         self._next_turn: asyncio.Handle | None = None  # scheduled, if requests are left
         self._turn_end = 0.0  # of the monotonic clock
         self._takeover = None
@@ -105,7 +105,7 @@ class Connection(BodyReceiver):
                 http.state >= State.HANDLING
                 or self._next_turn
                 or self._write_resumed
-                or self._is_sink_busy
+                or self._sink_call
             )
             if size > MAX_BUFFERED_INPUT or (is_busy and http.buffered > MAX_BUFFERED_INPUT):
                 self._pause_reading()
@@ -155,7 +155,7 @@ class Connection(BodyReceiver):
 
     def _process_requests(self) -> None:
         """Handle the buffered requests in order, as long as the client reads the responses."""
-        if self._next_turn or self._is_sink_busy:
+        if self._next_turn or self._sink_call:
             return
         http = self._http
         rounds, sender = 0, self._sender
@@ -202,7 +202,7 @@ class Connection(BodyReceiver):
 
     def _is_backlogged(self) -> bool:
         """Return whether too much data is buffered that cannot be handled now."""
-        is_waiting = self._next_turn or self._is_sink_busy or self._write_resumed is not None
+        is_waiting = self._next_turn or self._sink_call or self._write_resumed is not None
         is_busy = is_waiting or self._http.state >= State.HANDLING
         return is_busy and self._http.buffered > MAX_BUFFERED_INPUT
 
@@ -290,10 +290,14 @@ class Connection(BodyReceiver):
             self._start_response(pending)
             self._process_requests()
         else:  # the client has gone meanwhile
-            close_streams(pending.response.body)
+            discard_response(pending.response, self._host)
 
     def _start_response(self, pending: PendingResponse) -> None:
         response = pending.response
+        if response.takeover and self._transport.is_closing():
+            # The task would be cancelled before its first step, which aborts the takeover.
+            discard_response(response, self._host)
+            return
         if response.takeover:
             preparing = self._prepare_takeover(response, response.takeover)
             self._task = self._host.loop.create_task(preparing)
@@ -304,7 +308,7 @@ class Connection(BodyReceiver):
             and response.body
             and not self._reserve_descriptors()
         ):
-            close_streams(response.body)
+            discard_response(response, self._host)
             self._start_response(self._error_response(TOO_MANY_FILES))
             return
         parts = self._http.start_response(response, format_date(int(time.time())))

@@ -9,6 +9,7 @@ from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
+from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.server_connection import ServerConnection, ServerContext
@@ -31,6 +32,7 @@ class ConnectionHost(ServerContext, Protocol):
 
     loop: asyncio.AbstractEventLoop
     thread_pool: ThreadPool
+    sink_queue: SinkQueue
     write_readiness: WriteReadiness
     cache: ResponseCache | None
     sees_connection: bool

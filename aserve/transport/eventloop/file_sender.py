@@ -4,11 +4,11 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from typing import cast
 
 from aserve.http.messages import BodyPart, BodyStream, FileSlice, SizedPart
 from aserve.transport.eventloop.response_sender import ResponseSender
+from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.sending import joins, send_file_slice, skip_bytes
 
@@ -36,11 +36,11 @@ class FileSender(ResponseSender):
     def __init__(
         self,
         transport: asyncio.Transport,
-        executor: Executor,
+        pool: ThreadPool,
         wait_writable: Callable[[], Awaitable[None]],
         write_readiness: WriteReadiness,
     ) -> None:
-        super().__init__(transport, executor, wait_writable)
+        super().__init__(transport, pool, wait_writable)
         self._write_readiness = write_readiness
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._socket = socket.socket(fileno=self._descriptor)

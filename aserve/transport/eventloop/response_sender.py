@@ -4,11 +4,11 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import aclosing
 
 from aserve.http.messages import BodyPart, BodyStream, FileSlice
 from aserve.transport.eventloop.file_blocks import read_blocks
+from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.sending import skip_bytes
 
 _READ_SIZE = 262_144  # bytes that a thread reads at once
@@ -21,7 +21,7 @@ class ResponseSender(ABC):
     """
 
     __slots__ = (
-        "_executor",
+        "_pool",
         "_transport",
         "_wait_writable",
         "bytes_sent",
@@ -31,7 +31,7 @@ class ResponseSender(ABC):
     def __init__(
         self,
         transport: asyncio.Transport,
-        executor: Executor,
+        pool: ThreadPool,
         wait_writable: Callable[[], Awaitable[None]],
     ) -> None:
         self.bytes_sent = 0
@@ -39,7 +39,7 @@ class ResponseSender(ABC):
         self.is_blocked = False
         """Whether the socket is full, since the client does not read."""
         self._transport = transport
-        self._executor = executor
+        self._pool = pool
         self._wait_writable = wait_writable
 
     @abstractmethod
@@ -60,7 +60,7 @@ class ResponseSender(ABC):
         finally:
             for part in unsent:
                 if isinstance(part, BodyStream):
-                    self._close_stream(part)
+                    self._pool.release(part)
 
     @abstractmethod
     async def _send_all(self, unsent: deque[BodyPart]) -> None:
@@ -73,34 +73,28 @@ class ResponseSender(ABC):
     async def _read_from_stream(self, stream: BodyStream, unsent: deque[BodyPart]) -> None:
         """Put the next bytes of a stream into unsent, and the stream behind them."""
         if stream.may_wait:
-            reading = self._executor.submit(stream.read)
+            reading = self._pool.submit(stream.read)
             try:
                 data = await asyncio.wrap_future(reading)
             except BaseException:
                 # Not before the thread returns: a generator cannot be closed while it runs.
-                reading.add_done_callback(lambda _: self._close_stream(stream))
+                self._pool.release(stream, after=reading)
                 raise
         else:
             try:
                 data = stream.read()
             except BaseException:
-                self._close_stream(stream)
+                self._pool.release(stream)
                 raise
         if data:
             unsent.extendleft((stream, data))
         else:
-            self._close_stream(stream)
-
-    def _close_stream(self, stream: BodyStream) -> None:
-        if stream.may_wait:
-            self._executor.submit(stream.close)
-        else:
-            stream.close()
+            self._pool.release(stream)
 
     async def _read_from_disk(self, part: FileSlice, unsent: deque[BodyPart]) -> None:
         """Put the next bytes of a file into unsent: a thread reads, which may wait for the disk."""
         block = FileSlice(part.source, part.start, min(part.stop, part.start + _READ_SIZE))
-        async with aclosing(read_blocks(block, self._executor)) as pieces:
+        async with aclosing(read_blocks(block, self._pool)) as pieces:
             data = b"".join([piece async for piece in pieces])
         if block.stop < part.stop:
             unsent.appendleft(skip_bytes(part, len(data)))

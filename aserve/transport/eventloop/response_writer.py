@@ -15,11 +15,11 @@ from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Response, Takeover
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
+from aserve.transport.eventloop.discarding import discard_parts
 from aserve.transport.eventloop.file_sender import FileSender
 from aserve.transport.eventloop.response_sender import ResponseSender
 from aserve.transport.eventloop.transport_sender import TransportSender
 from aserve.transport.internal_errors import isolate_errors
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import RESET, ServerConnection
 
 
@@ -146,8 +146,10 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     def _reset_when_closed(self) -> None:
         with suppress(OSError):
             sock = socket.socket(fileno=self._transport.get_extra_info("socket").fileno())
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            sock.detach()  # it belongs to the transport
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            finally:
+                sock.detach()  # it belongs to the transport
 
     # Sending.
 
@@ -189,7 +191,7 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         self._status = status
         if unsent and self._transport.is_closing():
             self._record_truncated(status, body_size - sum(map(len, unsent)))
-            close_streams(unsent)
+            discard_parts(unsent, self._host.thread_pool)
         elif unsent:
             self._task = self._host.loop.create_task(
                 self._send(self._get_sender(), unsent, status, body_size)
@@ -261,17 +263,21 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     @isolate_errors
     def _hand_over(self, response: Response, takeover: Takeover) -> None:
         """Send the head, and give the connection away."""
+        http, transport = self._http, self._transport
         try:
-            (head,) = self._http.start_response(response, format_date(int(time.time())))
+            (head,) = http.start_response(response, format_date(int(time.time())))
             self._write(cast("bytes", head))
             if not self._is_reading:
-                self._transport.resume_reading()
-            has_ended, received = self._http.eof_received, self._http.take_over()
-            takeover.start(
-                self._transport, received, has_ended=has_ended, on_closed=self.connection_lost
-            )
+                transport.resume_reading()
+            has_ended, received = http.eof_received, http.take_over()
+            takeover.start(transport, received, has_ended=has_ended, on_closed=self.connection_lost)
         except Exception:
+            transport.set_protocol(self)  # which is told of the end, whatever start has set
             takeover.abort()  # and this connection as well
             raise
         self._takeover = takeover
         self._record(response.status, 0, self._started_at)
+        if self._write_resumed:  # the transport says so once, and has said it to this protocol
+            transport.get_protocol().pause_writing()
+        if http.is_closing:  # close_after_response was called while the takeover was prepared
+            takeover.stop()

@@ -26,6 +26,8 @@ from aserve.transport.connection_limiter import ConnectionLimiter, process_limit
 from aserve.transport.eventloop.acceptor import Acceptor
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.connection_host import PendingResponse
+from aserve.transport.eventloop.discarding import discard_response
+from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import describe_exception
@@ -33,6 +35,7 @@ from aserve.transport.observers import ReportRemaining, ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
+_RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
 _MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
 
 _BUSY = HttpError(503, "The server is busy. Try again in a moment.")
@@ -73,6 +76,7 @@ class EventLoopServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None  # while stopping
         self._heap_trimmer = HeapTrimmer()
+        self.sink_queue = SinkQueue(self.thread_pool, size.threads)
 
     def use_directories(self, directories: WatchedDirectories) -> None:
         """Have a thread read the names of directories, whose monitor the cache shares, if any."""
@@ -163,6 +167,9 @@ class EventLoopServer:
             await asyncio.sleep(0)
         for _ in range(2):  # tasks that closing connections have cancelled
             await asyncio.sleep(0)
+        with suppress(TimeoutError):  # sinks and streams that a thread still works for
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self.thread_pool.wait_released()
 
     def abort(self) -> None:
         """Abort every connection, and those that are just being made."""
@@ -258,7 +265,9 @@ class EventLoopServer:
                 second_response = self._site.handle(request, again)
             except BlockingIOError:
                 return dependencies, False
-            return dependencies, second_response.same_as(response)
+            is_same = second_response.same_as(response)
+            discard_response(second_response, self)
+            return dependencies, is_same
 
         def store(result: tuple[Dependencies | None, bool]) -> None:
             dependencies, is_same = result

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from aserve.transport.internal_errors import describe_exception
 
@@ -32,10 +32,20 @@ class PoolSize(NamedTuple):
     queue: int
 
 
+class Resource(Protocol):
+    """What has to be closed, and whether that may have to be waited for: a stream or a sink."""
+
+    may_wait: bool
+
+    def close(self) -> None:
+        """Release everything."""
+
+
 class ThreadPool(Executor):
     """Worker threads, started at once, that take jobs from one bounded queue.
 
-    Every method is called on the loop's own thread, so the bound needs no lock.
+    Every method but submit and release is called on the loop's own thread, so the bound needs no
+    lock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, size: PoolSize) -> None:
@@ -45,6 +55,9 @@ class ThreadPool(Executor):
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._finished: deque[Job] = deque()
         self._is_waking = False
+        self._is_shut_down = False
+        self._unreleased: set[object] = set()  # one item for each resource that is being closed
+        self._all_released: asyncio.Event | None = None  # while wait_released waits
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(size.threads)
@@ -75,17 +88,58 @@ class ThreadPool(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue a step of a response that has begun, and return its future.
 
-        The bound does not apply: a response that has begun must not be cut off.
+        The bound does not apply: a response that has begun must not be cut off. After shutdown no
+        thread would take the step, so the caller does it.
         """
         future: Future[T] = Future()
-        self._jobs.put(partial(_run_future, future, partial(fn, *args, **kwargs)))
+        step = partial(run_future, future, partial(fn, *args, **kwargs))
+        if self._is_shut_down:
+            step()
+        else:
+            self._jobs.put(step)
         return future
+
+    def release(self, resource: Resource, after: Future[Any] | None = None) -> None:
+        """Close a resource, in a thread if that may wait.
+
+        after: a call of the resource that is under way; it is closed once that has returned, by the
+        same thread: the loop may have stopped by then.
+        """
+        ticket = object()
+        self._unreleased.add(ticket)
+        if after:
+            after.add_done_callback(lambda _: self._release_in_thread(resource, ticket))
+        else:
+            self._release_in_thread(resource, ticket)
+
+    def _release_in_thread(self, resource: Resource, ticket: object) -> None:
+        if resource.may_wait and threading.current_thread() not in self._threads:
+            self.submit(self._close, resource, ticket)
+        else:
+            self._close(resource, ticket)
+
+    def _close(self, resource: Resource, ticket: object) -> None:
+        try:
+            resource.close()
+        except Exception as error:  # noqa: BLE001 - nobody waits for the result
+            _logger.error("internal error: %s while closing", describe_exception(error))
+        self._unreleased.discard(ticket)
+        if self._all_released and not self._unreleased:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._all_released.set)
+
+    async def wait_released(self) -> None:
+        """Wait until every resource is closed."""
+        self._all_released = asyncio.Event()  # before the test, so that no thread misses it
+        if self._unreleased:
+            await self._all_released.wait()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Stop the threads once the queued jobs are done. Results from now on are dropped.
 
         A loop that has stopped would not deliver them, and they hold files open.
         """
+        self._is_shut_down = True
         self._finished = deque(maxlen=0)
         for _ in self._threads:
             self._jobs.put(None)
@@ -141,7 +195,8 @@ class ThreadPool(Executor):
         self._free_slots += 1
 
 
-def _run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:
+def run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:
+    """Set a future to the result of work, or to what it raises, unless it was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:

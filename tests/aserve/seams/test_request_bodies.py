@@ -3,11 +3,13 @@
 import socket
 import threading
 import tracemalloc
+from contextlib import ExitStack
 from io import BufferedWriter, BytesIO
 from pathlib import Path
 
 import pytest
 
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
@@ -285,19 +287,45 @@ def test_a_sink_is_closed_when_the_client_goes_away(model: str, store: Store) ->
         assert store.closed.wait(TIMEOUT)
 
 
+class SlowHandler(StoringHandler):
+    """Answers in a thread, and stores each body in a file of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(Store(directory, may_wait=True))
+        self.directory, self.stores = directory, list[Store]()
+        self.gate, self.accepted = threading.Event(), threading.Semaphore(0)
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        if not context.may_wait:
+            raise BlockingIOError
+        return super().handle(request, context)
+
+    def accept_body(self, request: Request) -> BodySink | None:
+        store = Store(self.directory / str(len(self.stores)), may_wait=True)
+        store.gate = self.gate
+        self.stores.append(store)
+        self.accepted.release()
+        return store
+
+
 @pytest.mark.parametrize("model", ["simulated-proactor", "asyncio"])
-def test_a_slow_sink_delays_no_other_client(model: str, tmp_path: Path) -> None:
-    store = Store(tmp_path / "stored", may_wait=True)
-    store.gate = threading.Event()
-    with serving(model, StoringHandler(store)) as served, connect(served) as client:
-        client.sendall(put(content_length="5", connection="close") + b"hello")
-        assert store.writing.wait(TIMEOUT)
+def test_slow_sinks_delay_no_other_client(model: str, tmp_path: Path) -> None:
+    handler = SlowHandler(tmp_path)
+    with serving(model, handler) as served, ExitStack() as stack:
+        clients = [stack.enter_context(connect(served)) for _ in range(20)]
+        for client in clients:  # more than the threads and the queue of the pool
+            client.sendall(put(content_length="5", connection="close") + b"hello")
+            assert handler.accepted.acquire(timeout=TIMEOUT)
         with connect(served) as other:
             other.sendall(LAST)
             assert read_all(other).startswith(b"HTTP/1.1 200 OK\r\n")
-        store.gate.set()
-        assert read_all(client).startswith(b"HTTP/1.1 201 Created\r\n")
-    assert all(name.startswith("worker-") for name in store.threads)
+        handler.gate.set()
+        for client in clients:
+            assert read_all(client).startswith(b"HTTP/1.1 201 Created\r\n")
+    assert all(store.path.read_bytes() == b"hello" for store in handler.stores)
+    assert all(
+        name.startswith("worker-") for name in set().union(*(s.threads for s in handler.stores))
+    )
 
 
 @pytest.mark.parametrize("model", ["simulated-proactor", "asyncio"])

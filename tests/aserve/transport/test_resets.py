@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from aserve.http.messages import Response
 from aserve.server.worker import _on_loop_error
+from aserve.transport.eventloop import response_writer
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve.transport.fake_client import FakeClient
 from tests.marks import slow_except
 
 TIMEOUT = 20.0
@@ -106,3 +109,16 @@ def test_the_loop_logs_internal_errors_but_no_lost_connections(
         assert caplog.messages == []
         _on_loop_error(None, {"message": "in a callback", "exception": ValueError("x")})
     assert caplog.messages == ["internal error: in a callback: ValueError('x')"]
+
+
+async def test_a_reset_that_cannot_be_set_leaves_the_transport_its_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(response_writer, "RESET", b"EINVAL")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = FakeClient(lambda _: Response(204))
+        monkeypatch.setattr(client.transport, "get_extra_info", lambda *_: ours)
+        client.connection._reset_when_closed()
+        assert ours.send(b"open") == 4
+        await client.close()

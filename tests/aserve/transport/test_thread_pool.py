@@ -83,3 +83,60 @@ async def test_an_internal_error_costs_neither_a_thread_nor_later_results(make_p
     assert await results.get() == 2
     assert len(caplog.messages) == 2
     assert pool._free_slots == 9
+
+
+class Resource:
+    """Notes the thread that closes it."""
+
+    may_wait = True
+
+    def __init__(self):
+        self.closed_by = asyncio.Queue()
+        self.is_closed = threading.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def close(self):
+        self._loop.call_soon_threadsafe(self.closed_by.put_nowait, threading.current_thread())
+        self.is_closed.set()
+
+
+async def test_a_resource_that_may_wait_is_closed_in_a_thread(make_pool):
+    resource = Resource()
+    make_pool(1, 1).release(resource)
+    assert (await resource.closed_by.get()).name == "worker-0"
+
+
+async def test_a_resource_is_closed_after_a_call_that_a_shutdown_does_not_wait_for(make_pool):
+    pool, resource, gate = make_pool(1, 1), Resource(), threading.Event()
+    pool.release(resource, after=pool.submit(gate.wait))
+    pool.shutdown(wait=False)
+    assert not resource.is_closed.is_set()
+    gate.set()
+    assert (await resource.closed_by.get()).name == "worker-0"
+
+
+async def test_a_resource_is_closed_in_a_thread_if_the_call_before_was_cancelled(make_pool):
+    pool, resource, gate = make_pool(1, 1), Resource(), threading.Event()
+    pool.submit(gate.wait)
+    pool.release(resource, after=(call := pool.submit(gate.wait)))
+    assert call.cancel()
+    gate.set()
+    assert (await resource.closed_by.get()).name == "worker-0"
+
+
+async def test_a_step_after_the_shutdown_is_not_lost(make_pool):
+    pool = make_pool(1, 1)
+    pool.shutdown()
+    assert pool.submit(lambda: 42).result() == 42
+
+
+async def test_the_pool_tells_when_all_resources_are_closed(make_pool, caplog):
+    pool, resource, gate = make_pool(2, 1), Resource(), threading.Event()
+    resource.close = lambda: 1 / 0  # which keeps nobody waiting
+    pool.release(resource, after=pool.submit(gate.wait))
+    waiting = asyncio.create_task(pool.wait_released())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.set()
+    await waiting
+    assert "ZeroDivisionError" in caplog.text
