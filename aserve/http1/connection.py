@@ -6,6 +6,7 @@ from aserve.http.messages import (
     AcceptBody,
     BodyPart,
     BodySink,
+    BodyStream,
     HttpError,
     Request,
     Response,
@@ -14,7 +15,7 @@ from aserve.http.messages import (
 from aserve.http1 import head_parser
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
 from aserve.http1.limits import Limits
-from aserve.http1.response_framing import frame_response
+from aserve.http1.response_framing import CloseStream, frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -47,6 +48,7 @@ class H1Connection:
         "accept_body",
         "body",
         "body_size",
+        "close_stream",
         "ends_by_closing",
         "is_idle",
         "is_paused",
@@ -73,6 +75,8 @@ class H1Connection:
         """Bytes of the body for the sink: no more are read while some are here."""
         self.body_size = 0
         """Bytes of the body of the last response that was started, without those of a stream."""
+        self.close_stream: CloseStream = BodyStream.close
+        """Closes a stream that is not sent, as to HEAD. An event loop leaves that to a thread."""
         self.wants_continue = False
         """Whether the client waits for CONTINUE before it sends the body."""
         self._limits = limits
@@ -164,7 +168,7 @@ class H1Connection:
         Raises ValueError if the response contradicts itself; it is not started then.
         """
         request = self._request or _NO_REQUEST
-        response, self.body_size = frame_response(request, response)
+        response, self.body_size = frame_response(request, response, self.close_stream)
         first, *rest = response.body or (b"",)
         if not isinstance(first, bytes):
             # A stream without a length is in chunks, which HTTP/1.0 does not have.

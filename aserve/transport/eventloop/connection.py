@@ -42,6 +42,7 @@ class Connection(BodyReceiver):
     def __init__(self, host: ConnectionHost, received: bytes = b"") -> None:
         super().__init__(host, received=len(received))
         self._host = host
+        self._http.close_stream = host.thread_pool.release
         self._cache: HeadLookup | None = host.cache
         self._context = _NO_CONTEXT
         self._facts = NO_FACTS  # what policies see of the connection

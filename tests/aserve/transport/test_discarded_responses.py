@@ -161,3 +161,12 @@ async def test_an_error_of_a_sink_whose_client_has_gone_is_logged(
     client.gate.set()
     await client.close()
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_stream_that_head_does_not_get_is_closed_in_a_thread() -> None:
+    held = Held()
+    response = held.stream()
+    client = FakeClient(lambda _: response)
+    client.send(GET.replace(b"GET", b"HEAD"))
+    await held.check_released(response)
+    await client.close()
