@@ -87,6 +87,7 @@ def settings() -> str:
     for one in dataclasses.fields(Settings):
         kind = types[one.name]
         kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
+        kind_text = kind_text.replace("pathlib._local.", "pathlib.")  # its name in Python 3.13
         option = "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
         unit = _SETTING_UNITS.get(one.name, "")
         row = [f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option]
