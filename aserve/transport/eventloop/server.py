@@ -205,7 +205,9 @@ class EventLoopServer:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         if (cache := self.cache) and not request.error:
-            partition = self._site.keyed_on.partition(ConnectionFacts(*context[2:]))
+            partition = b""
+            if self.sees_connection:
+                partition = self._site.keyed_on.partition(ConnectionFacts(*context[2:]))
             key = cache.keys.key(request, keep_alive=keep_alive, partition=partition)
             if key and (cached := cache.lookup_key(key, request, time.time())):
                 return cached
