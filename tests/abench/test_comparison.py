@@ -443,7 +443,7 @@ async def test_plan_differences_are_printed_first(serve, abench, tmp_path):
     assert plain["runs"] == [1, 1]
     again = await abench("compare", f"{one},{one},{one}", other)
     assert "2 duplicates ignored" in again.out
-    assert "95 %" not in again.out
+    assert "95 % confidence" not in again.out
 
 
 def test_incomparable_runs_are_refused():

@@ -112,6 +112,6 @@ def test_built_document_is_the_golden_one():
 
 
 def test_warmed_up_document_is_the_golden_one():
-    plan = Plan(url=URL, warmup_auto=True)
+    plan = Plan(url=URL, warmup_auto=True, workers=2)
     summary = Summary(warmup_ns=SECOND, warmup_requests=77, steady=True, elapsed_ns=SECOND)
     assert written(build_results(plan, summary)) == (DOCUMENTS / "built/warmed.json").read_text()
