@@ -5,7 +5,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.representation import respond_with_document
 from aserve.http.messages import HttpError, Request, Response
 from aserve.http.request_target import parse_path
-from aserve.http.resources import DirectoryWithoutSlash
+from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 
 
 class StaticFiles:
@@ -23,6 +23,8 @@ class StaticFiles:
             location = path._replace(is_directory=True).location()
             headers = (("Location", location),)
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
+        if isinstance(resource, DirectoryWithoutIndex):
+            raise HttpError(404, "Nothing is here.")
         response = respond_with_document(request, resource, context.now)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response

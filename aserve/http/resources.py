@@ -1,4 +1,4 @@
-"""What a target names: a document with its representations, or a directory without its slash."""
+"""What a target names: a document with its representations, or a directory."""
 
 from hashlib import blake2b
 from struct import Struct
@@ -59,7 +59,25 @@ class DirectoryWithoutSlash(NamedTuple):
     """A directory that was requested without the slash its relative links need."""
 
 
-Resource = Document | DirectoryWithoutSlash
+class DirectoryWithoutIndex(NamedTuple):
+    """A directory that has no index file: its entries may be listed."""
+
+
+class Entry(NamedTuple):
+    """One name in a directory and what it leads to, symbolic links followed.
+
+    name: bytes, as POSIX file names are. size: in bytes, 0 for a directory. modified: POSIX time in
+    nanoseconds. is_link: whether the name itself is a symbolic link.
+    """
+
+    name: bytes
+    is_directory: bool
+    size: int
+    modified: int
+    is_link: bool = False
+
+
+Resource = Document | DirectoryWithoutSlash | DirectoryWithoutIndex
 
 # Seconds and nanoseconds apart: in 64 bits, nanoseconds alone end in 2262.
 _FILE_STATE = Struct("<qIqIQQ")
