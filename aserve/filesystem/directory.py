@@ -1,26 +1,31 @@
-"""The files of a site: the only module that translates the operating system's errors."""
+"""The files of a site: what a path leads to, and what is in a directory."""
 
 import errno
 import os
-import re
 import stat
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from aserve.filesystem.entries import EntryReader
+from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_beneath, open_directory
+from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.dates import EARLIEST
-from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import (
+    DirectoryWithoutIndex,
     DirectoryWithoutSlash,
     Document,
+    Entry,
     Representation,
     Resource,
     Validator,
@@ -30,21 +35,6 @@ from aserve.linux.cachestat import is_cached
 from aserve.linux.statx import file_id
 
 INDEX_NAME = b"index.html"
-
-_ERRORS = {
-    errno.ENOENT: (404, "Nothing is here."),
-    errno.ENOTDIR: (404, "Nothing is here."),
-    errno.ENAMETOOLONG: (404, "Nothing is here."),
-    errno.ELOOP: (404, "Nothing is here."),
-    errno.ENXIO: (404, "Nothing is here."),  # a socket
-    errno.ENODEV: (404, "Nothing is here."),  # a device without a driver
-    errno.EXDEV: (404, "Nothing is here."),  # a link out of the directory is no part of the site
-    errno.EACCES: (403, "This file may not be read."),
-    errno.EPERM: (403, "This file may not be read."),
-    errno.EMFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
-    errno.ENFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
-    errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
-}
 
 _is_local = attrgetter("source.is_local")
 
@@ -63,6 +53,17 @@ class FileSystem(Protocol):
 
         Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         Reading the resource then does the same.
+        """
+
+    def entries(self, path: TargetPath) -> Sequence[Entry]:
+        """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
+
+    def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield every visible entry below a directory, with its names from there down.
+
+        Depth first, a directory before what is in it, in the order of the bytes of names. Links are
+        followed as the policy says, but never in a circle. A directory that cannot be read is
+        yielded and not entered. May wait; raises HttpError where the first one cannot be read.
         """
 
 
@@ -155,7 +156,7 @@ class Directory:
     """The files of a directory, looked up with each request: nothing is ever stale.
 
     directories: those that know their names, for look-ups that must not wait. Those are made on
-    the event loop's thread alone.
+    the event loop's thread alone. visibility: what can be seen at all.
     """
 
     def __init__(
@@ -164,11 +165,14 @@ class Directory:
         mounts: Mounts | None = None,
         media_types: MediaTypes | None = None,
         directories: WatchedDirectories | None = None,
+        visibility: Visibility = DEFAULT_VISIBILITY,
     ) -> None:
-        self._root = os.fsencode(root)
-        self._mounts = mounts or Mounts()
-        self._media_types = media_types or MediaTypes()
+        self._rules = _Rules(
+            os.fsencode(root), mounts or Mounts(), media_types or MediaTypes(), visibility
+        )
         self._directories = directories
+        self._visibility = visibility
+        self._find_hidden = visibility.find_hidden
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
@@ -177,27 +181,59 @@ class Directory:
         """
         names = file_segments(path)
         name = b"/".join(names)
-        if _HIDDEN.search(name):
+        is_hidden = self._find_hidden(b"/" + name) is not None
+        # An index can be hidden while its directory is visible, which then has none.
+        if is_hidden and not (path.is_directory and self._is_visible(path)):
             raise HttpError(404, "Nothing is here.")
         try:
             # By its name each time: a build that replaces the whole directory is seen at once.
-            root = open_directory(self._root, wait=wait)
+            root = open_directory(self._rules.root, wait=wait)
             try:
-                lookup = _ResourceLookup(
-                    root, self._root, self._mounts, self._media_types, wait=wait
-                )
+                lookup = _ResourceLookup(root, self._rules, wait=wait)
                 if not wait:
                     root_id = file_id(root)
-                    if self._mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
+                    if self._rules.mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
                         raise BlockingIOError  # a network, or another program (FUSE), takes time
                     lookup.directories, lookup.root_id = self._directories, root_id
+                if is_hidden:
+                    return lookup.without_index(b"/".join(path.segments))
                 return lookup.resource(name, names[-1], is_index=path.is_directory)
             finally:
                 os.close(root)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
-            raise _http_error(error) from None
+            raise http_error(error) from None
+
+    def entries(self, path: TargetPath) -> Sequence[Entry]:
+        """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
+        name = b"/".join(path.segments)
+        with self._reader() as reader:
+            directory = reader.open(name)
+            try:
+                return reader.entries(directory, name)
+            finally:
+                os.close(directory)
+
+    def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield every visible entry below a directory, as FileSystem says."""
+        with self._reader() as reader:
+            yield from reader.walk(b"/".join(path.segments))
+
+    def _is_visible(self, path: TargetPath) -> bool:
+        return self._visibility.is_visible(b"/".join(path.segments))
+
+    @contextmanager
+    def _reader(self) -> Iterator[EntryReader]:
+        """Read directories below the root as it is now; errors are errors of HTTP."""
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            try:
+                yield EntryReader(root, self._visibility)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise http_error(error) from None
 
 
 def file_segments(path: TargetPath) -> tuple[bytes, ...]:
@@ -205,43 +241,29 @@ def file_segments(path: TargetPath) -> tuple[bytes, ...]:
     return (*path.segments, INDEX_NAME) if path.is_directory else path.segments
 
 
-# A dotfile, or a file below a directory whose name begins with a dot. /.well-known/ is meant to be
-# found (RFC 8615).
-_HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|\Z))")
+class _Rules(NamedTuple):
+    """What decides which files of a site there are, and what they are sent as."""
 
-
-def _http_error(error: OSError) -> HttpError:
-    default = (500, "The file could not be read.")
-    status, detail = _ERRORS.get(error.errno or 0, default)
-    return HttpError(status, detail)
+    root: bytes
+    mounts: Mounts
+    media_types: MediaTypes
+    visibility: Visibility
 
 
 class _ResourceLookup:
     """Finds resources below a directory that is open."""
 
     __slots__ = (
-        "_media_types",
-        "_mounts",
         "_root",
-        "_root_path",
+        "_rules",
         "_wait",
         "directories",
         "root_id",
     )
 
-    def __init__(
-        self,
-        root: int,
-        root_path: bytes,
-        mounts: Mounts,
-        media_types: MediaTypes,
-        *,
-        wait: bool,
-    ) -> None:
+    def __init__(self, root: int, rules: _Rules, *, wait: bool) -> None:
         self._root = root
-        self._root_path = root_path
-        self._mounts = mounts
-        self._media_types = media_types
+        self._rules = rules
         self._wait = wait
         self.directories: WatchedDirectories | None = None
         self.root_id = 0, 0
@@ -250,27 +272,50 @@ class _ResourceLookup:
         known = None
         if self.directories:
             known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
-        found = self._open(path) if not known or known.may_contain(name) else None
+        found = None
+        if not known or known.may_contain(name):
+            found = self._open_index(path) if is_index else self._open(path)
         if found is None:
+            if is_index:
+                # One that is watched is there.
+                return DirectoryWithoutIndex() if known else self.without_index(path[: -len(name)])
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         file, status = found
         if stat.S_ISDIR(status.st_mode) and not is_index:
             return DirectoryWithoutSlash()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        plain = _representation(file, status, *self._media_types.for_name(name))
+        plain = _representation(file, status, *self._rules.media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
         is_local = file.is_local and all(map(_is_local, siblings))
-        path = self._root_path + b"/" + path if is_local else b""
+        path = self._rules.root + b"/" + path if is_local else b""
         return Document((plain, *siblings), path)
+
+    def _open_index(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
+        """Open an index; None for anything else of that name, as where there is nothing."""
+        try:
+            found = self._open(path)
+        except OSError as error:
+            if http_error(error).status != 404:
+                raise
+            return None
+        return found if found and stat.S_ISREG(found[1].st_mode) else None
+
+    def without_index(self, path: bytes) -> DirectoryWithoutIndex:
+        """Return the directory at a path that may end with a slash, if it is there."""
+        found = self._open(path.rstrip(b"/") or b".")
+        if found is None or not stat.S_ISDIR(found[1].st_mode):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return DirectoryWithoutIndex()
 
     def _siblings(
         self, path: bytes, plain: Representation, known: WatchedDirectory | None
     ) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
+        visibility = self._rules.visibility
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
         if self.directories and not known:
@@ -278,11 +323,13 @@ class _ResourceLookup:
         for coding, suffix in CODINGS.items():
             if known and not known.may_contain(name + suffix):
                 continue
+            if visibility.hides_siblings and not visibility.is_visible(path + suffix):
+                continue
             try:
                 found = self._open(path + suffix)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
-                if _http_error(error).status not in {403, 404}:
+                if http_error(error).status not in {403, 404}:
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):
@@ -290,7 +337,9 @@ class _ResourceLookup:
         return siblings
 
     def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
-        descriptor = open_beneath(self._root, path, wait=self._wait)
+        descriptor = open_beneath(
+            self._root, path, wait=self._wait, visibility=self._rules.visibility
+        )
         if descriptor is None:
             return None
         try:
@@ -298,7 +347,7 @@ class _ResourceLookup:
         except OSError:
             os.close(descriptor)
             raise
-        local = self._mounts.tracking_of(status.st_dev) is not ChangeTracking.NONE
+        local = self._rules.mounts.tracking_of(status.st_dev) is not ChangeTracking.NONE
         return OpenFile(descriptor, status, wait=self._wait, local=local), status
 
 
