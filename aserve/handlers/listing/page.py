@@ -65,6 +65,7 @@ def _title(listing: Listing) -> str:
 
 
 def _body(listing: Listing) -> Iterator[str]:
+    yield _robots(listing)
     yield '<a class="skip" href="#~files">Skip to the files</a>\n'
     yield f'<header><nav aria-label="Breadcrumb"><ol>{_breadcrumb(listing)}</ol></nav></header>\n'
     yield "<main>\n"
@@ -74,6 +75,14 @@ def _body(listing: Listing) -> Iterator[str]:
     yield _pages(listing)
     yield _folder_text(listing.readme, "readme")
     yield f"</main>\n<script>{_SCRIPT.text}</script>\n"
+
+
+def _robots(listing: Listing) -> str:
+    """Return what keeps wget -r and crawlers from the same files in another order."""
+    order = listing.query._replace(limit=0, offset=0)
+    if order == ListingQuery(limit=0):
+        return ""
+    return '<meta name="robots" content="noindex, nofollow">\n'
 
 
 def _name(name: bytes) -> str:
@@ -142,10 +151,7 @@ def _table(listing: Listing) -> Iterator[str]:
 
 
 def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
-    """Return a column's heading: a link that sorts by it, or the other way round if it is sorted.
-
-    Crawlers need not see the same files again.
-    """
+    """Return a column's heading: a link that sorts by it, or the other way round if it is sorted."""
     query = listing.query._replace(sort=sort, order=first, offset=0)
     state = arrow = ""
     if sort == listing.query.sort:

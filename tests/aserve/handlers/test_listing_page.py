@@ -321,6 +321,21 @@ def test_archives_are_buttons_which_no_crawler_follows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "is_followed"),
+    [
+        (ListingQuery(), True),
+        (ListingQuery(limit=5, offset=5), True),
+        (ListingQuery(order="desc"), False),
+        (ListingQuery(sort="size"), False),
+        (ListingQuery(search="a"), False),
+    ],
+)
+def test_crawlers_follow_the_pages_of_one_order(query: ListingQuery, is_followed: bool) -> None:
+    robots = parsed(file(b"a"), total=11, query=query).all("meta", name="robots")
+    assert [meta["content"] for meta in robots] == ["noindex, nofollow"] * (not is_followed)
+
+
+@pytest.mark.parametrize(
     ("path", "title", "shown", "heading"),
     [
         (ROOT, "", "Index of /", "Index"),
