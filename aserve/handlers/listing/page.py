@@ -151,7 +151,7 @@ def _table(listing: Listing) -> Iterator[str]:
 
 
 def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
-    """Return a column's heading: a link that sorts by it, or the other way round if it is sorted."""
+    """Return a column's heading: a link that sorts by it, or turns the order round."""
     query = listing.query._replace(sort=sort, order=first, offset=0)
     state = arrow = ""
     if sort == listing.query.sort:
