@@ -62,6 +62,8 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "workers": parse_workers,
     "response_cache": parse_size,
     "types": tuple,
+    "hide": tuple,
+    "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
+from aserve.handlers.listing.model import PAGE_SIZE
+from aserve.handlers.listing.query import MAX_LIMIT
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import parse_host_port
 from aserve.http1.limits import Limits
@@ -19,6 +22,7 @@ THREADS = 8
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
+LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
 
@@ -68,6 +72,17 @@ class Settings:
     """Whether %2F in a path separates names, as npm's clients expect."""
     server_header: bool = True
     """Whether responses name the software."""
+    listing: str = LISTINGS[0]
+    """Whether directories are listed: auto, those without an index; on, any other, too, where
+    `?format=` asks for it; off, none."""
+    page_size: int = PAGE_SIZE
+    """How many entries of a directory are on one page."""
+    hide: tuple[str, ...] = ()
+    """Globs of what nobody sees: of names, or with a slash of paths from the root."""
+    dotfiles: bool = False
+    """Whether names that begin with a dot are visible; keys and the like never are."""
+    symlinks: str = Symlinks.INSIDE.value
+    """Which links are followed: inside, those that stay in the directory; all; none."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -82,6 +97,7 @@ class Settings:
         object.__setattr__(self, "root", _check_directory(self.root))
         self._check_ranges()
         self._check_names()
+        self._check_listing()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -105,6 +121,14 @@ class Settings:
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
             _require(parse_added_type(added) is not None, "types", detail)
 
+    def _check_listing(self) -> None:
+        _check_choice("listing", self.listing, LISTINGS)
+        _check_range("page_size", self.page_size, 1, MAX_LIMIT)
+        _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
+        for glob in self.hide:
+            reason = hide_error(glob)
+            _require(not reason, "hide", f"{reason}: {glob!r}")
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -112,6 +136,11 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+
+    @property
+    def visibility(self) -> Visibility:
+        """What can be seen at all."""
+        return Visibility(self.hide, dotfiles=self.dotfiles, symlinks=Symlinks(self.symlinks))
 
     @property
     def media_types(self) -> MediaTypes:
@@ -134,6 +163,11 @@ class ServerSettings(TypedDict, total=False):
     types: tuple[str, ...]
     decode_slashes: bool
     server_header: bool
+    listing: str
+    page_size: int
+    hide: tuple[str, ...]
+    dotfiles: bool
+    symlinks: str
     model: str
     dispatch: str
     limits: Limits
