@@ -66,6 +66,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
+    "readme": not_,
     "server_header": not_,
 }
 """How the text of an option becomes a setting, where that is no text itself."""

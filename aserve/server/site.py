@@ -45,7 +45,12 @@ def _listings(settings: Settings, files: FileSystem) -> Listings | None:
     """Return what makes the listings of directories, if there are any."""
     if settings.listing == "off":
         return None
-    return Listings(files, settings.media_types, page_size=settings.page_size)
+    return Listings(
+        files,
+        settings.media_types,
+        page_size=settings.page_size,
+        has_texts=settings.readme,
+    )
 
 
 def _connect(settings: Settings) -> Handler | None:

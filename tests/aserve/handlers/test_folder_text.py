@@ -1,12 +1,16 @@
 """README and HEADER: GitHub's Markdown, of which nothing runs and nothing is fetched from afar."""
 
 import re
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
+from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.folder_text import (
     HEADER_NAMES,
     MAX_TEXT_SIZE,
@@ -14,6 +18,8 @@ from aserve.handlers.listing.folder_text import (
     find_text,
     render_text,
 )
+from aserve.http.messages import Request
+from aserve.server.site import build_site
 from tests.aserve.handlers.parsed_page import ParsedPage
 
 # All that a README can make: a set that can only be widened on purpose.
@@ -228,3 +234,17 @@ def test_the_readme_that_is_shown(names: list[bytes], found: bytes | None) -> No
 
 def test_the_header_that_is_shown() -> None:
     assert find_text(HEADER_NAMES, [b"header.md", b"README.md"]) == b"header.md"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"), [({}, [b"HEADER.md", b"readme.md"]), ({"readme": False}, [])]
+)
+def test_texts_are_shown_unless_the_settings_forbid_it(tmp_path: Path, settings, shown) -> None:
+    for name in ("HEADER.md", "readme.md"):
+        (tmp_path / name).write_text("# Text")
+    site = build_site(Settings(tmp_path, **settings), Mounts())
+    request = Request("GET", "/", headers={"accept": "text/html"})
+    (body,) = site.handle(request, RequestContext(0)).body
+    assert isinstance(body, bytes)
+    sections = ParsedPage(body).all("section")
+    assert [section["aria-label"].encode() for section in sections] == shown
