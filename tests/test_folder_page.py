@@ -186,6 +186,22 @@ def test_rows_are_filtered_while_a_name_is_typed(browser: webdriver.Chrome, site
     assert find(browser, "[type=search]").get_attribute("value") == "*.txt"
 
 
+def test_entries_are_selected_for_an_archive(browser: webdriver.Chrome, site: str) -> None:
+    browser.get(site)
+    boxes = browser.find_elements(By.CSS_SELECTOR, ".files tbody input")
+    assert len(boxes) == len(names(browser))
+    shown = [box.value_of_css_property("opacity") for box in boxes]
+    assert set(shown) == {"0"}
+    for number in (1, 4):
+        boxes[number].click()
+    assert {box.value_of_css_property("opacity") for box in boxes} == {"1"}
+    asked = browser.execute_script("""
+        const form = document.getElementById("~archive");
+        return new URLSearchParams(new FormData(form, form.querySelector("button"))).toString();
+    """)
+    assert asked == "archive=zip&name=hostile&name=a.txt"
+
+
 def test_pages_are_turned(browser: webdriver.Chrome, site: str) -> None:
     browser.get(f"{site}many/?limit=10")
     seen = names(browser)

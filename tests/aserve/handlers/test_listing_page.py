@@ -338,6 +338,30 @@ def test_crawlers_follow_the_pages_of_one_order(query: ListingQuery, is_followed
     assert [meta["content"] for meta in robots] == ["noindex, nofollow"] * (not is_followed)
 
 
+@given(st.lists(NAMES, min_size=1, max_size=6))
+def test_entries_are_selected_by_their_exact_names(names: list[bytes]) -> None:
+    page = parsed(*map(file, names), archives=("zip",))
+    boxes = [box for box in page.all("input", type="checkbox") if "tbody" in box.parents]
+    # A form can send neither what is no UTF-8 nor a line break as it is.
+    sendable = [
+        name
+        for name in names
+        if not {10, 13} & set(name) and name.decode(errors="replace").encode() == name
+    ]
+    assert [box["value"].encode() for box in boxes] == sendable
+    for box, name in zip(boxes, sendable, strict=True):
+        assert box["name"] == "name"
+        assert box["form"] == page.one("form", id="~archive")["id"]
+        assert box["aria-label"] == f"Select {visible_name(name)}"
+    assert len(page.all("td")) == 1 + 3 * len(names)
+
+
+def test_a_path_of_a_deep_search_cannot_be_selected() -> None:
+    page = parsed(file(b"a/b"), file(b"c"), archives=("zip",))
+    assert [box["value"] for box in page.all("input", name="name")] == ["c"]
+    assert not parsed(file(b"c")).all("input", name="name")
+
+
 @pytest.mark.parametrize(
     ("path", "title", "shown", "heading"),
     [
@@ -409,7 +433,8 @@ def test_the_page_is_named_for_a_screen_reader() -> None:
     assert page.one("a", class_="skip")["href"] == f"#{page.one('table')['id']}"
     assert [nav["aria-label"] for nav in page.all("nav")] == ["Breadcrumb", "Pages"]
     assert page.one("input", type="search")["aria-label"]
-    assert "label" in page.one("input", type="checkbox").parents
+    assert "label" in page.one("input", name="deep").parents
+    assert page.one("input", name="name")["aria-label"] == "Select a"
     assert [row.text for row in page.all("th", scope="row")] == ["a"]
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("caption")) == 1
 
