@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.handler import Handler
@@ -12,6 +11,7 @@ from aserve.handlers.methods import Connect
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.server.files import build_files
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -20,7 +20,7 @@ def build_site(
 ) -> Site:
     """Return the site that settings describe. directories: those that know their names."""
     return Site.of_files(
-        Directory(settings.root, mounts, settings.media_types, directories),
+        build_files(settings, mounts, directories),
         tuple(_policies(settings)),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
