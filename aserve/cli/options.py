@@ -15,6 +15,7 @@ from aserve.version import __version__
 
 _ADDRESS = "Address"
 _FILES = "Files and headers"
+_PAGES = "Folder pages"
 _METHODS = "Methods"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
@@ -96,6 +97,15 @@ class SettingOptions(TypedDict, total=False):
             "--no-server-header",
             rich_help_panel=_FILES,
             help="Do not name the software in responses.",
+        ),
+    ]
+    title: Annotated[
+        str,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            rich_help_panel=_PAGES,
+            help="Name of the site on its pages.",
         ),
     ]
     allow_trace: Annotated[
@@ -185,7 +195,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="DIR",
         rich_help_panel="Arguments",
-        help="What to serve: directories, NAME=DIR, or a file.",
+        help="Directories, NAME=DIR, or a file.",
         show_default=".",
         autocompletion=completion.paths,
     ),

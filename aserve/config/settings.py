@@ -69,6 +69,8 @@ class Settings:
     """Whether %2F in a path separates names, as npm's clients expect."""
     server_header: bool = True
     """Whether responses name the software."""
+    title: str = ""
+    """The name of the site on its pages, "" for none."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -135,6 +137,7 @@ class ServerSettings(TypedDict, total=False):
     types: tuple[str, ...]
     decode_slashes: bool
     server_header: bool
+    title: str
     model: str
     dispatch: str
     limits: Limits
