@@ -50,8 +50,8 @@ def models() -> Offers:
     return [(name, info.summary) for name, info in MODELS.items() if not info.unavailable_reason()]
 
 
-def directories(incomplete: str) -> Offers:
-    """Offer `explain` where it can mean nothing else; the shell itself completes directories."""
+def paths(incomplete: str) -> Offers:
+    """Offer `explain` where it can mean nothing else; the shell itself completes paths."""
     is_path = not incomplete or any(Path().glob(f"{incomplete}*"))
     return [] if is_path else [("explain", "show what happens for one request")]
 

@@ -225,14 +225,14 @@ class SettingOptions(TypedDict, total=False):
     ]
 
 
-Directory = Annotated[
-    str,
+Paths = Annotated[
+    list[str] | None,
     typer.Argument(
         metavar="DIR",
         rich_help_panel="Arguments",
-        help="The directory to serve.",
+        help="What to serve: directories, NAME=DIR, or a file.",
         show_default=".",
-        autocompletion=completion.directories,
+        autocompletion=completion.paths,
     ),
 ]
 Open = Annotated[

@@ -1,10 +1,9 @@
 """All settings, validated once, before anything starts."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.pages import (
@@ -14,11 +13,14 @@ from aserve.config.pages import (
     parse_error_pages,
     parse_page,
 )
+from aserve.config.root import Root, as_root, check_root
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
+
+T = TypeVar("T")
 
 DEFAULT_HOST = "localhost"
 """Both loopback addresses, 127.0.0.1 and ::1: browsers may try either of them first."""
@@ -50,8 +52,8 @@ class Settings:
     Raises SettingsError for a value that cannot work, and TypeError for a name that is no setting.
     """
 
-    root: Path
-    """The directory to serve."""
+    root: Root
+    """The directory or file to serve, or several by their names in URLs."""
     host: str = DEFAULT_HOST
     """A name or an address; the server listens on all addresses of the name."""
     port: int | None = None
@@ -94,10 +96,10 @@ class Settings:
     """Limits on what clients may send and hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", as_path(self.root))
+        object.__setattr__(self, "root", checked_root(as_root, self.root))
         for name, reason in wrong_types(self):
             raise SettingsError(name, reason)
-        object.__setattr__(self, "root", _check_directory(self.root))
+        object.__setattr__(self, "root", checked_root(check_root, self.root))
         self._check_ranges()
         self._check_names()
         self._check_pages()
@@ -188,26 +190,12 @@ class ServerSettings(TypedDict, total=False):
     limits: Limits
 
 
-def as_path(root: object) -> Path:
-    """Return the path that a program has passed as the root; raises SettingsError."""
+def checked_root(check: Callable[[T], Root], root: T) -> Root:
+    """Return a root that has passed a check of aserve/config/root.py; raises SettingsError."""
     try:
-        return Path(root)  # type: ignore[arg-type]
-    except TypeError:
-        raise SettingsError("root", f"must be the path of a directory, not {root!r}") from None
-
-
-def _check_directory(root: Path) -> Path:
-    try:
-        _require(root.exists(), "root", f"there is no directory {str(root)!r}")
-        _require(root.is_dir(), "root", f"{str(root)!r} is not a directory")
-        _require(
-            os.access(root, os.R_OK | os.X_OK),
-            "root",
-            f"{str(root)!r} cannot be read: permission denied",
-        )
-        return root.absolute()
-    except OSError as error:
-        raise SettingsError("root", f"{str(root)!r}: {error.strerror}") from error
+        return check(root)
+    except ValueError as error:
+        raise SettingsError("root", str(error)) from error.__cause__
 
 
 def _check_range(setting: str, value: float, least: int, most: int) -> None:

@@ -315,7 +315,7 @@ class _ResourceLookup:
         status: os.stat_result,
         known: WatchedDirectory | None,
     ) -> Document:
-        plain = _representation(file, status, *self._rules.media_types.for_name(name))
+        plain = representation_of(file, status, *self._rules.media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
@@ -361,7 +361,7 @@ class _ResourceLookup:
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):
-                siblings.append(_representation(*found, plain.media_type, coding))
+                siblings.append(representation_of(*found, plain.media_type, coding))
         return siblings
 
     def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
@@ -389,9 +389,10 @@ def _is_valid_sibling(plain: Representation, sibling: os.stat_result, oldest: in
     return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_complete
 
 
-def _representation(
+def representation_of(
     file: OpenFile, status: os.stat_result, media_type: str, coding: str
 ) -> Representation:
+    """Return the representation that a file is, with its validator."""
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
     # Headers can only express and compare what a date can: no file is older than the year 1.
     modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)

@@ -18,10 +18,10 @@ _SUFFIX = b".html"
 class UrlConvention(NamedTuple):
     """How a host names pages.
 
-    summary: for users. status: of its redirects. hides_names: /page.html and /folder/index.html redirect to the URL
-    without .html and without index.html. folder_slash: a folder's URL ends in a slash. page_slash:
-    what /page/ leads to if there is a page.html. page_first: of name.html and name/index.html,
-    /name/ leads to the first.
+    summary: for users. status: of its redirects. hides_names: /page.html and /folder/index.html
+    redirect to the URL without .html and without index.html. folder_slash: a folder's URL ends in a
+    slash. page_slash: what /page/ leads to if there is a page.html. page_first: of name.html and
+    name/index.html, /name/ leads to the first.
     """
 
     summary: str
@@ -104,7 +104,10 @@ class CleanUrls:
     def _leads_to(self, target: TargetPath, document: Document, *, wait: bool) -> bool:
         """Tell whether a URL leads to a file without a redirect."""
         for place, other in self._steps(target):
-            found = None if other else self._look_up(place, wait=wait)[0]
+            try:
+                found = None if other else self._look_up(place, wait=wait)[0]
+            except HttpError:
+                return False
             if found:
                 return found.representations[0].validator == document.representations[0].validator
         return False

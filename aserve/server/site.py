@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import Directory, ResourceFinder
+from aserve.filesystem.directory import ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
@@ -16,6 +16,7 @@ from aserve.handlers.static_files import StaticFiles
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.server.files import build_files
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -23,9 +24,7 @@ def build_site(
     settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
 ) -> Site:
     """Return the site that settings describe. directories: those that know their names."""
-    files = Directory(
-        settings.root, mounts, settings.media_types, directories, index=settings.index_names
-    )
+    files = build_files(settings, mounts, directories)
     methods = method_table(
         _pages(settings, files),
         allow_trace=settings.allow_trace,

@@ -108,6 +108,27 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         assert stop(process) == (0, "")
 
 
+def test_the_banner_of_one_file_has_its_url(directory, tmp_path):
+    film = tmp_path / "a film (1).mkv"
+    film.write_bytes(b"film")
+    with aserve(film, "--port", 0) as process:
+        lines = banner(process)
+        assert f" serves {film}\n" in lines[0]
+        url = url_in(lines)
+        assert url.endswith("/a%20film%20(1).mkv")
+        assert get(url) == get(url.rpartition("/")[0]) == (200, b"film")
+        assert stop(process) == (0, "")
+
+
+def test_the_banner_of_several_counts_them(directory):
+    named = (f"docs={directory / 'sub'}", f"movie={directory / 'large.bin'}")
+    with aserve(*named, f"={directory}", "--port", 0) as process:
+        lines = banner(process)
+        assert lines[0].endswith(f" serves {directory} and 2 more\n")
+        assert get(url_in(lines) + "docs/") == (200, b"<h1>sub</h1>")
+        assert get(url_in(lines) + "a.txt") == (200, b"alpha")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):
@@ -191,7 +212,8 @@ def test_the_next_free_port_is_in_the_banner(directory):
     ("arguments", "expected"),
     [
         (["missing"], "DIR"),
-        (["a.txt"], "DIR"),
+        (["x=missing"], "DIR"),
+        (["index.html", "./index.html"], "DIR"),
         ([".", "--port", "x"], "--port"),
         ([".", "--port", "65536"], "--port"),
         ([".", "--port", "-1"], "--port"),
@@ -236,7 +258,7 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--response-cache", "64K"], "at least 1M"),
         (["explain"], "DIR"),
         (["explain", "."], "PATH"),
-        ([".", "another"], "another"),
+        ([".", "another"], "'another'"),
     ],
 )
 def test_a_bad_parameter_is_one_line(directory, monkeypatch, capsys, arguments, expected):
