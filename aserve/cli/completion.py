@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from aserve.cli.limit_option import default_changes
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.transport.registry import DISPATCHES, MODELS
 
 VARIABLE = "_ASERVE_COMPLETE"
@@ -31,6 +32,12 @@ hosts = _offer(
     }
 )
 charsets = _offer({"utf-8": "the default", "iso-8859-1": "", "none": "no charset"})
+error_pages = _offer(
+    {"404=404.html": "", "5xx=50x.html": "", "off": "no 404.html, the built-in pages only"}
+)
+url_conventions = _offer(
+    {"plain": "the default", **{name: one.summary for name, one in CONVENTIONS.items()}}
+)
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})

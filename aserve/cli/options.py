@@ -16,10 +16,14 @@ from aserve.version import __version__
 _ADDRESS = "Address"
 _FILES = "Files and headers"
 _PAGES = "Folder pages"
+_URLS = "URLs and error pages"
 _METHODS = "Methods"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
 _LOGGING = "Logging"
+
+SPA_PAGE = "index.html"
+"""The value of --spa without one."""
 
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 
@@ -91,14 +95,6 @@ class SettingOptions(TypedDict, total=False):
             help="Treat %2F in a path as a slash, for npm.",
         ),
     ]
-    server_header: Annotated[
-        bool,
-        typer.Option(
-            "--no-server-header",
-            rich_help_panel=_FILES,
-            help="Do not name the software in responses.",
-        ),
-    ]
     title: Annotated[
         str,
         typer.Option(
@@ -106,6 +102,55 @@ class SettingOptions(TypedDict, total=False):
             metavar="TEXT",
             rich_help_panel=_PAGES,
             help="Name of the site on its pages.",
+        ),
+    ]
+    index: Annotated[
+        str,
+        typer.Option(
+            "--index",
+            metavar="NAME,...",
+            rich_help_panel=_URLS,
+            help="Index files, in order.",
+            show_default=",".join(_DEFAULTS["index"]),
+        ),
+    ]
+    urls: Annotated[
+        str,
+        typer.Option(
+            "--urls",
+            metavar="NAME",
+            rich_help_panel=_URLS,
+            help="Whose URLs pages have; see below.",
+            show_default=_default("urls"),
+            autocompletion=completion.url_conventions,
+        ),
+    ]
+    spa: Annotated[
+        str,
+        typer.Option(
+            "--spa",
+            metavar="[=FILE]",
+            rich_help_panel=_URLS,
+            help="Single-page app: the page of its routes.",
+        ),
+    ]
+    error_page: Annotated[
+        list[str],
+        typer.Option(
+            "--error-page",
+            metavar="STATUS=FILE",
+            rich_help_panel=_URLS,
+            help="Page for errors; repeatable.",
+            show_default="404.html",
+            autocompletion=completion.error_pages,
+        ),
+    ]
+    server_header: Annotated[
+        bool,
+        typer.Option(
+            "--no-server-header",
+            rich_help_panel=_FILES,
+            help="Do not name the software in responses.",
         ),
     ]
     allow_trace: Annotated[

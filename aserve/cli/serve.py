@@ -26,9 +26,10 @@ from aserve.cli.options import (
     with_options,
 )
 from aserve.cli.paths import parse_paths
-from aserve.cli.values import parse_number, parse_size, parse_workers
+from aserve.cli.values import parse_names, parse_number, parse_size, parse_workers
 from aserve.config.root import as_root
 from aserve.config.settings import Settings, SettingsError, checked_root
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.observability.access_log import AccessLog
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import listen
@@ -41,6 +42,10 @@ from aserve.transport.registry import DEFAULT, MODELS
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
+    "URLs": [
+        ("plain", "each URL is the path of a file"),
+        *((name, convention.summary) for name, convention in CONVENTIONS.items()),
+    ],
     "Models": [(name, info.summary) for name, info in MODELS.items()],
     "Examples": (
         ("aserve", "# this directory, on port 8000"),
@@ -59,6 +64,8 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "workers": parse_workers,
     "response_cache": parse_size,
     "types": tuple,
+    "index": parse_names,
+    "error_page": tuple,
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,

@@ -14,6 +14,11 @@ def parse_number(option: str, text: str) -> int:
     return int(text)
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas, without the spaces around them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def parse_workers(text: str) -> int:
     """Return the number of processes for `N` or `auto`; raises SettingsError."""
     if text == "auto":

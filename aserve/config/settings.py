@@ -1,13 +1,22 @@
 """All settings, validated once, before anything starts."""
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.pages import (
+    NO_PAGES,
+    is_file_name,
+    parse_error_page,
+    parse_error_pages,
+    parse_page,
+)
 from aserve.config.root import Root, as_root, check_root
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
-from aserve.http.request_target import parse_host_port
+from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
 
@@ -22,6 +31,8 @@ MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
+PLAIN_URLS = "plain"
+"""Of urls: each URL is the path of a file, and no other."""
 
 
 class SettingsError(ValueError):
@@ -67,6 +78,14 @@ class Settings:
     """Each "suffix=type" that replaces or adds a media type."""
     decode_slashes: bool = False
     """Whether %2F in a path separates names, as npm's clients expect."""
+    index: tuple[str, ...] = ("index.html",)
+    """Names of the file that a directory is answered with: the first that is there."""
+    urls: str = PLAIN_URLS
+    """Whose URLs pages have: those of a static host, or plain."""
+    spa: str = ""
+    """The page that navigations get where nothing is found, "" for none."""
+    error_page: tuple[str, ...] = ()
+    """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
     server_header: bool = True
     """Whether responses name the software."""
     title: str = ""
@@ -85,6 +104,7 @@ class Settings:
         object.__setattr__(self, "root", checked_root(check_root, self.root))
         self._check_ranges()
         self._check_names()
+        self._check_pages()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -108,6 +128,17 @@ class Settings:
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
             _require(parse_added_type(added) is not None, "types", detail)
 
+    def _check_pages(self) -> None:
+        _require(bool(self.index), "index", "must name at least one file")
+        for name in self.index:
+            _require(is_file_name(name), "index", f"must be the name of a file, not {name!r}")
+        _check_choice("urls", self.urls, (PLAIN_URLS, *CONVENTIONS))
+        detail = f"must be the path of a file beneath the root, not {self.spa!r}"
+        _require(not self.spa or parse_page(self.spa) is not None, "spa", detail)
+        for page in self.error_page if self.error_page != (NO_PAGES,) else ():
+            detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
+            _require(bool(parse_error_page(page)), "error_page", detail)
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -121,6 +152,21 @@ class Settings:
         """The media type of each file, with the types that were added."""
         added = [parsed for text in self.types if (parsed := parse_added_type(text))]
         return MediaTypes(added, None if self.charset.lower() == "none" else self.charset)
+
+    @property
+    def index_names(self) -> tuple[bytes, ...]:
+        """The names of index files."""
+        return tuple(map(os.fsencode, self.index))
+
+    @property
+    def spa_page(self) -> TargetPath | None:
+        """The page of an application."""
+        return parse_page(self.spa)
+
+    @property
+    def error_pages(self) -> Mapping[int, TargetPath] | None:
+        """The page of each status for which one is set; None if there are none at all."""
+        return None if self.error_page == (NO_PAGES,) else parse_error_pages(self.error_page)
 
 
 class ServerSettings(TypedDict, total=False):
@@ -136,6 +182,10 @@ class ServerSettings(TypedDict, total=False):
     charset: str
     types: tuple[str, ...]
     decode_slashes: bool
+    index: tuple[str, ...]
+    urls: str
+    spa: str
+    error_page: tuple[str, ...]
     server_header: bool
     title: str
     model: str

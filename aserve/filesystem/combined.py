@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
-from aserve.http.messages import HttpError
+from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Entry, Resource
 
@@ -67,9 +67,9 @@ class CombinedFileSystem:
         owner = self._owner(names)
         try:
             return self._members[owner].files.find(_beneath(owner, path), wait=wait)
-        except HttpError as error:
-            if is_on_the_way and error.status == 404:
-                return DirectoryWithoutIndex()
+        except NotFound as error:
+            if is_on_the_way:
+                return DirectoryWithoutIndex(error.absent)
             raise
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:
@@ -155,13 +155,13 @@ class _Nothing:
     """The root where only others are: nothing but the way to them."""
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:  # noqa: ARG002 - FileSystem
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:  # noqa: ARG002 - FileSystem
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
 
     def walk(self, path: TargetPath) -> Iterator[Found]:  # noqa: ARG002 - FileSystem
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
 
 
 def _beneath(owner: Names, path: TargetPath) -> TargetPath:

@@ -10,7 +10,7 @@ from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_directory, open_file
 from aserve.http.media_types import MediaTypes
-from aserve.http.messages import HttpError
+from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Document, Entry
 from aserve.linux.statx import file_id
@@ -34,7 +34,7 @@ class SingleFile:
     def find(self, path: TargetPath, *, wait: bool) -> Document:
         """Return the file, as FileSystem says."""
         if path.segments or path.is_directory:
-            raise HttpError(404, "Nothing is here.")
+            raise NotFound
         try:
             return self._document(self._open(wait=wait), wait=wait)
         except OSError as error:
@@ -44,11 +44,11 @@ class SingleFile:
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:  # noqa: ARG002 - FileSystem
         """Raise HttpError: a file is no directory."""
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
 
     def walk(self, path: TargetPath) -> Iterator[Found]:  # noqa: ARG002 - FileSystem
         """Raise HttpError: a file is no directory."""
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
 
     def _open(self, *, wait: bool) -> int:
         directory = open_directory(os.path.dirname(self._path), wait=wait)
@@ -68,7 +68,7 @@ class SingleFile:
         is_local = self._is_local(status.st_dev)
         file = OpenFile(descriptor, status, wait=wait, local=is_local)
         if not stat.S_ISREG(status.st_mode):
-            raise HttpError(404, "Nothing is here.")
+            raise NotFound
         representation = representation_of(file, status, *self._media_type)
         return Document((representation,), self._path if is_local else b"")
 

@@ -21,10 +21,11 @@ def respond_with_document(request: Request, document: Document, now: int) -> Res
     )
     vary = _VARY if len(document.representations) > 1 else ()
     try:
-        return _respond_with_representation(request, chosen, vary, document.path, now)
+        response = _respond_with_representation(request, chosen, vary, document.path, now)
     except HttpError as error:
         error.headers += vary
         raise
+    return response._replace(absent=document.absent) if document.absent else response
 
 
 def _respond_with_representation(

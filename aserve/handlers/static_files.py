@@ -1,9 +1,9 @@
 """GET and HEAD of the files of a site."""
 
-from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.directory import ResourceFinder
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.representation import respond_with_document
-from aserve.http.messages import HttpError, Request, Response
+from aserve.http.messages import HttpError, NotFound, Request, Response
 from aserve.http.request_target import parse_path
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 
@@ -11,7 +11,7 @@ from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 class StaticFiles:
     """Answers GET and HEAD with files. decode_slashes: whether %2F in a path separates segments."""
 
-    def __init__(self, files: FileSystem, *, decode_slashes: bool = False) -> None:
+    def __init__(self, files: ResourceFinder, *, decode_slashes: bool = False) -> None:
         self._files = files
         self._decode_slashes = decode_slashes
 
@@ -24,7 +24,7 @@ class StaticFiles:
             headers = (("Location", location),)
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
         if isinstance(resource, DirectoryWithoutIndex):
-            raise HttpError(404, "Nothing is here.")
+            raise NotFound(resource.absent)
         response = respond_with_document(request, resource, context.now)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response

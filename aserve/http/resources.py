@@ -48,19 +48,30 @@ class Document(NamedTuple):
     """A file: its representations, the uncoded one first.
 
     path: its path, if its files change only through this machine, so that responses made from it
-    can be cached; b"" otherwise.
+    can be cached; b"" otherwise. absent: as in Response.absent.
     """
 
     representations: tuple[Representation, ...]
     path: bytes = b""
+    absent: tuple[bytes, ...] = ()
 
 
 class DirectoryWithoutSlash(NamedTuple):
-    """A directory that was requested without the slash its relative links need."""
+    """A directory that was requested without the slash its relative links need.
+
+    absent: its path, at which there is no file.
+    """
+
+    absent: tuple[bytes, ...] = ()
 
 
 class DirectoryWithoutIndex(NamedTuple):
-    """A directory that has no index file: its entries may be listed."""
+    """A directory that has no index file: its entries may be listed.
+
+    absent: the paths at which an index was looked for.
+    """
+
+    absent: tuple[bytes, ...] = ()
 
 
 class Entry(NamedTuple):

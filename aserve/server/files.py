@@ -19,7 +19,11 @@ def build_files(
     """Return the files that settings serve. directories: those that know their names."""
     visibility = DEFAULT_VISIBILITY
     directory = partial(
-        Directory, mounts=mounts, media_types=settings.media_types, directories=directories
+        Directory,
+        mounts=mounts,
+        media_types=settings.media_types,
+        directories=directories,
+        index=settings.index_names,
     )
     if isinstance(settings.root, Path):
         return directory(settings.root, visibility=visibility)

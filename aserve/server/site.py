@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
+from aserve.filesystem.directory import ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
+from aserve.handlers.error_pages import CustomErrorPages, ErrorPages
 from aserve.handlers.handler import Handler
-from aserve.handlers.methods import Connect
+from aserve.handlers.methods import Connect, MethodDispatcher, method_table
+from aserve.handlers.single_page_app import SinglePageApp
+from aserve.handlers.static_files import StaticFiles
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -19,13 +24,34 @@ def build_site(
     settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
 ) -> Site:
     """Return the site that settings describe. directories: those that know their names."""
-    return Site.of_files(
-        build_files(settings, mounts, directories),
-        tuple(_policies(settings)),
+    files = build_files(settings, mounts, directories)
+    methods = method_table(
+        _pages(settings, files),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
     )
+    return Site(
+        MethodDispatcher(methods), tuple(_policies(settings)), _error_pages(settings, files)
+    )
+
+
+def _pages(settings: Settings, files: ResourceFinder) -> Handler:
+    """Return the handler of GET and HEAD."""
+    by_url: ResourceFinder = files
+    if convention := CONVENTIONS.get(settings.urls):
+        by_url = CleanUrls(files, convention, settings.index_names)
+    handler = StaticFiles(by_url, decode_slashes=settings.decode_slashes)
+    if page := settings.spa_page:
+        return SinglePageApp(handler, files, page, settings.media_types)
+    return handler
+
+
+def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
+    pages, decode_slashes = settings.error_pages, settings.decode_slashes
+    if pages is None:
+        return ErrorPages()
+    return CustomErrorPages(files, pages, decode_slashes=decode_slashes)
 
 
 def _connect(settings: Settings) -> Handler | None:

@@ -49,16 +49,9 @@ def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
 def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
-        *(
-            "Arguments",
-            "Address",
-            "Files and headers",
-            "Folder pages",
-            "Methods",
-            "Caching and limits",
-        ),
-        *("Processes and models", "Logging", "Other"),
-        *("Limits, each with its default", "Models", "Examples"),
+        *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
+        *("Methods", "Caching and limits", "Processes and models", "Logging", "Other"),
+        *("Limits, each with its default", "URLs", "Models", "Examples"),
     ]
 
 

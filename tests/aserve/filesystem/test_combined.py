@@ -21,8 +21,8 @@ def files_of(root: dict[str, Path] | Path) -> FileSystem:
     return build_files(Settings(root), Mounts())
 
 
-def found(files: FileSystem, target: str) -> Resource | int | bytes:
-    """Return the bytes of a file, another resource as it is, or the status of an error."""
+def found(files: FileSystem, target: str) -> type[Resource] | int | bytes:
+    """Return the bytes of a file, the type of another resource, or the status of an error."""
     try:
         resource = files.find(parse_path(target), wait=True)
     except HttpError as error:
@@ -30,7 +30,7 @@ def found(files: FileSystem, target: str) -> Resource | int | bytes:
     if isinstance(resource, Document):
         plain = resource.representations[0]
         return plain.source.read(0, plain.length)
-    return resource
+    return type(resource)
 
 
 def names(files: FileSystem, target: str) -> dict[bytes, bool]:
@@ -92,26 +92,26 @@ def combined(trees: Path) -> FileSystem:
     [
         ("/", b"home"),
         ("/a/x", b"www a x"),
-        ("/a", DirectoryWithoutSlash()),
-        ("/a/", DirectoryWithoutIndex()),
-        ("/docs", DirectoryWithoutSlash()),
-        ("/docs/", DirectoryWithoutIndex()),
+        ("/a", DirectoryWithoutSlash),
+        ("/a/", DirectoryWithoutIndex),
+        ("/docs", DirectoryWithoutSlash),
+        ("/docs/", DirectoryWithoutIndex),
         ("/docs/new", b"new"),
-        ("/docs/sub", DirectoryWithoutSlash()),
+        ("/docs/sub", DirectoryWithoutSlash),
         ("/docs/sub/deep", b"deep"),
         ("/docs/old", 404),
         ("/docs/.secret", 404),
-        ("/docs/api", DirectoryWithoutSlash()),
-        ("/docs/api/", DirectoryWithoutIndex()),
-        ("/docs/api/v1", DirectoryWithoutSlash()),
+        ("/docs/api", DirectoryWithoutSlash),
+        ("/docs/api/", DirectoryWithoutIndex),
+        ("/docs/api/v1", DirectoryWithoutSlash),
         ("/docs/api/v1/deep", b"deep"),
         ("/docs/api/v2", 404),
         ("/docs/api/v1/../../new", b"new"),
         ("/file", b"film"),
         ("/file/", 404),
         ("/file/under", 404),
-        ("/plain", DirectoryWithoutSlash()),
-        ("/plain/", DirectoryWithoutIndex()),
+        ("/plain", DirectoryWithoutSlash),
+        ("/plain/", DirectoryWithoutIndex),
         ("/plain/below/deep", b"deep"),
         ("/nothing", 404),
     ],
@@ -159,7 +159,7 @@ def test_a_walk_goes_through_all_of_them_in_order(combined: FileSystem) -> None:
 
 def test_without_a_root_there_is_only_the_way_to_the_others(trees: Path) -> None:
     files = files_of({"a": trees / "www", "b/c": trees / "docs"})
-    assert found(files, "/") == DirectoryWithoutIndex()
+    assert found(files, "/") == DirectoryWithoutIndex
     assert names(files, "/") == {b"a": True, b"b": True}
     assert walked(files)[:2] == ["a/", "a/a/"]
     assert walked(files, "/b/")[:2] == ["c/", "c/new"]
