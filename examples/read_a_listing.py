@@ -14,7 +14,9 @@ from typing import Any
 
 def entries(folder: str, pattern: str = "") -> Iterator[dict[str, Any]]:
     """Yield the entries of a folder; only those whose name matches a pattern, if there is one."""
-    query = urllib.parse.urlencode({"format": "json", "sort": "time", "order": "desc", "q": pattern})
+    query = urllib.parse.urlencode(
+        {"format": "json", "sort": "time", "order": "desc", "q": pattern}
+    )
     url = urllib.parse.urljoin(folder, f"?{query}")
     while url:
         with urllib.request.urlopen(url) as response:
