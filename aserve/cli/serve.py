@@ -69,6 +69,8 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "types": tuple,
     "index": parse_names,
     "error_page": tuple,
+    "hide": tuple,
+    "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,
