@@ -70,9 +70,9 @@ class EntryReader:
         is_directory = stat.S_ISDIR(status.st_mode)
         if not is_directory and not stat.S_ISREG(status.st_mode):
             return None
-        return Entry(
-            name, is_directory, 0 if is_directory else status.st_size, status.st_mtime_ns, is_link
-        )
+        size = 0 if is_directory else status.st_size
+        state = status.st_mode, status.st_ctime_ns, status.st_ino
+        return Entry(name, is_directory, size, status.st_mtime_ns, is_link, *state)
 
     def entries(self, directory: int, path: bytes) -> list[Entry]:
         """Return all entries of a directory that is open, in no order. Raises OSError."""

@@ -1,6 +1,7 @@
 """GET and HEAD of the files of a site."""
 
 from aserve.filesystem.directory import FileSystem
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.representation import respond_with_document
 from aserve.http.messages import HttpError, Request, Response
@@ -9,10 +10,20 @@ from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 
 
 class StaticFiles:
-    """Answers GET and HEAD with files. decode_slashes: whether %2F in a path separates segments."""
+    """Answers GET and HEAD with files.
 
-    def __init__(self, files: FileSystem, *, decode_slashes: bool = False) -> None:
+    decode_slashes: whether %2F in a path separates segments. archives: makes them of directories.
+    """
+
+    def __init__(
+        self,
+        files: FileSystem,
+        *,
+        decode_slashes: bool = False,
+        archives: Archives | None = None,
+    ) -> None:
         self._files = files
+        self._archives = archives
         self._decode_slashes = decode_slashes
 
     def handle(self, request: Request, context: RequestContext) -> Response:
@@ -24,6 +35,9 @@ class StaticFiles:
             headers = (("Location", location),)
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
         if isinstance(resource, DirectoryWithoutIndex):
+            archives = self._archives
+            if archives and (archive := archives.respond(request, context, path)):
+                return archive
             raise HttpError(404, "Nothing is here.")
         response = respond_with_document(request, resource, context.now)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
