@@ -20,6 +20,7 @@ class FileContents:
     """Reads the files of an archive, one after the other: never more than one of them is open.
 
     directory: where the files are, by their paths in the archive without the first name.
+    has_checksums: whether the archive has them.
     """
 
     def __init__(
@@ -28,12 +29,15 @@ class FileContents:
         directory: TargetPath,
         manifest: Manifest,
         cache: ChecksumCache,
+        *,
+        has_checksums: bool,
     ) -> None:
         self._files = files
         self._directory = directory.segments
         self._members = manifest.members
         self._note = manifest.note
         self._cache = cache
+        self._has_checksums = has_checksums
         # Whatever the cache evicts: the directory at the end of a ZIP archive needs all of them.
         self._checksums = array("q", (_UNKNOWN,)) * len(manifest.members)
         if manifest.note:
@@ -49,13 +53,17 @@ class FileContents:
             yield self._note[start:stop]
             return
         known = self._cache.last_before(member.state, start, member.size)
-        is_needed = stop == member.size and not self.has_checksum(index)
+        is_complete = stop == member.size
         with self._open(member) as source:
-            if is_needed or known.position == start:
+            # Where it costs no reading, the checksum is worth having even if nobody needs it yet.
+            if self._is_wanted(index) and (is_complete or known.position == start):
                 yield from self._read_with_checksum(index, source, known, start, stop)
             else:
                 for position in range(start, stop, PIECE_SIZE):
                     yield _read(member, source, position, min(position + PIECE_SIZE, stop))
+
+    def _is_wanted(self, index: int) -> bool:
+        return self._has_checksums and not self.has_checksum(index)
 
     def has_checksum(self, index: int) -> bool:
         """Tell whether the checksum of a member is known, so that its file need not be read."""

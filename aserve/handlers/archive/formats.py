@@ -24,16 +24,16 @@ class Compressor(Protocol):
         """Return the rest."""
 
 
-class ArchiveFormat(NamedTuple):
-    """A format of archives.
+MakeCompressor = Callable[[], Compressor] | None
+"""Makes what the bytes of an archive pass through; None: they stay as they are."""
 
-    compressor: makes the one that its bytes pass through; None for an archive that is not
-    compressed, whose length is known.
-    """
+
+class ArchiveFormat(NamedTuple):
+    """A format of archives. Only one that is not compressed has a length before it is made."""
 
     media_type: str
     layout: Callable[[Sequence[Member]], Layout]
-    compressor: Callable[[], Compressor] | None = None
+    compressor: MakeCompressor = None
 
 
 def _gzip() -> Compressor:

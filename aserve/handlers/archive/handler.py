@@ -11,7 +11,7 @@ from aserve.handlers.archive.contents import FileContents
 from aserve.handlers.archive.formats import (
     FORMATS,
     NEEDS_ZSTD,
-    ArchiveFormat,
+    MakeCompressor,
     compress,
     is_available,
 )
@@ -99,9 +99,16 @@ class Archives:
     ) -> Response:
         folder = directory.segments[-1] if directory.segments else _ROOT_NAME
         manifest = self._reader.read(directory, folder, names)
-        contents = FileContents(self._files, directory, manifest, self._checksums)
-        media_type, make_layout, _ = FORMATS[form]
-        source = _Archive(make_layout(manifest.members), contents, FORMATS[form])
+        media_type, make_layout, compressor = FORMATS[form]
+        layout = make_layout(manifest.members)
+        contents = FileContents(
+            self._files,
+            directory,
+            manifest,
+            self._checksums,
+            has_checksums=layout.has_checksums,
+        )
+        source = _Archive(layout, contents, compressor)
         validator = Validator(manifest.etag(form), UNKNOWN_TIME)
         whole = Representation(media_type, source.length, validator, source)
         response = respond_with_representation(request, whole, (), b"", now)
@@ -133,18 +140,18 @@ class _Archive:
 
     is_local = False
 
-    def __init__(self, layout: Layout, contents: Contents, form: ArchiveFormat) -> None:
+    def __init__(self, layout: Layout, contents: Contents, compressor: MakeCompressor) -> None:
         self._layout = layout
         self._contents = contents
-        self._compressor = form.compressor
-        self.length = UNKNOWN_LENGTH if form.compressor else layout.length
+        self._make_compressor = compressor
+        self.length = UNKNOWN_LENGTH if compressor else layout.length
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes [start, stop); all of them if they are compressed."""
-        if not self._compressor:
+        if not self._make_compressor:
             return self._layout.pieces(self._contents, start, stop)
         pieces = self._layout.pieces(self._contents, 0, self._layout.length)
-        return compress(pieces, self._compressor())
+        return compress(pieces, self._make_compressor())
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes [start, stop)."""

@@ -53,6 +53,9 @@ class Layout(ABC):
     The size of each is known without reading a content, so any range can be made by itself.
     """
 
+    has_checksums = False
+    """Whether the archive has a checksum of each content."""
+
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
         sizes = (self._size(member) for member in members)

@@ -28,17 +28,19 @@ class TarLayout(Layout):
         return self._end + len(_END)
 
     def _size(self, member: Member) -> int:
-        return len(self._head(member)) + member.size + _padding(member.size)
+        records = len(_records(member))
+        extended = _BLOCK + records + _padding(records) if records else 0
+        return extended + _BLOCK + member.size + _padding(member.size)
 
     def _head(self, member: Member) -> bytes:
-        records = b"".join(_record(*pair) for pair in _extended(member))
-        pax = b""
+        records = _records(member)
+        extended = b""
         if records:
-            pax = _header(_PAX_NAME, 0o644, len(records), 0, _PAX) + records
-            pax += bytes(_padding(len(records)))
+            extended = _header(_PAX_NAME, 0o644, len(records), 0, _PAX) + records
+            extended += bytes(_padding(len(records)))
         kind = _DIRECTORY if member.is_directory else _FILE
         seconds = min(max(member.modified // 1_000_000_000, 0), _MAX_NUMBER)
-        return pax + _header(member.path, member.mode, member.size, seconds, kind)
+        return extended + _header(member.path, member.mode, member.size, seconds, kind)
 
     def _tail(self, index: int, contents: Contents) -> bytes:  # noqa: ARG002 - Layout
         return bytes(_padding(self._members[index].size))
@@ -50,6 +52,11 @@ class TarLayout(Layout):
 def _padding(size: int) -> int:
     """Return how many bytes a content lacks to fill its last block."""
     return -size % _BLOCK
+
+
+def _records(member: Member) -> bytes:
+    """Return the records of a member's extended header, b"" if it needs none."""
+    return b"".join(_record(*pair) for pair in _extended(member))
 
 
 def _extended(member: Member) -> Iterator[tuple[bytes, bytes]]:

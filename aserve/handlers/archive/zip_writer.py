@@ -45,6 +45,8 @@ class ZipLayout(Layout):
     in front of it as well, for programs that read an archive from its start. Dates are in UTC.
     """
 
+    has_checksums = True
+
     def __init__(self, members: Sequence[Member]) -> None:
         super().__init__(members)
         self._central_size = sum(map(self._central_header_size, range(len(members))))
