@@ -33,6 +33,8 @@ _SETTING_UNITS = {
     "threads": "threads per worker",
     "queue": "requests per worker",
     "grace": "seconds",
+    "archive_max_bytes": "bytes",
+    "archive_max_files": "files and directories",
     "response_cache": "bytes per worker",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}

@@ -31,6 +31,7 @@ hosts = _offer(
 )
 charsets = _offer({"utf-8": "the default", "iso-8859-1": "", "none": "no charset"})
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
+archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))

@@ -26,7 +26,13 @@ from aserve.cli.options import (
     Version,
     with_options,
 )
-from aserve.cli.values import parse_number, parse_size, parse_workers
+from aserve.cli.values import (
+    parse_formats,
+    parse_maximum,
+    parse_number,
+    parse_size,
+    parse_workers,
+)
 from aserve.config.settings import Settings, SettingsError
 from aserve.observability.access_log import AccessLog
 from aserve.server.event_loops import USES_FALLBACK
@@ -65,6 +71,9 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,
+    "archive": parse_formats,
+    "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
+    "archive_max_files": partial(parse_maximum, "--archive-max-files"),
 }
 """How the text of an option becomes a setting, where that is no text itself."""
 

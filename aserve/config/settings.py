@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
+from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import parse_host_port
 from aserve.http1.limits import Limits
@@ -68,6 +70,12 @@ class Settings:
     """Whether %2F in a path separates names, as npm's clients expect."""
     server_header: bool = True
     """Whether responses name the software."""
+    archive: tuple[str, ...] = tuple(FORMATS)
+    """Formats of archives of directories, () for none; tar.zst only where Python can make it."""
+    archive_max_bytes: int = MAX_BYTES
+    """More in the files of an archive: 413."""
+    archive_max_files: int = MAX_FILES
+    """More files and directories in an archive: 413."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -82,6 +90,7 @@ class Settings:
         object.__setattr__(self, "root", _check_directory(self.root))
         self._check_ranges()
         self._check_names()
+        self._check_archive()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -104,6 +113,14 @@ class Settings:
         for added in self.types:
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
             _require(parse_added_type(added) is not None, "types", detail)
+
+    def _check_archive(self) -> None:
+        for name in self.archive:
+            _check_choice("archive", name, FORMATS)
+            is_valid = is_available(name) or self.archive == tuple(FORMATS)
+            _require(is_valid, "archive", NEEDS_ZSTD)
+        _require(self.archive_max_bytes >= 1, "archive_max_bytes", "must be at least 1")
+        _require(self.archive_max_files >= 1, "archive_max_files", "must be at least 1")
 
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
@@ -134,6 +151,9 @@ class ServerSettings(TypedDict, total=False):
     types: tuple[str, ...]
     decode_slashes: bool
     server_header: bool
+    archive: tuple[str, ...]
+    archive_max_bytes: int
+    archive_max_files: int
     model: str
     dispatch: str
     limits: Limits

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import Directory
+from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import Handler
 from aserve.handlers.methods import Connect
 from aserve.policies.policy import Policy
@@ -19,13 +20,21 @@ def build_site(
     settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
 ) -> Site:
     """Return the site that settings describe. directories: those that know their names."""
+    files = Directory(settings.root, mounts, settings.media_types, directories)
     return Site.of_files(
-        Directory(settings.root, mounts, settings.media_types, directories),
+        files,
         tuple(_policies(settings)),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
+        archives=_archives(settings, files),
     )
+
+
+def _archives(settings: Settings, files: FileSystem) -> Archives:
+    """Return what makes archives of directories, or says that there are none."""
+    limits = settings.archive_max_bytes, settings.archive_max_files
+    return Archives(files, settings.archive, *limits)
 
 
 def _connect(settings: Settings) -> Handler | None:

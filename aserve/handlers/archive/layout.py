@@ -106,8 +106,9 @@ class Layout(ABC):
         head, size = self._head(member), member.size
         yield clip(head, start, stop)
         start, stop = start - len(head), stop - len(head)
-        if start < size and stop > 0:
-            yield from contents.read(index, max(start, 0), min(stop, size))
+        first, last = max(start, 0), min(stop, size)
+        if first < last:
+            yield from contents.read(index, first, last)
         if stop > size:
             yield clip(self._tail(index, contents), start - size, stop - size)
 
