@@ -154,6 +154,17 @@ class SettingOptions(TypedDict, total=False):
             help="Name of the site on its pages.",
         ),
     ]
+    archive: Annotated[
+        str,
+        typer.Option(
+            "--archive",
+            metavar="LIST|off",
+            rich_help_panel=_PAGES,
+            help=f"Archives: {','.join(_DEFAULTS['archive'])}.",
+            show_default="all",
+            autocompletion=completion.archives,
+        ),
+    ]
     index: Annotated[
         str,
         typer.Option(
@@ -227,6 +238,26 @@ class SettingOptions(TypedDict, total=False):
             help="Memory for responses, per worker.",
             show_default=f"{_DEFAULTS['response_cache'] >> 20}M",
             autocompletion=completion.cache_sizes,
+        ),
+    ]
+    archive_max_bytes: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-bytes",
+            metavar="SIZE",
+            rich_help_panel=_LIMITS,
+            help="Most bytes of an archive.",
+            show_default=f"{_DEFAULTS['archive_max_bytes'] >> 30}G",
+        ),
+    ]
+    archive_max_files: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-files",
+            metavar="N",
+            rich_help_panel=_LIMITS,
+            help="Most files in an archive.",
+            show_default=_default("archive_max_files"),
         ),
     ]
     limits: Annotated[

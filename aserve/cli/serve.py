@@ -26,7 +26,14 @@ from aserve.cli.options import (
     with_options,
 )
 from aserve.cli.paths import parse_paths
-from aserve.cli.values import parse_names, parse_number, parse_size, parse_workers
+from aserve.cli.values import (
+    parse_formats,
+    parse_maximum,
+    parse_names,
+    parse_number,
+    parse_size,
+    parse_workers,
+)
 from aserve.config.root import as_root
 from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.handlers.clean_urls import CONVENTIONS
@@ -74,6 +81,9 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,
+    "archive": parse_formats,
+    "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
+    "archive_max_files": partial(parse_maximum, "--archive-max-files"),
 }
 """How the text of an option becomes a setting, where that is no text itself."""
 

@@ -158,7 +158,7 @@ def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
 
 
 def _row(entry: Entry) -> str:
-    name, is_directory, size, modified, is_link = entry
+    name, is_directory, size, modified, is_link, *_ = entry
     target = name_reference(name, is_directory=is_directory)
     # Each name on a path is written in its own direction.
     shown = _name(name).replace("/", "</bdi>/<bdi>")
