@@ -186,7 +186,7 @@ def _checkbox(name: bytes) -> str:
 
 def _row(entry: Entry, first: str) -> str:
     """Return the row of an entry. first: its first cell, "" for none."""
-    name, is_directory, size, modified, is_link = entry
+    name, is_directory, size, modified, is_link, *_ = entry
     target = name_reference(name, is_directory=is_directory)
     # Each name on a path is written in its own direction.
     shown = _name(name).replace("/", "</bdi>/<bdi>")
