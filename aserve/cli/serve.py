@@ -35,6 +35,7 @@ from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.site import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
@@ -131,6 +132,8 @@ def _print_start(settings: Settings, listener: socket.socket) -> None:
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
+    for setting, reason in missing_pages(settings):
+        print_message(f"--{setting.replace('_', '-')}: {reason}")
     write_stderr(format_banner(settings, listener))
 
 
