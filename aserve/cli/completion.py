@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, MutableMapping
+from glob import escape, glob
 from pathlib import Path
 
 import typer
@@ -51,8 +52,16 @@ def models() -> Offers:
 
 
 def paths(incomplete: str) -> Offers:
-    """Offer `explain` where it can mean nothing else; the shell itself completes paths."""
-    is_path = not incomplete or any(Path().glob(f"{incomplete}*"))
+    """Offer the paths behind NAME=, and `explain` where it can mean nothing else.
+
+    The shell itself completes a path alone.
+    """
+    name, equals, path = incomplete.partition("=")
+    typed = escape(path if equals else incomplete)
+    matching = sorted(glob(f"{typed}*"))  # noqa: PTH207 - as it was typed, with its ./
+    if equals:
+        return [(f"{name}={one}{'/' * Path(one).is_dir()}", "") for one in matching]
+    is_path = not incomplete or matching
     return [] if is_path else [("explain", "show what happens for one request")]
 
 

@@ -15,6 +15,7 @@ from aserve.version import __version__
 
 _ADDRESS = "Address"
 _FILES = "Files and headers"
+_PAGES = "Folder pages"
 _URLS = "URLs and error pages"
 _METHODS = "Methods"
 _LIMITS = "Caching and limits"
@@ -92,6 +93,15 @@ class SettingOptions(TypedDict, total=False):
             "--decode-slashes",
             rich_help_panel=_FILES,
             help="Treat %2F in a path as a slash, for npm.",
+        ),
+    ]
+    title: Annotated[
+        str,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            rich_help_panel=_PAGES,
+            help="Name of the site on its pages.",
         ),
     ]
     index: Annotated[
@@ -230,7 +240,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="DIR",
         rich_help_panel="Arguments",
-        help="What to serve: directories, NAME=DIR, or a file.",
+        help="Directories, NAME=DIR, or a file.",
         show_default=".",
         autocompletion=completion.paths,
     ),

@@ -88,6 +88,8 @@ class Settings:
     """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
     server_header: bool = True
     """Whether responses name the software."""
+    title: str = ""
+    """The name of the site on its pages, "" for none."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -185,6 +187,7 @@ class ServerSettings(TypedDict, total=False):
     spa: str
     error_page: tuple[str, ...]
     server_header: bool
+    title: str
     model: str
     dispatch: str
     limits: Limits

@@ -49,8 +49,8 @@ def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
 def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
-        *("Arguments", "Address", "Files and headers", "URLs and error pages", "Methods"),
-        *("Caching and limits", "Processes and models", "Logging", "Other"),
+        *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
+        *("Methods", "Caching and limits", "Processes and models", "Logging", "Other"),
         *("Limits, each with its default", "URLs", "Models", "Examples"),
     ]
 
@@ -136,6 +136,8 @@ def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_pat
         ("aserve --limit max-b", "max-body=1048576"),
         ("aserve e", "explain"),
         ("aserve sub", ""),  # bash itself completes files then
+        ("aserve docs=su", "docs=sub/"),
+        ("aserve docs=./a", "docs=./a.txt"),
         ("aserve explain --a", "--again"),
         ("aserve explain . /a", "/a.txt"),
     ],

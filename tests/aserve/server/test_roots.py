@@ -156,3 +156,30 @@ def test_a_reload_can_serve_others(film: Path) -> None:
         with pytest.raises(aserve.SettingsError, match="root: /a: there is no directory"):
             server.reload({"a": "nowhere"})
         assert server.served == str(film.parent / "sub")
+
+
+@pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
+def test_the_urls_and_error_pages_of_each_directory(film: Path, model: str) -> None:
+    docs = film.parent / "sub"
+    write_old(docs / "page.html", b"page")
+    write_old(docs / "404.html", b"missing in docs")
+    write_old(film.parent / "404.html", b"missing")
+    root = {"": film.parent, "docs": docs, "x/y": docs}
+    with client_of(root, model=model, urls="github") as client:
+        assert {get(client, "/docs/page")[1] for _ in range(4)} == {b"page"}
+        write_old(docs / "page", b"a file of this name")
+        assert {get(client, "/docs/page")[1] for _ in range(4)} == {b"a file of this name"}
+        assert get(client, "/docs/nothing")[:2] == (404, b"missing in docs")
+        assert get(client, "/x/y/nothing/deeper")[:2] == (404, b"missing in docs")
+        assert get(client, "/x/nothing")[:2] == (404, b"missing")
+
+
+def test_one_file_has_no_error_page_of_its_directory(film: Path) -> None:
+    write_old(film.with_name("404.html"), b"not served")
+    with client_of(film, urls="github", spa="index.html") as client:
+        navigation = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+        for target in ("/nothing", "/404.html", "/index", "/index.html"):
+            status, body, _ = get(client, target, navigation)
+            assert status == 404
+            assert b"not served" not in body
+            assert b"index.html" not in body
