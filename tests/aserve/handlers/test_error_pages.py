@@ -6,6 +6,7 @@ import os
 import pytest
 
 from aserve.config.settings import Settings
+from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.error_pages import MAX_PAGE_SIZE, CustomErrorPages
 from aserve.handlers.handler import RequestContext
@@ -283,6 +284,22 @@ def test_an_invalid_request_gets_its_page_without_waiting():
         response = site.handle(invalid, RequestContext(NOW))
         assert (response.status, body(response)) == (status, "any page")
     assert files.asked == [False, False]
+
+
+def test_a_long_path_makes_no_long_search(root):
+    asked = []
+
+    class Counting(Directory):
+        def find(self, path, *, wait):
+            asked.append(path)
+            return super().find(path, wait=wait)
+
+    site = Site(Broken(None), (), CustomErrorPages(Counting(root), {}))
+    for target in ("/a" * 3_000, "/blog/old" + "/a" * 3_000, "/" + "%2e%2e/" * 1_000):
+        asked.clear()
+        assert ask(site, target).status == 404
+        # A page and a directory for each level that is there, and one that is not.
+        assert len(asked) <= 6
 
 
 def test_a_page_that_is_cut_short_meanwhile_is_not_sent():
