@@ -26,7 +26,7 @@ from aserve.cli.options import (
     with_options,
 )
 from aserve.cli.paths import parse_paths
-from aserve.cli.values import parse_names, parse_number, parse_size, parse_workers
+from aserve.cli.values import parse_names, parse_number, parse_size, parse_text, parse_workers
 from aserve.config.root import as_root
 from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.handlers.clean_urls import CONVENTIONS
@@ -66,6 +66,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "response_cache": parse_size,
     "types": tuple,
     "index": parse_names,
+    "spa": partial(parse_text, "--spa"),
     "error_page": tuple,
     "allow_connect": tuple,
     "limits": parse_limits,
