@@ -33,6 +33,7 @@ _SETTING_UNITS = {
     "threads": "threads per worker",
     "queue": "requests per worker",
     "grace": "seconds",
+    "page_size": "entries",
     "response_cache": "bytes per worker",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}

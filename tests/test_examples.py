@@ -93,3 +93,11 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
 def test_every_example_is_in_the_list() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
     assert set(re.findall(r"\]\(([\w.]+)\)", (EXAMPLES / "README.md").read_text())) == names
+
+
+def test_a_single_page_app(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<script src=/assets/app.js></script>")
+    completed = run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path)
+    assert (completed.returncode, completed.stdout) == (0, "a route: 200, a missing script: 404\n")
+    (tmp_path / "index.html").unlink()
+    assert run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path).returncode == 1

@@ -4,7 +4,7 @@ import os
 import socket
 
 from aserve.config.root import Root, describe_root, home_name
-from aserve.config.settings import DEFAULT_PORT, Settings
+from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
 from aserve.http.request_target import TargetPath
 from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
@@ -15,16 +15,27 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
     home, address = _home(settings.root), url(listener)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
+    served = _printable(describe_root(settings.root))
     shared = lan_url(listener)
     share = shared + home if shared else "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
         (
-            f"aserve {__version__} serves {_printable(describe_root(settings.root))}",
+            f"aserve {__version__} serves {served}{_modes(settings)}",
             f"  open   {address}{home}{port_note}",
             f"  share  {share}",
             "  stop   Ctrl-C",
         )
     )
+
+
+def _modes(settings: Settings) -> str:
+    """Return what is served differently than files usually are, "" for nothing."""
+    modes = {
+        "a single-page app": bool(settings.spa),
+        f"URLs as on {settings.urls}": settings.urls != PLAIN_URLS,
+    }
+    named = ", ".join(name for name, is_on in modes.items() if is_on)
+    return f" ({named})" if named else ""
 
 
 def home_url(root: Root, listener: socket.socket) -> str:

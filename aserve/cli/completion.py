@@ -40,6 +40,13 @@ url_conventions = _offer(
 )
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+listings = _offer(
+    {"auto": "folders without an index", "on": "others too, by ?format=", "off": "none"}
+)
+hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path from the root"})
+symlinks = _offer(
+    {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}
+)
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
 access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})

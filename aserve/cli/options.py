@@ -95,6 +95,56 @@ class SettingOptions(TypedDict, total=False):
             help="Treat %2F in a path as a slash, for npm.",
         ),
     ]
+    listing: Annotated[
+        str,
+        typer.Option(
+            "--listing",
+            metavar="auto|on|off",
+            rich_help_panel=_PAGES,
+            help="List folders without index.",
+            show_default=_default("listing"),
+            autocompletion=completion.listings,
+        ),
+    ]
+    page_size: Annotated[
+        str,
+        typer.Option(
+            "--page-size",
+            metavar="N",
+            rich_help_panel=_PAGES,
+            help="Entries on one page.",
+            show_default=_default("page_size"),
+        ),
+    ]
+    hide: Annotated[
+        list[str],
+        typer.Option(
+            "--hide",
+            metavar="GLOB",
+            rich_help_panel=_PAGES,
+            help="Hide names or paths; repeatable.",
+            autocompletion=completion.hides,
+        ),
+    ]
+    dotfiles: Annotated[
+        bool,
+        typer.Option(
+            "--dotfiles",
+            rich_help_panel=_PAGES,
+            help="Show dotfiles, except keys.",
+        ),
+    ]
+    symlinks: Annotated[
+        str,
+        typer.Option(
+            "--symlinks",
+            metavar="inside|all|none",
+            rich_help_panel=_PAGES,
+            help="Links that are followed.",
+            show_default=_default("symlinks"),
+            autocompletion=completion.symlinks,
+        ),
+    ]
     title: Annotated[
         str,
         typer.Option(

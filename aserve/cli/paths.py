@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aserve.config.root import shown_path
 from aserve.config.settings import SettingsError
 
 _URL_HINT = "to load a server, use abench URL"
@@ -46,9 +47,8 @@ def _split(argument: str) -> tuple[str | None, str]:
     if not path:
         raise SettingsError("DIR", f"{argument!r} has no path: it is NAME=DIR")
     if Path(argument).exists() and not Path(path).exists():
-        detail = (
-            f"there is no directory or file {path!r}; to serve {argument!r}, write ./{argument}"
-        )
+        way_out = f"to serve {argument!r}, write {f'./{argument}'!r}"
+        detail = f"there is no directory or file {path!r}; {way_out}"
         raise SettingsError("DIR", detail)
     return name.strip("/"), os.path.expanduser(path)  # noqa: PTH111 - bytes stay as they are
 
@@ -57,12 +57,13 @@ def _own_name(path: str) -> str:
     """Return the name of a path, the directory's own for `.` and `..`."""
     name = os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - links are not resolved
     if not name:
-        raise SettingsError("DIR", f"{path!r} has no name: give it one, as in NAME={path}")
+        raise SettingsError("DIR", f"{path!r} has no name: give it one, as in NAME={path!r}")
     return name
 
 
 def _taken(name: str, first: str, second: str) -> str:
-    return f"/{name} is {first!r} and {second!r}: give one another name, as in NAME={second}"
+    at = shown_path(name)
+    return f"{at} is {first!r} and {second!r}: give one another name, as in NAME={second!r}"
 
 
 def _hint(argument: str) -> str:

@@ -51,6 +51,9 @@ SECTIONS: Mapping[str, Rows] = {
     "Examples": (
         ("aserve", "# this directory, on port 8000"),
         ("aserve -o www/", "# www/, and open it in the browser"),
+        ("aserve film.mkv", "# one file, and nothing else"),
+        ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
+        ("aserve --spa dist/", "# a single-page app"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -68,6 +71,8 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "index": parse_names,
     "spa": partial(parse_text, "--spa"),
     "error_page": tuple,
+    "hide": tuple,
+    "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
     "server_header": not_,

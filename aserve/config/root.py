@@ -27,7 +27,7 @@ def as_root(root: object) -> Root:
     for name, path in root.items():
         normal = _normal_name(name)
         if normal in paths:
-            raise ValueError(f"/{normal} is named twice")
+            raise ValueError(f"{shown_path(normal)} is named twice")
         paths[normal] = _as_path(path)
     if not paths:
         raise ValueError("must name at least one directory")
@@ -46,7 +46,8 @@ def check_root(root: Root) -> Root:
     for name in paths:
         for parent in _parents(name):
             if parent in paths and not paths[parent].is_dir():
-                raise ValueError(f"nothing can be at /{name}: /{parent} is a file")
+                at, above = shown_path(name), shown_path(parent)
+                raise ValueError(f"nothing can be at {at}: {above} is a file")
     return paths
 
 
@@ -64,6 +65,12 @@ def describe_root(root: Root) -> str:
         return str(root)
     first = root.get("") or next(iter(root.values()))
     return f"{first} and {len(root) - 1} more" if len(root) > 1 else str(first)
+
+
+def shown_path(name: str) -> str:
+    """Return the path of a name in URLs as it is, or quoted if not all of it is printable."""
+    path = f"/{name}"
+    return path if path.isprintable() else repr(path)
 
 
 def _as_path(path: object) -> Path:
@@ -96,7 +103,7 @@ def _check_named(name: str, path: Path) -> Path:
     try:
         checked = _check_path(path)
     except ValueError as error:
-        raise ValueError(f"/{name}: {error}") from error.__cause__
+        raise ValueError(f"{shown_path(name)}: {error}") from error.__cause__
     if not name and not checked.is_dir():
         raise ValueError(f"/: {str(path)!r} is not a directory; a file needs a name")
     return checked

@@ -14,7 +14,10 @@ from aserve.config.pages import (
     parse_page,
 )
 from aserve.config.root import Root, as_root, check_root
+from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.handlers.listing.model import PAGE_SIZE
+from aserve.handlers.listing.query import MAX_LIMIT
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import Limits
@@ -29,6 +32,7 @@ THREADS = 8
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
+LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
 PLAIN_URLS = "plain"
@@ -88,6 +92,17 @@ class Settings:
     """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
     server_header: bool = True
     """Whether responses name the software."""
+    listing: str = LISTINGS[0]
+    """Whether directories are listed: auto, those without an index; on, any other, too, where
+    `?format=` asks for it; off, none."""
+    page_size: int = PAGE_SIZE
+    """How many entries of a directory are on one page."""
+    hide: tuple[str, ...] = ()
+    """Globs of what nobody sees: of names, or with a slash of paths from the root."""
+    dotfiles: bool = False
+    """Whether names that begin with a dot are visible; keys and the like never are."""
+    symlinks: str = Symlinks.INSIDE.value
+    """Which links are followed: inside, those that stay in the directory; all; none."""
     title: str = ""
     """The name of the site on its pages, "" for none."""
     model: str = DEFAULT
@@ -105,6 +120,7 @@ class Settings:
         self._check_ranges()
         self._check_names()
         self._check_pages()
+        self._check_listing()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -139,6 +155,14 @@ class Settings:
             detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
             _require(bool(parse_error_page(page)), "error_page", detail)
 
+    def _check_listing(self) -> None:
+        _check_choice("listing", self.listing, LISTINGS)
+        _check_range("page_size", self.page_size, 1, MAX_LIMIT)
+        _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
+        for glob in self.hide:
+            reason = hide_error(glob)
+            _require(not reason, "hide", f"{reason}: {glob!r}")
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -146,6 +170,11 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+
+    @property
+    def visibility(self) -> Visibility:
+        """What can be seen at all."""
+        return Visibility(self.hide, dotfiles=self.dotfiles, symlinks=Symlinks(self.symlinks))
 
     @property
     def media_types(self) -> MediaTypes:
@@ -187,6 +216,11 @@ class ServerSettings(TypedDict, total=False):
     spa: str
     error_page: tuple[str, ...]
     server_header: bool
+    listing: str
+    page_size: int
+    hide: tuple[str, ...]
+    dotfiles: bool
+    symlinks: str
     title: str
     model: str
     dispatch: str

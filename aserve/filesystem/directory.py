@@ -5,14 +5,15 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
@@ -181,6 +182,7 @@ class Directory:
         self._visibility = visibility
         self._find_hidden = visibility.find_hidden
         self._index = index
+        self._names = NamesCache(self._rules.mounts)
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
@@ -225,29 +227,26 @@ class Directory:
     def entries(self, path: TargetPath) -> Sequence[Entry]:
         """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
         name = b"/".join(path.segments)
-        with self._reader() as reader:
-            directory = reader.open(name)
-            try:
-                return reader.entries(directory, name)
-            finally:
-                os.close(directory)
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            reader = EntryReader(root, self._visibility)
+            return DirectoryEntries(root, reader, name, self._names)
+        except OSError as error:
+            raise http_error(error) from None
 
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""
-        with self._reader() as reader:
-            yield from reader.walk(b"/".join(path.segments))
-
-    @contextmanager
-    def _reader(self) -> Iterator[EntryReader]:
-        """Read directories below the root as it is now; errors are errors of HTTP."""
         try:
             root = open_directory(self._rules.root, wait=True)
             try:
-                yield EntryReader(root, self._visibility)
+                yield from EntryReader(root, self._visibility).walk(b"/".join(path.segments))
             finally:
                 os.close(root)
         except OSError as error:
             raise http_error(error) from None
+
+    def _is_visible(self, path: TargetPath) -> bool:
+        return self._visibility.is_visible(b"/".join(path.segments))
 
 
 class _Rules(NamedTuple):

@@ -113,11 +113,20 @@ def _find_beneath(find: Find, prefix: bytes, path: bytes) -> "re.Match[bytes] | 
     return find(prefix + path)
 
 
+def hide_error(glob: str) -> str:
+    """Return what is wrong with a glob, "" if nothing is."""
+    try:
+        _checked_glob(glob)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _checked_glob(glob: str) -> str:
     names = glob.rstrip("/")
     is_valid = names and "\0" not in names
     if not is_valid or not _NO_NAMES.isdisjoint(names.removeprefix("/").split("/")):
-        raise ValueError("it can match no file")
+        raise ValueError("must be a name or a path that can exist")
     _pattern((names,))  # which may raise ValueError, too
     return names
 

@@ -9,7 +9,6 @@ from aserve.filesystem.combined import CombinedFileSystem, Member, Names
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.single_file import SingleFile
-from aserve.filesystem.visibility import DEFAULT_VISIBILITY
 from aserve.filesystem.watched_directories import WatchedDirectories
 
 
@@ -17,7 +16,7 @@ def build_files(
     settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
 ) -> FileSystem:
     """Return the files that settings serve. directories: those that know their names."""
-    visibility = DEFAULT_VISIBILITY
+    visibility = settings.visibility
     directory = partial(
         Directory,
         mounts=mounts,

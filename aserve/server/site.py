@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import ResourceFinder
+from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
+from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
@@ -37,15 +38,30 @@ def build_site(
     )
 
 
-def _pages(settings: Settings, files: ResourceFinder) -> Handler:
+def _pages(settings: Settings, files: FileSystem) -> Handler:
     """Return the handler of GET and HEAD."""
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    handler = StaticFiles(by_url, decode_slashes=settings.decode_slashes)
+    handler = StaticFiles(
+        by_url,
+        decode_slashes=settings.decode_slashes,
+        listings=_listings(settings, files),
+        lists_all=settings.listing == "on",
+    )
     if page := settings.spa_page:
         return SinglePageApp(handler, files, page, settings.media_types)
     return handler
+
+
+def _listings(settings: Settings, files: FileSystem) -> Listings | None:
+    """Return what makes the listings of directories, if there are any.
+
+    The routes of an application may have the names of its directories: there, only `on` lists them.
+    """
+    if settings.listing == "off" or (settings.spa and settings.listing == "auto"):
+        return None
+    return Listings(files, settings.media_types, page_size=settings.page_size, title=settings.title)
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:

@@ -129,6 +129,19 @@ def test_the_banner_of_several_counts_them(directory):
         assert get(url_in(lines) + "a.txt") == (200, b"alpha")
 
 
+@pytest.mark.parametrize(
+    ("options", "modes"),
+    [
+        ([], ""),
+        (["--spa"], " (a single-page app)"),
+        (["--spa", "--urls", "github"], " (a single-page app, URLs as on github)"),
+    ],
+)
+def test_the_banner_names_what_is_special(directory, options, modes):
+    with aserve(*options, directory, "--port", 0) as process:
+        assert banner(process)[0].endswith(f" serves {directory}{modes}\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aserve.cli.paths import parse_paths
 from aserve.config.settings import SettingsError
@@ -60,9 +62,9 @@ def test_what_is_served(line: str, served: object, tmp_path: Path) -> None:
         ("docs other/docs", "/docs is 'docs' and 'other/docs': give one another name, as in "),
         ("a=docs a=www", "/a is 'docs' and 'www'"),
         ("=docs /=www", "/ is 'docs' and 'www'"),
-        ("/ docs", "'/' has no name: give it one, as in NAME=/"),
+        ("/ docs", "'/' has no name: give it one, as in NAME='/'"),
         ("docs=", "'docs=' has no path: it is NAME=DIR"),
-        ("x=y", "there is no directory or file 'y'; to serve 'x=y', write ./x=y"),
+        ("x=y", "there is no directory or file 'y'; to serve 'x=y', write './x=y'"),
         ("www 8000", "there is no directory or file '8000'; to choose a port, use --port 8000"),
         ("http://a/?b=c", "there is no directory or file 'http://a/?b=c'; to load a server, "),
     ],
@@ -77,3 +79,22 @@ def test_what_cannot_be_meant_is_one_line(line: str, reason: str) -> None:
 def test_an_empty_argument() -> None:
     with pytest.raises(SettingsError, match="must not be empty"):
         parse_paths([""])
+
+
+words = st.text(st.sampled_from("ab=/.~ ü\udc80\n-"), max_size=8)
+
+
+@given(arguments=st.lists(words, min_size=1, max_size=4))
+def test_any_arguments_are_paths_or_one_line(arguments: list[str]) -> None:
+    try:
+        served = parse_paths(arguments)
+    except SettingsError as error:
+        served = error
+    if isinstance(served, SettingsError):
+        assert "\n" not in str(served)
+        return
+    if isinstance(served, str):
+        assert [served] == arguments or f"={served}" in arguments[0]
+    else:
+        assert len(served) == len(arguments)
+        assert all(path for path in served.values())
