@@ -47,7 +47,7 @@ def body(response):
 
 
 def site_of(root, *pages, **settings):
-    return build_site(Settings(root, error_page=pages, **settings), Mounts())
+    return build_site(Settings(root, error_page=pages, listing="off", **settings), Mounts())
 
 
 @pytest.mark.parametrize(
