@@ -4,6 +4,8 @@ import socket
 from pathlib import Path
 
 from aserve.config.settings import DEFAULT_PORT, Settings
+from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.tree_watch import INTERVAL
 from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
 
@@ -19,9 +21,19 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
             f"aserve {__version__} serves {_printable_path(settings.root)}",
             f"  open   {address}{port_note}",
             f"  share  {share}",
+            *_live_line(settings),
             "  stop   Ctrl-C",
         )
     )
+
+
+def _live_line(settings: Settings) -> list[str]:
+    """Return the line about live reload, if it is on."""
+    if not settings.live:
+        return []
+    tracking = Mounts().tracking_of(settings.root.stat().st_dev)
+    note = f", looked for every {INTERVAL:g} s" if tracking is not ChangeTracking.EVENTS else ""
+    return [f"  live   pages reload when a file changes{note}"]
 
 
 def _printable_path(path: Path) -> str:

@@ -68,6 +68,8 @@ class Settings:
     """Whether %2F in a path separates names, as npm's clients expect."""
     server_header: bool = True
     """Whether responses name the software."""
+    live: bool = False
+    """Whether pages reload when a file changes."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -112,6 +114,11 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+        is_valid = MODELS[self.model].uses_event_loop or not self.live
+        _require(is_valid, "live", f"the model {self.model} has no live reload")
+        _require(
+            self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
+        )
 
     @property
     def media_types(self) -> MediaTypes:
@@ -134,6 +141,7 @@ class ServerSettings(TypedDict, total=False):
     types: tuple[str, ...]
     decode_slashes: bool
     server_header: bool
+    live: bool
     model: str
     dispatch: str
     limits: Limits

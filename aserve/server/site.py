@@ -9,6 +9,7 @@ from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.handler import Handler
 from aserve.handlers.methods import Connect
+from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -16,12 +17,18 @@ from aserve.transport.eventloop.tunnel import Tunnel
 
 
 def build_site(
-    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+    settings: Settings,
+    mounts: Mounts,
+    directories: WatchedDirectories | None = None,
+    live_reload: LiveReload | None = None,
 ) -> Site:
-    """Return the site that settings describe. directories: those that know their names."""
+    """Return the site that settings describe.
+
+    directories: those that know their names. live_reload: makes pages reload; the outermost policy.
+    """
     return Site.of_files(
         Directory(settings.root, mounts, settings.media_types, directories),
-        tuple(_policies(settings)),
+        (*filter(None, (live_reload,)), *_policies(settings)),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
