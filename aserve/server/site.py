@@ -16,6 +16,7 @@ from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
+from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -24,9 +25,15 @@ from aserve.transport.eventloop.tunnel import Tunnel
 
 
 def build_site(
-    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+    settings: Settings,
+    mounts: Mounts,
+    directories: WatchedDirectories | None = None,
+    live_reload: LiveReload | None = None,
 ) -> Site:
-    """Return the site that settings describe. directories: those that know their names."""
+    """Return the site that settings describe.
+
+    directories: those that know their names. live_reload: makes pages reload; the outermost policy.
+    """
     files = build_files(settings, mounts, directories)
     methods = method_table(
         _pages(settings, files),
@@ -34,9 +41,8 @@ def build_site(
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
     )
-    return Site(
-        MethodDispatcher(methods), tuple(_policies(settings)), _error_pages(settings, files)
-    )
+    policies = (*filter(None, (live_reload,)), *_policies(settings))
+    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
 
 
 def _pages(settings: Settings, files: FileSystem) -> Handler:
