@@ -136,7 +136,8 @@ def _spelling(parameter: Any) -> str:
     name = _name(parameter)
     if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
         return f"`{name}`"
-    return f"`{name} {parameter.metavar}`"
+    value = str(parameter.metavar)
+    return f"`{name}{value}`" if value.startswith("[=") else f"`{name} {value}`"
 
 
 def _default(parameter: Any) -> str:

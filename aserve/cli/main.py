@@ -65,7 +65,7 @@ def _run_command(arguments: list[str]) -> int:
 def _parse_and_call(command: str, arguments: list[str], name: str) -> int:
     """Import the command of this name, parse its arguments and call it."""
     parser = build_parser(command)
-    arguments = [_OPTIONAL_VALUES.get(word, word) for word in arguments]
+    arguments = _with_values(arguments)
     check_dashes(arguments, parser)
     try:
         code = parser.main(
@@ -74,6 +74,12 @@ def _parse_and_call(command: str, arguments: list[str], name: str) -> int:
     except TyperException as error:
         raise UsageError(describe_usage_error(error, parser, name)) from error
     return int(code or OK)
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """Return the arguments, each option with the value that it stands for by itself."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [_OPTIONAL_VALUES.get(word, word) for word in arguments[:end]] + arguments[end:]
 
 
 def build_parser(command: str) -> GroupedCommand:

@@ -222,6 +222,14 @@ class SettingOptions(TypedDict, total=False):
             help="Do not name the software in responses.",
         ),
     ]
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            rich_help_panel=_FILES,
+            help="Reload pages when a file changes.",
+        ),
+    ]
     allow_trace: Annotated[
         bool,
         typer.Option(

@@ -32,6 +32,7 @@ from aserve.cli.values import (
     parse_names,
     parse_number,
     parse_size,
+    parse_text,
     parse_workers,
 )
 from aserve.config.root import as_root
@@ -42,6 +43,7 @@ from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.site import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
@@ -75,6 +77,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "response_cache": parse_size,
     "types": tuple,
     "index": parse_names,
+    "spa": partial(parse_text, "--spa"),
     "error_page": tuple,
     "hide": tuple,
     "page_size": partial(parse_number, "--page-size"),
@@ -147,6 +150,8 @@ def _print_start(settings: Settings, listener: socket.socket) -> None:
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
+    for setting, reason in missing_pages(settings):
+        print_message(f"--{setting.replace('_', '-')}: {reason}")
     write_stderr(format_banner(settings, listener))
 
 

@@ -15,6 +15,13 @@ def parse_number(option: str, text: str) -> int:
     return int(text)
 
 
+def parse_text(option: str, text: str) -> str:
+    """Return a text that is not empty; raises SettingsError."""
+    if not text:
+        raise SettingsError(option, "must not be empty")
+    return text
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Return the names in a list with commas, without the spaces around them."""
     return tuple(name.strip() for name in text.split(","))

@@ -115,6 +115,8 @@ class Settings:
     """More in the files of an archive: 413."""
     archive_max_files: int = MAX_FILES
     """More files and directories in an archive: 413."""
+    live: bool = False
+    """Whether pages reload when a file changes."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -189,6 +191,11 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+        is_valid = MODELS[self.model].uses_event_loop or not self.live
+        _require(is_valid, "live", f"the model {self.model} has no live reload")
+        _require(
+            self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
+        )
 
     @property
     def visibility(self) -> Visibility:
@@ -245,6 +252,7 @@ class ServerSettings(TypedDict, total=False):
     archive: tuple[str, ...]
     archive_max_bytes: int
     archive_max_files: int
+    live: bool
     model: str
     dispatch: str
     limits: Limits

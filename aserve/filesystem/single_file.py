@@ -40,7 +40,7 @@ class SingleFile:
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
-            raise http_error(error) from None
+            raise http_error(error, (self._path,)) from None
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:  # noqa: ARG002 - FileSystem
         """Raise HttpError: a file is no directory."""
@@ -68,7 +68,7 @@ class SingleFile:
         is_local = self._is_local(status.st_dev)
         file = OpenFile(descriptor, status, wait=wait, local=is_local)
         if not stat.S_ISREG(status.st_mode):
-            raise NotFound
+            raise NotFound((self._path,))
         representation = representation_of(file, status, *self._media_type)
         return Document((representation,), self._path if is_local else b"")
 

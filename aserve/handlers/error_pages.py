@@ -58,7 +58,7 @@ class CustomErrorPages:
         wait = context.may_wait
         page = self._nearest_page(request, wait=wait) if error.status == 404 else None
         if not page and error.status in self._pages:
-            page = _read_page(_find(self._files, self._pages[error.status], wait=wait))
+            page = _read(_find(self._files, self._pages[error.status], wait=wait))
         return page
 
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:
@@ -79,7 +79,7 @@ class CustomErrorPages:
                 break
             place = TargetPath((*names[:depth], _NOT_FOUND_PAGE), is_directory=False)
             nearest = _find(self._files, place, wait=wait) or nearest
-        return _read_page(nearest)
+        return _read(nearest)
 
 
 def _is_directory(files: ResourceFinder, path: TargetPath, *, wait: bool) -> bool:
@@ -97,7 +97,12 @@ def _find(files: ResourceFinder, path: TargetPath, *, wait: bool) -> Document | 
     return resource if isinstance(resource, Document) else None
 
 
-def _read_page(document: Document | None) -> Page | None:
+def has_file(files: ResourceFinder, path: TargetPath) -> bool:
+    """Tell whether there is a file at a path that may be read; may wait."""
+    return _find(files, path, wait=True) is not None
+
+
+def _read(document: Document | None) -> Page | None:
     """Return the uncoded bytes of a file, if it has any and is not too large."""
     if not document:
         return None

@@ -4,7 +4,7 @@ from aserve.filesystem.directory import ResourceFinder
 from aserve.handlers.handler import Handler, RequestContext
 from aserve.handlers.representation import respond_with_document
 from aserve.http.media_types import MediaTypes
-from aserve.http.messages import Headers, HttpError, Request, Response
+from aserve.http.messages import Headers, NotFound, Request, Response
 from aserve.http.qvalues import parse_qvalues
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Document
@@ -36,9 +36,7 @@ class SinglePageApp:
         """Return the response of the other handler, or the page."""
         try:
             return self._handler.handle(request, context)
-        except HttpError as error:
-            if error.status != 404:
-                raise
+        except NotFound as error:
             page = self._find_page(context) if self._is_navigation(request) else None
             if not page:
                 error.headers += _VARY
@@ -50,9 +48,7 @@ class SinglePageApp:
     def _find_page(self, context: RequestContext) -> Document | None:
         try:
             resource = self._files.find(self._page, wait=context.may_wait)
-        except HttpError as error:
-            if error.status != 404:
-                raise
+        except NotFound:
             return None
         return resource if isinstance(resource, Document) else None
 

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import inspect
+import logging
 import os
 import socket
 import threading
@@ -19,12 +20,15 @@ from aserve.http.messages import Request
 from aserve.observability.access_log import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
+from aserve.server.site import missing_pages
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.registry import MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
+
+_logger = logging.getLogger("aserve")
 
 WriteLine = Callable[[str], object]
 """Called with each line of the access log."""
@@ -166,6 +170,8 @@ class Server:
         self._process_id = os.getpid()
         self.url = url(self._listeners[0])
         try:
+            for setting, reason in missing_pages(self.settings):
+                _logger.warning("%s: %s", setting, reason)
             yield self._listeners
         except BaseException:
             close_all(self._listeners)

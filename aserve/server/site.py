@@ -1,5 +1,6 @@
 """From settings to a site: which handlers and policies they ask for, in which order."""
 
+import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -9,12 +10,13 @@ from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
-from aserve.handlers.error_pages import CustomErrorPages, ErrorPages
+from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
+from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -23,9 +25,15 @@ from aserve.transport.eventloop.tunnel import Tunnel
 
 
 def build_site(
-    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+    settings: Settings,
+    mounts: Mounts,
+    directories: WatchedDirectories | None = None,
+    live_reload: LiveReload | None = None,
 ) -> Site:
-    """Return the site that settings describe. directories: those that know their names."""
+    """Return the site that settings describe.
+
+    directories: those that know their names. live_reload: makes pages reload; the outermost policy.
+    """
     files = build_files(settings, mounts, directories)
     methods = method_table(
         _pages(settings, files),
@@ -33,9 +41,8 @@ def build_site(
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
     )
-    return Site(
-        MethodDispatcher(methods), tuple(_policies(settings)), _error_pages(settings, files)
-    )
+    policies = (*filter(None, (live_reload,)), *_policies(settings))
+    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
 
 
 def _pages(settings: Settings, files: FileSystem) -> Handler:
@@ -86,6 +93,18 @@ def _archives(settings: Settings, files: FileSystem) -> Archives:
     """Return what makes archives of directories, or says that there are none."""
     limits = settings.archive_max_bytes, settings.archive_max_files
     return Archives(files, settings.archive, *limits)
+
+
+def missing_pages(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a setting and what is wrong, for each page that settings name and that is not there."""
+    pages = dict.fromkeys((settings.error_pages or {}).values(), "error_page")
+    if settings.spa_page:
+        pages[settings.spa_page] = "spa"
+    files = build_files(settings, Mounts()) if pages else None
+    for page, setting in pages.items():
+        if files and not has_file(files, page):
+            name = os.fsdecode(b"/".join(page.segments))
+            yield setting, f"there is no file {name!r} to be sent"
 
 
 def _connect(settings: Settings) -> Handler | None:

@@ -408,6 +408,26 @@ def test_a_terminal_shows_each_request_with_control_characters_escaped(directory
     assert "\x07" not in screen
 
 
+def test_options_for_urls_and_error_pages(directory):
+    (directory / "page.html").write_text("page")
+    (directory / "home.html").write_text("home")
+    options = ("--spa", "--index", "home.html, index.html", "--urls", "netlify")
+    pages = ("--error-page", "404=none.html", "--error-page", "5xx=page.html")
+    with aserve("--port", 0, *options, *pages, directory) as process:
+        assert process.stderr.readline() == (
+            "aserve: --error-page: there is no file 'none.html' to be sent\n"
+        )
+        url = url_in(banner(process))
+        assert get(url) == (200, b"home")
+        assert get(f"{url}page/") == (200, b"page")  # it follows the redirect
+        navigation = urllib.request.Request(f"{url}route", headers={"Accept": "text/html"})
+        assert get(navigation) == (200, b"<h1>home</h1>")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(f"{url}route.js")
+        assert caught.value.code == 404
+        caught.value.close()
+
+
 @pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
 def test_options_for_types_charset_and_slashes(directory, model):
     for name in ("a.md", "a.foo", "a.xml"):
