@@ -116,6 +116,14 @@ class SettingOptions(TypedDict, total=False):
             show_default=_default("page_size"),
         ),
     ]
+    readme: Annotated[
+        bool,
+        typer.Option(
+            "--no-readme",
+            rich_help_panel=_PAGES,
+            help="Show no README with a folder.",
+        ),
+    ]
     hide: Annotated[
         list[str],
         typer.Option(

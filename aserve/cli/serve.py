@@ -83,6 +83,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
+    "readme": not_,
     "server_header": not_,
     "archive": parse_formats,
     "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),

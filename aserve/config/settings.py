@@ -99,6 +99,8 @@ class Settings:
     `?format=` asks for it; off, none."""
     page_size: int = PAGE_SIZE
     """How many entries of a directory are on one page."""
+    readme: bool = True
+    """Whether a directory's README is shown below its entries, and its HEADER.md above."""
     hide: tuple[str, ...] = ()
     """Globs of what nobody sees: of names, or with a slash of paths from the root."""
     dotfiles: bool = False
@@ -242,6 +244,7 @@ class ServerSettings(TypedDict, total=False):
     server_header: bool
     listing: str
     page_size: int
+    readme: bool
     hide: tuple[str, ...]
     dotfiles: bool
     symlinks: str

@@ -71,6 +71,7 @@ def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder)
         page_size=settings.page_size,
         title=settings.title,
         archives=archives.formats,
+        has_texts=settings.readme,
     )
     return StaticFiles(
         by_url,
