@@ -6,7 +6,7 @@ from functools import partial
 from aserve.filesystem.directory import ResourceFinder
 from aserve.handlers.handler import RequestContext
 from aserve.http.error_pages import Page, error_response
-from aserve.http.messages import HttpError, Request, Response
+from aserve.http.messages import HttpError, NotFound, Request, Response
 from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import DirectoryWithoutSlash, Document
 
@@ -55,7 +55,16 @@ class CustomErrorPages:
     def _find_page(
         self, request: Request, error: HttpError, context: RequestContext
     ) -> Page | None:
-        wait = context.may_wait
+        try:
+            return self._page_of(request, error, wait=context.may_wait)
+        except BlockingIOError:
+            # A name that is never sent was not looked for on any disk. Scanners ask for such names:
+            # they get the small page at once, and take no thread where a disk hangs.
+            if isinstance(error, NotFound) and not error.absent:
+                return None
+            raise
+
+    def _page_of(self, request: Request, error: HttpError, *, wait: bool) -> Page | None:
         page = self._nearest_page(request, wait=wait) if error.status == 404 else None
         if not page and error.status in self._pages:
             page = _read(_find(self._files, self._pages[error.status], wait=wait))

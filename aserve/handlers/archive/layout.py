@@ -104,18 +104,19 @@ class Layout(ABC):
     ) -> Iterator[bytes]:
         member = self._members[index]
         head, size = self._head(member), member.size
-        yield clip(head, start, stop)
+        yield from clip(head, start, stop)
         start, stop = start - len(head), stop - len(head)
         first, last = max(start, 0), min(stop, size)
         if first < last:
             yield from contents.read(index, first, last)
         if stop > size:
-            yield clip(self._tail(index, contents), start - size, stop - size)
+            yield from clip(self._tail(index, contents), start - size, stop - size)
 
 
-def clip(data: bytes, start: int, stop: int) -> bytes:
-    """Return the bytes [start, stop) of data, which may exceed it on both sides."""
-    return data[max(start, 0) : max(stop, 0)]
+def clip(data: bytes, start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes [start, stop) of data, if there are any; these may exceed it."""
+    if part := data[max(start, 0) : max(stop, 0)]:
+        yield part
 
 
 def is_utf_8(path: bytes) -> bool:

@@ -46,7 +46,7 @@ class TarLayout(Layout):
         return bytes(_padding(self._members[index].size))
 
     def _trailer(self, contents: Contents, start: int, stop: int) -> Iterator[bytes]:  # noqa: ARG002
-        yield clip(_END, start, stop)
+        yield from clip(_END, start, stop)
 
 
 def _padding(size: int) -> int:

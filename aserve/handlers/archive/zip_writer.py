@@ -83,9 +83,9 @@ class ZipLayout(Layout):
                 if unsent > _MAX_UNSENT_READ:
                     yield b""
                     unsent = 0
-                yield clip(self._central_header(index, contents), start, stop)
+                yield from clip(self._central_header(index, contents), start, stop)
             start, stop = start - size, stop - size
-        yield clip(self._end_of_central_directory(), start, stop)
+        yield from clip(self._end_of_central_directory(), start, stop)
 
     def _central_header_size(self, index: int) -> int:
         member = self._members[index]

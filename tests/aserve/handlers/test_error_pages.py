@@ -10,7 +10,7 @@ from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.error_pages import MAX_PAGE_SIZE, CustomErrorPages
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import HttpError, Request
+from aserve.http.messages import HttpError, NotFound, Request
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Document, Representation, Validator
 from aserve.policies.site import Site
@@ -230,7 +230,7 @@ class Broken:
         self.error, self.files = error, files
 
     def handle(self, request, context):
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound((b"/none",) if request.target == "/none" else ())
 
     def find(self, path, *, wait):
         raise self.error
@@ -253,6 +253,8 @@ def test_only_what_a_handler_has_raised_may_wait():
     site = Site(files, (), CustomErrorPages(files, {}))
     with pytest.raises(BlockingIOError):
         site.handle(Request("GET", "/none"), RequestContext(NOW, may_wait=False))
+    hidden = Request("GET", "/.env")
+    assert site.handle(hidden, RequestContext(NOW, may_wait=False)).status == 404
     invalid = Request("GET", "/", error=HttpError(404, "Nothing is here."))
     for may_wait in (False, True):
         assert site.handle(invalid, RequestContext(NOW, may_wait=may_wait)).status == 404

@@ -423,6 +423,17 @@ def test_an_archive_is_never_made_on_a_thread_that_must_not_wait(client: Client)
         client.site.handle(request, RequestContext(NOW, may_wait=False))
 
 
+def test_many_small_files_are_one_piece(tmp_path: Path) -> None:
+    """For each piece, an event loop waits for a thread."""
+    for n in range(100):
+        (tmp_path / f"{n}").write_bytes(b"small")
+    archives = Archives(Directory(tmp_path))
+    for name in ("zip", "tar"):
+        path = TargetPath((), is_directory=True, query=f"?archive={name}")
+        response = archives.respond(Request("GET", "/"), RequestContext(NOW), path)
+        assert len(list(read_body(response))) == 1
+
+
 def test_an_archive_is_not_cached(client: Client) -> None:
     response = client.site.handle(Request("GET", "/photos/?archive=zip"), RequestContext(NOW))
     assert response.path == b""
