@@ -25,6 +25,7 @@ pytestmark = pytest.mark.browser
 
 AXE = "axe-core@4.14.1"
 ATTACKS = [name for name in HOSTILE if not name.startswith(b".")]  # dotfiles are hidden
+LONG_PATH = "sub/" + "n" * 255 + "/" + "a long name of words " * 10
 FILES = {"b.txt": 2_500, "a.txt": 30, "C.txt": 1_000_000, "dot.png": 0, "README.md": 0}
 DOT = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8"
@@ -66,6 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # the browser asks for it, and logs that it is missing
     for name in ("sub", "empty", "hostile", "many"):
         (root / name).mkdir()
+    (root / LONG_PATH).mkdir(parents=True)
     for name in ATTACKS:
         Path(os.fsdecode(os.fsencode(root / "hostile") + b"/" + name)).write_bytes(name)
     for number in range(25):
@@ -287,11 +289,11 @@ def test_no_page_is_wider_than_its_window(
     browser: webdriver.Chrome, site: str, width: int, scheme: str
 ) -> None:
     emulate(browser, width, scheme)
-    for page in ("", "hostile/", "empty/", "many/?limit=10&offset=10", "missing"):
+    for page in ("", "hostile/", f"{LONG_PATH}/", "many/?limit=10&offset=10", "missing"):
         browser.get(site + page)
         widest = browser.execute_script("""
             return Math.max(document.documentElement.scrollWidth,
-                ...[...document.querySelectorAll("main *")].map(
+                ...[...document.querySelectorAll("main *, header *")].map(
                     element => element.getBoundingClientRect().right));
         """)
         assert widest <= width, page
