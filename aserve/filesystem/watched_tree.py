@@ -16,7 +16,8 @@ from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.linux.inotify import SELF, Inotify, QueueOverflow, watch_share
 
-_MAX_DIRECTORIES = 65_536
+MAX_DIRECTORIES = 65_536
+"""Directories that are looked at; those beyond are not."""
 
 # What editors and tools write beside the files that matter. Vim creates 4913 to see whether it may.
 _IGNORED = re.compile(rb"\.git|node_modules|.*~|\.#.*|.*\.sw[px]|4913", re.DOTALL)
@@ -93,7 +94,7 @@ class WatchedTree:
     @property
     def is_partial(self) -> bool:
         """Whether there are too many directories to look at all of them."""
-        return len(self._directories) >= _MAX_DIRECTORIES
+        return len(self._directories) >= MAX_DIRECTORIES
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are events, -1 if there is none."""
@@ -149,7 +150,10 @@ class WatchedTree:
 
     def compare(self) -> None:
         """Note what has changed without an event."""
-        if self._mounts.refresh() or not all(map(self._compare_root, self._roots)):
+        is_covered = self._mounts.refresh() and any(
+            map(self._is_covered, self._directories.values())
+        )
+        if is_covered or not all(map(self._compare_root, self._roots)):
             self._start_over()
             return
         for path in tuple(self._compared):
@@ -172,6 +176,10 @@ class WatchedTree:
         while inotify.has_changes():
             with suppress(QueueOverflow):
                 inotify.read_changes()
+
+    def _is_covered(self, directory: _Directory) -> bool:
+        """Tell whether another directory is there now: mounts elsewhere do not matter."""
+        return _state_at(directory.location)[:2] != directory.identity
 
     def _compare_root(self, path: bytes) -> bool:
         """Note a change of a root that is a file; tell whether it is still what it was."""

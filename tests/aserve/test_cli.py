@@ -108,6 +108,12 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         assert stop(process) == (0, "")
 
 
+def test_the_banner_says_that_pages_reload(directory):
+    with aserve(directory, "--port", 0, "--live") as process:
+        assert banner(process)[3].startswith("  live   pages reload when a file changes")
+        assert stop(process) == (0, "  stop   Ctrl-C\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):
@@ -198,6 +204,8 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--workers", "0"], "--workers"),
         ([".", "--workers", "many"], "--workers"),
         ([".", "--access-log", "missing/log"], "--access-log"),
+        ([".", "--live", "--workers", "2"], "--live"),
+        ([".", "--live", "--model", "epoll"], "--live"),
         ([".", "--allow-connect", "host"], "--allow-connect"),
         ([".", "--allow-connect", "host:http"], "--allow-connect"),
         ([".", "--allow-connect", "[.]:80"], "--allow-connect"),
