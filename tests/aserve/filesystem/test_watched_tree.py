@@ -250,6 +250,11 @@ def test_several_roots_have_names_of_their_own(root: Path, tmp_path: Path) -> No
     (root / "index.html").write_text("other")
     assert changes(tree) == {b"sub/deep/x.css", b"file.css", b"index.html"}
     assert changes(tree) == set()
+    shutil.rmtree(root / "sub" / "deep")
+    replace_directory(root / "sub")
+    assert {path.split(b"/")[0] for path in changes(tree) or ()} == {b"sub"}
+    (tmp_path / "other" / "x.css").write_text("other")
+    assert changes(tree) == {b"sub/deep/x.css"}
     (tmp_path / "file.css").unlink()
     assert changes(tree) is None
     tree.close()
