@@ -154,7 +154,7 @@ def toggle(root, name):
 
 @pytest.mark.parametrize("urls", ["plain", *CONVENTIONS])
 @given(st.lists(st.sampled_from(TOGGLED), min_size=1, max_size=8))
-@hypothesis_settings(max_examples=12)
+@hypothesis_settings(max_examples=8)
 def test_whatever_comes_and_goes_responses_are_fresh(urls, names):
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
