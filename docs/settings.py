@@ -34,6 +34,8 @@ _SETTING_UNITS = {
     "queue": "requests per worker",
     "grace": "seconds",
     "page_size": "entries",
+    "archive_max_bytes": "bytes",
+    "archive_max_files": "files and directories",
     "response_cache": "bytes per worker",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}

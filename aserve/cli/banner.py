@@ -2,9 +2,12 @@
 
 import os
 import socket
+from pathlib import Path
 
-from aserve.config.root import Root, describe_root, home_name
+from aserve.config.root import Root, describe_root, home_name, named_paths
 from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
+from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.tree_watch import INTERVAL
 from aserve.http.request_target import TargetPath
 from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
@@ -23,6 +26,7 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
             f"aserve {__version__} serves {served}{_modes(settings)}",
             f"  open   {address}{home}{port_note}",
             f"  share  {share}",
+            *_live_line(settings),
             "  stop   Ctrl-C",
         )
     )
@@ -36,6 +40,16 @@ def _modes(settings: Settings) -> str:
     }
     named = ", ".join(name for name, is_on in modes.items() if is_on)
     return f" ({named})" if named else ""
+
+
+def _live_line(settings: Settings) -> list[str]:
+    """Return the line about live reload, if it is on: also how often files must be looked at."""
+    if not settings.live:
+        return []
+    mounts, paths = Mounts(), map(os.fsdecode, named_paths(settings.root).values())
+    tracking = min(mounts.tracking_of(Path(path).stat().st_dev) for path in paths)
+    note = f", looked for every {INTERVAL:g} s" if tracking is not ChangeTracking.EVENTS else ""
+    return [f"  live   pages reload when a file changes{note}"]
 
 
 def home_url(root: Root, listener: socket.socket) -> str:

@@ -39,6 +39,7 @@ url_conventions = _offer(
     {"plain": "the default", **{name: one.summary for name, one in CONVENTIONS.items()}}
 )
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
+archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
 listings = _offer(
     {"auto": "folders without an index", "on": "others too, by ?format=", "off": "none"}

@@ -116,6 +116,14 @@ class SettingOptions(TypedDict, total=False):
             show_default=_default("page_size"),
         ),
     ]
+    readme: Annotated[
+        bool,
+        typer.Option(
+            "--no-readme",
+            rich_help_panel=_PAGES,
+            help="Show no README with a folder.",
+        ),
+    ]
     hide: Annotated[
         list[str],
         typer.Option(
@@ -152,6 +160,17 @@ class SettingOptions(TypedDict, total=False):
             metavar="TEXT",
             rich_help_panel=_PAGES,
             help="Name of the site on its pages.",
+        ),
+    ]
+    archive: Annotated[
+        str,
+        typer.Option(
+            "--archive",
+            metavar="LIST|off",
+            rich_help_panel=_PAGES,
+            help=f"Archives: {','.join(_DEFAULTS['archive'])}.",
+            show_default="all",
+            autocompletion=completion.archives,
         ),
     ]
     index: Annotated[
@@ -203,6 +222,14 @@ class SettingOptions(TypedDict, total=False):
             help="Do not name the software in responses.",
         ),
     ]
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            rich_help_panel=_FILES,
+            help="Reload pages when a file changes.",
+        ),
+    ]
     allow_trace: Annotated[
         bool,
         typer.Option(
@@ -227,6 +254,26 @@ class SettingOptions(TypedDict, total=False):
             help="Memory for responses, per worker.",
             show_default=f"{_DEFAULTS['response_cache'] >> 20}M",
             autocompletion=completion.cache_sizes,
+        ),
+    ]
+    archive_max_bytes: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-bytes",
+            metavar="SIZE",
+            rich_help_panel=_LIMITS,
+            help="Most bytes of an archive.",
+            show_default=f"{_DEFAULTS['archive_max_bytes'] >> 30}G",
+        ),
+    ]
+    archive_max_files: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-files",
+            metavar="N",
+            rich_help_panel=_LIMITS,
+            help="Most files in an archive.",
+            show_default=_default("archive_max_files"),
         ),
     ]
     limits: Annotated[

@@ -26,7 +26,15 @@ from aserve.cli.options import (
     with_options,
 )
 from aserve.cli.paths import parse_paths
-from aserve.cli.values import parse_names, parse_number, parse_size, parse_text, parse_workers
+from aserve.cli.values import (
+    parse_formats,
+    parse_maximum,
+    parse_names,
+    parse_number,
+    parse_size,
+    parse_text,
+    parse_workers,
+)
 from aserve.config.root import as_root
 from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.handlers.clean_urls import CONVENTIONS
@@ -54,6 +62,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve film.mkv", "# one file, and nothing else"),
         ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
         ("aserve --spa dist/", "# a single-page app"),
+        ("aserve --live www/", "# reload pages when a file changes"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -75,7 +84,11 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
+    "readme": not_,
     "server_header": not_,
+    "archive": parse_formats,
+    "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
+    "archive_max_files": partial(parse_maximum, "--archive-max-files"),
 }
 """How the text of an option becomes a setting, where that is no text itself."""
 

@@ -51,6 +51,12 @@ def check_root(root: Root) -> Root:
     return paths
 
 
+def named_paths(root: Root) -> Mapping[bytes, bytes]:
+    """Return the path of each directory and file by its name, b"" for the root."""
+    paths = {"": root} if isinstance(root, Path) else root
+    return {os.fsencode(name): os.fsencode(path) for name, path in paths.items()}
+
+
 def home_name(root: Root) -> str:
     """Return the name of the one file that is served, "" where anything else is."""
     if isinstance(root, Path) or len(root) > 1:

@@ -15,6 +15,8 @@ from aserve.config.pages import (
 )
 from aserve.config.root import Root, as_root, check_root
 from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
+from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
+from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.handlers.listing.model import PAGE_SIZE
 from aserve.handlers.listing.query import MAX_LIMIT
@@ -97,6 +99,8 @@ class Settings:
     `?format=` asks for it; off, none."""
     page_size: int = PAGE_SIZE
     """How many entries of a directory are on one page."""
+    readme: bool = True
+    """Whether a directory's README is shown below its entries, and its HEADER.md above."""
     hide: tuple[str, ...] = ()
     """Globs of what nobody sees: of names, or with a slash of paths from the root."""
     dotfiles: bool = False
@@ -105,6 +109,14 @@ class Settings:
     """Which links are followed: inside, those that stay in the directory; all; none."""
     title: str = ""
     """The name of the site on its pages, "" for none."""
+    archive: tuple[str, ...] = tuple(FORMATS)
+    """Formats of archives of directories, () for none; tar.zst only where Python can make it."""
+    archive_max_bytes: int = MAX_BYTES
+    """More in the files of an archive: 413."""
+    archive_max_files: int = MAX_FILES
+    """More files and directories in an archive: 413."""
+    live: bool = False
+    """Whether pages reload when a file changes."""
     model: str = DEFAULT
     """The name of an I/O model."""
     dispatch: str = DISPATCHES[0]
@@ -121,6 +133,7 @@ class Settings:
         self._check_names()
         self._check_pages()
         self._check_listing()
+        self._check_archive()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -163,6 +176,14 @@ class Settings:
             reason = hide_error(glob)
             _require(not reason, "hide", f"{reason}: {glob!r}")
 
+    def _check_archive(self) -> None:
+        for name in self.archive:
+            _check_choice("archive", name, FORMATS)
+            is_valid = is_available(name) or self.archive == tuple(FORMATS)
+            _require(is_valid, "archive", NEEDS_ZSTD)
+        _require(self.archive_max_bytes >= 1, "archive_max_bytes", "must be at least 1")
+        _require(self.archive_max_files >= 1, "archive_max_files", "must be at least 1")
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -170,6 +191,11 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+        is_valid = MODELS[self.model].uses_event_loop or not self.live
+        _require(is_valid, "live", f"the model {self.model} has no live reload")
+        _require(
+            self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
+        )
 
     @property
     def visibility(self) -> Visibility:
@@ -218,10 +244,15 @@ class ServerSettings(TypedDict, total=False):
     server_header: bool
     listing: str
     page_size: int
+    readme: bool
     hide: tuple[str, ...]
     dotfiles: bool
     symlinks: str
     title: str
+    archive: tuple[str, ...]
+    archive_max_bytes: int
+    archive_max_files: int
+    live: bool
     model: str
     dispatch: str
     limits: Limits

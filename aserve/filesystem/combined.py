@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.entries import entry_of
 from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Entry, Resource
@@ -18,6 +19,10 @@ Names = tuple[bytes, ...]
 
 Found = tuple[Names, Entry]
 """An entry that a walk has found, and the names that lead to it."""
+
+
+_DIRECTORY_MODE = stat.S_IFDIR | 0o755
+"""Of a directory that is on no disk."""
 
 
 class Member(NamedTuple):
@@ -30,14 +35,10 @@ class Member(NamedTuple):
     def entry(self, name: bytes) -> Entry | None:
         """Return what it is in a directory; None where it is not there any more."""
         try:
-            status = os.stat(self.path)
+            entry = entry_of(name, os.stat(self.path))
         except OSError:
             return None
-        if self.is_directory:
-            is_there, size = stat.S_ISDIR(status.st_mode), 0
-        else:
-            is_there, size = stat.S_ISREG(status.st_mode), status.st_size
-        return Entry(name, self.is_directory, size, status.st_mtime_ns) if is_there else None
+        return entry if entry and entry.is_directory == self.is_directory else None
 
 
 class CombinedFileSystem:
@@ -148,7 +149,7 @@ class CombinedFileSystem:
             return entry
         below = [self._entry((*names, name)) for name in children]
         modified = max((one.modified for one in below if one), default=0)
-        return Entry(names[-1], is_directory=True, size=0, modified=modified)
+        return Entry(names[-1], True, 0, modified, mode=_DIRECTORY_MODE)
 
 
 class _Nothing:

@@ -67,12 +67,7 @@ class EntryReader:
             if target is None:
                 return None
             status = target
-        is_directory = stat.S_ISDIR(status.st_mode)
-        if not is_directory and not stat.S_ISREG(status.st_mode):
-            return None
-        return Entry(
-            name, is_directory, 0 if is_directory else status.st_size, status.st_mtime_ns, is_link
-        )
+        return entry_of(name, status, is_link=is_link)
 
     def entries(self, directory: int, path: bytes) -> list[Entry]:
         """Return all entries of a directory that is open, in no order. Raises OSError."""
@@ -122,6 +117,16 @@ class _Level(NamedTuple):
     names: tuple[bytes, ...] = ()
     entries: Iterator[Entry] = iter(())
     ancestors: tuple[FileId, ...] = ()
+
+
+def entry_of(name: bytes, status: os.stat_result, *, is_link: bool = False) -> Entry | None:
+    """Return the entry of what a name leads to; None for what is never served, such as a FIFO."""
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if not is_directory and not stat.S_ISREG(status.st_mode):
+        return None
+    size = 0 if is_directory else status.st_size
+    state = status.st_mode, status.st_ctime_ns, status.st_ino
+    return Entry(name, is_directory, size, status.st_mtime_ns, is_link, *state)
 
 
 def join(path: bytes, name: bytes) -> bytes:

@@ -6,28 +6,14 @@ An error page contains nothing from the request. A redirect page contains the ne
 import json
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
+from aserve.http.html_page import SHARED_STYLE, html_page, inline, read_style
 from aserve.http.messages import NOSNIFF, REASON_PHRASES, Headers, HttpError, Request, Response
 from aserve.http.qvalues import parse_qvalues
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>{status} {reason}</title>
-<style>
-body {{ font: 1.125rem/1.5 system-ui, sans-serif }}
-body {{ max-width: 36rem; margin: 18vh auto; padding: 0 1.5rem }}
-h1 {{ font-size: 1.5rem }}
-</style>
-<h1>{status} {reason}</h1>
-<p>{detail}</p>
-{link}</html>
-"""
-
-
+_STYLE = inline(SHARED_STYLE + read_style(Path(__file__).with_name("error_page.css")))
 _RETRY_AFTER = ("Retry-After", "1")
 """RFC 9110 section 10.2.3: a shortage of connections, files or memory lasts only briefly."""
 
@@ -90,8 +76,10 @@ def _negotiated_page(request: Request, error: HttpError, find_page: FindPage | N
 
 
 def _html_page(error: HttpError, link: str) -> Page:
-    reason, detail = escape(REASON_PHRASES[error.status]), escape(error.detail)
-    page = _PAGE.format(status=error.status, reason=reason, detail=detail, link=link)
+    status, reason = error.status, escape(REASON_PHRASES[error.status])
+    heading = f"<h1><span>{status}</span> {reason}</h1>"
+    body = f"<main>\n{heading}\n<p>{escape(error.detail)}</p>\n{link}</main>\n"
+    page = html_page(f"{status} {reason}", _STYLE, body)
     return Page("text/html; charset=utf-8", page.encode())
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
 from aserve.handlers.handler import Handler, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -71,7 +72,7 @@ class Site:
         """
 
     @classmethod
-    def of_files(
+    def of_files(  # noqa: PLR0913 - parts of a site, by their names
         cls,
         files: FileSystem,
         policies: Sequence[Policy] = (ServerHeader(),),
@@ -79,10 +80,11 @@ class Site:
         allow_trace: bool = False,
         connect: Handler | None = None,
         decode_slashes: bool = False,
+        archives: Archives | None = None,
     ) -> Self:
-        """Return a site of files; the other arguments are those of method_table."""
+        """Return a site of files; the other arguments are those of StaticFiles and method_table."""
         methods = method_table(
-            StaticFiles(files, decode_slashes=decode_slashes),
+            StaticFiles(files, decode_slashes=decode_slashes, archives=archives),
             allow_trace=allow_trace,
             connect=connect,
             decode_slashes=decode_slashes,

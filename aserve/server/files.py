@@ -35,8 +35,8 @@ def build_files(
             files = SingleFile(path, name.rpartition(b"/")[2], mounts, settings.media_types)
         return Member(files, os.fsencode(path), is_directory)
 
-    named = {os.fsencode(name): path for name, path in settings.root.items()}
-    return CombinedFileSystem({_names(name): member(name, path) for name, path in named.items()})
+    paths = {os.fsencode(name): path for name, path in settings.root.items()}
+    return CombinedFileSystem({_names(name): member(name, path) for name, path in paths.items()})
 
 
 def _names(name: bytes) -> Names:

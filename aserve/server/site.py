@@ -8,6 +8,7 @@ from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
@@ -15,6 +16,7 @@ from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
+from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -23,9 +25,15 @@ from aserve.transport.eventloop.tunnel import Tunnel
 
 
 def build_site(
-    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+    settings: Settings,
+    mounts: Mounts,
+    directories: WatchedDirectories | None = None,
+    live_reload: LiveReload | None = None,
 ) -> Site:
-    """Return the site that settings describe. directories: those that know their names."""
+    """Return the site that settings describe.
+
+    directories: those that know their names. live_reload: makes pages reload; the outermost policy.
+    """
     files = build_files(settings, mounts, directories)
     methods = method_table(
         _pages(settings, files),
@@ -33,9 +41,8 @@ def build_site(
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
     )
-    return Site(
-        MethodDispatcher(methods), tuple(_policies(settings)), _error_pages(settings, files)
-    )
+    policies = (*filter(None, (live_reload,)), *_policies(settings))
+    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
 
 
 def _pages(settings: Settings, files: FileSystem) -> Handler:
@@ -43,25 +50,36 @@ def _pages(settings: Settings, files: FileSystem) -> Handler:
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    handler = StaticFiles(
-        by_url,
-        decode_slashes=settings.decode_slashes,
-        listings=_listings(settings, files),
-        lists_all=settings.listing == "on",
-    )
+    handler = _static_files(settings, files, by_url)
     if page := settings.spa_page:
         return SinglePageApp(handler, files, page, settings.media_types)
     return handler
 
 
-def _listings(settings: Settings, files: FileSystem) -> Listings | None:
-    """Return what makes the listings of directories, if there are any.
+def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder) -> StaticFiles:
+    """Return the handler of files and directories.
 
     The routes of an application may have the names of its directories: there, only `on` lists them.
     """
+    decode_slashes = settings.decode_slashes
     if settings.listing == "off" or (settings.spa and settings.listing == "auto"):
-        return None
-    return Listings(files, settings.media_types, page_size=settings.page_size, title=settings.title)
+        return StaticFiles(by_url, decode_slashes=decode_slashes)
+    archives = _archives(settings, files)
+    listings = Listings(
+        files,
+        settings.media_types,
+        page_size=settings.page_size,
+        title=settings.title,
+        archives=archives.formats,
+        has_texts=settings.readme,
+    )
+    return StaticFiles(
+        by_url,
+        decode_slashes=decode_slashes,
+        listings=listings,
+        archives=archives,
+        lists_all=settings.listing == "on",
+    )
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
@@ -69,6 +87,12 @@ def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
     if pages is None:
         return ErrorPages()
     return CustomErrorPages(files, pages, decode_slashes=decode_slashes)
+
+
+def _archives(settings: Settings, files: FileSystem) -> Archives:
+    """Return what makes archives of directories, or says that there are none."""
+    limits = settings.archive_max_bytes, settings.archive_max_files
+    return Archives(files, settings.archive, *limits)
 
 
 def missing_pages(settings: Settings) -> Iterator[tuple[str, str]]:

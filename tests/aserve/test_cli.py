@@ -17,9 +17,11 @@ import pytest
 
 from aserve.cache.keys import KeyedOn
 from aserve.cli.main import main
+from aserve.cli.serve import read_settings
 from aserve.cli.values import parse_size
 from aserve.config.settings import Settings
 from aserve.filesystem.monitor import ChangeMonitor
+from aserve.http1.limits import UNLIMITED
 from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import DEFAULT, MODELS
@@ -263,6 +265,11 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--dispatch", "queue"], "--dispatch"),
         ([".", "--model", "epoll", "--dispatch", "random"], "--dispatch"),
         ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
+        ([".", "--archive", "rar"], "--archive: must be one of zip, tar, tar.gz, tar.zst"),
+        ([".", "--archive", ""], "--archive"),
+        ([".", "--archive-max-bytes", "0"], "--archive-max-bytes: must be at least 1"),
+        ([".", "--archive-max-bytes", "lots"], "such as 500 or 20G, or 'unlimited'"),
+        ([".", "--archive-max-files", "-1"], "--archive-max-files"),
         ([".", "--response-cache", "on"], "'off'"),
         ([".", "--response-cache", ""], "--response-cache"),
         ([".", "--response-cache", "M"], "--response-cache"),
@@ -302,6 +309,15 @@ def test_the_size_of_the_response_cache(directory, text, size):
         cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor(), KeyedOn())
         assert cache._max_bytes == size
         cache.close()
+
+
+def test_limits_of_archives(directory):
+    given = {"archive": "tar,zip", "archive_max_bytes": "2G", "archive_max_files": "unlimited"}
+    settings = read_settings([str(directory)], given)
+    assert settings.archive == ("tar", "zip")
+    assert settings.archive_max_bytes == 2 << 30
+    assert settings.archive_max_files == UNLIMITED
+    assert read_settings([str(directory)], {"archive": "off"}).archive == ()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from aserve.cli import browser, serve
 from aserve.cli.help import use_color
-from aserve.cli.main import build_parser, main
+from aserve.cli.main import _with_values, build_parser, main
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
@@ -59,7 +59,7 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
 def test_each_example_can_be_pasted(name):
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
-        words = shlex.split(f"{example}  {comment}", comments=True)[1:]
+        words = _with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
         command = "explain" if words[:1] == ["explain"] else "serve"
         options = build_parser(command).make_context("aserve", words[command == "explain" :]).params
         if command == "serve":

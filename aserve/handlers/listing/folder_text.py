@@ -32,7 +32,6 @@ _LINKED_SCHEMES = ("http:", "https:", "mailto:")
 _TAGS = re.compile(
     r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE
 )
-_SKIPPED = re.compile(r"[\x00-\x20]")
 _HEADINGS = {f"h{level}": f"h{min(level + 1, 6)}" for level in range(1, 7)}
 """The page itself has the one h1."""
 
@@ -72,9 +71,9 @@ def _markdown() -> MarkdownIt:
 def _is_safe_link(url: str) -> bool:
     """Tell whether a link may lead to a URL: one without a scheme, or a scheme that runs nothing.
 
-    Browsers skip spaces and control characters before a scheme and within it.
+    url: normalized, so that the control characters which browsers skip in a scheme are encoded.
     """
-    scheme = _SCHEME.match(_SKIPPED.sub("", url))
+    scheme = _SCHEME.match(url)
     return scheme is None or scheme[0].lower() in _LINKED_SCHEMES
 
 
@@ -112,7 +111,7 @@ def _text_of(token: Token) -> str:
 
 
 def _is_on_this_site(url: str) -> bool:
-    return not _SCHEME.match(url) and not url.replace("\\", "/").startswith("//")
+    return not _SCHEME.match(url) and not url.startswith("//")
 
 
 def _text_of_tags(html: str) -> str:

@@ -38,6 +38,7 @@ _COLUMNS: tuple[tuple[Sort, str, Order], ...] = (
 """Each column with its heading, and the order that a first click gives: largest, newest first."""
 
 _EPOCH = datetime(1970, 1, 1)
+_LINE_BREAK_OR_SLASH = frozenset(b"\r\n/")
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -65,6 +66,7 @@ def _title(listing: Listing) -> str:
 
 
 def _body(listing: Listing) -> Iterator[str]:
+    yield _robots(listing)
     yield '<a class="skip" href="#~files">Skip to the files</a>\n'
     yield f'<header><nav aria-label="Breadcrumb"><ol>{_breadcrumb(listing)}</ol></nav></header>\n'
     yield "<main>\n"
@@ -74,6 +76,14 @@ def _body(listing: Listing) -> Iterator[str]:
     yield _pages(listing)
     yield _folder_text(listing.readme, "readme")
     yield f"</main>\n<script>{_SCRIPT.text}</script>\n"
+
+
+def _robots(listing: Listing) -> str:
+    """Return what keeps wget -r and crawlers from the same files in another order."""
+    order = listing.query._replace(limit=0, offset=0)
+    if order == ListingQuery(limit=0):
+        return ""
+    return '<meta name="robots" content="noindex, nofollow">\n'
 
 
 def _name(name: bytes) -> str:
@@ -116,7 +126,7 @@ def _kept_parameters(listing: Listing) -> str:
 
 
 def _archive_form(listing: Listing) -> str:
-    """Return the buttons that download the directory.
+    """Return the buttons that download the directory, or the entries whose boxes are checked.
 
     No links: wget -r and crawlers would follow them, and fetch all that is below once more for
     each directory and format.
@@ -126,7 +136,7 @@ def _archive_form(listing: Listing) -> str:
     buttons = "".join(
         f'<button name="archive" value="{name}">{name}</button>\n' for name in listing.archives
     )
-    return f'<form action="./">\nDownload all as\n{buttons}</form>\n'
+    return f'<form id="~archive" action="./">\n<span>Download all as</span>\n{buttons}</form>\n'
 
 
 def _table(listing: Listing) -> Iterator[str]:
@@ -136,16 +146,16 @@ def _table(listing: Listing) -> Iterator[str]:
     yield '<table id="~files" class="files">\n'
     yield f'<caption><span role="status">{_count(listing)}{_search(listing)}</span></caption>\n'
     headings = "".join(_heading(listing, *column) for column in _COLUMNS)
-    yield f"<thead><tr>{headings}</tr></thead>\n<tbody>\n"
-    yield from map(_row, listing.entries)
+    first = "<td></td>" if listing.archives else ""
+    yield f"<thead><tr>{first}{headings}</tr></thead>\n<tbody>\n"
+    for entry in listing.entries:
+        first = f"<td>{_checkbox(entry.name)}</td>" if listing.archives else ""
+        yield _row(entry, first)
     yield "</tbody>\n</table>\n"
 
 
 def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
-    """Return a column's heading: a link that sorts by it, or the other way round if it is sorted.
-
-    Crawlers need not see the same files again.
-    """
+    """Return a column's heading: a link that sorts by it, or turns the order round."""
     query = listing.query._replace(sort=sort, order=first, offset=0)
     state = arrow = ""
     if sort == listing.query.sort:
@@ -157,20 +167,38 @@ def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
     return f'<th scope="col"{state}><a href="{target}" rel="nofollow">{text}{arrow}</a></th>'
 
 
-def _row(entry: Entry) -> str:
-    name, is_directory, size, modified, is_link = entry
+def _checkbox(name: bytes) -> str:
+    """Return what selects an entry for an archive; "" for a name that no form can send.
+
+    A form sends UTF-8, and each kind of line break as CR LF. An archive has names of its directory.
+    """
+    try:
+        value = escape(name.decode())
+    except UnicodeDecodeError:
+        return ""
+    if not _LINE_BREAK_OR_SLASH.isdisjoint(name):
+        return ""
+    return (
+        f'<input type="checkbox" name="name" value="{value}" form="~archive"'
+        f' aria-label="Select {_name(name)}">'
+    )
+
+
+def _row(entry: Entry, first: str) -> str:
+    """Return the row of an entry. first: its first cell, "" for none."""
+    name, is_directory, size, modified, is_link, *_ = entry
     target = name_reference(name, is_directory=is_directory)
     # Each name on a path is written in its own direction.
     shown = _name(name).replace("/", "</bdi>/<bdi>")
     link = " <small>link</small>" if is_link else ""
-    if is_directory:
-        return (
-            f'<tr class="d"><th scope="row"><a href="{target}"><bdi>{shown}</bdi>/</a>{link}</th>'
-            f"<td></td><td>{_time(modified)}</td></tr>\n"
-        )
+    kind, slash, cell = (
+        (' class="d"', "/", "<td></td>")
+        if is_directory
+        else ("", "", f'<td title="{size:,} bytes">{readable_size(size)}</td>')
+    )
     return (
-        f'<tr><th scope="row"><a href="{target}"><bdi>{shown}</bdi></a>{link}</th>'
-        f'<td title="{size:,} bytes">{readable_size(size)}</td><td>{_time(modified)}</td></tr>\n'
+        f'<tr{kind}>{first}<th scope="row"><a href="{target}"><bdi>{shown}</bdi>{slash}</a>{link}'
+        f"</th>{cell}<td>{_time(modified)}</td></tr>\n"
     )
 
 

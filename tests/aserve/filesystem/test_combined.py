@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.entries import entry_of
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath, parse_path
@@ -171,8 +172,9 @@ def test_without_a_root_there_is_only_the_way_to_the_others(trees: Path) -> None
 def test_an_entry_describes_what_is_served(trees: Path) -> None:
     files = files_of({"a": trees / "www", "b": trees / "film.mkv"})
     first, second = sorted(files.entries(parse_path("/")))
-    assert first == (b"a", True, 0, (trees / "www").stat().st_mtime_ns, False)
-    assert second == (b"b", False, 4, (trees / "film.mkv").stat().st_mtime_ns, False)
+    assert first == entry_of(b"a", (trees / "www").stat())
+    assert second == entry_of(b"b", (trees / "film.mkv").stat())
+    assert (second.size, second.is_directory, first.is_directory) == (4, False, True)
 
 
 def test_what_has_gone_is_not_listed_and_the_rest_is_served(trees: Path) -> None:
@@ -205,6 +207,18 @@ def test_a_file_on_a_network_is_waited_for_and_not_cached(trees: Path) -> None:
     with pytest.raises(BlockingIOError):
         files.find(parse_path("/film.mkv"), wait=False)
     assert files.find(parse_path("/film.mkv"), wait=True).path == b""
+
+
+def test_what_is_named_is_served_and_what_is_below_as_the_policy_says(trees: Path) -> None:
+    root = {".config": trees / "docs", "key.pem": trees / "film.mkv", "docs": trees / "docs"}
+    files = build_files(Settings(root, hide=("docs/private", "sub")), Mounts())
+    assert names(files, "/") == {b".config": True, b"key.pem": False, b"docs": True}
+    assert found(files, "/.config/new") == found(files, "/docs/new") == b"new"
+    assert found(files, "/key.pem") == b"film"
+    assert found(files, "/.config/.secret") == found(files, "/docs/.secret") == 404
+    assert found(files, "/docs/private/y") == found(files, "/docs/sub/deep") == 404
+    assert names(files, "/docs/") == {b"new": False}
+    assert names(files, "/.config/") == {b"new": False, b"private": True}
 
 
 def test_links_lead_nowhere_else(trees: Path) -> None:
