@@ -1,7 +1,7 @@
-"""Who wants to know of changes on disk: one inotify instance for all of a process, and its rules.
+"""Tells subscribers of changes on disk: one inotify instance for all of a process, and its rules.
 
-The kernel queues an event before the call that caused it returns. Whoever calls process_changes
-before it uses what it knows never uses what was true before an earlier change.
+The kernel queues an event before the call that caused it returns. A subscriber that calls
+process_changes before it uses what it knows never uses what was true before an earlier change.
 """
 
 import threading

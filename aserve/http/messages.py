@@ -263,7 +263,7 @@ class BodySink(Protocol):
 
 
 AcceptBody = Callable[[Request], BodySink | None]
-"""Returns what gets the body of a request; None if nobody wants it. Raises HttpError."""
+"""Returns what gets the body of a request; None to discard it. Raises HttpError."""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:

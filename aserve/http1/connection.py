@@ -175,8 +175,8 @@ class H1Connection:
             self.ends_by_closing = response.length is None and request.minor == 0
             first, rest = b"", list(response.body)
         if request.method == "CONNECT" and not response.takeover:
-            # A client may send bytes for the tunnel before it knows that there is none. They come
-            # from whoever uses the tunnel, so they must not be read as the client's requests.
+            # A client may send bytes for the tunnel before it knows that there is none. They are
+            # those of a program behind the client, and must not be read as the client's requests.
             self._keep_alive, self._has_unread_input = False, True
         self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
         connection = None if response.takeover else self._connection_header()
@@ -306,7 +306,7 @@ class H1Connection:
         )
         expects_continue = headers.expects_continue and length != 0
         if expects_continue and not self.sink:
-            # Nobody wants the body, so 100 (Continue) is not sent. The response is final, and the
+            # No sink gets the body, so 100 (Continue) is not sent. The response is final, and the
             # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
             self._keep_alive, self._has_unread_input = False, True
             self._transition(Event.HEAD_ENDED)

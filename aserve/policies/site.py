@@ -61,9 +61,10 @@ class Site:
             handler = policy.wrap(handler)
         self._handler = handler
         self.accept_body: AcceptBody | None = getattr(handler, "accept_body", None)
-        """Returns what gets the body of a request, None if nobody does.
+        """Returns what gets the body of a request, None to discard it.
 
-        It is the outermost handler's: a policy that does not pass it on lets nobody have a body.
+        It is the outermost handler's: behind a policy that does not pass it on, no handler gets a
+        body.
         """
 
     @classmethod

@@ -121,7 +121,7 @@ class ThreadPool(Executor):
     def _close(self, resource: Resource, ticket: object) -> None:
         try:
             resource.close()
-        except Exception as error:  # noqa: BLE001 - nobody waits for the result
+        except Exception as error:  # noqa: BLE001 - no caller is left to raise it to
             _logger.error("internal error: %s while closing", describe_exception(error))
         self._unreleased.discard(ticket)
         if self._all_released and not self._unreleased:

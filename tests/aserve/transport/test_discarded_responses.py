@@ -29,7 +29,7 @@ class Held:
         return self
 
     def __next__(self) -> bytes:
-        raise AssertionError("nobody reads it")
+        raise AssertionError("it must not be read")
 
     def close(self) -> None:
         self._note(self.closed_by)
