@@ -10,10 +10,10 @@ from aserve.http.messages import (
     HttpError,
     Request,
     Response,
-    encode_head,
 )
 from aserve.http1 import head_parser
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
+from aserve.http1.head_encoder import encode_head
 from aserve.http1.limits import Limits
 from aserve.http1.response_framing import CloseStream, frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
@@ -153,8 +153,8 @@ class H1Connection:
         self._transition(Event.REJECTED)
         return self._request
 
-    def refuse(self, error: HttpError) -> Request:
-        """Return the request whose body a sink refuses, with its error set.
+    def reject_body(self, error: HttpError) -> Request:
+        """Return the request whose body a sink rejects, with its error set.
 
         Only a request whose body is still arriving is rejected, and so the last one.
         """
@@ -314,7 +314,7 @@ class H1Connection:
             raise HttpError(413, "The request body is too large.")
         else:
             self.wants_continue = expects_continue and not self.buffered
-            self._transition(Event.CONTENT_ANNOUNCED)
+            self._transition(Event.BODY_ANNOUNCED)
 
     def _read_body(self) -> None:
         reader = self._body_reader
@@ -324,7 +324,7 @@ class H1Connection:
         self.is_paused = reader.is_paused
         if reader.complete:
             self._body_reader = None
-            self._transition(Event.CONTENT_ENDED)
+            self._transition(Event.BODY_ENDED)
 
     def _connection_header(self) -> str | None:
         """Return the value of Connection; None if the version implies it (RFC 9112 9.3)."""

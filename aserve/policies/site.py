@@ -21,7 +21,6 @@ from aserve.http.messages import (
     Response,
 )
 from aserve.policies.policy import Policy
-from aserve.policies.server_header import ServerHeader
 
 MAX_INLINE_SIZE = 65_536
 """A body of at most this many bytes is read into memory; a larger one is sent from its file."""
@@ -71,7 +70,7 @@ class Site:
     def of_files(
         cls,
         files: FileSystem,
-        policies: Sequence[Policy] = (ServerHeader(),),
+        policies: Sequence[Policy] = (),
         *,
         allow_trace: bool = False,
         connect: Handler | None = None,

@@ -19,7 +19,7 @@ from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver

@@ -202,7 +202,7 @@ class ServerConnection(ABC):
 
     # The path of a request.
 
-    def _turn_away(self, decision: Decision) -> None:
+    def _reject_or_drop(self, decision: Decision) -> None:
         """Reject or drop a connection that was not accepted."""
         if decision is Decision.REJECT:
             self._reject(503, "Too many connections are open. Try again in a moment.")

@@ -131,7 +131,7 @@ class SocketConnection(SocketWriter):
     def _admit(self) -> None:
         decision = self._limiter.admit(self)
         if decision is not Decision.ACCEPT:
-            self._turn_away(decision)
+            self._reject_or_drop(decision)
 
     def _release_slot(self) -> None:
         self._limiter.remove(self)
@@ -212,7 +212,7 @@ class SocketConnection(SocketWriter):
             if data := http.take_body():
                 sink.write(data)
         except HttpError as error:
-            return http.refuse(error)
+            return http.reject_body(error)
         return request
 
     def _respond(self, request: Request, second: int) -> Response:
@@ -223,9 +223,9 @@ class SocketConnection(SocketWriter):
         try:
             if request.error:
                 return context.handle(request, second, self._client)
-            return context.finish(request, second, self._client, sink.finish())
+            return context.finish(request, second, self._client, sink.respond())
         except HttpError as error:
-            return context.handle(self._http.refuse(error), second, self._client)
+            return context.handle(self._http.reject_body(error), second, self._client)
         finally:
             self._close_sink()
 

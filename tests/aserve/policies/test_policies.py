@@ -303,8 +303,8 @@ def test_policies_are_asked_from_the_outermost_inwards(directory):
 def test_connections_share_responses_only_if_no_policy_tells_them_apart(keyed_on, same):
     one = keyed_on.visible(ConnectionFacts("1.2.3.4", "http", "a.test"))
     other = keyed_on.visible(ConnectionFacts("5.6.7.8", "https", "b.test"))
-    assert (keyed_on.partition(one) == keyed_on.partition(other)) == same
-    assert keyed_on.partition(one) == keyed_on.partition(ConnectionFacts(*one))
+    assert (keyed_on.partition_key(one) == keyed_on.partition_key(other)) == same
+    assert keyed_on.partition_key(one) == keyed_on.partition_key(ConnectionFacts(*one))
 
 
 def test_only_the_declared_facts_of_a_connection_are_visible():

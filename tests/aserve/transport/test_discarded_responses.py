@@ -72,12 +72,12 @@ class SlowClient(FakeClient):
     def handle(self, request: Request, context: RequestContext) -> Response:
         if not context.may_wait:
             raise BlockingIOError
-        return self.finish()
+        return self.respond()
 
     def accept_body(self, request: Request) -> BodySink | None:
         return Sink(self)
 
-    def finish(self) -> Response:
+    def respond(self) -> Response:
         self.loop.call_soon_threadsafe(self.entered.set)
         self.gate.wait()
         if self.error:

@@ -104,7 +104,7 @@ NOT_A_STEP = {
         "wait_closed",
         "abort",
         "_resume_accepting",
-        "_serve_or_hand_over",
+        "_respond_or_connect",
         "_pause_accepting",
         "__init__",
     },
