@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from abench.client import factory
-from abench.client.connection import ConnectionPool
+from abench.client.connection_pool import ConnectionPool
 from abench.plan.plan import Plan
 from abench.plan.url_file import WeightedUrl
 

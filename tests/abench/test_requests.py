@@ -16,7 +16,7 @@ from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
-from abench.runner import coordinator
+from abench.runner import preflight
 from abench.runner.measure import measure
 from abench.stats.summary import Summary
 
@@ -286,7 +286,7 @@ async def test_a_unix_socket(tmp_path, serve, run_plan):
 async def test_a_missing_unix_socket_is_reported(tmp_path):
     plan = Plan(url="http://h/", route=Route(unix=f"{tmp_path}/none"), requests=1)
     with pytest.raises(UnreachableError, match=r"^cannot reach /.*/none: no such file"):
-        coordinator.resolve(plan)
+        preflight.resolve(plan)
 
 
 async def test_resolve_replaces_the_address_of_a_name(serve, run_plan):
@@ -319,7 +319,7 @@ async def test_an_unknown_server_is_trusted_only_with_insecure(insecure, server_
     plan = Plan(
         url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
     )
-    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, preflight.resolve, plan)
     if insecure:
         assert (await resolved).address == "127.0.0.1"
     else:
@@ -348,7 +348,7 @@ async def test_a_proxy_that_refuses_is_reported(serve):
     proxy = await serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     route = Route(proxy=f"127.0.0.1:{proxy.port}")
     plan = Plan(url="https://bench.test/", route=route, requests=1)
-    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, preflight.resolve, plan)
     with pytest.raises(UnreachableError, match="403 Forbidden"):
         await resolved
 
