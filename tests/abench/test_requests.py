@@ -125,10 +125,9 @@ async def test_http_0_9_is_a_line_and_bytes_until_the_end(serve, run_plan):
     assert (summary.succeeded, summary.bytes_received, summary.status) == (10, 50, {})
 
 
-@pytest.mark.parametrize(
-    ("response", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
-)
-async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve, run_plan):
+def sending_and_closing(response):
+    """Return how a server accepts that answers the first bytes it gets, whatever they are."""
+
     def accept(peer):
         def data_received(_data):
             peer.send(response)
@@ -136,19 +135,17 @@ async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve,
 
         peer.data_received = data_received
 
-    server = await serve(accept=accept)
+    return accept
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
+)
+async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve, run_plan):
+    server = await serve(accept=sending_and_closing(response))
     plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
     summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, dict(summary.failures)) == (0, {outcome: 4})
-
-
-async def test_without_waiting_every_request_arrives(serve, run_plan):
-    everything = asyncio.Event()
-    server = await serve(lambda peer: len(peer.server.requests) == 20 and everything.set())
-    plan = {"url": server.url, "keep_alive": False, "wait": False, "requests": 20}
-    summary = (await run_plan(**plan)).summary
-    await everything.wait()  # connections are closed before the server has read
-    assert (summary.succeeded, summary.failed) == (20, 0)
 
 
 async def test_a_pipeline_has_as_many_in_flight_as_its_depth(serve, run_plan):
@@ -371,14 +368,7 @@ async def test_a_proxy_that_refuses_in_the_run_is_a_reason_of_its_own(serve, run
     ],
 )
 async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(response, reason, serve, run_plan):
-    def accept(peer):
-        def data_received(_data):
-            peer.send(response)
-            peer.close()
-
-        peer.data_received = data_received
-
-    server = await serve(accept=accept)
+    server = await serve(accept=sending_and_closing(response))
     plan = {"url": f"https://127.0.0.1:{server.port}/", "connections": 1, "requests": 1}
     summary = (await run_plan(**plan)).summary
     assert summary.failures == {"connect": 1}
