@@ -147,7 +147,7 @@ class EventLoopServer:
         self._release()
 
     def _release(self) -> None:
-        """Give back all that the server has besides its connections."""
+        """Release everything that the server holds besides its connections."""
         for acceptor in self._acceptors:
             acceptor.close()
         if self._sweeper:
