@@ -110,8 +110,8 @@ class ModelWorker:
     ) -> None:
         site = build_site(settings, Mounts())
         info = MODELS[settings.model]
-        pool = (settings.threads, settings.dispatch) if info.uses_thread_pool else ()
-        self._server = info.create_server(site, settings.limits, observer, *pool)
+        own = [getattr(settings, name) for name in info.settings]
+        self._server = info.create_server(site, settings.limits, observer, *own)
         self._listeners = listeners
         self._grace = settings.grace
         self._report_remaining = report_remaining

@@ -52,16 +52,19 @@ class ReactorServer(PollingLoop):
 
     oneshot_flag = select.EPOLLONESHOT
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the settings that its row in the registry names
         self,
         site: Site,
         limits: Limits,
         observer: ResponseObserver | None = None,
         threads: int = 8,
         dispatch: str = "queue",
+        queue: int = 1_024,
     ) -> None:
         super().__init__(thread_safe_context(site, limits, observer, process_limits(limits)))
-        self._workers: WorkerThreads[Registration] = WorkerThreads(threads, dispatch, self._process)
+        self._workers: WorkerThreads[Registration] = WorkerThreads(
+            threads, dispatch, self._process, queue
+        )
         self._epoll = select.epoll()
         self._registrations: dict[Registration, None] = {}
         self._by_fd: dict[int, Registration] = {}
@@ -82,10 +85,22 @@ class ReactorServer(PollingLoop):
         for descriptor in ready:
             if registration := self._by_fd.get(descriptor):
                 registration.is_owned = True
-                self._workers.submit(registration)
+                self._submit_or_reject(registration)
         for descriptor in ready:
             if callback := self._callbacks.get(descriptor):
                 callback()
+
+    def _submit_or_reject(self, registration: Registration) -> None:
+        """Submit a connection, or answer 503 at once if its request would be one too many to wait.
+
+        A response that has begun is continued: there are not more of those than connections.
+        """
+        connection = registration.connection
+        if self._workers.is_full and connection.is_receiving and not connection.wants_turn:
+            connection.reject(503, "Too many requests are waiting. Try again in a moment.")
+            self._release(registration)
+        else:
+            self._workers.submit(registration)
 
     def _poll_for_reading(self, descriptor: int) -> None:
         self._epoll.register(descriptor, select.EPOLLIN)

@@ -49,6 +49,10 @@ ORDER = {
         "EPOLLIN|EPOLLONESHOT", "wakes up", "puts the job into the queue", "takes the job",
         "reads 40 bytes", "builds", "writes",
     ],
+    "multi-reactor": [
+        "accepts a connection", "adds the connection", "wakes up", "reads 40 bytes", "builds",
+        "writes", "reads end of file",
+    ],
     "signal-driven": ["chooses the signal", "reads 40 bytes", "writes", "reads a signal"],
     "proactor": [
         "completion of accept", "queues a receive", "submits an operation",
