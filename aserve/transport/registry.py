@@ -47,6 +47,22 @@ class ModelInfo(NamedTuple):
         return str(reason()) if reason else ""
 
 
+BY_THE_BOOK: Mapping[str, ModelInfo] = {
+    DEFAULT: ModelInfo(
+        "one thread reads and writes; a thread pool makes every response",
+        "aserve.transport.models.by_the_book.simulated_proactor",
+        "BookSimulatedProactorServer",
+        settings=("threads", "dispatch", "queue"),
+    ),
+    "reactor": ModelInfo(
+        "one thread polls; a thread pool accepts, reads, and writes when polled again",
+        "aserve.transport.models.by_the_book.reactor",
+        "BookReactorServer",
+        settings=("threads", "dispatch", "queue"),
+    ),
+}
+"""Models that have a second form, which takes each step as textbooks number them."""
+
 MODELS: Mapping[str, ModelInfo] = {
     DEFAULT: ModelInfo(
         "asyncio protocols on uvloop, and a bounded thread pool for files", uses_event_loop=True
@@ -100,3 +116,8 @@ MODELS: Mapping[str, ModelInfo] = {
         "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
     ),
 }
+
+
+def find_model(name: str, *, by_the_book: bool = False) -> ModelInfo:
+    """Return a model, in the form that books describe where that is wanted."""
+    return BY_THE_BOOK[name] if by_the_book else MODELS[name]
