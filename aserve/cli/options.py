@@ -180,7 +180,7 @@ class SettingOptions(TypedDict, total=False):
             "--dispatch",
             metavar="NAME",
             rich_help_panel=_PROCESSES,
-            help="How the reactor gives jobs to its threads.",
+            help="How the reactor dispatches jobs.",
             show_default=_default("dispatch"),
             autocompletion=completion.dispatches,
         ),
