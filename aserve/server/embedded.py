@@ -21,7 +21,6 @@ from aserve.server.reload import ReloadableWorker
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.registry import MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
 
@@ -145,7 +144,7 @@ class Server:
 
     @property
     def _uses_event_loop(self) -> bool:
-        return MODELS[self.settings.model].uses_event_loop
+        return self.settings.model_info.uses_event_loop
 
     def _reloadable_worker(self, listeners: Sequence[socket.socket]) -> ReloadableWorker:
         return ReloadableWorker(self.settings, listeners, self._observer)

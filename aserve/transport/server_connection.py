@@ -140,6 +140,11 @@ class ServerConnection(ABC):
         """Whether a response is being made or sent."""
         return self._http.state in {State.HANDLING, State.SENDING}
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a request is waited for, or is arriving."""
+        return self._http.state <= State.BODY
+
     @isolate_errors
     def close_after_response(self) -> None:
         """Close after the response that is being sent, or at once if there is none."""
