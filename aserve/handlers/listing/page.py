@@ -6,9 +6,11 @@ README and HEADER are HTML already (folder_text.py).
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from html import escape
 from pathlib import Path
 
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.listing.model import FolderText, Listing, ListingQuery, Order, Sort
 from aserve.handlers.listing.names import name_reference, visible_name, visible_text
 from aserve.http.dates import EARLIEST, LATEST
@@ -43,7 +45,7 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def render_page(listing: Listing) -> bytes:
-    """Return the page of a listing, in UTF-8."""
+    """Return the page of a listing, in UTF-8. Pauses where that takes long, as in_steps does."""
     return html_page(_title(listing), _STYLE, "".join(_body(listing))).encode(errors="replace")
 
 
@@ -148,9 +150,7 @@ def _table(listing: Listing) -> Iterator[str]:
     headings = "".join(_heading(listing, *column) for column in _COLUMNS)
     first = "<td></td>" if listing.archives else ""
     yield f"<thead><tr>{first}{headings}</tr></thead>\n<tbody>\n"
-    has_boxes = bool(listing.archives)
-    for entry in listing.entries:
-        yield _row(entry, has_box=has_boxes)
+    yield from in_steps(map(partial(_row, has_box=bool(listing.archives)), listing.entries))
     yield "</tbody>\n</table>\n"
 
 
