@@ -110,6 +110,13 @@ def find(browser: webdriver.Chrome, selector: str) -> WebElement:
     return browser.find_element(By.CSS_SELECTOR, selector)
 
 
+def load(browser: webdriver.Chrome, url: str) -> None:
+    """Load a page. The driver may return while an empty document is in its place."""
+    before = find(browser, "html")
+    browser.get(url)
+    arrived(browser, before)
+
+
 def names(browser: webdriver.Chrome) -> list[str]:
     """Return the names that can be seen."""
     links = browser.find_elements(By.CSS_SELECTOR, ".files tbody a")
@@ -128,6 +135,7 @@ def arrived(browser: webdriver.Chrome, before: WebElement) -> None:
     WebDriverWait(browser, 20, ignored_exceptions=[StaleElementReferenceException]).until(
         lambda driver: (
             find(driver, "html") != before
+            and find(driver, "main")
             and driver.execute_script("return document.readyState") == "complete"
         ),
         "the next page was not loaded",
@@ -146,7 +154,7 @@ def text_of(browser: webdriver.Chrome) -> list[object]:
 def test_columns_are_sorted_by_a_click(browser: webdriver.Chrome, site: str, has_script) -> None:
     disabled = {"value": not has_script}
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", disabled)
-    browser.get(site)
+    load(browser, site)
     folders = ["empty/", "hostile/", "many/", "sub/"]
     assert names(browser)[:4] == folders
     follow(browser, browser.find_element(By.PARTIAL_LINK_TEXT, "Size"))
@@ -160,16 +168,16 @@ def test_columns_are_sorted_by_a_click(browser: webdriver.Chrome, site: str, has
 
 def test_the_page_is_the_same_without_a_script(browser: webdriver.Chrome, site: str) -> None:
     for page in ("", "?sort=size&order=desc", "hostile/", "many/?limit=10&offset=10", "?q=nothing"):
-        browser.get(site + page)
+        load(browser, site + page)
         with_script = text_of(browser)
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-        browser.get(site + page)
+        load(browser, site + page)
         assert text_of(browser) == with_script
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_rows_are_filtered_while_a_name_is_typed(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(site)
+    load(browser, site)
     everything, count = names(browser), find(browser, "caption").text
     find(browser, "body").send_keys("/")
     box = browser.switch_to.active_element
@@ -190,7 +198,7 @@ def test_rows_are_filtered_while_a_name_is_typed(browser: webdriver.Chrome, site
 
 
 def test_entries_are_selected_for_an_archive(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(site)
+    load(browser, site)
     boxes = browser.find_elements(By.CSS_SELECTOR, ".files tbody input")
     assert len(boxes) == len(names(browser))
     shown = [box.value_of_css_property("opacity") for box in boxes]
@@ -206,7 +214,7 @@ def test_entries_are_selected_for_an_archive(browser: webdriver.Chrome, site: st
 
 
 def test_pages_are_turned(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(f"{site}many/?limit=10")
+    load(browser, f"{site}many/?limit=10")
     seen = names(browser)
     while links := browser.find_elements(By.CSS_SELECTOR, "a[rel=next]"):
         follow(browser, links[0])
@@ -220,7 +228,7 @@ def test_pages_are_turned(browser: webdriver.Chrome, site: str) -> None:
 def test_every_hostile_name_is_shown_and_leads_to_its_file(
     browser: webdriver.Chrome, site: str
 ) -> None:
-    browser.get(f"{site}hostile/")
+    load(browser, f"{site}hostile/")
     links = browser.execute_script("""
         return [...document.querySelectorAll(".files tbody a")].map(link => link.href);
     """)
@@ -234,7 +242,7 @@ def test_every_hostile_name_is_shown_and_leads_to_its_file(
 
 
 def test_the_readme_is_shown_and_runs_nothing(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(site)
+    load(browser, site)
     assert find(browser, ".readme h2").text == "Things to know"
     pictures = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
     assert pictures == [1]
@@ -252,7 +260,7 @@ def test_the_readme_is_shown_and_runs_nothing(browser: webdriver.Chrome, site: s
 
 
 def test_the_policy_stops_what_would_slip_through(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(site)
+    load(browser, site)
     stopped = browser.execute_async_script("""
         const [done] = arguments, stopped = [];
         document.addEventListener("securitypolicyviolation", event => {
@@ -272,7 +280,7 @@ def test_the_policy_stops_what_would_slip_through(browser: webdriver.Chrome, sit
 
 
 def test_keys_alone_are_enough(browser: webdriver.Chrome, site: str) -> None:
-    browser.get(site)
+    load(browser, site)
     find(browser, "body").send_keys(Keys.TAB)
     skip = browser.switch_to.active_element
     assert skip.text == "Skip to the files"
@@ -291,7 +299,7 @@ def test_no_page_is_wider_than_its_window(
 ) -> None:
     emulate(browser, width, scheme)
     for page in ("", "hostile/", f"{LONG_PATH}/", "many/?limit=10&offset=10", "missing"):
-        browser.get(site + page)
+        load(browser, site + page)
         widest = browser.execute_script("""
             return Math.max(document.documentElement.scrollWidth,
                 ...[...document.querySelectorAll("main *, header *")].map(
@@ -326,7 +334,7 @@ def test_accessibility(
 ) -> None:
     emulate(browser, width, scheme)
     for page in ("", "hostile/", "empty/", "many/?limit=10&offset=10", "?q=nothing", "missing"):
-        browser.get(site + page)
+        load(browser, site + page)
         browser.execute_script(axe)
         problems = browser.execute_async_script("""
             const done = arguments[0];
