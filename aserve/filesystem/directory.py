@@ -1,26 +1,32 @@
-"""The files of a site: the only module that translates the operating system's errors."""
+"""The files of a site: what a path leads to, and what is in a directory."""
 
 import errno
 import os
-import re
 import stat
 import time
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from aserve.filesystem.directory_entries import DirectoryEntries
+from aserve.filesystem.entries import EntryReader
+from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
+from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.dates import EARLIEST
-from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.media_types import MediaTypes
-from aserve.http.messages import HttpError
+from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import (
+    DirectoryWithoutIndex,
     DirectoryWithoutSlash,
     Document,
+    Entry,
     Representation,
     Resource,
     Validator,
@@ -31,21 +37,6 @@ from aserve.linux.statx import file_id
 
 INDEX_NAME = b"index.html"
 
-_ERRORS = {
-    errno.ENOENT: (404, "Nothing is here."),
-    errno.ENOTDIR: (404, "Nothing is here."),
-    errno.ENAMETOOLONG: (404, "Nothing is here."),
-    errno.ELOOP: (404, "Nothing is here."),
-    errno.ENXIO: (404, "Nothing is here."),  # a socket
-    errno.ENODEV: (404, "Nothing is here."),  # a device without a driver
-    errno.EXDEV: (404, "Nothing is here."),  # a link out of the directory is no part of the site
-    errno.EACCES: (403, "This file may not be read."),
-    errno.EPERM: (403, "This file may not be read."),
-    errno.EMFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
-    errno.ENFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
-    errno.ENOMEM: (503, "Memory is short. Try again in a moment."),
-}
-
 _is_local = attrgetter("source.is_local")
 
 _RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory without asking again
@@ -55,14 +46,29 @@ _RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory wit
 _SIBLING_TOLERANCE_S = 1
 
 
-class FileSystem(Protocol):
-    """The smallest interface that a site can be served from."""
+class ResourceFinder(Protocol):
+    """Finds what the path of a target leads to."""
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
 
         Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         Reading the resource then does the same.
+        """
+
+
+class FileSystem(ResourceFinder, Protocol):
+    """The smallest interface that a site can be served from."""
+
+    def entries(self, path: TargetPath) -> Sequence[Entry]:
+        """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
+
+    def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield every visible entry below a directory, with its names from there down.
+
+        Depth first, a directory before what is in it, in the order of the bytes of names. Links are
+        followed as the policy says, but never in a circle. A directory that cannot be read is
+        yielded and not entered. May wait; raises HttpError where the first one cannot be read.
         """
 
 
@@ -155,122 +161,188 @@ class Directory:
     """The files of a directory, looked up with each request: nothing is ever stale.
 
     directories: those that know their names, for look-ups that must not wait. Those are made on
-    the event loop's thread alone.
+    the event loop's thread alone. visibility: what can be seen at all. index: the names of index
+    files, of which the first that is there is sent for its directory.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides which file is sent
         self,
         root: Path,
         mounts: Mounts | None = None,
         media_types: MediaTypes | None = None,
         directories: WatchedDirectories | None = None,
+        visibility: Visibility = DEFAULT_VISIBILITY,
+        *,
+        index: Sequence[bytes] = (INDEX_NAME,),
     ) -> None:
-        self._root = os.fsencode(root)
-        self._mounts = mounts or Mounts()
-        self._media_types = media_types or MediaTypes()
+        self._rules = _Rules(
+            os.fsencode(root), mounts or Mounts(), media_types or MediaTypes(), visibility
+        )
         self._directories = directories
+        self._visibility = visibility
+        self._find_hidden = visibility.find_hidden
+        self._index = index
+        self._names = NamesCache(self._rules.mounts)
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
 
         Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         """
-        names = file_segments(path)
-        name = b"/".join(names)
-        if _HIDDEN.search(name):
-            raise HttpError(404, "Nothing is here.")
+        name = b"/".join(path.segments)
+        if self._find_hidden(b"/" + name):
+            raise NotFound
         try:
             # By its name each time: a build that replaces the whole directory is seen at once.
-            root = open_directory(self._root, wait=wait)
+            root = open_directory(self._rules.root, wait=wait)
             try:
-                lookup = _ResourceLookup(
-                    root, self._root, self._mounts, self._media_types, wait=wait
-                )
+                lookup = _ResourceLookup(root, self._rules, wait=wait)
                 if not wait:
                     root_id = file_id(root)
-                    if self._mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
+                    if self._rules.mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
                         raise BlockingIOError  # a network, or another program (FUSE), takes time
                     lookup.directories, lookup.root_id = self._directories, root_id
-                return lookup.resource(name, names[-1], is_index=path.is_directory)
+                if path.is_directory:
+                    return lookup.index(name, self._visible_index(name))
+                return lookup.file(name, path.segments[-1])
             finally:
                 os.close(root)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
-            raise _http_error(error) from None
+            raise http_error(error, self._places(path)) from None
+
+    def _visible_index(self, directory: bytes) -> Sequence[bytes]:
+        """Return the names of index files that may be seen: one can be hidden by itself."""
+        prefix = b"/" + directory + b"/" if directory else b"/"
+        return [name for name in self._index if not self._find_hidden(prefix + name)]
+
+    def _places(self, path: TargetPath) -> tuple[bytes, ...]:
+        """Return the paths at which the file of a path is looked for."""
+        place = b"/".join((self._rules.root, *path.segments))
+        if not path.is_directory:
+            return (place,)
+        return tuple(place + b"/" + name for name in self._index)
+
+    def entries(self, path: TargetPath) -> Sequence[Entry]:
+        """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
+        name = b"/".join(path.segments)
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            reader = EntryReader(root, self._visibility)
+            return DirectoryEntries(root, reader, name, self._names)
+        except OSError as error:
+            raise http_error(error) from None
+
+    def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield every visible entry below a directory, as FileSystem says."""
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            try:
+                yield from EntryReader(root, self._visibility).walk(b"/".join(path.segments))
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise http_error(error) from None
+
+    def _is_visible(self, path: TargetPath) -> bool:
+        return self._visibility.is_visible(b"/".join(path.segments))
 
 
-def file_segments(path: TargetPath) -> tuple[bytes, ...]:
-    """Return the names on the way to the file of a path: for a directory that is its index."""
-    return (*path.segments, INDEX_NAME) if path.is_directory else path.segments
+class _Rules(NamedTuple):
+    """What decides which files of a site there are, and what they are sent as."""
 
-
-# A dotfile, or a file below a directory whose name begins with a dot. /.well-known/ is meant to be
-# found (RFC 8615).
-_HIDDEN = re.compile(rb"(?:^|/)\.(?!well-known(?:/|\Z))")
-
-
-def _http_error(error: OSError) -> HttpError:
-    default = (500, "The file could not be read.")
-    status, detail = _ERRORS.get(error.errno or 0, default)
-    return HttpError(status, detail)
+    root: bytes
+    mounts: Mounts
+    media_types: MediaTypes
+    visibility: Visibility
 
 
 class _ResourceLookup:
     """Finds resources below a directory that is open."""
 
     __slots__ = (
-        "_media_types",
-        "_mounts",
         "_root",
-        "_root_path",
+        "_rules",
         "_wait",
         "directories",
         "root_id",
     )
 
-    def __init__(
-        self,
-        root: int,
-        root_path: bytes,
-        mounts: Mounts,
-        media_types: MediaTypes,
-        *,
-        wait: bool,
-    ) -> None:
+    def __init__(self, root: int, rules: _Rules, *, wait: bool) -> None:
         self._root = root
-        self._root_path = root_path
-        self._mounts = mounts
-        self._media_types = media_types
+        self._rules = rules
         self._wait = wait
         self.directories: WatchedDirectories | None = None
         self.root_id = 0, 0
 
-    def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
+    def file(self, path: bytes, name: bytes) -> Resource:
+        """Return the file at a path, or the directory that is there."""
         known = None
         if self.directories:
             known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
         found = self._open(path) if not known or known.may_contain(name) else None
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        file, status = found
-        if stat.S_ISDIR(status.st_mode) and not is_index:
-            return DirectoryWithoutSlash()
-        if not stat.S_ISREG(status.st_mode):
+        mode = found[1].st_mode
+        if stat.S_ISDIR(mode):
+            return DirectoryWithoutSlash((self._rules.root + b"/" + path,))
+        if not stat.S_ISREG(mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        plain = _representation(file, status, *self._media_types.for_name(name))
+        return self._document(path, name, *found, known)
+
+    def index(self, directory: bytes, names: Sequence[bytes]) -> Resource:
+        """Return the first index file of a directory that is there."""
+        known = self.directories.get(self.root_id, directory) if self.directories else None
+        absent: tuple[bytes, ...] = ()
+        for name in names:
+            path = directory + b"/" + name if directory else name
+            found = self._open_index(path) if not known or known.may_contain(name) else None
+            if found:
+                document = self._document(path, name, *found, known)
+                return document._replace(absent=absent) if absent else document
+            absent += (self._rules.root + b"/" + path,)
+        if not known:  # one that is watched is there
+            self._check_directory(directory)
+        return DirectoryWithoutIndex(absent)
+
+    def _document(
+        self,
+        path: bytes,
+        name: bytes,
+        file: OpenFile,
+        status: os.stat_result,
+        known: WatchedDirectory | None,
+    ) -> Document:
+        plain = representation_of(file, status, *self._rules.media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
         is_local = file.is_local and all(map(_is_local, siblings))
-        path = self._root_path + b"/" + path if is_local else b""
+        path = self._rules.root + b"/" + path if is_local else b""
         return Document((plain, *siblings), path)
+
+    def _open_index(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
+        """Open an index; None for anything else of that name, as where there is nothing."""
+        try:
+            found = self._open(path)
+        except OSError as error:
+            if http_error(error).status != 404:
+                raise
+            return None
+        return found if found and stat.S_ISREG(found[1].st_mode) else None
+
+    def _check_directory(self, path: bytes) -> None:
+        found = self._open(path or b".")
+        if found is None or not stat.S_ISDIR(found[1].st_mode):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _siblings(
         self, path: bytes, plain: Representation, known: WatchedDirectory | None
     ) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
+        visibility = self._rules.visibility
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
         if self.directories and not known:
@@ -278,19 +350,23 @@ class _ResourceLookup:
         for coding, suffix in CODINGS.items():
             if known and not known.may_contain(name + suffix):
                 continue
+            if visibility.hides_siblings and not visibility.is_visible(path + suffix):
+                continue
             try:
                 found = self._open(path + suffix)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
-                if _http_error(error).status not in {403, 404}:
+                if http_error(error).status not in {403, 404}:
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):
-                siblings.append(_representation(*found, plain.media_type, coding))
+                siblings.append(representation_of(*found, plain.media_type, coding))
         return siblings
 
     def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
-        descriptor = open_beneath(self._root, path, wait=self._wait)
+        descriptor = open_beneath(
+            self._root, path, wait=self._wait, visibility=self._rules.visibility
+        )
         if descriptor is None:
             return None
         try:
@@ -298,7 +374,7 @@ class _ResourceLookup:
         except OSError:
             os.close(descriptor)
             raise
-        local = self._mounts.tracking_of(status.st_dev) is not ChangeTracking.NONE
+        local = self._rules.mounts.tracking_of(status.st_dev) is not ChangeTracking.NONE
         return OpenFile(descriptor, status, wait=self._wait, local=local), status
 
 
@@ -312,9 +388,10 @@ def _is_valid_sibling(plain: Representation, sibling: os.stat_result, oldest: in
     return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_complete
 
 
-def _representation(
+def representation_of(
     file: OpenFile, status: os.stat_result, media_type: str, coding: str
 ) -> Representation:
+    """Return the representation that a file is, with its validator."""
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
     # Headers can only express and compare what a date can: no file is older than the year 1.
     modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)

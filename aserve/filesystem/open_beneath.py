@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 
+from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Symlinks, Visibility
 from aserve.linux.libc import get_errno
 from aserve.linux.openat2 import (
     AT_FDCWD,
@@ -23,11 +24,21 @@ _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # O_PATH finds a file without opening it.
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 
-_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
-_BLOCKING = open_how(_READ_FLAGS, _BENEATH)
 # No mount is crossed: the files of another file system may take any time.
-_NONBLOCKING = open_how(_READ_FLAGS, _BENEATH | RESOLVE_CACHED | RESOLVE_NO_XDEV)
+_AT_ONCE = RESOLVE_CACHED | RESOLVE_NO_XDEV
+_DIRECTLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+# The second of each two may wait.
+_WITHOUT_LINKS = (
+    open_how(_READ_FLAGS, _DIRECTLY | _AT_ONCE),
+    open_how(_READ_FLAGS, _DIRECTLY),
+)
+_THROUGH_LINKS = (
+    open_how(_READ_FLAGS, _BENEATH | _AT_ONCE),
+    open_how(_READ_FLAGS, _BENEATH),
+)
 
+_FILE_AT_ONCE = open_how(_READ_FLAGS, _AT_ONCE | RESOLVE_NO_MAGICLINKS)
 _PATH_ONLY = open_how(_PATH_FLAGS, RESOLVE_NO_MAGICLINKS)
 _DIRECTORY_NONBLOCKING = open_how(
     _PATH_FLAGS | os.O_DIRECTORY, RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
@@ -57,6 +68,19 @@ def open_directory(path: bytes, *, wait: bool) -> int:
     return descriptor
 
 
+def open_file(directory: int, name: bytes, *, wait: bool) -> int:
+    """Return a descriptor to read the file that a name leads to, wherever its links do.
+
+    Raises OSError; BlockingIOError where wait is False and the call would have to wait for a disk.
+    """
+    if wait:
+        return os.open(name, _READ_FLAGS, dir_fd=directory)
+    descriptor = openat2(directory, name, _FILE_AT_ONCE, HOW_SIZE)
+    if descriptor < 0:
+        raise _os_error(errno.EAGAIN, name)
+    return descriptor
+
+
 def open_real_directory(root: int, path: bytes) -> int:
     """Return a descriptor to read the directory at a relative path below the directory root.
 
@@ -69,55 +93,106 @@ def open_real_directory(root: int, path: bytes) -> int:
     return descriptor
 
 
-def open_beneath(root: int, path: bytes, *, wait: bool) -> int | None:
+def open_beneath(
+    root: int, path: bytes, *, wait: bool, visibility: Visibility = DEFAULT_VISIBILITY
+) -> int | None:
     """Return a descriptor to read the file that a relative path leads to below the directory root.
 
     None where there is no such file: for a precompressed sibling this is the usual case, and no
-    exception. Raises OSError; EXDEV where a symbolic link leads out of the directory. A link to a
-    file inside may be relative or absolute, and may leave the directory on its way. Raises
-    BlockingIOError where wait is False and the call would have to wait for a disk.
+    exception. Raises OSError; ELOOP where no symbolic link is followed, and EXDEV where one leads
+    out of the directory, or to what is hidden. A link to a file inside may be relative or absolute,
+    and may leave the directory on its way. Raises BlockingIOError where wait is False and the call
+    would have to wait for a disk.
     """
     # RESOLVE_BENEATH: the kernel refuses every step out of root, so no race can add one.
-    how = _BLOCKING if wait else _NONBLOCKING
-    descriptor = openat2(root, path, how, HOW_SIZE)
+    descriptor = openat2(root, path, _WITHOUT_LINKS[wait], HOW_SIZE)
     if descriptor >= 0:
         return descriptor
     number = get_errno()
     if number == errno.ENOENT:
         return None
+    if number == errno.ELOOP and visibility.symlinks is not Symlinks.NONE:
+        return _open_through_links(root, path, visibility, wait=wait)
+    return _open_undecided(root, path, visibility, number, wait=wait)
+
+
+def _open_through_links(
+    root: int, path: bytes, visibility: Visibility, *, wait: bool
+) -> int | None:
+    descriptor = openat2(root, path, _THROUGH_LINKS[wait], HOW_SIZE)
+    if descriptor < 0:
+        number = get_errno()
+        is_missing = number == errno.ENOENT
+        return None if is_missing else _open_undecided(root, path, visibility, number, wait=wait)
+    try:
+        _check_target(root, path, descriptor, visibility)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _open_undecided(
+    root: int, path: bytes, visibility: Visibility, number: int, *, wait: bool
+) -> int | None:
+    """Open what the kernel did not decide about, as its error number says."""
     if number not in _UNDECIDED_ERRNOS:
         raise _os_error(number, path)
     if not wait:
         raise _os_error(errno.EAGAIN, path)
-    return _open_by_name(root, path)
+    return _open_by_name(root, path, visibility)
+
+
+def stat_beneath(root: int, path: bytes, visibility: Visibility) -> os.stat_result | None:
+    """Return the status of the file that a relative path leads to, by the rules of open_beneath.
+
+    None where there is no such file, or it may not be served. May wait; the file is not opened.
+    """
+    try:
+        located = _locate(root, path, visibility)
+    except OSError:
+        return None
+    try:
+        return os.fstat(located)
+    finally:
+        os.close(located)
 
 
 def _os_error(number: int, path: bytes) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-def _open_by_name(root: int, path: bytes) -> int | None:
-    """Open a path that leaves the directory and comes back, or that the kernel cannot judge.
-
-    An absolute link names the directory as its author does, perhaps through another link, and a
-    relative one may climb out and in again. So the kernel first resolves the whole path, whatever
-    it crosses, and opens nothing. What counts is whether the file found is inside, by the name that
-    the kernel itself reports for it. It is held by a descriptor by then, so that no race can
-    replace it.
-    """
+def _open_by_name(root: int, path: bytes, visibility: Visibility) -> int | None:
+    """Open a path that leaves the directory and comes back, or that the kernel cannot judge."""
     try:
-        located = _open_path_only(root, path)
+        located = _locate(root, path, visibility)
     except FileNotFoundError:
         return None
     try:
-        if not _is_inside(located, root):
-            raise _os_error(errno.EXDEV, path)
         mode = os.fstat(located).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise _os_error(errno.ENXIO, path)
         return os.open(f"/proc/self/fd/{located}", _READ_FLAGS)
     finally:
         os.close(located)
+
+
+def _locate(root: int, path: bytes, visibility: Visibility) -> int:
+    """Return an O_PATH descriptor of the file at a path.
+
+    An absolute link names the directory as its author does, perhaps through another link, and a
+    relative one may climb out and in again. So the kernel first resolves the whole path, whatever
+    it crosses, and opens nothing. What counts is whether the file found is inside, by the name that
+    the kernel itself reports for it. It is held by a descriptor by then, so that no race can
+    replace it. Raises OSError.
+    """
+    located = _open_path_only(root, path)
+    try:
+        _check_target(root, path, located, visibility)
+    except OSError:
+        os.close(located)
+        raise
+    return located
 
 
 def _open_path_only(root: int, path: bytes) -> int:
@@ -131,6 +206,19 @@ def _open_path_only(root: int, path: bytes) -> int:
     return os.open(path, _PATH_FLAGS, dir_fd=root)
 
 
-def _is_inside(located: int, root: int) -> bool:
+def _check_target(root: int, path: bytes, found: int, visibility: Visibility) -> None:
+    """Raise OSError unless the file found at a path may be served, by its own name."""
     directory = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
-    return (os.readlink(b"/proc/self/fd/%d" % located) + b"/").startswith(directory)
+    target = os.readlink(b"/proc/self/fd/%d" % found).removesuffix(b" (deleted)")
+    if target == (directory[:-1] if path == b"." else directory + path):
+        return  # no link was on the way
+    if visibility.symlinks is Symlinks.NONE:
+        raise _os_error(errno.ELOOP, path)
+    inside = (target + b"/").startswith(directory)
+    is_allowed = (
+        visibility.allows_target(target[len(directory) :])
+        if inside
+        else visibility.allows_outside(target)
+    )
+    if not is_allowed:
+        raise _os_error(errno.EXDEV, path)

@@ -45,6 +45,17 @@ class HttpError(Exception):
         self.close = close
 
 
+class NotFound(HttpError):
+    """404: there is no such file.
+
+    absent: the paths at which it was looked for, as in Response.absent.
+    """
+
+    def __init__(self, absent: tuple[bytes, ...] = ()) -> None:
+        super().__init__(404, "Nothing is here.")
+        self.absent = absent
+
+
 class ByteSource(Protocol):
     """The bytes of a representation: an open file, or memory.
 
@@ -207,7 +218,8 @@ class Response(NamedTuple):
     without a length is sent in chunks. close: close the connection afterwards. takeover: gets
     the connection once the head has been sent, which then has no Connection header but its own.
     path: the path of the file it was made from; the response cache may send it again until
-    something on that path changes. b"": it is not cacheable.
+    something on that path changes. b"": it is not cacheable. absent: paths at which no file was
+    found, and which would have come first: it is valid only as long as none is there.
     """
 
     status: int
@@ -217,6 +229,7 @@ class Response(NamedTuple):
     close: bool = False
     takeover: Takeover | None = None
     path: bytes = b""
+    absent: tuple[bytes, ...] = ()
 
     def same_as(self, other: "Response") -> bool:
         """Tell whether two responses are equal on the wire, as far as their validators show."""
@@ -225,16 +238,16 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, takeover, path = self
-        return Response(status, headers, body, length, close, takeover, path)
+        status, headers, _, length, close, takeover, path, absent = self
+        return Response(status, headers, body, length, close, takeover, path, absent)
 
     def with_headers(
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
     ) -> "Response":
         """Return the same response with other headers, and another body if it is given."""
-        status, _, same_body, length, close, takeover, path = self
+        status, _, same_body, length, close, takeover, path, absent = self
         body = same_body if body is None else body
-        return Response(status, headers, body, length, close, takeover, path)
+        return Response(status, headers, body, length, close, takeover, path, absent)
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""

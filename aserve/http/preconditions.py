@@ -9,9 +9,7 @@ from aserve.http.resources import Validator
 
 _ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
-_PRECONDITIONS = frozenset(
-    {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since"}
-)
+PRECONDITIONS = frozenset({"if-match", "if-unmodified-since", "if-none-match", "if-modified-since"})
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -26,7 +24,7 @@ class PreconditionResult(enum.Enum):
 
 def evaluate(request: Request, validator: Validator, now: int) -> PreconditionResult:
     """Evaluate a request's preconditions in the order of RFC 9110 section 13.2.2."""
-    if _PRECONDITIONS.isdisjoint(request.headers):
+    if PRECONDITIONS.isdisjoint(request.headers):
         return PreconditionResult.PROCEED
     if not _matches_expected_state(request, validator, now):
         return PreconditionResult.FAILED

@@ -32,6 +32,7 @@ _DIRECTORY_MASK = (
     _IN_ATTRIB | _IN_MOVED | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF | _IN_MOVE_SELF
     | _IN_ONLYDIR | _IN_MASK_ADD
 )  # fmt: skip
+_CONTENTS_MASK = _DIRECTORY_MASK | _IN_MODIFY | _IN_CLOSE_WRITE
 _FILE_MASK = (
     _IN_MODIFY | _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_MASK_ADD
 )  # fmt: skip
@@ -102,6 +103,14 @@ class Inotify:
         """
         return self._add(path, _DIRECTORY_MASK)
 
+    def add_contents(self, path: bytes) -> int:
+        """Watch the names in a directory as add_directory does, and also writes to its files."""
+        return self._add(path, _CONTENTS_MASK)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while there are events."""
+        return self._descriptor
+
     def add_file(self, path: bytes) -> int:
         """Watch the file that is at a path now, whichever of its names it is changed through.
 
@@ -164,8 +173,8 @@ class Inotify:
 def _warn_once() -> None:
     """Log, once per process, that watches are used up; further files are checked by stat."""
     _logger.warning(
-        "half of the user's inotify watches are in use, or all: cached responses for further files"
-        " are checked by stat each time (raise fs.inotify.max_user_watches)"
+        "half of the user's inotify watches are in use, or all: further files are checked by stat"
+        " (raise fs.inotify.max_user_watches)"
     )
 
 

@@ -19,6 +19,7 @@ from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
+from aserve.server.live_watch import LiveWatch
 from aserve.server.site_factory import build_site
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -41,6 +42,7 @@ class AsyncioWorker:
         self._listeners = listeners
         self._observer = observer
         self._report_remaining = report_remaining
+        self._live: LiveWatch | None = None
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop of the kind that the model runs on."""
@@ -54,16 +56,21 @@ class AsyncioWorker:
         share = watch_share(self._settings.workers)  # of the watches of all workers together
         monitor = ChangeMonitor(max_watches=share)
         try:
+            if self._settings.live:
+                self._live = LiveWatch(self._settings)
+                await self._live.start()
             self._server = self._create_server(monitor)
             await self._server.start(self._listeners)
         except BaseException:
+            self._stop_live()
             monitor.close()
             close_all(self._listeners)
             raise
 
     def _create_server(self, monitor: ChangeMonitor) -> EventLoopServer:
         settings, directories = self._settings, WatchedDirectories(monitor)
-        site = build_site(settings, monitor.mounts, directories)
+        live_reload = self._live.policy if self._live else None
+        site = build_site(settings, monitor.mounts, directories, live_reload)
         server = EventLoopServer(
             site,
             settings.limits,
@@ -85,12 +92,18 @@ class AsyncioWorker:
 
     async def shutdown(self) -> None:
         """Wait for the responses in progress, for at most the grace period, then stop."""
+        self._stop_live()
         await self._server.stop(self._settings.grace, self._report_remaining)
 
     async def drain(self) -> None:
         """Stop accepting, and wait for every connection that was accepted, however long."""
         await self._server.stop_accepting()
+        self._stop_live()
         await self._server.stop(None)
+
+    def _stop_live(self) -> None:
+        if self._live:
+            self._live.stop()
 
     def abort(self) -> None:
         """Abort the connections that shutdown or drain waits for."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from aserve.filesystem import open_beneath
+from aserve.filesystem.visibility import DEFAULT_VISIBILITY
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def by_openat2(root, path):
 
 
 def by_name(root, path):
-    descriptor = open_beneath._open_by_name(root, path)
+    descriptor = open_beneath._open_by_name(root, path, DEFAULT_VISIBILITY)
     if descriptor is None:
         raise FileNotFoundError(errno.ENOENT, "no such file")
     return descriptor
@@ -164,16 +165,15 @@ def test_what_is_opened_is_what_was_judged(read, root, path, monkeypatch):
     (root.parent / "outside" / "file").write_text("secret")
     (root / "link").symlink_to(f"{root}/a/file")
     (root / "directory").symlink_to(f"{root}/a")
-    is_inside = open_beneath._is_inside
+    check_target = open_beneath._check_target
 
-    def judge_and_replace(located, directory):
-        verdict = is_inside(located, directory)
+    def judge_and_replace(*arguments):
+        check_target(*arguments)
         for name, target in (("link", "../secret"), ("directory", "../outside")):
             (root / name).unlink()
             (root / name).symlink_to(target)
-        return verdict
 
-    monkeypatch.setattr(open_beneath, "_is_inside", judge_and_replace)
+    monkeypatch.setattr(open_beneath, "_check_target", judge_and_replace)
     assert read(path) == "in a"
 
 

@@ -23,6 +23,8 @@ from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import HttpError, Request
 from aserve.http1.limits import Limits
+from aserve.policies.live_reload import LiveReload
+from aserve.policies.live_updates import LiveUpdates
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
@@ -101,6 +103,8 @@ AUTHORIZATION = KeyedOn(headers=frozenset({"authorization"}))
 CHALLENGE = (("WWW-Authenticate", 'Basic realm="x"'),)
 RIGHT = "Authorization: Basic " + base64.b64encode(b"me:secret").decode() + "\r\n"
 WRONG = "Authorization: Basic " + base64.b64encode(b"me:guess").decode() + "\r\n"
+FETCHED = "Sec-Fetch-Dest: empty\r\n"
+NAVIGATED = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n"  # by a service worker, with FETCHED
 
 
 def cases(directory):
@@ -137,6 +141,15 @@ def cases(directory):
                 *[Ask(200, b"another alpha", OTHER, "Host: others.test\r\n")],
             ],
         ),
+        "live": (
+            LiveReload(LiveUpdates(), open_stream=None),
+            [
+                *[Ask(200, b"<script", headers="Sec-Fetch-Dest: document\r\n", target="/")],
+                *[Ask(200, b"Content-Length: 13\r\n", OTHER, FETCHED, "/")],
+                *[Ask(200, b"<script", headers="Sec-Fetch-Dest: iframe\r\n", target="/")],
+                *[Ask(200, b"<script", headers=FETCHED + NAVIGATED, target="/"), Ask(200)],
+            ],
+        ),
         "cookie": (
             Greeting("cookie", KeyedOn(headers=frozenset({"cookie"}))),
             [
@@ -162,7 +175,7 @@ def cases(directory):
     }
 
 
-NAMES = ["server", "basic", "client", "hosts", "cookie", "forwarded", "anything"]
+NAMES = ["server", "live", "basic", "client", "hosts", "cookie", "forwarded", "anything"]
 
 
 @asynccontextmanager
@@ -240,7 +253,7 @@ async def test_a_policy_sees_nothing_of_the_connection_that_it_has_not_declared(
     assert set(seen) == {("-", "http", "")}
 
 
-@pytest.mark.parametrize("name", ["cookie", "basic", "hosts", "forwarded"])
+@pytest.mark.parametrize("name", ["live", "cookie", "basic", "hosts", "forwarded"])
 async def test_a_policy_that_declares_too_little_is_found(directory, name):
     policy, asks = cases(directory)[name]
     policy.keyed_on = KeyedOn()

@@ -1,0 +1,134 @@
+"""The visible entries of directories, by the same rules as for a request of each."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aserve.filesystem.open_beneath import open_beneath, stat_beneath
+from aserve.filesystem.visibility import Visibility
+from aserve.http.resources import Entry
+from aserve.linux.directory_entries import (
+    TYPE_DIRECTORY,
+    TYPE_FILE,
+    TYPE_LINK,
+    TYPE_UNKNOWN,
+    read_entries,
+)
+from aserve.linux.statx import FileId
+
+_SERVED_TYPES = frozenset({TYPE_FILE, TYPE_DIRECTORY, TYPE_LINK, TYPE_UNKNOWN})
+
+
+class EntryReader:
+    """Reads directories below a root that is open. All of it may wait for a disk.
+
+    Paths are relative to the root, b"" for the root itself.
+    """
+
+    def __init__(self, root: int, visibility: Visibility) -> None:
+        self._root = root
+        self._visibility = visibility
+
+    def open(self, path: bytes) -> int:
+        """Return a descriptor of a visible directory. Raises OSError."""
+        descriptor = None
+        if self._visibility.is_visible(path):
+            descriptor = open_beneath(
+                self._root, path or b".", wait=True, visibility=self._visibility
+            )
+        if descriptor is None:
+            raise FileNotFoundError(2, os.strerror(2), path)
+        return descriptor
+
+    def names(self, directory: int, path: bytes) -> dict[bytes, int]:
+        """Return the visible names in a directory that is open, and their types.
+
+        Those that never lead to a file or a directory are left out. Raises OSError.
+        """
+        found = read_entries(directory, sys.maxsize) or {}
+        find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
+        return {
+            name: kind
+            for name, kind in found.items()
+            if kind in _SERVED_TYPES and not find_hidden(prefix + name)
+        }
+
+    def entry(self, directory: int, path: bytes, name: bytes) -> Entry | None:
+        """Return one entry of a directory that is open; None if it cannot be served."""
+        try:
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None  # it has gone meanwhile
+        is_link = stat.S_ISLNK(status.st_mode)
+        if is_link:
+            target = stat_beneath(self._root, join(path, name), self._visibility)
+            if target is None:
+                return None
+            status = target
+        return entry_of(name, status, is_link=is_link)
+
+    def entries(self, directory: int, path: bytes) -> list[Entry]:
+        """Return all entries of a directory that is open, in no order. Raises OSError."""
+        names = self.names(directory, path)
+        return [entry for name in names if (entry := self.entry(directory, path, name))]
+
+    def walk(self, path: bytes) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield all entries below a directory, each directory before its own.
+
+        With the names from that directory down, in the order of their bytes. A directory that links
+        lead to from within itself is not entered again, nor one that cannot be read. Raises OSError
+        if that is the first one.
+        """
+        levels = [self._level(_Level(path), ())]
+        while levels:
+            level = levels[-1]
+            entry = next(level.entries, None)
+            if entry is None:
+                levels.pop()
+                continue
+            names = (*level.names, entry.name)
+            yield names, entry
+            if entry.is_directory:
+                below = _Level(join(level.path, entry.name), names)
+                try:
+                    levels.append(self._level(below, level.ancestors))
+                except OSError:
+                    continue
+
+    def _level(self, level: "_Level", ancestors: tuple[FileId, ...]) -> "_Level":
+        directory = self.open(level.path)
+        try:
+            status = os.fstat(directory)
+            identity = status.st_dev, status.st_ino
+            if identity in ancestors:
+                return level
+            entries = sorted(self.entries(directory, level.path))
+            return level._replace(entries=iter(entries), ancestors=(*ancestors, identity))
+        finally:
+            os.close(directory)
+
+
+class _Level(NamedTuple):
+    """A directory that is being walked through, and those that it was reached through."""
+
+    path: bytes
+    names: tuple[bytes, ...] = ()
+    entries: Iterator[Entry] = iter(())
+    ancestors: tuple[FileId, ...] = ()
+
+
+def entry_of(name: bytes, status: os.stat_result, *, is_link: bool = False) -> Entry | None:
+    """Return the entry of what a name leads to; None for what is never served, such as a FIFO."""
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if not is_directory and not stat.S_ISREG(status.st_mode):
+        return None
+    size = 0 if is_directory else status.st_size
+    state = status.st_mode, status.st_ctime_ns, status.st_ino
+    return Entry(name, is_directory, size, status.st_mtime_ns, is_link, *state)
+
+
+def join(path: bytes, name: bytes) -> bytes:
+    """Return the path of a name in a directory."""
+    return path + b"/" + name if path else name

@@ -1,0 +1,355 @@
+"""All that changes below some directories, whatever is created, moved or replaced there.
+
+Where the file system reports changes, inotify tells of them. Everything else is compared from time
+to time: other file systems, directories for which no watches are left, files behind links, and the
+roots themselves, which a build may replace.
+"""
+
+import os
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.visibility import Symlinks, Visibility
+from aserve.linux.inotify import SELF, Inotify, QueueOverflow, watch_share
+
+_MAX_DIRECTORIES = 65_536
+
+# What editors and tools write beside the files that matter. Vim creates 4913 to see whether it may.
+_IGNORED = re.compile(rb"\.git|node_modules|.*~|\.#.*|.*\.sw[px]|4913", re.DOTALL)
+
+State = tuple[int, ...]
+"""What tells two states of a file apart: its times, inode, device, size and mode."""
+
+_GONE: State = ()
+_THERE: State = (1,)  # of an entry that makes events: no other state of it is needed
+
+
+class _Directory:
+    """A directory of the tree.
+
+    path: in the site, without a slash at either end. location: its absolute path. states: its
+    entries; of those that inotify reports on, only whether they are there counts.
+    """
+
+    __slots__ = ("identity", "location", "path", "states", "watch")
+
+    def __init__(self, path: bytes, location: bytes, identity: tuple[int, int]) -> None:
+        self.path = path
+        self.location = location
+        self.identity = identity
+        self.watch: int | None = None  # None: it is compared
+        self.states: dict[bytes, State] = {}
+
+    def child(self, name: bytes) -> tuple[bytes, bytes]:
+        """Return the path and the location of an entry."""
+        return self.path + b"/" + name if self.path else name, os.path.join(self.location, name)
+
+
+class WatchedTree:
+    """The directories below some roots. For one thread at a time.
+
+    roots: the location of each directory or file by its path in the site, which is b"" for the
+    whole of it. max_watches: inotify watches that it may use, None for a quarter of the user's.
+    """
+
+    def __init__(
+        self,
+        roots: Mapping[bytes, bytes],
+        mounts: Mounts,
+        visibility: Visibility,
+        *,
+        max_watches: int | None = None,
+    ) -> None:
+        self._roots = roots
+        self._mounts = mounts
+        self._visibility = visibility
+        self._directories: dict[bytes, _Directory] = {}
+        self._by_watch: defaultdict[int, set[bytes]] = defaultdict(set)
+        self._compared: set[bytes] = set()  # the directories that have no watch
+        self._root_states: dict[bytes, State] = {}
+        self._links: dict[bytes, State] = {}  # what each link leads to, which makes no event here
+        self._changed: dict[bytes, bool] = {}  # path: whether it was there before
+        self._lost_track = False  # more has changed than could be followed
+        self.change_count = 0
+        """How many changes were noted, of all that there ever were."""
+        self.is_closed = False
+        """Any thread may set it, which ends a long scan."""
+        self._inotify: Inotify | None
+        try:
+            self._inotify = Inotify(watch_share(2) if max_watches is None else max_watches)
+        except OSError:
+            self._inotify = None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there is anything that makes no events and must be compared."""
+        has_file = any(map(_is_file, self._root_states.values()))
+        return bool(self._compared or self._links or has_file)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there are too many directories to look at all of them."""
+        return len(self._directories) >= _MAX_DIRECTORIES
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there are events, -1 if there is none."""
+        return self._inotify.fileno() if self._inotify else -1
+
+    def close(self) -> None:
+        """Release all watches; closing twice does no harm."""
+        self.is_closed = True
+        if self._inotify:
+            self._inotify.close()
+
+    def take_changes(self) -> set[bytes] | None:
+        """Return the paths that have changed since the last call; None where it may be any.
+
+        The path of what was or is a directory has a slash at its end.
+        What was not there before and is not there now, such as the temporary file of a save, has
+        not changed.
+        """
+        changed, self._changed = self._changed, {}
+        if self._lost_track:
+            self._lost_track = False
+            return None
+        return {path for path, was_there in changed.items() if was_there or self._is_there(path)}
+
+    def scan(self) -> None:
+        """Look at all directories anew."""
+        self._directories.clear()
+        self._by_watch.clear()
+        self._compared.clear()
+        self._links.clear()
+        for path in sorted(self._roots, reverse=True):  # one that is inside another comes first
+            self._root_states[path] = _state_at(self._roots[path])
+            self._add(path, self._roots[path])
+
+    def read_events(self) -> None:
+        """Note what inotify tells. Must not be called before there are events."""
+        if not self._inotify:
+            return
+        try:
+            events = self._inotify.read_changes()
+        except QueueOverflow:
+            self._start_over()
+            return
+        for watch, name in dict.fromkeys(events):
+            for path in tuple(self._by_watch.get(watch, ())):
+                if name != SELF:
+                    self._check(path, name)
+                elif path not in self._roots:  # it may be gone, and its inode another one's
+                    self._check(*_split(path))
+                else:
+                    self._start_over()
+                    return
+
+    def compare(self) -> None:
+        """Note what has changed without an event."""
+        if self._mounts.refresh() or not all(map(self._compare_root, self._roots)):
+            self._start_over()
+            return
+        for path in tuple(self._compared):
+            if directory := self._directories.get(path):
+                self._compare_entries(directory)
+        for path in tuple(self._links):
+            self._compare_link(path)
+
+    def _start_over(self) -> None:
+        """Begin anew after more changes than could be followed one by one."""
+        if self._inotify:
+            self._drain(self._inotify)
+        self.scan()
+        self._lost_track = True
+        self.change_count += 1
+
+    def _drain(self, inotify: Inotify) -> None:
+        for watch in self._by_watch:
+            inotify.remove(watch)
+        while inotify.has_changes():
+            with suppress(QueueOverflow):
+                inotify.read_changes()
+
+    def _compare_root(self, path: bytes) -> bool:
+        """Note a change of a root that is a file; tell whether it is still what it was."""
+        was, now = self._root_states[path], _state_at(self._roots[path])
+        self._root_states[path] = now
+        if was != now and _is_file(was) and _is_file(now):
+            self._note(path, was_there=True)
+            return True
+        return was == now
+
+    def _is_there(self, path: bytes) -> bool:
+        parent, name = _split(path.rstrip(b"/"))
+        directory = self._directories.get(parent)
+        return directory is not None and name in directory.states
+
+    def _note(self, path: bytes, *, was_there: bool) -> None:
+        self._changed.setdefault(path, was_there)
+        self.change_count += 1
+
+    def _is_ignored(self, path: bytes, name: bytes) -> bool:
+        return _IGNORED.fullmatch(name) is not None or not self._visibility.is_visible(path)
+
+    # One entry.
+
+    def _compare_link(self, path: bytes) -> None:
+        parent, name = _split(path)
+        directory = self._directories.get(parent)
+        if directory and _state_at(directory.child(name)[1]) != self._links.get(path):
+            self._check(parent, name)
+
+    def _compare_entries(self, directory: _Directory) -> None:
+        try:
+            names = os.listdir(directory.location)
+        except OSError:
+            names = []
+        for name in {*names, *directory.states}:
+            path, location = directory.child(name)
+            is_same = _entry_state(location) == directory.states.get(name, _GONE)
+            if not is_same and not self._is_ignored(path, name):
+                self._check(directory.path, name)
+
+    def _check(self, parent: bytes, name: bytes) -> None:
+        """Note that an entry may have been created, changed, replaced or removed."""
+        directory = self._directories.get(parent)
+        if directory is None:
+            return
+        path, location = directory.child(name)
+        if self._is_ignored(path, name):
+            return
+        was_there = directory.states.pop(name, None) is not None
+        if state := _entry_state(location):
+            directory.states[name] = state
+        was_directory = path in self._directories
+        self._forget(path)
+        self._links.pop(path, None)
+        if state:
+            self._add_entry(path, location)
+        is_directory = was_directory or path in self._directories
+        if was_there or state:
+            self._note(path + b"/" if is_directory else path, was_there=was_there)
+
+    def _add_entry(self, path: bytes, location: bytes) -> None:
+        if not os.path.islink(location) or self._follows_link(path, location):
+            self._add(path, location)
+
+    def _follows_link(self, path: bytes, location: bytes) -> bool:
+        """Remember what a link leads to; tell whether that is a directory to look at as well."""
+        self._links[path] = state = _state_at(location)
+        if not state or _is_file(state) or not self._is_followed(location):
+            return False
+        return not any(one.identity == state[:2] for one in self._ancestors(path))
+
+    def _ancestors(self, path: bytes) -> Iterator[_Directory]:
+        while path:
+            path = path.rpartition(b"/")[0]
+            if directory := self._directories.get(path):
+                yield directory
+
+    def _is_followed(self, location: bytes) -> bool:
+        """Tell whether a link to a directory is followed by requests, too."""
+        symlinks = self._visibility.symlinks
+        if symlinks is not Symlinks.INSIDE:
+            return symlinks is Symlinks.ALL
+        real = os.path.realpath(location) + b"/"
+        roots = (os.path.realpath(root).rstrip(b"/") + b"/" for root in self._roots.values())
+        return any(map(real.startswith, roots))
+
+    # Directories.
+
+    def _add(self, path: bytes, location: bytes) -> None:
+        """Watch a directory and all below it. Each is watched before it is read."""
+        pending = [(path, location)]
+        while pending and not self.is_closed and not self.is_partial:
+            directory = self._open(*pending.pop())
+            if directory:
+                pending.extend(self._read(directory))
+
+    def _open(self, path: bytes, location: bytes) -> _Directory | None:
+        if path in self._directories:
+            return None
+        try:
+            status = os.stat(location)
+        except OSError:
+            return None
+        if not stat.S_ISDIR(status.st_mode):
+            return None
+        directory = _Directory(path, location, (status.st_dev, status.st_ino))
+        self._directories[path] = directory
+        self._watch(directory, status.st_dev)
+        return directory
+
+    def _watch(self, directory: _Directory, device: int) -> None:
+        if self._inotify and self._mounts.tracking_of(device) is ChangeTracking.EVENTS:
+            with suppress(OSError):  # no watches are left
+                directory.watch = self._inotify.add_contents(directory.location)
+        if directory.watch is None:
+            self._compared.add(directory.path)
+        else:
+            self._by_watch[directory.watch].add(directory.path)
+
+    def _read(self, directory: _Directory) -> Iterator[tuple[bytes, bytes]]:
+        """Read the names in a directory; yield each directory below it."""
+        with suppress(OSError), os.scandir(directory.location) as entries:
+            for entry in entries:
+                path, location = directory.child(entry.name)
+                if self._is_ignored(path, entry.name):
+                    continue
+                is_compared = directory.watch is None
+                directory.states[entry.name] = _entry_state(location) if is_compared else _THERE
+                is_link = entry.is_symlink()
+                if self._follows_link(path, location) if is_link else entry.is_dir():
+                    yield path, location
+
+    def _forget(self, path: bytes) -> None:
+        """Forget a directory and all below it, if there is one."""
+        if path not in self._directories:
+            return
+        prefix = path + b"/"
+        for each in [one for one in self._directories if one == path or one.startswith(prefix)]:
+            directory = self._directories.pop(each)
+            self._compared.discard(each)
+            if directory.watch is not None:
+                self._release(directory.watch, each)
+        for each in [link for link in self._links if link.startswith(prefix)]:
+            del self._links[each]
+
+    def _release(self, watch: int, path: bytes) -> None:
+        paths = self._by_watch[watch]
+        paths.discard(path)
+        if not paths:
+            del self._by_watch[watch]
+            if self._inotify:
+                self._inotify.remove(watch)
+
+
+def _split(path: bytes) -> tuple[bytes, bytes]:
+    """Return the path of the directory that an entry is in, and its name."""
+    parent, _, name = path.rpartition(b"/")
+    return parent, name
+
+
+def _is_file(state: State) -> bool:
+    return state != _GONE and not stat.S_ISDIR(state[-1])
+
+
+def _entry_state(location: bytes) -> State:
+    """Return the state of what an entry leads to, or of the entry itself if that leads nowhere."""
+    return _state_at(location) or _state_at(location, follow=False)
+
+
+def _state_at(location: bytes, *, follow: bool = True) -> State:
+    """Return the state of a file; () if it is not there. follow: that of what a link leads to."""
+    try:
+        status = os.stat(location, follow_symlinks=follow)
+    except OSError:
+        return _GONE
+    identity = status.st_dev, status.st_ino
+    if stat.S_ISDIR(status.st_mode):  # what changes in it is compared by itself
+        return *identity, status.st_mode
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return *identity, *times, status.st_size, status.st_mode

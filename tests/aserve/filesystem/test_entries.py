@@ -1,0 +1,206 @@
+"""The entries of directories: what is visible, described as a request would find it."""
+
+import os
+import random
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from aserve.filesystem.directory import Directory
+from aserve.filesystem.visibility import Symlinks, Visibility
+from aserve.http.messages import HttpError
+from aserve.http.request_target import TargetPath
+from aserve.http.resources import DirectoryWithoutIndex, Document, Entry
+
+ROOT = TargetPath((), is_directory=True)
+
+
+def at(path: str) -> TargetPath:
+    return TargetPath(tuple(os.fsencode(path).split(b"/")), is_directory=True)
+
+
+def names(files: Directory, path: TargetPath = ROOT) -> list[bytes]:
+    return sorted(entry.name for entry in files.entries(path))
+
+
+def walked(files: Directory, path: TargetPath = ROOT) -> list[bytes]:
+    return [b"/".join(names) for names, _ in files.walk(path)]
+
+
+def test_entries_are_described(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "l").symlink_to("a")
+    (tmp_path / "ld").symlink_to("d")
+    os.utime(tmp_path / "a", ns=(0, 1_234_567_890_123_456_789))
+    os.utime(tmp_path / "d", ns=(0, -5))
+    described = [one[:5] for one in sorted(Directory(tmp_path).entries(ROOT))]
+    assert [Entry(*fields) for fields in described] == [
+        Entry(b"a", is_directory=False, size=5, modified=1_234_567_890_123_456_789),
+        Entry(b"d", is_directory=True, size=0, modified=-5),
+        Entry(b"l", is_directory=False, size=5, modified=1_234_567_890_123_456_789, is_link=True),
+        Entry(b"ld", is_directory=True, size=0, modified=-5, is_link=True),
+    ]
+
+
+def test_what_is_no_file_is_no_entry(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "to_fifo").symlink_to("fifo")
+    (tmp_path / "broken").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        assert names(Directory(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("symlinks", "expected"),
+    [
+        (Symlinks.NONE, [b"dir", b"secret"]),
+        (Symlinks.INSIDE, [b"dir", b"inside", b"secret", b"to_dir"]),
+        (Symlinks.ALL, [b"dir", b"inside", b"out", b"out_dir", b"secret", b"to_dir"]),
+    ],
+)
+def test_links(tmp_path: Path, symlinks: Symlinks, expected: list[bytes]) -> None:
+    root = tmp_path / "root"
+    (root / "dir").mkdir(parents=True)
+    (root / "secret").touch()
+    (root / "x.key").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "y.key").touch()
+    for name, target in {
+        "inside": f"{root}/secret",
+        "to_dir": "dir",
+        "out": "../file",
+        "out_dir": str(tmp_path),
+        "to_key": "x.key",
+        "to_key_outside": "../y.key",
+        "magic": "/proc/self/cwd",
+    }.items():
+        (root / name).symlink_to(target)
+    files = Directory(root, visibility=Visibility(symlinks=symlinks))
+    assert names(files) == expected
+    for name in os.listdir(root):
+        path = TargetPath((os.fsencode(name),), is_directory=os.path.isdir(root / name))
+        if os.fsencode(name) in expected:
+            assert isinstance(files.find(path, wait=True), Document | DirectoryWithoutIndex)
+        else:
+            with pytest.raises(HttpError) as error:
+                files.find(path, wait=True)
+            assert error.value.status == 404
+
+
+def test_directory_that_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / ".git").mkdir()
+    for path in ("none", "file", ".git", "none/below"):
+        with pytest.raises(HttpError) as error:
+            Directory(tmp_path).entries(at(path))
+        assert error.value.status == 404
+        with pytest.raises(HttpError) as error:
+            next(Directory(tmp_path).walk(at(path)))
+        assert error.value.status == 404
+
+
+def test_walk_is_sorted_and_never_ends_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    (tmp_path / "b" / "c" / "f").touch()
+    (tmp_path / "a").touch()
+    (tmp_path / "b" / "up").symlink_to("..")
+    (tmp_path / "b" / ".hidden").touch()
+    (tmp_path / "z").symlink_to("b/c")
+    (tmp_path / "out").symlink_to("/etc")
+    files = Directory(tmp_path)
+    assert walked(files) == [b"a", b"b", b"b/c", b"b/c/f", b"b/up", b"z", b"z/f"]
+    below = walked(files, at("b"))
+    assert below == [b"c", b"c/f", b"up", b"up/a", b"up/b", b"up/z", b"up/z/f"]
+
+
+@pytest.mark.usefixtures("nobody")
+def test_what_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        (root / "d").mkdir()
+        (root / "d" / "f").touch()
+        (root / "f").touch(mode=0)
+        (root / "d").chmod(0)
+        files = Directory(root)
+        assert walked(files) == [b"d", b"f"]
+        for path in ("d", "d/below"):
+            with pytest.raises(HttpError) as error:
+                files.entries(at(path))
+            assert error.value.status == 403
+        (root / "d").chmod(0o400)  # its names may be read, and nothing else
+        with pytest.raises(HttpError) as error:
+            list(files.entries(at("d")))
+        assert error.value.status == 403
+        (root / "d").chmod(0o700)
+
+
+def test_no_descriptor_is_leaked(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "d").mkdir(parents=True)
+    (tmp_path / "l").symlink_to("a")
+    (tmp_path / "m").symlink_to("/etc")
+    files = Directory(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    files.entries(ROOT)
+    walk = files.walk(ROOT)
+    next(walk)
+    walk.close()
+    list(files.walk(ROOT))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_index_decides_what_a_directory_is(tmp_path: Path) -> None:
+    """Also where the index is hidden, no file, or a link that is not followed."""
+    (tmp_path / "a" / "index.html").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "index.html").touch()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "index.html").symlink_to("../b/index.html")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "index.html").symlink_to("/etc/passwd")
+
+    def lists(path: str, visibility: Visibility) -> bool:
+        found = Directory(tmp_path, visibility=visibility).find(at(path), wait=True)
+        return isinstance(found, DirectoryWithoutIndex)
+
+    assert [lists(path, Visibility()) for path in "abcd"] == [True, False, False, True]
+    hiding = Visibility(["index.html"])
+    assert [lists(path, hiding) for path in "abcd"] == [True] * 4
+    none = Visibility(symlinks=Symlinks.NONE)
+    assert [lists(path, none) for path in "abcd"] == [True, False, True, True]
+
+
+def test_siblings_that_are_hidden_are_not_used(tmp_path: Path) -> None:
+    for name in ("a.js", "a.js.gz", "a.js.br"):
+        (tmp_path / name).write_bytes(b"x")
+    path = TargetPath((b"a.js",), is_directory=False)
+    found = Directory(tmp_path, visibility=Visibility(["*.gz"])).find(path, wait=True)
+    assert isinstance(found, Document)
+    assert [one.coding for one in found.representations] == ["identity", "br"]
+
+
+def test_random_trees_are_walked_as_scandir_lists_them(tmp_path: Path) -> None:
+    random.seed(3)
+    directories = [tmp_path]
+    for number in range(120):
+        parent = random.choice(directories)
+        if random.random() < 0.3:
+            directories.append(parent / f"d{number}")
+            directories[-1].mkdir()
+        else:
+            (parent / f"f{number}").touch()
+    expected = []
+
+    def descend(directory: Path) -> None:
+        for entry in sorted(os.scandir(directory), key=lambda entry: os.fsencode(entry.name)):
+            expected.append(os.fsencode(os.path.relpath(entry.path, tmp_path)))
+            if entry.is_dir():
+                descend(Path(entry.path))
+
+    descend(tmp_path)
+    assert walked(Directory(tmp_path)) == expected
