@@ -107,12 +107,14 @@ class BodyStream:
     """
 
     __slots__ = (
+        "_is_cancelled",
         "_pieces",
         "may_wait",
     )
 
     def __init__(self, pieces: Iterable[bytes], *, may_wait: bool = True) -> None:
         self._pieces = iter(pieces)
+        self._is_cancelled = False
         self.may_wait = may_wait
 
     def __len__(self) -> int:
@@ -124,11 +126,18 @@ class BodyStream:
         return True
 
     def read(self) -> bytes:
-        """Return the next bytes, b"" at the end. Raises what the iterable raises."""
+        """Return the next bytes, b"" at the end. Raises what the iterable raises.
+
+        Empty pieces are passed over: an iterable that works long for a piece yields some meanwhile.
+        """
         for piece in self._pieces:
-            if piece:
+            if piece or self._is_cancelled:
                 return piece
         return b""
+
+    def cancel(self) -> None:
+        """Let a read that is under way, in another thread, return with the next piece."""
+        self._is_cancelled = True
 
     def close(self) -> None:
         """Close the generator. Like read, it may have to wait, and never runs at the same time."""

@@ -376,7 +376,7 @@ def test_readme_and_header_are_on_the_first_page(root: Path) -> None:
     assert b"Read <em>it</em>" in site.get("/").body
     (root / "README.md").unlink()
     (root / "README.md").symlink_to("/etc/passwd")
-    assert b"root:" not in site.get("/").body
+    assert b"root:x:" not in site.get("/").body
 
 
 def test_title_and_archives_are_on_the_page(root: Path) -> None:
