@@ -2,12 +2,18 @@
 
 import gc
 import os
+import socket
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes depends on the machine and on what else it does.
-settings.register_profile("suite", deadline=None)
+# How long an example takes depends on the machine and on what else it does. Each run tries the same
+# examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
+# make test-all tries new ones.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
 
 
@@ -33,3 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave the tests out of each collection of garbage: they live as long as the process."""
     gc.freeze()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections. It is bound, so that no other program listens there."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -33,6 +33,7 @@ CONNECT_REPORT_TIMEOUT_S = 2 * worker.CONNECT_LIMIT_S
 STOPPED_TIMEOUT_S = 600.0  # how long a run without a duration waits for a stopped worker
 WATCH_INTERVAL_S = 0.2
 STALL_S = 1.0  # if the loop is later than this, this process itself did not run
+SILENCE_S = 1.0  # a worker that is silent for longer may be suspended
 _SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RESERVED_DESCRIPTORS = 64  # descriptors that a process needs beside its connections
@@ -117,15 +118,20 @@ class WorkerHandle:
     """The worker of one share: a process here, or a stand-in for one on another machine.
 
     `reports` is the pipe with its messages, and ends when it does; `orders` is the descriptor on
-    which it receives orders. `last_report_at` is in seconds of the monotonic clock.
+    which it receives orders. `last_report_at` and `silent_since`, from when on its silence counts,
+    are in seconds of the monotonic clock.
     """
 
     reports: Pipe
     orders: int
 
     def __init__(self) -> None:
-        self.last_report_at = time.monotonic()
+        self.note_report(time.monotonic())
         self.is_ready = self.is_finished = False
+
+    def note_report(self, now: float) -> None:
+        """Note that the worker has reported, which ends its silence."""
+        self.last_report_at = self.silent_since = now
 
     def send_order(self, order: bytes) -> None:
         """Send an order. If the worker has died, the end of its reports will show it."""
@@ -255,7 +261,7 @@ class WorkerGroup:
             if not handle.is_finished:
                 self._on_lost(handle)
             return
-        handle.last_report_at = time.monotonic()
+        handle.note_report(time.monotonic())
         self._on_message(handle, message)
 
     def _on_message(self, handle: WorkerHandle, message: worker.Message) -> None:
@@ -305,7 +311,7 @@ class WorkerGroup:
         if not self._plan.warms_up:
             self._counting_since = self._started_at
         for handle in self._working:
-            handle.last_report_at = self._started_at
+            handle.note_report(self._started_at)
         self._send_all(worker.START)
 
     def _count_when_warm(self) -> None:
@@ -327,17 +333,21 @@ class WorkerGroup:
         """Kill workers that no longer report, so that they cannot delay the end of the run.
 
         `now` is the time of this wakeup and not a later one: if this process is suspended after
-        it, the next turn sees that and excuses them.
+        it, the next turn sees that and excuses them. A suspended worker is excused in each turn and
+        not only when its time is up: it may be resumed just before that turn, and needs a moment
+        for its first report.
         """
         connecting_timeout_s = CONNECT_REPORT_TIMEOUT_S + self._plan.timeout_s
         limit_s = REPORT_TIMEOUT_S if self._started_at else connecting_timeout_s
+        may_be_resumed = now < self._wait_for_stopped_until()
         for handle in self._working:
             awaits_start = handle.is_ready and not self._started_at
-            if awaits_start or now - handle.last_report_at <= limit_s:
+            silent_s = now - handle.silent_since
+            if awaits_start or silent_s <= SILENCE_S:
                 continue
-            if now < self._wait_for_stopped_until() and handle.is_stopped():
-                handle.last_report_at = now  # resumed, it has the full time again
-            else:
+            if may_be_resumed and handle.is_stopped():
+                handle.silent_since = now  # resumed, it has the full time again
+            elif silent_s > limit_s:
                 handle.kill()
 
     def _wait_for_stopped_until(self) -> float:
@@ -359,7 +369,7 @@ class WorkerGroup:
         before, self._last_wakeup = self._last_wakeup, now
         if now - before > WATCH_INTERVAL_S + STALL_S:
             for handle in self._working:
-                handle.last_report_at = max(handle.last_report_at, now)
+                handle.silent_since = max(handle.silent_since, now)
 
 
 def _run_child(share: Plan, orders: int, reports: Pipe) -> NoReturn:

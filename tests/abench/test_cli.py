@@ -5,18 +5,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import stat
 import sys
 
 import pytest
-
-
-@pytest.fixture
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 async def test_run_prints_a_report_and_exits_with_0(serve, abench):

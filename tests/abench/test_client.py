@@ -1,7 +1,6 @@
 """Connections to servers that behave and to servers that do not: what is counted as what."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -157,20 +156,16 @@ async def test_bytes_before_a_request_are_no_response_to_it(serve, run_plan, ok_
     assert len(server.requests) >= summary.succeeded
 
 
-async def test_a_missing_server_is_counted_as_connect_with_backoff(serve, run_plan):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
+async def test_a_missing_server_is_counted_as_connect_with_backoff(run_plan, closed_port):
+    plan = {"url": f"http://127.0.0.1:{closed_port}/", "connections": 2, "duration_s": 0.3}
     summary = (await run_plan(**plan)).summary
     assert summary.open_connections == 0
     assert set(summary.failures) == {"connect"}
     assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
 
 
-async def test_a_run_of_many_requests_gives_up_on_a_dead_server(serve, run_plan):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    plan = {"url": f"http://127.0.0.1:{port}/", "requests": 10**6, "timeout_s": 0.2}
+async def test_a_run_of_many_requests_gives_up_on_a_dead_server(run_plan, closed_port):
+    plan = {"url": f"http://127.0.0.1:{closed_port}/", "requests": 10**6, "timeout_s": 0.2}
     summary = (await run_plan(**plan)).summary
     assert summary.gave_up
     assert summary.succeeded == 0

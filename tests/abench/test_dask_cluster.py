@@ -197,13 +197,11 @@ async def test_the_first_failure_is_reported_from_any_node(cluster, serve, abenc
 
 
 @pytest.mark.slow
-async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, unused_tcp_port):
-    url = f"http://127.0.0.1:{unused_tcp_port}/"
+async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/"
     ran = await abench("--dask", cluster.address, "-t", "1", url)
     assert (ran.code, ran.out) == (1, "")
-    assert (
-        ran.err == f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: connection refused\n"
-    )
+    assert ran.err == f"abench: error: cannot reach 127.0.0.1:{closed_port}: connection refused\n"
 
 
 @pytest.mark.parametrize(

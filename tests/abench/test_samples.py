@@ -277,8 +277,8 @@ async def test_http09_response_with_a_header_is_parsed(response, serve, run_plan
     assert messages_of(summary) == [expected[next(iter(summary.status))]]
 
 
-async def test_refused_connection_has_the_systems_message(run_plan, unused_tcp_port):
-    url = f"http://127.0.0.1:{unused_tcp_port}/"
+async def test_refused_connection_has_the_systems_message(run_plan, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/"
     summary = (await run_plan(url=url, connections=1, duration_s=0.1)).summary
     assert messages_of(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
 

@@ -94,7 +94,7 @@ async def test_exit_code_is_as_documented(words, code, abench):
     assert ran.err.count("\n") == (code != 0)
 
 
-async def test_unreachable_server_exits_with_1(abench, unused_tcp_port):
-    ran = await abench("--webbench", "-t", "1", f"http://127.0.0.1:{unused_tcp_port}/")
+async def test_unreachable_server_exits_with_1(abench, closed_port):
+    ran = await abench("--webbench", "-t", "1", f"http://127.0.0.1:{closed_port}/")
     assert ran.code == 1
-    assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: ")
+    assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{closed_port}: ")
