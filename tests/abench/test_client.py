@@ -103,25 +103,20 @@ async def test_a_head_request_reads_no_body(serve, run_plan):
     assert all(request.startswith(b"HEAD / HTTP/1.1\r\n") for request in server.requests)
 
 
-async def test_a_timeout_is_counted_and_the_connection_replaced(serve, run_plan, ok_response):
+async def test_a_timeout_is_counted_and_the_connection_replaced(
+    serve, run_plan, ok_response, client_clock
+):
     def script(peer):
         if server.connections > 1:  # the first connection is never answered
             peer.send(ok_response)
+        else:
+            client_clock.set_ahead(1000)
 
     server = await serve(script)
-    summary = (await run_plan(url=server.url, connections=1, requests=5, timeout_s=0.05)).summary
+    summary = (await run_plan(url=server.url, connections=1, requests=5, timeout_s=500)).summary
     assert (summary.succeeded, dict(summary.failures)) == (4, {"timeout": 1})
     assert server.connections == 2
-    assert summary.service.max < 50_000
-
-
-async def test_a_late_response_is_a_timeout_and_no_success(serve, run_plan, ok_response):
-    def script(peer):
-        asyncio.get_running_loop().call_later(0.2, peer.send, ok_response)
-
-    server = await serve(script)
-    summary = (await run_plan(url=server.url, connections=2, requests=4, timeout_s=0.1)).summary
-    assert (summary.succeeded, dict(summary.failures)) == (0, {"timeout": 4})
+    assert summary.service.count == 4  # the time of what has failed is no service time
 
 
 async def test_requests_go_on_when_a_server_closes_after_some(serve, run_plan, ok_response):
