@@ -67,7 +67,9 @@ class Peer(asyncio.Protocol):
             self.server.script(self)
 
     def send(self, data: bytes) -> None:
-        self.transport.write(data)
+        """Send data, unless the client has gone: a test may have asked for it a while ago."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def close(self) -> None:
         self.transport.close()
@@ -93,6 +95,7 @@ class ScriptedServer:
         self.all_closed = asyncio.Event()  # set while no connection is open
         self.peak = 0
         self.scheme, self.port = "http", 0
+        self.listener: asyncio.Server
 
     @property
     def url(self) -> str:
@@ -220,6 +223,7 @@ async def serve(
                     lambda: Peer(server), host, 0, backlog=2048, **options
                 )
                 server.port = listener.sockets[0].getsockname()[1]
+            server.listener = listener
             stack.callback(lambda: [peer.transport.abort() for peer in list(server.open)])
             stack.callback(listener.close)
             return server

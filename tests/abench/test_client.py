@@ -156,7 +156,8 @@ async def test_a_missing_server_is_counted_as_connect_with_backoff(run_plan, clo
     summary = (await run_plan(**plan)).summary
     assert summary.open_connections == 0
     assert set(summary.failures) == {"connect"}
-    assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
+    # Pauses of 10, 20, 40 ... ms on each of two connections; a busy machine makes more of it late.
+    assert summary.failed <= 2 * 6
 
 
 async def test_a_run_of_many_requests_gives_up_on_a_dead_server(run_plan, closed_port):
@@ -166,6 +167,7 @@ async def test_a_run_of_many_requests_gives_up_on_a_dead_server(run_plan, closed
     assert summary.succeeded == 0
 
 
+@pytest.mark.virtual_time
 async def test_an_unanswered_request_at_the_end_is_neither_success_nor_failure(serve, run_plan):
     server = await serve(lambda _: None)
     summary = (await run_plan(url=server.url, connections=4, duration_s=0.1)).summary
@@ -181,10 +183,17 @@ async def test_a_number_of_requests_is_exact(serve, run_plan, connections, reque
     assert summary.open_connections == server.peak == connections
 
 
-async def test_reports_add_up_to_the_whole(serve, run_plan):
-    server = await serve()
-    result = await run_plan(url=server.url, connections=4, duration_s=0.5)
-    assert len(result.messages) >= 4  # Ready, Started, Summaries, Finished
-    summary = result.summary  # the server may not have received the last requests
-    assert summary.succeeded <= len(server.requests) <= summary.succeeded + summary.unfinished
-    assert result.summary.elapsed_ns >= 500_000_000
+@pytest.mark.virtual_time
+async def test_reports_add_up_to_the_whole(serve, run_plan, ok_response):
+    def script(peer):
+        asyncio.get_running_loop().call_later(0.01, peer.send, ok_response)
+
+    server = await serve(script)
+    result = await run_plan(url=server.url, connections=4, duration_s=0.505)
+    assert [type(one).__name__ for one in result.messages] == [
+        *("Ready", "Started", "Summary", "Summary", "Finished"),
+    ]
+    assert result.summary.succeeded == 4 * 50
+    assert len(server.requests) == 4 * 51
+    assert result.summary.unfinished == 4
+    assert result.summary.elapsed_ns == 505_000_000

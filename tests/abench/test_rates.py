@@ -149,6 +149,7 @@ def test_requests_of_a_dead_worker_are_skipped_in_a_stage():
     assert (first.schedule.achieved, last.schedule.achieved) == (100, 25)
 
 
+@pytest.mark.virtual_time
 async def test_started_requests_are_reported_during_the_run(serve, run_plan, ok_response):
     """A worker reports the requests it has started during the run, in case it dies."""
     server = await serve(ok_response)
@@ -190,6 +191,7 @@ def test_unreached_stage_is_left_out():
     assert [(one.text, one.length_s) for one in stages] == [("1s@10", 1), ("1s@20", 0.5)]
 
 
+@pytest.mark.virtual_time
 async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
     """In the last stage two of three connections hang: requests wait or are skipped."""
 
@@ -197,7 +199,7 @@ async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
         if len(server.requests) <= 60 or len(server.requests) % 3 == 0:
             peer.send(ok_response)
         elif len(server.requests) == 70:
-            peer.reset()
+            peer.transport.abort()
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "stages": "300ms@100,300ms@100,400ms@200"}
