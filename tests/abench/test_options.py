@@ -79,11 +79,9 @@ async def test_units_are_accepted_everywhere(serve, abench):
     server = await serve()
     words = ("-t500ms", "--timeout", "5s", "--warmup", "100ms", "-c", "0.002k", "-w", "auto")
     ran = await abench(*words, "--json", "-", f"127.0.0.1:{server.port}")
-    assert (ran.code, ran.json["connections"], ran.json["timeout_s"]) == (0, 2, 5)
+    assert (ran.json["connections"], ran.json["timeout_s"]) == (2, 5)
     assert ran.json["duration_s"] > 0.4
     assert plan_from_options([URL], stages="500ms@1k,ramp:2@1k-60/m").schedule.length_s == 2.5
-    ran = await abench("--webbench", "-t500ms", server.url)
-    assert ran.code == 0
 
 
 async def test_time_or_number_ends_the_run_whichever_is_first(serve, abench):

@@ -460,6 +460,6 @@ def test_location_is_read_from_the_header(head, location):
 
 async def test_redirect_during_the_warm_up_is_reported(serve, abench):
     server = await serve(MOVED % b"w")
-    ran = await abench("-t", "0.3", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
+    ran = await abench("-n", "50", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
     assert ran.code == 0
     assert EVERY.format("https://example.org/w") in " ".join(ran.out.split())
