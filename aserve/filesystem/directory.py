@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import time
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
@@ -146,7 +147,8 @@ class OpenFile:
         """Close the file early; closing twice does no harm."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            with suppress(InterruptedError):  # it is closed all the same: close(2)
+                os.close(descriptor)
 
     __del__ = close
 
@@ -194,6 +196,8 @@ class Directory:
                 return lookup.resource(name, names[-1], is_index=path.is_directory)
             finally:
                 os.close(root)
+        except InterruptedError:  # by a signal, in a wait for another program's file system
+            return self.find(path, wait=wait)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
