@@ -46,6 +46,7 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 
 # The quick tests, which must reach the coverage of the gate, and then all others. Tests that measure
 # time run alone. Only their files are given to pytest: collecting all the others takes seconds.
+test-all: export SUITE_EXAMPLES = 100
 test-all: coverage $(VENV)/.docs ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
 	@$(PYTEST) -m "not ($(QUICK) or alone)" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]

@@ -10,9 +10,13 @@ from hypothesis import HealthCheck, settings
 
 # How long an example takes depends on the machine and on what else it does. Each run tries the same
 # examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
-# make test-all tries new ones.
+# make test-all tries new ones, and its other tests three times as many.
 settings.register_profile(
-    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("SUITE_EXAMPLES", "35")),
 )
 settings.load_profile("suite")
 

@@ -18,6 +18,7 @@ from abench.cli import main
 from abench.client import connection, one_shot, open_loop, pipelined, scheduler
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
+from abench.report import html
 from abench.runner import worker
 from abench.runner.worker import START, START_COUNTING, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
@@ -393,6 +394,12 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
         return Completed(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write pages without their plots, which take half a second each."""
+    monkeypatch.setattr(html, "_plots", lambda *_args, **_options: iter(()))
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ class _Facts(HTMLParser):
         self.words.append(data)
 
 
-def test_page_shows_escaped_messages():
+def test_page_shows_escaped_messages(without_plots):
     moved = sampled(0, REDIRECT, "302", "/<script>")
     facts = _Facts()
     facts.feed(written(html.write_html, report_of(*FOUND, moved, status=Counter({302: 1}))))

@@ -16,6 +16,7 @@ import aserve
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.conformance.serving import address_of
+from tests.marks import slow_except
 
 TIMEOUT = 10.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
@@ -92,7 +93,7 @@ def test_one_connection_too_many_gets_503(model: str, directory: Path) -> None:
             assert b"\r\nRetry-After: 1\r\n" in response
 
 
-@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("closes", slow_except([True, False], False))
 def test_open_response_is_completed_when_the_server_stops(
     model: str, directory: Path, *, closes: bool
 ) -> None:
