@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from aserve.filesystem import mounts
+
 # How long an example takes depends on the machine and on what else it does. Each run tries the same
 # examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
 # make test-all tries new ones, and its other tests three times as many.
@@ -43,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave the tests out of each collection of garbage: they live as long as the process."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mounts_of_others_are_not_seen() -> Iterator[None]:
+    """A mount empties every cache, and other tests and programs mount something at any time."""
+    table = mounts._mount_table()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mounts, "_mount_table", lambda: table)
+        yield
 
 
 @pytest.fixture
