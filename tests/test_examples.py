@@ -50,6 +50,7 @@ def test_serve_in_a_thread() -> None:
     assert f"is 200, {(WWW / 'index.html').stat().st_size} bytes" in completed.stdout
 
 
+@pytest.mark.slow
 def test_tests_with_a_server() -> None:
     options = ("-q", "-p", "no:cacheprovider")
     completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / "test_with_a_server.py")
@@ -57,7 +58,9 @@ def test_tests_with_a_server() -> None:
     assert "2 passed" in completed.stdout
 
 
-@pytest.mark.parametrize(("limit", "exit_code"), [("60s", 0), ("1us", 4)])
+@pytest.mark.parametrize(
+    ("limit", "exit_code"), [("60s", 0), pytest.param("1us", 4, marks=pytest.mark.slow)]
+)
 def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
     report = tmp_path / "load.json"
     variables = {"RATE": "10", "DURATION": "300ms", "LIMIT": limit}

@@ -24,6 +24,7 @@ from abench.runner.worker import START, START_COUNTING, Finished, Message, Ready
 from abench.stats.summary import Summary
 from tests.abench.virtual_time import VirtualTimeLoop, VirtualTimer, clock
 from tests.fork_server import ForkServer, Program, fork_server
+from tests.marks import slow
 
 OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -189,7 +190,10 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 # Marks tests that hold for each way to reach a server: `run_plan` completes their plans.
-TRANSPORTS = pytest.mark.parametrize("transport", ["TCP", "TLS", "TLS through a proxy"])
+TRANSPORTS = pytest.mark.parametrize(
+    "transport",
+    ["TCP", slow("TLS"), "TLS through a proxy"],  # the last is TLS as well
+)
 
 
 def respond_with(data: bytes) -> Script:

@@ -221,7 +221,7 @@ async def test_server_pid_is_measured(serve):
 
 
 async def test_children_of_the_server_are_measured():
-    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print()"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", f"{code}; input()"),
@@ -230,7 +230,7 @@ async def test_children_of_the_server_are_measured():
     )
     monitor = ServerMonitor([process.pid])
     await process.stdout.readline()
-    assert monitor.result().cpu_s >= 0.19  # a clock tick is 10 ms
+    assert monitor.result().cpu_s >= 0.2  # it is the sum of four numbers of ticks of 10 ms
     await process.communicate(b"\n")
     assert monitor.result().ended
 

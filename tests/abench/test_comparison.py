@@ -65,6 +65,7 @@ def test_slower_is_worse():
     assert not found.exceeds(tolerance=50)
 
 
+@pytest.mark.slow
 def test_false_positive_rate_of_single_runs():
     significant = sum(
         difference("pages/sec", [quick(seed)], [quick(seed + 1000)]).is_significant

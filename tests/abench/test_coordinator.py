@@ -53,6 +53,7 @@ async def test_workers_need_open_files_as_well(serve, limited):
     )
 
 
+@pytest.mark.slow
 async def test_a_run_that_starts_has_all_its_connections(serve, limited):
     server = await serve()
     arguments = ("-c", "20", "-w", "20", "-n", "200", "--json", "-", server.url)
@@ -61,6 +62,7 @@ async def test_a_run_that_starts_has_all_its_connections(serve, limited):
     assert json.loads(out)["connections_standing"] == 20
 
 
+@pytest.mark.slow
 async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
     code, out, err = await limited(256, "calibrate", "-t", "100ms", "--json")
     note, *error = err.splitlines()

@@ -77,7 +77,7 @@ ORDER = {
 
 
 @needs_strace
-@pytest.mark.parametrize("model", slow_except(ORDER, DEFAULT, "reactor", "proactor"))
+@pytest.mark.parametrize("model", slow_except(ORDER, DEFAULT))
 def test_the_events_of_a_model_are_in_order(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)

@@ -21,7 +21,7 @@ MODES = [("--model", name) for name in MODELS]
 MODES += [("--workers", "2"), ("--workers", "2", "--model", "epoll")]
 
 
-QUICK_MODES = [mode for mode in MODES if {*mode} & {DEFAULT, "signal-driven", "--workers"}]
+QUICK_MODES = [("--model", DEFAULT), ("--workers", "2")]
 
 
 @pytest.fixture(params=slow_except(MODES, *QUICK_MODES), ids=" ".join)
