@@ -159,7 +159,7 @@ def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
         os.close(process_side)
         get(url_in(banner(process)))
         os.close(terminal)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

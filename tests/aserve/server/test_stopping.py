@@ -20,7 +20,7 @@ from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.marks import slow_except
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 LARGE = 32 << 20
 NAMES = [name for name, info in MODELS.items() if not info.unavailable_reason()]
 # Without a grace period that could be over on a slow machine: responses end, or a signal cuts them.

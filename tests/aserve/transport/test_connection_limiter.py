@@ -21,7 +21,7 @@ from aserve.transport.connection_limiter import (
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.marks import slow_except
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 MANY, FEW = "127.0.0.2", "127.0.0.3"
 SMALL = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -18,7 +18,7 @@ from aserve.transport.registry import DEFAULT, MODELS
 from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""

@@ -49,7 +49,7 @@ from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.socket_writer import SocketWriter
 from tests.marks import slow_except
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 LARGE = 3 << 20
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 
