@@ -106,7 +106,7 @@ def read_settings(directory: str, options: SettingOptions) -> Settings:
         name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
     }
     settings = Settings(Path(directory), **values)
-    _check_model_options(settings.model, options)
+    _check_model_options(settings, options)
     return settings
 
 
@@ -121,12 +121,13 @@ def _directory_hint(name: str) -> str:
     return _DIRECTORY_HINTS.get(name, "")
 
 
-def _check_model_options(model: str, options: Mapping[str, object]) -> None:
+def _check_model_options(settings: Settings, options: Mapping[str, object]) -> None:
     """Reject an option that the model does not use, and name the models that do."""
+    model = settings.model
     spellings = [f"--{name.replace('_', '-')}" for name in options]
     restricted = set().union(*(info.options for info in MODELS.values()))
     for option in spellings:
-        if option in restricted - MODELS[model].options:
+        if option in restricted - settings.model_info.options:
             models = ", ".join(name for name, info in MODELS.items() if option in info.options)
             raise SettingsError(option, f"the model {model} does not use it; it is for {models}")
 

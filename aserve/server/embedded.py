@@ -21,7 +21,6 @@ from aserve.server.reload import ReloadableWorker
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.registry import MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
 
@@ -145,7 +144,7 @@ class Server:
 
     @property
     def _uses_event_loop(self) -> bool:
-        return MODELS[self.settings.model].uses_event_loop
+        return self.settings.model_info.uses_event_loop
 
     def _reloadable_worker(self, listeners: Sequence[socket.socket]) -> ReloadableWorker:
         return ReloadableWorker(self.settings, listeners, self._observer)
@@ -169,10 +168,10 @@ class Server:
     def _reloading(
         self, kind: type[R], root: str | os.PathLike[str] | None, changes: ServerSettings
     ) -> Iterator[tuple[R, Settings]]:
-        """Give what runs, and its next settings; they are in force after the block.
+        """Yield what runs, and its next settings, which apply after the block.
 
-        The lock allows its thread more than one reload at a time, as a handler of signals may make.
-        In a running loop none begins before the other has ended: a reload never waits there.
+        The lock is reentrant, since a signal handler may reload during a reload. In a running loop
+        no reload begins before the last has ended: a reload never waits there.
         """
         if self._process_id != os.getpid():
             raise RuntimeError("the server is not running")

@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from abench.cli import main
-from abench.client import connection, one_shot, open_loop, pipelined, scheduler
+from abench.client import (
+    connection,
+    connection_pool,
+    one_shot,
+    open_loop,
+    pipelined,
+    scheduler,
+)
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.report import html
@@ -36,10 +43,13 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], o
     return {"asyncio": asyncio.new_event_loop}
 
 
+_TIMED = (connection, connection_pool, one_shot, open_loop, pipelined, scheduler, worker)
+
+
 @pytest.fixture(autouse=True)
 def _virtual_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.node.get_closest_marker("virtual_time"):
-        for module in (connection, one_shot, open_loop, pipelined, scheduler, worker):
+        for module in _TIMED:
             monkeypatch.setattr(module, "_clock", clock)
         monkeypatch.setattr(scheduler, "Timer", VirtualTimer)
 
@@ -262,7 +272,7 @@ class ClientClock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead_ns = 0
         self._monkeypatch = monkeypatch
-        for module in (connection, one_shot, open_loop, pipelined):
+        for module in (connection, connection_pool, one_shot, open_loop, pipelined):
             read = module._clock
             monkeypatch.setattr(module, "_clock", lambda read=read: read() + self._ahead_ns)
 
@@ -276,12 +286,12 @@ class ClientClock:
         So a test of what happens then needs no limit that a busy machine could reach.
         """
 
-        def expire(pool: connection.ConnectionPool) -> None:
+        def expire(pool: connection_pool.ConnectionPool) -> None:
             for each in pool.connections:
                 if each.sent_at and is_due(each):
                     each.fail_overdue()
 
-        self._monkeypatch.setattr(connection.ConnectionPool, "expire_overdue", expire)
+        self._monkeypatch.setattr(connection_pool.ConnectionPool, "expire_overdue", expire)
 
 
 @pytest.fixture

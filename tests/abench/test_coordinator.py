@@ -12,13 +12,14 @@ import pytest
 
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
-from abench.runner import coordinator
+from abench.runner import coordinator, preflight
+from abench.runner.worker_handle import WorkerHandle
 
 
 def test_too_few_open_files_are_reported_before_the_run(monkeypatch):
-    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr(preflight.resource, "getrlimit", lambda _: (100, 100))
     with pytest.raises(ParameterError, match="1000 in 2 workers need 564 open files each"):
-        coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
+        preflight.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
 
 
 @pytest.fixture
@@ -77,25 +78,25 @@ async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
 
 def test_the_open_files_limit_is_raised_when_it_must_be(monkeypatch):
     raised = []
-    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 4096))
-    monkeypatch.setattr(coordinator.resource, "setrlimit", lambda _, limits: raised.append(limits))
-    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=10, workers=1))
+    monkeypatch.setattr(preflight.resource, "getrlimit", lambda _: (100, 4096))
+    monkeypatch.setattr(preflight.resource, "setrlimit", lambda _, limits: raised.append(limits))
+    preflight.raise_descriptor_limit(Plan(url="http://h/", connections=10, workers=1))
     assert raised == []
-    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=1))
+    preflight.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=1))
     assert raised == [(4096, 4096)]
 
 
 def test_the_address_that_accepts_is_the_one_loaded():
     with socket.create_server(("127.0.0.1", 0)) as server:
         plan = Plan(url=f"http://localhost:{server.getsockname()[1]}/")
-        reached = coordinator.resolve(plan)
+        reached = preflight.resolve(plan)
     assert reached.address == "127.0.0.1"
     assert reached.target == plan.target
 
 
 def test_an_unreachable_server_is_reported_with_host_and_port(closed_port):
     with pytest.raises(UnreachableError, match=f"127.0.0.1:{closed_port}: connection refused"):
-        coordinator.resolve(Plan(url=f"http://127.0.0.1:{closed_port}/"))
+        preflight.resolve(Plan(url=f"http://127.0.0.1:{closed_port}/"))
 
 
 @pytest.fixture
@@ -189,7 +190,7 @@ cli.main(["-t", "0.4", "-w", "2", sys.argv[1]])
     assert "2 workers of 2 died" in out
 
 
-class SilentWorker(coordinator.WorkerHandle):
+class SilentWorker(WorkerHandle):
     """A worker that never reports."""
 
     def __init__(self):
@@ -236,7 +237,9 @@ def running(clock):
     """A run of 60 s with two silent workers, which has just started."""
     plan = Plan(url="http://h/", duration_s=60, workers=2, connections=2)
     with coordinator.WorkerGroup(plan, lambda _share, _others: SilentWorker()) as group:
-        group._started_at = group._counting_since = clock.now
+        group._started_at = group._counting_since = group._last_wakeup = clock.now
+        for handle in group._workers:
+            handle.note_report(clock.now)
         yield group
         for handle in group._workers:
             handle.end()
