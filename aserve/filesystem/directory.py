@@ -152,7 +152,10 @@ class OpenFile:
         """Close the file early; closing twice does no harm."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            try:  # noqa: SIM105 - suppress costs three calls
+                os.close(descriptor)
+            except InterruptedError:  # it is closed all the same: close(2)
+                pass
 
     __del__ = close
 
@@ -207,6 +210,8 @@ class Directory:
                 return lookup.file(name, path.segments[-1])
             finally:
                 os.close(root)
+        except InterruptedError:  # by a signal, in a wait for another program's file system
+            return self.find(path, wait=wait)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
