@@ -33,7 +33,7 @@ run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT,
 	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 # 5 is pytest's exit code for no tests, which ARGS may cause.
-test: $(VENV)/.dev ## run the tests that a change needs, in about two minutes (ARGS)
+test: $(VENV)/.dev ## run the tests that a change needs, in about a minute and a half (ARGS)
 	@$(PYTEST) -m "$(QUICK)" $(ARGS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
@@ -46,6 +46,8 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 
 # The quick tests, which must reach the coverage of the gate, and then all others. Tests that measure
 # time run alone. Only their files are given to pytest: collecting all the others takes seconds.
+# Of each property: make test tries fewer.
+test-all: export SUITE_EXAMPLES = 100
 test-all: coverage $(VENV)/.docs ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
 	@$(PYTEST) -m "not ($(QUICK) or alone)" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]

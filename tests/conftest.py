@@ -2,12 +2,24 @@
 
 import gc
 import os
+import socket
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes depends on the machine and on what else it does.
-settings.register_profile("suite", deadline=None)
+from aserve.filesystem import mounts
+
+# How long an example takes depends on the machine and on what else it does. Each run tries the same
+# examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
+# make test-all tries new ones, and its other tests three times as many.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("SUITE_EXAMPLES", "35")),
+)
 settings.load_profile("suite")
 
 
@@ -33,3 +45,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave the tests out of each collection of garbage: they live as long as the process."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mounts_of_others_are_not_seen() -> Iterator[None]:
+    """A mount empties every cache, and other tests and programs mount something at any time."""
+    table = mounts._mount_table()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mounts, "_mount_table", lambda: table)
+        yield
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections. It is bound, so that no other program listens there."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

@@ -63,6 +63,7 @@ def test_print_changes(tmp_path: Path) -> None:
             program.kill()
 
 
+@pytest.mark.slow
 def test_tests_with_a_server() -> None:
     options = ("-q", "-p", "no:cacheprovider")
     completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / "test_with_a_server.py")
@@ -70,10 +71,12 @@ def test_tests_with_a_server() -> None:
     assert "2 passed" in completed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "exit_code"), [("60s", 0), ("1us", 4)])
 def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
     report = tmp_path / "load.json"
-    variables = {"RATE": "10", "DURATION": "300ms", "LIMIT": limit}
+    # The last response has a second in which to come.
+    variables = {"RATE": "1", "DURATION": "3s", "LIMIT": limit}
     completed = run(EXAMPLES / "load_gate.sh", WWW, report, **variables)
     assert completed.returncode == exit_code, completed.stdout
     assert json.loads(report.read_text())["requests"]["succeeded"] == 3

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from abench.cli.bench import exit_code, run
+from abench.cli.exit_codes import UNREACHABLE
 from abench.cli.options import LOAD, REPORTS, Workers, declare
 from abench.cli.streams import print_message
 from abench.errors import ParameterError
@@ -59,6 +60,8 @@ def calibrate(duration_s: Time = 3.0, workers: Workers = None, as_json: Json = F
             of_server = replace(plan, url=server.url)
             reports[name] = run(of_server, quiet=False, server_pids=[server.pid])
             if code := exit_code(reports[name]):
+                if code == UNREACHABLE:
+                    print_message("error: -t: no response in this time; use a longer one")
                 return code
     if as_json:
         plain = {name: _figures(report) for name, report in reports.items()}

@@ -25,6 +25,7 @@ CONNECT_REPORT_TIMEOUT_S = 2 * worker.CONNECT_LIMIT_S
 STOPPED_TIMEOUT_S = 600.0  # how long a run without a duration waits for a stopped worker
 WATCH_INTERVAL_S = 0.2
 STALL_S = 1.0  # if the loop is later than this, this process itself did not run
+SILENCE_S = 1.0  # a worker that is silent for longer may be suspended
 
 Watcher = Callable[[Summary, float], object]
 
@@ -115,7 +116,7 @@ class WorkerGroup:
             if not handle.is_finished:
                 self._on_lost(handle)
             return
-        handle.last_report_at = time.monotonic()
+        handle.note_report(time.monotonic())
         self._on_message(handle, message)
 
     def _on_message(self, handle: WorkerHandle, message: worker.Message) -> None:
@@ -165,7 +166,7 @@ class WorkerGroup:
         if not self._plan.warms_up:
             self._counting_since = self._started_at
         for handle in self._working:
-            handle.last_report_at = self._started_at
+            handle.note_report(self._started_at)
         self._send_all(worker.START)
 
     def _count_when_warm(self) -> None:
@@ -187,17 +188,21 @@ class WorkerGroup:
         """Kill workers that no longer report, so that they cannot delay the end of the run.
 
         `now` is the time of this wakeup and not a later one: if this process is suspended after
-        it, the next turn sees that and excuses them.
+        it, the next turn sees that and excuses them. A suspended worker is excused in each turn and
+        not only when its time is up: it may be resumed just before that turn, and needs a moment
+        for its first report.
         """
         connecting_timeout_s = CONNECT_REPORT_TIMEOUT_S + self._plan.timeout_s
         limit_s = REPORT_TIMEOUT_S if self._started_at else connecting_timeout_s
+        may_be_resumed = now < self._wait_for_stopped_until()
         for handle in self._working:
             awaits_start = handle.is_ready and not self._started_at
-            if awaits_start or now - handle.last_report_at <= limit_s:
+            silent_s = now - handle.silent_since
+            if awaits_start or silent_s <= SILENCE_S:
                 continue
-            if now < self._wait_for_stopped_until() and handle.is_stopped():
-                handle.last_report_at = now  # resumed, it has the full time again
-            else:
+            if may_be_resumed and handle.is_stopped():
+                handle.silent_since = now  # resumed, it has the full time again
+            elif silent_s > limit_s:
                 handle.kill()
 
     def _wait_for_stopped_until(self) -> float:
@@ -219,4 +224,4 @@ class WorkerGroup:
         before, self._last_wakeup = self._last_wakeup, now
         if now - before > WATCH_INTERVAL_S + STALL_S:
             for handle in self._working:
-                handle.last_report_at = max(handle.last_report_at, now)
+                handle.silent_since = max(handle.silent_since, now)

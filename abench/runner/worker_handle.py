@@ -13,15 +13,20 @@ class WorkerHandle:
     """The worker of one share: a process here, or a stand-in for one on another machine.
 
     `reports` is the pipe with its messages, and ends when it does; `orders` is the descriptor on
-    which it receives orders. `last_report_at` is in seconds of the monotonic clock.
+    which it receives orders. `last_report_at` and `silent_since`, from when on its silence counts,
+    are in seconds of the monotonic clock.
     """
 
     reports: Pipe
     orders: int
 
     def __init__(self) -> None:
-        self.last_report_at = time.monotonic()
+        self.note_report(time.monotonic())
         self.is_ready = self.is_finished = False
+
+    def note_report(self, now: float) -> None:
+        """Note that the worker has reported, which ends its silence."""
+        self.last_report_at = self.silent_since = now
 
     def send_order(self, order: bytes) -> None:
         """Send an order. If the worker has died, the end of its reports will show it."""

@@ -203,7 +203,7 @@ class Settings:
         _require(not reason, "model", f"{self.model} is not available: {reason}")
         is_valid = self.model_info.uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
-        is_valid = MODELS[self.model].uses_event_loop or not self.live
+        is_valid = self.model_info.uses_event_loop or not self.live
         _require(is_valid, "live", f"the model {self.model} has no live reload")
         _require(
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"

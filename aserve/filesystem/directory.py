@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import EntryReader
-from aserve.filesystem.errors import http_error
+from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
@@ -152,7 +152,10 @@ class OpenFile:
         """Close the file early; closing twice does no harm."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            try:  # noqa: SIM105 - suppress costs three calls
+                os.close(descriptor)
+            except InterruptedError:  # it is closed all the same: close(2)
+                pass
 
     __del__ = close
 
@@ -207,6 +210,8 @@ class Directory:
                 return lookup.file(name, path.segments[-1])
             finally:
                 os.close(root)
+        except InterruptedError:  # by a signal, in a wait for another program's file system
+            return self.find(path, wait=wait)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
@@ -356,7 +361,7 @@ class _ResourceLookup:
                 found = self._open(path + suffix)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
-                if http_error(error).status not in {403, 404}:
+                if not is_nothing_to_serve(error):
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from aserve.filesystem.errors import is_nothing_to_serve
 from aserve.filesystem.open_beneath import open_beneath, stat_beneath
 from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
@@ -57,17 +58,22 @@ class EntryReader:
         }
 
     def entry(self, directory: int, path: bytes, name: bytes) -> Entry | None:
-        """Return one entry of a directory that is open; None if it cannot be served."""
+        """Return one entry of a directory that is open; None if it cannot be served.
+
+        Raises OSError where that could not be found out.
+        """
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None  # it has gone meanwhile
         is_link = stat.S_ISLNK(status.st_mode)
         if is_link:
-            target = stat_beneath(self._root, join(path, name), self._visibility)
-            if target is None:
+            try:
+                status = stat_beneath(self._root, join(path, name), self._visibility)
+            except OSError as error:
+                if not is_nothing_to_serve(error):
+                    raise
                 return None
-            status = target
         return entry_of(name, status, is_link=is_link)
 
     def entries(self, directory: int, path: bytes) -> list[Entry]:
@@ -96,8 +102,9 @@ class EntryReader:
                 below = _Level(join(level.path, entry.name), names)
                 try:
                     levels.append(self._level(below, level.ancestors))
-                except OSError:
-                    continue
+                except OSError as error:
+                    if not is_nothing_to_serve(error):
+                        raise
 
     def _level(self, level: "_Level", ancestors: tuple[FileId, ...]) -> "_Level":
         directory = self.open(level.path)

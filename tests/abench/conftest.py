@@ -15,14 +15,43 @@ from pathlib import Path
 import pytest
 
 from abench.cli import main
+from abench.client import (
+    connection,
+    connection_pool,
+    one_shot,
+    open_loop,
+    pipelined,
+    scheduler,
+)
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
+from abench.report import html
 from abench.runner import worker
-from abench.runner.worker import START, Finished, Message, Ready, WorkerRun
+from abench.runner.worker import START, START_COUNTING, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
+from tests.abench.virtual_time import VirtualTimeLoop, VirtualTimer, clock
 from tests.fork_server import ForkServer, Program, fork_server
+from tests.marks import slow
 
 OK_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], object]]:
+    """Run tests with the marker virtual_time in a loop whose time is that of its timers."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual time": VirtualTimeLoop}
+    return {"asyncio": asyncio.new_event_loop}
+
+
+_TIMED = (connection, connection_pool, one_shot, open_loop, pipelined, scheduler, worker)
+
+
+@pytest.fixture(autouse=True)
+def _virtual_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("virtual_time"):
+        for module in _TIMED:
+            monkeypatch.setattr(module, "_clock", clock)
+        monkeypatch.setattr(scheduler, "Timer", VirtualTimer)
 
 
 class Peer(asyncio.Protocol):
@@ -50,7 +79,9 @@ class Peer(asyncio.Protocol):
             self.server.script(self)
 
     def send(self, data: bytes) -> None:
-        self.transport.write(data)
+        """Send data, unless the client has gone: a test may have asked for it a while ago."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def close(self) -> None:
         self.transport.close()
@@ -76,6 +107,7 @@ class ScriptedServer:
         self.all_closed = asyncio.Event()  # set while no connection is open
         self.peak = 0
         self.scheme, self.port = "http", 0
+        self.listener: asyncio.Server
 
     @property
     def url(self) -> str:
@@ -162,13 +194,16 @@ async def serve_proxy() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-def transport() -> str:
-    """How servers are reached by default: see TRANSPORTS."""
-    return "TCP"
+def transport(request: pytest.FixtureRequest) -> str:
+    """How servers are reached by default: see TRANSPORTS and virtual_time.py."""
+    return "UNIX" if request.node.get_closest_marker("virtual_time") else "TCP"
 
 
 # Marks tests that hold for each way to reach a server: `run_plan` completes their plans.
-TRANSPORTS = pytest.mark.parametrize("transport", ["TCP", "TLS", "TLS through a proxy"])
+TRANSPORTS = pytest.mark.parametrize(
+    "transport",
+    ["TCP", slow("TLS"), "TLS through a proxy"],  # the last is TLS as well
+)
 
 
 def respond_with(data: bytes) -> Script:
@@ -176,7 +211,9 @@ def respond_with(data: bytes) -> Script:
 
 
 @pytest.fixture
-async def serve(transport: str, request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
+async def serve(
+    transport: str, request: pytest.FixtureRequest, unix_path: str
+) -> AsyncIterator[Serve]:
     """Start a ScriptedServer on a free port or at a path: `await serve(script_or_response)`."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -190,8 +227,10 @@ async def serve(transport: str, request: pytest.FixtureRequest) -> AsyncIterator
             run_script = respond_with(script) if isinstance(script, bytes) else script
             server = ScriptedServer(run_script, accept)
             loop = asyncio.get_running_loop()
-            if transport != "TCP":
+            if transport.startswith("TLS"):
                 server.scheme, options["ssl"] = "https", request.getfixturevalue("server_context")
+            if transport == "UNIX":
+                path, server.port = unix_path, 80
             if path:
                 listener = await loop.create_unix_server(lambda: Peer(server), path)
             else:
@@ -199,11 +238,18 @@ async def serve(transport: str, request: pytest.FixtureRequest) -> AsyncIterator
                     lambda: Peer(server), host, 0, backlog=2048, **options
                 )
                 server.port = listener.sockets[0].getsockname()[1]
+            server.listener = listener
             stack.callback(lambda: [peer.transport.abort() for peer in list(server.open)])
             stack.callback(listener.close)
             return server
 
         yield start
+
+
+@pytest.fixture
+def unix_path(tmp_path: Path) -> str:
+    """The path of the server of a test with virtual time."""
+    return str(tmp_path / "server")
 
 
 @dataclass
@@ -220,22 +266,61 @@ def kept_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_freeze_memory", lambda: None)
 
 
+class ClientClock:
+    """The clock that measures requests in this process, which a test can set forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead_ns = 0
+        self._monkeypatch = monkeypatch
+        for module in (connection, connection_pool, one_shot, open_loop, pipelined):
+            read = module._clock
+            monkeypatch.setattr(module, "_clock", lambda read=read: read() + self._ahead_ns)
+
+    def set_ahead(self, seconds: float) -> None:
+        """Let the clock be ahead of the true one by this much."""
+        self._ahead_ns = round(seconds * 1e9)
+
+    def expire_when(self, is_due: Callable[[connection.Connection], bool]) -> None:
+        """Let the time of a request be up as soon as `is_due` of its connection, and not before.
+
+        So a test of what happens then needs no limit that a busy machine could reach.
+        """
+
+        def expire(pool: connection_pool.ConnectionPool) -> None:
+            for each in pool.connections:
+                if each.sent_at and is_due(each):
+                    each.fail_overdue()
+
+        self._monkeypatch.setattr(connection_pool.ConnectionPool, "expire_overdue", expire)
+
+
+@pytest.fixture
+def client_clock(monkeypatch: pytest.MonkeyPatch) -> ClientClock:
+    return ClientClock(monkeypatch)
+
+
 @pytest.fixture
 def run_plan(
-    transport: str, kept_collector: None, serve_proxy: Serve
+    transport: str, kept_collector: None, serve_proxy: Serve, unix_path: str
 ) -> Callable[..., Awaitable[WorkerResult]]:
     """Carry out a Plan in the event loop of this process: `await run_plan(url=...)`."""
 
     async def run(**plan: object) -> WorkerResult:
         messages: list[Message] = []
-        if transport != "TCP":
+        if transport == "UNIX":
+            plan["route"] = Route(unix=unix_path)
+        if transport.startswith("TLS"):
             plan.setdefault("tls", TlsOptions(insecure=True))
         if transport == "TLS through a proxy":
             plan["route"] = Route(proxy=f"127.0.0.1:{(await serve_proxy()).port}")
         read_end, write_end = os.pipe()
         try:
             os.write(write_end, START)
-            await WorkerRun(Plan(**plan), read_end, messages.append).run()  # type: ignore[arg-type]
+            whole = Plan(**plan)  # type: ignore[arg-type]
+            if whole.warmup_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(whole.warmup_s, os.write, write_end, START_COUNTING)
+            await WorkerRun(whole, read_end, messages.append).run()
         finally:
             os.close(read_end)
             os.close(write_end)
@@ -323,6 +408,12 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
         return Completed(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write pages without their plots, which take half a second each."""
+    monkeypatch.setattr(html, "_plots", lambda *_args, **_options: iter(()))
 
 
 @pytest.fixture

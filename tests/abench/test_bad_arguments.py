@@ -52,6 +52,7 @@ def test_report_does_not_overwrite_a_certificate(refused, tmp_path, monkeypatch)
     one_line(ran, f"--html: {file} is the input of --cacert")
 
 
+@pytest.mark.slow
 async def test_report_does_not_overwrite_standard_input(tmp_path, serve):
 
     server = await serve()

@@ -188,15 +188,16 @@ async def test_server_on_its_own_cores_shares_none(serve):
         await process.communicate(b"\n")
 
 
-async def test_waiting_server_is_the_limit(serve, abench):
+@pytest.mark.virtual_time
+async def test_waiting_server_is_the_limit(serve, run_plan):
     def script(peer):
         asyncio.get_running_loop().call_later(0.02, peer.send, ok)
 
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     server = await serve(script)
-    ran = await abench("-t", "1", "-c", "2", "-w", "1", "--json", "-", server.url)
-    assert ran.json["verdict"]["limiter"] in {"server", "loop-lag"}  # loop-lag on a busy machine
-    assert ran.json["same_host"] is True
+    plan = {"url": server.url, "connections": 2, "duration_s": 1.0}
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
+    assert find_bottleneck(report).limiter == "server"
 
 
 def _cpu_s():
@@ -220,7 +221,7 @@ async def test_server_pid_is_measured(serve):
 
 
 async def test_children_of_the_server_are_measured():
-    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print()"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", f"{code}; input()"),
@@ -229,7 +230,7 @@ async def test_children_of_the_server_are_measured():
     )
     monitor = ServerMonitor([process.pid])
     await process.stdout.readline()
-    assert monitor.result().cpu_s >= 0.19  # a clock tick is 10 ms
+    assert monitor.result().cpu_s >= 0.2  # it is the sum of four numbers of ticks of 10 ms
     await process.communicate(b"\n")
     assert monitor.result().ended
 

@@ -1,7 +1,6 @@
 """Connections to servers that behave and to servers that do not: what is counted as what."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -104,25 +103,20 @@ async def test_a_head_request_reads_no_body(serve, run_plan):
     assert all(request.startswith(b"HEAD / HTTP/1.1\r\n") for request in server.requests)
 
 
-async def test_a_timeout_is_counted_and_the_connection_replaced(serve, run_plan, ok_response):
+async def test_a_timeout_is_counted_and_the_connection_replaced(
+    serve, run_plan, ok_response, client_clock
+):
     def script(peer):
         if server.connections > 1:  # the first connection is never answered
             peer.send(ok_response)
+        else:
+            client_clock.set_ahead(1000)
 
     server = await serve(script)
-    summary = (await run_plan(url=server.url, connections=1, requests=5, timeout_s=0.05)).summary
+    summary = (await run_plan(url=server.url, connections=1, requests=5, timeout_s=500)).summary
     assert (summary.succeeded, dict(summary.failures)) == (4, {"timeout": 1})
     assert server.connections == 2
-    assert summary.service.max < 50_000
-
-
-async def test_a_late_response_is_a_timeout_and_no_success(serve, run_plan, ok_response):
-    def script(peer):
-        asyncio.get_running_loop().call_later(0.2, peer.send, ok_response)
-
-    server = await serve(script)
-    summary = (await run_plan(url=server.url, connections=2, requests=4, timeout_s=0.1)).summary
-    assert (summary.succeeded, dict(summary.failures)) == (0, {"timeout": 4})
+    assert summary.service.count == 4  # the time of what has failed is no service time
 
 
 async def test_requests_go_on_when_a_server_closes_after_some(serve, run_plan, ok_response):
@@ -157,25 +151,23 @@ async def test_bytes_before_a_request_are_no_response_to_it(serve, run_plan, ok_
     assert len(server.requests) >= summary.succeeded
 
 
-async def test_a_missing_server_is_counted_as_connect_with_backoff(serve, run_plan):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    plan = {"url": f"http://127.0.0.1:{port}/", "connections": 2, "duration_s": 0.3}
+async def test_a_missing_server_is_counted_as_connect_with_backoff(run_plan, closed_port):
+    plan = {"url": f"http://127.0.0.1:{closed_port}/", "connections": 2, "duration_s": 0.3}
     summary = (await run_plan(**plan)).summary
     assert summary.open_connections == 0
     assert set(summary.failures) == {"connect"}
-    assert summary.failed < 30  # pauses of 10, 20, 40 ... ms, on each of two connections
+    # Pauses of 10, 20, 40 ... ms on each of two connections; a busy machine makes more of it late.
+    assert summary.failed <= 2 * 6
 
 
-async def test_a_run_of_many_requests_gives_up_on_a_dead_server(serve, run_plan):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    plan = {"url": f"http://127.0.0.1:{port}/", "requests": 10**6, "timeout_s": 0.2}
+async def test_a_run_of_many_requests_gives_up_on_a_dead_server(run_plan, closed_port):
+    plan = {"url": f"http://127.0.0.1:{closed_port}/", "requests": 10**6, "timeout_s": 0.2}
     summary = (await run_plan(**plan)).summary
     assert summary.gave_up
     assert summary.succeeded == 0
 
 
+@pytest.mark.virtual_time
 async def test_an_unanswered_request_at_the_end_is_neither_success_nor_failure(serve, run_plan):
     server = await serve(lambda _: None)
     summary = (await run_plan(url=server.url, connections=4, duration_s=0.1)).summary
@@ -191,10 +183,17 @@ async def test_a_number_of_requests_is_exact(serve, run_plan, connections, reque
     assert summary.open_connections == server.peak == connections
 
 
-async def test_reports_add_up_to_the_whole(serve, run_plan):
-    server = await serve()
-    result = await run_plan(url=server.url, connections=4, duration_s=0.5)
-    assert len(result.messages) >= 4  # Ready, Started, Summaries, Finished
-    summary = result.summary  # the server may not have received the last requests
-    assert summary.succeeded <= len(server.requests) <= summary.succeeded + summary.unfinished
-    assert result.summary.elapsed_ns >= 500_000_000
+@pytest.mark.virtual_time
+async def test_reports_add_up_to_the_whole(serve, run_plan, ok_response):
+    def script(peer):
+        asyncio.get_running_loop().call_later(0.01, peer.send, ok_response)
+
+    server = await serve(script)
+    result = await run_plan(url=server.url, connections=4, duration_s=0.505)
+    assert [type(one).__name__ for one in result.messages] == [
+        *("Ready", "Started", "Summary", "Summary", "Finished"),
+    ]
+    assert result.summary.succeeded == 4 * 50
+    assert len(server.requests) == 4 * 51
+    assert result.summary.unfinished == 4
+    assert result.summary.elapsed_ns == 505_000_000

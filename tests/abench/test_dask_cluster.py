@@ -139,9 +139,14 @@ async def test_a_run_over_nodes(cluster_in_this_process, serve, monkeypatch):
     assert summary.service.count == len(server.requests) == 101
     assert summary.open_connections == 7
     assert summary.lost == 0
-    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT_S", 0.5)  # for nodes that do not exist
+    # Nodes that do not exist are not waited for.
+    monkeypatch.setattr(dask_cluster.distributed.Client, "wait_for_workers", raise_timeout)
     with pytest.raises(ParameterError, match=r"^--workers: 9 wanted, but there are 2 nodes"):
         await asyncio.to_thread(dask_cluster.Cluster, cluster_in_this_process, 9)
+
+
+def raise_timeout(*_args, **_options):
+    raise TimeoutError
 
 
 @pytest.mark.slow
@@ -197,13 +202,11 @@ async def test_the_first_failure_is_reported_from_any_node(cluster, serve, abenc
 
 
 @pytest.mark.slow
-async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, unused_tcp_port):
-    url = f"http://127.0.0.1:{unused_tcp_port}/"
+async def test_a_server_that_no_node_reaches_is_reported(cluster, abench, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/"
     ran = await abench("--dask", cluster.address, "-t", "1", url)
     assert (ran.code, ran.out) == (1, "")
-    assert (
-        ran.err == f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: connection refused\n"
-    )
+    assert ran.err == f"abench: error: cannot reach 127.0.0.1:{closed_port}: connection refused\n"
 
 
 @pytest.mark.parametrize(

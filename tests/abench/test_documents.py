@@ -293,6 +293,7 @@ def test_requested_rate_of_each_second():
     assert ">requested<" not in page_of("closed")
 
 
+@pytest.mark.slow
 def test_report_without_requested_rates_is_drawn():
     plain = document.to_document(REPORTS["by stages"])
     for second in plain["series"]:
@@ -354,7 +355,7 @@ def hostile():
     return document.from_document(plain)
 
 
-@pytest.mark.parametrize("name", ["refused", "never started", "cut short"])
+@pytest.mark.parametrize("name", [slow("refused"), slow("never started"), "cut short"])
 def test_page_of_a_failed_run(name):
     page = page_of(name)
     if name == "cut short":
@@ -371,6 +372,7 @@ def test_markup_in_values_is_escaped():
     assert page.count("</title>") == 1
 
 
+@pytest.mark.slow
 async def test_every_file_is_reproduced_from_a_saved_report(serve, abench, tmp_path):
     server = await serve()
     options = {form: f"--{form}={tmp_path / f'first.{form}'}" for form in ("csv", "hgrm", "html")}

@@ -7,6 +7,7 @@ import pytest
 
 from abench.errors import ParameterError
 from abench.plan import log_replay, request_body, url_file
+from tests.marks import slow
 
 AB_TEST = ("ab-test", "--rounds", "3", "-n", "20", "-w", "2")
 
@@ -31,7 +32,7 @@ def respond(peer):
     peer.data_received = data_received
 
 
-@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("path", ["-", slow("/dev/stdin")])
 async def test_both_sides_are_sent_the_same_standard_input(path, serve, run_with_input):
     first, second = await serve(accept=respond), await serve(accept=respond)
     arguments = (*AB_TEST, "-d", f"@{path}", first.url, second.url)
@@ -96,7 +97,7 @@ LOG = b"".join(
 )
 
 
-@pytest.mark.parametrize("path", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("path", ["-", slow("/dev/stdin")])
 async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serve, run_with_input):
     first, second = await serve(), await serve()
     arguments = ("ab-test", "--rounds", "3", "--replay", path, "--speed", "100", "-w", "2")

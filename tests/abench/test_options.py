@@ -18,7 +18,7 @@ from abench.report import document
 from abench.stats.histogram import Histogram
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
-from tests.marks import slow_except
+from tests.marks import slow, slow_except
 
 URL = "http://127.0.0.1:1/"
 
@@ -79,11 +79,9 @@ async def test_units_are_accepted_everywhere(serve, abench):
     server = await serve()
     words = ("-t500ms", "--timeout", "5s", "--warmup", "100ms", "-c", "0.002k", "-w", "auto")
     ran = await abench(*words, "--json", "-", f"127.0.0.1:{server.port}")
-    assert (ran.code, ran.json["connections"], ran.json["timeout_s"]) == (0, 2, 5)
+    assert (ran.json["connections"], ran.json["timeout_s"]) == (2, 5)
     assert ran.json["duration_s"] > 0.4
     assert plan_from_options([URL], stages="500ms@1k,ramp:2@1k-60/m").schedule.length_s == 2.5
-    ran = await abench("--webbench", "-t500ms", server.url)
-    assert ran.code == 0
 
 
 async def test_time_or_number_ends_the_run_whichever_is_first(serve, abench):
@@ -187,7 +185,8 @@ async def test_non_utf8_arguments_are_sent_unchanged(serve, tmp_path, abench, op
         peer.data_received = data_received
 
     server = await serve(accept=accept)
-    files = [f"--{form}={tmp_path / form}" for form in ("json", "csv", "html", "hgrm")]
+    forms = ("json", "csv", "hgrm", *(["html"] if "-u" in options else []))  # which takes 0.5 s
+    files = [f"--{form}={tmp_path / form}" for form in forms]
     ran = await abench("-n", "1", *options, *files, server.url)
     assert (ran.code, ran.err) == (0, "")
     assert got.done()
@@ -198,13 +197,16 @@ async def test_non_utf8_arguments_are_sent_unchanged(serve, tmp_path, abench, op
 @pytest.mark.parametrize(
     "words",
     [
-        ("-H", f"X: {NOT_UTF_8}"), ("-H", NOT_UTF_8), ("-b", NOT_UTF_8), ("-X", NOT_UTF_8),
-        ("--urls", NOT_UTF_8), ("--replay", NOT_UTF_8), ("-d", f"@{NOT_UTF_8}"),
-        ("--unix-socket", NOT_UTF_8), ("--proxy", f"{NOT_UTF_8}:80"), ("--resolve", NOT_UTF_8),
-        ("--fail-if", NOT_UTF_8), ("--stages", NOT_UTF_8), ("--arrivals", NOT_UTF_8),
-        ("--server-cgroup", NOT_UTF_8), ("--expect", NOT_UTF_8), ("--json", f"no/{NOT_UTF_8}"),
-        (f"{URL}{NOT_UTF_8}",), ("--dask", NOT_UTF_8), ("--cacert", NOT_UTF_8), (f"--{NOT_UTF_8}",),
-        ("--sni", NOT_UTF_8), ("--key", NOT_UTF_8), ("--cert", NOT_UTF_8),
+        ("-H", f"X: {NOT_UTF_8}"), ("--urls", NOT_UTF_8), ("--json", f"no/{NOT_UTF_8}"),
+        (f"{URL}{NOT_UTF_8}",), (f"--{NOT_UTF_8}",),
+        *map(slow, [
+            ("-H", NOT_UTF_8), ("-b", NOT_UTF_8), ("-X", NOT_UTF_8), ("--replay", NOT_UTF_8),
+            ("-d", f"@{NOT_UTF_8}"), ("--unix-socket", NOT_UTF_8), ("--proxy", f"{NOT_UTF_8}:80"),
+            ("--resolve", NOT_UTF_8), ("--fail-if", NOT_UTF_8), ("--stages", NOT_UTF_8),
+            ("--arrivals", NOT_UTF_8), ("--server-cgroup", NOT_UTF_8), ("--expect", NOT_UTF_8),
+            ("--dask", NOT_UTF_8), ("--cacert", NOT_UTF_8), ("--sni", NOT_UTF_8),
+            ("--key", NOT_UTF_8), ("--cert", NOT_UTF_8),
+        ]),
     ],
 )  # fmt: skip
 async def test_non_utf8_arguments_are_refused_in_one_line(abench, words):
@@ -249,6 +251,9 @@ OPTIONS = [
 ]
 
 
+OF_TLS = ("--cacert", "--cert", "--key", "--sni")
+
+
 @pytest.mark.parametrize(
     "option",
     slow_except(OPTIONS, "-c", "-t", "-X", "-H", "--urls", "--json", "-d", "--resolve", "--dask"),
@@ -256,7 +261,7 @@ OPTIONS = [
 def test_no_option_value_is_an_internal_error(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for value in ABSURD:
-        for url in (URL, "https://127.0.0.1:1/"):
+        for url in (URL, "https://127.0.0.1:1/") if option in OF_TLS else (URL,):
             ran = refused(option, value, url)
             assert ran.code in {1, 2}, (option, value, ran.err)
             assert ran.err.startswith("abench: error: "), (option, value, ran.err)

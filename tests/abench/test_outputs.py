@@ -268,6 +268,7 @@ def test_missing_standard_output_is_refused(saved):
     assert ran.stderr.startswith("abench: error: --json: ")
 
 
+@pytest.mark.slow
 def test_standard_output_may_be_a_file(saved):
     place = saved.parent / "out.json"
     place.write_text("before\n")
@@ -279,6 +280,7 @@ def test_standard_output_may_be_a_file(saved):
     assert (ran.returncode, "is already the file of -" in ran.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_page_is_utf_8_in_any_locale(saved):
     plain = json.loads(saved.read_text())
     saved.write_text(json.dumps({**plain, "faults": ["\N{SNOWMAN}"]}))
@@ -310,19 +312,19 @@ def test_descriptors_and_pipes_are_written(saved):
         slow("$ABENCH -n 5 --json r.json URL >&-", 0, ""),
         slow("$ABENCH -n 5 --json r.json URL 2>&-", 0, ""),
         slow("$ABENCH -n 5 --json r.json URL >&- 2>&-", 0, ""),
-        ("$ABENCH -n 5 --json r.json URL <&- >&- 2>&-", 0, ""),
+        slow("$ABENCH -n 5 --json r.json URL <&- >&- 2>&-", 0, ""),
         (
             "$ABENCH -n 5 --json r.json URL >/dev/full",
             3,
             "standard output: no space left on device",
         ),
         slow("$ABENCH -n 5 --json r.json URL >/dev/full 2>/dev/full", 3, ""),
-        (
+        slow(
             "$ABENCH -n 5 --csv /dev/full --json r.json URL >&2",
             3,
             "--csv: /dev/full: no space left",
         ),
-        ("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL >/dev/full", 4, "no space left"),
+        slow("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL >/dev/full", 4, "no space left"),
         slow("$ABENCH -n 5 --json r.json --fail-if 'p50>0us' URL | true", 4, ""),
     ],
 )

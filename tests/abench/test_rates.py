@@ -1,5 +1,6 @@
 """Requested, offered and achieved rates, of runs of any length and of their stages."""
 
+import io
 from collections import Counter
 from dataclasses import replace
 
@@ -8,6 +9,9 @@ import pytest
 from abench.plan.log_entries import LogEntry, RecordedLog
 from abench.plan.plan import Plan
 from abench.plan.schedule import Schedule
+from abench.report import document
+from abench.report.html import write_html
+from abench.report.text import write_text
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.histogram import Histogram
@@ -149,6 +153,7 @@ def test_requests_of_a_dead_worker_are_skipped_in_a_stage():
     assert (first.schedule.achieved, last.schedule.achieved) == (100, 25)
 
 
+@pytest.mark.virtual_time
 async def test_started_requests_are_reported_during_the_run(serve, run_plan, ok_response):
     """A worker reports the requests it has started during the run, in case it dies."""
     server = await serve(ok_response)
@@ -190,6 +195,7 @@ def test_unreached_stage_is_left_out():
     assert [(one.text, one.length_s) for one in stages] == [("1s@10", 1), ("1s@20", 0.5)]
 
 
+@pytest.mark.virtual_time
 async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
     """In the last stage two of three connections hang: requests wait or are skipped."""
 
@@ -197,7 +203,7 @@ async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
         if len(server.requests) <= 60 or len(server.requests) % 3 == 0:
             peer.send(ok_response)
         elif len(server.requests) == 70:
-            peer.reset()
+            peer.transport.abort()
 
     server = await serve(script)
     plan = {"url": server.url, "connections": 3, "stages": "300ms@100,300ms@100,400ms@200"}
@@ -215,24 +221,24 @@ async def test_stages_add_up_to_the_run(serve, run_plan, ok_response):
     assert report.stages[2].unfinished >= 1
 
 
-async def test_stages_are_in_every_form(serve, abench, ok_response, tmp_path):
+@pytest.mark.virtual_time
+async def test_stages_are_in_every_form(serve, run_plan, ok_response, without_plots):
     server = await serve(ok_response)
-    page = tmp_path / "page.html"
-    ran = await abench(
-        *("--stages", "200ms@100,ramp:200ms@100-300", "-c", "4", "-w", "2"),
-        *("--json", "-", "--html", str(page), server.url),
-    )
-    assert ran.code == 0, ran.err
-    first, ramp = ran.json["schedule"]["by_stage"]
+    plan = {"url": server.url, "connections": 4, "stages": "200ms@100,ramp:200ms@100-300"}
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
+    first, ramp = document.to_document(report)["schedule"]["by_stage"]
     assert (first["stage"], first["due"], ramp["stage"], ramp["due"]) == (
         "200ms@100", 20, "ramp:200ms@100-300", 40,
     )  # fmt: skip
-    assert first["succeeded"] == first["started"] - first["unfinished"]
-    lines = [line.split() for line in ran.err.splitlines()]
+    assert (first["succeeded"], ramp["succeeded"]) == (20, 40)
+    text, page = io.StringIO(), io.StringIO()
+    write_text(report, text)
+    write_html(report, page)
+    lines = [line.split() for line in text.getvalue().splitlines()]
     (names,) = [line for line in lines if line[:2] == ["stage", "offered/s"]]
     assert names == ["stage", "offered/s", "achieved/s", "late", "failed", "p50", "p99"]
     rows = {"200ms@100", "ramp:200ms@100-300"}
     assert [line[:2] for line in lines if (line or [""])[0] in rows] == [
         ["200ms@100", "100"], ["ramp:200ms@100-300", "200"],
     ]  # fmt: skip
-    assert "<h2>Stages</h2>" in page.read_text()
+    assert "<h2>Stages</h2>" in page.getvalue()

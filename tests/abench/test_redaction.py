@@ -140,7 +140,7 @@ def report_of(**plan):
     return build_results(Plan(url=f"http://me:{SECRET}@127.0.0.1:1/a", **plan), Summary())
 
 
-def test_documents_have_no_secrets():
+def test_documents_have_no_secrets(without_plots):
     words = published("-ku", f"me:{SECRET}", f"http://me:{SECRET}@127.0.0.1:1/a")
     more = tuple(
         url_file.parse_urls([f"http://me:{SECRET}@127.0.0.1:1/{name}" for name in "ab"], None)
@@ -217,7 +217,7 @@ def test_arguments_of_main_are_published_not_argv(monkeypatch):
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]
 
 
-def test_saved_report_is_redacted_when_read():
+def test_saved_report_is_redacted_when_read(without_plots):
     """URLs of a saved report lose their userinfo, whatever program wrote it."""
     plain = document.to_document(replace(report_of(), environment=read_environment([])))
     plain["url"] = f"http://me:{SECRET}@127.0.0.1:1/a"

@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from abench.client import connection, one_shot, open_loop
-from abench.client.connection_pool import ConnectionPool
 from abench.client.response_parser import location_in
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
@@ -165,17 +163,24 @@ MESSAGES = {
 }
 
 
-def limit_s(kind):
-    """Return a time limit that is short only if the test waits for it."""
-    return 0.1 if kind == "timeout" else 10.0
+# Which state of a connection is waited for before the time of its request is up.
+DUE = {
+    "silence": lambda connection: connection._awaits_first_byte,
+    "half": lambda connection: connection._parser.has_begun,
+}
+DUE_IN_A_PIPELINE = {
+    "silence": lambda connection: connection._in_flight,
+    "half": lambda connection: connection._stream_parser.has_begun,
+}
 
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}], ids=str)
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_message_of_each_kind(name, more, serve, run_plan):
+async def test_message_of_each_kind(name, more, serve, run_plan, client_clock):
     script, kind, message = MESSAGES[name]
+    client_clock.expire_when(DUE.get(name, lambda _: False))
     server = await serve(script)
-    plan = {"connections": 2, "requests": 4, "timeout_s": limit_s(kind), **more}
+    plan = {"connections": 2, "requests": 4, **more}
     summary = (await run_plan(url=server.url, **plan)).summary
     (one,) = summary.samples
     status = next(iter(summary.status), "") if kind == "status" else ""
@@ -195,15 +200,16 @@ PIPELINED = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_message_of_each_kind_in_a_pipeline(name, serve, run_plan):
+async def test_message_of_each_kind_in_a_pipeline(name, serve, run_plan, client_clock):
     script, kind, message = MESSAGES[name]
+    client_clock.expire_when(DUE_IN_A_PIPELINE.get(name, lambda _: False))
 
     def first(peer):  # of the requests that came together
         if peer.request_count == 1:
             script(peer)
 
     server = await serve(first)
-    plan = {"connections": 1, "requests": 1, "pipeline": 3, "timeout_s": limit_s(kind)}
+    plan = {"connections": 1, "requests": 1, "pipeline": 3}
     samples = (await run_plan(url=server.url, **plan)).summary.samples
     assert (samples[0].kind, samples[0].message) == (kind, PIPELINED.get(name, message))
 
@@ -222,20 +228,16 @@ async def test_pipelined_header_in_two_parts_keeps_the_status(serve, run_plan):
 
 @pytest.mark.parametrize("more", [{}, {"rate": 1e4}, {"keep_alive": False}])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_late_response_is_reported_as_late(more, chunked, serve, run_plan, monkeypatch):
-    """The clock jumps by a second at the last of three responses; expiry is disabled."""
-    passed = [0]
-    monkeypatch.setattr(ConnectionPool, "expire_overdue", bool)
-    for module in (connection, one_shot, open_loop):
-        real = module._clock
-        monkeypatch.setattr(module, "_clock", lambda real=real: real() + passed[0])
+async def test_late_response_is_reported_as_late(more, chunked, serve, run_plan, client_clock):
+    """The clock jumps at the last of three responses, and nothing expires before it is read."""
+    client_clock.expire_when(lambda _: False)
 
     def script(peer):
-        passed[0] = 10**9 * (len(server.requests) == 3)
+        client_clock.set_ahead(1000 * (len(server.requests) == 3))
         peer.send(CHUNKED if chunked else OK)  # parsed, or recognized
 
     server = await serve(script)
-    plan = {"connections": 1, "requests": 3, "timeout_s": 0.9, **more}
+    plan = {"connections": 1, "requests": 3, "timeout_s": 500, **more}
     summary = (await run_plan(url=server.url, **plan)).summary
     ((kind, detail, message),) = messages_of(summary)
     assert (summary.succeeded, kind, detail) == (2, "timeout", "")
@@ -277,8 +279,8 @@ async def test_http09_response_with_a_header_is_parsed(response, serve, run_plan
     assert messages_of(summary) == [expected[next(iter(summary.status))]]
 
 
-async def test_refused_connection_has_the_systems_message(run_plan, unused_tcp_port):
-    url = f"http://127.0.0.1:{unused_tcp_port}/"
+async def test_refused_connection_has_the_systems_message(run_plan, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/"
     summary = (await run_plan(url=url, connections=1, duration_s=0.1)).summary
     assert messages_of(summary) == [("connect", "ECONNREFUSED", "Connection refused")]
 
@@ -350,7 +352,7 @@ class _Facts(HTMLParser):
         self.words.append(data)
 
 
-def test_page_shows_escaped_messages():
+def test_page_shows_escaped_messages(without_plots):
     moved = sampled(0, REDIRECT, "302", "/<script>")
     facts = _Facts()
     facts.feed(written(html.write_html, report_of(*FOUND, moved, status=Counter({302: 1}))))
@@ -458,6 +460,6 @@ def test_location_is_read_from_the_header(head, location):
 
 async def test_redirect_during_the_warm_up_is_reported(serve, abench):
     server = await serve(MOVED % b"w")
-    ran = await abench("-t", "0.3", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
+    ran = await abench("-n", "50", "--warmup", "0.3", "-c", "2", "-w", "1", server.url)
     assert ran.code == 0
     assert EVERY.format("https://example.org/w") in " ".join(ran.out.split())

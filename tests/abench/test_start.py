@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import slow_except
+
 
 @pytest.fixture
 def silent():
@@ -47,7 +49,9 @@ def test_ctrl_c_does_not_stop_a_run_in_the_background(silent):
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"])
+@pytest.mark.parametrize(
+    "closed", slow_except(["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"], "<&- >&- 2>&-")
+)
 def test_no_connection_becomes_a_closed_standard_descriptor(silent, closed):
     prefix = ("sh", "-c", f'exec "$@" {closed}', "sh")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

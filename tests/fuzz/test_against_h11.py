@@ -25,14 +25,14 @@ def test_shape(shape: str) -> None:
 
 
 @given(RANDOM)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_random_streams(random: Random) -> None:
     check_stricter_than_h11(random_stream(random))
 
 
 @pytest.mark.parametrize("limits", [WIDE, NARROW], ids=["wide", "narrow"])
 @given(RANDOM)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_splitting_makes_no_difference(limits: Limits, random: Random) -> None:
     check_split_independent(random_stream(random), random, limits)
 

@@ -161,7 +161,7 @@ FILLS = [
 
 @pytest.mark.parametrize(
     "fill",
-    slow_except(FILLS, small_files, many_heads),
+    slow_except(FILLS, small_files),
     ids=lambda fill: fill.__qualname__.partition(".")[0],
 )
 def test_all_cached_data_is_weighed(measured, deep, fill):

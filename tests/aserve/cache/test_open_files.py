@@ -19,12 +19,6 @@ from tests.aserve.cache.test_response_cache import DATE, NOW, write
 SIZE = 300_000
 
 
-@pytest.fixture(autouse=True)
-def _no_mounts(monkeypatch):
-    """Let no other program's mount clear the cache while seconds pass here."""
-    monkeypatch.setattr(mounts.Mounts, "refresh", lambda self: False)
-
-
 class Server:
     def __init__(self, root):
         self.site = Site.of_files(Directory(root))

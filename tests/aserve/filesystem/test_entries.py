@@ -1,5 +1,6 @@
 """The entries of directories: what is visible, described as a request would find it."""
 
+import errno
 import os
 import random
 import socket
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aserve.filesystem import entries
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.http.messages import HttpError
@@ -152,6 +154,35 @@ def test_no_descriptor_is_leaked(tmp_path: Path) -> None:
     walk.close()
     list(files.walk(ROOT))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "status"),
+    [
+        ("stat_beneath", errno.EMFILE, 503),
+        ("open_beneath", errno.EMFILE, 503),
+        ("open_beneath", errno.EIO, 500),
+    ],
+)
+def test_what_could_not_be_found_out_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: int, status: int
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").touch()
+    (tmp_path / "l").symlink_to("d/f")
+    found = list(Directory(tmp_path).walk(ROOT))
+    assert len(found) == 3
+    works = getattr(entries, function)
+
+    def fail_below(root: int, path: bytes, *arguments: object, **named: object) -> object:
+        if path == b".":
+            return works(root, path, *arguments, **named)
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(entries, function, fail_below)
+    with pytest.raises(HttpError) as raised:
+        list(Directory(tmp_path).walk(ROOT))
+    assert raised.value.status == status
 
 
 def test_an_index_decides_what_a_directory_is(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_every_link_is_judged_as_realpath_judges_it(read, root):
     root.with_name("out").symlink_to(root.parent)
     real = os.path.realpath(root)
     served = 0
-    for _ in range(1_500):
+    for _ in range(500):
         for link in (root / "one", root / "a" / "two"):
             link.unlink(missing_ok=True)
             relative = "/".join(random.choices(STEPS, k=random.randint(1, 5))) or "."
@@ -206,4 +206,4 @@ def test_every_link_is_judged_as_realpath_judges_it(read, root):
             else:
                 with pytest.raises(OSError):
                     read(path)
-    assert served > 50
+    assert served > 15

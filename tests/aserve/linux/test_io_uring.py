@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     bool(unavailable_reason()), reason=f"no io_uring: {unavailable_reason()}"
 )
 
-TIMEOUT = 10.0  # seconds
+TIMEOUT = 60.0  # seconds
 
 
 @pytest.fixture

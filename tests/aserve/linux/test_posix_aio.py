@@ -13,7 +13,7 @@ from aserve.linux.posix_aio import AioReader, unavailable_reason
 
 pytestmark = pytest.mark.skipif(bool(unavailable_reason()), reason=unavailable_reason())
 
-TIMEOUT = 10.0  # seconds
+TIMEOUT = 60.0  # seconds
 
 
 @pytest.fixture

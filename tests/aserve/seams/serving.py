@@ -18,7 +18,7 @@ from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.marks import slow_except
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 
 

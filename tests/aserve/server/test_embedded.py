@@ -29,7 +29,7 @@ LARGE = 24 << 20  # bytes; the kernel buffers at most 4 MiB for the server, and 
 
 
 def fetch(server: aserve.Server, name: str = "a.txt") -> bytes:
-    with urlopen(server.url + name, timeout=30) as response:
+    with urlopen(server.url + name, timeout=60) as response:
         return response.read()
 
 

@@ -14,6 +14,7 @@ import pytest
 import aserve
 from aserve.linux import inotify
 from tests.aserve.hanging import TIMEOUT
+from tests.marks import slow, slow_except
 
 OLD = 1_000_000_000
 REQUESTS = [
@@ -272,7 +273,9 @@ def change_and_check(tree, reader, rounds, *, repeat):
 
 
 @pytest.mark.parametrize("cache_size", CACHE_SIZES)
-@pytest.mark.parametrize(("size", "rounds"), [(1_000, 4), (100_000, 2), (1_000_000, 1)])
+@pytest.mark.parametrize(
+    ("size", "rounds"), [(1_000, 2), slow(1_000, 4), slow(100_000, 2), (1_000_000, 1)]
+)
 def test_the_next_response_is_what_is_on_disk(tmp_path, size, rounds, cache_size):
     tree = Tree(tmp_path / "site", size)
     tree.settle(aged=True)
@@ -289,7 +292,7 @@ INOTIFY_LIMITS = {
 }
 
 
-@pytest.mark.parametrize("size", [1_000, 100_000])
+@pytest.mark.parametrize("size", slow_except([1_000, 100_000], 1_000))
 @pytest.mark.parametrize("limits", INOTIFY_LIMITS)
 def test_the_same_when_inotify_is_used_up(tmp_path, monkeypatch, limits, size):
     monkeypatch.setattr(inotify, "libc", FakeLibc(*INOTIFY_LIMITS[limits]))

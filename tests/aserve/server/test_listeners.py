@@ -41,7 +41,7 @@ def model(request):
 
 
 def fetch(host, port):
-    with closing(http.client.HTTPConnection(host, port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
         connection.request("GET", "/a.txt")
         return connection.getresponse().read()
 

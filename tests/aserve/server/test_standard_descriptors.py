@@ -34,7 +34,7 @@ def start(directory, closed, *options):
 @pytest.mark.parametrize(
     "options", slow_except([(), ("--workers", "2"), ("--model", "epoll")], ()), ids=str
 )
-@pytest.mark.parametrize("closed", slow_except(CLOSED, (0,), (1,), (2,), (0, 1, 2)), ids=str)
+@pytest.mark.parametrize("closed", slow_except(CLOSED, (0,), (0, 1, 2)), ids=str)
 def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
     with start(directory, closed, *LISTENING, *options) as process:
         port = _port_of(process)
@@ -42,14 +42,14 @@ def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
             assert os.readlink(f"/proc/{process.pid}/fd/{number}") == "/dev/null"
         assert get(f"http://127.0.0.1:{port}/a.txt") == (200, b"alpha")
         process.send_signal(signal.SIGTERM)
-        stdout, _ = process.communicate(timeout=30)
+        stdout, _ = process.communicate(timeout=60)
         assert (process.returncode, stdout) == (0, "")
 
 
 @pytest.mark.parametrize("target", ["-", "/dev/stdout"])
 def test_a_log_on_a_closed_standard_output(directory, target):
     with start(directory, [1], *LISTENING, "--access-log", target) as process:
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     reason = f"'{target}' is standard output, which is closed"
     assert stderr == f"aserve: error: --access-log: {reason}\n"
@@ -85,7 +85,7 @@ def test_a_log_on_a_read_only_standard_output(directory):
 
 def test_an_error_is_not_printed_to_standard_output(tmp_path):
     with start(tmp_path / "missing", [2]) as process:
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 2
 
 
@@ -103,13 +103,13 @@ def test_a_log_on_an_output_that_cannot_be_opened_by_name(directory, target):
         get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
         assert b'"GET /a.txt HTTP/1.1" 200 5 ' in log.recv(1_000)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 HEALTHCHECK = re.compile(r'^HEALTHCHECK .*\\\n *CMD \["python3", "-c", "(.*)"\]$', re.MULTILINE)
 
 
-@pytest.mark.parametrize("has_index", [True, False])
+@pytest.mark.parametrize("has_index", slow_except([True, False], False))
 def test_the_image_is_healthy_whatever_the_response(directory, has_index):
     if not has_index:
         (directory / "index.html").unlink()

@@ -24,7 +24,7 @@ from aserve.transport.registry import DEFAULT, MODELS
 from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 MANY, FEW = "127.0.0.2", "127.0.0.3"
 SMALL = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -190,7 +190,7 @@ def get_status(client: socket.socket, request: bytes) -> tuple[int, bytes]:
     return int(head.split(b" ")[1]), head.partition(b"\r\n\r\n")[0]
 
 
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "epoll"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
 def test_one_address_with_many_open_files_leaves_descriptors_for_others(
     name: str, directory: Path
 ) -> None:
@@ -238,6 +238,7 @@ def test_one_address_with_tunnels_leaves_descriptors_for_others(directory: Path)
         assert get_status(stack.enter_context(connect(port, FEW)), SMALL)[0] == 200
 
 
+@pytest.mark.slow
 def test_cached_files_do_not_keep_connections_out(directory: Path) -> None:
     with serving(directory, 400, "--model", DEFAULT) as port, ExitStack() as stack:
         with connect(port, MANY) as client:

@@ -18,8 +18,9 @@ from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.serving import address_of
+from tests.marks import slow_except
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
 SETTINGS = {name: {"model": name} for name in OTHERS} | {
     f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK
@@ -97,7 +98,7 @@ def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path
             assert b"\r\nRetry-After: 1\r\n" in response
 
 
-@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize("closes", slow_except([True, False], False))
 def test_open_response_is_completed_when_the_server_stops(
     model: ServerSettings, directory: Path, *, closes: bool
 ) -> None:

@@ -17,7 +17,7 @@ from aserve.transport import socket_connection
 from aserve.transport.registry import MODELS
 from aserve.transport.socket_connection import SocketConnection
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 A_LONG_TIME = 1_000.0
 THREADED = [name for name, row in MODELS.items() if not row.uses_event_loop]
 

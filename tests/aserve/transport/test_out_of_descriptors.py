@@ -12,7 +12,7 @@ from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.registry import MODELS
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 REQUEST = b"GET /file HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 

@@ -17,7 +17,7 @@ from aserve.transport.models import reactor
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.worker_threads import WorkerThreads
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

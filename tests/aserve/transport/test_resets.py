@@ -20,7 +20,7 @@ from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve.transport.fake_client import FakeClient
 from tests.marks import slow_except
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
 RESET = struct.pack("ii", 1, 0)  # l_linger 0: close sends RST, socket(7)
 

@@ -15,7 +15,7 @@ import aserve
 from aserve.linux.signalfd import SignalFd
 from aserve.transport.models.signal_driven import SignalPoller
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import PoolSize, ThreadPool
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN
 from tests.marks import slow_except
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 # In the blocking model each connection has a thread, and the system's scheduler shares the time.
 # A thread for each connection; turns of epoll's, and the second client may not be accepted yet.
 NO_TURNS = {"blocking", "multi-reactor"}
