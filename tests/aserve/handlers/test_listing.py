@@ -249,6 +249,7 @@ def links(headers: object) -> dict[str, str]:
         ("limit=1e3", "The parameter limit must be a number, from 1 to 10000."),
         ("offset=-1", "The parameter offset must be a number, at least 0."),
         ("offset=x", "The parameter offset must be a number, at least 0."),
+        ("q=" + "a" * 1_001, "The parameter q must have at most 1000 characters."),
         ("q=[z-a]", "The parameter q has a range that is none."),
         ("&".join(["a=1"] * 2_000), "The query has too many parameters."),
     ],
