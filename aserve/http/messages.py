@@ -107,12 +107,14 @@ class BodyStream:
     """
 
     __slots__ = (
+        "_is_cancelled",
         "_pieces",
         "may_wait",
     )
 
     def __init__(self, pieces: Iterable[bytes], *, may_wait: bool = True) -> None:
         self._pieces = iter(pieces)
+        self._is_cancelled = False
         self.may_wait = may_wait
 
     def __len__(self) -> int:
@@ -124,11 +126,18 @@ class BodyStream:
         return True
 
     def read(self) -> bytes:
-        """Return the next bytes, b"" at the end. Raises what the iterable raises."""
+        """Return the next bytes, b"" at the end. Raises what the iterable raises.
+
+        Empty pieces are passed over: an iterable that works long for a piece yields some meanwhile.
+        """
         for piece in self._pieces:
-            if piece:
+            if piece or self._is_cancelled:
                 return piece
         return b""
+
+    def cancel(self) -> None:
+        """Let a read that is under way, in another thread, return with the next piece."""
+        self._is_cancelled = True
 
     def close(self) -> None:
         """Close the generator. Like read, it may have to wait, and never runs at the same time."""
@@ -268,7 +277,7 @@ class BodySink(Protocol):
     def write(self, data: bytes) -> None:
         """Take the next bytes. Nothing more is read before it returns. Raises HttpError."""
 
-    def finish(self) -> Response:
+    def respond(self) -> Response:
         """Return the response to the whole body. Raises HttpError."""
 
     def close(self) -> None:
@@ -276,26 +285,10 @@ class BodySink(Protocol):
 
 
 AcceptBody = Callable[[Request], BodySink | None]
-"""Returns what gets the body of a request; None if nobody wants it. Raises HttpError."""
+"""Returns what gets the body of a request; None to discard it. Raises HttpError."""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:
     if isinstance(one, FileSlice) and isinstance(other, FileSlice):
         return (one.start, one.stop) == (other.start, other.stop)
     return isinstance(one, bytes) and one == other
-
-
-def encode_head(response: Response, date: str, connection: str | None) -> bytes:
-    """Return the status line and the headers (RFC 9112 sections 4 and 5).
-
-    date: the value of Date; connection: the value of Connection, None for no such header.
-    """
-    status = response.status
-    head = f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\nDate: {date}\r\n"
-    for name, value in response.headers:
-        head += f"{name}: {value}\r\n"
-    if response.length is not None:
-        head += f"Content-Length: {response.length}\r\n"
-    if connection is not None:
-        head += f"Connection: {connection}\r\n"
-    return (head + "\r\n").encode("latin-1")

@@ -44,7 +44,7 @@ class FileContents:
             self._checksums[-1] = crc32(manifest.note)
 
     def read(self, index: int, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) of a member's file, and b"" where others are read first.
+        """Yield the bytes [start, stop) of a member's file, and b"" for others that are read first.
 
         Raises OSError if the file cannot be read, or is not in the state that the archive is for.
         """
@@ -75,11 +75,7 @@ class FileContents:
         return self._checksums[index] != _UNKNOWN
 
     def checksum(self, index: int) -> int:
-        """Return the CRC-32 of a member's whole file. Raises what read raises."""
-        if not self.has_checksum(index):
-            size = self._members[index].size
-            for _ in self.read(index, size, size):
-                pass  # before the end there is nothing to yield
+        """Return the CRC-32 of a member's whole file, which is known."""
         return self._checksums[index]
 
     def _read_with_checksum(

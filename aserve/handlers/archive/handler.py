@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import parse_qsl
 
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.archive.checksums import ChecksumCache
@@ -29,6 +28,7 @@ from aserve.http.messages import (
     Request,
     Response,
 )
+from aserve.http.query import parse_parameters
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Representation, Validator
 
@@ -69,12 +69,12 @@ class Archives:
         """
         if "archive" not in directory.query:
             return None
-        parameters = _parse_query(directory.query)
+        parameters = parse_parameters(directory.query)
         if "archive" not in parameters:
             return None
-        form = parameters["archive"][0].decode(errors="replace")
+        form = parameters["archive"][-1]
         self._check_format(form)
-        names = _checked_names(parameters.get("name", ()))
+        names = _checked_names(map(os.fsencode, parameters.get("name", ())))
         if not context.may_wait:
             raise BlockingIOError
         return self._archive(request, context.now, directory, form, names)
@@ -117,14 +117,6 @@ class Archives:
         disposition = ("Content-Disposition", attachment(folder + b"." + form.encode()))
         body = () if request.method == "HEAD" else (BodyStream(_pieces(response.body)),)
         return response.with_headers((*response.headers, disposition, NOSNIFF), body)
-
-
-def _parse_query(query: str) -> dict[str, list[bytes]]:
-    """Return the values of each parameter, as bytes: they may be names of files."""
-    values: dict[str, list[bytes]] = {}
-    for name, value in parse_qsl(query[1:], keep_blank_values=True, errors="surrogateescape"):
-        values.setdefault(name, []).append(value.encode(errors="surrogateescape"))
-    return values
 
 
 def _checked_names(names: Iterable[bytes]) -> Sequence[bytes]:

@@ -35,16 +35,18 @@ class Contents(Protocol):
     """The contents of the members of an archive, by their indexes."""
 
     def read(self, index: int, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the bytes [start, stop) in pieces of at most PIECE_SIZE, and b"" before a wait.
+        """Yield the bytes [start, stop) in pieces of at most PIECE_SIZE.
 
-        Raises OSError unless they are those of the state that the archive is made for.
+        Where stop is the end, the checksum is known afterwards; for each piece that is read for it
+        alone, b"" is yielded. Raises OSError unless the bytes are those of the state that the
+        archive is made for.
         """
 
     def has_checksum(self, index: int) -> bool:
         """Tell whether the checksum is known, so that nothing must be read for it."""
 
     def checksum(self, index: int) -> int:
-        """Return the CRC-32 of the whole content. Raises what read raises."""
+        """Return the CRC-32 of the whole content, which is known."""
 
 
 class Layout(ABC):
@@ -110,7 +112,14 @@ class Layout(ABC):
         if first < last:
             yield from contents.read(index, first, last)
         if stop > size:
+            yield from self._await_checksum(index, contents)
             yield from clip(self._tail(index, contents), start - size, stop - size)
+
+    def _await_checksum(self, index: int, contents: Contents) -> Iterator[bytes]:
+        """Make a checksum known that is needed next; yield b"" for each piece read for it."""
+        size = self._members[index].size
+        if self.has_checksums and size and not contents.has_checksum(index):
+            yield from contents.read(index, size, size)
 
 
 def clip(data: bytes, start: int, stop: int) -> Iterator[bytes]:

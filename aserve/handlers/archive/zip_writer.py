@@ -31,7 +31,7 @@ _MS_DOS_DIRECTORY = 0x10
 # What the date of MS-DOS can express: 1980 to 2107, in steps of two seconds.
 _FIRST_DATE, _LAST_DATE = 315_532_800, 4_354_819_198
 
-_MAX_UNSENT_READ = 16 << 20  # bytes that are read for checksums before what is ready is sent
+_READS_PER_PIECE = 64  # for checksums, of at most 16 MiB; then what is ready is sent
 
 # 4.4.17.1 forbids the backslash. Windows takes it for a separator, so a name could climb out of the
 # directory that an archive is extracted to.
@@ -74,15 +74,14 @@ class ZipLayout(Layout):
         return _descriptor(self._members[index]).pack(b"PK\7\10", crc, size, size)
 
     def _trailer(self, contents: Contents, start: int, stop: int) -> Iterator[bytes]:
-        unsent = 0
-        for index, member in enumerate(self._members):
+        reads = 0
+        for index in range(len(self._members)):
             size = self._central_header_size(index)
             if start < size and stop > 0:
-                if not contents.has_checksum(index):
-                    unsent += member.size
-                if unsent > _MAX_UNSENT_READ:
-                    yield b""
-                    unsent = 0
+                for _ in self._await_checksum(index, contents):
+                    reads += 1
+                    if reads % _READS_PER_PIECE == 0:
+                        yield b""
                 yield from clip(self._central_header(index, contents), start, stop)
             start, stop = start - size, stop - size
         yield from clip(self._end_of_central_directory(), start, stop)

@@ -3,19 +3,18 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
-from urllib.parse import parse_qsl
 
 from aserve.filesystem.globs import name_pattern, path_pattern
 from aserve.filesystem.natural_order import fold_case
 from aserve.handlers.listing.model import ListingQuery
 from aserve.http.integers import parse_decimal
 from aserve.http.messages import HttpError
+from aserve.http.query import parse_parameters
 from aserve.http.qvalues import parse_qvalues
 
 MAX_LIMIT = 10_000
 """The most entries on one page."""
 
-_MAX_PARAMETERS = 1_000
 _MAX_SEARCH = 1_000  # characters: a glob is compared with each name, and a name has 255 bytes
 
 MEDIA_TYPES: Mapping[str, str] = {
@@ -58,13 +57,8 @@ def parse_query(text: str, page_size: int) -> ListingRequest:
 
 def parameters(text: str) -> dict[str, str]:
     """Return the parameters of a query that have a value. Raises HttpError 400 for too many."""
-    try:
-        pairs = parse_qsl(
-            text.removeprefix("?"), errors="surrogateescape", max_num_fields=_MAX_PARAMETERS
-        )
-    except ValueError:
-        raise HttpError(400, "The query has too many parameters.") from None
-    return dict(pairs)
+    given = parse_parameters(text).items()
+    return {name: filled[-1] for name, values in given if (filled := list(filter(None, values)))}
 
 
 def _search(text: str) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -44,7 +45,8 @@ class ListedSite:
     ) -> None:
         self.files = Directory(root, visibility=visibility) if isinstance(root, Path) else root
         listings = Listings(self.files, **settings)
-        handler = StaticFiles(self.files, listings=listings, lists_all=lists_all)
+        archives = Archives(self.files)
+        handler = StaticFiles(self.files, listings=listings, archives=archives, lists_all=lists_all)
         self.site = Site(MethodDispatcher(method_table(handler)))
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Answer:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import aserve
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
@@ -14,7 +15,7 @@ from aserve.http.messages import HttpError, NotFound, Request
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Document, Representation, Validator
 from aserve.policies.site import Site
-from aserve.server.site import build_site, missing_pages
+from aserve.server.site_factory import build_site, missing_pages
 
 NOW = 1_900_000_000
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -320,3 +321,11 @@ def test_settings_tell_of_pages_that_are_not_there(root):
         ("spa", "there is no file 'app.html' to be sent"),
     ]
     assert not list(missing_pages(Settings(root)))
+
+
+def test_a_server_logs_once_what_is_not_there(tmp_path, caplog):
+    with aserve.Server(tmp_path, error_page=("404=none.html",)):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "error_page: there is no file 'none.html' to be sent"
+    ]

@@ -1,9 +1,12 @@
 """Whatever a file is named, its link in every form of a listing answers 200 with its bytes."""
 
+import io
 import json
 import os
 import re
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from html import unescape
 from pathlib import Path
@@ -52,6 +55,21 @@ def check_names(directory: str, names: Iterable[bytes]) -> None:
         assert sorted(answer.body for answer in answers) == expected
     assert site.get("/?format=text").body.count(b"\n") == len(visible)
     check_searches(site, visible)
+    check_archives(site, visible)
+
+
+def check_archives(site: ListedSite, names: Iterable[bytes]) -> None:
+    """Each name is archived with all others, and selected alone."""
+    expected = sorted(b"bytes of " + name for name in names)
+    with zipfile.ZipFile(io.BytesIO(site.get("/?archive=zip").body)) as archive:
+        _, *entries = archive.infolist()
+        assert sorted(map(archive.read, entries)) == expected
+        assert all(entry.orig_filename.count("/") == 1 for entry in entries)
+    for name in names:
+        target = "/?archive=tar&name=" + "".join(f"%{byte:02X}" for byte in name)
+        with tarfile.open(fileobj=io.BytesIO(site.get(target).body)) as selected:
+            _, member = selected.getmembers()
+            assert os.fsencode(member.name) == b"files/" + name
 
 
 def check_searches(site: ListedSite, names: Iterable[bytes]) -> None:

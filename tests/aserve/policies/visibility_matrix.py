@@ -3,7 +3,9 @@
 A new way to see files is one more entry of DOORS.
 """
 
+import io
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -131,6 +133,31 @@ def _by_walk(site: ListedSite, path: str) -> bool:
     return path in site.list("/?deep=1").names
 
 
+def _by_archive(site: ListedSite, path: str) -> bool:
+    """Ask for all that is beneath the root, and for one archive of the directory alone."""
+    directory, slash, name = path.rpartition("/")
+    answer = site.get(f"/{quote(directory)}{slash}?archive=zip")
+    assert answer.status in {200, 404}
+    is_alone = answer.status == 200 and _is_archived(answer.body, name)
+    assert is_alone == _is_archived(site.get("/?archive=zip").body, path)
+    return is_alone
+
+
+def _is_archived(archive: bytes, path: str) -> bool:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        folder = opened.namelist()[0]
+        is_there = folder + path in opened.namelist()
+        return is_there and opened.read(folder + path) == SECRET
+
+
+def _by_selection(site: ListedSite, path: str) -> bool:
+    directory, slash, name = path.rpartition("/")
+    answer = site.get(f"/{quote(directory)}{slash}?archive=tar&name={quote(name)}")
+    assert answer.status in {200, 404}
+    assert (SECRET in answer.body) == (answer.status == 200)
+    return answer.status == 200
+
+
 DOORS: dict[str, Door] = {
     "GET": _by_request("GET"),
     "HEAD": _by_request("HEAD"),
@@ -141,6 +168,8 @@ DOORS: dict[str, Door] = {
     "search": _by_search,
     "deep search": _by_deep_search,
     "deep listing": _by_walk,
+    "archive": _by_archive,
+    "archive of a selection": _by_selection,
 }
 
 

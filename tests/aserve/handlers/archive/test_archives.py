@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -399,6 +400,27 @@ def test_what_may_not_be_read_is_named_in_the_archive() -> None:
     assert answer.names == ["files/", "files/UNREADABLE.txt", note]
     assert answer.content(note).splitlines()[2:] == [b"files/mine", b"files/theirs"]
     assert answer.length == len(answer.body)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_real_files_and_directories_that_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for name in ("closed", "open"):
+            (root / name).mkdir()
+            (root / name / "file").write_bytes(b"content")
+        for name in ("mine", "others"):
+            (root / name).write_bytes(b"content")
+        (root / "mine").chmod(0o600)
+        (root / "others").chmod(0)
+        (root / "closed").chmod(0)
+        answer = Client(root).get("/?archive=zip")
+        inside = ["files/open/", "files/open/file"]
+        assert answer.names == ["files/", "files/mine", *inside, "files/UNREADABLE.txt"]
+        noted = answer.content("files/UNREADABLE.txt").splitlines()[2:]
+        assert noted == [b"files/closed", b"files/others"]
+        assert Client(root).get("/?archive=zip&name=closed").status == 403
+        (root / "closed").chmod(0o700)
 
 
 def test_where_nothing_may_be_read_there_is_no_archive() -> None:

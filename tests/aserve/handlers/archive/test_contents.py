@@ -23,6 +23,7 @@ from aserve.http.resources import (
 )
 
 STEP, PIECE = 64, 16
+DATA = bytes(range(256)) * 2
 SIZES = (0, 1, 15, 16, 17, 63, 64, 65, 128, 300)
 
 
@@ -130,15 +131,22 @@ class Reading(NamedTuple):
 
 @pytest.fixture
 def reading() -> Reading:
-    data = bytes(range(256)) * 2
-    return Reading(FakeFiles({b"%d" % size: data[:size] for size in SIZES}), ChecksumCache())
+    return Reading(FakeFiles({b"%d" % size: DATA[:size] for size in SIZES}), ChecksumCache())
+
+
+def checksum(contents: FileContents, index: int, size: int) -> int:
+    """Return a checksum, and read the whole file for it if it is not known."""
+    if not contents.has_checksum(index):
+        assert not any(contents.read(index, size, size))
+    assert contents.has_checksum(index)
+    return contents.checksum(index)
 
 
 def test_contents_and_checksums_are_those_of_the_files(reading: Reading) -> None:
-    for index, data in enumerate(reading.files.files.values()):
-        contents = reading.contents()
-        assert b"".join(contents.read(index, 0, len(data))) == data
-        assert contents.checksum(index) == zlib.crc32(data)
+    for index, size in enumerate(SIZES[1:], 1):
+        contents, data = reading.contents(), DATA[:size]
+        assert b"".join(contents.read(index, 0, size)) == data
+        assert checksum(contents, index, len(data)) == zlib.crc32(data)
     assert not any(source.is_open for source in reading.files.opened)
 
 
@@ -152,15 +160,15 @@ def test_any_part_can_be_read_with_any_that_were_read_before(
         reading = Reading(reading.files, ChecksumCache())
         reading.read(index, 0, read_before)
         assert reading.read(index, start, stop) == data[start:stop]
-        assert reading.contents().checksum(index) == zlib.crc32(data)
+        assert checksum(reading.contents(), index, 300) == zlib.crc32(data)
 
 
 def test_a_file_is_read_once_for_its_content_and_its_checksum(reading: Reading) -> None:
     contents = reading.contents()
     for index, size in enumerate(SIZES[1:], 1):
         list(contents.read(index, 0, size))
-    for index in range(1, len(SIZES)):
-        contents.checksum(index)
+    for index, size in enumerate(SIZES[1:], 1):
+        assert checksum(contents, index, size) == zlib.crc32(DATA[:size])
     assert reading.files.bytes_read == sum(SIZES)
     again = reading.contents()
     assert all(again.has_checksum(index) for index in range(1, len(SIZES)))
@@ -181,8 +189,16 @@ def test_a_download_that_goes_on_reads_at_most_one_step_again(reading: Reading) 
             b"".join(contents.read(index, position, 300))
             == bytes(range(256))[position:] + bytes(range(44))[max(0, position - 256) :]
         )
-        contents.checksum(index)
+        assert checksum(contents, index, 300) == zlib.crc32(DATA[:300])
         assert reading.files.bytes_read < 300 - position + STEP
+
+
+def test_for_each_piece_that_is_only_read_something_is_yielded(reading: Reading) -> None:
+    """So that the archive can be given up when its client has gone."""
+    pieces = list(reading.contents().read(len(SIZES) - 1, 200, 300))
+    assert pieces[:13] == [b""] * 13  # in steps of 64 bytes, by 16
+    assert all(pieces[13:])
+    assert b"".join(pieces) == DATA[200:300]
 
 
 def test_a_range_within_a_file_reads_nothing_before_it(reading: Reading) -> None:
@@ -226,8 +242,8 @@ def test_checksums_of_an_archive_outlast_a_cache_that_is_too_small(reading: Read
     contents = small.contents()
     for index, size in enumerate(SIZES):
         list(contents.read(index, 0, size))
-    for index in range(1, len(SIZES)):
-        contents.checksum(index)
+    for index, size in enumerate(SIZES[1:], 1):
+        assert checksum(contents, index, size) == zlib.crc32(DATA[:size])
     assert reading.files.bytes_read == sum(SIZES)
 
 
@@ -311,5 +327,5 @@ def test_what_the_log_says_of_a_hostile_name_is_one_line() -> None:
     directory = TargetPath((b"photos",), is_directory=True)
     contents = FileContents(files, directory, manifest, ChecksumCache(), has_checksums=True)
     with pytest.raises(OSError) as caught:
-        contents.checksum(0)
+        checksum(contents, 0, 1)
     assert str(caught.value) == r"'photos/a\nb\udcff\x1b': Nothing is here."
