@@ -48,6 +48,17 @@ def test_entries_are_described(tmp_path: Path) -> None:
     ]
 
 
+def test_entries_are_a_sequence_with_directories_first(tmp_path: Path) -> None:
+    for name in ("a10", "a9"):
+        (tmp_path / name).touch()
+    (tmp_path / "z").mkdir()
+    found = Directory(tmp_path).entries(ROOT)
+    assert len(found) == 3
+    assert [entry.name for entry in found] == [b"z", b"a9", b"a10"]
+    assert found[0].name == b"z"
+    assert [entry.name for entry in found[1:]] == [b"a9", b"a10"]
+
+
 def test_what_is_no_file_is_no_entry(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "to_fifo").symlink_to("fifo")
