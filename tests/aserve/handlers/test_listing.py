@@ -20,7 +20,8 @@ from aserve.http.request_target import TargetPath
 from tests.aserve.handlers.listing_site import NOW, ListedSite
 
 FORMS = ["html", "json", "ndjson", "text"]
-SCHEMA = json.loads(Path("docs/listing.schema.json").read_text(encoding="utf-8"))
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMA = json.loads((DOCS / "listing.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
