@@ -456,6 +456,29 @@ def test_many_small_files_are_one_piece(tmp_path: Path) -> None:
         assert len(list(read_body(response))) == 1
 
 
+def test_archives_in_progress_hold_a_bounded_number_of_members(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_MAX_MEMBERS", 2 * len(WHOLE))
+    request, context = Request("GET", "/photos/?archive=zip"), RequestContext(NOW)
+    first, second = (client.site.handle(request, context) for _ in range(2))
+    refused = client.site.handle(request, context)
+    assert (refused.status, dict(refused.headers)["Retry-After"]) == (503, "1")
+    assert client.get("/photos/?archive=zip", "HEAD").status == 200  # which holds nothing
+    first.body[0].close()
+    del first
+    assert client.get("/photos/?archive=zip").status == 200
+    second.body[0].close()
+
+
+def test_one_archive_alone_may_have_any_number_of_members(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_MAX_MEMBERS", 1)
+    for _ in range(2):
+        assert client.get("/photos/?archive=zip").status == 200
+
+
 def test_an_archive_is_not_cached(client: Client) -> None:
     response = client.site.handle(Request("GET", "/photos/?archive=zip"), RequestContext(NOW))
     assert response.path == b""
