@@ -52,6 +52,17 @@ def test_serve_in_a_thread() -> None:
     assert f"is 200, {(WWW / 'index.html').stat().st_size} bytes" in completed.stdout
 
 
+def test_print_changes(tmp_path: Path) -> None:
+    command = [sys.executable, EXAMPLES / "print_changes.py", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout.readline().startswith("open http://")
+            (tmp_path / "new.css").write_text("x")
+            assert program.stdout.readline() == "/new.css\n"
+        finally:
+            program.kill()
+
+
 def test_tests_with_a_server() -> None:
     options = ("-q", "-p", "no:cacheprovider")
     completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / "test_with_a_server.py")

@@ -62,6 +62,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve film.mkv", "# one file, and nothing else"),
         ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
         ("aserve --spa dist/", "# a single-page app"),
+        ("aserve --live www/", "# reload pages when a file changes"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),

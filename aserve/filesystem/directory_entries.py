@@ -8,6 +8,7 @@ from typing import overload
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.names_cache import Names, NamesCache
+from aserve.filesystem.steps import in_steps
 from aserve.http.resources import Entry
 
 
@@ -34,9 +35,13 @@ class DirectoryEntries(Sequence[Entry]):
 
     def describe(self, names: Iterable[bytes]) -> list[Entry]:
         """Return the entries of some names as they are now, in the same order."""
+        return [entry for entry in self.look_up(names) if entry]
+
+    def look_up(self, names: Iterable[bytes]) -> Iterator[Entry | None]:
+        """Yield the entry of each name as it is now; None for one that has gone."""
         try:
-            found = (self._reader.entry(self._directory, self._path, name) for name in names)
-            return [entry for entry in found if entry]
+            for name in in_steps(names):
+                yield self._reader.entry(self._directory, self._path, name)
         except OSError as error:
             raise http_error(error) from None
 
@@ -71,6 +76,10 @@ class KnownEntries:
     def describe(self, names: Iterable[bytes]) -> list[Entry]:
         """Return the entries of some names, in the same order."""
         return [self._by_name[name] for name in names]
+
+    def look_up(self, names: Iterable[bytes]) -> Iterator[Entry | None]:
+        """Yield the entry of each name."""
+        return map(self._by_name.get, names)
 
 
 def named_entries(entries: Sequence[Entry]) -> DirectoryEntries | KnownEntries:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aserve.filesystem.open_beneath import open_beneath, stat_beneath
+from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
 from aserve.http.resources import Entry
 from aserve.linux.directory_entries import (
@@ -51,7 +52,7 @@ class EntryReader:
         find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
         return {
             name: kind
-            for name, kind in found.items()
+            for name, kind in in_steps(found.items())
             if kind in _SERVED_TYPES and not find_hidden(prefix + name)
         }
 
@@ -72,7 +73,8 @@ class EntryReader:
     def entries(self, directory: int, path: bytes) -> list[Entry]:
         """Return all entries of a directory that is open, in no order. Raises OSError."""
         names = self.names(directory, path)
-        return [entry for name in names if (entry := self.entry(directory, path, name))]
+        found = (self.entry(directory, path, name) for name in in_steps(names))
+        return [entry for entry in found if entry]
 
     def walk(self, path: bytes) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield all entries below a directory, each directory before its own.

@@ -14,6 +14,7 @@ INTERVAL = 0.5
 """Seconds between two looks at what makes no events."""
 
 _PAUSE_FACTOR = 5  # a look that takes long is followed by a pause of so many times its length
+_LONG_STEP = 0.02  # seconds
 _JOIN_TIMEOUT = 1.0  # seconds; a network file system may never answer
 
 _logger = logging.getLogger("aserve")
@@ -38,6 +39,8 @@ class TreeWatch:
         self._debounce = Debounce()
         self._next_look = 0.0  # of the monotonic clock
         self._stop_event = os.eventfd(0, os.EFD_CLOEXEC)
+        self._stop_poll = select.poll()
+        self._stop_poll.register(self._stop_event, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name="aserve-live", daemon=True)
 
     def start(self) -> None:
@@ -75,7 +78,14 @@ class TreeWatch:
             ready = {descriptor for descriptor, _ in poll.poll(self._timeout() * 1_000)}
             if stop_event in ready:
                 return
+            started_at = time.monotonic()
             self._step(has_events=tree.fileno() in ready)
+            self._rest(time.monotonic() - started_at)
+
+    def _rest(self, duration: float) -> None:
+        """Leave the interpreter to the clients after a step that took long, as in a flood."""
+        if duration > _LONG_STEP:
+            self._stop_poll.poll(duration * 1_000)
 
     def _timeout(self) -> float:
         """Return the seconds until the next look, or until a burst of changes is over."""

@@ -7,46 +7,31 @@ roots themselves, which a build may replace.
 
 import os
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.tree_entries import (
+    GONE,
+    THERE,
+    State,
+    TreeDirectory,
+    entry_state,
+    identity_of,
+    is_directory,
+    is_file,
+    split_path,
+    state_at,
+)
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.linux.inotify import SELF, Inotify, QueueOverflow, watch_share
 
-_MAX_DIRECTORIES = 65_536
+MAX_DIRECTORIES = 65_536
+"""Directories that are looked at; those beyond are not."""
 
 # What editors and tools write beside the files that matter. Vim creates 4913 to see whether it may.
 _IGNORED = re.compile(rb"\.git|node_modules|.*~|\.#.*|.*\.sw[px]|4913", re.DOTALL)
-
-State = tuple[int, ...]
-"""What tells two states of a file apart: its times, inode, device, size and mode."""
-
-_GONE: State = ()
-_THERE: State = (1,)  # of an entry that makes events: no other state of it is needed
-
-
-class _Directory:
-    """A directory of the tree.
-
-    path: in the site, without a slash at either end. location: its absolute path. states: its
-    entries; of those that inotify reports on, only whether they are there counts.
-    """
-
-    __slots__ = ("identity", "location", "path", "states", "watch")
-
-    def __init__(self, path: bytes, location: bytes, identity: tuple[int, int]) -> None:
-        self.path = path
-        self.location = location
-        self.identity = identity
-        self.watch: int | None = None  # None: it is compared
-        self.states: dict[bytes, State] = {}
-
-    def child(self, name: bytes) -> tuple[bytes, bytes]:
-        """Return the path and the location of an entry."""
-        return self.path + b"/" + name if self.path else name, os.path.join(self.location, name)
 
 
 class WatchedTree:
@@ -67,7 +52,7 @@ class WatchedTree:
         self._roots = roots
         self._mounts = mounts
         self._visibility = visibility
-        self._directories: dict[bytes, _Directory] = {}
+        self._directories: dict[bytes, TreeDirectory] = {}
         self._by_watch: defaultdict[int, set[bytes]] = defaultdict(set)
         self._compared: set[bytes] = set()  # the directories that have no watch
         self._root_states: dict[bytes, State] = {}
@@ -87,13 +72,13 @@ class WatchedTree:
     @property
     def is_compared(self) -> bool:
         """Whether there is anything that makes no events and must be compared."""
-        has_file = any(map(_is_file, self._root_states.values()))
+        has_file = any(map(is_file, self._root_states.values()))
         return bool(self._compared or self._links or has_file)
 
     @property
     def is_partial(self) -> bool:
         """Whether there are too many directories to look at all of them."""
-        return len(self._directories) >= _MAX_DIRECTORIES
+        return len(self._directories) >= MAX_DIRECTORIES
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are events, -1 if there is none."""
@@ -108,9 +93,8 @@ class WatchedTree:
     def take_changes(self) -> set[bytes] | None:
         """Return the paths that have changed since the last call; None where it may be any.
 
-        The path of what was or is a directory has a slash at its end.
-        What was not there before and is not there now, such as the temporary file of a save, has
-        not changed.
+        The path of what was or is a directory has a slash at its end. What was not there before and
+        is not there now, such as the temporary file of a save, has not changed.
         """
         changed, self._changed = self._changed, {}
         if self._lost_track:
@@ -125,7 +109,7 @@ class WatchedTree:
         self._compared.clear()
         self._links.clear()
         for path in sorted(self._roots, reverse=True):  # one that is inside another comes first
-            self._root_states[path] = _state_at(self._roots[path])
+            self._root_states[path] = state_at(self._roots[path])
             self._add(path, self._roots[path])
 
     def read_events(self) -> None:
@@ -142,14 +126,17 @@ class WatchedTree:
                 if name != SELF:
                     self._check(path, name)
                 elif path not in self._roots:  # it may be gone, and its inode another one's
-                    self._check(*_split(path))
+                    self._check(*split_path(path))
                 else:
                     self._start_over()
                     return
 
     def compare(self) -> None:
         """Note what has changed without an event."""
-        if self._mounts.refresh() or not all(map(self._compare_root, self._roots)):
+        is_covered = self._mounts.refresh() and any(
+            map(self._is_covered, self._directories.values())
+        )
+        if is_covered or not all(map(self._compare_root, self._roots)):
             self._start_over()
             return
         for path in tuple(self._compared):
@@ -173,17 +160,21 @@ class WatchedTree:
             with suppress(QueueOverflow):
                 inotify.read_changes()
 
+    def _is_covered(self, directory: TreeDirectory) -> bool:
+        """Tell whether another directory is there now: mounts elsewhere do not matter."""
+        return identity_of(state_at(directory.location)) != directory.identity
+
     def _compare_root(self, path: bytes) -> bool:
         """Note a change of a root that is a file; tell whether it is still what it was."""
-        was, now = self._root_states[path], _state_at(self._roots[path])
+        was, now = self._root_states[path], state_at(self._roots[path])
         self._root_states[path] = now
-        if was != now and _is_file(was) and _is_file(now):
+        if was != now and is_file(was) and is_file(now):
             self._note(path, was_there=True)
             return True
         return was == now
 
     def _is_there(self, path: bytes) -> bool:
-        parent, name = _split(path.rstrip(b"/"))
+        parent, name = split_path(path.rstrip(b"/"))
         directory = self._directories.get(parent)
         return directory is not None and name in directory.states
 
@@ -197,19 +188,19 @@ class WatchedTree:
     # One entry.
 
     def _compare_link(self, path: bytes) -> None:
-        parent, name = _split(path)
+        parent, name = split_path(path)
         directory = self._directories.get(parent)
-        if directory and _state_at(directory.child(name)[1]) != self._links.get(path):
+        if directory and state_at(directory.child(name)[1]) != self._links.get(path):
             self._check(parent, name)
 
-    def _compare_entries(self, directory: _Directory) -> None:
+    def _compare_entries(self, directory: TreeDirectory) -> None:
         try:
             names = os.listdir(directory.location)
         except OSError:
             names = []
         for name in {*names, *directory.states}:
             path, location = directory.child(name)
-            is_same = _entry_state(location) == directory.states.get(name, _GONE)
+            is_same = entry_state(location) == directory.states.get(name, GONE)
             if not is_same and not self._is_ignored(path, name):
                 self._check(directory.path, name)
 
@@ -219,19 +210,19 @@ class WatchedTree:
         if directory is None:
             return
         path, location = directory.child(name)
-        if self._is_ignored(path, name):
+        if self._is_ignored(path, name) or path in self._roots:  # which is elsewhere
             return
         was_there = directory.states.pop(name, None) is not None
-        if state := _entry_state(location):
+        if state := entry_state(location):
             directory.states[name] = state
         was_directory = path in self._directories
         self._forget(path)
         self._links.pop(path, None)
         if state:
             self._add_entry(path, location)
-        is_directory = was_directory or path in self._directories
+        has_slash = was_directory or path in self._directories
         if was_there or state:
-            self._note(path + b"/" if is_directory else path, was_there=was_there)
+            self._note(path + b"/" if has_slash else path, was_there=was_there)
 
     def _add_entry(self, path: bytes, location: bytes) -> None:
         if not os.path.islink(location) or self._follows_link(path, location):
@@ -239,12 +230,12 @@ class WatchedTree:
 
     def _follows_link(self, path: bytes, location: bytes) -> bool:
         """Remember what a link leads to; tell whether that is a directory to look at as well."""
-        self._links[path] = state = _state_at(location)
-        if not state or _is_file(state) or not self._is_followed(location):
+        self._links[path] = state = state_at(location)
+        if not is_directory(state) or not self._is_followed(location):
             return False
-        return not any(one.identity == state[:2] for one in self._ancestors(path))
+        return not any(one.identity == identity_of(state) for one in self._ancestors(path))
 
-    def _ancestors(self, path: bytes) -> Iterator[_Directory]:
+    def _ancestors(self, path: bytes) -> Iterator[TreeDirectory]:
         while path:
             path = path.rpartition(b"/")[0]
             if directory := self._directories.get(path):
@@ -269,21 +260,22 @@ class WatchedTree:
             if directory:
                 pending.extend(self._read(directory))
 
-    def _open(self, path: bytes, location: bytes) -> _Directory | None:
-        if path in self._directories:
+    def _open(self, path: bytes, location: bytes) -> TreeDirectory | None:
+        if path in self._directories or self._roots.get(path, location) != location:
             return None
-        try:
-            status = os.stat(location)
-        except OSError:
+        state = state_at(location)
+        if not is_directory(state):
             return None
-        if not stat.S_ISDIR(status.st_mode):
-            return None
-        directory = _Directory(path, location, (status.st_dev, status.st_ino))
+        directory = TreeDirectory(path, location, identity_of(state))
         self._directories[path] = directory
-        self._watch(directory, status.st_dev)
+        parent, name = split_path(path)
+        if path not in self._roots:
+            self._directories[parent].children.add(name)
+        self._watch(directory)
         return directory
 
-    def _watch(self, directory: _Directory, device: int) -> None:
+    def _watch(self, directory: TreeDirectory) -> None:
+        device, _ = directory.identity
         if self._inotify and self._mounts.tracking_of(device) is ChangeTracking.EVENTS:
             with suppress(OSError):  # no watches are left
                 directory.watch = self._inotify.add_contents(directory.location)
@@ -292,7 +284,7 @@ class WatchedTree:
         else:
             self._by_watch[directory.watch].add(directory.path)
 
-    def _read(self, directory: _Directory) -> Iterator[tuple[bytes, bytes]]:
+    def _read(self, directory: TreeDirectory) -> Iterator[tuple[bytes, bytes]]:
         """Read the names in a directory; yield each directory below it."""
         with suppress(OSError), os.scandir(directory.location) as entries:
             for entry in entries:
@@ -300,23 +292,29 @@ class WatchedTree:
                 if self._is_ignored(path, entry.name):
                     continue
                 is_compared = directory.watch is None
-                directory.states[entry.name] = _entry_state(location) if is_compared else _THERE
+                directory.states[entry.name] = entry_state(location) if is_compared else THERE
                 is_link = entry.is_symlink()
                 if self._follows_link(path, location) if is_link else entry.is_dir():
                     yield path, location
 
     def _forget(self, path: bytes) -> None:
-        """Forget a directory and all below it, if there is one."""
-        if path not in self._directories:
-            return
-        prefix = path + b"/"
-        for each in [one for one in self._directories if one == path or one.startswith(prefix)]:
-            directory = self._directories.pop(each)
-            self._compared.discard(each)
-            if directory.watch is not None:
-                self._release(directory.watch, each)
-        for each in [link for link in self._links if link.startswith(prefix)]:
-            del self._links[each]
+        """Forget a directory and all below it, if there is one; not a root that is inside."""
+        parent, name = split_path(path)
+        if parent in self._directories:
+            self._directories[parent].children.discard(name)
+        pending = [path]
+        while pending:
+            directory = self._directories.pop(pending.pop(), None)
+            if directory:
+                pending += (directory.child(name)[0] for name in directory.children)
+                self._forget_one(directory)
+
+    def _forget_one(self, directory: TreeDirectory) -> None:
+        for name in directory.states:
+            self._links.pop(directory.child(name)[0], None)
+        self._compared.discard(directory.path)
+        if directory.watch is not None:
+            self._release(directory.watch, directory.path)
 
     def _release(self, watch: int, path: bytes) -> None:
         paths = self._by_watch[watch]
@@ -325,31 +323,3 @@ class WatchedTree:
             del self._by_watch[watch]
             if self._inotify:
                 self._inotify.remove(watch)
-
-
-def _split(path: bytes) -> tuple[bytes, bytes]:
-    """Return the path of the directory that an entry is in, and its name."""
-    parent, _, name = path.rpartition(b"/")
-    return parent, name
-
-
-def _is_file(state: State) -> bool:
-    return state != _GONE and not stat.S_ISDIR(state[-1])
-
-
-def _entry_state(location: bytes) -> State:
-    """Return the state of what an entry leads to, or of the entry itself if that leads nowhere."""
-    return _state_at(location) or _state_at(location, follow=False)
-
-
-def _state_at(location: bytes, *, follow: bool = True) -> State:
-    """Return the state of a file; () if it is not there. follow: that of what a link leads to."""
-    try:
-        status = os.stat(location, follow_symlinks=follow)
-    except OSError:
-        return _GONE
-    identity = status.st_dev, status.st_ino
-    if stat.S_ISDIR(status.st_mode):  # what changes in it is compared by itself
-        return *identity, status.st_mode
-    times = status.st_mtime_ns, status.st_ctime_ns
-    return *identity, *times, status.st_size, status.st_mode

@@ -78,14 +78,19 @@ class CleanUrls:
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return what a URL leads to; raises HttpError for a redirect as well."""
         absent: tuple[bytes, ...] = ()
+        refused = False
         for place, target in self._steps(path):
             found, missed = self._look_up(place, wait=wait)
             if not found:
                 absent += missed
             elif not target:
-                return found._replace(absent=absent + missed)
+                # A redirect that was refused depends on the other file, which is not watched.
+                cacheable_path = b"" if refused else found.path
+                return found._replace(absent=absent + missed, path=cacheable_path)
             elif self._leads_to(target, found, wait=wait):
                 raise self._redirect(target)
+            else:
+                refused = True
         resource = self._files.find(path, wait=wait)
         if isinstance(resource, DirectoryWithoutSlash):
             raise self._redirect(path._replace(is_directory=True))

@@ -14,6 +14,7 @@
     let updates = []; // {id, paths}, without a gap, the oldest first
     let current = ""; // the id of the last update; "" until the server has greeted
     let source = null;
+    let pause = 2000; // milliseconds until another try, where the server refuses
 
     function connect(since) {
       source?.close();
@@ -27,7 +28,8 @@
       source.addEventListener("error", () => {
         if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
         for (const port of pages.keys()) port.postMessage({ isRefused: true });
-        setTimeout(() => pages.size && connect(since), 2000);
+        setTimeout(() => pages.size && connect(since), pause);
+        pause = Math.min(2 * pause, 60000);
       });
     }
 
@@ -40,6 +42,7 @@
     function greet(id) {
       if (updates.length && updates.at(-1).id !== id) updates = [];
       current = id;
+      pause = 2000;
       for (const [port, seen] of pages) bringUpToDate(port, seen);
     }
 
@@ -134,19 +137,19 @@
   // A page that is the same after a reload does not come from the server, but from a service
   // worker, for example. It counts as up to date, or it would be reloaded for ever.
   function firstId() {
-    const isUnchanged = remember() === servedAs;
-    remember("");
-    return isUnchanged ? "" : servedAs;
+    return remember(null) === servedAs ? "" : servedAs;
   }
 
   function remember(id) {
+    const key = `aserve-live:${location.pathname}${location.search}`; // frames share a storage
     try {
-      if (id === undefined) return sessionStorage.getItem("aserve-live");
-      sessionStorage.setItem("aserve-live", id);
+      const known = sessionStorage.getItem(key);
+      if (id === null) sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, id);
+      return known;
     } catch {
-      // a page in a sandbox has no storage
+      return null; // a page in a sandbox has no storage
     }
-    return null;
   }
 
   function reload() {
@@ -234,6 +237,7 @@
   // The old one stays until the new one is there: the page is never without its style.
   function replaceSheet(element) {
     if (element.integrity) return reload(); // which the new one cannot have
+    if (element.disabled) return (element.href = renewed(element.href)); // it loads nothing now
     const next = element.cloneNode(true);
     replaced.add(element);
     next.addEventListener("load", () => element.remove());

@@ -68,11 +68,11 @@ class LiveReload(Policy):
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
         """Put the script into an error page, and have the policy of each page allow it."""
-        update_id, has_script = self._current.take()
+        update_id, needs_policy = self._current.take(request)
         if response.status >= 400 and wants_page(request):
             page = self.insert(request, response, update_id or self._updates.update_id)
-            has_script, response = page is not None, page or response
-        if not has_script:
+            needs_policy, response = page is not None, page or response
+        if not needs_policy:
             return response
         headers = ((name, self._allowing(name, value)) for name, value in response.headers)
         return response.with_headers(tuple(headers))
@@ -81,10 +81,13 @@ class LiveReload(Policy):
         is_policy = name.lower() == "content-security-policy"
         return allow_script(value, self._nonce) if is_policy else value
 
-    def begin(self) -> str:
+    def begin(self, request: Request) -> str:
         """Return the id of the last update before a request is handled."""
-        self._current.update_id, self._current.has_script = self._updates.update_id, False
-        return self._current.update_id
+        return self._current.begin(request, self._updates.update_id)
+
+    def allow(self) -> None:
+        """Have what a policy says of the response to this request allow what the script does."""
+        self._current.needs_policy = True
 
     def insert(self, request: Request, response: Response, update_id: str) -> Response | None:
         """Return a page with the script in it; None if the response is none."""
@@ -94,7 +97,7 @@ class LiveReload(Policy):
         )
         is_page = request.header(_DESTINATION) is not None
         page = insert_script(response, tag, f"live-{update_id}", is_page=is_page)
-        self._current.has_script = page is not None
+        self._current.needs_policy = page is not None
         return page
 
     def open_events(self, request: Request) -> Response:
@@ -115,14 +118,17 @@ class LiveReload(Policy):
 class _CurrentRequest(threading.local):
     """What is known of the request that a thread handles, from its handler to finish."""
 
-    update_id = ""
-    has_script = False
+    head = update_id = ""
+    needs_policy = False
 
-    def take(self) -> tuple[str, bool]:
-        """Return it, and forget it: the next request to be finished may never be handled."""
-        values = self.update_id, self.has_script
-        self.update_id, self.has_script = "", False
-        return values
+    def begin(self, request: Request, update_id: str) -> str:
+        """Note that a request is handled, and return the id of the last update before."""
+        self.head, self.update_id, self.needs_policy = request.head, update_id, False
+        return update_id
+
+    def take(self, request: Request) -> tuple[str, bool]:
+        """Return the id, "" if it was not handled, and whether policies must allow the script."""
+        return (self.update_id, self.needs_policy) if self.head is request.head else ("", False)
 
 
 class _LiveHandler:
@@ -137,7 +143,7 @@ class _LiveHandler:
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a page with the script, the script, the events, or what the handler returns."""
-        update_id = self._policy.begin()
+        update_id = self._policy.begin(request)
         if request.method not in {"GET", "HEAD"}:
             return self._handler.handle(request, context)
         path = parse_path(request.target).segments
@@ -149,7 +155,8 @@ class _LiveHandler:
         if page:
             return _apply_preconditions(request, page, context.now)
         response = self._handler.handle(request, context)
-        is_html = any(value.startswith("text/html") for _, value in response.headers)
+        media_type = next((value for name, value in response.headers if name == "Content-Type"), "")
+        is_html = media_type.startswith("text/html")
         return response.with_headers((*response.headers, _VARY)) if is_html else response
 
     def _find_page(
@@ -173,6 +180,7 @@ class _LiveHandler:
             *(("ETag", self._script_etag), _NO_CACHE),
         )
         script = Response(200, headers, (self._script,), len(self._script))
+        self._policy.allow()  # what it says applies to the worker
         return _apply_preconditions(request, script, context.now)
 
 

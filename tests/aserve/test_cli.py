@@ -144,6 +144,12 @@ def test_the_banner_names_what_is_special(directory, options, modes):
         assert banner(process)[0].endswith(f" serves {directory}{modes}\n")
 
 
+def test_the_banner_says_that_pages_reload(directory):
+    with aserve(directory, "--port", 0, "--live") as process:
+        assert banner(process)[3].startswith("  live   pages reload when a file changes")
+        assert stop(process) == (0, "  stop   Ctrl-C\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):
@@ -235,6 +241,8 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--workers", "0"], "--workers"),
         ([".", "--workers", "many"], "--workers"),
         ([".", "--access-log", "missing/log"], "--access-log"),
+        ([".", "--live", "--workers", "2"], "--live"),
+        ([".", "--live", "--model", "epoll"], "--live"),
         ([".", "--allow-connect", "host"], "--allow-connect"),
         ([".", "--allow-connect", "host:http"], "--allow-connect"),
         ([".", "--allow-connect", "[.]:80"], "--allow-connect"),

@@ -136,7 +136,7 @@ def _archive_form(listing: Listing) -> str:
     buttons = "".join(
         f'<button name="archive" value="{name}">{name}</button>\n' for name in listing.archives
     )
-    return f'<form id="~archive" action="./">\n<span>Download all as</span>\n{buttons}</form>\n'
+    return f'<form id="~archive" action="./">\n<span>Download folder as</span>\n{buttons}</form>\n'
 
 
 def _table(listing: Listing) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.directory_entries import DirectoryEntries, KnownEntries, named_entries
 from aserve.filesystem.natural_order import sort_in_steps
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.listing.model import ListingQuery
 from aserve.handlers.listing.query import name_matcher
 from aserve.http.request_target import TargetPath
@@ -16,7 +17,8 @@ _VALUES: dict[str, Callable[[Entry], int]] = {
     "size": lambda entry: entry.size,
     "time": lambda entry: entry.modified,
 }
-_INDEX_BITS = 40
+_PLACE_BITS = 40
+_PLACE_MASK = (1 << _PLACE_BITS) - 1
 
 
 class SearchLimits(NamedTuple):
@@ -76,22 +78,30 @@ def _page(
     matches: Callable[[bytes], bool] | None,
 ) -> tuple[Sequence[Entry], int]:
     """Return the entries of a page, directories first, and how many match."""
-    groups = [list(filter(matches, names) if matches else names) for names in listed.names]
-    page = slice(query.offset, query.offset + query.limit)
+    groups = [
+        list(filter(matches, in_steps(names)) if matches else names) for names in listed.names
+    ]
     if query.sort == "name":
         # Only the names decide, so nothing else is asked for but what is shown.
-        ordered = [name for names in groups for name in _directed(names, query)]
-        return listed.describe(ordered[page]), len(ordered)
-    entries = [entry for names in groups for entry in _by_value(listed.describe(names), query)]
-    return entries[page], len(entries)
+        ordered = [names[::-1] if query.order == "desc" else names for names in groups]
+    else:
+        ordered = [_by_value(listed, names, query) for names in groups]
+    names = [*ordered[0], *ordered[1]]
+    return listed.describe(names[query.offset : query.offset + query.limit]), len(names)
 
 
-def _directed(names: list[bytes], query: ListingQuery) -> list[bytes]:
-    return names[::-1] if query.order == "desc" else names
+def _by_value(
+    listed: DirectoryEntries | KnownEntries, names: list[bytes], query: ListingQuery
+) -> list[bytes]:
+    """Return names in the order of what they lead to; those with the same value keep theirs.
 
-
-def _by_value(entries: list[Entry], query: ListingQuery) -> Iterator[Entry]:
-    """Return entries in the order of a value; those with the same one keep theirs."""
+    Value and place are one number, so that no objects are kept that the garbage collector, which
+    keeps the interpreter, would have to look at.
+    """
     value, sign = _VALUES[query.sort], -1 if query.order == "desc" else 1
-    keys = [(sign * value(entry) << _INDEX_BITS) + index for index, entry in enumerate(entries)]
-    return (entries[key & ((1 << _INDEX_BITS) - 1)] for key in sort_in_steps(keys))
+    keys = [
+        (sign * value(entry) << _PLACE_BITS) + place
+        for place, entry in enumerate(listed.look_up(names))
+        if entry
+    ]
+    return [names[key & _PLACE_MASK] for key in sort_in_steps(keys)]

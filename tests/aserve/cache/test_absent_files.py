@@ -1,17 +1,28 @@
 """A cached response is valid only as long as no file is there that would be sent in its place."""
 
 import os
+import shutil
+import tempfile
 from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from aserve.config.settings import Settings
 from aserve.filesystem import mounts
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.server.site import build_site
 from tests.aserve.cache.test_response_cache import OLD, Server
 
 FILES = ("page.html", "folder/index.html", "both.html", "both/index.html", "b.html", "c.html")
 INDEX = ("a.html", "b.html", "c.html")
+
+
+_number = count()
 
 
 def write(path, text):
@@ -113,6 +124,44 @@ def test_a_file_that_goes_away_again_is_seen_too(root):
             add("a.html")(root)
             warm(server, "/")
             (root / "a.html").unlink()
+
+
+def test_a_redirect_that_becomes_possible_is_seen_too(root):
+    with serving(root, {"urls": "vercel"}) as server:
+        for _ in range(4):
+            assert b" 200 OK" in server.respond("/both/index.html")  # /both is both.html
+        (root / "both.html").unlink()
+        assert b"Location: /both\r\n" in server.respond("/both/index.html")
+
+
+TOGGLED = ("x", "x.html", "x.html.html", "x/index.html", "x/a.html", "index.html", "a.html")
+TARGETS = ("/", "/x", "/x/", "/x.html", "/x.html.html", "/x/index.html", "/x/a", "/a.html", "/a/")
+
+
+def toggle(root, name):
+    """Add a file, with whatever has to go for it, or remove it."""
+    path = root / name
+    if path.is_file():
+        path.unlink()
+        return
+    for place in (path.parent, path):
+        if place.is_file():
+            place.unlink()
+    if path.is_dir():
+        shutil.rmtree(path)
+    write(path, f"{name} {next(_number)}")
+
+
+@pytest.mark.parametrize("urls", ["plain", *CONVENTIONS])
+@given(st.lists(st.sampled_from(TOGGLED), min_size=1, max_size=8))
+@hypothesis_settings(max_examples=8)
+def test_whatever_comes_and_goes_responses_are_fresh(urls, names):
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        with serving(root, {"urls": urls, "index": ("a.html", "index.html")}) as server:
+            for name in names:
+                toggle(root, name)
+                assert [one for one in TARGETS * 4 if not server.is_fresh(one)] == []
 
 
 def test_watches_for_absent_files_are_removed(root):

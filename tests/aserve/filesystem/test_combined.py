@@ -209,6 +209,18 @@ def test_a_file_on_a_network_is_waited_for_and_not_cached(trees: Path) -> None:
     assert files.find(parse_path("/film.mkv"), wait=True).path == b""
 
 
+def test_what_is_named_is_served_and_what_is_below_as_the_policy_says(trees: Path) -> None:
+    root = {".config": trees / "docs", "key.pem": trees / "film.mkv", "docs": trees / "docs"}
+    files = build_files(Settings(root, hide=("docs/private", "sub")), Mounts())
+    assert names(files, "/") == {b".config": True, b"key.pem": False, b"docs": True}
+    assert found(files, "/.config/new") == found(files, "/docs/new") == b"new"
+    assert found(files, "/key.pem") == b"film"
+    assert found(files, "/.config/.secret") == found(files, "/docs/.secret") == 404
+    assert found(files, "/docs/private/y") == found(files, "/docs/sub/deep") == 404
+    assert names(files, "/docs/") == {b"new": False}
+    assert names(files, "/.config/") == {b"new": False, b"private": True}
+
+
 def test_links_lead_nowhere_else(trees: Path) -> None:
     (trees / "docs" / "out").symlink_to(trees / "www")
     (trees / "docs" / "in").symlink_to("new")

@@ -169,7 +169,7 @@ def test_a_page_costs_what_is_on_it(tmp_path: Path, calls: dict[str, int]) -> No
     assert cost("/?offset=20") == (0, 20)
     assert cost("/?offset=200&order=desc") == (0, 20)
     assert cost("/?q=f1") == (0, 20)
-    assert cost("/?sort=size") == (0, 300)
+    assert cost("/?sort=size") == (0, 320)
     (tmp_path / "f5").write_bytes(b"12345")
     assert site.list("/?q=f5&limit=1").json["entries"][0]["size"] == 5
     assert site.list("/?sort=size&order=desc&limit=1").names == ["f5"]

@@ -1,12 +1,10 @@
 """The natural order of names, and sorting in steps."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.filesystem import natural_order
+from aserve.filesystem import natural_order, steps
 from aserve.filesystem.natural_order import fold_case, sort_in_steps, sort_naturally
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name)
@@ -41,27 +39,27 @@ def test_every_name_stays_whatever_its_bytes(names: list[bytes]) -> None:
     assert sort_naturally(reversed(names)) == ordered
 
 
-@given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 30))
-def test_steps_make_no_difference(keys: list[int], step: int, most: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(natural_order, "_STEP", step)
-        patch.setattr(natural_order, "_MAX_MERGED_AT_ONCE", most)
-        assert sort_in_steps(keys) == sorted(keys)
-
-
-def test_no_step_is_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sort of a list keeps the interpreter until it is done."""
-    lengths = []
+@given(st.lists(st.integers()), st.integers(1, 5))
+def test_steps_make_no_difference(keys: list[int], step: int) -> None:
+    """But that no sort, which keeps the interpreter until it is done, is of more than two."""
+    lengths = [0]
 
     def counting(keys: list[int]) -> list[int]:
         lengths.append(len(keys))
-        keys.sort()
-        return keys
+        return sorted(keys)
 
-    monkeypatch.setattr(natural_order, "_STEP", 10)
-    monkeypatch.setattr(natural_order, "_MAX_MERGED_AT_ONCE", 100)
-    monkeypatch.setattr(natural_order, "sorted", counting, raising=False)
-    assert sort_in_steps(list(range(5_000, 0, -1))) == list(range(1, 5_001))
-    assert max(lengths) < 2 * 100
-    unsorted = list(itertools.takewhile(lambda length: length <= 10, lengths))
-    assert len(unsorted) == 500
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(natural_order, "_STEP", step)
+        patch.setattr(natural_order, "sorted", counting, raising=False)
+        assert sort_in_steps(keys) == sorted(keys)
+    assert max(lengths) <= 2 * step
+
+
+def test_work_pauses_between_steps_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    clock = iter([0.0, 0.001, 0.003, 0.0, 0.001, 0.002])
+    monkeypatch.setattr(steps, "thread_time", lambda: next(clock))
+    monkeypatch.setattr(steps, "sleep", lambda _: done.append("pause"))
+    for item in steps.in_steps("abcdefg", 2):
+        done += item
+    assert "".join(done) == "abcdpauseefg"

@@ -250,13 +250,21 @@ def test_several_roots_have_names_of_their_own(root: Path, tmp_path: Path) -> No
     (root / "index.html").write_text("other")
     assert changes(tree) == {b"sub/deep/x.css", b"file.css", b"index.html"}
     assert changes(tree) == set()
+    shutil.rmtree(root / "sub" / "deep")
+    replace_directory(root / "sub")
+    assert {path.split(b"/")[0] for path in changes(tree) or ()} == {b"sub"}
+    (tmp_path / "other" / "x.css").write_text("other")
+    assert changes(tree) == {b"sub/deep/x.css"}
     (tmp_path / "file.css").unlink()
     assert changes(tree) is None
     tree.close()
 
 
-def test_a_new_mount_may_change_everything(tree: WatchedTree) -> None:
+def test_a_mount_over_a_directory_may_change_everything(tree: WatchedTree) -> None:
+    tree._mounts.have_changed = True  # somewhere else
+    assert changes(tree) == set()
     tree._mounts.have_changed = True
+    tree._directories[b"sub"].identity = 0, 0  # as if it had been another one before
     assert changes(tree) is None
     assert changes(tree) == set()
 

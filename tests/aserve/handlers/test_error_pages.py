@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import aserve
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
@@ -320,3 +321,11 @@ def test_settings_tell_of_pages_that_are_not_there(root):
         ("spa", "there is no file 'app.html' to be sent"),
     ]
     assert not list(missing_pages(Settings(root)))
+
+
+def test_a_server_logs_once_what_is_not_there(tmp_path, caplog):
+    with aserve.Server(tmp_path, error_page=("404=none.html",)):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "error_page: there is no file 'none.html' to be sent"
+    ]

@@ -266,6 +266,18 @@ class Restricting(Policy):
     response_headers = (("Content-Security-Policy", "script-src 'none'"),)
 
 
+def test_a_policy_of_the_worker_allows_its_connection(directory):
+    restricting = Restricting()
+    restricting.response_headers = (("Content-Security-Policy", "default-src 'none'"),)
+    client = Client(directory, restricting)
+    etag = header(client.get("/.aserve/live.js"), "ETag")
+    for headers in ({}, {"If-None-Match": etag}):
+        response = client.get("/.aserve/live.js", headers=headers)
+        assert "connect-src 'self'" in header(response, "Content-Security-Policy")
+    other = client.get("/a.txt", headers={})
+    assert header(other, "Content-Security-Policy") == "default-src 'none'"
+
+
 @pytest.mark.parametrize("target", ["/page.html", "/missing"])
 def test_a_policy_of_the_page_allows_the_script(client, directory, target):
     client = Client(directory, Restricting())

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import aserve
+from aserve.filesystem.watched_tree import WatchedTree
 from aserve.policies.live_updates import LiveUpdates
 from aserve.transport.eventloop.event_stream import EventStream
 from aserve.transport.registry import MODELS
@@ -137,7 +138,7 @@ def test_a_reload_of_the_server_ends_the_stream(server: aserve.Server, root: Pat
 
 
 def test_a_tree_that_cannot_be_watched_is_compared(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: object) -> None:
         raise OSError
@@ -145,6 +146,28 @@ def test_a_tree_that_cannot_be_watched_is_compared(
     monkeypatch.setattr("aserve.filesystem.watched_tree.Inotify", fail)
     with aserve.Server(root, live=True) as server, closing(EventSource(server)) as events:
         save(root / "index.html", "two, which is longer")
+        assert events.next() == ("update", ["/index.html"])
+    (message,) = caplog.messages
+    assert message == "live: no inotify instance is left: all files are looked at every 0.5 s"
+
+
+def test_a_start_does_not_wait_for_a_tree_that_takes_long(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes before all is watched is told that anything may have changed."""
+    may_scan = threading.Event()
+    scan = WatchedTree.scan
+
+    def wait_and_scan(tree: WatchedTree) -> None:
+        assert may_scan.wait(TIMEOUT)
+        scan(tree)
+
+    monkeypatch.setattr(WatchedTree, "scan", wait_and_scan)
+    monkeypatch.setattr("aserve.server.live_watch.MAX_START", 0.0)
+    with aserve.Server(root, live=True) as server, closing(EventSource(server)) as events:
+        may_scan.set()
+        assert events.next() == ("update", None)
+        save(root / "index.html", "two")
         assert events.next() == ("update", ["/index.html"])
 
 
