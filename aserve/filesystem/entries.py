@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from aserve.filesystem.errors import http_error
 from aserve.filesystem.open_beneath import open_beneath, stat_beneath
 from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
@@ -80,8 +81,8 @@ class EntryReader:
         """Yield all entries below a directory, each directory before its own.
 
         With the names from that directory down, in the order of their bytes. A directory that links
-        lead to from within itself is not entered again, nor one that cannot be read. Raises OSError
-        if that is the first one.
+        lead to from within itself is not entered again, nor one that may not be read. Raises
+        OSError if that is the first one, and for other errors.
         """
         levels = [self._level(_Level(path), ())]
         while levels:
@@ -96,8 +97,10 @@ class EntryReader:
                 below = _Level(join(level.path, entry.name), names)
                 try:
                     levels.append(self._level(below, level.ancestors))
-                except OSError:
-                    continue
+                except OSError as error:
+                    # "It may not be read" is an answer; "it could not be found out" is none.
+                    if http_error(error).status not in {403, 404}:
+                        raise
 
     def _level(self, level: "_Level", ancestors: tuple[FileId, ...]) -> "_Level":
         directory = self.open(level.path)

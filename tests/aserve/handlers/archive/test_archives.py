@@ -1,5 +1,6 @@
 """?archive= on a directory: what is in it, what the head says, and what is refused."""
 
+import errno
 import io
 import os
 import stat
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.entries import EntryReader
 from aserve.handlers.archive import formats, handler, manifest
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
@@ -406,7 +408,7 @@ def test_what_may_not_be_read_is_named_in_the_archive() -> None:
 def test_real_files_and_directories_that_may_not_be_read() -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        for name in ("closed", "open"):
+        for name in ("closed", "half", "open"):
             (root / name).mkdir()
             (root / name / "file").write_bytes(b"content")
         for name in ("mine", "others"):
@@ -414,13 +416,30 @@ def test_real_files_and_directories_that_may_not_be_read() -> None:
         (root / "mine").chmod(0o600)
         (root / "others").chmod(0)
         (root / "closed").chmod(0)
+        (root / "half").chmod(0o444)  # whose names can be read, and nothing else
         answer = Client(root).get("/?archive=zip")
         inside = ["files/open/", "files/open/file"]
         assert answer.names == ["files/", "files/mine", *inside, "files/UNREADABLE.txt"]
         noted = answer.content("files/UNREADABLE.txt").splitlines()[2:]
-        assert noted == [b"files/closed", b"files/others"]
+        assert noted == [b"files/closed", b"files/half", b"files/others"]
         assert Client(root).get("/?archive=zip&name=closed").status == 403
         (root / "closed").chmod(0o700)
+        (root / "half").chmod(0o700)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_directory_that_cannot_be_read_now_is_not_missing_in_silence(
+    client: Client, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    read_entries = EntryReader.entries
+
+    def fail_below(reader: EntryReader, directory: int, path: bytes) -> list[Entry]:
+        if path == b"photos/sub":
+            raise OSError(number, os.strerror(number))
+        return read_entries(reader, directory, path)
+
+    monkeypatch.setattr(EntryReader, "entries", fail_below)
+    assert client.get("/photos/?archive=zip").status >= 500
 
 
 def test_where_nothing_may_be_read_there_is_no_archive() -> None:
