@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.directory_entries import named_entries
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.archive.layout import Member
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
@@ -39,7 +40,7 @@ class Manifest(NamedTuple):
         They follow from the members and the code: another version may arrange them differently.
         """
         digest = blake2b(repr((__version__, name, self.note)).encode(), digest_size=9)
-        for member in self.members:
+        for member in in_steps(self.members):
             digest.update(repr(member).encode())
         return f'"{digest.hexdigest()}"'
 
@@ -64,7 +65,7 @@ class ManifestReader:
         unreadable: list[bytes] = []
         members: list[Member] = []
         total = 0
-        for below, entry in self._find(directory, names):
+        for below, entry in in_steps(self._find(directory, names)):
             path = b"/".join((folder, *below))
             if not self._is_readable(directory, below, entry):
                 unreadable.append(path)

@@ -381,11 +381,11 @@ def get(files: EndlessFiles, target: str, **limits: int) -> Answer:
 
 
 def test_the_walk_ends_at_the_limit() -> None:
-    for limits, walked in (({"max_files": 100}, 101), ({"max_bytes": 10 << 20}, 11)):
+    for limits, most in (({"max_files": 1_000}, 1_128), ({"max_bytes": 10 << 20}, 128)):
         files = EndlessFiles()
         answer = get(files, "/?archive=zip", **limits)
         assert answer.status == 413
-        assert files.walked == walked
+        assert files.walked <= most  # names are taken in batches of 128
         assert f"{next(iter(limits.values())):,}".encode() in answer.body
 
 
