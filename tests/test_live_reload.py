@@ -72,6 +72,10 @@ class Site:
         )
 
     def close(self) -> None:
+        for handle in self.browser.window_handles[1:]:
+            self.browser.switch_to.window(handle)
+            self.browser.close()
+        self.browser.switch_to.window(self.browser.window_handles[0])
         self.browser.get("about:blank")
         self.server.stop()
 
@@ -318,7 +322,6 @@ def test_a_page_that_a_service_worker_keeps_is_not_reloaded_for_ever(site: Site)
 
 def test_many_tabs_have_one_connection(site: Site) -> None:
     browser = site.browser
-    first = browser.current_window_handle
     site.write("index.html", "<!doctype html><link rel=icon href=data:,><p>one")
     site.open()
     site.wait(TEXT, "one")
@@ -333,15 +336,10 @@ def test_many_tabs_have_one_connection(site: Site) -> None:
         site.wait(TEXT, "two")
     # If all pages were gone for a moment, so was the connection, and a new one was opened.
     WebDriverWait(browser, 30, poll_frequency=0.02).until(lambda _: site.stream_count == 1)
-    for handle in browser.window_handles:
-        if handle != first:
-            browser.switch_to.window(handle)
-            browser.close()
-    browser.switch_to.window(first)
 
 
 def test_without_shared_workers_a_page_has_a_connection_of_its_own(site: Site) -> None:
-    """As in Chrome for Android: the page's own script could do this only later than ours."""
+    """As on some phones. A script of the page itself would come too late to take them away."""
     added = site.browser.execute_cdp_cmd(
         "Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.SharedWorker;"}
     )
