@@ -1,6 +1,6 @@
 """Arguments that are checked: a wrong name or a wrong type is one line that says what is right."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
@@ -71,6 +71,8 @@ def wrong_types(arguments: object) -> Iterator[tuple[str, str]]:
 def _is_of_type(value: object, hint: Any) -> bool:
     if hint == tuple[str, ...]:
         return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if get_origin(hint) is Mapping:
+        return isinstance(value, Mapping)
     if get_origin(hint):  # a union
         return any(_is_of_type(value, one) for one in get_args(hint))
     if isinstance(value, bool):

@@ -9,7 +9,6 @@ Each call serves a directory, in a thread, until the end of the test::
 The server is imported by the first call: other tests do not wait for it.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Unpack
@@ -19,6 +18,7 @@ import pytest
 import aserve
 
 if TYPE_CHECKING:
+    from aserve.config.root import RootArgument
     from aserve.config.settings import ServerSettings
     from aserve.server.embedded import Server
 
@@ -32,7 +32,7 @@ class ServerFactory:
 
     def __call__(
         self,
-        root: str | os.PathLike[str],
+        root: "RootArgument",
         *,
         port: int | None = 0,
         access_log: Callable[[str], object] | None = None,
@@ -64,7 +64,7 @@ class ServerFactory:
     def report(self) -> str:
         """Return what each server was asked for: its address and its access log."""
         return "\n".join(
-            "\n".join([f"{server.url} served {server.settings.root}", *lines])
+            "\n".join([f"{server.url} served {server.served}", *lines])
             for server, lines in self._logs
         )
 

@@ -33,6 +33,9 @@ _SETTING_UNITS = {
     "threads": "threads per worker",
     "queue": "requests per worker",
     "grace": "seconds",
+    "page_size": "entries",
+    "archive_max_bytes": "bytes",
+    "archive_max_files": "files and directories",
     "response_cache": "bytes per worker",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
@@ -40,7 +43,7 @@ _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 _PYTHON_ONLY = {"queue", "grace"}
 """What only a program can set."""
 
-_OTHER_NAMES = {"directory": "root"}
+_OTHER_NAMES = {"paths": "root"}
 """Parameters of the command whose setting has another name."""
 
 
@@ -87,7 +90,7 @@ def settings() -> str:
     for one in dataclasses.fields(Settings):
         kind = types[one.name]
         kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
-        kind_text = kind_text.replace("pathlib._local.", "pathlib.")  # its name in Python 3.13
+        kind_text = re.sub(r"\b(?:pathlib|collections)\.(?:_local\.|abc\.)?", "", kind_text)
         option = "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
         unit = _SETTING_UNITS.get(one.name, "")
         row = [f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option]
@@ -133,7 +136,8 @@ def _spelling(parameter: Any) -> str:
     name = _name(parameter)
     if parameter.param_type_name == "argument" or getattr(parameter, "is_flag", False):
         return f"`{name}`"
-    return f"`{name} {parameter.metavar}`"
+    value = str(parameter.metavar)
+    return f"`{name}{value}`" if value.startswith("[=") else f"`{name} {value}`"
 
 
 def _default(parameter: Any) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import aserve
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAMS = Path(sys.executable).parent
 WWW = EXAMPLES.parent / "www"
@@ -104,3 +106,58 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
 def test_every_example_is_in_the_list() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
     assert set(re.findall(r"\]\(([\w.]+)\)", (EXAMPLES / "README.md").read_text())) == names
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    directory = tmp_path / "folder"
+    directory.mkdir()
+    for number, name in enumerate(("old.pdf", "b c.txt", "new.pdf")):
+        (directory / name).write_bytes(b"x" * 1_000 * number)
+        os.utime(directory / name, (number * 86_400, number * 86_400))
+    return directory
+
+
+def test_a_listing_is_read_page_by_page(folder: Path) -> None:
+    with aserve.Server(folder, page_size=2) as server:
+        command = (sys.executable, EXAMPLES / "read_a_listing.py", server.url)
+        everything, matching = run(*command), run(*command, "*.pdf")
+    assert everything.stdout.splitlines() == [
+        f"1970-01-03           2,000  {server.url}new.pdf",
+        f"1970-01-02           1,000  {server.url}b%20c.txt",
+        f"1970-01-01               0  {server.url}old.pdf",
+    ]
+    assert [line.split()[0] for line in matching.stdout.splitlines()] == [
+        "1970-01-03",
+        "1970-01-01",
+    ]
+
+
+def test_a_download_of_a_folder_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
+    def download(url: str) -> bytes:
+        completed = run(EXAMPLES / "download_a_folder.sh", url, tmp_path / "folder.zip")
+        assert completed.returncode == 0, completed.stdout
+        return (tmp_path / "folder.zip").read_bytes()
+
+    lines: list[str] = []
+    with aserve.Server(folder, access_log=lines.append) as server:
+        whole = download(server.url)
+        part, etag = tmp_path / "folder.zip.part", tmp_path / "folder.zip.etag"
+        assert not part.exists()
+        assert not etag.exists()
+        with urllib.request.urlopen(server.url + "?archive=zip") as response:
+            etag.write_text(response.headers["ETag"])
+        part.write_bytes(whole[:100])
+        assert download(server.url) == whole
+        part.write_bytes(b"of another state of the folder")
+        etag.write_text('"another"')
+        assert download(server.url) == whole
+    assert sum('" 206 ' in line for line in lines) == 1
+
+
+def test_a_single_page_app(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<script src=/assets/app.js></script>")
+    completed = run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path)
+    assert (completed.returncode, completed.stdout) == (0, "a route: 200, a missing script: 404\n")
+    (tmp_path / "index.html").unlink()
+    assert run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path).returncode == 1

@@ -4,7 +4,8 @@ import errno
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from aserve.filesystem.monitor import ChangeMonitor
@@ -22,7 +23,7 @@ Signature = tuple[bytes, tuple[int, ...]]
 
 
 class Dependencies:
-    """Everything that decides which file one path leads to, its precompressed siblings included.
+    """Everything that decides which file is sent, its precompressed siblings included.
 
     names: the names that inotify watches for it; signatures: the states of files that are not
     watched, to be compared by stat; file_states: the states of the file and its siblings, for
@@ -96,14 +97,16 @@ class DependencyTable(Generic[T]):
         """Whether the path to the root was found to be local since the last change. If so, and the
         kernel has just resolved a path without waiting, watching it does not wait either."""
 
-    def watch(self, path: bytes, now: int, *, at_once: bool) -> Dependencies:
+    def watch(
+        self, path: bytes, absent: Sequence[bytes], now: int, *, at_once: bool
+    ) -> Dependencies:
         """Watch a file and the names of its precompressed siblings; any thread may call this.
 
-        The result is to be added or discarded. at_once: the call is made in the event loop, which
-        may use the paths it already watches.
+        The result is to be added or discarded. absent: paths at which no file may appear. at_once:
+        the call is made in the event loop, which may use the paths it already watches.
         """
         paths = self._paths if at_once else WatchedPaths()
-        return watch_path(path, self._monitor.inotify, self._monitor.mounts, now, paths)
+        return watch_path(path, absent, self._monitor.inotify, self._monitor.mounts, now, paths)
 
     def changed_since(self, dependencies: Dependencies, generation: int) -> bool:
         """Tell whether anything may have changed since a generation."""
@@ -161,14 +164,15 @@ class DependencyTable(Generic[T]):
         self.root_is_local = False
 
 
-def watch_path(
+def watch_path(  # noqa: PLR0913, PLR0917 - everything that decides it
     path: bytes,
+    absent: Sequence[bytes],
     inotify: Inotify | None,
     mounts: Mounts,
     now: int,
     paths: WatchedPaths,
 ) -> Dependencies:
-    """Watch a file and the names of its precompressed siblings.
+    """Watch a file, the names of its precompressed siblings, and paths at which no file is.
 
     The result is not usable where the response should not be cached. Its watches must then be
     removed, or the user's watches would leak. now: POSIX seconds. paths: those that are watched
@@ -176,7 +180,7 @@ def watch_path(
     """
     collector = _DependencyCollector(inotify, paths)
     try:
-        found = _find_signatures(path, collector, mounts, now)
+        found = _find_signatures(path, absent, collector, mounts, now)
     except OSError:
         found = None
     signatures, file_states = found or ((), None)
@@ -184,7 +188,11 @@ def watch_path(
 
 
 def _find_signatures(
-    path: bytes, collector: "_DependencyCollector", mounts: Mounts, now: int
+    path: bytes,
+    absent: Sequence[bytes],
+    collector: "_DependencyCollector",
+    mounts: Mounts,
+    now: int,
 ) -> tuple[list[Signature], list[Signature]] | None:
     """Watch what can be watched; return the signatures to compare by stat, and the files' states.
 
@@ -193,7 +201,7 @@ def _find_signatures(
     if _is_recent(os.stat(path), now):
         return None
     files = [path, *(path + suffix for suffix in CODINGS.values())]
-    is_watched = collector.watch_all(files)
+    is_watched = collector.watch_all(files, absent)
     statuses = {file: status for file in files if (status := _stat(file, is_required=file is path))}
     devices = collector.devices | {status.st_dev for status in statuses.values()}
     tracking = min(map(mounts.tracking_of, devices))
@@ -204,8 +212,8 @@ def _find_signatures(
     file_states = [(file, _state_of(status)) for file, status in statuses.items()]
     if tracking is ChangeTracking.EVENTS and is_watched:
         return [], file_states
-    directory = os.path.dirname(path)
-    return [(directory, _state_at(directory)), *file_states], file_states
+    others = [(name, _state_at(name)) for name in (os.path.dirname(path), *absent)]
+    return [*others, *file_states], file_states
 
 
 def _is_recent(status: os.stat_result, now: int) -> bool:
@@ -268,8 +276,11 @@ class _DependencyCollector:
         self.names: set[WatchedName] = set()
         self.devices: set[int] = set()
 
-    def watch_all(self, files: list[bytes]) -> bool:
-        """Watch all that some files of one directory depend on; tell whether that was possible."""
+    def watch_all(self, files: list[bytes], absent: Sequence[bytes]) -> bool:
+        """Watch all that some files of one directory depend on; tell whether that was possible.
+
+        absent: paths anywhere, at which no file may appear.
+        """
         if self._inotify is None:
             return False
         directory = os.path.dirname(files[0])
@@ -280,6 +291,8 @@ class _DependencyCollector:
             for file in files:
                 self.names.add((watch, os.path.basename(file)))
                 self._watch_file(file, self._inotify)
+            for path in absent:
+                self._watch_absent(path)
         except OSError:  # no watches left, or a directory that may not be read
             return False
         return True
@@ -302,6 +315,11 @@ class _DependencyCollector:
             self._watch_path(path)
         # A change through a second name elsewhere makes no event in this directory.
         self.names.add((inotify.add_file(path), SELF))
+
+    def _watch_absent(self, path: bytes) -> None:
+        """Watch the names on a path as far as it goes: where it ends, the rest would begin."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._watch_path(path)
 
     def _watch_path(self, path: bytes) -> None:
         """Watch every name that decides where an absolute path leads.

@@ -137,16 +137,16 @@ class ResponseCache:
         return self._dependencies.root_is_local
 
     def watch_dependencies(
-        self, path: bytes, now: int, *, at_once: bool = False
+        self, response: Response, now: int, *, at_once: bool = False
     ) -> Dependencies | None:
-        """Watch what the response with a file depends on, before it is made again.
+        """Watch the file that a response depends on, before the response is made again.
 
-        path: the file's; now: POSIX seconds. Any thread may call this. If the result is not None,
-        pass it to store or to discard. at_once: the call is made in the event loop, which may use
+        now: POSIX seconds. Any thread may call this. If the result is not None, pass it to store
+        or to discard. at_once: the call is made in the event loop, which may use
         the directories it already watches; they are valid until it sees a change.
         """
         try:
-            return self._dependencies.watch(path, now, at_once=at_once)
+            return self._dependencies.watch(response.path, response.absent, now, at_once=at_once)
         except OSError:
             return None
 

@@ -1,25 +1,30 @@
 """The banner: what is served, where, how to share it and how to stop."""
 
+import os
 import socket
 from pathlib import Path
 
-from aserve.config.settings import DEFAULT_PORT, Settings
+from aserve.config.root import Root, describe_root, home_name, named_paths
+from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.tree_watch import INTERVAL
+from aserve.http.request_target import TargetPath
 from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
 
 
 def format_banner(settings: Settings, listener: socket.socket) -> str:
     """Return the banner of a server that listens."""
-    address = url(listener)
+    home, address = _home(settings.root), url(listener)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
-    share = lan_url(listener) or "with --host 0.0.0.0, others in your network can open it"
+    served = _printable(describe_root(settings.root))
+    shared = lan_url(listener)
+    share = shared + home if shared else "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
         (
-            f"aserve {__version__} serves {_printable_path(settings.root)}",
-            f"  open   {address}{port_note}",
+            f"aserve {__version__} serves {served}{_modes(settings)}",
+            f"  open   {address}{home}{port_note}",
             f"  share  {share}",
             *_live_line(settings),
             "  stop   Ctrl-C",
@@ -27,16 +32,36 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
     )
 
 
+def _modes(settings: Settings) -> str:
+    """Return what is served differently than files usually are, "" for nothing."""
+    modes = {
+        "a single-page app": bool(settings.spa),
+        f"URLs as on {settings.urls}": settings.urls != PLAIN_URLS,
+    }
+    named = ", ".join(name for name, is_on in modes.items() if is_on)
+    return f" ({named})" if named else ""
+
+
 def _live_line(settings: Settings) -> list[str]:
-    """Return the line about live reload, if it is on."""
+    """Return the line about live reload, if it is on: also how often files must be looked at."""
     if not settings.live:
         return []
-    tracking = Mounts().tracking_of(settings.root.stat().st_dev)
+    mounts, paths = Mounts(), map(os.fsdecode, named_paths(settings.root).values())
+    tracking = min(mounts.tracking_of(Path(path).stat().st_dev) for path in paths)
     note = f", looked for every {INTERVAL:g} s" if tracking is not ChangeTracking.EVENTS else ""
     return [f"  live   pages reload when a file changes{note}"]
 
 
-def _printable_path(path: Path) -> str:
+def home_url(root: Root, listener: socket.socket) -> str:
+    """Return the URL that opens what is served on this machine: of one file, its own."""
+    return url(listener) + _home(root)
+
+
+def _home(root: Root) -> str:
+    name = os.fsencode(home_name(root))
+    return TargetPath(tuple(name.split(b"/")), is_directory=False).location()[1:]
+
+
+def _printable(text: str) -> str:
     """Return a path as it is, or quoted if it has characters that are not printable."""
-    text = str(path)
     return text if text.isprintable() else repr(text)

@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Callable, MutableMapping
+from glob import escape, glob
 from pathlib import Path
 
 import typer
 
 from aserve.cli.limit_option import default_changes
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.transport.registry import DISPATCHES, MODELS
 
 VARIABLE = "_ASERVE_COMPLETE"
@@ -30,8 +32,22 @@ hosts = _offer(
     }
 )
 charsets = _offer({"utf-8": "the default", "iso-8859-1": "", "none": "no charset"})
+error_pages = _offer(
+    {"404=404.html": "", "5xx=50x.html": "", "off": "no 404.html, the built-in pages only"}
+)
+url_conventions = _offer(
+    {"plain": "the default", **{name: one.summary for name, one in CONVENTIONS.items()}}
+)
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
+archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+listings = _offer(
+    {"auto": "folders without an index", "on": "others too, by ?format=", "off": "none"}
+)
+hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path from the root"})
+symlinks = _offer(
+    {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}
+)
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
 access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})
@@ -43,9 +59,17 @@ def models() -> Offers:
     return [(name, info.summary) for name, info in MODELS.items() if not info.unavailable_reason()]
 
 
-def directories(incomplete: str) -> Offers:
-    """Offer `explain` where it can mean nothing else; the shell itself completes directories."""
-    is_path = not incomplete or any(Path().glob(f"{incomplete}*"))
+def paths(incomplete: str) -> Offers:
+    """Offer the paths behind NAME=, and `explain` where it can mean nothing else.
+
+    The shell itself completes a path alone.
+    """
+    name, equals, path = incomplete.partition("=")
+    typed = escape(path if equals else incomplete)
+    matching = sorted(glob(f"{typed}*"))  # noqa: PTH207 - as it was typed, with its ./
+    if equals:
+        return [(f"{name}={one}{'/' * Path(one).is_dir()}", "") for one in matching]
+    is_path = not incomplete or matching
     return [] if is_path else [("explain", "show what happens for one request")]
 
 

@@ -84,7 +84,8 @@ def _label(parameter: Any) -> str:
         return str(value)
     letter = next((f"{name}, " for name in parameter.opts if len(name) == 2), "")
     name = next(name for name in parameter.opts if len(name) > 2)
-    return f"{letter}{name}" if parameter.is_flag else f"{letter}{name} {value}"
+    value = value if value.startswith("[=") else f" {value}"
+    return f"{letter}{name}" if parameter.is_flag else f"{letter}{name}{value}"
 
 
 def _text(parameter: Any) -> str:

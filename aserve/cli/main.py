@@ -15,11 +15,14 @@ from aserve.cli import completion
 from aserve.cli.exit_codes import BAD_PARAMETER, FAILED, OK
 from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.messages import print_message
+from aserve.cli.options import SPA_PAGE
 from aserve.cli.usage_errors import UsageError, check_dashes, describe_usage_error
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.listeners import ListenError
 
 _OTHER_NAMES = {"root": "DIR", "types": "--type", "limits": "--limit"}
+_OPTIONAL_VALUES = {"--spa": f"--spa={SPA_PAGE}"}
+"""Options that stand for themselves with a value: typer knows no optional ones."""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 
 
@@ -62,6 +65,7 @@ def _run_command(arguments: list[str]) -> int:
 def _parse_and_call(command: str, arguments: list[str], name: str) -> int:
     """Import the command of this name, parse its arguments and call it."""
     parser = build_parser(command)
+    arguments = _with_values(arguments)
     check_dashes(arguments, parser)
     try:
         code = parser.main(
@@ -70,6 +74,12 @@ def _parse_and_call(command: str, arguments: list[str], name: str) -> int:
     except TyperException as error:
         raise UsageError(describe_usage_error(error, parser, name)) from error
     return int(code or OK)
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """Return the arguments, each option with the value that it stands for by itself."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [_OPTIONAL_VALUES.get(word, word) for word in arguments[:end]] + arguments[end:]
 
 
 def build_parser(command: str) -> GroupedCommand:

@@ -15,10 +15,15 @@ from aserve.version import __version__
 
 _ADDRESS = "Address"
 _FILES = "Files and headers"
+_PAGES = "Folder pages"
+_URLS = "URLs and error pages"
 _METHODS = "Methods"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
 _LOGGING = "Logging"
+
+SPA_PAGE = "index.html"
+"""The value of --spa without one."""
 
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 
@@ -90,6 +95,125 @@ class SettingOptions(TypedDict, total=False):
             help="Treat %2F in a path as a slash, for npm.",
         ),
     ]
+    listing: Annotated[
+        str,
+        typer.Option(
+            "--listing",
+            metavar="auto|on|off",
+            rich_help_panel=_PAGES,
+            help="List folders without index.",
+            show_default=_default("listing"),
+            autocompletion=completion.listings,
+        ),
+    ]
+    page_size: Annotated[
+        str,
+        typer.Option(
+            "--page-size",
+            metavar="N",
+            rich_help_panel=_PAGES,
+            help="Entries on one page.",
+            show_default=_default("page_size"),
+        ),
+    ]
+    readme: Annotated[
+        bool,
+        typer.Option(
+            "--no-readme",
+            rich_help_panel=_PAGES,
+            help="Show no README with a folder.",
+        ),
+    ]
+    hide: Annotated[
+        list[str],
+        typer.Option(
+            "--hide",
+            metavar="GLOB",
+            rich_help_panel=_PAGES,
+            help="Hide names or paths; repeatable.",
+            autocompletion=completion.hides,
+        ),
+    ]
+    dotfiles: Annotated[
+        bool,
+        typer.Option(
+            "--dotfiles",
+            rich_help_panel=_PAGES,
+            help="Show dotfiles, except keys.",
+        ),
+    ]
+    symlinks: Annotated[
+        str,
+        typer.Option(
+            "--symlinks",
+            metavar="inside|all|none",
+            rich_help_panel=_PAGES,
+            help="Links that are followed.",
+            show_default=_default("symlinks"),
+            autocompletion=completion.symlinks,
+        ),
+    ]
+    title: Annotated[
+        str,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            rich_help_panel=_PAGES,
+            help="Name of the site on its pages.",
+        ),
+    ]
+    archive: Annotated[
+        str,
+        typer.Option(
+            "--archive",
+            metavar="LIST|off",
+            rich_help_panel=_PAGES,
+            help=f"Archives: {','.join(_DEFAULTS['archive'])}.",
+            show_default="all",
+            autocompletion=completion.archives,
+        ),
+    ]
+    index: Annotated[
+        str,
+        typer.Option(
+            "--index",
+            metavar="NAME,...",
+            rich_help_panel=_URLS,
+            help="Index files, in order.",
+            show_default=",".join(_DEFAULTS["index"]),
+        ),
+    ]
+    urls: Annotated[
+        str,
+        typer.Option(
+            "--urls",
+            metavar="NAME",
+            rich_help_panel=_URLS,
+            help="Whose URLs pages have; see below.",
+            show_default=_default("urls"),
+            autocompletion=completion.url_conventions,
+        ),
+    ]
+    spa: Annotated[
+        str,
+        typer.Option(
+            "--spa",
+            metavar="[=FILE]",
+            rich_help_panel=_URLS,
+            help="Single-page app: the page of its routes.",
+        ),
+    ]
+    error_page: Annotated[
+        list[str],
+        typer.Option(
+            "--error-page",
+            metavar="STATUS=FILE",
+            rich_help_panel=_URLS,
+            help="Page for errors; repeatable.",
+            show_default="404.html",
+            autocompletion=completion.error_pages,
+        ),
+    ]
     server_header: Annotated[
         bool,
         typer.Option(
@@ -130,6 +254,26 @@ class SettingOptions(TypedDict, total=False):
             help="Memory for responses, per worker.",
             show_default=f"{_DEFAULTS['response_cache'] >> 20}M",
             autocompletion=completion.cache_sizes,
+        ),
+    ]
+    archive_max_bytes: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-bytes",
+            metavar="SIZE",
+            rich_help_panel=_LIMITS,
+            help="Most bytes of an archive.",
+            show_default=f"{_DEFAULTS['archive_max_bytes'] >> 30}G",
+        ),
+    ]
+    archive_max_files: Annotated[
+        str,
+        typer.Option(
+            "--archive-max-files",
+            metavar="N",
+            rich_help_panel=_LIMITS,
+            help="Most files in an archive.",
+            show_default=_default("archive_max_files"),
         ),
     ]
     limits: Annotated[
@@ -188,14 +332,14 @@ class SettingOptions(TypedDict, total=False):
     ]
 
 
-Directory = Annotated[
-    str,
+Paths = Annotated[
+    list[str] | None,
     typer.Argument(
         metavar="DIR",
         rich_help_panel="Arguments",
-        help="The directory to serve.",
+        help="Directories, NAME=DIR, or a file.",
         show_default=".",
-        autocompletion=completion.directories,
+        autocompletion=completion.paths,
     ),
 ]
 Open = Annotated[

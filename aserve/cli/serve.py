@@ -8,31 +8,42 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from operator import not_
-from pathlib import Path
 from typing import Any, Unpack
 
 from aserve.cli.access_log_option import NOT_REOPENED, OpenLog, access_log_opener
-from aserve.cli.banner import format_banner
+from aserve.cli.banner import format_banner, home_url
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.cli.help import Rows
 from aserve.cli.limit_option import limit_rows, parse_limits
 from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import (
     AccessLogTarget,
-    Directory,
     Open,
+    Paths,
     Quiet,
     SettingOptions,
     Version,
     with_options,
 )
-from aserve.cli.values import parse_number, parse_size, parse_workers
-from aserve.config.settings import Settings, SettingsError
+from aserve.cli.paths import parse_paths
+from aserve.cli.values import (
+    parse_formats,
+    parse_maximum,
+    parse_names,
+    parse_number,
+    parse_size,
+    parse_text,
+    parse_workers,
+)
+from aserve.config.root import as_root
+from aserve.config.settings import Settings, SettingsError, checked_root
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.observability.access_log import AccessLog
 from aserve.server.event_loops import USES_FALLBACK
-from aserve.server.listeners import listen, url
+from aserve.server.listeners import listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.site import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
@@ -40,10 +51,18 @@ from aserve.transport.registry import DEFAULT, MODELS
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
+    "URLs": [
+        ("plain", "each URL is the path of a file"),
+        *((name, convention.summary) for name, convention in CONVENTIONS.items()),
+    ],
     "Models": [(name, info.summary) for name, info in MODELS.items()],
     "Examples": (
         ("aserve", "# this directory, on port 8000"),
         ("aserve -o www/", "# www/, and open it in the browser"),
+        ("aserve film.mkv", "# one file, and nothing else"),
+        ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
+        ("aserve --spa dist/", "# a single-page app"),
+        ("aserve --live www/", "# reload pages when a file changes"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -52,26 +71,31 @@ SECTIONS: Mapping[str, Rows] = {
 }
 """What --help shows after the options."""
 
-_URL_HINT = "to load a server, use abench URL"
-_DIRECTORY_HINTS = {"help": "use --help", "version": "use --version", "serve": "use aserve DIR"}
-"""What was probably meant by words that are no directories."""
-
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "port": partial(parse_number, "--port"),
     "threads": partial(parse_number, "--threads"),
     "workers": parse_workers,
     "response_cache": parse_size,
     "types": tuple,
+    "index": parse_names,
+    "spa": partial(parse_text, "--spa"),
+    "error_page": tuple,
+    "hide": tuple,
+    "page_size": partial(parse_number, "--page-size"),
     "allow_connect": tuple,
     "limits": parse_limits,
+    "readme": not_,
     "server_header": not_,
+    "archive": parse_formats,
+    "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
+    "archive_max_files": partial(parse_maximum, "--archive-max-files"),
 }
 """How the text of an option becomes a setting, where that is no text itself."""
 
 
 @with_options(SettingOptions)
 def serve(
-    directory: Directory = ".",
+    paths: Paths = None,
     open_site: Open = False,
     access_log: AccessLogTarget = None,
     quiet: Quiet = False,
@@ -79,11 +103,11 @@ def serve(
     **options: Unpack[SettingOptions],
 ) -> int:
     """Serve the files of a directory over HTTP/1.1."""
-    settings = read_settings(directory, options)
+    settings = read_settings(paths or ["."], options)
     open_log = access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
     listeners = listen(settings)
     if open_site:  # before signals are blocked, which the browser would inherit
-        _open_site(url(listeners[0][0]))
+        _open_site(home_url(settings.root, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
     signals = program_signals(has_log_file=access_log not in NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
@@ -95,30 +119,15 @@ def serve(
     return _run_workers(settings, open_log, signals, listeners, print_line)
 
 
-def read_settings(directory: str, options: SettingOptions) -> Settings:
+def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
     """Return the settings that the command line asks for; raises SettingsError."""
-    if not directory:
-        raise SettingsError("DIR", "must not be empty; . is the current directory")
-    hint = _directory_hint(directory)
-    if hint and not Path(directory).exists():
-        raise SettingsError("DIR", f"there is no directory {directory!r}; {hint}")
+    root = checked_root(as_root, parse_paths(paths))
     values: dict[str, Any] = {
         name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
     }
-    settings = Settings(Path(directory), **values)
+    settings = Settings(root, **values)
     _check_model_options(settings.model, options)
     return settings
-
-
-def _directory_hint(name: str) -> str:
-    """Return what was probably meant by a name that is no directory, "" if nothing is known."""
-    if "://" in name:
-        return _URL_HINT
-    if name.isdecimal():
-        return f"to choose a port, use --port {name}"
-    if name in {"on", "off", "yes", "no", "true", "false"}:
-        return "a flag takes no value"
-    return _DIRECTORY_HINTS.get(name, "")
 
 
 def _check_model_options(model: str, options: Mapping[str, object]) -> None:
@@ -142,6 +151,8 @@ def _print_start(settings: Settings, listener: socket.socket) -> None:
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
+    for setting, reason in missing_pages(settings):
+        print_message(f"--{setting.replace('_', '-')}: {reason}")
     write_stderr(format_banner(settings, listener))
 
 

@@ -1,16 +1,31 @@
 """All settings, validated once, before anything starts."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.pages import (
+    NO_PAGES,
+    is_file_name,
+    parse_error_page,
+    parse_error_pages,
+    parse_page,
+)
+from aserve.config.root import Root, as_root, check_root
+from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
+from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
+from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
+from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.handlers.listing.model import PAGE_SIZE
+from aserve.handlers.listing.query import MAX_LIMIT
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
-from aserve.http.request_target import parse_host_port
+from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
+
+T = TypeVar("T")
 
 DEFAULT_HOST = "localhost"
 """Both loopback addresses, 127.0.0.1 and ::1: browsers may try either of them first."""
@@ -19,8 +34,11 @@ THREADS = 8
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
+LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
+PLAIN_URLS = "plain"
+"""Of urls: each URL is the path of a file, and no other."""
 
 
 class SettingsError(ValueError):
@@ -40,8 +58,8 @@ class Settings:
     Raises SettingsError for a value that cannot work, and TypeError for a name that is no setting.
     """
 
-    root: Path
-    """The directory to serve."""
+    root: Root
+    """The directory or file to serve, or several by their names in URLs."""
     host: str = DEFAULT_HOST
     """A name or an address; the server listens on all addresses of the name."""
     port: int | None = None
@@ -66,8 +84,37 @@ class Settings:
     """Each "suffix=type" that replaces or adds a media type."""
     decode_slashes: bool = False
     """Whether %2F in a path separates names, as npm's clients expect."""
+    index: tuple[str, ...] = ("index.html",)
+    """Names of the file that a directory is answered with: the first that is there."""
+    urls: str = PLAIN_URLS
+    """Whose URLs pages have: those of a static host, or plain."""
+    spa: str = ""
+    """The page that navigations get where nothing is found, "" for none."""
+    error_page: tuple[str, ...] = ()
+    """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
     server_header: bool = True
     """Whether responses name the software."""
+    listing: str = LISTINGS[0]
+    """Whether directories are listed: auto, those without an index; on, any other, too, where
+    `?format=` asks for it; off, none."""
+    page_size: int = PAGE_SIZE
+    """How many entries of a directory are on one page."""
+    readme: bool = True
+    """Whether a directory's README is shown below its entries, and its HEADER.md above."""
+    hide: tuple[str, ...] = ()
+    """Globs of what nobody sees: of names, or with a slash of paths from the root."""
+    dotfiles: bool = False
+    """Whether names that begin with a dot are visible; keys and the like never are."""
+    symlinks: str = Symlinks.INSIDE.value
+    """Which links are followed: inside, those that stay in the directory; all; none."""
+    title: str = ""
+    """The name of the site on its pages, "" for none."""
+    archive: tuple[str, ...] = tuple(FORMATS)
+    """Formats of archives of directories, () for none; tar.zst only where Python can make it."""
+    archive_max_bytes: int = MAX_BYTES
+    """More in the files of an archive: 413."""
+    archive_max_files: int = MAX_FILES
+    """More files and directories in an archive: 413."""
     live: bool = False
     """Whether pages reload when a file changes."""
     model: str = DEFAULT
@@ -78,12 +125,15 @@ class Settings:
     """Limits on what clients may send and hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", as_path(self.root))
+        object.__setattr__(self, "root", checked_root(as_root, self.root))
         for name, reason in wrong_types(self):
             raise SettingsError(name, reason)
-        object.__setattr__(self, "root", _check_directory(self.root))
+        object.__setattr__(self, "root", checked_root(check_root, self.root))
         self._check_ranges()
         self._check_names()
+        self._check_pages()
+        self._check_listing()
+        self._check_archive()
         self._check_model()
 
     def _check_ranges(self) -> None:
@@ -107,6 +157,33 @@ class Settings:
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
             _require(parse_added_type(added) is not None, "types", detail)
 
+    def _check_pages(self) -> None:
+        _require(bool(self.index), "index", "must name at least one file")
+        for name in self.index:
+            _require(is_file_name(name), "index", f"must be the name of a file, not {name!r}")
+        _check_choice("urls", self.urls, (PLAIN_URLS, *CONVENTIONS))
+        detail = f"must be the path of a file beneath the root, not {self.spa!r}"
+        _require(not self.spa or parse_page(self.spa) is not None, "spa", detail)
+        for page in self.error_page if self.error_page != (NO_PAGES,) else ():
+            detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
+            _require(bool(parse_error_page(page)), "error_page", detail)
+
+    def _check_listing(self) -> None:
+        _check_choice("listing", self.listing, LISTINGS)
+        _check_range("page_size", self.page_size, 1, MAX_LIMIT)
+        _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
+        for glob in self.hide:
+            reason = hide_error(glob)
+            _require(not reason, "hide", f"{reason}: {glob!r}")
+
+    def _check_archive(self) -> None:
+        for name in self.archive:
+            _check_choice("archive", name, FORMATS)
+            is_valid = is_available(name) or self.archive == tuple(FORMATS)
+            _require(is_valid, "archive", NEEDS_ZSTD)
+        _require(self.archive_max_bytes >= 1, "archive_max_bytes", "must be at least 1")
+        _require(self.archive_max_files >= 1, "archive_max_files", "must be at least 1")
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -121,10 +198,30 @@ class Settings:
         )
 
     @property
+    def visibility(self) -> Visibility:
+        """What can be seen at all."""
+        return Visibility(self.hide, dotfiles=self.dotfiles, symlinks=Symlinks(self.symlinks))
+
+    @property
     def media_types(self) -> MediaTypes:
         """The media type of each file, with the types that were added."""
         added = [parsed for text in self.types if (parsed := parse_added_type(text))]
         return MediaTypes(added, None if self.charset.lower() == "none" else self.charset)
+
+    @property
+    def index_names(self) -> tuple[bytes, ...]:
+        """The names of index files."""
+        return tuple(map(os.fsencode, self.index))
+
+    @property
+    def spa_page(self) -> TargetPath | None:
+        """The page of an application."""
+        return parse_page(self.spa)
+
+    @property
+    def error_pages(self) -> Mapping[int, TargetPath] | None:
+        """The page of each status for which one is set; None if there are none at all."""
+        return None if self.error_page == (NO_PAGES,) else parse_error_pages(self.error_page)
 
 
 class ServerSettings(TypedDict, total=False):
@@ -140,33 +237,33 @@ class ServerSettings(TypedDict, total=False):
     charset: str
     types: tuple[str, ...]
     decode_slashes: bool
+    index: tuple[str, ...]
+    urls: str
+    spa: str
+    error_page: tuple[str, ...]
     server_header: bool
+    listing: str
+    page_size: int
+    readme: bool
+    hide: tuple[str, ...]
+    dotfiles: bool
+    symlinks: str
+    title: str
+    archive: tuple[str, ...]
+    archive_max_bytes: int
+    archive_max_files: int
     live: bool
     model: str
     dispatch: str
     limits: Limits
 
 
-def as_path(root: object) -> Path:
-    """Return the path that a program has passed as the root; raises SettingsError."""
+def checked_root(check: Callable[[T], Root], root: T) -> Root:
+    """Return a root that has passed a check of aserve/config/root.py; raises SettingsError."""
     try:
-        return Path(root)  # type: ignore[arg-type]
-    except TypeError:
-        raise SettingsError("root", f"must be the path of a directory, not {root!r}") from None
-
-
-def _check_directory(root: Path) -> Path:
-    try:
-        _require(root.exists(), "root", f"there is no directory {str(root)!r}")
-        _require(root.is_dir(), "root", f"{str(root)!r} is not a directory")
-        _require(
-            os.access(root, os.R_OK | os.X_OK),
-            "root",
-            f"{str(root)!r} cannot be read: permission denied",
-        )
-        return root.absolute()
-    except OSError as error:
-        raise SettingsError("root", f"{str(root)!r}: {error.strerror}") from error
+        return check(root)
+    except ValueError as error:
+        raise SettingsError("root", str(error)) from error.__cause__
 
 
 def _check_range(setting: str, value: float, least: int, most: int) -> None:

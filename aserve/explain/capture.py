@@ -151,7 +151,7 @@ def _receive(connection: socket.socket) -> bytes:
 
 def _evict_page_cache(directory: Path) -> None:
     """Ask the kernel to drop the files from its page cache (posix_fadvise(2))."""
-    for path in directory.rglob("*"):
+    for path in (directory, *directory.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

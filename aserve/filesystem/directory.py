@@ -5,21 +5,22 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.dates import EARLIEST
 from aserve.http.media_types import MediaTypes
-from aserve.http.messages import HttpError
+from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import (
     DirectoryWithoutIndex,
@@ -45,8 +46,8 @@ _RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory wit
 _SIBLING_TOLERANCE_S = 1
 
 
-class FileSystem(Protocol):
-    """The smallest interface that a site can be served from."""
+class ResourceFinder(Protocol):
+    """Finds what the path of a target leads to."""
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
@@ -54,6 +55,10 @@ class FileSystem(Protocol):
         Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         Reading the resource then does the same.
         """
+
+
+class FileSystem(ResourceFinder, Protocol):
+    """The smallest interface that a site can be served from."""
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:
         """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
@@ -156,16 +161,19 @@ class Directory:
     """The files of a directory, looked up with each request: nothing is ever stale.
 
     directories: those that know their names, for look-ups that must not wait. Those are made on
-    the event loop's thread alone. visibility: what can be seen at all.
+    the event loop's thread alone. visibility: what can be seen at all. index: the names of index
+    files, of which the first that is there is sent for its directory.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides which file is sent
         self,
         root: Path,
         mounts: Mounts | None = None,
         media_types: MediaTypes | None = None,
         directories: WatchedDirectories | None = None,
         visibility: Visibility = DEFAULT_VISIBILITY,
+        *,
+        index: Sequence[bytes] = (INDEX_NAME,),
     ) -> None:
         self._rules = _Rules(
             os.fsencode(root), mounts or Mounts(), media_types or MediaTypes(), visibility
@@ -173,18 +181,17 @@ class Directory:
         self._directories = directories
         self._visibility = visibility
         self._find_hidden = visibility.find_hidden
+        self._index = index
+        self._names = NamesCache(self._rules.mounts)
 
     def find(self, path: TargetPath, *, wait: bool) -> Resource:
         """Return the resource at a path; raises HttpError where there is none to be served.
 
         Raises BlockingIOError where wait is False and the call would have to wait for a disk.
         """
-        names = file_segments(path)
-        name = b"/".join(names)
-        is_hidden = self._find_hidden(b"/" + name) is not None
-        # An index can be hidden while its directory is visible, which then has none.
-        if is_hidden and not (path.is_directory and self._is_visible(path)):
-            raise HttpError(404, "Nothing is here.")
+        name = b"/".join(path.segments)
+        if self._find_hidden(b"/" + name):
+            raise NotFound
         try:
             # By its name each time: a build that replaces the whole directory is seen at once.
             root = open_directory(self._rules.root, wait=wait)
@@ -195,50 +202,51 @@ class Directory:
                     if self._rules.mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
                         raise BlockingIOError  # a network, or another program (FUSE), takes time
                     lookup.directories, lookup.root_id = self._directories, root_id
-                if is_hidden:
-                    return lookup.without_index(b"/".join(path.segments))
-                return lookup.resource(name, names[-1], is_index=path.is_directory)
+                if path.is_directory:
+                    return lookup.index(name, self._visible_index(name))
+                return lookup.file(name, path.segments[-1])
             finally:
                 os.close(root)
         except OSError as error:
             if not wait and isinstance(error, BlockingIOError):
                 raise
-            raise http_error(error) from None
+            raise http_error(error, self._places(path)) from None
+
+    def _visible_index(self, directory: bytes) -> Sequence[bytes]:
+        """Return the names of index files that may be seen: one can be hidden by itself."""
+        prefix = b"/" + directory + b"/" if directory else b"/"
+        return [name for name in self._index if not self._find_hidden(prefix + name)]
+
+    def _places(self, path: TargetPath) -> tuple[bytes, ...]:
+        """Return the paths at which the file of a path is looked for."""
+        place = b"/".join((self._rules.root, *path.segments))
+        if not path.is_directory:
+            return (place,)
+        return tuple(place + b"/" + name for name in self._index)
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:
         """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
         name = b"/".join(path.segments)
-        with self._reader() as reader:
-            directory = reader.open(name)
-            try:
-                return reader.entries(directory, name)
-            finally:
-                os.close(directory)
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            reader = EntryReader(root, self._visibility)
+            return DirectoryEntries(root, reader, name, self._names)
+        except OSError as error:
+            raise http_error(error) from None
 
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""
-        with self._reader() as reader:
-            yield from reader.walk(b"/".join(path.segments))
-
-    def _is_visible(self, path: TargetPath) -> bool:
-        return self._visibility.is_visible(b"/".join(path.segments))
-
-    @contextmanager
-    def _reader(self) -> Iterator[EntryReader]:
-        """Read directories below the root as it is now; errors are errors of HTTP."""
         try:
             root = open_directory(self._rules.root, wait=True)
             try:
-                yield EntryReader(root, self._visibility)
+                yield from EntryReader(root, self._visibility).walk(b"/".join(path.segments))
             finally:
                 os.close(root)
         except OSError as error:
             raise http_error(error) from None
 
-
-def file_segments(path: TargetPath) -> tuple[bytes, ...]:
-    """Return the names on the way to the file of a path: for a directory that is its index."""
-    return (*path.segments, INDEX_NAME) if path.is_directory else path.segments
+    def _is_visible(self, path: TargetPath) -> bool:
+        return self._visibility.is_visible(b"/".join(path.segments))
 
 
 class _Rules(NamedTuple):
@@ -268,24 +276,45 @@ class _ResourceLookup:
         self.directories: WatchedDirectories | None = None
         self.root_id = 0, 0
 
-    def resource(self, path: bytes, name: bytes, *, is_index: bool) -> Resource:
+    def file(self, path: bytes, name: bytes) -> Resource:
+        """Return the file at a path, or the directory that is there."""
         known = None
         if self.directories:
             known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
-        found = None
-        if not known or known.may_contain(name):
-            found = self._open_index(path) if is_index else self._open(path)
+        found = self._open(path) if not known or known.may_contain(name) else None
         if found is None:
-            if is_index:
-                # One that is watched is there.
-                return DirectoryWithoutIndex() if known else self.without_index(path[: -len(name)])
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        file, status = found
-        if stat.S_ISDIR(status.st_mode) and not is_index:
-            return DirectoryWithoutSlash()
-        if not stat.S_ISREG(status.st_mode):
+        mode = found[1].st_mode
+        if stat.S_ISDIR(mode):
+            return DirectoryWithoutSlash((self._rules.root + b"/" + path,))
+        if not stat.S_ISREG(mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        plain = _representation(file, status, *self._rules.media_types.for_name(name))
+        return self._document(path, name, *found, known)
+
+    def index(self, directory: bytes, names: Sequence[bytes]) -> Resource:
+        """Return the first index file of a directory that is there."""
+        known = self.directories.get(self.root_id, directory) if self.directories else None
+        absent: tuple[bytes, ...] = ()
+        for name in names:
+            path = directory + b"/" + name if directory else name
+            found = self._open_index(path) if not known or known.may_contain(name) else None
+            if found:
+                document = self._document(path, name, *found, known)
+                return document._replace(absent=absent) if absent else document
+            absent += (self._rules.root + b"/" + path,)
+        if not known:  # one that is watched is there
+            self._check_directory(directory)
+        return DirectoryWithoutIndex(absent)
+
+    def _document(
+        self,
+        path: bytes,
+        name: bytes,
+        file: OpenFile,
+        status: os.stat_result,
+        known: WatchedDirectory | None,
+    ) -> Document:
+        plain = representation_of(file, status, *self._rules.media_types.for_name(name))
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
@@ -303,12 +332,10 @@ class _ResourceLookup:
             return None
         return found if found and stat.S_ISREG(found[1].st_mode) else None
 
-    def without_index(self, path: bytes) -> DirectoryWithoutIndex:
-        """Return the directory at a path that may end with a slash, if it is there."""
-        found = self._open(path.rstrip(b"/") or b".")
+    def _check_directory(self, path: bytes) -> None:
+        found = self._open(path or b".")
         if found is None or not stat.S_ISDIR(found[1].st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return DirectoryWithoutIndex()
 
     def _siblings(
         self, path: bytes, plain: Representation, known: WatchedDirectory | None
@@ -333,7 +360,7 @@ class _ResourceLookup:
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):
-                siblings.append(_representation(*found, plain.media_type, coding))
+                siblings.append(representation_of(*found, plain.media_type, coding))
         return siblings
 
     def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
@@ -361,9 +388,10 @@ def _is_valid_sibling(plain: Representation, sibling: os.stat_result, oldest: in
     return stat.S_ISREG(sibling.st_mode) and sibling.st_mtime >= oldest and is_complete
 
 
-def _representation(
+def representation_of(
     file: OpenFile, status: os.stat_result, media_type: str, coding: str
 ) -> Representation:
+    """Return the representation that a file is, with its validator."""
     etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
     # Headers can only express and compare what a date can: no file is older than the year 1.
     modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)

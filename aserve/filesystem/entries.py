@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aserve.filesystem.open_beneath import open_beneath, stat_beneath
+from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
 from aserve.http.resources import Entry
 from aserve.linux.directory_entries import (
@@ -51,7 +52,7 @@ class EntryReader:
         find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
         return {
             name: kind
-            for name, kind in found.items()
+            for name, kind in in_steps(found.items())
             if kind in _SERVED_TYPES and not find_hidden(prefix + name)
         }
 
@@ -67,17 +68,13 @@ class EntryReader:
             if target is None:
                 return None
             status = target
-        is_directory = stat.S_ISDIR(status.st_mode)
-        if not is_directory and not stat.S_ISREG(status.st_mode):
-            return None
-        return Entry(
-            name, is_directory, 0 if is_directory else status.st_size, status.st_mtime_ns, is_link
-        )
+        return entry_of(name, status, is_link=is_link)
 
     def entries(self, directory: int, path: bytes) -> list[Entry]:
         """Return all entries of a directory that is open, in no order. Raises OSError."""
         names = self.names(directory, path)
-        return [entry for name in names if (entry := self.entry(directory, path, name))]
+        found = (self.entry(directory, path, name) for name in in_steps(names))
+        return [entry for entry in found if entry]
 
     def walk(self, path: bytes) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield all entries below a directory, each directory before its own.
@@ -122,6 +119,16 @@ class _Level(NamedTuple):
     names: tuple[bytes, ...] = ()
     entries: Iterator[Entry] = iter(())
     ancestors: tuple[FileId, ...] = ()
+
+
+def entry_of(name: bytes, status: os.stat_result, *, is_link: bool = False) -> Entry | None:
+    """Return the entry of what a name leads to; None for what is never served, such as a FIFO."""
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if not is_directory and not stat.S_ISREG(status.st_mode):
+        return None
+    size = 0 if is_directory else status.st_size
+    state = status.st_mode, status.st_ctime_ns, status.st_ino
+    return Entry(name, is_directory, size, status.st_mtime_ns, is_link, *state)
 
 
 def join(path: bytes, name: bytes) -> bytes:

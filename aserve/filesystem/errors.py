@@ -3,16 +3,17 @@
 import errno
 
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import HttpError
+from aserve.http.messages import HttpError, NotFound
 
+_NOT_FOUND = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+        errno.ENXIO,  # a socket
+        errno.ENODEV,  # a device without a driver
+        errno.EXDEV,  # a link out of the directory is no part of the site
+    }
+)
 _ERRORS = {
-    errno.ENOENT: (404, "Nothing is here."),
-    errno.ENOTDIR: (404, "Nothing is here."),
-    errno.ENAMETOOLONG: (404, "Nothing is here."),
-    errno.ELOOP: (404, "Nothing is here."),
-    errno.ENXIO: (404, "Nothing is here."),  # a socket
-    errno.ENODEV: (404, "Nothing is here."),  # a device without a driver
-    errno.EXDEV: (404, "Nothing is here."),  # a link out of the directory is no part of the site
     errno.EACCES: (403, "This file may not be read."),
     errno.EPERM: (403, "This file may not be read."),
     errno.EMFILE: (TOO_MANY_FILES.status, TOO_MANY_FILES.detail),
@@ -21,8 +22,10 @@ _ERRORS = {
 }
 
 
-def http_error(error: OSError) -> HttpError:
-    """Return the error response to an error of the file system."""
+def http_error(error: OSError, absent: tuple[bytes, ...] = ()) -> HttpError:
+    """Return the error response to an error of the file system. absent: where no file was found."""
+    if error.errno in _NOT_FOUND:
+        return NotFound(absent)
     default = (500, "The file could not be read.")
     status, detail = _ERRORS.get(error.errno or 0, default)
     return HttpError(status, detail)

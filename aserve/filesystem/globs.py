@@ -76,7 +76,7 @@ def _set_pattern(members: str, *, is_negated: bool) -> bytes:
     options = []
     for first, last, single in _SET_ITEM.findall(members):
         if first and (first > last or not last.isascii()):
-            raise ValueError(f"{first}-{last} is no range of ASCII characters")
+            raise ValueError(f"{first}-{last} must be a range of ASCII characters")
         parts = [_escape(one) for one in (single or first + last)]
         options.append(b"[" + b"-".join(parts) + b"]" if first else parts[0])
     either = b"(?:" + b"|".join(options) + b")"

@@ -38,6 +38,7 @@ _THROUGH_LINKS = (
     open_how(_READ_FLAGS, _BENEATH),
 )
 
+_FILE_AT_ONCE = open_how(_READ_FLAGS, _AT_ONCE | RESOLVE_NO_MAGICLINKS)
 _PATH_ONLY = open_how(_PATH_FLAGS, RESOLVE_NO_MAGICLINKS)
 _DIRECTORY_NONBLOCKING = open_how(
     _PATH_FLAGS | os.O_DIRECTORY, RESOLVE_CACHED | RESOLVE_NO_MAGICLINKS
@@ -64,6 +65,19 @@ def open_directory(path: bytes, *, wait: bool) -> int:
     descriptor = openat2(AT_FDCWD, path, _DIRECTORY_NONBLOCKING, HOW_SIZE)
     if descriptor < 0:
         raise _os_error(errno.EAGAIN, path)
+    return descriptor
+
+
+def open_file(directory: int, name: bytes, *, wait: bool) -> int:
+    """Return a descriptor to read the file that a name leads to, wherever its links do.
+
+    Raises OSError; BlockingIOError where wait is False and the call would have to wait for a disk.
+    """
+    if wait:
+        return os.open(name, _READ_FLAGS, dir_fd=directory)
+    descriptor = openat2(directory, name, _FILE_AT_ONCE, HOW_SIZE)
+    if descriptor < 0:
+        raise _os_error(errno.EAGAIN, name)
     return descriptor
 
 

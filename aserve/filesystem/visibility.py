@@ -6,7 +6,9 @@ hidden from all of them.
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import partial
 
 from aserve.filesystem.globs import name_pattern, path_pattern
 from aserve.http.content_negotiation import CODINGS
@@ -29,6 +31,10 @@ _NAME_END = rb"(?=/|\Z)"
 _AT_ROOT = rb"(?<!(?s:.)/)"  # behind the first slash of a path
 _NO_NAMES = frozenset({"", ".", ".."})
 _DOTFILE = rb"\.(?!well-known(?:/|\Z))"  # RFC 8615: /.well-known/ is meant to be found
+
+
+Find = Callable[[bytes], "re.Match[bytes] | None"]
+"""Finds a name that is hidden in a path that begins with a slash."""
 
 
 class Symlinks(enum.Enum):
@@ -63,12 +69,28 @@ class Visibility:
         self.symlinks = symlinks
         self.hides_siblings = bool(globs)
         """Whether the sibling of a visible file can be hidden."""
-        self._find_in_target = re.compile(_pattern((*ALWAYS_HIDDEN, *globs))).search
-        self.find_hidden = re.compile(_pattern((*ALWAYS_HIDDEN, *globs), dotfiles=dotfiles)).search
+        hidden = *ALWAYS_HIDDEN, *globs
+        self._find_in_target: Find = re.compile(_pattern(hidden)).search
+        self.find_hidden: Find = re.compile(_pattern(hidden, dotfiles=dotfiles)).search
         """Returns a match for a path that is hidden, None for a visible one: one call in C.
 
         The path has a slash before its first name as well.
         """
+
+    def beneath(self, path: bytes) -> "Visibility":
+        """Return the same policy for a directory that is served at a path of the site.
+
+        If that path is hidden, the directory is served all the same, since it was asked for; then
+        only what is below counts.
+        """
+        if not (path and self.is_visible(path)):
+            return self
+        policy, prefix = copy(self), b"/" + path
+        policy._find_in_target = partial(  # noqa: SLF001 - of the same class
+            _find_beneath, self._find_in_target, prefix
+        )
+        policy.find_hidden = partial(_find_beneath, self.find_hidden, prefix)
+        return policy
 
     def is_visible(self, path: bytes) -> bool:
         """Tell whether a path, its names separated by slashes, is visible by all of its names."""
@@ -87,11 +109,24 @@ class Visibility:
         return self.symlinks is Symlinks.ALL and _find_always(path) is None
 
 
+def _find_beneath(find: Find, prefix: bytes, path: bytes) -> "re.Match[bytes] | None":
+    return find(prefix + path)
+
+
+def hide_error(glob: str) -> str:
+    """Return what is wrong with a glob, "" if nothing is."""
+    try:
+        _checked_glob(glob)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _checked_glob(glob: str) -> str:
     names = glob.rstrip("/")
     is_valid = names and "\0" not in names
     if not is_valid or not _NO_NAMES.isdisjoint(names.removeprefix("/").split("/")):
-        raise ValueError("it can match no file")
+        raise ValueError("must be a name or a path that can exist")
     _pattern((names,))  # which may raise ValueError, too
     return names
 

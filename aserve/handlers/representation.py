@@ -4,7 +4,7 @@ from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date
 from aserve.http.messages import FileSlice, Headers, HttpError, Request, Response
 from aserve.http.preconditions import PreconditionResult
-from aserve.http.resources import Document, Representation
+from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Document, Representation
 
 # Clients may store a copy but must revalidate it before each use: never stale, and cheap with 304.
 _CACHE_CONTROL = ("Cache-Control", "no-cache")
@@ -21,15 +21,20 @@ def respond_with_document(request: Request, document: Document, now: int) -> Res
     )
     vary = _VARY if len(document.representations) > 1 else ()
     try:
-        return _respond_with_representation(request, chosen, vary, document.path, now)
+        response = respond_with_representation(request, chosen, vary, document.path, now)
     except HttpError as error:
         error.headers += vary
         raise
+    return response._replace(absent=document.absent) if document.absent else response
 
 
-def _respond_with_representation(
+def respond_with_representation(
     request: Request, chosen: Representation, vary: Headers, path: bytes, now: int
 ) -> Response:
+    """Return the response to GET for one representation, which was chosen: as above.
+
+    vary: the header that says why it was. path: as in Response.
+    """
     result = preconditions.evaluate(request, chosen.validator, now)
     if result is PreconditionResult.FAILED:
         raise HttpError(412, "The file does not match the preconditions of the request.")
@@ -45,19 +50,19 @@ def _respond_with_representation(
         return _partial_response(chosen, parts, headers)._replace(path=path)
     headers = describing + validating
     body = FileSlice(chosen.source, 0, chosen.length)
-    return Response(200, headers, (body,), chosen.length, path=path)
+    length = None if chosen.length == UNKNOWN_LENGTH else chosen.length
+    return Response(200, headers, (body,), length, path=path)
 
 
 def _representation_headers(chosen: Representation, now: int) -> Headers:
+    headers: Headers = (("Content-Type", chosen.media_type),)
     modified: int | None = chosen.validator.modified
-    if modified is not None and modified > now:  # rare, so usually it costs no call
+    if chosen.validator.modified > now:  # rare, so usually it costs no call
         modified = chosen.validator.last_modified(now)
-    headers: Headers = (
-        ("Content-Type", chosen.media_type),
-        # If it is unknown, the latest it can be is now (RFC 9110 section 8.8.2.1).
-        ("Last-Modified", format_date(now if modified is None else modified)),
-        ("Accept-Ranges", "bytes"),
-    )
+    if chosen.validator.modified != UNKNOWN_TIME:
+        # If it is not in the past, the latest it can be is now (RFC 9110 section 8.8.2.1).
+        headers += (("Last-Modified", format_date(now if modified is None else modified)),)
+    headers += (("Accept-Ranges", "none" if chosen.length == UNKNOWN_LENGTH else "bytes"),)
     if chosen.coding != "identity":
         headers += (("Content-Encoding", chosen.coding),)
     return headers
@@ -65,6 +70,8 @@ def _representation_headers(chosen: Representation, now: int) -> Headers:
 
 def _requested_ranges(request: Request, chosen: Representation, now: int) -> list[ranges.ByteRange]:
     """Return the ranges to send, none for the whole. Range is defined only for GET (14.2)."""
+    if chosen.length == UNKNOWN_LENGTH:
+        return []
     if request.method != "GET" or not preconditions.range_applies(request, chosen.validator, now):
         return []
     return ranges.satisfiable_ranges(request.headers["range"], chosen.length)

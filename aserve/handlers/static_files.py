@@ -1,30 +1,70 @@
 """GET and HEAD of the files of a site."""
 
-from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.directory import ResourceFinder
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
+from aserve.handlers.listing.handler import Listings, asks_for_listing
 from aserve.handlers.representation import respond_with_document
-from aserve.http.messages import HttpError, Request, Response
-from aserve.http.request_target import parse_path
+from aserve.http.messages import HttpError, NotFound, Request, Response
+from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 
 
 class StaticFiles:
-    """Answers GET and HEAD with files. decode_slashes: whether %2F in a path separates segments."""
+    """Answers GET and HEAD with files.
 
-    def __init__(self, files: FileSystem, *, decode_slashes: bool = False) -> None:
+    decode_slashes: whether %2F in a path separates segments. listings, archives: those of
+    directories without an index; lists_all: of any directory, where the query asks for one.
+    """
+
+    def __init__(
+        self,
+        files: ResourceFinder,
+        *,
+        decode_slashes: bool = False,
+        listings: Listings | None = None,
+        archives: Archives | None = None,
+        lists_all: bool = False,
+    ) -> None:
         self._files = files
+        self._listings = listings
+        self._archives = archives
+        self._lists_all = lists_all
         self._decode_slashes = decode_slashes
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a file, or the redirect from a directory to its URL with a slash."""
         path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        if path.query and path.is_directory and self._lists_all:
+            if archive := self._archive(request, context, path):
+                return archive
+            if self._listings and asks_for_listing(path.query):
+                return self._listings.respond(request, context, path)
         resource = self._files.find(path, wait=context.may_wait)
         if isinstance(resource, DirectoryWithoutSlash):
             location = path._replace(is_directory=True).location()
             headers = (("Location", location),)
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
         if isinstance(resource, DirectoryWithoutIndex):
-            raise HttpError(404, "Nothing is here.")
+            return self._directory(request, context, path, resource.absent)
         response = respond_with_document(request, resource, context.now)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response
+
+    def _directory(
+        self,
+        request: Request,
+        context: RequestContext,
+        path: TargetPath,
+        absent: tuple[bytes, ...],
+    ) -> Response:
+        if archive := self._archive(request, context, path):
+            return archive
+        if self._listings is None:
+            raise NotFound(absent)
+        return self._listings.respond(request, context, path)
+
+    def _archive(
+        self, request: Request, context: RequestContext, path: TargetPath
+    ) -> Response | None:
+        return self._archives.respond(request, context, path) if self._archives else None

@@ -1,48 +1,51 @@
-"""The body of every error and redirect: a small readable page.
+"""The body of every error and redirect: a small readable page, or the site's own.
 
 An error page contains nothing from the request. A redirect page contains the new address.
 """
 
+import json
+from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
+from typing import NamedTuple
 
+from aserve.http.html_page import SHARED_STYLE, html_page, inline, read_style
 from aserve.http.messages import NOSNIFF, REASON_PHRASES, Headers, HttpError, Request, Response
 from aserve.http.qvalues import parse_qvalues
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>{status} {reason}</title>
-<style>
-body {{ font: 1.125rem/1.5 system-ui, sans-serif }}
-body {{ max-width: 36rem; margin: 18vh auto; padding: 0 1.5rem }}
-h1 {{ font-size: 1.5rem }}
-</style>
-<h1>{status} {reason}</h1>
-<p>{detail}</p>
-{link}</html>
-"""
-
-
+_STYLE = inline(SHARED_STYLE + read_style(Path(__file__).with_name("error_page.css")))
 _RETRY_AFTER = ("Retry-After", "1")
 """RFC 9110 section 10.2.3: a shortage of connections, files or memory lasts only briefly."""
 
 TOO_MANY_FILES = HttpError(503, "Too many files are open. Try again in a moment.")
 
+_JSON = ("application/problem+json", "application/json")
 
-def error_response(request: Request, error: HttpError) -> Response:
-    """Return the response for a rejected request: HTML if the client prefers it, else plain text.
 
-    A redirect is always HTML, with a link for clients that do not follow it (RFC 9110 section
-    15.4.2).
+class Page(NamedTuple):
+    """The body of an error response."""
+
+    media_type: str
+    body: bytes
+
+
+FindPage = Callable[[], Page | None]
+"""Returns the page that a site has for an error, None if it has none."""
+
+
+def error_response(
+    request: Request, error: HttpError, find_page: FindPage | None = None
+) -> Response:
+    """Return the response for a rejected request, in the form that the client prefers.
+
+    find_page: is asked for the site's own page, which any client gets that accepts HTML. Without
+    one, HTML is for those that name it. A redirect is always HTML, with a link for clients that do
+    not follow it (RFC 9110 section 15.4.2).
     """
     link = _redirect_link(error)
-    is_html = bool(link) or _prefers_html(request)
-    body = (_html_page if is_html else _text_page)(error, link).encode()
-    media_type = f"text/{'html' if is_html else 'plain'}; charset=utf-8"
+    page = _html_page(error, link) if link else _negotiated_page(request, error, find_page)
     # A cached error or redirect would outlive its cause.
-    headers: Headers = (("Content-Type", media_type), ("Cache-Control", "no-cache"), NOSNIFF)
+    headers: Headers = (("Content-Type", page.media_type), ("Cache-Control", "no-cache"), NOSNIFF)
     if not link:
         headers += (("Vary", "Accept"),)
     if error.status == 503:
@@ -50,7 +53,7 @@ def error_response(request: Request, error: HttpError) -> Response:
     headers += error.headers
     # RFC 9112 section 2.2: the connection is closed after a message that breaks the grammar.
     close = error.close or error.status == 400
-    return Response(error.status, headers, (body,), len(body), close)
+    return Response(error.status, headers, (page.body,), len(page.body), close)
 
 
 def _redirect_link(error: HttpError) -> str:
@@ -63,17 +66,57 @@ def _redirect_link(error: HttpError) -> str:
     )
 
 
-def _html_page(error: HttpError, link: str) -> str:
-    reason, detail = escape(REASON_PHRASES[error.status]), escape(error.detail)
-    return _PAGE.format(status=error.status, reason=reason, detail=detail, link=link)
+def _negotiated_page(request: Request, error: HttpError, find_page: FindPage | None) -> Page:
+    accepted = parse_qvalues(request.headers.get("accept", "*/*"))
+    if _prefers_json(accepted):
+        return _problem(error)
+    if find_page and _accepts_html(accepted) and (page := find_page()):
+        return page
+    return _html_page(error, "") if _prefers_html(accepted) else _text_page(error)
 
 
-def _text_page(error: HttpError, _link: str) -> str:
-    return f"{error.status} {REASON_PHRASES[error.status]}\n{error.detail}\n"
+def _html_page(error: HttpError, link: str) -> Page:
+    status, reason = error.status, escape(REASON_PHRASES[error.status])
+    heading = f"<h1><span>{status}</span> {reason}</h1>"
+    body = f"<main>\n{heading}\n<p>{escape(error.detail)}</p>\n{link}</main>\n"
+    page = html_page(f"{status} {reason}", _STYLE, body)
+    return Page("text/html; charset=utf-8", page.encode())
 
 
-def _prefers_html(request: Request) -> bool:
+def _text_page(error: HttpError) -> Page:
+    text = f"{error.status} {REASON_PHRASES[error.status]}\n{error.detail}\n"
+    return Page("text/plain; charset=utf-8", text.encode())
+
+
+def _problem(error: HttpError) -> Page:
+    """Return the problem details of RFC 9457; about:blank: the status says all (section 4.2.1)."""
+    title = REASON_PHRASES[error.status]
+    problem = {"title": title, "status": error.status, "detail": error.detail}
+    return Page("application/problem+json", json.dumps(problem).encode())
+
+
+def _prefers_html(accepted: Mapping[str, float]) -> bool:
     """Tell whether Accept names HTML and ranks it at least as high as text; */* alone does not."""
-    accepted = parse_qvalues(request.headers.get("accept", ""))
-    text = next((accepted[name] for name in ("text/plain", "text/*", "*/*") if name in accepted), 0)
-    return accepted.get("text/html", 0) > 0 and accepted["text/html"] >= text
+    html = accepted.get("text/html", 0)
+    return html > 0 and html >= _quality(accepted, "text/plain", "text/*", "*/*")
+
+
+def _accepts_html(accepted: Mapping[str, float]) -> bool:
+    """Tell whether Accept allows HTML, by any range, and does not name text as better."""
+    html = _quality(accepted, "text/html", "text/*", "*/*")
+    return html > 0 and html >= accepted.get("text/plain", 0)
+
+
+def _prefers_json(accepted: Mapping[str, float]) -> bool:
+    """Tell whether Accept names JSON and ranks it higher than HTML, and not lower than text.
+
+    Browsers name HTML; programs name JSON, and often text and anything else behind it.
+    """
+    quality = max(accepted.get(name, 0) for name in _JSON)
+    names_less = quality > accepted.get("text/html", 0)
+    return quality > 0 and names_less and quality >= accepted.get("text/plain", 0)
+
+
+def _quality(accepted: Mapping[str, float], *ranges: str) -> float:
+    """Return the quality of a media type: that of the first of its ranges, 0 without any."""
+    return next((accepted[name] for name in ranges if name in accepted), 0)

@@ -231,6 +231,11 @@ class MediaTypes:
             return self._by_suffix.get(suffix.lower().decode(errors="surrogateescape"), _UNKNOWN)
         return self._by_name.get(name.lower().decode(errors="surrogateescape"), _UNKNOWN)
 
+    def knows_suffix(self, name: bytes) -> bool:
+        """Tell whether a file name has a suffix whose media type is known."""
+        stem, _, suffix = name.rpartition(b".")
+        return bool(stem) and suffix.lower().decode(errors="surrogateescape") in self._by_suffix
+
     def _by_key(self, table: Mapping[str, str]) -> dict[str, MediaType]:
         return {
             name: MediaType(self._with_charset(value), _CODED.get(name, "identity"))

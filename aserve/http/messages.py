@@ -45,6 +45,17 @@ class HttpError(Exception):
         self.close = close
 
 
+class NotFound(HttpError):
+    """404: there is no such file.
+
+    absent: the paths at which it was looked for, as in Response.absent.
+    """
+
+    def __init__(self, absent: tuple[bytes, ...] = ()) -> None:
+        super().__init__(404, "Nothing is here.")
+        self.absent = absent
+
+
 class ByteSource(Protocol):
     """The bytes of a representation: an open file, or memory.
 
@@ -96,12 +107,14 @@ class BodyStream:
     """
 
     __slots__ = (
+        "_is_cancelled",
         "_pieces",
         "may_wait",
     )
 
     def __init__(self, pieces: Iterable[bytes], *, may_wait: bool = True) -> None:
         self._pieces = iter(pieces)
+        self._is_cancelled = False
         self.may_wait = may_wait
 
     def __len__(self) -> int:
@@ -113,11 +126,18 @@ class BodyStream:
         return True
 
     def read(self) -> bytes:
-        """Return the next bytes, b"" at the end. Raises what the iterable raises."""
+        """Return the next bytes, b"" at the end. Raises what the iterable raises.
+
+        Empty pieces are passed over: an iterable that works long for a piece yields some meanwhile.
+        """
         for piece in self._pieces:
-            if piece:
+            if piece or self._is_cancelled:
                 return piece
         return b""
+
+    def cancel(self) -> None:
+        """Let a read that is under way, in another thread, return with the next piece."""
+        self._is_cancelled = True
 
     def close(self) -> None:
         """Close the generator. Like read, it may have to wait, and never runs at the same time."""
@@ -207,7 +227,8 @@ class Response(NamedTuple):
     without a length is sent in chunks. close: close the connection afterwards. takeover: gets
     the connection once the head has been sent, which then has no Connection header but its own.
     path: the path of the file it was made from; the response cache may send it again until
-    something on that path changes. b"": it is not cacheable.
+    something on that path changes. b"": it is not cacheable. absent: paths at which no file was
+    found, and which would have come first: it is valid only as long as none is there.
     """
 
     status: int
@@ -217,6 +238,7 @@ class Response(NamedTuple):
     close: bool = False
     takeover: Takeover | None = None
     path: bytes = b""
+    absent: tuple[bytes, ...] = ()
 
     def same_as(self, other: "Response") -> bool:
         """Tell whether two responses are equal on the wire, as far as their validators show."""
@@ -225,16 +247,16 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, takeover, path = self
-        return Response(status, headers, body, length, close, takeover, path)
+        status, headers, _, length, close, takeover, path, absent = self
+        return Response(status, headers, body, length, close, takeover, path, absent)
 
     def with_headers(
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
     ) -> "Response":
         """Return the same response with other headers, and another body if it is given."""
-        status, _, same_body, length, close, takeover, path = self
+        status, _, same_body, length, close, takeover, path, absent = self
         body = same_body if body is None else body
-        return Response(status, headers, body, length, close, takeover, path)
+        return Response(status, headers, body, length, close, takeover, path, absent)
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from aserve.http.integers import parse_port
-from aserve.http.messages import HttpError
+from aserve.http.messages import HttpError, NotFound
 
 _ABSOLUTE_FORM = re.compile(
     r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE
@@ -177,5 +177,5 @@ def _split_segment(segment: bytes, *, decode_slashes: bool) -> list[bytes]:
     # By default %2F is data, not a separator, and no file has such a name. Where it is a separator,
     # dot segments behind it are refused: a proxy that filters paths does not see them.
     if len(names) > 1 and (not decode_slashes or not _DOT_SEGMENTS.isdisjoint(names)):
-        raise HttpError(404, "Nothing is here.")
+        raise NotFound
     return names

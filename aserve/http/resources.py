@@ -1,17 +1,25 @@
 """What a target names: a document with its representations, or a directory."""
 
+import sys
 from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
 from aserve.http.messages import ByteSource
 
+UNKNOWN_LENGTH = sys.maxsize
+"""The length of what is known to its end only when all of it has been sent."""
+
+UNKNOWN_TIME = sys.maxsize
+"""The modification time of what has none: no date is older or newer."""
+
 
 class Validator(NamedTuple):
     """Distinguishes two states of one representation (RFC 9110 section 8.8).
 
     etag: a strong entity tag with its quotes. modified: the modification time, which programs can
-    set. changed: the change time, which no program can set. Both are POSIX times in whole seconds.
+    set, or UNKNOWN_TIME. changed: the change time, which no program can set. Both are POSIX times
+    in whole seconds.
     """
 
     etag: str
@@ -33,8 +41,8 @@ class Validator(NamedTuple):
 class Representation(NamedTuple):
     """One variant of a document: its bytes, their coding, and its own validator.
 
-    length: in bytes. The validator belongs to the representation and not to the URL: a file and
-    its compressed sibling have different bytes, so they have different entity tags.
+    length: in bytes, or UNKNOWN_LENGTH. The validator belongs to the representation and not to the
+    URL: a file and its compressed sibling have different bytes, so they have different entity tags.
     """
 
     media_type: str
@@ -48,26 +56,38 @@ class Document(NamedTuple):
     """A file: its representations, the uncoded one first.
 
     path: its path, if its files change only through this machine, so that responses made from it
-    can be cached; b"" otherwise.
+    can be cached; b"" otherwise. absent: as in Response.absent.
     """
 
     representations: tuple[Representation, ...]
     path: bytes = b""
+    absent: tuple[bytes, ...] = ()
 
 
 class DirectoryWithoutSlash(NamedTuple):
-    """A directory that was requested without the slash its relative links need."""
+    """A directory that was requested without the slash its relative links need.
+
+    absent: its path, at which there is no file.
+    """
+
+    absent: tuple[bytes, ...] = ()
 
 
 class DirectoryWithoutIndex(NamedTuple):
-    """A directory that has no index file: its entries may be listed."""
+    """A directory that has no index file: its entries may be listed.
+
+    absent: the paths at which an index was looked for.
+    """
+
+    absent: tuple[bytes, ...] = ()
 
 
 class Entry(NamedTuple):
     """One name in a directory and what it leads to, symbolic links followed.
 
     name: bytes, as POSIX file names are. size: in bytes, 0 for a directory. modified: POSIX time in
-    nanoseconds. is_link: whether the name itself is a symbolic link.
+    nanoseconds. is_link: whether the name itself is a symbolic link. mode: type and permissions, as
+    stat has them. changed: the change time in nanoseconds. inode: its number.
     """
 
     name: bytes
@@ -75,6 +95,9 @@ class Entry(NamedTuple):
     size: int
     modified: int
     is_link: bool = False
+    mode: int = 0
+    changed: int = 0
+    inode: int = 0
 
 
 Resource = Document | DirectoryWithoutSlash | DirectoryWithoutIndex

@@ -14,6 +14,10 @@ class FramedStream(BodyStream):
         super().__init__((), may_wait=stream.may_wait)
         self._stream = stream
 
+    def cancel(self) -> None:
+        """Let a read that is under way return soon."""
+        self._stream.cancel()
+
     def close(self) -> None:
         """Close the stream."""
         self._stream.close()

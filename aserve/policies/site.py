@@ -7,6 +7,7 @@ from typing import Self
 
 from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
+from aserve.handlers.archive.handler import Archives
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
 from aserve.handlers.handler import Handler, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -28,6 +29,8 @@ MAX_INLINE_SIZE = 65_536
 
 _MAX_TRIES = 3  # for a small file that shrinks between stat and read
 
+_BUILT_IN_PAGES = ErrorPages()
+
 _logger = logging.getLogger("aserve")
 
 
@@ -36,19 +39,21 @@ class Site:
 
     policies: the outermost first. A valid request passes through them to the handler; then each
     response, also one to an invalid request, passes back through the finish of each.
-    max_inline_size: a body of at most this many bytes is read into memory.
+    error_pages: makes the response to a request whose error is set. max_inline_size: a body of at
+    most this many bytes is read into memory.
     """
 
     def __init__(
         self,
         handler: Handler,
         policies: Sequence[Policy] = (),
+        error_pages: Handler = _BUILT_IN_PAGES,
         max_inline_size: int = MAX_INLINE_SIZE,
     ) -> None:
         self.keyed_on = KeyedOn.union(policy.keyed_on for policy in policies)
         """What a cached response must be keyed on."""
         self._max_inline_size = max_inline_size
-        self._error_pages: Handler = ErrorPages()
+        self._error_pages = error_pages
         self._response_headers = tuple(
             header for policy in policies for header in policy.response_headers
         )
@@ -67,7 +72,7 @@ class Site:
         """
 
     @classmethod
-    def of_files(
+    def of_files(  # noqa: PLR0913 - parts of a site, by their names
         cls,
         files: FileSystem,
         policies: Sequence[Policy] = (ServerHeader(),),
@@ -75,10 +80,11 @@ class Site:
         allow_trace: bool = False,
         connect: Handler | None = None,
         decode_slashes: bool = False,
+        archives: Archives | None = None,
     ) -> Self:
-        """Return a site of files; the other arguments are those of method_table."""
+        """Return a site of files; the other arguments are those of StaticFiles and method_table."""
         methods = method_table(
-            StaticFiles(files, decode_slashes=decode_slashes),
+            StaticFiles(files, decode_slashes=decode_slashes, archives=archives),
             allow_trace=allow_trace,
             connect=connect,
             decode_slashes=decode_slashes,
@@ -96,7 +102,7 @@ class Site:
 
         Raises BlockingIOError if context.may_wait is False and it would have to wait for a disk.
         """
-        respond = self._respond_with_error if request.error else self._respond
+        respond = self._respond_at_once if request.error else self._respond
         response = respond(request, context)
         return self._apply_finishers(request, context, response) if self._finishers else response
 
@@ -115,7 +121,8 @@ class Site:
         except Exception as error:  # noqa: BLE001 - the boundary, as in _respond
             _discard(response)
             _log_internal_error(error, request)
-            return self._reject(request, context, INTERNAL_ERROR)  # as it is: not finished again
+            failed = request._replace(error=INTERNAL_ERROR)
+            return self._respond_at_once(failed, context)  # as it is: not finished again
         return finished
 
     def _respond(self, request: Request, context: RequestContext) -> Response:
@@ -131,7 +138,7 @@ class Site:
                 raise
             # The boundary: an internal error is one response and one log line.
             _log_internal_error(error, request)
-            return self._reject(request, context, INTERNAL_ERROR)
+            return self._respond_at_once(request._replace(error=INTERNAL_ERROR), context)
         return self._reject(request, context, HttpError(503, "The file is being rewritten."))
 
     def _reject(self, request: Request, context: RequestContext, error: HttpError) -> Response:
@@ -139,8 +146,28 @@ class Site:
         # files of those frames open until the garbage collector runs.
         return self._respond_with_error(request._replace(error=error), context)
 
+    def _respond_at_once(self, request: Request, context: RequestContext) -> Response:
+        """Return the response to an error that no handler has raised.
+
+        It may be one of an overload, answered by the event loop whatever the context says, so a
+        page of the site is sent only if it can be read without waiting.
+        """
+        try:
+            return self._respond_with_error(request, context._replace(may_wait=False))
+        except BlockingIOError:
+            return self._with_headers(_BUILT_IN_PAGES.handle(request, context))
+
     def _respond_with_error(self, request: Request, context: RequestContext) -> Response:
-        response = self._error_pages.handle(request, context)
+        try:
+            response = self._error_pages.handle(request, context)
+        except Exception as error:
+            if not context.may_wait and isinstance(error, BlockingIOError):
+                raise
+            _log_internal_error(error, request)
+            response = _BUILT_IN_PAGES.handle(request, context)
+        return self._with_headers(response)
+
+    def _with_headers(self, response: Response) -> Response:
         return response.with_headers(self._response_headers + response.headers)
 
 

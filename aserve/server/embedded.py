@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import inspect
+import logging
 import os
 import socket
 import threading
@@ -13,17 +14,21 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
 from aserve.arguments import check_names
-from aserve.config.settings import ServerSettings, Settings, SettingsError, as_path
+from aserve.config.root import RootArgument, as_root, describe_root
+from aserve.config.settings import ServerSettings, Settings, SettingsError, checked_root
 from aserve.http.messages import Request
 from aserve.observability.access_log import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
+from aserve.server.site import missing_pages
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.registry import MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
+
+_logger = logging.getLogger("aserve")
 
 WriteLine = Callable[[str], object]
 """Called with each line of the access log."""
@@ -32,9 +37,11 @@ WriteLine = Callable[[str], object]
 class Server:
     """Serves a directory while a `with` or `async with` block runs.
 
-    root: the directory to serve. port: 0 for any free one, None for 8000 or the next free one.
-    access_log: called with a line in the combined format for each response, in the thread that
-    serves; `print` shows what is requested. The other arguments are those of aserve.Settings.
+    root: the directory or file to serve, or a mapping that has several by their names in URLs:
+    `{"": "www", "docs": "/srv/docs"}` serves the second one at /docs/. port: 0 for any free one,
+    None for 8000 or the next free one. access_log: called with a line in the combined format for
+    each response, in the thread that serves; `print` shows what is requested. The other arguments
+    are those of aserve.Settings.
 
     `async with` serves in the running event loop, `with` in a thread of its own, for programs and
     tests without a loop. Where no block fits, start and stop do the same as `with`. A server that
@@ -48,7 +55,7 @@ class Server:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: RootArgument,
         *,
         port: int | None = 0,
         access_log: WriteLine | None = None,
@@ -59,7 +66,7 @@ class Server:
         check_names(settings, self.__signature__.parameters, "setting")
         if not (access_log is None or callable(access_log)):
             raise SettingsError("access_log", f"must be a function or None, not {access_log!r}")
-        self.settings = Settings(as_path(root), port=port, **settings)
+        self.settings = Settings(checked_root(as_root, root), port=port, **settings)
         self.url = ""
         """The URL of the site, with a slash at its end; "" before the server is started."""
         self._observer = _line_writer(access_log) if access_log else None
@@ -69,7 +76,12 @@ class Server:
         self._lock = threading.RLock()  # a reload is either over before a stop, or refused
 
     def __repr__(self) -> str:
-        return f"<aserve.Server of {str(self.settings.root)!r} at {self.url or 'no address yet'}>"
+        return f"<aserve.Server of {self.served!r} at {self.url or 'no address yet'}>"
+
+    @property
+    def served(self) -> str:
+        """The path that is served, and how many others are."""
+        return describe_root(self.settings.root)
 
     def start(self) -> None:
         """Start serving in a thread, until stop or the end of the program.
@@ -100,9 +112,7 @@ class Server:
             if running:
                 running.stop()
 
-    def reload(
-        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
-    ) -> None:
+    def reload(self, root: RootArgument | None = None, **changes: Unpack[ServerSettings]) -> None:
         """Serve new connections with other settings, without a pause in which they are refused.
 
         What is not named stays. Responses in progress end as they began; idle connections are
@@ -112,7 +122,7 @@ class Server:
             self._listeners = running.reload(settings)
 
     async def areload(
-        self, root: str | os.PathLike[str] | None = None, **changes: Unpack[ServerSettings]
+        self, root: RootArgument | None = None, **changes: Unpack[ServerSettings]
     ) -> None:
         """Do what reload does, for a server that was started with `async with`."""
         with self._reloading(ReloadableWorker, root, changes) as (running, settings):
@@ -160,6 +170,8 @@ class Server:
         self._process_id = os.getpid()
         self.url = url(self._listeners[0])
         try:
+            for setting, reason in missing_pages(self.settings):
+                _logger.warning("%s: %s", setting, reason)
             yield self._listeners
         except BaseException:
             close_all(self._listeners)
@@ -167,7 +179,7 @@ class Server:
 
     @contextmanager
     def _reloading(
-        self, kind: type[R], root: str | os.PathLike[str] | None, changes: ServerSettings
+        self, kind: type[R], root: RootArgument | None, changes: ServerSettings
     ) -> Iterator[tuple[R, Settings]]:
         """Give what runs, and its next settings; they are in force after the block.
 
@@ -193,12 +205,10 @@ class Server:
             )
         return self._running
 
-    def _changed_settings(
-        self, root: str | os.PathLike[str] | None, changes: ServerSettings
-    ) -> Settings:
+    def _changed_settings(self, root: RootArgument | None, changes: ServerSettings) -> Settings:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
-        path = self.settings.root if root is None else as_path(root)
-        settings = replace(self.settings, root=path, **changes)
+        new_root = self.settings.root if root is None else checked_root(as_root, root)
+        settings = replace(self.settings, root=new_root, **changes)
         for fixed in ("host", "model"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
                 raise SettingsError(fixed, "cannot be changed while the server runs")

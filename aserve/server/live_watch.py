@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import os
 from contextlib import suppress
 from functools import partial
 
+from aserve.config.root import named_paths
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.tree_watch import INTERVAL, TreeWatch
-from aserve.filesystem.visibility import DEFAULT_VISIBILITY
 from aserve.filesystem.watched_tree import MAX_DIRECTORIES, WatchedTree
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.live_updates import LiveUpdates
@@ -31,8 +30,7 @@ class LiveWatch:
         """Puts a script into each page that waits for the updates."""
         self._is_ready = asyncio.Event()
         self._is_late = False
-        roots = {b"": os.fsencode(settings.root)}
-        self._tree = WatchedTree(roots, Mounts(), DEFAULT_VISIBILITY)
+        self._tree = WatchedTree(named_paths(settings.root), Mounts(), settings.visibility)
         self._watch = TreeWatch(self._tree, self._publish, self._on_ready)
 
     async def start(self) -> None:

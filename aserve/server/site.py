@@ -1,18 +1,26 @@
 """From settings to a site: which handlers and policies they ask for, in which order."""
 
+import os
 from collections.abc import Iterator
 from functools import partial
 
 from aserve.config.settings import Settings
-from aserve.filesystem.directory import Directory
+from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.handlers.archive.handler import Archives
+from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
+from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
-from aserve.handlers.methods import Connect
+from aserve.handlers.listing.handler import Listings
+from aserve.handlers.methods import Connect, MethodDispatcher, method_table
+from aserve.handlers.single_page_app import SinglePageApp
+from aserve.handlers.static_files import StaticFiles
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.server.files import build_files
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -26,13 +34,77 @@ def build_site(
 
     directories: those that know their names. live_reload: makes pages reload; the outermost policy.
     """
-    return Site.of_files(
-        Directory(settings.root, mounts, settings.media_types, directories),
-        (*filter(None, (live_reload,)), *_policies(settings)),
+    files = build_files(settings, mounts, directories)
+    methods = method_table(
+        _pages(settings, files),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
     )
+    policies = (*filter(None, (live_reload,)), *_policies(settings))
+    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
+
+
+def _pages(settings: Settings, files: FileSystem) -> Handler:
+    """Return the handler of GET and HEAD."""
+    by_url: ResourceFinder = files
+    if convention := CONVENTIONS.get(settings.urls):
+        by_url = CleanUrls(files, convention, settings.index_names)
+    handler = _static_files(settings, files, by_url)
+    if page := settings.spa_page:
+        return SinglePageApp(handler, files, page, settings.media_types)
+    return handler
+
+
+def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder) -> StaticFiles:
+    """Return the handler of files and directories.
+
+    The routes of an application may have the names of its directories: there, only `on` lists them.
+    """
+    decode_slashes = settings.decode_slashes
+    if settings.listing == "off" or (settings.spa and settings.listing == "auto"):
+        return StaticFiles(by_url, decode_slashes=decode_slashes)
+    archives = _archives(settings, files)
+    listings = Listings(
+        files,
+        settings.media_types,
+        page_size=settings.page_size,
+        title=settings.title,
+        archives=archives.formats,
+        has_texts=settings.readme,
+    )
+    return StaticFiles(
+        by_url,
+        decode_slashes=decode_slashes,
+        listings=listings,
+        archives=archives,
+        lists_all=settings.listing == "on",
+    )
+
+
+def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
+    pages, decode_slashes = settings.error_pages, settings.decode_slashes
+    if pages is None:
+        return ErrorPages()
+    return CustomErrorPages(files, pages, decode_slashes=decode_slashes)
+
+
+def _archives(settings: Settings, files: FileSystem) -> Archives:
+    """Return what makes archives of directories, or says that there are none."""
+    limits = settings.archive_max_bytes, settings.archive_max_files
+    return Archives(files, settings.archive, *limits)
+
+
+def missing_pages(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a setting and what is wrong, for each page that settings name and that is not there."""
+    pages = dict.fromkeys((settings.error_pages or {}).values(), "error_page")
+    if settings.spa_page:
+        pages[settings.spa_page] = "spa"
+    files = build_files(settings, Mounts()) if pages else None
+    for page, setting in pages.items():
+        if files and not has_file(files, page):
+            name = os.fsdecode(b"/".join(page.segments))
+            yield setting, f"there is no file {name!r} to be sent"
 
 
 def _connect(settings: Settings) -> Handler | None:

@@ -15,22 +15,22 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
 HERE = Path(__file__).parent
-WIDTH = 1200
+WIDTH, HEIGHT = 1200, 800  # a page that is longer makes the picture longer
 
 
-def screenshot(driver: webdriver.Chrome, page: Path, scheme: str) -> Image.Image:
+def screenshot(driver: webdriver.Chrome, url: str, scheme: str) -> Image.Image:
     """Return a picture of the whole page in a color scheme, light or dark."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": WIDTH, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.get(page.resolve().as_uri())
+    driver.get(url)
     result = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
     return Image.open(io.BytesIO(base64.b64decode(result["data"])))
 
 
-def draw(page: Path) -> None:
-    """Write both pictures."""
+def draw(name: str, url: str) -> None:
+    """Write NAME-light.png and NAME-dark.png."""
     options = Options()
     options.binary_location = shutil.which("chromium") or ""
     for argument in ("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
@@ -38,9 +38,10 @@ def draw(page: Path) -> None:
     service = Service(shutil.which("chromedriver"))
     with webdriver.Chrome(options=options, service=service) as driver:
         for scheme in ("light", "dark"):
-            image = screenshot(driver, page, scheme).convert("RGB")
+            image = screenshot(driver, url, scheme).convert("RGB")
             palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            palette.save(HERE / f"abench-html-{scheme}.png", optimize=True)
+            palette.save(HERE / f"{name}-{scheme}.png", optimize=True)
 
 
-draw(Path(sys.argv[1]))
+if __name__ == "__main__":
+    draw("abench-html", Path(sys.argv[1]).resolve().as_uri())

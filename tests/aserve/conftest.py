@@ -29,6 +29,17 @@ def directory(tmp_path):
     return root
 
 
+@pytest.fixture
+def nobody():
+    """Drop root's right to read everything, if the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _programs_are_closed():
     yield

@@ -17,9 +17,11 @@ import pytest
 
 from aserve.cache.keys import KeyedOn
 from aserve.cli.main import main
+from aserve.cli.serve import read_settings
 from aserve.cli.values import parse_size
 from aserve.config.settings import Settings
 from aserve.filesystem.monitor import ChangeMonitor
+from aserve.http1.limits import UNLIMITED
 from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import DEFAULT, MODELS
@@ -106,6 +108,40 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         assert "--host" in lines[2]
         assert "Ctrl-C" in lines[3]
         assert stop(process) == (0, "")
+
+
+def test_the_banner_of_one_file_has_its_url(directory, tmp_path):
+    film = tmp_path / "a film (1).mkv"
+    film.write_bytes(b"film")
+    with aserve(film, "--port", 0) as process:
+        lines = banner(process)
+        assert f" serves {film}\n" in lines[0]
+        url = url_in(lines)
+        assert url.endswith("/a%20film%20(1).mkv")
+        assert get(url) == get(url.rpartition("/")[0]) == (200, b"film")
+        assert stop(process) == (0, "")
+
+
+def test_the_banner_of_several_counts_them(directory):
+    named = (f"docs={directory / 'sub'}", f"movie={directory / 'large.bin'}")
+    with aserve(*named, f"={directory}", "--port", 0) as process:
+        lines = banner(process)
+        assert lines[0].endswith(f" serves {directory} and 2 more\n")
+        assert get(url_in(lines) + "docs/") == (200, b"<h1>sub</h1>")
+        assert get(url_in(lines) + "a.txt") == (200, b"alpha")
+
+
+@pytest.mark.parametrize(
+    ("options", "modes"),
+    [
+        ([], ""),
+        (["--spa"], " (a single-page app)"),
+        (["--spa", "--urls", "github"], " (a single-page app, URLs as on github)"),
+    ],
+)
+def test_the_banner_names_what_is_special(directory, options, modes):
+    with aserve(*options, directory, "--port", 0) as process:
+        assert banner(process)[0].endswith(f" serves {directory}{modes}\n")
 
 
 def test_the_banner_says_that_pages_reload(directory):
@@ -197,7 +233,8 @@ def test_the_next_free_port_is_in_the_banner(directory):
     ("arguments", "expected"),
     [
         (["missing"], "DIR"),
-        (["a.txt"], "DIR"),
+        (["x=missing"], "DIR"),
+        (["index.html", "./index.html"], "DIR"),
         ([".", "--port", "x"], "--port"),
         ([".", "--port", "65536"], "--port"),
         ([".", "--port", "-1"], "--port"),
@@ -236,6 +273,11 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--dispatch", "queue"], "--dispatch"),
         ([".", "--model", "epoll", "--dispatch", "random"], "--dispatch"),
         ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
+        ([".", "--archive", "rar"], "--archive: must be one of zip, tar, tar.gz, tar.zst"),
+        ([".", "--archive", ""], "--archive"),
+        ([".", "--archive-max-bytes", "0"], "--archive-max-bytes: must be at least 1"),
+        ([".", "--archive-max-bytes", "lots"], "such as 500 or 20G, or 'unlimited'"),
+        ([".", "--archive-max-files", "-1"], "--archive-max-files"),
         ([".", "--response-cache", "on"], "'off'"),
         ([".", "--response-cache", ""], "--response-cache"),
         ([".", "--response-cache", "M"], "--response-cache"),
@@ -244,7 +286,7 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--response-cache", "64K"], "at least 1M"),
         (["explain"], "DIR"),
         (["explain", "."], "PATH"),
-        ([".", "another"], "another"),
+        ([".", "another"], "'another'"),
     ],
 )
 def test_a_bad_parameter_is_one_line(directory, monkeypatch, capsys, arguments, expected):
@@ -275,6 +317,15 @@ def test_the_size_of_the_response_cache(directory, text, size):
         cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor(), KeyedOn())
         assert cache._max_bytes == size
         cache.close()
+
+
+def test_limits_of_archives(directory):
+    given = {"archive": "tar,zip", "archive_max_bytes": "2G", "archive_max_files": "unlimited"}
+    settings = read_settings([str(directory)], given)
+    assert settings.archive == ("tar", "zip")
+    assert settings.archive_max_bytes == 2 << 30
+    assert settings.archive_max_files == UNLIMITED
+    assert read_settings([str(directory)], {"archive": "off"}).archive == ()
 
 
 @pytest.mark.parametrize(
@@ -363,6 +414,26 @@ def test_a_terminal_shows_each_request_with_control_characters_escaped(directory
     assert re.match(r"\d\d:\d\d:\d\d +127\.0\.0\.1 +GET +/a\.txt +200 +5 B +\d+\.\d ms$", first)
     assert "\\x1b[31m\\x07" in second
     assert "\x07" not in screen
+
+
+def test_options_for_urls_and_error_pages(directory):
+    (directory / "page.html").write_text("page")
+    (directory / "home.html").write_text("home")
+    options = ("--spa", "--index", "home.html, index.html", "--urls", "netlify")
+    pages = ("--error-page", "404=none.html", "--error-page", "5xx=page.html")
+    with aserve("--port", 0, *options, *pages, directory) as process:
+        assert process.stderr.readline() == (
+            "aserve: --error-page: there is no file 'none.html' to be sent\n"
+        )
+        url = url_in(banner(process))
+        assert get(url) == (200, b"home")
+        assert get(f"{url}page/") == (200, b"page")  # it follows the redirect
+        navigation = urllib.request.Request(f"{url}route", headers={"Accept": "text/html"})
+        assert get(navigation) == (200, b"<h1>home</h1>")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(f"{url}route.js")
+        assert caught.value.code == 404
+        caught.value.close()
 
 
 @pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])

@@ -13,9 +13,10 @@ import pytest
 
 from aserve.cli import browser, serve
 from aserve.cli.help import use_color
-from aserve.cli.main import build_parser, main
+from aserve.cli.main import _with_values, build_parser, main
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
+NOTHING = "DIR: there is no directory or file"
 COMMANDS = {"aserve": "serve", "aserve explain": "explain"}
 
 
@@ -48,9 +49,9 @@ def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
 def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
-        *("Arguments", "Address", "Files and headers", "Methods", "Caching and limits"),
-        *("Processes and models", "Logging", "Other"),
-        *("Limits, each with its default", "Models", "Examples"),
+        *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
+        *("Methods", "Caching and limits", "Processes and models", "Logging", "Other"),
+        *("Limits, each with its default", "URLs", "Models", "Examples"),
     ]
 
 
@@ -58,14 +59,14 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
 def test_each_example_can_be_pasted(name):
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
-        words = shlex.split(f"{example}  {comment}", comments=True)[1:]
+        words = _with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
         command = "explain" if words[:1] == ["explain"] else "serve"
         options = build_parser(command).make_context("aserve", words[command == "explain" :]).params
         if command == "serve":
             chosen = {
                 key: value for key, value in options.items() if value and key in serve._PARSERS
             }
-            assert serve.read_settings(".", chosen)
+            assert serve.read_settings(["."], chosen)
 
 
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
@@ -109,10 +110,16 @@ def test_help_whose_reader_stops_is_no_error():
         ("--port", "--port: needs a value: --port N"),
         ("--limit", "--limit: needs a value: --limit NAME=N"),
         ("--quiet=yes", "--quiet: takes no value"),
+        ("--spa=", "--spa: must not be empty"),
+        ("--spa=../a", "--spa: must be the path of a file beneath the root, not '../a'"),
+        ("--spa -- --spa", "DIR: there is no directory or file '--spa'"),
+        ("--index a,", "--index: must be the name of a file, not ''"),
+        ("--urls", "--urls: needs a value: --urls NAME"),
         ("-p x", "--port: must be a whole number, not 'x'"),
-        (". other", "other: more arguments than aserve takes; see aserve --help"),
-        ("http://x/", "DIR: there is no directory 'http://x/'; to load a server, use abench URL"),
-        ("help", "DIR: there is no directory 'help'; use --help"),
+        (". other", "DIR: /other: there is no directory or file 'other'"),
+        ("docs=other", "DIR: /docs: there is no directory or file 'other'"),
+        ("http://x/", f"{NOTHING} 'http://x/'; to load a server, use abench URL"),
+        ("help", f"{NOTHING} 'help'; use --help"),
         ("explain", "DIR: is missing; see aserve explain --help"),
         ("explain .", "PATH: is missing; see aserve explain --help"),
         ("explain . / x", "x: more arguments than aserve explain takes; see aserve explain --help"),
@@ -134,6 +141,8 @@ def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_pat
         ("aserve --limit max-b", "max-body=1048576"),
         ("aserve e", "explain"),
         ("aserve sub", ""),  # bash itself completes files then
+        ("aserve docs=su", "docs=sub/"),
+        ("aserve docs=./a", "docs=./a.txt"),
         ("aserve explain --a", "--again"),
         ("aserve explain . /a", "/a.txt"),
     ],
@@ -224,21 +233,23 @@ def test_fish_completes(program, directory):
     assert shell("fish", ["-Nc", script], directory) == ["off\tno log, not even on a terminal"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_open_starts_the_browser_once(directory, tmp_path, monkeypatch, workers):
+@pytest.mark.parametrize(("served", "workers"), [("", 1), ("", 2), ("a.txt", 1)])
+def test_open_starts_the_browser_once(directory, tmp_path, monkeypatch, served, workers):
     opened, done = tmp_path / "opened", tmp_path / "done"
     os.mkfifo(done)
     script = tmp_path / "browser"
     script.write_text(f'#!/bin/sh\necho "$1" >>{opened}\necho >{done}\n')
     script.chmod(0o755)
     monkeypatch.setenv("BROWSER", str(script))
-    with aserve(directory, "--open", "--host", "0.0.0.0", "-p", 0, "-w", workers) as process:
+    options = ("--open", "--host", "0.0.0.0", "-p", 0, "-w", workers)
+    with aserve(directory / served, *options) as process:
         url = url_in(banner(process))
         done.read_text()  # waits for the browser
         assert get(url)[0] == 200
         assert stop(process) == (0, "")
     assert opened.read_text() == f"{url}\n"
     assert url.startswith("http://127.0.0.1:")
+    assert url.endswith(f"/{served}")
 
 
 @pytest.mark.parametrize("found", [None, "w3m"])

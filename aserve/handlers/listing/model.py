@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+from urllib.parse import urlencode
 
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Entry
@@ -28,6 +29,22 @@ class ListingQuery(NamedTuple):
     search: str = ""
     is_deep: bool = False
 
+    def parameters(self, page_size: int = PAGE_SIZE) -> dict[str, str]:
+        """Return the parameters that ask for this, without those that would say nothing new.
+
+        page_size: the limit that applies where the query names none.
+        """
+        defaults = _DEFAULTS._replace(limit=page_size)
+        return {
+            name: "1" if value is True else str(value)
+            for name, value, default in zip(_PARAMETERS, self, defaults, strict=True)
+            if value != default
+        }
+
+
+_DEFAULTS = ListingQuery()
+_PARAMETERS = ("sort", "order", "limit", "offset", "q", "deep")
+
 
 class FolderText(NamedTuple):
     """A text that is shown with a folder: README.md below its entries, HEADER.md above them.
@@ -38,6 +55,15 @@ class FolderText(NamedTuple):
 
     name: bytes
     html: str | None
+
+
+class Pages(NamedTuple):
+    """The pages beside this one, as the queries that ask for them; None where there is none."""
+
+    first: ListingQuery | None
+    previous: ListingQuery | None
+    next: ListingQuery | None
+    last: ListingQuery | None
 
 
 class Listing(NamedTuple):
@@ -53,10 +79,28 @@ class Listing(NamedTuple):
     path: TargetPath
     entries: Sequence[Entry]
     total: int
-    query: ListingQuery = ListingQuery()
+    query: ListingQuery = _DEFAULTS
     is_complete: bool = True
     page_size: int = PAGE_SIZE
     title: str = ""
     header: FolderText | None = None
     readme: FolderText | None = None
     archives: tuple[str, ...] = ()
+
+    def reference(self, query: ListingQuery) -> str:
+        """Return the URL of the same directory with another query, relative to this one."""
+        parameters = query.parameters(self.page_size)
+        return f"?{urlencode(parameters, errors='surrogateescape')}" if parameters else "./"
+
+    def pages(self) -> Pages:
+        """Return the pages beside this one."""
+        query, limit = self.query, self.query.limit
+        last = max(self.total - 1, 0) // limit * limit
+        has_before, has_after = query.offset > 0, query.offset + limit < self.total
+        before = min(query.offset - limit, last)
+        return Pages(
+            query._replace(offset=0) if has_before else None,
+            query._replace(offset=max(before, 0)) if has_before else None,
+            query._replace(offset=query.offset + limit) if has_after else None,
+            query._replace(offset=last) if has_after else None,
+        )

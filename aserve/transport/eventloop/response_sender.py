@@ -78,6 +78,7 @@ class ResponseSender(ABC):
                 data = await asyncio.wrap_future(reading)
             except BaseException:
                 # Not before the thread returns: a generator cannot be closed while it runs.
+                stream.cancel()
                 self._pool.release(stream, after=reading)
                 raise
         else:

@@ -262,7 +262,7 @@ class EventLoopServer:
 
         def verify() -> tuple[Dependencies | None, bool]:
             # Watch first, so that no later change is missed.
-            dependencies = cache.watch_dependencies(response.path, now, at_once=at_once)
+            dependencies = cache.watch_dependencies(response, now, at_once=at_once)
             try:
                 second_response = self._site.handle(request, again)
             except BlockingIOError:

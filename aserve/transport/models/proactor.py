@@ -245,7 +245,11 @@ class UringConnection(SocketConnection):
         if result and isinstance(part, bytes):
             self._outgoing[0] = part[result:]
         if self._outgoing and isinstance(part := self._outgoing[0], BodyStream):
-            self._read_from_stream(part)
+            try:
+                self._read_from_stream(part)
+            except (OSError, EOFError) as error:
+                self._truncate(error)
+                return
         if not self._outgoing:
             if self._http.state is State.SENDING:  # and no 100 (Continue)
                 self._response_sent(self._status, self._body_size)

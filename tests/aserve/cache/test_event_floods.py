@@ -135,7 +135,7 @@ def test_a_response_begun_before_a_flood_removes_no_later_watch(server, tmp_path
     request = Request("GET", "/sub/b.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.monitor.generation()
-    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
+    dependencies = server.cache.watch_dependencies(server.response_of(request), NOW)
     response, data = server.handle(request)
     server.cache.monitor.reset()
     warm(server)

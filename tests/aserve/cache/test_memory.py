@@ -48,7 +48,7 @@ class MeasuredCache:
         if self.cache.should_store(key, response):
             generation = self.cache.monitor.generation()
             at_once = self.cache.root_is_local
-            dependencies = self.cache.watch_dependencies(response.path, NOW, at_once=at_once)
+            dependencies = self.cache.watch_dependencies(response, NOW, at_once=at_once)
             parts = [encode_head(response, DATE, None), *response.body]
             if all(isinstance(part, bytes) for part in parts):
                 parts = [b"".join(parts)]

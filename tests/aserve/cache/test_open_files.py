@@ -29,8 +29,8 @@ class Server:
         self.site = Site.of_files(Directory(root))
         self.cache = ResponseCache()
 
-    def path_of(self, request):
-        return self.site.handle(request, RequestContext(NOW)).path
+    def response_of(self, request):
+        return self.site.handle(request, RequestContext(NOW))
 
     def tick(self):
         self.cache.monitor.tick()
@@ -49,7 +49,7 @@ class Server:
                 key, response
             ):
                 generation = self.cache.monitor.generation()
-                dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
+                dependencies = self.cache.watch_dependencies(self.response_of(request), NOW)
                 head = encode_head(response, DATE, None)
                 body = response.body
                 parts = [head, *body] if len(body[0]) == SIZE else [head + body[0]]
@@ -196,7 +196,7 @@ def test_a_file_that_changed_before_its_response_was_stored_is_not_sent(server, 
     descriptor = os.open(tmp_path / "0.bin", os.O_RDWR)
     try:
         generation = server.cache.monitor.generation()
-        dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
+        dependencies = server.cache.watch_dependencies(server.response_of(request), NOW)
         response = server.site.handle(request, RequestContext(NOW))
         aio.write(descriptor, b"z" * 100)
         parts = [encode_head(response, DATE, None), *response.body]

@@ -29,20 +29,24 @@ def read_at_once(job, on_done):
     return True
 
 
+def site_of(root, directories):
+    return Site.of_files(Directory(root, directories=directories))
+
+
 class Server:
     """A server without its event loop: responds from the cache, or makes and caches a response."""
 
-    def __init__(self, root):
+    def __init__(self, root, make_site=site_of):
         self.cache = ResponseCache()
         self.directories = WatchedDirectories(self.cache.monitor)
         self.directories.start(read_at_once)
-        self.site = Site.of_files(Directory(root, directories=self.directories))
-        self.true_site = Site.of_files(Directory(root))
+        self.site = make_site(root, self.directories)
+        self.true_site = make_site(root, None)
         self.hits = 0
         self.date = DATE
 
-    def path_of(self, request):
-        return self.site.handle(request, RequestContext(NOW)).path
+    def response_of(self, request):
+        return self.site.handle(request, RequestContext(NOW))
 
     def tick(self):
         self.cache.monitor.tick()
@@ -74,7 +78,7 @@ class Server:
         if not self.cache.should_store(key, response):
             return data
         generation = self.cache.monitor.generation()
-        dependencies = self.cache.watch_dependencies(self.path_of(request), NOW)
+        dependencies = self.cache.watch_dependencies(self.response_of(request), NOW)
         response, data = self.handle(request)
         if dependencies:
             self.cache.store(
@@ -235,7 +239,7 @@ def test_a_response_is_not_cached_when_its_file_changes_meanwhile(server, root, 
     request = Request("GET", "/a.txt", head="GET /a.txt HTTP/1.1\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.monitor.generation()
-    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
+    dependencies = server.cache.watch_dependencies(server.response_of(request), NOW)
     response, data = server.handle(request)
     change(root / "a.txt")
     server.cache.store(
@@ -249,7 +253,7 @@ def test_equal_responses_made_at_once_are_cached_once_and_stay_watched(server, r
     key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.monitor.generation()
     responses = [
-        (server.cache.watch_dependencies(server.path_of(request), NOW), *server.handle(request))
+        (server.cache.watch_dependencies(server.response_of(request), NOW), *server.handle(request))
         for _ in range(3)
     ]
     for dependencies, response, data in responses:
@@ -266,7 +270,7 @@ def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, ro
     request = Request("GET", "/a.txt", headers={"range": "bytes=0-0"}, head="other\r\n\r\n")
     key = server.cache.keys.key(request, keep_alive=True)
     generation = server.cache.monitor.generation()
-    dependencies = server.cache.watch_dependencies(server.path_of(request), NOW)
+    dependencies = server.cache.watch_dependencies(server.response_of(request), NOW)
     response, data = server.handle(request)
     server.cache.monitor.reset()
     server.cache.store(

@@ -10,6 +10,7 @@ import aserve
 from aserve.config.settings import ServerSettings
 
 NOT_OF_A_SERVER = {"workers"}  # in a program it is one process
+STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
 OWN_ARGUMENTS = ["root", "port", "access_log"]
 
 
@@ -53,11 +54,26 @@ def test_help_shows_every_argument_with_its_default(directory: Path) -> None:
         ("types", ["a=text/a"], "must be a tuple of strings, not ['a=text/a']"),
         ("types", (1,), "must be a tuple of strings, not (1,)"),
         ("response_cache", 1_024, "must be 0, for no cache, or at least 1M (1,048,576)"),
+        ("archive", ["zip"], "must be a tuple of strings, not ['zip']"),
+        ("archive", ("rar",), "must be one of zip, tar, tar.gz, tar.zst, not 'rar'"),
+        ("archive_max_bytes", 0, "must be at least 1"),
+        ("archive_max_files", None, "must be a whole number, not None"),
         ("charset", None, "must be a string, not None"),
         ("model", [], "must be a string, not []"),
         ("limits", {"max_body": 3}, "must be aserve.Limits(...), not {'max_body': 3}"),
         ("limits", list(range(99)), "must be aserve.Limits(...), not [0, 1, 2, 3, 4, 5, ...]"),
         ("access_log", "log.txt", "must be a function or None, not 'log.txt'"),
+        ("index", (), "must name at least one file"),
+        ("index", ("a/b",), "must be the name of a file, not 'a/b'"),
+        ("index", ("..",), "must be the name of a file, not '..'"),
+        ("urls", "x", "must be one of plain, github, netlify, cloudflare, vercel, not 'x'"),
+        ("spa", "../a", "must be the path of a file beneath the root, not '../a'"),
+        ("spa", "a/", "must be the path of a file beneath the root, not 'a/'"),
+        ("error_page", ("404",), f"{STATUS_AND_PATH}, not '404'"),
+        ("error_page", ("200=a",), f"{STATUS_AND_PATH}, not '200=a'"),
+        ("error_page", ("499=a",), f"{STATUS_AND_PATH}, not '499=a'"),
+        ("error_page", ("404=a", "off"), f"{STATUS_AND_PATH}, not 'off'"),
+        ("error_page", ("5xx=//a",), f"{STATUS_AND_PATH}, not '5xx=//a'"),
         ("workers", 2, "a server in a program is one process"),
     ],
 )

@@ -3,6 +3,8 @@
 Each wrong call has the code of its error, and mypy reports a comment that is not needed.
 """
 
+from pathlib import Path
+
 import aserve
 from aserve.pytest_plugin import ServerFactory
 
@@ -10,6 +12,7 @@ from aserve.pytest_plugin import ServerFactory
 def valid_calls(aserve_server: ServerFactory) -> str:
     """Make calls that must pass."""
     aserve.Server("www", threads=3, limits=aserve.Limits(max_body=aserve.UNLIMITED), port=None)
+    aserve.Server({"": "www", "docs": Path("/srv/docs")}).reload({"a": "www"})
     return aserve_server("www", types=("a=text/plain",), access_log=print).url
 
 
@@ -18,6 +21,7 @@ def invalid_calls(aserve_server: ServerFactory) -> None:
     aserve.Server("www", trheads=3)  # type: ignore[call-arg]
     aserve.Server("www", threads="3")  # type: ignore[arg-type]
     aserve.Server("www", workers=2)  # type: ignore[call-arg]
+    aserve.Server({"docs": None})  # type: ignore[dict-item]
     aserve.Server(None)  # type: ignore[arg-type]
     aserve_server("www", types="a=text/plain")  # type: ignore[arg-type]
     aserve.Limits(idle_timeout=3)  # type: ignore[call-arg]

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def test_entries_are_described(tmp_path: Path) -> None:
     (tmp_path / "ld").symlink_to("d")
     os.utime(tmp_path / "a", ns=(0, 1_234_567_890_123_456_789))
     os.utime(tmp_path / "d", ns=(0, -5))
-    assert sorted(Directory(tmp_path).entries(ROOT)) == [
+    described = [one[:5] for one in sorted(Directory(tmp_path).entries(ROOT))]
+    assert [Entry(*fields) for fields in described] == [
         Entry(b"a", is_directory=False, size=5, modified=1_234_567_890_123_456_789),
         Entry(b"d", is_directory=True, size=0, modified=-5),
         Entry(b"l", is_directory=False, size=5, modified=1_234_567_890_123_456_789, is_link=True),
@@ -116,18 +118,25 @@ def test_walk_is_sorted_and_never_ends_in_a_circle(tmp_path: Path) -> None:
     assert below == [b"c", b"c/f", b"up", b"up/a", b"up/b", b"up/z", b"up/z/f"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "f").touch()
-    (tmp_path / "f").touch(mode=0)
-    (tmp_path / "d").chmod(0)
-    files = Directory(tmp_path)
-    assert walked(files) == [b"d", b"f"]
-    with pytest.raises(HttpError) as error:
-        files.entries(at("d"))
-    assert error.value.status == 403
-    (tmp_path / "d").chmod(0o700)
+@pytest.mark.usefixtures("nobody")
+def test_what_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        (root / "d").mkdir()
+        (root / "d" / "f").touch()
+        (root / "f").touch(mode=0)
+        (root / "d").chmod(0)
+        files = Directory(root)
+        assert walked(files) == [b"d", b"f"]
+        for path in ("d", "d/below"):
+            with pytest.raises(HttpError) as error:
+                files.entries(at(path))
+            assert error.value.status == 403
+        (root / "d").chmod(0o400)  # its names may be read, and nothing else
+        with pytest.raises(HttpError) as error:
+            list(files.entries(at("d")))
+        assert error.value.status == 403
+        (root / "d").chmod(0o700)
 
 
 def test_no_descriptor_is_leaked(tmp_path: Path) -> None:

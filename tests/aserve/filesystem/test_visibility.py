@@ -85,7 +85,7 @@ def test_globs(glob: str, hidden: list[str], visible: list[str]) -> None:
     "glob", ["", "/", "a//b", "../a", "a/..", "a/./b", "a\0", "[z-a]", "[ä-ö]"]
 )
 def test_a_glob_that_is_none(glob: str) -> None:
-    with pytest.raises(ValueError, match=r"match no file|no range"):
+    with pytest.raises(ValueError, match=r"must be a (name or a path|range)"):
         Visibility([glob])
 
 
@@ -131,3 +131,26 @@ def test_globs_mean_what_fnmatch_means(glob: str, path: str) -> None:
 def test_no_path_takes_more_than_linear_time(path: bytes) -> None:
     """With backtracking, each of these would take hours."""
     Visibility(["*a*b*c*d*", "**/a/**/b/**/c/**/d", "a*/**/b*c*b*e"]).is_visible(path)
+
+
+@pytest.mark.parametrize(
+    ("hide", "at", "path", "is_visible"),
+    [
+        ("docs/private", b"docs", b"private/a", False),
+        ("/docs/private", b"docs", b"private", False),
+        ("private", b"docs", b"private", False),
+        ("/private", b"docs", b"private", True),  # begins at the root of the site
+        ("/private", b"", b"private", False),
+        ("docs", b"docs", b"a", True),  # it is served, since it was asked for
+        ("docs", b"docs", b"docs", False),
+        ("x", b".config", b"a", True),
+        ("x", b".config", b".a", False),
+        ("x", b"a/b", b"key.pem", False),
+    ],
+)
+def test_a_directory_at_a_path_of_the_site(
+    hide: str, at: bytes, path: bytes, *, is_visible: bool
+) -> None:
+    policy = Visibility([hide]).beneath(at)
+    assert policy.is_visible(path) == policy.allows_target(path) == is_visible or path == b".a"
+    assert policy.is_visible(path) == is_visible

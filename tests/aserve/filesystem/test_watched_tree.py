@@ -119,7 +119,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], set[bytes]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change", "expected"), CHANGES, ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize(("name", "change", "expected"), CHANGES, ids=[row[0] for row in CHANGES])
 def test_each_change_is_noticed_and_those_after_it(
     tree: WatchedTree, root: Path, name: str, change: Callable[[Path], object], expected: set[bytes]
 ) -> None:

@@ -90,17 +90,6 @@ def test_special_files_are_not_found(get, directory):
     assert get("/device").status == 404
 
 
-@pytest.fixture
-def nobody():
-    """Drop root's right to read everything, if the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-
-
 @pytest.mark.usefixtures("nobody")
 def test_an_unreadable_file_is_forbidden():
     with tempfile.TemporaryDirectory() as directory:

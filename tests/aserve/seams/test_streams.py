@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aserve.http.messages import BodyStream, Request, Response
+from aserve.transport.registry import MODELS
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
     MODEL_PARAMS,
+    NAMES,
     TIMEOUT,
     Case,
     connect,
@@ -190,6 +192,31 @@ def test_a_stream_is_closed_when_the_client_goes_away(model: str) -> None:
         assert pieces.taken < PIECES
         assert served.logged.acquire(timeout=TIMEOUT)
         assert served.log[0][5]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if MODELS[name].uses_event_loop])
+def test_a_stream_that_works_without_a_piece_is_given_up_with_its_client(name: str) -> None:
+    """A thread is at work then, and the generator cannot be closed before it returns."""
+    closed, is_working = threading.Event(), threading.Event()
+
+    def work() -> Iterator[bytes]:
+        try:
+            yield b"one"
+            while True:
+                is_working.set()
+                yield b""
+        finally:
+            closed.set()
+
+    def handle(_: Request) -> Response:
+        return Response(200, body=(BodyStream(work()),), length=4)
+
+    with serving(name, handle) as served:
+        with connect(served) as client:
+            client.sendall(request())
+            client.recv(1)
+            assert is_working.wait(TIMEOUT)
+        assert closed.wait(TIMEOUT)  # a reset, since the client has left bytes unread
 
 
 @pytest.mark.parametrize("mebibytes", [64, slow(1_024)])

@@ -394,7 +394,6 @@ files = [
             "link-loop": "/loop.txt",
             "fifo": "/pipe",
             "unix-socket": "/socket",
-            "directory-without-index": "/bare/",
             "missing": "/missing",
             "missing-in-missing": "/missing/missing.txt",
             "missing-in-file": "/hello.txt/more",
@@ -413,6 +412,7 @@ files = [
     ),
     row("target-index-by-name", "9110 9.3.1", OURS, get("/index.html"), expect(200, body=INDEX)),
     row("target-directory", "9110 9.3.1", OURS, get("/sub/"), expect(200, body=SUB_INDEX)),
+    row("target-directory-without-index", "9110 9.3.1", OURS, get("/bare/"), expect(200)),
 ]
 
 redirects = [

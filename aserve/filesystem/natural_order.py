@@ -1,0 +1,74 @@
+"""The order of names as people expect it, and sorting that lets other threads work meanwhile."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TypeVar
+from unicodedata import normalize
+
+from aserve.filesystem.steps import in_steps
+
+_STEP = 2_048
+"""How many keys are sorted at once: a sort keeps the interpreter until it is done, for 0.5 ms."""
+
+_NUMBER = re.compile(rb"0*([0-9]+)")
+
+Key = TypeVar("Key", bytes, int)
+
+
+def natural_key(name: bytes) -> bytes:
+    """Return what names are compared by: numbers by their value, letters in any case.
+
+    A directory comes right before what is in it. Two names never have the same key.
+    """
+    key = _NUMBER.sub(_number_key, fold_case(name)).replace(b"/", b"\1")
+    return key + b"\0" + name
+
+
+def sort_naturally(names: Iterable[bytes]) -> list[bytes]:
+    """Return names in their natural order."""
+    keys = sort_in_steps([natural_key(name) for name in in_steps(names)])
+    return [key.rpartition(b"\0")[2] for key in keys]
+
+
+def fold_case(name: bytes) -> bytes:
+    """Return a name so that two that differ in case, or in how accents are encoded, are equal."""
+    if name.isascii():
+        return name.lower()
+    text = normalize("NFC", name.decode(errors="surrogateescape")).casefold()
+    return text.encode(errors="surrogateescape")
+
+
+def sort_in_steps(keys: Sequence[Key]) -> list[Key]:
+    """Return keys in ascending order, without keeping the interpreter for long at once."""
+    starts = in_steps(range(0, len(keys), _STEP), 1)
+    runs: list[list[Key]] = [sorted(keys[start : start + _STEP]) for start in starts]
+    while len(runs) > 1:
+        runs = list(_merge_pairs(runs))
+    return runs[0] if runs else []
+
+
+def _merge_pairs(runs: list[list[Key]]) -> Iterator[list[Key]]:
+    """Yield each two sorted lists as one, and the last one alone if it has no other."""
+    for one, other in zip(runs[::2], runs[1::2], strict=False):
+        yield list(chain.from_iterable(in_steps(_merge(one, other), 1)))
+    yield from runs[len(runs) & ~1 :]
+
+
+def _merge(one: list[Key], other: list[Key]) -> Iterator[list[Key]]:
+    """Yield two sorted lists as one, in parts. To sort two runs is to merge them."""
+    at_one, at_other = 0, 0
+    while at_one < len(one) and at_other < len(other):
+        part, rest = one[at_one : at_one + _STEP], other[at_other : at_other + _STEP]
+        last = min(part[-1], rest[-1])
+        first, second = bisect_right(part, last), bisect_right(rest, last)
+        yield sorted(part[:first] + rest[:second])
+        at_one += first
+        at_other += second
+    yield one[at_one:] + other[at_other:]
+
+
+def _number_key(match: re.Match[bytes]) -> bytes:
+    digits = match[1]
+    return b"0" + bytes((min(len(digits), 255),)) + digits

@@ -1,0 +1,27 @@
+"""Long work in a thread, in steps between which other threads get the interpreter.
+
+A thread that computes is interrupted after 5 ms, and delays the event loop by as much. To release
+the interpreter is not enough: the thread has it again before another one wakes up. So it sleeps.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from time import sleep, thread_time
+from typing import TypeVar
+
+_MAX_STEP_S = 0.002  # of the processor
+_PAUSE_S = 50e-6  # 0.1 ms in fact, which is 5 % of a step
+_BATCH = 128  # items between two looks at the clock
+
+T = TypeVar("T")
+
+
+def in_steps(items: Iterable[T], batch_size: int = _BATCH) -> Iterator[T]:
+    """Yield items, and pause for a moment whenever that has taken a while."""
+    iterator = iter(items)
+    began = thread_time()
+    while batch := list(islice(iterator, batch_size)):
+        yield from batch
+        if thread_time() - began > _MAX_STEP_S:
+            sleep(_PAUSE_S)
+            began = thread_time()

@@ -1,0 +1,148 @@
+"""What an archive is made of: decided before its first byte is sent, and for a bounded number."""
+
+import stat
+from collections.abc import Collection, Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from aserve.filesystem.directory import FileSystem
+from aserve.handlers.archive.layout import Member
+from aserve.http.messages import HttpError
+from aserve.http.request_target import TargetPath
+from aserve.http.resources import Entry, strong_etag
+from aserve.version import __version__
+
+_READABLE = 0o444  # by everybody, so that the kernel need not be asked
+
+_NOTE_NAME = b"UNREADABLE.txt"
+_NOTE = b"These may not be read by the server, so they are missing here:\n\n"
+_MAX_NOTED = 1_000
+
+
+class Manifest(NamedTuple):
+    """The members of an archive.
+
+    note: the content of the last member, which names what could not be read; b"" if there is none,
+    because everything could.
+    """
+
+    members: list[Member]
+    note: bytes = b""
+
+    def etag(self, name: str) -> str:
+        """Return a strong entity tag for the bytes of an archive in the format of that name.
+
+        They follow from the members and the code: another version may arrange them differently.
+        """
+        digest = blake2b(repr((__version__, name, self.note)).encode(), digest_size=9)
+        for member in self.members:
+            digest.update(repr(member).encode())
+        return f'"{digest.hexdigest()}"'
+
+
+class ManifestReader:
+    """Finds what belongs to an archive.
+
+    max_bytes: of all files together. max_files: how many files and directories.
+    """
+
+    def __init__(self, files: FileSystem, max_bytes: int, max_files: int) -> None:
+        self._files = files
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+
+    def read(self, directory: TargetPath, folder: bytes, names: Collection[bytes]) -> Manifest:
+        """Return the members for a directory, or for those names in it if there are any.
+
+        folder: the first name of all paths. Raises HttpError: 404 for a name that is not there, 403
+        if nothing may be read, 413 for more than the limits.
+        """
+        unreadable: list[bytes] = []
+        members: list[Member] = []
+        total = 0
+        for below, entry in self._find(directory, names):
+            path = b"/".join((folder, *below))
+            if not self._is_readable(directory, below, entry):
+                unreadable.append(path)
+                continue
+            members.append(_member(path, entry))
+            total += members[-1].size
+            self._check(len(members), total)
+        if unreadable and not members:
+            raise HttpError(403, "Nothing of this may be read.")
+        return _complete(folder, members, unreadable)
+
+    def _find(
+        self, directory: TargetPath, names: Collection[bytes]
+    ) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
+        """Yield the entries below a directory, or those of some names in it and below them."""
+        if not names:
+            yield from self._files.walk(directory)
+            return
+        found = {entry.name: entry for entry in self._files.entries(directory)}
+        if not found.keys() >= set(names):
+            raise HttpError(404, "The parameter name is the name of nothing that is here.")
+        for name in sorted(set(names)):
+            entry = found[name]
+            yield (name,), entry
+            if entry.is_directory and self._is_readable(directory, (name,), entry):
+                for below, one in self._files.walk(_join(directory, (name,), is_directory=True)):
+                    yield (name, *below), one
+
+    def _is_readable(self, directory: TargetPath, names: tuple[bytes, ...], entry: Entry) -> bool:
+        """Tell whether a file or a directory can be read, without opening most of them."""
+        if entry.mode & _READABLE == _READABLE:
+            return True
+        path = _join(directory, names, is_directory=entry.is_directory)
+        try:
+            if entry.is_directory:
+                self._files.entries(path)
+            else:
+                self._files.find(path, wait=True)
+        except HttpError as error:
+            if error.status != 403:
+                raise
+            return False
+        return True
+
+    def _check(self, count: int, total: int) -> None:
+        if count > self._max_files:
+            limit = f"{self._max_files:,} files and directories"
+        elif total > self._max_bytes:
+            limit = f"{self._max_bytes:,} bytes"
+        else:
+            return
+        raise HttpError(413, f"This is too much for an archive, which may have {limit}.")
+
+
+def _join(directory: TargetPath, names: tuple[bytes, ...], *, is_directory: bool) -> TargetPath:
+    return TargetPath(directory.segments + names, is_directory)
+
+
+def _member(path: bytes, entry: Entry) -> Member:
+    mode = stat.S_IMODE(entry.mode) & 0o777  # nobody is to extract a program of another user's
+    if entry.is_directory:
+        return Member(path + b"/", 0, entry.modified, mode)
+    state = strong_etag(entry.modified, entry.changed, entry.inode, entry.size)
+    return Member(path, entry.size, entry.modified, mode, state)
+
+
+def _complete(folder: bytes, members: list[Member], unreadable: list[bytes]) -> Manifest:
+    """Put the folder itself before its members, and a note behind them where some are missing."""
+    modified = max((member.modified for member in members), default=0)
+    members.insert(0, Member(folder + b"/", 0, modified, 0o755))
+    if not unreadable:
+        return Manifest(members)
+    note = _note(unreadable)
+    paths = {member.path for member in members}
+    path = folder + b"/" + _NOTE_NAME
+    while path in paths:
+        path = folder + b"/_" + path.rpartition(b"/")[2]
+    members.append(Member(path, len(note), modified))
+    return Manifest(members, note)
+
+
+def _note(unreadable: list[bytes]) -> bytes:
+    more = len(unreadable) - _MAX_NOTED
+    lines = unreadable[:_MAX_NOTED] + ([b"... and %d more" % more] if more > 0 else [])
+    return _NOTE + b"\n".join(lines) + b"\n"

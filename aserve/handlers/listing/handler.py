@@ -1,0 +1,157 @@
+"""Answers a directory that has no index with what is in it."""
+
+import sys
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from aserve.filesystem.directory import FileSystem
+from aserve.handlers.handler import RequestContext
+from aserve.handlers.listing.formats import program_forms
+from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
+from aserve.handlers.listing.page import PAGE_HEADERS, render_page
+from aserve.handlers.listing.query import negotiate_form, parameters, parse_query
+from aserve.handlers.listing.search import SearchLimits, find_entries
+from aserve.handlers.listing.text_reader import TextReader
+from aserve.http import preconditions
+from aserve.http.media_types import MediaTypes
+from aserve.http.messages import NOSNIFF, BodyStream, Headers, HttpError, Request, Response
+from aserve.http.preconditions import PreconditionResult
+from aserve.http.request_target import TargetPath
+from aserve.http.resources import Validator
+from aserve.version import __version__
+
+_UNKNOWN_TIME = sys.maxsize  # later than any request, so that no date is compared with it
+_HTML_TYPE = "text/html; charset=utf-8"
+
+
+class Listings:
+    """Makes the listings of the directories of a site.
+
+    page_size: how many entries a page has unless the query says otherwise. title: the name of the
+    site. archives: the formats that are offered on pages. has_texts: whether README and HEADER are
+    shown. limits: of a deep search.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting
+        self,
+        files: FileSystem,
+        media_types: MediaTypes | None = None,
+        *,
+        page_size: int = PAGE_SIZE,
+        title: str = "",
+        archives: Sequence[str] = (),
+        has_texts: bool = True,
+        limits: SearchLimits | None = None,
+    ) -> None:
+        self._files = files
+        self._forms = program_forms(media_types or MediaTypes())
+        self._page_size = page_size
+        self._title = title
+        self._archives = tuple(archives)
+        self._texts = TextReader(files) if has_texts else None
+        self._limits = limits or SearchLimits()
+
+    def respond(self, request: Request, context: RequestContext, directory: TargetPath) -> Response:
+        """Return the listing of a directory in the form that the request asks for.
+
+        Raises HttpError: 400 for a bad parameter, 404 for a page that is beyond the end, and
+        what reading the directory ends in. Raises BlockingIOError where waiting is not allowed.
+        """
+        asked = parse_query(directory.query, self._page_size)
+        if not context.may_wait:
+            raise BlockingIOError
+        form = asked.form or negotiate_form(request.headers.get("accept"))
+        listing = self._listing(directory, asked.query, form, context.now)
+        if asked.query.offset and asked.query.offset >= listing.total:
+            return self._beyond_the_end(request, listing, form)
+        validator = Validator(_entity_tag(listing, form), _UNKNOWN_TIME)
+        headers = (("ETag", validator.etag), *_common_headers(asked.form))
+        result = preconditions.evaluate(request, validator, context.now)
+        if result is PreconditionResult.FAILED:
+            raise HttpError(412, "The listing does not match the preconditions of the request.")
+        if result is PreconditionResult.NOT_MODIFIED:
+            return Response(304, headers)
+        response = self._whole(listing, form, headers + _page_headers(listing, asked.form))
+        return response.without_body() if request.method == "HEAD" else response
+
+    def _listing(self, directory: TargetPath, query: ListingQuery, form: str, now: int) -> Listing:
+        found = find_entries(self._files, directory, query, self._limits)
+        listing = Listing(
+            directory,
+            found.entries,
+            found.total,
+            query,
+            found.is_complete,
+            self._page_size,
+            self._title,
+            archives=self._archives,
+        )
+        is_first = not (query.search or query.is_deep or query.offset)
+        if not (form == "html" and is_first and self._texts):
+            return listing
+        header, readme = self._texts.find(directory, found.names, now)
+        return listing._replace(header=header, readme=readme)
+
+    def _whole(self, listing: Listing, form: str, headers: Headers) -> Response:
+        if form == "html":
+            body = render_page(listing)
+            headers = (("Content-Type", _HTML_TYPE), *headers, *PAGE_HEADERS)
+            return Response(200, headers, (body,), len(body))
+        media_type, render = self._forms[form]
+        headers = (("Content-Type", media_type), *headers, NOSNIFF)
+        if form == "ndjson":
+            return Response(200, headers, (BodyStream(render(listing), may_wait=False),))
+        body = b"".join(render(listing))
+        return Response(200, headers, (body,), len(body))
+
+    def _beyond_the_end(self, request: Request, listing: Listing, form: str) -> Response:
+        """Return a page that leads to the first one, or raise HttpError for programs."""
+        if form != "html":
+            raise HttpError(
+                404, f"The offset is beyond the end: there are {listing.total} entries."
+            )
+        response = self._whole(listing, form, _common_headers(None))._replace(status=404)
+        return response.without_body() if request.method == "HEAD" else response
+
+
+def asks_for_listing(query: str) -> bool:
+    """Tell whether a query names the form of a listing."""
+    return "format" in query and "format" in parameters(query)
+
+
+def _common_headers(form: str | None) -> Headers:
+    headers: Headers = (("Cache-Control", "no-cache"),)
+    return headers if form else (*headers, ("Vary", "Accept"))
+
+
+def _page_headers(listing: Listing, form: str | None) -> Headers:
+    """Return where the other pages are (RFC 8288), and what the page does not have itself."""
+    pages = listing.pages()
+    links = [("first", pages.first), ("prev", pages.previous), ("next", pages.next)]
+    headers: Headers = (("X-Total-Count", str(listing.total)),)
+    if not listing.is_complete:
+        headers += (("Search-Complete", "?0"),)
+    value = ", ".join(
+        f'<{_reference(listing, query, form)}>; rel="{relation}"'
+        for relation, query in links
+        if query
+    )
+    return (*headers, ("Link", value)) if value else headers
+
+
+def _reference(listing: Listing, query: ListingQuery, form: str | None) -> str:
+    """Return the URL of another page, in the same form if the query names it."""
+    reference = listing.reference(query)
+    if not form:
+        return reference
+    return f"{reference}&format={form}" if reference[0] == "?" else f"?format={form}"
+
+
+def _entity_tag(listing: Listing, form: str) -> str:
+    """Return a strong tag: a form is made of nothing but the listing, and of this program."""
+    digest = blake2b(
+        repr((__version__, form, listing._replace(entries=()))).encode(), digest_size=15
+    )
+    for entry in listing.entries:
+        digest.update(repr(tuple(entry)).encode())
+    return f'"{digest.hexdigest()}"'

@@ -1,0 +1,43 @@
+"""From settings to the files of a site: a directory, or several and single files in one tree."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from aserve.config.settings import Settings
+from aserve.filesystem.combined import CombinedFileSystem, Member, Names
+from aserve.filesystem.directory import Directory, FileSystem
+from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.single_file import SingleFile
+from aserve.filesystem.watched_directories import WatchedDirectories
+
+
+def build_files(
+    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+) -> FileSystem:
+    """Return the files that settings serve. directories: those that know their names."""
+    visibility = settings.visibility
+    directory = partial(
+        Directory,
+        mounts=mounts,
+        media_types=settings.media_types,
+        directories=directories,
+        index=settings.index_names,
+    )
+    if isinstance(settings.root, Path):
+        return directory(settings.root, visibility=visibility)
+
+    def member(name: bytes, path: Path) -> Member:
+        files: FileSystem
+        if is_directory := path.is_dir():
+            files = directory(path, visibility=visibility.beneath(name))
+        else:
+            files = SingleFile(path, name.rpartition(b"/")[2], mounts, settings.media_types)
+        return Member(files, os.fsencode(path), is_directory)
+
+    paths = {os.fsencode(name): path for name, path in settings.root.items()}
+    return CombinedFileSystem({_names(name): member(name, path) for name, path in paths.items()})
+
+
+def _names(name: bytes) -> Names:
+    return tuple(name.split(b"/")) if name else ()

@@ -1,0 +1,185 @@
+"""What is hidden, and every door that it could be seen through: a table of each.
+
+A new way to see files is one more entry of DOORS.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from aserve.filesystem.visibility import Symlinks, Visibility
+from tests.aserve.handlers.listing_site import ListedSite
+
+SECRET = b"SECRET"
+"""What each file of the site consists of, hidden or not."""
+
+HIDE = ("private", "*.bak", "drafts/*", "img/**/raw")
+POLICIES: Mapping[str, Visibility] = {
+    "default": Visibility(HIDE),
+    "dotfiles": Visibility(HIDE, dotfiles=True),
+    "all links": Visibility(HIDE, symlinks=Symlinks.ALL),
+    "no links": Visibility(HIDE, symlinks=Symlinks.NONE),
+}
+
+FILES = (
+    *("plain.txt", "sub/plain.txt", ".well-known/plain.txt", "img/a/b.png"),
+    *(".profile", "sub/.profile", ".cache/file", ".well-known/.profile"),
+    *("server.key", "sub/cert.PEM", ".env", ".env.local", ".git/config", "sub/.git/config"),
+    *("_headers", "aserve.toml", "notes.txt~", "Thumbs.db", "id_rsa"),
+    *("server.key.gz", "server.key.br", "aserve.toml.zst", "old.bak.gz"),
+    *("private/file", "sub/private/file", "private.txt", "old.bak", "sub/OLD.BAK"),
+    *("drafts/plan.txt", "sub/drafts/plan.txt", "img/raw/x.png", "img/a/raw/x.png"),
+)
+LINKS = {
+    "inside.txt": "plain.txt",
+    "inside-dir": "sub",
+    "absolute.txt": "{root}/plain.txt",
+    "out.txt": "../outside.txt",
+    "out-dir": "../outside",
+    "out-key": "../outside/server.key",
+    "magic": "/proc/self/cwd",
+    "loop": "loop",
+    "loop-one": "loop-two",
+    "loop-two": "loop-one",
+    "dangling": "nothing",
+    "to-key": "server.key",
+    "to-git": ".git",
+    "to-private": "private/file",
+    "private-link": "private",
+    "to-profile": ".profile",
+}
+OUTSIDE = ("plain.txt", "server.key", ".profile", "private/file")
+"""Files in a directory beside the root."""
+
+
+class Row(NamedTuple):
+    """A path, and the policies by which it is visible."""
+
+    path: str
+    visible: frozenset[str] = frozenset()
+
+
+def _rows(paths: str, *visible: str) -> list[Row]:
+    return [Row(path, frozenset(visible)) for path in paths.split()]
+
+
+ROWS = [
+    *_rows("plain.txt sub/plain.txt .well-known/plain.txt private.txt", *POLICIES),
+    *_rows("img/a/b.png sub/drafts/plan.txt", *POLICIES),
+    *_rows(".profile sub/.profile .cache/file .well-known/.profile", "dotfiles"),
+    *_rows("server.key sub/cert.PEM .env .env.local .git/config sub/.git/config"),
+    *_rows("_headers aserve.toml notes.txt~ Thumbs.db id_rsa"),
+    *_rows("server.key.gz server.key.br aserve.toml.zst old.bak.gz"),
+    *_rows("private/file sub/private/file old.bak sub/OLD.BAK"),
+    *_rows("drafts/plan.txt img/raw/x.png img/a/raw/x.png"),
+    *_rows("inside.txt inside-dir/plain.txt absolute.txt", "default", "dotfiles", "all links"),
+    *_rows("to-profile", "default", "dotfiles", "all links"),  # a link publishes a dotfile
+    *_rows("out.txt out-dir/plain.txt", "all links"),
+    *_rows("out-key out-dir/server.key out-dir/.profile out-dir/private/file magic/plain.txt"),
+    *_rows("loop loop-one loop-two dangling nothing sub/nothing"),
+    *_rows("to-key to-git/config to-private private-link/file"),
+]
+
+Door = Callable[[ListedSite, str], bool]
+"""Tells whether a site shows a path. Raises AssertionError for an answer that is neither."""
+
+
+def _by_request(method: str, **headers: str) -> Door:
+    def door(site: ListedSite, path: str) -> bool:
+        answer = site.get(f"/{quote(path)}", method, **headers)
+        assert answer.status in {200, 304, 404}
+        assert (SECRET in answer.body) <= (answer.status == 200)
+        assert answer.status == 404 or "ETag" in answer.headers
+        return answer.status != 404
+
+    return door
+
+
+def _by_listing(form: str) -> Door:
+    def door(site: ListedSite, path: str) -> bool:
+        directory, slash, name = path.rpartition("/")
+        answer = site.get(f"/{quote(directory)}{slash}?format={form}")
+        assert answer.status in {200, 404}
+        return answer.status == 200 and _is_named(answer.body, form, name)
+
+    return door
+
+
+def _is_named(body: bytes, form: str, name: str) -> bool:
+    markers = {
+        "html": f'href="{quote(name)}"',
+        "json": f'"name": "{name}"',
+        "ndjson": f'"name": "{name}"',
+        "text": f"  {name}\n",
+    }
+    return markers[form].encode() in body
+
+
+def _by_search(site: ListedSite, path: str) -> bool:
+    directory, slash, name = path.rpartition("/")
+    answer = site.list(f"/{quote(directory)}{slash}?q={quote(name)}")
+    return answer.status == 200 and name in answer.names
+
+
+def _by_deep_search(site: ListedSite, path: str) -> bool:
+    return path in site.list(f"/?deep=1&q={quote(path.rpartition('/')[2])}").names
+
+
+def _by_walk(site: ListedSite, path: str) -> bool:
+    return path in site.list("/?deep=1").names
+
+
+def _by_archive(site: ListedSite, path: str) -> bool:
+    """Ask for all that is beneath the root, and for one archive of the directory alone."""
+    directory, slash, name = path.rpartition("/")
+    answer = site.get(f"/{quote(directory)}{slash}?archive=zip")
+    assert answer.status in {200, 404}
+    is_alone = answer.status == 200 and _is_archived(answer.body, name)
+    assert is_alone == _is_archived(site.get("/?archive=zip").body, path)
+    return is_alone
+
+
+def _is_archived(archive: bytes, path: str) -> bool:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        folder = opened.namelist()[0]
+        is_there = folder + path in opened.namelist()
+        return is_there and opened.read(folder + path) == SECRET
+
+
+def _by_selection(site: ListedSite, path: str) -> bool:
+    directory, slash, name = path.rpartition("/")
+    answer = site.get(f"/{quote(directory)}{slash}?archive=tar&name={quote(name)}")
+    assert answer.status in {200, 404}
+    assert (SECRET in answer.body) == (answer.status == 200)
+    return answer.status == 200
+
+
+DOORS: dict[str, Door] = {
+    "GET": _by_request("GET"),
+    "HEAD": _by_request("HEAD"),
+    "If-None-Match": _by_request("GET", if_none_match="*"),
+    "Range": _by_request("GET", if_range='"x"', range="bytes=0-1"),
+    "compressed": _by_request("GET", accept_encoding="gzip, br, zstd"),
+    **{form: _by_listing(form) for form in ("html", "json", "ndjson", "text")},
+    "search": _by_search,
+    "deep search": _by_deep_search,
+    "deep listing": _by_walk,
+    "archive": _by_archive,
+    "archive of a selection": _by_selection,
+}
+
+
+def make_site(parent: Path) -> Path:
+    """Make the site of the table, and what its links lead to; return its root."""
+    root = parent / "root"
+    outside = [parent / "outside.txt", *(parent / "outside" / name for name in OUTSIDE)]
+    for file in [*(root / name for name in FILES), *outside]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(SECRET)
+    for link, target in LINKS.items():
+        (root / link).symlink_to(target.format(root=os.fspath(root)))
+    return root

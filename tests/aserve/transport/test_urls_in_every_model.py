@@ -1,0 +1,126 @@
+"""Clean URLs, single-page apps and error pages, over the sockets of every I/O model."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import aserve
+from aserve.transport.registry import DEFAULT, MODELS
+from tests.conformance.serving import address_of
+from tests.marks import slow_except
+
+TIMEOUT = 20.0
+NAMES = [name for name, info in MODELS.items() if not info.unavailable_reason()]
+NAVIGATION = "Sec-Fetch-Mode: navigate\r\n"
+JSON = "Accept: application/json\r\n"
+TRIES = 4
+"""How often each request is made, so that the last responses may come from the cache."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pages")
+    for name in ("home.html", "page.html", "folder/index.html", "app.html", "404.html", "50x.html"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(f"this is {name}")
+        os.utime(root / name, (1, 1))  # old enough to be cached
+    return root
+
+
+@pytest.fixture(scope="module", params=slow_except(NAMES, DEFAULT, "epoll"))
+def server(request: pytest.FixtureRequest, root: Path) -> Iterator[aserve.Server]:
+    with aserve.Server(
+        root,
+        model=request.param,
+        index=("index.html", "home.html"),
+        urls="cloudflare",
+        spa="app.html",
+        error_page=("4xx=folder/index.html", "5xx=50x.html"),
+        decode_slashes=True,
+    ) as server:
+        yield server
+
+
+def receive(client: socket.socket) -> bytes:
+    data = client.recv(1 << 16)
+    assert data, "the server has closed the connection"
+    return data
+
+
+def ask(client: socket.socket, request: str) -> bytes:
+    """Return the response, its date left out; the connection stays open."""
+    client.sendall(request.encode("latin-1"))
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += receive(client)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: (\d+)", head)
+    has_body = length and not request.startswith("HEAD ") and b" 304 " not in head[:20]
+    while has_body and len(body) < int(length[1]):
+        body += receive(client)
+    return re.sub(rb"\r\nDate: [^\r]*", b"", head) + b"\r\n\r\n" + body
+
+
+# A request without its Host, what the status line and the headers contain, and the body.
+ROWS = [
+    ("GET / HTTP/1.1\r\n", "200 OK", "this is home.html"),
+    ("GET /page HTTP/1.1\r\n", "200 OK", "this is page.html"),
+    ("GET /page HTTP/1.0\r\nConnection: keep-alive\r\n", "200 OK", "this is page.html"),
+    ("GET http://any.test/page HTTP/1.1\r\n", "200 OK", "this is page.html"),
+    ("GET /folder%2Fx HTTP/1.1\r\n", "404 Not Found", "this is 404.html"),
+    ("GET /page/?a HTTP/1.1\r\n", "Location: /page?a\r\n", None),
+    ("GET http://any.test/page.html?a HTTP/1.1\r\n", "307 Temp", None),
+    ("GET /folder HTTP/1.0\r\nConnection: keep-alive\r\n", "Location: /folder/\r\n", None),
+    ("GET /folder%2Findex.html HTTP/1.1\r\n", "Location: /folder/\r\n", None),
+    (f"GET /route HTTP/1.1\r\n{NAVIGATION}", "200 OK", "this is app.html"),
+    (f"GET /route HTTP/1.0\r\nConnection: keep-alive\r\n{NAVIGATION}", "200", "this is app.html"),
+    (f"HEAD /route HTTP/1.1\r\n{NAVIGATION}", "Content-Length: 16\r\n", ""),
+    (f"GET http://any.test/a/b/c HTTP/1.1\r\n{NAVIGATION}", "200 OK", "this is app.html"),
+    (f"GET /route HTTP/1.1\r\n{NAVIGATION}Range: bytes=8-\r\n", "206 Part", "app.html"),
+    ("GET /route.js HTTP/1.1\r\nSec-Fetch-Mode: no-cors\r\n", "404 Not F", "this is 404.html"),
+    ("GET /none HTTP/1.0\r\nConnection: keep-alive\r\n", "404 Not F", "this is 404.html"),
+    ("HEAD /none HTTP/1.1\r\n", "Content-Length: 16\r\n", ""),
+    ("GET /none HTTP/1.1\r\nRange: bytes=0-1\r\n", "404 Not F", "this is 404.html"),
+    ("POST / HTTP/1.1\r\nContent-Length: 0\r\n", "405 Meth", "this is folder/index.html"),
+    ("BREW / HTTP/1.1\r\n", "501 Not I", "this is 50x.html"),
+    (f"GET /none HTTP/1.1\r\n{JSON}", "application/problem+json", None),
+]
+
+
+@pytest.mark.parametrize(("request_lines", "expected", "body"), ROWS)
+def test_every_model_answers_alike_cold_and_warm(
+    server: aserve.Server, request_lines: str, expected: str, body: str | None
+) -> None:
+    with closing(socket.create_connection(address_of(server), TIMEOUT)) as client:
+        responses = {ask(client, f"{request_lines}Host: a\r\n\r\n") for _ in range(TRIES)}
+    (response,) = responses
+    head, _, received = response.partition(b"\r\n\r\n")
+    assert expected.encode() in head + b"\r\n"
+    if body is not None:
+        assert received == body.encode()
+
+
+def test_an_invalid_request_gets_the_page_of_its_status(server: aserve.Server) -> None:
+    with closing(socket.create_connection(address_of(server), TIMEOUT)) as client:
+        response = ask(client, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 400 ")
+    # Or the small page, if this one would have to be waited for.
+    assert response.endswith((b"this is folder/index.html", b"\n"))
+
+
+def test_a_page_that_appears_is_sent_next(root: Path, server: aserve.Server) -> None:
+    exact = root / "page"
+    request = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+    with closing(socket.create_connection(address_of(server), TIMEOUT)) as client:
+        for _ in range(3):
+            for _ in range(TRIES):
+                assert ask(client, request).endswith(b"this is page.html")
+            exact.write_text("exactly")
+            assert ask(client, request).endswith(b"exactly")
+            exact.unlink()
+            assert ask(client, request).endswith(b"this is page.html")
