@@ -276,6 +276,31 @@ def test_a_page_is_reloaded_after_a_restart(site: Site) -> None:
     site.wait(TEXT, "three")
 
 
+def test_a_folder_page_shows_what_is_new(site: Site) -> None:
+    """Also a picture, which other pages would not care for."""
+    site.write("one.svg", svg(10))
+    site.open()
+    names = "[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))"
+    has = f"{names}.includes('two.svg') || {names}.includes('./two.svg')"
+    site.browser.get_log("browser")  # reading clears it of earlier tests
+    site.wait(has, value=False)
+    site.write("two.svg", svg(10))
+    site.wait(has, value=True)
+    messages = [entry["message"] for entry in site.browser.get_log("browser")]
+    assert not [text for text in messages if "Content Security Policy" in text]
+
+
+def test_a_route_of_an_application_is_reloaded(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    page = "<!doctype html><link rel=icon href=data:,><p>{}"
+    with closing(Site(tmp_path, chromium, spa="index.html")) as site:
+        site.write("index.html", page.format("one"))
+        site.open("users/7")
+        site.wait(TEXT, "one")
+        site.write("index.html", page.format("two"))
+        site.wait(TEXT, "two")
+        assert site.run("location.pathname") == "/users/7"
+
+
 def test_an_error_page_is_reloaded_once_the_file_is_there(site: Site) -> None:
     site.open("new.html")
     assert "Nothing is here." in site.run(TEXT)

@@ -94,6 +94,7 @@
   const script = document.currentScript;
   const hubUrl = new URL("/.aserve/live", script.src).href;
   const servedAs = script.dataset.since;
+  const isFile = script.dataset.made === undefined; // and no folder's page or error
   script.remove(); // the page's own scripts and selectors find the document as it was written
 
   // Connecting.
@@ -311,7 +312,7 @@
     if (document.readyState === "loading") {
       await new Promise((done) => document.addEventListener("DOMContentLoaded", done));
     }
-    const swaps = paths?.map((path) => swapsFor(decoded(path)));
+    const swaps = isFile && paths?.map((path) => swapsFor(decoded(path)));
     if (!swaps || swaps.includes(null)) reload();
     else for (const swap of swaps.flat()) swap();
   }
