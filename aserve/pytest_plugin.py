@@ -40,8 +40,8 @@ class ServerFactory:
     ) -> "Server":
         """Serve a directory; return the server, which runs already.
 
-        The arguments are those of aserve.Server, but grace is 0: at the end of a test nobody waits
-        for a response any more. Raises what aserve.Server raises.
+        The arguments are those of aserve.Server, but grace is 0: at the end of a test no client
+        waits for a response any more. Raises what aserve.Server raises.
         """
         settings.setdefault("grace", 0)
         lines: list[str] = []

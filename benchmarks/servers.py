@@ -218,7 +218,7 @@ def running(server: Server, root: Path, cores: str = SERVER_CORE) -> Iterator[Ru
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -9,7 +9,7 @@ set -euo pipefail
 directory=$1
 report=${2:-load.json}
 
-# Port 0 is any free port; the banner says which. Nobody else's server can be loaded by mistake.
+# Port 0 is any free port, and the banner says which: no other server can be loaded by mistake.
 log=$(mktemp)
 aserve "$directory" --port 0 --access-log off >"$log" 2>&1 &
 server=$!

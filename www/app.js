@@ -57,4 +57,4 @@ document.querySelector("#ask .buttons").addEventListener("click", ({ target }) =
 });
 
 await Promise.all([...document.querySelectorAll(".parts li")].map(inspect));
-document.documentElement.dataset.ready = "yes"; // for whoever waits until the page has come to rest
+document.documentElement.dataset.ready = "yes"; // for tests, which wait until the page has settled

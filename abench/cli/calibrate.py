@@ -14,7 +14,7 @@ from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
-from abench.runner import coordinator
+from abench.runner import preflight
 from abench.runner.null_server import null_server
 from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds
@@ -75,8 +75,8 @@ def _affordable_plans(plan: Plan) -> dict[str, Plan]:
     affordable, skipped = {}, {}
     for name, candidate in plans.items():
         try:
-            coordinator.raise_descriptor_limit(replace(candidate, workers=1))
-            coordinator.raise_descriptor_limit(candidate)
+            preflight.raise_descriptor_limit(replace(candidate, workers=1))
+            preflight.raise_descriptor_limit(candidate)
         except ParameterError as error:
             skipped[name] = error.reason
         else:

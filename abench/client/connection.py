@@ -1,211 +1,25 @@
-"""The connections of one process: each sends, takes the time, reads the response, sends again."""
+"""One connection: sends, takes the time, reads the response, sends again."""
 
 import asyncio
 import errno
-import math
 import os
 import time
-from bisect import bisect_right
 from collections.abc import Callable
-from typing import cast
 
-from abench.client.connector import Connector
-from abench.client.response_parser import (
-    BodyMatchParser,
-    Http09Parser,
-    ResponseError,
-    ResponseParser,
-)
-from abench.client.scheduler import Scheduler
+from abench.client.connection_pool import ConnectionPool
+from abench.client.parser_variants import parser_for
+from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
-from abench.plan.plan import Plan
-from abench.plan.request import IDEMPOTENT_METHODS
-from abench.plan.schedule import Backoff
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
-from abench.stats.histogram import Histogram
-from abench.stats.recorder import Recorder
 from abench.stats.samples import REDIRECT, is_redirect
-from abench.stats.stages import StageRecorder, StageStats
-from abench.stats.summary import Summary
+from abench.stats.stages import StageRecorder
 
 _clock = time.perf_counter_ns
-_UNLIMITED = cast("int", math.inf)  # a countdown that never reaches zero
-_READ_SIZE = 65_536  # bytes per read
+
+Record = Callable[[int], object]
+"""Counts a response that took so many microseconds."""
+
 STALE = "a reused connection closed before a byte of the response to"  # and the method
-
-
-class ConnectionPool:
-    """What the connections of one process share.
-
-    `connection_class` makes them and `connector` opens them. `remaining` is how many requests may
-    still start; `scheduler` says when, if there is a schedule. `on_drained` is called when none
-    remains and none is in flight.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        connection_class: "type[Connection]",
-        connector: Connector,
-        on_drained: Callable[[], None],
-    ) -> None:
-        self.plan = plan
-        self.connector = connector
-        self.recorder = Recorder()
-        self.buffer = bytearray(_READ_SIZE)  # what was just received, on any connection
-        self.view = memoryview(self.buffer)
-        self.workload = plan.workload()
-        self.keep_alive = plan.keep_alive
-        self.retries = plan.method in IDEMPOTENT_METHODS
-        self.backoff = Backoff()
-        self.remaining = _UNLIMITED
-        self.excluded = 0  # requests that were in flight when counting began
-        self.limit_us = round(plan.timeout_s * 1e6)
-        self.running = False
-        self.scheduler: Scheduler | None = None
-        if plan.schedule:
-            loop = asyncio.get_running_loop()
-            self.scheduler = Scheduler(loop, plan.schedule, plan.duration_s)
-        self.connections = [connection_class(self) for _ in range(plan.connections)]
-        self._stage_ends_us = [int(end_s * 1e6) for end_s in plan.stage_ends_s]
-        self._stages = [StageRecorder() for _ in self._stage_ends_us]
-        self._max_requests = plan.requests or _UNLIMITED
-        self._active = plan.connections
-        self._on_drained = on_drained
-        self._paused = self._paused_ns = 0  # paused connections, and their total time
-        self._paused_since = _clock()
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a response or a connection is awaited: with a schedule, all may be idle."""
-        return not self.scheduler or self.scheduler.free_count < self._active
-
-    @property
-    def responses(self) -> int:
-        """How many responses have been received so far."""
-        return self.recorder.responses + self.excluded
-
-    @property
-    def open_connections(self) -> int:
-        """How many connections are open."""
-        return sum(connection.is_open for connection in self.connections)
-
-    def start(self) -> None:
-        """Start sending on every connection."""
-        self.running = True
-        for connection in self.connections:
-            connection.send_next()
-        if self.scheduler:
-            self.scheduler.start()
-
-    def start_counting(self) -> Summary:
-        """Count from here on; return what was counted before, the warm-up.
-
-        Requests in flight belong to the warm-up, whatever their outcome.
-        """
-        before = self.recorder.take()
-        for connection in self.connections:
-            connection.exclude_in_flight()
-        self.count_paused(0)
-        self._paused_ns = 0
-        self.remaining = self._max_requests
-        if self.scheduler:
-            self.scheduler.start_counting(self._max_requests)
-        return before
-
-    def count_paused(self, change: int) -> int:
-        """Change the number of connections that pause before they reconnect, by `change`.
-
-        Returns the total time that all connections have paused, in nanoseconds.
-        """
-        now = _clock()
-        self._paused_ns += self._paused * (now - self._paused_since)
-        self._paused += change
-        self._paused_since = now
-        return self._paused_ns
-
-    def record_waits(self, summary: Summary, now_us: int) -> None:
-        """Record how long the requests in flight have been waiting, before they are stopped."""
-        waits = [wait for each in self.connections for wait in each.waits_us(now_us)]
-        summary.waits = Histogram.of([wait for wait, _ in waits])
-        if self.scheduler:
-            due = [wait for _, wait in waits]
-            if first := self.scheduler.longest_wait_us(now_us):
-                due.append(first)
-            summary.due_waits = Histogram.of(due)
-
-    def stage_for(self, due_us: int) -> StageRecorder:
-        """Return the recorder of the stage in which a request was due."""
-        after_us = self.scheduler.since_origin_us(due_us) if self.scheduler else 0
-        number = bisect_right(self._stage_ends_us, after_us)
-        return self._stages[min(number, len(self._stages) - 1)]
-
-    def take_summary(self, at_s: int) -> Summary:
-        """Return and reset what was counted since the last call, as of the second `at_s`."""
-        taken = self.recorder.take(at_s)
-        if self.scheduler:
-            taken.started, taken.late = self.scheduler.take_counts()
-        for number, notes in enumerate(self._stages):
-            if notes.started or notes.service.noted:
-                taken.stages[number] = notes.stats()
-        return taken
-
-    def record_stages(self, summary: Summary, now_us: int) -> None:
-        """Record the outcome of each stage, before the requests in flight are stopped."""
-        if not (self._stages and self.scheduler):
-            return
-        waits: dict[StageRecorder, list[tuple[int, int]]] = {notes: [] for notes in self._stages}
-        for each in self.connections:
-            if each.stage:
-                waits[each.stage] += each.waits_us(now_us)
-        before = 0
-        for number, (notes, end_s) in enumerate(
-            zip(self._stages, self.plan.stage_ends_s, strict=True)
-        ):
-            stage = summary.stages.setdefault(number, StageStats())
-            skipped = self.scheduler.skipped(now_us, end_s)
-            first = [self.scheduler.longest_wait_us(now_us)] if skipped > before == 0 else []
-            stage.record_waits(waits[notes], first)
-            stage.skipped, before = skipped - before, skipped
-
-    def stop(self) -> int:
-        """Close every connection; return how many requests are left without an outcome."""
-        self.running = False
-        self.remaining = 0
-        unfinished = sum(connection.abort() for connection in self.connections)
-        self.connector.close()
-        if self.scheduler:
-            self.scheduler.close()
-        return unfinished
-
-    def expire_overdue(self) -> None:
-        """Fail each request that has been in flight for longer than the limit.
-
-        One pass over all connections several times a second costs less than one timer per request.
-        """
-        oldest = _clock() // 1000 - self.limit_us
-        for connection in self.connections:
-            if connection.sent_at and connection.sent_at < oldest:
-                connection.fail_overdue()
-
-    def learn_response(
-        self, parser: ResponseParser, expected: ExpectedResponse, length: int
-    ) -> None:
-        """Remember a response just read, of `length` bytes, to recognize the next one like it."""
-        is_usable = parser.keep_alive if self.keep_alive else not self.scheduler
-        if not is_usable or expected.expectation.text:  # the head does not tell what a body has
-            return
-        head = parser.recognizable_head()
-        if head is not None and head != expected.head:
-            if self.workload.only:
-                self.recorder.recognize_as(parser.status, length)
-            expected.head, expected.length, expected.status = head, length, parser.status
-
-    def connection_done(self) -> None:
-        """Note that one connection has nothing more to send."""
-        self._active -= 1
-        if not self._active:
-            self._on_drained()
 
 
 class Connection:
@@ -252,7 +66,7 @@ class Connection:
         self._starts_with = pool.buffer.startswith
         self._constant_request = b""  # its bytes, if they are always the same
         self._request = b""  # its bytes, to be sent once the connection is open
-        self._record_recognized: Callable[[int], object]  # counts a recognized response
+        self._record_recognized: Record  # counts a recognized response
         if only := pool.workload.only:
             self._expected = only.expected
             self._parser.is_head_request = self._expected.is_head_request
@@ -260,7 +74,7 @@ class Connection:
             self._record_recognized = pool.recorder.service.append
         else:
             self._record_recognized = self._record_expected
-        self._record: Callable[[int], object] = self._record_recognized
+        self._record: Record = self._record_recognized
         self._transport: SocketTransport | None = None
         self.cancel_connect: Callable[[], object] | None = None  # set while it connects
         self._connected: asyncio.Future[None] | None = None  # before the run: an attempt has ended
@@ -573,12 +387,3 @@ class Connection:
         if not self._is_done:
             self._is_done = True
             self._pool.connection_done()
-
-
-def parser_for(plan: Plan) -> ResponseParser:
-    """Return the parser for the responses to the requests of a plan."""
-    if plan.http == "0.9":
-        return Http09Parser()
-    if plan.expect.text:
-        return BodyMatchParser(plan.expect.text)
-    return ResponseParser()

@@ -2,7 +2,8 @@
 
 import time
 
-from abench.client.connection import Connection, ConnectionPool
+from abench.client.connection import Connection
+from abench.client.connection_pool import ConnectionPool
 from abench.client.scheduler import LATE_US
 from abench.stats.stages import StageRecorder
 

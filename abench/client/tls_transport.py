@@ -159,14 +159,14 @@ class TlsTransport(SocketTransport):
         except ssl.SSLWantReadError:
             self._send_records()  # TLS may have to respond: to a key update, for one
         except ssl.SSLError as error:
-            self._pass_on(nbytes)
+            self._deliver(nbytes)
             self._on_end(error)
             return
-        self._pass_on(nbytes)
+        self._deliver(nbytes)
         if not more:  # the server's close_notify
             self._on_end(None)
 
-    def _pass_on(self, nbytes: int) -> None:
+    def _deliver(self, nbytes: int) -> None:
         if nbytes:
             self._updated(nbytes)
 

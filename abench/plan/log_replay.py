@@ -1,25 +1,17 @@
-"""The requests of an access log and their times, to be replayed."""
+"""Reads an access log, to replay its requests: common and combined format, and lines of JSON."""
 
 import json
-import operator
 import re
-from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
-from itertools import groupby, islice
-from math import isnan, nan
+from math import isnan
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from abench.errors import ParameterError
-from abench.plan import inputs
-from abench.plan.packed_bytes import PackedBytes
+from abench.plan import inputs, log_times
+from abench.plan.log_entries import METHODS, LogEntries, RecordedLog
 
-# RFC 9110 section 9.2.1: only safe methods are replayed. Others would change something again.
-METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 _METHOD_INDEX = {method: number for number, method in enumerate(METHODS)}
 _ENCODED_METHOD_INDEX = {method.encode(): number for method, number in _METHOD_INDEX.items()}
 
@@ -31,121 +23,13 @@ _PLAIN = re.compile(
     rb'^[^\[\]"\n]*\[([^\]\n]+)\] "(GET|HEAD|OPTIONS|TRACE) (/[^\s"\\]*) HTTP/\d\.\d".*$',
     re.MULTILINE,
 )
-_NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,9})?")
 _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/\S*|https?://\S+)(?: HTTP/\d\.\d)?")
-_MAX_SECONDS = 1e11  # a POSIX time beyond it is in milliseconds: in seconds it is the year 5138
-_UNITS_PER_S = (1, 1_000, 1_000_000, 1_000_000_000)  # and so on to nanoseconds
-_CLF_TIME = re.compile(r"([^.]{1,40}?)(\.\d{1,9})?( [+-]\d{4})")
-_SORT_BUCKETS = 4_096
 
 _TIME_KEYS = ("time", "timestamp", "@timestamp", "ts", "time_iso8601", "time_local", "datetime")
 _LINE_KEYS = ("request", "request_line")
 _METHOD_KEYS = ("method", "request_method", "verb")
 _TARGET_KEYS = ("target", "uri", "request_uri", "path", "url")
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One request of a log; `at_s` is in seconds from the first, `resource` in origin-form."""
-
-    at_s: float
-    method: str
-    resource: str
-
-
-class LogEntries(Sequence[LogEntry]):
-    """The requests of a log, packed: each takes little more memory than its resource.
-
-    `times_s` has when each was made, in the order in which they are replayed.
-    """
-
-    def __init__(self) -> None:
-        self.methods = list(METHODS)
-        self.times_s = array("d")
-        self._methods = array("B")
-        self._resources = PackedBytes()
-        self._order: array[int] | None = None  # positions in the log, if not in order
-
-    @classmethod
-    def of(cls, entries: Sequence[LogEntry]) -> "LogEntries":
-        """Return any sequence of entries as LogEntries, in the same order and with its methods."""
-        if isinstance(entries, cls):
-            return entries
-        packed = cls()
-        packed.methods = sorted({entry.method for entry in entries})
-        packed.add(
-            [entry.at_s for entry in entries],
-            [packed.methods.index(entry.method) for entry in entries],
-            [entry.resource.encode(errors="surrogateescape") for entry in entries],
-        )
-        return packed
-
-    def add(
-        self, times_s: Iterable[float], methods: Iterable[int], resources: Sequence[bytes]
-    ) -> None:
-        """Append entries, by columns; a method is an index into `methods`."""
-        self.times_s.extend(times_s)
-        self._methods.extend(methods)
-        self._resources.extend(resources)
-
-    def arrange(self) -> None:
-        """Sort the entries by time, and count the times from the first."""
-        times_s = self.times_s
-        if not all(map(operator.le, times_s, islice(times_s, 1, None))):
-            self._order = _sorted(times_s)
-            times_s = array("d", map(times_s.__getitem__, self._order))
-        self.times_s = _spread_evenly(times_s)
-
-    def key(self, index: int) -> tuple[int, bytes]:
-        """Return the request of one entry: the index of its method, and the resource."""
-        position = index if self._order is None else self._order[index]
-        return self._methods[position], self._resources[position]
-
-    def __len__(self) -> int:
-        return len(self.times_s)
-
-    @overload
-    def __getitem__(self, index: int) -> LogEntry: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[LogEntry, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> LogEntry | tuple[LogEntry, ...]:
-        if isinstance(index, slice):
-            return tuple(self[each] for each in range(*index.indices(len(self))))
-        method, resource = self.key(range(len(self))[index])
-        return LogEntry(
-            self.times_s[index], self.methods[method], resource.decode(errors="replace")
-        )
-
-
-def _sorted(times_s: "array[float]") -> "array[int]":
-    """Return the indices of times in order. Buckets avoid a list with an object for each time."""
-    first = min(times_s)
-    width = (max(times_s) - first) / _SORT_BUCKETS or 1.0
-    buckets: defaultdict[int, array[int]] = defaultdict(lambda: array("I"))
-    for index, at_s in enumerate(times_s):
-        buckets[int((at_s - first) / width)].append(index)
-    order = array("I")
-    for bucket in sorted(buckets):
-        order.extend(sorted(buckets[bucket], key=times_s.__getitem__))
-    return order
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedLog:
-    """The requests of a log in the order of their times, the first at 0.
-
-    `skipped` is how many lines could not be read, or would change something if replayed.
-    """
-
-    entries: Sequence[LogEntry]
-    skipped: int
-
-    def times_s(self) -> tuple[float, ...]:
-        """Return when each request was made, in seconds from the first."""
-        return tuple(LogEntries.of(self.entries).times_s)
 
 
 def read_log(path: Path) -> RecordedLog:
@@ -210,7 +94,9 @@ def _parse_uniform(
         return None
     columns = dict(zip(names, zip(*found, strict=True), strict=True))
     times = columns["time"]
-    parse_time = parse_time or (_parse_clf_fraction if b"." in times[0] else _parse_clf_time)
+    parse_time = parse_time or (
+        log_times.parse_clf_fraction if b"." in times[0] else log_times.parse_clf_time
+    )
     times_s = list(map(parse_time, times))
     if isnan(sum(times_s)):
         return None
@@ -239,7 +125,7 @@ def _plain_json(block: bytes) -> _Columns | None:
     else:
         roles[request_line] = "line"
     pattern, names = _json_pattern(tuple(values), tuple(map(roles.get, values)))
-    return _parse_uniform(block, pattern, names, _parse_json_time)
+    return _parse_uniform(block, pattern, names, log_times.parse_json_time)
 
 
 _JSON_VALUES = {
@@ -265,20 +151,6 @@ def _json_pattern(
     return re.compile(rb"^\{" + rb"[ ]?,[ ]?".join(members) + rb"\}$", re.MULTILINE), names
 
 
-def _parse_json_time(text: bytes) -> float:
-    """Return a time in seconds. Its whole second is cached, since many lines share it."""
-    zone = 1 if text.endswith(b"Z") else 6
-    if text[10:11] == b"T" and text[19:20] == b"." and text[20:-zone].isdigit():
-        return _json_second(text[:19] + text[-zone:]) + float(text[19:-zone])
-    return _json_second(text)
-
-
-@lru_cache(maxsize=1_024)
-def _json_second(text: bytes) -> float:
-    at_s = _parse_time(text.decode(errors="replace"))
-    return nan if at_s is None else at_s
-
-
 def _add_lines(entries: LogEntries, lines: Iterable[str]) -> int:
     """Add the requests of lines, one by one; return how many lines are skipped."""
     parsed = list(map(_parse_line, filter(None, map(str.strip, lines))))
@@ -296,27 +168,11 @@ _Row = tuple[float, int, bytes]
 """The time in seconds, the index of the method in METHODS, and the resource."""
 
 
-def _spread_evenly(times_s: "array[float]") -> "array[float]":
-    """Count from the first. If only whole seconds are known, spread requests evenly within each.
-
-    No client sent a burst at the start of each second. But a log that has a fraction anywhere has
-    them everywhere, and requests at the same moment in it were simultaneous.
-    """
-    first = times_s[0] if times_s else 0.0
-    if not all(map(float.is_integer, times_s)):
-        return array("d", (at_s - first for at_s in times_s))
-    spread = array("d")
-    for at_s, same in groupby(times_s):
-        count = len(list(same))
-        spread.extend([at_s - first + number / count for number in range(count)])
-    return spread
-
-
 def _from_common(line: str) -> _Row | None:
     found = _COMMON.match(line)
     if not found:
         return None
-    return _row(_clf_time(found["time"]), _unescape(found["line"]))
+    return _row(log_times.clf_time(found["time"]), _unescape(found["line"]))
 
 
 def _from_json(line: str) -> _Row | None:
@@ -328,7 +184,7 @@ def _from_json(line: str) -> _Row | None:
     request: Mapping[str, Any] = inner if isinstance(inner, dict) else record
     time = _keys(tuple(record))[0]
     _, method, resource, request_line = _keys(tuple(request))
-    at_s = None if time is None else _parse_time(record[time])
+    at_s = None if time is None else log_times.parse_time(record[time])
     if method and resource and request[method] and request[resource]:
         return _row(at_s, f"{request[method]} {request[resource]}")
     return _row(at_s, str(request[request_line])) if request_line else None
@@ -354,65 +210,6 @@ def _row(at_s: float | None, line: str) -> _Row | None:
 def _resource(target: str) -> str:
     """Return a request-target in origin-form: the log of a proxy has URLs."""
     return target if target.startswith("/") else "/" + "/".join(target.split("/")[3:])
-
-
-def _parse_time(value: Any) -> float | None:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):  # as $msec of nginx, in quotes
-        value = float(value)
-    if isinstance(value, int | float):
-        return _posix_time(value)
-    if not isinstance(value, str):
-        return None
-    at_s = _parse_datetime(datetime.fromisoformat, value)
-    return _clf_time(value) if at_s is None else at_s
-
-
-def _posix_time(value: float) -> float | None:
-    """Return the seconds of a POSIX time in seconds, milli-, micro- or nanoseconds."""
-    units = (units for units in _UNITS_PER_S if 0 <= value < _MAX_SECONDS * units)
-    unit = next(units, None)
-    return None if unit is None else value / unit
-
-
-@lru_cache(maxsize=1_024)  # a busy server has many lines per second
-def _parse_clf_time(text: bytes) -> float:
-    """Return a time in seconds; NaN if it is invalid."""
-    at_s = _clf_time(text.decode(errors="replace"))
-    return nan if at_s is None else at_s
-
-
-def _parse_clf_fraction(text: bytes) -> float:
-    """Return a time with a fraction in seconds; NaN if invalid. Its whole second is cached."""
-    if text[20:21] != b".":
-        return nan
-    try:
-        return _parse_clf_time(text[:20] + text[-6:]) + float(text[20:-6])
-    except ValueError:
-        return nan
-
-
-def _clf_time(text: str) -> float | None:
-    found = _CLF_TIME.fullmatch(text)
-    second = _clf_second(found[1] + found[3]) if found else None
-    if not found or second is None:
-        return None
-    return second + float(found[2] or 0)
-
-
-@lru_cache(maxsize=1_024)
-def _clf_second(text: str) -> float | None:
-    return _parse_datetime(_strptime, text)
-
-
-def _strptime(text: str) -> datetime:
-    return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
-
-
-def _parse_datetime(parse: Callable[[str], datetime], text: str) -> float | None:
-    try:
-        return parse(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _unescape(text: str) -> str:

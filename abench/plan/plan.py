@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from abench.errors import ParameterError
 from abench.plan import workload
-from abench.plan.log_replay import LogEntries, RecordedLog
+from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
 from abench.plan.schedule import (

@@ -6,7 +6,7 @@ from itertools import chain, count, cycle
 from typing import Any, TypeAlias, TypeVar
 
 from abench.plan.interleave import interleave
-from abench.plan.log_replay import LogEntries
+from abench.plan.log_entries import LogEntries
 from abench.plan.request import Request, RequestTemplate, TargetTemplate
 from abench.plan.success import DEFAULT_CRITERIA, SuccessCriteria
 from abench.plan.target import Target

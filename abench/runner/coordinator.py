@@ -5,38 +5,26 @@ On the other it waits for one byte, the start. The end of that pipe stops the wo
 itself when this process dies.
 """
 
-import contextlib
-import multiprocessing
-import os
-import re
-import resource
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import Callable
 from multiprocessing.connection import wait
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from types import TracebackType
+from typing import Self
 
-from abench.client import connector
-from abench.errors import AbenchError, ParameterError, UnreachableError
+from abench.errors import AbenchError
 from abench.plan.plan import Plan
-from abench.runner import worker
+from abench.runner import preflight, worker
+from abench.runner.local_worker import LocalWorker
+from abench.runner.signals import stop_on_signal
 from abench.runner.warmup import WarmUp
+from abench.runner.worker_handle import StartWorker, WorkerHandle
 from abench.stats.summary import Summary
-from abench.system import procfs
 
 REPORT_TIMEOUT_S = 15.0  # workers report five times a second; after this silence one is lost
 CONNECT_REPORT_TIMEOUT_S = 2 * worker.CONNECT_LIMIT_S
 STOPPED_TIMEOUT_S = 600.0  # how long a run without a duration waits for a stopped worker
 WATCH_INTERVAL_S = 0.2
 STALL_S = 1.0  # if the loop is later than this, this process itself did not run
-_SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-RESERVED_DESCRIPTORS = 64  # descriptors that a process needs beside its connections
-_PIPES_PER_WORKER = 2  # pipe ends in this process: orders and reports
 
 Watcher = Callable[[Summary, float], object]
 
@@ -50,144 +38,16 @@ def run(plan: Plan, watch: Watcher | None = None) -> Summary:
     ParameterError before anything is started. This process is forked, so it should have no other
     threads.
     """
-    plan = resolve(plan)
-    raise_descriptor_limit(plan)
+    plan = preflight.resolve(plan)
+    preflight.raise_descriptor_limit(plan)
     return run_workers(plan, LocalWorker, watch)
 
 
-def run_workers(plan: Plan, start_worker: "StartWorker", watch: Watcher | None = None) -> Summary:
+def run_workers(plan: Plan, start_worker: StartWorker, watch: Watcher | None = None) -> Summary:
     """Carry out `plan` with workers from `start_worker`, one for each share of it."""
     workers = WorkerGroup(plan, start_worker)
-    with _stop_on_signal(workers.stop), workers:
+    with stop_on_signal(workers.stop), workers:
         return workers.run(watch or (lambda _summary, _elapsed: None))
-
-
-def resolve(plan: Plan) -> Plan:
-    """Connect to the server once and return `plan` with the address that accepted.
-
-    The name is resolved here and nowhere else, so that all workers load the same address. Raises
-    UnreachableError if no address accepts.
-    """
-    try:
-        return replace(plan, address=connector.probe(plan))
-    except OSError as error:
-        host, port = plan.route.endpoint(plan.target)
-        raise UnreachableError(plan.route.unix or host, port, _error_reason(error)) from None
-
-
-def _error_reason(error: OSError) -> str:
-    """Return the operating system's message as the end of a sentence."""
-    reason = getattr(error, "verify_message", "") or error.strerror or str(error)
-    reason = _SSL_LOCATION.sub("", reason)
-    return reason[:1].lower() + reason[1:]
-
-
-def raise_descriptor_limit(plan: Plan) -> None:
-    """Raise the limit of open files to what connections of workers and pipes to them need.
-
-    Raises ParameterError if the hard limit is too low: such a run could only report failures that
-    it caused itself.
-    """
-    workers = plan.processes
-    per_worker = -(-plan.connections // workers) + RESERVED_DESCRIPTORS
-    own = _PIPES_PER_WORKER * workers + RESERVED_DESCRIPTORS
-    limit = _raise_limit(max(per_worker, own))
-    if limit < per_worker:
-        raise ParameterError(
-            "--connections",
-            f"{plan.connections} in {workers} worker{'s' * (workers > 1)} need {per_worker} open "
-            f"files each, the limit is {limit} (ulimit -Hn)",
-        )
-    if limit < own:
-        raise ParameterError(
-            "--workers", f"{workers} need {own} open files, the limit is {limit} (ulimit -Hn)"
-        )
-
-
-def _raise_limit(needed: int) -> int:
-    """Raise the soft limit of open files to the hard one if needed; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-class WorkerHandle:
-    """The worker of one share: a process here, or a stand-in for one on another machine.
-
-    `reports` is the pipe with its messages, and ends when it does; `orders` is the descriptor on
-    which it receives orders. `last_report_at` is in seconds of the monotonic clock.
-    """
-
-    reports: Pipe
-    orders: int
-
-    def __init__(self) -> None:
-        self.last_report_at = time.monotonic()
-        self.is_ready = self.is_finished = False
-
-    def send_order(self, order: bytes) -> None:
-        """Send an order. If the worker has died, the end of its reports will show it."""
-        with contextlib.suppress(OSError):
-            os.write(self.orders, order)
-
-    def close_orders(self) -> None:
-        """Close the pipe of orders, which stops the worker."""
-        if self.orders >= 0:
-            os.close(self.orders)
-            self.orders = -1
-
-    def is_stopped(self) -> bool:
-        """Whether the worker is suspended (SIGSTOP, a terminal) and may be resumed."""
-        return False
-
-    def kill(self) -> None:
-        """Kill the worker at once."""
-
-    def reap(self) -> None:
-        """Wait until the worker has ended and release what it used."""
-
-
-StartWorker = Callable[[Plan, Sequence[WorkerHandle]], WorkerHandle]
-"""Starts the worker of a share; the sequence has the workers that were started before."""
-
-
-class LocalWorker(WorkerHandle):
-    """A worker process, forked from this one."""
-
-    def __init__(self, share: Plan, others: Sequence[WorkerHandle]) -> None:
-        super().__init__()
-        self.reports, reports_in = multiprocessing.Pipe(duplex=False)
-        orders_out, self.orders = os.pipe()
-        with _signals_blocked():  # until the child has handlers of its own
-            self.pid = os.fork()
-            if self.pid == 0:
-                _close_inherited([self.orders, *(other.orders for other in others)])
-                for other in others:
-                    other.reports.close()  # or the last worker would have one for each worker
-                _run_child(share, orders_out, reports_in)
-        reports_in.close()
-        os.close(orders_out)
-
-    def is_stopped(self) -> bool:
-        """Whether the worker is suspended (SIGSTOP, a terminal) and may be resumed."""
-        return procfs.is_stopped(self.pid)
-
-    def kill(self) -> None:
-        """Kill the worker at once."""
-        os.kill(self.pid, signal.SIGKILL)
-
-    def reap(self) -> None:
-        """Wait until the process has ended."""
-        os.waitpid(self.pid, 0)
-
-
-def _close_inherited(orders: Iterable[int]) -> None:
-    """Close what only the parent may write to: a copy would hide the end of the parent."""
-    for descriptor in orders:
-        with contextlib.suppress(OSError):  # a signal handler has closed it
-            os.close(descriptor)
 
 
 class WorkerGroup:
@@ -360,63 +220,3 @@ class WorkerGroup:
         if now - before > WATCH_INTERVAL_S + STALL_S:
             for handle in self._working:
                 handle.last_report_at = max(handle.last_report_at, now)
-
-
-def _run_child(share: Plan, orders: int, reports: Pipe) -> NoReturn:
-    """Run a worker in the child, without the parent's signal handlers and exit handlers."""
-    code = 3
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the parent tells when to stop
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        worker.serve(share, orders, reports.send)
-        code = 0
-    finally:
-        if error := sys.exception():
-            with contextlib.suppress(OSError):  # the parent has ended
-                reports.send(worker.WorkerError(f"{type(error).__name__}: {error}"))
-        os._exit(code)
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block the signals that stop a run."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _stop_on_signal(stop: Callable[[int], None]) -> Iterator[None]:
-    """Make the first SIGINT or SIGTERM call `stop`, and the second raise KeyboardInterrupt.
-
-    A SIGINT that is ignored stays ignored: shells start the background commands of a script like
-    this (POSIX XCU 2.11), and Ctrl-C is not meant for them.
-    """
-    handled = [n for n in STOP_SIGNALS if n == signal.SIGTERM or not _is_ignored(n)]
-
-    def first(number: int, _frame: FrameType | None) -> None:
-        for each in handled:
-            signal.signal(each, second)
-        stop(number)
-
-    def second(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    try:
-        before = {n: signal.signal(n, first) for n in handled}
-    except ValueError:  # only the main thread may handle signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _is_ignored(number: signal.Signals) -> bool:
-    return signal.getsignal(number) is signal.SIG_IGN

@@ -26,6 +26,7 @@ from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
 from abench.plan.target import require_printable, shown
 from abench.runner import coordinator, remote_worker
+from abench.runner.worker_handle import WorkerHandle
 from abench.stats.summary import Summary
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -88,9 +89,7 @@ class Cluster:
         """Carry out `plan` on the nodes, and return the merged counts of all of them."""
         free = iter(self._nodes)
 
-        def start_worker(
-            share: Plan, _others: Sequence[coordinator.WorkerHandle]
-        ) -> coordinator.WorkerHandle:
+        def start_worker(share: Plan, _others: Sequence[WorkerHandle]) -> WorkerHandle:
             return DaskWorker(self._client, next(free), share)
 
         try:
@@ -99,7 +98,7 @@ class Cluster:
             self._client.close()
 
 
-class DaskWorker(coordinator.WorkerHandle):
+class DaskWorker(WorkerHandle):
     """The stand-in for a node: two threads forward orders to it and reports from it."""
 
     def __init__(self, client: Any, address: str, share: Plan) -> None:

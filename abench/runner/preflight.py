@@ -1,7 +1,69 @@
-"""Warnings before a run about what will not work as expected."""
+"""Before a run: the server's address, enough descriptors, and warnings."""
 
+import re
+import resource
+import sys
+from dataclasses import replace
+
+from abench.client import connector
+from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
 from abench.system import procfs
+
+RESERVED_DESCRIPTORS = 64  # descriptors that a process needs beside its connections
+_PIPES_PER_WORKER = 2  # pipe ends in this process: orders and reports
+_SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
+
+
+def resolve(plan: Plan) -> Plan:
+    """Connect to the server once and return `plan` with the address that accepted.
+
+    The name is resolved here and nowhere else, so that all workers load the same address. Raises
+    UnreachableError if no address accepts.
+    """
+    try:
+        return replace(plan, address=connector.probe(plan))
+    except OSError as error:
+        host, port = plan.route.endpoint(plan.target)
+        raise UnreachableError(plan.route.unix or host, port, _error_reason(error)) from None
+
+
+def _error_reason(error: OSError) -> str:
+    """Return the operating system's message as the end of a sentence."""
+    reason = getattr(error, "verify_message", "") or error.strerror or str(error)
+    reason = _SSL_LOCATION.sub("", reason)
+    return reason[:1].lower() + reason[1:]
+
+
+def raise_descriptor_limit(plan: Plan) -> None:
+    """Raise the limit of open files to what connections of workers and pipes to them need.
+
+    Raises ParameterError if the hard limit is too low: such a run could only report failures that
+    it caused itself.
+    """
+    workers = plan.processes
+    per_worker = -(-plan.connections // workers) + RESERVED_DESCRIPTORS
+    own = _PIPES_PER_WORKER * workers + RESERVED_DESCRIPTORS
+    limit = _raise_limit(max(per_worker, own))
+    if limit < per_worker:
+        raise ParameterError(
+            "--connections",
+            f"{plan.connections} in {workers} worker{'s' * (workers > 1)} need {per_worker} open "
+            f"files each, the limit is {limit} (ulimit -Hn)",
+        )
+    if limit < own:
+        raise ParameterError(
+            "--workers", f"{workers} need {own} open files, the limit is {limit} (ulimit -Hn)"
+        )
+
+
+def _raise_limit(needed: int) -> int:
+    """Raise the soft limit of open files to the hard one if needed; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed and hard != soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def advice(plan: Plan) -> list[str]:

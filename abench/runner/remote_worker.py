@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
-from abench.runner import coordinator, worker
+from abench.runner import preflight, worker
 from abench.stats.summary import Summary
 
 _LENGTH_SIZE = 8
@@ -83,8 +83,8 @@ def main() -> None:
             stream.write(encode(message) + "\n")
 
     try:
-        plan = coordinator.resolve(read_plan(0))
-        coordinator.raise_descriptor_limit(plan)
+        plan = preflight.resolve(read_plan(0))
+        preflight.raise_descriptor_limit(plan)
         worker.serve(plan, 0, send)
     except AbenchError as error:
         send(worker.WorkerError(str(error), error.exit_code))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abench.client import factory
-from abench.client.connection import Connection, ConnectionPool
+from abench.client.connection_pool import ConnectionPool, PooledConnection
 from abench.client.connector import Connector
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
@@ -134,7 +134,7 @@ class WorkerRun:
         for task in tasks:
             task.cancel()
 
-    async def _open(self, limit: asyncio.Semaphore, connection: Connection) -> None:
+    async def _open(self, limit: asyncio.Semaphore, connection: PooledConnection) -> None:
         async with limit:
             await connection.connect(self._plan.timeout_s)
 

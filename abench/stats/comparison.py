@@ -90,7 +90,7 @@ class Difference:
         return -self.percent if self.more_is_better else self.percent
 
     def exceeds(self, tolerance: float) -> bool:
-        """Whether B is worse by more than `tolerance` percent, and not likely by chance."""
+        """Whether B is worse by more than `tolerance` percent, unless chance is a likely reason."""
         return self.worse_by > tolerance and (self.is_significant or self.low is None)
 
 

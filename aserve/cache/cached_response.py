@@ -153,4 +153,4 @@ def _weigh_part(part: BodyPart) -> int:
 def _weigh_key(key: CacheKey) -> int:
     """Return how many bytes a key takes."""
     pairs = sum(len(name) + len(value) + _PAIR_OVERHEAD for name, value in key.headers)
-    return len(key.target) + _STRING_OVERHEAD + len(key.partition) + pairs
+    return len(key.target) + _STRING_OVERHEAD + len(key.partition_key) + pairs

@@ -86,7 +86,7 @@ class KeyedOn(NamedTuple):
             facts.server_name if self.server_name else NO_FACTS.server_name,
         )
 
-    def partition(self, visible: ConnectionFacts) -> bytes:
+    def partition_key(self, visible: ConnectionFacts) -> bytes:
         """Return the part of the cache for connections of which this is visible; b"" for all."""
         return repr(tuple(visible)).encode() if self.has_partitions else b""
 
@@ -97,7 +97,7 @@ NOTHING_ELSE = KeyedOn()
 class CacheKey(NamedTuple):
     """What decides one response: two requests with equal keys get equal responses.
 
-    partition: of the connection; headers: the relevant ones, as pairs.
+    partition_key: of its connection; headers: the relevant ones, as pairs.
     """
 
     method: str
@@ -105,7 +105,7 @@ class CacheKey(NamedTuple):
     minor: int
     keep_alive: bool
     headers: tuple[tuple[str, str], ...]
-    partition: bytes = b""
+    partition_key: bytes = b""
 
 
 class KeyBuilder:
@@ -120,7 +120,9 @@ class KeyBuilder:
         # A name that is always left out: no head has this line after normalization but for it.
         self._placeholder = f"\r\n{unique[0]}:".encode() if unique else b""
 
-    def key(self, request: Request, *, keep_alive: bool, partition: bytes = b"") -> CacheKey | None:
+    def key(
+        self, request: Request, *, keep_alive: bool, partition_key: bytes = b""
+    ) -> CacheKey | None:
         """Return what the response to a request depends on; None if such ones are not cached."""
         headers = request.headers
         if request.error or request.method not in {"GET", "HEAD"} or "expect" in headers:
@@ -137,7 +139,7 @@ class KeyBuilder:
         if self._declared:
             relevant += self._declared_headers(request)
         return CacheKey(
-            request.method, request.target, request.minor, keep_alive, relevant, partition
+            request.method, request.target, request.minor, keep_alive, relevant, partition_key
         )
 
     def normalize(self, head: bytes) -> bytes:

@@ -31,15 +31,15 @@ _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requeste
 class CachePartition:
     """The cached responses for connections with the same facts."""
 
-    __slots__ = ("_cache", "_partition")
+    __slots__ = ("_cache", "_key")
 
-    def __init__(self, cache: "ResponseCache", partition: bytes) -> None:
+    def __init__(self, cache: "ResponseCache", key: bytes) -> None:
         self._cache = cache
-        self._partition = partition
+        self._key = key
 
     def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
         """Return the valid response to exactly this head on such a connection."""
-        return self._cache.lookup_head(self._partition + head, now)
+        return self._cache.lookup_head(self._key + head, now)
 
 
 class ResponseCache:
@@ -94,9 +94,9 @@ class ResponseCache:
             return None
         return hit
 
-    def partition(self, partition: bytes) -> "HeadLookup":
-        """Return the part of the cache for connections with the same facts (KeyedOn.partition)."""
-        return CachePartition(self, partition) if partition else self
+    def select_partition(self, key: bytes) -> "HeadLookup":
+        """Return the responses for connections with equal facts. key: KeyedOn.partition_key."""
+        return CachePartition(self, key) if key else self
 
     def lookup_key(self, key: CacheKey, request: Request, now: float) -> CachedResponse | None:
         """Return the valid response to requests with this key, and add the request's head to it.
@@ -278,7 +278,7 @@ class ResponseCache:
     def _add_head(self, request: Request, cached: CachedResponse) -> None:
         if len(request.head) > self._max_head_size:
             return
-        head = cached.key.partition + self.keys.normalize(request.head.encode("latin-1"))
+        head = cached.key.partition_key + self.keys.normalize(request.head.encode("latin-1"))
         if head in self._by_head or self._doorkeeper.count(hash(head)) < 2:
             return
         self._evict_heads(cached)

@@ -66,7 +66,7 @@ def _log_target(target: str) -> tuple[int, str]:
     except OSError as error:
         reason = error.strerror
         if error.errno == errno.ENXIO and Path(target).is_fifo():
-            reason = "it is a FIFO that nobody reads; start its reader first"
+            reason = "it is a FIFO without a reader; start the reader first"
         raise SettingsError("--access-log", f"cannot write {target!r}: {reason}") from error
 
 

@@ -49,6 +49,9 @@ Model = Annotated[
         autocompletion=completion.models,
     ),
 ]
+ByTheBook = Annotated[
+    bool, typer.Option("--by-the-book", help="Take each step of the model as textbooks do.")
+]
 Cold = Annotated[
     bool,
     typer.Option(
@@ -76,6 +79,7 @@ def explain(
     directory: Directory,
     target: Target,
     model: Model = DEFAULT,
+    by_the_book: ByTheBook = False,
     cold: Cold = False,
     again: Again = False,
     svg: Svg = None,
@@ -88,11 +92,13 @@ def explain(
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
     root = Path(directory)
-    Settings(root, model=model)  # raises SettingsError before anything is started
+    Settings(
+        root, model=model, by_the_book=by_the_book
+    )  # raises SettingsError before anything is started
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():
         raise SettingsError("--svg", f"there is no directory {str(file.absolute().parent)!r}")
-    trace = capture(root, target, model, cold=cold, again=again)
+    trace = capture(root, target, model, cold=cold, again=again, by_the_book=by_the_book)
     if svg == "-":
         write_svg(trace, sys.stdout)
         return 0

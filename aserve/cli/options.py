@@ -10,7 +10,6 @@ import typer
 from aserve.cli import completion
 from aserve.cli.help import OTHER
 from aserve.config.settings import DEFAULT_PORT, Settings
-from aserve.transport.registry import DISPATCHES
 from aserve.version import __version__
 
 _ADDRESS = "Address"
@@ -309,6 +308,14 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.models,
         ),
     ]
+    by_the_book: Annotated[
+        bool,
+        typer.Option(
+            "--by-the-book",
+            rich_help_panel=_PROCESSES,
+            help="Take each step of the model as textbooks do.",
+        ),
+    ]
     threads: Annotated[
         str,
         typer.Option(
@@ -325,7 +332,7 @@ class SettingOptions(TypedDict, total=False):
             "--dispatch",
             metavar="NAME",
             rich_help_panel=_PROCESSES,
-            help=f"For reactor: {', '.join(DISPATCHES[1:])}.",
+            help="How the reactor dispatches jobs.",
             show_default=_default("dispatch"),
             autocompletion=completion.dispatches,
         ),

@@ -43,7 +43,7 @@ from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
-from aserve.server.site import missing_pages
+from aserve.server.site_factory import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
@@ -126,16 +126,17 @@ def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
         name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
     }
     settings = Settings(root, **values)
-    _check_model_options(settings.model, options)
+    _check_model_options(settings, options)
     return settings
 
 
-def _check_model_options(model: str, options: Mapping[str, object]) -> None:
+def _check_model_options(settings: Settings, options: Mapping[str, object]) -> None:
     """Reject an option that the model does not use, and name the models that do."""
+    model = settings.model
     spellings = [f"--{name.replace('_', '-')}" for name in options]
     restricted = set().union(*(info.options for info in MODELS.values()))
     for option in spellings:
-        if option in restricted - MODELS[model].options:
+        if option in restricted - settings.model_info.options:
             models = ", ".join(name for name, info in MODELS.items() if option in info.options)
             raise SettingsError(option, f"the model {model} does not use it; it is for {models}")
 

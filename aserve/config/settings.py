@@ -23,7 +23,14 @@ from aserve.handlers.listing.query import MAX_LIMIT
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import Limits
-from aserve.transport.registry import DEFAULT, DISPATCHES, MODELS
+from aserve.transport.registry import (
+    BY_THE_BOOK,
+    DEFAULT,
+    DISPATCHES,
+    MODELS,
+    ModelInfo,
+    find_model,
+)
 
 T = TypeVar("T")
 
@@ -119,8 +126,10 @@ class Settings:
     """Whether pages reload when a file changes."""
     model: str = DEFAULT
     """The name of an I/O model."""
+    by_the_book: bool = False
+    """Whether the model takes each step as textbooks number them."""
     dispatch: str = DISPATCHES[0]
-    """How the reactor hands work to its threads."""
+    """How the reactor gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
     """Limits on what clients may send and hold."""
 
@@ -187,9 +196,12 @@ class Settings:
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
-        reason = MODELS[self.model].unavailable_reason()
+        is_valid = self.model in BY_THE_BOOK or not self.by_the_book
+        detail = f"{self.model} has one form only; for {', '.join(BY_THE_BOOK)}"
+        _require(is_valid, "by_the_book", detail)
+        reason = self.model_info.unavailable_reason()
         _require(not reason, "model", f"{self.model} is not available: {reason}")
-        is_valid = MODELS[self.model].uses_event_loop or not self.allow_connect
+        is_valid = self.model_info.uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
         is_valid = MODELS[self.model].uses_event_loop or not self.live
         _require(is_valid, "live", f"the model {self.model} has no live reload")
@@ -201,6 +213,11 @@ class Settings:
     def visibility(self) -> Visibility:
         """What can be seen at all."""
         return Visibility(self.hide, dotfiles=self.dotfiles, symlinks=Symlinks(self.symlinks))
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """The I/O model."""
+        return find_model(self.model, by_the_book=self.by_the_book)
 
     @property
     def media_types(self) -> MediaTypes:
@@ -254,6 +271,7 @@ class ServerSettings(TypedDict, total=False):
     archive_max_files: int
     live: bool
     model: str
+    by_the_book: bool
     dispatch: str
     limits: Limits
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,18 +39,28 @@ class RequestTrace:
     has_syscalls: bool
 
 
-def capture(directory: Path, target: str, model: str, *, cold: bool, again: bool) -> RequestTrace:
+def capture(
+    directory: Path,
+    target: str,
+    model: str,
+    *,
+    cold: bool,
+    again: bool,
+    by_the_book: bool = False,
+) -> RequestTrace:
     """Request `target` once from a server of `directory` with `model`, and return its trace.
 
     cold: first drop the files from the kernel's page cache; again: first make the same request
-    until its response is cached. Raises SettingsError if the request cannot be made.
+    until its response is cached. by_the_book: as in Settings. Raises SettingsError if the
+    request cannot be made.
     """
     if not target.startswith("/"):
         raise SettingsError("PATH", f"must begin with a slash, as /index.html, not {target!r}")
     target = quote(target, safe=_SENT_AS_TYPED)
     strace = shutil.which("strace")
+    server_options = [model, "--by-the-book"] if by_the_book else [model]
     with tempfile.TemporaryDirectory(prefix="aserve-explain-") as temporary:
-        with _traced_server(directory, model, Path(temporary), strace) as port:
+        with _traced_server(directory, server_options, Path(temporary), strace) as port:
             _make_request(port, _WARMUP_REQUEST)
             for _ in range(3 if again else 0):  # a response is cached at its second request
                 _make_request(port, _request(target))
@@ -60,14 +70,13 @@ def capture(directory: Path, target: str, model: str, *, cold: bool, again: bool
         start, end = client[0].at, client[-1].at + _SETTLE_S
         server, threads = _server_events(Path(temporary), start, end)
     events = sorted([*client, *server], key=lambda event: event.at)
-    return RequestTrace(
-        model, target, client[-2].detail, tuple(_merge_repeats(events)), threads, bool(strace)
-    )
+    title, status = " ".join(server_options), client[-2].detail
+    return RequestTrace(title, target, status, tuple(_merge_repeats(events)), threads, bool(strace))
 
 
 @contextmanager
 def _traced_server(
-    directory: Path, model: str, temporary: Path, strace: str | None
+    directory: Path, server_options: Sequence[str], temporary: Path, strace: str | None
 ) -> Iterator[int]:
     """Run a traced server until the block ends; yield its port."""
     with socket.create_server((_HOST, 0)) as listener, (temporary / "marks").open("wb") as file:
@@ -86,7 +95,7 @@ def _traced_server(
             options = ["-f", "-ttt", "-T", "-yy", "-s", "200", "-e", f"trace={names}"]
             command = [strace, *options, "-o", str(temporary / "calls"), "--", *command]
         process = subprocess.Popen(  # noqa: S603 - this program itself
-            [*command, str(directory), model],
+            [*command, str(directory), *server_options],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

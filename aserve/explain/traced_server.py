@@ -1,6 +1,6 @@
 """The traced server: the ordinary one, which also reports the steps of its Python code.
 
-    python -m aserve.explain.traced_server MARKS LISTENER DIR MODEL
+    python -m aserve.explain.traced_server MARKS LISTENER DIR MODEL [--by-the-book]
 
 A profile function in each thread writes a line to the descriptor MARKS for each step in STEPS.
 Each line has the time, so that it can be sorted among the system calls that strace reports.
@@ -123,9 +123,9 @@ class Marker:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    marks, listener, directory, model = sys.argv[1:]
+    marks, listener, directory, model, *options = sys.argv[1:]
     marker = Marker(int(marks))
-    settings = Settings(Path(directory), model=model)
+    settings = Settings(Path(directory), model=model, by_the_book="--by-the-book" in options)
     threading.setprofile(marker)
     sys.setprofile(marker)
     serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)

@@ -1,7 +1,7 @@
-"""Who wants to know of changes on disk: one inotify instance for all of a process, and its rules.
+"""Tells subscribers of changes on disk: one inotify instance for all of a process, and its rules.
 
-The kernel queues an event before the call that caused it returns. Whoever calls process_changes
-before it uses what it knows never uses what was true before an earlier change.
+The kernel queues an event before the call that caused it returns. A subscriber that calls
+process_changes before it uses what it knows never uses what was true before an earlier change.
 """
 
 import threading
@@ -78,7 +78,7 @@ class ChangeMonitor:
         )
 
     def process_changes(self) -> None:
-        """Read what has changed and tell it; stop watching for a while if it is too much."""
+        """Read the changes and notify subscribers; stop watching for a while after too many."""
         if not (self.inotify and self.has_changes()):
             return
         self._generation += 1
@@ -87,7 +87,7 @@ class ChangeMonitor:
         if names is None or self._events > _MAX_EVENTS:
             self._start_pause()
             return
-        self._tell(names)
+        self._notify(names)
         if len(self._changes) > _MAX_CHANGES:
             self._changes.clear()
             self._oldest_generation = self._generation
@@ -100,7 +100,7 @@ class ChangeMonitor:
         if self.inotify and not any(each.uses(watch) for each in self._subscribers):
             self.inotify.remove(watch)
             self._generation += 1
-            self._tell([(watch, SELF)])
+            self._notify([(watch, SELF)])
 
     def reset(self) -> None:
         """Have everything forgotten, and start with a new inotify instance if there is no pause."""
@@ -136,7 +136,7 @@ class ChangeMonitor:
     def _stop(self) -> None:
         self.inotify, self.has_changes = None, bool
 
-    def _tell(self, names: Sequence[WatchedName]) -> None:
+    def _notify(self, names: Sequence[WatchedName]) -> None:
         oldest = self._oldest_generation
         self._changes.update(dict.fromkeys(names, self._generation))
         for subscriber in self._subscribers:
@@ -151,17 +151,17 @@ class ChangeMonitor:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        doomed = [self.inotify]
+        old = [self.inotify]
         self._stop()
         self._generation += 1
         self._oldest_generation = self._generation
         self._changes.clear()
         for subscriber in self._subscribers:
             subscriber.on_reset()
-        if doomed[0]:
+        if old[0]:
             # Closed by the last one that references it, which should not be the event loop: to
             # close one with 10,000 watches takes some ten milliseconds.
-            threading.Thread(target=doomed.clear, name="aserve-dispose", daemon=True).start()
+            threading.Thread(target=old.clear, name="aserve-dispose", daemon=True).start()
 
 
 def _read_changes(inotify: Inotify) -> list[WatchedName] | None:

@@ -277,7 +277,7 @@ class BodySink(Protocol):
     def write(self, data: bytes) -> None:
         """Take the next bytes. Nothing more is read before it returns. Raises HttpError."""
 
-    def finish(self) -> Response:
+    def respond(self) -> Response:
         """Return the response to the whole body. Raises HttpError."""
 
     def close(self) -> None:
@@ -285,26 +285,10 @@ class BodySink(Protocol):
 
 
 AcceptBody = Callable[[Request], BodySink | None]
-"""Returns what gets the body of a request; None if nobody wants it. Raises HttpError."""
+"""Returns what gets the body of a request; None to discard it. Raises HttpError."""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:
     if isinstance(one, FileSlice) and isinstance(other, FileSlice):
         return (one.start, one.stop) == (other.start, other.stop)
     return isinstance(one, bytes) and one == other
-
-
-def encode_head(response: Response, date: str, connection: str | None) -> bytes:
-    """Return the status line and the headers (RFC 9112 sections 4 and 5).
-
-    date: the value of Date; connection: the value of Connection, None for no such header.
-    """
-    status = response.status
-    head = f"HTTP/1.1 {status} {REASON_PHRASES[status]}\r\nDate: {date}\r\n"
-    for name, value in response.headers:
-        head += f"{name}: {value}\r\n"
-    if response.length is not None:
-        head += f"Content-Length: {response.length}\r\n"
-    if connection is not None:
-        head += f"Connection: {connection}\r\n"
-    return (head + "\r\n").encode("latin-1")

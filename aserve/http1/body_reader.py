@@ -25,7 +25,7 @@ _MAX_STEPS = 512  # lines and runs of data read in one call: about a millisecond
 
 
 class BodyReader(Protocol):
-    """Finds the end of a body. Its bytes are discarded unless somebody takes them.
+    """Finds the end of a body. Its bytes are discarded unless on_data is given.
 
     on_data: gets the bytes of the body, without what frames them.
     """

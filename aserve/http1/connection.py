@@ -10,10 +10,10 @@ from aserve.http.messages import (
     HttpError,
     Request,
     Response,
-    encode_head,
 )
 from aserve.http1 import head_parser
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
+from aserve.http1.head_encoder import encode_head
 from aserve.http1.limits import Limits
 from aserve.http1.response_framing import CloseStream, frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
@@ -153,8 +153,8 @@ class H1Connection:
         self._transition(Event.REJECTED)
         return self._request
 
-    def refuse(self, error: HttpError) -> Request:
-        """Return the request whose body a sink refuses, with its error set.
+    def reject_body(self, error: HttpError) -> Request:
+        """Return the request whose body a sink rejects, with its error set.
 
         Only a request whose body is still arriving is rejected, and so the last one.
         """
@@ -175,8 +175,8 @@ class H1Connection:
             self.ends_by_closing = response.length is None and request.minor == 0
             first, rest = b"", list(response.body)
         if request.method == "CONNECT" and not response.takeover:
-            # A client may send bytes for the tunnel before it knows that there is none. They come
-            # from whoever uses the tunnel, so they must not be read as the client's requests.
+            # A client may send bytes for the tunnel before it knows that there is none. They are
+            # those of a program behind the client, and must not be read as the client's requests.
             self._keep_alive, self._has_unread_input = False, True
         self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
         connection = None if response.takeover else self._connection_header()
@@ -306,7 +306,7 @@ class H1Connection:
         )
         expects_continue = headers.expects_continue and length != 0
         if expects_continue and not self.sink:
-            # Nobody wants the body, so 100 (Continue) is not sent. The response is final, and the
+            # No sink gets the body, so 100 (Continue) is not sent. The response is final, and the
             # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
             self._keep_alive, self._has_unread_input = False, True
             self._transition(Event.HEAD_ENDED)
@@ -314,7 +314,7 @@ class H1Connection:
             raise HttpError(413, "The request body is too large.")
         else:
             self.wants_continue = expects_continue and not self.buffered
-            self._transition(Event.CONTENT_ANNOUNCED)
+            self._transition(Event.BODY_ANNOUNCED)
 
     def _read_body(self) -> None:
         reader = self._body_reader
@@ -324,7 +324,7 @@ class H1Connection:
         self.is_paused = reader.is_paused
         if reader.complete:
             self._body_reader = None
-            self._transition(Event.CONTENT_ENDED)
+            self._transition(Event.BODY_ENDED)
 
     def _connection_header(self) -> str | None:
         """Return the value of Connection; None if the version implies it (RFC 9112 9.3)."""

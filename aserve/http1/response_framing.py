@@ -14,13 +14,12 @@ _WITHOUT_BODY = frozenset({*range(100, 200), 204, 304})
 def frame_response(
     request: Request, response: Response, close_stream: CloseStream = BodyStream.close
 ) -> tuple[Response, int]:
-    """Return a response as it is sent, whatever its handler has left out, or has too much of.
+    """Return a response as it is sent, and the size of its body in bytes, without a stream's.
 
-    And the bytes of its body, without those of a stream.
-
-    A body that must not be sent is dropped, and its stream closed. Any other gets its
-    Content-Length; a stream without one is sent in chunks, and to an HTTP/1.0 client up to the end
-    of the connection. Raises ValueError if the parts of the body contradict the response.
+    Handlers need not care for framing. A body that must not be sent is dropped, and its stream
+    closed. Any other gets its Content-Length; a stream without one is sent in chunks, and to an
+    HTTP/1.0 client until the connection closes. Raises ValueError if the parts of the body
+    contradict the response.
     """
     body = response.body
     if body[1:] and any(isinstance(part, BodyStream) for part in body):

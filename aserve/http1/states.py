@@ -31,8 +31,8 @@ class Event(enum.IntEnum):
     HEAD_BEGUN = enum.auto()
     HEAD_ENDED = enum.auto()
     """The request has no body, or none that will be read."""
-    CONTENT_ANNOUNCED = enum.auto()
-    CONTENT_ENDED = enum.auto()
+    BODY_ANNOUNCED = enum.auto()
+    BODY_ENDED = enum.auto()
     REJECTED = enum.auto()
     """The message is invalid or late, or its response failed before any of it was sent. The
     response is an error, and the last on this connection."""
@@ -56,10 +56,10 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.IDLE, Event.RESPONSE_STARTED): State.SENDING,
     (State.IDLE, Event.ENDED): State.CLOSED,
     (State.HEAD, Event.HEAD_ENDED): State.HANDLING,
-    (State.HEAD, Event.CONTENT_ANNOUNCED): State.BODY,
+    (State.HEAD, Event.BODY_ANNOUNCED): State.BODY,
     (State.HEAD, Event.REJECTED): State.HANDLING,
     (State.HEAD, Event.ENDED): State.CLOSED,
-    (State.BODY, Event.CONTENT_ENDED): State.HANDLING,
+    (State.BODY, Event.BODY_ENDED): State.HANDLING,
     (State.BODY, Event.REJECTED): State.HANDLING,
     (State.BODY, Event.ENDED): State.CLOSED,
     (State.HANDLING, Event.RESPONSE_STARTED): State.SENDING,

@@ -22,7 +22,6 @@ from aserve.http.messages import (
     Response,
 )
 from aserve.policies.policy import Policy
-from aserve.policies.server_header import ServerHeader
 
 MAX_INLINE_SIZE = 65_536
 """A body of at most this many bytes is read into memory; a larger one is sent from its file."""
@@ -66,16 +65,17 @@ class Site:
             handler = policy.wrap(handler)
         self._handler = handler
         self.accept_body: AcceptBody | None = getattr(handler, "accept_body", None)
-        """Returns what gets the body of a request, None if nobody does.
+        """Returns what gets the body of a request, None to discard it.
 
-        It is the outermost handler's: a policy that does not pass it on lets nobody have a body.
+        It is the outermost handler's: behind a policy that does not pass it on, no handler gets a
+        body.
         """
 
     @classmethod
     def of_files(  # noqa: PLR0913 - parts of a site, by their names
         cls,
         files: FileSystem,
-        policies: Sequence[Policy] = (ServerHeader(),),
+        policies: Sequence[Policy] = (),
         *,
         allow_trace: bool = False,
         connect: Handler | None = None,

@@ -20,11 +20,10 @@ from aserve.http.messages import Request
 from aserve.observability.access_log import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
-from aserve.server.site import missing_pages
+from aserve.server.site_factory import missing_pages
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.registry import MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
 
@@ -155,7 +154,7 @@ class Server:
 
     @property
     def _uses_event_loop(self) -> bool:
-        return MODELS[self.settings.model].uses_event_loop
+        return self.settings.model_info.uses_event_loop
 
     def _reloadable_worker(self, listeners: Sequence[socket.socket]) -> ReloadableWorker:
         return ReloadableWorker(self.settings, listeners, self._observer)
@@ -181,10 +180,10 @@ class Server:
     def _reloading(
         self, kind: type[R], root: RootArgument | None, changes: ServerSettings
     ) -> Iterator[tuple[R, Settings]]:
-        """Give what runs, and its next settings; they are in force after the block.
+        """Yield what runs, and its next settings, which apply after the block.
 
-        The lock allows its thread more than one reload at a time, as a handler of signals may make.
-        In a running loop none begins before the other has ended: a reload never waits there.
+        The lock is reentrant, since a signal handler may reload during a reload. In a running loop
+        no reload begins before the last has ended: a reload never waits there.
         """
         if self._process_id != os.getpid():
             raise RuntimeError("the server is not running")

@@ -84,7 +84,7 @@ class Supervisor:
                 close_all(group)
         try:
             self._run_worker(listeners, lifeline)
-        except Exception as error:  # noqa: BLE001 - a child must not run the code of its parent
+        except BaseException as error:  # noqa: BLE001 - a child must not run the code of its parent
             _logger.error("worker %d: %r", os.getpid(), error)
             return 1
         return 0

@@ -20,11 +20,10 @@ from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
 from aserve.server.live_watch import LiveWatch
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver
-from aserve.transport.registry import MODELS
 
 _logger = logging.getLogger("aserve")
 
@@ -122,9 +121,9 @@ class ModelWorker:
         report_remaining: ReportRemaining | None = None,
     ) -> None:
         site = build_site(settings, Mounts())
-        info = MODELS[settings.model]
-        pool = (settings.threads, settings.dispatch) if info.uses_thread_pool else ()
-        self._server = info.create_server(site, settings.limits, observer, *pool)
+        info = settings.model_info
+        own = [getattr(settings, name) for name in info.settings]
+        self._server = info.create_server(site, settings.limits, observer, *own)
         self._listeners = listeners
         self._grace = settings.grace
         self._report_remaining = report_remaining
@@ -148,7 +147,7 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     too. report_remaining: is called at the stop with the numbers of responses that are still being
     sent and of open connections.
     """
-    if MODELS[settings.model].uses_event_loop:
+    if settings.model_info.uses_event_loop:
         run(AsyncioWorker(settings, listeners, observer, report_remaining), stop_signals, lifeline)
         return
     _raise_descriptor_limit()

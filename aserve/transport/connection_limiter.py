@@ -13,20 +13,22 @@ RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 
 # Descriptors for the loop, the log, files that are being read, and rejected connections.
 _RESERVED_DESCRIPTORS = 64
-_MAX_REJECTED = 16  # connections over the limit that may wait for their 503 at the same time
+# Connections over the limit that may be open until their 503 has arrived.
+_MIN_REJECTED, _MAX_REJECTED = 16, 1_024
 
 
 class ProcessLimits(NamedTuple):
     """The most connections and descriptors, in total and for one client address.
 
     Descriptors limit both: a connection has one, and a second one while it sends a file or carries
-    a tunnel.
+    a tunnel. rejected: connections besides these that may be open until their 503 has arrived.
     """
 
     connections: int
     connections_per_client: int
     descriptors: int
     descriptors_per_client: int
+    rejected: int = _MIN_REJECTED
 
 
 def process_limits(limits: Limits, max_fd: int = 0, threads: int = 0) -> ProcessLimits:
@@ -40,7 +42,9 @@ def process_limits(limits: Limits, max_fd: int = 0, threads: int = 0) -> Process
     descriptors = max(1, min(soft, max_fd or soft) - _RESERVED_DESCRIPTORS)
     connections = min(limits.max_connections, threads or descriptors, descriptors)
     share = limits.max_connections_per_ip or _share(connections)
-    return ProcessLimits(connections, share, descriptors, max(share, _share(descriptors)))
+    spare = descriptors - 2 * connections  # each has its own descriptor, and one for a file
+    rejected = min(max(spare, _MIN_REJECTED), _MAX_REJECTED)
+    return ProcessLimits(connections, share, descriptors, max(share, _share(descriptors)), rejected)
 
 
 def _share(number: int) -> int:
@@ -96,7 +100,9 @@ class ConnectionLimiter(Generic[G]):
             open_files.max_open_files if open_files else 0
         )
         # Up to this number of descriptors, no limit can be exceeded.
-        self._uncontended_up_to = min(self._uncounted_up_to, *limits)
+        self._uncontended_up_to = min(
+            self._uncounted_up_to, limits.connections, limits.connections_per_client
+        )
         self._rejected: set[G] = set()
         self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
         self._extra_descriptors_total = 0
@@ -127,7 +133,7 @@ class ConnectionLimiter(Generic[G]):
         ):
             return Decision.ACCEPT
         self._rejected.add(connection)
-        return Decision.REJECT if len(self._rejected) <= _MAX_REJECTED else Decision.DROP
+        return Decision.REJECT if len(self._rejected) <= self._limits.rejected else Decision.DROP
 
     def reserve_descriptors(self, connection: G, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""

@@ -37,17 +37,12 @@ class Poller(Protocol):
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
 
 
-class MultiplexingServer(PollingLoop):
-    """Serves a site on one thread, which waits in one place: the poller."""
+class MultiplexingLoop(PollingLoop):
+    """Serves connections on one thread, which waits in one place: the poller."""
 
-    poller_class: ClassVar[type[Poller]]
-
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
-    ) -> None:
-        self._poller = self.poller_class()
-        bounds = process_limits(limits, self._poller.max_fd)
-        super().__init__(ConnectionContext(site, limits, observer, bounds))
+    def __init__(self, poller: Poller, context: ConnectionContext) -> None:
+        super().__init__(context)
+        self._poller = poller
         self._connections: dict[int, SocketConnection] = {}
         self._interests: dict[int, tuple[bool, bool]] = {}
         self._pending: set[int] = set()  # may still be ready: no EAGAIN seen yet
@@ -138,3 +133,16 @@ class MultiplexingServer(PollingLoop):
             connection.abort()
             self._remove_connection(descriptor)
         self._callbacks.clear()  # they refer to the server, which would keep its poller open
+
+
+class MultiplexingServer(MultiplexingLoop):
+    """Serves a site by one such loop."""
+
+    poller_class: ClassVar[type[Poller]]
+
+    def __init__(
+        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
+    ) -> None:
+        poller = self.poller_class()
+        bounds = process_limits(limits, poller.max_fd)
+        super().__init__(poller, ConnectionContext(site, limits, observer, bounds))

@@ -1,4 +1,4 @@
-"""Who is told what a server does: the access log of each response, the terminal of a stop."""
+"""What a server calls: the access log for each response, the terminal for a stop."""
 
 from collections.abc import Callable
 from typing import Protocol

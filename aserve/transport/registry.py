@@ -5,36 +5,37 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
-DISPATCHES = ("queue", "round-robin", "random")
+DISPATCHES = ("queue", "round-robin", "random", "least-loaded")
 """How a reactor gives work to its threads: from one queue, or each thread from its own."""
+
+_COMMAND_LINE = frozenset({"threads", "dispatch"})
+"""Those of the settings below that are options of the command line."""
 
 
 class ModelInfo(NamedTuple):
     """One I/O model.
 
     module and class_name: where its server is. uses_event_loop: whether it runs on an event loop of
-    asyncio's. uses_thread_pool: whether a pool of threads does its work, so that the number of
-    threads and the dispatch can be set.
+    asyncio's. settings: names of the settings that its server takes, besides a site and limits.
     """
 
     summary: str
     module: str = ""
     class_name: str = ""
     uses_event_loop: bool = False
-    uses_thread_pool: bool = False
+    settings: tuple[str, ...] = ()
 
     @property
     def options(self) -> frozenset[str]:
         """The options of the command line that this model supports and not all models do."""
         if self.uses_event_loop:
             return frozenset({"--threads", "--response-cache"})
-        return frozenset({"--threads", "--dispatch"}) if self.uses_thread_pool else frozenset()
+        return frozenset(f"--{name}" for name in self.settings if name in _COMMAND_LINE)
 
     def create_server(self, *parts: Any) -> Any:
         """Return a new server.
 
-        parts: a Site, Limits and a ResponseObserver or None; for a model with a thread pool
-        also the number of threads and the dispatch.
+        parts: a Site, Limits and a ResponseObserver or None, then the values of its settings.
         """
         return getattr(import_module(self.module), self.class_name)(*parts)
 
@@ -45,6 +46,22 @@ class ModelInfo(NamedTuple):
         )
         return str(reason()) if reason else ""
 
+
+BY_THE_BOOK: Mapping[str, ModelInfo] = {
+    DEFAULT: ModelInfo(
+        "one thread reads and writes; a thread pool makes every response",
+        "aserve.transport.models.by_the_book.simulated_proactor",
+        "BookSimulatedProactorServer",
+        settings=("threads", "dispatch", "queue"),
+    ),
+    "reactor": ModelInfo(
+        "one thread polls; a thread pool accepts, reads, and writes when polled again",
+        "aserve.transport.models.by_the_book.reactor",
+        "BookReactorServer",
+        settings=("threads", "dispatch", "queue"),
+    ),
+}
+"""Models that have a second form, which takes each step as textbooks number them."""
 
 MODELS: Mapping[str, ModelInfo] = {
     DEFAULT: ModelInfo(
@@ -82,7 +99,13 @@ MODELS: Mapping[str, ModelInfo] = {
         "one thread polls; a thread pool reads, handles and writes",
         "aserve.transport.models.reactor",
         "ReactorServer",
-        uses_thread_pool=True,
+        settings=("threads", "dispatch", "queue"),
+    ),
+    "multi-reactor": ModelInfo(
+        "one thread accepts; each thread of a pool has an epoll of its own",
+        "aserve.transport.models.multi_reactor",
+        "MultiReactorServer",
+        settings=("threads",),
     ),
     "proactor": ModelInfo(
         "the kernel completes reads and writes: io_uring",
@@ -93,3 +116,8 @@ MODELS: Mapping[str, ModelInfo] = {
         "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
     ),
 }
+
+
+def find_model(name: str, *, by_the_book: bool = False) -> ModelInfo:
+    """Return a model, in the form that books describe where that is wanted."""
+    return BY_THE_BOOK[name] if by_the_book else MODELS[name]

@@ -140,6 +140,11 @@ class ServerConnection(ABC):
         """Whether a response is being made or sent."""
         return self._http.state in {State.HANDLING, State.SENDING}
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a request is waited for, or is arriving."""
+        return self._http.state <= State.BODY
+
     @isolate_errors
     def close_after_response(self) -> None:
         """Close after the response that is being sent, or at once if there is none."""
@@ -202,7 +207,7 @@ class ServerConnection(ABC):
 
     # The path of a request.
 
-    def _turn_away(self, decision: Decision) -> None:
+    def _reject_or_drop(self, decision: Decision) -> None:
         """Reject or drop a connection that was not accepted."""
         if decision is Decision.REJECT:
             self._reject(503, "Too many connections are open. Try again in a moment.")

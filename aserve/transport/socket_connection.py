@@ -26,7 +26,8 @@ from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
-_READ_SIZE = 65_536  # bytes per read
+READ_SIZE = 65_536
+"""Bytes per read."""
 _MAX_SENT_PER_TURN = 1 << 20  # bytes; then other connections have their turn
 
 _NO_TAKEOVER = HttpError(501, "The server's I/O model cannot hand over a connection.")
@@ -131,14 +132,14 @@ class SocketConnection(SocketWriter):
     def _admit(self) -> None:
         decision = self._limiter.admit(self)
         if decision is not Decision.ACCEPT:
-            self._turn_away(decision)
+            self._reject_or_drop(decision)
 
     def _release_slot(self) -> None:
         self._limiter.remove(self)
 
     def _receive(self) -> bool:
         try:
-            data = self.socket.recv(_READ_SIZE)
+            data = self.socket.recv(READ_SIZE)
         except BlockingIOError:
             return False
         except OSError:  # the client has gone
@@ -187,17 +188,26 @@ class SocketConnection(SocketWriter):
             self.abort()
 
     def _dispatch(self, request: Request) -> None:
+        self._begin(request)
+        self._start_response(self._make_response(request))
+        self._send_some()
+
+    def _begin(self, request: Request) -> None:
         self._request, self._started_at = request, time.time()
+
+    def _make_response(self, request: Request) -> Response:
         second = int(self._started_at)
-        response = self._check_response(request, self._respond(request, second), second)
-        parts = self._http.start_response(response, format_date(second))
+        return self._check_response(request, self._respond(request, second), second)
+
+    def _start_response(self, response: Response) -> None:
+        """Have a response sent from now on."""
+        parts = self._http.start_response(response, format_date(int(self._started_at)))
         self._status, self._body_size = response.status, self._http.body_size
         self._response_start, self._response_end = (
             self._bytes_sent,
             self._bytes_sent + sum(map(len, parts)),
         )
         self._outgoing.extend(parts)
-        self._send_some()
 
     def _write_body(self, sink: BodySink, request: Request | None) -> Request | None:
         """Write what has arrived of a body. Return the request once it can be answered."""
@@ -212,7 +222,7 @@ class SocketConnection(SocketWriter):
             if data := http.take_body():
                 sink.write(data)
         except HttpError as error:
-            return http.refuse(error)
+            return http.reject_body(error)
         return request
 
     def _respond(self, request: Request, second: int) -> Response:
@@ -223,9 +233,9 @@ class SocketConnection(SocketWriter):
         try:
             if request.error:
                 return context.handle(request, second, self._client)
-            return context.finish(request, second, self._client, sink.finish())
+            return context.finish(request, second, self._client, sink.respond())
         except HttpError as error:
-            return context.handle(self._http.refuse(error), second, self._client)
+            return context.handle(self._http.reject_body(error), second, self._client)
         finally:
             self._close_sink()
 

@@ -10,13 +10,13 @@ import pytest
 
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
-from abench.runner import coordinator
+from abench.runner import preflight
 
 
 def test_too_few_open_files_are_reported_before_the_run(monkeypatch):
-    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr(preflight.resource, "getrlimit", lambda _: (100, 100))
     with pytest.raises(ParameterError, match="1000 in 2 workers need 564 open files each"):
-        coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
+        preflight.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=2))
 
 
 @pytest.fixture
@@ -71,18 +71,18 @@ async def test_calibrate_leaves_out_what_needs_too_many_files(limited):
 
 def test_the_open_files_limit_is_raised_when_it_must_be(monkeypatch):
     raised = []
-    monkeypatch.setattr(coordinator.resource, "getrlimit", lambda _: (100, 4096))
-    monkeypatch.setattr(coordinator.resource, "setrlimit", lambda _, limits: raised.append(limits))
-    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=10, workers=1))
+    monkeypatch.setattr(preflight.resource, "getrlimit", lambda _: (100, 4096))
+    monkeypatch.setattr(preflight.resource, "setrlimit", lambda _, limits: raised.append(limits))
+    preflight.raise_descriptor_limit(Plan(url="http://h/", connections=10, workers=1))
     assert raised == []
-    coordinator.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=1))
+    preflight.raise_descriptor_limit(Plan(url="http://h/", connections=1000, workers=1))
     assert raised == [(4096, 4096)]
 
 
 def test_the_address_that_accepts_is_the_one_loaded():
     with socket.create_server(("127.0.0.1", 0)) as server:
         plan = Plan(url=f"http://localhost:{server.getsockname()[1]}/")
-        reached = coordinator.resolve(plan)
+        reached = preflight.resolve(plan)
     assert reached.address == "127.0.0.1"
     assert reached.target == plan.target
 
@@ -91,7 +91,7 @@ def test_an_unreachable_server_is_reported_with_host_and_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(UnreachableError, match=f"127.0.0.1:{port}: connection refused"):
-        coordinator.resolve(Plan(url=f"http://127.0.0.1:{port}/"))
+        preflight.resolve(Plan(url=f"http://127.0.0.1:{port}/"))
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The cost of a request in calls: a figure that no other program on the machine can disturb."""
 
-import sys
-from collections import Counter
-
 import pytest
 
 from abench.client import factory
-from abench.client.connection import ConnectionPool
+from abench.client.connection_pool import ConnectionPool
 from abench.plan.plan import Plan
 from abench.plan.url_file import WeightedUrl
+from tests.calls import count_calls
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 URL = "http://127.0.0.1/"
@@ -29,21 +27,6 @@ class FakeTransport:
 
     def connect(self, client):
         client.connection_made(self)
-
-
-def count_calls(work):
-    """Return how many Python and C calls `work` makes, without the call of itself."""
-    counts = Counter(call=-1)
-
-    def count(_frame, event, _argument):
-        counts[event] += 1
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return counts["call"], counts["c_call"] - 1  # the last is setprofile itself
 
 
 # name: the plan, and the Python and C calls of a recognized response and the next request

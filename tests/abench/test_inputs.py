@@ -8,6 +8,8 @@ import pytest
 from abench.errors import ParameterError
 from abench.plan import log_replay, request_body, url_file
 
+AB_TEST = ("ab-test", "--rounds", "3", "-n", "20", "-w", "2")
+
 
 @pytest.fixture
 def run_with_input(start_abench):
@@ -32,19 +34,7 @@ def respond(peer):
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 async def test_both_sides_are_sent_the_same_standard_input(path, serve, run_with_input):
     first, second = await serve(accept=respond), await serve(accept=respond)
-    arguments = (
-        "ab-test",
-        "--rounds",
-        "3",
-        "-n",
-        "20",
-        "-w",
-        "2",
-        "-d",
-        f"@{path}",
-        first.url,
-        second.url,
-    )
+    arguments = (*AB_TEST, "-d", f"@{path}", first.url, second.url)
     code, err = await run_with_input(b"hello", *arguments)
     assert code == 0, err
     # Before each run the program probes the server with a connection, without a request.
@@ -119,19 +109,7 @@ async def test_both_sides_get_the_requests_of_a_log_on_standard_input(path, serv
 
 async def test_both_sides_get_requests_for_urls_on_standard_input(serve, run_with_input):
     first, second = await serve(), await serve()
-    arguments = (
-        "ab-test",
-        "--rounds",
-        "3",
-        "-n",
-        "20",
-        "-w",
-        "2",
-        "--urls",
-        "-",
-        first.url,
-        second.url,
-    )
+    arguments = (*AB_TEST, "--urls", "-", first.url, second.url)
     code, err = await run_with_input(b"/a\n3 /b\n", *arguments)
     assert code == 0, err
     for server in (first, second):

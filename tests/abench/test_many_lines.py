@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, url_file, workload
 from abench.plan.interleave import interleave
+from abench.plan.log_entries import LogEntries
 from abench.plan.plan import Plan
 from abench.plan.request import RequestTemplate
 from abench.plan.success import DEFAULT_CRITERIA
@@ -276,7 +277,7 @@ _log_lines = st.one_of(
 @given(st.lists(_log_lines, min_size=1, max_size=4))
 def test_lines_of_json_mean_together_what_each_means_one_by_one(lines):
     alone = log_replay.parse_log(lines)
-    together = log_replay.LogEntries()
+    together = LogEntries()
     skipped = log_replay._add_block(together, "\n".join(lines).encode())
     together.arrange()
     assert skipped == alone.skipped
@@ -291,6 +292,6 @@ def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
         json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **requests[key], "agent": 'q"'})
         for n in range(3)
     ]
-    entries = log_replay.LogEntries()
+    entries = LogEntries()
     assert log_replay._add_block(entries, "\n".join(lines).encode()) == 0
     assert [entries.key(n) for n in range(3)] == [(0, b"/a")] * 3

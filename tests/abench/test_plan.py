@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abench.errors import ParameterError
-from abench.plan.log_replay import LogEntry, RecordedLog
+from abench.plan.log_entries import LogEntry, RecordedLog
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.plan.url_file import WeightedUrl

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from abench.plan.log_replay import LogEntry, RecordedLog
+from abench.plan.log_entries import LogEntry, RecordedLog
 from abench.plan.plan import Plan
 from abench.plan.schedule import Schedule
 from abench.stats import phrases

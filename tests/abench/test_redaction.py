@@ -218,7 +218,7 @@ def test_arguments_of_main_are_published_not_argv(monkeypatch):
 
 
 def test_saved_report_is_redacted_when_read():
-    """URLs of a saved report lose their userinfo, whoever wrote it."""
+    """URLs of a saved report lose their userinfo, whatever program wrote it."""
     plain = document.to_document(replace(report_of(), environment=read_environment([])))
     plain["url"] = f"http://me:{SECRET}@127.0.0.1:1/a"
     plain["environment"]["command"] = ["abench", plain["url"], "-p", plain["url"]]

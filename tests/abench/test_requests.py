@@ -16,7 +16,7 @@ from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
 from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
-from abench.runner import coordinator
+from abench.runner import preflight
 from abench.runner.measure import measure
 from abench.stats.summary import Summary
 
@@ -125,10 +125,9 @@ async def test_http_0_9_is_a_line_and_bytes_until_the_end(serve, run_plan):
     assert (summary.succeeded, summary.bytes_received, summary.status) == (10, 50, {})
 
 
-@pytest.mark.parametrize(
-    ("response", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
-)
-async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve, run_plan):
+def sending_and_closing(response):
+    """Return how a server accepts that answers the first bytes it gets, whatever they are."""
+
     def accept(peer):
         def data_received(_data):
             peer.send(response)
@@ -136,19 +135,17 @@ async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve,
 
         peer.data_received = data_received
 
-    server = await serve(accept=accept)
+    return accept
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"), [(b"", "reset"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "status")]
+)
+async def test_a_server_without_http_0_9_is_no_success(response, outcome, serve, run_plan):
+    server = await serve(accept=sending_and_closing(response))
     plan = {"url": server.url, "http": "0.9", "keep_alive": False, "requests": 4}
     summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, dict(summary.failures)) == (0, {outcome: 4})
-
-
-async def test_without_waiting_every_request_arrives(serve, run_plan):
-    everything = asyncio.Event()
-    server = await serve(lambda peer: len(peer.server.requests) == 20 and everything.set())
-    plan = {"url": server.url, "keep_alive": False, "wait": False, "requests": 20}
-    summary = (await run_plan(**plan)).summary
-    await everything.wait()  # connections are closed before the server has read
-    assert (summary.succeeded, summary.failed) == (20, 0)
 
 
 async def test_a_pipeline_has_as_many_in_flight_as_its_depth(serve, run_plan):
@@ -286,7 +283,7 @@ async def test_a_unix_socket(tmp_path, serve, run_plan):
 async def test_a_missing_unix_socket_is_reported(tmp_path):
     plan = Plan(url="http://h/", route=Route(unix=f"{tmp_path}/none"), requests=1)
     with pytest.raises(UnreachableError, match=r"^cannot reach /.*/none: no such file"):
-        coordinator.resolve(plan)
+        preflight.resolve(plan)
 
 
 async def test_resolve_replaces_the_address_of_a_name(serve, run_plan):
@@ -319,7 +316,7 @@ async def test_an_unknown_server_is_trusted_only_with_insecure(insecure, server_
     plan = Plan(
         url=f"https://127.0.0.1:{server.port}/", tls=TlsOptions(insecure=insecure), requests=1
     )
-    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, preflight.resolve, plan)
     if insecure:
         assert (await resolved).address == "127.0.0.1"
     else:
@@ -348,7 +345,7 @@ async def test_a_proxy_that_refuses_is_reported(serve):
     proxy = await serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     route = Route(proxy=f"127.0.0.1:{proxy.port}")
     plan = Plan(url="https://bench.test/", route=route, requests=1)
-    resolved = asyncio.get_running_loop().run_in_executor(None, coordinator.resolve, plan)
+    resolved = asyncio.get_running_loop().run_in_executor(None, preflight.resolve, plan)
     with pytest.raises(UnreachableError, match="403 Forbidden"):
         await resolved
 
@@ -371,14 +368,7 @@ async def test_a_proxy_that_refuses_in_the_run_is_a_reason_of_its_own(serve, run
     ],
 )
 async def test_what_ends_a_tls_handshake_is_a_reason_of_its_own(response, reason, serve, run_plan):
-    def accept(peer):
-        def data_received(_data):
-            peer.send(response)
-            peer.close()
-
-        peer.data_received = data_received
-
-    server = await serve(accept=accept)
+    server = await serve(accept=sending_and_closing(response))
     plan = {"url": f"https://127.0.0.1:{server.port}/", "connections": 1, "requests": 1}
     summary = (await run_plan(**plan)).summary
     assert summary.failures == {"connect": 1}

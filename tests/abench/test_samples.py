@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from abench.client import connection, one_shot, open_loop
-from abench.client.connection import ConnectionPool
+from abench.client.connection_pool import ConnectionPool
 from abench.client.response_parser import location_in
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions

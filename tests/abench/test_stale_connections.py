@@ -69,8 +69,8 @@ async def test_bytes_between_requests_end_a_connection_and_no_run(name, serve, r
     assert summary.succeeded >= 10
 
 
-async def run_with_ending(serve, run_plan, ending, **plan):
-    """Run against a server that ends each connection at its third request, unannounced."""
+def ending_at_the_third(ending):
+    """Return the script of a server that ends each connection at its third request, unannounced."""
 
     def script(peer):
         if peer.request_count == 3:
@@ -78,7 +78,11 @@ async def run_with_ending(serve, run_plan, ending, **plan):
         else:
             peer.send(SIZED)
 
-    server = await serve(script)
+    return script
+
+
+async def run_with_ending(serve, run_plan, ending, **plan):
+    server = await serve(ending_at_the_third(ending))
     summary = (await run_plan(url=server.url, connections=2, requests=40, **plan)).summary
     return server, summary
 
@@ -154,13 +158,7 @@ def targets(server):
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("name", ["several URLs", "with numbers", "a log"])
 async def test_a_retry_sends_the_same_request(name, ending, serve, run_plan):
-    def script(peer):
-        if peer.request_count == 3:
-            getattr(peer, ending)()
-        else:
-            peer.send(SIZED)
-
-    server = await serve(script)
+    server = await serve(ending_at_the_third(ending))
     plan = {"connections": 1, "requests": 12, **PLANS[name](server.url)}
     summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, summary.failed, summary.retried) == (12, 0, 5)

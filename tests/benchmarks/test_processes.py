@@ -37,7 +37,7 @@ def test_a_family_is_counted_and_ended_as_a_whole() -> None:
 
 
 def wait_for_end(pid: int) -> None:
-    """An orphan's entry stays until whoever has adopted it has looked."""
+    """An orphan's entry stays until the process that has adopted it has waited for it."""
     status = Path(f"/proc/{pid}/status")
     for _ in range(200):
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS, find_model
 from tests.conformance.check_rows import check_rows
 from tests.conformance.serving import serving
 from tests.conformance.table import Row
@@ -16,9 +16,13 @@ def applies_to(row: Row) -> bool:
     )  # no other model has the settings that these need
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != DEFAULT])
-def test_rows(model: str, rows: list[Row], root: Path) -> None:
-    if reason := MODELS[model].unavailable_reason():
+FORMS = [(model, False) for model in MODELS if model != DEFAULT]
+FORMS += [(model, True) for model in BY_THE_BOOK]
+
+
+@pytest.mark.parametrize(("model", "by_the_book"), FORMS)
+def test_rows(model: str, by_the_book: bool, rows: list[Row], root: Path) -> None:
+    if reason := find_model(model, by_the_book=by_the_book).unavailable_reason():
         pytest.skip(reason)
-    with serving(root, model=model) as ask:
+    with serving(root, model=model, by_the_book=by_the_book) as ask:
         check_rows(rows, ask)

@@ -97,7 +97,7 @@ class Acceptor:
                 self._listener,
                 accept_ready,
                 self._accept,
-                self._serve_or_hand_over,
+                self._respond_or_connect,
                 self._pause_accepting,
             )
 
@@ -106,7 +106,7 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         self._loop.call_later(_PAUSE_S, self._resume_accepting)
 
-    def _serve_or_hand_over(self, descriptor: int, address: str) -> None:
+    def _respond_or_connect(self, descriptor: int, address: str) -> None:
         """Answer a client from the cache and close, or make a connection for it."""
         client = socket.SocketType(self._family, _STREAM, 0, descriptor)
         data, cache = b"", self._cache

@@ -61,12 +61,12 @@ class BodyReceiver(ResponseWriter):
         data = http.take_body()
         if request:
             self._request, self._started_at = request, time.time()
-            self._context = RequestContext(int(self._started_at), False, *self._facts)
+            self._request_context = RequestContext(int(self._started_at), False, *self._facts)
         elif not data:
             return False
-        work = partial(_pass_on, sink, data, is_complete=request is not None)
+        work = partial(_call_sink, sink, data, is_complete=request is not None)
         if not sink.may_wait:
-            self._body_passed_on(sink, work())
+            self._on_sink_result(sink, work())
             return True
         call = self._host.sink_queue.submit(work)
         waiter = asyncio.wrap_future(call)
@@ -79,19 +79,19 @@ class BodyReceiver(ResponseWriter):
         if self._http.sink is not sink:  # the request was rejected, or the client has gone
             return
         self._sink_call = None
-        self._body_passed_on(sink, waiter.result())
+        self._on_sink_result(sink, waiter.result())
         self._process_requests()
 
-    def _body_passed_on(self, sink: BodySink, result: SinkResult) -> None:
+    def _on_sink_result(self, sink: BodySink, result: SinkResult) -> None:
         """Go on after a sink has taken some bytes. result: the response, after all of them."""
         if isinstance(result, HttpError):
-            self._dispatch(self._http.refuse(result))
+            self._dispatch(self._http.reject_body(result))
         elif result:
             self._http.sink = None
             self._host.thread_pool.release(sink)
-            self._start_response(self._host.finish(self._request, self._context, result))
+            self._start_response(self._host.finish(self._request, self._request_context, result))
 
-    def _abandon_body(self) -> None:
+    def _release_sink(self) -> None:
         """Close the sink of a request that is rejected, or whose client has gone."""
         sink, self._http.sink = self._http.sink, None
         pending, self._sink_call = self._sink_call, None
@@ -112,11 +112,11 @@ class BodyReceiver(ResponseWriter):
             discard_response(response, self._host)
 
 
-def _pass_on(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:
+def _call_sink(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:
     """Write data to a sink; return its response if that was all, or the error that it raised."""
     try:
         if data:
             sink.write(data)
-        return sink.finish() if is_complete else None
+        return sink.respond() if is_complete else None
     except HttpError as error:
         return error

@@ -44,7 +44,7 @@ class Connection(BodyReceiver):
         self._host = host
         self._http.close_stream = host.thread_pool.release
         self._cache: HeadLookup | None = host.cache
-        self._context = _NO_CONTEXT
+        self._request_context = _NO_CONTEXT
         self._facts = NO_FACTS  # what policies see of the connection
         self._bytes_written = 0
         self._write_resumed = None
@@ -69,7 +69,7 @@ class Connection(BodyReceiver):
         try:
             decision = self._limiter.admit(self)
             if decision is not Decision.ACCEPT:
-                self._turn_away(decision)
+                self._reject_or_drop(decision)
             elif self._bytes_received:
                 self._process_requests()
         except Exception as error:  # noqa: BLE001 - as isolate_errors does, without a call
@@ -134,7 +134,7 @@ class Connection(BodyReceiver):
             if sender:
                 sender.close()
             if self._http.sink:
-                self._abandon_body()
+                self._release_sink()
             self._http.close()
         except Exception as error:  # noqa: BLE001 - the connection is closed in any case
             log_internal_error(error, self.client)
@@ -269,11 +269,11 @@ class Connection(BodyReceiver):
 
     def _dispatch(self, request: Request) -> None:
         if self._http.sink:
-            self._abandon_body()
+            self._release_sink()
         self._request, self._started_at = request, time.time()
-        self._context = RequestContext(int(self._started_at), False, *self._facts)
+        self._request_context = RequestContext(int(self._started_at), False, *self._facts)
         result = self._host.handle(
-            request, self._context, self._on_response, keep_alive=self._http.keep_alive
+            request, self._request_context, self._on_response, keep_alive=self._http.keep_alive
         )
         if isinstance(result, CachedResponse):
             if not (result.is_one_write or self._reserve_descriptors()):
@@ -320,4 +320,4 @@ class Connection(BodyReceiver):
         self._send_remainder(self._start_sending(parts), response.status, body_size)
 
     def _error_response(self, error: HttpError) -> PendingResponse:
-        return self._host.reject(self._request, self._context, error)
+        return self._host.reject(self._request, self._request_context, error)

@@ -28,10 +28,10 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
 
     __slots__ = (
         "_bytes_written",
-        "_context",
         "_facts",
         "_host",
         "_is_reading",
+        "_request_context",
         "_sender",
         "_takeover",
         "_task",
@@ -42,7 +42,7 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     # Connection sets them all, which saves each client a call.
     _bytes_written: int
     """Bytes written to the transport, in total."""
-    _context: RequestContext
+    _request_context: RequestContext
     """That of the current request."""
     _facts: ConnectionFacts
     """What policies see of the client."""
@@ -219,14 +219,14 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
             self._truncate(error)
         else:
             self._task = None
-            self._finish_response(status, sender.bytes_sent - sent_before)
+            self._complete_response(status, sender.bytes_sent - sent_before)
         finally:
             for file in files:
                 if not file.is_local:  # closing a remote file may wait for the network
                     self._host.thread_pool.submit(file.close)
 
     @isolate_errors
-    def _finish_response(self, status: int, body_size: int) -> None:
+    def _complete_response(self, status: int, body_size: int) -> None:
         self._response_sent(status, body_size)
         self._process_requests()
 
@@ -256,12 +256,12 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         if error:
             takeover.abort()
             self._release_descriptors()
-            self._on_response(self._host.reject(self._request, self._context, error))
+            self._on_response(self._host.reject(self._request, self._request_context, error))
         else:
-            self._hand_over(response, takeover)
+            self._start_takeover(response, takeover)
 
     @isolate_errors
-    def _hand_over(self, response: Response, takeover: Takeover) -> None:
+    def _start_takeover(self, response: Response, takeover: Takeover) -> None:
         """Send the head, and give the connection away."""
         http, transport = self._http, self._transport
         try:

@@ -147,7 +147,7 @@ class EventLoopServer:
         self._release()
 
     def _release(self) -> None:
-        """Give back all that the server has besides its connections."""
+        """Release everything that the server holds besides its connections."""
         for acceptor in self._acceptors:
             acceptor.close()
         if self._sweeper:
@@ -192,7 +192,9 @@ class EventLoopServer:
 
     def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible."""
-        return self.cache and self.cache.partition(self._site.keyed_on.partition(visible))
+        return self.cache and self.cache.select_partition(
+            self._site.keyed_on.partition_key(visible)
+        )
 
     def handle(
         self,
@@ -205,10 +207,10 @@ class EventLoopServer:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         if (cache := self.cache) and not request.error:
-            partition = b""
+            partition_key = b""
             if self.sees_connection:
-                partition = self._site.keyed_on.partition(ConnectionFacts(*context[2:]))
-            key = cache.keys.key(request, keep_alive=keep_alive, partition=partition)
+                partition_key = self._site.keyed_on.partition_key(ConnectionFacts(*context[2:]))
+            key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
             if key and (cached := cache.lookup_key(key, request, time.time())):
                 return cached
         try:

@@ -1,4 +1,4 @@
-"""The calls of sinks: only so many at once that threads are left for all other requests."""
+"""Limits how many threads work for sinks at once: some are left for all other requests."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SinkQueue:
-    """Passes calls on to a pool of so many threads: to half of them at once, or to the only one.
+    """Passes calls to a thread pool, and occupies at most half of its threads, or its only one.
 
     A call that waits holds no slot of the pool's queue, and its connection reads no more than its
     buffer takes: slow uploads cost other requests neither a thread nor a 503.
@@ -32,12 +32,12 @@ class SinkQueue:
             has_thread = self._running < self._max_running
             if has_thread:
                 self._running += 1
-        future.add_done_callback(self._forget)
+        future.add_done_callback(self._remove)
         if has_thread:
             self._pool.submit(self._run_next)
         return future
 
-    def _forget(self, future: Future[Any]) -> None:
+    def _remove(self, future: Future[Any]) -> None:
         with self._lock:
             self._waiting.pop(future, None)
 

@@ -53,7 +53,7 @@ class ThreadPool(Executor):
         self._size = size
         self._free_slots = size.threads + size.queue
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._finished: deque[Job] = deque()
+        self._results: deque[Job] = deque()
         self._is_waking = False
         self._is_shut_down = False
         self._unreleased: set[object] = set()  # one item for each resource that is being closed
@@ -121,7 +121,7 @@ class ThreadPool(Executor):
     def _close(self, resource: Resource, ticket: object) -> None:
         try:
             resource.close()
-        except Exception as error:  # noqa: BLE001 - nobody waits for the result
+        except Exception as error:  # noqa: BLE001 - no caller is left to raise it to
             _logger.error("internal error: %s while closing", describe_exception(error))
         self._unreleased.discard(ticket)
         if self._all_released and not self._unreleased:
@@ -140,7 +140,7 @@ class ThreadPool(Executor):
         A loop that has stopped would not deliver them, and they hold files open.
         """
         self._is_shut_down = True
-        self._finished = deque(maxlen=0)
+        self._results = deque(maxlen=0)
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads if wait else ():
@@ -161,13 +161,13 @@ class ThreadPool(Executor):
             result = job()
         except Exception as error:  # noqa: BLE001 - an internal error must cost no thread and no slot
             _logger.error("internal error: %s in a worker thread", describe_exception(error))
-            self._finish(partial(self._deliver_failure, on_failure))
+            self._queue_result(partial(self._deliver_failure, on_failure))
         else:
-            self._finish(partial(self._deliver_result, on_done, result))
+            self._queue_result(partial(self._deliver_result, on_done, result))
 
-    def _finish(self, deliver: Job) -> None:
+    def _queue_result(self, deliver: Job) -> None:
         """Queue a result for the loop, and wake the loop unless another thread has done so."""
-        self._finished.append(deliver)
+        self._results.append(deliver)
         if not self._is_waking:
             self._is_waking = True
             with suppress(RuntimeError):  # the loop is closed: the result is not needed
@@ -175,8 +175,8 @@ class ThreadPool(Executor):
 
     def _deliver(self) -> None:
         self._is_waking = False  # first, so that a later result wakes the loop again
-        while self._finished:
-            deliver = self._finished.popleft()
+        while self._results:
+            deliver = self._results.popleft()
             try:
                 deliver()
             except Exception as error:  # noqa: BLE001 - an internal error must not lose the next results

@@ -34,6 +34,7 @@ class BlockingServer(PollingLoop):
         bounds = process_limits(limits, threads=_MAX_THREADS)
         super().__init__(thread_safe_context(site, limits, observer, bounds))
         self._threads: dict[threading.Thread, SocketConnection] = {}
+        self._rejected: dict[SocketConnection, int] = {}  # and their descriptors
         self._poll = select.poll()  # for the main thread: it waits for clients and for signals
         # Written by each thread that ends.
         self._thread_ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -53,7 +54,10 @@ class BlockingServer(PollingLoop):
         self._poll.unregister(descriptor)
 
     def _add_connection(self, connection: SocketConnection) -> None:
-        """Start the thread of a connection."""
+        """Start the thread of a connection, unless it was rejected."""
+        if not connection.is_receiving:
+            self._wait_for_end(connection)
+            return
         thread = threading.Thread(target=self._serve_connection, args=(connection,), daemon=True)
         self._threads[thread] = connection
         try:
@@ -66,6 +70,28 @@ class BlockingServer(PollingLoop):
             connection.fail(error)
             connection.abort()
 
+    def _wait_for_end(self, connection: SocketConnection) -> None:
+        """Read a rejected connection to its end: it has its 503, and gets no thread."""
+        descriptor = connection.socket.fileno()
+        self._rejected[connection] = descriptor
+        self._call_when_readable(descriptor, partial(self._process_rejected, connection))
+
+    def _process_rejected(self, connection: SocketConnection) -> None:
+        connection.process_ready()
+        self._remove_if_closed(connection)
+
+    def _remove_if_closed(self, connection: SocketConnection) -> None:
+        if connection.is_closed:
+            descriptor = self._rejected.pop(connection)
+            del self._callbacks[descriptor]
+            self._stop_polling(descriptor)
+
+    def _tick(self) -> None:
+        for connection in list(self._rejected):
+            connection.tick()
+            self._remove_if_closed(connection)
+        super()._tick()
+
     def _close_connections(self) -> int:
         """Wait for the threads from now on. Each closes its own connection."""
         drain = partial(os.eventfd_read, self._thread_ended)
@@ -76,6 +102,9 @@ class BlockingServer(PollingLoop):
         return not self._threads
 
     def _shutdown(self) -> None:
+        for connection in list(self._rejected):
+            connection.abort()
+            self._remove_if_closed(connection)
         for thread, connection in list(self._threads.items()):
             with suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)  # which ends a blocked recv or send

@@ -11,6 +11,7 @@ import select
 import threading
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
@@ -34,6 +35,7 @@ class Registration:
         "is_owned",
         "is_registered",
         "is_tick_due",
+        "is_writable",
         "lock",
     )
 
@@ -42,6 +44,7 @@ class Registration:
         self.descriptor = connection.socket.fileno()  # which a closed socket does not tell
         self.is_owned = True  # until it is polled for the first time
         self.is_registered = False
+        self.is_writable = False  # and not readable, as last reported
         self.is_tick_due = False  # a second has passed
         self.is_closing = False  # close_after_response was called
         self.lock = threading.Lock()
@@ -52,16 +55,17 @@ class ReactorServer(PollingLoop):
 
     oneshot_flag = select.EPOLLONESHOT
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the settings that its row in the registry names
         self,
         site: Site,
         limits: Limits,
         observer: ResponseObserver | None = None,
         threads: int = 8,
         dispatch: str = "queue",
+        queue: int = 1_024,
     ) -> None:
         super().__init__(thread_safe_context(site, limits, observer, process_limits(limits)))
-        self._workers: WorkerThreads[Registration] = WorkerThreads(threads, dispatch, self._process)
+        self._workers: WorkerThreads[Any] = WorkerThreads(threads, dispatch, self._process, queue)
         self._epoll = select.epoll()
         self._registrations: dict[Registration, None] = {}
         self._by_fd: dict[int, Registration] = {}
@@ -78,14 +82,26 @@ class ReactorServer(PollingLoop):
 
         In this order, so that a connection that is claimed has no event in this batch.
         """
-        ready = [descriptor for descriptor, _ in self._epoll.poll(timeout)]
-        for descriptor in ready:
+        ready = self._epoll.poll(timeout)
+        for descriptor, event in ready:
             if registration := self._by_fd.get(descriptor):
-                registration.is_owned = True
-                self._workers.submit(registration)
-        for descriptor in ready:
+                registration.is_owned, registration.is_writable = True, event == select.EPOLLOUT
+                self._submit_or_reject(registration)
+        for descriptor, _ in ready:
             if callback := self._callbacks.get(descriptor):
                 callback()
+
+    def _submit_or_reject(self, registration: Registration) -> None:
+        """Submit a connection, or answer 503 at once if its request would be one too many to wait.
+
+        A response that has begun is continued: there are not more of those than connections.
+        """
+        connection = registration.connection
+        if self._workers.is_full and connection.is_receiving and not connection.wants_turn:
+            connection.reject(503, "Too many requests are waiting. Try again in a moment.")
+            self._release(registration)
+        else:
+            self._workers.submit(registration)
 
     def _poll_for_reading(self, descriptor: int) -> None:
         self._epoll.register(descriptor, select.EPOLLIN)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aserve.config.settings import Settings
 from aserve.filesystem import mounts
 from aserve.handlers.clean_urls import CONVENTIONS
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 from tests.aserve.cache.test_response_cache import OLD, Server
 
 FILES = ("page.html", "folder/index.html", "both.html", "both/index.html", "b.html", "c.html")

@@ -10,7 +10,8 @@ from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem import monitor
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import Request, encode_head
+from aserve.http.messages import Request
+from aserve.http1.head_encoder import encode_head
 from aserve.policies.site import Site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
 from tests.marks import slow_except

@@ -14,7 +14,8 @@ from aserve.filesystem.directory import Directory
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
-from aserve.http.messages import Request, encode_head
+from aserve.http.messages import Request
+from aserve.http1.head_encoder import encode_head
 from aserve.policies.site import Site
 from tests.marks import slow_except
 

@@ -49,6 +49,10 @@ ORDER = {
         "EPOLLIN|EPOLLONESHOT", "wakes up", "puts the job into the queue", "takes the job",
         "reads 40 bytes", "builds", "writes",
     ],
+    "multi-reactor": [
+        "accepts a connection", "adds the connection", "wakes up", "reads 40 bytes", "builds",
+        "writes", "reads end of file",
+    ],
     "signal-driven": ["chooses the signal", "reads 40 bytes", "writes", "reads a signal"],
     "proactor": [
         "completion of accept", "queues a receive", "submits an operation",
@@ -71,6 +75,45 @@ def test_the_events_of_a_model_are_in_order(model, site):
     assert trace.status == "HTTP/1.1 200 OK"
     texts = texts_of(trace)
     assert re.search(".*".join(map(re.escape, ORDER[model])), texts, re.DOTALL), texts
+
+
+# The numbered steps of the textbooks: which thread makes which call, in order.
+BY_THE_BOOK_STEPS = {
+    "reactor": [
+        "main: wakes up, one descriptor is ready: EPOLLIN", "main: puts the job",
+        "worker: takes the job", "worker: accepts a connection", "worker: EPOLLIN|EPOLLONESHOT",
+        "main: EPOLLIN", "main: puts the job", "worker: takes the job", "worker: reads 40 bytes",
+        "worker: builds the response", "worker: EPOLLOUT|EPOLLONESHOT",
+        "main: EPOLLOUT", "main: puts the job", "worker: takes the job", "worker: writes",
+        "worker: EPOLLIN|EPOLLONESHOT",
+    ],
+    "simulated-proactor": [
+        "main: accepts a connection", "main: EPOLLIN|EPOLLONESHOT", "main: reads 40 bytes",
+        "main: would block on reading: EAGAIN", "main: puts the job", "worker: takes the job",
+        "worker: builds the response", "worker: EPOLLOUT|EPOLLONESHOT", "main: EPOLLOUT",
+        "main: writes", "main: EPOLLIN|EPOLLONESHOT",
+    ],
+}  # fmt: skip
+
+
+@needs_strace
+@pytest.mark.parametrize("model", BY_THE_BOOK_STEPS)
+def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
+    trace = capture(site, "/a.txt", model, cold=False, again=False, by_the_book=True)
+    assert trace.status == "HTTP/1.1 200 OK"
+    lines = [
+        f"{'main' if trace.threads[event.thread] == 'MainThread' else 'worker'}: {event.text}"
+        for event in trace.events
+        if event.thread in trace.threads
+    ]
+    found = iter(lines)
+    for step in BY_THE_BOOK_STEPS[model]:
+        role, _, text = step.partition(" ")
+        assert any(line.startswith(role) and text in line for line in found), (step, lines)
+    # Who never moves a byte: the main thread of the reactor, the workers of the other one.
+    idle = "main" if model == "reactor" else "worker"
+    moves = re.compile(rf"{idle}: (reads \d+ bytes|writes|accepts)(?! of the file)")
+    assert not [line for line in lines if moves.match(line) and "of the file" not in line]
 
 
 @needs_strace

@@ -16,7 +16,7 @@ from aserve.filesystem.mounts import Mounts
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 
 FILES = ("index.html", "file.html", "folder/index.html", "both.html", "both/index.html")
 

@@ -15,7 +15,7 @@ from aserve.http.messages import HttpError, NotFound, Request
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Document, Representation, Validator
 from aserve.policies.site import Site
-from aserve.server.site import build_site, missing_pages
+from aserve.server.site_factory import build_site, missing_pages
 
 NOW = 1_900_000_000
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

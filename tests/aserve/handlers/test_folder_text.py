@@ -19,7 +19,7 @@ from aserve.handlers.listing.folder_text import (
     render_text,
 )
 from aserve.http.messages import Request
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 from tests.aserve.handlers.parsed_page import ParsedPage
 
 # All that a README can make: a set that can only be widened on purpose.

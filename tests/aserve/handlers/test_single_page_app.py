@@ -6,7 +6,7 @@ from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request
-from aserve.server.site import build_site
+from aserve.server.site_factory import build_site
 
 NOW = 1_900_000_000
 APP = "<script src=/app.js></script>"

@@ -383,7 +383,7 @@ def test_a_sink_gets_an_empty_body_that_is_announced(message, is_accepted):
 @pytest.mark.parametrize(("message", "keeps"), [(BODIES[0], True), (BODIES[0][:-1], False)])
 def test_only_a_whole_body_can_be_refused_without_closing(message, keeps):
     connection, _ = receive_body(message, sink=Sink())
-    request = connection.refuse(HttpError(409, "It is there already."))
+    request = connection.reject_body(HttpError(409, "It is there already."))
     assert (request.method, request.error.status) == ("PUT", 409)
     assert connection.state is State.HANDLING
     assert connection.keep_alive is keeps

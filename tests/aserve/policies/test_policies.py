@@ -80,7 +80,7 @@ class Greeting(Policy):
 
     def finish(self, request, context, response):
         self.count += 1
-        value = request.header(self.name) or "nobody"
+        value = request.header(self.name) or "unknown"
         return response.with_headers((*response.headers, ("X-Greeting", value)))
 
 
@@ -155,7 +155,7 @@ def cases(directory):
             [
                 *[Ask(200, b"X-Greeting: a=1\r\n", headers="Cookie: a=1\r\n")],
                 *[Ask(200, b"X-Greeting: a=2\r\n", OTHER, "Cookie: a=2\r\n")],
-                *[Ask(200, b"X-Greeting: nobody\r\n"), Ask(404, b"nobody", target="/no")],
+                *[Ask(200, b"X-Greeting: unknown\r\n"), Ask(404, b"unknown", target="/no")],
             ],
         ),
         "forwarded": (
@@ -278,9 +278,9 @@ def test_a_policy_is_asked_again_only_if_nothing_is_cached_for_it(directory):
         response = site.handle(Request("GET", target), RequestContext(0))
         assert response.status == status
         assert response.headers[0] == ("Server", "aserve")
-        assert response.headers[-1] == ("X-Greeting", "nobody")
+        assert response.headers[-1] == ("X-Greeting", "unknown")
     rejected = Request("", "", error=HttpError(400, "Malformed."))
-    assert site.handle(rejected, RequestContext(0)).headers[-1] == ("X-Greeting", "nobody")
+    assert site.handle(rejected, RequestContext(0)).headers[-1] == ("X-Greeting", "unknown")
     assert greeting.count == 4
 
 
@@ -316,8 +316,8 @@ def test_policies_are_asked_from_the_outermost_inwards(directory):
 def test_connections_share_responses_only_if_no_policy_tells_them_apart(keyed_on, same):
     one = keyed_on.visible(ConnectionFacts("1.2.3.4", "http", "a.test"))
     other = keyed_on.visible(ConnectionFacts("5.6.7.8", "https", "b.test"))
-    assert (keyed_on.partition(one) == keyed_on.partition(other)) == same
-    assert keyed_on.partition(one) == keyed_on.partition(ConnectionFacts(*one))
+    assert (keyed_on.partition_key(one) == keyed_on.partition_key(other)) == same
+    assert keyed_on.partition_key(one) == keyed_on.partition_key(ConnectionFacts(*one))
 
 
 def test_only_the_declared_facts_of_a_connection_are_visible():

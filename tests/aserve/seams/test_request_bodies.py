@@ -59,7 +59,7 @@ class Store:
         self.most_written = max(self.most_written, len(data))
         self._file.write(data)
 
-    def finish(self) -> Response:
+    def respond(self) -> Response:
         assert not self.closed.is_set()
         if self.refuses_all:
             raise HttpError(409, "It is there already.")

@@ -298,7 +298,7 @@ async def test_a_reload_in_a_running_loop(directory: Path, connect) -> None:
         assert (await client.get("/a.txt"))[1]["content-type"] == "text/plain"
         with pytest.raises(RuntimeError, match="areload"):
             server.reload(charset="none")
-        await server.areload(grace=0)  # and at the end nobody waits for the first settings' client
+        await server.areload(grace=0)  # so that the end does not wait for the first client
     slow.close()
 
 

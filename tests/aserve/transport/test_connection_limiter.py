@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import aserve
 from aserve.http1.limits import Limits
 from aserve.transport.connection_limiter import (
     ConnectionLimiter,
@@ -19,6 +21,7 @@ from aserve.transport.connection_limiter import (
     process_limits,
 )
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
 TIMEOUT = 20.0
@@ -65,6 +68,23 @@ def test_a_file_counts_besides_its_connection() -> None:
     limiter.remove(clients[2])
 
 
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking"))
+def test_every_client_over_the_limit_gets_its_503(name: str, tmp_path: Path) -> None:
+    limits = Limits(max_connections=2, max_connections_per_ip=2)
+    with aserve.Server(tmp_path, model=name, limits=limits) as server, ExitStack() as stack:
+        clients = []
+        for number in range(60):  # more than a server without spare descriptors would answer
+            client = stack.enter_context(socket.create_connection(address_of(server), TIMEOUT))
+            client.settimeout(TIMEOUT)
+            client.sendall(SMALL)
+            if number < 2:  # which are served, and stay open
+                assert client.recv(1 << 16).startswith(b"HTTP/1.1 404 ")
+            else:
+                clients.append(client)
+        responses = [b"".join(iter(partial(one.recv, 1 << 16), b"")) for one in clients]
+    assert all(response.startswith(b"HTTP/1.1 503 ") for response in responses)
+
+
 def test_no_address_has_more_than_its_share_of_descriptors() -> None:
     limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(12, 9, 12, 9))
     clients = [Client("a") for _ in range(6)]
@@ -94,11 +114,11 @@ def test_cached_files_are_evicted_for_connections() -> None:
 
 def test_limits_follow_the_process_limit_on_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
-    assert process_limits(Limits()) == (192, 144, 192, 144)
-    assert process_limits(Limits(max_connections=50)) == (50, 37, 192, 144)
-    assert process_limits(Limits(max_connections=1_000)) == (192, 144, 192, 144)
-    assert process_limits(Limits(max_connections_per_ip=160)) == (192, 160, 192, 160)
-    assert process_limits(Limits(), threads=50) == (50, 37, 192, 144)
+    assert process_limits(Limits()) == (192, 144, 192, 144, 16)
+    assert process_limits(Limits(max_connections=50)) == (50, 37, 192, 144, 92)
+    assert process_limits(Limits(max_connections=1_000)) == (192, 144, 192, 144, 16)
+    assert process_limits(Limits(max_connections_per_ip=160)) == (192, 160, 192, 160, 16)
+    assert process_limits(Limits(), threads=50) == (50, 37, 192, 144, 92)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
     assert process_limits(Limits(), max_fd=1_024).descriptors == 1_024 - 64
 

@@ -29,7 +29,7 @@ class Held:
         return self
 
     def __next__(self) -> bytes:
-        raise AssertionError("nobody reads it")
+        raise AssertionError("it must not be read")
 
     def close(self) -> None:
         self._note(self.closed_by)
@@ -72,12 +72,12 @@ class SlowClient(FakeClient):
     def handle(self, request: Request, context: RequestContext) -> Response:
         if not context.may_wait:
             raise BlockingIOError
-        return self.finish()
+        return self.respond()
 
     def accept_body(self, request: Request) -> BodySink | None:
         return Sink(self)
 
-    def finish(self) -> Response:
+    def respond(self) -> Response:
         self.loop.call_soon_threadsafe(self.entered.set)
         self.gate.wait()
         if self.error:

@@ -9,26 +9,31 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import aserve
+from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.serving import address_of
 
 TIMEOUT = 10.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
+SETTINGS = {name: {"model": name} for name in OTHERS} | {
+    f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK
+}
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
 LARGE = 8 << 20
 
 
-@pytest.fixture(params=OTHERS)
-def model(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=SETTINGS)
+def model(request: pytest.FixtureRequest) -> ServerSettings:
     if reason := UNAVAILABLE.get(request.param):
         pytest.skip(reason)
-    return str(request.param)
+    return cast("ServerSettings", SETTINGS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +45,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(model: str, directory: Path) -> Iterator[socket.socket]:
+def client(model: ServerSettings, directory: Path) -> Iterator[socket.socket]:
     with (
-        aserve.Server(directory, model=model) as server,
+        aserve.Server(directory, **model) as server,
         socket.create_connection(address_of(server), TIMEOUT) as client,
     ):
         yield client
@@ -78,10 +83,10 @@ def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> Non
     assert read_all(client).endswith(b"\r\n\r\nsmall")
 
 
-def test_one_connection_too_many_gets_503(model: str, directory: Path) -> None:
+def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path) -> None:
     limits = Limits(max_connections=1)
     with (
-        aserve.Server(directory, model=model, limits=limits) as server,
+        aserve.Server(directory, **model, limits=limits) as server,
         socket.create_connection(address_of(server), TIMEOUT) as first,
     ):
         first.sendall(request("small"))
@@ -94,14 +99,14 @@ def test_one_connection_too_many_gets_503(model: str, directory: Path) -> None:
 
 @pytest.mark.parametrize("closes", [True, False])
 def test_open_response_is_completed_when_the_server_stops(
-    model: str, directory: Path, *, closes: bool
+    model: ServerSettings, directory: Path, *, closes: bool
 ) -> None:
     with socket.socket() as client:
         client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
         # A keep-alive connection closes after its response, not at the end of the grace period.
-        with aserve.Server(directory, model=model, grace=600) as server:
+        with aserve.Server(directory, **model, grace=600) as server:
             client.connect(address_of(server))
             client.sendall(request("large", closes=closes))
             body.append(client.recv(1))  # it has begun, and cannot be complete
@@ -111,8 +116,10 @@ def test_open_response_is_completed_when_the_server_stops(
     assert b"".join(body).endswith(b"\r\n\r\n" + b"large..." * (LARGE // 8))
 
 
-def test_client_that_aborts_disturbs_no_other_client(model: str, directory: Path) -> None:
-    with aserve.Server(directory, model=model) as server:
+def test_client_that_aborts_disturbs_no_other_client(
+    model: ServerSettings, directory: Path
+) -> None:
+    with aserve.Server(directory, **model) as server:
         with socket.create_connection(address_of(server), TIMEOUT) as first:
             first.sendall(request("large"))
             first.recv(1)
@@ -124,10 +131,10 @@ def test_client_that_aborts_disturbs_no_other_client(model: str, directory: Path
 
 
 def test_file_that_shrinks_while_it_is_sent_closes_the_connection(
-    model: str, tmp_path: Path
+    model: ServerSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
-    with aserve.Server(tmp_path, model=model) as server, socket.socket() as client:
+    with aserve.Server(tmp_path, **model) as server, socket.socket() as client:
         client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.connect(address_of(server))

@@ -42,7 +42,7 @@ from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models import proactor, proactor_aio
 from aserve.transport.models.reactor import ReactorServer as Reactor
-from aserve.transport.multiplexing import MultiplexingServer
+from aserve.transport.multiplexing import MultiplexingLoop
 from aserve.transport.registry import DEFAULT, MODELS
 from aserve.transport.server_connection import ServerConnection
 from aserve.transport.socket_connection import SocketConnection
@@ -81,7 +81,7 @@ CLASSES: dict[str, list[Any]] = {
         SocketWriter,
         ConnectionContext,
         proactor_aio.AioConnection,
-        MultiplexingServer,
+        MultiplexingLoop,
     ],
 }
 # Not steps of one connection: the boundaries themselves, and what all connections share.
@@ -104,7 +104,7 @@ NOT_A_STEP = {
         "wait_closed",
         "abort",
         "_resume_accepting",
-        "_serve_or_hand_over",
+        "_respond_or_connect",
         "_pause_accepting",
         "__init__",
     },
@@ -128,7 +128,7 @@ NOT_A_STEP = {
     | {"_on_receive"},
     proactor.UringConnection: {"_release_fd", "_on_received", "_on_sent"},
     proactor_aio.AioConnection: {"_on_file_read"},
-    MultiplexingServer: {
+    MultiplexingLoop: {
         *("__init__", "_run_once", "_poll_for_reading", "_stop_polling", "_accept", "_process"),
         *("_remove_connection", "_add_connection", "_update_or_remove", "_tick"),
         *("_close_connections", "_is_idle", "_shutdown"),
@@ -136,6 +136,7 @@ NOT_A_STEP = {
     Reactor: {
         *("__init__", "_start", "_run_once", "_poll_for_reading", "_stop_polling", "_process"),
         *("_add_connection", "_release", "_remove", "_claim", "_tick", "_close_connections"),
+        "_submit_or_reject",
         *("_is_idle", "_shutdown"),
     },
 }

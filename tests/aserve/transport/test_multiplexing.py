@@ -113,7 +113,7 @@ def test_fast_sender_has_one_turn_at_a_time(
         return process_ready(connection, readable=readable)
 
     monkeypatch.setattr(SocketConnection, "process_ready", record_turn)
-    monkeypatch.setattr(socket_connection, "_READ_SIZE", 100)  # so that it takes many turns
+    monkeypatch.setattr(socket_connection, "READ_SIZE", 100)  # so that it takes many turns
     fast = socket.socket()
     fast.bind(("127.0.0.2", 0))
     with fast, ExitStack() as stack:

@@ -1,6 +1,7 @@
 """The reactor: one thread at a time for each connection, and how jobs are dispatched."""
 
 import errno
+import select
 import socket
 import threading
 from pathlib import Path
@@ -143,6 +144,65 @@ def test_round_robin_gives_each_thread_every_third_job() -> None:
     assert {workers.done[str(number)] for number in (3, 6)} == {workers.done["wait"]}
     assert workers.done["1"] != workers.done["2"]
     assert workers.done["1"] == workers.done["4"] == workers.done["7"]
+
+
+def test_least_loaded_avoids_the_thread_with_more_jobs() -> None:
+    workers = RecordingWorkers("least-loaded")
+    workers.threads.submit("wait")  # on one thread, which stays in it
+    for number in range(10):  # the others have one job at a time, or one more than that
+        workers.threads.submit(str(number))
+    workers.threads.submit("last")
+    assert workers.last.wait(TIMEOUT)
+    busy = {f"worker-{number}" for number in range(3)} - set(workers.done.values())
+    workers.resume.set()
+    workers.threads.shutdown()
+    assert len(workers.done) == 12
+    assert workers.done["wait"] in busy or len(busy) == 0
+
+
+def test_as_many_jobs_wait_as_may() -> None:
+    taken, resume = threading.Event(), threading.Event()
+
+    def work(_job: int) -> None:
+        taken.set()
+        assert resume.wait(TIMEOUT)
+
+    threads: WorkerThreads[int] = WorkerThreads(1, "queue", work, max_waiting=2)
+    threads.submit(1)
+    assert taken.wait(TIMEOUT)
+    was_full = []
+    for number in (2, 3):
+        was_full.append(threads.is_full)
+        threads.submit(number)
+    was_full.append(threads.is_full)
+    resume.set()
+    threads.shutdown()
+    assert was_full == [False, False, True]
+
+
+def test_a_request_beyond_a_full_queue_gets_503(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = TurnMonitor(monkeypatch)
+    with (
+        aserve.Server(directory, model="reactor", threads=1, queue=1) as server,
+        connect(server) as first,
+        connect(server) as second,
+        connect(server) as third,
+    ):
+        first.sendall(REQUEST)
+        assert monitor.entered.wait(TIMEOUT)
+        for client in (second, third):  # one of them waits, whichever epoll reports first
+            client.sendall(REQUEST)
+        ready, _, _ = select.select([second, third], [], [], TIMEOUT)
+        rejected = ready[0]
+        response = rejected.recv(1 << 16)
+        monitor.resume.set()
+        waiting = third if rejected is second else second
+        assert waiting.recv(1 << 16).endswith(b"hello")
+        assert first.recv(1 << 16).endswith(b"hello")
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 1\r\n" in response
 
 
 def test_random_gives_every_thread_some_jobs() -> None:

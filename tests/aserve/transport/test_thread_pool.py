@@ -132,7 +132,7 @@ async def test_a_step_after_the_shutdown_is_not_lost(make_pool):
 
 async def test_the_pool_tells_when_all_resources_are_closed(make_pool, caplog):
     pool, resource, gate = make_pool(2, 1), Resource(), threading.Event()
-    resource.close = lambda: 1 / 0  # which keeps nobody waiting
+    resource.close = lambda: 1 / 0  # which must not keep the pool waiting
     pool.release(resource, after=pool.submit(gate.wait))
     waiting = asyncio.create_task(pool.wait_released())
     await asyncio.sleep(0)

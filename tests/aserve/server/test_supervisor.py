@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import logging, signal
+from aserve.server import supervisor
+from aserve.server.shutdown_report import RemainingReports
+from aserve.server.signals import Signals
+
+def run_worker(listeners, lifeline):
+    raise {error}
+
+supervisor._MIN_LIFETIME_S = 600  # each start counts as failed, however slow the machine is
+logging.basicConfig(format="%(message)s")
+signals = Signals(frozenset({{signal.SIGTERM}}), frozenset())
+signal.pthread_sigmask(signal.SIG_BLOCK, signals.handled | {{signal.SIGCHLD}})
+try:
+    supervisor.Supervisor([[]], run_worker, signals, RemainingReports(print)).run()
+finally:
+    print("the parent's code")
+"""
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('broken')", "SystemExit(0)", "KeyboardInterrupt"])
+def test_a_worker_never_runs_the_code_of_its_parent(error):
+    command = [sys.executable, "-c", PROGRAM.format(error=error)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "the parent's code\n"
+    assert error.partition("(")[0] in ran.stderr
