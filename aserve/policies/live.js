@@ -48,7 +48,6 @@
 
     function bringUpToDate(port, seen) {
       pages.set(port, current);
-      if (!seen) return; // whatever it has, it was not made anew by a reload
       if (serverOf(seen) !== serverOf(current)) {
         port.postMessage({ id: current, paths: null });
       } else if (numberOf(seen) > numberOf(current)) {
@@ -75,7 +74,7 @@
       port.onmessage = ({ data: seen }) => {
         if (seen === null) return remove(port);
         pages.set(port, seen);
-        if (!source || (current && seen && serverOf(seen) !== serverOf(current))) connect(seen);
+        if (!source || (current && serverOf(seen) !== serverOf(current))) connect(seen);
         else if (current) bringUpToDate(port, seen);
       };
     };
@@ -136,17 +135,18 @@
   }
 
   // A page that is the same after a reload does not come from the server, but from a service
-  // worker, for example. It counts as up to date, or it would be reloaded for ever.
+  // worker, for example. What it was reloaded for counts as seen, or it would be reloaded for ever.
   function firstId() {
-    return remember(null) === servedAs ? "" : servedAs;
+    const [wasServedAs, reached] = remember(null)?.split(" ") ?? [];
+    return wasServedAs === servedAs ? reached : servedAs;
   }
 
-  function remember(id) {
+  function remember(text) {
     const key = `aserve-live:${location.pathname}${location.search}`; // frames share a storage
     try {
       const known = sessionStorage.getItem(key);
-      if (id === null) sessionStorage.removeItem(key);
-      else sessionStorage.setItem(key, id);
+      if (text === null) sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, text);
       return known;
     } catch {
       return null; // a page in a sandbox has no storage
@@ -154,7 +154,7 @@
   }
 
   function reload() {
-    remember(servedAs);
+    remember(`${servedAs} ${seen}`);
     location.reload();
   }
 
