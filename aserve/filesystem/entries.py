@@ -84,8 +84,8 @@ class EntryReader:
         """Yield all entries below a directory, each directory before its own.
 
         With the names from that directory down, in the order of their bytes. A directory that links
-        lead to from within itself is not entered again, nor one that cannot be read. Raises OSError
-        if that is the first one.
+        lead to from within itself is not entered again, nor one that may not be read. Raises
+        OSError if that is the first one, and for other errors.
         """
         levels = [self._level(_Level(path), ())]
         while levels:
