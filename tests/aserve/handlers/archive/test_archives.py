@@ -431,14 +431,14 @@ def test_real_files_and_directories_that_may_not_be_read() -> None:
 def test_a_directory_that_cannot_be_read_now_is_not_missing_in_silence(
     client: Client, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    read_entries = EntryReader.entries
+    read_names = EntryReader.names
 
-    def fail_below(reader: EntryReader, directory: int, path: bytes) -> list[Entry]:
+    def fail_below(reader: EntryReader, directory: int, path: bytes) -> dict[bytes, int]:
         if path == b"photos/sub":
             raise OSError(number, os.strerror(number))
-        return read_entries(reader, directory, path)
+        return read_names(reader, directory, path)
 
-    monkeypatch.setattr(EntryReader, "entries", fail_below)
+    monkeypatch.setattr(EntryReader, "names", fail_below)
     assert client.get("/photos/?archive=zip").status >= 500
 
 
