@@ -20,7 +20,7 @@ _READABLE_FILE = 0o444
 _READABLE_DIRECTORY = 0o555  # to read names, and what they lead to
 
 _NOTE_NAME = b"UNREADABLE.txt"
-_NOTE = b"These may not be read by the server, so they are missing here:\n\n"
+_NOTE = b"The server could not read these, so they are missing here:\n\n"
 _MAX_NOTED = 1_000
 
 
@@ -67,12 +67,12 @@ class ManifestReader:
         total = 0
         for below, entry in in_steps(self._find(directory, names)):
             path = b"/".join((folder, *below))
-            if not self._is_readable(directory, below, entry):
+            if self._is_readable(directory, below, entry):
+                members.append(_member(path, entry))
+                total += entry.size
+            else:
                 unreadable.append(path)
-                continue
-            members.append(_member(path, entry))
-            total += members[-1].size
-            self._check(len(members), total)
+            self._check(len(members) + len(unreadable), total)
         if unreadable and not members:
             raise HttpError(403, "Nothing of this may be read.")
         return _complete(folder, members, unreadable)
@@ -98,7 +98,7 @@ class ManifestReader:
             found = list(filter(None, listed.look_up(names)))
             if len(found) == len(names):
                 return found
-        raise HttpError(404, "The parameter name is the name of nothing that is here.")
+        raise HttpError(404, "The parameter name names nothing that is here.")
 
     def _is_readable(self, directory: TargetPath, names: tuple[bytes, ...], entry: Entry) -> bool:
         """Tell whether a file or a directory can be read, without opening most of them."""
@@ -112,7 +112,7 @@ class ManifestReader:
             else:
                 self._files.find(path, wait=True)
         except HttpError as error:
-            if error.status != 403:
+            if error.status not in {403, 404}:  # 404: it has gone meanwhile
                 raise
             return False
         return True
