@@ -243,12 +243,13 @@ class WatchedTree:
 
     def _is_followed(self, location: bytes) -> bool:
         """Tell whether a link to a directory is followed by requests, too."""
-        symlinks = self._visibility.symlinks
-        if symlinks is not Symlinks.INSIDE:
-            return symlinks is Symlinks.ALL
-        real = os.path.realpath(location) + b"/"
-        roots = (os.path.realpath(root).rstrip(b"/") + b"/" for root in self._roots.values())
-        return any(map(real.startswith, roots))
+        if self._visibility.symlinks is Symlinks.NONE:
+            return False
+        real = os.path.realpath(location)
+        for root in map(os.path.realpath, self._roots.values()):
+            if real.startswith(root.rstrip(b"/") + b"/"):
+                return self._visibility.allows_target(real[len(root.rstrip(b"/")) + 1 :])
+        return self._visibility.allows_outside(real)
 
     # Directories.
 

@@ -48,7 +48,6 @@
 
     function bringUpToDate(port, seen) {
       pages.set(port, current);
-      if (!seen) return; // whatever it has, it was not made anew by a reload
       if (serverOf(seen) !== serverOf(current)) {
         port.postMessage({ id: current, paths: null });
       } else if (numberOf(seen) > numberOf(current)) {
@@ -75,7 +74,7 @@
       port.onmessage = ({ data: seen }) => {
         if (seen === null) return remove(port);
         pages.set(port, seen);
-        if (!source || (current && seen && serverOf(seen) !== serverOf(current))) connect(seen);
+        if (!source || (current && serverOf(seen) !== serverOf(current))) connect(seen);
         else if (current) bringUpToDate(port, seen);
       };
     };
@@ -94,6 +93,7 @@
   const script = document.currentScript;
   const hubUrl = new URL("/.aserve/live", script.src).href;
   const servedAs = script.dataset.since;
+  const isFile = script.dataset.made === undefined; // and no folder's page or error
   script.remove(); // the page's own scripts and selectors find the document as it was written
 
   // Connecting.
@@ -135,17 +135,18 @@
   }
 
   // A page that is the same after a reload does not come from the server, but from a service
-  // worker, for example. It counts as up to date, or it would be reloaded for ever.
+  // worker, for example. What it was reloaded for counts as seen, or it would be reloaded for ever.
   function firstId() {
-    return remember(null) === servedAs ? "" : servedAs;
+    const [wasServedAs, reached] = remember(null)?.split(" ") ?? [];
+    return wasServedAs === servedAs ? reached : servedAs;
   }
 
-  function remember(id) {
+  function remember(text) {
     const key = `aserve-live:${location.pathname}${location.search}`; // frames share a storage
     try {
       const known = sessionStorage.getItem(key);
-      if (id === null) sessionStorage.removeItem(key);
-      else sessionStorage.setItem(key, id);
+      if (text === null) sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, text);
       return known;
     } catch {
       return null; // a page in a sandbox has no storage
@@ -153,7 +154,7 @@
   }
 
   function reload() {
-    remember(servedAs);
+    remember(`${servedAs} ${seen}`);
     location.reload();
   }
 
@@ -311,7 +312,7 @@
     if (document.readyState === "loading") {
       await new Promise((done) => document.addEventListener("DOMContentLoaded", done));
     }
-    const swaps = paths?.map((path) => swapsFor(decoded(path)));
+    const swaps = isFile && paths?.map((path) => swapsFor(decoded(path)));
     if (!swaps || swaps.includes(null)) reload();
     else for (const swap of swaps.flat()) swap();
   }

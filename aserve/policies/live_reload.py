@@ -91,8 +91,11 @@ class LiveReload(Policy):
 
     def insert(self, request: Request, response: Response, update_id: str) -> Response | None:
         """Return a page with the script in it; None if the response is none."""
+        # A page that is no file, as a folder's or an error's, may show anything of any file.
+        is_made = bool(response.body) and isinstance(response.body[0], bytes)
+        made = ' data-made=""' if is_made else ""
         tag = (
-            f'<script src="/.aserve/live.js" nonce="{self._nonce}" data-since="{update_id}">'
+            f'<script src="/.aserve/live.js" nonce="{self._nonce}" data-since="{update_id}"{made}>'
             "</script>"
         )
         is_page = request.header(_DESTINATION) is not None

@@ -11,6 +11,7 @@ import pytest
 
 from aserve.filesystem import entries
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
@@ -45,6 +46,17 @@ def test_entries_are_described(tmp_path: Path) -> None:
         Entry(b"l", is_directory=False, size=5, modified=1_234_567_890_123_456_789, is_link=True),
         Entry(b"ld", is_directory=True, size=0, modified=-5, is_link=True),
     ]
+
+
+def test_entries_are_a_sequence_with_directories_first(tmp_path: Path) -> None:
+    for name in ("a10", "a9"):
+        (tmp_path / name).touch()
+    (tmp_path / "z").mkdir()
+    found = Directory(tmp_path).entries(ROOT)
+    assert len(found) == 3
+    assert [entry.name for entry in found] == [b"z", b"a9", b"a10"]
+    assert found[0].name == b"z"
+    assert [entry.name for entry in found[1:]] == [b"a9", b"a10"]
 
 
 def test_what_is_no_file_is_no_entry(tmp_path: Path) -> None:
@@ -213,6 +225,46 @@ def test_siblings_that_are_hidden_are_not_used(tmp_path: Path) -> None:
     found = Directory(tmp_path, visibility=Visibility(["*.gz"])).find(path, wait=True)
     assert isinstance(found, Document)
     assert [one.coding for one in found.representations] == ["identity", "br"]
+
+
+def test_a_walk_reads_a_directory_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped has not described a million entries, and keeps nothing open."""
+    monkeypatch.setattr(entries, "_AT_ONCE", 3)
+    described: list[bytes] = []
+    entry = EntryReader.entry
+
+    def counting(self: EntryReader, directory: int, path: bytes, name: bytes) -> Entry | None:
+        described.append(name)
+        return entry(self, directory, path, name)
+
+    monkeypatch.setattr(EntryReader, "entry", counting)
+    for number in range(8):
+        (tmp_path / f"f{number}").touch()
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "h").touch()
+    files = Directory(tmp_path)
+    assert walked(files) == [*(b"f%d" % number for number in range(8)), b"g", b"g/h"]
+    described.clear()
+    walk = files.walk(ROOT)
+    next(walk)
+    assert described == [b"f0", b"f1", b"f2"]
+    for number in range(3, 8):
+        (tmp_path / f"f{number}").unlink()
+    assert [b"/".join(names) for names, _ in walk] == [b"f1", b"f2", b"g", b"g/h"]
+
+
+def test_a_directory_that_vanishes_while_it_is_walked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_AT_ONCE", 1)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").touch()
+    (tmp_path / "d" / "g").touch()
+    (tmp_path / "e").touch()
+    walk = Directory(tmp_path).walk(ROOT)
+    assert [next(walk)[0] for _ in range(2)] == [(b"d",), (b"d", b"f")]
+    (tmp_path / "d").rename(tmp_path / "moved")
+    assert [names for names, _ in walk] == [(b"e",)]
 
 
 def test_random_trees_are_walked_as_scandir_lists_them(tmp_path: Path) -> None:

@@ -58,8 +58,7 @@ def test_steps_make_no_difference(keys: list[int], step: int) -> None:
 def test_work_pauses_between_steps_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     clock = iter([0.0, 0.001, 0.003, 0.0, 0.001, 0.002])
-    monkeypatch.setattr(steps, "thread_time", lambda: next(clock))
     monkeypatch.setattr(steps, "sleep", lambda _: done.append("pause"))
-    for item in steps.in_steps("abcdefg", 2):
+    for item in steps.in_steps("abcdefg", 2, clock=lambda: next(clock)):
         done += item
     assert "".join(done) == "abcdpauseefg"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -10,14 +11,17 @@ import pytest
 
 from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
+from aserve.handlers.listing import text_reader
 from aserve.handlers.listing.formats import format_time
+from aserve.handlers.listing.model import FolderText
 from aserve.handlers.listing.search import SearchLimits
 from aserve.http.messages import BodyStream, Request
 from aserve.http.request_target import TargetPath
 from tests.aserve.handlers.listing_site import NOW, ListedSite
 
 FORMS = ["html", "json", "ndjson", "text"]
-SCHEMA = json.loads(Path("docs/listing.schema.json").read_text(encoding="utf-8"))
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMA = json.loads((DOCS / "listing.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -64,6 +68,7 @@ def site(root: Path) -> ListedSite:
         ("?sort=name&sort=size&limit=3", "dir9 dir10 B10"),
         ("?deep=1&q=deep", "dir9/deep.txt"),
         ("?deep=1", "dir9 dir10 a.txt b2 B10 c dir9/deep.txt"),
+        ("?deep=1&sort=size&order=desc", "dir9 dir10 b2 dir9/deep.txt a.txt c B10"),
         ("?deep=1&q=dir9/*", "dir9/deep.txt"),
         ("?deep=1&q=9/D", "dir9/deep.txt"),
         ("?deep=0&q=deep", ""),
@@ -249,6 +254,7 @@ def links(headers: object) -> dict[str, str]:
         ("limit=1e3", "The parameter limit must be a number, from 1 to 10000."),
         ("offset=-1", "The parameter offset must be a number, at least 0."),
         ("offset=x", "The parameter offset must be a number, at least 0."),
+        ("q=" + "a" * 1_001, "The parameter q must have at most 1000 characters."),
         ("q=[z-a]", "The parameter q has a range that is none."),
         ("&".join(["a=1"] * 2_000), "The query has too many parameters."),
     ],
@@ -378,6 +384,34 @@ def test_readme_and_header_are_on_the_first_page(root: Path) -> None:
     (root.parent / "secret.md").write_text("OUTSIDE-OF-ALL")
     (root / "README.md").symlink_to("../secret.md")
     assert b"OUTSIDE-OF-ALL" not in site.get("/").body
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_readme_that_may_not_be_read_is_an_entry_and_no_more() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "README.md").touch(mode=0)
+        answer = ListedSite(Path(directory)).get("/")
+        assert (answer.status, answer.body.count(b'href="README.md"')) == (200, 1)
+
+
+def test_rendered_texts_are_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one is rendered once until it changes."""
+    rendered: list[bytes] = []
+    render = text_reader.render_text
+
+    def counting(name: bytes, data: bytes) -> FolderText:
+        rendered.append(data)
+        return render(name, data)
+
+    monkeypatch.setattr(text_reader, "render_text", counting)
+    monkeypatch.setattr(text_reader, "_MAX_KEPT", 2)
+    site = ListedSite(root)
+    for number in range(3):
+        (root / f"n{number}").mkdir()
+        (root / f"n{number}" / "README.md").write_text(str(number))
+    for number in (0, 0, 1, 2, 2, 1, 0):
+        assert site.get(f"/n{number}/").status == 200
+    assert rendered == [b"0", b"1", b"2", b"0"]
 
 
 def test_title_and_archives_are_on_the_page(root: Path) -> None:

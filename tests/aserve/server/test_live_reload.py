@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 import aserve
+from aserve.cli.banner import format_banner
+from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.watched_tree import WatchedTree
 from aserve.policies.live_updates import LiveUpdates
 from aserve.transport.eventloop.event_stream import EventStream
@@ -149,6 +151,15 @@ def test_a_tree_that_cannot_be_watched_is_compared(
         assert events.next() == ("update", ["/index.html"])
     (message,) = caplog.messages
     assert message == "live: no inotify instance is left: all files are looked at every 0.5 s"
+
+
+def test_the_banner_says_that_files_are_compared(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mounts, "tracking_of", lambda *_: ChangeTracking.STATE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        lines = format_banner(aserve.Settings(root, live=True), listener).splitlines()
+    assert "  live   pages reload when a file changes, looked for every 0.5 s" in lines
 
 
 def test_a_start_does_not_wait_for_a_tree_that_takes_long(

@@ -171,3 +171,29 @@ def test_settings_of_what_is_listed(root: Path) -> None:
         assert (listing["total"], listing["limit"], len(listing["entries"])) == (3, 2, 2)
         assert client.get("/many/f1").status == 404
         client.close()
+
+
+def test_a_cached_link_is_judged_again_when_it_leads_elsewhere(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for directory in (root, outside):
+        directory.mkdir()
+    for name in ("a", "b", "x.key"):
+        (outside / name).write_text(name)
+        os.utime(outside / name, (1, 1))  # old enough to be cached
+
+    def lead_to(name: str) -> None:
+        (root / "new").symlink_to(outside / name)
+        (root / "new").replace(root / "link")
+
+    lead_to("a")
+    with aserve.Server(root, symlinks="all") as server:
+        client = Client(server, [])
+        assert {client.get("/link").body for _ in range(6)} == {b"a"}
+        lead_to("b")
+        assert {client.get("/link").body for _ in range(6)} == {b"b"}
+        lead_to("x.key")
+        assert {client.get("/link").status for _ in range(6)} == {404}
+        assert client.list("/")["entries"] == []
+        lead_to("a")
+        assert client.get("/link").body == b"a"
+        client.close()
