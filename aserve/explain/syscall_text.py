@@ -85,6 +85,13 @@ def _stat(_call: Syscall) -> str:
     return "asks for size and modification time"
 
 
+def _read_names(call: Syscall) -> str | None:
+    """Describe reading a directory; the last call returns 0, that there are no more names."""
+    found = _DESCRIPTOR_PATH.match(call.arguments)
+    name = found[1].rpartition("/")[2] if found else "a directory"
+    return f"reads names in {name}" if call.return_value > 0 else None
+
+
 def _read_file(call: Syscall) -> str:
     if call.error_name:
         return f"would block on the disk: {call.error_name}"
@@ -152,6 +159,7 @@ DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("write", "sendto", "sendmsg", "writev"), _write),
     **dict.fromkeys(("openat", "openat2", "open"), _open),
     **dict.fromkeys(("statx", "newfstatat", "fstat"), _stat),
+    **dict.fromkeys(("getdents64", "getdents"), _read_names),
     **dict.fromkeys(("pread64", "preadv", "preadv2"), _read_file),
     **dict.fromkeys(("clone", "clone3"), _clone),
     "sendfile": _sendfile,

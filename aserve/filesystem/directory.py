@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import EntryReader
-from aserve.filesystem.errors import http_error
+from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
@@ -356,7 +356,7 @@ class _ResourceLookup:
                 found = self._open(path + suffix)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
-                if http_error(error).status not in {403, 404}:
+                if not is_nothing_to_serve(error):
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):

@@ -3,9 +3,11 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
+from aserve.filesystem.errors import is_nothing_to_serve
 from aserve.filesystem.open_beneath import open_beneath, stat_beneath
 from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
@@ -18,6 +20,9 @@ from aserve.linux.directory_entries import (
     read_entries,
 )
 from aserve.linux.statx import FileId
+
+_AT_ONCE = 1_000
+"""How many entries a walk reads ahead: who stops it has not paid for a directory of a million."""
 
 _SERVED_TYPES = frozenset({TYPE_FILE, TYPE_DIRECTORY, TYPE_LINK, TYPE_UNKNOWN})
 
@@ -57,31 +62,30 @@ class EntryReader:
         }
 
     def entry(self, directory: int, path: bytes, name: bytes) -> Entry | None:
-        """Return one entry of a directory that is open; None if it cannot be served."""
+        """Return one entry of a directory that is open; None if it cannot be served.
+
+        Raises OSError where that could not be found out.
+        """
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None  # it has gone meanwhile
         is_link = stat.S_ISLNK(status.st_mode)
         if is_link:
-            target = stat_beneath(self._root, join(path, name), self._visibility)
-            if target is None:
+            try:
+                status = stat_beneath(self._root, join(path, name), self._visibility)
+            except OSError as error:
+                if not is_nothing_to_serve(error):
+                    raise
                 return None
-            status = target
         return entry_of(name, status, is_link=is_link)
-
-    def entries(self, directory: int, path: bytes) -> list[Entry]:
-        """Return all entries of a directory that is open, in no order. Raises OSError."""
-        names = self.names(directory, path)
-        found = (self.entry(directory, path, name) for name in in_steps(names))
-        return [entry for entry in found if entry]
 
     def walk(self, path: bytes) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield all entries below a directory, each directory before its own.
 
         With the names from that directory down, in the order of their bytes. A directory that links
-        lead to from within itself is not entered again, nor one that cannot be read. Raises OSError
-        if that is the first one.
+        lead to from within itself is not entered again, nor one that may not be read. Raises
+        OSError if that is the first one, and for other errors.
         """
         levels = [self._level(_Level(path), ())]
         while levels:
@@ -96,8 +100,9 @@ class EntryReader:
                 below = _Level(join(level.path, entry.name), names)
                 try:
                     levels.append(self._level(below, level.ancestors))
-                except OSError:
-                    continue
+                except OSError as error:
+                    if not is_nothing_to_serve(error):
+                        raise
 
     def _level(self, level: "_Level", ancestors: tuple[FileId, ...]) -> "_Level":
         directory = self.open(level.path)
@@ -106,10 +111,34 @@ class EntryReader:
             identity = status.st_dev, status.st_ino
             if identity in ancestors:
                 return level
-            entries = sorted(self.entries(directory, level.path))
-            return level._replace(entries=iter(entries), ancestors=(*ancestors, identity))
+            names = sorted(self.names(directory, level.path))
+            first = self._describe(directory, level.path, names[:_AT_ONCE])
         finally:
             os.close(directory)
+        entries = chain(first, self._rest(level.path, names[_AT_ONCE:]))
+        return level._replace(entries=entries, ancestors=(*ancestors, identity))
+
+    def _rest(self, path: bytes, names: list[bytes]) -> Iterator[Entry]:
+        """Yield the entries of names in a directory, as far as it is still there.
+
+        It is opened anew for each part, so that a walk keeps no directory open.
+        """
+        for start in range(0, len(names), _AT_ONCE):
+            try:
+                directory = self.open(path)
+            except OSError as error:
+                if not is_nothing_to_serve(error):
+                    raise
+                return
+            try:
+                part = self._describe(directory, path, names[start : start + _AT_ONCE])
+            finally:
+                os.close(directory)
+            yield from part
+
+    def _describe(self, directory: int, path: bytes, names: Iterable[bytes]) -> list[Entry]:
+        found = (self.entry(directory, path, name) for name in in_steps(names))
+        return [entry for entry in found if entry]
 
 
 class _Level(NamedTuple):

@@ -29,3 +29,11 @@ def http_error(error: OSError, absent: tuple[bytes, ...] = ()) -> HttpError:
     default = (500, "The file could not be read.")
     status, detail = _ERRORS.get(error.errno or 0, default)
     return HttpError(status, detail)
+
+
+def is_nothing_to_serve(error: OSError) -> bool:
+    """Tell whether an error says that nothing is there, or that it may not be read.
+
+    Any other may be over in a moment: what is in the way then must not pass for nothing.
+    """
+    return http_error(error).status in {403, 404}

@@ -9,12 +9,14 @@ elsewhere), so sizes and times are always asked for.
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.natural_order import sort_naturally
+from aserve.filesystem.steps import in_steps
 from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_FILE
 
 _MAX_DIRECTORIES = 256
@@ -43,10 +45,12 @@ class Names:
     """
 
     def __init__(self, kinds: Mapping[bytes, int]) -> None:
-        self._directories = [name for name, kind in kinds.items() if kind == TYPE_DIRECTORY]
-        self._files = [name for name, kind in kinds.items() if kind == TYPE_FILE]
-        decided = {TYPE_DIRECTORY, TYPE_FILE}
-        self.undecided = [name for name, kind in kinds.items() if kind not in decided]
+        by_kind: dict[int, list[bytes]] = defaultdict(list)
+        for name, kind in in_steps(kinds.items()):
+            by_kind[kind].append(name)
+        self._directories = by_kind.pop(TYPE_DIRECTORY, [])
+        self._files = by_kind.pop(TYPE_FILE, [])
+        self.undecided = list(chain.from_iterable(by_kind.values()))
         self.size = sum(map(len, kinds)) + _NAME_OVERHEAD * len(kinds)
         self._ordered: tuple[Mapping[bytes, bool], OrderedNames] | None = None
 

@@ -29,7 +29,7 @@ def natural_key(name: bytes) -> bytes:
 def sort_naturally(names: Iterable[bytes]) -> list[bytes]:
     """Return names in their natural order."""
     keys = sort_in_steps([natural_key(name) for name in in_steps(names)])
-    return [key.rpartition(b"\0")[2] for key in keys]
+    return [key.rpartition(b"\0")[2] for key in in_steps(keys)]
 
 
 def fold_case(name: bytes) -> bytes:

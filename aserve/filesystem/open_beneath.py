@@ -143,15 +143,12 @@ def _open_undecided(
     return _open_by_name(root, path, visibility)
 
 
-def stat_beneath(root: int, path: bytes, visibility: Visibility) -> os.stat_result | None:
+def stat_beneath(root: int, path: bytes, visibility: Visibility) -> os.stat_result:
     """Return the status of the file that a relative path leads to, by the rules of open_beneath.
 
-    None where there is no such file, or it may not be served. May wait; the file is not opened.
+    Raises OSError, also where there is no such file. May wait; the file is not opened.
     """
-    try:
-        located = _locate(root, path, visibility)
-    except OSError:
-        return None
+    located = _locate(root, path, visibility)
     try:
         return os.fstat(located)
     finally:

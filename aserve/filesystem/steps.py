@@ -4,7 +4,7 @@ A thread that computes is interrupted after 5 ms, and delays the event loop by a
 the interpreter is not enough: the thread has it again before another one wakes up. So it sleeps.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from time import sleep, thread_time
 from typing import TypeVar
@@ -16,12 +16,17 @@ _BATCH = 128  # items between two looks at the clock
 T = TypeVar("T")
 
 
-def in_steps(items: Iterable[T], batch_size: int = _BATCH) -> Iterator[T]:
-    """Yield items, and pause for a moment whenever that has taken a while."""
+def in_steps(
+    items: Iterable[T], batch_size: int = _BATCH, clock: Callable[[], float] = thread_time
+) -> Iterator[T]:
+    """Yield items, and pause for a moment whenever that has taken a while.
+
+    clock: in seconds; one that all threads share for what several of them do in turn.
+    """
     iterator = iter(items)
-    began = thread_time()
+    began = clock()
     while batch := list(islice(iterator, batch_size)):
         yield from batch
-        if thread_time() - began > _MAX_STEP_S:
+        if clock() - began > _MAX_STEP_S:
             sleep(_PAUSE_S)
-            began = thread_time()
+            began = clock()

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from random import Random
 
 from aserve.handlers.handler import RequestContext
+from aserve.handlers.listing.query import name_matcher, negotiate_form, parse_query
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Request
@@ -181,6 +182,24 @@ def conditional(data: bytes) -> Hashable:
     return result, preconditions.range_applies(request, validator, NOW)
 
 
+def listings(data: bytes) -> Hashable:
+    """The query of a listing is understood or 400; what it searches for is found by itself."""
+    text = data.decode("latin-1")
+    try:
+        query, form = parse_query(f"?{text}", 1_000)
+        matches = name_matcher(query.search)
+    except HttpError as error:
+        if error.status != 400:
+            raise
+        return error.detail
+    assert query.offset >= 0
+    assert 1 <= query.limit <= 10_000
+    is_part = not any(sign in query.search for sign in "*?[")
+    assert not is_part or matches(query.search.encode(errors="surrogateescape").strip(b"/"))
+    matches(b"a" * 255)
+    return form, query.sort, query.order, query.is_deep, is_part, negotiate_form(text)
+
+
 def dates(data: bytes) -> Hashable:
     """A date that can be parsed is formatted to the same date."""
     seconds = parse_date(data.decode("latin-1"), NOW)
@@ -239,11 +258,18 @@ _DATES = (
 )
 _TAGS = (b'"identity"', b'W/"identity", "x"', b"*", b'"a,b" , "br"', b'"', b"x", b"")
 
+_QUERIES = (
+    b"sort=size&order=desc&limit=10&offset=20",
+    b"q=*.txt&deep=1&format=json",
+    b"q=%5Ba-c%5D?%2F**%2F%C3%A4",
+    b"text/html;q=0.5, application/json",
+)
 PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     "streams": (streams, tuple(SHAPES.values())),
     "responses": (responses, tuple(SHAPES.values())),
     "targets": (targets, _TARGETS),
     "ranges": (range_sets, _RANGES),
+    "listings": (listings, _QUERIES),
     "codings": (accepted_codings, _CODINGS),
     "conditions": (
         conditional,

@@ -3,6 +3,8 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
+from weakref import WeakSet
 
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.archive.checksums import ChecksumCache
@@ -35,6 +37,8 @@ from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Representation, 
 MAX_BYTES = 10 << 30
 MAX_FILES = 100_000
 
+_MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 340 bytes
+
 _ROOT_NAME = b"files"  # the name of the root itself is nobody's business
 _NOT_A_NAME = frozenset({b"", b".", b".."})
 
@@ -58,6 +62,7 @@ class Archives:
         self._files = files
         self._reader = ManifestReader(files, max_bytes, max_files)
         self._checksums = ChecksumCache()
+        self._sending = _ArchivesInProgress()
 
     def respond(
         self, request: Request, context: RequestContext, directory: TargetPath
@@ -65,7 +70,7 @@ class Archives:
         """Return a directory as the archive that its query asks for; None if it asks for none.
 
         Raises HttpError: 400 for a bad value, 403 for what is not on offer, 404 for a name that is
-        not there, 413 for more than the limits.
+        not there, 413 for more than the limits, 503 where archives in progress hold much memory.
         """
         if "archive" not in directory.query:
             return None
@@ -108,15 +113,18 @@ class Archives:
             self._checksums,
             has_checksums=layout.has_checksums,
         )
-        source = _Archive(layout, contents, compressor)
+        source = _Archive(layout, contents, compressor, len(manifest.members))
         validator = Validator(manifest.etag(form), UNKNOWN_TIME)
         whole = Representation(media_type, source.length, validator, source)
         response = respond_with_representation(request, whole, (), b"", now)
         if response.status == 304:
             return response
         disposition = ("Content-Disposition", attachment(folder + b"." + form.encode()))
-        body = () if request.method == "HEAD" else (BodyStream(_pieces(response.body)),)
-        return response.with_headers((*response.headers, disposition, NOSNIFF), body)
+        headers = (*response.headers, disposition, NOSNIFF)
+        if request.method == "HEAD":
+            return response.with_headers(headers, ())
+        self._sending.add(source)
+        return response.with_headers(headers, (BodyStream(_pieces(response.body)),))
 
 
 def _checked_names(names: Iterable[bytes]) -> Sequence[bytes]:
@@ -132,7 +140,11 @@ class _Archive:
 
     is_local = False
 
-    def __init__(self, layout: Layout, contents: Contents, compressor: MakeCompressor) -> None:
+    def __init__(
+        self, layout: Layout, contents: Contents, compressor: MakeCompressor, count: int
+    ) -> None:
+        self.count = count
+        """How many members there are."""
         self._layout = layout
         self._contents = contents
         self._make_compressor = compressor
@@ -163,6 +175,25 @@ class _Archive:
 
     def close(self) -> None:
         """Do nothing: no file is open between two reads."""
+
+
+class _ArchivesInProgress:
+    """Bounds what the archives hold together that are being sent. It is thread-safe.
+
+    An archive is in progress as long as its stream refers to it.
+    """
+
+    def __init__(self) -> None:
+        self._archives: WeakSet[_Archive] = WeakSet()
+        self._lock = Lock()
+
+    def add(self, archive: _Archive) -> None:
+        """Add an archive. Raises HttpError 503 if others leave no room for its members."""
+        with self._lock:
+            held = sum(other.count for other in self._archives)
+            if held and held + archive.count > _MAX_MEMBERS:
+                raise HttpError(503, "Many large archives are being sent. Try again in a moment.")
+            self._archives.add(archive)
 
 
 def _pieces(parts: Iterable[BodyPart]) -> Iterator[bytes]:

@@ -1,18 +1,23 @@
 """What an archive is made of: decided before its first byte is sent, and for a bounded number."""
 
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.directory_entries import named_entries
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.archive.layout import Member
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Entry, strong_etag
 from aserve.version import __version__
 
-_READABLE = 0o444  # by everybody, so that the kernel need not be asked
+# Permissions of everybody, with which the kernel need not be asked.
+_READABLE_FILE = 0o444
+_READABLE_DIRECTORY = 0o555  # to read names, and what they lead to
 
 _NOTE_NAME = b"UNREADABLE.txt"
 _NOTE = b"These may not be read by the server, so they are missing here:\n\n"
@@ -35,7 +40,7 @@ class Manifest(NamedTuple):
         They follow from the members and the code: another version may arrange them differently.
         """
         digest = blake2b(repr((__version__, name, self.note)).encode(), digest_size=9)
-        for member in self.members:
+        for member in in_steps(self.members):
             digest.update(repr(member).encode())
         return f'"{digest.hexdigest()}"'
 
@@ -60,7 +65,7 @@ class ManifestReader:
         unreadable: list[bytes] = []
         members: list[Member] = []
         total = 0
-        for below, entry in self._find(directory, names):
+        for below, entry in in_steps(self._find(directory, names)):
             path = b"/".join((folder, *below))
             if not self._is_readable(directory, below, entry):
                 unreadable.append(path)
@@ -79,24 +84,31 @@ class ManifestReader:
         if not names:
             yield from self._files.walk(directory)
             return
-        found = {entry.name: entry for entry in self._files.entries(directory)}
-        if not found.keys() >= set(names):
-            raise HttpError(404, "The parameter name is the name of nothing that is here.")
-        for name in sorted(set(names)):
-            entry = found[name]
+        chosen = sorted(set(names))
+        for name, entry in zip(chosen, self._look_up(directory, chosen), strict=True):
             yield (name,), entry
             if entry.is_directory and self._is_readable(directory, (name,), entry):
                 for below, one in self._files.walk(_join(directory, (name,), is_directory=True)):
                     yield (name, *below), one
 
+    def _look_up(self, directory: TargetPath, names: Sequence[bytes]) -> Sequence[Entry]:
+        """Return the entries of some names in a directory. Raises HttpError 404 without all."""
+        listed = named_entries(self._files.entries(directory))
+        if set(names).issubset(chain(*listed.names)):
+            found = list(filter(None, listed.look_up(names)))
+            if len(found) == len(names):
+                return found
+        raise HttpError(404, "The parameter name is the name of nothing that is here.")
+
     def _is_readable(self, directory: TargetPath, names: tuple[bytes, ...], entry: Entry) -> bool:
         """Tell whether a file or a directory can be read, without opening most of them."""
-        if entry.mode & _READABLE == _READABLE:
+        needed = _READABLE_DIRECTORY if entry.is_directory else _READABLE_FILE
+        if entry.mode & needed == needed:
             return True
         path = _join(directory, names, is_directory=entry.is_directory)
         try:
             if entry.is_directory:
-                self._files.entries(path)
+                self._files.entries(path)[:1]  # what the first name leads to
             else:
                 self._files.find(path, wait=True)
         except HttpError as error:

@@ -1,10 +1,11 @@
 """ZIP archives of stored files, by PKWARE's APPNOTE 6.3.10, whose sections the comments name."""
 
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from struct import Struct
+from time import gmtime, monotonic
 
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.archive.layout import Contents, Layout, Member, clip, is_utf_8
 
 _LOCAL_HEADER = Struct("<4s5H3I2H")  # 4.3.7
@@ -49,7 +50,7 @@ class ZipLayout(Layout):
 
     def __init__(self, members: Sequence[Member]) -> None:
         super().__init__(members)
-        self._central_size = sum(map(self._central_header_size, range(len(members))))
+        self._central_size = sum(map(self._central_header_size, in_steps(range(len(members)))))
 
     @property
     def length(self) -> int:
@@ -75,7 +76,7 @@ class ZipLayout(Layout):
 
     def _trailer(self, contents: Contents, start: int, stop: int) -> Iterator[bytes]:
         reads = 0
-        for index in range(len(self._members)):
+        for index in in_steps(range(len(self._members)), clock=monotonic):
             size = self._central_header_size(index)
             if start < size and stop > 0:
                 for _ in self._await_checksum(index, contents):
@@ -176,5 +177,5 @@ def _dos_time(modified: int) -> tuple[int, int]:
     In UTC, since the archive must not depend on where, or in which half of a year, it is made.
     """
     seconds = min(max(modified // 1_000_000_000, _FIRST_DATE), _LAST_DATE)
-    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
+    year, month, day, hour, minute, second, *_ = gmtime(seconds)
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day

@@ -1,6 +1,5 @@
 """Answers a directory that has no index with what is in it."""
 
-import sys
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -17,10 +16,10 @@ from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NOSNIFF, BodyStream, Headers, HttpError, Request, Response
 from aserve.http.preconditions import PreconditionResult
 from aserve.http.request_target import TargetPath
-from aserve.http.resources import Validator
+from aserve.http.resources import UNKNOWN_TIME, Validator
 from aserve.version import __version__
 
-_UNKNOWN_TIME = sys.maxsize  # later than any request, so that no date is compared with it
+_SHOWN_FIELDS = 5  # of an entry: name, is_directory, size, modified, is_link
 _HTML_TYPE = "text/html; charset=utf-8"
 
 
@@ -64,7 +63,7 @@ class Listings:
         listing = self._listing(directory, asked.query, form, context.now)
         if asked.query.offset and asked.query.offset >= listing.total:
             return self._beyond_the_end(request, listing, form)
-        validator = Validator(_entity_tag(listing, form), _UNKNOWN_TIME)
+        validator = Validator(_entity_tag(listing, form), UNKNOWN_TIME)
         headers = (("ETag", validator.etag), *_common_headers(asked.form))
         result = preconditions.evaluate(request, validator, context.now)
         if result is PreconditionResult.FAILED:
@@ -153,5 +152,5 @@ def _entity_tag(listing: Listing, form: str) -> str:
         repr((__version__, form, listing._replace(entries=()))).encode(), digest_size=15
     )
     for entry in listing.entries:
-        digest.update(repr(tuple(entry)).encode())
+        digest.update(repr(entry[:_SHOWN_FIELDS]).encode())
     return f'"{digest.hexdigest()}"'

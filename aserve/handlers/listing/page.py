@@ -6,9 +6,11 @@ README and HEADER are HTML already (folder_text.py).
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from html import escape
 from pathlib import Path
 
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.listing.model import FolderText, Listing, ListingQuery, Order, Sort
 from aserve.handlers.listing.names import name_reference, visible_name, visible_text
 from aserve.http.dates import EARLIEST, LATEST
@@ -43,7 +45,7 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def render_page(listing: Listing) -> bytes:
-    """Return the page of a listing, in UTF-8."""
+    """Return the page of a listing, in UTF-8. Pauses where that takes long, as in_steps does."""
     return html_page(_title(listing), _STYLE, "".join(_body(listing))).encode(errors="replace")
 
 
@@ -148,9 +150,7 @@ def _table(listing: Listing) -> Iterator[str]:
     headings = "".join(_heading(listing, *column) for column in _COLUMNS)
     first = "<td></td>" if listing.archives else ""
     yield f"<thead><tr>{first}{headings}</tr></thead>\n<tbody>\n"
-    for entry in listing.entries:
-        first = f"<td>{_checkbox(entry.name)}</td>" if listing.archives else ""
-        yield _row(entry, first)
+    yield from in_steps(map(partial(_row, has_box=bool(listing.archives)), listing.entries))
     yield "</tbody>\n</table>\n"
 
 
@@ -167,7 +167,27 @@ def _heading(listing: Listing, sort: Sort, text: str, first: Order) -> str:
     return f'<th scope="col"{state}><a href="{target}" rel="nofollow">{text}{arrow}</a></th>'
 
 
-def _checkbox(name: bytes) -> str:
+def _row(entry: Entry, *, has_box: bool) -> str:
+    """Return the row of an entry. has_box: whether it begins with a box to select the entry."""
+    name, is_directory, size, modified, is_link, *_ = entry
+    target = name_reference(name, is_directory=is_directory)
+    shown = _name(name)
+    box = f"<td>{_checkbox(name, shown)}</td>" if has_box else ""
+    link = " <small>link</small>" if is_link else ""
+    kind, slash, cell = (
+        (' class="d"', "/", "<td></td>")
+        if is_directory
+        else ("", "", f'<td title="{size:,} bytes">{readable_size(size)}</td>')
+    )
+    # Each name on a path is written in its own direction.
+    names = shown.replace("/", "</bdi>/<bdi>")
+    return (
+        f'<tr{kind}>{box}<th scope="row"><a href="{target}"><bdi>{names}</bdi>{slash}</a>{link}'
+        f"</th>{cell}<td>{_time(modified)}</td></tr>\n"
+    )
+
+
+def _checkbox(name: bytes, shown: str) -> str:
     """Return what selects an entry for an archive; "" for a name that no form can send.
 
     A form sends UTF-8, and each kind of line break as CR LF. An archive has names of its directory.
@@ -180,25 +200,7 @@ def _checkbox(name: bytes) -> str:
         return ""
     return (
         f'<input type="checkbox" name="name" value="{value}" form="~archive"'
-        f' aria-label="Select {_name(name)}">'
-    )
-
-
-def _row(entry: Entry, first: str) -> str:
-    """Return the row of an entry. first: its first cell, "" for none."""
-    name, is_directory, size, modified, is_link, *_ = entry
-    target = name_reference(name, is_directory=is_directory)
-    # Each name on a path is written in its own direction.
-    shown = _name(name).replace("/", "</bdi>/<bdi>")
-    link = " <small>link</small>" if is_link else ""
-    kind, slash, cell = (
-        (' class="d"', "/", "<td></td>")
-        if is_directory
-        else ("", "", f'<td title="{size:,} bytes">{readable_size(size)}</td>')
-    )
-    return (
-        f'<tr{kind}>{first}<th scope="row"><a href="{target}"><bdi>{shown}</bdi>{slash}</a>{link}'
-        f"</th>{cell}<td>{_time(modified)}</td></tr>\n"
+        f' aria-label="Select {shown}">'
     )
 
 

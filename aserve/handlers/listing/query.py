@@ -15,6 +15,8 @@ from aserve.http.qvalues import parse_qvalues
 MAX_LIMIT = 10_000
 """The most entries on one page."""
 
+_MAX_SEARCH = 1_000  # characters: a glob is compared with each name, and a name has 255 bytes
+
 MEDIA_TYPES: Mapping[str, str] = {
     "html": "text/html",
     "json": "application/json",
@@ -24,7 +26,6 @@ MEDIA_TYPES: Mapping[str, str] = {
 """The forms of a listing and their types, the preferred one first."""
 
 _HTML = "html"
-_SORTS = {"name": "name", "size": "size", "time": "time"}
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def parse_query(text: str, page_size: int) -> ListingRequest:
         order=_choice(given, "order", {"asc": "asc", "desc": "desc"}, "asc"),
         limit=_number(given, "limit", 1, MAX_LIMIT, page_size),
         offset=_number(given, "offset", 0, None, 0),
-        search=given.get("q", ""),
+        search=_search(given.get("q", "")),
         is_deep=_choice(given, "deep", {"1": True, "0": False}, default=False),
     )
     forms = {name: name for name in MEDIA_TYPES}
@@ -58,6 +59,12 @@ def parameters(text: str) -> dict[str, str]:
     """Return the parameters of a query that have a value. Raises HttpError 400 for too many."""
     given = parse_parameters(text).items()
     return {name: filled[-1] for name, values in given if (filled := list(filter(None, values)))}
+
+
+def _search(text: str) -> str:
+    if len(text) > _MAX_SEARCH:
+        raise HttpError(400, f"The parameter q must have at most {_MAX_SEARCH} characters.")
+    return text
 
 
 def _choice(given: Mapping[str, str], name: str, choices: Mapping[str, T], default: T) -> T:

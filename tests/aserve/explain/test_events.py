@@ -50,6 +50,8 @@ def test_a_call_in_two_parts():
         ('openat2(4</www>, "a/b.html.br", {flags=0}, 24) = -1 ENOENT (No such file)',
          "looks for b.html.br: not found"),
         ('openat2(4</www>, "b.html", {flags=0}, 24) = 5</www/b.html>', "opens b.html"),
+        ("getdents64(5</www/b>, 0x7f /* 4 entries */, 65536) = 112", "reads names in b"),
+        ("getdents64(5</www/b>, 0x7f /* 0 entries */, 65536) = 0", None),
         ("preadv2(5</www/b>, [{}], 1, 0, RWF_NOWAIT) = -1 EAGAIN (Resource)",
          "would block on the disk: EAGAIN"),
         ("sendfile(5<TCP:[1]>, 6</b>, [0], 9) = 9", "has the kernel send 9 bytes of the file"),

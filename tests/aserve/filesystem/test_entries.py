@@ -1,5 +1,6 @@
 """The entries of directories: what is visible, described as a request would find it."""
 
+import errno
 import os
 import random
 import socket
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from aserve.filesystem import entries
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
@@ -154,6 +157,35 @@ def test_no_descriptor_is_leaked(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize(
+    ("function", "error", "status"),
+    [
+        ("stat_beneath", errno.EMFILE, 503),
+        ("open_beneath", errno.EMFILE, 503),
+        ("open_beneath", errno.EIO, 500),
+    ],
+)
+def test_what_could_not_be_found_out_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: int, status: int
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").touch()
+    (tmp_path / "l").symlink_to("d/f")
+    found = list(Directory(tmp_path).walk(ROOT))
+    assert len(found) == 3
+    works = getattr(entries, function)
+
+    def fail_below(root: int, path: bytes, *arguments: object, **named: object) -> object:
+        if path == b".":
+            return works(root, path, *arguments, **named)
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(entries, function, fail_below)
+    with pytest.raises(HttpError) as raised:
+        list(Directory(tmp_path).walk(ROOT))
+    assert raised.value.status == status
+
+
 def test_an_index_decides_what_a_directory_is(tmp_path: Path) -> None:
     """Also where the index is hidden, no file, or a link that is not followed."""
     (tmp_path / "a" / "index.html").mkdir(parents=True)
@@ -182,6 +214,46 @@ def test_siblings_that_are_hidden_are_not_used(tmp_path: Path) -> None:
     found = Directory(tmp_path, visibility=Visibility(["*.gz"])).find(path, wait=True)
     assert isinstance(found, Document)
     assert [one.coding for one in found.representations] == ["identity", "br"]
+
+
+def test_a_walk_reads_a_directory_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped has not described a million entries, and keeps nothing open."""
+    monkeypatch.setattr(entries, "_AT_ONCE", 3)
+    described: list[bytes] = []
+    entry = EntryReader.entry
+
+    def counting(self: EntryReader, directory: int, path: bytes, name: bytes) -> Entry | None:
+        described.append(name)
+        return entry(self, directory, path, name)
+
+    monkeypatch.setattr(EntryReader, "entry", counting)
+    for number in range(8):
+        (tmp_path / f"f{number}").touch()
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "h").touch()
+    files = Directory(tmp_path)
+    assert walked(files) == [*(b"f%d" % number for number in range(8)), b"g", b"g/h"]
+    described.clear()
+    walk = files.walk(ROOT)
+    next(walk)
+    assert described == [b"f0", b"f1", b"f2"]
+    for number in range(3, 8):
+        (tmp_path / f"f{number}").unlink()
+    assert [b"/".join(names) for names, _ in walk] == [b"f1", b"f2", b"g", b"g/h"]
+
+
+def test_a_directory_that_vanishes_while_it_is_walked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_AT_ONCE", 1)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").touch()
+    (tmp_path / "d" / "g").touch()
+    (tmp_path / "e").touch()
+    walk = Directory(tmp_path).walk(ROOT)
+    assert [next(walk)[0] for _ in range(2)] == [(b"d",), (b"d", b"f")]
+    (tmp_path / "d").rename(tmp_path / "moved")
+    assert [names for names, _ in walk] == [(b"e",)]
 
 
 def test_random_trees_are_walked_as_scandir_lists_them(tmp_path: Path) -> None:

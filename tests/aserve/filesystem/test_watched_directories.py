@@ -21,6 +21,7 @@ from aserve.filesystem.open_beneath import open_directory
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
+from aserve.http.resources import DirectoryWithoutIndex, Document
 from aserve.linux.directory_entries import (
     TYPE_DIRECTORY,
     TYPE_FILE,
@@ -366,6 +367,17 @@ def test_names_that_are_not_there_are_not_looked_up(tree, opened):
     assert opened[5:] == [root]
     (tree.root / "none").touch()
     assert find(b"none")
+
+
+def test_a_directory_without_an_index_is_known_without_a_look_up(tree, opened):
+    files = Directory(tree.root, tree.monitor.mounts, directories=tree.directories)
+    tree.learn()
+    opened.clear()
+    root = TargetPath((), is_directory=True)
+    assert isinstance(files.find(root, wait=False), DirectoryWithoutIndex)
+    assert opened == [os.fsencode(tree.root)]
+    (tree.root / "index.html").touch()
+    assert isinstance(files.find(root, wait=False), Document)
 
 
 def test_files_found_in_a_directory_are_counted_and_no_others(tree):

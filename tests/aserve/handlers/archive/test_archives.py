@@ -1,5 +1,6 @@
 """?archive= on a directory: what is in it, what the head says, and what is refused."""
 
+import errno
 import io
 import os
 import stat
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.entries import EntryReader
 from aserve.handlers.archive import formats, handler, manifest
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
@@ -379,11 +381,11 @@ def get(files: EndlessFiles, target: str, **limits: int) -> Answer:
 
 
 def test_the_walk_ends_at_the_limit() -> None:
-    for limits, walked in (({"max_files": 100}, 101), ({"max_bytes": 10 << 20}, 11)):
+    for limits, most in (({"max_files": 1_000}, 1_128), ({"max_bytes": 10 << 20}, 128)):
         files = EndlessFiles()
         answer = get(files, "/?archive=zip", **limits)
         assert answer.status == 413
-        assert files.walked == walked
+        assert files.walked <= most  # names are taken in batches of 128
         assert f"{next(iter(limits.values())):,}".encode() in answer.body
 
 
@@ -406,7 +408,7 @@ def test_what_may_not_be_read_is_named_in_the_archive() -> None:
 def test_real_files_and_directories_that_may_not_be_read() -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        for name in ("closed", "open"):
+        for name in ("closed", "half", "open"):
             (root / name).mkdir()
             (root / name / "file").write_bytes(b"content")
         for name in ("mine", "others"):
@@ -414,13 +416,30 @@ def test_real_files_and_directories_that_may_not_be_read() -> None:
         (root / "mine").chmod(0o600)
         (root / "others").chmod(0)
         (root / "closed").chmod(0)
+        (root / "half").chmod(0o444)  # whose names can be read, and nothing else
         answer = Client(root).get("/?archive=zip")
         inside = ["files/open/", "files/open/file"]
         assert answer.names == ["files/", "files/mine", *inside, "files/UNREADABLE.txt"]
         noted = answer.content("files/UNREADABLE.txt").splitlines()[2:]
-        assert noted == [b"files/closed", b"files/others"]
+        assert noted == [b"files/closed", b"files/half", b"files/others"]
         assert Client(root).get("/?archive=zip&name=closed").status == 403
         (root / "closed").chmod(0o700)
+        (root / "half").chmod(0o700)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_directory_that_cannot_be_read_now_is_not_missing_in_silence(
+    client: Client, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    read_entries = EntryReader.entries
+
+    def fail_below(reader: EntryReader, directory: int, path: bytes) -> list[Entry]:
+        if path == b"photos/sub":
+            raise OSError(number, os.strerror(number))
+        return read_entries(reader, directory, path)
+
+    monkeypatch.setattr(EntryReader, "entries", fail_below)
+    assert client.get("/photos/?archive=zip").status >= 500
 
 
 def test_where_nothing_may_be_read_there_is_no_archive() -> None:
@@ -454,6 +473,29 @@ def test_many_small_files_are_one_piece(tmp_path: Path) -> None:
         path = TargetPath((), is_directory=True, query=f"?archive={name}")
         response = archives.respond(Request("GET", "/"), RequestContext(NOW), path)
         assert len(list(read_body(response))) == 1
+
+
+def test_archives_in_progress_hold_a_bounded_number_of_members(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_MAX_MEMBERS", 2 * len(WHOLE))
+    request, context = Request("GET", "/photos/?archive=zip"), RequestContext(NOW)
+    first, second = (client.site.handle(request, context) for _ in range(2))
+    refused = client.site.handle(request, context)
+    assert (refused.status, dict(refused.headers)["Retry-After"]) == (503, "1")
+    assert client.get("/photos/?archive=zip", "HEAD").status == 200  # which holds nothing
+    first.body[0].close()
+    del first
+    assert client.get("/photos/?archive=zip").status == 200
+    second.body[0].close()
+
+
+def test_one_archive_alone_may_have_any_number_of_members(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_MAX_MEMBERS", 1)
+    for _ in range(2):
+        assert client.get("/photos/?archive=zip").status == 200
 
 
 def test_an_archive_is_not_cached(client: Client) -> None:
