@@ -94,7 +94,7 @@ class Visibility:
 
     def is_visible(self, path: bytes) -> bool:
         """Tell whether a path, its names separated by slashes, is visible by all of its names."""
-        return self.find_hidden(b"/" + path) is None
+        return not path or self.find_hidden(b"/" + path) is None  # the root has no name to hide
 
     def allows_target(self, path: bytes) -> bool:
         """Tell whether a link may lead to a path of the site.

@@ -4,7 +4,7 @@ import re
 from fnmatch import translate
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aserve.filesystem.visibility import ALWAYS_HIDDEN, Visibility
@@ -109,6 +109,7 @@ def is_match(glob: str, name: str) -> bool:
 
 
 @given(LETTERS, PATHS)
+@example("*", "/")
 def test_globs_mean_what_fnmatch_means(glob: str, path: str) -> None:
     names = [name for name in path.split("/") if name]
     try:
