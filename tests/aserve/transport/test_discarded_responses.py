@@ -92,7 +92,7 @@ class Sink:
     may_wait = True
 
     def __init__(self, client: SlowClient) -> None:
-        self.finish = client.finish
+        self.respond = client.respond
         self._client = client
 
     def write(self, data: bytes) -> None:
