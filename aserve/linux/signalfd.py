@@ -35,6 +35,10 @@ class SignalFd:
         self._poll.register(self._descriptor, select.POLLIN)
         weakref.finalize(self, os.close, self._descriptor)
 
+    def fileno(self) -> int:
+        """Return the descriptor, which is readable when a signal is queued."""
+        return self._descriptor
+
     def enable_signal(self, descriptor: int, number: int) -> None:
         """Make a descriptor non-blocking and have it send a signal whenever its state changes.
 

@@ -48,6 +48,13 @@ class RunLoop(ABC):
         finally:
             self._shutdown()
 
+    def interrupt(self) -> None:  # noqa: B027 - most models wait in nothing else
+        """End a call that waits for long, because a signal has asked the server to stop.
+
+        A signal handler calls this on the thread that serves, between any two steps of it. The
+        signal is also on a control descriptor, which ends all waits but accept, recv and send.
+        """
+
     def _run_until_stopped(self) -> None:
         ticked = now = time.monotonic()
         while not self._stopping or (now < self._deadline and not self._is_idle()):

@@ -4,28 +4,25 @@ Threads cost memory and time in the interpreter, so their number is limited.
 """
 
 import os
-import select
 import socket
-import struct
 import threading
-import time
 import weakref
 from contextlib import suppress
 from functools import partial
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
+from aserve.transport.blocking_calls import serve_until_closed
 from aserve.transport.connection_limiter import process_limits
+from aserve.transport.delegating import DelegatingLoop
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import PollingLoop
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.thread_safety import thread_safe_context
 
 _MAX_THREADS = 512
-_ONE_SECOND = struct.pack("ll", 1, 0)  # a timeval: the timeout of recv and send
 
 
-class BlockingServer(PollingLoop):
+class BlockingServer(DelegatingLoop):
     """Accepts on one thread and serves each connection on a thread of its own."""
 
     def __init__(
@@ -34,63 +31,20 @@ class BlockingServer(PollingLoop):
         bounds = process_limits(limits, threads=_MAX_THREADS)
         super().__init__(thread_safe_context(site, limits, observer, bounds))
         self._threads: dict[threading.Thread, SocketConnection] = {}
-        self._rejected: dict[SocketConnection, int] = {}  # and their descriptors
-        self._poll = select.poll()  # for the main thread: it waits for clients and for signals
         # Written by each thread that ends.
         self._thread_ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._thread_ended)
 
     # On the main thread.
 
-    def _run_once(self, timeout: float) -> None:
-        for descriptor, _ in self._poll.poll(timeout * 1_000):
-            if callback := self._callbacks.get(descriptor):
-                callback()
-
-    def _poll_for_reading(self, descriptor: int) -> None:
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _stop_polling(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
-
-    def _add_connection(self, connection: SocketConnection) -> None:
-        """Start the thread of a connection, unless it was rejected."""
-        if not connection.is_receiving:
-            self._wait_for_end(connection)
-            return
+    def _delegate(self, connection: SocketConnection) -> None:
         thread = threading.Thread(target=self._serve_connection, args=(connection,), daemon=True)
         self._threads[thread] = connection
         try:
-            connection.socket.setblocking(True)
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                connection.socket.setsockopt(socket.SOL_SOCKET, option, _ONE_SECOND)
             thread.start()
-        except Exception as error:  # noqa: BLE001 - RuntimeError: the system has no more threads
+        except Exception:  # RuntimeError: the system has no more threads
             del self._threads[thread]
-            connection.fail(error)
-            connection.abort()
-
-    def _wait_for_end(self, connection: SocketConnection) -> None:
-        """Read a rejected connection to its end: it has its 503, and gets no thread."""
-        descriptor = connection.socket.fileno()
-        self._rejected[connection] = descriptor
-        self._call_when_readable(descriptor, partial(self._process_rejected, connection))
-
-    def _process_rejected(self, connection: SocketConnection) -> None:
-        connection.process_ready()
-        self._remove_if_closed(connection)
-
-    def _remove_if_closed(self, connection: SocketConnection) -> None:
-        if connection.is_closed:
-            descriptor = self._rejected.pop(connection)
-            del self._callbacks[descriptor]
-            self._stop_polling(descriptor)
-
-    def _tick(self) -> None:
-        for connection in list(self._rejected):
-            connection.tick()
-            self._remove_if_closed(connection)
-        super()._tick()
+            raise
 
     def _close_connections(self) -> int:
         """Wait for the threads from now on. Each closes its own connection."""
@@ -102,9 +56,7 @@ class BlockingServer(PollingLoop):
         return not self._threads
 
     def _shutdown(self) -> None:
-        for connection in list(self._rejected):
-            connection.abort()
-            self._remove_if_closed(connection)
+        super()._shutdown()
         for thread, connection in list(self._threads.items()):
             with suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)  # which ends a blocked recv or send
@@ -115,22 +67,7 @@ class BlockingServer(PollingLoop):
     def _serve_connection(self, connection: SocketConnection) -> None:
         """Serve one connection until it is closed; the target of its thread."""
         try:
-            self._process_until_closed(connection)
-        except Exception as error:  # noqa: BLE001 - what process_ready did not handle
-            connection.fail(error)
-            connection.abort()
+            serve_until_closed(connection, lambda: self._stopping)
         finally:
             self._threads.pop(threading.current_thread(), None)
             os.eventfd_write(self._thread_ended, 1)
-
-    def _process_until_closed(self, connection: SocketConnection) -> None:
-        ticked, is_stopping = time.monotonic(), False
-        while not connection.is_closed:
-            connection.process_ready(readable=not connection.wants_write)
-            if self._stopping and not is_stopping and not connection.is_closed:
-                is_stopping = True
-                connection.close_after_response()
-            now = time.monotonic()
-            if now - ticked >= 1 and not connection.is_closed:
-                ticked = now
-                connection.tick()
