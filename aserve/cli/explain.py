@@ -11,7 +11,7 @@ from aserve.cli import completion
 from aserve.config.settings import Settings, SettingsError
 from aserve.explain.capture import RequestTrace, capture
 from aserve.explain.render import print_trace, write_svg
-from aserve.transport.registry import DEFAULT
+from aserve.transport.registry import DEFAULT, default_workers
 
 SECTIONS = {
     "Examples": (
@@ -92,9 +92,9 @@ def explain(
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
     root = Path(directory)
-    Settings(
-        root, model=model, by_the_book=by_the_book
-    )  # raises SettingsError before anything is started
+    workers = default_workers(model)
+    # Raises SettingsError before anything is started.
+    Settings(root, model=model, by_the_book=by_the_book, workers=workers)
     file = Path(svg) if svg and svg not in {"-", "off"} else None
     if file and not file.absolute().parent.is_dir():
         raise SettingsError("--svg", f"there is no directory {str(file.absolute().parent)!r}")

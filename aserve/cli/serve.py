@@ -48,7 +48,7 @@ from aserve.server.site_factory import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import DEFAULT, MODELS, default_workers
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
@@ -126,15 +126,10 @@ def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
     values: dict[str, Any] = {
         name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
     }
-    values.setdefault("workers", _default_workers(options.get("model", DEFAULT)))
+    values.setdefault("workers", default_workers(options.get("model", DEFAULT)))
     settings = Settings(root, **values)
     _check_model_options(settings, options)
     return settings
-
-
-def _default_workers(model: str) -> int:
-    info = MODELS.get(model)
-    return info.workers if info else 1
 
 
 def _check_model_options(settings: Settings, options: Mapping[str, object]) -> None:

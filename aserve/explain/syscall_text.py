@@ -9,6 +9,7 @@ Describe = Callable[[Syscall], str | None]
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _DESCRIPTOR_PATH = re.compile(r"^\d+<([^>]*)>")
+_LISTENER = re.compile(r"\d+<TCP(?:v6)?:\[[^>]*:\d+\]>")  # which has one address, and no peer
 _READY = re.compile(r"EPOLL(?:IN|OUT|RDHUP|HUP|ERR|ONESHOT|ET)(?:\|EPOLL\w+)*|POLL(?:IN|OUT)\w*")
 
 
@@ -100,7 +101,7 @@ def _read_file(call: Syscall) -> str:
 
 def _close(call: Syscall) -> str | None:
     if _is_socket(call):
-        return "closes the connection"
+        return "closes the listener" if _LISTENER.match(call.arguments) else "closes the connection"
     found = _DESCRIPTOR_PATH.match(call.arguments)
     return f"closes {found[1].rpartition('/')[2]}" if found and "/" in found[1] else None
 
@@ -143,8 +144,16 @@ def _fcntl(call: Syscall) -> str | None:
     return next((text for word, text in texts.items() if word in call.arguments), None)
 
 
-def _clone(_call: Syscall) -> str:
-    return "starts a thread"
+def _clone(call: Syscall) -> str:
+    return "starts a thread" if "CLONE_VM" in call.arguments else "forks a child process"
+
+
+def _wait_for_child(call: Syscall) -> str | None:
+    return "collects a child that has ended" if call.return_value > 0 else None
+
+
+def _exit(_call: Syscall) -> str:
+    return "ends"
 
 
 def _shutdown(_call: Syscall) -> str:
@@ -162,6 +171,8 @@ DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("getdents64", "getdents"), _read_names),
     **dict.fromkeys(("pread64", "preadv", "preadv2"), _read_file),
     **dict.fromkeys(("clone", "clone3"), _clone),
+    "wait4": _wait_for_child,
+    "exit_group": _exit,
     "sendfile": _sendfile,
     "close": _close,
     "epoll_ctl": _epoll_ctl,

@@ -7,6 +7,7 @@ Each line has the time, so that it can be sorted among the system calls that str
 """
 
 import errno
+import fcntl
 import inspect
 import os
 import signal
@@ -14,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, cast
@@ -26,9 +27,13 @@ from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
 from aserve.linux.posix_aio import AioReader
 from aserve.policies.site import Site
+from aserve.server.shutdown_report import RemainingReports
+from aserve.server.signals import STOP_WORKER, Signals
+from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.models import proactor, proactor_aio
+from aserve.transport.registry import default_workers
 
 Step = Callable[[FrameType], str | None]
 
@@ -100,13 +105,16 @@ class Marker:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._threads: set[int] = set()
+        self._pid = os.getpid()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Handle one event of sys.setprofile."""
         thread = threading.get_native_id()
         if thread not in self._threads:
             self._threads.add(thread)
-            self._mark(thread, "thread", threading.current_thread().name)
+            is_child = os.getpid() != self._pid
+            name = "child process" if is_child else threading.current_thread().name
+            self._mark(thread, "thread", name)
         if event == "call" and (step := STEPS.get(frame.f_code)):
             if text := step(frame):
                 self._mark(thread, "step", text)
@@ -125,10 +133,29 @@ def main() -> None:
     """Serve until standard input is closed."""
     marks, listener, directory, model, *options = sys.argv[1:]
     marker = Marker(int(marks))
-    settings = Settings(Path(directory), model=model, by_the_book="--by-the-book" in options)
+    by_the_book = "--by-the-book" in options
+    workers = min(2, default_workers(model))  # of many, all but one would only wait
+    settings = Settings(Path(directory), model=model, by_the_book=by_the_book, workers=workers)
+    listeners = [socket.socket(fileno=int(listener))]
     threading.setprofile(marker)
     sys.setprofile(marker)
-    serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)
+    if workers > 1:
+        _supervise(settings, [listeners] * workers)
+    else:
+        serve(settings, listeners, None, {signal.SIGTERM}, lifeline=0)
+
+
+def _supervise(settings: Settings, listeners: Sequence[Sequence[socket.socket]]) -> None:
+    """Serve in several processes until standard input is closed, which sends a signal."""
+    signals = Signals(frozenset({signal.SIGIO}), frozenset())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*signals.handled, STOP_WORKER, signal.SIGCHLD})
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
+
+    def run_worker(own: Sequence[socket.socket], lifeline: int) -> None:
+        serve(settings, own, None, {STOP_WORKER}, lifeline)
+
+    Supervisor(listeners, run_worker, signals, RemainingReports(print)).run()
 
 
 if __name__ == "__main__":

@@ -149,6 +149,11 @@ MODELS: Mapping[str, ModelInfo] = {
 }
 
 
+def default_workers(model: str) -> int:
+    """Return how many workers there are unless it is said; 1 for a model that does not exist."""
+    return MODELS[model].workers if model in MODELS else 1
+
+
 def find_model(name: str, *, by_the_book: bool = False) -> ModelInfo:
     """Return a model, in the form that books describe where that is wanted."""
     return BY_THE_BOOK[name] if by_the_book else MODELS[name]

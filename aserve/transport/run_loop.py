@@ -75,7 +75,7 @@ class RunLoop(ABC):
         for listener in self._listeners.values():
             self._stop_accepting(listener)
         self._listeners.clear()
-        responses = self._context.active_responses
+        responses = self._count_responses()
         connections = self._close_connections()
         if self._report_remaining:
             self._report_remaining(responses, connections)
@@ -122,6 +122,10 @@ class RunLoop(ABC):
     @abstractmethod
     def _add_connection(self, connection: SocketConnection) -> None:
         """Serve a new connection from now on."""
+
+    def _count_responses(self) -> int:
+        """Return how many responses are being made or sent."""
+        return self._context.active_responses
 
     @abstractmethod
     def _close_connections(self) -> int:
