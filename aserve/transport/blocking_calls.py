@@ -35,10 +35,10 @@ def _process_until_closed(connection: SocketConnection, is_stopping: Callable[[]
     ticked, is_closing = time.monotonic(), False
     while not connection.is_closed:
         connection.process_ready(readable=not connection.wants_write)
-        if not is_closing and is_stopping() and not connection.is_closed:
-            is_closing = True
-            connection.close_after_response()
         now = time.monotonic()
         if now - ticked >= 1 and not connection.is_closed:
             ticked = now
             connection.tick()
+        if not is_closing and is_stopping() and not connection.is_closed:
+            is_closing = True
+            connection.close_after_response()

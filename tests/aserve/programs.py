@@ -19,5 +19,11 @@ def start(*arguments: object, stdout: int | None = None, **options: object) -> B
     return _server().start_blocking(program, stdout)
 
 
+def start_code(code: str, *arguments: object) -> BlockingProgram:
+    """Start a program that is this code, in a process that has imported aserve."""
+    program = {"code": code, "arguments": list(map(str, arguments))}
+    return _server().start_blocking(program)
+
+
 def close() -> None:
     _at_end.close()

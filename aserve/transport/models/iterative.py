@@ -42,7 +42,7 @@ class YieldingConnection(SocketConnection):
     def tick(self) -> None:
         """Close a client that takes too long, or that says nothing while others wait."""
         self._check_deadlines()
-        if self._http.is_idle and self._others_wait():
+        if self._others_wait() and self._http.is_idle:
             self._close_after_response()
 
     def _dispatch(self, request: Request) -> None:

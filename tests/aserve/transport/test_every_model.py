@@ -13,12 +13,11 @@ from typing import cast
 
 import pytest
 
-import aserve
 from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
-from tests.conformance.serving import address_of
-from tests.marks import slow_except
+from tests.conformance.serving import running
+from tests.marks import slow, slow_except
 
 TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
@@ -27,10 +26,12 @@ SETTINGS = {name: {"model": name} for name in OTHERS} | {
 }
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
+ONE_AT_A_TIME = {"iterative", "prefork"}
+"""The models in which a process accepts a client when it has served the one before."""
 LARGE = 8 << 20
 
 
-@pytest.fixture(params=SETTINGS)
+@pytest.fixture(params=[slow(name) if name == "prefork" else name for name in SETTINGS])
 def model(request: pytest.FixtureRequest) -> ServerSettings:
     if reason := UNAVAILABLE.get(request.param):
         pytest.skip(reason)
@@ -48,8 +49,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(model: ServerSettings, directory: Path) -> Iterator[socket.socket]:
     with (
-        aserve.Server(directory, **model) as server,
-        socket.create_connection(address_of(server), TIMEOUT) as client,
+        running(directory, **model) as address,
+        socket.create_connection(address, TIMEOUT) as client,
     ):
         yield client
 
@@ -86,13 +87,15 @@ def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> Non
 
 def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path) -> None:
     limits = Limits(max_connections=1)
+    if model["model"] in ONE_AT_A_TIME:
+        pytest.skip("the others wait in the queue of the kernel")
     with (
-        aserve.Server(directory, **model, limits=limits) as server,
-        socket.create_connection(address_of(server), TIMEOUT) as first,
+        running(directory, **model, limits=limits) as address,
+        socket.create_connection(address, TIMEOUT) as first,
     ):
         first.sendall(request("small"))
         assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-        with socket.create_connection(address_of(server), TIMEOUT) as second:
+        with socket.create_connection(address, TIMEOUT) as second:
             response = read_all(second)
             assert response.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nRetry-After: 1\r\n" in response
@@ -107,8 +110,8 @@ def test_open_response_is_completed_when_the_server_stops(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
         # A keep-alive connection closes after its response, not at the end of the grace period.
-        with aserve.Server(directory, **model, grace=600) as server:
-            client.connect(address_of(server))
+        with running(directory, **model, grace=600) as address:
+            client.connect(address)
             client.sendall(request("large", closes=closes))
             body.append(client.recv(1))  # it has begun, and cannot be complete
             reader = threading.Thread(target=lambda: body.append(read_all(client)))
@@ -120,13 +123,13 @@ def test_open_response_is_completed_when_the_server_stops(
 def test_client_that_aborts_disturbs_no_other_client(
     model: ServerSettings, directory: Path
 ) -> None:
-    with aserve.Server(directory, **model) as server:
-        with socket.create_connection(address_of(server), TIMEOUT) as first:
+    with running(directory, **model) as address:
+        with socket.create_connection(address, TIMEOUT) as first:
             first.sendall(request("large"))
             first.recv(1)
             reset = struct.pack("ii", 1, 0)
             first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-        with socket.create_connection(address_of(server), TIMEOUT) as second:
+        with socket.create_connection(address, TIMEOUT) as second:
             second.sendall(request("small", closes=True))
             assert read_all(second).endswith(b"\r\n\r\nsmall")
 
@@ -135,10 +138,10 @@ def test_file_that_shrinks_while_it_is_sent_closes_the_connection(
     model: ServerSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
-    with aserve.Server(tmp_path, **model) as server, socket.socket() as client:
+    with running(tmp_path, **model) as address, socket.socket() as client:
         client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        client.connect(address_of(server))
+        client.connect(address)
         client.sendall(request("large"))
         client.recv(1)  # it has begun, and the sockets buffer only a small part of it
         os.truncate(tmp_path / "large", 10)
