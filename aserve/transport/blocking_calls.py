@@ -39,6 +39,6 @@ def _process_until_closed(connection: SocketConnection, is_stopping: Callable[[]
         if now - ticked >= 1 and not connection.is_closed:
             ticked = now
             connection.tick()
-        if not is_closing and is_stopping() and not connection.is_closed:
+        if is_stopping() and not (is_closing or connection.is_closed):
             is_closing = True
             connection.close_after_response()
