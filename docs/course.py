@@ -5,6 +5,7 @@ python docs/course.py, or make docs-settings. A part is written between a commen
 """
 
 import difflib
+import functools
 import re
 import subprocess
 import sys
@@ -81,9 +82,14 @@ def diff(name: str, _language: str) -> str:
 
 def output(name: str, _language: str) -> str:
     """Return what a program prints."""
+    return _code("", f"$ python docs/learn/{name}.py\n{_printed(name)}")
+
+
+@functools.cache
+def _printed(name: str) -> str:
     command = [sys.executable, COURSE / f"{name}.py"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    return _code("", f"$ python docs/learn/{name}.py\n{done.stdout}")
+    return done.stdout
 
 
 def costs(_name: str, language: str) -> str:
