@@ -4,6 +4,8 @@ import io
 import os
 import re
 import shutil
+import tomllib
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -136,23 +138,14 @@ def test_a_child_serves_and_the_parent_moves_no_byte(model, site):
     assert not [line for line in lines if re.match(r"main: (reads \d+ bytes|writes|builds)", line)]
 
 
-# The numbered steps of the textbooks: which thread makes which call, in order.
+# The numbered steps of the textbooks: which thread makes which call, in order. The course has its
+# tables from the same file.
+BOOK = Path(__file__).parents[3] / "docs" / "learn" / "by_the_book.toml"
 BY_THE_BOOK_STEPS = {
-    "reactor": [
-        "main: wakes up, one descriptor is ready: EPOLLIN", "main: puts the job",
-        "worker: takes the job", "worker: accepts a connection", "worker: EPOLLIN|EPOLLONESHOT",
-        "main: EPOLLIN", "main: puts the job", "worker: takes the job", "worker: reads 40 bytes",
-        "worker: builds the response", "worker: EPOLLOUT|EPOLLONESHOT",
-        "main: EPOLLOUT", "main: puts the job", "worker: takes the job", "worker: writes",
-        "worker: EPOLLIN|EPOLLONESHOT",
-    ],
-    "simulated-proactor": [
-        "main: accepts a connection", "main: EPOLLIN|EPOLLONESHOT", "main: reads 40 bytes",
-        "main: would block on reading: EAGAIN", "main: puts the job", "worker: takes the job",
-        "worker: builds the response", "worker: EPOLLOUT|EPOLLONESHOT", "main: EPOLLOUT",
-        "main: writes", "main: EPOLLIN|EPOLLONESHOT",
-    ],
-}  # fmt: skip
+    model["name"]: [line for step in model["step"] for line in step["trace"]]
+    for model in tomllib.loads(BOOK.read_text(encoding="utf-8"))["model"]
+    if "step" in model
+}
 
 
 @needs_strace
