@@ -19,10 +19,10 @@ from typing import NamedTuple
 from aserve.linux.libc import address_of, system_call
 from aserve.linux.provided_buffers import GROUP, ProvidedBuffers
 
-OnComplete = Callable[[int], None]
+OnComplete = Callable[[int], object]
 """Gets the result that the system call of the same name would return, or a negative errno."""
 
-OnReceive = Callable[[int, bytes], None]
+OnReceive = Callable[[int, bytes], object]
 """Gets the same result, and the data that has arrived."""
 
 Buffer = bytes | bytearray | memoryview
