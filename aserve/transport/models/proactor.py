@@ -57,6 +57,7 @@ class ProactorServer(CompletionLoop):
         self._ring = IoUring()
         self._pool = StrandPool(threads, dispatch, queue) if threads else None
         self._inbox = Inbox(is_blocking=True)  # for io_uring, which would report EAGAIN
+        self._is_closing = False  # the ring cancels what is pending, and takes nothing new
         self._accepting: set[socket.socket] = set()  # listeners with a pending accept
 
     def _start(self) -> None:
@@ -69,7 +70,7 @@ class ProactorServer(CompletionLoop):
 
     def _on_inbox(self, result: int) -> None:
         self._inbox.make_calls()
-        if result > 0:  # and not cancelled
+        if result > 0 and not self._is_closing:
             self._watch_inbox()
 
     def _run_once(self, timeout: float) -> None:
@@ -128,6 +129,7 @@ class ProactorServer(CompletionLoop):
         for connection in self._connections():
             connection.abort()
         self._inbox.make_calls()
+        self._is_closing = True
         self._ring.close()
         self._inbox.make_calls()  # what the last completions have asked for
         for listener in self._accepting:

@@ -122,6 +122,7 @@ class BookSignalDrivenServer(MultiplexingServer):
     def _tick(self) -> None:
         with self._uninterrupted():
             super()._tick()
+            self._is_signalled = True  # a listener that was paused has sent its signals before
 
     def _shutdown(self) -> None:
         self._is_serving = True
