@@ -341,7 +341,7 @@ class SettingOptions(TypedDict, total=False):
             "--dispatch",
             metavar="NAME",
             rich_help_panel=_PROCESSES,
-            help="How the reactor dispatches jobs.",
+            help="How jobs go to these threads.",
             show_default=_default("dispatch"),
             autocompletion=completion.dispatches,
         ),

@@ -128,7 +128,7 @@ class Settings:
     by_the_book: bool = False
     """Whether the model takes each step as textbooks number them."""
     dispatch: str = DISPATCHES[0]
-    """How the reactor gives jobs to its threads: queue, round-robin, random or least-loaded."""
+    """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
     """Limits on what clients may send and hold."""
 

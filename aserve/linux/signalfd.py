@@ -14,6 +14,8 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from aserve.linux.libc import check, libc
@@ -45,13 +47,14 @@ def block_signals(signals: Iterable[int]) -> None:
 def thread_that_accepts(number: int) -> int:
     """Return a thread of this process that has not blocked a signal, 0 if all have (proc(5))."""
     for thread in os.listdir("/proc/self/task"):
-        try:
-            with open(f"/proc/self/task/{thread}/status", encoding="ascii") as file:
-                mask = next(line for line in file if line.startswith("SigBlk:"))
-        except OSError:  # the thread has ended
-            continue
-        if not int(mask.split()[1], 16) >> number - 1 & 1:
-            return int(thread)
+        with suppress(OSError):  # it has ended
+            status = Path(f"/proc/self/task/{thread}/status").read_text("utf-8", "replace")
+            fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            is_blocked = int(fields["SigBlk"], 16) >> number - 1 & 1
+            if (
+                not is_blocked and fields["State"][0] not in "ZX"
+            ):  # it is ending, with an empty mask
+                return int(thread)
     return 0
 
 

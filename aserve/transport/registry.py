@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
 DISPATCHES = ("queue", "round-robin", "random", "least-loaded")
-"""How a reactor gives work to its threads: from one queue, or each thread from its own."""
+"""How a model gives work to its threads: from one queue, or each thread from its own."""
 
 _COMMAND_LINE = frozenset({"threads", "dispatch"})
 """Those of the settings below that are options of the command line."""
