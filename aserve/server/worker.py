@@ -13,7 +13,7 @@ from typing import Any
 
 from aserve.cache.keys import KeyedOn
 from aserve.cache.response_cache import ResponseCache
-from aserve.config.settings import Settings, SettingsError
+from aserve.config.settings import Settings
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
@@ -126,12 +126,7 @@ class ModelWorker:
         block_in_all_threads(info.signals, settings.model)
         site = build_site(settings, Mounts())
         own = [getattr(settings, name) for name in info.settings]
-        try:
-            self._server = info.create_server(site, settings.limits, observer, *own)
-        except OSError as error:
-            raise SettingsError(
-                "model", f"{settings.model} cannot start: {error.strerror}"
-            ) from error
+        self._server = info.create_server(site, settings.limits, observer, *own)
         self._listeners = listeners
         self._grace = settings.grace
         self._report_remaining = report_remaining
