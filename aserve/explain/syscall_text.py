@@ -148,8 +148,8 @@ def _fcntl(call: Syscall) -> str | None:
 
 def _queue_signal(call: Syscall) -> str:
     if call.error_name:
-        return f"cannot queue the signal of the completion: {call.error_name}"
-    return "queues the signal of the completion"
+        return f"cannot send a signal to the process: {call.error_name}"
+    return "sends a signal to the process"
 
 
 def _get_signal(call: Syscall) -> str | None:

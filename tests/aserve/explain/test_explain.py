@@ -94,15 +94,15 @@ BY_THE_BOOK_STEPS = {
         # 1. aio_read on the socket by the main thread, which goes on.
         "main: accepts a connection", "main: starts to read the socket: aio_read",
         # 2. and 3. The buffer is filled; the signal picks a worker.
-        "library: reads 40 bytes", "library: queues the signal of the completion",
+        "library: reads 40 bytes", "library: sends a signal",
         "main: reads a signal from the signalfd", "main: puts the job", "worker: takes the job",
         # 4. It handles the request. The file is read in the same way, and then aio_write starts.
         "worker: builds the response", "worker: starts to read the file: aio_read",
-        "library: reads 5 bytes of the file", "library: queues the signal",
+        "library: reads 5 bytes of the file", "library: sends a signal",
         "main: reads a signal", "main: puts the job", "worker: takes the job",
         "worker: starts to write to the socket: aio_write",
         # 5. and 6. It is sent; a worker tidies up, and starts the next aio_read.
-        "library: writes", "library: queues the signal", "main: reads a signal",
+        "library: writes", "library: sends a signal", "main: reads a signal",
         "main: puts the job", "worker: takes the job", "worker: SENDING to IDLE",
         "worker: starts to read the socket: aio_read",
     ],
