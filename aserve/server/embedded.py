@@ -68,7 +68,7 @@ class Server:
         self.settings = Settings(checked_root(as_root, root), port=port, **settings)
         if self.settings.model_info.needs_main_thread:
             reason = f"{self.settings.model} needs the main thread, for its signal handler"
-            raise SettingsError("by_the_book", f"{reason}; a server in a program has its own")
+            raise SettingsError("by_the_book", f"{reason}; run the program aserve")
         self.url = ""
         """The URL of the site, with a slash at its end; "" before the server is started."""
         self._observer = _line_writer(access_log) if access_log else None
