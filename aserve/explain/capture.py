@@ -1,6 +1,7 @@
 """Make one request to a traced server, and collect what happened."""
 
 import os
+import re
 import shutil
 import socket
 import string
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +21,8 @@ from aserve.explain.events import CLIENT, Syscall, TraceEvent, read_marks, read_
 from aserve.explain.syscall_text import DESCRIPTIONS, TIMED_AT_RETURN, describe_syscall
 
 _TIMEOUT_S = 30.0
-_SETTLE_S = 0.1  # after the client has closed, for the server to notice and finish
+_SETTLE_S = 0.1  # after the server has closed the connection, for it to finish
+_CONNECTIONS = Path("/proc/net/tcp")
 _STRACE_SKEW_S = 0.02  # a strace that did not get to run dates the end of a call too early
 _HOST = "127.0.0.1"
 _SENT_AS_TYPED = string.punctuation  # a file name may have spaces, a request target may not
@@ -67,8 +69,8 @@ def capture(
             if cold:
                 _evict_page_cache(directory)
             client = _make_request(port, _request(target))
-        start, end = client[0].at, client[-1].at + _SETTLE_S
-        server, threads = _server_events(Path(temporary), start, end)
+            end = time.time()
+        server, threads = _server_events(Path(temporary), client[0].at, end)
     events = sorted([*client, *server], key=lambda event: event.at)
     title, status = " ".join(server_options), client[-2].detail
     return RequestTrace(title, target, status, tuple(_merge_repeats(events)), threads, bool(strace))
@@ -116,6 +118,7 @@ def _make_request(port: int, request: bytes) -> list[TraceEvent]:
     """Make a request on a new connection, read the whole response, and close."""
     events = [TraceEvent(time.time(), CLIENT, "connects", with_kernel=True)]
     with socket.create_connection((_HOST, port), timeout=_TIMEOUT_S) as connection:
+        own_port = connection.getsockname()[1]
         events.append(
             TraceEvent(
                 time.time(), CLIENT, f"sends {len(request)} bytes: {_first_line(request)}", True
@@ -127,8 +130,18 @@ def _make_request(port: int, request: bytes) -> list[TraceEvent]:
         text = f"receives {len(response):,} bytes: {status}"
         events.append(TraceEvent(time.time(), CLIENT, text, with_kernel=True, detail=status))
     events.append(TraceEvent(time.time(), CLIENT, "closes", with_kernel=True))
+    _wait_until_closed(port, own_port)
     time.sleep(_SETTLE_S)
     return events
+
+
+def _wait_until_closed(port: int, client_port: int) -> None:
+    """Wait until the server has closed its end of a connection, as the last thing it does."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    ends = re.compile(rf":{port:04X} \w+:{client_port:04X} (?!06)")  # 06: TIME_WAIT, proc(5)
+    with suppress(FileNotFoundError):  # no procfs
+        while ends.search(_CONNECTIONS.read_text()) and time.monotonic() < deadline:
+            time.sleep(_SETTLE_S / 10)
 
 
 def _first_line(data: bytes) -> str:

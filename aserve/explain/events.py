@@ -49,12 +49,16 @@ class Syscall:
 
 _LINE = re.compile(r"(\d+)\s+(\d+\.\d+) (.*)")
 _WHOLE = re.compile(r"(\w+)\((.*)\)\s+= (.*?)(?: <(\d+\.\d+)>)?$")
+_SIGNAL = re.compile(r"--- (SIG\w+) ")
 _UNFINISHED = re.compile(r"(\w+)\((.*?)\s*<unfinished \.\.\.>$")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)\)\s+= (.*?)(?: <(\d+\.\d+)>)?$")
 
 
 def read_syscalls(lines: Iterable[str]) -> Iterator[Syscall]:
-    """Yield the system calls in the output of `strace -f -ttt -T`, each when it returned."""
+    """Yield the system calls in the output of `strace -f -ttt -T`, each when it returned.
+
+    A signal that a thread gets is a call by the name of signal, whose argument is its name.
+    """
     unfinished: dict[int, tuple[float, str]] = {}
     for line in lines:
         found = _LINE.match(line)
@@ -63,6 +67,8 @@ def read_syscalls(lines: Iterable[str]) -> Iterator[Syscall]:
         thread, at, rest = int(found[1]), float(found[2]), found[3]
         if whole := _WHOLE.match(rest):
             yield Syscall(at, at + float(whole[4] or 0), thread, whole[1], whole[2], whole[3])
+        elif sent := _SIGNAL.match(rest):
+            yield Syscall(at, at, thread, "signal", sent[1], "0")
         elif start := _UNFINISHED.match(rest):
             unfinished[thread] = at, start[2]
         elif end := _RESUMED.match(rest):

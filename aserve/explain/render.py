@@ -16,7 +16,7 @@ _ROW_HEIGHT, _LANE_WIDTH, _TIME_WIDTH, _TOP, _MARGIN = 26, 290, 76, 92, 20
 _MAX_LABEL = 52  # characters
 
 # Texts of events in which something comes from the kernel: their arrows point to the thread.
-_FROM_KERNEL = ("wakes up", "reads", "accepts", "receives", "completion")
+_FROM_KERNEL = ("wakes up", "reads", "accepts", "receives", "completion", "interrupted")
 
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; color-scheme: light dark }
@@ -35,7 +35,9 @@ def thread_names(trace: RequestTrace) -> dict[int, str]:
     order = dict.fromkeys(event.thread for event in trace.events if event.thread != CLIENT)
     names = {"MainThread": "main thread"}
     return {
-        thread: names.get(trace.threads.get(thread, ""), trace.threads.get(thread, "a thread"))
+        thread: names.get(
+            trace.threads.get(thread, ""), trace.threads.get(thread, "library thread")
+        )
         for thread in order
     }
 

@@ -94,6 +94,8 @@ def _read_names(call: Syscall) -> str | None:
 
 
 def _read_file(call: Syscall) -> str:
+    if call.error_name == "ESPIPE":  # as POSIX AIO finds out
+        return f"finds that a socket has no offsets: {call.error_name}"
     if call.error_name:
         return f"would block on the disk: {call.error_name}"
     return f"reads {call.return_value:,} bytes of the file"
@@ -139,6 +141,7 @@ def _fcntl(call: Syscall) -> str | None:
         "F_SETOWN": "sets who gets the connection's signals",
         "F_SETSIG": "chooses the signal",
         "O_ASYNC": "enables the signals",
+        "FASYNC": "enables the signals",
         "O_NONBLOCK": None,
     }
     return next((text for word, text in texts.items() if word in call.arguments), None)
@@ -154,6 +157,17 @@ def _wait_for_child(call: Syscall) -> str | None:
 
 def _exit(_call: Syscall) -> str:
     return "ends"
+
+
+def _queue_signal(call: Syscall) -> str:
+    if call.error_name:
+        return f"cannot send a signal to the process: {call.error_name}"
+    return "sends a signal to the process"
+
+
+def _get_signal(call: Syscall) -> str | None:
+    is_io = call.arguments in {"SIGIO", "SIGPOLL"} or call.arguments.startswith("SIGRT")
+    return f"is interrupted by {call.arguments}" if is_io else None
 
 
 def _shutdown(_call: Syscall) -> str:
@@ -177,7 +191,9 @@ DESCRIPTIONS: dict[str, Describe] = {
     "close": _close,
     "epoll_ctl": _epoll_ctl,
     "io_uring_enter": _io_uring_enter,
+    "rt_sigqueueinfo": _queue_signal,
     "rt_sigtimedwait": _signal,
+    "signal": _get_signal,
     "fcntl": _fcntl,
     "shutdown": _shutdown,
 }

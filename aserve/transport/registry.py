@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
 DISPATCHES = ("queue", "round-robin", "random", "least-loaded")
-"""How a reactor gives work to its threads: from one queue, or each thread from its own."""
+"""How a model gives work to its threads: from one queue, or each thread from its own."""
 
 _COMMAND_LINE = frozenset({"threads", "dispatch"})
 """Those of the settings below that are options of the command line."""
@@ -19,6 +19,8 @@ class ModelInfo(NamedTuple):
     asyncio's. settings: names of the settings that its server takes, besides a site and limits.
     forks: whether its server forks for each client, so that its process has no other threads.
     workers: how many workers there are unless it is said; if several, they share their listeners.
+    default_threads: how many threads it has unless told, 0 for a model that can do without.
+    needs_main_thread: whether its server has signal handlers, which Python calls there only.
     """
 
     summary: str
@@ -28,6 +30,8 @@ class ModelInfo(NamedTuple):
     settings: tuple[str, ...] = ()
     forks: bool = False
     workers: int = 1
+    default_threads: int = 8
+    needs_main_thread: bool = False
 
     @property
     def needs_processes(self) -> bool:
@@ -55,10 +59,16 @@ class ModelInfo(NamedTuple):
 
     def unavailable_reason(self) -> str:
         """Return why this model cannot run on this system, "" if it can."""
-        reason = (
-            getattr(import_module(self.module), "unavailable_reason", None) if self.module else None
-        )
+        reason = self._of_module("unavailable_reason")
         return str(reason()) if reason else ""
+
+    @property
+    def signals(self) -> frozenset[int]:
+        """The signals that every thread of the process must block, before any is started."""
+        return self._of_module("SIGNALS") or frozenset()
+
+    def _of_module(self, name: str) -> Any:
+        return getattr(import_module(self.module), name, None) if self.module else None
 
 
 BY_THE_BOOK: Mapping[str, ModelInfo] = {
@@ -73,6 +83,12 @@ BY_THE_BOOK: Mapping[str, ModelInfo] = {
         "aserve.transport.models.by_the_book.reactor",
         "BookReactorServer",
         settings=("threads", "dispatch", "queue"),
+    ),
+    "signal-driven": ModelInfo(
+        "a signal handler serves; the main thread does other work",
+        "aserve.transport.models.by_the_book.signal_driven",
+        "BookSignalDrivenServer",
+        needs_main_thread=True,
     ),
 }
 """Models that have a second form, which takes each step as textbooks number them."""
@@ -142,9 +158,14 @@ MODELS: Mapping[str, ModelInfo] = {
         "the kernel completes reads and writes: io_uring",
         "aserve.transport.models.proactor",
         "ProactorServer",
+        settings=("threads", "dispatch", "queue"),
+        default_threads=0,
     ),
     "proactor-aio": ModelInfo(
-        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
+        "POSIX AIO and signals; a thread pool makes the responses",
+        "aserve.transport.models.proactor_aio",
+        "AioProactorServer",
+        settings=("threads", "dispatch", "queue"),
     ),
 }
 

@@ -1,8 +1,16 @@
 """aserve as a program, in a process of its own that is forked and not started."""
 
-from contextlib import ExitStack
+import atexit
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import fields
 from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import aserve
+from aserve.http1.limits import Limits
+from aserve.transport.registry import DEFAULT, ModelInfo, find_model
 from tests.fork_server import BlockingProgram, ForkServer, fork_server
 
 _at_end = ExitStack()
@@ -25,5 +33,64 @@ def start_code(code: str, *arguments: object) -> BlockingProgram:
     return _server().start_blocking(program)
 
 
+class Running(NamedTuple):
+    """A program that serves."""
+
+    url: str
+
+
+def serve(root: Path, **settings: Any) -> "AbstractContextManager[aserve.Server | Running]":
+    """Serve until a block ends: in this process, or as a program where the model needs that."""
+    info = find_model(
+        settings.get("model", DEFAULT), by_the_book=settings.get("by_the_book", False)
+    )
+    is_program = info.needs_main_thread or info.needs_processes
+    return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
+
+
+# Without a grace period that could be over on a slow machine.
+_PROGRAM = """
+from functools import partial
+from aserve.__main__ import main
+from aserve.cli import serve
+
+serve.Settings = partial(serve.Settings, grace=3600)
+main()
+"""
+
+
+@contextmanager
+def _serve(
+    root: Path,
+    info: ModelInfo,
+    *,
+    model: str,
+    by_the_book: bool = False,
+    limits: Limits | None = None,
+    **_: Any,
+) -> Iterator[Running]:
+    """Run the program, with two workers if they share a socket."""
+    options = [
+        f"--limit={field.name.replace('_', '-')}={value}"
+        for field in fields(Limits)
+        if limits and (value := getattr(limits, field.name)) != field.default
+    ]
+    options += ["--workers=2"] if info.shares_listeners else []
+    options += ["--by-the-book"] if by_the_book else []
+    address = ("--port=0", "--host=127.0.0.1")
+    program = start_code(_PROGRAM, root, *address, f"--model={model}", *options)
+    try:
+        banner = [program.stderr.readline() for _ in range(4)]
+        yield Running(banner[1].split()[1])
+        program.terminate()
+        _, errors = program.communicate(60)
+        assert program.returncode == 0, errors
+    finally:
+        program.close()
+
+
 def close() -> None:
     _at_end.close()
+
+
+atexit.register(close)

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import aserve
 from aserve.http1.limits import Limits
-from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve import programs
 from tests.conformance.check_rows import Ask
 from tests.conformance.client import Address, ask, tags_of
@@ -22,52 +19,24 @@ SHORT_TIMEOUTS = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=
 """For the rows that wait for a timeout of the server."""
 
 
-def address_of(server: aserve.Server) -> Address:
+class HasUrl(Protocol):
+    """A server that runs."""
+
+    @property
+    def url(self) -> str:
+        """Return the URL of its site."""
+
+
+def address_of(server: HasUrl) -> Address:
     url = urlsplit(server.url)
     return Address(str(url.hostname), int(url.port or 0))
 
 
 @contextmanager
 def running(root: Path, **settings: Any) -> Iterator[Address]:
-    """Run a server until the block ends, as a program if its model needs several processes."""
-    if MODELS[settings.get("model", DEFAULT)].needs_processes:
-        with _program(root, **settings) as address:
-            yield address
-        return
-    with aserve.Server(root, **settings) as server:
+    """Run a server until the block ends, as a program if its model needs that."""
+    with programs.serve(root, **settings) as server:
         yield address_of(server)
-
-
-# Without a grace period that could be over on a slow machine.
-_PROGRAM = """
-from functools import partial
-from aserve.__main__ import main
-from aserve.cli import serve
-
-serve.Settings = partial(serve.Settings, grace=3600)
-main()
-"""
-
-
-@contextmanager
-def _program(root: Path, model: str, limits: Limits | None = None, **_: Any) -> Iterator[Address]:
-    """Run the program, with two workers if they share a socket."""
-    options = [
-        f"--limit={field.name.replace('_', '-')}={value}"
-        for field in fields(Limits)
-        if limits and (value := getattr(limits, field.name)) != field.default
-    ]
-    if MODELS[model].shares_listeners:
-        options += ["--workers=2"]
-    process = programs.start_code(_PROGRAM, root, "--port=0", f"--model={model}", *options)
-    try:
-        banner = [process.stderr.readline() for _ in range(4)]
-        yield Address("127.0.0.1", int(banner[1].rstrip("/\n").rpartition(":")[2]))
-        process.terminate()
-        process.communicate(60)
-        assert process.returncode == 0
-    finally:
-        process.close()
 
 
 @contextmanager

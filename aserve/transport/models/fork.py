@@ -92,7 +92,7 @@ class ForkServer(DelegatingLoop):
         self._call_when_readable(self._signals.fileno(), self._read_signals)
 
     def _read_signals(self, timeout: float = 0) -> None:
-        for number, _ in self._signals.read(timeout):
+        for number, *_ in self._signals.read(timeout):
             if number == signal.SIGCHLD:
                 self._reap()
             elif isinstance(self._context.observer, SignalledObserver):

@@ -29,11 +29,17 @@ def test_a_call_in_two_parts():
         "17 1000.4 +++ exited with 0 +++",
         "18 1000.4 --- SIGTERM {si_signo=SIGTERM} ---",
     ]
-    first, second = read_syscalls(lines)
+    first, second, sent = read_syscalls(lines)
     assert (first.name, first.thread) == ("close", 18)
     assert (second.name, second.started_at, second.at) == ("epoll_wait", 1000.1, 1000.3)
     assert second.return_value == 1
     assert describe_syscall(second) == "wakes up, one descriptor is ready: EPOLLIN"
+    assert (sent.name, sent.arguments, describe_syscall(sent)) == ("signal", "SIGTERM", None)
+
+
+def test_a_signal_of_a_socket():
+    (call,) = read_syscalls(["18 1000.4 --- SIGIO {si_signo=SIGIO, si_code=SI_KERNEL} ---"])
+    assert describe_syscall(call) == "is interrupted by SIGIO"
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ from tests.marks import slow, slow_except
 
 TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
-SETTINGS = {name: {"model": name} for name in OTHERS} | {
-    f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK
-}
+SETTINGS = (
+    {name: {"model": name} for name in OTHERS}
+    | {f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK}
+    | {"proactor with threads": {"model": "proactor", "threads": 2}}
+)
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
 ONE_AT_A_TIME = {"iterative", "prefork"}
@@ -33,9 +35,10 @@ LARGE = 8 << 20
 
 @pytest.fixture(params=[slow(name) if name == "prefork" else name for name in SETTINGS])
 def model(request: pytest.FixtureRequest) -> ServerSettings:
-    if reason := UNAVAILABLE.get(request.param):
+    settings = SETTINGS[request.param]
+    if reason := UNAVAILABLE.get(str(settings["model"])):
         pytest.skip(reason)
-    return cast("ServerSettings", SETTINGS[request.param])
+    return cast("ServerSettings", settings)
 
 
 @pytest.fixture(scope="module")
