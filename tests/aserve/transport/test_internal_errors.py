@@ -300,7 +300,8 @@ def count_descriptors() -> int:
 
 
 # 4 s each, of processor time.
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_an_error_in_any_step_closes_one_connection(
     name: str, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
