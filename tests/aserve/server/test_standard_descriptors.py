@@ -46,7 +46,7 @@ def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
         assert (process.returncode, stdout) == (0, "")
 
 
-@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("target", [slow("-"), "/dev/stdout"])
 def test_a_log_on_a_closed_standard_output(directory, target):
     with start(directory, [1], *LISTENING, "--access-log", target) as process:
         _, stderr = process.communicate(timeout=60)

@@ -127,7 +127,7 @@ def test_a_second_ctrl_c_cuts_the_responses_in_progress(
         assert logged == [(str(received), ' "cut"')]
 
 
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
 def test_a_response_that_the_client_aborts_is_logged_as_cut(
     name: str, directory: Path, tmp_path: Path
 ) -> None:

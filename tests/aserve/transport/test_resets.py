@@ -51,7 +51,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=slow_except(NAMES, DEFAULT, "blocking"))
+@pytest.fixture(params=slow_except(NAMES, DEFAULT))
 def server(
     request: pytest.FixtureRequest, directory: Path
 ) -> Iterator[tuple[int, subprocess.Popen]]:
