@@ -108,7 +108,7 @@ class Settings:
     readme: bool = True
     """Whether a directory's README is shown below its entries, and its HEADER.md above."""
     hide: tuple[str, ...] = ()
-    """Globs of what nobody sees: of names, or with a slash of paths from the root."""
+    """Globs of what is hidden: of names, or with a slash of paths from the root."""
     dotfiles: bool = False
     """Whether names that begin with a dot are visible; keys and the like never are."""
     symlinks: str = Symlinks.INSIDE.value

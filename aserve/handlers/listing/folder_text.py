@@ -135,7 +135,7 @@ def _align_by_class(cell: Token) -> None:
 
 
 def _sign_task(tokens: Sequence[Token], index: int) -> None:
-    """Write whether a task is done as a sign: nobody could use a checkbox."""
+    """Write whether a task is done as a sign: a checkbox could not be used."""
     sign = "☑ " if tokens[index].meta.pop("checked") else "☐ "
     text = next((token for token in tokens[index + 1 : index + 3] if token.type == "inline"), None)
     if text is not None and text.children is not None:

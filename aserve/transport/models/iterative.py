@@ -1,6 +1,6 @@
 """Iterative: one client after the other, on one thread, with calls that wait.
 
-While one client is served, the others wait in the kernel's queue. So nobody may stay for longer
+While one client is served, the others wait in the kernel's queue. So no client may stay for longer
 than the work takes: if others wait, a response is the last one of its connection, and says so; and
 a connection between two requests is closed within a second. What remains is the price of the
 model: one that sends its request slowly, or reads the response slowly, holds up all the others

@@ -160,7 +160,7 @@ BY_THE_BOOK_STEPS = {
 
 
 @needs_strace
-@pytest.mark.parametrize("model", BY_THE_BOOK_STEPS)
+@pytest.mark.parametrize("model", slow_except(BY_THE_BOOK_STEPS, "reactor"))
 def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)
@@ -180,6 +180,7 @@ def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     assert not [line for line in lines if moves.match(line) and "of the file" not in line]
 
 
+@pytest.mark.slow
 @needs_strace
 def test_a_cached_response_opens_no_file(site):
     texts = traced_until(

@@ -30,6 +30,7 @@ UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavai
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
 ONE_AT_A_TIME = {"iterative", "prefork"}
 """The models in which a process accepts a client when it has served the one before."""
+SEVERAL_AT_A_TIME = [name for name in SETTINGS if name not in ONE_AT_A_TIME]
 LARGE = 8 << 20
 
 
@@ -88,10 +89,10 @@ def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> Non
     assert read_all(client).endswith(b"\r\n\r\nsmall")
 
 
+# In the others, all but one client wait in the queue of the kernel.
+@pytest.mark.parametrize("model", SEVERAL_AT_A_TIME, indirect=True)
 def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path) -> None:
     limits = Limits(max_connections=1)
-    if model["model"] in ONE_AT_A_TIME:
-        pytest.skip("the others wait in the queue of the kernel")
     with (
         running(directory, **model, limits=limits) as address,
         socket.create_connection(address, TIMEOUT) as first,

@@ -125,7 +125,7 @@ def read_all(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll", "reactor"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "reactor"))
 def test_other_clients_are_served_between_many_requests(
     name: str, kind: str, directory: Path
 ) -> None:
