@@ -8,9 +8,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from aserve.filesystem.errors import is_nothing_to_serve
-from aserve.filesystem.open_beneath import open_beneath, stat_beneath
+from aserve.filesystem.natural_order import sort_in_steps
+from aserve.filesystem.open_beneath import link_target, open_beneath, stat_beneath
 from aserve.filesystem.steps import in_steps
-from aserve.filesystem.visibility import Visibility
+from aserve.filesystem.visibility import LinkTarget, Visibility
 from aserve.http.resources import Entry
 from aserve.linux.directory_entries import (
     TYPE_DIRECTORY,
@@ -55,11 +56,27 @@ class EntryReader:
         """
         found = read_entries(directory, sys.maxsize) or {}
         find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
-        return {
+        names = {
             name: kind
             for name, kind in in_steps(found.items())
             if kind in _SERVED_TYPES and not find_hidden(prefix + name)
         }
+        if not (target := self.target(directory, path)):
+            return names
+        return {
+            name: kind
+            for name, kind in in_steps(names.items())
+            if self._visibility.allows(target._replace(path=join(target.path, name)))
+        }
+
+    def target(self, directory: int, path: bytes) -> LinkTarget | None:
+        """Return where links lead to a directory that is open, if that decides what is hidden.
+
+        Without globs for paths, each name is hidden by itself, wherever it is. Raises OSError.
+        """
+        if not self._visibility.has_globs:
+            return None
+        return link_target(self._root, path or b".", directory)
 
     def entry(self, directory: int, path: bytes, name: bytes) -> Entry | None:
         """Return one entry of a directory that is open; None if it cannot be served.
@@ -111,7 +128,7 @@ class EntryReader:
             identity = status.st_dev, status.st_ino
             if identity in ancestors:
                 return level
-            names = sorted(self.names(directory, level.path))
+            names = sort_in_steps([*self.names(directory, level.path)])
             first = self._describe(directory, level.path, names[:_AT_ONCE])
         finally:
             os.close(directory)
