@@ -25,6 +25,8 @@ from aserve.linux.statx import FileId
 _AT_ONCE = 1_000
 """How many entries a walk reads ahead: who stops it has not paid for a directory of a million."""
 
+_MAX_PATH = 4_095  # bytes: PATH_MAX, without its NUL
+
 _SERVED_TYPES = frozenset({TYPE_FILE, TYPE_DIRECTORY, TYPE_LINK, TYPE_UNKNOWN})
 
 
@@ -52,14 +54,16 @@ class EntryReader:
     def names(self, directory: int, path: bytes) -> dict[bytes, int]:
         """Return the visible names in a directory that is open, and their types.
 
-        Those that never lead to a file or a directory are left out. Raises OSError.
+        Those that never lead to a file or a directory are left out, and those at whose paths the
+        kernel opens nothing, since they are too long. Raises OSError.
         """
         found = read_entries(directory, sys.maxsize) or {}
         find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
+        max_length = _MAX_PATH - len(prefix[1:])
         names = {
             name: kind
             for name, kind in in_steps(found.items())
-            if kind in _SERVED_TYPES and not find_hidden(prefix + name)
+            if kind in _SERVED_TYPES and len(name) <= max_length and not find_hidden(prefix + name)
         }
         if not (target := self.target(directory, path)):
             return names

@@ -128,6 +128,29 @@ def test_what_a_glob_hides_is_hidden_behind_links_to_its_directory(tmp_path: Pat
         assert name[-1] != b"secret"
 
 
+def test_what_is_too_deep_to_be_opened_is_no_entry(tmp_path: Path) -> None:
+    """One such file would be a dead link, and the end of each archive above it."""
+    depth = 15
+    below = os.open(tmp_path, os.O_PATH)
+    for _ in range(depth):
+        os.mkdir("d" * 255, dir_fd=below)
+        above, below = below, os.open("d" * 255, os.O_PATH, dir_fd=below)
+        os.close(above)
+    # All names and slashes on the path to it have 3,840 bytes: PATH_MAX, with its NUL, has 4,096.
+    for name in ("a" * 255, "b" * 254):
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=below))
+    os.mkdir("c" * 254, dir_fd=below)
+    deepest = os.open("c" * 254, os.O_PATH, dir_fd=below)
+    os.close(os.open("e", os.O_CREAT | os.O_WRONLY, dir_fd=deepest))
+    os.close(deepest)
+    os.close(below)
+    files = Directory(tmp_path)
+    found = {names[-1]: (names, entry) for names, entry in files.walk(ROOT) if len(names) > depth}
+    assert found.keys() == {b"a" * 255, b"b" * 254, b"c" * 254}
+    for path, entry in found.values():
+        files.find(TargetPath(path, entry.is_directory), wait=True)
+
+
 def test_directory_that_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / ".git").mkdir()
