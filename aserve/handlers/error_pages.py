@@ -73,8 +73,8 @@ class CustomErrorPages:
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:
         """Return the 404.html of the deepest directory on the request's path that has one.
 
-        It is searched from the root down, and only as far as there are directories: a client cannot make
-        the search longer with a long path.
+        It is searched from the root down, and only as far as there are directories, so that a
+        long path does not make the search longer.
         """
         try:
             path = parse_path(request.target, decode_slashes=self._decode_slashes)

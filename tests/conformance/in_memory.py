@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from aserve.filesystem.directory import Directory
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
-from aserve.handlers.methods import Connect
 from aserve.http.dates import format_date
 from aserve.http.messages import BodyPart, Request, Response
 from aserve.http1.connection import H1Connection
@@ -15,7 +15,7 @@ from aserve.http1.limits import Limits
 from aserve.http1.response_framing import frame_response
 from aserve.http1.states import State
 from aserve.policies.site import Site
-from aserve.transport.eventloop.tunnel import Tunnel
+from aserve.server.site_factory import build_site
 from tests.conformance.checks import PROBE, find_errors, find_response_errors, observe
 from tests.conformance.reader import Reader, Silent
 from tests.conformance.reader import Response as WireResponse
@@ -31,10 +31,10 @@ class InMemorySite:
     """The site of the table, asked without sockets."""
 
     def __init__(self, root: Path) -> None:
-        files = Directory(root)
-        self._default = Site.of_files(files)
-        self._all_methods = Site.of_files(
-            files, allow_trace=True, connect=Connect([TUNNEL], Tunnel)
+        mounts = Mounts()
+        self._default = build_site(Settings(root), mounts)
+        self._all_methods = build_site(
+            Settings(root, allow_trace=True, allow_connect=(TUNNEL,)), mounts
         )
         self.tag_of = cache(self._tag_of)
 

@@ -12,8 +12,12 @@ from aserve.http.messages import HttpError
 from aserve.http.query import parse_parameters
 from aserve.http.qvalues import parse_qvalues
 
-MAX_LIMIT = 10_000
-"""The most entries on one page."""
+MAX_LIMIT = 2_000
+"""The most entries on one page.
+
+Each takes half a kilobyte of memory until its client has read it: with 10,000, a hundred slow
+clients held 500 MB.
+"""
 
 _MAX_SEARCH = 1_000  # characters: a glob is compared with each name, and a name has 255 bytes
 
