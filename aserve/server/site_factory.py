@@ -74,7 +74,7 @@ def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder)
         archives=archives.formats,
         has_texts=settings.readme,
         # The other threads are left for what takes no time.
-        limits=SearchLimits(max_running=max(1, settings.threads // 2)),
+        limits=SearchLimits(max_running=max(1, (settings.threads or 0) // 2)),
     )
     return StaticFiles(
         by_url,
