@@ -23,6 +23,8 @@ class TryEverySocket:
         """Stop trying a descriptor."""
         self._registered.discard(descriptor)
 
+    discard_closed = unregister
+
     def poll(self, seconds: float) -> Ready:  # noqa: ARG002
         """Return all descriptors at once."""
         return [(descriptor, True) for descriptor in self._registered]

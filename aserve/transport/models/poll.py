@@ -24,6 +24,8 @@ class PollPoller:
         with suppress(KeyError):
             self._poll.unregister(descriptor)
 
+    discard_closed = unregister
+
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
         ready = self._poll.poll(seconds * 1_000)

@@ -24,6 +24,8 @@ class SelectPoller:
         """Stop polling a descriptor."""
         self.register(descriptor, readable=False, writable=False)
 
+    discard_closed = unregister
+
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
         readable, writable, _ = select.select(self._readers, self._writers, (), seconds)

@@ -44,6 +44,8 @@ class SignalPoller:
         self._registered.discard(descriptor)
         self._untried.discard(descriptor)
 
+    discard_closed = unregister
+
     def poll(self, seconds: float) -> Ready:
         """Return what may be ready, after at most this many seconds; all if signals were lost."""
         hinted, self._untried = self._untried, set()
