@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from aserve.explain.capture import RequestTrace
-from aserve.explain.events import Activity, TraceEvent, is_client
+from aserve.explain.events import LISTENER, Activity, TraceEvent, is_client
 from aserve.explain.phrase import Phrase
+from aserve.explain.timeline import ready_peers
 
 _REACTOR = (
     Phrase("The main thread has the kernel poll the socket for data to read."),
@@ -79,6 +80,7 @@ class _Conversations:
         self._main = {thread for thread, name in trace.threads.items() if name == "MainThread"}
         self._queued: dict[str, list[int]] = defaultdict(list)
         self._at_work: dict[int, int] = {}  # the peer that a thread is busy with
+        self._reported: list[int] = []  # peers that the main thread has to put into the queue
         self.requests: set[int] = set()  # peers whose request was read, and not answered yet
         self.made: set[int] = set()  # those whose response is being made, or is made
         self.polled_for_writing: set[int] = set()
@@ -100,8 +102,7 @@ class _Conversations:
             self._at_work[event.thread] = peer
         elif event.peer > 0 or event.activity is Activity.WAIT:
             self._at_work[event.thread] = event.peer
-        if event.activity is Activity.PUT:
-            self._queued[event.key].append(self.peer(event))
+        self._note_queue(event)
         if _has_read(event):
             self.requests.add(event.peer)
         if event.phrase.template.startswith("builds the response"):
@@ -109,6 +110,17 @@ class _Conversations:
         if event.activity is Activity.REGISTER and "EPOLLOUT" in event.text:
             self.polled_for_writing.add(event.peer)
             self.reported.discard(event.peer)
+
+    def _note_queue(self, event: TraceEvent) -> None:
+        """Note whose job the main thread queues: connections in order, and then the listener."""
+        if event.activity is Activity.WAIT and self.is_main(event) and not event.is_begin:
+            self._reported = sorted(ready_peers(event), key=LISTENER.__eq__)
+        elif event.activity is Activity.READ and self.is_main(event):
+            self._reported = []
+        elif event.activity is Activity.PUT:
+            if self._reported:
+                self._at_work[event.thread] = self._reported.pop(0)
+            self._queued[event.key].append(self.peer(event))
 
     def after(self, event: TraceEvent) -> None:
         """Forget a request that is answered."""

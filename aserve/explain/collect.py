@@ -173,8 +173,10 @@ def _describe(call: Syscall, *, is_libuv: bool) -> Description | None:
 def _event_of_call(
     call: Syscall, described: Description, source: str, fds: dict[int, int]
 ) -> TraceEvent:
-    ready = {fds[fd] for fd in named_descriptors(call) if fd in fds} if call.name in WAITS else ()
-    peer = peer_of(call) if call.name not in WAITS else next(iter(ready), 0)
+    peer, key = peer_of(call), described.key
+    if call.name in WAITS:
+        ready = [fds[fd] for fd in named_descriptors(call) if fd in fds]
+        peer, key = next(iter(ready), 0), " ".join(map(str, ready))
     return TraceEvent(
         call.at if call.name in TIMED_AT_RETURN else call.started_at,
         call.thread,
@@ -185,5 +187,5 @@ def _event_of_call(
         call=f"{call.name}({call.arguments}) = {call.result}",
         source=source,
         peer=peer,
-        key=described.key,
+        key=key,
     )

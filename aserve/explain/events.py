@@ -62,8 +62,8 @@ class TraceEvent:
     it, "" for other events. source: the line of Python that made it, as "aserve/x.py:12", "" if it
     is not known. peer: the port of the client whose connection it is about, LISTENER, or 0 if it is
     about none. key: which queue, descriptor or operation it is about, where one event follows from
-    another. is_begin: it only began here, and another event is its end. times: how often it
-    happened in a row.
+    another; of a wait, the peers that were ready. is_begin: it only began here, and another event
+    is its end. times: how often it happened in a row.
     """
 
     at: float

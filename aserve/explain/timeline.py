@@ -247,7 +247,13 @@ def _reports(events: Sequence[TraceEvent]) -> Iterator[Held]:
         elif event.activity is Activity.REGISTER and event.peer:
             cause[event.peer] = step
         elif event.activity is Activity.WAIT and _is_epoll(event) and not event.is_begin:
-            yield READY, cause.pop(event.peer, step), step, Bar.HELD
+            for peer in ready_peers(event) or [0]:
+                yield READY, cause.pop(peer, step), step, Bar.HELD
+
+
+def ready_peers(event: TraceEvent) -> list[int]:
+    """Return the ports of the clients whose connections a wait has reported, or LISTENER."""
+    return [int(peer) for peer in event.key.split()]
 
 
 def _operation(event: TraceEvent) -> str:

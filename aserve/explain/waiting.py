@@ -21,6 +21,9 @@ _ENDED_BY: dict[Activity, frozenset[Activity]] = {
     Activity.SEND_FILE: frozenset({Activity.RESUME}),
 }
 _CODE = frozenset({Activity.COMPUTE, Activity.PUT, Activity.TAKE})
+_PAIRED = frozenset(
+    {Activity.PUT, Activity.TAKE, Activity.SUBMIT, Activity.COMPLETE, Activity.START_THREAD}
+)
 _MAX_PERIOD = 6  # events of one round
 _NEVER = float("inf")
 
@@ -102,13 +105,18 @@ def merge_repeats(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
 
 
 def _merge_rounds(events: list[TraceEvent]) -> Iterator[TraceEvent]:
-    keys = [(event.text, event.is_begin) for event in events]
+    keys = [_repeat_key(event, step) for step, event in enumerate(events)]
     start = 0
     while start < len(events):
         period, times = _best_round(events, keys, start)
         for event in events[start : start + period]:
             yield replace(event, times=times)
         start += period * times
+
+
+def _repeat_key(event: TraceEvent, step: int) -> tuple[object, ...]:
+    """Return what repeats have in common; what is paired with another event has no repeats."""
+    return event.text, event.is_begin, event.peer, step if event.activity in _PAIRED else -1
 
 
 def _best_round(

@@ -182,6 +182,26 @@ def test_what_strace_dates_too_early_comes_after_its_cause(tmp_path):
     ]  # fmt: skip
 
 
+def test_one_wait_reports_two_connections_and_two_workers_take_them():
+    def step(at, thread, activity, peer=0, key="q"):
+        return TraceEvent(at, thread, Phrase("x"), activity, at, at, peer=peer, key=key)
+
+    woken = replace(wait(0.0, 3.0), peer=5_001, key="5001 5000")
+    events = [
+        client(1.0, Activity.SEND), client(2.0, Activity.SEND, peer=5_001), woken,
+        step(4.0, 10, Activity.PUT), step(5.0, 10, Activity.PUT),
+        step(6.0, 11, Activity.TAKE), step(7.0, 12, Activity.TAKE),
+        step(8.0, 12, Activity.READ, 5_000), step(9.0, 11, Activity.READ, 5_001),
+    ]  # fmt: skip
+    trace = trace_of(events)
+    assert not any(event.times > 1 for event in trace.events)
+    (end,) = steps_of(trace, "wakes up")
+    assert set(bars_of(trace, "ready list")[1 : end + 1]) == {Bar.HELD}
+    queue = bars_of(trace, "request queue")
+    assert queue[end + 1 : end + 5] == [Bar.HELD] * 4
+    assert book_steps(trace)[end:] == [3, 3, 3, 4, 4, 4, 4]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stored_trace_ends_with_a_closed_connection(name):
     trace = stored(name)
