@@ -36,7 +36,7 @@ class RequestTrace:
     """The events of one scenario in order.
 
     model: its name; title: with the options of the server; threads: names by thread id;
-    fds: the client's port, or LISTENER, by the server's descriptor; has_syscalls: strace ran.
+    has_syscalls: strace ran.
     """
 
     model: str
@@ -46,7 +46,6 @@ class RequestTrace:
     status: str
     events: tuple[TraceEvent, ...]
     threads: dict[int, str]
-    fds: dict[int, int]
     has_syscalls: bool
 
 
@@ -166,7 +165,6 @@ def make_trace(
         status,
         events,
         threads,
-        found.fds,
         has_syscalls,
     )
 

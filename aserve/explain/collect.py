@@ -37,11 +37,10 @@ _CAUSES = {
 
 
 class Collected(NamedTuple):
-    """Events in order of time, names of threads, and the clients' ports by descriptor."""
+    """Events in order of time, and names of threads."""
 
     events: list[TraceEvent]
     threads: dict[int, str]
-    fds: dict[int, int]
 
 
 def collect(
@@ -69,7 +68,6 @@ def collect(
     return Collected(
         [event for event in events if event.started_at <= end and event.at >= start],
         {mark.thread: mark.text for mark in marks if mark.kind == "thread"},
-        fds,
     )
 
 

@@ -44,7 +44,7 @@ EVENTS = st.lists(
 def trace_of(events, model="reactor"):
     events = tuple(merge_repeats(tell_waiting(events, 20.0)))
     names = {10: "MainThread", 11: "worker-0"}
-    return RequestTrace(model, False, model, "/", "200", events, names, {}, True)
+    return RequestTrace(model, False, model, "/", "200", events, names, True)
 
 
 def bars_of(trace, name):
