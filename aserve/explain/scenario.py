@@ -1,10 +1,12 @@
 """What the clients of a trace do: connect, send, read, close, with a pause between."""
 
+import re
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from select import select
 
 from aserve.config.settings import SettingsError
@@ -14,6 +16,7 @@ from aserve.explain.phrase import Phrase
 HOST = "127.0.0.1"
 BIG = 8 << 20  # bytes: more than the buffers of two sockets hold
 MAX_CLIENTS = 4
+_CONNECTIONS = Path("/proc/net/tcp")  # proc(5)
 _TIMEOUT_S = 30.0
 _PATIENCE_S = 2.0  # then a client that has its response closes, so that another gets its turn
 _SMALL_BUFFER = 4_096  # bytes, of a slow reader's socket; the kernel doubles it
@@ -62,6 +65,7 @@ class Client:
         self.events: list[TraceEvent] = []
         self._thread = client_id(number)
         self._received = bytearray()
+        self._server_port = port
         self._socket = socket.socket()
         self._socket.settimeout(_TIMEOUT_S)
         if is_slow:
@@ -118,6 +122,17 @@ class Client:
             self._note(Phrase("closes"), Activity.CLOSE)
             self._socket.close()
 
+    def wait_closed(self) -> None:
+        """Wait until the server has closed its end, as the last thing it does; no procfs, no wait.
+
+        The state of the server's end is no longer listed then, or the client's is TIME_WAIT, 06.
+        """
+        ends = re.compile(rf":{self._server_port:04X} \w+:{self._port:04X} (?!06)")
+        deadline = time.monotonic() + _TIMEOUT_S
+        with suppress(FileNotFoundError):
+            while ends.search(_CONNECTIONS.read_text()) and time.monotonic() < deadline:
+                time.sleep(0.01)
+
     def _fill(self, limit: int = 65_536) -> None:
         data = self._socket.recv(limit)
         if not data:
@@ -164,11 +179,17 @@ def play(
                 client.resume()
         status = _receive_all(clients, copies)
         settle()
-        for client in clients:
-            client.close()
+        _close_all(clients)
     settle()
     events = [event for client in clients for event in client.events]
     return sorted(events, key=lambda event: event.at), status
+
+
+def _close_all(clients: Sequence[Client]) -> None:
+    for client in clients:
+        client.close()
+    for client in clients:
+        client.wait_closed()
 
 
 def _receive_all(clients: Sequence[Client], copies: int) -> str:

@@ -183,6 +183,8 @@ def _stat(call: Syscall) -> Description | None:
 
 
 def _read_file(call: Syscall) -> Description:
+    if call.error_name == "ESPIPE":  # as POSIX AIO finds out
+        return Description(Phrase("finds that a socket has no offsets: ESPIPE"))
     if call.error_name:
         phrase = Phrase("would block on the disk: {error}", {"error": call.error_name})
         return Description(phrase, Activity.ASK)
@@ -274,11 +276,18 @@ def _signal(call: Syscall) -> Description | None:
 
 def _signal_arrived(call: Syscall) -> Description | None:
     """Describe a signal that interrupts a thread because a socket or a request has changed."""
-    found = re.match(r"(\w+) .*si_code=(POLL_\w+|SI_ASYNCIO)", call.arguments)
+    found = re.match(r"(SIGIO|SIGPOLL|SIGRT\w*) .*si_code=(\w+)", call.arguments)
     if not found:
         return None
     phrase = Phrase("is interrupted by {name}: {code}", {"name": found[1], "code": found[2]})
     return Description(phrase, Activity.READ_SIGNALS)
+
+
+def _queue_signal(call: Syscall) -> Description:
+    if call.error_name:
+        phrase = Phrase("cannot send a signal to the process: {error}", {"error": call.error_name})
+        return Description(phrase)
+    return Description(Phrase("sends a signal to the process"), Activity.WAKE)
 
 
 def _fcntl(call: Syscall) -> Description | None:
@@ -325,6 +334,7 @@ DESCRIPTIONS: dict[str, Describe] = {
     "close": _close,
     "epoll_ctl": _epoll_ctl,
     "io_uring_enter": _io_uring_enter,
+    "rt_sigqueueinfo": _queue_signal,
     "rt_sigtimedwait": _signal,
     "fcntl": _fcntl,
     "shutdown": _shutdown,

@@ -100,6 +100,9 @@ def test_a_call_in_two_parts():
          "wakes another thread by its eventfd"),
         ('read(7<anon_inode:[signalfd]>, "#"..., 8192) = 128', "reads signals from the signalfd"),
         ("close(5<TCP:[1->2]>) = 0", "closes the connection"),
+        ("rt_sigqueueinfo(7, SIGRT_3, {si_code=SI_ASYNCIO}) = 0", "sends a signal to the process"),
+        ("pread64(5<TCP:[1->2]>, 0x1, 9, 0) = -1 ESPIPE (Illegal seek)",
+         "finds that a socket has no offsets: ESPIPE"),
         ("close(5<socket:[1]>) = 0", "closes the connection"),
         ("close(5</www/b.html>) = 0", "closes b.html"),
         ("io_uring_enter(4, 2, 1, IORING_ENTER_GETEVENTS, NULL, 8) = 2",
@@ -120,6 +123,11 @@ def test_any_line_is_parsed_or_skipped(lines):
             describe_epoll_batch(call)
             peer_of(call)
             named_descriptors(call)
+
+
+def test_a_signal_when_the_queue_of_signals_was_full():
+    (call,) = read_syscalls(["18 1000.4 --- SIGIO {si_signo=SIGIO, si_code=SI_KERNEL} ---"])
+    assert said(call) == "is interrupted by SIGIO: SI_KERNEL"
 
 
 def test_a_call_that_has_not_returned():
