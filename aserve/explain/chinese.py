@@ -93,8 +93,8 @@ _CALLS = {
     ),
     **_epoll_texts(),
     **_for_each(
-        "chooses the thread that gets the signals of WHAT: {command}",
-        "指定由哪个线程接收WHAT的信号：{command}",
+        "chooses who gets the signals of WHAT: {command}",
+        "指定由谁接收WHAT的信号：{command}",
     ),
     **_for_each("chooses the signal of WHAT: {command}", "为WHAT选定信号：{command}"),
     **_for_each("switches the signals of WHAT on: O_ASYNC", "打开WHAT的信号通知：O_ASYNC"),

@@ -292,7 +292,7 @@ def _queue_signal(call: Syscall) -> Description:
 
 def _fcntl(call: Syscall) -> Description | None:
     texts = {
-        "F_SETOWN": "chooses the thread that gets the signals of {what}: {command}",
+        "F_SETOWN": "chooses who gets the signals of {what}: {command}",
         "F_SETSIG": "chooses the signal of {what}: {command}",
         "ASYNC": "switches the signals of {what} on: O_ASYNC",  # strace writes FASYNC
     }

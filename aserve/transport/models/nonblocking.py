@@ -23,7 +23,9 @@ class TryEverySocket:
         """Stop trying a descriptor."""
         self._registered.discard(descriptor)
 
-    discard_closed = unregister
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
 
     def poll(self, seconds: float) -> Ready:  # noqa: ARG002
         """Return all descriptors at once."""

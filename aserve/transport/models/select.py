@@ -24,7 +24,9 @@ class SelectPoller:
         """Stop polling a descriptor."""
         self.register(descriptor, readable=False, writable=False)
 
-    discard_closed = unregister
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
 
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
