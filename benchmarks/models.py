@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from benchmarks import models_page
 from benchmarks.figures import medians, shown
 from benchmarks.loads import Ask, check, finished, loading
@@ -86,6 +86,9 @@ def contenders() -> dict[str, str]:
                 _told.print(f"{name} is left out: {why}")
             else:
                 words[name] = f"--model {name}" + " --response-cache off" * row.uses_event_loop
+    if "proactor" in words:
+        words["proactor, 8 threads"] = "--model proactor --threads 8"
+    words |= {f"{name}, by the book": f"--model {name} --by-the-book" for name in BY_THE_BOOK}
     return words
 
 

@@ -6,12 +6,12 @@ disk or a network.
 
 import sys
 import time
+from unittest.mock import patch
 
 from aserve.cli.main import main
 from aserve.filesystem.directory import Directory
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Resource
-from aserve.server import worker
 
 
 class SlowDisk(Directory):
@@ -29,5 +29,5 @@ class SlowDisk(Directory):
 
 if __name__ == "__main__":
     SlowDisk.seconds = float(sys.argv.pop(1))
-    worker.Directory = SlowDisk  # type: ignore[misc]
-    main()
+    with patch("aserve.server.site_factory.Directory", SlowDisk):  # raises where there is none
+        main()

@@ -9,6 +9,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from aserve.filesystem import mounts
+from aserve.linux.posix_aio import COMPLETED
+from aserve.linux.signalfd import block_signals
+
+# POSIX AIO needs it in every thread. Here the first process of the suite has no other thread yet,
+# and each process that is started has the signals blocked that its parent has.
+block_signals((COMPLETED,))
 
 # How long an example takes depends on the machine and on what else it does. Each run tries the same
 # examples: a run that fails by chance tells nothing about the change under test. The fuzzer of

@@ -10,6 +10,7 @@ import typer
 from aserve.cli import completion
 from aserve.cli.help import OTHER
 from aserve.config.settings import DEFAULT_PORT, Settings
+from aserve.transport.registry import DEFAULT, MODELS
 from aserve.version import __version__
 
 _ADDRESS = "Address"
@@ -29,6 +30,14 @@ _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 
 def _default(setting: str) -> str:
     return str(_DEFAULTS[setting])
+
+
+def _default_threads() -> str:
+    """Return how many threads models have, as "8, proactor 0"."""
+    usual = MODELS[DEFAULT].default_threads
+    others = {name: info.default_threads for name, info in MODELS.items()}
+    unusual = (f"{name} {number}" for name, number in others.items() if number != usual)
+    return ", ".join((str(usual), *unusual))
 
 
 def _print_version(is_requested: bool) -> None:
@@ -322,8 +331,8 @@ class SettingOptions(TypedDict, total=False):
             "--threads",
             metavar="N",
             rich_help_panel=_PROCESSES,
-            help="Threads of each worker's pool.",
-            show_default=_default("threads"),
+            help="Threads of each pool.",
+            show_default=_default_threads(),
         ),
     ]
     dispatch: Annotated[
@@ -332,7 +341,7 @@ class SettingOptions(TypedDict, total=False):
             "--dispatch",
             metavar="NAME",
             rich_help_panel=_PROCESSES,
-            help="How the reactor dispatches jobs.",
+            help="How jobs go to these threads.",
             show_default=_default("dispatch"),
             autocompletion=completion.dispatches,
         ),

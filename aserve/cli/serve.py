@@ -111,7 +111,7 @@ def serve(
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
     signals = program_signals(has_log_file=access_log not in NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
     if not quiet:
         _print_start(settings, listeners[0][0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()

@@ -37,7 +37,6 @@ T = TypeVar("T")
 DEFAULT_HOST = "localhost"
 """Both loopback addresses, 127.0.0.1 and ::1: browsers may try either of them first."""
 DEFAULT_PORT = 8000
-THREADS = 8
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
@@ -73,8 +72,8 @@ class Settings:
     """None for 8000 or the next free one, 0 for any free one."""
     workers: int = 1
     """How many processes serve."""
-    threads: int = THREADS
-    """The size of each worker's thread pool, which does the blocking file work."""
+    threads: int | None = None
+    """The size of each worker's thread pool; None for 8, or 0 where a model can do without."""
     queue: int = 1_024
     """How many more requests may wait for the pool; the next one gets 503."""
     grace: float = 8.0
@@ -129,7 +128,7 @@ class Settings:
     by_the_book: bool = False
     """Whether the model takes each step as textbooks number them."""
     dispatch: str = DISPATCHES[0]
-    """How the reactor gives jobs to its threads: queue, round-robin, random or least-loaded."""
+    """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
     """Limits on what clients may send and hold."""
 
@@ -138,17 +137,20 @@ class Settings:
         for name, reason in wrong_types(self):
             raise SettingsError(name, reason)
         object.__setattr__(self, "root", checked_root(check_root, self.root))
-        self._check_ranges()
         self._check_names()
         self._check_pages()
         self._check_listing()
         self._check_archive()
         self._check_model()
+        if self.threads is None:
+            object.__setattr__(self, "threads", self.model_info.default_threads)
+        self._check_ranges()
 
     def _check_ranges(self) -> None:
         _check_range("port", self.port or 0, 0, 65_535)
         _check_range("workers", self.workers, 1, MAX_WORKERS)
-        _check_range("threads", self.threads, 1, MAX_THREADS)
+        least = min(1, self.model_info.default_threads)
+        _check_range("threads", self.threads or 0, least, MAX_THREADS)
         _check_range("grace", self.grace, 0, MAX_GRACE)
         _require(self.queue >= 0, "queue", "must be at least 0")
         size = self.response_cache
@@ -245,7 +247,7 @@ class ServerSettings(TypedDict, total=False):
     """The settings of a server inside a program, as keyword arguments. Settings explains them."""
 
     host: str
-    threads: int
+    threads: int | None
     queue: int
     grace: float
     allow_trace: bool

@@ -29,11 +29,14 @@ from aserve.explain.source_lines import CALLS
 from aserve.http1.connection import H1Connection
 from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
-from aserve.linux.posix_aio import AioReader
+from aserve.linux.posix_aio import PosixAio
 from aserve.policies.site import Site
 from aserve.server.worker import serve
+from aserve.transport.completion import CompletionConnection
 from aserve.transport.eventloop.thread_pool import ThreadPool
-from aserve.transport.models import proactor, proactor_aio
+from aserve.transport.models import proactor
+from aserve.transport.models.by_the_book.signal_driven import BookSignalDrivenServer
+from aserve.transport.models.proactor_aio import AioOperations
 
 Step = Callable[[FrameType], Phrase | None]
 
@@ -84,8 +87,12 @@ STEPS: dict[CodeType, Step] = {
     _code(Site.handle): _describe_request,
     _code(ResponseCache.lookup_head): _fixed_text("looks up the response in the cache"),
     _code(ThreadPool._deliver): _fixed_text("receives the result from the pool"),  # noqa: SLF001
-    _code(AioReader.start_read): _fixed_text("starts to read the file: aio_read"),
-    _code(proactor_aio.AioConnection._on_file_read): _fixed_text("gets the data: aio_return"),  # noqa: SLF001
+    _code(AioOperations.receive): _fixed_text("starts to read the socket: aio_read"),
+    _code(AioOperations.read_file): _fixed_text("starts to read the file: aio_read"),
+    _code(AioOperations.send): _fixed_text("starts to write to the socket: aio_write"),
+    _code(BookSignalDrivenServer._on_signal): _fixed_text("the signal handler is called"),  # noqa: SLF001
+    _code(BookSignalDrivenServer._beat): _fixed_text("goes on with its main work: a heartbeat"),  # noqa: SLF001
+    _code(PosixAio._complete): _fixed_text("gets the result: aio_return"),  # noqa: SLF001
 }
 # Operations on a ring are no system calls: io_uring_enter submits many of them at once.
 RING_STEPS: dict[CodeType, Step] = {
@@ -94,9 +101,9 @@ RING_STEPS: dict[CodeType, Step] = {
     _code(IoUring.read): _fixed_text("queues a read of the file on the ring"),
     _code(IoUring.send): _fixed_text("queues a send on the ring"),
     _code(proactor.ProactorServer._on_accept): _describe_completion("accept"),  # noqa: SLF001
-    _code(proactor.UringConnection._on_received): _describe_completion("receive"),  # noqa: SLF001
-    _code(proactor.UringConnection._on_file_read): _describe_completion("read"),  # noqa: SLF001
-    _code(proactor.UringConnection._on_sent): _describe_completion("send"),  # noqa: SLF001
+    _code(CompletionConnection._on_received): _describe_completion("receive"),  # noqa: SLF001
+    _code(CompletionConnection._on_file_read): _describe_completion("read"),  # noqa: SLF001
+    _code(CompletionConnection._on_sent): _describe_completion("send"),  # noqa: SLF001
 }
 QUEUE_STEPS = {
     ("c_call", "SimpleQueue.put"): (Activity.PUT, "puts the job into the queue of the pool"),
@@ -172,11 +179,29 @@ def _ring_key(frame: FrameType) -> str:
     return str(sock) if isinstance(sock, int) else ""
 
 
+def profile_signal_handlers() -> None:
+    """Have handlers profiled that are set from now on, also where they interrupt the marker."""
+    set_handler = signal.signal
+
+    def set_profiled(number: int, handler: Any) -> Any:
+        def profiled(*arguments: Any) -> None:
+            sys.setprofile(sys.getprofile())  # Python 3.11 leaves it switched off
+            handler(*arguments)
+
+        def call(*arguments: Any) -> None:
+            sys.call_tracing(profiled, arguments)
+
+        return set_handler(number, call if callable(handler) else handler)
+
+    signal.signal = set_profiled  # type: ignore[assignment]
+
+
 def main() -> None:
     """Serve until standard input is closed."""
     marks, listener, directory, options = sys.argv[1:]
     marker = Marker(int(marks))
     settings = Settings(Path(directory), **json.loads(options))
+    profile_signal_handlers()
     threading.setprofile(marker)
     sys.setprofile(marker)
     serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)

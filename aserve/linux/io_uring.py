@@ -19,10 +19,10 @@ from typing import NamedTuple
 from aserve.linux.libc import address_of, system_call
 from aserve.linux.provided_buffers import GROUP, ProvidedBuffers
 
-OnComplete = Callable[[int], None]
+OnComplete = Callable[[int], object]
 """Gets the result that the system call of the same name would return, or a negative errno."""
 
-OnReceive = Callable[[int, bytes], None]
+OnReceive = Callable[[int, bytes], object]
 """Gets the same result, and the data that has arrived."""
 
 Buffer = bytes | bytearray | memoryview
@@ -50,6 +50,11 @@ _CQE = struct.Struct("=QiI")  # io_uring_cqe
 _WAIT_ARGUMENT = struct.Struct("=QIIQ")  # io_uring_getevents_arg
 _TIMESPEC = struct.Struct("=qq")
 
+_MAX_DELAY_S = 0.001
+"""Seconds for which an operation may wait for the callbacks of one batch, before it is submitted.
+
+If all were submitted at the end, the kernel and the clients would have nothing to do meanwhile.
+"""
 _DRAIN_SECONDS = 1.0
 _abandoned: list["IoUring"] = []
 
@@ -202,7 +207,11 @@ class IoUring:
             results.append(_CQE.unpack_from(self._queues, at))
             seen = seen + 1 & 0xFFFF_FFFF
         self._words[self._cq_head] = seen
+        submit_at = time.monotonic() + _MAX_DELAY_S
         for key, result, flags in results:
+            if time.monotonic() > submit_at:
+                self._enter(min_results=0)
+                submit_at = time.monotonic() + _MAX_DELAY_S
             on_complete, _ = self._pending[key] if flags & _HAS_MORE else self._pending.pop(key)
             self._flags = flags
             on_complete(result)

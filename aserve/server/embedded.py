@@ -66,6 +66,9 @@ class Server:
         if not (access_log is None or callable(access_log)):
             raise SettingsError("access_log", f"must be a function or None, not {access_log!r}")
         self.settings = Settings(checked_root(as_root, root), port=port, **settings)
+        if self.settings.model_info.needs_main_thread:
+            reason = f"{self.settings.model} needs the main thread, for its signal handler"
+            raise SettingsError("by_the_book", f"{reason}; run the program aserve")
         self.url = ""
         """The URL of the site, with a slash at its end; "" before the server is started."""
         self._observer = _line_writer(access_log) if access_log else None

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from aserve.config.settings import SettingsError
+from aserve.linux.signalfd import block_signals, thread_that_accepts
+
 STOP_WORKER, REOPEN_LOG = signal.SIGUSR2, signal.SIGUSR1
 """The signals from a supervisor to its workers. A second STOP_WORKER stops at once."""
 
@@ -71,6 +74,22 @@ def ignored_signals() -> set[signal.Signals]:
         for number in (signal.SIGINT, signal.SIGHUP)
         if signal.getsignal(number) is signal.SIG_IGN
     }
+
+
+def block_in_all_threads(signals: frozenset[int], model: str) -> None:
+    """Block the signals that a model reads, in this thread; raises SettingsError for another one.
+
+    A thread that has not blocked such a signal would take it from the server, and by default it
+    ends the process. No thread can block it for another one: only for those that it starts.
+    """
+    block_signals(signals)
+    for number in signals:
+        if thread := thread_that_accepts(number):
+            raise SettingsError(
+                "model",
+                f"{model} needs signal {number} blocked in each thread, and thread {thread} of "
+                "this program has not blocked it; block it before the first thread starts",
+            )
 
 
 def call_on_signal(numbers: frozenset[signal.Signals], callback: Callable[[int], None]) -> None:

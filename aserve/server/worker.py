@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
@@ -20,6 +21,7 @@ from aserve.linux.inotify import watch_share
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
 from aserve.server.live_watch import LiveWatch
+from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -74,7 +76,7 @@ class AsyncioWorker:
         server = EventLoopServer(
             site,
             settings.limits,
-            PoolSize(settings.threads, settings.queue),
+            PoolSize(settings.threads or 1, settings.queue),
             self._observer,
             self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
         )
@@ -120,8 +122,9 @@ class ModelWorker:
         observer: ResponseObserver | None,
         report_remaining: ReportRemaining | None = None,
     ) -> None:
-        site = build_site(settings, Mounts())
         info = settings.model_info
+        block_in_all_threads(info.signals, settings.model)
+        site = build_site(settings, Mounts())
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
         self._listeners = listeners
@@ -151,18 +154,18 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         run(AsyncioWorker(settings, listeners, observer, report_remaining), stop_signals, lifeline)
         return
     _raise_descriptor_limit()
-    read_end, write_end = socket.socketpair()
-    write_end.setblocking(False)
-    with read_end, write_end:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with os.fdopen(read_end, "rb", 0), os.fdopen(write_end, "wb", 0):
         # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
-        signal.set_wakeup_fd(write_end.fileno())
+        signal.set_wakeup_fd(write_end)
         for number in stop_signals:
             signal.signal(number, lambda *_: None)
         worker = ModelWorker(settings, listeners, observer, report_remaining)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:
-            worker.run(read_end.fileno(), *(() if lifeline is None else (lifeline,)))
+            worker.run(read_end, *(() if lifeline is None else (lifeline,)))
         finally:
             signal.set_wakeup_fd(-1)
 

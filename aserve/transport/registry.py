@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 DEFAULT = "simulated-proactor"
 DISPATCHES = ("queue", "round-robin", "random", "least-loaded")
-"""How a reactor gives work to its threads: from one queue, or each thread from its own."""
+"""How a model gives work to its threads: from one queue, or each thread from its own."""
 
 _COMMAND_LINE = frozenset({"threads", "dispatch"})
 """Those of the settings below that are options of the command line."""
@@ -17,6 +17,8 @@ class ModelInfo(NamedTuple):
 
     module and class_name: where its server is. uses_event_loop: whether it runs on an event loop of
     asyncio's. settings: names of the settings that its server takes, besides a site and limits.
+    default_threads: how many threads it has unless told, 0 for a model that can do without.
+    needs_main_thread: whether its server has signal handlers, which Python calls there only.
     """
 
     summary: str
@@ -24,6 +26,8 @@ class ModelInfo(NamedTuple):
     class_name: str = ""
     uses_event_loop: bool = False
     settings: tuple[str, ...] = ()
+    default_threads: int = 8
+    needs_main_thread: bool = False
 
     @property
     def options(self) -> frozenset[str]:
@@ -41,10 +45,16 @@ class ModelInfo(NamedTuple):
 
     def unavailable_reason(self) -> str:
         """Return why this model cannot run on this system, "" if it can."""
-        reason = (
-            getattr(import_module(self.module), "unavailable_reason", None) if self.module else None
-        )
+        reason = self._of_module("unavailable_reason")
         return str(reason()) if reason else ""
+
+    @property
+    def signals(self) -> frozenset[int]:
+        """The signals that every thread of the process must block, before any is started."""
+        return self._of_module("SIGNALS") or frozenset()
+
+    def _of_module(self, name: str) -> Any:
+        return getattr(import_module(self.module), name, None) if self.module else None
 
 
 BY_THE_BOOK: Mapping[str, ModelInfo] = {
@@ -59,6 +69,12 @@ BY_THE_BOOK: Mapping[str, ModelInfo] = {
         "aserve.transport.models.by_the_book.reactor",
         "BookReactorServer",
         settings=("threads", "dispatch", "queue"),
+    ),
+    "signal-driven": ModelInfo(
+        "a signal handler serves; the main thread does other work",
+        "aserve.transport.models.by_the_book.signal_driven",
+        "BookSignalDrivenServer",
+        needs_main_thread=True,
     ),
 }
 """Models that have a second form, which takes each step as textbooks number them."""
@@ -111,9 +127,14 @@ MODELS: Mapping[str, ModelInfo] = {
         "the kernel completes reads and writes: io_uring",
         "aserve.transport.models.proactor",
         "ProactorServer",
+        settings=("threads", "dispatch", "queue"),
+        default_threads=0,
     ),
     "proactor-aio": ModelInfo(
-        "epoll, and files by POSIX AIO", "aserve.transport.models.proactor_aio", "AioProactorServer"
+        "POSIX AIO and signals; a thread pool makes the responses",
+        "aserve.transport.models.proactor_aio",
+        "AioProactorServer",
+        settings=("threads", "dispatch", "queue"),
     ),
 }
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import aserve
 from aserve.http1.limits import Limits
+from tests.aserve import programs
 from tests.conformance.check_rows import Ask
 from tests.conformance.client import Address, ask, tags_of
 from tests.conformance.table import TUNNEL, Row
@@ -19,7 +19,15 @@ SHORT_TIMEOUTS = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=
 """For the rows that wait for a timeout of the server."""
 
 
-def address_of(server: aserve.Server) -> Address:
+class HasUrl(Protocol):
+    """A server that runs."""
+
+    @property
+    def url(self) -> str:
+        """Return the URL of its site."""
+
+
+def address_of(server: HasUrl) -> Address:
     url = urlsplit(server.url)
     return Address(str(url.hostname), int(url.port or 0))
 
@@ -27,7 +35,7 @@ def address_of(server: aserve.Server) -> Address:
 @contextmanager
 def serving(root: Path, **settings: Any) -> Iterator[Ask]:
     """Yield a function that asks a row of a server, which runs until the block ends."""
-    with aserve.Server(root, **settings) as server:
+    with programs.serve(root, **settings) as server:
         address = address_of(server)
         tag_of = tags_of(address, TIMEOUT)
 

@@ -1,10 +1,11 @@
 """The rows under every other I/O model."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS, find_model
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.check_rows import check_rows
 from tests.conformance.serving import serving
 from tests.conformance.table import Row
@@ -16,13 +17,17 @@ def applies_to(row: Row) -> bool:
     )  # no other model has the settings that these need
 
 
-FORMS = [(model, False) for model in MODELS if model != DEFAULT]
-FORMS += [(model, True) for model in BY_THE_BOOK]
+FORMS: dict[str, dict[str, Any]] = {
+    **{model: {"model": model} for model in MODELS if model != DEFAULT},
+    **{f"{model} by the book": {"model": model, "by_the_book": True} for model in BY_THE_BOOK},
+    "proactor with threads": {"model": "proactor", "threads": 2},
+}
 
 
-@pytest.mark.parametrize(("model", "by_the_book"), FORMS)
-def test_rows(model: str, by_the_book: bool, rows: list[Row], root: Path) -> None:
-    if reason := find_model(model, by_the_book=by_the_book).unavailable_reason():
+@pytest.mark.parametrize("form", FORMS)
+def test_rows(form: str, rows: list[Row], root: Path) -> None:
+    settings = FORMS[form]
+    if reason := MODELS[settings["model"]].unavailable_reason():
         pytest.skip(reason)
-    with serving(root, model=model, by_the_book=by_the_book) as ask:
+    with serving(root, **settings) as ask:
         check_rows(rows, ask)

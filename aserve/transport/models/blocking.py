@@ -4,7 +4,6 @@ Threads cost memory and time in the interpreter, so their number is limited.
 """
 
 import os
-import select
 import socket
 import struct
 import threading
@@ -17,7 +16,7 @@ from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import PollingLoop
+from aserve.transport.rejecting import RejectingLoop
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.thread_safety import thread_safe_context
 
@@ -25,7 +24,7 @@ _MAX_THREADS = 512
 _ONE_SECOND = struct.pack("ll", 1, 0)  # a timeval: the timeout of recv and send
 
 
-class BlockingServer(PollingLoop):
+class BlockingServer(RejectingLoop):
     """Accepts on one thread and serves each connection on a thread of its own."""
 
     def __init__(
@@ -34,24 +33,11 @@ class BlockingServer(PollingLoop):
         bounds = process_limits(limits, threads=_MAX_THREADS)
         super().__init__(thread_safe_context(site, limits, observer, bounds))
         self._threads: dict[threading.Thread, SocketConnection] = {}
-        self._rejected: dict[SocketConnection, int] = {}  # and their descriptors
-        self._poll = select.poll()  # for the main thread: it waits for clients and for signals
         # Written by each thread that ends.
         self._thread_ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._thread_ended)
 
     # On the main thread.
-
-    def _run_once(self, timeout: float) -> None:
-        for descriptor, _ in self._poll.poll(timeout * 1_000):
-            if callback := self._callbacks.get(descriptor):
-                callback()
-
-    def _poll_for_reading(self, descriptor: int) -> None:
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _stop_polling(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
 
     def _add_connection(self, connection: SocketConnection) -> None:
         """Start the thread of a connection, unless it was rejected."""
@@ -70,28 +56,6 @@ class BlockingServer(PollingLoop):
             connection.fail(error)
             connection.abort()
 
-    def _wait_for_end(self, connection: SocketConnection) -> None:
-        """Read a rejected connection to its end: it has its 503, and gets no thread."""
-        descriptor = connection.socket.fileno()
-        self._rejected[connection] = descriptor
-        self._call_when_readable(descriptor, partial(self._process_rejected, connection))
-
-    def _process_rejected(self, connection: SocketConnection) -> None:
-        connection.process_ready()
-        self._remove_if_closed(connection)
-
-    def _remove_if_closed(self, connection: SocketConnection) -> None:
-        if connection.is_closed:
-            descriptor = self._rejected.pop(connection)
-            del self._callbacks[descriptor]
-            self._stop_polling(descriptor)
-
-    def _tick(self) -> None:
-        for connection in list(self._rejected):
-            connection.tick()
-            self._remove_if_closed(connection)
-        super()._tick()
-
     def _close_connections(self) -> int:
         """Wait for the threads from now on. Each closes its own connection."""
         drain = partial(os.eventfd_read, self._thread_ended)
@@ -102,9 +66,7 @@ class BlockingServer(PollingLoop):
         return not self._threads
 
     def _shutdown(self) -> None:
-        for connection in list(self._rejected):
-            connection.abort()
-            self._remove_if_closed(connection)
+        self._abort_rejected()
         for thread, connection in list(self._threads.items()):
             with suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)  # which ends a blocked recv or send

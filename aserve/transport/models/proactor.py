@@ -1,31 +1,31 @@
 """Proactor: the kernel reads and writes, files included, and reports completed operations.
 
-Nothing here returns EAGAIN. A connection submits a receive, a send or a file read, and continues in
-the callback for its completion. Only opening a file blocks: a Site is synchronous.
+One thread has the ring: it hands operations to the kernel, and gets their completions. By default
+it also makes the responses; with threads, it passes each completion to a worker, and the worker's
+operations come back to it. No call here returns EAGAIN. Only opening a file blocks: a Site is
+synchronous.
 """
 
-import errno
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
-from typing import cast
 
-from aserve.http.messages import BodyStream, FileSlice
+from aserve.http.messages import FileSlice
 from aserve.http1.limits import Limits
-from aserve.http1.states import State
 from aserve.linux.io_uring import IoUring
 from aserve.policies.site import Site
+from aserve.transport.completion import (
+    CompletionConnection,
+    CompletionLoop,
+    OnComplete,
+    OnReceive,
+    Operations,
+)
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import process_limits
-from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import RunLoop
-from aserve.transport.sending import file_ended, skip_bytes
 from aserve.transport.socket_connection import SocketConnection
-
-_BLOCK_SIZE = 131_072  # bytes of a response in memory at once
+from aserve.transport.strand import Call, Inbox, Strand, StrandPool
+from aserve.transport.thread_safety import thread_safe_context
 
 
 def unavailable_reason() -> str:
@@ -38,18 +38,40 @@ def unavailable_reason() -> str:
     return ""
 
 
-class ProactorServer(RunLoop):
-    """Serves on one thread with one io_uring."""
+class ProactorServer(CompletionLoop):
+    """Serves with one io_uring: on its thread, or with worker threads that make the responses."""
 
-    def __init__(
-        self, site: Site, limits: Limits, observer: ResponseObserver | None = None
+    def __init__(  # noqa: PLR0913, PLR0917 - the settings that its row in the registry names
+        self,
+        site: Site,
+        limits: Limits,
+        observer: ResponseObserver | None = None,
+        threads: int = 0,
+        dispatch: str = "queue",
+        queue: int = 1_024,
     ) -> None:
-        context = ConnectionContext(
-            site.without_inlined_bodies(), limits, observer, process_limits(limits)
+        make_context = thread_safe_context if threads else ConnectionContext
+        super().__init__(
+            make_context(site.without_inlined_bodies(), limits, observer, process_limits(limits))
         )
-        super().__init__(context)
         self._ring = IoUring()
+        self._pool = StrandPool(threads, dispatch, queue) if threads else None
+        self._inbox = Inbox(is_blocking=True)  # for io_uring, which would report EAGAIN
+        self._is_closing = False  # the ring cancels what is pending, and takes nothing new
         self._accepting: set[socket.socket] = set()  # listeners with a pending accept
+
+    def _start(self) -> None:
+        if self._pool:
+            self._pool.start()
+            self._watch_inbox()
+
+    def _watch_inbox(self) -> None:
+        self._ring.read(self._inbox.fileno(), 0, bytearray(8), self._on_inbox)
+
+    def _on_inbox(self, result: int) -> None:
+        self._inbox.make_calls()
+        if result > 0 and not self._is_closing:
+            self._watch_inbox()
 
     def _run_once(self, timeout: float) -> None:
         self._ring.wait(timeout)
@@ -86,197 +108,113 @@ class ProactorServer(RunLoop):
             listener.close()
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
-        return UringConnection(sock, client, self._context, self._ring)
-
-    def _add_connection(self, connection: SocketConnection) -> None:
-        cast("UringConnection", connection).pump()
-
-    def _connections(self) -> "list[UringConnection]":
-        """Return the connections that are open now, as a snapshot."""
-        return cast("list[UringConnection]", list(self._context.limiter.connections))
+        operations: Operations = RingOperations(self._ring, sock)
+        strand = None
+        if self._pool:
+            strand = Strand(self._pool)
+            operations = ForwardedOperations(operations, self._inbox, strand)
+        return CompletionConnection(sock, client, self._context, operations, strand)
 
     def _tick(self) -> None:
-        for connection in self._connections():
-            connection.tick()
-            connection.pump()
+        self._tick_connections()
         for listener in self._listeners.values():
             self._start_accepting(listener)
-
-    def _close_connections(self) -> int:
-        for connection in self._connections():
-            connection.close_after_response()
-        return len(self._context.limiter.connections)
 
     def _is_idle(self) -> bool:
         return not (self._context.limiter.connections or self._accepting)
 
     def _shutdown(self) -> None:
+        if self._pool:
+            self._pool.shutdown()
         for connection in self._connections():
             connection.abort()
+        self._inbox.make_calls()
+        self._is_closing = True
         self._ring.close()
+        self._inbox.make_calls()  # what the last completions have asked for
         for listener in self._accepting:
             listener.close()
 
 
-class UringConnection(SocketConnection):
-    """A connection with at most one receive, one send and one file read in flight."""
+class RingOperations:
+    """Operations on one connection, submitted to a ring by its own thread."""
 
-    is_blocking = True  # the kernel waits for the socket, and no thread of ours
-
-    def __init__(
-        self, sock: socket.socket, client: str, context: ConnectionContext, ring: IoUring
-    ) -> None:
+    def __init__(self, ring: IoUring, sock: socket.socket) -> None:
         self._ring = ring
-        self._is_receiving = self._is_sending = self._is_reading_file = False
-        self._is_turn_scheduled = self._is_reset = False
-        super().__init__(sock, client, context)
+        self._socket = sock
+        self._descriptor = sock.fileno()
 
-    @property
-    def wants_write(self) -> bool:
-        """Whether data waits for the client; waiting for the disk is not the client's delay."""
-        return self._is_sending
+    def receive(self, on_receive: OnReceive, _reject: OnReceive) -> None:
+        """Submit a receive."""
+        self._ring.receive(self._descriptor, on_receive)
 
-    @property
-    def _has_pending_io(self) -> bool:
-        return self._is_sending or self._is_reading_file
+    def send(self, data: bytes, on_complete: OnComplete) -> None:
+        """Submit a send."""
+        self._ring.send(self._descriptor, data, on_complete)
 
-    @isolate_errors
-    def pump(self) -> None:
-        """Submit every operation that is possible now and not in flight."""
-        self._send_some()
-        if self.wants_turn:
-            if not self._is_turn_scheduled:
-                self._ring.call_soon(self._run_turn)
-                self._is_turn_scheduled = True
-        elif self.wants_read and not self._is_receiving:
-            self._ring.receive(self.socket.fileno(), self._on_received)
-            self._is_receiving = True
+    def read_file(self, part: FileSlice, buffer: bytearray, on_complete: OnComplete) -> None:
+        """Submit the read of a file; by a thread of the kernel if the file is not local."""
+        file, force_async = part.source.fileno(), not part.source.is_local
+        self._ring.read(file, part.start, buffer, on_complete, force_async=force_async)
 
-    @isolate_errors
-    def _run_turn(self, _result: int) -> None:
-        self._is_turn_scheduled = False
-        if self.wants_turn and not self._is_aborted:
-            self._process_requests()
-            self.pump()
+    def call_soon(self, call: Call) -> None:
+        """Call a function with the next completions."""
+        self._ring.call_soon(lambda _result: call())
 
-    def _on_received(self, result: int, data: bytes) -> None:
-        self._is_receiving = False
-        if self._is_aborted:
-            self._release_fd()
-        else:
-            self._handle_received(result, data)
+    def cancel(self, *, resets: bool) -> None:  # noqa: ARG002 - cancelling sends nothing
+        """Cancel what is pending on the socket."""
+        self._ring.cancel(self._descriptor)
 
-    @isolate_errors
-    def _handle_received(self, result: int, data: bytes) -> None:
-        if result >= 0:
-            self._feed(data)
-        elif result != -errno.ENOBUFS:  # ENOBUFS: out of receive buffers for a moment
-            self.abort()
-        self.pump()
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
 
-    def _send_some(self) -> bool:
-        """Submit the next block, or the file read that it needs; nothing is sent at once."""
-        if self._outgoing and not (self._is_sending or self._is_reading_file):
-            block = list(self._next_block())
-            next_part = self._outgoing[len(block)] if len(block) < len(self._outgoing) else b""
-            if isinstance(next_part, FileSlice) and sum(map(len, block)) < _BLOCK_SIZE:
-                self._read_file(len(block), next_part)
-            else:
-                self._ring.send(self.socket.fileno(), b"".join(block), self._on_sent)
-                self._is_sending = True
-        return False
 
-    def _next_block(self) -> Iterator[bytes]:
-        """Yield the next parts that are in memory, up to a block or a little more."""
-        length = 0
-        for part in self._outgoing:
-            if length >= _BLOCK_SIZE or not isinstance(part, bytes):
-                return
-            length += len(part)
-            yield part
+class ForwardedOperations:
+    """Operations that worker threads start: the ring's thread submits them, in their order.
 
-    def _read_file(self, index: int, part: FileSlice) -> None:
-        buffer = bytearray(min(len(part), _BLOCK_SIZE))
-        on_complete = partial(self._on_file_read, index, part, buffer)
-        force_async = not part.source.is_local
-        self._ring.read(
-            part.source.fileno(), part.start, buffer, on_complete, force_async=force_async
-        )
-        self._is_reading_file = True
+    Their callbacks are posted to the strand of the connection. The socket is closed by the ring's
+    thread, too: else an operation that is still on its way might meet another connection that has
+    got the same descriptor.
+    """
 
-    @isolate_errors
-    def _on_file_read(self, index: int, part: FileSlice, buffer: bytearray, result: int) -> None:
-        self._is_reading_file = False
-        if self._is_aborted:
-            return
-        if result <= 0:
-            self._truncate(_error(result) if result else file_ended(part))
-            return
-        self._outgoing[index] = bytes(memoryview(buffer)[:result])
-        if result < len(part):
-            self._outgoing.insert(index + 1, skip_bytes(part, result))
-        self.pump()
+    def __init__(self, ring: Operations, inbox: Inbox, strand: Strand) -> None:
+        self._ring = ring
+        self._inbox = inbox
+        self._strand = strand
 
-    def _on_sent(self, result: int) -> None:
-        self._is_sending = False
-        if self._is_aborted:
-            self._release_fd()
-            self._record_unfinished_late(max(0, result))
-        else:
-            self._handle_sent(result)
+    def receive(self, on_receive: OnReceive, reject: OnReceive) -> None:
+        """Have a receive submitted."""
 
-    @isolate_errors
-    def _record_unfinished_late(self, last_count: int) -> None:
-        """Record a truncated response whose last send, of last_count bytes, ended after abort."""
-        unsent = self._response_end - self._bytes_sent - last_count
-        self._record_truncated(self._status, self._body_size - unsent)
+        def on_complete(result: int, data: bytes) -> None:
+            self._strand.post_request(
+                partial(on_receive, result, data), partial(reject, result, data)
+            )
 
-    @isolate_errors
-    def _handle_sent(self, result: int) -> None:
-        if result < 0:
-            self._truncate(_error(result))
-            return
-        self._bytes_sent += result
-        while (
-            self._outgoing and isinstance(part := self._outgoing[0], bytes) and result >= len(part)
-        ):
-            result -= len(part)
-            self._outgoing.popleft()
-        if result and isinstance(part, bytes):
-            self._outgoing[0] = part[result:]
-        if self._outgoing and isinstance(part := self._outgoing[0], BodyStream):
-            try:
-                self._read_from_stream(part)
-            except (OSError, EOFError) as error:
-                self._truncate(error)
-                return
-        if not self._outgoing:
-            if self._http.state is State.SENDING:  # and no 100 (Continue)
-                self._response_sent(self._status, self._body_size)
-            self._process_requests()
-        self.pump()
+        self._inbox.post(partial(self._ring.receive, on_complete, reject))
 
-    def _record_unfinished(self) -> None:
-        """Record a truncated response, unless a send is in flight whose result is not yet known."""
-        if not self._is_sending:
-            super()._record_unfinished()
+    def send(self, data: bytes, on_complete: OnComplete) -> None:
+        """Have a send submitted."""
+        self._inbox.post(partial(self._ring.send, data, self._posted(on_complete)))
 
-    def _close_socket(self) -> None:
-        """Close the socket, once no operation on it is in flight."""
-        if self._is_receiving or self._is_sending:
-            self._ring.cancel(self.socket.fileno())
-        self._release_fd()
+    def read_file(self, part: FileSlice, buffer: bytearray, on_complete: OnComplete) -> None:
+        """Have the read of a file submitted."""
+        self._inbox.post(partial(self._ring.read_file, part, buffer, self._posted(on_complete)))
 
-    def _reset_when_closed(self) -> None:
-        super()._reset_when_closed()
-        self._is_reset = True
+    def call_soon(self, call: Call) -> None:
+        """Call a function after what is posted already, for any connection."""
+        self._inbox.post(partial(self._strand.post, call))
 
-    def _release_fd(self) -> None:
-        if not (self._is_receiving or self._is_sending):
-            self.socket.close()
-        elif not self._is_reset:  # shutdown would send FIN
-            with suppress(OSError):  # which alone also ends all operations in flight
-                self.socket.shutdown(socket.SHUT_RDWR)
+    def cancel(self, *, resets: bool) -> None:
+        """Have the pending operations on the socket cancelled."""
+        self._inbox.post(partial(self._ring.cancel, resets=resets))
+
+    def close(self) -> None:
+        """Have the socket closed."""
+        self._inbox.post(self._ring.close)
+
+    def _posted(self, on_complete: OnComplete) -> OnComplete:
+        return lambda result: self._strand.post(partial(on_complete, result))
 
 
 def _client_address(sock: socket.socket) -> str:
@@ -285,7 +223,3 @@ def _client_address(sock: socket.socket) -> str:
     except OSError:  # the client has gone
         return "-"
     return str(address[0]) if isinstance(address, tuple) else "-"
-
-
-def _error(result: int) -> OSError:
-    return OSError(-result, os.strerror(-result))

@@ -9,7 +9,7 @@ import os
 import signal
 import stat
 
-from aserve.linux.signalfd import SignalFd
+from aserve.linux.signalfd import SignalFd, enable_signal
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
 _CHANGED = signal.SIGRTMIN + 1
@@ -32,7 +32,7 @@ class SignalPoller:
         if descriptor not in self._registered:
             self._registered.add(descriptor)
             _reopen_shared_pipe(descriptor)
-            self._signals.enable_signal(descriptor, _CHANGED)
+            enable_signal(descriptor, _CHANGED)
         self._untried.add(descriptor)
 
     def unregister(self, descriptor: int) -> None:
@@ -51,7 +51,7 @@ class SignalPoller:
     def poll(self, seconds: float) -> Ready:
         """Return what may be ready, after at most this many seconds; all if signals were lost."""
         hinted, self._untried = self._untried, set()
-        for number, descriptor in self._signals.read(0 if hinted else seconds):
+        for number, descriptor, _ in self._signals.read(0 if hinted else seconds):
             if number == signal.SIGIO:
                 hinted |= self._registered
             else:

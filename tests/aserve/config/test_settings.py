@@ -8,6 +8,7 @@ import pytest
 
 import aserve
 from aserve.config.settings import ServerSettings
+from aserve.transport.registry import MODELS
 
 NOT_OF_A_SERVER = {"workers"}  # in a program it is one process
 STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
@@ -30,7 +31,17 @@ def test_help_shows_every_argument_with_its_default(directory: Path) -> None:
     settings = inspect.signature(aserve.Settings).parameters
     assert shown["threads"].default == settings["threads"].default
     assert shown["port"].default == 0
-    assert "threads: int = 8" in str(inspect.signature(aserve.Server))
+    assert "threads: int | None = None" in str(inspect.signature(aserve.Server))
+
+
+@pytest.mark.parametrize(("model", "threads"), [("reactor", 8), ("asyncio", 8), ("proactor", 0)])
+def test_the_default_number_of_threads_is_that_of_the_model(
+    directory: Path, model: str, threads: int
+) -> None:
+    if reason := MODELS[model].unavailable_reason():
+        pytest.skip(reason)
+    assert aserve.Settings(directory, model=model).threads == threads
+    assert aserve.Settings(directory, model=model, threads=threads).threads == threads
 
 
 @pytest.mark.parametrize(
@@ -41,7 +52,7 @@ def test_help_shows_every_argument_with_its_default(directory: Path) -> None:
         ("port", True, "must be a whole number or None, not True"),
         ("host", None, "must be a string, not None"),
         ("host", "", "must not be empty"),
-        ("threads", 2.0, "must be a whole number, not 2.0"),
+        ("threads", 2.0, "must be a whole number or None, not 2.0"),
         ("threads", 0, "must be from 1 to 512"),
         ("queue", -1, "must be at least 0"),
         ("grace", "8", "must be a number, not '8'"),

@@ -13,18 +13,20 @@ from typing import cast
 
 import pytest
 
-import aserve
 from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
+from tests.aserve import programs
 from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
-SETTINGS = {name: {"model": name} for name in OTHERS} | {
-    f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK
-}
+SETTINGS = (
+    {name: {"model": name} for name in OTHERS}
+    | {f"{name} by the book": {"model": name, "by_the_book": True} for name in BY_THE_BOOK}
+    | {"proactor with threads": {"model": "proactor", "threads": 2}}
+)
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
 LARGE = 8 << 20
@@ -32,9 +34,10 @@ LARGE = 8 << 20
 
 @pytest.fixture(params=SETTINGS)
 def model(request: pytest.FixtureRequest) -> ServerSettings:
-    if reason := UNAVAILABLE.get(request.param):
+    settings = SETTINGS[request.param]
+    if reason := UNAVAILABLE.get(str(settings["model"])):
         pytest.skip(reason)
-    return cast("ServerSettings", SETTINGS[request.param])
+    return cast("ServerSettings", settings)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(model: ServerSettings, directory: Path) -> Iterator[socket.socket]:
     with (
-        aserve.Server(directory, **model) as server,
+        programs.serve(directory, **model) as server,
         socket.create_connection(address_of(server), TIMEOUT) as client,
     ):
         yield client
@@ -87,7 +90,7 @@ def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> Non
 def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path) -> None:
     limits = Limits(max_connections=1)
     with (
-        aserve.Server(directory, **model, limits=limits) as server,
+        programs.serve(directory, **model, limits=limits) as server,
         socket.create_connection(address_of(server), TIMEOUT) as first,
     ):
         first.sendall(request("small"))
@@ -107,7 +110,7 @@ def test_open_response_is_completed_when_the_server_stops(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
         # A keep-alive connection closes after its response, not at the end of the grace period.
-        with aserve.Server(directory, **model, grace=600) as server:
+        with programs.serve(directory, **model, grace=600) as server:
             client.connect(address_of(server))
             client.sendall(request("large", closes=closes))
             body.append(client.recv(1))  # it has begun, and cannot be complete
@@ -120,7 +123,7 @@ def test_open_response_is_completed_when_the_server_stops(
 def test_client_that_aborts_disturbs_no_other_client(
     model: ServerSettings, directory: Path
 ) -> None:
-    with aserve.Server(directory, **model) as server:
+    with programs.serve(directory, **model) as server:
         with socket.create_connection(address_of(server), TIMEOUT) as first:
             first.sendall(request("large"))
             first.recv(1)
@@ -135,7 +138,7 @@ def test_file_that_shrinks_while_it_is_sent_closes_the_connection(
     model: ServerSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
-    with aserve.Server(tmp_path, **model) as server, socket.socket() as client:
+    with programs.serve(tmp_path, **model) as server, socket.socket() as client:
         client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.connect(address_of(server))

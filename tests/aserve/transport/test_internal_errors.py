@@ -27,8 +27,10 @@ from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.timeouts import Deadlines
 from aserve.linux.io_uring import IoUring
+from aserve.linux.posix_aio import PosixAio
 from aserve.policies.site import Site
 from aserve.transport import socket_connection
+from aserve.transport.completion import CompletionConnection
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.acceptor import Acceptor
@@ -43,15 +45,22 @@ from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.models import proactor, proactor_aio
 from aserve.transport.models.reactor import ReactorServer as Reactor
 from aserve.transport.multiplexing import MultiplexingLoop
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS, ModelInfo
 from aserve.transport.server_connection import ServerConnection
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.socket_writer import SocketWriter
+from tests.main_thread import off_main_thread, run_on_main_thread
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
 LARGE = 3 << 20
-NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
+FORMS: dict[str, tuple[ModelInfo, tuple[int, ...]]] = {
+    **{name: (info, ()) for name, info in MODELS.items()},
+    **{f"{name} by the book": (info, ()) for name, info in BY_THE_BOOK.items()},
+    "proactor with threads": (MODELS["proactor"], (2,)),
+}
+"""Each form of each model, and the settings that its server gets."""
+NAMES = [name for name, (info, _) in FORMS.items() if not info.unavailable_reason()]
 
 SHARED: list[Any] = [
     *(H1Connection, ChunkedReader, Deadlines, Site, Directory),
@@ -60,7 +69,7 @@ SHARED: list[Any] = [
 BOUNDARIES: list[Any] = [
     *(ServerConnection, SocketWriter, SocketConnection),
     *(ResponseWriter, BodyReceiver, Connection),
-    *(proactor.UringConnection, proactor_aio.AioConnection),
+    *(CompletionConnection, proactor_aio.AioConnection),
 ]
 CLASSES: dict[str, list[Any]] = {
     "asyncio": [
@@ -73,15 +82,31 @@ CLASSES: dict[str, list[Any]] = {
         SocketConnection,
         SocketWriter,
         ConnectionContext,
-        proactor.UringConnection,
+        CompletionConnection,
+        proactor.RingOperations,
         IoUring,
+    ],
+    "proactor with threads": [
+        SocketConnection,
+        SocketWriter,
+        ConnectionContext,
+        CompletionConnection,
+        proactor.ForwardedOperations,
+    ],
+    "signal-driven by the book": [
+        SocketConnection,
+        SocketWriter,
+        ConnectionContext,
+        MultiplexingLoop,
     ],
     "proactor-aio": [
         SocketConnection,
         SocketWriter,
         ConnectionContext,
+        CompletionConnection,
         proactor_aio.AioConnection,
-        MultiplexingLoop,
+        proactor_aio.AioOperations,
+        PosixAio,
     ],
 }
 # Not steps of one connection: the boundaries themselves, and what all connections share.
@@ -126,8 +151,11 @@ NOT_A_STEP = {
     ConnectionContext: {"__init__"},
     IoUring: {"__init__", "wait", "close", "accept", "_enter", "_reap", "_on_accept", "_submit"}
     | {"_on_receive"},
-    proactor.UringConnection: {"_release_fd", "_on_received", "_on_sent"},
-    proactor_aio.AioConnection: {"_on_file_read"},
+    CompletionConnection: {"_release_fd", "_on_received", "_on_sent", "post", "on_tick", "on_stop"},
+    proactor.RingOperations: {"close"},
+    proactor.ForwardedOperations: {"close"},
+    proactor_aio.AioOperations: {"close"},
+    PosixAio: {"__init__", "_complete", "process_completions", "find_unannounced", "close"},
     MultiplexingLoop: {
         *("__init__", "_run_once", "_poll_for_reading", "_stop_polling", "_accept", "_process"),
         *("_remove_connection", "_add_connection", "_update_or_remove", "_tick"),
@@ -167,8 +195,8 @@ class Step(NamedTuple):
 
 
 def steps_of(model: str) -> list[Step]:
-    row = MODELS[model]
-    classes = CLASSES.get(model) or CLASSES["asyncio" if row.uses_event_loop else "threads"]
+    info, _ = FORMS[model]
+    classes = CLASSES.get(model) or CLASSES["asyncio" if info.uses_event_loop else "threads"]
     functions = list(FUNCTIONS)
     for owner in (*SHARED, *classes):
         excluded = NOT_A_STEP.get(owner, set())
@@ -214,7 +242,8 @@ class Running(NamedTuple):
 @contextmanager
 def running(name: str, directory: Path) -> Iterator[Running]:
     log: list[tuple[Any, ...]] = []
-    if MODELS[name].uses_event_loop:
+    info, settings = FORMS[name]
+    if info.uses_event_loop:
         with aserve.Server(directory, model=name, grace=1) as server:
             model = server._running._worker._current._server
             model.observer = lambda *entry: log.append(entry)
@@ -226,22 +255,24 @@ def running(name: str, directory: Path) -> Iterator[Running]:
 
     def run_server() -> None:
         nonlocal model
-        model = MODELS[name].create_server(
-            Site.of_files(Directory(directory)), Limits(), lambda *entry: log.append(entry)
-        )
+        site = Site.of_files(Directory(directory))
+        model = info.create_server(site, Limits(), lambda *entry: log.append(entry), *settings)
         model.run([listener], (control.fileno(),), 1.0)
+        ended.set()
 
+    ended = threading.Event()
     ours, control = socket.socketpair()
     with ours, control, socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=run_server, name="server")
-        thread.start()
+        if info.needs_main_thread:
+            run_on_main_thread(run_server)
+        else:
+            threading.Thread(target=run_server, name="server").start()
         wait_until(lambda: model is not None)
         try:
             yield Running(listener.getsockname(), lambda: model._context.limiter.connections, log)
         finally:
             ours.send(b"ss")
-            thread.join(TIMEOUT)
-        assert not thread.is_alive()
+            assert ended.wait(TIMEOUT)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -297,6 +328,7 @@ def count_descriptors() -> int:
 
 # 4 s each, of processor time.
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
+@off_main_thread
 def test_an_error_in_any_step_closes_one_connection(
     name: str, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -335,6 +367,7 @@ def fail(*_args: Any, **_kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "reactor", "proactor"))
+@off_main_thread
 def test_an_error_before_the_first_byte_is_500_and_later_closes(
     name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,10 +382,10 @@ def test_an_error_before_the_first_byte_is_500_and_later_closes(
             assert server.log.pop()[2:4] == (500, len(response.partition(b"\r\n\r\n")[2]))
         sent = 0
         sendfile = os.sendfile
-        reads = {
-            "proactor": (proactor.UringConnection, "_read_file"),
-            "proactor-aio": (proactor_aio.AioConnection, "_read_file"),
-        }
+        reads = dict.fromkeys(
+            ("proactor", "proactor with threads", "proactor-aio"),
+            (CompletionConnection, "_read_file"),
+        )
 
         def fail_on_second_call(*args: Any) -> int:
             nonlocal sent
@@ -381,6 +414,7 @@ def test_an_error_before_the_first_byte_is_500_and_later_closes(
 
 
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking", "reactor", "proactor"))
+@off_main_thread
 def test_an_error_in_the_sweep_or_in_stopping_delays_no_other_client(
     name: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

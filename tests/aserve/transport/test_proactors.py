@@ -1,18 +1,30 @@
 """What completion is good for: a slow file delays its own connection and no other one."""
 
 import errno
+import resource
+import select
+import signal
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aserve
+from aserve.http.messages import Request
+from aserve.linux import io_uring
 from aserve.linux.io_uring import IoUring, OnComplete
+from aserve.linux.posix_aio import COMPLETED
+from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.registry import MODELS
 from tests.aserve.hanging import TIMEOUT, HangingFiles, Serving, mounted, serving
+from tests.conformance.serving import address_of
 
+REQUEST = b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n"
 CONTENT = bytes(range(256)) * 2_000  # more than one block
 
 
@@ -21,6 +33,15 @@ def model(request: pytest.FixtureRequest) -> str:
     if reason := MODELS[request.param].unavailable_reason():
         pytest.skip(reason)
     return str(request.param)
+
+
+@pytest.fixture
+def full_signal_queue() -> Iterator[None]:
+    """Let no signal be queued (setrlimit(2): RLIMIT_SIGPENDING)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (soft, hard))
 
 
 @pytest.fixture
@@ -76,6 +97,108 @@ def test_client_that_disconnects_while_a_read_hangs_leaves_nothing_open(
     hanging.release()
     hanging.settle()  # all open files have been closed
     assert server.stop() == (0, "")
+
+
+class BusyWorkers:
+    """Holds each request whose response is being made, until release."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.release = threading.Semaphore(0), threading.Event()
+        handle = ConnectionContext.handle
+
+        def wait_and_handle(context: ConnectionContext, request: Request, *more: Any) -> Any:
+            if not request.error:
+                self.entered.release()
+                assert self.release.wait(TIMEOUT)
+            return handle(context, request, *more)
+
+        monkeypatch.setattr(ConnectionContext, "handle", wait_and_handle)
+
+
+def connect(server: aserve.Server, stack: ExitStack) -> socket.socket:
+    client = stack.enter_context(socket.create_connection(address_of(server), TIMEOUT))
+    client.settimeout(TIMEOUT)
+    return client
+
+
+def test_a_request_beyond_a_full_queue_gets_503(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    workers = BusyWorkers(monkeypatch)
+    with aserve.Server(tmp_path, model=model, threads=1, queue=1) as server, ExitStack() as stack:
+        first, second, third = (connect(server, stack) for _ in range(3))
+        first.sendall(REQUEST)
+        assert workers.entered.acquire(timeout=TIMEOUT)
+        for client in (second, third):  # one of them waits, whichever is complete first
+            client.sendall(REQUEST)
+        rejected = select.select([second, third], [], [], TIMEOUT)[0][0]
+        response = rejected.recv(1 << 16)
+        workers.release.set()
+        waiting = third if rejected is second else second
+        assert waiting.recv(1 << 16).endswith(b"content")
+        assert first.recv(1 << 16).endswith(b"content")
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 1\r\n" in response
+
+
+def test_workers_handle_requests_at_the_same_time(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    workers = BusyWorkers(monkeypatch)
+    with aserve.Server(tmp_path, model=model, threads=3) as server, ExitStack() as stack:
+        clients = [connect(server, stack) for _ in range(3)]
+        for client in clients:
+            client.sendall(REQUEST)
+        for _ in clients:
+            assert workers.entered.acquire(timeout=TIMEOUT)
+        workers.release.set()
+        assert all(client.recv(1 << 16).endswith(b"content") for client in clients)
+    assert not io_uring._abandoned  # nothing was pending in the ring when it was closed
+
+
+def test_lost_signals_lose_no_request(tmp_path: Path, full_signal_queue: None) -> None:
+    if reason := MODELS["proactor-aio"].unavailable_reason():
+        pytest.skip(reason)
+    (tmp_path / "file").write_bytes(b"content")
+    with aserve.Server(tmp_path, model="proactor-aio") as server, ExitStack() as stack:
+        clients = [connect(server, stack) for _ in range(8)]
+        for _ in range(3):
+            for client in clients:
+                client.sendall(REQUEST)
+            assert all(client.recv(1 << 16).endswith(b"content") for client in clients)
+
+
+def test_a_thread_that_takes_the_signal_is_an_error(tmp_path: Path) -> None:
+    if reason := MODELS["proactor-aio"].unavailable_reason():
+        pytest.skip(reason)
+    ready, done = threading.Event(), threading.Event()
+
+    def accept_signal() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (COMPLETED,))
+        ready.set()
+        done.wait(TIMEOUT)
+
+    thread = threading.Thread(target=accept_signal)
+    thread.start()
+    assert ready.wait(TIMEOUT)
+    try:
+        with pytest.raises(aserve.SettingsError, match=f"thread {thread.native_id} of this prog"):
+            aserve.Server(tmp_path, model="proactor-aio").start()
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_second_server_on_posix_aio_is_an_error(tmp_path: Path) -> None:
+    if reason := MODELS["proactor-aio"].unavailable_reason():
+        pytest.skip(reason)
+    with (
+        aserve.Server(tmp_path, model="proactor-aio"),
+        pytest.raises(OSError, match="in use by another server of this process"),
+    ):
+        aserve.Server(tmp_path, model="proactor-aio").start()
 
 
 def test_failed_accept_is_retried_at_the_next_tick(

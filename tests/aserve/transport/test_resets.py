@@ -16,12 +16,14 @@ import pytest
 from aserve.http.messages import Response
 from aserve.server.worker import _on_loop_error
 from aserve.transport.eventloop import response_writer
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.aserve.transport.fake_client import FakeClient
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
 NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
+FORMS = NAMES + [f"{name} --by-the-book" for name in BY_THE_BOOK]
+FORMS += ["proactor --threads 2"] * ("proactor" in NAMES)
 RESET = struct.pack("ii", 1, 0)  # l_linger 0: close sends RST, socket(7)
 
 
@@ -51,11 +53,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=slow_except(NAMES, DEFAULT, "blocking", "epoll"))
+@pytest.fixture(params=slow_except(FORMS, DEFAULT, "blocking", "epoll"))
 def server(
     request: pytest.FixtureRequest, directory: Path
 ) -> Iterator[tuple[int, subprocess.Popen]]:
-    options = ("--port", "0", "--model", request.param)
+    options = ("--port", "0", "--model", *request.param.split())
     process = subprocess.Popen(
         [sys.executable, "-m", "aserve", str(directory), *options],
         stdout=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import aserve
-from aserve.linux.signalfd import SignalFd
+from aserve.linux.signalfd import block_signals, enable_signal
 from aserve.transport.models.signal_driven import SignalPoller
 
 TIMEOUT = 60.0
@@ -123,12 +123,12 @@ def test_shared_pipe_reports_to_this_thread_too() -> None:
     def work() -> None:
         reader, writer = os.pipe()
         shared = os.dup(reader)  # the same open file, as a forked worker has it
-        queue = SignalFd((signal.SIGRTMIN + 2,))
+        block_signals((signal.SIGRTMIN + 2,))
         poller = SignalPoller()
         os.set_blocking(reader, False)
         poller.register(reader, readable=True, writable=False)
         list(poller.poll(0))
-        queue.enable_signal(shared, signal.SIGRTMIN + 2)  # the last caller gets the signals
+        enable_signal(shared, signal.SIGRTMIN + 2)  # the last caller gets the signals
         os.close(writer)
         assert list(poller.poll(TIMEOUT)) == [(reader, True)]
         os.close(reader)
