@@ -101,6 +101,7 @@ docs-serve: docs ## the same, served by aserve (HOST, PORT, ARGS)
 docs-settings: $(VENV)/.run ## write the tables of docs/ and the report's schema from the code
 	@$(BIN)/python docs/settings.py
 	@$(BIN)/python docs/figures.py
+	@$(BIN)/python docs/course.py
 
 # Use the oldest supported Python: its versions also run on newer ones. Only its venv comes with
 # setuptools, an old one, which freeze leaves out by default; pbr needs one on every Python.

@@ -6,12 +6,12 @@ disk or a network.
 
 import sys
 import time
-from unittest.mock import patch
 
 from aserve.cli.main import main
 from aserve.filesystem.directory import Directory
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Resource
+from aserve.server import files
 
 
 class SlowDisk(Directory):
@@ -27,7 +27,12 @@ class SlowDisk(Directory):
         return super().find(path, wait=wait)
 
 
+def use_slow_disk(seconds: float) -> None:
+    """Have every directory that this process serves be on such a disk."""
+    SlowDisk.seconds = seconds
+    files.Directory = SlowDisk  # type: ignore[misc]
+
+
 if __name__ == "__main__":
-    SlowDisk.seconds = float(sys.argv.pop(1))
-    with patch("aserve.server.site_factory.Directory", SlowDisk):  # raises where there is none
-        main()
+    use_slow_disk(float(sys.argv.pop(1)))
+    main()

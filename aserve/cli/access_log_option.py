@@ -15,22 +15,23 @@ from aserve.config.settings import SettingsError
 from aserve.observability.access_log import AccessLog, combined_format, terminal_format
 from aserve.observability.log_file import LogFile, open_log
 
-OpenLog = Callable[[], AccessLog | None]
-"""Opens the access log, or returns None. Each worker calls it, because the log has a thread."""
+OpenLog = Callable[[], AccessLog]
+"""Opens the access log. Each worker calls it, because the log has a thread."""
 
 _STANDARD_OUTPUT = 1
 
 
-def access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog:
-    """Return what opens the access log; raises SettingsError now if that is not possible.
+def access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog | None:
+    """Return what opens the access log, None for no log.
 
+    Raises SettingsError now if it cannot be opened.
     is_shared: several workers write to the same log.
     """
     if target == "off":
-        return lambda: None
+        return None
     if target is None:
         if quiet or not sys.stdout or not sys.stdout.isatty():
-            return lambda: None
+            return None
         line_format = terminal_format(
             get_terminal_size().columns, use_color="NO_COLOR" not in os.environ
         )

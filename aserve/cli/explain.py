@@ -16,7 +16,7 @@ from aserve.explain.capture import ServerOptions, capture, check_target, traceab
 from aserve.explain.page import write_page
 from aserve.explain.render import print_trace, write_svg
 from aserve.explain.scenario import MAX_CLIENTS, Scenario
-from aserve.transport.registry import BY_THE_BOOK, DEFAULT
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, default_workers
 
 SECTIONS = {
     "Examples": (
@@ -162,7 +162,7 @@ def explain(
     options = ServerOptions(model or DEFAULT, by_the_book, thread_count, dispatch)
     servers = _servers(options, is_named=bool(model)) if has_page else [options]
     for server in servers:  # raises SettingsError before anything is started
-        Settings(root, **server.settings)
+        Settings(root, workers=default_workers(server.model), **server.settings)
     check_target(target)
     picture, page = _file(svg, "--svg"), _file(html, "--html")
     if has_page and svg:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from aserve.config.root import shown_path
 from aserve.config.settings import SettingsError
@@ -25,7 +24,7 @@ def parse_paths(arguments: Sequence[str]) -> str | Mapping[str, str]:
         return named[0][1]
     bare = [path for name, path in named if name is None]
     names = {name for name, _ in named if name is not None}
-    has_root = len(bare) == 1 and "" not in names and not Path(bare[0]).is_file()
+    has_root = len(bare) == 1 and "" not in names and not os.path.isfile(bare[0])  # noqa: PTH113 - as _exists
     paths: dict[str, str] = {}
     for given, path in named:
         name = given if given is not None else "" if has_root else _own_name(path)
@@ -46,11 +45,16 @@ def _split(argument: str) -> tuple[str | None, str]:
         return None, argument
     if not path:
         raise SettingsError("DIR", f"{argument!r} has no path: it is NAME=DIR")
-    if Path(argument).exists() and not Path(path).exists():
+    if _exists(argument) and not _exists(path):
         way_out = f"to serve {argument!r}, write {f'./{argument}'!r}"
         detail = f"there is no directory or file {path!r}; {way_out}"
         raise SettingsError("DIR", detail)
     return name.strip("/"), os.path.expanduser(path)  # noqa: PTH111 - bytes stay as they are
+
+
+def _exists(path: str) -> bool:
+    """Tell whether there is something at a path: one that is too long leads to nothing."""
+    return os.path.exists(path)  # noqa: PTH110 - before 3.12 Path raises what it does not expect
 
 
 def _own_name(path: str) -> str:
@@ -68,7 +72,7 @@ def _taken(name: str, first: str, second: str) -> str:
 
 def _hint(argument: str) -> str:
     """Return what was probably meant by an argument that is no path, "" if nothing is known."""
-    if not argument or Path(argument).exists():
+    if not argument or _exists(argument):
         return ""
     if "://" in argument:
         return _URL_HINT

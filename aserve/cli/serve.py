@@ -39,6 +39,7 @@ from aserve.config.root import as_root
 from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.observability.access_log import AccessLog
+from aserve.observability.log_process import LogProcess
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
@@ -47,7 +48,7 @@ from aserve.server.site_factory import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.transport.observers import ReportRemaining
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import DEFAULT, MODELS, default_workers
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
@@ -125,6 +126,7 @@ def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
     values: dict[str, Any] = {
         name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
     }
+    values.setdefault("workers", default_workers(options.get("model", DEFAULT)))
     settings = Settings(root, **values)
     _check_model_options(settings, options)
     return settings
@@ -159,13 +161,13 @@ def _print_start(settings: Settings, listener: socket.socket) -> None:
 
 def _run_workers(
     settings: Settings,
-    open_log: OpenLog,
+    open_log: OpenLog | None,
     signals: Signals,
     listeners: Sequence[Sequence[socket.socket]],
     print_line: Callable[[str], None],
 ) -> int:
     """Serve in this process, or in several under a supervisor; return the exit code."""
-    if settings.workers == 1:
+    if settings.workers == 1 and not settings.model_info.forks:
         report_remaining = partial(_print_remaining, print_line)
         _run_worker(settings, open_log, signals, report_remaining, listeners[0], None)
         return OK
@@ -181,30 +183,33 @@ def _print_remaining(print_line: Callable[[str], None], responses: int, connecti
 
 def _run_worker(
     settings: Settings,
-    open_log: OpenLog,
+    open_log: OpenLog | None,
     signals: Signals,
     report_remaining: ReportRemaining,
     listeners: Sequence[socket.socket],
     lifeline: int | None,
 ) -> None:
     """Run one worker, from its first connection to its last log line."""
-    log = open_log()
-    if log:
-        call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
+    log: AccessLog | LogProcess | None = None
+    if open_log and settings.model_info.forks:
+        log = LogProcess(partial(_open_log, open_log, signals), settings.grace, signals.reopen)
+    elif open_log:
+        log = _open_log(open_log, signals)
+    observer = log.record if isinstance(log, AccessLog) else log
     try:
-        run_server(
-            settings,
-            listeners,
-            log.record if log else None,
-            signals.stop,
-            lifeline,
-            report_remaining,
-        )
+        run_server(settings, listeners, observer, signals.stop, lifeline, report_remaining)
     finally:
         for number in signals.stop:  # so that another signal ends the wait for the log
             signal.signal(number, signal.SIG_DFL)
         if log:
             log.close(settings.grace)
+
+
+def _open_log(open_log: OpenLog, signals: Signals) -> AccessLog:
+    """Open the log, and have a thread wait for the signals that reopen it."""
+    log = open_log()
+    call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
+    return log
 
 
 def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:

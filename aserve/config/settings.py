@@ -108,7 +108,7 @@ class Settings:
     readme: bool = True
     """Whether a directory's README is shown below its entries, and its HEADER.md above."""
     hide: tuple[str, ...] = ()
-    """Globs of what nobody sees: of names, or with a slash of paths from the root."""
+    """Globs of what is hidden: of names, or with a slash of paths from the root."""
     dotfiles: bool = False
     """Whether names that begin with a dot are visible; keys and the like never are."""
     symlinks: str = Symlinks.INSIDE.value
@@ -203,6 +203,8 @@ class Settings:
         _require(is_valid, "by_the_book", detail)
         reason = self.model_info.unavailable_reason()
         _require(not reason, "model", f"{self.model} is not available: {reason}")
+        is_valid = self.workers > 1 or not self.model_info.shares_listeners
+        _require(is_valid, "workers", f"the model {self.model} needs at least 2")
         is_valid = self.model_info.uses_event_loop or not self.allow_connect
         _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
         is_valid = self.model_info.uses_event_loop or not self.live

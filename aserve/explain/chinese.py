@@ -84,6 +84,10 @@ _CALLS = {
     "closes the connection": "关闭连接",
     "closes {name}": "关闭 {name}",
     "starts a thread": "创建一个线程",
+    "forks a child process": "fork 出一个子进程",
+    "collects a child that has ended": "回收已结束的子进程",
+    "ends": "结束",
+    "closes the listener": "关闭监听套接字",
     "shuts down the sending side": "关闭发送方向",
     "tells epoll of a change (libuv does it through a ring)": (
         "把一处变更告诉 epoll（libuv 借一个环来做）"

@@ -137,5 +137,31 @@ ABOUT: Mapping[str, tuple[str, str]] = {
         ),
         "线程把操作写进环。等数据、拷贝数据都由内核完成，线程只在完成以后得到通知。",
     ),
+    "proactor-aio": (
+        (
+            "aio_read and aio_write: threads of the C library wait and copy, and send a signal. The"
+            " main thread reads it, and a worker handles what is complete."
+        ),
+        "aio_read 和 aio_write：由 C 库的线程等待和拷贝，完成后发信号；主线程读出信号，由工作线程处理已完成的数据。",
+    ),
+    "signal-driven --by-the-book": (
+        (
+            "The main thread goes on with its own work; the signal interrupts it, and its handler"
+            " serves the connection."
+        ),
+        "主线程一直做自己的工作；信号到来时被打断，由信号处理函数来服务连接。",
+    ),
+    "iterative": (
+        "One client after the other: the next one waits until the first has gone.",
+        "一次只服务一个客户端：下一个要等前一个离开。",
+    ),
+    "fork": (
+        "The parent accepts, and forks a child for each connection.",
+        "父进程接受连接，为每个连接 fork 一个子进程。",
+    ),
+    "prefork": (
+        "Children that were forked before accept by themselves, and serve one client at a time.",
+        "预先 fork 好的子进程自己接受连接，每个一次服务一个客户端。",
+    ),
 }
 """What to look at in a model, by its name. Models that are not here have their summary."""

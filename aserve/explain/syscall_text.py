@@ -203,6 +203,8 @@ def _read_names(call: Syscall) -> Description | None:
 
 
 def _close(call: Syscall) -> Description | None:
+    if peer_of(call) == LISTENER:
+        return Description(Phrase("closes the listener"))
     if _is_socket(call):
         return Description(Phrase("closes the connection"))
     found = _DESCRIPTOR_PATH.match(call.arguments)
@@ -307,8 +309,20 @@ def _fcntl(call: Syscall) -> Description | None:
     return Description(phrase, Activity.REGISTER)
 
 
-def _clone(_call: Syscall) -> Description:
-    return Description(Phrase("starts a thread"), Activity.START_THREAD)
+def _clone(call: Syscall) -> Description:
+    if "CLONE_VM" in call.arguments:
+        return Description(Phrase("starts a thread"), Activity.START_THREAD)
+    return Description(Phrase("forks a child process"), Activity.START_THREAD)
+
+
+def _wait_for_child(call: Syscall) -> Description | None:
+    if call.return_value <= 0:
+        return None
+    return Description(Phrase("collects a child that has ended"))
+
+
+def _exit(_call: Syscall) -> Description:
+    return Description(Phrase("ends"))
 
 
 def _shutdown(_call: Syscall) -> Description:
@@ -330,6 +344,8 @@ DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("getdents64", "getdents"), _read_names),
     **dict.fromkeys(("pread64", "preadv", "preadv2"), _read_file),
     **dict.fromkeys(("clone", "clone3"), _clone),
+    "wait4": _wait_for_child,
+    "exit_group": _exit,
     "sendfile": _sendfile,
     "close": _close,
     "epoll_ctl": _epoll_ctl,

@@ -8,6 +8,7 @@ has the time, so that it can be sorted among the system calls that strace report
 """
 
 import errno
+import fcntl
 import inspect
 import json
 import os
@@ -16,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, cast
@@ -31,12 +32,16 @@ from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
 from aserve.linux.posix_aio import PosixAio
 from aserve.policies.site import Site
+from aserve.server.shutdown_report import RemainingReports
+from aserve.server.signals import STOP_WORKER, Signals
+from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve
 from aserve.transport.completion import CompletionConnection
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.models import proactor
 from aserve.transport.models.by_the_book.signal_driven import BookSignalDrivenServer
 from aserve.transport.models.proactor_aio import AioOperations
+from aserve.transport.registry import default_workers
 
 Step = Callable[[FrameType], Phrase | None]
 
@@ -198,13 +203,32 @@ def profile_signal_handlers() -> None:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    marks, listener, directory, options = sys.argv[1:]
+    marks, listener, directory, options_text = sys.argv[1:]
     marker = Marker(int(marks))
-    settings = Settings(Path(directory), **json.loads(options))
+    options = json.loads(options_text)
+    workers = min(2, default_workers(options["model"]))  # of many, all but one would only wait
+    settings = Settings(Path(directory), workers=workers, **options)
+    listeners = [socket.socket(fileno=int(listener))]
     profile_signal_handlers()
     threading.setprofile(marker)
     sys.setprofile(marker)
-    serve(settings, [socket.socket(fileno=int(listener))], None, {signal.SIGTERM}, lifeline=0)
+    if workers > 1:
+        _supervise(settings, [listeners] * workers)
+    else:
+        serve(settings, listeners, None, {signal.SIGTERM}, lifeline=0)
+
+
+def _supervise(settings: Settings, listeners: Sequence[Sequence[socket.socket]]) -> None:
+    """Serve in several processes until standard input is closed, which sends a signal."""
+    signals = Signals(frozenset({signal.SIGIO}), frozenset())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*signals.handled, STOP_WORKER, signal.SIGCHLD})
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
+
+    def run_worker(own: Sequence[socket.socket], lifeline: int) -> None:
+        serve(settings, own, None, {STOP_WORKER}, lifeline)
+
+    Supervisor(listeners, run_worker, signals, RemainingReports(print)).run()
 
 
 if __name__ == "__main__":

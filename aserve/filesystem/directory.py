@@ -355,7 +355,7 @@ class _ResourceLookup:
         for coding, suffix in CODINGS.items():
             if known and not known.may_contain(name + suffix):
                 continue
-            if visibility.hides_siblings and not visibility.is_visible(path + suffix):
+            if visibility.has_globs and not visibility.is_visible(path + suffix):
                 continue
             try:
                 found = self._open(path + suffix)

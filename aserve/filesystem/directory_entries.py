@@ -26,7 +26,8 @@ class DirectoryEntries(Sequence[Entry]):
         self._reader = reader
         self._path = path
         self._directory = reader.open(path)
-        known = cache.get(path, self._directory, self._read_names)
+        key = path, reader.target(self._directory, path)
+        known = cache.get(key, self._directory, self._read_names)
         undecided = self.describe(known.undecided)
         self.names = known.in_order({entry.name: entry.is_directory for entry in undecided})
 

@@ -8,9 +8,10 @@ from itertools import chain
 from typing import NamedTuple
 
 from aserve.filesystem.errors import is_nothing_to_serve
-from aserve.filesystem.open_beneath import open_beneath, stat_beneath
+from aserve.filesystem.natural_order import sort_in_steps
+from aserve.filesystem.open_beneath import link_target, open_beneath, stat_beneath
 from aserve.filesystem.steps import in_steps
-from aserve.filesystem.visibility import Visibility
+from aserve.filesystem.visibility import LinkTarget, Visibility
 from aserve.http.resources import Entry
 from aserve.linux.directory_entries import (
     TYPE_DIRECTORY,
@@ -23,6 +24,8 @@ from aserve.linux.statx import FileId
 
 _AT_ONCE = 1_000
 """How many entries a walk reads ahead: who stops it has not paid for a directory of a million."""
+
+_MAX_PATH = 4_095  # bytes: PATH_MAX, without its NUL
 
 _SERVED_TYPES = frozenset({TYPE_FILE, TYPE_DIRECTORY, TYPE_LINK, TYPE_UNKNOWN})
 
@@ -51,15 +54,33 @@ class EntryReader:
     def names(self, directory: int, path: bytes) -> dict[bytes, int]:
         """Return the visible names in a directory that is open, and their types.
 
-        Those that never lead to a file or a directory are left out. Raises OSError.
+        Those that never lead to a file or a directory are left out, and those at whose paths the
+        kernel opens nothing, since they are too long. Raises OSError.
         """
         found = read_entries(directory, sys.maxsize) or {}
         find_hidden, prefix = self._visibility.find_hidden, b"/" + path + b"/" if path else b"/"
-        return {
+        max_length = _MAX_PATH - len(prefix[1:])
+        names = {
             name: kind
             for name, kind in in_steps(found.items())
-            if kind in _SERVED_TYPES and not find_hidden(prefix + name)
+            if kind in _SERVED_TYPES and len(name) <= max_length and not find_hidden(prefix + name)
         }
+        if not (target := self.target(directory, path)):
+            return names
+        return {
+            name: kind
+            for name, kind in in_steps(names.items())
+            if self._visibility.allows(target._replace(path=join(target.path, name)))
+        }
+
+    def target(self, directory: int, path: bytes) -> LinkTarget | None:
+        """Return where links lead to a directory that is open, if that decides what is hidden.
+
+        Without globs for paths, each name is hidden by itself, wherever it is. Raises OSError.
+        """
+        if not self._visibility.has_globs:
+            return None
+        return link_target(self._root, path or b".", directory)
 
     def entry(self, directory: int, path: bytes, name: bytes) -> Entry | None:
         """Return one entry of a directory that is open; None if it cannot be served.
@@ -111,7 +132,7 @@ class EntryReader:
             identity = status.st_dev, status.st_ino
             if identity in ancestors:
                 return level
-            names = sorted(self.names(directory, level.path))
+            names = sort_in_steps([*self.names(directory, level.path)])
             first = self._describe(directory, level.path, names[:_AT_ONCE])
         finally:
             os.close(directory)

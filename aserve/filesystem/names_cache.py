@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -85,16 +85,16 @@ class NamesCache:
         self._mounts = mounts
         self._clock = clock
         self._lock = threading.Lock()
-        self._slots: OrderedDict[bytes, _Slot] = OrderedDict()
+        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
 
-    def get(self, path: bytes, directory: int, read: Callable[[], Mapping[bytes, int]]) -> Names:
+    def get(self, key: Hashable, directory: int, read: Callable[[], Mapping[bytes, int]]) -> Names:
         """Return the names in a directory that is open; read is called unless they are known.
 
-        Raises OSError.
+        key: what decides which names are visible, its path for example. Raises OSError.
         """
         with self._lock:
-            slot = self._slots.setdefault(path, _Slot(threading.Lock(), []))
-            self._slots.move_to_end(path)
+            slot = self._slots.setdefault(key, _Slot(threading.Lock(), []))
+            self._slots.move_to_end(key)
         with slot.lock:
             # Asked for before the names are read: a later change makes another state.
             state = _state(directory)

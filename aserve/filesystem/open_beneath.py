@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Symlinks, Visibility
+from aserve.filesystem.visibility import DEFAULT_VISIBILITY, LinkTarget, Symlinks, Visibility
 from aserve.linux.libc import get_errno
 from aserve.linux.openat2 import (
     AT_FDCWD,
@@ -203,19 +203,25 @@ def _open_path_only(root: int, path: bytes) -> int:
     return os.open(path, _PATH_FLAGS, dir_fd=root)
 
 
-def _check_target(root: int, path: bytes, found: int, visibility: Visibility) -> None:
-    """Raise OSError unless the file found at a path may be served, by its own name."""
+def link_target(root: int, path: bytes, found: int) -> LinkTarget | None:
+    """Return where the links on the path to an open file lead; None where there are none.
+
+    path: relative to the directory root, b"." for that itself. Raises OSError.
+    """
     directory = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
     target = os.readlink(b"/proc/self/fd/%d" % found).removesuffix(b" (deleted)")
     if target == (directory[:-1] if path == b"." else directory + path):
-        return  # no link was on the way
+        return None
+    is_inside = (target + b"/").startswith(directory)
+    return LinkTarget(target[len(directory) :] if is_inside else target, is_inside)
+
+
+def _check_target(root: int, path: bytes, found: int, visibility: Visibility) -> None:
+    """Raise OSError unless the file found at a path may be served, by its own name."""
+    target = link_target(root, path, found)
+    if not target:
+        return
     if visibility.symlinks is Symlinks.NONE:
         raise _os_error(errno.ELOOP, path)
-    inside = (target + b"/").startswith(directory)
-    is_allowed = (
-        visibility.allows_target(target[len(directory) :])
-        if inside
-        else visibility.allows_outside(target)
-    )
-    if not is_allowed:
+    if not visibility.allows(target):
         raise _os_error(errno.EXDEV, path)

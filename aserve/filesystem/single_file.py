@@ -22,7 +22,7 @@ Found = tuple[tuple[bytes, ...], Entry]
 class SingleFile:
     """A file system that has one file, at its root, which is looked up with each request.
 
-    Links to it are followed wherever they lead: whoever serves it has named it. It has no
+    Links to it are followed wherever they lead: its owner has named it. It has no
     compressed siblings. name: the last one in its URL, which decides its media type.
     """
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
+from typing import NamedTuple
 
 from aserve.filesystem.globs import name_pattern, path_pattern
 from aserve.http.content_negotiation import CODINGS
@@ -48,6 +49,13 @@ class Symlinks(enum.Enum):
     """None: a path with a link leads nowhere."""
 
 
+class LinkTarget(NamedTuple):
+    """Where a link leads: a path of the site, or an absolute one outside of it."""
+
+    path: bytes
+    is_inside: bool
+
+
 class Visibility:
     """Decides which paths of a site are visible.
 
@@ -67,8 +75,8 @@ class Visibility:
     ) -> None:
         globs = tuple(map(_checked_glob, hide))
         self.symlinks = symlinks
-        self.hides_siblings = bool(globs)
-        """Whether the sibling of a visible file can be hidden."""
+        self.has_globs = bool(globs)
+        """Whether one more place can be hidden: a visible file's sibling, what is behind a link."""
         hidden = *ALWAYS_HIDDEN, *globs
         self._find_in_target: Find = re.compile(_pattern(hidden)).search
         self.find_hidden: Find = re.compile(_pattern(hidden, dotfiles=dotfiles)).search
@@ -95,6 +103,10 @@ class Visibility:
     def is_visible(self, path: bytes) -> bool:
         """Tell whether a path, its names separated by slashes, is visible by all of its names."""
         return not path or self.find_hidden(b"/" + path) is None  # the root has no name to hide
+
+    def allows(self, target: LinkTarget) -> bool:
+        """Tell whether a link may lead to a target."""
+        return (self.allows_target if target.is_inside else self.allows_outside)(target.path)
 
     def allows_target(self, path: bytes) -> bool:
         """Tell whether a link may lead to a path of the site.

@@ -100,7 +100,11 @@ class WatchedTree:
         if self._lost_track:
             self._lost_track = False
             return None
-        return {path for path, was_there in changed.items() if was_there or self._is_there(path)}
+        return {
+            path
+            for path, was_there in changed.items()
+            if (was_there or self._is_there(path)) and self._is_served(path)
+        }
 
     def scan(self) -> None:
         """Look at all directories anew."""
@@ -178,6 +182,17 @@ class WatchedTree:
         directory = self._directories.get(parent)
         return directory is not None and name in directory.states
 
+    def _is_served(self, path: bytes) -> bool:
+        """Tell whether links let a request have what is at a path: nobody is told of the others."""
+        parent, name = split_path(path.rstrip(b"/"))
+        directory = self._directories.get(parent)
+        if path in self._roots or directory is None:
+            return True
+        location = directory.child(name)[1]
+        if self._visibility.symlinks is Symlinks.NONE:
+            return not os.path.islink(location)
+        return self._is_followed(location)
+
     def _note(self, path: bytes, *, was_there: bool) -> None:
         self._changed.setdefault(path, was_there)
         self.change_count += 1
@@ -242,7 +257,7 @@ class WatchedTree:
                 yield directory
 
     def _is_followed(self, location: bytes) -> bool:
-        """Tell whether a link to a directory is followed by requests, too."""
+        """Tell whether requests follow the links on the way to a location, too."""
         if self._visibility.symlinks is Symlinks.NONE:
             return False
         real = os.path.realpath(location)

@@ -73,7 +73,7 @@ class CustomErrorPages:
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:
         """Return the 404.html of the deepest directory on the request's path that has one.
 
-        It is searched from the root down, and only as far as there are directories: nobody can make
+        It is searched from the root down, and only as far as there are directories: a client cannot make
         the search longer with a long path.
         """
         try:

@@ -15,7 +15,7 @@ The signal is a real-time one, whose value says which operation is complete. It 
 process: every thread must block it (the library's helpers block all signals), and it is read from
 a signalfd. Each operation is started by lio_listio(3) as a list of one. Where aio_read(3) finds
 the signal queue full (RLIMIT_SIGPENDING), it overwrites the operation's result with EAGAIN, and
-nobody knows how much was read; lio_listio leaves the result, and find_unannounced gets it.
+it is unknown how much was read; lio_listio leaves the result, and find_unannounced gets it.
 """
 
 import ctypes

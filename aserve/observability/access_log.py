@@ -21,7 +21,7 @@ _MAX_QUEUED = 32 << 20  # bytes
 _ENTRY_OVERHEAD = 500  # bytes, besides the request's head
 _SHARING_FROM = _MAX_QUEUED // 2  # bytes; with more than that queued, each client has its share
 _SHARES = 32  # parts of the free space, of which one client may use one
-_MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
+MAX_FIELD = 1_024  # characters of a line's request line, Referer and User-Agent, each
 _SHORTER_FIELDS = (1_000, 250, 0)  # the same, where a pipe would not take the line whole
 _MAX_HEAD = 2_048  # bytes; of a longer head only the logged parts are kept, and they are not cached
 _BATCH_INTERVAL_S = 0.05  # seconds between batches: too short to notice, long enough to fill one
@@ -101,7 +101,7 @@ class AccessLog:
     ) -> None:
         """Record a response that was started at a POSIX time and has ended now."""
         if len(request.head) > _MAX_HEAD:
-            request = shortened(request, _MAX_FIELD + 1)  # so that escape sees that it was longer
+            request = shortened(request, MAX_FIELD + 1)  # so that escape sees that it was longer
         size = _ENTRY_OVERHEAD + len(request.head)
         queued = self._bytes_queued - self._bytes_written
         if queued > _SHARING_FROM and not self._shares.take(client, size, _MAX_QUEUED - queued):
@@ -294,12 +294,12 @@ def escape(text: str) -> str:
 
     A text longer than a field of a line may be is cut, and ends in three dots.
     """
-    beginning = text[: _MAX_FIELD + 1]
+    beginning = text[: MAX_FIELD + 1]
     if _RAW.search(beginning):
         beginning = beginning.translate(_ESCAPED)
-    if len(beginning) <= _MAX_FIELD:
+    if len(beginning) <= MAX_FIELD:
         return beginning
-    short = beginning[: _MAX_FIELD - len(_CUT)]
+    short = beginning[: MAX_FIELD - len(_CUT)]
     last = short.rfind("\\", -3)  # each backslash now begins an escape of four characters
     return (short if last < 0 else short[:last]) + _CUT
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from aserve.http.messages import HttpError, Request
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
-"""Names that nobody can register (RFC 6761, RFC 6762, RFC 8375)."""
+"""Names that cannot be registered (RFC 6761, RFC 6762, RFC 8375)."""
 
 
 def check_origin(request: Request, host: str) -> None:

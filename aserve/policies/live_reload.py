@@ -149,7 +149,8 @@ class _LiveHandler:
         update_id = self._policy.begin(request)
         if request.method not in {"GET", "HEAD"}:
             return self._handler.handle(request, context)
-        path = parse_path(request.target).segments
+        # Whether %2F is a slash, the handler decides: these two paths have none.
+        path = parse_path(request.target, decode_slashes=True).segments
         if path == _SCRIPT_PATH:
             return self._respond_with_script(request, context)
         if path == _EVENTS_PATH:

@@ -24,6 +24,7 @@ from aserve.server.site_factory import missing_pages
 from aserve.server.threads import LoopThread, ModelThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
+from aserve.transport.registry import DEFAULT, MODELS
 
 R = TypeVar("R", LoopThread, ReloadableWorker)
 
@@ -63,6 +64,7 @@ class Server:
         if "workers" in settings:
             raise SettingsError("workers", "a server in a program is one process")
         check_names(settings, self.__signature__.parameters, "setting")
+        _check_processes(settings.get("model", DEFAULT))
         if not (access_log is None or callable(access_log)):
             raise SettingsError("access_log", f"must be a function or None, not {access_log!r}")
         self.settings = Settings(checked_root(as_root, root), port=port, **settings)
@@ -226,6 +228,14 @@ class Server:
             yield running if is_own else None
         finally:
             close_all(self._listeners)  # a fork has copies of them, which keep the port taken
+
+
+def _check_processes(model: object) -> None:
+    """Reject a model that forks: the children would have locks of this program's other threads."""
+    info = MODELS.get(model) if isinstance(model, str) else None
+    if info and info.needs_processes:
+        reason = f"{model} forks, which a program with threads must not; run aserve --model {model}"
+        raise SettingsError("model", reason)
 
 
 async def _shut_down(worker: ReloadableWorker) -> None:

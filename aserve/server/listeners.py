@@ -91,13 +91,14 @@ def close_all(listeners: Iterable[socket.socket]) -> None:
 def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     """Open sockets for each worker, so that the kernel balances connections among the workers.
 
-    With one socket for all of them, every worker would wake up for each connection. The first
+    With one socket for all of them, every worker that polls it would wake up for each connection;
+    only a model whose workers wait in accept shares it, since that wakes up one of them. The first
     sockets are opened without SO_REUSEPORT, which would let two servers share a port unnoticed.
     """
     addresses = _addresses(settings.host, port)
     first = _listen_on_each(addresses, settings)
-    if settings.workers == 1:
-        return [first]
+    if settings.workers == 1 or settings.model_info.shares_listeners:
+        return [first] * settings.workers
     bound = [(listener.family, listener.getsockname()) for listener in first]
     close_all(first)
     return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]

@@ -13,6 +13,7 @@ from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
 from aserve.handlers.listing.handler import Listings
+from aserve.handlers.listing.search import SearchLimits
 from aserve.handlers.methods import Connect, MethodDispatcher, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
@@ -72,6 +73,8 @@ def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder)
         title=settings.title,
         archives=archives.formats,
         has_texts=settings.readme,
+        # The other threads are left for what takes no time.
+        limits=SearchLimits(max_running=max(1, settings.threads // 2)),
     )
     return StaticFiles(
         by_url,

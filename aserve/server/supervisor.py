@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from aserve.server.listeners import close_all
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import REOPEN_LOG, STOP_WORKER, Signals
+from aserve.transport.processes import describe_exit
 
 _MIN_LIFETIME_S = 1.0  # a worker that exits sooner counts as a failed start
 _MAX_FAILED_STARTS = 5  # in a row; then the supervisor gives up
@@ -111,7 +112,7 @@ class Supervisor:
         listeners, started_at = self._workers.pop(pid)
         if self._stopping:
             return
-        _logger.error("worker %d ended with %s; starting another one", pid, _describe_exit(code))
+        _logger.error("worker %d ended with %s; starting another one", pid, describe_exit(code))
         is_failed_start = time.monotonic() - started_at < _MIN_LIFETIME_S
         self._failed_starts = self._failed_starts + 1 if is_failed_start else 0
         try:
@@ -122,10 +123,3 @@ class Supervisor:
             _logger.error("cannot start a worker: %s", error.strerror)
             self._failed_starts = _MAX_FAILED_STARTS
         self._stop()
-
-
-def _describe_exit(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    known = -code in {number.value for number in signal.Signals}
-    return signal.Signals(-code).name if known else f"signal {-code}"

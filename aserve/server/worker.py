@@ -135,6 +135,10 @@ class ModelWorker:
         """Serve until one of control_fds is readable; the second time, stop at once."""
         self._server.run(self._listeners, control_fds, self._grace, self._report_remaining)
 
+    def interrupt(self) -> None:
+        """End a call that would delay the stop; a signal handler calls this."""
+        self._server.interrupt()
+
 
 def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     settings: Settings,
@@ -159,9 +163,9 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     with os.fdopen(read_end, "rb", 0), os.fdopen(write_end, "wb", 0):
         # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
         signal.set_wakeup_fd(write_end)
-        for number in stop_signals:
-            signal.signal(number, lambda *_: None)
         worker = ModelWorker(settings, listeners, observer, report_remaining)
+        for number in stop_signals:
+            signal.signal(number, lambda *_: worker.interrupt())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, signal.SIGCHLD})
         gc.freeze()
         try:

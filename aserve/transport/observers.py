@@ -1,7 +1,8 @@
 """What a server calls: the access log for each response, the terminal for a stop."""
 
 from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Set as AbstractSet
+from typing import Protocol, runtime_checkable
 
 from aserve.http.messages import Request
 
@@ -24,6 +25,19 @@ class ResponseObserver(Protocol):
         body_size: bytes of the body that were sent. started_at: POSIX time in seconds at which the
         request was dispatched. truncated: whether the rest was not sent.
         """
+
+
+@runtime_checkable
+class SignalledObserver(ResponseObserver, Protocol):
+    """An observer that wants signals of the process, where no thread of its own can wait for them.
+
+    signals: which ones. They are blocked in all of the process.
+    """
+
+    signals: AbstractSet[int]
+
+    def on_signal(self, number: int) -> None:
+        """Handle a signal, which is no longer pending."""
 
 
 ReportRemaining = Callable[[int, int], None]

@@ -17,6 +17,8 @@ class ModelInfo(NamedTuple):
 
     module and class_name: where its server is. uses_event_loop: whether it runs on an event loop of
     asyncio's. settings: names of the settings that its server takes, besides a site and limits.
+    forks: whether its server forks for each client, so that its process has no other threads.
+    workers: how many workers there are unless it is said; if several, they share their listeners.
     default_threads: how many threads it has unless told, 0 for a model that can do without.
     needs_main_thread: whether its server has signal handlers, which Python calls there only.
     """
@@ -26,8 +28,20 @@ class ModelInfo(NamedTuple):
     class_name: str = ""
     uses_event_loop: bool = False
     settings: tuple[str, ...] = ()
+    forks: bool = False
+    workers: int = 1
     default_threads: int = 8
     needs_main_thread: bool = False
+
+    @property
+    def needs_processes(self) -> bool:
+        """Whether its processes are started by a supervisor, which a program has not."""
+        return self.forks or self.shares_listeners
+
+    @property
+    def shares_listeners(self) -> bool:
+        """Whether its workers accept on the same sockets, instead of one for each of them."""
+        return self.workers > 1
 
     @property
     def options(self) -> frozenset[str]:
@@ -84,6 +98,23 @@ MODELS: Mapping[str, ModelInfo] = {
         "asyncio protocols on uvloop, and a bounded thread pool for files", uses_event_loop=True
     ),
     "asyncio": ModelInfo("the same on the standard library's event loop", uses_event_loop=True),
+    "iterative": ModelInfo(
+        "one thread serves one client after the other",
+        "aserve.transport.models.iterative",
+        "IterativeServer",
+    ),
+    "fork": ModelInfo(
+        "one process per connection, up to a limit",
+        "aserve.transport.models.fork",
+        "ForkServer",
+        forks=True,
+    ),
+    "prefork": ModelInfo(
+        "processes that all wait in accept, each iterative",
+        "aserve.transport.models.prefork",
+        "PreforkServer",
+        workers=8,
+    ),
     "blocking": ModelInfo(
         "one thread per connection, up to a limit",
         "aserve.transport.models.blocking",
@@ -137,6 +168,11 @@ MODELS: Mapping[str, ModelInfo] = {
         settings=("threads", "dispatch", "queue"),
     ),
 }
+
+
+def default_workers(model: str) -> int:
+    """Return how many workers there are unless it is said; 1 for a model that does not exist."""
+    return MODELS[model].workers if model in MODELS else 1
 
 
 def find_model(name: str, *, by_the_book: bool = False) -> ModelInfo:

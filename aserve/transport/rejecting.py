@@ -9,9 +9,9 @@ from aserve.transport.socket_connection import SocketConnection
 
 
 class RejectingLoop(PollingLoop):
-    """Waits in poll(2), for models that have a thread for each connection, up to a limit.
+    """Waits in poll(2), for models in which each connection has something of its own.
 
-    A rejected connection has its 503, and gets no thread: it is read here to its end.
+    A rejected connection has its 503, and gets nothing: it is read here to its end.
     """
 
     def __init__(self, context: ConnectionContext) -> None:

@@ -48,6 +48,13 @@ class RunLoop(ABC):
         finally:
             self._shutdown()
 
+    def interrupt(self) -> None:  # noqa: B027 - most models wait in nothing else
+        """End a call that waits for long, because a signal has asked the server to stop.
+
+        A signal handler calls this on the thread that serves, between any two steps of it. The
+        signal is also on a control descriptor, which ends all waits but accept, recv and send.
+        """
+
     def _run_until_stopped(self) -> None:
         ticked = now = time.monotonic()
         while not self._stopping or (now < self._deadline and not self._is_idle()):
@@ -68,7 +75,7 @@ class RunLoop(ABC):
         for listener in self._listeners.values():
             self._stop_accepting(listener)
         self._listeners.clear()
-        responses = self._context.active_responses
+        responses = self._count_responses()
         connections = self._close_connections()
         if self._report_remaining:
             self._report_remaining(responses, connections)
@@ -115,6 +122,10 @@ class RunLoop(ABC):
     @abstractmethod
     def _add_connection(self, connection: SocketConnection) -> None:
         """Serve a new connection from now on."""
+
+    def _count_responses(self) -> int:
+        """Return how many responses are being made or sent."""
+        return self._context.active_responses
 
     @abstractmethod
     def _close_connections(self) -> int:

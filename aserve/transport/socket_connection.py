@@ -85,6 +85,15 @@ class SocketConnection(SocketWriter):
         """Send an error response without a complete request, then close the connection."""
         self._reject(status, detail)
 
+    def interrupt(self) -> None:
+        """End a recv that waits for the next request: it finds the end of file.
+
+        A signal handler may call this at any moment. What has been received is still answered.
+        """
+        if self._http.is_idle:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RD)
+
     def abort(self) -> None:
         """Close at once. Calling it again has no effect.
 

@@ -159,6 +159,7 @@ NOISES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runs", slow_except([3, 5, 10], 3))
 @pytest.mark.parametrize("noise", slow_except(NOISES, "even"))
 @pytest.mark.parametrize("latency_us", slow_except([4, 1000], 1000))

@@ -82,7 +82,7 @@ def memory_of(work):
     return found
 
 
-@pytest.mark.parametrize("name", slow_except(LINES, "paths", "common"))
+@pytest.mark.parametrize("name", slow_except(LINES, "common"))
 def test_a_line_takes_little_more_memory_than_its_path(name, write_lines, monkeypatch):
     monkeypatch.setattr(inputs, "BLOCK_SIZE", 4_096)
     kind, few = write_lines(name, FEW)

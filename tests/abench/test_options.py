@@ -256,7 +256,7 @@ OF_TLS = ("--cacert", "--cert", "--key", "--sni")
 
 @pytest.mark.parametrize(
     "option",
-    slow_except(OPTIONS, "-c", "-t", "-X", "-H", "--urls", "--json", "-d", "--resolve", "--dask"),
+    slow_except(OPTIONS, "-c", "-t", "-X", "-H", "--urls", "--resolve", "--dask"),
 )
 def test_no_option_value_is_an_internal_error(refused, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

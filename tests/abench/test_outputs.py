@@ -251,7 +251,7 @@ def test_input_is_not_overwritten(saved, refused):
 
 @pytest.mark.parametrize("option", slow_except(OPTIONS, "--json"))
 @pytest.mark.parametrize(
-    "name", slow_except(["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"], "-", "/dev/stdout")
+    "name", slow_except(["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"], "-")
 )
 def test_any_output_may_be_standard_output(saved, option, name):
     ran = shell(f"$ABENCH report {saved} {option} {name} | cat", cwd=saved.parent)
@@ -307,7 +307,7 @@ def test_descriptors_and_pipes_are_written(saved):
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("$ABENCH -n 5 --json r.json URL | true", 0, ""),
+        slow("$ABENCH -n 5 --json r.json URL | true", 0, ""),
         slow("$ABENCH -n 5 --json r.json --csv - URL 2>err | true", 0, ""),
         slow("$ABENCH -n 5 --json r.json URL >&-", 0, ""),
         slow("$ABENCH -n 5 --json r.json URL 2>&-", 0, ""),
@@ -349,7 +349,7 @@ async def test_files_are_written_whatever_happens_to_the_streams(
         "report S",
     ),
 )
-@pytest.mark.parametrize(("where", "code"), [("| true", 0), (">/dev/full", 3), (">&-", 0)])
+@pytest.mark.parametrize(("where", "code"), [("| true", 0), (">/dev/full", 3), slow(">&-", 0)])
 def test_every_command_tolerates_a_missing_reader(saved, words, where, code):
     line = f"$ABENCH {words.replace('S', str(saved))} {where}"
     if where == "| true":

@@ -20,6 +20,7 @@ from abench.stats.latency import latencies_with_waits
 from abench.stats.parts import Silence
 from abench.stats.results import build_results
 from abench.stats.thresholds import Condition
+from tests.marks import slow
 
 pytestmark = pytest.mark.virtual_time
 
@@ -157,7 +158,7 @@ async def test_requests_in_flight_at_the_end_count_as_waits(serve, run_plan, nam
 
 
 @pytest.mark.parametrize(
-    "more", [{"rate": 200.0, "duration_s": 0.6}, {"stages": "0.1s@100,0.5s@200"}], ids=str
+    "more", [slow({"rate": 200.0, "duration_s": 0.6}), {"stages": "0.1s@100,0.5s@200"}], ids=str
 )
 async def test_every_form_includes_the_waits(more, serve, run_plan, abench, tmp_path):
     """The maximum latency is the same in text, JSON, .hgrm, comparison, plots and stages."""

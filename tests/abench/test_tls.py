@@ -8,12 +8,12 @@ import pytest
 from abench.client.connection import Connection
 from abench.plan.route import TlsOptions
 from tests.abench.conftest import TRANSPORTS
-from tests.marks import slow_except
+from tests.marks import slow, slow_except
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 ENDLESS = b"HTTP/1.1 200 OK\r\n\r\nhello"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-WITH_TLS = pytest.mark.parametrize("transport", ["TLS", "TLS through a proxy"])
+WITH_TLS = pytest.mark.parametrize("transport", ["TLS", slow("TLS through a proxy")])
 TLS_VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = pytest.mark.parametrize("version", TLS_VERSIONS)
 

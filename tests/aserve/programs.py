@@ -1,16 +1,16 @@
 """aserve as a program, in a process of its own that is forked and not started."""
 
 import atexit
-import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aserve
 from aserve.http1.limits import Limits
-from aserve.transport.registry import DEFAULT, find_model
+from aserve.transport.registry import DEFAULT, ModelInfo, find_model
 from tests.fork_server import BlockingProgram, ForkServer, fork_server
 
 _at_end = ExitStack()
@@ -27,6 +27,12 @@ def start(*arguments: object, stdout: int | None = None, **options: object) -> B
     return _server().start_blocking(program, stdout)
 
 
+def start_code(code: str, *arguments: object) -> BlockingProgram:
+    """Start a program that is this code, in a process that has imported aserve."""
+    program = {"code": code, "arguments": list(map(str, arguments))}
+    return _server().start_blocking(program)
+
+
 class Running(NamedTuple):
     """A program that serves."""
 
@@ -34,27 +40,50 @@ class Running(NamedTuple):
 
 
 def serve(root: Path, **settings: Any) -> "AbstractContextManager[aserve.Server | Running]":
-    """Serve until a block ends: in this process, or in one of its own where that is needed."""
+    """Serve until a block ends: in this process, or as a program where the model needs that."""
     info = find_model(
         settings.get("model", DEFAULT), by_the_book=settings.get("by_the_book", False)
     )
-    return _serve(root, **settings) if info.needs_main_thread else aserve.Server(root, **settings)
+    is_program = info.needs_main_thread or info.needs_processes
+    return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
+
+
+# Without a grace period that could be over on a slow machine.
+_PROGRAM = """
+from functools import partial
+from aserve.__main__ import main
+from aserve.cli import serve
+
+serve.Settings = partial(serve.Settings, grace=3600)
+main()
+"""
 
 
 @contextmanager
 def _serve(
-    root: Path, model: str, *, by_the_book: bool, limits: Limits | None = None, grace: float = 8
+    root: Path,
+    info: ModelInfo,
+    *,
+    model: str,
+    by_the_book: bool = False,
+    limits: Limits | None = None,
+    **_: Any,
 ) -> Iterator[Running]:
-    """Serve in a process of its own. grace: at least how long it has to stop."""
-    options = ["--port", 0, "--host", "127.0.0.1", "--model", model]
+    """Run the program, with two workers if they share a socket."""
+    options = [
+        f"--limit={field.name.replace('_', '-')}={value}"
+        for field in fields(Limits)
+        if limits and (value := getattr(limits, field.name)) != field.default
+    ]
+    options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
-    options += [f"--limit=max-connections={limits.max_connections}"] if limits else []
-    program = start(root, *options)
+    address = ("--port=0", "--host=127.0.0.1")
+    program = start_code(_PROGRAM, root, *address, f"--model={model}", *options)
     try:
         banner = [program.stderr.readline() for _ in range(4)]
         yield Running(banner[1].split()[1])
-        program.send_signal(signal.SIGTERM)
-        _, errors = program.communicate(grace)
+        program.terminate()
+        _, errors = program.communicate(60)
         assert program.returncode == 0, errors
     finally:
         program.close()

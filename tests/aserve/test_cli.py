@@ -26,7 +26,7 @@ from aserve.server import listeners
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve import programs
-from tests.marks import slow_except
+from tests.marks import slow, slow_except
 
 LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+) "-" "[^"]+"')
 
@@ -533,7 +533,7 @@ def _ended(pidfd):
     return select.select([pidfd], [], [], 30)[0] == [pidfd]
 
 
-@pytest.mark.parametrize("option", ["--help", "-h", "--version"])
+@pytest.mark.parametrize("option", ["--help", slow("-h"), slow("--version")])
 def test_help_and_version(option):
     completed = subprocess.run(
         [sys.executable, "-m", "aserve", option], capture_output=True, text=True, check=True

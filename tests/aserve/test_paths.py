@@ -76,6 +76,13 @@ def test_what_cannot_be_meant_is_one_line(line: str, reason: str) -> None:
     assert caught.value.reason.startswith(reason)
 
 
+def test_a_path_that_is_too_long_is_left_to_who_checks_it() -> None:
+    long = "x" * 300
+    assert parse_paths([long]) == long
+    assert parse_paths([f"{long}=www", f"docs={long}"]) == {long: "www", "docs": long}
+    assert parse_paths(["www", long]) == {"www": "www", long: long}
+
+
 def test_an_empty_argument() -> None:
     with pytest.raises(SettingsError, match="must not be empty"):
         parse_paths([""])

@@ -17,6 +17,17 @@ code = "import time; print('up', flush=True); time.sleep(60)"
 subprocess.Popen([sys.executable, "-c", code]).wait()
 """
 
+BUSY_CHILD = """
+import os, time
+if not (pid := os.fork()):
+    while time.process_time() < 0.1:
+        pass
+    os._exit(0)
+os.waitpid(pid, 0)
+print(time.process_time(), flush=True)
+input()
+"""
+
 
 def test_the_clock_of_a_process_counts_what_it_has_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "family", lambda pid: [pid])  # those of other tests may end
@@ -27,6 +38,14 @@ def test_the_clock_of_a_process_counts_what_it_has_used(monkeypatch: pytest.Monk
         pass
     used = processor_seconds(os.getpid()) - before
     assert 0.02 <= used <= time.process_time() - began
+
+
+def test_children_that_have_ended_are_counted() -> None:
+    words = [sys.executable, "-c", BUSY_CHILD]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        own = float(parent.stdout.readline())
+        assert processor_seconds(parent.pid) >= own + 0.1 - 0.01  # steps of 10 ms
+        parent.stdin.write(b"\n")
 
 
 def test_a_family_is_counted_and_ended_as_a_whole() -> None:

@@ -33,10 +33,16 @@ def address_of(server: HasUrl) -> Address:
 
 
 @contextmanager
+def running(root: Path, **settings: Any) -> Iterator[Address]:
+    """Run a server until the block ends, as a program if its model needs that."""
+    with programs.serve(root, **settings) as server:
+        yield address_of(server)
+
+
+@contextmanager
 def serving(root: Path, **settings: Any) -> Iterator[Ask]:
     """Yield a function that asks a row of a server, which runs until the block ends."""
-    with programs.serve(root, **settings) as server:
-        address = address_of(server)
+    with running(root, **settings) as address:
         tag_of = tags_of(address, TIMEOUT)
 
         def ask_row(row: Row) -> list[str]:

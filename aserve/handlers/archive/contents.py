@@ -55,7 +55,7 @@ class FileContents:
         known = self._cache.last_before(member.state, start, member.size)
         is_complete = stop == member.size
         with self._open(member) as source:
-            # Where it costs no reading, the checksum is worth having even if nobody needs it yet.
+            # Where it costs no reading, the checksum is worth having even if it is not needed yet.
             if self._is_wanted(index) and (is_complete or known.position == start):
                 yield from self._read_with_checksum(index, source, known, start, stop)
             else:

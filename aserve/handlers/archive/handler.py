@@ -39,7 +39,7 @@ MAX_FILES = 100_000
 
 _MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 340 bytes
 
-_ROOT_NAME = b"files"  # the name of the root itself is nobody's business
+_ROOT_NAME = b"files"  # the name of the root itself is not told
 _NOT_A_NAME = frozenset({b"", b".", b".."})
 
 

@@ -132,7 +132,7 @@ def _join(directory: TargetPath, names: tuple[bytes, ...], *, is_directory: bool
 
 
 def _member(path: bytes, entry: Entry) -> Member:
-    mode = stat.S_IMODE(entry.mode) & 0o777  # nobody is to extract a program of another user's
+    mode = stat.S_IMODE(entry.mode) & 0o777  # no set-user-ID program is to be extracted
     if entry.is_directory:
         return Member(path + b"/", 0, entry.modified, mode)
     state = strong_etag(entry.modified, entry.changed, entry.inode, entry.size)

@@ -19,7 +19,7 @@ _PAX_NAME = b"././@PaxHeader"
 class TarLayout(Layout):
     """A tar archive in the format pax: names, sizes and times of any length, exact.
 
-    Nobody owns its members: they belong to the user who extracts them.
+    Its members have no owner: they belong to the user who extracts them.
     """
 
     @property

@@ -27,6 +27,9 @@ MAX_TEXT_SIZE = 1 << 20
 _MAX_MARKDOWN_SIZE = 256 << 10
 """In bytes. A larger file is shown as it is: 100 KB take 0.1 s, or 4 s if all is brackets."""
 
+_MAX_LINKIFY_COST = 10_000_000
+"""Characters. 0.5 s; a line with ten links costs 10,000. Beyond, only marked links are links."""
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _LINKED_SCHEMES = ("http:", "https:", "mailto:")
 _TAGS = re.compile(
@@ -53,14 +56,23 @@ def render_text(name: bytes, data: bytes) -> FolderText:
         return FolderText(name, None)
     text = data.decode("utf-8-sig", "replace")
     if name.lower().endswith(b".md") and len(data) <= _MAX_MARKDOWN_SIZE:
-        return FolderText(name, _markdown().render(text))
+        return FolderText(name, _markdown(_linkify_cost(text) <= _MAX_LINKIFY_COST).render(text))
     return FolderText(name, f'<pre class="plain">{escape(text)}</pre>\n')
 
 
+def _linkify_cost(text: str) -> int:
+    """Return about how many characters are looked at to find links: each may cost its line."""
+    lines = text.split("\n")
+    return sum(len(line) * (line.count(":") + line.count("//")) for line in lines)
+
+
 @cache
-def _markdown() -> MarkdownIt:
-    """Return the parser of GitHub's Markdown, which takes milliseconds to make."""
-    parser = MarkdownIt("gfm-like2", {"xhtmlOut": False})
+def _markdown(has_bare_links: bool) -> MarkdownIt:
+    """Return the parser of GitHub's Markdown, which takes milliseconds to make.
+
+    has_bare_links: whether "https://host/" is a link without a sign that it is one.
+    """
+    parser = MarkdownIt("gfm-like2", {"xhtmlOut": False, "linkify": has_bare_links})
     parser.validateLink = _is_safe_link  # type: ignore[method-assign]
     if parser.linkify is not None:
         parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})  # README.md is no host
@@ -135,7 +147,7 @@ def _align_by_class(cell: Token) -> None:
 
 
 def _sign_task(tokens: Sequence[Token], index: int) -> None:
-    """Write whether a task is done as a sign: nobody could use a checkbox."""
+    """Write whether a task is done as a sign: a checkbox could not be used."""
     sign = "☑ " if tokens[index].meta.pop("checked") else "☐ "
     text = next((token for token in tokens[index + 1 : index + 3] if token.type == "inline"), None)
     if text is not None and text.children is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from threading import BoundedSemaphore
 
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.handler import RequestContext
@@ -9,7 +10,7 @@ from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
 from aserve.handlers.listing.page import PAGE_HEADERS, render_page
 from aserve.handlers.listing.query import negotiate_form, parameters, parse_query
-from aserve.handlers.listing.search import SearchLimits, find_entries
+from aserve.handlers.listing.search import Found, SearchLimits, find_entries
 from aserve.handlers.listing.text_reader import TextReader
 from aserve.http import preconditions
 from aserve.http.media_types import MediaTypes
@@ -49,12 +50,14 @@ class Listings:
         self._archives = tuple(archives)
         self._texts = TextReader(files) if has_texts else None
         self._limits = limits or SearchLimits()
+        self._free_searches = BoundedSemaphore(self._limits.max_running)
 
     def respond(self, request: Request, context: RequestContext, directory: TargetPath) -> Response:
         """Return the listing of a directory in the form that the request asks for.
 
-        Raises HttpError: 400 for a bad parameter, 404 for a page that is beyond the end, and
-        what reading the directory ends in. Raises BlockingIOError where waiting is not allowed.
+        Raises HttpError: 400 for a bad parameter, 404 for a page that is beyond the end, 503 for
+        one more deep search than may run, and what reading the directory ends in. Raises
+        BlockingIOError where waiting is not allowed.
         """
         asked = parse_query(directory.query, self._page_size)
         if not context.may_wait:
@@ -74,7 +77,7 @@ class Listings:
         return response.without_body() if request.method == "HEAD" else response
 
     def _listing(self, directory: TargetPath, query: ListingQuery, form: str, now: int) -> Listing:
-        found = find_entries(self._files, directory, query, self._limits)
+        found = self._find(directory, query)
         listing = Listing(
             directory,
             found.entries,
@@ -90,6 +93,17 @@ class Listings:
             return listing
         header, readme = self._texts.find(directory, found.names, now)
         return listing._replace(header=header, readme=readme)
+
+    def _find(self, directory: TargetPath, query: ListingQuery) -> Found:
+        """Return what a query asks for. Raises HttpError 503 for a deep search beside many."""
+        if not query.is_deep:
+            return find_entries(self._files, directory, query, self._limits)
+        if not self._free_searches.acquire(blocking=False):
+            raise HttpError(503, "Many searches are running. Try again in a moment.")
+        try:
+            return find_entries(self._files, directory, query, self._limits)
+        finally:
+            self._free_searches.release()
 
     def _whole(self, listing: Listing, form: str, headers: Headers) -> Response:
         if form == "html":

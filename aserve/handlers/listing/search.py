@@ -22,11 +22,15 @@ _PLACE_MASK = (1 << _PLACE_BITS) - 1
 
 
 class SearchLimits(NamedTuple):
-    """How far a deep search goes: entries that are looked at, and seconds by a clock."""
+    """How far a deep search goes: entries that are looked at, and seconds by a clock.
+
+    max_running: how many may run at once. Each has a thread for all of its time.
+    """
 
     max_entries: int = 100_000
     max_seconds: float = 2.0
     clock: Callable[[], float] = time.monotonic
+    max_running: int = 4
 
 
 class Found(NamedTuple):

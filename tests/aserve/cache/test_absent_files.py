@@ -17,6 +17,7 @@ from aserve.filesystem import mounts
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.server.site_factory import build_site
 from tests.aserve.cache.test_response_cache import OLD, Server
+from tests.marks import slow_except
 
 FILES = ("page.html", "folder/index.html", "both.html", "both/index.html", "b.html", "c.html")
 INDEX = ("a.html", "b.html", "c.html")
@@ -152,7 +153,7 @@ def toggle(root, name):
     write(path, f"{name} {next(_number)}")
 
 
-@pytest.mark.parametrize("urls", ["plain", *CONVENTIONS])
+@pytest.mark.parametrize("urls", slow_except(["plain", *CONVENTIONS], "plain", "vercel"))
 @given(st.lists(st.sampled_from(TOGGLED), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=8)
 def test_whatever_comes_and_goes_responses_are_fresh(urls, names):

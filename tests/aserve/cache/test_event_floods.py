@@ -12,6 +12,7 @@ from aserve.http.messages import Request
 from aserve.linux import inotify
 from aserve.linux.inotify import MAX_READS, Inotify, QueueOverflow
 from tests.aserve.cache.test_response_cache import NOW, Server, write
+from tests.marks import slow
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def flood(directory, count):
         os.unlink(directory / f"n{number % 50}")
 
 
-@pytest.mark.parametrize("directory", ["above", "above/site", "above/site/sub"])
+@pytest.mark.parametrize("directory", [slow("above"), "above/site", slow("above/site/sub")])
 def test_reading_a_flood_of_events_stops_after_a_few_reads(
     server, tmp_path, monkeypatch, directory
 ):

@@ -14,7 +14,6 @@ from aserve.http.messages import Request
 from aserve.http1.head_encoder import encode_head
 from aserve.policies.site import Site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
-from tests.marks import slow_except
 
 BUDGET = 8 << 20
 
@@ -159,9 +158,10 @@ FILLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fill",
-    slow_except(FILLS, small_files),
+    FILLS,
     ids=lambda fill: fill.__qualname__.partition(".")[0],
 )
 def test_all_cached_data_is_weighed(measured, deep, fill):

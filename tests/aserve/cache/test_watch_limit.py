@@ -140,6 +140,7 @@ print(sum(libc.inotify_add_watch(other, os.fsencode(root / name), 2) > 0 for nam
 """
 
 
+@pytest.mark.slow
 def test_other_programs_of_the_user_find_half_of_the_watches_free(tmp_path):
     """A new user namespace has a limit of its own, so that other programs are not affected."""
     command = ["unshare", "--user", "--map-root-user"]

@@ -160,7 +160,25 @@ def test_a_file_that_comes_and_goes_is_no_change(tree: WatchedTree, root: Path) 
     assert changes(tree) == set()
 
 
-def test_a_link_to_a_file_changes_with_it(tree: WatchedTree, root: Path, tmp_path: Path) -> None:
+def test_nobody_is_told_of_what_links_do_not_let_them_have(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("one")
+    for name, target in {"out": "../outside", "key": "id_rsa", "link": "sub"}.items():
+        (root / name).symlink_to(target)
+    hide = Visibility(["sub/secret"])
+    roots = {b"": os.fsencode(root)}
+    tree = WatchedTree(roots, FakeMounts(ChangeTracking.EVENTS), hide)
+    tree.scan()
+    for name in ("id_rsa", "sub/secret", "../outside"):
+        (root / name).write_text("two")
+        assert changes(tree) == set()
+    (root / "sub" / "open").write_text("two")
+    assert changes(tree) == {b"sub/open", b"link/open"}
+    tree.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_link_to_a_file_changes_with_it(root: Path, tmp_path: Path, mode: ChangeTracking) -> None:
+    tree = make_tree(root, mode, Symlinks.ALL)
     (tmp_path / "outside.css").write_text("one")
     (root / "link.css").symlink_to(tmp_path / "outside.css")
     assert changes(tree) == {b"link.css"}
@@ -171,6 +189,7 @@ def test_a_link_to_a_file_changes_with_it(tree: WatchedTree, root: Path, tmp_pat
     assert changes(tree) == set()
     (tmp_path / "outside.css").write_text("again")
     assert changes(tree) == {b"link.css"}
+    tree.close()
 
 
 def test_a_linked_directory_changes_under_both_names(tree: WatchedTree, root: Path) -> None:

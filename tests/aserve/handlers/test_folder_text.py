@@ -1,12 +1,15 @@
 """README and HEADER: GitHub's Markdown, of which nothing runs and nothing is fetched from afar."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from linkify_it import LinkifyIt
 
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
@@ -248,3 +251,27 @@ def test_texts_are_shown_unless_the_settings_forbid_it(tmp_path: Path, settings,
     assert isinstance(body, bytes)
     sections = ParsedPage(body).all("section")
     assert [section["aria-label"].encode() for section in sections] == shown
+
+
+@pytest.mark.parametrize("part", ["://", "a://", "http://a.", "//a", "mailto:a@"])
+def test_bare_links_are_not_looked_for_where_that_takes_the_square_of_the_length(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = 0
+    match_at_start, test = LinkifyIt.match_at_start, LinkifyIt.test
+
+    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: LinkifyIt, text: str) -> Any:
+            nonlocal looked_at
+            looked_at += 1
+            return method(self, text)
+
+        return call
+
+    monkeypatch.setattr(LinkifyIt, "match_at_start", counting(match_at_start))
+    monkeypatch.setattr(LinkifyIt, "test", counting(test))
+    assert "<a" in html("see https://host/\n")
+    assert looked_at > 0
+    looked_at = 0
+    html(part * (20_000 // len(part)))
+    assert looked_at == 0

@@ -12,7 +12,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY
@@ -81,7 +81,6 @@ def check_searches(site: ListedSite, names: Iterable[bytes]) -> None:
         assert b"bytes of " + name in [site.follow("/", url).body for url in found]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(NAMES, unique=True, min_size=1, max_size=8))
 @example(HOSTILE)
 def test_the_link_of_a_listed_name_leads_to_its_bytes(names: list[bytes]) -> None:

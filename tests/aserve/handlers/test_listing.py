@@ -438,3 +438,23 @@ def test_nothing_is_waited_for_where_that_is_not_allowed(site: ListedSite) -> No
         site.site.handle(Request("GET", "/"), RequestContext(NOW, may_wait=False))
     bad = site.site.handle(Request("GET", "/?sort=x"), RequestContext(NOW, may_wait=True))
     assert bad.status == 400
+
+
+def test_no_more_deep_searches_run_at_once_than_may(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    meanwhile: list[int] = []
+
+    def clock() -> float:
+        if not meanwhile:
+            meanwhile.append(0)
+            meanwhile[:] = [site.get(target).status for target in ("/?deep=1", "/?q=f", "/")]
+        return 0.0
+
+    site = ListedSite(tmp_path, limits=SearchLimits(clock=clock, max_running=1))
+    assert site.get("/?deep=1").status == 200
+    assert meanwhile == [503, 200, 200]
+    assert site.get("/?deep=1&limit=x").status == 400
+    assert site.get("/?deep=1").status == 200  # each of them has ended
+    (tmp_path / "file").unlink()
+    tmp_path.rmdir()
+    assert [site.get("/?deep=1").status for _ in range(2)] == [404, 404]

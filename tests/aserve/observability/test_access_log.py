@@ -20,6 +20,7 @@ from aserve.observability.access_log import (
     terminal_format,
 )
 from aserve.observability.log_file import LogFile, open_log
+from tests.marks import slow
 
 HEAD = (
     'GET /a HTTP/1.1\r\nHost: x\r\nReferer: http://y/\r\nUser-Agent: curl/8 "q"\r\n'
@@ -422,7 +423,7 @@ class BlockedLog:
         os.close(self._read_end)
 
 
-@pytest.mark.parametrize("attackers", [1, 20])
+@pytest.mark.parametrize("attackers", [1, slow(20)])
 def test_attackers_cannot_keep_others_out_of_the_log(attackers):
     blocked = BlockedLog()
     agent = Request(

@@ -312,6 +312,16 @@ def test_other_methods_are_answered_as_ever(client, method):
         assert client.get(target, method).status == status
 
 
+@pytest.mark.parametrize("headers", [{}, PAGE])
+def test_an_encoded_slash_is_one_where_the_site_says_so(directory, headers):
+    (directory / "folder").mkdir()
+    (directory / "folder" / "page.html").write_text("<!doctype html>")
+    live = LiveReload(LiveUpdates(), open_stream=None)
+    site = Site.of_files(Directory(directory), [live], decode_slashes=True)
+    request = to_request("/folder%2Fpage.html", **headers)
+    assert site.handle(request, CONTEXT).status == 200
+
+
 def test_names_beside_these_two_are_not_taken(client):
     for target in ("/.aserve", "/.aserve/", "/.aserve/live.css", "/.aserve/live/x"):
         assert client.get(target).status == 404

@@ -19,7 +19,11 @@ from aserve.transport.registry import DEFAULT, MODELS
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
-NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
+NAMES = [
+    name
+    for name, row in MODELS.items()
+    if not (row.unavailable_reason() or row.needs_processes)  # of those, each test has to know
+]
 
 
 class Case(NamedTuple):
@@ -32,6 +36,8 @@ class Case(NamedTuple):
         return f"{self.model}, {'waits' if self.may_wait else 'never waits'}"
 
 
+ITERATIVE = "iterative"
+"""The model among these that serves one client after the other."""
 QUICK = [name for name in (DEFAULT, "blocking", "epoll-et", "proactor") if name in NAMES]
 """The models whose tests are part of every run: one of each kind of connection and of waiting."""
 MODEL_PARAMS = slow_except(NAMES, *QUICK)

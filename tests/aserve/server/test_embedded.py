@@ -21,6 +21,7 @@ import pytest
 import aserve
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import ModelInfo
+from tests.marks import slow_except
 
 MODELS = ["simulated-proactor", "asyncio", "epoll"]  # uvloop, the standard loop, a loop of its own
 
@@ -438,7 +439,7 @@ check(left_running)
 """
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", slow_except(MODELS, MODELS[0]))
 def test_forks_and_the_end_of_the_program(directory: Path, model: str) -> None:
     completed = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, directory, model],

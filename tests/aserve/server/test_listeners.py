@@ -33,7 +33,7 @@ def has_ipv6():
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on this machine")
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[name for name, info in MODELS.items() if not info.needs_processes])
 def model(request):
     if reason := UNAVAILABLE.get(request.param):
         pytest.skip(reason)

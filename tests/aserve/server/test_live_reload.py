@@ -22,7 +22,7 @@ from aserve.transport.registry import MODELS
 
 TIMEOUT = 20.0
 ON_A_LOOP = [name for name, row in MODELS.items() if row.uses_event_loop]
-OTHERS = [name for name in MODELS if name not in ON_A_LOOP]
+OTHERS = [name for name, row in MODELS.items() if not (row.uses_event_loop or row.needs_processes)]
 
 
 class EventSource:

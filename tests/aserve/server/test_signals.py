@@ -150,7 +150,7 @@ def on_a_terminal(terminal, *ignored):
     return prepare
 
 
-@pytest.mark.parametrize("log", [True, False], ids=["log", "no log"])
+@pytest.mark.parametrize("log", slow_except([True, False], True), ids=["log", "no log"])
 def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
     terminal, process_side = pty.openpty()
@@ -162,7 +162,7 @@ def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
         assert process.wait(60) == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", slow_except([1, 2], 2))
 def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
     terminal, process_side = pty.openpty()
     prepare = on_a_terminal(process_side, signal.SIGHUP)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.aserve.test_cli import _port_of, get
-from tests.marks import slow_except
+from tests.marks import slow, slow_except
 
 CLOSED = [numbers for size in (1, 2, 3) for numbers in combinations(range(3), size)]
 LISTENING = ("--port", "0")
@@ -34,7 +34,7 @@ def start(directory, closed, *options):
 @pytest.mark.parametrize(
     "options", slow_except([(), ("--workers", "2"), ("--model", "epoll")], ()), ids=str
 )
-@pytest.mark.parametrize("closed", slow_except(CLOSED, (0,), (0, 1, 2)), ids=str)
+@pytest.mark.parametrize("closed", slow_except(CLOSED, (0, 1, 2)), ids=str)
 def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
     with start(directory, closed, *LISTENING, *options) as process:
         port = _port_of(process)
@@ -46,7 +46,7 @@ def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
         assert (process.returncode, stdout) == (0, "")
 
 
-@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("target", [slow("-"), "/dev/stdout"])
 def test_a_log_on_a_closed_standard_output(directory, target):
     with start(directory, [1], *LISTENING, "--access-log", target) as process:
         _, stderr = process.communicate(timeout=60)
@@ -89,7 +89,7 @@ def test_an_error_is_not_printed_to_standard_output(tmp_path):
     assert process.returncode == 2
 
 
-@pytest.mark.parametrize("target", ["/dev/stdout", "/dev/stderr"])
+@pytest.mark.parametrize("target", ["/dev/stdout", slow("/dev/stderr")])
 def test_a_log_on_an_output_that_cannot_be_opened_by_name(directory, target):
     """A socket cannot be opened by name, nor can the pipe of another user."""
     log, process_side = socket.socketpair()
@@ -109,7 +109,8 @@ def test_a_log_on_an_output_that_cannot_be_opened_by_name(directory, target):
 HEALTHCHECK = re.compile(r'^HEALTHCHECK .*\\\n *CMD \["python3", "-c", "(.*)"\]$', re.MULTILINE)
 
 
-@pytest.mark.parametrize("has_index", slow_except([True, False], False))
+@pytest.mark.slow
+@pytest.mark.parametrize("has_index", [True, False])
 def test_the_image_is_healthy_whatever_the_response(directory, has_index):
     if not has_index:
         (directory / "index.html").unlink()

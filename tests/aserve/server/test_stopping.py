@@ -108,7 +108,7 @@ def read_body(client: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one", "workers"])
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
 def test_a_second_ctrl_c_cuts_the_responses_in_progress(
     name: str, options: tuple[str, ...], directory: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_second_ctrl_c_cuts_the_responses_in_progress(
         assert logged == [(str(received), ' "cut"')]
 
 
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
 def test_a_response_that_the_client_aborts_is_logged_as_cut(
     name: str, directory: Path, tmp_path: Path
 ) -> None:
@@ -146,7 +146,9 @@ def test_a_response_that_the_client_aborts_is_logged_as_cut(
         assert 0 < int(size) < LARGE
 
 
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll"))
+@pytest.mark.parametrize(
+    "name", slow_except([name for name in NAMES if name != "iterative"], DEFAULT)
+)
 def test_responses_that_end_in_time_are_complete(
     name: str, directory: Path, tmp_path: Path
 ) -> None:

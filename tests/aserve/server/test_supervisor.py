@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from tests.marks import slow
+
 PROGRAM = """
 import logging, signal
 from aserve.server import supervisor
@@ -23,7 +25,9 @@ finally:
 """
 
 
-@pytest.mark.parametrize("error", ["RuntimeError('broken')", "SystemExit(0)", "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('broken')", slow("SystemExit(0)"), slow("KeyboardInterrupt")]
+)
 def test_a_worker_never_runs_the_code_of_its_parent(error):
     command = [sys.executable, "-c", PROGRAM.format(error=error)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

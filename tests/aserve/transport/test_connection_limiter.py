@@ -25,7 +25,12 @@ from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
-NAMES = [name for name, row in MODELS.items() if not row.unavailable_reason()]
+# iterative accepts nobody over its limit; for processes see test_processes.py.
+NAMES = [
+    name
+    for name, row in MODELS.items()
+    if not (row.unavailable_reason() or row.needs_processes or name == "iterative")
+]
 MANY, FEW = "127.0.0.2", "127.0.0.3"
 SMALL = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = SMALL.replace(b"small", b"large")

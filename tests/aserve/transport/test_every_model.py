@@ -16,9 +16,8 @@ import pytest
 from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
-from tests.aserve import programs
-from tests.conformance.serving import address_of
-from tests.marks import slow_except
+from tests.conformance.serving import running
+from tests.marks import slow, slow_except
 
 TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
@@ -29,10 +28,13 @@ SETTINGS = (
 )
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
+ONE_AT_A_TIME = {"iterative", "prefork"}
+"""The models in which a process accepts a client when it has served the one before."""
+SEVERAL_AT_A_TIME = [name for name in SETTINGS if name not in ONE_AT_A_TIME]
 LARGE = 8 << 20
 
 
-@pytest.fixture(params=SETTINGS)
+@pytest.fixture(params=[slow(name) if name == "prefork" else name for name in SETTINGS])
 def model(request: pytest.FixtureRequest) -> ServerSettings:
     settings = SETTINGS[request.param]
     if reason := UNAVAILABLE.get(str(settings["model"])):
@@ -51,8 +53,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def client(model: ServerSettings, directory: Path) -> Iterator[socket.socket]:
     with (
-        programs.serve(directory, **model) as server,
-        socket.create_connection(address_of(server), TIMEOUT) as client,
+        running(directory, **model) as address,
+        socket.create_connection(address, TIMEOUT) as client,
     ):
         yield client
 
@@ -87,15 +89,17 @@ def test_a_request_before_a_half_close_is_answered(client: socket.socket) -> Non
     assert read_all(client).endswith(b"\r\n\r\nsmall")
 
 
+# In the others, all but one client wait in the queue of the kernel.
+@pytest.mark.parametrize("model", SEVERAL_AT_A_TIME, indirect=True)
 def test_one_connection_too_many_gets_503(model: ServerSettings, directory: Path) -> None:
     limits = Limits(max_connections=1)
     with (
-        programs.serve(directory, **model, limits=limits) as server,
-        socket.create_connection(address_of(server), TIMEOUT) as first,
+        running(directory, **model, limits=limits) as address,
+        socket.create_connection(address, TIMEOUT) as first,
     ):
         first.sendall(request("small"))
         assert first.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-        with socket.create_connection(address_of(server), TIMEOUT) as second:
+        with socket.create_connection(address, TIMEOUT) as second:
             response = read_all(second)
             assert response.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nRetry-After: 1\r\n" in response
@@ -110,8 +114,8 @@ def test_open_response_is_completed_when_the_server_stops(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         body: list[bytes] = []
         # A keep-alive connection closes after its response, not at the end of the grace period.
-        with programs.serve(directory, **model, grace=600) as server:
-            client.connect(address_of(server))
+        with running(directory, **model, grace=600) as address:
+            client.connect(address)
             client.sendall(request("large", closes=closes))
             body.append(client.recv(1))  # it has begun, and cannot be complete
             reader = threading.Thread(target=lambda: body.append(read_all(client)))
@@ -123,13 +127,13 @@ def test_open_response_is_completed_when_the_server_stops(
 def test_client_that_aborts_disturbs_no_other_client(
     model: ServerSettings, directory: Path
 ) -> None:
-    with programs.serve(directory, **model) as server:
-        with socket.create_connection(address_of(server), TIMEOUT) as first:
+    with running(directory, **model) as address:
+        with socket.create_connection(address, TIMEOUT) as first:
             first.sendall(request("large"))
             first.recv(1)
             reset = struct.pack("ii", 1, 0)
             first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-        with socket.create_connection(address_of(server), TIMEOUT) as second:
+        with socket.create_connection(address, TIMEOUT) as second:
             second.sendall(request("small", closes=True))
             assert read_all(second).endswith(b"\r\n\r\nsmall")
 
@@ -138,10 +142,10 @@ def test_file_that_shrinks_while_it_is_sent_closes_the_connection(
     model: ServerSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "large").write_bytes(b"large..." * (2 * LARGE // 8))
-    with programs.serve(tmp_path, **model) as server, socket.socket() as client:
+    with running(tmp_path, **model) as address, socket.socket() as client:
         client.settimeout(TIMEOUT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        client.connect(address_of(server))
+        client.connect(address)
         client.sendall(request("large"))
         client.recv(1)  # it has begun, and the sockets buffer only a small part of it
         os.truncate(tmp_path / "large", 10)

@@ -60,7 +60,11 @@ FORMS: dict[str, tuple[ModelInfo, tuple[int, ...]]] = {
     "proactor with threads": (MODELS["proactor"], (2,)),
 }
 """Each form of each model, and the settings that its server gets."""
-NAMES = [name for name, (info, _) in FORMS.items() if not info.unavailable_reason()]
+NAMES = [
+    name
+    for name, (info, _) in FORMS.items()
+    if not (info.unavailable_reason() or info.needs_processes)  # see test_processes.py
+]
 
 SHARED: list[Any] = [
     *(H1Connection, ChunkedReader, Deadlines, Site, Directory),

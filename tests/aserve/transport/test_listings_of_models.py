@@ -141,6 +141,7 @@ def test_a_listing_is_logged_as_any_request(client: Client) -> None:
 def test_clients_of_http_1_0(client: Client, form: str) -> None:
     """A stream without a length ends with the connection."""
     whole = client.get(f"/many/?format={form}&limit=1500").body
+    client.close()  # for a model that serves one client after the other
     old = http.client.HTTPConnection(
         client._connection.host, client._connection.port, timeout=TIMEOUT
     )

@@ -20,7 +20,9 @@ from aserve.transport.socket_connection import SocketConnection
 
 TIMEOUT = 60.0
 A_LONG_TIME = 1_000.0
-THREADED = [name for name, row in MODELS.items() if not row.uses_event_loop]
+THREADED = [
+    name for name, row in MODELS.items() if not (row.uses_event_loop or row.needs_processes)
+]
 
 
 @pytest.fixture

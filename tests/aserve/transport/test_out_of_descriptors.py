@@ -30,7 +30,9 @@ class FailingListener(socket.socket):
 
 TESTED_ELSEWHERE = {"reactor", "proactor"}  # they have tests of their own
 THREADED = [
-    name for name, row in MODELS.items() if not (row.uses_event_loop or name in TESTED_ELSEWHERE)
+    name
+    for name, row in MODELS.items()
+    if not (row.uses_event_loop or row.needs_processes or name in TESTED_ELSEWHERE)
 ]
 
 

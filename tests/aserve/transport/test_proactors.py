@@ -23,6 +23,7 @@ from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.registry import MODELS
 from tests.aserve.hanging import TIMEOUT, HangingFiles, Serving, mounted, serving
 from tests.conformance.serving import address_of
+from tests.marks import slow_except
 
 REQUEST = b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n"
 CONTENT = bytes(range(256)) * 2_000  # more than one block
@@ -66,7 +67,9 @@ def send_request(server: Serving, target: str) -> HTTPConnection:
     return connection
 
 
-@pytest.mark.parametrize("beyond", [0, 300_000], ids=["before the head", "while it is sent"])
+@pytest.mark.parametrize(
+    "beyond", slow_except([0, 300_000], 300_000), ids=["before the head", "while it is sent"]
+)
 def test_others_are_served_while_a_read_hangs(
     server: Serving, hanging: HangingFiles, beyond: int
 ) -> None:

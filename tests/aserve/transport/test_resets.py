@@ -53,7 +53,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=slow_except(FORMS, DEFAULT, "blocking", "epoll"))
+@pytest.fixture(params=slow_except(FORMS, DEFAULT))
 def server(
     request: pytest.FixtureRequest, directory: Path
 ) -> Iterator[tuple[int, subprocess.Popen]]:

@@ -33,8 +33,9 @@ from tests.marks import slow_except
 
 TIMEOUT = 60.0
 # In the blocking model each connection has a thread, and the system's scheduler shares the time.
+# So it does among processes, and in iterative nothing is shared.
 # A thread for each connection; turns of epoll's, and the second client may not be accepted yet.
-NO_TURNS = {"blocking", "multi-reactor"}
+NO_TURNS = {"blocking", "multi-reactor", "iterative", "fork", "prefork"}
 NAMES = [
     name for name, row in MODELS.items() if not row.unavailable_reason() and name not in NO_TURNS
 ]
@@ -124,7 +125,7 @@ def read_all(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "epoll", "reactor"))
+@pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "reactor"))
 def test_other_clients_are_served_between_many_requests(
     name: str, kind: str, directory: Path
 ) -> None:

@@ -1,0 +1,11 @@
+"""What is said of a process that has ended."""
+
+import signal
+
+
+def describe_exit(code: int) -> str:
+    """Return an exit code in words: the name of a signal where it is negative."""
+    if code >= 0:
+        return f"exit code {code}"
+    known = -code in {number.value for number in signal.Signals}
+    return signal.Signals(-code).name if known else f"signal {-code}"

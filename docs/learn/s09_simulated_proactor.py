@@ -1,0 +1,99 @@
+"""Simulated Proactor: the main thread moves all bytes; workers only respond."""
+
+import queue
+import select
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+PAGE = b"<!doctype html><title>Hello</title><h1>Hello</h1>\n"
+MAX_HEAD = 8192
+READABLE, WRITABLE = select.EPOLLIN | select.EPOLLONESHOT, select.EPOLLOUT | select.EPOLLONESHOT
+
+
+def respond(head: bytes) -> bytes:
+    """Return the response to the head of a request."""
+    status, body = "400 Bad Request", b"Not a request\n"
+    match head.split(b" ", 2):
+        case [b"GET", b"/", _] if b"\r\n\r\n" in head:
+            status, body = "200 OK", PAGE
+        case [b"GET", _, _]:
+            status, body = "404 Not Found", b"Not found\n"
+        case [_, _, _]:
+            status, body = "501 Not Implemented", b"Only GET\n"
+    headers = f"Content-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close"
+    return f"HTTP/1.1 {status}\r\n{headers}\r\n\r\n".encode() + body
+
+
+class Connection:
+    """What the server has to remember of a client while it does something else."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock, self.head, self.response = sock, b"", b""
+        self.is_complete = False
+
+    def proceed(self) -> bool:
+        """Receive all that is there, or send; return whether there is more to do."""
+        try:
+            if self.response:
+                self.response = self.response[self.sock.send(self.response) :]
+                return self.response != b""
+            while len(self.head) < MAX_HEAD:  # until EAGAIN: nothing is left
+                self.head += (data := self.sock.recv(4096))
+                self.is_complete = b"\r\n\r\n" in self.head or len(self.head) >= MAX_HEAD
+                if not data:
+                    return self.is_complete
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        return True
+
+
+class Server:
+    """What the threads share."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener, self.poller = listener, select.epoll()
+        self.poller.register(listener, select.EPOLLIN)
+        self.connections: dict[int, Connection] = {}
+        self.requests: queue.Queue[Connection] = queue.Queue(maxsize=1000)
+
+    def poll(self) -> None:
+        """Accept, receive and send: what the main thread does."""
+        while True:
+            for fd, _ in self.poller.poll():
+                if fd == self.listener.fileno():
+                    client, _ = self.listener.accept()
+                    self.connections[client.fileno()] = Connection(client)
+                    self.poller.register(client, READABLE)
+                elif not self.connections[fd].proceed():
+                    self.connections.pop(fd).sock.close()
+                elif self.connections[fd].is_complete and not self.connections[fd].response:
+                    self.requests.put(self.connections[fd])
+                else:
+                    self.poller.modify(fd, WRITABLE if self.connections[fd].response else READABLE)
+
+    def work(self) -> None:
+        """Take a request, and make its response: what each worker does."""
+        while True:
+            connection = self.requests.get()
+            connection.response = respond(connection.head)
+            self.poller.modify(connection.sock, WRITABLE)
+
+
+def main() -> None:
+    """Listen on a port of the command line, or on any free one."""
+    with socket.create_server(("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0)) as listener:
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
+        server = Server(listener)
+        for _ in range(4):
+            threading.Thread(target=server.work, daemon=True).start()
+        server.poll()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()

@@ -1,0 +1,87 @@
+"""Multi-reactor: the main thread accepts; each thread of several has an epoll of its own."""
+
+import itertools
+import select
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+PAGE = b"<!doctype html><title>Hello</title><h1>Hello</h1>\n"
+MAX_HEAD = 8192
+
+
+def respond(head: bytes) -> bytes:
+    """Return the response to the head of a request."""
+    status, body = "400 Bad Request", b"Not a request\n"
+    match head.split(b" ", 2):
+        case [b"GET", b"/", _] if b"\r\n\r\n" in head:
+            status, body = "200 OK", PAGE
+        case [b"GET", _, _]:
+            status, body = "404 Not Found", b"Not found\n"
+        case [_, _, _]:
+            status, body = "501 Not Implemented", b"Only GET\n"
+    headers = f"Content-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close"
+    return f"HTTP/1.1 {status}\r\n{headers}\r\n\r\n".encode() + body
+
+
+class Connection:
+    """What the server has to remember of a client while it does something else."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock, self.head, self.response = sock, b"", b""
+
+    def proceed(self) -> bool:
+        """Receive or send once, without waiting; return whether there is more to do."""
+        try:
+            if self.response:
+                self.response = self.response[self.sock.send(self.response) :]
+                return self.response != b""
+            data = self.sock.recv(4096)
+            self.head += data
+            if b"\r\n\r\n" in self.head or len(self.head) >= MAX_HEAD:
+                self.response = respond(self.head)
+        except BlockingIOError:  # EAGAIN: not now
+            return True
+        except ConnectionError:
+            return False
+        return data != b""
+
+
+class Loop(threading.Thread):
+    """A sub-reactor: a thread, its epoll, and the connections that stay with it."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.poller = select.epoll()
+        self.connections: dict[int, Connection] = {}
+        self.start()
+
+    def add(self, client: socket.socket) -> None:
+        """Take a connection over from the main thread."""
+        self.connections[client.fileno()] = Connection(client)
+        self.poller.register(client, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Wait and serve, as the server with one thread does."""
+        while True:
+            for fd, _ in self.poller.poll():
+                if not self.connections[fd].proceed():
+                    self.connections.pop(fd).sock.close()
+                elif self.connections[fd].response:
+                    self.poller.modify(fd, select.EPOLLOUT)
+
+
+def main() -> None:
+    """Listen on a port of the command line, or on any free one."""
+    with socket.create_server(("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0)) as listener:
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
+        for loop in itertools.cycle([Loop() for _ in range(4)]):
+            client, _ = listener.accept()
+            loop.add(client)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()
