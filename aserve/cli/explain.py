@@ -2,28 +2,34 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from aserve.cli import completion
+from aserve.cli.values import parse_number
 from aserve.config.settings import Settings, SettingsError
-from aserve.explain.capture import RequestTrace, capture
+from aserve.explain.capture import ServerOptions, capture, check_target, traceable_models
+from aserve.explain.page import write_page
 from aserve.explain.render import print_trace, write_svg
-from aserve.transport.registry import DEFAULT, default_workers
+from aserve.explain.scenario import MAX_CLIENTS, Scenario
+from aserve.transport.registry import BY_THE_BOOK, DEFAULT, default_workers
 
 SECTIONS = {
     "Examples": (
         ("aserve explain www/ /", "# each step for the home page"),
-        ("aserve explain --again www/ /", "# when the response is cached"),
+        ("aserve explain --html models.html www/ /", "# all models, to be played step by step"),
+        ("aserve explain --model reactor --by-the-book www/ /", "# in another I/O model"),
         ("aserve explain --cold www/ /index.html", "# when the disk has to be read"),
-        ("aserve explain --model epoll www/ /", "# in another I/O model"),
+        ("aserve explain --big --slow-reader www/ /", "# when a client does not read"),
         ("aserve explain --svg trace.svg www/ /", "# a picture as well"),
     )
 }
 
-_REQUEST, _OUTPUT = "Request", "Output"
+_MODEL, _CLIENTS, _OUTPUT = "Server", "Clients", "Output"
 
 Directory = Annotated[
     str,
@@ -39,29 +45,71 @@ Target = Annotated[
     ),
 ]
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         metavar="NAME",
-        rich_help_panel=_REQUEST,
-        help="I/O model.",
-        show_default=DEFAULT,
+        rich_help_panel=_MODEL,
+        help="I/O model; with --html also several: epoll,reactor.",
+        show_default=f"{DEFAULT}, with --html all",
         autocompletion=completion.models,
     ),
 ]
 ByTheBook = Annotated[
-    bool, typer.Option("--by-the-book", help="Take each step of the model as textbooks do.")
+    bool,
+    typer.Option(
+        "--by-the-book",
+        rich_help_panel=_MODEL,
+        help="Take each step of the model as textbooks do.",
+    ),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option("--threads", metavar="N", rich_help_panel=_MODEL, help="Threads of the pool."),
+]
+Dispatch = Annotated[
+    str | None,
+    typer.Option(
+        "--dispatch",
+        metavar="NAME",
+        rich_help_panel=_MODEL,
+        help="How the reactor dispatches jobs.",
+        autocompletion=completion.dispatches,
+    ),
+]
+Clients = Annotated[
+    str,
+    typer.Option(
+        "--clients",
+        metavar="N",
+        rich_help_panel=_CLIENTS,
+        help=f"Clients at the same time, up to {MAX_CLIENTS}.",
+    ),
+]
+Pipeline = Annotated[
+    bool,
+    typer.Option("--pipeline", rich_help_panel=_CLIENTS, help="Send two requests at once."),
+]
+Big = Annotated[
+    bool,
+    typer.Option("--big", rich_help_panel=_CLIENTS, help="Put a file of 8 MiB at PATH instead."),
+]
+SlowReader = Annotated[
+    bool,
+    typer.Option(
+        "--slow-reader", rich_help_panel=_CLIENTS, help="Pause while reading; needs a large file."
+    ),
 ]
 Cold = Annotated[
     bool,
     typer.Option(
-        "--cold", rich_help_panel=_REQUEST, help="First drop the files from the page cache."
+        "--cold", rich_help_panel=_CLIENTS, help="First drop the files from the page cache."
     ),
 ]
 Again = Annotated[
     bool,
     typer.Option(
-        "--again", rich_help_panel=_REQUEST, help="First ask until the response is cached."
+        "--again", rich_help_panel=_CLIENTS, help="First ask until the response is cached."
     ),
 ]
 Svg = Annotated[
@@ -73,18 +121,34 @@ Svg = Annotated[
         help="Draw a picture as well; - prints only that.",
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE|-",
+        rich_help_panel=_OUTPUT,
+        help="Write a page to play the steps, in English and Chinese.",
+    ),
+]
 
 
 def explain(
     directory: Directory,
     target: Target,
-    model: Model = DEFAULT,
+    model: Model = None,
     by_the_book: ByTheBook = False,
+    threads: Threads = None,
+    dispatch: Dispatch = None,
+    clients: Clients = "1",
+    pipeline: Pipeline = False,
+    big: Big = False,
+    slow_reader: SlowReader = False,
     cold: Cold = False,
     again: Again = False,
     svg: Svg = None,
+    html: Html = None,
 ) -> int:
-    """Make one request, and show what each thread of the server and the kernel did for it.
+    """Make a request, and show what each thread of the server and the kernel did for it.
 
     Server and client are real. strace and Python's profiler trace the server; without strace only
     the steps of the server's own code are shown.
@@ -92,25 +156,94 @@ def explain(
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
     root = Path(directory)
-    workers = default_workers(model)
-    # Raises SettingsError before anything is started.
-    Settings(root, model=model, by_the_book=by_the_book, workers=workers)
-    file = Path(svg) if svg and svg not in {"-", "off"} else None
-    if file and not file.absolute().parent.is_dir():
-        raise SettingsError("--svg", f"there is no directory {str(file.absolute().parent)!r}")
-    trace = capture(root, target, model, cold=cold, again=again, by_the_book=by_the_book)
-    if svg == "-":
+    scenario = Scenario(parse_number("--clients", clients), pipeline, big, slow_reader, cold, again)
+    has_page = html not in {None, "off"}
+    thread_count = None if threads is None else parse_number("--threads", threads)
+    options = ServerOptions(model or DEFAULT, by_the_book, thread_count, dispatch)
+    servers = _servers(options, is_named=bool(model)) if has_page else [options]
+    for server in servers:  # raises SettingsError before anything is started
+        Settings(root, workers=default_workers(server.model), **server.settings)
+    check_target(target)
+    picture, page = _file(svg, "--svg"), _file(html, "--html")
+    if has_page and svg:
+        raise SettingsError("--svg", "does not go together with --html")
+    if has_page:
+        return _explain_all(root, target, servers, scenario, page)
+    return _explain_one(root, target, options, scenario, picture, only_picture=svg == "-")
+
+
+def _explain_one(
+    root: Path,
+    target: str,
+    server: ServerOptions,
+    scenario: Scenario,
+    picture: Path | None,
+    *,
+    only_picture: bool,
+) -> int:
+    trace = capture(root, target, server, scenario)
+    if only_picture:
         write_svg(trace, sys.stdout)
         return 0
-    print_trace(trace, sys.stdout, use_color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
-    if file:
-        _save(trace, file)
+    use_color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print_trace(trace, sys.stdout, use_color=use_color)
+    if picture:
+        _save(partial(write_svg, trace), picture, "--svg")
     return 0
 
 
-def _save(trace: RequestTrace, file: Path) -> None:
+def _servers(options: ServerOptions, *, is_named: bool) -> list[ServerOptions]:
+    """Return the models of a page: those that are named, or else all that can run here.
+
+    Of several models, those take the steps of the book that can.
+    """
+    names = [name.strip() for name in options.model.split(",")] if is_named else traceable_models()
+    if len(names) == 1:
+        return [options]
+    return [
+        options.replaced(model=name, by_the_book=options.by_the_book and name in BY_THE_BOOK)
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _explain_all(
+    root: Path,
+    target: str,
+    servers: Sequence[ServerOptions],
+    scenario: Scenario,
+    file: Path | None,
+) -> int:
+    """Trace each model, and write a page of them. What changes nothing for one is left out."""
+    traces, idle = [], {}
+    for server in servers:
+        reasons = server.without_effect(scenario)
+        if len(servers) > 1:
+            idle[server.model] = list(reasons)
+            suited, suited_scenario = server.suited_to(scenario)
+        else:
+            suited, suited_scenario = server, scenario
+        if file:
+            print(f"tracing {suited.title}", flush=True)
+        traces.append(capture(root, target, suited, suited_scenario))
+    write = partial(write_page, traces, idle, scenario.options)
+    if file:
+        _save(write, file, "--html")
+    else:
+        write(sys.stdout)
+    return 0
+
+
+def _file(name: str | None, option: str) -> Path | None:
+    """Return where to write; None for standard output, or for nowhere."""
+    file = Path(name) if name and name not in {"-", "off"} else None
+    if file and not file.absolute().parent.is_dir():
+        raise SettingsError(option, f"there is no directory {str(file.absolute().parent)!r}")
+    return file
+
+
+def _save(write: Callable[[TextIO], None], file: Path, option: str) -> None:
     try:
         with file.open("w", encoding="utf-8") as stream:
-            write_svg(trace, stream)
+            write(stream)
     except OSError as error:
-        raise SettingsError("--svg", f"{str(file)!r}: {error.strerror}") from error
+        raise SettingsError(option, f"{str(file)!r}: {error.strerror}") from error

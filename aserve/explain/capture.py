@@ -1,39 +1,47 @@
-"""Make one request to a traced server, and collect what happened."""
+"""Run a traced server, let clients make requests to it, and collect what happened."""
 
+import json
 import os
-import re
 import shutil
 import socket
-import string
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
+from string import punctuation
+from typing import Any
+from urllib.parse import quote, unquote
 
 from aserve.config.settings import SettingsError
-from aserve.explain.events import CLIENT, Syscall, TraceEvent, read_marks, read_syscalls
-from aserve.explain.syscall_text import DESCRIPTIONS, TIMED_AT_RETURN, describe_syscall
+from aserve.explain.collect import Collected, collect
+from aserve.explain.events import SIGNAL, TraceEvent
+from aserve.explain.scenario import BIG, HOST, Scenario, play, response_length, warm_up
+from aserve.explain.syscall_text import DESCRIPTIONS
+from aserve.explain.waiting import merge_repeats, tell_waiting
+from aserve.transport.registry import MODELS, find_model
 
 _TIMEOUT_S = 30.0
-_SETTLE_S = 0.1  # after the server has closed the connection, for it to finish
-_CONNECTIONS = Path("/proc/net/tcp")
-_STRACE_SKEW_S = 0.02  # a strace that did not get to run dates the end of a call too early
-_HOST = "127.0.0.1"
-_SENT_AS_TYPED = string.punctuation  # a file name may have spaces, a request target may not
-_WARMUP_REQUEST = b"OPTIONS * HTTP/1.1\r\nHost: explain\r\nConnection: close\r\n\r\n"
+_SETTLED_S = 0.06  # a server that has written nothing for as long is waiting
+_MAX_SETTLE_S = 0.4  # for one that never waits
+_MAX_REACTION_S = 5.0
+_SENT_AS_TYPED = punctuation  # a file name may have spaces, a request target may not
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTrace:
-    """The events of one request in order. threads: names by thread id; has_syscalls: strace ran."""
+    """The events of one scenario in order.
+
+    model: its name; title: with the options of the server; threads: names by thread id;
+    has_syscalls: strace ran.
+    """
 
     model: str
+    by_the_book: bool
+    title: str
     target: str
     status: str
     events: tuple[TraceEvent, ...]
@@ -41,63 +49,151 @@ class RequestTrace:
     has_syscalls: bool
 
 
-def capture(
-    directory: Path,
-    target: str,
-    model: str,
-    *,
-    cold: bool,
-    again: bool,
-    by_the_book: bool = False,
-) -> RequestTrace:
-    """Request `target` once from a server of `directory` with `model`, and return its trace.
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Which server to trace. threads and dispatch: None for its default."""
 
-    cold: first drop the files from the kernel's page cache; again: first make the same request
-    until its response is cached. by_the_book: as in Settings. Raises SettingsError if the
-    request cannot be made.
+    model: str
+    by_the_book: bool = False
+    threads: int | None = None
+    dispatch: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, as keyword arguments."""
+        chosen = {
+            "model": self.model,
+            "by_the_book": self.by_the_book,
+            "threads": self.threads,
+            "dispatch": self.dispatch,
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def title(self) -> str:
+        """The options of aserve that start such a server, without --model."""
+        book = " --by-the-book" if self.by_the_book else ""
+        threads = f" --threads {self.threads}" if self.threads is not None else ""
+        dispatch = f" --dispatch {self.dispatch}" if self.dispatch else ""
+        return f"{self.model}{book}{threads}{dispatch}"
+
+    def without_effect(self, scenario: Scenario) -> dict[str, str]:
+        """Return the options that change nothing for this model, each with the reason."""
+        info = find_model(self.model, by_the_book=self.by_the_book)
+        reasons = {}
+        if self.threads is not None and "--threads" not in info.options:
+            reasons["--threads"] = f"the model {self.model} has no thread pool"
+        if self.dispatch and "--dispatch" not in info.options:
+            reasons["--dispatch"] = f"the model {self.model} does not choose a thread for a job"
+        if scenario.again and "--response-cache" not in info.options:
+            reasons["--again"] = f"the model {self.model} has no response cache"
+        return reasons
+
+    def suited_to(self, scenario: Scenario) -> tuple["ServerOptions", Scenario]:
+        """Return the same without what changes nothing for this model."""
+        idle = self.without_effect(scenario)
+        options = self.replaced(
+            threads=None if "--threads" in idle else self.threads,
+            dispatch=None if "--dispatch" in idle else self.dispatch,
+        )
+        return options, replace(scenario, again=scenario.again and "--again" not in idle)
+
+    def replaced(self, **changes: Any) -> "ServerOptions":
+        """Return the same options with changes."""
+        return replace(self, **changes)
+
+
+def capture(
+    directory: Path, target: str, server: ServerOptions, scenario: Scenario | None = None
+) -> RequestTrace:
+    """Play a scenario with a traced server of `directory`, and return its trace.
+
+    Raises SettingsError if the request cannot be made, or if an option changes nothing.
     """
+    scenario = scenario or Scenario()
+    target = check_target(target)
+    for option, reason in server.without_effect(scenario).items():
+        raise SettingsError(option, reason)
+    strace = shutil.which("strace")
+    uses_event_loop = find_model(server.model).uses_event_loop
+    with tempfile.TemporaryDirectory(prefix="aserve-explain-") as name:
+        temporary = Path(name)
+        root = _make_big_file(temporary, target) if scenario.big else directory
+        with _traced_server(root, server.settings, temporary, strace) as port:
+            try:
+                _prepare(port, root, target, scenario)
+                settle = _Settling(temporary)
+                events, status = play(port, target, scenario, settle, is_deferred=uses_event_loop)
+            except OSError as error:
+                reason = f"the traced server does not answer: {error or 'timed out'}"
+                raise SettingsError("explain", reason) from error
+            end = time.time()
+        found = collect(temporary, events, end, is_libuv=uses_event_loop)
+    return make_trace(server, target, status, found, end, has_syscalls=bool(strace))
+
+
+def check_target(target: str) -> str:
+    """Return a path as a request target. Raises SettingsError if it is none."""
     if not target.startswith("/"):
         raise SettingsError("PATH", f"must begin with a slash, as /index.html, not {target!r}")
-    target = quote(target, safe=_SENT_AS_TYPED)
-    strace = shutil.which("strace")
-    server_options = [model, "--by-the-book"] if by_the_book else [model]
-    with tempfile.TemporaryDirectory(prefix="aserve-explain-") as temporary:
-        with _traced_server(directory, server_options, Path(temporary), strace) as port:
-            _make_request(port, _WARMUP_REQUEST)
-            for _ in range(3 if again else 0):  # a response is cached at its second request
-                _make_request(port, _request(target))
-            if cold:
-                _evict_page_cache(directory)
-            client = _make_request(port, _request(target))
-            end = time.time()
-        server, threads = _server_events(Path(temporary), client[0].at, end)
-    events = sorted([*client, *server], key=lambda event: event.at)
-    title, status = " ".join(server_options), client[-2].detail
-    return RequestTrace(title, target, status, tuple(_merge_repeats(events)), threads, bool(strace))
+    return quote(target, safe=_SENT_AS_TYPED)
+
+
+def traceable_models() -> list[str]:
+    """Return the models that this system can run, in the order of the registry."""
+    return [name for name, model in MODELS.items() if not model.unavailable_reason()]
+
+
+def make_trace(
+    server: ServerOptions,
+    target: str,
+    status: str,
+    found: Collected,
+    end: float,
+    *,
+    has_syscalls: bool,
+) -> RequestTrace:
+    """Return the trace of what was found, with the waiting told and what repeats itself merged."""
+    events = tuple(merge_repeats(tell_waiting(found.events, end)))
+    active = {event.thread for event in events}
+    threads = {thread: name for thread, name in found.threads.items() if thread in active}
+    return RequestTrace(
+        server.model,
+        server.by_the_book,
+        server.title,
+        target,
+        status,
+        events,
+        threads,
+        has_syscalls,
+    )
+
+
+def _prepare(port: int, root: Path, target: str, scenario: Scenario) -> None:
+    """Bring server and kernel into the state that the scenario begins with."""
+    warm_up(port)
+    if scenario.slow_reader and (length := response_length(port, target)) < BIG // 2:
+        reason = f"has no effect on a response of {length:,} bytes; add --big"
+        raise SettingsError("--slow-reader", reason)
+    for _ in range(3 if scenario.again else 0):  # a response is cached at its second request
+        response_length(port, target)
+    if scenario.cold:
+        _drop_page_cache(root)
+    time.sleep(_SETTLED_S)  # what the server does for these is no part of the trace
 
 
 @contextmanager
 def _traced_server(
-    directory: Path, server_options: Sequence[str], temporary: Path, strace: str | None
+    directory: Path, settings: Mapping[str, object], temporary: Path, strace: str | None
 ) -> Iterator[int]:
     """Run a traced server until the block ends; yield its port."""
-    with socket.create_server((_HOST, 0)) as listener, (temporary / "marks").open("wb") as file:
+    with socket.create_server((HOST, 0)) as listener, (temporary / "marks").open("wb") as file:
         descriptors = (listener.fileno(), file.fileno())
         # -P: do not import modules from the current directory.
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "aserve.explain.traced_server",
-            str(descriptors[1]),
-            str(descriptors[0]),
-        ]
-        if strace:
-            names = ",".join(f"?{name}" for name in DESCRIPTIONS)
-            options = ["-f", "-ttt", "-T", "-yy", "-s", "200", "-e", f"trace={names}"]
-            command = [strace, *options, "-o", str(temporary / "calls"), "--", *command]
+        command = [sys.executable, "-P", "-m", "aserve.explain.traced_server"]
+        command += [str(descriptors[1]), str(descriptors[0]), str(directory), json.dumps(settings)]
         process = subprocess.Popen(  # noqa: S603 - this program itself
-            [*command, str(directory), *server_options],
+            [*_strace_command(strace, temporary), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -110,122 +206,65 @@ def _traced_server(
             process.communicate(timeout=_TIMEOUT_S)
 
 
-def _request(target: str) -> bytes:
-    return f"GET {target} HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode()
+def _strace_command(strace: str | None, temporary: Path) -> Sequence[str]:
+    if not strace:
+        return ()
+    names = ",".join(f"?{name}" for name in DESCRIPTIONS if name != SIGNAL)
+    options = ["-f", "-ttt", "-T", "-yy", "-s", "64", "-e", f"trace={names}"]
+    return [strace, *options, "-o", str(temporary / "calls"), "--"]
 
 
-def _make_request(port: int, request: bytes) -> list[TraceEvent]:
-    """Make a request on a new connection, read the whole response, and close."""
-    events = [TraceEvent(time.time(), CLIENT, "connects", with_kernel=True)]
-    with socket.create_connection((_HOST, port), timeout=_TIMEOUT_S) as connection:
-        own_port = connection.getsockname()[1]
-        events.append(
-            TraceEvent(
-                time.time(), CLIENT, f"sends {len(request)} bytes: {_first_line(request)}", True
-            )
-        )
-        connection.sendall(request)
-        response = _read_response(connection)
-        status = _first_line(response)
-        text = f"receives {len(response):,} bytes: {status}"
-        events.append(TraceEvent(time.time(), CLIENT, text, with_kernel=True, detail=status))
-    events.append(TraceEvent(time.time(), CLIENT, "closes", with_kernel=True))
-    _wait_until_closed(port, own_port)
-    time.sleep(_SETTLE_S)
-    return events
+class _Settling:
+    """Waits until the server has reacted to a client, and then does no more.
+
+    Both are seen by what the server and strace have written to their files.
+    """
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+        self._settled = self._size()
+
+    def __call__(self) -> None:
+        """Wait; only for a while if the server never stops."""
+        self._wait(lambda size: size != self._settled, _MAX_REACTION_S)
+        before = self._size()
+
+        def is_quiet(size: int) -> bool:
+            nonlocal before
+            before, last = size, before
+            return size == last
+
+        self._settled = self._wait(is_quiet, _MAX_SETTLE_S)
+
+    def _wait(self, holds: Callable[[int], bool], timeout: float) -> int:
+        end = time.monotonic() + timeout
+        while True:
+            time.sleep(_SETTLED_S)
+            size = self._size()
+            if holds(size) or time.monotonic() > end:
+                return size
+
+    def _size(self) -> int:
+        return sum(file.stat().st_size for file in self._temporary.iterdir() if file.is_file())
 
 
-def _wait_until_closed(port: int, client_port: int) -> None:
-    """Wait until the server has closed its end of a connection, as the last thing it does."""
-    deadline = time.monotonic() + _TIMEOUT_S
-    ends = re.compile(rf":{port:04X} \w+:{client_port:04X} (?!06)")  # 06: TIME_WAIT, proc(5)
-    with suppress(FileNotFoundError):  # no procfs
-        while ends.search(_CONNECTIONS.read_text()) and time.monotonic() < deadline:
-            time.sleep(_SETTLE_S / 10)
+def _make_big_file(temporary: Path, target: str) -> Path:
+    """Make a directory that has a large file at a path, and return the directory."""
+    root = temporary / "site"
+    path = unquote(target.partition("?")[0])
+    file = root / f"{path}{'index.html' if path.endswith('/') else ''}".lstrip("/")
+    if ".." in file.parts:
+        raise SettingsError("PATH", "must not contain .. with --big")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    line = b"The quick brown fox jumps over the lazy dog.\n"
+    file.write_bytes((line * (BIG // len(line) + 1))[:BIG])
+    return root
 
 
-def _first_line(data: bytes) -> str:
-    return data.partition(b"\r\n")[0].decode("latin-1")
-
-
-def _read_response(connection: socket.socket) -> bytes:
-    """Read one response, whose length is in its head."""
-    data = bytearray()
-    while b"\r\n\r\n" not in data:
-        data += _receive(connection)
-    head, _, body = bytes(data).partition(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-    while len(body) < length:
-        body += _receive(connection)
-    return head + b"\r\n\r\n" + body
-
-
-def _receive(connection: socket.socket) -> bytes:
-    data = connection.recv(65_536)
-    if not data:
-        raise SettingsError("PATH", "the server closed the connection without a response")
-    return data
-
-
-def _evict_page_cache(directory: Path) -> None:
+def _drop_page_cache(directory: Path) -> None:
     """Ask the kernel to drop the files from its page cache (posix_fadvise(2))."""
     for path in (directory, *directory.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
+                os.fsync(file.fileno())  # it keeps what is not on the disk yet
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _server_events(
-    temporary: Path, start: float, end: float
-) -> tuple[list[TraceEvent], dict[int, str]]:
-    """Return what the server's threads did from `start` to `end`, and the names of the threads."""
-    threads: dict[int, str] = {}
-    events: list[TraceEvent] = []
-    with (temporary / "marks").open() as lines:
-        for at, thread, kind, text in read_marks(lines):
-            if kind == "thread":
-                threads[thread] = text
-            elif start <= at <= end:
-                events.append(TraceEvent(at, thread, text, with_kernel=kind == "ring"))
-    if (temporary / "calls").exists():
-        with (temporary / "calls").open(errors="replace") as lines:
-            events += _syscall_events(read_syscalls(lines), start, end)
-    active = {event.thread for event in events}
-    return events, {thread: name for thread, name in threads.items() if thread in active}
-
-
-def _syscall_events(calls: Iterable[Syscall], start: float, end: float) -> Iterator[TraceEvent]:
-    for call in calls:
-        is_in_time = start - _STRACE_SKEW_S * _is_accept(call) <= call.at <= end
-        if not is_in_time or _is_housekeeping(call):
-            continue
-        if text := describe_syscall(call):
-            detail = f"{call.name}({call.arguments}) = {call.result}"
-            at = call.at if call.name in TIMED_AT_RETURN else call.started_at
-            yield TraceEvent(max(at, start), call.thread, text, with_kernel=True, detail=detail)
-
-
-def _is_accept(call: Syscall) -> bool:
-    """Tell whether a call has accepted our client: no other client connects in that time."""
-    return call.name.startswith("accept") and call.return_value >= 0
-
-
-def _is_housekeeping(call: Syscall) -> bool:
-    """Tell whether a call is for no request, such as the check for new mounts every second."""
-    return any(word in call.arguments for word in ("/proc/", "anon_inode:inotify", "/marks>"))
-
-
-def _merge_repeats(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
-    """Merge events that repeat, such as polls that find nothing, into one with their number."""
-    for _, same in groupby(events, key=_repeat_key):
-        first, *others = same
-        text = f"{first.text} ({len(others) + 1:,} times)" if others else first.text
-        yield TraceEvent(first.at, first.thread, text, first.with_kernel, first.detail)
-
-
-def _repeat_key(event: TraceEvent) -> tuple[int, str, bool]:
-    return event.thread, event.text, event.with_kernel

@@ -2,21 +2,79 @@
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
-from aserve.explain.events import Syscall
+from aserve.explain.events import LISTENER, SIGNAL, Activity, Syscall
+from aserve.explain.phrase import Phrase
 
-Describe = Callable[[Syscall], str | None]
+
+class Description(NamedTuple):
+    """What a call did. key: the descriptor or signal that an earlier event was about."""
+
+    phrase: Phrase
+    activity: Activity = Activity.CALL
+    key: str = ""
+
+
+Describe = Callable[[Syscall], Description | None]
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _DESCRIPTOR_PATH = re.compile(r"^\d+<([^>]*)>")
-_LISTENER = re.compile(r"\d+<TCP(?:v6)?:\[[^>]*:\d+\]>")  # which has one address, and no peer
-_READY = re.compile(r"EPOLL(?:IN|OUT|RDHUP|HUP|ERR|ONESHOT|ET)(?:\|EPOLL\w+)*|POLL(?:IN|OUT)\w*")
+_SOCKET = re.compile(r"(\d+)<(?:TCPv6|TCP|socket):\[(.*?)]>")
+_READY = re.compile(r"(?:EPOLL(?!_CTL)|POLL(?=IN|OUT|HUP|ERR))\w+(?:\|EPOLL\w+)*")
+_REPORTED = re.compile(r"(?:u32=|fd=)(\d+)")
+_EVENTFD_SIZE = 8  # bytes that a read or write of one moves
+_EVENTFD = re.compile(r"(\d+)<anon_inode:\[eventfd(?::\d+)?]>")
 
 
-def describe_syscall(call: Syscall) -> str | None:
+def describe_syscall(call: Syscall) -> Description | None:
     """Return what a call did in a few words, or None for a call that is not shown."""
     describe = DESCRIPTIONS.get(call.name)
     return describe(call) if describe else None
+
+
+def peer_of(call: Syscall) -> int:
+    """Return the port of the client whose connection a call is about, LISTENER or 0."""
+    found = _SOCKET.search(call.result if _is_accept(call) else call.arguments)
+    if not found:
+        return LISTENER if _is_accept(call) else 0
+    _, arrow, remote = found[2].partition("->")
+    port = remote.rpartition(":")[2]
+    if arrow and port.isdigit():
+        return int(port)
+    return LISTENER if ":" in found[2] else 0
+
+
+def named_descriptors(call: Syscall) -> list[int]:
+    """Return the sockets that a call names: its own, or those that it reports as ready."""
+    if call.name in WAITS:
+        return [int(number) for number in _REPORTED.findall(_reported_part(call))]
+    found = _SOCKET.search(call.result if _is_accept(call) else call.arguments)
+    return [int(found[1])] if found else []
+
+
+def accepting_descriptor(call: Syscall) -> int:
+    """Return the listener that a call accepts from, 0 for another call."""
+    found = _SOCKET.search(call.arguments) if _is_accept(call) else None
+    return int(found[1]) if found else 0
+
+
+def _reported_part(call: Syscall) -> str:
+    """Return what a wait reported: poll and select write it behind their result."""
+    if call.name in {"poll", "ppoll"}:
+        return call.result
+    if call.name in {"select", "pselect6"}:
+        numbers = re.findall(r"\[([\d<>:.\- \w\[\]]*)]", call.result)
+        return " ".join(f"fd={number}" for number in re.findall(r"\b\d+\b", " ".join(numbers)))
+    return call.arguments
+
+
+def _is_accept(call: Syscall) -> bool:
+    return call.name.startswith("accept")
+
+
+def _is_socket(call: Syscall) -> bool:
+    return bool(_SOCKET.match(call.arguments))
 
 
 def _file_name(call: Syscall) -> str:
@@ -25,159 +83,260 @@ def _file_name(call: Syscall) -> str:
     return found[1].rstrip("/").rpartition("/")[2] if found else "the file"
 
 
-def _is_socket(call: Syscall) -> bool:
-    return bool(re.match(r"\d+<(?:TCP|socket|TCPv6)", call.arguments))
+def _counted(one: str, many: str, count: int, activity: Activity) -> Description:
+    return Description(Phrase(one if count == 1 else many, {"count": count}), activity)
 
 
-def _accept(call: Syscall) -> str:
+def _accept(call: Syscall) -> Description:
     if call.error_name:
-        return f"finds no connection to accept: {call.error_name}"
-    return "accepts a connection"
+        phrase = Phrase("finds no connection to accept: {error}", {"error": call.error_name})
+        return Description(phrase, Activity.ASK)
+    return Description(Phrase("accepts a connection"), Activity.ACCEPT)
 
 
-def _wait(call: Syscall) -> str | None:
+def _wait(call: Syscall) -> Description | None:
     """Describe a wait that ended with a ready descriptor; a timeout belongs to no request."""
-    if call.return_value <= 0:
-        return None
-    events = ", ".join(dict.fromkeys(_READY.findall(call.arguments)))
     count = call.return_value
-    ready = "one descriptor is ready" if count == 1 else f"{count} descriptors are ready"
-    return f"wakes up, {ready}" + (f": {events}" if events else "")
+    if count <= 0:
+        return None
+    ready = "one descriptor is ready" if count == 1 else "{count} descriptors are ready"
+    events = ", ".join(dict.fromkeys(_READY.findall(_reported_part(call)))) or _select_sets(call)
+    if not events:
+        return _counted(f"wakes up, {ready}", f"wakes up, {ready}", count, Activity.WAIT)
+    phrase = Phrase(f"wakes up, {ready}: {{events}}", {"count": count, "events": events})
+    return Description(phrase, Activity.WAIT)
 
 
-def _read(call: Syscall) -> str | None:
-    if "signalfd" in call.arguments and call.return_value > 0:
-        return "reads a signal from the signalfd"
+def _select_sets(call: Syscall) -> str:
+    """Return which sets select found something in; "" for another call."""
+    if call.name not in {"select", "pselect6"}:
+        return ""
+    names = {"in [": "readable", "out [": "writable"}
+    return ", ".join(name for word, name in names.items() if word in call.result)
+
+
+def _read(call: Syscall) -> Description | None:
+    if "signalfd" in call.arguments:
+        return _read_signals(call)
+    if (found := _EVENTFD.match(call.arguments)) and call.return_value == _EVENTFD_SIZE:
+        return Description(Phrase("clears the eventfd that woke it"), Activity.CALL, found[1])
+    return _receive(call) if _is_socket(call) else None
+
+
+def _read_signals(call: Syscall) -> Description | None:
+    if call.error_name == "EAGAIN":
+        return Description(Phrase("finds no signal in the queue: EAGAIN"), Activity.ASK)
+    phrase = Phrase("reads signals from the signalfd")
+    return Description(phrase, Activity.READ_SIGNALS) if call.return_value > 0 else None
+
+
+def _receive(call: Syscall) -> Description:
+    if call.error_name:
+        phrase = Phrase("would block on reading: {error}", {"error": call.error_name})
+        return Description(phrase, Activity.ASK)
+    if not call.return_value:
+        phrase = Phrase("reads end of file: the client has closed")
+        return Description(phrase, Activity.READ)
+    return Description(Phrase("reads {count:,} bytes", _count(call)), Activity.READ)
+
+
+def _write(call: Syscall) -> Description | None:
+    if (found := _EVENTFD.match(call.arguments)) and call.return_value == _EVENTFD_SIZE:
+        return Description(Phrase("wakes another thread by its eventfd"), Activity.WAKE, found[1])
     if not _is_socket(call):
         return None
     if call.error_name:
-        return f"would block on reading: {call.error_name}"
-    return (
-        f"reads {call.return_value:,} bytes"
-        if call.return_value
-        else "reads end of file: the client has closed"
+        return _blocked_write(call)
+    return Description(Phrase("writes {count:,} bytes", _count(call)), Activity.WRITE)
+
+
+def _blocked_write(call: Syscall) -> Description:
+    phrase = Phrase("would block on writing: {error}", {"error": call.error_name})
+    return Description(phrase, Activity.ASK)
+
+
+def _count(call: Syscall) -> dict[str, str | int]:
+    return {"count": call.return_value}
+
+
+def _sendfile(call: Syscall) -> Description:
+    if call.error_name:
+        return _blocked_write(call)
+    phrase = Phrase("has the kernel send {count:,} bytes of the file", _count(call))
+    return Description(phrase, Activity.SEND_FILE)
+
+
+def _open(call: Syscall) -> Description:
+    name, error = _file_name(call), call.error_name
+    templates = {"": "opens {name}", "ENOENT": "looks for {name}: not found",
+                 "EAGAIN": "would block on opening {name}: EAGAIN"}  # fmt: skip
+    template = templates.get(error, "cannot open {name}: {error}")
+    activity = Activity.ASK if error == "EAGAIN" else Activity.CALL
+    return Description(Phrase(template, {"name": name, "error": error}), activity)
+
+
+def _stat(call: Syscall) -> Description | None:
+    """Describe a look at a file; the interpreter makes the same call for a socket."""
+    if re.match(r"\d+<(?!/)", call.arguments):
+        return None
+    return Description(Phrase("asks for size and modification time"))
+
+
+def _read_file(call: Syscall) -> Description:
+    if call.error_name == "ESPIPE":  # as POSIX AIO finds out
+        return Description(Phrase("finds that a socket has no offsets: ESPIPE"))
+    if call.error_name:
+        phrase = Phrase("would block on the disk: {error}", {"error": call.error_name})
+        return Description(phrase, Activity.ASK)
+    return Description(
+        Phrase("reads {count:,} bytes of the file", _count(call)), Activity.READ_FILE
     )
 
 
-def _write(call: Syscall) -> str | None:
-    if not _is_socket(call):
-        return None
-    if call.error_name:
-        return f"would block on writing: {call.error_name}"
-    return f"writes {call.return_value:,} bytes"
-
-
-def _sendfile(call: Syscall) -> str:
-    if call.error_name:
-        return f"would block on writing: {call.error_name}"
-    return f"has the kernel send {call.return_value:,} bytes of the file"
-
-
-def _open(call: Syscall) -> str:
-    name = _file_name(call)
-    if call.error_name == "ENOENT":
-        return f"looks for {name}: not found"
-    if call.error_name == "EAGAIN":
-        return f"would block on opening {name}: EAGAIN"
-    return f"opens {name}: {call.error_name}" if call.error_name else f"opens {name}"
-
-
-def _stat(_call: Syscall) -> str:
-    return "asks for size and modification time"
-
-
-def _read_names(call: Syscall) -> str | None:
+def _read_names(call: Syscall) -> Description | None:
     """Describe reading a directory; the last call returns 0, that there are no more names."""
     found = _DESCRIPTOR_PATH.match(call.arguments)
     name = found[1].rpartition("/")[2] if found else "a directory"
-    return f"reads names in {name}" if call.return_value > 0 else None
+    if call.return_value <= 0:
+        return None
+    return Description(Phrase("reads names in {name}", {"name": name}), Activity.READ_FILE)
 
 
-def _read_file(call: Syscall) -> str:
-    if call.error_name == "ESPIPE":  # as POSIX AIO finds out
-        return f"finds that a socket has no offsets: {call.error_name}"
-    if call.error_name:
-        return f"would block on the disk: {call.error_name}"
-    return f"reads {call.return_value:,} bytes of the file"
-
-
-def _close(call: Syscall) -> str | None:
+def _close(call: Syscall) -> Description | None:
+    if peer_of(call) == LISTENER:
+        return Description(Phrase("closes the listener"))
     if _is_socket(call):
-        return "closes the listener" if _LISTENER.match(call.arguments) else "closes the connection"
+        return Description(Phrase("closes the connection"))
     found = _DESCRIPTOR_PATH.match(call.arguments)
-    return f"closes {found[1].rpartition('/')[2]}" if found and "/" in found[1] else None
+    if not found or "/" not in found[1]:
+        return None
+    return Description(Phrase("closes {name}", {"name": found[1].rpartition("/")[2]}))
 
 
-def _epoll_ctl(call: Syscall) -> str:
-    texts = {
-        "ADD": "adds the connection to epoll",
-        "MOD": "changes the connection's events in epoll",
-        "DEL": "removes the connection from epoll",
-    }
-    found = re.search(r"EPOLL_CTL_(ADD|MOD|DEL)", call.arguments)
-    text = texts[found[1] if found else "MOD"]
+def _epoll_ctl(call: Syscall) -> Description | None:
+    """Describe what is polled from now on. The first socket in the arguments is epoll's object."""
+    found = re.search(r"EPOLL_CTL_(ADD|MOD|DEL), (\d+)", call.arguments)
+    if not found:
+        return None
+    what = _polled(call)
+    if what is None:
+        return None
+    template = {
+        "ADD": f"adds {what} to epoll",
+        "MOD": f"changes what epoll reports of {what}",
+        "DEL": f"removes {what} from epoll",
+    }[found[1]]
     events = ", ".join(_READY.findall(call.arguments))
-    return f"{text}: {events}" if events else text
+    template = f"{template}: {{events}}" if events else template
+    if call.error_name:
+        template = f"{template} ({{error}})"
+    phrase = Phrase(template, {"events": events, "error": call.error_name})
+    return Description(phrase, Activity.REGISTER, found[2])
 
 
-def _io_uring_enter(call: Syscall) -> str:
+def _polled(call: Syscall) -> str | None:
+    if peer_of(call) == LISTENER:
+        return "the listener"
+    return "the connection" if _SOCKET.search(call.arguments) else None
+
+
+def _io_uring_enter(call: Syscall) -> Description:
     found = re.match(r"\d+(?:<[^>]*>)?, (\d+), (\d+)", call.arguments)
     submitted, awaited = (int(found[1]), int(found[2])) if found else (0, 0)
-    operations = "an operation" if submitted == 1 else f"{submitted} operations"
-    parts = [f"submits {operations} to the kernel"] if submitted else []
-    parts += ["receives completions"] if awaited else []
-    return " and ".join(parts) or "checks the rings"
+    activity = Activity.WAIT if awaited else Activity.CALL
+    if not submitted:
+        text = "receives completions" if awaited else "checks the rings"
+        return Description(Phrase(text), activity)
+    end = " and receives completions" if awaited else ""
+    return _counted(
+        f"submits an operation to the kernel{end}",
+        f"submits {{count}} operations to the kernel{end}",
+        submitted,
+        activity,
+    )
 
 
-def _signal(call: Syscall) -> str | None:
+def describe_epoll_batch(call: Syscall) -> Description:
+    """Describe io_uring_enter in libuv, which uses a ring for many epoll_ctl calls at once."""
+    found = re.match(r"\d+(?:<[^>]*>)?, (\d+)", call.arguments)
+    return _counted(
+        "tells epoll of a change (libuv does it through a ring)",
+        "tells epoll of {count} changes in one call (libuv does it through a ring)",
+        int(found[1]) if found else 1,
+        Activity.REGISTER,
+    )
+
+
+def _signal(call: Syscall) -> Description | None:
     if call.return_value <= 0:
         return None
     found = re.search(r"si_code=(POLL_\w+)", call.arguments)
-    return f"receives a signal: {found[1]}" if found else "receives a signal"
+    template = "receives a signal: {code}" if found else "receives a signal"
+    phrase = Phrase(template, {"code": found[1]} if found else {})
+    return Description(phrase, Activity.READ_SIGNALS)
 
 
-def _fcntl(call: Syscall) -> str | None:
-    texts = {
-        "F_SETOWN": "sets who gets the connection's signals",
-        "F_SETSIG": "chooses the signal",
-        "O_ASYNC": "enables the signals",
-        "FASYNC": "enables the signals",
-        "O_NONBLOCK": None,
-    }
-    return next((text for word, text in texts.items() if word in call.arguments), None)
+def _signal_arrived(call: Syscall) -> Description | None:
+    """Describe a signal that interrupts a thread because a socket or a request has changed."""
+    found = re.match(r"(SIGIO|SIGPOLL|SIGRT\w*) .*si_code=(\w+)", call.arguments)
+    if not found:
+        return None
+    phrase = Phrase("is interrupted by {name}: {code}", {"name": found[1], "code": found[2]})
+    return Description(phrase, Activity.READ_SIGNALS)
 
 
-def _clone(call: Syscall) -> str:
-    return "starts a thread" if "CLONE_VM" in call.arguments else "forks a child process"
-
-
-def _wait_for_child(call: Syscall) -> str | None:
-    return "collects a child that has ended" if call.return_value > 0 else None
-
-
-def _exit(_call: Syscall) -> str:
-    return "ends"
-
-
-def _queue_signal(call: Syscall) -> str:
+def _queue_signal(call: Syscall) -> Description:
     if call.error_name:
-        return f"cannot send a signal to the process: {call.error_name}"
-    return "sends a signal to the process"
+        phrase = Phrase("cannot send a signal to the process: {error}", {"error": call.error_name})
+        return Description(phrase)
+    return Description(Phrase("sends a signal to the process"), Activity.WAKE)
 
 
-def _get_signal(call: Syscall) -> str | None:
-    is_io = call.arguments in {"SIGIO", "SIGPOLL"} or call.arguments.startswith("SIGRT")
-    return f"is interrupted by {call.arguments}" if is_io else None
+def _fcntl(call: Syscall) -> Description | None:
+    texts = {
+        "F_SETOWN": "chooses who gets the signals of {what}: {command}",
+        "F_SETSIG": "chooses the signal of {what}: {command}",
+        "ASYNC": "switches the signals of {what} on: O_ASYNC",  # strace writes FASYNC
+    }
+    template = next((text for word, text in texts.items() if word in call.arguments), None)
+    what = _polled(call)
+    if not template or what is None or "F_GET" in call.arguments:
+        return None
+    command = re.search(r"F_SET\w+", call.arguments)
+    phrase = Phrase(
+        template.replace("{what}", what), {"command": command[0] if command else "F_SETFL"}
+    )
+    return Description(phrase, Activity.REGISTER)
 
 
-def _shutdown(_call: Syscall) -> str:
-    return "shuts down the sending side"
+def _clone(call: Syscall) -> Description:
+    if "CLONE_VM" in call.arguments:
+        return Description(Phrase("starts a thread"), Activity.START_THREAD)
+    return Description(Phrase("forks a child process"), Activity.START_THREAD)
 
+
+def _wait_for_child(call: Syscall) -> Description | None:
+    if call.return_value <= 0:
+        return None
+    return Description(Phrase("collects a child that has ended"))
+
+
+def _exit(_call: Syscall) -> Description:
+    return Description(Phrase("ends"))
+
+
+def _shutdown(_call: Syscall) -> Description:
+    return Description(Phrase("shuts down the sending side"))
+
+
+WAITS = frozenset(
+    {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
+)
+"""Calls that wait until a descriptor is ready."""
 
 DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("accept", "accept4"), _accept),
-    **dict.fromkeys(("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"), _wait),
-    **dict.fromkeys(("select", "pselect6"), _wait),
+    **dict.fromkeys(WAITS, _wait),
     **dict.fromkeys(("read", "recvfrom", "recvmsg", "readv"), _read),
     **dict.fromkeys(("write", "sendto", "sendmsg", "writev"), _write),
     **dict.fromkeys(("openat", "openat2", "open"), _open),
@@ -193,9 +352,9 @@ DESCRIPTIONS: dict[str, Describe] = {
     "io_uring_enter": _io_uring_enter,
     "rt_sigqueueinfo": _queue_signal,
     "rt_sigtimedwait": _signal,
-    "signal": _get_signal,
     "fcntl": _fcntl,
     "shutdown": _shutdown,
+    SIGNAL: _signal_arrived,
 }
 
 # The result of these calls is there when they return; the others take effect when they are made.

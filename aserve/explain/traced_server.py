@@ -1,14 +1,16 @@
 """The traced server: the ordinary one, which also reports the steps of its Python code.
 
-    python -m aserve.explain.traced_server MARKS LISTENER DIR MODEL [--by-the-book]
+    python -m aserve.explain.traced_server MARKS LISTENER DIR SETTINGS
 
-A profile function in each thread writes a line to the descriptor MARKS for each step in STEPS.
-Each line has the time, so that it can be sorted among the system calls that strace reports.
+A profile function in each thread writes a line to the descriptor MARKS for each step in STEPS, and
+for each line of Python that is about to make a system call. SETTINGS is a JSON object. Each line
+has the time, so that it can be sorted among the system calls that strace reports.
 """
 
 import errno
 import fcntl
 import inspect
+import json
 import os
 import signal
 import socket
@@ -22,6 +24,9 @@ from typing import Any, cast
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
+from aserve.explain.events import Activity, Mark, write_mark
+from aserve.explain.phrase import Phrase
+from aserve.explain.source_lines import CALLS
 from aserve.http1.connection import H1Connection
 from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
@@ -38,10 +43,13 @@ from aserve.transport.models.by_the_book.signal_driven import BookSignalDrivenSe
 from aserve.transport.models.proactor_aio import AioOperations
 from aserve.transport.registry import default_workers
 
-Step = Callable[[FrameType], str | None]
+Step = Callable[[FrameType], Phrase | None]
+
+_PACKAGE = Path(__file__).parent.parent
+_ROOT = f"{_PACKAGE.parent}{os.sep}"
 
 
-def _describe_transition(frame: FrameType) -> str | None:
+def _describe_transition(frame: FrameType) -> Phrase | None:
     """Return the transition of the state machine, or None if the state stays the same."""
     connection, event = frame.f_locals["self"], frame.f_locals["event"]
     before = connection.state
@@ -49,25 +57,27 @@ def _describe_transition(frame: FrameType) -> str | None:
     if before is after:
         return None
     cause = event.name.lower().replace("_", " ")
-    return f"state machine: {before.name} to {after.name} ({cause})"
+    names = {"before": before.name, "after": after.name, "cause": cause}
+    return Phrase("state machine: {before} to {after} ({cause})", names)
 
 
-def _describe_request(frame: FrameType) -> str:
+def _describe_request(frame: FrameType) -> Phrase:
     request = frame.f_locals["request"]
-    return f"builds the response to {request.method} {request.target}"
+    what = {"method": str(request.method), "target": str(request.target)}
+    return Phrase("builds the response to {method} {target}", what)
 
 
 def _fixed_text(text: str) -> Step:
-    return lambda _frame: text
+    return lambda _frame: Phrase(text)
 
 
 def _describe_completion(operation: str) -> Step:
     """Return a step for the completion of an io_uring operation, with its result."""
 
-    def describe(frame: FrameType) -> str:
+    def describe(frame: FrameType) -> Phrase:
         result = frame.f_locals["result"]
         outcome = errno.errorcode.get(-result, "an error") if result < 0 else f"{result:,}"
-        return f"gets the completion of {operation}: {outcome}"
+        return Phrase(f"gets the completion of {operation}: {{result}}", {"result": outcome})
 
     return describe
 
@@ -100,40 +110,78 @@ RING_STEPS: dict[CodeType, Step] = {
     _code(CompletionConnection._on_file_read): _describe_completion("read"),  # noqa: SLF001
     _code(CompletionConnection._on_sent): _describe_completion("send"),  # noqa: SLF001
 }
-BUILTIN_STEPS = {
-    ("c_call", "SimpleQueue.put"): "puts the job into the queue of the pool",
-    ("c_return", "SimpleQueue.get"): "takes the job from the queue",
+QUEUE_STEPS = {
+    ("c_call", "SimpleQueue.put"): (Activity.PUT, "puts the job into the queue of the pool"),
+    ("c_call", "SimpleQueue.get"): (Activity.WAIT, ""),
+    ("c_return", "SimpleQueue.get"): (Activity.TAKE, "takes the job from the queue"),
 }
+"""What a thread does with the queue; WAIT: it may have to wait from now on."""
 
 
 class Marker:
-    """Writes a line for each step: time, thread, kind and text."""
+    """Writes a line for each step."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._threads: set[int] = set()
-        self._pid = os.getpid()
+        self._process = os.getpid()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Handle one event of sys.setprofile."""
+        if event == "call":
+            self._mark_step(frame)
+        elif event in {"c_call", "c_return"}:
+            self._mark_builtin(frame, event, argument)
+
+    def _mark_step(self, frame: FrameType) -> None:
+        code = frame.f_code
+        if step := STEPS.get(code):
+            self._mark(Activity.COMPUTE.name, frame, step(frame))
+        elif step := RING_STEPS.get(code):
+            is_end = "result" in frame.f_locals
+            kind = Activity.COMPLETE if is_end else Activity.SUBMIT
+            self._mark(kind.name, frame, step(frame), _ring_key(frame))
+
+    def _mark_builtin(self, frame: FrameType, event: str, argument: Any) -> None:
+        name = getattr(argument, "__qualname__", "")
+        if step := QUEUE_STEPS.get((event, name)):
+            activity, text = step
+            self._mark(activity.name, frame, Phrase(text), str(id(argument.__self__)))
+        elif event == "c_call" and name in CALLS:
+            self._mark("line", frame, Phrase(name))
+
+    def _mark(self, kind: str, frame: FrameType, phrase: Phrase | None, key: str = "") -> None:
+        if not phrase:
+            return
         thread = threading.get_native_id()
         if thread not in self._threads:
             self._threads.add(thread)
-            is_child = os.getpid() != self._pid
-            name = "child process" if is_child else threading.current_thread().name
-            self._mark(thread, "thread", name)
-        if event == "call" and (step := STEPS.get(frame.f_code)):
-            if text := step(frame):
-                self._mark(thread, "step", text)
-        elif event == "call" and (step := RING_STEPS.get(frame.f_code)):
-            self._mark(thread, "ring", step(frame) or "")
-        elif event in {"c_call", "c_return"}:
-            name = getattr(argument, "__qualname__", "")
-            if text := BUILTIN_STEPS.get((event, name)):
-                self._mark(thread, "step", text)
+            is_child = os.getpid() != self._process
+            name = "ChildProcess" if is_child else threading.current_thread().name
+            self._write(Mark(time.time(), thread, "thread", name, {}, "", ""))
+        values = dict(phrase.values)
+        self._write(Mark(time.time(), thread, kind, phrase.template, values, _source(frame), key))
 
-    def _mark(self, thread: int, kind: str, text: str) -> None:
-        os.write(self._descriptor, f"{time.time():.6f} {thread} {kind} {text}\n".encode())
+    def _write(self, mark: Mark) -> None:
+        os.write(self._descriptor, write_mark(mark))
+
+
+def _source(frame: FrameType) -> str:
+    """Return the line of this package that a call comes from, as "aserve/x.py:12"."""
+    here: FrameType | None = frame
+    while here and not here.f_code.co_filename.startswith(f"{_PACKAGE}{os.sep}"):
+        here = here.f_back
+    return f"{here.f_code.co_filename.removeprefix(_ROOT)}:{here.f_lineno}" if here else ""
+
+
+def _ring_key(frame: FrameType) -> str:
+    """Return the socket that an operation on the ring is about, "" for none."""
+    values = frame.f_locals
+    found = values.get("listener") or values.get("connection") or values.get("self")
+    sock = getattr(found, "socket", found)
+    if isinstance(sock, socket.socket):
+        return str(sock.fileno())
+    return str(sock) if isinstance(sock, int) else ""
 
 
 def profile_signal_handlers() -> None:
@@ -155,11 +203,11 @@ def profile_signal_handlers() -> None:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    marks, listener, directory, model, *options = sys.argv[1:]
+    marks, listener, directory, options_text = sys.argv[1:]
     marker = Marker(int(marks))
-    by_the_book = "--by-the-book" in options
-    workers = min(2, default_workers(model))  # of many, all but one would only wait
-    settings = Settings(Path(directory), model=model, by_the_book=by_the_book, workers=workers)
+    options = json.loads(options_text)
+    workers = min(2, default_workers(options["model"]))  # of many, all but one would only wait
+    settings = Settings(Path(directory), workers=workers, **options)
     listeners = [socket.socket(fileno=int(listener))]
     profile_signal_handlers()
     threading.setprofile(marker)

@@ -33,6 +33,9 @@ class Poller(Protocol):
     def unregister(self, descriptor: int) -> None:
         """Stop polling a descriptor, which is still open."""
 
+    def discard_closed(self, descriptor: int) -> None:
+        """Stop polling a descriptor that has been closed. Its number may be in use again."""
+
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
 
@@ -111,7 +114,7 @@ class MultiplexingLoop(PollingLoop):
         self._connections.pop(descriptor, None)
         self._pending.discard(descriptor)
         if self._interests.pop(descriptor, None):
-            self._poller.unregister(descriptor)
+            self._poller.discard_closed(descriptor)
 
     def _tick(self) -> None:
         for descriptor, connection in list(self._connections.items()):

@@ -1,7 +1,6 @@
 """epoll, level-triggered: the kernel keeps the set of descriptors and returns the ready ones."""
 
 import select
-from contextlib import suppress
 
 from aserve.transport.multiplexing import MultiplexingServer, Ready
 
@@ -29,8 +28,11 @@ class EpollPoller:
     def unregister(self, descriptor: int) -> None:
         """Stop polling a descriptor."""
         self._registered.discard(descriptor)
-        with suppress(OSError, ValueError):  # the kernel removes closed descriptors
-            self._epoll.unregister(descriptor)
+        self._epoll.unregister(descriptor)
+
+    def discard_closed(self, descriptor: int) -> None:
+        """Stop polling a closed descriptor. The kernel has removed it from epoll already."""
+        self._registered.discard(descriptor)
 
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""

@@ -23,6 +23,10 @@ class TryEverySocket:
         """Stop trying a descriptor."""
         self._registered.discard(descriptor)
 
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
+
     def poll(self, seconds: float) -> Ready:  # noqa: ARG002
         """Return all descriptors at once."""
         return [(descriptor, True) for descriptor in self._registered]

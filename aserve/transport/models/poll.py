@@ -24,6 +24,10 @@ class PollPoller:
         with suppress(KeyError):
             self._poll.unregister(descriptor)
 
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
+
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
         ready = self._poll.poll(seconds * 1_000)

@@ -24,6 +24,10 @@ class SelectPoller:
         """Stop polling a descriptor."""
         self.register(descriptor, readable=False, writable=False)
 
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
+
     def poll(self, seconds: float) -> Ready:
         """Return the descriptors that are ready, after a wait of at most this many seconds."""
         readable, writable, _ = select.select(self._readers, self._writers, (), seconds)

@@ -44,6 +44,10 @@ class SignalPoller:
         self._registered.discard(descriptor)
         self._untried.discard(descriptor)
 
+    def discard_closed(self, descriptor: int) -> None:
+        """Do the same for a descriptor that is closed already."""
+        self.unregister(descriptor)
+
     def poll(self, seconds: float) -> Ready:
         """Return what may be ready, after at most this many seconds; all if signals were lost."""
         hinted, self._untried = self._untried, set()

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import tomllib
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,10 +15,13 @@ import pytest
 from aserve.cli.main import main
 from aserve.config.settings import SettingsError
 from aserve.explain import capture as capture_module
-from aserve.explain.capture import capture
-from aserve.explain.events import CLIENT
+from aserve.explain.capture import ServerOptions, capture
+from aserve.explain.events import is_client
+from aserve.explain.phrase import Phrase
 from aserve.explain.render import print_trace, write_svg
+from aserve.explain.scenario import Scenario
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
+from tests.aserve.explain.stored import stored
 from tests.marks import slow_except
 
 
@@ -37,13 +42,13 @@ def texts_of(trace):
     return "\n".join(event.text for event in trace.events)
 
 
-def traced_until(holds, *arguments, **options):
+def traced_until(holds, site, server, **scenario):
     """Trace a request until `holds` of the texts, at most five times; return the last texts.
 
     What a busy machine does after the moment in which a trace ends is no part of it.
     """
     for _ in range(5):
-        trace = capture(*arguments, **options)
+        trace = capture(site, "/a.txt", server, Scenario(**scenario))
         assert trace.status == "HTTP/1.1 200 OK"
         texts = texts_of(trace)
         if holds(texts):
@@ -62,19 +67,24 @@ ORDER = {
         "accepts a connection", "reads 40 bytes", "builds", "writes", "reads end of file",
         "closes the connection",
     ],
-    "blocking": ["starts a thread", "reads 40 bytes", "builds", "writes"],
+    "blocking": [
+        "starts a thread", "waits in recvfrom until data arrives", "sends 40 bytes",
+        "reads 40 bytes", "builds", "writes", "waits in recvfrom", "reads end of file",
+    ],
     "nonblocking": ["accepts a connection", "EAGAIN", "writes"],
     "select": ["wakes up", "accepts a connection", "wakes up", "reads 40 bytes", "writes"],
     "epoll": ["adds the connection", "EPOLLIN", "reads 40 bytes", "writes", "reads end of file"],
     "reactor": [
-        "EPOLLIN|EPOLLONESHOT", "wakes up", "puts the job into the queue", "takes the job",
-        "reads 40 bytes", "builds", "writes",
+        "waits in epoll_wait", "adds the connection", "EPOLLIN|EPOLLONESHOT", "wakes up",
+        "puts the job into the queue", "takes the job", "reads 40 bytes", "builds", "writes",
+        "changes what epoll reports of the connection: EPOLLIN|EPOLLONESHOT", "closes",
+        "takes the job", "reads end of file",
     ],
     "multi-reactor": [
         "accepts a connection", "adds the connection", "wakes up", "reads 40 bytes", "builds",
         "writes", "reads end of file",
     ],
-    "signal-driven": ["chooses the signal", "reads 40 bytes", "writes", "reads a signal"],
+    "signal-driven": ["chooses the signal", "O_ASYNC", "reads 40 bytes", "writes", "reads signals"],
     "proactor": [
         "completion of accept", "queues a receive", "submits an operation",
         "completion of receive: 40", "builds", "queues a read of the file", "completion of read: 5",
@@ -89,7 +99,7 @@ def test_the_events_of_a_model_are_in_order(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)
     in_order = re.compile(".*".join(map(re.escape, ORDER[model])), re.DOTALL).search
-    texts = traced_until(in_order, site, "/a.txt", model, cold=False, again=False)
+    texts = traced_until(in_order, site, ServerOptions(model))
     assert in_order(texts), texts
 
 
@@ -99,7 +109,7 @@ PROCESS_STEPS = {
         "main: accepts a connection", "main: forks a child process", "main: closes the connection",
         "child: closes the listener", "child: reads 40 bytes", "child: builds the response",
         "child: writes", "child: reads end of file", "child: closes the connection", "child: ends",
-        "main: reads a signal from the signalfd", "main: collects a child that has ended",
+        "main: reads signals from the signalfd", "main: collects a child that has ended",
     ],
     "prefork": [
         "child: accepts a connection", "child: reads 40 bytes", "child: builds the response",
@@ -141,7 +151,7 @@ def test_a_child_serves_and_the_parent_moves_no_byte(model, site):
         return all(any(step in line for line in found) for step in PROCESS_STEPS[model])
 
     for _ in range(5):  # as traced_until: a busy machine may do the last steps too late
-        trace = capture(site, "/a.txt", model, cold=False, again=False)
+        trace = capture(site, "/a.txt", ServerOptions(model))
         assert trace.status == "HTTP/1.1 200 OK"
         if in_order(lines := lines_of(trace)):
             break
@@ -164,13 +174,12 @@ BY_THE_BOOK_STEPS = {
 def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)
-    by_the_book = model in BY_THE_BOOK
-    trace = capture(site, "/a.txt", model, cold=False, again=False, by_the_book=by_the_book)
+    trace = capture(site, "/a.txt", ServerOptions(model, by_the_book=model in BY_THE_BOOK))
     assert trace.status == "HTTP/1.1 200 OK"
     lines = [
         f"{role_of(trace.threads.get(event.thread))}: {event.text}"
         for event in trace.events
-        if event.thread != CLIENT
+        if not is_client(event.thread)
     ]
     found = iter(lines)
     for step in BY_THE_BOOK_STEPS[model]:
@@ -185,8 +194,8 @@ def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
 def test_a_cached_response_opens_no_file(site):
     texts = traced_until(
         lambda texts: "opens" not in texts,
-        *(site, "/a.txt", "simulated-proactor"),
-        cold=False,
+        site,
+        ServerOptions("simulated-proactor"),
         again=True,  # a thread of the pool stores the response, perhaps after the next request
     )
     assert "opens" not in texts
@@ -195,7 +204,7 @@ def test_a_cached_response_opens_no_file(site):
 
 def test_without_strace_only_the_steps_of_the_server_are_shown(site, monkeypatch):
     monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
-    trace = capture(site, "/a.txt", "epoll", cold=False, again=False)
+    trace = capture(site, "/a.txt", ServerOptions("epoll"))
     assert not trace.has_syscalls
     assert "builds the response to GET /a.txt" in texts_of(trace)
     stream = io.StringIO()
@@ -206,7 +215,7 @@ def test_without_strace_only_the_steps_of_the_server_are_shown(site, monkeypatch
 def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
     monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
     (site / "<b>&.txt").write_text("x")
-    trace = capture(site, "/%3Cb%3E&.txt", "select", cold=False, again=False)
+    trace = capture(site, "/%3Cb%3E&.txt", ServerOptions("select"))
     stream = io.StringIO()
     write_svg(trace, stream)
     picture = ET.fromstring(stream.getvalue())
@@ -218,7 +227,7 @@ def test_the_picture_is_an_svg_and_its_text_is_text(site, monkeypatch):
 @pytest.mark.parametrize("target", ["a.txt", "", "http://x/"])
 def test_an_invalid_target(target, site):
     with pytest.raises(SettingsError, match=r"^PATH: "):
-        capture(site, target, "epoll", cold=False, again=False)
+        capture(site, target, ServerOptions("epoll"))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +236,17 @@ def test_an_invalid_target(target, site):
         (("nowhere", "/"), "DIR: there is no directory"),
         ((".", "/", "--model", "x"), "--model: must be one of"),
         ((".", "/", "--svg", "/nowhere/x.svg"), "--svg: there is no directory"),
+        ((".", "/", "--html", "/nowhere/x.html"), "--html: there is no directory"),
+        ((".", "/", "--html", "x.html", "--svg", "x.svg"), "--svg: does not go together with"),
+        ((".", "/", "--html", "x.html", "--model", "epoll,x"), "--model: must be one of"),
+        ((".", "/", "--model", "epoll,poll"), "--model: must be one of"),
+        ((".", "/", "--clients", "5"), "--clients: must be from 1 to 4"),
+        ((".", "/", "--clients", "x"), "--clients: must be a whole number"),
+        ((".", "/", "--model", "reactor", "--threads", "-1"), "--threads: must be from"),
+        ((".", "/", "--model", "epoll", "--by-the-book"), "--by-the-book: epoll has one form"),
+        ((".", "/", "--model", "epoll", "--threads", "2"), "--threads: the model epoll has no"),
+        ((".", "/", "--model", "epoll", "--again"), "--again: the model epoll has no"),
+        ((".", "/", "--dispatch", "random"), "--dispatch: the model simulated-proactor does not"),
     ],
 )
 def test_bad_arguments_are_one_line_and_exit_code_2(arguments, expected, capsys):
@@ -259,10 +279,100 @@ def test_the_command_prints_and_draws(site, explain):
     assert picture.read_text().startswith("<svg ")
 
 
+@pytest.mark.slow
+def test_the_command_writes_a_page_of_several_models(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
+    file = site / "models.html"
+    with pytest.raises(SystemExit) as exit_info:
+        main([
+            "explain", str(site), "/a.txt", "--html", str(file), "--model", "select,reactor",
+            "--threads", "2", "--by-the-book",
+        ])  # fmt: skip
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out == (
+        "tracing select\ntracing reactor --by-the-book --threads 2\n"
+    )
+    page = file.read_text()
+    assert 'id="m-select"' in page
+    assert 'id="m-reactor"' in page
+    assert "Traced without --threads" in page  # which select has no use for
+    assert "apt install strace" in page
+
+
+@needs_strace
+@pytest.mark.slow
+def test_a_slow_reader_makes_a_blocking_server_wait_in_send(site):
+    holds = re.compile("reads no more.*for space in the socket\nreads on", re.DOTALL).search
+    server = ServerOptions("blocking")
+    texts = traced_until(holds, site, server, big=True, slow_reader=True)
+    assert holds(texts), texts
+
+
+@needs_strace
+@pytest.mark.slow
+def test_a_slow_reader_makes_others_wait_until_the_socket_is_writable(site):
+    holds = re.compile("EPOLLOUT.*waits in epoll.*reads on.*wakes up.*EPOLLOUT", re.DOTALL).search
+    texts = traced_until(holds, site, ServerOptions("epoll"), big=True, slow_reader=True)
+    assert holds(texts), texts
+
+
+@pytest.mark.slow
+def test_a_slow_reader_of_a_small_response_is_refused(site):
+    with pytest.raises(SettingsError, match=r"^--slow-reader: .* add --big"):
+        capture(site, "/a.txt", ServerOptions("epoll"), Scenario(slow_reader=True))
+
+
+@pytest.mark.slow
+def test_the_big_file_replaces_the_one_that_was_asked_for(site, monkeypatch):
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
+    trace = capture(site, "/sub/%61.txt", ServerOptions("epoll"), Scenario(big=True))
+    assert trace.status == "HTTP/1.1 200 OK"
+    assert "receives 8,388," in texts_of(trace)
+    with pytest.raises(SettingsError, match=r"^PATH: "):
+        capture(site, "/../a.txt", ServerOptions("epoll"), Scenario(big=True))
+
+
+def test_clients_and_requests_are_as_many_as_asked_for(site, monkeypatch):
+    monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
+    scenario = Scenario(clients=3, pipeline=True)
+    events = capture(site, "/a.txt", ServerOptions("epoll"), scenario).events
+    for count, text in (
+        (3, "connects"), (3, "closes"), (3, "sends 80 bytes, two requests"), (6, "receives"),
+        (6, "builds the response"),
+    ):  # fmt: skip
+        assert sum(event.times for event in events if event.text.startswith(text)) == count
+
+
+def test_a_server_that_does_not_answer_is_one_line(site, monkeypatch):
+    def refuse(*_arguments):
+        raise TimeoutError
+
+    monkeypatch.setattr(capture_module, "_traced_server", lambda *_: nullcontext(0))
+    monkeypatch.setattr(capture_module, "_prepare", refuse)
+    with pytest.raises(SettingsError, match=r"^explain: the traced server does not answer"):
+        capture(site, "/a.txt", ServerOptions("epoll"))
+
+
+@pytest.mark.parametrize("text", ["waits in epoll_wait", "x" * 100])
+def test_no_label_is_cut_at_the_edge_of_the_picture(text):
+    trace = stored("reactor")
+    last = replace(trace.events[-1], phrase=Phrase("{text}", {"text": text}))
+    stream = io.StringIO()
+    write_svg(replace(trace, events=(*trace.events, last)), stream)
+    picture = ET.fromstring(stream.getvalue())
+    width = float(picture.get("width"))
+    for element in picture.iter("{http://www.w3.org/2000/svg}text"):
+        anchor, x = element.get("text-anchor"), float(element.get("x"))
+        length = 5.5 * len(element.text)  # a common average for 12 px, less than what is reserved
+        right = {"middle": x + length / 2, "end": x}.get(anchor, x + length)
+        assert right <= width
+        assert x - length * {"middle": 0.5, "end": 1}.get(anchor, 0) >= 0
+
+
 def test_a_path_with_a_space_is_percent_encoded(site, monkeypatch):
     monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
     (site / "a ü.txt").write_text("x")
-    trace = capture(site, "/a ü.txt", "epoll", cold=False, again=False)
+    trace = capture(site, "/a ü.txt", ServerOptions("epoll"))
     assert trace.target == "/a%20%C3%BC.txt"
     assert trace.status == "HTTP/1.1 200 OK"
 

@@ -14,6 +14,7 @@ from aserve.filesystem.directory import Directory
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport import socket_connection
+from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.registry import MODELS
 from aserve.transport.socket_connection import SocketConnection
 
@@ -128,3 +129,29 @@ def test_fast_sender_has_one_turn_at_a_time(
         assert fast.recv(1 << 16).startswith(b"HTTP/1.1 405 ")
         assert turns.count("127.0.0.2") > 200
         assert "127.0.0.1" in turns[:3]
+
+
+@pytest.mark.parametrize("name", ["epoll", "epoll-et", "multi-reactor"])
+def test_a_closed_socket_is_removed_from_epoll_by_the_kernel_alone(
+    name: str, directory: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unregister, unregistered, closed = EpollPoller.unregister, [], []
+
+    def record(poller: EpollPoller, descriptor: int) -> None:
+        try:
+            os.fstat(descriptor)
+        except OSError:  # EBADF, as epoll_ctl would answer
+            closed.append(descriptor)
+        unregistered.append(descriptor)
+        unregister(poller, descriptor)
+
+    monkeypatch.setattr(EpollPoller, "unregister", record)
+    with running(name, directory, listener) as stop:
+        for _ in range(2):
+            with socket.create_connection(listener.getsockname(), TIMEOUT) as client:
+                client.sendall(b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                while client.recv(65_536):
+                    pass
+        assert stop()
+    assert unregistered  # the listener, which is open
+    assert not closed

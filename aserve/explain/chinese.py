@@ -1,0 +1,206 @@
+"""The texts of a trace in Chinese, by their English templates."""
+
+# Chinese has its own punctuation, and wide characters.
+# ruff: noqa: RUF001, E501
+
+from collections.abc import Mapping
+
+_LISTENER, _CONNECTION = "监听套接字", "连接"
+
+
+def _for_each(template: str, text: str) -> dict[str, str]:
+    """Return a text about the listener, and the same about a connection."""
+    return {
+        template.replace("WHAT", "the listener"): text.replace("WHAT", _LISTENER),
+        template.replace("WHAT", "the connection"): text.replace("WHAT", _CONNECTION),
+    }
+
+
+def _epoll_texts() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for template, text in (
+        ("adds WHAT to epoll", "把WHAT加入 epoll"),
+        ("changes what epoll reports of WHAT", "改变 epoll 对WHAT的关注"),
+        ("removes WHAT from epoll", "把WHAT从 epoll 移除"),
+    ):
+        for end, meaning in (("", ""), (": {events}", "：{events}")):
+            found |= _for_each(f"{template}{end}", f"{text}{meaning}")
+            found |= _for_each(f"{template}{end} ({{error}})", f"{text}{meaning}（{{error}}）")
+    return found
+
+
+_CLIENT = {
+    "connects": "发起连接",
+    "sends {count} bytes: {line}": "发送 {count} 字节：{line}",
+    "sends {count} bytes, two requests at once: {line}": "一次发送两个请求，共 {count} 字节：{line}",
+    "receives {count:,} bytes: {status}": "收到 {count:,} 字节：{status}",
+    "receives the first {count:,} bytes, and reads no more for now": (
+        "收到前 {count:,} 字节，暂时不再读"
+    ),
+    "reads on": "继续读",
+    "closes": "关闭连接",
+}
+_WAITING = {
+    "waits in {call}": "等待，停在 {call} 里",
+    "waits for a job": "等待任务",
+    "waits in {call} until data arrives": "停在 {call} 里，等数据到达",
+    "waits in {call} for space in the socket": "停在 {call} 里，等套接字腾出空间",
+    "wakes up, one descriptor is ready": "醒来：一个描述符就绪",
+    "wakes up, {count} descriptors are ready": "醒来：{count} 个描述符就绪",
+    "wakes up, one descriptor is ready: {events}": "醒来：一个描述符就绪（{events}）",
+    "wakes up, {count} descriptors are ready: {events}": "醒来：{count} 个描述符就绪（{events}）",
+    "reads signals from the signalfd": "从 signalfd 读出信号",
+    "sends a signal to the process": "向进程发送一个信号",
+    "cannot send a signal to the process: {error}": "无法向进程发送信号：{error}",
+    "the signal handler is called": "调用信号处理函数",
+    "goes on with its main work: a heartbeat": "继续做自己的主要工作：一次心跳",
+    "is interrupted by {name}: {code}": "被 {name} 打断：{code}",
+    "receives a signal": "收到信号",
+    "receives a signal: {code}": "收到信号：{code}",
+    "wakes another thread by its eventfd": "用 eventfd 唤醒另一个线程",
+    "clears the eventfd that woke it": "清除唤醒它的 eventfd",
+}
+_IN_VAIN = {
+    "finds no connection to accept: {error}": "没有可接受的连接：{error}",
+    "finds no signal in the queue: EAGAIN": "信号队列是空的：EAGAIN",
+    "would block on reading: {error}": "没有数据可读：{error}",
+    "would block on writing: {error}": "套接字暂时写不进：{error}",
+    "would block on opening {name}: EAGAIN": "打开 {name} 要等磁盘：EAGAIN",
+    "would block on the disk: {error}": "页缓存里没有，要等磁盘：{error}",
+}
+_CALLS = {
+    "accepts a connection": "接受一个连接",
+    "reads {count:,} bytes": "读出 {count:,} 字节",
+    "reads end of file: the client has closed": "读到末尾：客户端已关闭",
+    "writes {count:,} bytes": "写入 {count:,} 字节",
+    "has the kernel send {count:,} bytes of the file": "让内核直接发送文件的 {count:,} 字节",
+    "opens {name}": "打开 {name}",
+    "looks for {name}: not found": "找 {name}：没有",
+    "cannot open {name}: {error}": "打不开 {name}：{error}",
+    "asks for size and modification time": "查询大小和修改时间",
+    "reads {count:,} bytes of the file": "读出文件的 {count:,} 字节",
+    "reads names in {name}": "读出目录 {name} 里的名字",
+    "finds that a socket has no offsets: ESPIPE": "发现套接字没有偏移量：ESPIPE",
+    "closes the connection": "关闭连接",
+    "closes {name}": "关闭 {name}",
+    "starts a thread": "创建一个线程",
+    "forks a child process": "fork 出一个子进程",
+    "collects a child that has ended": "回收已结束的子进程",
+    "ends": "结束",
+    "closes the listener": "关闭监听套接字",
+    "shuts down the sending side": "关闭发送方向",
+    "tells epoll of a change (libuv does it through a ring)": (
+        "把一处变更告诉 epoll（libuv 借一个环来做）"
+    ),
+    "tells epoll of {count} changes in one call (libuv does it through a ring)": (
+        "一次调用把 {count} 处变更告诉 epoll（libuv 借一个环来做）"
+    ),
+    **_epoll_texts(),
+    **_for_each(
+        "chooses who gets the signals of WHAT: {command}",
+        "指定由谁接收WHAT的信号：{command}",
+    ),
+    **_for_each("chooses the signal of WHAT: {command}", "为WHAT选定信号：{command}"),
+    **_for_each("switches the signals of WHAT on: O_ASYNC", "打开WHAT的信号通知：O_ASYNC"),
+}
+_RING = {
+    "submits an operation to the kernel": "向内核提交一个操作",
+    "submits {count} operations to the kernel": "向内核提交 {count} 个操作",
+    "submits an operation to the kernel and receives completions": "提交一个操作，取回完成通知",
+    "submits {count} operations to the kernel and receives completions": (
+        "提交 {count} 个操作，取回完成通知"
+    ),
+    "receives completions": "取回完成通知",
+    "checks the rings": "查看两个环",
+    "queues an accept on the ring": "在环上排一个 accept",
+    "queues a receive on the ring": "在环上排一个 recv",
+    "queues a read of the file on the ring": "在环上排一个读文件",
+    "queues a send on the ring": "在环上排一个 send",
+    "gets the completion of accept: {result}": "accept 已完成：{result}",
+    "gets the completion of receive: {result}": "recv 已完成：{result}",
+    "gets the completion of read: {result}": "读文件已完成：{result}",
+    "gets the completion of send: {result}": "send 已完成：{result}",
+}
+_CODE = {
+    "state machine: {before} to {after} ({cause})": "状态机：{before} → {after}（{cause}）",
+    "builds the response to {method} {target}": "生成对 {method} {target} 的响应",
+    "looks up the response in the cache": "在缓存里查找响应",
+    "receives the result from the pool": "收到线程池的结果",
+    "puts the job into the queue of the pool": "把任务放进请求队列",
+    "takes the job from the queue": "从请求队列取出任务",
+    "starts to read the file: aio_read": "发起读文件：aio_read",
+    "starts to read the socket: aio_read": "发起读套接字：aio_read",
+    "starts to write to the socket: aio_write": "发起写套接字：aio_write",
+    "gets the data: aio_return": "取得数据：aio_return",
+    "gets the result: aio_return": "取得结果：aio_return",
+}
+_LANES = {
+    "client": "客户端",
+    "client {number}": "客户端 {number}",
+    "main thread": "主线程",
+    "child process": "子进程",
+    "thread {number}": "线程 {number}",
+    "a thread of libc": "libc 的线程",
+    "{name}": "{name}",
+    "socket buffers": "套接字缓冲区",
+    "ready list": "就绪列表",
+    "ring": "环",
+    "signal queue": "信号队列",
+    "page cache": "页缓存",
+    "request queue": "请求队列",
+}
+_BOOK = {
+    "The main thread has the kernel poll the socket for data to read.": (
+        "主线程往 epoll 内核事件表中注册 socket 上的读就绪事件。"
+    ),
+    "The main thread waits in epoll_wait until there is data to read.": (
+        "主线程调用 epoll_wait，等待 socket 上有数据可读。"
+    ),
+    "There is: the main thread puts the socket into the request queue.": (
+        "有数据可读时，主线程把这个可读事件放入请求队列。"
+    ),
+    "A thread that slept at the queue wakes up, reads the data, handles the request, and has"
+    " the socket polled for writing.": (
+        "睡在请求队列上的某个工作线程被唤醒，读出数据，处理请求，再注册写就绪事件。"
+    ),
+    "The main thread waits in epoll_wait until the socket can be written to.": (
+        "主线程调用 epoll_wait，等待 socket 可写。"
+    ),
+    "It can: the main thread puts the socket into the request queue.": (
+        "socket 可写时，主线程把这个可写事件放入请求队列。"
+    ),
+    "A thread that slept at the queue wakes up, and writes the response.": (
+        "睡在请求队列上的某个工作线程被唤醒，把响应写出。"
+    ),
+    "There is: the main thread reads until nothing is left, makes a request object of it, and"
+    " puts that into the request queue.": (
+        "有数据可读时，主线程循环读到没有更多数据，封装成一个请求对象，放入请求队列。"
+    ),
+    "A thread that slept at the queue wakes up, handles the request, and has the socket polled"
+    " for writing.": "睡在请求队列上的某个工作线程被唤醒，处理请求，再注册写就绪事件。",
+    "It can: the main thread writes the response.": "socket 可写时，主线程把响应写出。",
+    "The main thread asks the kernel to read: into which buffer, and how to report it.": (
+        "主线程向内核发起读操作：告诉它缓冲区在哪里，读完后如何通知。"
+    ),
+    "The main thread goes on with something else.": "主线程继续做别的事。",
+    "The kernel has read the data into the buffer, and reports it.": (
+        "内核已把数据读入缓冲区，发出完成通知。"
+    ),
+    "The request is handled, and the kernel is asked to write the response.": (
+        "处理请求，然后请内核写出响应。"
+    ),
+    "The kernel has written the response, and reports it.": "内核已把响应写出，发出完成通知。",
+    "What is left is tidied up, such as whether to close the socket.": (
+        "善后处理，例如决定是否关闭 socket。"
+    ),
+}
+CHINESE: Mapping[str, str] = {
+    **_CLIENT,
+    **_WAITING,
+    **_IN_VAIN,
+    **_CALLS,
+    **_RING,
+    **_CODE,
+    **_LANES,
+    **_BOOK,
+}
