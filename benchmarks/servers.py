@@ -114,8 +114,23 @@ def _nginx(name: str, **values: str) -> Server:
         "log": "off",
         "master": "off",
         "workers": "1",
+        "listing": "off",
     }
     return Server(name, "nginx", "nginx -c {config}", "nginx.conf", usual | values)
+
+
+def _lighttpd(name: str, listing: str = "disable") -> Server:
+    values = {"connections": str(DESCRIPTORS // 2), "listing": listing}
+    # It keeps half of its descriptors for files, and needs some for busy connections.
+    holds = DESCRIPTORS // 2 - 200
+    return Server(name, "lighttpd", "lighttpd -D -f {config}", "lighttpd.conf", values, holds)
+
+
+def _caddy(name: str, listing: str = "") -> Server:
+    # The directories that it would create in the user's home.
+    home = "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own}"
+    command = f"{home} caddy run --config {{config}} --adapter caddyfile"
+    return Server(name, "caddy", command, "Caddyfile", {"listing": listing})
 
 
 LOG = "access.log"
@@ -133,28 +148,16 @@ _ROWS = (
     _nginx("nginx log", log=f"$own/{LOG} combined"),
     _nginx("nginx sendfile log", sendfile="on", log=f"$own/{LOG} combined"),
     _nginx("nginx buffered log", log=f"$own/{LOG} combined buffer=64k flush=1s"),
+    _nginx("nginx listing", listing="on"),
     _nginx("nginx uncached", files="off"),
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
     _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
-    Server(
-        "lighttpd",
-        "lighttpd",
-        "lighttpd -D -f {config}",
-        "lighttpd.conf",
-        {"connections": str(DESCRIPTORS // 2)},
-        # It keeps half of its descriptors for files, and needs some for busy connections.
-        holds=DESCRIPTORS // 2 - 200,
-    ),
+    _lighttpd("lighttpd"),
+    _lighttpd("lighttpd listing", listing="enable"),
     Server("h2o", "h2o", "h2o -c {config}", "h2o.conf"),
-    Server(
-        "caddy",
-        "caddy",
-        # The directories that it would create in the user's home.
-        "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own} "
-        "caddy run --config {config} --adapter caddyfile",
-        "Caddyfile",
-    ),
+    _caddy("caddy"),
+    _caddy("caddy listing", listing="browse"),
     Server(
         "granian",
         "granian",

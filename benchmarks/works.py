@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import idle, startup
+from benchmarks import idle, listing, startup
 from benchmarks.figures import Goal
 from benchmarks.idle import MIB
 from benchmarks.loads import Ask, check, finished, load, loading, whole_replies
@@ -317,6 +317,16 @@ _ROWS = (
         "it is idle; p99 is that of 64 busy connections. Memory that a server allocates at start "
         "for later connections, as nginx does, is in *MiB before*. lighttpd keeps half of its "
         "descriptors for files, and holds as many connections as the limit then leaves.",
+    ),
+    Work(
+        "listing",
+        f"A page of a directory with {FOLDERS[listing.FOLDER]:,} files",
+        Anew(listing.measure),
+        ("aserve", "nginx listing", "lighttpd listing", "caddy listing", "http.server"),
+        peer="nginx listing",
+        note="The server is restarted in each round. aserve has read and sorted all names and "
+        "shows the first 1,000; the others send all of them on one page. p99 is that of another "
+        "client, which asks for 1 KB on one connection, alone and beside one page after the other.",
     ),
     Work(
         "workers",
