@@ -288,10 +288,16 @@ def _one_operation(operation: str, start: int, arrived: int, end: int) -> Iterat
     yield RING, copies_from, end, Bar.COPY
 
 
+_SIGNALLERS = frozenset({"sends a signal to the process", "ends"})
+"""What makes a signal, besides a socket: a request that is complete, or a child that has ended."""
+
+
 def _queued_signals(events: Sequence[TraceEvent]) -> Iterator[Held]:
+    has_senders = any(event.phrase.template in _SIGNALLERS for event in events)
     since: int | None = None
     for step, event in enumerate(events):
-        if is_client(event.thread) and event.activity in _ARRIVALS | _FETCHES:
+        is_clients = is_client(event.thread) and event.activity in _ARRIVALS | _FETCHES
+        if event.phrase.template in _SIGNALLERS if has_senders else is_clients:
             since = step if since is None else since
         elif event.activity is Activity.READ_SIGNALS:
             yield SIGNALS, step if since is None else since, step, Bar.HELD
