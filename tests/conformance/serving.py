@@ -18,6 +18,9 @@ TIMEOUT = 10.0
 SHORT_TIMEOUTS = Limits(keepalive_timeout=1, header_timeout=1, transfer_timeout=1)
 """For the rows that wait for a timeout of the server."""
 
+ONE_AT_A_TIME = frozenset({"iterative", "prefork"})
+"""The models in which a process accepts a client when it has served the one before."""
+
 
 class HasUrl(Protocol):
     """A server that runs."""

@@ -1,14 +1,15 @@
 """The rows that wait for a timeout of the server: all of them wait at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
 from aserve.transport.registry import DEFAULT, MODELS
-from tests.conformance.check_rows import check_rows
-from tests.conformance.serving import SHORT_TIMEOUTS, serving
+from tests.conformance.check_rows import Ask, check_rows
+from tests.conformance.serving import ONE_AT_A_TIME, SHORT_TIMEOUTS, serving
 from tests.conformance.table import Row
 
 OTHERS = [name for name in MODELS if name != DEFAULT and not MODELS[name].unavailable_reason()]
@@ -31,8 +32,14 @@ def test_timeouts(models: list[str], all_rows: list[Row], root: Path) -> None:
             model: stack.enter_context(serving(root, model=model, limits=SHORT_TIMEOUTS))
             for model in models
         }
+        turns = {model: Lock() for model in ONE_AT_A_TIME}
+
+        def ask_in_turn(model: str, ask: Ask, row: Row) -> list[str]:
+            with turns.get(model, nullcontext()):
+                return ask(row)
+
         errors = {
-            (model, row.name): pool.submit(ask, row)
+            (model, row.name): pool.submit(ask_in_turn, model, ask, row)
             for model, ask in asked.items()
             for row in all_rows
         }

@@ -41,6 +41,8 @@ ITERATIVE = "iterative"
 QUICK = [name for name in (DEFAULT, "blocking", "epoll-et", "proactor") if name in NAMES]
 """The models whose tests are part of every run: one of each kind of connection and of waiting."""
 MODEL_PARAMS = slow_except(NAMES, *QUICK)
+# For tests in which a second client is served beside the first one.
+SEVERAL_AT_A_TIME = slow_except([name for name in NAMES if name != ITERATIVE], *QUICK)
 # Only an event loop makes a difference between the two cases.
 CASES = [Case(name, may_wait=True) for name in NAMES]
 CASES += [Case(name, may_wait=False) for name in NAMES if MODELS[name].uses_event_loop]

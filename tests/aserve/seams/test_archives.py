@@ -29,8 +29,8 @@ from aserve.http.resources import (
 )
 from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
-    ITERATIVE,
     NAMES,
+    SEVERAL_AT_A_TIME,
     TIMEOUT,
     FunctionHandler,
     Served,
@@ -217,9 +217,8 @@ def test_when_the_client_goes_no_more_is_read(model: str) -> None:
     assert files.first.bytes_read < LARGE
 
 
+@pytest.mark.parametrize("model", SEVERAL_AT_A_TIME, indirect=True)
 def test_an_archive_waits_for_its_client(model: str) -> None:
-    if model == ITERATIVE:
-        pytest.skip("another client is not served meanwhile")
     files = TwoFiles(size=LARGE)
     with archives(model, files) as (served, client):
         client.sendall(request("/?archive=zip"))

@@ -10,9 +10,9 @@ from aserve.http.messages import BodyStream, Request, Response
 from aserve.transport.registry import MODELS
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
-    ITERATIVE,
     MODEL_PARAMS,
     NAMES,
+    SEVERAL_AT_A_TIME,
     TIMEOUT,
     Case,
     connect,
@@ -240,9 +240,8 @@ def test_a_large_stream_takes_little_memory(case: Case, mebibytes: int) -> None:
     assert peak < MAX_MEMORY
 
 
+@pytest.mark.parametrize("model", SEVERAL_AT_A_TIME, indirect=True)
 def test_a_stream_waits_for_its_client(model: str) -> None:
-    if model == ITERATIVE:
-        pytest.skip("another client is not served meanwhile")
     pieces = Pieces([PIECE] * PIECES)
     with serving(model, streaming(pieces)) as served, connect(served) as client:
         client.sendall(request())

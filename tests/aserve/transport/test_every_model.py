@@ -16,7 +16,7 @@ import pytest
 from aserve.config.settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
-from tests.conformance.serving import running
+from tests.conformance.serving import ONE_AT_A_TIME, running
 from tests.marks import slow, slow_except
 
 TIMEOUT = 60.0
@@ -28,8 +28,6 @@ SETTINGS = (
 )
 UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavailable_reason())}
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
-ONE_AT_A_TIME = {"iterative", "prefork"}
-"""The models in which a process accepts a client when it has served the one before."""
 SEVERAL_AT_A_TIME = [name for name in SETTINGS if name not in ONE_AT_A_TIME]
 LARGE = 8 << 20
 
