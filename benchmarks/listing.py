@@ -61,7 +61,7 @@ def _page_size(port: int) -> int:
     status, body = fetch(port, _TARGET, {"Accept": "text/html"})
     if status != 200:
         raise NoMeasurement(f"it answers {_TARGET} with {status}")
-    if b"10000.txt" not in body:
+    if b"100.txt" not in body:
         raise NoMeasurement("its page does not name the first files")
     return len(body)
 
