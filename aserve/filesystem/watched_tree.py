@@ -307,8 +307,10 @@ class WatchedTree:
                 path, location = directory.child(entry.name)
                 if self._is_ignored(path, entry.name):
                     continue
-                is_compared = directory.watch is None
-                directory.states[entry.name] = entry_state(location) if is_compared else THERE
+                state = entry_state(location) if directory.watch is None else THERE
+                if not state:  # it has gone since, and no comparison would find that
+                    continue
+                directory.states[entry.name] = state
                 is_link = entry.is_symlink()
                 if self._follows_link(path, location) if is_link else entry.is_dir():
                     yield path, location

@@ -84,7 +84,8 @@ async def test_successes_and_failures_are_counted_separately(serve, abench):
     received = len(server.requests)
     assert received - 7 <= succeeded + failed + 1 <= received + 1
     assert succeeded == pytest.approx(received * 3 / 4, abs=7)
-    assert speed <= 60 * succeeded  # it lasts a second, or a little longer
+    # It lasts a second or longer; its timer may be due a millisecond early.
+    assert speed <= 61 * succeeded
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aserve.filesystem import tree_watch
+from aserve.filesystem import tree_watch, watched_tree
 from aserve.filesystem.debounce import Debounce
 from aserve.filesystem.mounts import ChangeTracking
+from aserve.filesystem.tree_entries import State, entry_state
 from aserve.filesystem.tree_watch import TreeWatch
 from aserve.filesystem.visibility import Symlinks, Visibility
 from aserve.filesystem.watched_tree import WatchedTree
@@ -352,6 +353,22 @@ def test_nothing_is_lost_while_directories_are_made(root: Path, tracking: Change
     assert known(tree) == existing(root)
     (root / "3" / "3" / "moved" / "file").write_text("other")
     assert changes(tree) == {b"3/3/moved/file"}
+    tree.close()
+
+
+def test_what_goes_while_a_directory_is_read_is_not_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "going").write_text("x")
+
+    def remove_first(location: bytes) -> State:
+        if location.endswith(b"/going"):
+            (root / "going").unlink(missing_ok=True)
+        return entry_state(location)
+
+    monkeypatch.setattr(watched_tree, "entry_state", remove_first)
+    tree = make_tree(root, ChangeTracking.STATE)
+    assert known(tree) == existing(root)
     tree.close()
 
 
