@@ -24,6 +24,9 @@ HEADER_NAMES = (b"header.md",)
 MAX_TEXT_SIZE = 1 << 20
 """In bytes. A larger file is linked and not shown."""
 
+UNREADABLE = "<p>It cannot be read at the moment.</p>\n"
+"""What is shown in place of a file whose reading fails."""
+
 _MAX_MARKDOWN_SIZE = 256 << 10
 """In bytes. A larger file is shown as it is: 100 KB take 0.1 s, or 4 s if all is brackets."""
 

@@ -8,6 +8,7 @@ from aserve.handlers.listing.folder_text import (
     HEADER_NAMES,
     MAX_TEXT_SIZE,
     README_NAMES,
+    UNREADABLE,
     find_text,
     render_text,
 )
@@ -58,7 +59,11 @@ class TextReader:
         key = plain.validator.etag, name
         text = self._kept.get(key)
         if text is None:
-            text = render_text(name, plain.source.read(0, min(plain.length, MAX_TEXT_SIZE + 1)))
+            try:
+                data = plain.source.read(0, min(plain.length, MAX_TEXT_SIZE + 1))
+            except OSError:  # a disk that fails takes nothing from the entries
+                return FolderText(name, UNREADABLE)
+            text = render_text(name, data)
             changed = plain.validator.changed
             if changed is not None and changed + _MIN_AGE <= now:
                 self._kept[key] = text

@@ -1,5 +1,7 @@
 """README and HEADER: GitHub's Markdown, of which nothing runs and nothing is fetched from afar."""
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from linkify_it import LinkifyIt
 
 from aserve.config.settings import Settings
+from aserve.filesystem.directory import Directory
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.folder_text import (
@@ -22,7 +25,10 @@ from aserve.handlers.listing.folder_text import (
     render_text,
 )
 from aserve.http.messages import Request
+from aserve.http.request_target import TargetPath
+from aserve.http.resources import Document, Resource
 from aserve.server.site_factory import build_site
+from tests.aserve.handlers.listing_site import ListedSite
 from tests.aserve.handlers.parsed_page import ParsedPage
 
 # All that a README can make: a set that can only be widened on purpose.
@@ -251,6 +257,41 @@ def test_texts_are_shown_unless_the_settings_forbid_it(tmp_path: Path, settings,
     assert isinstance(body, bytes)
     sections = ParsedPage(body).all("section")
     assert [section["aria-label"].encode() for section in sections] == shown
+
+
+class FailingDisk(Directory):
+    """A directory whose files cannot be read at first, though they are there."""
+
+    fails = True
+
+    def read(self, start: int, stop: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def find(self, path: TargetPath, *, wait: bool) -> Resource:
+        found = super().find(path, wait=wait)
+        if self.fails and isinstance(found, Document):
+            (plain,) = found.representations
+            return found._replace(representations=(plain._replace(source=self),))  # type: ignore[arg-type]
+        return found
+
+
+def test_a_text_that_cannot_be_read_takes_nothing_from_its_folder(tmp_path: Path) -> None:
+    for name in ("HEADER.md", "README.md", "a.txt"):
+        (tmp_path / name).write_text("# Text")
+        os.utime(tmp_path / name, (1, 1))
+    disk = FailingDisk(tmp_path)
+    site = ListedSite(disk)
+    answer = site.get("/")
+    page = ParsedPage(answer.body)
+    assert answer.status == 200
+    links = [link["href"] for link in page.all("a") if "tbody" in link.parents]
+    assert links == ["a.txt", "HEADER.md", "README.md"]
+    assert [text.text.split("\n")[-2] for text in page.all("section")] == [
+        "It cannot be read at the moment."
+    ] * 2
+    disk.fails = False
+    again = site.get("/", if_none_match=answer.headers["ETag"])
+    assert [heading.text for heading in ParsedPage(again.body).all("h2")] == ["Text"] * 2
 
 
 @pytest.mark.parametrize("part", ["://", "a://", "http://a.", "//a", "mailto:a@"])
