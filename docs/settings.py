@@ -13,21 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aserve.cli.limit_option import limit_unit
 from aserve.cli.main import build_parser
 from aserve.config.settings import Settings
 from aserve.http1.limits import UNLIMITED, Limits
 
 PAGE = Path(__file__).with_name("aserve.md")
 _BEGIN, _END = "<!-- {}: written by make docs-settings -->", "<!-- end of {} -->"
-_UNITS = {
-    "timeout": "seconds",
-    "rate": "bytes per second",
-    "line": "bytes",
-    "size": "bytes",
-    "body": "bytes",
-    "headers": "header lines",
-    "backlog": "connections",
-}
 _SETTING_UNITS = {
     "workers": "processes",
     "threads": "threads per worker",
@@ -103,7 +95,7 @@ def limits() -> str:
     rows = [["limit", "default", "unit", "may be unlimited", "meaning"]]
     comments = dict(_comments(Limits))
     for one in dataclasses.fields(Limits):
-        unit = _UNITS.get(one.name.rpartition("_")[2], "connections")
+        unit = limit_unit(one.name)
         optional = "yes" if one.metadata else "no"
         name = f"`{one.name.replace('_', '-')}`"
         default = _SHOWN.get(one.default) or f"{one.default:,}"

@@ -15,6 +15,7 @@ _UNITS = {
     "size": "bytes",
     "headers": "header lines",
     "body": "bytes",
+    "memory": "bytes",
     "timeout": "seconds",
     "rate": "bytes per second",
 }
@@ -46,8 +47,13 @@ def limit_rows() -> list[tuple[str, str]]:
     ]
 
 
+def limit_unit(name: str) -> str:
+    """Return what a limit of this name counts."""
+    return _UNITS.get(name.rpartition("_")[2], "connections")
+
+
 def _describe_unit(limit: Field[Any]) -> str:
-    unit = _UNITS.get(limit.name.rpartition("_")[2], "connections")
+    unit = limit_unit(limit.name)
     auto = ", or auto: three quarters of all" if limit.default is None else ""
     return f"{unit}{auto}{', or unlimited' if limit.metadata else ''}"
 

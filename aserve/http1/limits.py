@@ -37,6 +37,9 @@ class Limits:
     """More header lines: 431."""
     max_body: int = _optional(1_048_576)
     """A larger request body that no handler takes: 413. It is read to find the next request."""
+    max_response_memory: int = 134_217_728
+    """For folder pages and other bodies of more than 64 KiB that are made in memory, together in
+    each process, until their clients have read them; equal ones count once. More: 503."""
     header_timeout: int = _optional(15)
     """For a head to arrive, counted from its first byte: 408."""
     keepalive_timeout: int = _optional(60)

@@ -21,10 +21,9 @@ from aserve.http.messages import (
     Request,
     Response,
 )
+from aserve.http1.limits import Limits
 from aserve.policies.policy import Policy
-
-MAX_INLINE_SIZE = 65_536
-"""A body of at most this many bytes is read into memory; a larger one is sent from its file."""
+from aserve.policies.response_memory import MAX_INLINE_SIZE, ResponseMemory
 
 _MAX_TRIES = 3  # for a small file that shrinks between stat and read
 
@@ -38,8 +37,8 @@ class Site:
 
     policies: the outermost first. A valid request passes through them to the handler; then each
     response, also one to an invalid request, passes back through the finish of each.
-    error_pages: makes the response to a request whose error is set. max_inline_size: a body of at
-    most this many bytes is read into memory.
+    error_pages: makes the response to a request whose error is set. memory: of the bodies that
+    handlers make.
     """
 
     def __init__(
@@ -47,11 +46,13 @@ class Site:
         handler: Handler,
         policies: Sequence[Policy] = (),
         error_pages: Handler = _BUILT_IN_PAGES,
-        max_inline_size: int = MAX_INLINE_SIZE,
+        memory: ResponseMemory | None = None,
     ) -> None:
         self.keyed_on = KeyedOn.union(policy.keyed_on for policy in policies)
         """What a cached response must be keyed on."""
-        self._max_inline_size = max_inline_size
+        self._max_inline_size = MAX_INLINE_SIZE
+        self.memory = memory or ResponseMemory(Limits().max_response_memory)
+        """What the bodies take that handlers make."""
         self._error_pages = error_pages
         self._response_headers = tuple(
             header for policy in policies for header in policy.response_headers
@@ -130,7 +131,10 @@ class Site:
             for _ in range(_MAX_TRIES):
                 response = self._handler.handle(request, context)
                 if (body := _inline_body(response, self._max_inline_size)) is not None:
-                    return response.with_headers(self._response_headers + response.headers, body)
+                    headers = self._response_headers + response.headers
+                    response = response.with_headers(headers, body)
+                    is_small = response.length is not None and response.length <= MAX_INLINE_SIZE
+                    return response if is_small else self.memory.hold(response)
         except HttpError as error:
             return self._reject(request, context, error)
         except Exception as error:

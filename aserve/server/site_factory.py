@@ -19,6 +19,7 @@ from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
+from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.server.files import build_files
@@ -43,7 +44,8 @@ def build_site(
         decode_slashes=settings.decode_slashes,
     )
     policies = (*filter(None, (live_reload,)), *_policies(settings))
-    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
+    memory = ResponseMemory(settings.limits.max_response_memory)
+    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files), memory)
 
 
 def _pages(settings: Settings, files: FileSystem) -> Handler:

@@ -14,10 +14,11 @@ ALWAYS_BOUNDED = {
     "max-request-line",
     "max-header-size",
     "max-headers",
+    "max-response-memory",
     "lingering-timeout",
     "backlog",
 }
-"""Limits on memory for a client, or on how long a finished connection may stay open."""
+"""Limits on memory for clients, or on how long a finished connection may stay open."""
 
 
 def test_help_shows_the_defaults() -> None:

@@ -14,7 +14,7 @@ from aserve.handlers.listing.search import Found, SearchLimits, find_entries
 from aserve.handlers.listing.text_reader import TextReader
 from aserve.http import preconditions
 from aserve.http.media_types import MediaTypes
-from aserve.http.messages import NOSNIFF, BodyStream, Headers, HttpError, Request, Response
+from aserve.http.messages import NOSNIFF, Headers, HttpError, Request, Response
 from aserve.http.preconditions import PreconditionResult
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import UNKNOWN_TIME, Validator
@@ -112,10 +112,9 @@ class Listings:
             return Response(200, headers, (body,), len(body))
         media_type, render = self._forms[form]
         headers = (("Content-Type", media_type), *headers, NOSNIFF)
-        if form == "ndjson":
-            return Response(200, headers, (BodyStream(render(listing), may_wait=False),))
         body = b"".join(render(listing))
-        return Response(200, headers, (body,), len(body))
+        # Without a length it is sent in chunks, once it takes more than one write.
+        return Response(200, headers, (body,), None if form == "ndjson" else len(body))
 
     def _beyond_the_end(self, request: Request, listing: Listing, form: str) -> Response:
         """Return a page that leads to the first one, or raise HttpError for programs."""

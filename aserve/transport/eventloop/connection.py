@@ -11,7 +11,7 @@ from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import HttpError, Request
 from aserve.http1.states import State
-from aserve.policies.site import MAX_INLINE_SIZE
+from aserve.policies.response_memory import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse

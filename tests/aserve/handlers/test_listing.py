@@ -126,12 +126,25 @@ def test_json_is_as_its_schema_says(site: ListedSite, query: str) -> None:
     jsonschema.validate(site.list(f"/{query}").json, SCHEMA)
 
 
-def test_ndjson_has_the_entries_of_json_and_is_streamed(site: ListedSite) -> None:
+def test_ndjson_has_the_entries_of_json(site: ListedSite) -> None:
     lines = site.get("/?format=ndjson").body.splitlines()
     assert [json.loads(line) for line in lines] == site.list().json["entries"]
-    request = Request("GET", "/?format=ndjson")
-    response = site.site.handle(request, RequestContext(NOW))
-    assert [type(part) for part in response.body] == [BodyStream]
+
+
+@pytest.mark.parametrize("form", ["html", "json", "ndjson", "text"])
+def test_a_large_page_is_counted_and_streamed(tmp_path: Path, form: str) -> None:
+    for number in range(320):
+        (tmp_path / f"{number:0200}").touch()
+    site = ListedSite(tmp_path).site
+    request = Request("GET", f"/?format={form}")
+    first, second = (site.handle(request, RequestContext(NOW)) for _ in range(2))
+    assert [type(part) for part in first.body] == [BodyStream]
+    size = len(b"".join(iter(first.body[0].read, b"")))
+    assert first.length == (None if form == "ndjson" else size)
+    assert site.memory.size == size  # which the second one, of the same bytes, still holds
+    second.body[0].close()
+    assert site.memory.size == 0
+    assert site.handle(request._replace(method="HEAD"), RequestContext(NOW)).body == ()
 
 
 def test_text_has_a_line_for_each_entry(root: Path) -> None:

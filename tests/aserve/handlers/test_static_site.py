@@ -11,7 +11,8 @@ from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import FileSlice, Request
 from aserve.http.resources import Document, Representation, Validator
-from aserve.policies.site import MAX_INLINE_SIZE, Site
+from aserve.policies.response_memory import MAX_INLINE_SIZE
+from aserve.policies.site import Site
 
 NOW = 1_900_000_000
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, Response
 from aserve.http1.limits import Limits
+from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.server.event_loops import new_event_loop, standard_event_loop
@@ -70,7 +71,9 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serving(model: str, handler: Handle | FunctionHandler) -> Iterator[Served]:
+def serving(
+    model: str, handler: Handle | FunctionHandler, memory: ResponseMemory | None = None
+) -> Iterator[Served]:
     """Serve until the block ends, then stop once all responses are sent."""
     log: list[tuple[Any, ...]] = []
     logged = threading.Semaphore(0)
@@ -84,7 +87,8 @@ def serving(model: str, handler: Handle | FunctionHandler) -> Iterator[Served]:
     with ours, control, socket.create_server(("127.0.0.1", 0), backlog=1_024) as listener:
         address = listener.getsockname()
         is_function = not isinstance(handler, FunctionHandler)
-        site = Site(FunctionHandler(handler) if is_function else handler, [ServerHeader()])
+        handler = FunctionHandler(handler) if is_function else handler
+        site = Site(handler, [ServerHeader()], memory=memory)
         thread = threading.Thread(target=serve, args=(model, site, listener, observe, control))
         thread.start()
         try:
