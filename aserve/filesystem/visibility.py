@@ -117,7 +117,11 @@ class Visibility:
         return self._find_in_target(b"/" + path) is None
 
     def allows_outside(self, path: bytes) -> bool:
-        """Tell whether a link may lead to an absolute path that is not of the site."""
+        """Tell whether a link may lead to an absolute path that is not of the site.
+
+        The globs of this site are for the names under its root, by which the file was asked for:
+        what a link was made for may lie in /srv/private. Keys are keys everywhere.
+        """
         return self.symlinks is Symlinks.ALL and _find_always(path) is None
 
 

@@ -17,7 +17,7 @@ from tests.aserve.handlers.listing_site import ListedSite
 SECRET = b"SECRET"
 """What each file of the site consists of, hidden or not."""
 
-HIDE = ("private", "*.bak", "drafts/*", "img/**/raw")
+HIDE = ("private", "*.bak", "drafts/*", "img/**/raw", "out-dir/raw")
 POLICIES: Mapping[str, Visibility] = {
     "default": Visibility(HIDE),
     "dotfiles": Visibility(HIDE, dotfiles=True),
@@ -41,6 +41,9 @@ LINKS = {
     "out.txt": "../outside.txt",
     "out-dir": "../outside",
     "out-key": "../outside/server.key",
+    "out-bak": "../outside/old.bak",
+    "out-private": "../outside/private",
+    "out-profile": "../outside/.profile",
     "magic": "/proc/self/cwd",
     "loop": "loop",
     "loop-one": "loop-two",
@@ -52,8 +55,17 @@ LINKS = {
     "private-link": "private",
     "to-profile": ".profile",
 }
-OUTSIDE = ("plain.txt", "server.key", ".profile", "private/file")
+OUTSIDE = (
+    *("plain.txt", "server.key", ".profile", ".cache/file", "private/file", "sub/old.bak"),
+    *("old.bak", "drafts/plan.txt", "raw/x.png"),
+)
 """Files in a directory beside the root."""
+OUTSIDE_LINKS = {
+    "back-to-private": "{root}/private",
+    "to-bak": "old.bak",
+    "to-key": "server.key",
+}
+"""Links in that directory."""
 
 
 class Row(NamedTuple):
@@ -79,7 +91,13 @@ ROWS = [
     *_rows("inside.txt inside-dir/plain.txt absolute.txt", "default", "dotfiles", "all links"),
     *_rows("to-profile", "default", "dotfiles", "all links"),  # a link publishes a dotfile
     *_rows("out.txt out-dir/plain.txt", "all links"),
-    *_rows("out-key out-dir/server.key out-dir/.profile out-dir/private/file magic/plain.txt"),
+    *_rows("out-key out-dir/server.key out-dir/to-key out-dir/back-to-private/file"),
+    # What lies outside has no path in the site: a glob hides it by the names it is asked for with.
+    *_rows("out-dir/.profile out-dir/.cache/file out-dir/private/file out-dir/sub/old.bak"),
+    *_rows("out-dir/old.bak out-dir/raw/x.png"),
+    *_rows("out-bak out-private/file out-profile out-dir/to-bak", "all links"),
+    *_rows("out-dir/drafts/plan.txt", "all links"),
+    *_rows("magic/plain.txt"),
     *_rows("loop loop-one loop-two dangling nothing sub/nothing"),
     *_rows("to-key to-git/config to-private private-link/file"),
 ]
@@ -180,6 +198,7 @@ def make_site(parent: Path) -> Path:
     for file in [*(root / name for name in FILES), *outside]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(SECRET)
-    for link, target in LINKS.items():
-        (root / link).symlink_to(target.format(root=os.fspath(root)))
+    for directory, links in ((root, LINKS), (parent / "outside", OUTSIDE_LINKS)):
+        for link, target in links.items():
+            (directory / link).symlink_to(target.format(root=os.fspath(root)))
     return root
