@@ -43,6 +43,8 @@ FIGURES = {
     "open_s": Figure("s to open them"),
     "p99_alone_ms": Figure("p99 without them, ms"),
     "p99_beside_ms": Figure("p99 beside them, ms"),
+    "max_alone_ms": Figure("longest without them, ms"),
+    "max_beside_ms": Figure("longest beside them, ms"),
     "before_mib": Figure("MiB before"),
     "after_mib": Figure("MiB after they closed"),
     "client_mib": Figure("MiB of the client"),

@@ -1,8 +1,10 @@
 """What a page of a directory with 50,000 files costs, and what other clients notice of it."""
 
 import os
+import re
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from benchmarks.servers import LOAD_CORE, SERVER_CORE, Server, running
 
 FOLDER = "cold"
 _TARGET = f"/{FOLDER}/"
+_FIRST = b"100.txt"
+_SCRIPT_DATA = re.compile(rb"<template[^>]*>\s*([A-Za-z0-9+/=]+)\s*</template>")
 _REPEATS = 5
 _OTHER_CLIENT = Ask(1)
 
@@ -43,6 +47,8 @@ def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
         "page_kib": size / KIB,
         "p99_alone_ms": alone.p99_ms,
         "p99_beside_ms": beside.p99_ms,
+        "max_alone_ms": alone.max_ms,
+        "max_beside_ms": beside.max_ms,
     }
 
 
@@ -61,9 +67,15 @@ def _page_size(port: int) -> int:
     status, body = fetch(port, _TARGET, {"Accept": "text/html"})
     if status != 200:
         raise NoMeasurement(f"it answers {_TARGET} with {status}")
-    if b"100.txt" not in body:
+    if not names_first_files(body):
         raise NoMeasurement("its page does not name the first files")
     return len(body)
+
+
+def names_first_files(page: bytes) -> bool:
+    """Tell whether a page names them, in its HTML or in data for its script, which dufs encodes."""
+    data = _SCRIPT_DATA.search(page)
+    return _FIRST in page or (data is not None and _FIRST in b64decode(data[1]))
 
 
 @contextmanager

@@ -38,12 +38,16 @@ class Ask:
 
 
 class Counted(NamedTuple):
-    """What a load generator has counted: responses, seconds, bytes received, 99th percentile."""
+    """What a load generator has counted: responses, seconds, bytes received, 99th percentile.
+
+    max_ms: the longest time to a response; 0 where a tool's report is not read for it.
+    """
 
     replies: int
     seconds: float
     octets: int
     p99_ms: float
+    max_ms: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def read_wrk(report: str) -> Counted:
     """Read the line that report.lua has written."""
     counted = json.loads(report.strip().rpartition("\n")[2])
     _refuse_errors(counted["errors"])
-    return Counted(counted["requests"], counted["seconds"], counted["octets"], counted["p99_ms"])
+    figures = ("requests", "seconds", "octets", "p99_ms", "max_ms")
+    return Counted(*(counted[name] for name in figures))
 
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:

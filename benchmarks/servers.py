@@ -34,7 +34,15 @@ class Product:
 
 def debian(program: str, flag: str, package: str = "") -> Product:
     """Return a Debian program, which prints its version when called with a flag."""
+    return _program(program, flag, f"sudo apt-get install {package or program}")
 
+
+def rust(program: str) -> Product:
+    """Return a program of crates.io that Debian does not have; building it takes minutes."""
+    return _program(program, "--version", f"cargo install --locked {program}")
+
+
+def _program(program: str, flag: str, install: str) -> Product:
     def told() -> str | None:
         if (path := where(program)) is None:
             return None
@@ -42,7 +50,7 @@ def debian(program: str, flag: str, package: str = "") -> Product:
         found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
         return found[0] if found else "of unknown version"
 
-    return Product(told, f"sudo apt-get install {package or program}")
+    return Product(told, install)
 
 
 def python(package: str) -> Product:
@@ -58,10 +66,11 @@ def python(package: str) -> Product:
 
 
 def where(program: str) -> str | None:
-    """Return the path of a program, which may be in a directory for root only."""
+    """Return the path of a program, which may be in a directory for root only, or cargo's."""
     if program == "python":
         return sys.executable
-    return shutil.which(program) or shutil.which(f"/usr/sbin/{program}")
+    others = (f"/usr/sbin/{program}", Path.home() / ".cargo" / "bin" / program)
+    return next(filter(None, map(shutil.which, (program, *others))), None)
 
 
 PRODUCTS = {
@@ -71,6 +80,8 @@ PRODUCTS = {
     "lighttpd": debian("lighttpd", "-v"),
     "h2o": debian("h2o", "--version"),
     "caddy": debian("caddy", "version"),
+    "dufs": rust("dufs"),
+    "miniserve": rust("miniserve"),
     "granian": python("granian"),
     "starlette": python("starlette"),
     "uvicorn": python("uvicorn"),
@@ -158,6 +169,8 @@ _ROWS = (
     Server("h2o", "h2o", "h2o -c {config}", "h2o.conf"),
     _caddy("caddy"),
     _caddy("caddy listing", listing="browse"),
+    Server("dufs", "dufs", "dufs --bind 127.0.0.1 --port {port} {root}"),
+    Server("miniserve", "miniserve", "miniserve --interfaces 127.0.0.1 --port {port} {root}"),
     Server(
         "granian",
         "granian",

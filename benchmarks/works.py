@@ -136,6 +136,7 @@ EVERYBODY = ("aserve", *C, *OTHERS)
 LOGGED = ("nginx log", "nginx sendfile log")
 UNCACHED = ("nginx uncached", "nginx sendfile uncached")
 ASERVE_UNCACHED = "aserve uncached"
+OWN_LISTINGS = ("caddy listing", "dufs", "miniserve")
 
 BROWSER = {
     "Connection": "keep-alive",
@@ -322,11 +323,12 @@ _ROWS = (
         "listing",
         f"A page of a directory with {FOLDERS[listing.FOLDER]:,} files",
         Anew(listing.measure),
-        ("aserve", "nginx listing", "lighttpd listing", "caddy listing", "http.server"),
+        ("aserve", "nginx listing", "lighttpd listing", *OWN_LISTINGS, "http.server"),
         peer="nginx listing",
         note="The server is restarted in each round. aserve has read and sorted all names and "
-        "shows the first 1,000; the others send all of them on one page. p99 is that of another "
-        "client, which asks for 1 KB on one connection, alone and beside one page after the other.",
+        "shows the first 1,000; the others send all of them on one page. p99 and longest are those "
+        "of another client, which asks for 1 KB on one connection, alone and beside one page after "
+        "the other: an event loop that a page holds is in the longest.",
     ),
     Work(
         "workers",
