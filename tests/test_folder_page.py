@@ -220,7 +220,7 @@ def test_pages_are_turned(browser: webdriver.Chrome, site: str) -> None:
         follow(browser, links[0])
         seen += names(browser)
     assert seen == [f"file-{number:02}.txt" for number in range(25)]
-    assert find(browser, "caption").text == "21-25 of 25"
+    assert find(browser, "caption").text == "21 to 25 of 25"
     follow(browser, browser.find_element(By.LINK_TEXT, "First"))
     assert names(browser)[0] == "file-00.txt"
 

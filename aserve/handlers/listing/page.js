@@ -21,7 +21,7 @@ if (count) {
   addEventListener("pageshow", filter);
 }
 addEventListener("keydown", event => {
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!box || event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
   event.preventDefault();
   box.focus();

@@ -73,7 +73,7 @@ def _body(listing: Listing) -> Iterator[str]:
     yield f'<header><nav aria-label="Breadcrumb"><ol>{_breadcrumb(listing)}</ol></nav></header>\n'
     yield "<main>\n"
     yield _folder_text(listing.header, "header")
-    yield f'<div class="tools">\n{_search_form(listing)}{_archive_form(listing)}</div>\n'
+    yield _tools(listing)
     yield from _table(listing)
     yield _pages(listing)
     yield _folder_text(listing.readme, "readme")
@@ -102,6 +102,13 @@ def _breadcrumb(listing: Listing) -> str:
         for level, name in enumerate(names[:-1])
     ]
     return f'{"".join(links)}<li aria-current="page"><h1>{names[-1]}</h1></li>'
+
+
+def _tools(listing: Listing) -> str:
+    """Return the forms; nothing for a folder in which there is nothing to search or to download."""
+    if not (listing.total or listing.query.search or listing.query.is_deep):
+        return ""
+    return f'<div class="tools">\n{_search_form(listing)}{_archive_form(listing)}</div>\n'
 
 
 def _search_form(listing: Listing) -> str:
@@ -215,7 +222,7 @@ def _count(listing: Listing) -> str:
     """Return which of how many entries are on the page."""
     total, shown, offset = listing.total, len(listing.entries), listing.query.offset
     if shown < total:
-        return f"{offset + 1:,}-{offset + shown:,} of {total:,}"
+        return f"{offset + 1:,} to {offset + shown:,} of {total:,}"
     return "1 item" if total == 1 else f"{total:,} items"
 
 

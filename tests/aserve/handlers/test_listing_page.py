@@ -234,8 +234,8 @@ def test_pages_are_linked() -> None:
     assert links["Previous"] == ("?limit=10&offset=10", "prev")
     assert links["Next"] == ("?limit=10&offset=30", "next")
     assert links["Last"] == ("?limit=10&offset=40", None)
-    assert page.one("caption").text == "21-30 of 45"
-    assert "21-30 of 45" in page.one("nav", class_="pages").text
+    assert page.one("caption").text == "21 to 30 of 45"
+    assert "21 to 30 of 45" in page.one("nav", class_="pages").text
 
 
 @given(st.integers(0, 300), st.integers(1, 60), st.integers(0, 400))
@@ -291,7 +291,7 @@ def test_a_page_without_entries_says_why(parts, text: str) -> None:
                 " The search stopped at its limit: there may be more"
             ),
         ),
-        ({"total": 50_000, "query": ListingQuery(offset=1_000)}, "1,001-1,001 of 50,000"),
+        ({"total": 50_000, "query": ListingQuery(offset=1_000)}, "1,001 to 1,001 of 50,000"),
     ],
 )
 def test_the_caption_says_what_is_shown(parts, text: str) -> None:
@@ -316,11 +316,17 @@ def test_the_search_box_keeps_what_was_asked() -> None:
 
 
 def test_archives_are_buttons_which_no_crawler_follows() -> None:
-    page = parsed(archives=("zip", "tar.gz"))
+    page = parsed(file(b"a"), archives=("zip", "tar.gz"))
     buttons = [(button["name"], button["value"]) for button in page.all("button", name="archive")]
     assert buttons == [("archive", "zip"), ("archive", "tar.gz")]
     assert not [a for a in page.all("a") if "archive" in a["href"]]
-    assert not parsed().all("button", name="archive")
+    assert not parsed(file(b"a")).all("button", name="archive")
+
+
+def test_an_empty_folder_has_nothing_to_search_or_to_download() -> None:
+    assert parsed(archives=("zip",)).all("form") == []
+    for query in (ListingQuery(search="x"), ListingQuery(is_deep=True)):
+        assert len(parsed(query=query, archives=("zip",)).all("form")) == 2
 
 
 @pytest.mark.parametrize(
