@@ -120,7 +120,7 @@ def steps(name: str, language: str) -> str:
     rows = [_WORDS[language]["steps"]]
     found = next(model for model in models() if model["name"] == name)
     for number, step in enumerate(found["step"], 1):
-        trace = "<br>".join(line.replace("|", r"\|") for line in step["trace"])
+        trace = "<br>".join(line.replace("|", r"\|") for line in step["trace"]) or "-"
         rows.append((str(number), step[language], trace))
     return _table(rows)
 

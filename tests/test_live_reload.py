@@ -42,7 +42,7 @@ class Site:
         self.server = Server(root, live=True, **settings)
 
     def write(self, name: str, text: str | bytes) -> None:
-        """Save a file in one step, of which nobody sees a half."""
+        """Save a file in one step: a half of it is never seen."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}~")  # which does not count

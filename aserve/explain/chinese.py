@@ -20,7 +20,7 @@ def _epoll_texts() -> dict[str, str]:
     found: dict[str, str] = {}
     for template, text in (
         ("adds WHAT to epoll", "把WHAT加入 epoll"),
-        ("changes what epoll reports of WHAT", "改变 epoll 对WHAT的关注"),
+        ("changes what epoll reports of WHAT", "修改 epoll 对WHAT关注的事件"),
         ("removes WHAT from epoll", "把WHAT从 epoll 移除"),
     ):
         for end, meaning in (("", ""), (": {events}", "：{events}")):
@@ -70,15 +70,15 @@ _IN_VAIN = {
 }
 _CALLS = {
     "accepts a connection": "接受一个连接",
-    "reads {count:,} bytes": "读出 {count:,} 字节",
+    "reads {count:,} bytes": "读到 {count:,} 字节",
     "reads end of file: the client has closed": "读到末尾：客户端已关闭",
-    "writes {count:,} bytes": "写入 {count:,} 字节",
+    "writes {count:,} bytes": "写出 {count:,} 字节",
     "has the kernel send {count:,} bytes of the file": "让内核直接发送文件的 {count:,} 字节",
     "opens {name}": "打开 {name}",
     "looks for {name}: not found": "找 {name}：没有",
     "cannot open {name}: {error}": "打不开 {name}：{error}",
     "asks for size and modification time": "查询大小和修改时间",
-    "reads {count:,} bytes of the file": "读出文件的 {count:,} 字节",
+    "reads {count:,} bytes of the file": "从文件读到 {count:,} 字节",
     "reads names in {name}": "读出目录 {name} 里的名字",
     "finds that a socket has no offsets: ESPIPE": "发现套接字没有偏移量：ESPIPE",
     "closes the connection": "关闭连接",
@@ -112,10 +112,10 @@ _RING = {
     ),
     "receives completions": "取回完成通知",
     "checks the rings": "查看两个环",
-    "queues an accept on the ring": "在环上排一个 accept",
-    "queues a receive on the ring": "在环上排一个 recv",
-    "queues a read of the file on the ring": "在环上排一个读文件",
-    "queues a send on the ring": "在环上排一个 send",
+    "queues an accept on the ring": "往环里放一个 accept",
+    "queues a receive on the ring": "往环里放一个 recv",
+    "queues a read of the file on the ring": "往环里放一个读文件的操作",
+    "queues a send on the ring": "往环里放一个 send",
     "gets the completion of accept: {result}": "accept 已完成：{result}",
     "gets the completion of receive: {result}": "recv 已完成：{result}",
     "gets the completion of read: {result}": "读文件已完成：{result}",
@@ -139,8 +139,10 @@ _LANES = {
     "client {number}": "客户端 {number}",
     "main thread": "主线程",
     "child process": "子进程",
+    "child process {number}": "子进程 {number}",
     "thread {number}": "线程 {number}",
     "a thread of libc": "libc 的线程",
+    "libc thread {number}": "libc 线程 {number}",
     "{name}": "{name}",
     "socket buffers": "套接字缓冲区",
     "ready list": "就绪列表",

@@ -15,7 +15,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         ),
         (
             "每一行都是真实的服务器或客户端做的一件事，由 strace 和 Python 的 profiler 记录。从上到下是先后顺序；"
-            "条的长短不代表时间，因为跟踪会让一切慢很多倍。"
+            "条的长短不代表时间：一加跟踪，什么都会慢上许多倍。"
         ),
     ),
     "overview": ("All models at a glance", "所有模型一览"),
@@ -43,7 +43,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "compute": ("computes, or waits for the interpreter", "计算（或等解释器锁）"),
     "copy": ("data is copied", "拷贝数据"),
     "call": ("another system call", "其他系统调用"),
-    "held": ("lies here until it is fetched", "放在这里，等人来取"),
+    "held": ("lies here until it is fetched", "留在这里，等待取走"),
     "phase_1": ("first phase: until data is ready", "第一阶段：数据就绪"),
     "phase_2": ("second phase: data is moved", "第二阶段：数据读写"),
     "book": ("The steps as books number them", "教科书上的步骤"),
@@ -121,7 +121,7 @@ ABOUT: Mapping[str, tuple[str, str]] = {
             "The main thread waits and queues, and nothing else. Workers accept, read and handle; once"
             " the socket is writable, another worker writes."
         ),
-        "主线程只等待和排队，别的都不做。工作线程接受连接、读、处理；等到套接字可写，再由另一个工作线程来写。",
+        "主线程只等待，把就绪的放进请求队列，别的都不做。工作线程接受连接、读、处理；等到套接字可写，再由另一个工作线程来写。",
     ),
     "multi-reactor": (
         (

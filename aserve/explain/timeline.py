@@ -154,9 +154,27 @@ def _lanes_of(
     found = dict.fromkeys(event.thread for event in events if is_client(event.thread) == clients)
     is_last = {thread: names.get(thread) != "MainThread" for thread in found}
     order = sorted(found, reverse=True) if clients else sorted(found, key=lambda one: is_last[one])
-    for thread in order:
-        kind = "client" if clients else "thread"
-        yield Lane(thread_key(thread), kind, lane_name(thread, names, len(found)), thread)
+    kind = "client" if clients else "thread"
+    named = [lane_name(thread, names, len(found)) for thread in order]
+    for thread, name in zip(order, _tell_apart(named), strict=True):
+        yield Lane(thread_key(thread), kind, name, thread)
+
+
+_NUMBERED = {
+    "child process": "child process {number}",
+    "a thread of libc": "libc thread {number}",
+}
+
+
+def _tell_apart(names: Sequence[Phrase]) -> Iterator[Phrase]:
+    """Yield the names, with a number where several lanes have the same."""
+    for place, name in enumerate(names):
+        template = _NUMBERED.get(name.template)
+        if template and names.count(name) > 1:
+            number = names[: place + 1].count(name)
+            yield Phrase(template, {"number": number})
+        else:
+            yield name
 
 
 def lane_name(thread: int, names: dict[int, str], count: int = 1) -> Phrase:
@@ -262,6 +280,8 @@ def _operation(event: TraceEvent) -> str:
 
 def _ring_operations(events: Sequence[TraceEvent]) -> Iterator[Held]:
     """Yield each operation on the ring: it waits for data, and then the kernel copies."""
+    if not any(event.activity is Activity.SUBMIT for event in events):
+        return  # POSIX AIO also tells of completions, and its threads have lanes of their own
     pending: dict[tuple[str, int], list[int]] = defaultdict(list)
     arrived: dict[int, int] = {}
     for step, event in enumerate(events):

@@ -183,7 +183,7 @@ class WatchedTree:
         return directory is not None and name in directory.states
 
     def _is_served(self, path: bytes) -> bool:
-        """Tell whether links let a request have what is at a path: nobody is told of the others."""
+        """Tell whether links let a request have what is at a path: others are not reported."""
         parent, name = split_path(path.rstrip(b"/"))
         directory = self._directories.get(parent)
         if path in self._roots or directory is None:

@@ -155,7 +155,7 @@ async def test_a_listen_queue_that_fills_in_the_run_delays_no_end(start_abench):
     assert {kind for kind, number in document["failures"].items() if number} <= {
         *("timeout", "connect", "reset")
     }
-    # A connection attempt that nobody answers ends after two minutes.
+    # A connection attempt without an answer ends after two minutes.
     assert DURATION - 0.01 <= document["duration_s"] < DURATION + 60
 
 

@@ -264,6 +264,20 @@ def test_the_ring_waits_and_copies_while_the_thread_does_neither():
     assert ("gets the completion of receive: 40", "ring", "main thread") in arrows_of(trace)
 
 
+def test_completions_of_posix_aio_are_of_no_ring_and_its_threads_have_names_of_their_own():
+    done = Phrase("gets the completion of receive: {result}", {"result": "40"})
+    events = [
+        TraceEvent(1.0, thread, text, activity, started_at=1.0, ended_at=1.0, peer=5_000)
+        for thread, text, activity in (
+            (20, Phrase("reads {count:,} bytes", {"count": 40}), Activity.READ),
+            (21, Phrase("reads {count:,} bytes", {"count": 40}), Activity.READ),
+            (11, done, Activity.COMPLETE),
+        )
+    ]
+    lanes = build_timeline(trace_of(events, "proactor-aio")).lanes
+    assert [str(lane.name) for lane in lanes] == ["libc thread 1", "libc thread 2", "worker-0"]
+
+
 def test_the_reactor_hands_over_through_the_queue_step_by_step():
     trace = stored("reactor")
     arrows = arrows_of(trace)

@@ -272,7 +272,7 @@ def test_several_roots_have_names_of_their_own(root: Path, tmp_path: Path) -> No
         Visibility(),
     )
     tree.scan()
-    (root / "sub" / "deep" / "b.css").write_text("nobody sees it")
+    (root / "sub" / "deep" / "b.css").write_text("unseen")
     assert changes(tree) == set()
     (tmp_path / "other" / "x.css").write_text("one")
     (tmp_path / "file.css").write_text("other")

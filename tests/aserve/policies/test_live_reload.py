@@ -345,7 +345,7 @@ def test_names_beside_these_two_are_not_taken(client):
         ({"Host": "localhost:8000", "Origin": "http://localhost:8001"}, False),
         ({"Host": "localhost", "Origin": "http://evil.example"}, False),
         ({"Host": "localhost", "Origin": "null"}, False),
-        # A name of somebody else's that leads here (DNS rebinding).
+        # A name of another site that leads here (DNS rebinding).
         ({"Host": "evil.example", "Sec-Fetch-Site": "same-origin"}, False),
         ({"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}, False),
         ({"Host": "127.0.0.1.evil.example"}, False),

@@ -165,7 +165,7 @@ def test_the_banner_says_that_files_are_compared(
 def test_a_start_does_not_wait_for_a_tree_that_takes_long(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes before all is watched is told that anything may have changed."""
+    """A client that comes before all is watched is told that anything may have changed."""
     may_scan = threading.Event()
     scan = WatchedTree.scan
 

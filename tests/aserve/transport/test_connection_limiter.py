@@ -25,7 +25,7 @@ from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
-# iterative accepts nobody over its limit; for processes see test_processes.py.
+# iterative accepts no client over its limit; for processes see test_processes.py.
 NAMES = [
     name
     for name, row in MODELS.items()

@@ -390,7 +390,7 @@ def test_the_walk_ends_at_the_limit() -> None:
 
 
 def test_what_may_not_be_read_is_named_in_the_archive() -> None:
-    """Nothing is missing in silence, and one file of another user costs nobody the others."""
+    """Nothing is missing in silence, and one file of another user does not cost the others."""
     entries = [
         Entry(b"UNREADABLE.txt", False, 0, 0, mode=0o100644),
         Entry(b"mine", False, 0, 0, mode=0o100600),
