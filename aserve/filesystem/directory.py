@@ -33,6 +33,7 @@ from aserve.http.resources import (
     strong_etag,
 )
 from aserve.linux.cachestat import is_cached
+from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_FILE, TYPE_UNKNOWN
 from aserve.linux.statx import file_id
 
 INDEX_NAME = b"index.html"
@@ -286,7 +287,8 @@ class _ResourceLookup:
         known = None
         if self.directories:
             known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
-        found = self._open(path) if not known or known.may_contain(name) else None
+        kind = known.type_of(name) if known else TYPE_UNKNOWN
+        found = None if kind is None else self._open(path, kind)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         mode = found[1].st_mode
@@ -302,7 +304,8 @@ class _ResourceLookup:
         absent: tuple[bytes, ...] = ()
         for name in names:
             path = directory + b"/" + name if directory else name
-            found = self._open_index(path) if not known or known.may_contain(name) else None
+            kind = known.type_of(name) if known else TYPE_UNKNOWN
+            found = None if kind is None else self._open_index(path, kind)
             if found:
                 document = self._document(path, name, *found, known)
                 return document._replace(absent=absent) if absent else document
@@ -327,10 +330,10 @@ class _ResourceLookup:
         path = self._rules.root + b"/" + path if is_local else b""
         return Document((plain, *siblings), path)
 
-    def _open_index(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
+    def _open_index(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
         """Open an index; None for anything else of that name, as where there is nothing."""
         try:
-            found = self._open(path)
+            found = self._open(path, kind)
         except OSError as error:
             if http_error(error).status != 404:
                 raise
@@ -338,7 +341,7 @@ class _ResourceLookup:
         return found if found and stat.S_ISREG(found[1].st_mode) else None
 
     def _check_directory(self, path: bytes) -> None:
-        found = self._open(path or b".")
+        found = self._open(path or b".", TYPE_DIRECTORY)
         if found is None or not stat.S_ISDIR(found[1].st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
@@ -353,12 +356,13 @@ class _ResourceLookup:
         if self.directories and not known:
             self.directories.count_lookup(self._root, self.root_id, directory)
         for coding, suffix in CODINGS.items():
-            if known and not known.may_contain(name + suffix):
+            kind = known.type_of(name + suffix) if known else TYPE_UNKNOWN
+            if kind is None:
                 continue
             if visibility.has_globs and not visibility.is_visible(path + suffix):
                 continue
             try:
-                found = self._open(path + suffix)
+                found = self._open(path + suffix, kind)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
                 if not is_nothing_to_serve(error):
@@ -368,9 +372,14 @@ class _ResourceLookup:
                 siblings.append(representation_of(*found, plain.media_type, coding))
         return siblings
 
-    def _open(self, path: bytes) -> tuple[OpenFile, os.stat_result] | None:
+    def _open(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
+        """Open what is at a path, whose type may be known already."""
         descriptor = open_beneath(
-            self._root, path, wait=self._wait, visibility=self._rules.visibility
+            self._root,
+            path,
+            wait=self._wait,
+            visibility=self._rules.visibility,
+            is_file=kind == TYPE_FILE,
         )
         if descriptor is None:
             return None

@@ -33,9 +33,13 @@ _WITHOUT_LINKS = (
     open_how(_READ_FLAGS, _DIRECTLY | _AT_ONCE),
     open_how(_READ_FLAGS, _DIRECTLY),
 )
-_THROUGH_LINKS = (
-    open_how(_READ_FLAGS, _BENEATH | _AT_ONCE),
-    open_how(_READ_FLAGS, _BENEATH),
+_LOCATE_WITHOUT_LINKS = (
+    open_how(_PATH_FLAGS, _DIRECTLY | _AT_ONCE),
+    open_how(_PATH_FLAGS, _DIRECTLY),
+)
+_LOCATE_THROUGH_LINKS = (
+    open_how(_PATH_FLAGS, _BENEATH | _AT_ONCE),
+    open_how(_PATH_FLAGS, _BENEATH),
 )
 
 _FILE_AT_ONCE = open_how(_READ_FLAGS, _AT_ONCE | RESOLVE_NO_MAGICLINKS)
@@ -94,23 +98,46 @@ def open_real_directory(root: int, path: bytes) -> int:
 
 
 def open_beneath(
-    root: int, path: bytes, *, wait: bool, visibility: Visibility = DEFAULT_VISIBILITY
+    root: int,
+    path: bytes,
+    *,
+    wait: bool,
+    visibility: Visibility = DEFAULT_VISIBILITY,
+    is_file: bool = False,
 ) -> int | None:
     """Return a descriptor to read the file that a relative path leads to below the directory root.
 
     None where there is no such file: for a precompressed sibling this is the usual case, and no
-    exception. Raises OSError; ELOOP where no symbolic link is followed, and EXDEV where one leads
-    out of the directory, or to what is hidden. A link to a file inside may be relative or absolute,
-    and may leave the directory on its way. Raises BlockingIOError where wait is False and the call
-    would have to wait for a disk.
+    exception. Raises OSError; ELOOP where no symbolic link is followed, EXDEV where one leads out
+    of the directory, or to what is hidden, and ENXIO where there is neither a file nor a directory.
+    A link to a file inside may be relative or absolute, and may leave the directory on its way.
+    Raises BlockingIOError where wait is False and the call would have to wait for a disk.
+
+    is_file: a file is known to be there. Otherwise the kernel is asked first what it is, since
+    opening is not without effect: a program that waits to write into a FIFO goes on and fails, a
+    tape is rewound, a watchdog reboots the machine.
     """
     # RESOLVE_BENEATH: the kernel refuses every step out of root, so no race can add one.
-    descriptor = openat2(root, path, _WITHOUT_LINKS[wait], HOW_SIZE)
-    if descriptor >= 0:
-        return descriptor
+    located = -1 if is_file else openat2(root, path, _LOCATE_WITHOUT_LINKS[wait], HOW_SIZE)
+    if located >= 0:
+        try:
+            _check_type(located, path)
+        finally:
+            os.close(located)
+    if is_file or located >= 0:
+        descriptor = openat2(root, path, _WITHOUT_LINKS[wait], HOW_SIZE)
+        if descriptor >= 0:
+            return descriptor
     number = get_errno()
     if number == errno.ENOENT:
         return None
+    return _open_indirectly(root, path, visibility, number, wait=wait)
+
+
+def _open_indirectly(
+    root: int, path: bytes, visibility: Visibility, number: int, *, wait: bool
+) -> int | None:
+    """Open a path that the kernel does not open without links, as its error number says."""
     if number == errno.ELOOP and visibility.symlinks is not Symlinks.NONE:
         return _open_through_links(root, path, visibility, wait=wait)
     return _open_undecided(root, path, visibility, number, wait=wait)
@@ -119,17 +146,16 @@ def open_beneath(
 def _open_through_links(
     root: int, path: bytes, visibility: Visibility, *, wait: bool
 ) -> int | None:
-    descriptor = openat2(root, path, _THROUGH_LINKS[wait], HOW_SIZE)
-    if descriptor < 0:
+    located = openat2(root, path, _LOCATE_THROUGH_LINKS[wait], HOW_SIZE)
+    if located < 0:
         number = get_errno()
         is_missing = number == errno.ENOENT
         return None if is_missing else _open_undecided(root, path, visibility, number, wait=wait)
     try:
-        _check_target(root, path, descriptor, visibility)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        _check_target(root, path, located, visibility)
+        return _open_located(located, path)
+    finally:
+        os.close(located)
 
 
 def _open_undecided(
@@ -166,12 +192,22 @@ def _open_by_name(root: int, path: bytes, visibility: Visibility) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        mode = os.fstat(located).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise _os_error(errno.ENXIO, path)
-        return os.open(f"/proc/self/fd/{located}", _READ_FLAGS)
+        return _open_located(located, path)
     finally:
         os.close(located)
+
+
+def _open_located(located: int, path: bytes) -> int:
+    """Return a descriptor to read what an O_PATH descriptor stands for."""
+    _check_type(located, path)
+    return os.open(f"/proc/self/fd/{located}", _READ_FLAGS)
+
+
+def _check_type(located: int, path: bytes) -> None:
+    """Raise OSError unless a descriptor is of a file or a directory."""
+    mode = os.fstat(located).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _os_error(errno.ENXIO, path)
 
 
 def _locate(root: int, path: bytes, visibility: Visibility) -> int:

@@ -66,9 +66,9 @@ class WatchedDirectory:
         self.size = 0  # bytes that Python takes for the names
         self.generation = 0
 
-    def may_contain(self, name: bytes) -> bool:
-        """Tell whether a name may be there: if not, it was not when changes were last read."""
-        return self.entries is None or name in self.entries
+    def type_of(self, name: bytes) -> int | None:
+        """Return the type of a name, None if it was not there when changes were last read."""
+        return TYPE_UNKNOWN if self.entries is None else self.entries.get(name)
 
 
 class WatchedDirectories:

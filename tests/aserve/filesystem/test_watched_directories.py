@@ -151,11 +151,11 @@ def test_names_are_read_after_a_few_files(tree):
 
 def test_a_changed_name_counts_as_possibly_there(tree):
     known, generation = tree.learn(), tree.get().generation
-    assert not known.may_contain(b"new")
+    assert known.type_of(b"new") is None
     (tree.root / "new").touch()
     (tree.root / "one").unlink()
     assert tree.get() is known
-    assert known.may_contain(b"new")
+    assert known.type_of(b"new") is not None
     assert known.entries[b"one"] == known.entries[b"new"] == TYPE_UNKNOWN
     assert known.generation > generation
 
@@ -493,7 +493,10 @@ class Lookups(RuleBasedStateMachine):
                 known = self.tree.get(os.fsencode(directory))
                 for name in NAMES if known else ():
                     path = os.fsencode(os.path.join(directory, name))
-                    assert known.may_contain(os.fsencode(name)) or not opens(root_fd, path)
+                    kind = known.type_of(os.fsencode(name))
+                    assert kind is not None or not opens(root_fd, path)
+                    if kind == TYPE_FILE:  # which is then opened without asking what it is
+                        assert os.path.isfile(self.place / "root" / os.fsdecode(path))
         finally:
             os.close(root_fd)
 

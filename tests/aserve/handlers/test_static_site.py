@@ -1,18 +1,24 @@
 import os
 import socket
+import struct
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import FileSlice, Request
 from aserve.http.resources import Document, Representation, Validator
+from aserve.linux.libc import libc
 from aserve.policies.response_memory import MAX_INLINE_SIZE
 from aserve.policies.site import Site
+from aserve.server.site_factory import build_site
 
 NOW = 1_900_000_000
 
@@ -89,6 +95,36 @@ def test_special_files_are_not_found(get, directory):
         assert get("/socket").status == 404
     (directory / "device").symlink_to("/dev/zero")
     assert get("/device").status == 404
+
+
+OPENED = struct.pack("I", 0x20)  # IN_OPEN, inotify(7)
+
+
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_special_files_are_not_opened(directory, may_wait):
+    """It has effects: a writer that waits for a FIFO's reader goes on, and its data are lost."""
+    fifos = ("fifo", "404.html", "a.txt.gz", "sub/index.html", "README.md", "page.html")
+    (directory / "sub" / "index.html").unlink()
+    (directory / "link").symlink_to("fifo")
+    (directory / "absolute").symlink_to(directory / "fifo")
+    site = build_site(Settings(directory, index=("home.html",), urls="github"), Mounts())
+    inotify = libc.inotify_init1(os.O_NONBLOCK)
+    try:
+        for name in fifos:
+            os.mkfifo(directory / name)
+            assert libc.inotify_add_watch(inotify, os.fsencode(directory / name), 0x20) > 0
+        targets = ("/fifo", "/link", "/absolute", "/missing", "/a.txt", "/sub/", "/", "/page")
+        archives = ("/?q=f&deep=1", "/?archive=zip", "/?archive=tar")
+        for target in (*targets, *archives):
+            request = Request("GET", target, headers={"accept-encoding": "gzip"})
+            with suppress(BlockingIOError):  # where only a thread may look
+                site.handle(request, RequestContext(NOW, may_wait))
+        with pytest.raises(BlockingIOError):
+            os.read(inotify, 4096)
+        os.close(os.open(directory / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+        assert OPENED in os.read(inotify, 4096)  # so that would have been seen
+    finally:
+        os.close(inotify)
 
 
 @pytest.mark.usefixtures("nobody")
