@@ -7,6 +7,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+
+# Packages that add to hypothesis, such as trio, take half a second of each process to import.
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
 from hypothesis import HealthCheck, settings
 
 from aserve.filesystem import mounts

@@ -32,10 +32,18 @@ def directory(tmp_path):
     (root / "index.html").write_text("<h1>home</h1>")
     (root / "a.txt").write_text("alpha")
     (root / "sub" / "index.html").write_text("<h1>sub</h1>")
-    (root / "large.bin").write_bytes(bytes(range(256)) * 16_384)  # 4 MiB
     for file in root.rglob("*"):
         os.utime(file, (1, 1))  # old enough to be cached
     return root
+
+
+@pytest.fixture
+def large_file(directory):
+    """Add a file of 4 MiB to the site: more than the kernel buffers of a response."""
+    file = directory / "large.bin"
+    file.write_bytes(bytes(range(256)) * 16_384)
+    os.utime(file, (1, 1))
+    return file
 
 
 @pytest.fixture

@@ -122,8 +122,8 @@ def test_the_banner_of_one_file_has_its_url(directory, tmp_path):
         assert stop(process) == (0, "")
 
 
-def test_the_banner_of_several_counts_them(directory):
-    named = (f"docs={directory / 'sub'}", f"movie={directory / 'large.bin'}")
+def test_the_banner_of_several_counts_them(directory, large_file):
+    named = (f"docs={directory / 'sub'}", f"movie={large_file}")
     with aserve(*named, f"={directory}", "--port", 0) as process:
         lines = banner(process)
         assert lines[0].endswith(f" serves {directory} and 2 more\n")
@@ -159,8 +159,10 @@ def test_a_signal_stops_the_server(directory, number, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_response_in_progress_is_completed_before_the_server_stops(directory, workers):
-    os.truncate(directory / "large.bin", 1 << 30)
+def test_a_response_in_progress_is_completed_before_the_server_stops(
+    directory, large_file, workers
+):
+    os.truncate(large_file, 1 << 30)
     with aserve(directory, "--port", 0, "--workers", workers) as process:
         where = url_in(banner(process))[7:-1].split(":")
         with socket.create_connection((where[0], int(where[1]))) as client:
@@ -174,8 +176,8 @@ def test_a_response_in_progress_is_completed_before_the_server_stops(directory, 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_to_the_process_group_counts_once(directory, workers):
-    os.truncate(directory / "large.bin", 1 << 26)
+def test_a_signal_to_the_process_group_counts_once(directory, large_file, workers):
+    os.truncate(large_file, 1 << 26)
     with aserve(directory, "--port", 0, "--workers", workers, start_new_session=True) as process:
         where = url_in(banner(process))[7:-1].split(":")
         with socket.create_connection((where[0], int(where[1]))) as client:

@@ -79,11 +79,11 @@ async def wait_lookup(gated):
     await asyncio.to_thread(gated.lookups.acquire)
 
 
-async def test_a_large_file_arrives_whole_and_is_logged_once(start, connect, directory):
+async def test_a_large_file_arrives_whole_and_is_logged_once(start, connect, large_file):
     _, address, log = await start()
     client = await connect(address)
     status, _, body = await client.get("/large.bin")
-    assert (status, body) == (200, (directory / "large.bin").read_bytes())
+    assert (status, body) == (200, large_file.read_bytes())
     await client.get("/a.txt")
     assert [(entry[1].target, *entry[2:4]) for entry in log] == [
         ("/large.bin", 200, 4_194_304),
@@ -91,19 +91,19 @@ async def test_a_large_file_arrives_whole_and_is_logged_once(start, connect, dir
     ]
 
 
-async def test_a_large_file_in_parts(start, connect, directory):
+async def test_a_large_file_in_parts(start, connect, large_file):
     _, address, _ = await start()
     client = await connect(address)
     status, headers, body = await client.get("/large.bin", Range="bytes=5-200000,300000-499999")
     boundary = headers["content-type"].partition("boundary=")[2].encode()
     parts = [part.partition(b"\r\n\r\n")[2] for part in body.split(b"\r\n--" + boundary)]
-    content = (directory / "large.bin").read_bytes()
+    content = large_file.read_bytes()
     assert status == 206
     assert parts[0] == content[5:200001]
     assert parts[1] == content[300000:500000]
 
 
-async def test_pipelined_requests_are_answered_in_order(start, connect):
+async def test_pipelined_requests_are_answered_in_order(start, connect, large_file):
     _, address, _ = await start()
     client = await connect(address)
     targets = ["/a.txt", "/large.bin", "/none", "/sub/", "/a.txt"] * 5
@@ -143,9 +143,9 @@ async def test_pipelined_requests_are_logged_and_cached_one_by_one(start, connec
 
 
 async def test_a_client_that_does_not_read_holds_one_block_and_not_the_file(
-    start, connect, directory
+    start, connect, large_file
 ):
-    os.truncate(directory / "large.bin", 1 << 30)
+    os.truncate(large_file, 1 << 30)
     server, address, _ = await start()
     client = await connect(address)
     client.writer.transport.pause_reading()
@@ -198,15 +198,15 @@ async def test_more_requests_than_threads_and_queue_hold_get_503(start, connect,
 
 
 async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
-    start, connect, directory, caplog
+    start, connect, large_file, caplog
 ):
-    os.truncate(directory / "large.bin", 1 << 28)
+    os.truncate(large_file, 1 << 28)
     server, address, log = await start()
     client = await connect(address)
     client.writer.transport.pause_reading()
     await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
     await _wait_until(lambda: blocked_connections(server))
-    os.truncate(directory / "large.bin", 1 << 20)
+    os.truncate(large_file, 1 << 20)
     client.writer.transport.resume_reading()
     with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
         await client.read_response()
@@ -217,9 +217,9 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
 
 
 async def test_a_client_that_disconnects_during_a_response_leaves_nothing_open(
-    start, connect, directory
+    start, connect, large_file
 ):
-    os.truncate(directory / "large.bin", 1 << 30)
+    os.truncate(large_file, 1 << 30)
     server, address, log = await start()
     before = len(os.listdir("/proc/self/fd")) + 1  # libuv reserves one from the first connection on
     client = await connect(address)
@@ -313,8 +313,8 @@ async def test_stopping_completes_responses_and_closes_idle_connections(start, c
     await stopping
 
 
-async def test_stopping_closes_a_connection_after_its_open_response(start, connect, directory):
-    os.truncate(directory / "large.bin", 1 << 26)
+async def test_stopping_closes_a_connection_after_its_open_response(start, connect, large_file):
+    os.truncate(large_file, 1 << 26)
     server, address, _ = await start()
     client = await connect(address)
     await client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
