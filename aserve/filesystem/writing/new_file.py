@@ -1,0 +1,184 @@
+"""A file that is being written, and has no name that can be seen until it is whole."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal, NamedTuple
+
+from aserve.filesystem.writing.errors import (
+    AddOnly,
+    Exists,
+    Incomplete,
+    translated,
+)
+from aserve.filesystem.writing.free_names import free_names
+from aserve.filesystem.writing.locks import locked
+from aserve.filesystem.writing.places import Place, check_is_file, place_of, sync_directory
+from aserve.filesystem.writing.rules import Guard, Rules
+from aserve.filesystem.writing.space import Reservation
+from aserve.filesystem.writing.temporary import TemporaryFile
+from aserve.http.request_target import TargetPath
+
+Conflict = Literal["error", "replace", "rename"]
+"""What is done where the name is taken: nothing, replace the file, or take the next free name."""
+
+_PERMISSIONS = 0o777
+_MAX_ATTEMPTS = 100
+
+
+class Written(NamedTuple):
+    """What was written. path: where, which differs from the one asked for after a conflict.
+
+    is_new: whether the name was free. status: of the file, as its next reader finds it.
+    """
+
+    path: TargetPath
+    is_new: bool
+    status: os.stat_result
+
+
+class NewFile:
+    """Bytes that become a file when commit is called, and nothing if it is not.
+
+    Used by one thread at a time; every method may wait for a disk.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        path: TargetPath,
+        temporary: TemporaryFile,
+        reservation: Reservation,
+        announced: int | None,
+    ) -> None:
+        self._rules = rules
+        self._path = path
+        self._temporary = temporary
+        self._reservation = reservation
+        self._announced = announced
+        self.size = 0
+        """How many bytes were written."""
+
+    def reserve(self, size: int) -> None:
+        """Take room for size bytes in all. Raises as write does."""
+        with self._aborted_on_error():
+            self._reservation.grow_to(size)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append data. After an error nothing more can be written, and the space is free again.
+
+        Raises Incomplete for more bytes than were announced, TooLarge, NoSpace or StorageFailed.
+        """
+        size = self.size + len(data)
+        with self._aborted_on_error(), translated():
+            if self._announced is not None and size > self._announced:
+                raise Incomplete
+            self._reservation.grow_to(size)
+            _write_all(self._temporary.descriptor, data)
+        self.size = size
+
+    @contextmanager
+    def _aborted_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def commit(self, guard: Guard, conflict: Conflict = "replace") -> Written:
+        """Give the file its name, and return what it is now; the last call, whatever its outcome.
+
+        The file is on the disk, if that was asked for, before it has the name, so that not even a
+        loss of power leaves half of it. A new name is taken in one step of the kernel, which fails
+        if any other process took it. To replace a file, guard is asked about it and the rename
+        follows under the directory's lock, as locked says. The file keeps the permissions of the
+        one that it replaces, and its owner where the process may set it; other hard links keep the
+        old bytes. Raises what guard raises, Incomplete, Exists, AddOnly, IsDirectory, IsLink,
+        IsSpecial, ParentMissing, NotWritable, NoSpace, Busy or StorageFailed; all is as it was
+        then, except that after StorageFailed nothing can be known.
+        """
+        try:
+            if self._announced not in {None, self.size}:
+                raise Incomplete
+            self._reservation.check()
+            # The directory may be another one by now, or may be outside of the root.
+            with place_of(self._rules.root, self._path) as place, translated():
+                return self._commit(place, guard, conflict)
+        finally:
+            self.abort()
+
+    def _commit(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
+        self._keep_attributes(place.status())
+        if self._rules.fsync:
+            os.fsync(self._temporary.descriptor)
+        with locked(place.directory):
+            written = self._publish(place, guard, conflict)
+        if self._rules.fsync:
+            sync_directory(place.directory)
+        return written
+
+    def _publish(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
+        for _ in range(_MAX_ATTEMPTS):
+            status = place.status()
+            if status:
+                check_is_file(status)
+            guard(status)
+            try:
+                if status is None:
+                    return self._add(place, place.name)
+            except FileExistsError:
+                continue  # another program has just made it
+            return self._resolve_conflict(place, status, conflict)
+        raise Exists
+
+    def _resolve_conflict(
+        self, place: Place, status: os.stat_result, conflict: Conflict
+    ) -> Written:
+        if conflict == "rename":
+            return self._add_beside(place)
+        if conflict == "error":
+            raise Exists
+        if self._rules.mode == "add":
+            raise AddOnly
+        self._keep_attributes(status)
+        self._temporary.replace(*place)
+        return self._written(place.name, is_new=False)
+
+    def _add_beside(self, place: Place) -> Written:
+        for name in free_names(place.name, _MAX_ATTEMPTS):
+            with suppress(FileExistsError):
+                return self._add(place, name)
+        raise Exists
+
+    def _add(self, place: Place, name: bytes) -> Written:
+        self._temporary.give_name(place.directory, name)
+        return self._written(name, is_new=True)
+
+    def _written(self, name: bytes, *, is_new: bool) -> Written:
+        path = self._path._replace(segments=(*self._path.segments[:-1], name))
+        return Written(path, is_new, os.fstat(self._temporary.descriptor))
+
+    def _keep_attributes(self, status: os.stat_result | None) -> None:
+        """Give the file the owner and the permissions of the one that it will replace."""
+        if not status or not stat.S_ISREG(status.st_mode):
+            return
+        descriptor = self._temporary.descriptor
+        mine = os.fstat(descriptor)
+        if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
+            with suppress(PermissionError):
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & _PERMISSIONS)
+
+    def abort(self) -> None:
+        """Give the space back, unless the file has its name. Does nothing the second time."""
+        self._reservation.release()
+        with suppress(OSError):
+            self._temporary.close()
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):  # the disk is full in a moment, or a signal came
+        data = memoryview(data)[written:]
+        written = os.write(descriptor, data)
