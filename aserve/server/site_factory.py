@@ -22,6 +22,7 @@ from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.server.files import build_files
+from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -36,14 +37,17 @@ def build_site(
     directories: those that know their names. live_reload: makes pages reload; the outermost policy.
     """
     files = build_files(settings, mounts, directories)
+    writing = build_writers(settings)
     methods = method_table(
         _pages(settings, files),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
+        writing=writing,
     )
     policies = (*filter(None, (live_reload,)), *_policies(settings))
-    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
+    dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
+    return Site(dispatcher, policies, _error_pages(settings, files))
 
 
 def _pages(settings: Settings, files: FileSystem) -> Handler:

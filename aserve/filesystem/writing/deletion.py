@@ -20,11 +20,12 @@ from aserve.http.request_target import TargetPath
 class Deleted(NamedTuple):
     """What was deleted.
 
-    removed: how many files and directories. failed: paths that are still there, and why; the first
-    100 of them.
+    removed: how many files and directories. size: bytes of the file, None for a directory. failed:
+    paths that are still there, and why; the first 100 of them.
     """
 
     removed: int
+    size: int | None
     failed: tuple[tuple[TargetPath, WriteError], ...] = ()
 
 
@@ -41,10 +42,14 @@ def delete(place: Place, path: TargetPath, rules: Rules, guard: Guard, *, tree: 
         guard(status)
         if not is_directory:
             os.unlink(place.name, dir_fd=place.directory)
-    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1)
+    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1, _freed_by(status))
     if rules.fsync:
         sync_directory(place.directory)
     return deleted
+
+
+def _freed_by(status: os.stat_result) -> int:
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _delete_tree(place: Place, path: TargetPath, rules: Rules) -> Deleted:
@@ -61,7 +66,7 @@ def _delete_tree(place: Place, path: TargetPath, rules: Rules) -> Deleted:
         count += 1
     except OSError as error:
         failed.append(((), write_error(error)))
-    return Deleted(count, tuple((_below(path, names), error) for names, error in failed))
+    return Deleted(count, None, tuple((_below(path, names), error) for names, error in failed))
 
 
 def _below(path: TargetPath, names: tuple[bytes, ...]) -> TargetPath:

@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
+from aserve.filesystem.writing.digest_cache import ALGORITHMS
 from aserve.filesystem.writing.errors import (
     AddOnly,
     Exists,
@@ -14,28 +15,36 @@ from aserve.filesystem.writing.errors import (
 )
 from aserve.filesystem.writing.free_names import free_names
 from aserve.filesystem.writing.locks import locked
-from aserve.filesystem.writing.places import Place, check_is_file, place_of, sync_directory
+from aserve.filesystem.writing.places import (
+    Place,
+    check_is_file,
+    is_sibling_of_another,
+    place_of,
+    sync_directory,
+)
 from aserve.filesystem.writing.rules import Guard, Rules
 from aserve.filesystem.writing.space import Reservation
-from aserve.filesystem.writing.temporary import TemporaryFile
 from aserve.http.request_target import TargetPath
 
 Conflict = Literal["error", "replace", "rename"]
 """What is done where the name is taken: nothing, replace the file, or take the next free name."""
 
 _PERMISSIONS = 0o777
+_SIBLING = "A compressed form of a file that is here would be sent in its place."
 _MAX_ATTEMPTS = 100
 
 
 class Written(NamedTuple):
     """What was written. path: where, which differs from the one asked for after a conflict.
 
-    is_new: whether the name was free. status: of the file, as its next reader finds it.
+    is_new: whether the name was free. status: of the file, as its next reader finds it. digests:
+    those that begin was asked for.
     """
 
     path: TargetPath
     is_new: bool
     status: os.stat_result
+    digests: Mapping[str, bytes]
 
 
 class NewFile:
@@ -48,21 +57,22 @@ class NewFile:
         self,
         rules: Rules,
         path: TargetPath,
-        temporary: TemporaryFile,
         reservation: Reservation,
         announced: int | None,
+        digests: Iterable[str] = (),
     ) -> None:
         self._rules = rules
         self._path = path
-        self._temporary = temporary
+        self._temporary = reservation.temporary
         self._reservation = reservation
         self._announced = announced
+        self._hashes = {algorithm: ALGORITHMS[algorithm]() for algorithm in digests}
         self.size = 0
         """How many bytes were written."""
 
     def reserve(self, size: int) -> None:
         """Take room for size bytes in all. Raises as write does."""
-        with self._aborted_on_error():
+        with self._aborted_on_error(), translated():
             self._reservation.grow_to(size)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -74,8 +84,10 @@ class NewFile:
         with self._aborted_on_error(), translated():
             if self._announced is not None and size > self._announced:
                 raise Incomplete
-            self._reservation.grow_to(size)
+            self._reservation.write_to(size)
             _write_all(self._temporary.descriptor, data)
+            for digest in self._hashes.values():
+                digest.update(data)
         self.size = size
 
     @contextmanager
@@ -85,6 +97,10 @@ class NewFile:
         except BaseException:
             self.abort()
             raise
+
+    def digests(self) -> dict[str, bytes]:
+        """Return the hashes of what was written so far, by the algorithms given to begin."""
+        return {algorithm: digest.digest() for algorithm, digest in self._hashes.items()}
 
     def commit(self, guard: Guard, conflict: Conflict = "replace") -> Written:
         """Give the file its name, and return what it is now; the last call, whatever its outcome.
@@ -101,7 +117,6 @@ class NewFile:
         try:
             if self._announced not in {None, self.size}:
                 raise Incomplete
-            self._reservation.check()
             # The directory may be another one by now, or may be outside of the root.
             with place_of(self._rules.root, self._path) as place, translated():
                 return self._commit(place, guard, conflict)
@@ -109,6 +124,7 @@ class NewFile:
             self.abort()
 
     def _commit(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
+        self._reservation.refresh()
         self._keep_attributes(place.status())
         if self._rules.fsync:
             os.fsync(self._temporary.descriptor)
@@ -141,6 +157,7 @@ class NewFile:
             raise Exists
         if self._rules.mode == "add":
             raise AddOnly
+        self._reservation.check(replaces=status.st_size)
         self._keep_attributes(status)
         self._temporary.replace(*place)
         return self._written(place.name, is_new=False)
@@ -152,12 +169,17 @@ class NewFile:
         raise Exists
 
     def _add(self, place: Place, name: bytes) -> Written:
+        if self._rules.mode == "add" and is_sibling_of_another(place, name):
+            raise AddOnly(_SIBLING)
+        self._reservation.check(replaces=0)
         self._temporary.give_name(place.directory, name)
         return self._written(name, is_new=True)
 
     def _written(self, name: bytes, *, is_new: bool) -> Written:
         path = self._path._replace(segments=(*self._path.segments[:-1], name))
-        return Written(path, is_new, os.fstat(self._temporary.descriptor))
+        status = os.fstat(self._temporary.descriptor)
+        self._reservation.release(stored=True)
+        return Written(path, is_new, status, self.digests())
 
     def _keep_attributes(self, status: os.stat_result | None) -> None:
         """Give the file the owner and the permissions of the one that it will replace."""
@@ -172,7 +194,7 @@ class NewFile:
 
     def abort(self) -> None:
         """Give the space back, unless the file has its name. Does nothing the second time."""
-        self._reservation.release()
+        self._reservation.release(stored=False)
         with suppress(OSError):
             self._temporary.close()
 

@@ -17,6 +17,7 @@ from aserve.filesystem.writing.errors import (
     IsSpecial,
     translated,
 )
+from aserve.http.content_negotiation import CODINGS
 from aserve.http.request_target import TargetPath
 from aserve.linux.libc import get_errno, os_error
 from aserve.linux.openat2 import (
@@ -127,6 +128,12 @@ def check_is_ordinary(status: os.stat_result) -> None:
         raise IsLink
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise IsSpecial
+
+
+def is_sibling_of_another(place: Place, name: bytes) -> bool:
+    """Tell whether a file of this name would be sent in place of one that is there: "a.css.gz"."""
+    originals = [name.removesuffix(suffix) for suffix in CODINGS.values() if name.endswith(suffix)]
+    return any(original and place._replace(name=original).status() for original in originals)
 
 
 def sync_directory(descriptor: int) -> None:

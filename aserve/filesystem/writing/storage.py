@@ -2,10 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.writing import deletion
@@ -24,7 +26,7 @@ from aserve.filesystem.writing.places import (
     sync_directory,
 )
 from aserve.filesystem.writing.rules import Guard, Mode, Rules
-from aserve.filesystem.writing.space import Reservation
+from aserve.filesystem.writing.space import Reservation, Space
 from aserve.filesystem.writing.sweep import remove_abandoned
 from aserve.filesystem.writing.temporary import TemporaryFile
 from aserve.filesystem.writing.tree import walk
@@ -52,7 +54,13 @@ class Storage:
         fsync: bool = True,
     ) -> None:
         self._rules = Rules(root, visibility, mode, fsync)
-        self._limits = limits
+        self._space = Space(root, limits)
+
+    def adding(self) -> Self:
+        """Return the same storage, with the same quota, where names can only be added."""
+        other = copy(self)
+        other._rules = self._rules._replace(mode="add")  # noqa: SLF001 - of the same class
+        return other
 
     def status(self, path: TargetPath) -> os.stat_result | None:
         """Return the status of what is at a path, of a link itself; None where there is nothing.
@@ -63,10 +71,13 @@ class Storage:
         with self._place(path) as place:
             return place.status()
 
-    def begin(self, path: TargetPath, size: int | None = None) -> NewFile:
+    def begin(
+        self, path: TargetPath, size: int | None = None, digests: Iterable[str] = ()
+    ) -> NewFile:
         """Return a new file that will have a path once it is committed.
 
-        size: in bytes, as announced; None where it is not known. Raises InvalidName, Hidden,
+        size: in bytes, as announced; None where it is not known. digests: keys of ALGORITHMS in
+        digest_cache, of hashes that are made while the file is written. Raises InvalidName, Hidden,
         ParentMissing, IsDirectory, NotWritable, TooLarge, NoSpace, Busy or StorageFailed.
         """
         with self._place(path) as place:
@@ -74,7 +85,8 @@ class Storage:
             if status:
                 check_is_file(status)
             temporary = TemporaryFile(place.directory)
-        file = NewFile(self._rules, path, temporary, Reservation(self._limits, temporary), size)
+            reservation = Reservation(self._space, temporary, status.st_size if status else 0)
+        file = NewFile(self._rules, path, reservation, size, digests)
         file.reserve(size or 0)
         return file
 
@@ -89,7 +101,9 @@ class Storage:
         """
         self._check_may_change()
         with self._place(path) as place:
-            return deletion.delete(place, path, self._rules, guard, tree=tree)
+            deleted = deletion.delete(place, path, self._rules, guard, tree=tree)
+        self._space.give_back(deleted.size)
+        return deleted
 
     def make_directory(self, path: TargetPath, *, parents: bool = False) -> None:
         """Make a directory; with parents, those on its path that are missing, too.
@@ -139,7 +153,7 @@ class Storage:
         with translated():
             top = open_directory(self._rules.root, ())
             try:
-                return sum(map(partial(remove_abandoned, now), walk(top)))
+                return sum(map(partial(remove_abandoned, now), walk(top, lenient=True)))
             finally:
                 os.close(top)
 

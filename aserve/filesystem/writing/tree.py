@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_UNKNOWN, read_en
 MAX_ENTRIES = 100_000
 """Names below a directory that is deleted or moved: the time of a request is bounded by it."""
 
-_MAX_DIRECTORY_SIZE = 64 << 20  # bytes of entries of one directory: a million names
+_MAX_DIRECTORY_SIZE = 280 * MAX_ENTRIES  # bytes: one entry takes 24 and its name
 _MAX_FAILURES = 100
 
 Names = tuple[bytes, ...]
@@ -36,29 +37,32 @@ class TreeDirectory(NamedTuple):
     children: Sequence[bytes]
 
 
-def walk(top: int) -> Iterator[TreeDirectory]:
+def walk(top: int, *, lenient: bool = False) -> Iterator[TreeDirectory]:
     """Yield an open directory and all below it, each before its own. No link is followed.
 
-    Each descriptor is open until the next one is asked for. Raises OSError where one cannot be
-    read; one that has gone meanwhile is left out.
+    Each descriptor is open until the next one is asked for. One that has gone meanwhile is left
+    out; lenient: so is one that cannot be read. Raises OSError; TooManyEntries for a directory of
+    more than MAX_ENTRIES, unless lenient.
     """
     pending: list[Names] = [()]
     while pending:
         path = pending.pop()
         try:
             descriptor = open_beneath_directory(top, path)
-        except FileNotFoundError:
-            continue
+        except OSError as error:
+            if lenient or isinstance(error, FileNotFoundError):
+                continue
+            raise
         try:
-            directory = _read(path, descriptor)
+            directory = _read(path, descriptor, sys.maxsize if lenient else _MAX_DIRECTORY_SIZE)
             yield directory
         finally:
             os.close(descriptor)
         pending += [(*path, name) for name in directory.children]
 
 
-def _read(path: Names, descriptor: int) -> TreeDirectory:
-    entries = read_entries(descriptor, _MAX_DIRECTORY_SIZE)
+def _read(path: Names, descriptor: int, max_size: int) -> TreeDirectory:
+    entries = read_entries(descriptor, max_size)
     if entries is None:
         raise TooManyEntries
     children = [name for name, kind in entries.items() if _is_directory(descriptor, name, kind)]

@@ -44,6 +44,12 @@ class WriteAreas:
                 return mode
         return None
 
+    def protects_below(self, path: tuple[bytes, ...]) -> bool:
+        """Tell whether at a path, or below it, is an area of which nothing may be deleted."""
+        return any(
+            mode == "add" and area[: len(path)] == path for area, mode in self._modes.items()
+        )
+
 
 def parse_area(text: str) -> WriteArea | None:
     """Return the area that a text names; None if it is none."""

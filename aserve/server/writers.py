@@ -1,0 +1,49 @@
+"""From settings to what may be written to a site, and the methods that do it."""
+
+import os
+from pathlib import Path
+
+from aserve.config.settings import Settings
+from aserve.filesystem.writing.limits import WriteLimits
+from aserve.filesystem.writing.storage import Storage
+from aserve.handlers.methods import Writers
+from aserve.handlers.writing.allowed import AllowedMethods
+from aserve.handlers.writing.areas import WriteAreas
+from aserve.handlers.writing.delete import Delete
+from aserve.handlers.writing.make_collection import MakeCollection
+from aserve.handlers.writing.put import Put
+from aserve.handlers.writing.tree import Names, Storages, WritableTree
+from aserve.handlers.writing.writing import Writing
+from aserve.http1.limits import UNLIMITED
+from aserve.server.files import names_of
+
+
+def build_writers(settings: Settings) -> Writers | None:
+    """Return the methods that change files, None where nothing can be written to."""
+    if not settings.write:
+        return None
+    everywhere = ["GET", "HEAD", "OPTIONS", *(["TRACE"] if settings.allow_trace else [])]
+    tree = build_tree(settings)
+    methods = ["PUT", "DELETE", "MKCOL"]
+    allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
+    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
+    handlers = (Put(writing), Delete(writing), MakeCollection(writing))
+    return Writers(dict(zip(methods, handlers, strict=True)), allowed)
+
+
+def build_tree(settings: Settings) -> WritableTree:
+    """Return the directories that settings let clients write to."""
+    paths = {"": settings.root} if isinstance(settings.root, Path) else settings.root
+    members = {names_of(os.fsencode(name)): path for name, path in paths.items()}
+    storages = {names: _storages(settings, names, path) for names, path in members.items()}
+    return WritableTree(storages, WriteAreas(settings.write_areas))
+
+
+def _storages(settings: Settings, names: Names, path: Path) -> Storages | None:
+    if not path.is_dir():
+        return None
+    sizes = settings.max_upload, settings.quota, settings.min_free
+    limits = WriteLimits(*(None if size in {0, UNLIMITED} else size for size in sizes))
+    visibility = settings.visibility.beneath(b"/".join(names))
+    storage = Storage(path, visibility, limits, fsync=settings.fsync)
+    return {"all": storage, "add": storage.adding()}
