@@ -30,7 +30,7 @@ def build_writers(settings: Settings) -> Writers | None:
     writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
     post = Post(writing, settings.on_conflict)
     handlers = (post, Put(writing), Delete(writing), MakeCollection(writing))
-    return Writers(dict(zip(methods, handlers, strict=True)), allowed)
+    return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
 
 
 def build_tree(settings: Settings) -> WritableTree:
