@@ -32,7 +32,7 @@ _NO_NAMES = frozenset({b"", b".", b".."})
 _MAX_NAME_SIZE = 255  # bytes: NAME_MAX of Linux
 _ROOT_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Opened to be read, which O_PATH is not: flock and fsync need it.
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BENEATH = open_how(_FLAGS, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 _NO_OPENAT2 = frozenset({errno.ENOSYS, errno.EPERM})  # too old; a container's filter
 
@@ -108,7 +108,7 @@ def _open_step_by_step(root: int, names: tuple[bytes, ...]) -> int:
     directory = os.open(b".", _FLAGS, dir_fd=root)
     for name in names:
         try:
-            found = os.open(name, _FLAGS, dir_fd=directory)
+            found = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=directory)
         finally:
             os.close(directory)
         directory = found

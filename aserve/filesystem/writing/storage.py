@@ -129,8 +129,6 @@ class Storage:
         AddOnly, what guard raises, and as begin does.
         """
         self._check_may_change()
-        if target.segments[: len(path.segments)] == path.segments:
-            raise Exists if target.segments == path.segments else NotWritable(_INTO_ITSELF)
         with self._place(path) as old, self._place(target) as new:
             with locked(old.directory, new.directory):
                 status = old.status()
@@ -139,6 +137,7 @@ class Storage:
                 check_is_ordinary(status)
                 guard(status)
                 if stat.S_ISDIR(status.st_mode):
+                    _check_not_below(target, path)
                     deletion.check_tree(old, path, self._rules)
                 rename_noreplace(*old, *new)
             self._sync(new)
@@ -170,3 +169,9 @@ class Storage:
     def _sync(self, place: Place) -> None:
         if self._rules.fsync:
             sync_directory(place.directory)
+
+
+def _check_not_below(target: TargetPath, path: TargetPath) -> None:
+    below = target.segments[: len(path.segments)] == path.segments
+    if below and target.segments != path.segments:
+        raise NotWritable(_INTO_ITSELF)
