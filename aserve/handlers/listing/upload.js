@@ -113,6 +113,7 @@ class Upload {
   }
 
   fail(status, detail) {
+    queue.list.prepend(this.row); // where it is seen
     const again = conflict => () => {
       this.conflict = conflict;
       this.show("waiting", "Waiting", ["Cancel", () => this.cancel()]);
@@ -138,7 +139,7 @@ class Upload {
   show(state, text, ...actions) {
     const hadFocus = this.actions.contains(document.activeElement);
     this.state = state;
-    this.row.className = state === "failed" ? "bad" : "";
+    this.row.className = state;
     this.text.textContent = text;
     const label = what => ({ ariaLabel: `${what} ${this.name}` });
     this.actions.replaceChildren(...actions.map(([what, act]) => button(what, act, label(what))));
@@ -208,11 +209,13 @@ const section = make(
 form.after(section);
 
 // Show the folder as it is now.
+let refreshes = 0;
 async function refresh() {
+  const mine = ++refreshes;
   const response = await fetch(location.href, { headers: { Accept: "text/html" } });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.getElementById("~files");
-  if (!fresh) return;
+  if (!fresh || mine !== refreshes) return;
   document.getElementById("~files").replaceWith(fresh);
   document.dispatchEvent(new Event("listing"));
 }
@@ -273,6 +276,11 @@ addEventListener("drop", async event => {
     else for await (const found of filesOf(entry, "")) queue.add([found]);
   }
 });
+addEventListener("live-reload", event => {
+  if (!queue.uploads.length && !document.querySelector("dialog")) return;
+  event.preventDefault();
+  if (!selected().length) refresh();
+});
 addEventListener("beforeunload", event => {
   if (queue.isBusy()) event.preventDefault();
 });
@@ -330,7 +338,7 @@ async function remove() {
   const title = chosen.length === 1 ? `Delete ${chosen[0].name}?` : `Delete ${chosen.length} items?`;
   const names = chosen.length === 1 ? [] : chosen.slice(0, 10).map(({ name }) => name);
   if (chosen.length > 10) names.push(`and ${chosen.length - 10} more`);
-  const text = [...names, "They cannot be brought back.".replace("They", chosen.length === 1 ? "It" : "They")];
+  const text = [...names, `${chosen.length === 1 ? "It" : "They"} cannot be brought back.`];
   if (!await ask(title, text, { confirm: "Delete", isDangerous: true })) return;
   const failed = [];
   for (const { name, link } of chosen) {
