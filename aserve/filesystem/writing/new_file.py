@@ -10,6 +10,7 @@ from aserve.filesystem.writing.digest_cache import ALGORITHMS
 from aserve.filesystem.writing.errors import (
     AddOnly,
     Exists,
+    Hidden,
     Incomplete,
     translated,
 )
@@ -18,6 +19,7 @@ from aserve.filesystem.writing.locks import locked
 from aserve.filesystem.writing.places import (
     Place,
     check_is_file,
+    check_path,
     is_sibling_of_another,
     place_of,
     sync_directory,
@@ -163,8 +165,9 @@ class NewFile:
         return self._written(place.name, is_new=False)
 
     def _add_beside(self, place: Place) -> Written:
-        for name in free_names(place.name, _MAX_ATTEMPTS):
-            with suppress(FileExistsError):
+        for name in free_names(place.name):
+            with suppress(FileExistsError, Hidden):
+                check_path(self._path_with(name), self._rules.visibility)
                 return self._add(place, name)
         raise Exists
 
@@ -176,10 +179,12 @@ class NewFile:
         return self._written(name, is_new=True)
 
     def _written(self, name: bytes, *, is_new: bool) -> Written:
-        path = self._path._replace(segments=(*self._path.segments[:-1], name))
         status = os.fstat(self._temporary.descriptor)
         self._reservation.release(stored=True)
-        return Written(path, is_new, status, self.digests())
+        return Written(self._path_with(name), is_new, status, self.digests())
+
+    def _path_with(self, name: bytes) -> TargetPath:
+        return self._path._replace(segments=(*self._path.segments[:-1], name))
 
     def _keep_attributes(self, status: os.stat_result | None) -> None:
         """Give the file the owner and the permissions of the one that it will replace."""
