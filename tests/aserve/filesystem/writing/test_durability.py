@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from aserve.filesystem.writing import new_file
+from aserve.filesystem.writing.storage import Storage
+from aserve.linux.sync_file_range import begin_write_out
+from tests.aserve.filesystem.writing.storages import target
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -57,3 +62,21 @@ def test_the_order_of_the_calls(tmp_path: Path, kind: str, names: list[str]) -> 
 def test_nothing_is_waited_for_without_fsync(tmp_path: Path) -> None:
     calls = traced(tmp_path, "unnamed", "False")
     assert calls == ["-- new --", "name", "-- replaced --", "name", "name"]
+
+
+@pytest.mark.parametrize(("fsync", "begun"), [(True, [(0, 9), (9, 9)]), (False, [])])
+def test_the_disk_begins_while_the_client_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fsync: bool, begun: list[tuple[int, int]]
+) -> None:
+    calls = []
+
+    def begin(descriptor: int, start: int, size: int) -> None:
+        calls.append((start >> 20, size >> 20))
+        begin_write_out(descriptor, start, size)
+
+    monkeypatch.setattr(new_file, "begin_write_out", begin)
+    file = Storage(tmp_path, fsync=fsync).begin(target("a"))
+    for _ in range(7):
+        file.write(bytes(3 << 20))
+    file.abort()
+    assert calls == begun
