@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ _NO_NAMES = frozenset({b"", b".", b".."})
 _MAX_NAME_SIZE = 255  # bytes: NAME_MAX of Linux
 _ROOT_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Opened to be read, which O_PATH is not: flock and fsync need it.
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BENEATH = open_how(_FLAGS, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 _NO_OPENAT2 = frozenset({errno.ENOSYS, errno.EPERM})  # too old; a container's filter
 
@@ -75,7 +75,7 @@ def place_of(root: Path, path: TargetPath) -> Iterator[Place]:
         try:
             yield Place(directory, path.segments[-1])
         finally:
-            os.close(directory)
+            close_directory(directory)
 
 
 def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
@@ -87,7 +87,7 @@ def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
     try:
         return open_beneath_directory(descriptor, names)
     finally:
-        os.close(descriptor)
+        close_directory(descriptor)
 
 
 def open_beneath_directory(top: int, names: tuple[bytes, ...]) -> int:
@@ -108,11 +108,17 @@ def _open_step_by_step(root: int, names: tuple[bytes, ...]) -> int:
     directory = os.open(b".", _FLAGS, dir_fd=root)
     for name in names:
         try:
-            found = os.open(name, _FLAGS, dir_fd=directory)
+            found = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=directory)
         finally:
-            os.close(directory)
+            close_directory(directory)
         directory = found
     return directory
+
+
+def close_directory(descriptor: int) -> None:
+    """Close a directory. Whatever close(2) returns, it is closed, and nothing was written to it."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def check_is_file(status: os.stat_result) -> None:

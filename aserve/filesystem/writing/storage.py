@@ -21,6 +21,7 @@ from aserve.filesystem.writing.places import (
     check_is_file,
     check_is_ordinary,
     check_path,
+    close_directory,
     open_directory,
     place_of,
     sync_directory,
@@ -129,8 +130,6 @@ class Storage:
         AddOnly, what guard raises, and as begin does.
         """
         self._check_may_change()
-        if target.segments[: len(path.segments)] == path.segments:
-            raise Exists if target.segments == path.segments else NotWritable(_INTO_ITSELF)
         with self._place(path) as old, self._place(target) as new:
             with locked(old.directory, new.directory):
                 status = old.status()
@@ -139,6 +138,7 @@ class Storage:
                 check_is_ordinary(status)
                 guard(status)
                 if stat.S_ISDIR(status.st_mode):
+                    _check_not_below(target, path)
                     deletion.check_tree(old, path, self._rules)
                 rename_noreplace(*old, *new)
             self._sync(new)
@@ -155,7 +155,7 @@ class Storage:
             try:
                 return sum(map(partial(remove_abandoned, now), walk(top, lenient=True)))
             finally:
-                os.close(top)
+                close_directory(top)
 
     @contextmanager
     def _place(self, path: TargetPath) -> Iterator[Place]:
@@ -170,3 +170,9 @@ class Storage:
     def _sync(self, place: Place) -> None:
         if self._rules.fsync:
             sync_directory(place.directory)
+
+
+def _check_not_below(target: TargetPath, path: TargetPath) -> None:
+    below = target.segments[: len(path.segments)] == path.segments
+    if below and target.segments != path.segments:
+        raise NotWritable(_INTO_ITSELF)

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 
 from aserve.linux.renameat2 import rename_noreplace
 
@@ -31,9 +32,21 @@ class TemporaryFile:
         self._directory = -1
         self.descriptor = _open_unnamed(directory) if unnamed else -1
         if self.descriptor < 0:
-            self.name = _random_name()
-            self.descriptor = os.open(self.name, _NAMED_FLAGS, _MODE, dir_fd=directory)
-            self._directory = os.dup(directory)
+            self._open_hidden(directory)
+
+    def _open_hidden(self, directory: int) -> None:
+        self._directory = os.dup(directory)
+        try:
+            name = _random_name()
+            self.descriptor = os.open(name, _NAMED_FLAGS, _MODE, dir_fd=directory)
+            self.name = name
+        except OSError:
+            self.close()
+            raise
+        self._lock()
+
+    def _lock(self) -> None:
+        with suppress(OSError):  # some file systems have no locks: there, its age must do
             fcntl.flock(self.descriptor, fcntl.LOCK_SH)
 
     def give_name(self, directory: int, name: bytes) -> None:
@@ -47,12 +60,16 @@ class TemporaryFile:
     def replace(self, directory: int, name: bytes) -> None:
         """Give the file a name in place of the file that has it. Raises OSError."""
         if not self.name:  # linkat(2) replaces nothing
-            hidden = _random_name()
-            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
-            _link(self.descriptor, directory, hidden)
-            self.name, self._directory = hidden, os.dup(directory)
+            self._give_hidden_name(directory)
         os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
         self.name = b""
+
+    def _give_hidden_name(self, directory: int) -> None:
+        self._lock()
+        self._directory = os.dup(directory)
+        name = _random_name()
+        _link(self.descriptor, directory, name)
+        self.name = name
 
     def close(self) -> None:
         """Close the file; remove its hidden name, if it has one. Raises OSError."""
@@ -60,11 +77,12 @@ class TemporaryFile:
             if self.name:
                 os.unlink(self.name, dir_fd=self._directory)
         finally:
-            self.name = b""
-            for descriptor in (self.descriptor, self._directory):
+            descriptors = self.descriptor, self._directory
+            self.name, self.descriptor, self._directory = b"", -1, -1
+            for descriptor in descriptors:
                 if descriptor >= 0:
-                    os.close(descriptor)
-            self.descriptor = self._directory = -1
+                    with suppress(OSError):  # it is closed all the same: close(2)
+                        os.close(descriptor)
 
 
 def _open_unnamed(directory: int) -> int:
