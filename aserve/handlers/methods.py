@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from aserve.handlers.handler import AcceptBody, Handler, RequestContext
+from aserve.handlers.writing.areas import WriteMode
 from aserve.http.messages import NOSNIFF, BodySink, HttpError, Request, Response, Takeover
-from aserve.http.request_target import parse_host_port, parse_path
+from aserve.http.request_target import TargetPath, parse_host_port, parse_path
 
 MethodTable = Mapping[str, Handler | None]
 """The handler of each method; None: the method is disabled, 405. Any other method gets 501."""
@@ -22,10 +23,15 @@ Raises BlockingIOError where context.may_wait is False and it would have to wait
 
 
 class Writers(NamedTuple):
-    """The methods that change files. allowed: what each target has, of all methods."""
+    """The methods that change files.
+
+    allowed: what each target has, of all methods. mode_in: returns what may be done to the entries
+    of a directory, None for nothing.
+    """
 
     handlers: Mapping[str, Handler | None]
     allowed: AllowedMethods
+    mode_in: Callable[[TargetPath], WriteMode | None]
 
 
 # RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those

@@ -11,6 +11,8 @@ from aserve.handlers.writing.allowed import AllowedMethods
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.handlers.writing.delete import Delete
 from aserve.handlers.writing.make_collection import MakeCollection
+from aserve.handlers.writing.move import Move
+from aserve.handlers.writing.post import Post
 from aserve.handlers.writing.put import Put
 from aserve.handlers.writing.tree import Names, Storages, WritableTree
 from aserve.handlers.writing.writing import Writing
@@ -24,11 +26,12 @@ def build_writers(settings: Settings) -> Writers | None:
         return None
     everywhere = ["GET", "HEAD", "OPTIONS", *(["TRACE"] if settings.allow_trace else [])]
     tree = build_tree(settings)
-    methods = ["PUT", "DELETE", "MKCOL"]
+    methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
     allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
     writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
-    handlers = (Put(writing), Delete(writing), MakeCollection(writing))
-    return Writers(dict(zip(methods, handlers, strict=True)), allowed)
+    post = Post(writing, settings.on_conflict)
+    handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
+    return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
 
 
 def build_tree(settings: Settings) -> WritableTree:

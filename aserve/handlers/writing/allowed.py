@@ -12,8 +12,8 @@ from aserve.http.messages import HttpError, Request
 from aserve.http.request_target import TargetPath, parse_path
 
 _FOR_A_NEW_NAME = ("PUT", "MKCOL")
-_FOR_A_FILE: dict[WriteMode, tuple[str, ...]] = {"all": ("PUT", "DELETE"), "add": ()}
-_FOR_A_DIRECTORY: dict[WriteMode, tuple[str, ...]] = {"all": ("DELETE",), "add": ()}
+_FOR_A_FILE: dict[WriteMode, tuple[str, ...]] = {"all": ("PUT", "DELETE", "MOVE"), "add": ()}
+_FOR_A_DIRECTORY: dict[WriteMode, tuple[str, ...]] = {"all": ("DELETE", "MOVE"), "add": ()}
 
 
 class AllowedMethods:

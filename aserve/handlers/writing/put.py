@@ -7,6 +7,7 @@ from aserve.filesystem.directory import validator_of
 from aserve.filesystem.writing.errors import AddOnly, IsDirectory, ParentMissing, WriteError
 from aserve.filesystem.writing.new_file import NewFile
 from aserve.handlers.handler import RequestContext
+from aserve.handlers.writing.body import announced_size, check_is_whole
 from aserve.handlers.writing.conditions import Conditions
 from aserve.handlers.writing.digests import ExpectedDigests
 from aserve.handlers.writing.errors import http_error
@@ -82,7 +83,7 @@ class PutSink:
                 raise
             self._guard.check(None)
             make_parents(self._writing.tree, self._path)
-        size = _announced_size(self._request)
+        size = announced_size(self._request)
         self._file = storage.begin(path, size, self._digests.algorithms)
         self._is_open = True
 
@@ -137,17 +138,4 @@ def _check_message(request: Request, path: TargetPath) -> None:
     """Raise HttpError for a request that is not about the whole of one file."""
     if path.is_directory:
         raise HttpError(409, "A path that ends with a slash is that of a folder, not of a file.")
-    if request.header("content-range") is not None:
-        # RFC 9110 section 14.5: a server that ignored it would take a part for the whole.
-        raise HttpError(400, "A part of a file cannot be stored: Content-Range is not supported.")
-    coding = request.header("content-encoding")
-    if coding is not None and coding.strip().lower() != "identity":
-        detail = "The body must not be encoded: its bytes are stored as they are."
-        raise HttpError(415, detail, (("Accept-Encoding", "identity"),))
-
-
-def _announced_size(request: Request) -> int | None:
-    """Return the size of the body in bytes; None if it comes in chunks."""
-    if "transfer-encoding" in request.headers:
-        return None
-    return int(request.headers["content-length"])
+    check_is_whole(request)

@@ -50,9 +50,12 @@ class WritableTree:
 
     def may_add_to(self, directory: TargetPath) -> bool:
         """Tell whether names may be added to a directory, if it is one."""
+        return self.mode_in(directory) is not None
+
+    def mode_in(self, directory: TargetPath) -> WriteMode | None:
+        """Return what may be done to the entries of a directory, if it is one; None for nothing."""
         names = directory.segments
-        mode = self._areas.mode_in(names)
-        return mode is not None and bool(self._members.get(self._owner(names)))
+        return self._areas.mode_in(names) if self._members.get(self._owner(names)) else None
 
     def may_delete(self, path: TargetPath) -> bool:
         """Tell whether no rule protects what is below a path that may be written."""
