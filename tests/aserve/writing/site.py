@@ -1,8 +1,9 @@
 """The directories of the rows, and what is in them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from tests.aserve.writing.rows import FILES, GONE, ROWS, Row, Tree
+from tests.aserve.writing.rows import FILES, GONE, Row, Tree
 
 
 def directory_of(row: Row, root: Path) -> Path:
@@ -12,14 +13,13 @@ def directory_of(row: Row, root: Path) -> Path:
     return root / prefix / row.name
 
 
-def build(root: Path) -> Path:
+def build(root: Path, rows: Iterable[Row]) -> None:
     """Fill a site: each row has a directory."""
     outside = root.parent / "outside"
     outside.mkdir(exist_ok=True)
     (outside / "x.txt").write_bytes(b"outside")
-    for row in ROWS:
+    for row in rows:
         fill(directory_of(row, root), outside)
-    return root
 
 
 def fill(directory: Path, outside: Path) -> None:

@@ -31,11 +31,11 @@ def test_rows(form: str, server: str, tmp_path: Path) -> None:
     settings = FORMS[form]
     if reason := MODELS[settings["model"]].unavailable_reason():
         pytest.skip(reason)
-    (tmp_path / "site").mkdir()
-    root = build(tmp_path / "site")
+    rows = [row for row in ROWS if row.server == server]
+    root = tmp_path / "site"
+    root.mkdir()
+    build(root, rows)
     with programs.serve(root, **settings, **SERVERS[server]) as served:
         address = address_of(served)
-        errors = [
-            error for row in ROWS if row.server == server for error in ask(row, root, address)
-        ]
+        errors = [error for row in rows for error in ask(row, root, address)]
     assert not errors, "\n".join(errors)
