@@ -164,6 +164,7 @@ class H1Connection:
 
         Only a request whose body is still arriving is rejected, and so the last one.
         """
+        self.body.clear()
         if self.state is State.HANDLING and self._request:
             return self._request._replace(error=error)
         return self.reject(error)

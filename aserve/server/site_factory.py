@@ -17,10 +17,13 @@ from aserve.handlers.listing.search import SearchLimits
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
+from aserve.handlers.writing.areas import WriteAreas
+from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
@@ -127,3 +130,7 @@ def _policies(settings: Settings) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
+    if settings.write:
+        yield CrossOrigin()
+        areas = WriteAreas(settings.write_areas)
+        yield UploadedPages(areas, decode_slashes=settings.decode_slashes)

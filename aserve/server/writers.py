@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+from aserve.config.root import named_paths
 from aserve.config.settings import Settings
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.storage import Storage
+from aserve.filesystem.writing.sweep import Sweeper
 from aserve.handlers.methods import Writers
 from aserve.handlers.writing.allowed import AllowedMethods
 from aserve.handlers.writing.areas import WriteAreas
@@ -34,10 +36,20 @@ def build_writers(settings: Settings) -> Writers | None:
     return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
 
 
+def build_sweeper(settings: Settings) -> Sweeper:
+    """Return what removes abandoned uploads, in a thread of its own once it is started."""
+    paths = named_paths(settings.root).values() if settings.write else ()
+    return Sweeper([Storage(path) for path in map(_path, paths) if path.is_dir()])
+
+
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))
+
+
 def build_tree(settings: Settings) -> WritableTree:
     """Return the directories that settings let clients write to."""
-    paths = {"": settings.root} if isinstance(settings.root, Path) else settings.root
-    members = {names_of(os.fsencode(name)): path for name, path in paths.items()}
+    paths = named_paths(settings.root).items()
+    members = {names_of(name): _path(path) for name, path in paths}
     storages = {names: _storages(settings, names, path) for names, path in members.items()}
     return WritableTree(storages, WriteAreas(settings.write_areas))
 

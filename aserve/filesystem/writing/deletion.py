@@ -9,6 +9,7 @@ from aserve.filesystem.writing.locks import locked
 from aserve.filesystem.writing.places import (
     Place,
     check_is_ordinary,
+    close_directory,
     open_beneath_directory,
     sync_directory,
 )
@@ -59,7 +60,7 @@ def _delete_tree(place: Place, path: TargetPath, rules: Rules) -> Deleted:
         removal = Removal(top)
         removal.remove(directories)
     finally:
-        os.close(top)
+        close_directory(top)
     count, failed = removal.count, removal.failed
     try:
         os.rmdir(place.name, dir_fd=place.directory)
@@ -79,4 +80,4 @@ def check_tree(place: Place, path: TargetPath, rules: Rules) -> None:
     try:
         visible_tree(top, b"/".join(path.segments), rules.visibility)
     finally:
-        os.close(top)
+        close_directory(top)

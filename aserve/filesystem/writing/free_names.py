@@ -1,19 +1,29 @@
 """The next names to try where a name is taken: "report (1).pdf" after "report.pdf"."""
 
+import secrets
 from collections.abc import Iterator
 
 from aserve.http.content_negotiation import CODINGS
 
 _MAX_SIZE = 255  # bytes: NAME_MAX of Linux
+_NUMBERED, _RANDOM = 100, 10
 _COMPRESSED = (*CODINGS.values(), b".bz2", b".xz")
 
 
-def free_names(name: bytes, count: int) -> Iterator[bytes]:
-    """Yield count names like one that is taken, as browsers name a second download."""
+def free_names(name: bytes) -> Iterator[bytes]:
+    """Yield names like one that is taken, as browsers name a second download.
+
+    Behind the hundredth they are random: each that is taken costs a system call.
+    """
     stem, suffix = _split(name)
-    for number in range(1, count + 1):
-        ending = b" (%d)" % number + suffix
-        yield _shorten(stem, _MAX_SIZE - len(ending)) + ending
+    for number in range(1, _NUMBERED):
+        yield _with_ending(stem, b" (%d)" % number + suffix)
+    for _ in range(_RANDOM):
+        yield _with_ending(stem, b" (%s)" % secrets.token_hex(4).encode() + suffix)
+
+
+def _with_ending(stem: bytes, ending: bytes) -> bytes:
+    return _shorten(stem, _MAX_SIZE - len(ending)) + ending
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def place_of(root: Path, path: TargetPath) -> Iterator[Place]:
         try:
             yield Place(directory, path.segments[-1])
         finally:
-            os.close(directory)
+            close_directory(directory)
 
 
 def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
@@ -87,7 +87,7 @@ def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
     try:
         return open_beneath_directory(descriptor, names)
     finally:
-        os.close(descriptor)
+        close_directory(descriptor)
 
 
 def open_beneath_directory(top: int, names: tuple[bytes, ...]) -> int:
@@ -110,9 +110,15 @@ def _open_step_by_step(root: int, names: tuple[bytes, ...]) -> int:
         try:
             found = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=directory)
         finally:
-            os.close(directory)
+            close_directory(directory)
         directory = found
     return directory
+
+
+def close_directory(descriptor: int) -> None:
+    """Close a directory. Whatever close(2) returns, it is closed, and nothing was written to it."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def check_is_file(status: os.stat_result) -> None:

@@ -96,9 +96,8 @@ class Reservation:
         self.temporary = temporary
         self.replaces = replaces
         self.size = self.written = 0
+        self.file_id = 0, 0
         self._checked_to = 0
-        status = os.fstat(temporary.descriptor)
-        self.file_id = status.st_dev, status.st_ino
 
     @property
     def growth(self) -> int:
@@ -107,6 +106,8 @@ class Reservation:
 
     def grow_to(self, size: int) -> None:
         """Take room for size bytes in all. Raises TooLarge, NoSpace or OSError."""
+        status = os.fstat(self.temporary.descriptor)
+        self.file_id = status.st_dev, status.st_ino
         self._space.reserve(self, size)
         self._space.check_free(self)
         self._checked_to = _STEP

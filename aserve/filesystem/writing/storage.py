@@ -21,6 +21,7 @@ from aserve.filesystem.writing.places import (
     check_is_file,
     check_is_ordinary,
     check_path,
+    close_directory,
     open_directory,
     place_of,
     sync_directory,
@@ -154,7 +155,7 @@ class Storage:
             try:
                 return sum(map(partial(remove_abandoned, now), walk(top, lenient=True)))
             finally:
-                os.close(top)
+                close_directory(top)
 
     @contextmanager
     def _place(self, path: TargetPath) -> Iterator[Place]:

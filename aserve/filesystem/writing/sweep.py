@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -57,11 +58,12 @@ class Sweeper:
         self._stopped.set()
 
     def _run(self) -> None:
-        self._sweep()
+        self.sweep()
         while not self._wait(self._stopped, _INTERVAL_S):
-            self._sweep()
+            self.sweep()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Sweep once, in this thread; what fails is logged."""
         for storage in self._storages:
             try:
                 count = storage.sweep(self._clock())
@@ -87,7 +89,8 @@ def _remove_if_abandoned(directory: int, name: bytes, now: float) -> bool:
     except OSError:
         return False  # it has its name by now, or is not ours
     try:
-        if now - os.fstat(descriptor).st_mtime < MAX_AGE_S:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or now - status.st_mtime < MAX_AGE_S:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(name, dir_fd=directory)

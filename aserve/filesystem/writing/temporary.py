@@ -77,11 +77,12 @@ class TemporaryFile:
             if self.name:
                 os.unlink(self.name, dir_fd=self._directory)
         finally:
-            self.name = b""
-            for descriptor in (self.descriptor, self._directory):
+            descriptors = self.descriptor, self._directory
+            self.name, self.descriptor, self._directory = b"", -1, -1
+            for descriptor in descriptors:
                 if descriptor >= 0:
-                    os.close(descriptor)
-            self.descriptor = self._directory = -1
+                    with suppress(OSError):  # it is closed all the same: close(2)
+                        os.close(descriptor)
 
 
 def _open_unnamed(directory: int) -> int:

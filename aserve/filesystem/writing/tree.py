@@ -14,7 +14,7 @@ from aserve.filesystem.writing.errors import (
     WriteError,
     write_error,
 )
-from aserve.filesystem.writing.places import open_beneath_directory
+from aserve.filesystem.writing.places import close_directory, open_beneath_directory
 from aserve.filesystem.writing.temporary import PREFIX
 from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_UNKNOWN, read_entries
 
@@ -57,7 +57,7 @@ def walk(top: int, *, lenient: bool = False) -> Iterator[TreeDirectory]:
             directory = _read(path, descriptor, sys.maxsize if lenient else _MAX_DIRECTORY_SIZE)
             yield directory
         finally:
-            os.close(descriptor)
+            close_directory(descriptor)
         pending += [(*path, name) for name in directory.children]
 
 
@@ -122,7 +122,7 @@ class Removal:
             try:
                 self._empty(directory, descriptor)
             finally:
-                os.close(descriptor)
+                close_directory(descriptor)
 
     def _empty(self, directory: TreeDirectory, descriptor: int) -> None:
         """Remove the files of a directory, then its directories, which are empty by now."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from aserve.filesystem.steps import in_steps
-from aserve.filesystem.writing.places import open_directory
+from aserve.filesystem.writing.places import close_directory, open_directory
 from aserve.filesystem.writing.tree import walk
 
 _MIN_AGE_S = 1.0
@@ -90,7 +90,7 @@ def bytes_below(root: Path, excluded: Container[FileId] = ()) -> int:
             for name in in_steps(directory.names):
                 size += _size(name, directory.descriptor, excluded, shared)
     finally:
-        os.close(top)
+        close_directory(top)
     return size
 
 

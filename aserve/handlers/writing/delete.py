@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from aserve.filesystem.writing.deletion import Deleted
-from aserve.filesystem.writing.errors import AddOnly, Hidden, WriteError
+from aserve.filesystem.writing.errors import AddOnly, Hidden, ParentMissing, WriteError
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.conditions import Conditions
 from aserve.handlers.writing.errors import http_error, status_of
@@ -57,7 +57,7 @@ class Delete:
             return target.storage.delete(target.path, guard, tree=True)
         except AddOnly as error:
             raise self._writing.not_allowed(request, context, error.detail) from None
-        except Hidden:  # as to GET: what is hidden is not there
+        except (Hidden, ParentMissing):  # as to GET: what is hidden is not there
             raise NotFound from None
         except WriteError as error:
             raise http_error(error) from None

@@ -50,7 +50,7 @@ class Store:
         self.begins += 1
         assert not self.writing.is_set()
         if self.refuses_at_once:
-            raise HttpError(507, "There is no space.", close=True)
+            raise HttpError(409, "It is there already.")
 
     def write(self, data: bytes) -> None:
         assert self.begins == 1
@@ -159,8 +159,11 @@ def test_an_empty_body_is_stored(model: str, store: Store, message: bytes) -> No
     assert not store.writes
 
 
-def test_the_next_request_follows_a_whole_body_that_is_refused(model: str, store: Store) -> None:
-    store.refuses_all = True
+@pytest.mark.parametrize("when", ["refuses_all", "refuses_at_once"])
+def test_the_next_request_follows_a_whole_body_that_is_refused(
+    model: str, store: Store, when: str
+) -> None:
+    setattr(store, when, True)
     with serving(model, StoringHandler(store)) as served, connect(served) as client:
         client.sendall(put(content_length="5") + b"hello" + LAST)
         responses = read_all(client)
@@ -286,7 +289,7 @@ def test_a_sink_may_reject_a_body_before_any_of_it_is_read(
     store.refuses_at_once = True
     with serving(model, StoringHandler(store)) as served, connect(served) as client:
         client.sendall(put(content_length="5", **expect))  # and nothing of the body
-        assert read_all(client).startswith(b"HTTP/1.1 507 Insufficient Storage\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 409 Conflict\r\n")
         assert store.closed.wait(TIMEOUT)
     assert not store.writes
 

@@ -11,6 +11,14 @@ from aserve.filesystem.writing.new_file import Conflict, Written
 from aserve.filesystem.writing.storage import Storage
 from aserve.http.request_target import TargetPath
 
+CALLS = frozenset(
+    {
+        *("open", "close", "dup", "stat", "fstat", "fstatvfs", "write", "fsync", "flock"),
+        *("fchmod", "fchown", "link", "rename", "unlink", "rmdir", "mkdir"),
+    }
+)
+"""System calls by their names in os and fcntl."""
+
 
 def target(path: str) -> TargetPath:
     return TargetPath(tuple(map(os.fsencode, path.split("/"))), is_directory=False)
@@ -34,15 +42,16 @@ def contents(root: Path) -> dict[str, bytes]:
 
 @contextmanager
 def before_call(number: int, action: Callable[[], None]) -> Iterator[list[str]]:
-    """Run an action before the call of this number, from 0, to the operating system by Python.
+    """Run an action before the call of this number, from 0, to one of CALLS.
 
     If it raises, the call is not made. Yields the names of the calls so far.
     """
     names: list[str] = []
 
     def on_event(_frame: FrameType, event: str, function: object) -> None:
-        if event == "c_call" and getattr(function, "__module__", "") in {"posix", "fcntl"}:
-            names.append(getattr(function, "__name__", ""))
+        name = getattr(function, "__name__", "")
+        if event == "c_call" and name in CALLS:
+            names.append(name)
             if len(names) == number + 1:
                 sys.setprofile(None)  # the action's own calls do not count
                 try:

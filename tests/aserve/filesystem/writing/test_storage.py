@@ -181,6 +181,15 @@ TAKEN = [
 ]
 
 
+def test_long_names_and_many_conflicts(tmp_path: Path) -> None:
+    storage, name = Storage(tmp_path, fsync=False), "\xe4" * 125 + ".tar"
+    paths = [put(storage, name, b"", "rename").path for _ in range(103)]
+    names = [path.segments[0].decode() for path in paths]
+    assert names[:3] == [name, "\xe4" * 123 + " (1).tar", "\xe4" * 123 + " (2).tar"]
+    assert names[99] == "\xe4" * 123 + " (99).tar"
+    assert len(set(names)) == 103
+
+
 @pytest.mark.parametrize(("path", "error"), [*NEVER, *TAKEN])
 def test_where_no_file_is_written(site: Path, path: str, error: type[Exception]) -> None:
     with pytest.raises(error):
