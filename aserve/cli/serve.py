@@ -27,6 +27,7 @@ from aserve.cli.options import (
 )
 from aserve.cli.paths import parse_paths
 from aserve.cli.values import (
+    parse_bytes,
     parse_formats,
     parse_maximum,
     parse_names,
@@ -56,6 +57,12 @@ SECTIONS: Mapping[str, Rows] = {
         ("plain", "each URL is the path of a file"),
         *((name, convention.summary) for name, convention in CONVENTIONS.items()),
     ],
+    "Writing": [
+        ("--write", "files are added, replaced and deleted anywhere"),
+        ("--write=/in", "only below /in/; repeatable"),
+        ("--write=add", "new names only: none is replaced or deleted"),
+        ("--write=add:/in", "both"),
+    ],
     "Models": [(name, info.summary) for name, info in MODELS.items()],
     "Examples": (
         ("aserve", "# this directory, on port 8000"),
@@ -64,6 +71,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
         ("aserve --spa dist/", "# a single-page app"),
         ("aserve --live www/", "# reload pages when a file changes"),
+        ("aserve --write=/in www/", "# files may be uploaded to /in/"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -90,6 +98,11 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "archive": parse_formats,
     "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
     "archive_max_files": partial(parse_maximum, "--archive-max-files"),
+    "write": tuple,
+    "max_upload": partial(parse_maximum, "--max-upload"),
+    "quota": partial(parse_maximum, "--quota"),
+    "min_free": partial(parse_bytes, "--min-free"),
+    "fsync": not_,
 }
 """How the text of an option becomes a setting, where that is no text itself."""
 

@@ -22,6 +22,8 @@ ALWAYS_HIDDEN = (
     *("*.pem", "*.key", "*.p12", "*.pfx", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"),
     # The rules of a site, which are for its server.
     *("_headers", "_redirects", "aserve.toml"),
+    # Files that are being uploaded.
+    ".aserve-upload-*",
     # What editors and file managers leave behind.
     *(".DS_Store", "Thumbs.db", "*~", ".#*", "*.swp"),
 )

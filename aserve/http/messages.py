@@ -274,6 +274,13 @@ class BodySink(Protocol):
     max_size: int
     may_wait: bool
 
+    def begin(self) -> None:
+        """Check what can be checked before the body, and open what it is stored in.
+
+        The first call, and the only one of its kind: none of the body is taken, and 100 (Continue)
+        is not sent, before it returns. Raises HttpError.
+        """
+
     def write(self, data: bytes) -> None:
         """Take the next bytes. Nothing more is read before it returns. Raises HttpError."""
 
@@ -282,10 +289,6 @@ class BodySink(Protocol):
 
     def close(self) -> None:
         """Release everything: the last call, whether the body was complete or not."""
-
-
-AcceptBody = Callable[[Request], BodySink | None]
-"""Returns what gets the body of a request; None to discard it. Raises HttpError."""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:

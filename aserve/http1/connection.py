@@ -1,9 +1,9 @@
 """One HTTP/1.1 connection, without I/O: pipelining, persistence, request bodies, closing."""
 
 import re
+from collections.abc import Callable
 
 from aserve.http.messages import (
-    AcceptBody,
     BodyPart,
     BodySink,
     BodyStream,
@@ -17,6 +17,9 @@ from aserve.http1.head_encoder import encode_head
 from aserve.http1.limits import Limits
 from aserve.http1.response_framing import CloseStream, frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
+
+BodyAcceptor = Callable[[Request], BodySink | None]
+"""Returns what gets the body of one client's request; None to discard it. Raises HttpError."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -53,6 +56,7 @@ class H1Connection:
         "is_idle",
         "is_paused",
         "sink",
+        "sink_is_new",
         "state",
         "wants_continue",
     )
@@ -64,13 +68,15 @@ class H1Connection:
         """Whether next_request stopped to give other connections a turn: call it again, later."""
         self.ends_by_closing = False
         """Whether only the end of the connection tells the client that the response is complete."""
-        self.accept_body: AcceptBody | None = None
-        """Called with each request that has a body, also an empty one. Raises HttpError."""
+        self.accept_body: BodyAcceptor | None = None
+        """Called with each request that has a body, also an empty one."""
         self.sink: BodySink | None = None
         """What gets the body of the current request, which is discarded if there is none.
 
         It stays here until the owner of this object takes it away, to finish or to close it.
         """
+        self.sink_is_new = False
+        """Whether the sink's begin was not called yet, which is the owner's part."""
         self.body: list[bytes] = []
         """Bytes of the body for the sink: no more are read while some are here."""
         self.body_size = 0
@@ -158,6 +164,7 @@ class H1Connection:
 
         Only a request whose body is still arriving is rejected, and so the last one.
         """
+        self.body.clear()
         if self.state is State.HANDLING and self._request:
             return self._request._replace(error=error)
         return self.reject(error)
@@ -297,6 +304,7 @@ class H1Connection:
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
+            self.sink_is_new = self.sink is not None
         limit = self.sink.max_size if self.sink else self._limits.max_body
         on_data = self.body.append if self.sink else None
         self._body_reader = (

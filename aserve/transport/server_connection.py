@@ -5,7 +5,7 @@ import struct
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from aserve.http.messages import AcceptBody, HttpError, Request
+from aserve.http.messages import HttpError, Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
@@ -27,7 +27,6 @@ _logger = logging.getLogger("aserve")
 class ServerContext(Protocol):
     """What all connections of one server share."""
 
-    accept_body: AcceptBody | None
     limits: Limits
     observer: ResponseObserver | None
     limiter: "ConnectionLimiter[ServerConnection]"
@@ -65,7 +64,6 @@ class ServerConnection(ABC):
         self._limiter = context.limiter
         self._observer = context.observer
         self._http = H1Connection(context.limits)
-        self._http.accept_body = context.accept_body
         self._deadlines: Deadlines | None = None  # set by the first tick
         self._bytes_received = received
         self._response_start = 0  # bytes sent before this response

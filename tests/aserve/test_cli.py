@@ -277,6 +277,10 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
         ([".", "--archive", "rar"], "--archive: must be one of zip, tar, tar.gz, tar.zst"),
         ([".", "--archive", ""], "--archive"),
+        ([".", "--write=in"], "--write: must be a path such as /in, add, or add:/in, not 'in'"),
+        ([".", "--write", "--min-free", "lots"], "--min-free: must be a size such as 256M, or 0"),
+        ([".", "--write", "--quota", "0"], "--quota: must be at least 1"),
+        ([".", "--no-fsync"], "--no-fsync: has no effect where nothing can be written to"),
         ([".", "--archive-max-bytes", "0"], "--archive-max-bytes: must be at least 1"),
         ([".", "--archive-max-bytes", "lots"], "such as 500 or 20G, or 'unlimited'"),
         ([".", "--archive-max-files", "-1"], "--archive-max-files"),
@@ -319,6 +323,15 @@ def test_the_size_of_the_response_cache(directory, text, size):
         cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor(), KeyedOn())
         assert cache._max_bytes == size
         cache.close()
+
+
+def test_settings_of_writing(directory):
+    given = {"write": ["/", "add:/in"], "max_upload": "2G", "quota": "unlimited", "min_free": "0"}
+    settings = read_settings([str(directory)], {**given, "fsync": True, "on_conflict": "rename"})
+    assert settings.write_areas == (((), "all"), ((b"in",), "add"))
+    assert (settings.max_upload, settings.quota, settings.min_free) == (2 << 30, UNLIMITED, 0)
+    assert (settings.fsync, settings.on_conflict) == (False, "rename")
+    assert not read_settings([str(directory)], {}).write_areas
 
 
 def test_limits_of_archives(directory):

@@ -1,0 +1,64 @@
+"""From settings to what may be written to a site, and the methods that do it."""
+
+import os
+from pathlib import Path
+
+from aserve.config.root import named_paths
+from aserve.config.settings import Settings
+from aserve.filesystem.writing.limits import WriteLimits
+from aserve.filesystem.writing.storage import Storage
+from aserve.filesystem.writing.sweep import Sweeper
+from aserve.handlers.methods import Writers
+from aserve.handlers.writing.allowed import AllowedMethods
+from aserve.handlers.writing.areas import WriteAreas
+from aserve.handlers.writing.delete import Delete
+from aserve.handlers.writing.make_collection import MakeCollection
+from aserve.handlers.writing.move import Move
+from aserve.handlers.writing.post import Post
+from aserve.handlers.writing.put import Put
+from aserve.handlers.writing.tree import Names, Storages, WritableTree
+from aserve.handlers.writing.writing import Writing
+from aserve.http1.limits import UNLIMITED
+from aserve.server.files import names_of
+
+
+def build_writers(settings: Settings) -> Writers | None:
+    """Return the methods that change files, None where nothing can be written to."""
+    if not settings.write:
+        return None
+    everywhere = ["GET", "HEAD", "OPTIONS", *(["TRACE"] if settings.allow_trace else [])]
+    tree = build_tree(settings)
+    methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
+    allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
+    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
+    post = Post(writing, settings.on_conflict)
+    handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
+    return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
+
+
+def build_sweeper(settings: Settings) -> Sweeper:
+    """Return what removes abandoned uploads, in a thread of its own once it is started."""
+    paths = named_paths(settings.root).values() if settings.write else ()
+    return Sweeper([Storage(path) for path in map(_path, paths) if path.is_dir()])
+
+
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))
+
+
+def build_tree(settings: Settings) -> WritableTree:
+    """Return the directories that settings let clients write to."""
+    paths = named_paths(settings.root).items()
+    members = {names_of(name): _path(path) for name, path in paths}
+    storages = {names: _storages(settings, names, path) for names, path in members.items()}
+    return WritableTree(storages, WriteAreas(settings.write_areas))
+
+
+def _storages(settings: Settings, names: Names, path: Path) -> Storages | None:
+    if not path.is_dir():
+        return None
+    sizes = settings.max_upload, settings.quota, settings.min_free
+    limits = WriteLimits(*(None if size in {0, UNLIMITED} else size for size in sizes))
+    visibility = settings.visibility.beneath(b"/".join(names))
+    storage = Storage(path, visibility, limits, fsync=settings.fsync)
+    return {"all": storage, "add": storage.adding()}
