@@ -279,7 +279,10 @@ def _operation(event: TraceEvent) -> str:
 
 
 def _ring_operations(events: Sequence[TraceEvent]) -> Iterator[Held]:
-    """Yield each operation on the ring: it waits for data, and then the kernel copies."""
+    """Yield each operation on the ring: it waits for data, and then the kernel copies.
+
+    An accept copies nothing: its result lies in the ring until it is fetched.
+    """
     if not any(event.activity is Activity.SUBMIT for event in events):
         return  # POSIX AIO also tells of completions, and its threads have lanes of their own
     pending: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -305,7 +308,7 @@ def _one_operation(operation: str, start: int, arrived: int, end: int) -> Iterat
     copies_from = max(start, arrived) if operation in {"accept", "receive"} else start
     if copies_from > start:
         yield RING, start, copies_from - 1, Bar.WAIT
-    yield RING, copies_from, end, Bar.COPY
+    yield RING, copies_from, end, Bar.HELD if operation == "accept" else Bar.COPY
 
 
 _SIGNALLERS = frozenset({"sends a signal to the process", "ends"})

@@ -261,6 +261,9 @@ def test_the_ring_waits_and_copies_while_the_thread_does_neither():
     assert set(bars[queued:sent]) == {Bar.WAIT}
     assert set(bars[sent : done + 1]) == {Bar.COPY}
     assert Bar.COPY not in bars_of(trace, "main thread")
+    (accepted,) = steps_of(trace, "gets the completion of accept")
+    assert Bar.COPY not in bars[: accepted + 1]
+    assert bars[accepted] is Bar.HELD
     assert ("gets the completion of receive: 40", "ring", "main thread") in arrows_of(trace)
 
 
