@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from aserve.filesystem.writing.errors import AddOnly, Exists, Missing, NotWritab
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.locks import locked
 from aserve.filesystem.writing.new_file import NewFile
+from aserve.filesystem.writing.partial_files import PartialFile, PartialFiles, State
 from aserve.filesystem.writing.places import (
     Place,
     check_is_file,
@@ -77,11 +78,44 @@ class Storage:
             status = place.status()
             if status:
                 check_is_file(status)
-            temporary = TemporaryFile(place.directory)
+            temporary = TemporaryFile.create(place.directory)
             reservation = Reservation(self._space, temporary, status.st_size if status else 0)
         file = NewFile(self._rules, path, reservation, size, digests)
         file.reserve(size or 0)
         return file
+
+    def begin_partial(
+        self, path: TargetPath, size: int | None, metadata: Mapping[str, str]
+    ) -> PartialFile:
+        """Return a new file whose bytes may arrive in several requests, open for the first ones.
+
+        size: in bytes, None where it is not known yet. metadata: texts that the caller wants to
+        know again, 64 KiB at most. A file that nothing is added to for a day is removed. Raises as
+        begin does.
+        """
+        with self._place(path) as place:
+            status = place.status()
+            if status:
+                check_is_file(status)
+            files = PartialFiles(self._rules, self._space)
+            return files.begin(place, path, State(place.name, size, metadata))
+
+    def resume(self, directory: TargetPath, token: str) -> PartialFile:
+        """Return a file that is arriving in a directory, open for more.
+
+        token: that of the file that begin_partial has returned, in whatever process. Raises Missing
+        where there is none, Busy where another request writes to it, and as begin does.
+        """
+        if directory.segments:
+            check_path(directory, self._rules.visibility)
+        with place_of(self._rules.root, _child(directory, b".")) as place:
+            files = PartialFiles(self._rules, self._space)
+            return files.resume(place.directory, partial(self._visible_child, directory), token)
+
+    def _visible_child(self, directory: TargetPath, name: bytes) -> TargetPath:
+        path = _child(directory, name)
+        check_path(path, self._rules.visibility)
+        return path
 
     def delete(self, path: TargetPath, guard: Guard, *, tree: bool = False) -> Deleted:
         """Delete a file, or with tree a directory and all below it.
@@ -162,6 +196,10 @@ class Storage:
     def _sync(self, place: Place) -> None:
         if self._rules.fsync:
             sync_directory(place.directory)
+
+
+def _child(directory: TargetPath, name: bytes) -> TargetPath:
+    return TargetPath((*directory.segments, name), is_directory=False)
 
 
 def _check_not_below(target: TargetPath, path: TargetPath) -> None:
