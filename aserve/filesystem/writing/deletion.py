@@ -74,10 +74,18 @@ def _below(path: TargetPath, names: tuple[bytes, ...]) -> TargetPath:
     return TargetPath((*path.segments, *names), is_directory=not names)
 
 
-def check_tree(place: Place, path: TargetPath, rules: Rules) -> None:
-    """Raise NotEmpty or TooManyEntries unless all below a directory may be moved; OSError."""
+def check_tree(place: Place, path: TargetPath, rules: Rules) -> tuple[int, int] | None:
+    """Raise NotEmpty or TooManyEntries unless all below a directory may be moved; OSError.
+
+    Returns which directory it was: its device and inode; None where there is none.
+    """
+    status = place.status()
+    if not status or not stat.S_ISDIR(status.st_mode):
+        return None
     top = open_beneath_directory(place.directory, (place.name,))
     try:
         visible_tree(top, b"/".join(path.segments), rules.visibility)
+        checked = os.fstat(top)
     finally:
         close_directory(top)
+    return checked.st_dev, checked.st_ino

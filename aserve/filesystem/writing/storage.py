@@ -10,7 +10,7 @@ from pathlib import Path
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.writing import deletion
 from aserve.filesystem.writing.deletion import Deleted
-from aserve.filesystem.writing.errors import AddOnly, Exists, Missing, NotWritable, translated
+from aserve.filesystem.writing.errors import AddOnly, Busy, Exists, Missing, NotWritable, translated
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.locks import locked
 from aserve.filesystem.writing.new_file import NewFile
@@ -157,6 +157,7 @@ class Storage:
         """
         self._check_may_change()
         with self._place(path) as old, self._place(target) as new:
+            checked = deletion.check_tree(old, path, self._rules)  # before the lock: it takes long
             with locked(old.directory, new.directory):
                 status = old.status()
                 if not status:
@@ -165,7 +166,8 @@ class Storage:
                 guard(status)
                 if stat.S_ISDIR(status.st_mode):
                     _check_not_below(target, path)
-                    deletion.check_tree(old, path, self._rules)
+                    if (status.st_dev, status.st_ino) != checked:
+                        raise Busy
                 rename_noreplace(*old, *new)
             self._sync(new)
             self._sync(old)
