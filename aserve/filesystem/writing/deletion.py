@@ -10,6 +10,7 @@ from aserve.filesystem.writing.places import (
     Place,
     check_is_ordinary,
     close_directory,
+    freed_by,
     open_beneath_directory,
     sync_directory,
 )
@@ -43,14 +44,10 @@ def delete(place: Place, path: TargetPath, rules: Rules, guard: Guard, *, tree: 
         guard(status)
         if not is_directory:
             os.unlink(place.name, dir_fd=place.directory)
-    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1, _freed_by(status))
+    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1, freed_by(status))
     if rules.fsync:
         sync_directory(place.directory)
     return deleted
-
-
-def _freed_by(status: os.stat_result) -> int:
-    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _delete_tree(place: Place, path: TargetPath, rules: Rules) -> Deleted:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from aserve.filesystem.writing.errors import Busy, Incomplete, Missing, StorageFailed, translated
 from aserve.filesystem.writing.new_file import Conflict, NewFile, Written
-from aserve.filesystem.writing.places import Place, sync_directory
+from aserve.filesystem.writing.places import Place, freed_by, sync_directory
 from aserve.filesystem.writing.rules import Guard, Rules
 from aserve.filesystem.writing.space import Reservation, Space
 from aserve.filesystem.writing.temporary import PARTIAL_PREFIX, STATE_SUFFIX, TemporaryFile
@@ -212,7 +212,7 @@ class PartialFiles:
         try:
             offset = os.fstat(data.descriptor).st_size
             replaced = place.status()
-            reservation = Reservation(self._space, data, replaced.st_size if replaced else 0)
+            reservation = Reservation(self._space, data, freed_by(replaced))
             reservation.resume_at(offset)
             reservation.grow_to(max(offset, state.size or 0))
         except BaseException:

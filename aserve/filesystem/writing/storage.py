@@ -21,6 +21,7 @@ from aserve.filesystem.writing.places import (
     check_is_ordinary,
     check_path,
     close_directory,
+    freed_by,
     open_directory,
     place_of,
     sync_directory,
@@ -79,7 +80,7 @@ class Storage:
             if status:
                 check_is_file(status)
             temporary = TemporaryFile.create(place.directory)
-            reservation = Reservation(self._space, temporary, status.st_size if status else 0)
+            reservation = Reservation(self._space, temporary, freed_by(status))
         file = NewFile(self._rules, path, reservation, size, digests)
         file.reserve(size or 0)
         return file
