@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aserve.config.root import named_paths
 from aserve.config.settings import Settings
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.storage import Storage
 from aserve.filesystem.writing.sweep import Sweeper
@@ -23,7 +24,7 @@ from aserve.http1.limits import UNLIMITED
 from aserve.server.files import names_of
 
 
-def build_writers(settings: Settings) -> Writers | None:
+def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
     """Return the methods that change files, None where nothing can be written to."""
     if not settings.write:
         return None
@@ -31,7 +32,7 @@ def build_writers(settings: Settings) -> Writers | None:
     tree = build_tree(settings)
     methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
     allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
-    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
+    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes, digests)
     post = Post(writing, settings.on_conflict)
     handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
     return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
