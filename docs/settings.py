@@ -36,6 +36,9 @@ _SETTING_UNITS = {
     "page_size": "entries",
     "archive_max_bytes": "bytes",
     "archive_max_files": "files and directories",
+    "max_upload": "bytes",
+    "quota": "bytes",
+    "min_free": "bytes",
     "response_cache": "bytes per worker",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}

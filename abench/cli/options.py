@@ -216,7 +216,7 @@ class RunOptions(TypedDict, total=False):
             "--data",
             "-d",
             value="TEXT|@FILE",
-            text="Body; {n} is a number; repeatable, joined by &.",
+            text="Body; {n} in a TEXT is a number; repeatable, joined by &.",
         ),
     ]
     form: Annotated[
@@ -245,7 +245,7 @@ class RunOptions(TypedDict, total=False):
             SUCCESS,
             "--expect",
             value="STATUS|body:TEXT",
-            text="Success: 2xx; repeatable.",
+            text="Success: 2xx or 201,204; repeatable.",
             show_default="below 400",
             autocompletion=completion.expectations,
         ),

@@ -80,6 +80,7 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         method=options.get("method", "POST" if media_type else "GET"),
         headers=_request_headers(options, media_type),
         body=body,
+        literal_body=any(one.startswith("@") for one in options.get("data", [])),
         http="0.9" if options.get("http09") else "1.0" if options.get("http10") else "1.1",
         expect=SuccessCriteria.parse(options.get("expect", [])),
         route=_route(options),

@@ -307,9 +307,10 @@ class Connection:
 
     def _record_expected(self, elapsed_us: int) -> None:
         """Count a recognized response, if the workload has more than one."""
-        expected = self._expected
-        self._pool.recorder.received(expected.length)
-        self._pool.recorder.success(expected.status, elapsed_us)
+        expected, recorder = self._expected, self._pool.recorder
+        recorder.received(expected.length)
+        recorder.sent(len(self._request))
+        recorder.success(expected.status, elapsed_us)
 
     def _parse(self, nbytes: int) -> None:
         if not self.sent_at:  # nothing was sent: whatever this is, it is no response
@@ -334,12 +335,8 @@ class Connection:
             return
         if self._is_excluded:
             self._record_excluded()
-        elif kind := parser.failure_kind(self._expected.expectation):
-            pool.recorder.failure(kind, parser.status, parser.describe_failure)
         else:
-            pool.recorder.success(parser.status, elapsed)
-            self._record_response(elapsed)
-            pool.learn_response(parser, self._expected, length)
+            self._record_parsed(elapsed, length)
         if parser.status >= 300:
             self._record_redirect()
         self.sent_at = 0
@@ -347,6 +344,22 @@ class Connection:
             self.send_next()
         else:
             self._close()
+
+    def _record_parsed(self, elapsed: int, length: int) -> None:
+        """Count a response that was parsed, and whose last read had `length` bytes."""
+        pool, parser = self._pool, self._parser
+        self._count_sent(len(self._request))
+        if kind := parser.failure_kind(self._expected.expectation):
+            pool.recorder.failure(kind, parser.status, parser.describe_failure)
+        else:
+            pool.recorder.success(parser.status, elapsed)
+            self._record_response(elapsed)
+            pool.learn_response(parser, self._expected, length)
+
+    def _count_sent(self, size: int) -> None:
+        """Count the bytes of a request that was answered, unless the recorder knows them."""
+        if not self._constant_request:
+            self._pool.recorder.sent(size)
 
     def _record_response(self, elapsed: int) -> None:
         """Record a success that is timed from another moment than its start."""

@@ -77,10 +77,11 @@ class ConnectionPool:
     ) -> None:
         self.plan = plan
         self.connector = connector
-        self.recorder = Recorder()
         self.buffer = bytearray(_READ_SIZE)  # what was just received, on any connection
         self.view = memoryview(self.buffer)
         self.workload = plan.workload()
+        only = self.workload.only
+        self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS
         self.backoff = Backoff()

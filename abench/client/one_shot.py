@@ -46,5 +46,6 @@ class FireAndForget(OneShot):
         if self._is_excluded:
             self._record_excluded()
         else:
+            self._count_sent(len(self._request))
             self._pool.recorder.success(0, elapsed)
         self._close()

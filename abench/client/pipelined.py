@@ -141,16 +141,21 @@ class Pipelined(Connection):
         if self._excluded:
             self._excluded -= 1
             self._pool.excluded += 1
-        elif status in oldest.statuses:
-            self._pool.recorder.success(status, elapsed)
         else:
-            received = self._pool.view[:nbytes]
-            status_line = partial(_status_line_in, received, status)
-            self._pool.recorder.failure("status", status, status_line)
+            self._record_outcome(oldest, status, elapsed, nbytes)
         if status >= 300 and is_redirect(status):
             location = partial(_location_in, self._pool.view[:nbytes], status)
             self._pool.recorder.sample(REDIRECT, str(status), location)
         return True
+
+    def _record_outcome(self, answered: InFlight, status: int, elapsed: int, nbytes: int) -> None:
+        recorder = self._pool.recorder
+        self._count_sent(len(answered.data))
+        if status in answered.statuses:
+            recorder.success(status, elapsed)
+        else:
+            status_line = partial(_status_line_in, self._pool.view[:nbytes], status)
+            recorder.failure("status", status, status_line)
 
     def _reconnect(self) -> None:
         """Continue on a new connection, since the server has announced that it closes this one."""

@@ -45,11 +45,11 @@ class Plan:
     with `warmup_auto`, nothing is counted until the server is steady.
 
     Each request is `method` with `headers` and `body` for `url`, or for each of `urls` as often as
-    its weight says, all on one server; `{n}` in any of them is another number in each request. A
-    `replay` sends the requests of a log at the times of the log, `speed` times as fast; `url` then
-    names the server. `expect` says which responses count as successes. `pipeline` is how many
-    requests are in flight on each connection at once; without `keep_alive`, each request has a
-    connection of its own, and with `wait` False its response is not waited for.
+    its weight says, all on one server; `{n}` in any of them is another number in each request, but
+    not in a `literal_body`. A `replay` sends the requests of a log at the times of the log, `speed`
+    times as fast; `url` then names the server. `expect` says which responses count as successes.
+    `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
+    each request has a connection of its own, and with `wait` False its response is not waited for.
 
     `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
     picklable. Making one raises ParameterError for a value that makes a run impossible.
@@ -71,6 +71,7 @@ class Plan:
     method: str = "GET"
     headers: tuple[Header, ...] = ()
     body: bytes = b""
+    literal_body: bool = False
     http: str = "1.1"
     expect: SuccessCriteria = DEFAULT_CRITERIA
     replay: RecordedLog | None = None
@@ -196,6 +197,7 @@ class Plan:
             method=self.method,
             headers=(*self.headers, *self.route.proxy_headers(self.target)),
             body=self.body,
+            literal_body=self.literal_body,
             version=self.http,
             keep_alive=self.keep_alive,
             absolute=self.route.uses_absolute_form(self.target),

@@ -1,7 +1,7 @@
 """The bytes of a request: built once, with numbers filled into a template."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from abench.errors import ParameterError
@@ -28,11 +28,13 @@ class RequestTemplate:
 
     `headers` are the user's own: they replace default headers of the same name, and one with an
     empty value only removes the default. `absolute` is for a proxy: the target is a whole URL.
+    A `literal_body` is sent as it is, whatever stands in it: placeholders get a number in others.
     """
 
     method: str = "GET"
     headers: tuple[Header, ...] = ()
     body: bytes = b""
+    literal_body: bool = False
     version: str = "1.1"
     keep_alive: bool = True
     absolute: bool = False
@@ -62,7 +64,7 @@ class RequestTemplate:
         lines = [f" HTTP/{self.version}", *self._header_lines(target)]
         has_length = bool(self.body) or self.method in _WITH_CONTENT
         after = "".join(f"{line}\r\n" for line in lines).encode()
-        return TargetTemplate(before, after, self.body, has_length)
+        return TargetTemplate(before, after, self.body, has_length, self.literal_body)
 
     def _header_lines(self, target: Target) -> Iterable[str]:
         own = {name.lower() for name, _ in self.headers}
@@ -96,14 +98,19 @@ class TargetTemplate:
     after: bytes
     body: bytes = b""
     has_length: bool | None = None
+    literal_body: bool = False
 
     def request(self, resource: bytes) -> "Request":
         """Return the request for a resource, in origin-form."""
-        return Request(self.before + resource + self.after, self.body, self.has_length)
+        body = [self.body] if self.literal_body else self.body.split(PLACEHOLDER)
+        return Request(self.before + resource + self.after, body, self.has_length)
 
 
 class Request:
-    """The bytes of one request; `constant` has them if they are the same each time."""
+    """The bytes of one request; `constant` has them if they are the same each time.
+
+    `body` are the pieces between which a number goes.
+    """
 
     __slots__ = (
         "_body",
@@ -114,9 +121,11 @@ class Request:
         "constant",
     )
 
-    def __init__(self, head: bytes, body: bytes = b"", has_length: bool | None = None) -> None:
+    def __init__(
+        self, head: bytes, body: Sequence[bytes] = (b"",), has_length: bool | None = None
+    ) -> None:
         self._head = head.split(PLACEHOLDER)
-        self._body = body.split(PLACEHOLDER)
+        self._body = body
         self._body_placeholders = len(self._body) - 1
         self._fixed_length = sum(map(len, self._body))
         self._has_length = has_length

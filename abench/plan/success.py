@@ -1,7 +1,7 @@
 """Which responses count as successes: by default, any status from 200 to 399."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from abench.errors import ParameterError
@@ -36,8 +36,23 @@ class SuccessCriteria:
                 )
         return cls(frozenset(statuses) or _BELOW_400, text)
 
+    def words(self) -> tuple[str, ...]:
+        """Return what `parse` makes these criteria of; empty for the default."""
+        statuses = () if self.statuses == _BELOW_400 else _words(self.statuses)
+        text = self.text.decode(errors="surrogateescape")
+        return (*statuses, f"body:{text}") if text else tuple(statuses)
+
 
 DEFAULT_CRITERIA = SuccessCriteria()
+
+
+def _words(statuses: frozenset[int]) -> Iterator[str]:
+    for hundred in range(100, 600, 100):
+        found = sorted(statuses.intersection(range(hundred, hundred + 100)))
+        if len(found) == 100:
+            yield f"{hundred // 100}xx"
+        else:
+            yield from map(str, found)
 
 
 def _statuses(word: str) -> range:

@@ -123,6 +123,8 @@ def _figures(report: Results) -> Iterator[str]:
     )
     yield _figure("pages/sec", decimal(report.pages_per_sec))
     yield _figure("received/sec", byte_size(report.bytes_per_sec))
+    if report.body_bytes:
+        yield _figure("sent/sec", byte_size(report.sent_bytes_per_sec))
     yield _figure("succeeded", count(report.succeeded))
     yield _figure("failed", count(report.failed))
     for name in ("p50", "p99"):
@@ -209,7 +211,7 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
 
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
-    yield "received", byte_size(report.bytes_received)
+    yield "traffic", phrases.describe_traffic(report)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
     if report.retried:

@@ -22,7 +22,7 @@ from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.latency import Latency
 from abench.stats.parts import Threshold
 from abench.stats.results import Results
-from abench.stats.units import byte_size, count, decimal, microseconds
+from abench.stats.units import count, decimal, microseconds
 
 
 def write_text(report: Results, stream: TextIO) -> None:
@@ -76,10 +76,7 @@ def _figures(report: Results) -> Table:
     grid.add_row(
         "speed", Text.assemble((pages, "bold"), f"   {decimal(report.pages_per_min)} pages/min")
     )
-    grid.add_row(
-        "traffic",
-        f"{byte_size(report.bytes_per_sec)}/sec   {byte_size(report.bytes_received)} received",
-    )
+    grid.add_row("traffic", phrases.describe_traffic(report))
     grid.add_row("requests", _outcomes(report))
     if report.failed:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))

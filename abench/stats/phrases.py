@@ -11,7 +11,15 @@ from abench.stats.parts import (
 )
 from abench.stats.results import Results
 from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
-from abench.stats.units import count, decimal, duration, microseconds, plural, significant
+from abench.stats.units import (
+    byte_size,
+    count,
+    decimal,
+    duration,
+    microseconds,
+    plural,
+    significant,
+)
 
 SEPARATOR = "   "  # between figures on a line
 
@@ -35,8 +43,21 @@ def describe_load(report: Results) -> str:
     plan = report.plan
     connections, workers = plural(plan.connections, "connection"), plural(plan.processes, "worker")
     when = "open before the start" if plan.keep_alive else "at once, a new one for each request"
-    text = f"{duration(report.duration_s)}, {workers}, {connections} {when}"
-    return text if plan.pipeline == 1 else f"{text}, {plan.pipeline} requests in flight on each"
+    parts = [duration(report.duration_s), workers, f"{connections} {when}"]
+    if plan.pipeline > 1:
+        parts.append(f"{plan.pipeline} requests in flight on each")
+    if expected := plan.expect.words():
+        parts.append(f"expecting {' or '.join(expected)}")
+    return ", ".join(parts)
+
+
+def describe_traffic(report: Results) -> str:
+    """Return what was received, and what was sent if requests had bodies."""
+    text = f"{byte_size(report.bytes_per_sec)}/sec   {byte_size(report.bytes_received)} received"
+    if not report.body_bytes:
+        return text
+    sent = f"{byte_size(report.sent_bytes_per_sec)}/sec   {byte_size(report.bytes_sent)} sent"
+    return f"{text}{SEPARATOR}{sent}"
 
 
 def describe_schedule(schedule: RunSchedule) -> str:

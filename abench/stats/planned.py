@@ -5,6 +5,7 @@ from typing import Annotated
 
 from abench.plan.plan import Plan
 from abench.plan.schedule import ARRIVALS
+from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
 from abench.stats.figure import Figure
 from abench.stats.parts import Warmup
@@ -50,6 +51,15 @@ class PlannedEnd:
     body_bytes: Annotated[
         int, Figure("Request body", "Bytes of each request's body.", "bytes", later=True)
     ] = 0
+    expect: Annotated[
+        tuple[str, ...],
+        Figure(
+            "Success",
+            "What counts as a success, as `--expect` says it: `201`, `2xx`, `body:TEXT`. Empty: "
+            "any status below 400.",
+            later=True,
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +149,9 @@ class Planned:
     def of(cls, plan: Plan, body_bytes: int, urls_left_out: int) -> "Planned":
         """Return what a report shows of `plan`."""
         urls = tuple(WeightedUrl(target.url, weight) for target, weight in plan.targets[:MAX_URLS])
-        end = PlannedEnd(plan.duration_s, plan.requests, plan.warmup_s or None, body_bytes)
+        end = PlannedEnd(
+            plan.duration_s, plan.requests, plan.warmup_s or None, body_bytes, plan.expect.words()
+        )
         return cls(
             url=plan.target.url,
             urls=urls,
@@ -173,4 +185,5 @@ class Planned:
             rate=schedule.requested if schedule else None,
             arrivals=schedule.arrivals if schedule else ARRIVALS[0],
             stages=schedule.stages if schedule else None,
+            expect=SuccessCriteria.parse(self.planned.expect),
         )

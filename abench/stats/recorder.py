@@ -18,6 +18,8 @@ class Recorder:
     to. A response that is recognized as equal to the last parsed one costs nothing but that append:
     its status and length were given to `recognize_as`, and are multiplied out in `take`.
     `response` holds the same times counted from when each request was due, with a schedule.
+    `request_size` is the length in bytes of every request, 0 if they differ: then `sent` is called
+    for each that was answered.
     """
 
     __slots__ = (
@@ -26,8 +28,10 @@ class Recorder:
         "_length",
         "_parsed",
         "_reasons",
+        "_request_size",
         "_responses",
         "_samples",
+        "_sent",
         "_status",
         "_statuses",
         "response",
@@ -35,13 +39,14 @@ class Recorder:
         "service",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, request_size: int = 0) -> None:
         self.service: list[int] = []
         self.response: list[int] = []
         self._responses = 0  # up to the last `take`
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._parsed = 0  # how many of `service` were parsed, not recognized
-        self._status = self._length = self._bytes = 0
+        self._status = self._length = self._bytes = self._sent = 0
+        self._request_size = request_size
         self._statuses: Counter[int] = Counter()
         self._failures: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -88,6 +93,10 @@ class Recorder:
         """Count bytes of a response that is being parsed."""
         self._bytes += size
 
+    def sent(self, size: int) -> None:
+        """Count the bytes of a request that was answered, if they are not the same each time."""
+        self._sent += size
+
     @property
     def responses(self) -> int:
         """The number of responses so far, right or wrong; anything else that came included."""
@@ -105,6 +114,7 @@ class Recorder:
             failures=self._failures,
             reasons=self._reasons,
             bytes_received=self._bytes,
+            bytes_sent=self._take_sent(),
             retried=self.retried,
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
@@ -116,6 +126,12 @@ class Recorder:
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
         self._parsed = self._bytes = self.retried = 0
         return taken
+
+    def _take_sent(self) -> int:
+        """Return the bytes of the requests that were answered, and reset their count."""
+        answered = len(self.service) + self._failures["status"] + self._failures["body"]
+        sent, self._sent = self._sent + answered * self._request_size, 0
+        return sent
 
     def _count_recognized(self) -> None:
         """Count the status and the bytes of the responses that were only recognized."""

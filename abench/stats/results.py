@@ -262,6 +262,16 @@ class Results:
             of=lambda run: run.summary.bytes_received,
         ),
     ]
+    bytes_sent: Annotated[
+        int,
+        Figure(
+            "Bytes sent",
+            "Bytes of the requests that were answered, headers included.",
+            "bytes",
+            later=True,
+            of=lambda run: run.summary.bytes_sent,
+        ),
+    ] = 0
     service: Annotated[Latency, replace(SERVICE, of=derivation.service)]
     response: Annotated[Latency | None, replace(RESPONSE, of=derivation.response)]
     schedule: Annotated[
@@ -406,6 +416,11 @@ class Results:
     def bytes_per_sec(self) -> float:
         """Bytes of responses per second, headers included."""
         return self._per_second(self.bytes_received)
+
+    @property
+    def sent_bytes_per_sec(self) -> float:
+        """Bytes of answered requests per second, headers included."""
+        return self._per_second(self.bytes_sent)
 
     @property
     def stages(self) -> tuple[StageResult, ...]:

@@ -133,6 +133,7 @@ class Summary:
     reasons: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     samples: Annotated[list[Sample], _SAMPLES] = field(default_factory=list)
     bytes_received: Annotated[int, SUM] = 0
+    bytes_sent: Annotated[int, SUM] = 0
     open_connections: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0

@@ -48,6 +48,12 @@ hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path
 symlinks = _offer(
     {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}
 )
+write_areas = _offer(
+    {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
+)
+conflicts = _offer(
+    {"error": "refuse it, the default", "replace": "the old file goes", "rename": "another name"}
+)
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
 access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})

@@ -18,10 +18,11 @@ from aserve.cli.messages import print_message
 from aserve.cli.options import SPA_PAGE
 from aserve.cli.usage_errors import UsageError, check_dashes, describe_usage_error
 from aserve.config.settings import Settings, SettingsError
+from aserve.handlers.writing.areas import EVERYWHERE
 from aserve.server.listeners import ListenError
 
-_OTHER_NAMES = {"root": "DIR", "types": "--type", "limits": "--limit"}
-_OPTIONAL_VALUES = {"--spa": f"--spa={SPA_PAGE}"}
+_OTHER_NAMES = {"root": "DIR", "types": "--type", "limits": "--limit", "fsync": "--no-fsync"}
+_OPTIONAL_VALUES = {"--spa": f"--spa={SPA_PAGE}", "--write": f"--write={EVERYWHERE}"}
 """Options that stand for themselves with a value: typer knows no optional ones."""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 

@@ -18,6 +18,7 @@ _FILES = "Files and headers"
 _PAGES = "Folder pages"
 _URLS = "URLs and error pages"
 _METHODS = "Methods"
+_WRITING = "Writing"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
 _LOGGING = "Logging"
@@ -251,6 +252,65 @@ class SettingOptions(TypedDict, total=False):
             metavar="HOST:PORT",
             rich_help_panel=_METHODS,
             help="Let CONNECT open tunnels there; repeatable.",
+        ),
+    ]
+    write: Annotated[
+        list[str],
+        typer.Option(
+            "--write",
+            metavar="[=PATH]",
+            rich_help_panel=_WRITING,
+            help="Let clients change files, there; see below.",
+            autocompletion=completion.write_areas,
+        ),
+    ]
+    on_conflict: Annotated[
+        str,
+        typer.Option(
+            "--on-conflict",
+            metavar="NAME",
+            rich_help_panel=_WRITING,
+            help="If a name is there: error, replace, rename.",
+            show_default=_default("on_conflict"),
+            autocompletion=completion.conflicts,
+        ),
+    ]
+    max_upload: Annotated[
+        str,
+        typer.Option(
+            "--max-upload",
+            metavar="SIZE",
+            rich_help_panel=_WRITING,
+            help="Most bytes of an upload.",
+            show_default="unlimited",
+        ),
+    ]
+    quota: Annotated[
+        str,
+        typer.Option(
+            "--quota",
+            metavar="SIZE",
+            rich_help_panel=_WRITING,
+            help="Most bytes of all files there.",
+            show_default="unlimited",
+        ),
+    ]
+    min_free: Annotated[
+        str,
+        typer.Option(
+            "--min-free",
+            metavar="SIZE",
+            rich_help_panel=_WRITING,
+            help="Bytes of the disk that stay free.",
+            show_default=f"{_DEFAULTS['min_free'] >> 20}M",
+        ),
+    ]
+    fsync: Annotated[
+        bool,
+        typer.Option(
+            "--no-fsync",
+            rich_help_panel=_WRITING,
+            help="Do not wait until uploads are on the disk.",
         ),
     ]
     response_cache: Annotated[

@@ -56,6 +56,14 @@ def parse_maximum(option: str, text: str) -> int:
     return number
 
 
+def parse_bytes(option: str, text: str) -> int:
+    """Return the bytes of `64M` or the like; raises SettingsError."""
+    size = _parse_units(text)
+    if size is None:
+        raise SettingsError(option, f"must be a size such as 256M, or 0, not {text!r}")
+    return size
+
+
 def parse_formats(text: str) -> tuple[str, ...]:
     """Return the formats in a list with commas, none for `off`."""
     return () if text == "off" else tuple(text.split(","))

@@ -14,15 +14,17 @@ from aserve.config.pages import (
     parse_page,
 )
 from aserve.config.root import Root, as_root, check_root
+from aserve.config.writing import CONFLICTS, MIN_FREE, check_areas
 from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
 from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
 from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.handlers.listing.model import PAGE_SIZE
 from aserve.handlers.listing.query import MAX_LIMIT
+from aserve.handlers.writing.areas import WriteArea, parse_area
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
-from aserve.http1.limits import Limits
+from aserve.http1.limits import UNLIMITED, Limits
 from aserve.transport.registry import (
     BY_THE_BOOK,
     DEFAULT,
@@ -43,6 +45,7 @@ MAX_GRACE = 86_400
 LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
+_OF_WRITING = ("on_conflict", "max_upload", "quota", "min_free", "fsync")
 PLAIN_URLS = "plain"
 """Of urls: each URL is the path of a file, and no other."""
 
@@ -123,6 +126,19 @@ class Settings:
     """More files and directories in an archive: 413."""
     live: bool = False
     """Whether pages reload when a file changes."""
+    write: tuple[str, ...] = ()
+    """Where clients may change files: "/" everywhere, "/in" below that path, "add" or "add:/in"
+    new names only; () nowhere."""
+    on_conflict: str = CONFLICTS[0]
+    """What a POST does where a file of its name is: error, replace or rename."""
+    max_upload: int = UNLIMITED
+    """A larger file: 413."""
+    quota: int = UNLIMITED
+    """More in all files of a directory that can be written to: 507."""
+    min_free: int = MIN_FREE
+    """Less free on the disk, after an upload: 507."""
+    fsync: bool = True
+    """Whether an upload is on the disk, and not only in memory, before it is answered."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False
@@ -141,6 +157,7 @@ class Settings:
         self._check_pages()
         self._check_listing()
         self._check_archive()
+        self._check_writing()
         self._check_model()
         if self.threads is None:
             object.__setattr__(self, "threads", self.model_info.default_threads)
@@ -195,6 +212,17 @@ class Settings:
         _require(self.archive_max_bytes >= 1, "archive_max_bytes", "must be at least 1")
         _require(self.archive_max_files >= 1, "archive_max_files", "must be at least 1")
 
+    def _check_writing(self) -> None:
+        _check_choice("on_conflict", self.on_conflict, CONFLICTS)
+        _require(self.max_upload >= 1, "max_upload", "must be at least 1")
+        _require(self.quota >= 1, "quota", "must be at least 1")
+        _require(self.min_free >= 0, "min_free", "must be at least 0")
+        for setting, reason in check_areas(self.write, self.root):
+            raise SettingsError(setting, reason)
+        for setting in () if self.write else _OF_WRITING:
+            is_default = getattr(self, setting) == type(self).__dataclass_fields__[setting].default
+            _require(is_default, setting, "has no effect where nothing can be written to")
+
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
         _check_choice("model", self.model, MODELS)
@@ -228,6 +256,11 @@ class Settings:
         """The media type of each file, with the types that were added."""
         added = [parsed for text in self.types if (parsed := parse_added_type(text))]
         return MediaTypes(added, None if self.charset.lower() == "none" else self.charset)
+
+    @property
+    def write_areas(self) -> tuple[WriteArea, ...]:
+        """Where clients may change files."""
+        return tuple(filter(None, map(parse_area, self.write)))
 
     @property
     def index_names(self) -> tuple[bytes, ...]:
@@ -274,6 +307,12 @@ class ServerSettings(TypedDict, total=False):
     archive_max_bytes: int
     archive_max_files: int
     live: bool
+    write: tuple[str, ...]
+    on_conflict: str
+    max_upload: int
+    quota: int
+    min_free: int
+    fsync: bool
     model: str
     by_the_book: bool
     dispatch: str

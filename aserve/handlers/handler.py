@@ -1,8 +1,9 @@
 """What every handler and policy has in common: a request and its context in, a response out."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from aserve.http.messages import Request, Response
+from aserve.http.messages import BodySink, Request, Response
 
 
 class RequestContext(NamedTuple):
@@ -31,3 +32,11 @@ class Handler(Protocol):
 
         Raises BlockingIOError where context.may_wait is False and it would have to wait.
         """
+
+
+AcceptBody = Callable[[Request, RequestContext], BodySink | None]
+"""Returns what gets the body of a request, None to discard it. Raises HttpError.
+
+It never waits, whatever the context says: what has to wait belongs into the sink. A handler that
+takes bodies has a method of this type, accept_body, and so has each policy's handler around it.
+"""

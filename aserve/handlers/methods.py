@@ -5,13 +5,34 @@ RFC 9110 section 9.3 defines eight. All are in the table, the disabled ones with
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
-from aserve.handlers.handler import Handler, RequestContext
-from aserve.http.messages import NOSNIFF, HttpError, Request, Response, Takeover
-from aserve.http.request_target import parse_host_port, parse_path
+from aserve.handlers.handler import AcceptBody, Handler, RequestContext
+from aserve.handlers.writing.areas import WriteMode
+from aserve.http.messages import NOSNIFF, BodySink, HttpError, Request, Response, Takeover
+from aserve.http.request_target import TargetPath, parse_host_port, parse_path
 
 MethodTable = Mapping[str, Handler | None]
 """The handler of each method; None: the method is disabled, 405. Any other method gets 501."""
+
+AllowedMethods = Callable[[Request, RequestContext], Collection[str]]
+"""Returns the methods of a request's target.
+
+Raises BlockingIOError where context.may_wait is False and it would have to wait.
+"""
+
+
+class Writers(NamedTuple):
+    """The methods that change files.
+
+    allowed: what each target has, of all methods. mode_in: returns what may be done to the entries
+    of a directory, None for nothing.
+    """
+
+    handlers: Mapping[str, Handler | None]
+    allowed: AllowedMethods
+    mode_in: Callable[[TargetPath], WriteMode | None]
+
 
 # RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those
 # is impossible, so this is a list of harmless headers: those that proxies change, and those that
@@ -32,11 +53,12 @@ def method_table(
     allow_trace: bool = False,
     connect: Handler | None = None,
     decode_slashes: bool = False,
+    writing: Writers | None = None,
 ) -> MethodTable:
     """Return the table of methods for a site whose GET and HEAD are answered by files.
 
     connect: answers CONNECT, if that is enabled. decode_slashes: whether %2F
-    in a path separates segments.
+    in a path separates segments. writing: the methods that change files, None for none.
     """
     table: dict[str, Handler | None] = {
         "GET": files,
@@ -47,10 +69,17 @@ def method_table(
         "PUT": None,
         "DELETE": None,
         "CONNECT": connect,
+        **(writing.handlers if writing else {}),
     }
     enabled = [name for name, handler in table.items() if handler or name == "OPTIONS"]
-    table["OPTIONS"] = Options(enabled, decode_slashes=decode_slashes)
+    allowed = writing.allowed if writing else fixed_methods(enabled)
+    table["OPTIONS"] = Options(allowed, decode_slashes=decode_slashes)
     return table
+
+
+def fixed_methods(methods: Collection[str]) -> AllowedMethods:
+    """Return what says of every target that it has these methods."""
+    return lambda _request, _context: methods
 
 
 def allow_header(methods: Collection[str]) -> tuple[str, str]:
@@ -59,11 +88,17 @@ def allow_header(methods: Collection[str]) -> tuple[str, str]:
 
 
 class MethodDispatcher:
-    """Passes each request to the handler of its method."""
+    """Passes each request to the handler of its method.
 
-    def __init__(self, methods: MethodTable) -> None:
+    allowed: the methods of each target; None for those of the table.
+    """
+
+    def __init__(self, methods: MethodTable, allowed: AllowedMethods | None = None) -> None:
         self._methods = methods
-        self._allow = allow_header([name for name, handler in methods.items() if handler])
+        enabled = [name for name, handler in methods.items() if handler]
+        self._allowed = allowed or fixed_methods(enabled)
+        takes_bodies = any(hasattr(handler, "accept_body") for handler in methods.values())
+        self.accept_body: AcceptBody | None = self._accept_body if takes_bodies else None
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the response of the method's handler: 501 if it is unknown, 405 if disabled."""
@@ -71,22 +106,28 @@ class MethodDispatcher:
             raise HttpError(501, "This method is not supported.")
         handler = self._methods[request.method]
         if handler is None:
-            raise HttpError(405, "This method is not allowed.", (self._allow,))
+            allow = allow_header(self._allowed(request, context))
+            raise HttpError(405, "This method is not allowed.", (allow,))
         return handler.handle(request, context)
+
+    def _accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
+        handler = self._methods.get(request.method)
+        accept_body: AcceptBody | None = getattr(handler, "accept_body", None)
+        return accept_body(request, context) if accept_body else None
 
 
 class Options:
     """Answers OPTIONS, for one target and for the server as a whole (9.3.7)."""
 
-    def __init__(self, methods: Collection[str], *, decode_slashes: bool = False) -> None:
-        self._headers = (allow_header(methods),)
+    def __init__(self, allowed: AllowedMethods, *, decode_slashes: bool = False) -> None:
+        self._allowed = allowed
         self._decode_slashes = decode_slashes
 
-    def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
-        """Return the enabled methods."""
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return the methods of the target."""
         if request.target != "*":
             parse_path(request.target, decode_slashes=self._decode_slashes)
-        return Response(204, self._headers)
+        return Response(204, (allow_header(self._allowed(request, context)),))
 
 
 class Trace:

@@ -56,6 +56,16 @@ def error_response(
     return Response(error.status, headers, (page.body,), len(page.body), close)
 
 
+def problem_response(error: HttpError) -> Response:
+    """Return the response for a rejected request as problem details, whatever the client prefers.
+
+    For a method that programs use, and whose definition asks for them.
+    """
+    page = _problem(error)
+    headers: Headers = (("Content-Type", page.media_type), ("Cache-Control", "no-cache"), NOSNIFF)
+    return Response(error.status, headers + error.headers, (page.body,), len(page.body))
+
+
 def _redirect_link(error: HttpError) -> str:
     """Return a link to the Location, as HTML; empty for errors that have none."""
     location = next((value for name, value in error.headers if name == "Location"), "")

@@ -193,6 +193,7 @@ class Request(NamedTuple):
     name joined by ", " (RFC 9110 section 5.3). header() finds any other.
     head: the whole head as received, in Latin-1, for the log and for TRACE.
     error: set if the message itself is invalid; it is then the response.
+    received: bytes of its body that a handler got; for the log, and only known at the end.
     """
 
     method: str
@@ -201,6 +202,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     head: str = ""
     error: HttpError | None = None
+    received: int = 0
 
     def header(self, name: str) -> str | None:
         """Return the value of any header of the head, None if there is none.
@@ -274,6 +276,13 @@ class BodySink(Protocol):
     max_size: int
     may_wait: bool
 
+    def begin(self) -> None:
+        """Check what can be checked before the body, and open what it is stored in.
+
+        The first call, and the only one of its kind: none of the body is taken, and 100 (Continue)
+        is not sent, before it returns. Raises HttpError.
+        """
+
     def write(self, data: bytes) -> None:
         """Take the next bytes. Nothing more is read before it returns. Raises HttpError."""
 
@@ -282,10 +291,6 @@ class BodySink(Protocol):
 
     def close(self) -> None:
         """Release everything: the last call, whether the body was complete or not."""
-
-
-AcceptBody = Callable[[Request], BodySink | None]
-"""Returns what gets the body of a request; None to discard it. Raises HttpError."""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:

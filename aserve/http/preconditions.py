@@ -22,10 +22,16 @@ class PreconditionResult(enum.Enum):
     FAILED = enum.auto()
 
 
-def evaluate(request: Request, validator: Validator, now: int) -> PreconditionResult:
-    """Evaluate a request's preconditions in the order of RFC 9110 section 13.2.2."""
+def evaluate(request: Request, validator: Validator | None, now: int) -> PreconditionResult:
+    """Evaluate a request's preconditions in the order of RFC 9110 section 13.2.2.
+
+    validator: None where nothing is there yet.
+    """
     if PRECONDITIONS.isdisjoint(request.headers):
         return PreconditionResult.PROCEED
+    if validator is None:  # only If-Match asks for something that is there (section 13.1.1)
+        is_missed = "if-match" in request.headers
+        return PreconditionResult.FAILED if is_missed else PreconditionResult.PROCEED
     if not _matches_expected_state(request, validator, now):
         return PreconditionResult.FAILED
     if not _matches_known_state(request, validator, now):

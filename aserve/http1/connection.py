@@ -1,9 +1,9 @@
 """One HTTP/1.1 connection, without I/O: pipelining, persistence, request bodies, closing."""
 
 import re
+from collections.abc import Callable
 
 from aserve.http.messages import (
-    AcceptBody,
     BodyPart,
     BodySink,
     BodyStream,
@@ -17,6 +17,9 @@ from aserve.http1.head_encoder import encode_head
 from aserve.http1.limits import Limits
 from aserve.http1.response_framing import CloseStream, frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
+
+BodyAcceptor = Callable[[Request], BodySink | None]
+"""Returns what gets the body of one client's request; None to discard it. Raises HttpError."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -47,12 +50,14 @@ class H1Connection:
         "_request",
         "accept_body",
         "body",
+        "body_received",
         "body_size",
         "close_stream",
         "ends_by_closing",
         "is_idle",
         "is_paused",
         "sink",
+        "sink_is_new",
         "state",
         "wants_continue",
     )
@@ -64,15 +69,19 @@ class H1Connection:
         """Whether next_request stopped to give other connections a turn: call it again, later."""
         self.ends_by_closing = False
         """Whether only the end of the connection tells the client that the response is complete."""
-        self.accept_body: AcceptBody | None = None
-        """Called with each request that has a body, also an empty one. Raises HttpError."""
+        self.accept_body: BodyAcceptor | None = None
+        """Called with each request that has a body, also an empty one."""
         self.sink: BodySink | None = None
         """What gets the body of the current request, which is discarded if there is none.
 
         It stays here until the owner of this object takes it away, to finish or to close it.
         """
+        self.sink_is_new = False
+        """Whether the sink's begin was not called yet, which is the owner's part."""
         self.body: list[bytes] = []
         """Bytes of the body for the sink: no more are read while some are here."""
+        self.body_received = 0
+        """Bytes of the current request's body that were taken for its sink."""
         self.body_size = 0
         """Bytes of the body of the last response that was started, without those of a stream."""
         self.close_stream: CloseStream = BodyStream.close
@@ -125,6 +134,7 @@ class H1Connection:
         """Take what was read of the body and not taken yet."""
         data = b"".join(self.body)
         self.body.clear()
+        self.body_received += len(data)
         return data
 
     def peek_head(self) -> bytes | None:
@@ -158,6 +168,7 @@ class H1Connection:
 
         Only a request whose body is still arriving is rejected, and so the last one.
         """
+        self.body.clear()
         if self.state is State.HANDLING and self._request:
             return self._request._replace(error=error)
         return self.reject(error)
@@ -215,6 +226,7 @@ class H1Connection:
     def response_sent(self) -> None:
         """Note that the whole response has been sent."""
         self._request = None
+        self.body_received = 0
         # A response that began before close_after_response() announced keep-alive. Closing is only
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
         if self._keep_alive and (self.buffered or not self._is_closing):
@@ -297,6 +309,7 @@ class H1Connection:
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
+            self.sink_is_new = self.sink is not None
         limit = self.sink.max_size if self.sink else self._limits.max_body
         on_data = self.body.append if self.sink else None
         self._body_reader = (

@@ -153,7 +153,9 @@
     }
   }
 
+  // A page that is busy, as with an upload, prevents the event and shows itself what has changed.
   function reload() {
+    if (!dispatchEvent(new Event("live-reload", { cancelable: true }))) return;
     remember(`${servedAs} ${seen}`);
     location.reload();
   }

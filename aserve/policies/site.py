@@ -9,11 +9,10 @@ from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
-from aserve.handlers.handler import Handler, RequestContext
+from aserve.handlers.handler import AcceptBody, Handler, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import (
-    AcceptBody,
     BodyPart,
     BodyStream,
     FileSlice,

@@ -36,8 +36,9 @@ def build_files(
         return Member(files, os.fsencode(path), is_directory)
 
     paths = {os.fsencode(name): path for name, path in settings.root.items()}
-    return CombinedFileSystem({_names(name): member(name, path) for name, path in paths.items()})
+    return CombinedFileSystem({names_of(name): member(name, path) for name, path in paths.items()})
 
 
-def _names(name: bytes) -> Names:
+def names_of(name: bytes) -> Names:
+    """Return the names on the path of what is served, b"" being the root."""
     return tuple(name.split(b"/")) if name else ()

@@ -8,20 +8,26 @@ from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.listing.search import SearchLimits
-from aserve.handlers.methods import Connect, MethodDispatcher, method_table
+from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
+from aserve.handlers.writing.areas import WriteAreas
+from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
+from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
+from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -36,28 +42,34 @@ def build_site(
     directories: those that know their names. live_reload: makes pages reload; the outermost policy.
     """
     files = build_files(settings, mounts, directories)
+    digests = DigestCache()
+    writing = build_writers(settings, digests)
     methods = method_table(
-        _pages(settings, files),
+        _pages(settings, files, writing),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
+        writing=writing,
     )
-    policies = (*filter(None, (live_reload,)), *_policies(settings))
-    return Site(MethodDispatcher(methods), policies, _error_pages(settings, files))
+    policies = (*filter(None, (live_reload,)), *_policies(settings, digests))
+    dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
+    return Site(dispatcher, policies, _error_pages(settings, files))
 
 
-def _pages(settings: Settings, files: FileSystem) -> Handler:
+def _pages(settings: Settings, files: FileSystem, writing: Writers | None) -> Handler:
     """Return the handler of GET and HEAD."""
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    handler = _static_files(settings, files, by_url)
+    handler = _static_files(settings, files, by_url, writing)
     if page := settings.spa_page:
         return SinglePageApp(handler, files, page, settings.media_types)
     return handler
 
 
-def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder) -> StaticFiles:
+def _static_files(
+    settings: Settings, files: FileSystem, by_url: ResourceFinder, writing: Writers | None
+) -> StaticFiles:
     """Return the handler of files and directories.
 
     The routes of an application may have the names of its directories: there, only `on` lists them.
@@ -75,6 +87,7 @@ def _static_files(settings: Settings, files: FileSystem, by_url: ResourceFinder)
         has_texts=settings.readme,
         # The other threads are left for what takes no time.
         limits=SearchLimits(max_running=max(1, (settings.threads or 0) // 2)),
+        write_mode=writing.mode_in if writing else None,
     )
     return StaticFiles(
         by_url,
@@ -116,7 +129,12 @@ def _connect(settings: Settings) -> Handler | None:
     return Connect(settings.allow_connect, open_tunnel) if settings.allow_connect else None
 
 
-def _policies(settings: Settings) -> Iterator[Policy]:
+def _policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
+    if settings.write:
+        yield CrossOrigin()
+        yield ReprDigest(digests)
+        areas = WriteAreas(settings.write_areas)
+        yield UploadedPages(areas, decode_slashes=settings.decode_slashes)

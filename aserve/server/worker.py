@@ -23,6 +23,7 @@ from aserve.server.listeners import close_all
 from aserve.server.live_watch import LiveWatch
 from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
+from aserve.server.writers import build_sweeper
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver
@@ -45,6 +46,7 @@ class AsyncioWorker:
         self._observer = observer
         self._report_remaining = report_remaining
         self._live: LiveWatch | None = None
+        self._sweeper = build_sweeper(settings)
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop of the kind that the model runs on."""
@@ -63,8 +65,9 @@ class AsyncioWorker:
                 await self._live.start()
             self._server = self._create_server(monitor)
             await self._server.start(self._listeners)
+            self._sweeper.start()
         except BaseException:
-            self._stop_live()
+            self._stop_watching()
             monitor.close()
             close_all(self._listeners)
             raise
@@ -94,16 +97,17 @@ class AsyncioWorker:
 
     async def shutdown(self) -> None:
         """Wait for the responses in progress, for at most the grace period, then stop."""
-        self._stop_live()
+        self._stop_watching()
         await self._server.stop(self._settings.grace, self._report_remaining)
 
     async def drain(self) -> None:
         """Stop accepting, and wait for every connection that was accepted, however long."""
         await self._server.stop_accepting()
-        self._stop_live()
+        self._stop_watching()
         await self._server.stop(None)
 
-    def _stop_live(self) -> None:
+    def _stop_watching(self) -> None:
+        self._sweeper.stop()
         if self._live:
             self._live.stop()
 
@@ -125,15 +129,24 @@ class ModelWorker:
         info = settings.model_info
         block_in_all_threads(info.signals, settings.model)
         site = build_site(settings, Mounts())
+        self._sweeper = build_sweeper(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
         self._listeners = listeners
         self._grace = settings.grace
+        self._forks = info.forks
         self._report_remaining = report_remaining
 
     def run(self, *control_fds: int) -> None:
         """Serve until one of control_fds is readable; the second time, stop at once."""
-        self._server.run(self._listeners, control_fds, self._grace, self._report_remaining)
+        if self._forks:  # such a process must have no other threads
+            self._sweeper.sweep()
+        else:
+            self._sweeper.start()
+        try:
+            self._server.run(self._listeners, control_fds, self._grace, self._report_remaining)
+        finally:
+            self._sweeper.stop()
 
     def interrupt(self) -> None:
         """End a call that would delay the stop; a signal handler calls this."""

@@ -1,8 +1,10 @@
 """What the connections of one server share, in the models without asyncio."""
 
+import time
+
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import Request, Response
+from aserve.http.messages import BodySink, Request, Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.connection_limiter import ConnectionLimiter, ProcessLimits
@@ -22,7 +24,6 @@ class ConnectionContext:
     ) -> None:
         self.site = site
         self._sees_connection = site.keyed_on.sees_connection
-        self.accept_body = site.accept_body
         self.limits = limits
         self.observer = observer
         self.limiter = ConnectionLimiter[ServerConnection](process_limits)
@@ -31,6 +32,12 @@ class ConnectionContext:
     def active_responses(self) -> int:
         """How many responses are being made or sent."""
         return sum(connection.is_responding for connection in list(self.limiter.connections))
+
+    def accept_body(self, client: str, request: Request) -> BodySink | None:
+        """Return what gets the body of a client's request, None to discard it."""
+        accept_body = self.site.accept_body
+        context = self._request_context(int(time.time()), client)
+        return accept_body(request, context) if accept_body else None
 
     def handle(self, request: Request, second: int, client: str) -> Response:
         """Return the response to a request, or the error response to an invalid one."""

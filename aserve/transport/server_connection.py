@@ -5,7 +5,7 @@ import struct
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from aserve.http.messages import AcceptBody, HttpError, Request
+from aserve.http.messages import HttpError, Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
@@ -27,7 +27,6 @@ _logger = logging.getLogger("aserve")
 class ServerContext(Protocol):
     """What all connections of one server share."""
 
-    accept_body: AcceptBody | None
     limits: Limits
     observer: ResponseObserver | None
     limiter: "ConnectionLimiter[ServerConnection]"
@@ -65,7 +64,6 @@ class ServerConnection(ABC):
         self._limiter = context.limiter
         self._observer = context.observer
         self._http = H1Connection(context.limits)
-        self._http.accept_body = context.accept_body
         self._deadlines: Deadlines | None = None  # set by the first tick
         self._bytes_received = received
         self._response_start = 0  # bytes sent before this response
@@ -260,11 +258,13 @@ class ServerConnection(ABC):
 
     def _record(self, status: int, body_size: int, started_at: float) -> None:
         if self._observer:
-            self._observer(self.client, self._request, status, body_size, started_at)
+            request = self._request
+            if received := self._http.body_received:
+                request = request._replace(received=received)
+            self._observer(self.client, request, status, body_size, started_at)
 
     def _record_truncated(self, status: int, body_size: int) -> None:
         """Record a truncated response. body_size: bytes of its body that were sent."""
         if self._observer:
-            self._observer(
-                self.client, self._request, status, max(0, body_size), self._started_at, True
-            )
+            request = self._request._replace(received=self._http.body_received)
+            self._observer(self.client, request, status, max(0, body_size), self._started_at, True)

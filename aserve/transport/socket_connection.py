@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
@@ -45,6 +46,8 @@ class SocketConnection(SocketWriter):
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._context = context
+        if context.site.accept_body:
+            self._http.accept_body = partial(context.accept_body, client)
         self._is_aborted = self._is_turn_over = False
         self._admit()
 
@@ -221,17 +224,20 @@ class SocketConnection(SocketWriter):
     def _write_body(self, sink: BodySink, request: Request | None) -> Request | None:
         """Write what has arrived of a body. Return the request once it can be answered."""
         http = self._http
-        if http.wants_continue:
-            http.wants_continue = False
-            self._outgoing.append(CONTINUE)
-            self._send_some()
         if request and request.error:
             return request
         try:
+            if http.sink_is_new:
+                http.sink_is_new = False
+                sink.begin()
             if data := http.take_body():
                 sink.write(data)
         except HttpError as error:
             return http.reject_body(error)
+        if http.wants_continue:
+            http.wants_continue = False
+            self._outgoing.append(CONTINUE)
+            self._send_some()
         return request
 
     def _respond(self, request: Request, second: int) -> Response:

@@ -32,8 +32,8 @@ class FakeTransport:
 # name: the plan, and the Python and C calls of a recognized response and the next request
 COSTS = {
     "closed loop": ({}, (3, 4)),
-    "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (9, 7)),
-    "with numbers": ({"url": URL + "{n}"}, (9, 8)),
+    "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (10, 8)),
+    "with numbers": ({"url": URL + "{n}"}, (10, 9)),
     "one connection each": ({"keep_alive": False}, (3, 4)),
 }
 

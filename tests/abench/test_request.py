@@ -76,6 +76,13 @@ def test_a_body_follows_its_length(body: bytes, number: int) -> None:
     assert head.endswith(b"\r\nContent-Length: %d" % len(sent)) or not sent
 
 
+@given(body=st.binary(), at=st.integers(0, 100), number=st.integers(0, 10**12))
+def test_a_literal_body_is_sent_as_it_is(body: bytes, at: int, number: int) -> None:
+    body = body[:at] + b"{n}" + body[at:]
+    request = encode(number, method="PUT", body=body, literal_body=True)
+    assert request.partition(b"\r\n\r\n")[2] == body
+
+
 @given(number=st.integers(0, 10**12))
 def test_a_number_replaces_every_placeholder(number: int) -> None:
     target = Target.parse("http://h/{n}?q={n}")

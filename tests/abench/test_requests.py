@@ -109,6 +109,14 @@ async def test_a_success_is_what_is_expected(criteria, outcome, serve, run_plan)
     assert summary.status == {404: 10}
 
 
+@pytest.mark.parametrize(
+    "criteria", [(), ("201", "204"), ("2xx",), ("200", "4xx", "404"), ("2xx", "3xx", "body:a b")]
+)
+def test_criteria_are_told_in_the_words_that_give_them(criteria):
+    expect = SuccessCriteria.parse(criteria)
+    assert SuccessCriteria.parse(expect.words()) == expect
+
+
 async def test_http_0_9_is_a_line_and_bytes_until_the_end(serve, run_plan):
     def accept(peer):
         def data_received(data):

@@ -1,5 +1,6 @@
 """Bodies that are larger than all buffers, and servers that reject them."""
 
+import re
 import socket
 import tracemalloc
 
@@ -70,3 +71,62 @@ async def test_an_early_rejection_is_read_although_the_body_is_not_sent(name, se
     summary = (await run_plan(**plan, **PLANS[name])).summary
     assert dict(summary.failures) == {"status": 4}
     assert summary.status == {413: 4}
+
+
+def store(statuses):
+    """Make a peer read each request with its body and respond with a status, in turns."""
+
+    def accept(peer):
+        received = b""
+
+        def data_received(data):
+            nonlocal received
+            received += data
+            while (length := whole_request(received)) <= len(received):
+                peer.server.requests.append(received[:length])
+                received = received[length:]
+                status = statuses[len(peer.server.requests) % len(statuses)]
+                peer.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+
+        peer.data_received = data_received
+
+    return accept
+
+
+def whole_request(received):
+    head, end, _ = received.partition(b"\r\n\r\n")
+    found = re.search(rb"Content-Length: (\d+)", head)
+    length = int(found[1]) if found else 0
+    return len(head) + len(end) + length if end else len(received) + 1
+
+
+@pytest.mark.parametrize("name", ["", "{n}"])
+@pytest.mark.parametrize(
+    "how", [{}, {"keep_alive": False}, {"pipeline": 4}, {"rate": 10_000.0}], ids=str
+)
+async def test_what_is_sent_is_counted_to_the_byte(how, name, serve, run_plan):
+    server = await serve(accept=store([201, 500]))
+    plan = {"url": server.url + name, "method": "PUT", "body": b"12345{n}", "requests": 40}
+    summary = (await run_plan(**plan, **how, connections=2)).summary
+    assert summary.status == {201: 20, 500: 20}
+    assert summary.bytes_sent == sum(map(len, server.requests))
+
+
+async def test_names_are_stored_and_the_same_ones_deleted(serve, abench, tmp_path):
+    # {n} is also in the file, where it is content.
+    server = await serve(accept=store([201, 204]))
+    (tmp_path / "file").write_bytes(b"\0{n}\xff")
+    run = ("-n", "20", "-c", "3", "-w", "2", "--expect", "201,204", "--json", "-")
+    put = await abench(*run, "-X", "PUT", "-d", f"@{tmp_path}/file", server.url + "{n}")
+    stored, server.requests[:] = list(server.requests), []
+    delete = await abench(*run, "-X", "DELETE", server.url + "{n}")
+    names = [{request.split()[1] for request in each} for each in (stored, server.requests)]
+    assert names == [{b"/%d" % number for number in range(1, 21)}] * 2
+    assert all(request.endswith(b"\r\n\r\n\0{n}\xff") for request in stored)
+    for ran, sent in ((put, stored), (delete, server.requests)):
+        assert ran.json["requests"]["succeeded"] == 20
+        assert ran.json["planned"]["expect"] == ["201", "204"]
+        assert ran.json["bytes_sent"] == sum(map(len, sent))
+    assert "expecting 201 or 204" in put.err
+    assert " sent\n" in put.err
+    assert " sent\n" not in delete.err

@@ -48,6 +48,9 @@ def serve(root: Path, **settings: Any) -> "AbstractContextManager[aserve.Server 
     return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
 
 
+_NUMBERS = frozenset({"max_upload", "quota", "min_free"})
+"""Settings whose options take the same numbers."""
+
 # Without a grace period that could be over on a slow machine.
 _PROGRAM = """
 from functools import partial
@@ -67,7 +70,8 @@ def _serve(
     model: str,
     by_the_book: bool = False,
     limits: Limits | None = None,
-    **_: Any,
+    write: tuple[str, ...] = (),
+    **others: Any,
 ) -> Iterator[Running]:
     """Run the program, with two workers if they share a socket."""
     options = [
@@ -75,6 +79,9 @@ def _serve(
         for field in fields(Limits)
         if limits and (value := getattr(limits, field.name)) != field.default
     ]
+    options += [f"--write={area}" for area in write]
+    given = {name: others[name] for name in _NUMBERS & others.keys()}
+    options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     address = ("--port=0", "--host=127.0.0.1")
@@ -87,6 +94,11 @@ def _serve(
         assert program.returncode == 0, errors
     finally:
         program.close()
+
+
+def _size(number: int) -> str:
+    """Return a number as the command line takes it, which has no room for long ones."""
+    return f"{number >> 30}G" if number >= 1 << 30 else str(number)
 
 
 def close() -> None:

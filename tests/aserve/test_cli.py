@@ -150,6 +150,40 @@ def test_the_banner_says_that_pages_reload(directory):
         assert stop(process) == (0, "  stop   Ctrl-C\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--write"], "files may be changed everywhere"),
+        (
+            ["--write=/sub", "--write=add"],
+            "files may be changed below /sub/; files may be added everywhere",
+        ),
+    ],
+)
+def test_the_banner_says_what_can_be_written_to(directory, options, line):
+    with aserve(directory, "--port", 0, *options) as process:
+        assert banner(process)[3] == f"  write  {line}\n"
+
+
+def test_a_server_that_others_can_write_to_says_so(directory):
+    options = ("--write=/in", "--host", "0.0.0.0", "--port", 0)
+    with aserve(directory, *options) as process:
+        lines = banner(process)
+    assert lines[:2] == [
+        "aserve: --write: there is no folder /in/\n",
+        "aserve: --write: everyone who can reach this server may change its files: no login\n",
+    ]
+
+
+def test_one_file_cannot_be_written_to(directory, monkeypatch, capsys):
+    monkeypatch.chdir(directory)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["a.txt", "--write"])
+    assert exit_info.value.code == 2
+    reason = "there is no directory to write to, only the file 'a.txt'"
+    assert capsys.readouterr().err == f"aserve: error: --write: {reason}\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):
@@ -275,6 +309,10 @@ def test_the_next_free_port_is_in_the_banner(directory):
         ([".", "--model", "reactor", "--response-cache", "off"], "--response-cache"),
         ([".", "--archive", "rar"], "--archive: must be one of zip, tar, tar.gz, tar.zst"),
         ([".", "--archive", ""], "--archive"),
+        ([".", "--write=in"], "--write: must be a path such as /in, add, or add:/in, not 'in'"),
+        ([".", "--write", "--min-free", "lots"], "--min-free: must be a size such as 256M, or 0"),
+        ([".", "--write", "--quota", "0"], "--quota: must be at least 1"),
+        ([".", "--no-fsync"], "--no-fsync: has no effect where nothing can be written to"),
         ([".", "--archive-max-bytes", "0"], "--archive-max-bytes: must be at least 1"),
         ([".", "--archive-max-bytes", "lots"], "such as 500 or 20G, or 'unlimited'"),
         ([".", "--archive-max-files", "-1"], "--archive-max-files"),
@@ -317,6 +355,15 @@ def test_the_size_of_the_response_cache(directory, text, size):
         cache = AsyncioWorker(settings, [], None)._create_cache(ChangeMonitor(), KeyedOn())
         assert cache._max_bytes == size
         cache.close()
+
+
+def test_settings_of_writing(directory):
+    given = {"write": ["/", "add:/in"], "max_upload": "2G", "quota": "unlimited", "min_free": "0"}
+    settings = read_settings([str(directory)], {**given, "fsync": True, "on_conflict": "rename"})
+    assert settings.write_areas == (((), "all"), ((b"in",), "add"))
+    assert (settings.max_upload, settings.quota, settings.min_free) == (2 << 30, UNLIMITED, 0)
+    assert (settings.fsync, settings.on_conflict) == (False, "rename")
+    assert not read_settings([str(directory)], {}).write_areas
 
 
 def test_limits_of_archives(directory):

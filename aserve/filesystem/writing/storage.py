@@ -4,8 +4,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.writing import deletion
@@ -56,6 +58,12 @@ class Storage:
     ) -> None:
         self._rules = Rules(root, visibility, mode, fsync)
         self._space = Space(root, limits)
+
+    def adding(self) -> Self:
+        """Return the same storage, with the same quota, where names can only be added."""
+        other = copy(self)
+        other._rules = self._rules._replace(mode="add")  # noqa: SLF001 - of the same class
+        return other
 
     def status(self, path: TargetPath) -> os.stat_result | None:
         """Return the status of what is at a path, of a link itself; None where there is nothing.

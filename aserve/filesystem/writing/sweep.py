@@ -61,11 +61,12 @@ class Sweeper:
         self._stopped.set()
 
     def _run(self) -> None:
-        self._sweep()
+        self.sweep()
         while not self._wait(self._stopped, _INTERVAL_S):
-            self._sweep()
+            self.sweep()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Sweep once, in this thread; what fails is logged."""
         for storage in self._storages:
             try:
                 count = storage.sweep(self._clock())

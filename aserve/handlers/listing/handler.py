@@ -1,6 +1,6 @@
 """Answers a directory that has no index with what is in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from threading import BoundedSemaphore
 
@@ -8,10 +8,11 @@ from aserve.filesystem.directory import FileSystem
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
-from aserve.handlers.listing.page import PAGE_HEADERS, render_page
+from aserve.handlers.listing.page import page_headers, render_page
 from aserve.handlers.listing.query import negotiate_form, parameters, parse_query
 from aserve.handlers.listing.search import Found, SearchLimits, find_entries
 from aserve.handlers.listing.text_reader import TextReader
+from aserve.handlers.writing.areas import WriteMode
 from aserve.http import preconditions
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NOSNIFF, BodyStream, Headers, HttpError, Request, Response
@@ -29,7 +30,8 @@ class Listings:
 
     page_size: how many entries a page has unless the query says otherwise. title: the name of the
     site. archives: the formats that are offered on pages. has_texts: whether README and HEADER are
-    shown. limits: of a deep search.
+    shown. limits: of a deep search. write_mode: returns what may be done to the entries of a
+    directory; None where nothing may be written anywhere.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting
@@ -42,6 +44,7 @@ class Listings:
         archives: Sequence[str] = (),
         has_texts: bool = True,
         limits: SearchLimits | None = None,
+        write_mode: Callable[[TargetPath], WriteMode | None] | None = None,
     ) -> None:
         self._files = files
         self._forms = program_forms(media_types or MediaTypes())
@@ -50,6 +53,7 @@ class Listings:
         self._archives = tuple(archives)
         self._texts = TextReader(files) if has_texts else None
         self._limits = limits or SearchLimits()
+        self._write_mode = write_mode
         self._free_searches = BoundedSemaphore(self._limits.max_running)
 
     def respond(self, request: Request, context: RequestContext, directory: TargetPath) -> Response:
@@ -87,6 +91,7 @@ class Listings:
             self._page_size,
             self._title,
             archives=self._archives,
+            write_mode=self._write_mode(directory) if self._write_mode else None,
         )
         is_first = not (query.search or query.is_deep or query.offset)
         if not (form == "html" and is_first and self._texts):
@@ -108,7 +113,7 @@ class Listings:
     def _whole(self, listing: Listing, form: str, headers: Headers) -> Response:
         if form == "html":
             body = render_page(listing)
-            headers = (("Content-Type", _HTML_TYPE), *headers, *PAGE_HEADERS)
+            headers = (("Content-Type", _HTML_TYPE), *headers, *page_headers(listing))
             return Response(200, headers, (body,), len(body))
         media_type, render = self._forms[form]
         headers = (("Content-Type", media_type), *headers, NOSNIFF)

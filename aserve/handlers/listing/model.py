@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode
 
+from aserve.handlers.writing.areas import WriteMode
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Entry
 
@@ -73,7 +74,8 @@ class Listing(NamedTuple):
     paths relative to the directory, with slashes. total: how many entries match, on all pages.
     is_complete: False if a deep search stopped at a limit, so that there may be more than total.
     page_size: the limit that applies where the query names none. title: the name of the site, ""
-    if it has none. archives: the formats on offer, such as "tar.gz".
+    if it has none. archives: the formats on offer, such as "tar.gz". write_mode: whether names
+    may be replaced and deleted, or only added; None where nothing may be written.
     """
 
     path: TargetPath
@@ -86,6 +88,11 @@ class Listing(NamedTuple):
     header: FolderText | None = None
     readme: FolderText | None = None
     archives: tuple[str, ...] = ()
+    write_mode: WriteMode | None = None
+
+    def has_boxes(self) -> bool:
+        """Tell whether entries can be selected: for an archive, or to be deleted or renamed."""
+        return bool(self.archives) or self.write_mode == "all"
 
     def reference(self, query: ListingQuery) -> str:
         """Return the URL of the same directory with another query, relative to this one."""

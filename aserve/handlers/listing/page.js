@@ -1,13 +1,18 @@
 // Shows the rows that match while a name is typed, and "/" leads to the search box. The page is
 // complete without: the server searches, too, and it alone knows patterns and other pages.
 const box = document.querySelector("[type=search]");
-const count = document.querySelector("caption [role=status]");
-const rows = [...document.querySelectorAll(".files tbody tr")];
 const fold = text => text.normalize().toLowerCase();
-const names = rows.map(row => fold(row.querySelector("a").textContent));
-const counted = count && [...count.childNodes];
+let count, counted, rows, names;
+
+function read() {
+  count = document.querySelector("caption [role=status]");
+  counted = count && [...count.childNodes];
+  rows = [...document.querySelectorAll(".files tbody tr")];
+  names = rows.map(row => fold(row.querySelector("a").textContent));
+}
 
 function filter() {
+  if (!count) return;
   const text = fold(box.value.trim());
   const isActive = box.value !== box.defaultValue && !/[*?[]/.test(text);
   rows.forEach((row, i) => { row.hidden = isActive && !names[i].includes(text); });
@@ -16,10 +21,14 @@ function filter() {
   else count.replaceChildren(...counted);
 }
 
-if (count) {
-  box.addEventListener("input", filter);
-  addEventListener("pageshow", filter);
-}
+read();
+box.addEventListener("input", filter);
+addEventListener("pageshow", filter);
+// Another script has put the table of now in its place.
+document.addEventListener("listing", () => {
+  read();
+  filter();
+});
 addEventListener("keydown", event => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;

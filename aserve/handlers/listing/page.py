@@ -8,29 +8,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from html import escape
-from pathlib import Path
 
 from aserve.filesystem.steps import in_steps
 from aserve.handlers.listing.model import FolderText, Listing, ListingQuery, Order, Sort
 from aserve.handlers.listing.names import name_reference, visible_name, visible_text
+from aserve.handlers.listing.page_parts import READ_ONLY, WRITABLE, PageParts
 from aserve.http.dates import EARLIEST, LATEST
-from aserve.http.html_page import SHARED_STYLE, html_page, inline, read_script, read_style
-from aserve.http.messages import NOSNIFF, Headers
+from aserve.http.html_page import html_page
+from aserve.http.messages import Headers
 from aserve.http.resources import Entry
-
-_STYLE = inline(SHARED_STYLE + read_style(Path(__file__).with_name("page.css")))
-_SCRIPT = inline(read_script(Path(__file__).with_name("page.js")))
-
-_POLICY = (
-    f"default-src 'none'; style-src {_STYLE.source}; script-src {_SCRIPT.source};"
-    " img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-)
-PAGE_HEADERS: Headers = (
-    ("Content-Security-Policy", _POLICY),
-    ("Referrer-Policy", "no-referrer"),
-    NOSNIFF,
-)
-"""What a page may do: show pictures of the same site, and run the script that is part of it."""
 
 _COLUMNS: tuple[tuple[Sort, str, Order], ...] = (
     ("name", "Name", "asc"),
@@ -46,7 +32,17 @@ _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 def render_page(listing: Listing) -> bytes:
     """Return the page of a listing, in UTF-8. Pauses where that takes long, as in_steps does."""
-    return html_page(_title(listing), _STYLE, "".join(_body(listing))).encode(errors="replace")
+    style = _parts(listing).style
+    return html_page(_title(listing), style, "".join(_body(listing))).encode(errors="replace")
+
+
+def page_headers(listing: Listing) -> Headers:
+    """Return what the page of a listing may do, as headers."""
+    return _parts(listing).headers
+
+
+def _parts(listing: Listing) -> PageParts:
+    return WRITABLE if listing.write_mode else READ_ONLY
 
 
 def readable_size(size: int) -> str:
@@ -74,10 +70,11 @@ def _body(listing: Listing) -> Iterator[str]:
     yield "<main>\n"
     yield _folder_text(listing.header, "header")
     yield f'<div class="tools">\n{_search_form(listing)}{_archive_form(listing)}</div>\n'
+    yield _upload_form(listing)
     yield from _table(listing)
     yield _pages(listing)
     yield _folder_text(listing.readme, "readme")
-    yield f"</main>\n<script>{_SCRIPT.text}</script>\n"
+    yield f"</main>\n{_parts(listing).script_tags()}"
 
 
 def _robots(listing: Listing) -> str:
@@ -141,6 +138,21 @@ def _archive_form(listing: Listing) -> str:
     return f'<form id="~archive" action="./">\n<span>Download folder as</span>\n{buttons}</form>\n'
 
 
+def _upload_form(listing: Listing) -> str:
+    """Return the form that adds files; "" where none may be added, and in a search.
+
+    The script makes of it what sends several files at once, and tells how far they are.
+    """
+    if not listing.write_mode:
+        return ""
+    return (
+        '<form id="~upload" class="upload" method="post" enctype="multipart/form-data" action="./"'
+        f' data-mode="{listing.write_mode}">\n'
+        '<label>Add files <input type="file" name="file" multiple required></label>\n'
+        "<button>Upload</button>\n</form>\n"
+    )
+
+
 def _table(listing: Listing) -> Iterator[str]:
     if not listing.entries:
         yield f'<p id="~files" role="status">{_nothing(listing)}</p>\n'
@@ -148,9 +160,9 @@ def _table(listing: Listing) -> Iterator[str]:
     yield '<table id="~files" class="files">\n'
     yield f'<caption><span role="status">{_count(listing)}{_search(listing)}</span></caption>\n'
     headings = "".join(_heading(listing, *column) for column in _COLUMNS)
-    first = "<td></td>" if listing.archives else ""
+    first = "<td></td>" if listing.has_boxes() else ""
     yield f"<thead><tr>{first}{headings}</tr></thead>\n<tbody>\n"
-    yield from in_steps(map(partial(_row, has_box=bool(listing.archives)), listing.entries))
+    yield from in_steps(map(partial(_row, has_box=listing.has_boxes()), listing.entries))
     yield "</tbody>\n</table>\n"
 
 
@@ -188,7 +200,7 @@ def _row(entry: Entry, *, has_box: bool) -> str:
 
 
 def _checkbox(name: bytes, shown: str) -> str:
-    """Return what selects an entry for an archive; "" for a name that no form can send.
+    """Return what selects an entry; "" for a name that no form can send.
 
     A form sends UTF-8, and each kind of line break as CR LF. An archive has names of its directory.
     """

@@ -52,19 +52,17 @@ class BodyReceiver(ResponseWriter):
         request: set once the body is complete or was rejected.
         """
         http = self._http
-        if http.wants_continue:
-            http.wants_continue = False
-            self._write(CONTINUE)
         if request and request.error:
             self._dispatch(request)
             return True
-        data = http.take_body()
+        data, begins = http.take_body(), http.sink_is_new
+        http.sink_is_new = False
         if request:
             self._request, self._started_at = request, time.time()
             self._request_context = RequestContext(int(self._started_at), False, *self._facts)
-        elif not data:
+        elif not (data or begins):
             return False
-        work = partial(_call_sink, sink, data, is_complete=request is not None)
+        work = partial(_call_sink, sink, data, begins=begins, is_complete=request is not None)
         if not sink.may_wait:
             self._on_sink_result(sink, work())
             return True
@@ -90,6 +88,9 @@ class BodyReceiver(ResponseWriter):
             self._http.sink = None
             self._host.thread_pool.release(sink)
             self._start_response(self._host.finish(self._request, self._request_context, result))
+        elif self._http.wants_continue:
+            self._http.wants_continue = False
+            self._write(CONTINUE)
 
     def _release_sink(self) -> None:
         """Close the sink of a request that is rejected, or whose client has gone."""
@@ -112,9 +113,11 @@ class BodyReceiver(ResponseWriter):
             discard_response(response, self._host)
 
 
-def _call_sink(sink: BodySink, data: bytes, *, is_complete: bool) -> SinkResult:
+def _call_sink(sink: BodySink, data: bytes, *, begins: bool, is_complete: bool) -> SinkResult:
     """Write data to a sink; return its response if that was all, or the error that it raised."""
     try:
+        if begins:
+            sink.begin()
         if data:
             sink.write(data)
         return sink.respond() if is_complete else None

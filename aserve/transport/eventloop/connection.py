@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import NO_FACTS, ConnectionFacts
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import AcceptBody, RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import HttpError, Request
+from aserve.http.messages import BodySink, HttpError, Request
 from aserve.http1.states import State
 from aserve.policies.site import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
@@ -66,6 +67,8 @@ class Connection(BodyReceiver):
         if self._host.sees_connection:
             self._facts = self._host.visible(ConnectionFacts(self.client))
             self._cache = self._host.cache_for(self._facts)
+        if accept_body := self._host.accept_body:
+            self._http.accept_body = partial(_accept_body, accept_body, self._facts)
         try:
             decision = self._limiter.admit(self)
             if decision is not Decision.ACCEPT:
@@ -321,3 +324,10 @@ class Connection(BodyReceiver):
 
     def _error_response(self, error: HttpError) -> PendingResponse:
         return self._host.reject(self._request, self._request_context, error)
+
+
+def _accept_body(
+    accept_body: AcceptBody, facts: ConnectionFacts, request: Request
+) -> BodySink | None:
+    """Return what gets the body of a request on a connection of which these facts are visible."""
+    return accept_body(request, RequestContext(int(time.time()), False, *facts))

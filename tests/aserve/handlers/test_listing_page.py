@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import aserve.http.html_page
 from aserve.handlers.listing.model import FolderText, Listing, ListingQuery
 from aserve.handlers.listing.names import name_reference, visible_name
-from aserve.handlers.listing.page import PAGE_HEADERS, readable_size, render_page
+from aserve.handlers.listing.page import page_headers, readable_size, render_page
+from aserve.handlers.writing.areas import WriteMode
 from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import Entry
 from tests.aserve.handlers.parsed_page import ParsedPage
@@ -397,15 +398,18 @@ def test_a_search_that_is_no_text_is_shown() -> None:
     assert "q=%FF" in [a["href"] for a in page.all("a") if "thead" in a.parents][1]
 
 
-def test_the_policy_allows_what_is_in_the_page_and_nothing_else() -> None:
-    page = parsed(file(b"a"), archives=("zip",))
-    policy = dict(
-        part.strip().split(" ", 1)
-        for part in dict(PAGE_HEADERS)["Content-Security-Policy"].split(";")
-    )
+@pytest.mark.parametrize("mode", [None, "add", "all"])
+def test_the_policy_allows_what_is_in_the_page_and_nothing_else(mode: WriteMode | None) -> None:
+    shown = listing(file(b"a"), archives=("zip",), write_mode=mode)
+    page = ParsedPage(render_page(shown))
+    header = dict(page_headers(shown))["Content-Security-Policy"]
+    policy = dict(part.strip().split(" ", 1) for part in header.split(";"))
     for directive, tag in (("style-src", "style"), ("script-src", "script")):
-        digest = b64encode(sha256(page.one(tag).text.encode()).digest()).decode()
-        assert policy.pop(directive) == f"'sha256-{digest}'"
+        digests = [
+            b64encode(sha256(element.text.encode()).digest()).decode() for element in page.all(tag)
+        ]
+        assert policy.pop(directive) == " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert policy.pop("connect-src", None) == ("'self'" if mode else None)
     assert policy == {
         "default-src": "'none'",
         "img-src": "'self'",
@@ -425,6 +429,31 @@ def test_the_page_is_small_and_complete_in_itself() -> None:
     assert "url(" not in style
     assert "@import" not in style
     assert "http" not in style
+
+
+@pytest.mark.parametrize("mode", ["add", "all"])
+def test_a_page_where_files_may_be_added_has_a_form_for_them(mode: WriteMode) -> None:
+    page = parsed(write_mode=mode)
+    form = page.one("form", id="~upload")
+    assert (form["method"], form["enctype"], form["action"]) == (
+        "post",
+        "multipart/form-data",
+        "./",
+    )
+    assert form["data-mode"] == mode
+    field = page.one("input", type="file")
+    assert {"label", "form"} <= set(field.parents)
+    assert field["name"]
+    assert "multiple" in field.attributes
+
+
+def test_entries_can_be_selected_where_they_may_be_changed() -> None:
+    boxes = {
+        mode: len(parsed(file(b"a"), write_mode=mode).all("input", type="checkbox", name="name"))
+        for mode in (None, "add", "all")
+    }
+    assert boxes == {None: 0, "add": 0, "all": 1}
+    assert not parsed(file(b"a")).all("form", id="~upload")
 
 
 def test_the_page_is_named_for_a_screen_reader() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, HttpError, Request, Response
-from aserve.transport.registry import DEFAULT
+from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve.seams.serving import (
     CASE_PARAMS,
     TIMEOUT,
@@ -39,11 +39,21 @@ class Store:
         self.size = self.writes = self.most_written = 0
         self.gate: threading.Event | None = None
         self.writing, self.closed = threading.Event(), threading.Event()
+        self.begins = 0
         self.refuses = self.refuses_all = self.fails = False
+        self.refuses_at_once = False
         self.threads: set[str] = set()
+        self.contexts: list[RequestContext] = []
         self._file: BufferedWriter | BytesIO = BytesIO()  # until the first write
 
+    def begin(self) -> None:
+        self.begins += 1
+        assert not self.writing.is_set()
+        if self.refuses_at_once:
+            raise HttpError(409, "It is there already.")
+
     def write(self, data: bytes) -> None:
+        assert self.begins == 1
         self.threads.add(threading.current_thread().name)
         if not self.writing.is_set():
             self._file = self.path.open("wb")
@@ -60,6 +70,7 @@ class Store:
         self._file.write(data)
 
     def respond(self) -> Response:
+        assert self.begins == 1
         assert not self.closed.is_set()
         if self.refuses_all:
             raise HttpError(409, "It is there already.")
@@ -79,7 +90,8 @@ class StoringHandler(FunctionHandler):
         super().__init__(lambda request: Response(200, body=(request.method.encode(),), length=3))
         self.store = store
 
-    def accept_body(self, request: Request) -> BodySink | None:
+    def accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
+        self.store.contexts.append(context)
         if request.target == "/no":
             raise HttpError(403, "Not here.", close=True)
         return self.store if request.method == "PUT" else None
@@ -131,6 +143,7 @@ def test_a_body_is_stored_and_the_next_request_follows(
         assert served.logged.acquire(timeout=TIMEOUT)
         _, logged, status, body_size, *_ = served.log[0]
         assert (logged.method, status, body_size) == ("PUT", 201, 6)
+        assert logged.received == len(b"hello world")
     assert store.path.read_bytes() == b"hello world"
 
 
@@ -147,8 +160,11 @@ def test_an_empty_body_is_stored(model: str, store: Store, message: bytes) -> No
     assert not store.writes
 
 
-def test_the_next_request_follows_a_whole_body_that_is_refused(model: str, store: Store) -> None:
-    store.refuses_all = True
+@pytest.mark.parametrize("when", ["refuses_all", "refuses_at_once"])
+def test_the_next_request_follows_a_whole_body_that_is_refused(
+    model: str, store: Store, when: str
+) -> None:
+    setattr(store, when, True)
     with serving(model, StoringHandler(store)) as served, connect(served) as client:
         client.sendall(put(content_length="5") + b"hello" + LAST)
         responses = read_all(client)
@@ -267,6 +283,29 @@ def test_a_sink_may_reject_what_arrives(model: str, store: Store) -> None:
         assert store.closed.wait(TIMEOUT)
 
 
+@pytest.mark.parametrize("expect", [{"expect": "100-continue"}, {}], ids=["expects", "sends"])
+def test_a_sink_may_reject_a_body_before_any_of_it_is_read(
+    model: str, store: Store, expect: dict[str, str]
+) -> None:
+    store.refuses_at_once = True
+    with serving(model, StoringHandler(store)) as served, connect(served) as client:
+        client.sendall(put(content_length="5", **expect))  # and nothing of the body
+        assert read_all(client).startswith(b"HTTP/1.1 409 Conflict\r\n")
+        assert store.closed.wait(TIMEOUT)
+    assert not store.writes
+
+
+def test_a_handler_accepts_bodies_by_the_context_that_it_answers_with(
+    model: str, store: Store
+) -> None:
+    with serving(model, StoringHandler(store)) as served, connect(served) as client:
+        client.sendall(put(content_length="5") + b"hello" + LAST)
+        read_all(client)
+    (context,) = store.contexts
+    assert context.may_wait is not MODELS[model].uses_event_loop
+    assert context.now
+
+
 def test_an_internal_error_of_a_sink_is_a_500(
     model: str, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,7 +339,7 @@ class SlowHandler(StoringHandler):
             raise BlockingIOError
         return super().handle(request, context)
 
-    def accept_body(self, request: Request) -> BodySink | None:
+    def accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
         store = Store(self.directory / str(len(self.stores)), may_wait=True)
         store.gate = self.gate
         self.stores.append(store)

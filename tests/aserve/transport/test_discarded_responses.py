@@ -74,7 +74,7 @@ class SlowClient(FakeClient):
             raise BlockingIOError
         return self.respond()
 
-    def accept_body(self, request: Request) -> BodySink | None:
+    def accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
         return Sink(self)
 
     def respond(self) -> Response:
@@ -94,6 +94,9 @@ class Sink:
     def __init__(self, client: SlowClient) -> None:
         self.respond = client.respond
         self._client = client
+
+    def begin(self) -> None:
+        pass
 
     def write(self, data: bytes) -> None:
         pass

@@ -1,0 +1,1 @@
+"""Requests that change files: PUT, DELETE, MKCOL, forms."""
