@@ -143,7 +143,7 @@ class Upload {
     this.text.textContent = text;
     const label = what => ({ ariaLabel: `${what} ${this.name}` });
     this.actions.replaceChildren(...actions.map(([what, act]) => button(what, act, label(what))));
-    if (hadFocus) (this.actions.querySelector("button") ?? queue.clear).focus();
+    if (hadFocus) (this.actions.querySelector("button") ?? choose).focus();
   }
 }
 
@@ -237,7 +237,7 @@ const [filesInput, choose] = chooser("Upload files", { id: "~choose" });
 const [folderInput, chooseFolder] = chooser("Upload folder", { webkitdirectory: true });
 form.addEventListener("submit", event => event.preventDefault());
 form.replaceChildren(
-  filesInput, choose, folderInput, chooseFolder, make("p", {}, "or drop files and folders here"),
+  filesInput, choose, folderInput, chooseFolder, make("p", { className: "hint" }, "or drop files and folders here"),
 );
 
 // Files and folders that are dropped anywhere on the page.

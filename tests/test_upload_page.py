@@ -1,0 +1,375 @@
+"""The page of a folder that can be written to, in a real browser: by mouse, by keys, cut off."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+import aserve
+from tests.test_browser import chromium
+from tests.test_folder_page import axe, browser, emulate, find, follow, load
+
+__all__ = ["axe", "browser", "chromium"]  # fixtures
+
+pytestmark = pytest.mark.browser
+
+
+class CuttingProxy:
+    """Passes bytes on to a server. While is_cutting, each upload ends after its first bytes."""
+
+    def __init__(self, url: str) -> None:
+        self.is_cutting = False
+        self.was_cut = threading.Event()
+        parts = urlsplit(url)
+        self._server = (parts.hostname or "", parts.port or 0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener is shut down
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                for pair in ((client, server), (server, client)):
+                    self._threads.append(threading.Thread(target=self._pass_on, args=pair))
+                    self._threads[-1].start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        is_upload = False
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                is_upload |= data.startswith(b"POST ")
+                other.sendall(data)
+                if is_upload and self.is_cutting:
+                    self.was_cut.set()
+                    break
+        self._shut_down(one, other)
+
+    @staticmethod
+    def _shut_down(*sockets: socket.socket) -> None:
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._shut_down(self._listener)
+        self._threads[0].join()
+        self._shut_down(*self._sockets)
+        for thread in self._threads:
+            thread.join()
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make a folder with files, which is served, and files to upload beside it."""
+    (tmp_path / "site/in/sub").mkdir(parents=True)
+    (tmp_path / "site/favicon.ico").touch()
+    for name in ("a.txt", "b.txt", "<i>.txt"):
+        (tmp_path / "site/in" / name).write_text(name)
+    (tmp_path / "tree/deep").mkdir(parents=True)
+    (tmp_path / "tree/top.txt").write_text("top")
+    (tmp_path / "tree/deep/ü.txt").write_text("deep")
+    for number in range(10):
+        (tmp_path / f"new {number}.bin").write_bytes(bytes([number]) * 50_000)
+    (tmp_path / "a.txt").write_text("another")
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[aserve.Server]:
+    with aserve.Server(folder / "site", write=("/in", "add:/in/sub"), fsync=False) as server:
+        yield server
+
+
+def wait(browser: webdriver.Chrome, condition: Callable[[], object], what: str) -> None:
+    WebDriverWait(browser, 60).until(lambda _: condition(), what)
+
+
+def choose(browser: webdriver.Chrome, *paths: Path) -> None:
+    find(browser, "#\\~choose").send_keys("\n".join(map(str, paths)))
+
+
+def summary(browser: webdriver.Chrome) -> str:
+    return find(browser, ".uploads [role=status]").text
+
+
+def states(browser: webdriver.Chrome) -> list[str]:
+    return [row.text for row in browser.find_elements(By.CSS_SELECTOR, ".uploads li p")]
+
+
+def names(browser: webdriver.Chrome) -> list[str]:
+    """Return the names that can be seen: at once, since the page may put a new table there."""
+    return browser.execute_script("""
+        return [...document.querySelectorAll(".files tbody a")]
+            .filter(link => link.checkVisibility()).map(link => link.innerText);
+    """)
+
+
+def button(browser: webdriver.Chrome, text: str, within: str = "body") -> WebElement:
+    """Return the button with a text that can be seen."""
+    found = browser.find_elements(By.CSS_SELECTOR, f"{within} button")
+    (one,) = [each for each in found if each.text == text and each.is_displayed()]
+    return one
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_ten_files_are_uploaded_three_at_a_time(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    browser.execute_script("""
+        const { send } = XMLHttpRequest.prototype;
+        window.running = window.most = 0;
+        XMLHttpRequest.prototype.send = function (body) {
+          most = Math.max(most, ++running);
+          this.addEventListener("readystatechange", () => { running -= this.readyState === 4; });
+          send.call(this, body);
+        };
+    """)
+    choose(browser, *(folder / f"new {number}.bin" for number in range(10)))
+    wait(browser, lambda: summary(browser) == "10 of 10 files uploaded", "not all were uploaded")
+    assert browser.execute_script("return most") == 3
+    stored = content(folder / "site/in")
+    assert {stored[f"new {number}.bin"] for number in range(10)} == {
+        bytes([number]) * 50_000 for number in range(10)
+    }
+    wait(browser, lambda: "new 9.bin" in names(browser), "the table was not renewed")
+    assert find(browser, "caption").text == "14 items"
+    # The filter knows the new rows.
+    find(browser, "[type=search]").send_keys("new")
+    assert names(browser) == [f"new {number}.bin" for number in range(10)]
+    button(browser, "Clear list").click()
+    assert not find(browser, ".uploads").is_displayed()
+    assert browser.get_log("browser") == []
+
+
+def test_files_are_uploaded_without_a_script(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    load(browser, f"{served.url}in/")
+    paths = [folder / "new 1.bin", folder / "new 2.bin"]
+    find(browser, "[type=file]").send_keys("\n".join(map(str, paths)))
+    follow(browser, button(browser, "Upload"))
+    assert browser.current_url == f"{served.url}in/"
+    assert names(browser)[-2:] == ["new 1.bin", "new 2.bin"], find(browser, "body").text
+    find(browser, "[type=file]").send_keys(str(folder / "a.txt"))
+    follow(browser, button(browser, "Upload"))
+    assert "a.txt was not stored: This name is already taken." in find(browser, "main").text
+    follow(browser, browser.find_element(By.LINK_TEXT, "Back to the folder"))
+    assert browser.current_url == f"{served.url}in/"
+    assert content(folder / "site/in")["a.txt"] == b"a.txt"
+
+
+def test_a_folder_is_uploaded_with_all_below_it(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    find(browser, "[type=file][webkitdirectory]").send_keys(str(folder / "tree"))
+    wait(browser, lambda: summary(browser) == "2 of 2 files uploaded", "not all were uploaded")
+    assert content(folder / "site/in/tree") == {"top.txt": b"top"}
+    assert content(folder / "site/in/tree/deep") == {"ü.txt": b"deep"}
+
+
+def test_files_and_folders_are_dropped_on_the_page(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    data = {
+        "items": [],
+        "files": [str(folder / "tree"), str(folder / "new 3.bin")],
+        "dragOperationsMask": 1,
+    }
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.execute_cdp_cmd(
+            "Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data}
+        )
+    wait(browser, lambda: summary(browser) == "3 of 3 files uploaded", "not all were uploaded")
+    assert content(folder / "site/in/tree/deep") == {"ü.txt": b"deep"}
+    assert len(content(folder / "site/in")["new 3.bin"]) == 50_000
+    assert "dropping" not in (find(browser, "html").get_attribute("class") or "")
+
+
+def test_a_cut_upload_is_told_and_tried_again(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    (folder / "large.bin").write_bytes(bytes(5_000_000))
+    proxy = CuttingProxy(served.url)
+    try:
+        load(browser, f"{proxy.url}in/")
+        proxy.is_cutting = True
+        choose(browser, folder / "large.bin")
+        wait(browser, lambda: states(browser) == ["The connection was lost."], "no error is shown")
+        assert proxy.was_cut.is_set()
+        assert summary(browser) == "0 of 1 file uploaded, 1 not"
+        assert "large.bin" not in content(folder / "site/in")
+        proxy.is_cutting = False
+        button(browser, "Retry").click()
+        wait(browser, lambda: states(browser) == ["Uploaded"], "it was not uploaded")
+        assert content(folder / "site/in")["large.bin"] == bytes(5_000_000)
+    finally:
+        proxy.close()
+
+
+def test_a_taken_name_is_a_question(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    for answer, state, stored in (
+        ("Keep both", "Uploaded as a (1).txt", {"a.txt": b"a.txt", "a (1).txt": b"another"}),
+        ("Replace", "Uploaded", {"a.txt": b"another", "a (1).txt": b"another"}),
+    ):
+        choose(browser, folder / "a.txt")
+        wait(
+            browser,
+            lambda: states(browser)[:1] == ["This name is already taken."],
+            "no conflict is shown",
+        )
+        asked = button(browser, answer)
+        assert asked.get_attribute("aria-label") == f"{answer} a.txt"
+        asked.send_keys(Keys.ENTER)
+        wait(browser, lambda state=state: state in states(browser), "it was not uploaded")
+        # The button is gone, and the focus goes on to what can be done next.
+        assert browser.switch_to.active_element.tag_name == "button"
+        assert stored.items() <= content(folder / "site/in").items()
+        button(browser, "Clear list").click()
+
+
+def test_nothing_can_be_changed_where_files_are_only_added(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    (folder / "site/in/sub/a.txt").write_text("old")
+    load(browser, f"{served.url}in/sub/")
+    choose(browser, folder / "a.txt")
+    wait(browser, lambda: states(browser) == ["This name is already taken."], "no conflict")
+    found = browser.find_elements(By.CSS_SELECTOR, ".uploads li button")
+    assert [one.text for one in found] == ["Keep both"]
+    assert not browser.find_elements(By.XPATH, "//button[contains(., 'selected')]")
+
+
+def select(browser: webdriver.Chrome, *selected: str) -> None:
+    for name in selected:
+        box = browser.find_element(By.CSS_SELECTOR, f'.files input[value="{name}"]')
+        box.send_keys(Keys.SPACE)
+
+
+def test_files_and_folders_are_deleted_after_a_question(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    (folder / "site/in/full/deep").mkdir(parents=True)
+    load(browser, f"{served.url}in/")
+    select(browser, "a.txt", "full", "<i>.txt")
+    button(browser, "Delete selected").click()
+    dialog = find(browser, "dialog")
+    assert dialog.text.splitlines()[0] == "Delete 3 items?"
+    assert {"<i>.txt", "full", "a.txt"} < set(dialog.text.splitlines())
+    assert browser.switch_to.active_element.text == "Cancel"
+    dialog.send_keys(Keys.ESCAPE)
+    wait(browser, lambda: not browser.find_elements(By.CSS_SELECTOR, "dialog"), "it is still open")
+    assert set(content(folder / "site/in")) == {"a.txt", "b.txt", "<i>.txt"}
+    button(browser, "Delete selected").click()
+    button(browser, "Delete", "dialog").click()
+    wait(browser, lambda: names(browser) == ["sub/", "b.txt"], "the table was not renewed")
+    told = find(browser, ".upload [role=status]")
+    wait(browser, lambda: told.text == "3 items deleted", "nothing is told")
+    assert set(content(folder / "site/in")) == {"b.txt"}
+
+
+def test_what_cannot_be_deleted_is_told(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    select(browser, "sub", "a.txt")  # nothing may be deleted from one of them
+    button(browser, "Delete selected").click()
+    button(browser, "Delete", "dialog").click()
+    wait(browser, lambda: "Not everything" in find(browser, "dialog").text, "nothing is told")
+    assert "sub: " in find(browser, "dialog").text
+    button(browser, "OK", "dialog").click()
+    wait(browser, lambda: "a.txt" not in names(browser), "the table was not renewed")
+    assert (folder / "site/in/sub").is_dir()
+
+
+def test_a_file_is_renamed_with_keys(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    load(browser, f"{served.url}in/")
+    select(browser, "<i>.txt")
+    button(browser, "Rename selected").send_keys(Keys.ENTER)
+    field = browser.switch_to.active_element
+    assert field.get_attribute("value") == "<i>.txt"
+    field.send_keys("né w", Keys.ENTER)  # what is before the suffix was selected
+    wait(browser, lambda: "né w.txt" in names(browser), "the table was not renewed")
+    assert content(folder / "site/in")["né w.txt"] == b"<i>.txt"
+    select(browser, "né w.txt")
+    button(browser, "Rename selected").click()
+    browser.switch_to.active_element.send_keys(Keys.CONTROL, "a")
+    browser.switch_to.active_element.send_keys("b.txt", Keys.ENTER)
+    wait(browser, lambda: "already taken" in find(browser, "dialog").text, "nothing is told")
+    assert content(folder / "site/in")["b.txt"] == b"b.txt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong_while_files_are_uploaded(  # noqa: PLR0917 - fixtures
+    browser: webdriver.Chrome,
+    served: aserve.Server,
+    folder: Path,
+    axe: str,
+    width: int,
+    scheme: str,
+) -> None:
+    emulate(browser, width, scheme)
+    load(browser, f"{served.url}in/")
+    find_problems(browser, axe)
+    choose(browser, folder / "new 1.bin", folder / "a.txt")
+    wait(browser, lambda: summary(browser) == "1 of 2 files uploaded, 1 not", "not at its end")
+    find_problems(browser, axe)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    select(browser, "b.txt")
+    button(browser, "Delete selected").click()
+    find_problems(browser, axe)
+
+
+def find_problems(browser: webdriver.Chrome, axe: str) -> None:
+    browser.execute_script(axe)
+    problems = browser.execute_async_script("""
+        const done = arguments[0];
+        axe.run().then(result => done(result.violations.map(
+            rule => [rule.id, rule.nodes.map(node => node.html)])));
+    """)
+    assert problems == []
+
+
+def test_a_page_with_live_reload_stays_while_it_uploads(
+    browser: webdriver.Chrome, folder: Path
+) -> None:
+    with aserve.Server(folder / "site", write=("/in",), fsync=False, live=True) as server:
+        load(browser, f"{server.url}in/")
+        browser.execute_script("window.wasReloaded = false")
+        choose(browser, *(folder / f"new {number}.bin" for number in range(10)))
+        wait(browser, lambda: summary(browser) == "10 of 10 files uploaded", "it was reloaded")
+        (folder / "site/in/from elsewhere.txt").touch()
+        wait(browser, lambda: "from elsewhere.txt" in names(browser), "the change is not shown")
+        assert browser.execute_script("return window.wasReloaded") is False
+        button(browser, "Clear list").click()
+        (folder / "site/in/another.txt").touch()
+        wait(browser, lambda: "another.txt" in names(browser), "the change is not shown")
