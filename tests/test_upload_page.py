@@ -170,7 +170,7 @@ def test_files_are_uploaded_without_a_script(
     find(browser, "[type=file]").send_keys("\n".join(map(str, paths)))
     follow(browser, button(browser, "Upload"))
     assert browser.current_url == f"{served.url}in/"
-    assert names(browser)[-2:] == ["new 1.bin", "new 2.bin"]
+    assert names(browser)[-2:] == ["new 1.bin", "new 2.bin"], find(browser, "body").text
     find(browser, "[type=file]").send_keys(str(folder / "a.txt"))
     follow(browser, button(browser, "Upload"))
     assert "a.txt was not stored: This name is already taken." in find(browser, "main").text

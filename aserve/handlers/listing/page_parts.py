@@ -41,7 +41,8 @@ def _page_parts(*, may_add: bool) -> PageParts:
     )
     headers = (
         ("Content-Security-Policy", policy),
-        ("Referrer-Policy", "no-referrer"),
+        # Without a referrer, the Origin of a form would be null: that of any page (Fetch 3.1).
+        ("Referrer-Policy", "same-origin" if may_add else "no-referrer"),
         NOSNIFF,
     )
     return PageParts(style, script, upload_script, headers)

@@ -1,5 +1,6 @@
 """multipart/form-data as RFC 7578 and the HTML standard have it, in pieces of any size."""
 
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -74,6 +75,20 @@ def test_every_file_arrives_as_it_was_sent(contents: list[bytes], at: list[int])
     expected = [(FormPart("f", "a"), content) for content in contents]
     if all(b"\r\n--b0" not in b"\r\n" + content for content in contents):
         assert parse(cut(form, at)) == expected
+
+
+def test_a_file_of_any_size_is_passed_on_and_not_held() -> None:
+    parser = FormParser(BOUNDARY)
+    piece = b"\r\n--" * 20_000  # nearly a boundary
+    list(parser.feed(part(b"")[:-2]))
+    tracemalloc.start()
+    try:
+        size = sum(len(event or b"") for _ in range(200) for event in parser.feed(piece))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 200 * len(piece) - size <= len("\r\n--b0")
+    assert peak < 5 * len(piece)
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,17 @@ def test_a_file_over_the_limit_is_refused_and_the_others_are_stored(tmp_path: Pa
         assert site.stored() == {"b.txt": b"two"}
 
 
+@pytest.mark.parametrize("sent", [0, 1, 2])
+def test_a_full_folder_ends_a_form_and_keeps_what_is_whole(sent: int, tmp_path: Path) -> None:
+    with serving(tmp_path, quota=10) as site:
+        files = b"".join(part(b"1234", f"{number}.txt") for number in range(sent))
+        answer = site.form(files + part(bytes(11), "large.txt") + part(b"", "last.txt") + END)
+        assert answer.status == 507
+        assert sorted(site.stored()) == [f"{number}.txt" for number in range(sent)]
+    told = ["quota", "The file before it is stored.", "The 2 files before it are stored."]
+    assert told[sent] in answer.text
+
+
 def test_files_are_added_only_where_that_is_allowed(tmp_path: Path) -> None:
     with serving(tmp_path, write=("/in",)) as site:
         assert site.form(part(b"one") + END, "/").status == 405
