@@ -8,6 +8,7 @@ from aserve.config.root import Root, describe_root, home_name, named_paths
 from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.tree_watch import INTERVAL
+from aserve.handlers.writing.areas import WriteArea
 from aserve.http.request_target import TargetPath
 from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
@@ -27,6 +28,7 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
             f"  open   {address}{home}{port_note}",
             f"  share  {share}",
             *_live_line(settings),
+            *_write_line(settings),
             "  stop   Ctrl-C",
         )
     )
@@ -50,6 +52,21 @@ def _live_line(settings: Settings) -> list[str]:
     tracking = min(mounts.tracking_of(Path(path).stat().st_dev) for path in paths)
     note = f", looked for every {INTERVAL:g} s" if tracking is not ChangeTracking.EVENTS else ""
     return [f"  live   pages reload when a file changes{note}"]
+
+
+def _write_line(settings: Settings) -> list[str]:
+    """Return the line about what clients may change, if there is anything."""
+    modes = {"all": "files may be changed", "add": "files may be added"}
+    places = {
+        mode: " and ".join(_place(area) for area in settings.write_areas if area.mode == mode)
+        for mode in modes
+    }
+    text = "; ".join(f"{modes[mode]} {place}" for mode, place in places.items() if place)
+    return [f"  write  {text}"] if text else []
+
+
+def _place(area: WriteArea) -> str:
+    return f"below {_printable(area.shown_path())}" if area.path else "everywhere"
 
 
 def home_url(root: Root, listener: socket.socket) -> str:

@@ -42,12 +42,13 @@ from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.observability.access_log import AccessLog
 from aserve.observability.log_process import LogProcess
 from aserve.server.event_loops import USES_FALLBACK
-from aserve.server.listeners import listen
+from aserve.server.listeners import is_loopback, listen
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
 from aserve.server.site_factory import missing_pages
 from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
+from aserve.server.writers import find_unwritable
 from aserve.transport.observers import ReportRemaining
 from aserve.transport.registry import DEFAULT, MODELS, default_workers
 
@@ -127,7 +128,7 @@ def serve(
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
     if not quiet:
-        _print_start(settings, listeners[0][0])
+        _print_start(settings, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
     return _run_workers(settings, open_log, signals, listeners, print_line)
@@ -162,14 +163,16 @@ def _open_site(address: str) -> None:
         print_message(f"--open: no graphical browser is found; open {address} yourself")
 
 
-def _print_start(settings: Settings, listener: socket.socket) -> None:
+def _print_start(settings: Settings, listeners: Sequence[socket.socket]) -> None:
     if USES_FALLBACK and settings.model == DEFAULT:
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
-    for setting, reason in missing_pages(settings):
+    for setting, reason in (*missing_pages(settings), *find_unwritable(settings)):
         print_message(f"--{setting.replace('_', '-')}: {reason}")
-    write_stderr(format_banner(settings, listener))
+    if settings.write and not all(map(is_loopback, listeners)):
+        print_message("--write: everyone who can reach this server may change its files: no login")
+    write_stderr(format_banner(settings, listeners[0]))
 
 
 def _run_workers(

@@ -193,6 +193,7 @@ class Request(NamedTuple):
     name joined by ", " (RFC 9110 section 5.3). header() finds any other.
     head: the whole head as received, in Latin-1, for the log and for TRACE.
     error: set if the message itself is invalid; it is then the response.
+    received: bytes of its body that a handler got; for the log, and only known at the end.
     """
 
     method: str
@@ -201,6 +202,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     head: str = ""
     error: HttpError | None = None
+    received: int = 0
 
     def header(self, name: str) -> str | None:
         """Return the value of any header of the head, None if there is none.

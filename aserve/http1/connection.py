@@ -50,6 +50,7 @@ class H1Connection:
         "_request",
         "accept_body",
         "body",
+        "body_received",
         "body_size",
         "close_stream",
         "ends_by_closing",
@@ -79,6 +80,8 @@ class H1Connection:
         """Whether the sink's begin was not called yet, which is the owner's part."""
         self.body: list[bytes] = []
         """Bytes of the body for the sink: no more are read while some are here."""
+        self.body_received = 0
+        """Bytes of the current request's body that were taken for its sink."""
         self.body_size = 0
         """Bytes of the body of the last response that was started, without those of a stream."""
         self.close_stream: CloseStream = BodyStream.close
@@ -131,6 +134,7 @@ class H1Connection:
         """Take what was read of the body and not taken yet."""
         data = b"".join(self.body)
         self.body.clear()
+        self.body_received += len(data)
         return data
 
     def peek_head(self) -> bytes | None:
@@ -222,6 +226,7 @@ class H1Connection:
     def response_sent(self) -> None:
         """Note that the whole response has been sent."""
         self._request = None
+        self.body_received = 0
         # A response that began before close_after_response() announced keep-alive. Closing is only
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
         if self._keep_alive and (self.buffered or not self._is_closing):

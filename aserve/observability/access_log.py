@@ -282,7 +282,8 @@ def shortened(request: Request, max_length: int) -> Request:
     headers = [f"{name}: {value[:max_length]}" for name, value in logged.items()]
     line = request.head.partition("\r\n")[0][:max_length]
     head = "\r\n".join((line, *headers, "", "")) if line else ""
-    return Request(request.method[:max_length], request.target[:max_length], head=head)
+    method, target = request.method[:max_length], request.target[:max_length]
+    return Request(method, target, head=head, received=request.received)
 
 
 def _reason(error: OSError) -> str:
@@ -307,13 +308,14 @@ def escape(text: str) -> str:
 def combined_format(entry: Entry) -> str:
     """Format an entry in the combined log format of Apache and nginx.
 
-    "cut" follows the last field where the response was cut short: parsers of that format do not
-    read beyond its fields.
+    Where a body was received, its size follows the last field, and "cut" where the response was cut
+    short: parsers of that format do not read beyond its fields.
     """
     at, client, request, status, body_size, _, cut = entry
     head = request.head or f"{request.method} {request.target}".strip()
     line, quoted = (_quoted if len(head) <= _MAX_HEAD else _quote)(head)
-    mark = ' "cut"' if cut else ""
+    mark = f' "received {request.received}"' if request.received else ""
+    mark += ' "cut"' if cut else ""
     return f"{client} - - [{_format_time(int(at))}] {line} {status} {body_size} {quoted}{mark}"
 
 
@@ -341,7 +343,10 @@ _COLORS = {2: "32", 3: "36", 4: "33", 5: "31"}
 
 
 def terminal_format(columns: int, *, use_color: bool) -> Formatter:
-    """Return a formatter whose lines fit a terminal of so many columns, whatever the entry."""
+    """Return a formatter whose lines fit a terminal of so many columns, whatever the entry.
+
+    The size is that of the response, or with a "+" that of the body that the client has sent.
+    """
     width = max(20, columns - 57)
 
     def format_entry(entry: Entry) -> str:
@@ -351,7 +356,10 @@ def terminal_format(columns: int, *, use_color: bool) -> Formatter:
         if use_color:
             status = f"\x1b[{_COLORS.get(entry.status // 100, '0')}m{status}\x1b[0m"
         mark = "  cut" if entry.cut else ""
-        size, duration = _format_size(entry.body_size), _format_duration(entry.duration)
+        size = _format_size(entry.body_size)
+        if received := entry.request.received:
+            size = _format_received(received)
+        duration = _format_duration(entry.duration)
         return f"{at}  {client:<15}  {request:<{width}}  {status}  {size:>12}  {duration:>9}{mark}"
 
     return format_entry
@@ -379,6 +387,11 @@ def _shorten(text: str, width: int) -> str:
 def _format_size(size: int) -> str:
     """Return a number of bytes in at most 12 characters."""
     return f"{size:,} B" if size < 100_000_000 else f"{size / 1e6:,.0f} MB"
+
+
+def _format_received(size: int) -> str:
+    """Return how many bytes a client has sent, in at most 12 characters."""
+    return f"+{size:,} B" if size < 10_000_000 else f"+{size / 1e6:,.0f} MB"
 
 
 def _format_duration(seconds: float) -> str:

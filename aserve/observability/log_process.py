@@ -52,7 +52,7 @@ class LogProcess:
     ) -> None:
         """Record a response that has ended now."""
         short = shortened(request, MAX_FIELD + 1)  # so that the log sees that it was longer
-        parts = short.method, short.target, short.head
+        parts = short.method, short.target, short.head, short.received
         entry = client, parts, status, body_size, started_at, truncated
         with suppress(ConnectionError):  # the process has ended; close says so
             self._sender.send(json.dumps(entry).encode())
@@ -76,8 +76,8 @@ def _write_entries(receiver: socket.socket, open_log: Callable[[], AccessLog], g
             signal.signal(number, signal.SIG_IGN)  # the end of the server ends this process
         log = open_log()
         while message := receiver.recv(_MAX_ENTRY):
-            client, (method, target, head), *rest = json.loads(message)
-            log.record(client, Request(method, target, head=head), *rest)
+            client, (method, target, head, received), *rest = json.loads(message)
+            log.record(client, Request(method, target, head=head, received=received), *rest)
         log.close(grace)
     except BaseException as error:  # noqa: BLE001 - a child must not run the code of its parent
         _logger.error("access log: its process has ended: %r", error)

@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from aserve.config.settings import DEFAULT_PORT, Settings
@@ -43,6 +44,11 @@ def url(listener: socket.socket) -> str:
     """Return the URL that opens the site on this machine."""
     host, port = listener.getsockname()[:2]
     return _url(_LOOPBACKS.get(host, host), port)
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Tell whether only this machine can reach a listening socket."""
+    return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def lan_url(listener: socket.socket) -> str:

@@ -8,6 +8,7 @@ from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
@@ -21,6 +22,7 @@ from aserve.handlers.writing.areas import WriteAreas
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
+from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
@@ -40,7 +42,8 @@ def build_site(
     directories: those that know their names. live_reload: makes pages reload; the outermost policy.
     """
     files = build_files(settings, mounts, directories)
-    writing = build_writers(settings)
+    digests = DigestCache()
+    writing = build_writers(settings, digests)
     methods = method_table(
         _pages(settings, files, writing),
         allow_trace=settings.allow_trace,
@@ -48,7 +51,7 @@ def build_site(
         decode_slashes=settings.decode_slashes,
         writing=writing,
     )
-    policies = (*filter(None, (live_reload,)), *_policies(settings))
+    policies = (*filter(None, (live_reload,)), *_policies(settings, digests))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     return Site(dispatcher, policies, _error_pages(settings, files))
 
@@ -126,11 +129,12 @@ def _connect(settings: Settings) -> Handler | None:
     return Connect(settings.allow_connect, open_tunnel) if settings.allow_connect else None
 
 
-def _policies(settings: Settings) -> Iterator[Policy]:
+def _policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
     if settings.write:
         yield CrossOrigin()
+        yield ReprDigest(digests)
         areas = WriteAreas(settings.write_areas)
         yield UploadedPages(areas, decode_slashes=settings.decode_slashes)

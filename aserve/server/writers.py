@@ -1,10 +1,12 @@
 """From settings to what may be written to a site, and the methods that do it."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aserve.config.root import named_paths
 from aserve.config.settings import Settings
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.storage import Storage
 from aserve.filesystem.writing.sweep import Sweeper
@@ -22,7 +24,7 @@ from aserve.http1.limits import UNLIMITED
 from aserve.server.files import names_of
 
 
-def build_writers(settings: Settings) -> Writers | None:
+def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
     """Return the methods that change files, None where nothing can be written to."""
     if not settings.write:
         return None
@@ -30,10 +32,23 @@ def build_writers(settings: Settings) -> Writers | None:
     tree = build_tree(settings)
     methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
     allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
-    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes)
+    writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes, digests)
     post = Post(writing, settings.on_conflict)
     handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
     return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
+
+
+def find_unwritable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a setting and what is wrong, for each area in which the process cannot write."""
+    members = _members(settings)
+    for area in settings.write_areas:
+        owner = max((one for one in members if area.path[: len(one)] == one), key=len, default=None)
+        path = None if owner is None else _path(b"/".join(area.path[len(owner) :]))
+        place = members[owner] / path if owner is not None and path else None
+        if place is None or not place.is_dir():
+            yield "write", f"there is no folder {area.shown_path()}"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            yield "write", f"the server may not write in {area.shown_path()}: permission denied"
 
 
 def build_sweeper(settings: Settings) -> Sweeper:
@@ -42,14 +57,19 @@ def build_sweeper(settings: Settings) -> Sweeper:
     return Sweeper([Storage(path) for path in map(_path, paths) if path.is_dir()])
 
 
+def _members(settings: Settings) -> Mapping[Names, Path]:
+    """Return the path on disk of all that is served."""
+    paths = named_paths(settings.root).items()
+    return {names_of(name): _path(path) for name, path in paths}
+
+
 def _path(path: bytes) -> Path:
     return Path(os.fsdecode(path))
 
 
 def build_tree(settings: Settings) -> WritableTree:
     """Return the directories that settings let clients write to."""
-    paths = named_paths(settings.root).items()
-    members = {names_of(name): _path(path) for name, path in paths}
+    members = _members(settings)
     storages = {names: _storages(settings, names, path) for names, path in members.items()}
     return WritableTree(storages, WriteAreas(settings.write_areas))
 

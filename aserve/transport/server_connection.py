@@ -258,11 +258,13 @@ class ServerConnection(ABC):
 
     def _record(self, status: int, body_size: int, started_at: float) -> None:
         if self._observer:
-            self._observer(self.client, self._request, status, body_size, started_at)
+            request = self._request
+            if received := self._http.body_received:
+                request = request._replace(received=received)
+            self._observer(self.client, request, status, body_size, started_at)
 
     def _record_truncated(self, status: int, body_size: int) -> None:
         """Record a truncated response. body_size: bytes of its body that were sent."""
         if self._observer:
-            self._observer(
-                self.client, self._request, status, max(0, body_size), self._started_at, True
-            )
+            request = self._request._replace(received=self._http.body_received)
+            self._observer(self.client, request, status, max(0, body_size), self._started_at, True)

@@ -150,6 +150,40 @@ def test_the_banner_says_that_pages_reload(directory):
         assert stop(process) == (0, "  stop   Ctrl-C\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--write"], "files may be changed everywhere"),
+        (
+            ["--write=/sub", "--write=add"],
+            "files may be changed below /sub/; files may be added everywhere",
+        ),
+    ],
+)
+def test_the_banner_says_what_can_be_written_to(directory, options, line):
+    with aserve(directory, "--port", 0, *options) as process:
+        assert banner(process)[3] == f"  write  {line}\n"
+
+
+def test_a_server_that_others_can_write_to_says_so(directory):
+    options = ("--write=/in", "--host", "0.0.0.0", "--port", 0)
+    with aserve(directory, *options) as process:
+        lines = banner(process)
+    assert lines[:2] == [
+        "aserve: --write: there is no folder /in/\n",
+        "aserve: --write: everyone who can reach this server may change its files: no login\n",
+    ]
+
+
+def test_one_file_cannot_be_written_to(directory, monkeypatch, capsys):
+    monkeypatch.chdir(directory)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["a.txt", "--write"])
+    assert exit_info.value.code == 2
+    reason = "there is no directory to write to, only the file 'a.txt'"
+    assert capsys.readouterr().err == f"aserve: error: --write: {reason}\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_stops_the_server(directory, number, workers):

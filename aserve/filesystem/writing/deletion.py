@@ -10,6 +10,7 @@ from aserve.filesystem.writing.places import (
     Place,
     check_is_ordinary,
     close_directory,
+    freed_by,
     open_beneath_directory,
     sync_directory,
 )
@@ -43,14 +44,10 @@ def delete(place: Place, path: TargetPath, rules: Rules, guard: Guard, *, tree: 
         guard(status)
         if not is_directory:
             os.unlink(place.name, dir_fd=place.directory)
-    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1, _freed_by(status))
+    deleted = _delete_tree(place, path, rules) if is_directory else Deleted(1, freed_by(status))
     if rules.fsync:
         sync_directory(place.directory)
     return deleted
-
-
-def _freed_by(status: os.stat_result) -> int:
-    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _delete_tree(place: Place, path: TargetPath, rules: Rules) -> Deleted:
@@ -74,10 +71,18 @@ def _below(path: TargetPath, names: tuple[bytes, ...]) -> TargetPath:
     return TargetPath((*path.segments, *names), is_directory=not names)
 
 
-def check_tree(place: Place, path: TargetPath, rules: Rules) -> None:
-    """Raise NotEmpty or TooManyEntries unless all below a directory may be moved; OSError."""
+def check_tree(place: Place, path: TargetPath, rules: Rules) -> tuple[int, int] | None:
+    """Raise NotEmpty or TooManyEntries unless all below a directory may be moved; OSError.
+
+    Returns which directory it was: its device and inode; None where there is none.
+    """
+    status = place.status()
+    if not status or not stat.S_ISDIR(status.st_mode):
+        return None
     top = open_beneath_directory(place.directory, (place.name,))
     try:
         visible_tree(top, b"/".join(path.segments), rules.visibility)
+        checked = os.fstat(top)
     finally:
         close_directory(top)
+    return checked.st_dev, checked.st_ino

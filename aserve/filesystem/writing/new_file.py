@@ -20,6 +20,7 @@ from aserve.filesystem.writing.places import (
     Place,
     check_is_file,
     check_path,
+    freed_by,
     is_sibling_of_another,
     place_of,
     sync_directory,
@@ -169,7 +170,7 @@ class NewFile:
             raise Exists
         if self._rules.mode == "add":
             raise AddOnly
-        self._reservation.check(replaces=status.st_size)
+        self._reservation.check(replaces=freed_by(status))
         self._keep_attributes(status)
         self._temporary.replace(*place)
         return self._written(place.name, is_new=False)

@@ -136,6 +136,11 @@ def check_is_ordinary(status: os.stat_result) -> None:
         raise IsSpecial
 
 
+def freed_by(status: os.stat_result | None) -> int:
+    """Return how many bytes go with the name of a file, None for none: it may have other names."""
+    return status.st_size if status and status.st_nlink == 1 else 0
+
+
 def is_sibling_of_another(place: Place, name: bytes) -> bool:
     """Tell whether a file of this name would be sent in place of one that is there: "a.css.gz"."""
     originals = [name.removesuffix(suffix) for suffix in CODINGS.values() if name.endswith(suffix)]

@@ -112,6 +112,16 @@ class Reservation:
         self._space.check_free(self)
         self._checked_to = _STEP
 
+    def resume_at(self, offset: int) -> None:
+        """Take over bytes that are there already, which no longer count as stored."""
+        self.size = self.written = offset
+        self._space.give_back(offset)
+
+    def keep(self) -> None:
+        """Give the room back that was not used; what was written counts as stored."""
+        self._space.release(self, stored=False)
+        self._space.give_back(-self.written)
+
     def write_to(self, size: int) -> None:
         """Take room for size bytes, which are written now. Raises TooLarge, NoSpace or OSError."""
         if size > self.size:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
@@ -12,16 +12,18 @@ from typing import Self
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.writing import deletion
 from aserve.filesystem.writing.deletion import Deleted
-from aserve.filesystem.writing.errors import AddOnly, Exists, Missing, NotWritable, translated
+from aserve.filesystem.writing.errors import AddOnly, Busy, Exists, Missing, NotWritable, translated
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.locks import locked
 from aserve.filesystem.writing.new_file import NewFile
+from aserve.filesystem.writing.partial_files import PartialFile, PartialFiles, State
 from aserve.filesystem.writing.places import (
     Place,
     check_is_file,
     check_is_ordinary,
     check_path,
     close_directory,
+    freed_by,
     open_directory,
     place_of,
     sync_directory,
@@ -85,11 +87,44 @@ class Storage:
             status = place.status()
             if status:
                 check_is_file(status)
-            temporary = TemporaryFile(place.directory)
-            reservation = Reservation(self._space, temporary, status.st_size if status else 0)
+            temporary = TemporaryFile.create(place.directory)
+            reservation = Reservation(self._space, temporary, freed_by(status))
         file = NewFile(self._rules, path, reservation, size, digests)
         file.reserve(size or 0)
         return file
+
+    def begin_partial(
+        self, path: TargetPath, size: int | None, metadata: Mapping[str, str]
+    ) -> PartialFile:
+        """Return a new file whose bytes may arrive in several requests, open for the first ones.
+
+        size: in bytes, None where it is not known yet. metadata: texts that the caller wants to
+        know again, 64 KiB at most. A file that nothing is added to for a day is removed. Raises as
+        begin does.
+        """
+        with self._place(path) as place:
+            status = place.status()
+            if status:
+                check_is_file(status)
+            files = PartialFiles(self._rules, self._space)
+            return files.begin(place, path, State(place.name, size, metadata))
+
+    def resume(self, directory: TargetPath, token: str) -> PartialFile:
+        """Return a file that is arriving in a directory, open for more.
+
+        token: that of the file that begin_partial has returned, in whatever process. Raises Missing
+        where there is none, Busy where another request writes to it, and as begin does.
+        """
+        if directory.segments:
+            check_path(directory, self._rules.visibility)
+        with place_of(self._rules.root, _child(directory, b".")) as place:
+            files = PartialFiles(self._rules, self._space)
+            return files.resume(place.directory, partial(self._visible_child, directory), token)
+
+    def _visible_child(self, directory: TargetPath, name: bytes) -> TargetPath:
+        path = _child(directory, name)
+        check_path(path, self._rules.visibility)
+        return path
 
     def delete(self, path: TargetPath, guard: Guard, *, tree: bool = False) -> Deleted:
         """Delete a file, or with tree a directory and all below it.
@@ -131,6 +166,7 @@ class Storage:
         """
         self._check_may_change()
         with self._place(path) as old, self._place(target) as new:
+            checked = deletion.check_tree(old, path, self._rules)  # before the lock: it takes long
             with locked(old.directory, new.directory):
                 status = old.status()
                 if not status:
@@ -139,7 +175,8 @@ class Storage:
                 guard(status)
                 if stat.S_ISDIR(status.st_mode):
                     _check_not_below(target, path)
-                    deletion.check_tree(old, path, self._rules)
+                    if (status.st_dev, status.st_ino) != checked:
+                        raise Busy
                 rename_noreplace(*old, *new)
             self._sync(new)
             self._sync(old)
@@ -170,6 +207,10 @@ class Storage:
     def _sync(self, place: Place) -> None:
         if self._rules.fsync:
             sync_directory(place.directory)
+
+
+def _child(directory: TargetPath, name: bytes) -> TargetPath:
+    return TargetPath((*directory.segments, name), is_directory=False)
 
 
 def _check_not_below(target: TargetPath, path: TargetPath) -> None:

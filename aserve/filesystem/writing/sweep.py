@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from aserve.filesystem.writing.errors import WriteError
-from aserve.filesystem.writing.temporary import PREFIX
+from aserve.filesystem.writing.temporary import PARTIAL_PREFIX, PREFIX, STATE_SUFFIX
 from aserve.filesystem.writing.tree import TreeDirectory
 
 MAX_AGE_S = 3600
 """How long a temporary file stays that nothing writes to."""
+
+MAX_PARTIAL_AGE_S = 24 * 3600
+"""How long one stays that may arrive in several requests."""
 
 _INTERVAL_S = 3600
 
@@ -79,18 +82,30 @@ def remove_abandoned(now: float, directory: TreeDirectory) -> int:
 
     now: in seconds, as time.time returns.
     """
-    names = [name for name in directory.names if name.startswith(PREFIX)]
-    return sum(_remove_if_abandoned(directory.descriptor, name, now) for name in names)
+    count = 0
+    for name in filter(_is_temporary, directory.names):
+        data_name = name.removesuffix(STATE_SUFFIX)
+        if data_name != name and data_name in directory.names:
+            continue  # a state lives as long as its file
+        is_partial = name.startswith(PARTIAL_PREFIX) and data_name == name
+        max_age = MAX_PARTIAL_AGE_S if is_partial else MAX_AGE_S
+        if _remove_if_abandoned(directory.descriptor, name, now - max_age):
+            count += 1
+    return count
 
 
-def _remove_if_abandoned(directory: int, name: bytes, now: float) -> bool:
+def _is_temporary(name: bytes) -> bool:
+    return name.startswith(PREFIX)
+
+
+def _remove_if_abandoned(directory: int, name: bytes, oldest: float) -> bool:
     try:
         descriptor = os.open(name, _FLAGS, dir_fd=directory)
     except OSError:
         return False  # it has its name by now, or is not ours
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or now - status.st_mtime < MAX_AGE_S:
+        if not stat.S_ISREG(status.st_mode) or status.st_mtime > oldest:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(name, dir_fd=directory)

@@ -5,14 +5,23 @@ import fcntl
 import os
 import secrets
 from contextlib import suppress
+from typing import Self
 
+from aserve.linux.libc import os_error
 from aserve.linux.renameat2 import rename_noreplace
 
 PREFIX = b".aserve-upload-"
 """What names of temporary files begin with; Visibility hides them always."""
 
+PARTIAL_PREFIX = PREFIX + b"partial-"
+"""What those begin with that stay between two requests: the bytes so far, and their state."""
+
+STATE_SUFFIX = b".json"
+"""What names of states end with."""
+
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
-_NAMED_FLAGS = _FLAGS | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_NEW = os.O_APPEND | os.O_CREAT | os.O_EXCL
+_PRESENT = os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 _MODE = 0o666  # less the umask, as of any new file
 
 # Of a file system, or a kernel, that has no files without names (NFS, FUSE, vfat).
@@ -23,36 +32,53 @@ class TemporaryFile:
     """An open file that has no name yet, or a hidden one in its directory.
 
     Without a name it needs no cleaning up: the kernel gives its space back when it is closed,
-    however the process ends. It is locked as long as it is open, so that a sweep spares it.
-    directory: an open one, of which this object keeps a duplicate where it needs it.
+    however the process ends. One with a name is locked while it is open, so that a sweep spares it.
     """
 
-    def __init__(self, directory: int, *, unnamed: bool = True) -> None:
-        self.name = b""
-        self._directory = -1
-        self.descriptor = _open_unnamed(directory) if unnamed else -1
-        if self.descriptor < 0:
-            self._open_hidden(directory)
+    def __init__(self, descriptor: int, name: bytes = b"", directory: int = -1) -> None:
+        self.descriptor = descriptor
+        self.name = name
+        self.directory = directory
 
-    def _open_hidden(self, directory: int) -> None:
-        self._directory = os.dup(directory)
+    @classmethod
+    def create(cls, directory: int) -> Self:
+        """Return a new file, with a name only where the file system has none without. OSError."""
+        descriptor = _open_unnamed(directory)
+        if descriptor >= 0:
+            return cls(descriptor)
+        return cls.open(directory, _random_name(), is_new=True)
+
+    @classmethod
+    def open(cls, directory: int, name: bytes, *, is_new: bool) -> Self:
+        """Return a file of a hidden name, to append to. Raises OSError.
+
+        Raises BlockingIOError where another writer has it open, FileNotFoundError where that has
+        just finished.
+        """
+        file = cls(-1, directory=os.dup(directory))
         try:
-            name = _random_name()
-            self.descriptor = os.open(name, _NAMED_FLAGS, _MODE, dir_fd=directory)
-            self.name = name
+            flags = _FLAGS | (_NEW if is_new else _PRESENT)
+            file.descriptor = os.open(name, flags, _MODE, dir_fd=directory)
+            file._lock()
+            if not os.fstat(file.descriptor).st_nlink:
+                raise os_error(errno.ENOENT)
+            file.name = name
         except OSError:
-            self.close()
+            file.close()
             raise
-        self._lock()
+        return file
 
     def _lock(self) -> None:
-        with suppress(OSError):  # some file systems have no locks: there, its age must do
-            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # some file systems have no locks: there, its age must do
+            if isinstance(error, BlockingIOError):
+                raise
 
     def give_name(self, directory: int, name: bytes) -> None:
         """Give the file a name that is not taken. Raises FileExistsError where it is, OSError."""
         if self.name:
-            rename_noreplace(self._directory, self.name, directory, name)
+            rename_noreplace(self.directory, self.name, directory, name)
             self.name = b""
         else:
             _link(self.descriptor, directory, name)
@@ -61,24 +87,28 @@ class TemporaryFile:
         """Give the file a name in place of the file that has it. Raises OSError."""
         if not self.name:  # linkat(2) replaces nothing
             self._give_hidden_name(directory)
-        os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
+        os.rename(self.name, name, src_dir_fd=self.directory, dst_dir_fd=directory)
         self.name = b""
 
     def _give_hidden_name(self, directory: int) -> None:
         self._lock()
-        self._directory = os.dup(directory)
+        self.directory = os.dup(directory)
         name = _random_name()
         _link(self.descriptor, directory, name)
         self.name = name
+
+    def keep(self) -> None:
+        """Leave the hidden name when the file is closed."""
+        self.name = b""
 
     def close(self) -> None:
         """Close the file; remove its hidden name, if it has one. Raises OSError."""
         try:
             if self.name:
-                os.unlink(self.name, dir_fd=self._directory)
+                os.unlink(self.name, dir_fd=self.directory)
         finally:
-            descriptors = self.descriptor, self._directory
-            self.name, self.descriptor, self._directory = b"", -1, -1
+            descriptors = self.descriptor, self.directory
+            self.name, self.descriptor, self.directory = b"", -1, -1
             for descriptor in descriptors:
                 if descriptor >= 0:
                     with suppress(OSError):  # it is closed all the same: close(2)

@@ -14,7 +14,9 @@ HEADERS = ("content-digest", "repr-digest")
 # A member of a dictionary (RFC 8941 section 3.2) whose value is a byte sequence. A key has lower
 # case; parameters are allowed by the grammar and have no meaning here.
 _KEY = r"[a-z*][a-z0-9_.*-]*"
-_BARE_ITEM = r'(?:[A-Za-z0-9._*:/!#$%&\'+^`|~-]+|"(?:[ !\x23-\x5b\x5d-\x7e]|\\["\\])*")'
+_BARE_ITEM = (
+    r'(?::[A-Za-z0-9+/=]*:|[A-Za-z0-9._*:/!#$%&\'+^`|~-]+|"(?:[ !\x23-\x5b\x5d-\x7e]|\\["\\])*")'
+)
 _MEMBER = re.compile(
     rf"(?P<key>{_KEY})=:(?P<value>[A-Za-z0-9+/]*={{0,2}}):(?:; *{_KEY}(?:={_BARE_ITEM})?)*",
     re.ASCII,

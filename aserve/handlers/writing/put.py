@@ -103,6 +103,7 @@ class PutSink:
             written = self._file.commit(self._guard.check, "replace")
         except WriteError as error:
             raise self._error(error) from None
+        self._writing.digests.add(written.status, written.digests)
         # The bytes are stored as they were sent, so the tag may be told (RFC 9110 section 9.3.4).
         headers: Headers = (("ETag", validator_of(written.status).etag),)
         return Response(201, headers, length=0) if written.is_new else Response(204, headers)

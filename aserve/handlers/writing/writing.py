@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.allowed import AllowedMethods, not_allowed
 from aserve.handlers.writing.tree import WritableTree
@@ -10,12 +11,16 @@ from aserve.http.request_target import TargetPath, parse_path
 
 
 class Writing(NamedTuple):
-    """What all methods that write share. max_upload: bytes of a body."""
+    """What all methods that write share.
+
+    max_upload: bytes of a body. digests: remembers the hashes of what was written.
+    """
 
     tree: WritableTree
     allowed: AllowedMethods
     max_upload: int
     decode_slashes: bool
+    digests: DigestCache
 
     def path_of(self, request: Request) -> TargetPath:
         """Return the path of a request; raises HttpError."""

@@ -17,6 +17,7 @@ from aserve.filesystem.visibility import ALWAYS_HIDDEN, Visibility
         *(".env", ".env.local", ".htpasswd", ".npmrc", "server.key", "a/b.PEM", "x.p12", "id_rsa"),
         *(".DS_Store", "Thumbs.db", "thumbs.DB", "a.txt~", ".#a", "a/.b.swp"),
         *("_headers", "_redirects", "aserve.toml", "_headers/x"),
+        *(".aserve-upload-0123456789abcdef", "a/.aserve-upload-partial-0.json"),
         *("server.key.gz", "a.pem.br", "a.txt~.zst", ".env.gz", "aserve.toml.gz"),
     ],
 )

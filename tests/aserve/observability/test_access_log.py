@@ -50,6 +50,17 @@ def test_a_terminal_line_has_time_client_method_target_status_size_and_duration(
     assert "\x1b[32m200\x1b[0m" in terminal_format(80, use_color=True)(ENTRY)
 
 
+def test_the_size_of_a_body_that_was_received_is_logged():
+    entry = ENTRY._replace(request=ENTRY.request._replace(received=12_345), body_size=0)
+    assert combined_format(entry).endswith(' "curl/8 \\x22q\\x22" "received 12345"')
+    assert combined_format(entry._replace(cut=True)).endswith(' "received 12345" "cut"')
+    assert "  +12,345 B " in terminal_format(80, use_color=False)(entry)
+    large = entry._replace(request=entry.request._replace(received=5 * 10**13))
+    line = terminal_format(80, use_color=False)(large)
+    assert " +50,000,000 MB " in line
+    assert shortened(entry.request, 3).received == 12_345
+
+
 def test_no_credentials_are_logged():
     secrets = "Cookie: id=SECRET\r\nAuthorization: Basic SECRET\r\nX-Token: SECRET\r\n"
     request = Request("GET", "/a", head=HEAD.replace("\r\n\r\n", f"\r\n{secrets}\r\n"))

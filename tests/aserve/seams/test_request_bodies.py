@@ -143,6 +143,7 @@ def test_a_body_is_stored_and_the_next_request_follows(
         assert served.logged.acquire(timeout=TIMEOUT)
         _, logged, status, body_size, *_ = served.log[0]
         assert (logged.method, status, body_size) == ("PUT", 201, 6)
+        assert logged.received == len(b"hello world")
     assert store.path.read_bytes() == b"hello world"
 
 

@@ -5,13 +5,14 @@ import os
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aserve.filesystem.visibility import Visibility
-from aserve.filesystem.writing import errors, tree
+from aserve.filesystem.writing import deletion, errors, tree
 from aserve.filesystem.writing.storage import Storage
 from aserve.http.request_target import TargetPath
 from tests.aserve.filesystem.writing.storages import anything, contents, put, target
@@ -284,6 +285,26 @@ def test_files_and_folders_are_moved(tmp_path: Path) -> None:
         with pytest.raises(error):
             storage.move(target("f"), target(path), anything)
     assert contents(tmp_path) == {"a/e": b"2", "f/c": b"1"}
+
+
+def test_a_folder_that_is_replaced_by_another_before_it_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one may hold files that are hidden."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "other").mkdir()
+    check = deletion.check_tree
+
+    def replace(*arguments: Any) -> object:
+        checked = check(*arguments)
+        (tmp_path / "a").rmdir()
+        (tmp_path / "other").rename(tmp_path / "a")
+        return checked
+
+    monkeypatch.setattr(deletion, "check_tree", replace)
+    with pytest.raises(errors.Busy):
+        Storage(tmp_path).move(target("a"), target("b"), anything)
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_tree_is_deleted_only_when_that_is_asked(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.aserve.filesystem.writing.storages import (
     anything,
     before_call,
     contents,
+    killed_before_call,
     put,
     target,
 )
@@ -62,22 +62,20 @@ CHANGES: list[tuple[Change, dict[str, bytes]]] = [
 
 @pytest.fixture(params=["unnamed", "hidden"])
 def new_site(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Path]]:
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Path]:
     """A function that makes a site with one file. hidden: as where O_TMPFILE is not known."""
     if request.param == "hidden":
         monkeypatch.setattr(temporary, "_open_unnamed", lambda _directory: -1)
     numbers = count()
-    # In memory: nothing here is about disks, and each fsync would take milliseconds.
-    with TemporaryDirectory(dir="/dev/shm") as directory:
 
-        def make() -> Path:
-            root = Path(directory, str(next(numbers)), "site")
-            (root / "folder").mkdir(parents=True)
-            (root / "folder/a").write_bytes(OLD)
-            return root
+    def make() -> Path:
+        root = tmp_path / str(next(numbers)) / "site"
+        (root / "folder").mkdir(parents=True)
+        (root / "folder/a").write_bytes(OLD)
+        return root
 
-        yield make
+    return make
 
 
 def fail() -> None:
@@ -104,10 +102,6 @@ def test_an_error_of_each_system_call(
     assert number > 5
 
 
-def kill() -> None:
-    os._exit(0)  # no handler runs, and the kernel closes all, as after SIGKILL
-
-
 @pytest.mark.parametrize(("change", "after"), CHANGES)
 def test_a_kill_before_each_system_call(
     new_site: Callable[[], Path], change: Change, after: dict[str, bytes]
@@ -115,18 +109,13 @@ def test_a_kill_before_each_system_call(
     """Nothing is left to be swept but hidden files, and those without a name not even that."""
     for number in count():
         root = new_site()
-        pid = os.fork()
-        if not pid:
-            with before_call(number, kill) as calls:
-                change(Storage(root))
-            os._exit(len(calls))
-        _, status = os.waitpid(pid, 0)
-        if os.waitstatus_to_exitcode(status):
+        with killed_before_call(number, root) as calls:
+            change(Storage(root))
+        if len(calls) <= number:
             break
         Storage(root).sweep(IN_TWO_HOURS)
         assert contents(root) in [BEFORE, after]
     assert contents(root) == after
-    assert number == os.waitstatus_to_exitcode(status)
     assert number > 5
 
 
