@@ -18,16 +18,21 @@ import pytest
 from aserve.cache.keys import NO_FACTS, ConnectionFacts, KeyBuilder, KeyedOn
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
+from aserve.handlers.writing.areas import WriteArea, WriteAreas
 from aserve.http.messages import HttpError, Request
 from aserve.http1.limits import Limits
+from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.live_updates import LiveUpdates
 from aserve.policies.policy import Policy
+from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+from aserve.policies.uploaded_pages import UploadedPages
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 
@@ -150,6 +155,25 @@ def cases(directory):
                 *[Ask(200, b"<script", headers=FETCHED + NAVIGATED, target="/"), Ask(200)],
             ],
         ),
+        "cross-origin": (
+            CrossOrigin(),
+            [Ask(200, b"alpha"), Ask(200, b"alpha", OTHER, "Origin: http://other.test\r\n")],
+        ),
+        "uploaded": (
+            UploadedPages(WriteAreas([WriteArea((), "all")])),
+            [
+                *[Ask(200, b"Content-Security-Policy: sandbox\r\n", target="/")],
+                *[Ask(200, b"X-Content-Type-Options: nosniff\r\n"), Ask(404, target="/no")],
+            ],
+        ),
+        "digest": (
+            ReprDigest(DigestCache()),
+            [
+                *[Ask(200, b"Repr-Digest: sha-256=:", headers="Want-Repr-Digest: sha-256=1\r\n")],
+                *[Ask(200, b"\r\n\r\nalpha")],
+                *[Ask(200, b"Repr-Digest: sha-512=:", OTHER, "Want-Repr-Digest: sha-512=1\r\n")],
+            ],
+        ),
         "cookie": (
             Greeting("cookie", KeyedOn(headers=frozenset({"cookie"}))),
             [
@@ -175,7 +199,10 @@ def cases(directory):
     }
 
 
-NAMES = ["server", "live", "basic", "client", "hosts", "cookie", "forwarded", "anything"]
+NAMES = [
+    *("server", "live", "cross-origin", "uploaded", "digest"),
+    *("basic", "client", "hosts", "cookie", "forwarded", "anything"),
+]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import queue
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,44 @@ def test_large_bodies_are_stored_as_they_are_sent(tmp_path: Path) -> None:
         assert send(server, "PUT", "/a", body).status == 201
         assert get(address_of(server), "/a").body == body
     assert (tmp_path / "a").read_bytes() == body
+
+
+def test_the_tag_of_an_answer_is_that_of_the_file_until_it_changes(tmp_path: Path) -> None:
+    with aserve.Server(tmp_path, **WRITABLE) as server:
+        tag = send(server, "PUT", "/a", b"one").get("etag")
+        assert tag
+        assert get(address_of(server), "/a").get("etag") == tag
+        second = send(server, "PUT", "/a", b"two", f"If-Match: {tag}")
+        assert second.status == 204
+        assert get(address_of(server), "/a").get("etag") == second.get("etag") != tag
+        assert send(server, "PUT", "/a", b"three", f"If-Match: {tag}").status == 412
+        assert get(address_of(server), "/a").body == b"two"
+
+
+@pytest.mark.parametrize(
+    ("condition", "replace"),
+    [
+        ("If-None-Match: *", lambda path: path.write_bytes(b"other")),
+        ("If-Match: <tag>", lambda path: path.write_bytes(b"other")),
+        ("If-Match: *", Path.unlink),
+    ],
+)
+def test_conditions_hold_for_what_is_there_when_the_body_is_complete(
+    tmp_path: Path, condition: str, replace: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "a"
+    with aserve.Server(tmp_path, **WRITABLE) as server, connect(server) as client:
+        if "None" not in condition:
+            tag = send(server, "PUT", "/a", b"old").get("etag") or ""
+            condition = condition.replace("<tag>", tag)
+        lines = f"Host: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n{condition}\r\n"
+        client.sendall(f"PUT /a HTTP/1.1\r\n{lines}\r\n".encode())
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")  # they hold by now
+        replace(path)
+        client.sendall(b"hello")
+        assert client.recv(1_000).startswith(b"HTTP/1.1 412 ")
+    assert names_in(tmp_path) == ({"a"} if path.exists() else set())
+    assert not path.exists() or path.read_bytes() == b"other"
 
 
 @pytest.fixture
