@@ -229,6 +229,38 @@ def test_a_cut_upload_is_told_and_tried_again(
         proxy.close()
 
 
+def test_an_upload_is_cancelled_and_tried_again(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    (folder / "large.bin").write_bytes(bytes(5_000_000))
+    load(browser, f"{served.url}in/")
+    paths = [folder / f"new {number}.bin" for number in range(4)]
+    throttle(browser, 1)  # all of this takes hours
+    try:
+        choose(browser, folder / "large.bin", *paths)
+        for name in ("large.bin", "new 3.bin"):  # one that is sent, and one that waits
+            find(browser, f'[aria-label="Cancel {name}"]').click()
+            again = find(browser, f'[aria-label="Retry {name}"]')
+            assert again == browser.switch_to.active_element
+        assert states(browser).count("Cancelled") == 2
+        assert "large.bin" not in content(folder / "site/in")
+    finally:
+        throttle(browser, -1)
+    wait(browser, lambda: states(browser).count("Uploaded") == 3, "the others were not uploaded")
+    for name in ("new 3.bin", "large.bin"):
+        find(browser, f'[aria-label="Retry {name}"]').click()
+    wait(browser, lambda: summary(browser) == "5 of 5 files uploaded", "not all were uploaded")
+    assert content(folder / "site/in")["large.bin"] == bytes(5_000_000)
+
+
+def throttle(browser: webdriver.Chrome, speed: int) -> None:
+    """Let the page send so many bytes a second, -1 for any number."""
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    conditions["uploadThroughput"] = speed
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
+
 def test_a_taken_name_is_a_question(
     browser: webdriver.Chrome, served: aserve.Server, folder: Path
 ) -> None:

@@ -13,6 +13,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.query import name_matcher, negotiate_form, parse_query
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date, parse_date
+from aserve.http.form_parser import FormParser, FormPart
 from aserve.http.messages import BodyPart, FileSlice, HttpError, Request
 from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import (
@@ -264,6 +265,45 @@ _QUERIES = (
     b"q=%5Ba-c%5D?%2F**%2F%C3%A4",
     b"text/html;q=0.5, application/json",
 )
+
+
+def forms(data: bytes) -> Hashable:
+    """How a form is cut does not matter, and what it holds is in it."""
+    whole = parse_form([data])
+    assert whole == parse_form(split(data, Random(data)))
+    if isinstance(whole, int):
+        return whole
+    assert all(content in data for _, content in whole)
+    assert all(part.name for part, _ in whole)
+    return len(whole), sum(part.filename is not None for part, _ in whole)
+
+
+def parse_form(pieces: Iterable[bytes]) -> list[tuple[FormPart, bytes]] | int:
+    """Return the parts of a form whose boundary is "b", or the status of its error."""
+    parser = FormParser("b")
+    parts: list[tuple[FormPart, bytes]] = []
+    try:
+        for piece in pieces:
+            for event in parser.feed(piece):
+                if isinstance(event, FormPart):
+                    parts.append((event, b""))
+                elif event is not None:
+                    begun, content = parts.pop()
+                    parts.append((begun, content + event))
+        parser.finish()
+    except HttpError as error:
+        return error.status
+    return parts
+
+
+_PART = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n'
+_FORMS = (
+    _PART + b"x\r\n--b--\r\n",
+    _PART + b"\r\n--\r\n" + _PART + b"y\r\n--b--",
+    b"\r\n" + _PART.replace(b'; filename="a"', b"") + b"x\r\n--b--epilogue",
+    _PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n") + b"x\r\n--b--",
+)
+
 PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     "streams": (streams, tuple(SHAPES.values())),
     "responses": (responses, tuple(SHAPES.values())),
@@ -276,6 +316,7 @@ PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
         tuple(b"\n".join((tag, tag, date, date, tag)) for tag in _TAGS for date in _DATES),
     ),
     "dates": (dates, _DATES),
+    "forms": (forms, _FORMS),
     "chunks": (chunks, tuple(shape.partition(b"\r\n\r\n")[2] for shape in SHAPES.values())),
 }
 """Each property with its seed inputs."""

@@ -65,14 +65,18 @@ class Upload {
   constructor(file, folder) {
     this.file = file;
     this.folder = folder;
-    this.state = "waiting";
     this.name = folder + file.name;
     this.bar = make("progress", { max: file.size || 1, value: 0 });
     this.bar.setAttribute("aria-label", `Progress of ${this.name}`);
     this.text = make("p");
     this.actions = make("div");
     this.row = make("li", {}, make("bdi", {}, this.name), this.bar, this.text, this.actions);
+    this.wait();
+  }
+
+  wait() {
     this.show("waiting", "Waiting", ["Cancel", () => this.cancel()]);
+    queue.waiting.push(this);
   }
 
   url() {
@@ -116,7 +120,7 @@ class Upload {
     queue.list.prepend(this.row); // where it is seen
     const again = conflict => () => {
       this.conflict = conflict;
-      this.show("waiting", "Waiting", ["Cancel", () => this.cancel()]);
+      this.wait();
       queue.next();
     };
     const actions = status === 409
@@ -129,7 +133,7 @@ class Upload {
   cancel() {
     this.transfer?.abort();
     this.show("cancelled", "Cancelled", ["Retry", () => {
-      this.show("waiting", "Waiting", ["Cancel", () => this.cancel()]);
+      this.wait();
       queue.next();
     }]);
     queue.next();
@@ -138,6 +142,8 @@ class Upload {
   // Show a state with its buttons. The focus stays in the row if it was there.
   show(state, text, ...actions) {
     const hadFocus = this.actions.contains(document.activeElement);
+    if (this.state) queue.counts[this.state] -= 1;
+    queue.counts[state] += 1;
     this.state = state;
     this.row.className = state;
     this.text.textContent = text;
@@ -149,51 +155,51 @@ class Upload {
 
 // All uploads of this page, of which a few run at once.
 const queue = {
-  uploads: [],
+  counts: { waiting: 0, running: 0, done: 0, failed: 0, cancelled: 0 },
+  waiting: [], // and those that were cancelled meanwhile
+  shown: 0, // of those that are done, by the table
   list: make("ul"),
   summary: make("p"),
   clear: button("Clear list", () => queue.forget()),
-  isStale: false,
 
   add(files) {
     for (const [file, folder] of files) {
       const upload = new Upload(file, folder);
-      this.uploads.push(upload);
       this.list.append(upload.row);
     }
     this.next();
   },
 
-  count(...states) {
-    return this.uploads.filter(({ state }) => states.includes(state)).length;
+  total() {
+    return Object.values(this.counts).reduce((sum, count) => sum + count);
   },
 
   isBusy() {
-    return this.count("waiting", "running") > 0;
+    return this.counts.waiting + this.counts.running > 0;
   },
 
   next() {
-    for (const upload of this.uploads) {
-      if (this.count("running") >= MAX_RUNNING) break;
+    while (this.waiting.length && this.counts.running < MAX_RUNNING) {
+      const upload = this.waiting.shift();
       if (upload.state === "waiting") upload.start();
     }
     this.tell();
-    if (!this.isBusy() && this.count("done") > (this.shown ?? 0)) {
-      this.shown = this.count("done");
+    if (!this.isBusy() && this.counts.done > this.shown) {
+      this.shown = this.counts.done;
       refresh();
     }
   },
 
   tell() {
-    const [done, failed] = [this.count("done"), this.count("failed")];
-    const text = `${done} of ${plural(this.uploads.length, "file")} uploaded`;
+    const { done, failed } = this.counts;
+    const text = `${done} of ${plural(this.total(), "file")} uploaded`;
     this.summary.textContent = failed ? `${text}, ${failed} not` : text;
     this.clear.hidden = this.isBusy();
-    section.hidden = !this.uploads.length;
+    section.hidden = !this.total();
   },
 
   forget() {
-    this.uploads = [];
+    for (const state of Object.keys(this.counts)) this.counts[state] = 0;
     this.shown = 0;
     this.list.replaceChildren();
     this.tell();
@@ -277,7 +283,7 @@ addEventListener("drop", async event => {
   }
 });
 addEventListener("live-reload", event => {
-  if (!queue.uploads.length && !document.querySelector("dialog")) return;
+  if (!queue.total() && !document.querySelector("dialog")) return;
   event.preventDefault();
   if (!selected().length) refresh();
 });

@@ -64,9 +64,23 @@ FRAGMENTS = st.sampled_from([
 @given(st.lists(FRAGMENTS, max_size=12).map(b"".join), st.lists(st.integers(0, 400), max_size=8))
 @example(b"preamble\r\n--b0--", [10])
 @example(part(b"x") + END, range(400))
+@example(part(b"x").replace(b"Content", b"\nContent") + END, [8])
 @example(part(b"\r\n--b0\r") + END, range(400))
 def test_how_a_form_is_cut_does_not_matter(data: bytes, at: Iterable[int]) -> None:
     assert parse(cut(data, at)) == parse([data])
+
+
+def head(*lines: str) -> bytes:
+    named = ('Content-Disposition: form-data; name="f"', *lines)
+    return b"--b0\r\n" + "".join(f"{line}\r\n" for line in named).encode() + b"\r\nx\r\n" + END
+
+
+@pytest.mark.parametrize("size", range(MAX_PART_HEADER_SIZE - 1, MAX_PART_HEADER_SIZE + 5))
+def test_the_limit_of_a_header_is_the_same_however_it_is_cut(size: int) -> None:
+    form = head("X: " + "y" * (size - len("X: ")))
+    is_short = size <= MAX_PART_HEADER_SIZE
+    for at in ([], range(len(form)), range(4_000, 4_400)):
+        assert parse(cut(form, at)) == ([(FormPart("f", None), b"x")] if is_short else 413)
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=6), st.lists(st.integers(0, 2_000)))
@@ -106,11 +120,6 @@ def test_a_file_of_any_size_is_passed_on_and_not_held() -> None:
 )
 def test_names_are_those_that_the_client_means(disposition: str, expected: FormPart) -> None:
     assert parse([part(b"", disposition) + END]) == [(expected, b"")]
-
-
-def head(*lines: str) -> bytes:
-    named = ('Content-Disposition: form-data; name="f"', *lines)
-    return b"--b0\r\n" + "".join(f"{line}\r\n" for line in named).encode() + b"\r\nx\r\n" + END
 
 
 @pytest.mark.parametrize(
