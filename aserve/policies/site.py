@@ -108,7 +108,10 @@ class Site:
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return the response of a BodySink with what every response of this site has."""
-        response = response.with_headers(self._response_headers + response.headers)
+        try:
+            response = self.memory.hold(self._with_headers(response))
+        except HttpError as error:
+            response = self._respond_at_once(request._replace(error=error), context)
         return self._apply_finishers(request, context, response)
 
     def _apply_finishers(

@@ -198,11 +198,11 @@ def _row(entry: Entry, *, has_box: bool) -> str:
         if is_directory
         else ("", "", f'<td title="{size:,} bytes">{readable_size(size)}</td>')
     )
-    # Each name on a path is written in its own direction.
+    # align: w3m knows no style, and centres headings. Each name on a path has its own direction.
     names = shown.replace("/", "</bdi>/<bdi>")
     return (
-        f'<tr{kind}>{box}<th scope="row"><a href="{target}"><bdi>{names}</bdi>{slash}</a>{link}'
-        f"</th>{cell}<td>{_time(modified)}</td></tr>\n"
+        f'<tr{kind}>{box}<th scope="row" align="left"><a href="{target}"><bdi>{names}</bdi>{slash}'
+        f"</a>{link}</th>{cell}<td>{_time(modified)}</td></tr>\n"
     )
 
 

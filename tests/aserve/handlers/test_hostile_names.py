@@ -38,7 +38,10 @@ def links(site: ListedSite, form: str) -> list[str]:
         return [entry["url"] for entry in json.loads(body)["entries"]]
     if form == "ndjson":
         return [json.loads(line)["url"] for line in body.splitlines()]
-    return [unescape(link) for link in re.findall(r'<th scope="row"><a href="([^"]*)"', body)]
+    return [
+        unescape(link)
+        for link in re.findall(r'<th scope="row" align="left"><a href="([^"]*)"', body)
+    ]
 
 
 def check_names(directory: str, names: Iterable[bytes]) -> None:

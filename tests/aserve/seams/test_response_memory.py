@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 
 import aserve
+from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyStream, FileSlice, Request, Response
 from aserve.http1.limits import Limits
 from aserve.policies.response_memory import MAX_INLINE_SIZE, ResponseMemory
+from aserve.policies.site import Site
 from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
     ITERATIVE,
     NAMES,
     SEVERAL_AT_A_TIME,
     TIMEOUT,
+    FunctionHandler,
     read_all,
     request,
     serving,
@@ -105,6 +108,17 @@ def test_one_client_after_the_other(memory: ResponseMemory) -> None:
         for target in ("/1", "/2", "/3", "/4"):
             with silent_client(served.address, request(target)):
                 assert memory.size == SIZE
+
+
+def test_the_response_to_a_body_is_counted(memory: ResponseMemory) -> None:
+    site = Site(FunctionHandler(handle), memory=memory)
+    made, context = Response(201, body=(body("/1"),)), RequestContext(0)
+    first = site.finish(Request("POST", "/1"), context, made)
+    assert (first.status, memory.size) == (201, SIZE)
+    assert site.handle(Request("GET", "/2"), context).status == 200  # which is given up at once
+    second = site.handle(Request("GET", "/2"), context)
+    refused = site.finish(Request("POST", "/3"), context, made.with_body((body("/3"),)))
+    assert (second.status, refused.status, memory.size) == (200, 503, 2 * SIZE)
 
 
 @pytest.mark.parametrize("model", slow_except(NAMES, DEFAULT))
