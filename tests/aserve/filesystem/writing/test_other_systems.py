@@ -41,6 +41,16 @@ def no_openat2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "get_errno", lambda: errno.ENOSYS)
 
 
+def test_a_call_that_a_signal_interrupts_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [errno.EINTR, errno.EINTR, errno.ENOSYS]
+    monkeypatch.setattr(places, "openat2", lambda *_: -1)
+    monkeypatch.setattr(places, "get_errno", lambda: numbers.pop(0))
+    assert Storage(tmp_path).status(target("a")) is None
+    assert numbers == []
+
+
 @pytest.mark.usefixtures("no_openat2")
 def test_without_openat2(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
