@@ -1,15 +1,22 @@
-"""The threat model names tests and rows that exist."""
+"""The threat model, and the page about writing, name tests and rows that exist."""
 
 import fnmatch
 import re
 from pathlib import Path
 
+from tests.aserve.writing.rows import ROWS as WRITING_ROWS
 from tests.conformance.rows import ROWS
 
 TESTS = Path(__file__).parent
-CELLS = re.findall(
-    r"^\| .+ \| (.+) \|$", (TESTS.parent / "docs" / "threat-model.md").read_text(), re.MULTILINE
-)
+PAGES = [TESTS.parent / "docs" / name for name in ("threat-model.md", "writing.md")]
+TABLES = [
+    table
+    for page in PAGES
+    for table in re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
+    if table.startswith("| promise |")
+]
+CELLS = re.findall(r"^\| .+ \| (.+) \|$", "".join(TABLES), re.MULTILINE)
+ROW_NAMES = [row.name for row in (*ROWS, *WRITING_ROWS)]
 CITED = [name for cell in CELLS for name in re.findall(r"`([^`]+)`", cell)]
 
 
@@ -20,7 +27,7 @@ def is_test(name: str) -> bool:
 
 
 def is_row(pattern: str) -> bool:
-    return bool(fnmatch.filter((row.name for row in ROWS), pattern))
+    return bool(fnmatch.filter(ROW_NAMES, pattern))
 
 
 def test_every_test_that_holds_a_promise_exists() -> None:

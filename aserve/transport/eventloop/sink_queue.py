@@ -44,11 +44,20 @@ class SinkQueue:
     def _run_next(self) -> None:
         """Run the call that has waited longest; queue for the next one behind other requests."""
         with self._lock:
-            if not self._waiting:
-                self._running -= 1
+            if self._is_done():
                 return
             future = next(iter(self._waiting))
             call = self._waiting.pop(future)
         run_future(future, call)
         del future, call  # or an idle thread would keep what they refer to
+        with self._lock:  # an upload that is alone would wake one more thread for each piece
+            if self._is_done():
+                return
         self._pool.submit(self._run_next)
+
+    def _is_done(self) -> bool:
+        """Tell whether no call waits, and count this thread as free then. Needs the lock."""
+        if self._waiting:
+            return False
+        self._running -= 1
+        return True
