@@ -142,6 +142,15 @@ def test_the_page_and_the_figures_that_others_quote_are_those_of_the_results() -
         assert quotes.updated(text, there) == text
 
 
+def test_both_languages_quote_the_same_figures() -> None:
+    english, chinese = (quotes.quoted((ROOT / one).read_text()) for one in quotes.PAGES)
+    assert english
+    assert sorted(english) == sorted(chinese)
+    for key in english:
+        work, name, _figure = key.split(" | ")
+        assert name in WORKS[work].servers
+
+
 def test_a_quoted_figure_is_written_anew() -> None:
     there = {"small-64": found()}
     text = (
