@@ -3,8 +3,7 @@
 from collections import defaultdict, deque
 
 from aserve.explain.capture import RequestTrace
-from aserve.explain.events import LISTENER, Activity, TraceEvent
-from aserve.explain.timeline import ready_peers
+from aserve.explain.events import LISTENER, Activity, TraceEvent, ready_peers
 
 MOVES = frozenset({Activity.READ, Activity.READ_FILE, Activity.WRITE, Activity.SEND_FILE})
 

@@ -10,8 +10,9 @@ from aserve.explain.book import book_steps
 from aserve.explain.capture import RequestTrace
 from aserve.explain.collect import collect
 from aserve.explain.events import LISTENER, Activity, TraceEvent
+from aserve.explain.lanes import Bar, Phase
 from aserve.explain.phrase import Phrase
-from aserve.explain.timeline import Bar, Phase, build_timeline
+from aserve.explain.timeline import build_timeline
 from aserve.explain.waiting import merge_repeats, tell_waiting
 from aserve.explain.workflows import WORKFLOWS
 from tests.aserve.explain.stored import NAMES, stored
