@@ -81,7 +81,12 @@ def _reports(events: Sequence[TraceEvent]) -> Iterator[Held]:
 
 
 def _ring_operations(events: Sequence[TraceEvent]) -> Iterator[Held]:
-    """Yield each operation on the ring: it waits for data, and then the kernel copies."""
+    """Yield each operation on the ring: it waits for data, and then the kernel copies.
+
+    POSIX AIO completes operations as well, without a ring.
+    """
+    if not any(event.activity is Activity.SUBMIT for event in events):
+        return
     pending: dict[tuple[str, int], list[int]] = defaultdict(list)
     arrived: dict[int, int] = {}
     for step, event in enumerate(events):

@@ -49,7 +49,7 @@ _ROWS = (
         ModelLoad(Ask(64, closing=True)),
         ALL,
     ),
-    Work("large-64", "1 MB, 64 connections", ModelLoad(Ask(64, "/1m.bin"), lasts=2), ALL),
+    Work("large-64", "1 MB, 64 connections", ModelLoad(Ask(64, "/1m.bin")), ALL),
     Work(
         "compute",
         f"A page of a directory with {DIRECTORY_SIZE} files, 16 connections",
@@ -59,7 +59,7 @@ _ROWS = (
     ),
     Work(
         "compute-2",
-        "The same page, on two cores",
+        f"A page of a directory with {DIRECTORY_SIZE} files, 16 connections, two cores",
         ModelLoad(_PAGE, lasts=2, server_cores=BOTH, load_cores=BOTH),
         TWO_CORES,
         note="wrk shares both cores, but needs little of them. Threads of one interpreter take "

@@ -204,6 +204,13 @@ def test_one_wait_reports_two_connections_and_two_workers_take_them():
     assert book_steps(trace)[end:] == [3, 3, 3, 4, 4, 4, 4]
 
 
+def test_completions_without_a_ring_show_none():
+    phrase = Phrase("gets the completion of receive: {result}", {"result": 40})
+    done = TraceEvent(2.0, 10, phrase, Activity.COMPLETE, 2.0, 2.0, peer=5_000)
+    timeline = build_timeline(trace_of([client(1.0, Activity.SEND), done]))
+    assert "ring" not in {str(lane.name) for lane in timeline.lanes}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stored_trace_ends_with_a_closed_connection(name):
     trace = stored(name)
