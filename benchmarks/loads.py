@@ -234,7 +234,10 @@ def finished(
         raise NoMeasurement(f"{tool} did not end within {_TIMEOUT_S} s") from error
     if process.returncode:
         raise NoMeasurement(f"{tool} failed: {(said or report).strip()[-200:]}")
-    counted = (read or TOOLS[tool].read)(report)
+    try:
+        counted = (read or TOOLS[tool].read)(report)
+    except (ValueError, KeyError) as error:
+        raise NoMeasurement(f"the report of {tool} cannot be read: {error}") from error
     if not counted.replies:
         raise NoMeasurement("no response came")
     return counted
