@@ -282,7 +282,8 @@ def shortened(request: Request, max_length: int) -> Request:
     headers = [f"{name}: {value[:max_length]}" for name, value in logged.items()]
     line = request.head.partition("\r\n")[0][:max_length]
     head = "\r\n".join((line, *headers, "", "")) if line else ""
-    return Request(request.method[:max_length], request.target[:max_length], head=head)
+    method, target = request.method[:max_length], request.target[:max_length]
+    return Request(method, target, head=head, error=request.error)
 
 
 def _reason(error: OSError) -> str:
