@@ -58,7 +58,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("plain", "each URL is the path of a file"),
         *((name, convention.summary) for name, convention in CONVENTIONS.items()),
     ],
-    "Writing": [
+    "Where clients may write": [
         ("--write", "files are added, replaced and deleted anywhere"),
         ("--write=/in", "only below /in/; repeatable"),
         ("--write=add", "new names only: none is replaced or deleted"),
