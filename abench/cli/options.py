@@ -216,7 +216,7 @@ class RunOptions(TypedDict, total=False):
             "--data",
             "-d",
             value="TEXT|@FILE",
-            text="Body; {n} in a TEXT is a number; repeatable, joined by &.",
+            text="Body; {n} in a TEXT counts up; joined by &.",
         ),
     ]
     form: Annotated[
@@ -245,7 +245,7 @@ class RunOptions(TypedDict, total=False):
             SUCCESS,
             "--expect",
             value="STATUS|body:TEXT",
-            text="Success: 2xx or 201,204; repeatable.",
+            text="Success: 2xx or 201,204.",
             show_default="below 400",
             autocompletion=completion.expectations,
         ),
