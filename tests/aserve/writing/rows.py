@@ -449,7 +449,7 @@ options = [
         ("add-file", "/add{d}/old.txt", allows()),
         ("add-folder", "/add{d}/folder", allows("POST")),
         ("add-nothing", "/add{d}/new.txt", allows("PUT", "MKCOL")),
-        ("server", "*", allows("PUT", "DELETE", "MKCOL", "POST", "MOVE")),
+        ("server", "*", allows("PUT", "PATCH", "DELETE", "MKCOL", "POST", "MOVE")),
     ]
 ]
 
