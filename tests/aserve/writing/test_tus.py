@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,14 @@ def open_patch(
     return client
 
 
+def end(client: socket.socket) -> None:
+    """Send no more, and wait until the server has seen that."""
+    client.shutdown(socket.SHUT_WR)
+    with suppress(ConnectionResetError):
+        while client.recv(4096):
+            pass
+
+
 def test_what_has_arrived_before_a_cut_counts(address: Address, tmp_path: Path) -> None:
     """At random bytes: what the upload has is a beginning of the file, and the rest follows."""
     randomly = random.Random(18)
@@ -187,9 +196,7 @@ def test_what_has_arrived_before_a_cut_counts(address: Address, tmp_path: Path) 
         size = min(randomly.randrange(1, 100_000), len(content) - 1 - offset)
         with open_patch(address, upload, offset, len(content) - offset) as client:
             client.sendall(content[offset : offset + size])
-            client.shutdown(socket.SHUT_WR)
-            while client.recv(4096):  # until the server has seen the end
-                pass
+            end(client)
         found = offset_of(address, upload)
         assert found is not None
         assert offset <= found <= offset + size
@@ -207,9 +214,7 @@ def test_bytes_with_a_checksum_count_as_a_whole(address: Address, tmp_path: Path
     upload = create(address, "/", "a", len(WHOLE), PART)
     with open_patch(address, upload, 2, 3, **checksum("sha1", WHOLE[2:])) as client:
         client.sendall(b"ll")
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(4096):
-            pass
+        end(client)
     assert offset_of(address, upload) == 2
     assert add(address, upload, 2, b"l", **checksum("sha256", b"l")).status == 204
     assert add(address, upload, 3, b"x", **checksum("sha256", b"l")).status == 460
