@@ -1,4 +1,4 @@
-"""tus-js-client under Node: uploads that are cut off, given up and gone on with."""
+"""tus-js-client under Node, and curl: uploads that are cut off, given up and gone on with."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ import aserve
 from tests.clients.conftest import LARGE
 from tests.clients.running import program, run, skip_missing
 
-pytestmark = pytest.mark.slow  # it needs Node
+pytestmark = pytest.mark.slow  # other programs
 
 HERE = Path(__file__).with_name("tus")
 MODULE = Path(sys.prefix) / "node/node_modules/tus-js-client"
@@ -171,3 +171,26 @@ def test_a_name_that_is_taken(server: aserve.Server, root: Path) -> None:
     result = upload(server.url, root, retryDelays=None)
     assert "409" in result["error"]
     assert stored(root) == b"theirs"
+
+
+_BY_HAND = """
+set -eu
+version='Tus-Resumable: 1.0.0'
+name=$(printf stored.bin | base64) size=$(stat -c %s body)
+path=$("$1" -qsi "${2}in/" -X POST -H "$version" -H "Upload-Length: $size" \\
+    -H "Upload-Metadata: filename $name" | sed -n 's/^Location: \\/\\([^[:space:]]*\\).*/\\1/p')
+for count in 200000 700000 9999999; do
+    offset=$("$1" -qsI -H "$version" "$2$path" | sed -n 's/^Upload-Offset: \\([0-9]*\\).*/\\1/p')
+    tail -c +$((offset + 1)) body | head -c $count | "$1" -qsf -X PATCH -T - -H "$version" \\
+        -H "Upload-Offset: $offset" -H 'Content-Type: application/offset+octet-stream' "$2$path"
+    echo $offset
+done
+"""
+
+
+def test_curl_by_hand(server: aserve.Server, root: Path) -> None:
+    """As docs/writing.md says it."""
+    result = run("sh", "-c", _BY_HAND, "sh", program("curl"), server.url, cwd=root.parent)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split() == ["0", "200000", "900000"]
+    assert stored(root) == LARGE
