@@ -7,31 +7,21 @@ nothing.
 """
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from benchmarks import page, results
+from benchmarks.kinds import Timed
 from benchmarks.loads import TOOLS
 from benchmarks.measure import Plan, measure
-from benchmarks.processes import allow_descriptors
-from benchmarks.servers import HERE, LOAD_CORE, PRODUCTS, SERVERS
+from benchmarks.program import INTERRUPTED, prepare, progress_bar, table_console, told
+from benchmarks.servers import HERE, PRODUCTS, SERVERS
 from benchmarks.site import site
 from benchmarks.tables import print_result
-from benchmarks.works import WORKS, Timed, Work
+from benchmarks.works import WORKS, Work
 
 ROOT = HERE.parent
-_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_INTERRUPTED = 130
-_WIDE = 140
-"""Columns of a table that goes to a file."""
-_told = Console(stderr=True)
 
 
 def main() -> int:
@@ -42,26 +32,15 @@ def main() -> int:
         return 0
     works = [work for name, work in WORKS.items() if wanted(name, work.title, options.only)]
     servers = installed(options.servers)
-    allow_descriptors()
-    with suppress(OSError):  # this process is load, too; one core is not enough
-        os.sched_setaffinity(0, {int(LOAD_CORE)})
-    for number in _STOP:
-        signal.signal(number, stop)
+    prepare()
     try:
         measure_all(works, servers, options)
     except KeyboardInterrupt:
-        _told.print("Stopped; finished works are saved." if options.keep else "Stopped.")
-        return _INTERRUPTED
+        told.print("Stopped; finished works are saved." if options.keep else "Stopped.")
+        return INTERRUPTED
     if options.keep:
         page.write(options.output)
     return 0
-
-
-def stop(*_: object) -> None:
-    """Stop at the first signal, and ignore others while processes are being ended."""
-    for number in _STOP:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def parsed() -> argparse.Namespace:
@@ -104,20 +83,17 @@ def installed(names: Sequence[str] | None) -> list[str]:
     products = {row.product for row in rows} | {"wrk", "ab", *tools}
     missing = [name for name in PRODUCTS if name in products and not PRODUCTS[name].version()]
     for name in missing:
-        _told.print(f"{name} is missing; this installs it: {PRODUCTS[name].install}")
+        told.print(f"{name} is missing; this installs it: {PRODUCTS[name].install}")
     present = [row.name for row in rows if row.product not in missing]
     return [*present, *(name for name in TOOLS if name not in missing)]
 
 
 def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse.Namespace) -> None:
     """Measure each work, print its table, and save it if requested."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     pairs = {work.name: [name for name in work.servers if name in servers] for work in works}
     steps = sum(map(len, pairs.values())) * (options.rounds + 1)
-    bar = Progress(*columns, TimeElapsedColumn(), console=_told, redirect_stdout=False)
-    # On a terminal a table goes above the bar; a pipe or file gets only the table.
-    tables = _told if sys.stdout.isatty() else Console(width=_WIDE)
-    with site() as root, bar as progress:
+    tables = table_console(is_terminal=sys.stdout.isatty())
+    with site() as root, progress_bar() as progress:
         plan = Plan(root, options.rounds, options.seconds)
         task = progress.add_task("", total=steps)
         for work in filter(tool_is_there, works):

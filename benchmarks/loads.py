@@ -16,6 +16,8 @@ from benchmarks.site import MB
 
 SCRIPTS = Path(__file__).parent / "wrk"
 HOST = "127.0.0.1"
+_TIMEOUT_S = 60
+"""Seconds that a load may take; the longest are a fraction of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Ask:
 
     script, arguments: what wrk runs to make each request. checked: targets whose responses are
     compared with the files first, if a script asks for more than the target. closing: one
-    connection for each request.
+    connection for each request. number: after how many requests ab ends, if not after a time.
     """
 
     connections: int
@@ -35,12 +37,14 @@ class Ask:
     arguments: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
     closing: bool = False
+    number: int = 0
 
 
 class Counted(NamedTuple):
     """What a load generator has counted: responses, seconds, bytes received, 99th percentile.
 
     max_ms: the longest time to a response; 0 where a tool's report is not read for it.
+    failed: requests without a good response, where that does not throw the load out.
     """
 
     replies: int
@@ -48,6 +52,7 @@ class Counted(NamedTuple):
     octets: int
     p99_ms: float
     max_ms: float = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,29 @@ def read_wrk(report: str) -> Counted:
     return Counted(*(counted[name] for name in figures))
 
 
+_FAILURES = {
+    "connect": "{:,} connections were refused",
+    "read": "{:,} connections were closed or reset before a response",
+    "write": "{:,} connections failed while a request was sent",
+    "timeout": "{:,} requests timed out",
+    "status": "{:,} responses had an error status",
+}
+
+
+def count_failures_of_wrk(report: str) -> Counted:
+    """Read the same line, and count failures: wrk's requests are those with an error status, too.
+
+    Raises NoMeasurement, with what failed, if no response was good.
+    """
+    counted = json.loads(report.strip().rpartition("\n")[2])
+    errors = counted["errors"]
+    if not (good := counted["requests"] - errors["status"]):
+        failed = [_FAILURES[kind].format(number) for kind, number in errors.items() if number]
+        raise NoMeasurement(f"no page came: {', '.join(failed) or 'no response at all'}")
+    seconds, octets, p99_ms = counted["seconds"], counted["octets"], counted["p99_ms"]
+    return Counted(good, seconds, octets, p99_ms, failed=sum(errors.values()))
+
+
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
     usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
     return [*usual, *["--no-keepalive"] * ask.closing, "--quiet", "--json", "-", url]
@@ -96,6 +124,8 @@ def read_abench(report: str) -> Counted:
 def _ab(ask: Ask, url: str, seconds: int) -> list[str]:
     # -t sets -n to 50,000, so that -n comes after it. Without -k: a connection for each request.
     usual = ["ab", "-q", *["-k"] * (not ask.closing), "-c", str(ask.connections)]
+    if ask.number:
+        return [*usual, "-n", str(ask.number), url]
     return [*usual, "-t", str(seconds), "-n", "100000000", url]
 
 
@@ -194,12 +224,23 @@ def loading(
                 end(process)
 
 
-def finished(tool: str, process: subprocess.Popen[str]) -> Counted:
-    """Wait for a load to end; raise NoMeasurement if a response failed or none came."""
-    report, said = process.communicate()
+def finished(
+    tool: str, process: subprocess.Popen[str], read: Callable[[str], Counted] | None = None
+) -> Counted:
+    """Wait for a load to end; raise NoMeasurement if a response failed or none came.
+
+    read: reads its report otherwise than usual.
+    """
+    try:
+        report, said = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise NoMeasurement(f"{tool} did not end within {_TIMEOUT_S} s") from error
     if process.returncode:
         raise NoMeasurement(f"{tool} failed: {(said or report).strip()[-200:]}")
-    counted = TOOLS[tool].read(report)
+    try:
+        counted = (read or TOOLS[tool].read)(report)
+    except (ValueError, KeyError) as error:
+        raise NoMeasurement(f"the report of {tool} cannot be read: {error}") from error
     if not counted.replies:
         raise NoMeasurement("no response came")
     return counted

@@ -32,7 +32,7 @@ def measure(work: Work, names: Sequence[str], plan: Plan, tell: Tell) -> Result:
             with _noted(result, name):
                 ready = work.kind.ready(name, plan.root, plan.seconds)
                 probes[name] = stack.enter_context(ready)
-        for number in range(plan.rounds):
+        for number in range(1 if work.once else plan.rounds):
             for name in turned(list(probes), number):
                 tell(name)
                 with _noted(result, name):
@@ -44,7 +44,7 @@ def measure(work: Work, names: Sequence[str], plan: Plan, tell: Tell) -> Result:
 def _noted(result: Result, name: str) -> Iterator[None]:
     try:
         yield
-    except NoMeasurement as reason:
+    except (NoMeasurement, OSError) as reason:
         result.throw_out(name, str(reason))
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.kinds import Loaders
 from benchmarks.results import Result
 from benchmarks.servers import CONFIGS, HERE, SERVERS
 from benchmarks.tables import markdown, reasons, rows, said, verdicts
-from benchmarks.works import WORKS, Loaders
+from benchmarks.works import WORKS
 
 PAGE = Path("docs/comparison.md")
 

@@ -14,9 +14,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from benchmarks.figures import FIGURES, medians, shown
+from benchmarks.kinds import Loaders
 from benchmarks.results import Result
 from benchmarks.tables import verdicts
-from benchmarks.works import WORKS, Loaders
+from benchmarks.works import WORKS
 
 FOLDER = Path("docs/images")
 

@@ -1,6 +1,7 @@
 """What processes have used, and how to end them."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -66,6 +67,19 @@ def resident(pid: int) -> int:
     """Return the resident bytes of a process and its descendants; shared pages count in each."""
     pages = (Path(f"/proc/{one}/statm").read_text().split()[1] for one in family(pid))
     return sum(map(int, pages)) * PAGE
+
+
+def proportional(pid: int) -> int:
+    """Return the bytes of a process and its descendants; a page that n share counts 1/n in each."""
+    found = 0
+    for one in family(pid):
+        with suppress(OSError):  # it has ended just now
+            if size := _PROPORTIONAL.search(Path(f"/proc/{one}/smaps_rollup").read_text()):
+                found += int(size[1]) << 10
+    return found
+
+
+_PROPORTIONAL = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

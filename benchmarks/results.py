@@ -4,17 +4,15 @@ import functools
 import json
 import os
 import platform
-import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.loads import HOST, TOOLS, Ask
-from benchmarks.servers import HERE, SERVERS, versions
-from benchmarks.works import WORKS, Loaders, Timed, Work
+from benchmarks.servers import HERE, versions
+from benchmarks.works import WORKS, Work
 
 FOLDER = Path("benchmarks/results")
 
@@ -39,8 +37,8 @@ class Result:
     @classmethod
     def begun(cls, work: Work, names: Sequence[str], rounds: int, seconds: int) -> Self:
         """Return an empty result."""
-        settings = {"rounds": rounds, "seconds": seconds, "load": load_command(work, seconds)}
-        commands = {"servers": {name: command_of(work, name, seconds) for name in names}}
+        settings = {"rounds": rounds, "seconds": seconds, "load": work.kind.load_command(seconds)}
+        commands = {"servers": {name: work.kind.command(name, seconds) for name in names}}
         return cls(work.name, work.title, conditions() | settings | commands)
 
     def add(self, server: str, figures: dict[str, float]) -> None:
@@ -60,33 +58,14 @@ class Result:
         (directory / f"{self.work}.json").write_text(text + "\n")
 
 
-def read(directory: Path) -> dict[str, Result]:
-    """Return the results in a directory, by work and in the order of WORKS."""
-    files = {name: directory / f"{name}.json" for name in WORKS}
+def read(directory: Path, names: Iterable[str] = WORKS) -> dict[str, Result]:
+    """Return the results in a directory, by work and in the order of some names."""
+    files = {name: directory / f"{name}.json" for name in names}
     return {
         name: Result(**json.loads(file.read_text()))
         for name, file in files.items()
         if file.exists()
     }
-
-
-def command_of(work: Work, name: str, seconds: int) -> str:
-    """Return the command of a contender, a server or a load generator."""
-    if isinstance(work.kind, Loaders):
-        return _words(name, work.kind.ask, seconds + 2)
-    return SERVERS[name].command
-
-
-def load_command(work: Work, seconds: int) -> str:
-    """Return the command that makes the load, for readers to repeat; empty if there is none."""
-    if not isinstance(work.kind, Timed):
-        return ""
-    return _words(work.kind.tool, work.kind.ask, seconds)
-
-
-def _words(tool: str, ask: Ask, seconds: int) -> str:
-    words = TOOLS[tool].words(ask, f"http://{HOST}:PORT{ask.target}", seconds)
-    return shlex.join(words).removesuffix(" --")
 
 
 def conditions() -> dict[str, Any]:

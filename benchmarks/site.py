@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,15 @@ LAST_MODIFIED = "Tue, 14 Nov 2023 22:13:20 GMT"
 
 
 @contextmanager
-def site() -> Iterator[Path]:
-    """Make the site in a temporary directory, and remove it at the end."""
+def site(files: Mapping[str, int] | None = None) -> Iterator[Path]:
+    """Make the site in a temporary directory, and remove it at the end.
+
+    files: the size of each file by its name, if not those of sizes().
+    """
     with tempfile.TemporaryDirectory(prefix="compare-") as directory:
         root = Path(directory)
         root.chmod(0o755)  # a server that drops root's rights must still read it
-        for file, size in sizes().items():
+        for file, size in (sizes() if files is None else files).items():
             write(root / file, size)
         yield root
 

@@ -59,7 +59,9 @@ def reasons(result: Result) -> list[str]:
 
 def _how_much(result: Result, server: str) -> str:
     missing = len(result.thrown_out[server])
-    return f"{missing} rounds short" if server in result.rounds else "left out"
+    if server not in result.rounds:
+        return "left out"
+    return f"{missing} round{'s' * (missing > 1)} short"
 
 
 def markdown(table: Rows, align: str = "---:") -> str:

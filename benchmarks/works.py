@@ -1,115 +1,14 @@
 """What is measured: a work is one row of WORKS, with the goals that we have set for it."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 from benchmarks import idle, listing, startup
+from benchmarks.browser_headers import BROWSER
 from benchmarks.figures import Goal
-from benchmarks.idle import MIB
-from benchmarks.loads import Ask, check, finished, load, loading, whole_replies
-from benchmarks.processes import processor_seconds, resident
-from benchmarks.servers import BOTH, LOAD_CORE, SERVER_CORE, SERVERS, Running, Server, running
-from benchmarks.site import FOLDERS, LAST_MODIFIED, MB
-
-Probe = Callable[[], dict[str, float]]
-"""One round with one server: figures by name."""
-
-
-class Kind(Protocol):
-    """How a work is measured."""
-
-    def ready(self, name: str, root: Path, seconds: int) -> AbstractContextManager[Probe]:
-        """Do what is to be done before one contender's rounds, and undo it afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """A load for some seconds on a server that runs through all the rounds."""
-
-    ask: Ask
-    tool: str = "wrk"
-    server_cores: str = SERVER_CORE
-    load_cores: str = LOAD_CORE
-
-    @contextmanager
-    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
-        """Start the server, compare its replies with the files, and warm it up."""
-        with running(SERVERS[name], root, self.server_cores) as one:
-            check(self.ask, one.port, root)
-            load(self.tool, self.ask, one.port, seconds, self.load_cores)
-            yield partial(self._round, one, (root / self.ask.target[1:]).stat().st_size, seconds)
-
-    def _round(self, one: Running, body: int, seconds: int) -> dict[str, float]:
-        if one.log.exists():
-            os.truncate(one.log, 0)
-        before = processor_seconds(one.pid)
-        counted = load(self.tool, self.ask, one.port, seconds, self.load_cores)
-        used = processor_seconds(one.pid) - before
-        replies = whole_replies(counted, body)
-        found = {"us": used / replies * 1e6, "rate": replies / counted.seconds}
-        if counted.p99_ms:  # wrk says 0 where it does not know, as with pipelined requests
-            found["p99_ms"] = counted.p99_ms
-        if one.log.exists():
-            found["logged"] = lines(one.log) / counted.replies
-        return found
-
-
-def lines(log: Path) -> int:
-    """Return how many lines a log has, once it has stopped growing."""
-    size = -1
-    while size != (size := log.stat().st_size):
-        time.sleep(1.5)  # nginx may delay lines for a second
-    with log.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(partial(file.read, MB), b""))
-
-
-@dataclass(frozen=True, slots=True)
-class Anew:
-    """A measurement that restarts the server itself in each round."""
-
-    measure: Callable[[Server, Path, int], dict[str, float]]
-
-    @contextmanager
-    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
-        """Prepare nothing."""
-        yield partial(self.measure, SERVERS[name], root, seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaders:
-    """The same server for all; the load generators are measured."""
-
-    server: str
-    ask: Ask
-
-    @contextmanager
-    def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:
-        """Start a server for this load generator alone, and warm it up."""
-        with running(SERVERS[self.server], root) as one:
-            check(self.ask, one.port, root)
-            load("wrk", self.ask, one.port, 1)
-            yield partial(self._round, name, one, seconds)
-
-    def _round(self, tool: str, one: Running, seconds: int) -> dict[str, float]:
-        # Start and report are not part of a request's cost: the processor's clock is read in the
-        # middle of the load.
-        with loading(tool, self.ask, one.port, seconds + 2) as process:
-            time.sleep(1.5)
-            begun, used = time.perf_counter(), processor_seconds(process.pid)
-            time.sleep(seconds)
-            share = processor_seconds(process.pid) - used
-            share /= time.perf_counter() - begun
-            held = resident(process.pid) / MIB
-            counted = finished(tool, process)
-        rate = counted.replies / counted.seconds
-        found = {"client_us": share / rate * 1e6, "rate": rate, "client_mib": held}
-        return found | ({"p99_ms": counted.p99_ms} if counted.p99_ms else {})
+from benchmarks.kinds import Anew, Kind, Loaders, Timed
+from benchmarks.loads import Ask
+from benchmarks.servers import BOTH
+from benchmarks.site import FOLDERS, LAST_MODIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +16,7 @@ class Work:
     """One row: its name and title, how and beside whom it is measured, and the goals.
 
     servers: the contenders, which are load generators in some rows. peer: the one that the others
-    are put in relation to. note: what a reader should know.
+    are put in relation to. note: what a reader should know. once: whether one round is enough.
     """
 
     name: str
@@ -127,6 +26,7 @@ class Work:
     goals: tuple[Goal, ...] = ()
     peer: str = "nginx"
     note: str = ""
+    once: bool = False
 
 
 NGINX = ("nginx", "nginx sendfile")
@@ -137,22 +37,6 @@ LOGGED = ("nginx log", "nginx sendfile log")
 UNCACHED = ("nginx uncached", "nginx sendfile uncached")
 ASERVE_UNCACHED = "aserve uncached"
 OWN_LISTINGS = ("caddy listing", "dufs", "miniserve")
-
-BROWSER = {
-    "Connection": "keep-alive",
-    "sec-ch-ua": '"Chromium";v="156", "Not A Brand";v="24"',
-    "sec-ch-ua-mobile": "?0",
-    "sec-ch-ua-platform": '"Linux"',
-    "Upgrade-Insecure-Requests": "1",
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/156.0.0.0 Safari/537.36",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Sec-Fetch-Site": "none",
-    "Sec-Fetch-Mode": "navigate",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Accept-Language": "en-US,en;q=0.9",
-}
-"""With Host and the cookie: 13 headers."""
 
 
 def _random(folder: str) -> Ask:

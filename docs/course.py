@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from aserve.explain.workflows import described_models
+
 COURSE = Path(__file__).with_name("learn")
 _PART = re.compile(
     r"(<!-- (\w+)(?: ([\w-]+))?: written by make docs-settings -->\n)(?:.*?\n)??(<!-- end -->)",
@@ -64,7 +66,7 @@ def servers() -> list[dict[str, Any]]:
 
 def models() -> list[dict[str, Any]]:
     """Return what by_the_book.toml says of each model."""
-    return tomllib.loads((COURSE / "by_the_book.toml").read_text(encoding="utf-8"))["model"]
+    return described_models()
 
 
 def source(name: str, _language: str) -> str:

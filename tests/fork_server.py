@@ -27,6 +27,7 @@ from importlib import import_module
 from typing import IO, Any
 
 _MAX_REQUEST = 1 << 17
+_SLOW_TO_IMPORT = ("__main__", "dask_cluster", "plots")
 
 
 class Program:
@@ -134,10 +135,13 @@ class ForkServer:
         process.stdin, process.stdout, process.stderr = await _writer(write_ends[0]), out, err
         return process
 
-    def start_blocking(self, program: dict[str, Any], stdout: int | None = None) -> BlockingProgram:
-        """Start a program that inherits standard input. stdout: its output, None for a pipe."""
+    def start_blocking(
+        self, program: dict[str, Any], stdin: int = 0, stdout: int | None = None
+    ) -> BlockingProgram:
+        """Start a program. stdin: its input. stdout: its output, None for a pipe."""
         read_ends, write_ends = zip(*(os.pipe() for _ in range(3)), strict=True)
-        pid = self._fork(program, 0, write_ends[0] if stdout is None else stdout, *write_ends[1:])
+        output = write_ends[0] if stdout is None else stdout
+        pid = self._fork(program, stdin, output, *write_ends[1:])
         for descriptor in write_ends:
             os.close(descriptor)
         out = os.fdopen(read_ends[0])
@@ -188,9 +192,12 @@ def fork_server(package: str, *invalid_arguments: str) -> Iterator[ForkServer]:
 
 
 def _warm_up(package: str, invalid_arguments: list[str]) -> None:
-    """Import every module that is quick to import, and what it needs to parse arguments."""
+    """Import every module that is quick to import, and what it needs to parse arguments.
+
+    Each program is a copy of all of it: with matplotlib, a run would take half as long again.
+    """
     for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
-        if "dask" not in module.name and not module.name.endswith("__main__"):
+        if module.name.rpartition(".")[2] not in _SLOW_TO_IMPORT:
             import_module(module.name)
     with suppress(SystemExit), redirect_stderr(io.StringIO()):
         import_module(f"{package}.cli").main(invalid_arguments)

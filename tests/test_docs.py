@@ -14,6 +14,7 @@ from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
+from aserve.transport.registry import MODELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -137,3 +138,26 @@ def test_the_schema_of_the_report_names_every_key_of_a_report() -> None:
     assert report["series"]
     assert report["schedule"]
     assert list(unnamed_keys(report, json.loads(SCHEMA.read_text()))) == []
+
+
+def quoted_messages(page: Path) -> Iterator[str]:
+    """Yield what a page quotes of what programs print: inline code that reads like a sentence."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for line in text.splitlines():
+        for quoted in re.findall(r"`([^`]+)`", line):
+            is_sentence = re.search(r"\b(is|has|could|cannot|no|not) ", f"{quoted} ")
+            if is_sentence and re.match(r"[a-z]+ ", quoted):
+                yield quoted
+
+
+@pytest.mark.parametrize("program", ["aserve", "abench"])
+def test_a_quoted_message_is_one_that_the_program_prints(program: str) -> None:
+    sources = "\n".join(path.read_text() for path in sorted((ROOT / program).rglob("*.py")))
+    messages = list(quoted_messages(ROOT / "docs" / f"{program}.md"))
+    assert messages
+    for message in messages:
+        words = (
+            r"\{[^}]+\}" if word in MODELS or word.isdecimal() else re.escape(word)
+            for word in message.split()
+        )
+        assert re.search(" ".join(words), sources) or message in sources, message

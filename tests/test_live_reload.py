@@ -142,7 +142,7 @@ def test_a_page_with_a_policy_in_its_head_is_reloaded(
 ) -> None:
     restricting = Policy()
     restricting.response_headers = (("Content-Security-Policy", policy),)
-    monkeypatch.setattr("aserve.server.site_factory._policies", lambda _: [restricting])
+    monkeypatch.setattr("aserve.server.site_factory._policies", lambda *_: [restricting])
     for text in ("one", "two"):
         site.write("index.html", f"<!doctype html><title>x</title><p>{text}")
         if text == "one":

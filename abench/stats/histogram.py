@@ -154,11 +154,13 @@ class Histogram:
             hdr = HdrHistogram.decode(plain["hdr"])
         except (zlib.error, HdrCookieException, HdrLengthException) as error:
             raise ValueError(str(error)) from error
-        counts = {
-            _bucket(step.value_iterated_to): step.count_at_value_iterated_to
-            for step in hdr.get_recorded_iterator()
-        }
-        return cls(Counter(counts), plain["total_us"], plain["least_us"], plain["greatest_us"])
+        counts: Counter[int] = Counter()
+        # The library's own iterator takes 30 ms for its 23 thousand counters, this loop 1 ms.
+        for index, count in enumerate(hdr.counts):
+            if count:
+                top = hdr.get_highest_equivalent_value(hdr.get_value_from_index(index))
+                counts[_bucket(top)] += count
+        return cls(counts, plain["total_us"], plain["least_us"], plain["greatest_us"])
 
     def encode_plain(self) -> dict[str, Any]:
         """Return JSON data with a pair for each bucket: fast where there are many histograms."""

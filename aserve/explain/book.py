@@ -1,70 +1,26 @@
-"""The numbered steps in which books describe Reactor and Proactor, and the events of each."""
+"""Which of a book's numbered steps each event of a trace belongs to."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from aserve.explain.capture import RequestTrace
+from aserve.explain.conversations import MOVES, Conversations, LibraryOperations, is_ring
 from aserve.explain.events import LISTENER, Activity, TraceEvent, is_client
-from aserve.explain.phrase import Phrase
-from aserve.explain.timeline import ready_peers
-
-_REACTOR = (
-    Phrase("The main thread has the kernel poll the socket for data to read."),
-    Phrase("The main thread waits in epoll_wait until there is data to read."),
-    Phrase("There is: the main thread puts the socket into the request queue."),
-    Phrase(
-        "A thread that slept at the queue wakes up, reads the data, handles the request, and has"
-        " the socket polled for writing."
-    ),
-    Phrase("The main thread waits in epoll_wait until the socket can be written to."),
-    Phrase("It can: the main thread puts the socket into the request queue."),
-    Phrase("A thread that slept at the queue wakes up, and writes the response."),
-)
-_SIMULATED_PROACTOR = (
-    Phrase("The main thread has the kernel poll the socket for data to read."),
-    Phrase("The main thread waits in epoll_wait until there is data to read."),
-    Phrase(
-        "There is: the main thread reads until nothing is left, makes a request object of it, and"
-        " puts that into the request queue."
-    ),
-    Phrase(
-        "A thread that slept at the queue wakes up, handles the request, and has the socket polled"
-        " for writing."
-    ),
-    Phrase("The main thread waits in epoll_wait until the socket can be written to."),
-    Phrase("It can: the main thread writes the response."),
-)
-_PROACTOR = (
-    Phrase("The main thread asks the kernel to read: into which buffer, and how to report it."),
-    Phrase("The main thread goes on with something else."),
-    Phrase("The kernel has read the data into the buffer, and reports it."),
-    Phrase("The request is handled, and the kernel is asked to write the response."),
-    Phrase("The main thread goes on with something else."),
-    Phrase("The kernel has written the response, and reports it."),
-    Phrase("What is left is tidied up, such as whether to close the socket."),
-)
-WORKFLOWS: Mapping[str, Sequence[Phrase]] = {
-    "reactor": _REACTOR,
-    "simulated-proactor": _SIMULATED_PROACTOR,
-    "asyncio": _SIMULATED_PROACTOR,
-    "proactor": _PROACTOR,
-}
-"""The steps, by the name of the model that is meant to take them."""
 
 _WORK = frozenset({Activity.COMPUTE, Activity.CALL, Activity.READ_FILE})
-Numbering = Callable[["_Conversations", TraceEvent], int]
+_SENDS = frozenset({Activity.WRITE, Activity.SEND_FILE})
+Numbering = Callable[[Conversations, TraceEvent], int]
 
 
 def book_steps(trace: RequestTrace) -> list[int]:
     """Return the number of the step that each event belongs to, 0 for none."""
-    numbering = _NUMBERINGS.get(trace.model)
-    if not numbering:
+    if not (make_numbering := _NUMBERINGS.get(trace.model)):
         return [0] * len(trace.events)
-    conversations = _Conversations(trace)
+    conversations, numbering = Conversations(trace), make_numbering()
     return [_number(conversations, event, numbering) for event in trace.events]
 
 
-def _number(conversations: "_Conversations", event: TraceEvent, numbering: Numbering) -> int:
+def _number(conversations: Conversations, event: TraceEvent, numbering: Numbering) -> int:
     if is_client(event.thread):
         return 0
     conversations.before(event)
@@ -73,129 +29,75 @@ def _number(conversations: "_Conversations", event: TraceEvent, numbering: Numbe
     return number
 
 
-class _Conversations:
-    """What is known of each connection: by the port of its client."""
-
-    def __init__(self, trace: RequestTrace) -> None:
-        self._main = {thread for thread, name in trace.threads.items() if name == "MainThread"}
-        self._queued: dict[str, list[int]] = defaultdict(list)
-        self._at_work: dict[int, int] = {}  # the peer that a thread is busy with
-        self._reported: list[int] = []  # peers that the main thread has to put into the queue
-        self.requests: set[int] = set()  # peers whose request was read, and not answered yet
-        self.made: set[int] = set()  # those whose response is being made, or is made
-        self.polled_for_writing: set[int] = set()
-        self.reported: set[int] = set()  # those of them that were found writable
-
-    def is_main(self, event: TraceEvent) -> bool:
-        """Tell whether the main thread did it."""
-        return event.thread in self._main
-
-    def peer(self, event: TraceEvent) -> int:
-        """Return whose connection an event is about, as far as is known."""
-        return event.peer or self._at_work.get(event.thread, 0)
-
-    def before(self, event: TraceEvent) -> None:
-        """Note what an event says about the connections."""
-        if event.activity is Activity.TAKE:
-            jobs = self._queued[event.key]
-            peer = jobs.pop(0) if jobs and not event.is_begin else 0
-            self._at_work[event.thread] = peer
-        elif event.peer > 0 or event.activity is Activity.WAIT:
-            self._at_work[event.thread] = event.peer
-        self._note_queue(event)
-        if _has_read(event):
-            self.requests.add(event.peer)
-        if event.phrase.template.startswith("builds the response"):
-            self.made.add(self.peer(event))
-        if event.activity is Activity.REGISTER and "EPOLLOUT" in event.text:
-            self.polled_for_writing.add(event.peer)
-            self.reported.discard(event.peer)
-
-    def _note_queue(self, event: TraceEvent) -> None:
-        """Note whose job the main thread queues: connections in order, and then the listener."""
-        if event.activity is Activity.WAIT and self.is_main(event) and not event.is_begin:
-            self._reported = sorted(ready_peers(event), key=LISTENER.__eq__)
-        elif event.activity is Activity.READ and self.is_main(event):
-            self._reported = []
-        elif event.activity is Activity.PUT:
-            if self._reported:
-                self._at_work[event.thread] = self._reported.pop(0)
-            self._queued[event.key].append(self.peer(event))
-
-    def after(self, event: TraceEvent) -> None:
-        """Forget a request that is answered."""
-        if event.activity is Activity.WAIT and event.peer in self.polled_for_writing:
-            self.reported.add(event.peer)
-        if event.activity in {Activity.WRITE, Activity.SEND_FILE} and not event.is_begin:
-            for peers in (self.requests, self.made, self.polled_for_writing):
-                peers.discard(event.peer)
-        if _is_ring(event, Activity.SUBMIT, "send"):
-            self.requests.discard(event.peer)
-            self.polled_for_writing.add(event.peer)
-        if _is_ring(event, Activity.COMPLETE, "send"):
-            self.made.add(event.peer)
-            self.polled_for_writing.discard(event.peer)
-        if _is_ring(event, Activity.SUBMIT, "receive"):
-            self.made.discard(event.peer)
-
-
-def _has_read(event: TraceEvent) -> bool:
-    if event.is_begin or event.peer <= 0:
-        return False
-    is_read = event.activity is Activity.READ or _is_ring(event, Activity.COMPLETE, "receive")
-    return is_read and bool(event.phrase.values) and event.phrase.values.get("result") != "0"
-
-
-def _is_ring(event: TraceEvent, activity: Activity, operation: str) -> bool:
-    return event.activity is activity and f" {operation}" in event.phrase.template
-
-
-def _wait_number(known: _Conversations, event: TraceEvent, first: int) -> int:
-    """Return the number of a wait, or of its end. first: that of the wait for data."""
+def _wait_number(known: Conversations, event: TraceEvent, client: int, data: int, room: int) -> int:
+    """Return the number of a wait, or of its end. The others: of waits for what they are named."""
     if event.is_begin:
-        return first + 3 if known.polled_for_writing - known.reported else first
+        if known.polled_for_writing - known.reported:
+            return room
+        return data if known.accepted else client
+    if event.peer == LISTENER:
+        return client
     if event.peer <= 0:
         return 0
-    return first + (4 if event.peer in known.polled_for_writing else 1)
+    return room if event.peer in known.polled_for_writing else data
 
 
-def _registration_number(event: TraceEvent) -> int:
+def _registration_number(
+    known: Conversations, event: TraceEvent, client: int, room: int, again: int
+) -> int:
+    """Return the number of a registration. room: that of one for writing; again: after a write."""
     if event.peer <= 0 or event.phrase.template.startswith("removes"):
         return 0
-    return 4 if "EPOLLOUT" in event.text else 1
+    if "EPOLLOUT" in event.text:
+        return room
+    return again if event.peer in known.served else client
 
 
-def _reactor(known: _Conversations, event: TraceEvent) -> int:
+def _reactor(known: Conversations, event: TraceEvent) -> int:
+    if event.activity is Activity.REGISTER:
+        return _registration_number(known, event, client=1, room=4, again=7)
+    if event.activity is Activity.ACCEPT:
+        return 1
+    is_second = known.peer(event) in known.polled_for_writing
+    if not known.is_main(event):
+        return _reactor_worker_number(known, event, 7 if is_second else 4)
+    if event.activity is Activity.WAIT:
+        return _wait_number(known, event, client=1, data=2, room=5)
+    return _queue_number(event, known.peer(event), 6 if is_second else 3, Activity.PUT)
+
+
+def _reactor_worker_number(known: Conversations, event: TraceEvent, number: int) -> int:
+    """Return the number of what a worker does. number: that of the job it has taken."""
     peer = known.peer(event)
-    is_second = peer in known.polled_for_writing
-    if event.activity is Activity.REGISTER:
-        return _registration_number(event)
-    if known.is_main(event):
-        if event.activity is Activity.WAIT:
-            return _wait_number(known, event, 2)
-        return (6 if is_second else 3) if event.activity is Activity.PUT and peer > 0 else 0
-    if event.activity in {Activity.WRITE, Activity.SEND_FILE}:
+    if event.activity in _SENDS:
         return 7
-    is_work = event.activity in {Activity.READ, Activity.TAKE} or (
-        event.activity in _WORK and peer in known.requests
-    )
-    return (7 if is_second else 4) if is_work and peer > 0 and not event.is_begin else 0
+    is_work = event.activity in _WORK and peer in known.requests
+    if (is_work or event.activity is Activity.READ) and peer > 0 and not event.is_begin:
+        return number
+    return _queue_number(event, peer, number, Activity.TAKE)
 
 
-def _simulated_proactor(known: _Conversations, event: TraceEvent) -> int:
+def _queue_number(event: TraceEvent, peer: int, number: int, activity: Activity) -> int:
+    """Return the number of putting or taking a job: 1 for the listener's."""
+    if event.activity is not activity or event.is_begin or not peer:
+        return 0
+    return 1 if peer == LISTENER else number
+
+
+def _simulated_proactor(known: Conversations, event: TraceEvent) -> int:
     if event.activity is Activity.REGISTER:
-        return _registration_number(event)
+        return _registration_number(known, event, client=1, room=4, again=6)
     if known.is_main(event):
         return _main_number(known, event)
     is_work = event.activity in _WORK | {Activity.TAKE}
     return 4 if is_work and not event.is_begin else 0
 
 
-def _main_number(known: _Conversations, event: TraceEvent) -> int:
+def _main_number(known: Conversations, event: TraceEvent) -> int:
     """Return the number of what the main thread of a simulated Proactor does."""
     peer, activity = known.peer(event), event.activity
     if activity is Activity.WAIT:
-        return _wait_number(known, event, 2)
+        return _wait_number(known, event, client=1, data=2, room=5)
     if peer > 0 and activity in _MAIN_NUMBERS:
         return _MAIN_NUMBERS[activity]
     if peer in known.requests and activity in _WORK | {Activity.ASK}:
@@ -204,6 +106,7 @@ def _main_number(known: _Conversations, event: TraceEvent) -> int:
 
 
 _MAIN_NUMBERS = {
+    Activity.ACCEPT: 1,
     Activity.READ: 3,
     Activity.PUT: 3,
     Activity.WRITE: 6,
@@ -211,12 +114,34 @@ _MAIN_NUMBERS = {
 }
 
 
-def _proactor(known: _Conversations, event: TraceEvent) -> int:
+def _signal_driven(known: Conversations, event: TraceEvent) -> int:
+    activity = event.activity
+    if activity in {Activity.ACCEPT, Activity.REGISTER}:
+        return 2
+    if activity in {Activity.READ, *_SENDS}:
+        return 3
+    if event.phrase.template.startswith("goes on"):
+        return 1
+    if activity is Activity.READ_SIGNALS:
+        return _signal_number(known, event, 1)
+    is_wake_up = activity is Activity.WAIT and event.peer and not event.is_begin
+    if is_wake_up or event.phrase.template.startswith("the signal handler"):
+        return _signal_number(known, event, 2)
+    return 3 if activity in _WORK and known.peer(event) in known.requests else 0
+
+
+def _signal_number(known: Conversations, event: TraceEvent, client: int) -> int:
+    """Return the number of an event that a signal has caused: client, or 3 for data."""
+    peer = known.next_peer(event)
+    return 3 if peer in known.accepted else client if peer else 0
+
+
+def _proactor(known: Conversations, event: TraceEvent) -> int:
     peer = known.peer(event)
     if event.activity is Activity.WAIT:
         return (5 if known.polled_for_writing else 2) if event.is_begin else 0
     for activity, operation, number in _RING_NUMBERS:
-        if _is_ring(event, activity, operation):
+        if is_ring(event, activity, operation):
             return number
     if event.activity in _WORK:
         return 4 if peer in known.requests else 7 if peer in known.made else 0
@@ -231,9 +156,65 @@ _RING_NUMBERS = (
     (Activity.SUBMIT, "send", 4),
     (Activity.COMPLETE, "send", 6),
 )
-_NUMBERINGS: Mapping[str, Numbering] = {
-    "reactor": _reactor,
-    "simulated-proactor": _simulated_proactor,
-    "asyncio": _simulated_proactor,
-    "proactor": _proactor,
+
+
+def _proactor_aio(operations: LibraryOperations, known: Conversations, event: TraceEvent) -> int:
+    if event.is_begin:
+        return 0
+    if known.is_library(event):
+        return _library_number(operations, event)
+    if not known.is_main(event):
+        return _worker_number(operations, event)
+    return _signal_reader_number(operations, event)
+
+
+def _signal_reader_number(operations: LibraryOperations, event: TraceEvent) -> int:
+    """Return the number of what the main thread does: it accepts, and reads signals."""
+    if event.activity is Activity.ACCEPT or event.phrase.template.startswith("starts to read"):
+        return 1
+    if event.activity is Activity.PUT:
+        return _SIGNAL_NUMBERS.get(operations.put(), 0)
+    if (
+        event.activity in {Activity.WAIT, Activity.READ_SIGNALS, Activity.COMPUTE}
+        and not event.peer
+    ):
+        return _SIGNAL_NUMBERS.get(operations.reported, 0)
+    return 0
+
+
+def _library_number(operations: LibraryOperations, event: TraceEvent) -> int:
+    if event.activity in MOVES:
+        return _LIBRARY_NUMBERS.get(operations.complete(event), 0)
+    if event.activity is Activity.WAKE:
+        return _LIBRARY_NUMBERS.get(operations.last(event), 0)
+    return 0
+
+
+def _worker_number(operations: LibraryOperations, event: TraceEvent) -> int:
+    """Return the number of what a worker does with the operation that it has taken."""
+    if event.activity is Activity.TAKE:
+        return _SIGNAL_NUMBERS.get(operations.take(event.thread), 0)
+    is_write = operations.taken(event.thread) is Activity.WRITE
+    return (7 if is_write else 4) if operations.taken(event.thread) else 0
+
+
+_LIBRARY_NUMBERS: Mapping[Activity | None, int] = {
+    Activity.READ: 3,
+    Activity.READ_FILE: 4,
+    Activity.WRITE: 6,
 }
+_SIGNAL_NUMBERS: Mapping[Activity | None, int] = {
+    Activity.READ: 4,
+    Activity.READ_FILE: 4,
+    Activity.WRITE: 7,
+}
+
+_NUMBERINGS: Mapping[str, Callable[[], Numbering]] = {
+    "reactor": lambda: _reactor,
+    "simulated-proactor": lambda: _simulated_proactor,
+    "asyncio": lambda: _simulated_proactor,
+    "signal-driven": lambda: _signal_driven,
+    "proactor": lambda: _proactor,
+    "proactor-aio": lambda: partial(_proactor_aio, LibraryOperations()),
+}
+"""What makes the numbering of a trace, by the name of its model."""

@@ -5,6 +5,8 @@
 
 from collections.abc import Mapping
 
+from aserve.explain.workflows import CHINESE_STEPS
+
 _LISTENER, _CONNECTION = "监听套接字", "连接"
 
 
@@ -151,51 +153,6 @@ _LANES = {
     "page cache": "页缓存",
     "request queue": "请求队列",
 }
-_BOOK = {
-    "The main thread has the kernel poll the socket for data to read.": (
-        "主线程往 epoll 内核事件表中注册 socket 上的读就绪事件。"
-    ),
-    "The main thread waits in epoll_wait until there is data to read.": (
-        "主线程调用 epoll_wait，等待 socket 上有数据可读。"
-    ),
-    "There is: the main thread puts the socket into the request queue.": (
-        "有数据可读时，主线程把这个可读事件放入请求队列。"
-    ),
-    "A thread that slept at the queue wakes up, reads the data, handles the request, and has"
-    " the socket polled for writing.": (
-        "睡在请求队列上的某个工作线程被唤醒，读出数据，处理请求，再注册写就绪事件。"
-    ),
-    "The main thread waits in epoll_wait until the socket can be written to.": (
-        "主线程调用 epoll_wait，等待 socket 可写。"
-    ),
-    "It can: the main thread puts the socket into the request queue.": (
-        "socket 可写时，主线程把这个可写事件放入请求队列。"
-    ),
-    "A thread that slept at the queue wakes up, and writes the response.": (
-        "睡在请求队列上的某个工作线程被唤醒，把响应写出。"
-    ),
-    "There is: the main thread reads until nothing is left, makes a request object of it, and"
-    " puts that into the request queue.": (
-        "有数据可读时，主线程循环读到没有更多数据，封装成一个请求对象，放入请求队列。"
-    ),
-    "A thread that slept at the queue wakes up, handles the request, and has the socket polled"
-    " for writing.": "睡在请求队列上的某个工作线程被唤醒，处理请求，再注册写就绪事件。",
-    "It can: the main thread writes the response.": "socket 可写时，主线程把响应写出。",
-    "The main thread asks the kernel to read: into which buffer, and how to report it.": (
-        "主线程向内核发起读操作：告诉它缓冲区在哪里，读完后如何通知。"
-    ),
-    "The main thread goes on with something else.": "主线程继续做别的事。",
-    "The kernel has read the data into the buffer, and reports it.": (
-        "内核已把数据读入缓冲区，发出完成通知。"
-    ),
-    "The request is handled, and the kernel is asked to write the response.": (
-        "处理请求，然后请内核写出响应。"
-    ),
-    "The kernel has written the response, and reports it.": "内核已把响应写出，发出完成通知。",
-    "What is left is tidied up, such as whether to close the socket.": (
-        "善后处理，例如决定是否关闭 socket。"
-    ),
-}
 CHINESE: Mapping[str, str] = {
     **_CLIENT,
     **_WAITING,
@@ -204,5 +161,5 @@ CHINESE: Mapping[str, str] = {
     **_RING,
     **_CODE,
     **_LANES,
-    **_BOOK,
+    **CHINESE_STEPS,
 }

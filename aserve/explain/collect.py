@@ -16,15 +16,17 @@ from aserve.explain.events import (
 )
 from aserve.explain.phrase import Phrase
 from aserve.explain.source_lines import SourceLines
-from aserve.explain.syscall_text import (
-    TIMED_AT_RETURN,
+from aserve.explain.syscall_arguments import (
     WAITS,
-    Description,
     accepting_descriptor,
-    describe_epoll_batch,
-    describe_syscall,
     named_descriptors,
     peer_of,
+)
+from aserve.explain.syscall_text import (
+    TIMED_AT_RETURN,
+    Description,
+    describe_epoll_batch,
+    describe_syscall,
 )
 
 _STRACE_SKEW_S = 0.02  # a strace that did not get to run dates the end of a call too early

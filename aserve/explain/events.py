@@ -50,6 +50,7 @@ class Activity(Enum):
     COMPUTE = auto()
 
 
+_OPERATIONS = ("accept", "receive", "read", "send")
 _CODE = frozenset({Activity.PUT, Activity.TAKE, Activity.COMPUTE})
 
 
@@ -85,9 +86,24 @@ class TraceEvent:
         return str(self.phrase) + (f" ({self.times:,} times)" if self.times > 1 else "")
 
     @property
+    def is_epoll(self) -> bool:
+        """Whether it is a call of epoll's."""
+        return self.call.startswith("epoll")
+
+    @property
+    def ring_operation(self) -> str:
+        """Which operation of io_uring it is about, "" for none."""
+        return next((name for name in _OPERATIONS if f" {name}" in self.phrase.template), "")
+
+    @property
     def with_kernel(self) -> bool:
         """Whether the kernel did it for the thread."""
         return self.activity not in _CODE
+
+
+def ready_peers(event: TraceEvent) -> list[int]:
+    """Return the ports of the clients whose connections a wait has reported, or LISTENER."""
+    return [int(peer) for peer in event.key.split()]
 
 
 def client_id(number: int) -> int:

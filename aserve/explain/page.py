@@ -10,14 +10,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from aserve.explain.book import WORKFLOWS, book_steps
+from aserve.explain.book import book_steps
 from aserve.explain.capture import RequestTrace
 from aserve.explain.chinese import CHINESE
 from aserve.explain.events import TraceEvent
+from aserve.explain.lanes import Arrow, Bar, Lane, Phase, Span, Timeline
 from aserve.explain.page_texts import ABOUT, TEXTS
 from aserve.explain.phrase import Phrase
 from aserve.explain.render import NO_STRACE
-from aserve.explain.timeline import Arrow, Bar, Lane, Phase, Span, Timeline, build_timeline
+from aserve.explain.timeline import build_timeline
+from aserve.explain.workflows import WORKFLOWS
 from aserve.http.html_page import SHARED_STYLE, html_page, inline, read_script, read_style
 from aserve.transport.registry import find_model
 

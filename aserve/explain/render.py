@@ -7,7 +7,8 @@ from typing import TextIO
 
 from aserve.explain.capture import RequestTrace
 from aserve.explain.events import Activity, TraceEvent, is_client
-from aserve.explain.timeline import Bar, build_timeline
+from aserve.explain.lanes import Bar
+from aserve.explain.timeline import build_timeline
 
 NO_STRACE = "strace is not installed: the system calls are missing (Debian: apt install strace)"
 

@@ -6,6 +6,15 @@ from typing import NamedTuple
 
 from aserve.explain.events import LISTENER, SIGNAL, Activity, Syscall
 from aserve.explain.phrase import Phrase
+from aserve.explain.syscall_arguments import (
+    WAITS,
+    file_name,
+    is_socket,
+    names_socket,
+    peer_of,
+    reported_part,
+    select_sets,
+)
 
 
 class Description(NamedTuple):
@@ -18,11 +27,8 @@ class Description(NamedTuple):
 
 Describe = Callable[[Syscall], Description | None]
 
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _DESCRIPTOR_PATH = re.compile(r"^\d+<([^>]*)>")
-_SOCKET = re.compile(r"(\d+)<(?:TCPv6|TCP|socket):\[(.*?)]>")
 _READY = re.compile(r"(?:EPOLL(?!_CTL)|POLL(?=IN|OUT|HUP|ERR))\w+(?:\|EPOLL\w+)*")
-_REPORTED = re.compile(r"(?:u32=|fd=)(\d+)")
 _EVENTFD_SIZE = 8  # bytes that a read or write of one moves
 _EVENTFD = re.compile(r"(\d+)<anon_inode:\[eventfd(?::\d+)?]>")
 
@@ -31,56 +37,6 @@ def describe_syscall(call: Syscall) -> Description | None:
     """Return what a call did in a few words, or None for a call that is not shown."""
     describe = DESCRIPTIONS.get(call.name)
     return describe(call) if describe else None
-
-
-def peer_of(call: Syscall) -> int:
-    """Return the port of the client whose connection a call is about, LISTENER or 0."""
-    found = _SOCKET.search(call.result if _is_accept(call) else call.arguments)
-    if not found:
-        return LISTENER if _is_accept(call) else 0
-    _, arrow, remote = found[2].partition("->")
-    port = remote.rpartition(":")[2]
-    if arrow and port.isdigit():
-        return int(port)
-    return LISTENER if ":" in found[2] else 0
-
-
-def named_descriptors(call: Syscall) -> list[int]:
-    """Return the sockets that a call names: its own, or those that it reports as ready."""
-    if call.name in WAITS:
-        return [int(number) for number in _REPORTED.findall(_reported_part(call))]
-    found = _SOCKET.search(call.result if _is_accept(call) else call.arguments)
-    return [int(found[1])] if found else []
-
-
-def accepting_descriptor(call: Syscall) -> int:
-    """Return the listener that a call accepts from, 0 for another call."""
-    found = _SOCKET.search(call.arguments) if _is_accept(call) else None
-    return int(found[1]) if found else 0
-
-
-def _reported_part(call: Syscall) -> str:
-    """Return what a wait reported: poll and select write it behind their result."""
-    if call.name in {"poll", "ppoll"}:
-        return call.result
-    if call.name in {"select", "pselect6"}:
-        numbers = re.findall(r"\[([\d<>:.\- \w\[\]]*)]", call.result)
-        return " ".join(f"fd={number}" for number in re.findall(r"\b\d+\b", " ".join(numbers)))
-    return call.arguments
-
-
-def _is_accept(call: Syscall) -> bool:
-    return call.name.startswith("accept")
-
-
-def _is_socket(call: Syscall) -> bool:
-    return bool(_SOCKET.match(call.arguments))
-
-
-def _file_name(call: Syscall) -> str:
-    """Return the last part of the path in the arguments of a call."""
-    found = _QUOTED.search(call.arguments)
-    return found[1].rstrip("/").rpartition("/")[2] if found else "the file"
 
 
 def _counted(one: str, many: str, count: int, activity: Activity) -> Description:
@@ -100,19 +56,11 @@ def _wait(call: Syscall) -> Description | None:
     if count <= 0:
         return None
     ready = "one descriptor is ready" if count == 1 else "{count} descriptors are ready"
-    events = ", ".join(dict.fromkeys(_READY.findall(_reported_part(call)))) or _select_sets(call)
+    events = ", ".join(dict.fromkeys(_READY.findall(reported_part(call)))) or select_sets(call)
     if not events:
         return _counted(f"wakes up, {ready}", f"wakes up, {ready}", count, Activity.WAIT)
     phrase = Phrase(f"wakes up, {ready}: {{events}}", {"count": count, "events": events})
     return Description(phrase, Activity.WAIT)
-
-
-def _select_sets(call: Syscall) -> str:
-    """Return which sets select found something in; "" for another call."""
-    if call.name not in {"select", "pselect6"}:
-        return ""
-    names = {"in [": "readable", "out [": "writable"}
-    return ", ".join(name for word, name in names.items() if word in call.result)
 
 
 def _read(call: Syscall) -> Description | None:
@@ -120,7 +68,7 @@ def _read(call: Syscall) -> Description | None:
         return _read_signals(call)
     if (found := _EVENTFD.match(call.arguments)) and call.return_value == _EVENTFD_SIZE:
         return Description(Phrase("clears the eventfd that woke it"), Activity.CALL, found[1])
-    return _receive(call) if _is_socket(call) else None
+    return _receive(call) if is_socket(call) else None
 
 
 def _read_signals(call: Syscall) -> Description | None:
@@ -143,7 +91,7 @@ def _receive(call: Syscall) -> Description:
 def _write(call: Syscall) -> Description | None:
     if (found := _EVENTFD.match(call.arguments)) and call.return_value == _EVENTFD_SIZE:
         return Description(Phrase("wakes another thread by its eventfd"), Activity.WAKE, found[1])
-    if not _is_socket(call):
+    if not is_socket(call):
         return None
     if call.error_name:
         return _blocked_write(call)
@@ -167,7 +115,7 @@ def _sendfile(call: Syscall) -> Description:
 
 
 def _open(call: Syscall) -> Description:
-    name, error = _file_name(call), call.error_name
+    name, error = file_name(call), call.error_name
     templates = {"": "opens {name}", "ENOENT": "looks for {name}: not found",
                  "EAGAIN": "would block on opening {name}: EAGAIN"}  # fmt: skip
     template = templates.get(error, "cannot open {name}: {error}")
@@ -205,7 +153,7 @@ def _read_names(call: Syscall) -> Description | None:
 def _close(call: Syscall) -> Description | None:
     if peer_of(call) == LISTENER:
         return Description(Phrase("closes the listener"))
-    if _is_socket(call):
+    if is_socket(call):
         return Description(Phrase("closes the connection"))
     found = _DESCRIPTOR_PATH.match(call.arguments)
     if not found or "/" not in found[1]:
@@ -237,7 +185,7 @@ def _epoll_ctl(call: Syscall) -> Description | None:
 def _polled(call: Syscall) -> str | None:
     if peer_of(call) == LISTENER:
         return "the listener"
-    return "the connection" if _SOCKET.search(call.arguments) else None
+    return "the connection" if names_socket(call) else None
 
 
 def _io_uring_enter(call: Syscall) -> Description:
@@ -328,11 +276,6 @@ def _exit(_call: Syscall) -> Description:
 def _shutdown(_call: Syscall) -> Description:
     return Description(Phrase("shuts down the sending side"))
 
-
-WAITS = frozenset(
-    {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
-)
-"""Calls that wait until a descriptor is ready."""
 
 DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("accept", "accept4"), _accept),

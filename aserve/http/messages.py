@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from math import inf
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -126,14 +128,17 @@ class BodyStream:
         """Return True: there may be some."""
         return True
 
-    def read(self) -> bytes:
+    def read(self, until: float = inf) -> bytes | None:
         """Return the next bytes, b"" at the end. Raises what the iterable raises.
 
         Empty pieces are passed over: an iterable that works long for a piece yields some meanwhile.
+        until: a time of time.monotonic, after which one is no longer passed over: None, not yet.
         """
         for piece in self._pieces:
             if piece or self._is_cancelled:
                 return piece
+            if until < inf and monotonic() > until:
+                return None
         return b""
 
     def cancel(self) -> None:

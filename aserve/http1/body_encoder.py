@@ -1,5 +1,7 @@
 """Streams as they are sent: in chunks, or with exactly the length that the head announces."""
 
+from math import inf
+
 from aserve.http.messages import BodyStream
 
 _LAST_CHUNK = b"0\r\n\r\n"  # and no trailers
@@ -32,12 +34,14 @@ class ChunkedStream(FramedStream):
         super().__init__(stream)
         self._has_ended = False
 
-    def read(self) -> bytes:
+    def read(self, until: float = inf) -> bytes | None:
         """Return the next chunk, at last the one that ends the body, then b""."""
         if self._has_ended:
             return b""
-        if data := self._stream.read():
+        if data := self._stream.read(until):
             return b"%x\r\n%b\r\n" % (len(data), data)
+        if data is None:
+            return None
         self._has_ended = True
         return _LAST_CHUNK
 
@@ -51,9 +55,11 @@ class SizedStream(FramedStream):
         super().__init__(stream)
         self._missing = length
 
-    def read(self) -> bytes:
+    def read(self, until: float = inf) -> bytes | None:
         """Return the next bytes. Raises ValueError for too many, and EOFError for too few."""
-        data = self._stream.read()
+        data = self._stream.read(until)
+        if data is None:
+            return None
         self._missing -= len(data)
         if self._missing < 0:  # the client would take the rest for the next response
             raise ValueError(f"the stream is {-self._missing} bytes or more too long")

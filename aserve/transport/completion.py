@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Protocol, cast
 
 from aserve.http.messages import BodyStream, FileSlice
@@ -20,6 +21,7 @@ from aserve.transport.run_loop import RunLoop
 from aserve.transport.sending import file_ended, skip_bytes
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.strand import Call, Strand
+from aserve.transport.turns import MAX_TURN_S
 
 OnComplete = Callable[[int], object]
 """Gets the result that the system call of the same name would return, or a negative errno."""
@@ -222,7 +224,7 @@ class CompletionConnection(SocketConnection):
             self._outgoing[0] = part[result:]
         if self._outgoing and isinstance(part := self._outgoing[0], BodyStream):
             try:
-                self._read_from_stream(part)
+                self._read_from_stream(part, monotonic() + MAX_TURN_S)
             except (OSError, EOFError) as error:
                 self._truncate(error)
                 return
@@ -230,7 +232,7 @@ class CompletionConnection(SocketConnection):
             if self._http.state is State.SENDING:  # and no 100 (Continue)
                 self._response_sent(self._status, self._body_size)
             self._process_requests()
-        self.pump()
+        self.pump()  # which sends nothing if the stream has nothing yet, and so comes back
 
     def _record_unfinished(self) -> None:
         """Record a truncated response, unless a send is in flight whose result is not yet known."""

@@ -23,7 +23,8 @@ class ResponseObserver(Protocol):
         """Record a response.
 
         body_size: bytes of the body that were sent. started_at: POSIX time in seconds at which the
-        request was dispatched. truncated: whether the rest was not sent.
+        request was dispatched, or its body began to arrive, if a handler got it. truncated: whether
+        the rest was not sent.
         """
 
 

@@ -40,6 +40,7 @@ class ServerConnection(ABC):
     """
 
     __slots__ = (
+        "_body_started_at",
         "_bytes_received",
         "_client",
         "_deadlines",
@@ -72,6 +73,7 @@ class ServerConnection(ABC):
         self._has_failed = False
         self._request = _NO_REQUEST
         self._started_at = 0.0  # POSIX seconds
+        self._body_started_at = 0.0  # the same, of the last body that a sink has got
 
     # How a subclass moves bytes.
 
@@ -260,7 +262,7 @@ class ServerConnection(ABC):
         if self._observer:
             request = self._request
             if received := self._http.body_received:
-                request = request._replace(received=received)
+                request, started_at = request._replace(received=received), self._body_started_at
             self._observer(self.client, request, status, body_size, started_at)
 
     def _record_truncated(self, status: int, body_size: int) -> None:

@@ -229,6 +229,7 @@ class SocketConnection(SocketWriter):
         try:
             if http.sink_is_new:
                 http.sink_is_new = False
+                self._body_started_at = time.time()
                 sink.begin()
             if data := http.take_body():
                 sink.write(data)

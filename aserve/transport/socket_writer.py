@@ -3,12 +3,15 @@
 import socket
 from collections import deque
 from contextlib import suppress
+from math import inf
+from time import monotonic
 
 from aserve.http.messages import BodyPart, BodyStream, SizedPart
 from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.sending import close_streams, joins, send_file_slice, skip_bytes
 from aserve.transport.server_connection import RESET, ServerConnection
+from aserve.transport.turns import MAX_TURN_S
 
 _MAX_BYTES_PER_TURN = 1 << 20  # bytes of a file; then other connections have their turn
 
@@ -49,17 +52,12 @@ class SocketWriter(ServerConnection):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _send_some(self) -> bool:
-        """Send what the socket takes now. Return whether anything was sent."""
+        """Send what the socket takes now. Return whether another call may get further."""
         if not self._outgoing:
             return False
-        before = self._bytes_sent
+        before, is_turn_over = self._bytes_sent, False
         try:
-            while self._outgoing and self._bytes_sent - before < _MAX_BYTES_PER_TURN:
-                part = self._outgoing[0]
-                if isinstance(part, BodyStream):
-                    self._read_from_stream(part)
-                else:
-                    self._send_part(part)
+            is_turn_over = self._send_for_a_turn()
         except BlockingIOError:
             pass
         except (OSError, EOFError) as error:
@@ -68,7 +66,24 @@ class SocketWriter(ServerConnection):
         if not self._outgoing and self._http.state is State.SENDING:  # and no 100 (Continue)
             self._response_sent(self._status, self._body_size)
             return True
-        return self._bytes_sent > before
+        return is_turn_over or self._bytes_sent > before
+
+    def _send_for_a_turn(self) -> bool:
+        """Send until all is sent, or the turn is over. Return whether it is over, and more is left.
+
+        A stream may work long for few bytes: compressed zeros took 60 ms for 16 KiB.
+        """
+        max_bytes_sent, turn_end = self._bytes_sent + _MAX_BYTES_PER_TURN, inf
+        while self._outgoing and self._bytes_sent < max_bytes_sent:
+            part = self._outgoing[0]
+            if not isinstance(part, BodyStream):
+                self._send_part(part)
+                continue
+            turn_end = min(turn_end, monotonic() + MAX_TURN_S)
+            if monotonic() > turn_end:
+                break
+            self._read_from_stream(part, turn_end)
+        return bool(self._outgoing)
 
     def _send_part(self, part: SizedPart) -> None:
         """Send what the socket takes of the first part."""
@@ -83,17 +98,20 @@ class SocketWriter(ServerConnection):
         else:
             self._outgoing.popleft()
 
-    def _read_from_stream(self, stream: BodyStream) -> None:
-        """Put the next bytes of a stream, which is the first part, before it."""
+    def _read_from_stream(self, stream: BodyStream, until: float) -> None:
+        """Put the next bytes of a stream, which is the first part, before it, if there are any yet.
+
+        until: when to give up, by time.monotonic.
+        """
         try:
-            data = stream.read()
+            data = stream.read(until)
         except BlockingIOError as error:
             raise OSError(str(error)) from error  # it is not the socket that has no space
         if data:
             self._outgoing.appendleft(data)
             self._body_size += len(data)
             self._response_end += len(data)
-        else:
+        elif data is not None:
             self._outgoing.popleft()
             stream.close()
 

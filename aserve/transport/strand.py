@@ -108,6 +108,11 @@ class Inbox:
         """Return the descriptor, which becomes readable when there are calls; it has 8 bytes."""
         return self._descriptor
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no calls to be made."""
+        return not self._calls
+
     def post(self, call: Call) -> None:
         """Have a function called; from any thread."""
         self._calls.append(call)

@@ -59,7 +59,7 @@ def test_verdict_is_that_of_the_text(report):
     assert " ".join(report.verdict.sentence.split()) in " ".join(str(report).split())
 
 
-def test_save_writes_the_format_of_the_suffix(report, tmp_path):
+def test_save_writes_the_format_of_the_suffix(report, tmp_path, without_plots):
     for suffix in FORMATS:
         report.save(tmp_path / f"run{suffix}")
     assert abench.Report.load(tmp_path / "run.json") == report

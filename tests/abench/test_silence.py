@@ -160,6 +160,7 @@ async def test_requests_in_flight_at_the_end_count_as_waits(serve, run_plan, nam
 @pytest.mark.parametrize(
     "more", [slow({"rate": 200.0, "duration_s": 0.6}), {"stages": "0.1s@100,0.5s@200"}], ids=str
 )
+@pytest.mark.usefixtures("without_plots")
 async def test_every_form_includes_the_waits(more, serve, run_plan, abench, tmp_path):
     """The maximum latency is the same in text, JSON, .hgrm, comparison, plots and stages."""
     server = await serve(answering_after(0.002, 20))

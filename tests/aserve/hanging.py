@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pytest
 
-from tests.aserve import fuse
+from tests.aserve import fuse, programs
+from tests.fork_server import BlockingProgram
 
 TIMEOUT = 60  # seconds; only a failing test reaches it
 
@@ -25,6 +26,10 @@ _MNT_DETACH = 2
 _SERVE = """
 import json, sys
 import aserve
+from aserve.linux.posix_aio import COMPLETED
+from aserve.linux.signalfd import block_signals
+
+block_signals((COMPLETED,))
 with aserve.Server(sys.argv[1], **json.loads(sys.argv[2])) as server:
     print(server.url, flush=True)
     sys.stdin.read()
@@ -116,14 +121,15 @@ def mounted(source: Path, mountpoint: Path, seconds: int = 0) -> Iterator[Hangin
 class Serving:
     """An aserve in a process of its own, which may hang while the test goes on."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: BlockingProgram, stdin: BinaryIO) -> None:
+        self._process, self._stdin = process, stdin
         address = process.stdout.readline().removeprefix("http://").rstrip("/\n")
         self.host, port = address.split(":")
         self.port = int(port)
 
     def stop(self) -> tuple[int, str]:
         """Stop it, and return its exit code and what it wrote to standard error."""
+        self._stdin.close()
         _, errors = self._process.communicate(timeout=2 * TIMEOUT)
         return self._process.returncode, errors
 
@@ -131,10 +137,11 @@ class Serving:
 @contextmanager
 def serving(root: Path, **settings: object) -> Iterator[Serving]:
     """Run aserve until the block ends."""
-    command = (sys.executable, "-W", "error", "-c", _SERVE, str(root), json.dumps(settings))
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
-            yield Serving(process)
-        finally:
-            process.kill()
+    read_end, write_end = os.pipe()
+    with open(write_end, "wb") as stdin:
+        process = programs.start_code(
+            _SERVE, root, json.dumps(settings), stdin=read_end, warnings="error"
+        )
+        os.close(read_end)
+        with closing(process):
+            yield Serving(process, stdin)

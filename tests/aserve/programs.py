@@ -24,13 +24,13 @@ def _server() -> ForkServer:
 def start(*arguments: object, stdout: int | None = None, **options: object) -> BlockingProgram:
     """Start `aserve`. stdout: its standard output, None for a pipe."""
     program = {"module": "aserve", "arguments": list(map(str, arguments)), **options}
-    return _server().start_blocking(program, stdout)
+    return _server().start_blocking(program, stdout=stdout)
 
 
-def start_code(code: str, *arguments: object) -> BlockingProgram:
+def start_code(code: str, *arguments: object, stdin: int = 0, **options: object) -> BlockingProgram:
     """Start a program that is this code, in a process that has imported aserve."""
-    program = {"code": code, "arguments": list(map(str, arguments))}
-    return _server().start_blocking(program)
+    program = {"code": code, "arguments": list(map(str, arguments)), **options}
+    return _server().start_blocking(program, stdin)
 
 
 class Running(NamedTuple):

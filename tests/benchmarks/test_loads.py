@@ -1,6 +1,8 @@
 """Reports of load generators are read as they are, and errors throw a run out."""
 
 import json
+import subprocess
+import sys
 from base64 import b64encode
 
 import pytest
@@ -11,6 +13,7 @@ from benchmarks.loads import (
     Ask,
     Counted,
     due,
+    finished,
     read_ab,
     read_abench,
     read_h2load,
@@ -99,6 +102,20 @@ def test_wrk_is_read_from_the_line_of_its_script() -> None:
 def test_any_error_of_wrk_throws_the_run_out(kind: str) -> None:
     with pytest.raises(NoMeasurement, match=f"errors: 3 {kind}$"):
         read_wrk(wrk(**{kind: 3}))
+
+
+def test_a_report_that_cannot_be_read_throws_the_run_out() -> None:
+    words = [sys.executable, "-c", "print('{')"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    why = "the report of wrk cannot be read: "
+    with subprocess.Popen(words, **pipes) as load, pytest.raises(NoMeasurement, match=why):
+        finished("wrk", load)
+
+
+def test_ab_ends_after_a_number_of_requests_if_there_is_one() -> None:
+    words = TOOLS["ab"].words(Ask(8, number=64), "http://127.0.0.1:1/", 3)
+    assert words[words.index("-n") + 1] == "64"
+    assert "-t" not in words
 
 
 def test_ab_is_read_from_what_it_prints() -> None:

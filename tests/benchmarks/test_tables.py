@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from benchmarks import loads, results, servers
+from benchmarks.kinds import Timed
 from benchmarks.loads import SCRIPTS
 from benchmarks.measure import turned
 from benchmarks.results import Result
 from benchmarks.tables import markdown, reasons, rows
-from benchmarks.works import WORKS, Timed
+from benchmarks.works import WORKS
 
 
 def found() -> Result:
@@ -31,7 +32,7 @@ def test_what_was_thrown_out_is_said() -> None:
     result.throw_out("nginx", "no reply came")
     assert reasons(result) == [
         "h2o is left out: errors: 1 timeout",
-        "nginx is 1 rounds short: no reply came",
+        "nginx is 1 round short: no reply came",
     ]
 
 

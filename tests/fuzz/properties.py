@@ -11,6 +11,7 @@ from random import Random
 
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.query import name_matcher, negotiate_form, parse_query
+from aserve.handlers.writing.digests import format_digest, parse_digests
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date, parse_date
 from aserve.http.form_parser import FormParser, FormPart
@@ -304,6 +305,34 @@ _FORMS = (
     _PART.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n") + b"x\r\n--b--",
 )
 
+
+def digests(data: bytes) -> Hashable:
+    """Digests have the length of their algorithm, and are written as they are read."""
+    text = data.decode("latin-1")
+    try:
+        found = parse_digests(text)
+    except ValueError:
+        return "malformed"
+    assert all(len(digest) == _DIGEST_SIZES[name] for name, digest in found.items())
+    written = ", ".join(format_digest(name, digest) for name, digest in found.items())
+    assert parse_digests(written) == found
+    # Of one algorithm the last digest counts, and others are passed over.
+    if text.strip(" "):
+        assert parse_digests(f"sha-256=:{'A' * 43}=:, {text},x=:AA==:") == {
+            "sha-256": bytes(32),
+            **found,
+        }
+    return tuple(sorted(found))
+
+
+_DIGEST_SIZES = {"sha-256": 32, "sha-512": 64}
+_DIGESTS = (
+    b"sha-256=:" + b"A" * 43 + b"=:",
+    b"sha-512=:" + b"A" * 86 + b"==:, sha-256=:" + b"B" * 42 + b"A=:",
+    b'md5=:AA==:;a;b=1; c="x\\"",unixsum=:AA==:',
+    b"sha-256=1, *=::",
+)
+
 PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     "streams": (streams, tuple(SHAPES.values())),
     "responses": (responses, tuple(SHAPES.values())),
@@ -317,6 +346,7 @@ PROPERTIES: dict[str, tuple[Property, tuple[bytes, ...]]] = {
     ),
     "dates": (dates, _DATES),
     "forms": (forms, _FORMS),
+    "digests": (digests, _DIGESTS),
     "chunks": (chunks, tuple(shape.partition(b"\r\n\r\n")[2] for shape in SHAPES.values())),
 }
 """Each property with its seed inputs."""

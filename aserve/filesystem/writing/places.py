@@ -98,8 +98,11 @@ def open_beneath_directory(top: int, names: tuple[bytes, ...]) -> int:
     found = openat2(top, b"/".join(names) or b".", _BENEATH, HOW_SIZE)
     if found >= 0:
         return found
-    if get_errno() not in _NO_OPENAT2:
-        raise os_error(get_errno())
+    number = get_errno()
+    if number == errno.EINTR:  # by a signal, in a wait for another program's file system
+        return open_beneath_directory(top, names)
+    if number not in _NO_OPENAT2:
+        raise os_error(number)
     return _open_step_by_step(top, names)
 
 

@@ -31,7 +31,7 @@ class Space:
     def refresh(self) -> None:
         """See what others have stored below the root meanwhile. May wait; raises OSError."""
         if self.usage:
-            self.usage.refresh(self._under_way())
+            self.usage.refresh(self._under_way)
 
     def check(self, upload: "Reservation") -> None:
         """Raise QuotaExceeded if there is no room any more for what an upload has reserved."""

@@ -50,8 +50,8 @@ class Usage:
         with self._lock:
             self._next_walk = min(self._next_walk, self._clock())
 
-    def refresh(self, under_way: Container[FileId]) -> None:
-        """Count again if the count is old. under_way: files that are counted elsewhere.
+    def refresh(self, under_way: Callable[[], Container[FileId]]) -> None:
+        """Count again if the count is old. under_way: returns files that are counted elsewhere.
 
         May wait; raises OSError. While another thread counts, the old count is used, if any is.
         """
@@ -60,7 +60,7 @@ class Usage:
         if self._walking.acquire(blocking=self._next_walk < 0):
             try:
                 if self._clock() >= self._next_walk:
-                    self._walk(under_way)
+                    self._walk(under_way())
             finally:
                 self._walking.release()
 

@@ -42,7 +42,10 @@ class AllowedMethods:
         """
         if request.target == "*":
             return (*self._everywhere, *self._writing)
-        path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        try:
+            path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        except HttpError:  # as to CONNECT, whose target is no path
+            return self._everywhere
         found = self._find(path, context)
         return (*self._everywhere, *(name for name in self._writing if name in found))
 

@@ -56,7 +56,8 @@ class BodyReceiver(ResponseWriter):
             self._dispatch(request)
             return True
         data, begins = http.take_body(), http.sink_is_new
-        http.sink_is_new = False
+        if begins:
+            http.sink_is_new, self._body_started_at = False, time.time()
         if request:
             self._request, self._started_at = request, time.time()
             self._request_context = RequestContext(int(self._started_at), False, *self._facts)

@@ -8,7 +8,6 @@ take turns with the interpreter, and so processes are the better way to use more
 import os
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
@@ -22,6 +21,7 @@ from aserve.transport.multiplexing import MultiplexingLoop
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.run_loop import PollingLoop
 from aserve.transport.socket_connection import SocketConnection
+from aserve.transport.strand import Inbox
 from aserve.transport.thread_safety import thread_safe_context
 
 
@@ -35,8 +35,7 @@ class SubReactor(MultiplexingLoop):
         self, name: str, context: ConnectionContext, grace: float, on_end: Callable[[], None]
     ) -> None:
         super().__init__(EpollPoller(), context)
-        self._inbox: deque[tuple[socket.socket, str]] = deque()
-        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._inbox = Inbox()
         self._control_read, self._control_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._on_end, self._has_ended = on_end, False
         self._thread = threading.Thread(target=self._serve, args=(grace,), name=name, daemon=True)
@@ -49,8 +48,7 @@ class SubReactor(MultiplexingLoop):
 
     def submit(self, sock: socket.socket, client: str) -> None:
         """Give it a client that was accepted."""
-        self._inbox.append((sock, client))
-        os.eventfd_write(self._wakeup, 1)
+        self._inbox.post(partial(self._open_connection, sock, client))
 
     def stop(self) -> None:
         """Stop gracefully; at once, the second time."""
@@ -64,7 +62,7 @@ class SubReactor(MultiplexingLoop):
     def join(self) -> None:
         """Wait for the end of its thread, and close its descriptors."""
         self._thread.join()
-        for descriptor in (self._wakeup, self._control_read, self._control_write):
+        for descriptor in (self._control_read, self._control_write):
             os.close(descriptor)
 
     # On its own thread.
@@ -77,20 +75,14 @@ class SubReactor(MultiplexingLoop):
             self._on_end()
 
     def _start(self) -> None:
-        self._call_when_readable(self._wakeup, self._open_submitted)
-
-    def _open_submitted(self) -> None:
-        os.eventfd_read(self._wakeup)
-        while self._inbox:
-            self._open_connection(*self._inbox.popleft())
+        self._call_when_readable(self._inbox.fileno(), self._inbox.read)
 
     def _is_idle(self) -> bool:
-        return super()._is_idle() and not self._inbox
+        return super()._is_idle() and self._inbox.is_empty
 
     def _shutdown(self) -> None:
+        self._inbox.make_calls()  # so that the last clients are closed with all others
         super()._shutdown()
-        while self._inbox:
-            self._inbox.popleft()[0].close()
 
 
 class MultiReactorServer(PollingLoop):

@@ -81,7 +81,8 @@ class ProactorServer(CompletionLoop):
         self._ring.read(control_fd, 0, buffer, partial(self._handle_control, control_fd))
 
     def _handle_control(self, control_fd: int, result: int) -> None:
-        if result > 0:  # else its writer is gone, which means stop, too
+        # 0: its writer is gone, which means stop, too.
+        if result > 0 and not self._is_closing:
             self._watch_control(control_fd)
         self._request_stop()
 

@@ -14,12 +14,8 @@ from aserve.explain.events import (
     read_syscalls,
     write_mark,
 )
-from aserve.explain.syscall_text import (
-    describe_epoll_batch,
-    describe_syscall,
-    named_descriptors,
-    peer_of,
-)
+from aserve.explain.syscall_arguments import named_descriptors, peer_of
+from aserve.explain.syscall_text import describe_epoll_batch, describe_syscall
 
 
 def said(call):

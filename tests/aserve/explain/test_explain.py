@@ -4,10 +4,8 @@ import io
 import os
 import re
 import shutil
-import tomllib
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,11 +13,13 @@ import pytest
 from aserve.cli.main import main
 from aserve.config.settings import SettingsError
 from aserve.explain import capture as capture_module
+from aserve.explain.book import book_steps
 from aserve.explain.capture import ServerOptions, capture
 from aserve.explain.events import is_client
 from aserve.explain.phrase import Phrase
 from aserve.explain.render import print_trace, write_svg
 from aserve.explain.scenario import Scenario
+from aserve.explain.workflows import described_models
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.aserve.explain.stored import stored
 from tests.marks import slow_except
@@ -120,6 +120,7 @@ PROCESS_STEPS = {
 
 # What must not happen: who never moves a byte, and never accepts.
 NEVER = {
+    "proactor": r"(library|worker):|main: (reads \d+ bytes|writes|accepts a connection$)",
     "proactor-aio": r"(main|worker): (reads \d+ bytes|writes)|library: accepts",
     "signal-driven": r"(library|worker):",
     "reactor": r"main: (reads \d+ bytes|writes|accepts)",
@@ -161,12 +162,17 @@ def test_a_child_serves_and_the_parent_moves_no_byte(model, site):
 
 # The numbered steps of the textbooks: which thread makes which call, in order. The course has its
 # tables from the same file.
-BOOK = Path(__file__).parents[3] / "docs" / "learn" / "by_the_book.toml"
 BY_THE_BOOK_STEPS = {
     model["name"]: [line for step in model["step"] for line in step["trace"]]
-    for model in tomllib.loads(BOOK.read_text(encoding="utf-8"))["model"]
+    for model in described_models()
     if "step" in model
 }
+
+
+def numbered(model):
+    """Return the numbers of the steps that a trace must show."""
+    steps = next(one["step"] for one in described_models() if one["name"] == model)
+    return {number for number, step in enumerate(steps, 1) if step["trace"]}
 
 
 @needs_strace
@@ -185,6 +191,7 @@ def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     for step in BY_THE_BOOK_STEPS[model]:
         role, _, text = step.partition(" ")
         assert any(line.startswith(role) and text in line for line in found), (step, lines)
+    assert set(book_steps(trace)) >= numbered(model)
     moves = re.compile(NEVER[model])
     assert not [line for line in lines if moves.match(line) and "of the file" not in line]
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 import aserve.explain
-from aserve.explain.book import WORKFLOWS, book_steps
+from aserve.explain.book import book_steps
 from aserve.explain.chinese import CHINESE
 from aserve.explain.page import write_page
 from aserve.explain.page_texts import ABOUT, TEXTS
 from aserve.explain.phrase import Phrase
 from aserve.explain.timeline import build_timeline
+from aserve.explain.workflows import WORKFLOWS
 from aserve.transport.registry import BY_THE_BOOK, MODELS
 from tests.aserve.explain.stored import NAMES, stored
 
@@ -152,3 +153,4 @@ def test_every_text_about_a_model_is_about_one_that_there_is():
     names = {*MODELS, *(f"{name} --by-the-book" for name in BY_THE_BOOK)}
     assert set(ABOUT) <= names
     assert set(WORKFLOWS) <= set(MODELS)
+    assert set(WORKFLOWS) >= {*BY_THE_BOOK, "proactor", "proactor-aio"}

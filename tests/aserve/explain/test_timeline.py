@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.explain.book import WORKFLOWS, book_steps
+from aserve.explain.book import book_steps
 from aserve.explain.capture import RequestTrace
 from aserve.explain.collect import collect
 from aserve.explain.events import LISTENER, Activity, TraceEvent
+from aserve.explain.lanes import Bar, Phase
 from aserve.explain.phrase import Phrase
-from aserve.explain.timeline import Bar, Phase, build_timeline
+from aserve.explain.timeline import build_timeline
 from aserve.explain.waiting import merge_repeats, tell_waiting
+from aserve.explain.workflows import WORKFLOWS
 from tests.aserve.explain.stored import NAMES, stored
 
 TEXTS = [
@@ -202,6 +204,13 @@ def test_one_wait_reports_two_connections_and_two_workers_take_them():
     assert book_steps(trace)[end:] == [3, 3, 3, 4, 4, 4, 4]
 
 
+def test_completions_without_a_ring_show_none():
+    phrase = Phrase("gets the completion of receive: {result}", {"result": 40})
+    done = TraceEvent(2.0, 10, phrase, Activity.COMPLETE, 2.0, 2.0, peer=5_000)
+    timeline = build_timeline(trace_of([client(1.0, Activity.SEND), done]))
+    assert "ring" not in {str(lane.name) for lane in timeline.lanes}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stored_trace_ends_with_a_closed_connection(name):
     trace = stored(name)
@@ -289,16 +298,16 @@ def test_the_reactor_hands_over_through_the_queue_step_by_step():
     assert len(takers) >= 2  # one worker reads, and another one writes
     numbers = book_steps(trace)
     numbered = [number for number in numbers if number]
-    order = [1, 3, 4, 6, 7]
+    order = [1, 2, 3, 4, 5, 6]
     found = iter(numbered)
     assert all(number in found for number in order), numbered
     of_step = {
         number: {trace.events[step].text for step, one in enumerate(numbers) if one == number}
-        for number in range(1, 8)
+        for number in order
     }
     assert any("EPOLLOUT" in text for text in of_step[4])
-    assert any("EPOLLOUT" in text for text in of_step[6])
-    assert any(text.startswith("writes") for text in of_step[7])
+    assert any("EPOLLOUT" in text for text in of_step[5])
+    assert any(text.startswith("writes") for text in of_step[6])
     # The main thread moves no byte.
     assert Bar.COPY not in bars_of(trace, "main thread")
 

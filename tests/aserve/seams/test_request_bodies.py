@@ -1,7 +1,9 @@
 """A handler that stores request bodies, under every model, as fast as its disk is."""
 
+import itertools
 import socket
 import threading
+import time
 import tracemalloc
 from contextlib import ExitStack
 from io import BufferedWriter, BytesIO
@@ -304,6 +306,22 @@ def test_a_handler_accepts_bodies_by_the_context_that_it_answers_with(
     (context,) = store.contexts
     assert context.may_wait is not MODELS[model].uses_event_loop
     assert context.now
+
+
+def test_the_log_has_the_time_from_the_beginning_of_a_body(
+    model: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count(1_000_000_000)  # each look at the clock is a second later
+    monkeypatch.setattr(time, "time", lambda: float(next(ticks)))
+    with serving(model, StoringHandler(store)) as served, connect(served) as client:
+        client.sendall(put(content_length="5", expect="100-continue", connection="close"))
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+        begun = time.time()
+        client.sendall(b"hello")
+        assert read_all(client).startswith(b"HTTP/1.1 201 ")
+        assert served.logged.acquire(timeout=TIMEOUT)
+    *_, started_at = served.log[0]
+    assert 1_000_000_000 <= started_at < begun
 
 
 def test_an_internal_error_of_a_sink_is_a_500(

@@ -220,6 +220,28 @@ def test_a_stream_that_works_without_a_piece_is_given_up_with_its_client(name: s
         assert closed.wait(TIMEOUT)  # a reset, since the client has left bytes unread
 
 
+@pytest.mark.parametrize("model", SEVERAL_AT_A_TIME, indirect=True)
+def test_a_stream_that_works_without_a_piece_delays_no_other_client(model: str) -> None:
+    """A compressed archive of zeros is one: 16 MB of them are 16 KB."""
+    other_is_served = threading.Event()
+
+    def work() -> Iterator[bytes]:
+        while not other_is_served.is_set():
+            yield b""
+        yield b"piece"
+
+    def handle(request: Request) -> Response:
+        return Response(200, body=(BodyStream(work()),) if request.target == "/" else (b"other",))
+
+    with serving(model, handle) as served, connect(served) as client:
+        client.sendall(request())
+        with connect(served) as other:
+            other.sendall(request("/other"))
+            assert read_all(other).endswith(b"other")
+        other_is_served.set()
+        assert b"5\r\npiece\r\n0\r\n\r\n" in read_all(client)
+
+
 @pytest.mark.parametrize("mebibytes", [64, slow(1_024)])
 @pytest.mark.parametrize("case", CASE_PARAMS, ids=str)
 def test_a_large_stream_takes_little_memory(case: Case, mebibytes: int) -> None:

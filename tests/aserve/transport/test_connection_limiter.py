@@ -3,10 +3,8 @@
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from aserve.transport.connection_limiter import (
     process_limits,
 )
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve import programs
 from tests.conformance.serving import address_of
 from tests.marks import slow_except
 
@@ -140,35 +139,23 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+_LIMITED = """
+import resource, sys
+from aserve.__main__ import main
+
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+main()
+"""
+
+
 @contextmanager
 def serving(directory: Path, descriptors: int, *options: str) -> Iterator[int]:
     """Serve with a limit on open descriptors; yields the port."""
-    limited = f'ulimit -n {descriptors} && exec "$@"'
-    process = subprocess.Popen(
-        [
-            "sh",
-            "-c",
-            limited,
-            "sh",
-            sys.executable,
-            "-m",
-            "aserve",
-            str(directory),
-            "--port",
-            "0",
-            *options,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr
+    process = programs.start_code(_LIMITED, descriptors, directory, "--port", 0, *options)
+    with closing(process):
         banner = [process.stderr.readline() for _ in range(4)]
         yield int(banner[1].rstrip("/\n").rpartition(":")[2])
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def connect(port: int, source: str) -> socket.socket:

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -237,6 +238,26 @@ def raising(step: Step) -> Iterator[list[UnexpectedError]]:
         yield raised
 
 
+@contextmanager
+def noting_calls(steps: list[Step]) -> Iterator[list[tuple[Any, str]]]:
+    """Yield a list that gets the owner and name of each function of these steps that is called."""
+    calls: list[tuple[Any, str]] = []
+
+    def noting(owner: Any, name: str) -> Callable[..., Any]:
+        function = vars(owner)[name]
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append((owner, name))
+            return function(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in {step[:2] for step in steps}:
+            patch.setattr(owner, name, noting(owner, name))
+        yield calls
+
+
 class Running(NamedTuple):
     address: tuple[str, int]
     connections: Callable[[], set[Any]]
@@ -330,7 +351,17 @@ def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-# 4 s each, of processor time.
+def find_reached(steps: list[Step], server: Running) -> list[Step]:
+    """Return the steps that one pass through all sessions reaches: a third, which saves 2 s."""
+    with noting_calls(steps) as noted:
+        for session in SESSIONS:
+            exchange(server.address, session)
+        wait_until(lambda: not server.connections())
+    calls = Counter(noted)
+    return [step for step in steps if calls[step[:2]] >= step.nth]
+
+
+# 2 s each, of processor time.
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
 @off_main_thread
 def test_an_error_in_any_step_closes_one_connection(
@@ -341,10 +372,11 @@ def test_an_error_in_any_step_closes_one_connection(
         for _ in range(3):  # until all that can be cached is
             for session in SESSIONS:
                 exchange(server.address, session)
+        steps = find_reached(steps_of(name), server)
         wait_until(lambda: not server.connections())
         before = count_descriptors()
         threads = set(threading.enumerate())
-        for step in steps_of(name):
+        for step in steps:
             caplog.clear()
             with raising(step) as raised:
                 for session in SESSIONS:
@@ -353,7 +385,7 @@ def test_an_error_in_any_step_closes_one_connection(
                         break
                 wait_until(lambda: not server.connections())
             if not raised:
-                continue
+                continue  # the calls of one pass may be fewer than of another
             reached += 1
             message = repr(raised.pop())  # keeping the error itself would keep its frames alive
             assert exchange(server.address, get("small", closes=True)).endswith(b"\r\n\r\nsmall")

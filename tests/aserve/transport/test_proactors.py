@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 import aserve
+from aserve.filesystem.directory import Directory
 from aserve.http.messages import Request
+from aserve.http1.limits import Limits
 from aserve.linux import io_uring
 from aserve.linux.io_uring import IoUring, OnComplete
 from aserve.linux.posix_aio import COMPLETED
+from aserve.policies.site import Site
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.registry import MODELS
 from tests.aserve.hanging import TIMEOUT, HangingFiles, Serving, mounted, serving
@@ -149,6 +152,7 @@ def test_workers_handle_requests_at_the_same_time(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"content")
+    monkeypatch.setattr(io_uring, "_abandoned", [])
     workers = BusyWorkers(monkeypatch)
     with aserve.Server(tmp_path, model=model, threads=3) as server, ExitStack() as stack:
         clients = [connect(server, stack) for _ in range(3)]
@@ -159,6 +163,27 @@ def test_workers_handle_requests_at_the_same_time(
         workers.release.set()
         assert all(client.recv(1 << 16).endswith(b"content") for client in clients)
     assert not io_uring._abandoned  # nothing was pending in the ring when it was closed
+
+
+def test_an_order_that_arrives_while_the_ring_is_closed_leaves_nothing_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := MODELS["proactor"].unavailable_reason():
+        pytest.skip(reason)
+    ours, control = socket.socketpair()
+    close = IoUring.close
+
+    def order_and_close(ring: IoUring) -> None:
+        ours.send(b"s")  # as a second Ctrl-C does
+        close(ring)
+
+    monkeypatch.setattr(io_uring, "_abandoned", [])
+    monkeypatch.setattr(IoUring, "close", order_and_close)
+    site = Site.of_files(Directory(tmp_path))
+    with ours, control, socket.create_server(("127.0.0.1", 0)) as listener:
+        ours.send(b"s")
+        MODELS["proactor"].create_server(site, Limits()).run([listener], (control.fileno(),), 0.0)
+    assert not io_uring._abandoned
 
 
 def test_lost_signals_lose_no_request(tmp_path: Path, full_signal_queue: None) -> None:

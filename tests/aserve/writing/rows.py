@@ -449,8 +449,16 @@ options = [
         ("add-file", "/add{d}/old.txt", allows()),
         ("add-folder", "/add{d}/folder", allows("POST")),
         ("add-nothing", "/add{d}/new.txt", allows("PUT", "MKCOL")),
+        ("absolute", "http://test{d}/old.txt", allows("PUT", "DELETE", "MOVE")),
         ("server", "*", allows("PUT", "PATCH", "DELETE", "MKCOL", "POST", "MOVE")),
     ]
+]
+
+options += [
+    row(
+        "trace", "9110 15.5.6", "TRACE {d}/new.txt", 405, headers={"allow": allows("PUT", "MKCOL")}
+    ),
+    row("connect", "9110 15.5.6", "CONNECT test:80", 405, headers={"allow": allows()}, closes=True),
 ]
 
 origins = [

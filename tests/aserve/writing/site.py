@@ -9,7 +9,7 @@ from tests.aserve.writing.rows import FILES, GONE, Row, Tree
 def directory_of(row: Row, root: Path) -> Path:
     """Return the directory of a row: where its request says that it is."""
     target = row.head.split(" ")[1]
-    prefix = target.partition("{d}")[0].strip("/.")
+    prefix = target.removeprefix("http://test").partition("{d}")[0].strip("/.")
     return root / prefix / row.name
 
 

@@ -1,14 +1,11 @@
-"""The reactor as books number its steps: the main thread waits and queues, and does nothing else.
+"""The reactor as books have it: the main thread waits and queues, and does nothing else.
 
-1. The main thread polls the listener and the connections for reading.
-2. It puts what is ready into the request queue.
-3. A worker accepts the clients of a listener; or reads a request, and makes its response.
-4. The worker has the connection polled for writing.
-5. The main thread puts the connection into the queue once it is writable.
-6. A worker, mostly another one, writes the response, and has it polled for reading again.
+A worker accepts the clients of a listener; or it reads a request, makes its response, and has the
+connection polled for writing; and a worker, mostly another one, writes the response once the main
+thread has queued the connection again. aserve/explain/by_the_book.toml numbers these steps.
 
-The tuned model (models/reactor.py) saves steps 4 to 6 wherever the socket takes the response at
-once, which it nearly always does.
+The tuned model (models/reactor.py) saves the second way through the queue wherever the socket takes
+the response at once, which it nearly always does.
 """
 
 import select

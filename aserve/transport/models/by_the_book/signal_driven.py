@@ -1,11 +1,8 @@
-"""Signal-driven I/O as books number its steps: a handler serves, and the program does its own work.
+"""Signal-driven I/O as books have it: a handler serves, and the program does its own work.
 
-1. The program installs a handler for SIGIO.
-2. It has each socket send that signal (fcntl: F_SETOWN, O_ASYNC).
-3. It goes on with its main work, which is a heartbeat here.
-4. A client sends a request. The kernel sends the signal, which interrupts the main work.
-5. The handler reads, handles and writes.
-6. The main work goes on where it was interrupted.
+Each socket sends SIGIO (fcntl: F_SETOWN_EX, O_ASYNC). The signal interrupts the main work, which is
+a heartbeat here; the handler accepts, or reads, handles and writes; and the main work goes on where
+it was interrupted. aserve/explain/by_the_book.toml numbers these steps.
 
 Where this departs from the book: Python runs a handler between two bytecodes of the main thread,
 and not in the middle of one; so it may do anything, and not only what signal-safety(7) permits. For

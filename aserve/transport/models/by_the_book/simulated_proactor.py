@@ -1,9 +1,8 @@
-"""The simulated Proactor as books number its steps: one thread reads and writes, others think.
+"""The simulated Proactor as books have it: one thread reads and writes, others handle requests.
 
-1. The main thread polls a connection for reading.
-2. It reads until nothing is left, makes a request object of it, and puts that into the queue.
-3. A worker takes the request, makes the response, and has the connection polled for writing.
-4. The main thread is told that the connection is writable, and writes the response.
+The main thread reads until nothing is left, makes a request object of it, and queues that. A worker
+makes the response, and has the connection polled for writing; then the main thread writes.
+aserve/explain/by_the_book.toml numbers these steps.
 
 To the workers it looks like a Proactor: they get what was read, and never call read or write. The
 tuned model, which is the default one, does without the queue unless a disk has to be waited for.

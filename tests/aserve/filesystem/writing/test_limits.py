@@ -97,13 +97,13 @@ def test_a_deleted_tree_makes_room(tmp_path: Path) -> None:
 def test_what_others_store_is_seen_after_a_second(tmp_path: Path) -> None:
     now = 100.0
     usage = Usage(tmp_path, clock=lambda: now)
-    usage.refresh(())
+    usage.refresh(tuple)
     (tmp_path / "theirs").write_bytes(b"123")
     usage.add(2)
-    usage.refresh(())
+    usage.refresh(tuple)
     assert usage.size == 2
     now += 1
-    usage.refresh(())
+    usage.refresh(tuple)
     assert usage.size == 3
 
 

@@ -36,7 +36,7 @@ class Both:
         self.storage = Storage(root, limits=WriteLimits(quota=QUOTA), fsync=False)
         # Nothing is counted a second time: what is told of each change must be enough.
         self.usage = self.storage._space.usage = Usage(root, clock=lambda: 0.0)
-        self.usage.refresh(())
+        self.usage.refresh(tuple)
         self.files: dict[str, bytes] = {}
 
     def put(self, path: str, data: bytes) -> None:

@@ -63,6 +63,21 @@ def test_a_file_that_is_replaced_keeps_its_owner(tmp_path: Path) -> None:
     assert (status.st_uid, status.st_gid) == (1234, 5678)
 
 
+def test_the_path_of_the_root_may_have_links_and_lead_elsewhere_later(tmp_path: Path) -> None:
+    """As where a whole site is replaced by one link."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "root"
+    link.symlink_to("one")
+    storage = Storage(link)
+    put(storage, "a", b"1")
+    file = storage.begin(target("b"))
+    link.unlink()
+    link.symlink_to("two")
+    file.commit(anything)
+    assert contents(tmp_path) == {"one/a": b"1", "two/b": b""}
+
+
 def test_nothing_is_there_before_commit_and_nothing_after_abort(tmp_path: Path) -> None:
     file = Storage(tmp_path).begin(target("a.txt"))
     file.write(b"half")

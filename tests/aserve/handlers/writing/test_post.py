@@ -311,6 +311,24 @@ def test_a_body_is_stored_as_it_is(
     assert (site.root / stored).read_bytes() == b"hello"
 
 
+def test_an_empty_file_is_stored(site: Site) -> None:
+    assert site.raw("/in/?name=raw", b"").status == 201
+    assert site.form(part(b"", "form") + END).status == 201
+    assert site.stored() == {"raw": b"", "form": b""}
+
+
+@pytest.mark.parametrize("name", ["a.txt", ".env", "folder"])
+def test_a_name_that_cannot_be_had_is_refused_before_the_body(name: str, site: Site) -> None:
+    (site.root / "in/a.txt").write_bytes(b"old")
+    (site.root / "in/folder").mkdir()
+    head = f"POST /in/?name={name} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue"
+    with socket.create_connection(site.address, 60) as client:
+        client.sendall(f"{head}\r\n\r\n".encode())
+        received = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert received.startswith(b"HTTP/1.1 403 " if name == ".env" else b"HTTP/1.1 409 ")
+    assert site.stored() == {"a.txt": b"old"}
+
+
 DIGEST = b64encode(sha256(b"hello").digest()).decode()
 
 
