@@ -96,6 +96,8 @@ class WorkerRun:
         self._cpu_before_ns = 0  # processor time until counting began
         self._tick_due = self._last_tick = 0
         self._responses_at_tick = 0  # responses received until the last tick
+        self._unanswered_at_tick = 0  # requests that had failed without a response
+        self._is_response_due = False  # since a request has failed without one
         self._answering = Coverage()
         self._lags = LatencyBuffer()
         self._error: BaseException | None = None
@@ -182,6 +184,7 @@ class WorkerRun:
         self._counting_since_ns, self._cpu_before_ns = _clock(), time.process_time_ns()
         self._tick_due = self._last_tick = self._counting_since_ns
         self._responses_at_tick = self._pool.responses
+        self._unanswered_at_tick = self._pool.recorder.unanswered
         self._tick()
 
     def _tick(self) -> None:
@@ -196,13 +199,18 @@ class WorkerRun:
     def _record_answering(self, now: int) -> None:
         """Record whether the server has answered since the last call.
 
-        It has if responses were received, or if none was awaited. If this process itself did not
-        run, that is unknown, and the server is not blamed for it.
+        It has if responses were received, or if none was awaited. One still is after a request that
+        has failed without a response: with a schedule, nothing else may be under way by now. If
+        this process itself did not run, that is unknown, and the server is not blamed for it.
         """
         if now <= self._last_tick:
             return
-        responses, stalled = self._pool.responses, now - self._tick_due > STALL_NS
-        if responses != self._responses_at_tick or stalled or not self._pool.is_waiting:
+        pool, stalled = self._pool, now - self._tick_due > STALL_NS
+        responses, unanswered = pool.responses, pool.recorder.unanswered
+        has_answered = responses != self._responses_at_tick
+        if has_answered or unanswered != self._unanswered_at_tick:
+            self._is_response_due, self._unanswered_at_tick = not has_answered, unanswered
+        if has_answered or stalled or not (pool.is_waiting or self._is_response_due):
             start, end = self._last_tick - self._counting_since_ns, now - self._counting_since_ns
             self._answering.add(start // 1_000_000, end // 1_000_000)
         self._responses_at_tick, self._last_tick = responses, now

@@ -34,6 +34,7 @@ class Recorder:
         "_sent",
         "_status",
         "_statuses",
+        "_unanswered",
         "response",
         "retried",
         "service",
@@ -42,7 +43,7 @@ class Recorder:
     def __init__(self, request_size: int = 0) -> None:
         self.service: list[int] = []
         self.response: list[int] = []
-        self._responses = 0  # up to the last `take`
+        self._responses = self._unanswered = 0  # up to the last `take`
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._parsed = 0  # how many of `service` were parsed, not recognized
         self._status = self._length = self._bytes = self._sent = 0
@@ -103,10 +104,16 @@ class Recorder:
         wrong = sum(self._failures[kind] for kind in _WRONG)
         return self._responses + len(self.service) + wrong
 
+    @property
+    def unanswered(self) -> int:
+        """The number of requests so far that have failed, and nothing came."""
+        failed = self._failures
+        return self._unanswered + sum(failed[kind] for kind in failed if kind not in _WRONG)
+
     def take(self, at_s: int = 0) -> Summary:
         """Return the counts since the last call as those of second `at_s`, and reset them."""
         self._count_recognized()
-        self._responses = self.responses
+        self._responses, self._unanswered = self.responses, self.unanswered
         taken = Summary(
             service=Histogram.of(self.service),
             response=Histogram.of(self.response),

@@ -270,7 +270,7 @@ class SettingOptions(TypedDict, total=False):
             "--on-conflict",
             metavar="NAME",
             rich_help_panel=_WRITING,
-            help="If a name is there: error, replace, rename.",
+            help="error, replace or rename a file.",
             show_default=_default("on_conflict"),
             autocompletion=completion.conflicts,
         ),
@@ -291,7 +291,7 @@ class SettingOptions(TypedDict, total=False):
             "--quota",
             metavar="SIZE",
             rich_help_panel=_WRITING,
-            help="Most bytes of all files there.",
+            help="Most bytes of all files.",
             show_default="unlimited",
         ),
     ]

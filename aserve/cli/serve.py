@@ -58,7 +58,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("plain", "each URL is the path of a file"),
         *((name, convention.summary) for name, convention in CONVENTIONS.items()),
     ],
-    "Writing": [
+    "Where clients may write": [
         ("--write", "files are added, replaced and deleted anywhere"),
         ("--write=/in", "only below /in/; repeatable"),
         ("--write=add", "new names only: none is replaced or deleted"),
@@ -148,13 +148,13 @@ def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
 
 def _check_model_options(settings: Settings, options: Mapping[str, object]) -> None:
     """Reject an option that the model does not use, and name the models that do."""
-    model = settings.model
+    model = settings.described_model
     spellings = [f"--{name.replace('_', '-')}" for name in options]
     restricted = set().union(*(info.options for info in MODELS.values()))
     for option in spellings:
         if option in restricted - settings.model_info.options:
             models = ", ".join(name for name, info in MODELS.items() if option in info.options)
-            raise SettingsError(option, f"the model {model} does not use it; it is for {models}")
+            raise SettingsError(option, f"{model} does not use it; it is for {models}")
 
 
 def _open_site(address: str) -> None:

@@ -234,9 +234,9 @@ class Settings:
         is_valid = self.workers > 1 or not self.model_info.shares_listeners
         _require(is_valid, "workers", f"the model {self.model} needs at least 2")
         is_valid = self.model_info.uses_event_loop or not self.allow_connect
-        _require(is_valid, "allow_connect", f"the model {self.model} has no tunnels")
+        _require(is_valid, "allow_connect", f"{self.described_model} has no tunnels")
         is_valid = self.model_info.uses_event_loop or not self.live
-        _require(is_valid, "live", f"the model {self.model} has no live reload")
+        _require(is_valid, "live", f"{self.described_model} has no live reload")
         _require(
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
         )
@@ -245,6 +245,12 @@ class Settings:
     def visibility(self) -> Visibility:
         """What can be seen at all."""
         return Visibility(self.hide, dotfiles=self.dotfiles, symlinks=Symlinks(self.symlinks))
+
+    @property
+    def described_model(self) -> str:
+        """Return the model in words: it may have another form, which can do other things."""
+        form = " by the book" if self.by_the_book else ""
+        return f"the model {self.model}{form}"
 
     @property
     def model_info(self) -> ModelInfo:

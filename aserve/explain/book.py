@@ -29,40 +29,38 @@ def _number(conversations: Conversations, event: TraceEvent, numbering: Numberin
     return number
 
 
-def _wait_number(known: Conversations, event: TraceEvent, client: int, data: int, room: int) -> int:
-    """Return the number of a wait, or of its end. The others: of waits for what they are named."""
+def _wait_number(known: Conversations, event: TraceEvent) -> int:
+    """Return the number of a wait, or of its end: 1 for clients, 2 and 3 for data, 5 and 6."""
     if event.is_begin:
         if known.polled_for_writing - known.reported:
-            return room
-        return data if known.accepted else client
+            return 5
+        return 2 if known.accepted else 1
     if event.peer == LISTENER:
-        return client
+        return 1
     if event.peer <= 0:
         return 0
-    return room if event.peer in known.polled_for_writing else data
+    return 6 if event.peer in known.polled_for_writing else 3
 
 
-def _registration_number(
-    known: Conversations, event: TraceEvent, client: int, room: int, again: int
-) -> int:
-    """Return the number of a registration. room: that of one for writing; again: after a write."""
+def _registration_number(known: Conversations, event: TraceEvent, again: int) -> int:
+    """Return the number of a registration. again: that of one for reading after a write."""
     if event.peer <= 0 or event.phrase.template.startswith("removes"):
         return 0
     if "EPOLLOUT" in event.text:
-        return room
-    return again if event.peer in known.served else client
+        return 4
+    return again if event.peer in known.served else 1
 
 
 def _reactor(known: Conversations, event: TraceEvent) -> int:
     if event.activity is Activity.REGISTER:
-        return _registration_number(known, event, client=1, room=4, again=7)
+        return _registration_number(known, event, again=7)
     if event.activity is Activity.ACCEPT:
         return 1
     is_second = known.peer(event) in known.polled_for_writing
     if not known.is_main(event):
         return _reactor_worker_number(known, event, 7 if is_second else 4)
     if event.activity is Activity.WAIT:
-        return _wait_number(known, event, client=1, data=2, room=5)
+        return _wait_number(known, event)
     return _queue_number(event, known.peer(event), 6 if is_second else 3, Activity.PUT)
 
 
@@ -86,7 +84,7 @@ def _queue_number(event: TraceEvent, peer: int, number: int, activity: Activity)
 
 def _simulated_proactor(known: Conversations, event: TraceEvent) -> int:
     if event.activity is Activity.REGISTER:
-        return _registration_number(known, event, client=1, room=4, again=6)
+        return _registration_number(known, event, again=6)
     if known.is_main(event):
         return _main_number(known, event)
     is_work = event.activity in _WORK | {Activity.TAKE}
@@ -97,7 +95,7 @@ def _main_number(known: Conversations, event: TraceEvent) -> int:
     """Return the number of what the main thread of a simulated Proactor does."""
     peer, activity = known.peer(event), event.activity
     if activity is Activity.WAIT:
-        return _wait_number(known, event, client=1, data=2, room=5)
+        return _wait_number(known, event)
     if peer > 0 and activity in _MAIN_NUMBERS:
         return _MAIN_NUMBERS[activity]
     if peer in known.requests and activity in _WORK | {Activity.ASK}:

@@ -77,6 +77,7 @@ _CALLS = {
     "writes {count:,} bytes": "写出 {count:,} 字节",
     "has the kernel send {count:,} bytes of the file": "让内核直接发送文件的 {count:,} 字节",
     "opens {name}": "打开 {name}",
+    "finds {name}, to see what it is": "找到 {name}，先看它是什么",
     "looks for {name}: not found": "找 {name}：没有",
     "cannot open {name}: {error}": "打不开 {name}：{error}",
     "asks for size and modification time": "查询大小和修改时间",

@@ -119,6 +119,8 @@ def _open(call: Syscall) -> Description:
     templates = {"": "opens {name}", "ENOENT": "looks for {name}: not found",
                  "EAGAIN": "would block on opening {name}: EAGAIN"}  # fmt: skip
     template = templates.get(error, "cannot open {name}: {error}")
+    if not error and "O_PATH" in call.arguments and "O_DIRECTORY" not in call.arguments:
+        template = "finds {name}, to see what it is"
     activity = Activity.ASK if error == "EAGAIN" else Activity.CALL
     return Description(Phrase(template, {"name": name, "error": error}), activity)
 

@@ -283,7 +283,7 @@ def shortened(request: Request, max_length: int) -> Request:
     line = request.head.partition("\r\n")[0][:max_length]
     head = "\r\n".join((line, *headers, "", "")) if line else ""
     method, target = request.method[:max_length], request.target[:max_length]
-    return Request(method, target, head=head, received=request.received)
+    return Request(method, target, head=head, error=request.error, received=request.received)
 
 
 def _reason(error: OSError) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
-from aserve.http.messages import Request
+from aserve.http.messages import HttpError, Request
 from aserve.observability.access_log import MAX_FIELD, AccessLog, shortened
 
 _MAX_ENTRY = 1 << 16  # bytes of one message; an entry has three fields, which shortened cuts
@@ -34,6 +34,7 @@ class LogProcess:
         self.signals = signals
         # Each entry is one message, whole: the kernel mixes none of them.
         receiver, self._sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._has_ended = False
         self._pid = os.fork()
         if not self._pid:
             self._sender.close()
@@ -52,15 +53,23 @@ class LogProcess:
     ) -> None:
         """Record a response that has ended now."""
         short = shortened(request, MAX_FIELD + 1)  # so that the log sees that it was longer
-        parts = short.method, short.target, short.head, short.received
+        detail = short.error.detail if short.error else ""
+        parts = short.method, short.target, short.head, short.received, detail
         entry = client, parts, status, body_size, started_at, truncated
-        with suppress(ConnectionError):  # the process has ended; close says so
+        with suppress(ConnectionError):  # the process has ended; on_exit said so
             self._sender.send(json.dumps(entry).encode())
 
     def on_signal(self, number: int) -> None:
         """Pass a signal on to the log."""
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, number)
+        if not self._has_ended:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+    def on_exit(self, pid: int, how: str) -> None:
+        """Report the end of the log's process, after which every entry is lost."""
+        if pid == self._pid:
+            self._has_ended = True
+            _logger.error("access log: its process ended with %s; no more lines are written", how)
 
     def close(self, _grace: float) -> None:
         """Wait until all entries are written, those of the children as well: they have ended."""
@@ -76,8 +85,10 @@ def _write_entries(receiver: socket.socket, open_log: Callable[[], AccessLog], g
             signal.signal(number, signal.SIG_IGN)  # the end of the server ends this process
         log = open_log()
         while message := receiver.recv(_MAX_ENTRY):
-            client, (method, target, head, received), *rest = json.loads(message)
-            log.record(client, Request(method, target, head=head, received=received), *rest)
+            client, (method, target, head, received, detail), status, *rest = json.loads(message)
+            error = HttpError(status, detail) if detail else None
+            request = Request(method, target, head=head, error=error, received=received)
+            log.record(client, request, status, *rest)
         log.close(grace)
     except BaseException as error:  # noqa: BLE001 - a child must not run the code of its parent
         _logger.error("access log: its process has ended: %r", error)

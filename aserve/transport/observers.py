@@ -40,6 +40,9 @@ class SignalledObserver(ResponseObserver, Protocol):
     def on_signal(self, number: int) -> None:
         """Handle a signal, which is no longer pending."""
 
+    def on_exit(self, pid: int, how: str) -> None:
+        """Handle the end of a process that is no client's; it may be the observer's own."""
+
 
 ReportRemaining = Callable[[int, int], None]
 """Called when a server stops, with the number of responses that are still being sent and the number

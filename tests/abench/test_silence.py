@@ -133,6 +133,26 @@ async def test_dead_server_fails_the_gate(serve, run_plan, more):
         assert "errors count as" in shown(report)
 
 
+@pytest.mark.parametrize("rate", [200.0, 8.0])
+async def test_server_that_only_hangs_up_is_silent(serve, run_plan, rate):
+    """With a schedule, connections are free again at once, and mostly nothing is awaited."""
+
+    def script(peer):
+        if len(peer.server.requests) <= MAX_RESPONSES // 10:
+            peer.send(OK)
+        else:
+            peer.close()
+
+    server = await serve(script)
+    plan = {"url": server.url, "connections": 4, "rate": rate, "duration_s": 3.0}
+    report = build_results(Plan(**plan), (await run_plan(**plan)).summary)
+    assert report.succeeded == MAX_RESPONSES // 10
+    assert report.silence.to_the_end
+    assert report.silence.from_s + report.silence.length_s == pytest.approx(3, abs=0.01)
+    assert fails(report, "silence>2s")
+    assert "The server stopped responding after" in shown(report)
+
+
 FROZEN = {
     "a closed loop": {},
     "a connection for each": {"keep_alive": False},

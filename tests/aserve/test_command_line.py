@@ -50,8 +50,9 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
         *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
-        *("Methods", "Caching and limits", "Processes and models", "Logging", "Other"),
-        *("Limits, each with its default", "URLs", "Models", "Examples"),
+        *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging", "Other"),
+        *("Limits, each with its default", "URLs", "Where clients may write"),
+        *("Models", "Examples"),
     ]
 
 

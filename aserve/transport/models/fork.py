@@ -105,9 +105,12 @@ class ForkServer(DelegatingLoop):
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
-                if child := self._children.pop(pid, None):  # and not the process of the log
+                code = os.waitstatus_to_exitcode(status)
+                if child := self._children.pop(pid, None):
                     self._release(child)
-                    self._log_failure(pid, child, os.waitstatus_to_exitcode(status))
+                    self._log_failure(pid, child, code)
+                elif isinstance(self._context.observer, SignalledObserver):
+                    self._context.observer.on_exit(pid, describe_exit(code))
 
     def _release(self, child: Child) -> None:
         """Make room for another client."""

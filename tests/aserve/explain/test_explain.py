@@ -42,18 +42,22 @@ def texts_of(trace):
     return "\n".join(event.text for event in trace.events)
 
 
-def traced_until(holds, site, server, **scenario):
-    """Trace a request until `holds` of the texts, at most five times; return the last texts.
+def captured_until(holds, site, server, **scenario):
+    """Trace a request until `holds` of the trace, at most five times; return the last trace.
 
     What a busy machine does after the moment in which a trace ends is no part of it.
     """
     for _ in range(5):
         trace = capture(site, "/a.txt", server, Scenario(**scenario))
         assert trace.status == "HTTP/1.1 200 OK"
-        texts = texts_of(trace)
-        if holds(texts):
+        if holds(trace):
             break
-    return texts
+    return trace
+
+
+def traced_until(holds, site, server, **scenario):
+    """Return the texts of a request that is traced until `holds` of them."""
+    return texts_of(captured_until(lambda trace: holds(texts_of(trace)), site, server, **scenario))
 
 
 ORDER = {
@@ -147,16 +151,13 @@ def test_a_child_serves_and_the_parent_moves_no_byte(model, site):
             if event.thread in roles
         ]
 
-    def in_order(lines):
-        found = iter(lines)
+    def in_order(trace):
+        found = iter(lines_of(trace))
         return all(any(step in line for line in found) for step in PROCESS_STEPS[model])
 
-    for _ in range(5):  # as traced_until: a busy machine may do the last steps too late
-        trace = capture(site, "/a.txt", ServerOptions(model))
-        assert trace.status == "HTTP/1.1 200 OK"
-        if in_order(lines := lines_of(trace)):
-            break
-    assert in_order(lines), lines
+    trace = captured_until(in_order, site, ServerOptions(model))
+    assert in_order(trace), lines_of(trace)
+    lines = lines_of(trace)
     assert not [line for line in lines if re.match(r"main: (reads \d+ bytes|writes|builds)", line)]
 
 
@@ -180,17 +181,27 @@ def numbered(model):
 def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)
-    trace = capture(site, "/a.txt", ServerOptions(model, by_the_book=model in BY_THE_BOOK))
-    assert trace.status == "HTTP/1.1 200 OK"
-    lines = [
-        f"{role_of(trace.threads.get(event.thread))}: {event.text}"
-        for event in trace.events
-        if not is_client(event.thread)
-    ]
-    found = iter(lines)
-    for step in BY_THE_BOOK_STEPS[model]:
-        role, _, text = step.partition(" ")
-        assert any(line.startswith(role) and text in line for line in found), (step, lines)
+
+    def lines_of(trace):
+        return [
+            f"{role_of(trace.threads.get(event.thread))}: {event.text}"
+            for event in trace.events
+            if not is_client(event.thread)
+        ]
+
+    def missing(trace):
+        """Return the first step that is missing, or comes too early; None for none."""
+        found = iter(lines_of(trace))
+        for step in BY_THE_BOOK_STEPS[model]:
+            role, _, text = step.partition(" ")
+            if not any(line.startswith(role) and text in line for line in found):
+                return step
+        return None
+
+    server = ServerOptions(model, by_the_book=model in BY_THE_BOOK)
+    trace = captured_until(lambda trace: not missing(trace), site, server)
+    lines = lines_of(trace)
+    assert not missing(trace), lines
     assert set(book_steps(trace)) >= numbered(model)
     moves = re.compile(NEVER[model])
     assert not [line for line in lines if moves.match(line) and "of the file" not in line]

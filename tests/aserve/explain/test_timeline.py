@@ -298,7 +298,7 @@ def test_the_reactor_hands_over_through_the_queue_step_by_step():
     assert len(takers) >= 2  # one worker reads, and another one writes
     numbers = book_steps(trace)
     numbered = [number for number in numbers if number]
-    order = [1, 2, 3, 4, 5, 6]
+    order = [1, 3, 4, 6, 7]
     found = iter(numbered)
     assert all(number in found for number in order), numbered
     of_step = {
@@ -306,8 +306,8 @@ def test_the_reactor_hands_over_through_the_queue_step_by_step():
         for number in order
     }
     assert any("EPOLLOUT" in text for text in of_step[4])
-    assert any("EPOLLOUT" in text for text in of_step[5])
-    assert any(text.startswith("writes") for text in of_step[6])
+    assert any("EPOLLOUT" in text for text in of_step[6])
+    assert any(text.startswith("writes") for text in of_step[7])
     # The main thread moves no byte.
     assert Bar.COPY not in bars_of(trace, "main thread")
 

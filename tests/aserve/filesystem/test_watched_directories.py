@@ -125,7 +125,8 @@ def test_the_entries_of_a_directory_and_their_types(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
-    long = ["n" * 255, *(f"{number}" for number in range(3_500))]  # more than one call returns
+    # More than one call returns, and of all lengths: a step of the kernel's entries is 8 bytes.
+    long = ["n" * 255, *(f"{number}".ljust(number % 255, "n") for number in range(600))]
     for name in long:
         (tmp_path / name).touch()
     descriptor = os.open(tmp_path, os.O_RDONLY)

@@ -2,8 +2,11 @@ import errno
 import os
 import re
 import select
+import signal
+import socket
 import sys
 import threading
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from aserve.http.messages import HttpError, Request
 from aserve.observability import access_log
 from aserve.observability.access_log import (
+    MAX_FIELD,
     AccessLog,
     Entry,
     combined_format,
@@ -20,6 +24,7 @@ from aserve.observability.access_log import (
     terminal_format,
 )
 from aserve.observability.log_file import LogFile, open_log
+from aserve.observability.log_process import LogProcess, _write_entries
 from tests.marks import slow
 
 HEAD = (
@@ -142,9 +147,32 @@ def test_both_ends_of_a_long_target_are_shown():
     [(120, "  a TLS handshake on a plain HTTP port. "), (80, "  a TLS handshake on a...  ")],
 )
 def test_another_protocol_is_named(columns, shown):
-    line = terminal_format(columns, use_color=False)(ENTRY._replace(request=REQUESTS["tls"]))
-    assert shown in line
-    assert len(line) == columns
+    for request in (REQUESTS["tls"], shortened(REQUESTS["tls"], 10)):
+        line = terminal_format(columns, use_color=False)(ENTRY._replace(request=request))
+        assert shown in line
+        assert len(line) == columns
+
+
+def test_a_server_that_forks_logs_what_others_log(monkeypatch):
+    """Its entries pass through a socket. Nothing is forked here."""
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setattr(os, "fork", os.getpid)
+    monkeypatch.setattr(socket, "socketpair", lambda *_: (receiver.dup(), sender))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    log = Mock()
+    process = LogProcess(lambda: log, 1, frozenset())
+    with receiver:
+        for request in REQUESTS.values():
+            process("c", request, 400, 3, 0.5, True)
+        sender.close()
+        assert _write_entries(receiver, lambda: log, 1) == 0
+    show = terminal_format(120, use_color=False)
+    for call, request in zip(log.record.call_args_list, REQUESTS.values(), strict=True):
+        client, received, *rest = call.args
+        assert (client, *rest) == ("c", 400, 3, 0.5, True)
+        expected = ENTRY._replace(request=shortened(request, MAX_FIELD + 1))
+        assert show(ENTRY._replace(request=received)) == show(expected)
+        assert combined_format(ENTRY._replace(request=received)) == combined_format(expected)
 
 
 def test_entries_are_written_in_order_and_closing_loses_none(tmp_path):

@@ -276,3 +276,9 @@ def test_a_client_that_reads_nothing_is_given_up(
     events.connection_lost(None)
     updates.publish(None)
     assert len(transport.written) == size
+
+
+def test_a_model_by_the_book_is_told_apart_from_its_tuned_form(root: Path) -> None:
+    with pytest.raises(aserve.SettingsError) as caught:
+        aserve.Server(root, live=True, by_the_book=True)
+    assert str(caught.value) == "live: the model simulated-proactor by the book has no live reload"

@@ -261,6 +261,19 @@ def test_no_line_of_the_log_is_torn_or_lost(model: str, directory: Path, tmp_pat
     assert line.sub("", log.read_text()) == ""
 
 
+def test_the_end_of_the_process_of_the_log_is_reported(directory: Path, tmp_path: Path) -> None:
+    with program(directory, "--model", "fork", "--access-log", tmp_path / "log") as server:
+        with connect(server.address) as client:
+            ask(client, closes=True)
+            log_pid = children_of(server.server_pid)[0]  # the first, before there are clients
+        os.kill(log_pid, signal.SIGKILL)
+        expected = "access log: its process ended with SIGKILL; no more lines are written"
+        assert expected in server.read_error()
+        with connect(server.address) as client:
+            assert ask(client, closes=True).endswith(b"small")
+        assert server.stop() == ""
+
+
 def test_children_do_not_outlive_the_process_that_forked_them(directory: Path) -> None:
     with program(directory, "--model", "fork") as server, connect(server.address) as client:
         ask(client)
