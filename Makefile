@@ -48,7 +48,7 @@ check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
 # time run alone. Only their files are given to pytest: collecting all the others takes seconds.
 # Of each property: make test tries fewer.
 test-all: export SUITE_EXAMPLES = 100
-test-all: coverage $(VENV)/.docs ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
+test-all: coverage $(VENV)/.docs $(VENV)/.node ## run every test: Docker, browser, all models and rows, a minute of fuzzing (ARGS)
 	@$(PYTEST) -m "not ($(QUICK) or alone)" $(ARGS) || [ $$? = 5 ]
 	@$(BIN)/python -m pytest -m alone $(or $(ARGS),$$(grep -rlw "pytest.mark.alone" tests)) || [ $$? = 5 ]
 	@$(if $(ARGS),,$(BIN)/python -m tests.fuzz.run $(FUZZ_SECONDS))
@@ -145,3 +145,10 @@ $(VENV)/.compare: $(VENV)/.run
 $(VENV)/.docs: $(VENV)/.run
 	$(INSTALL) $(PINS) --group docs
 	@touch $@
+
+# A client of another language, with the versions of its lock file. Without npm its tests are skipped.
+$(VENV)/.node: tests/clients/tus/package-lock.json | $(VENV)/.pip
+	@if command -v npm >/dev/null; then \
+		mkdir -p $(VENV)/node && cp tests/clients/tus/package*.json $(VENV)/node && \
+		npm ci --prefix $(VENV)/node --ignore-scripts --no-audit --no-fund --silent && touch $@; \
+	fi

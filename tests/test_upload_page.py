@@ -24,9 +24,14 @@ pytestmark = pytest.mark.browser
 
 
 class CuttingProxy:
-    """Passes bytes on to a server. While is_cutting, each upload ends after its first bytes."""
+    """Passes bytes on to a server. While is_cutting, each upload ends after its first bytes.
 
-    def __init__(self, url: str) -> None:
+    method: of the uploads. once: whether only the first one is cut off.
+    """
+
+    def __init__(self, url: str, method: bytes = b"POST", *, once: bool = False) -> None:
+        self._method = method
+        self._once = once
         self.is_cutting = False
         self.was_cut = threading.Event()
         parts = urlsplit(url)
@@ -51,9 +56,10 @@ class CuttingProxy:
         is_upload = False
         with suppress(OSError):
             while data := one.recv(1 << 16):
-                is_upload |= data.startswith(b"POST ")
+                is_upload |= data.startswith(self._method)
                 other.sendall(data)
                 if is_upload and self.is_cutting:
+                    self.is_cutting = not self._once
                     self.was_cut.set()
                     break
         self._shut_down(one, other)
@@ -251,6 +257,84 @@ def test_an_upload_is_cancelled_and_tried_again(
         find(browser, f'[aria-label="Retry {name}"]').click()
     wait(browser, lambda: summary(browser) == "5 of 5 files uploaded", "not all were uploaded")
     assert content(folder / "site/in")["large.bin"] == bytes(5_000_000)
+
+
+LARGE = bytes(range(256)) * 40_000
+"""So large that it is sent in parts."""
+
+
+def requests_of(lines: list[str], method: str) -> int:
+    return sum(f'"{method} ' in line for line in lines)
+
+
+def test_a_large_upload_goes_on_after_a_cut(browser: webdriver.Chrome, folder: Path) -> None:
+    (folder / "large.bin").write_bytes(LARGE)
+    lines: list[str] = []
+    settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
+    with aserve.Server(folder / "site", **settings) as served:
+        proxy = CuttingProxy(served.url, b"PATCH", once=True)
+        proxy.is_cutting = True
+        try:
+            load(browser, f"{proxy.url}in/")
+            choose(browser, folder / "large.bin")
+            wait(browser, lambda: states(browser) == ["Uploaded"], "it was not uploaded")
+        finally:
+            proxy.close()
+    assert proxy.was_cut.is_set()
+    assert content(folder / "site/in")["large.bin"] == LARGE
+    assert requests_of(lines, "POST") == 1
+
+
+def test_a_large_upload_is_paused_and_goes_on_in_another_tab(
+    browser: webdriver.Chrome, folder: Path
+) -> None:
+    (folder / "large.bin").write_bytes(LARGE)
+    lines: list[str] = []
+    settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
+    with aserve.Server(folder / "site", **settings) as served:
+        load(browser, f"{served.url}in/")
+        throttle(browser, 1_000_000)
+        try:
+            choose(browser, folder / "large.bin")
+            wait(browser, lambda: arrived(folder), "nothing has arrived")
+            find(browser, '[aria-label="Pause large.bin"]').click()
+            assert states(browser) == ["Paused"]
+            resume = find(browser, '[aria-label="Resume large.bin"]')
+            assert resume == browser.switch_to.active_element
+        finally:
+            throttle(browser, -1)
+        load(browser, f"{served.url}in/")
+        choose(browser, folder / "large.bin")
+        wait(browser, lambda: states(browser) == ["Uploaded"], "it was not uploaded")
+        assert browser.execute_script("return localStorage.length") == 0
+    assert content(folder / "site/in")["large.bin"] == LARGE
+    assert (requests_of(lines, "POST"), requests_of(lines, "HEAD")) == (1, 1)
+
+
+def test_a_large_upload_that_is_cancelled_leaves_nothing(
+    browser: webdriver.Chrome, served: aserve.Server, folder: Path
+) -> None:
+    (folder / "large.bin").write_bytes(LARGE)
+    load(browser, f"{served.url}in/")
+    throttle(browser, 1_000_000)
+    try:
+        choose(browser, folder / "large.bin")
+        wait(browser, lambda: arrived(folder), "nothing has arrived")
+        find(browser, '[aria-label="Cancel large.bin"]').click()
+    finally:
+        throttle(browser, -1)
+    wait(browser, lambda: not unfinished(folder), "some of it is still there")
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Return the files of uploads under way, which may go at any time."""
+    return list((folder / "site/in").glob(".aserve-upload-partial-*"))
+
+
+def arrived(folder: Path) -> bool:
+    """Tell whether bytes of an upload are there."""
+    data = [path for path in unfinished(folder) if path.suffix != ".json"]
+    return any(path.stat().st_size for path in data)
 
 
 def throttle(browser: webdriver.Chrome, speed: int) -> None:

@@ -26,12 +26,14 @@ class Writers(NamedTuple):
     """The methods that change files.
 
     allowed: what each target has, of all methods. mode_in: returns what may be done to the entries
-    of a directory, None for nothing.
+    of a directory, None for nothing. wrap: returns a handler that answers what has paths of its
+    own, uploads in parts, and passes on all else to the one that it is given.
     """
 
     handlers: Mapping[str, Handler | None]
     allowed: AllowedMethods
     mode_in: Callable[[TargetPath], WriteMode | None]
+    wrap: Callable[[Handler], Handler]
 
 
 # RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those

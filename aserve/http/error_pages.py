@@ -50,7 +50,8 @@ def error_response(
         headers += (("Vary", "Accept"),)
     if error.status == 503:
         headers += (_RETRY_AFTER,)
-    headers += error.headers
+    own = {name for name, _ in error.headers}
+    headers = (*(header for header in headers if header[0] not in own), *error.headers)
     # RFC 9112 section 2.2: the connection is closed after a message that breaks the grammar.
     close = error.close or error.status == 400
     return Response(error.status, headers, (page.body,), len(page.body), close)

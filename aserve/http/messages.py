@@ -17,6 +17,7 @@ REASON_PHRASES: Mapping[int, str] = {status.value: status.phrase for status in H
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
+    460: "Checksum Mismatch",  # of tus, the protocol of uploads in parts
 }
 
 

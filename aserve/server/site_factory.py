@@ -54,8 +54,9 @@ def build_site(
     )
     policies = (*filter(None, (live_reload,)), *_policies(settings, digests))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
+    handler = writing.wrap(dispatcher) if writing else dispatcher
     memory = ResponseMemory(settings.limits.max_response_memory)
-    return Site(dispatcher, policies, _error_pages(settings, files), memory)
+    return Site(handler, policies, _error_pages(settings, files), memory)
 
 
 def _pages(settings: Settings, files: FileSystem, writing: Writers | None) -> Handler:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from aserve.config.root import named_paths
@@ -19,6 +20,7 @@ from aserve.handlers.writing.move import Move
 from aserve.handlers.writing.post import Post
 from aserve.handlers.writing.put import Put
 from aserve.handlers.writing.tree import Names, Storages, WritableTree
+from aserve.handlers.writing.tus.handler import ResumableUploads
 from aserve.handlers.writing.writing import Writing
 from aserve.http1.limits import UNLIMITED
 from aserve.server.files import names_of
@@ -31,11 +33,14 @@ def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
     everywhere = ["GET", "HEAD", "OPTIONS", *(["TRACE"] if settings.allow_trace else [])]
     tree = build_tree(settings)
     methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
-    allowed = AllowedMethods(tree, everywhere, methods, decode_slashes=settings.decode_slashes)
+    known = (*methods, "PATCH")  # which only uploads in parts have
+    allowed = AllowedMethods(tree, everywhere, known, decode_slashes=settings.decode_slashes)
     writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes, digests)
     post = Post(writing, settings.on_conflict)
     handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
-    return Writers(dict(zip(methods, handlers, strict=True)), allowed, tree.mode_in)
+    table = dict.fromkeys(known) | dict(zip(methods, handlers, strict=True))
+    wrap = partial(ResumableUploads, writing, settings.on_conflict)
+    return Writers(table, allowed, tree.mode_in, wrap)
 
 
 def find_unwritable(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -123,6 +123,12 @@ class Busy(WriteError):
     detail = "The folder is busy. Try again in a moment."
 
 
+class OtherWriter(Busy):
+    """Another request is writing the same file."""
+
+    detail = "Another request is writing this file."
+
+
 class StorageFailed(WriteError):
     """The disk reported an error."""
 

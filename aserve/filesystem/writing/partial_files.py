@@ -12,18 +12,24 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Self
 
-from aserve.filesystem.writing.errors import Busy, Incomplete, Missing, StorageFailed, translated
+from aserve.filesystem.writing.errors import (
+    Incomplete,
+    Missing,
+    OtherWriter,
+    StorageFailed,
+    translated,
+)
 from aserve.filesystem.writing.new_file import Conflict, NewFile, Written
 from aserve.filesystem.writing.places import Place, freed_by, sync_directory
 from aserve.filesystem.writing.rules import Guard, Rules
 from aserve.filesystem.writing.space import Reservation, Space
+from aserve.filesystem.writing.sweep import MAX_PARTIAL_AGE_S
 from aserve.filesystem.writing.temporary import PARTIAL_PREFIX, STATE_SUFFIX, TemporaryFile
 from aserve.http.request_target import TargetPath
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 _TOKEN_SIZE = 16  # random bytes
 _MAX_STATE_SIZE = 131_072  # bytes
-_OTHER_WRITER = "Another request is writing this file."
 
 
 class State(NamedTuple):
@@ -91,13 +97,13 @@ class Parts(NamedTuple):
             os.close(descriptor)
 
     def open_data(self, *, is_new: bool) -> TemporaryFile:
-        """Open the bytes so far. Raises Missing, Busy or OSError."""
+        """Open the bytes so far. Raises Missing, OtherWriter or OSError."""
         try:
             return TemporaryFile.open(self.directory, self.data_name, is_new=is_new)
         except FileNotFoundError:
             raise Missing from None
         except BlockingIOError:
-            raise Busy(_OTHER_WRITER) from None
+            raise OtherWriter from None
 
     def remove_state(self) -> None:
         """Remove the state; if that fails, a sweep does it."""
@@ -126,6 +132,11 @@ class PartialFile(NewFile):
         """The path that the file will have."""
         return self._path
 
+    def expires_at(self) -> float:
+        """Return when the file may be removed if nothing is added, in seconds as time.time."""
+        with translated():
+            return os.fstat(self._temporary.descriptor).st_mtime + MAX_PARTIAL_AGE_S
+
     @property
     def _parts(self) -> Parts:
         return Parts(self._temporary.directory, self.token)
@@ -139,9 +150,17 @@ class PartialFile(NewFile):
             if size < self.size:
                 raise Incomplete
             self._reservation.grow_to(size)
-            state = self.state._replace(size=size)
-            self._parts.write_state(state, fsync=self._rules.fsync)
-            self.state, self._announced = state, size
+            self._write_state(self.state._replace(size=size))
+            self._announced = size
+
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Store other texts that the caller wants to know again. Raises NoSpace, StorageFailed."""
+        with self._aborted_on_error(), translated():
+            self._write_state(self.state._replace(metadata=metadata))
+
+    def _write_state(self, state: State) -> None:
+        self._parts.write_state(state, fsync=self._rules.fsync)
+        self.state = state
 
     def sync(self) -> None:
         """Wait until all that has arrived is on the disk, if that was asked for."""
@@ -186,16 +205,21 @@ class PartialFiles:
         parts = Parts(place.directory, secrets.token_urlsafe(_TOKEN_SIZE))
         parts.write_state(state, fsync=self._rules.fsync)
         try:
-            file = self._open(place, path, parts, state, is_new=True)
+            reservation = self._open(place, parts, state.size or 0, is_new=True)
         except BaseException:
             parts.remove_state()
             raise
         if self._rules.fsync:
             sync_directory(place.directory)
-        return file
+        return PartialFile(self._rules, path, reservation, parts.token, state)
 
     def resume(
-        self, directory: int, path_of: Callable[[bytes], TargetPath], token: str
+        self,
+        directory: int,
+        path_of: Callable[[bytes], TargetPath],
+        token: str,
+        *,
+        adds: bool,
     ) -> PartialFile:
         """Return the file of a token in an open directory. path_of: of a name in there."""
         if not _TOKEN.fullmatch(token):
@@ -203,21 +227,30 @@ class PartialFiles:
         parts = Parts(directory, token)
         state = parts.read_state()
         path = path_of(state.name)
-        return self._open(Place(directory, state.name), path, parts, state, is_new=False)
+        place, size = Place(directory, state.name), (state.size or 0) if adds else None
+        reservation = self._open(place, parts, size, is_new=False)
+        return PartialFile(self._rules, path, reservation, parts.token, state)
 
-    def _open(
-        self, place: Place, path: TargetPath, parts: Parts, state: State, *, is_new: bool
-    ) -> PartialFile:
+    def _open(self, place: Place, parts: Parts, size: int | None, *, is_new: bool) -> Reservation:
+        """Return the open file with room for size bytes in all, None for no room."""
         data = parts.open_data(is_new=is_new)
         try:
-            offset = os.fstat(data.descriptor).st_size
-            replaced = place.status()
-            reservation = Reservation(self._space, data, freed_by(replaced))
-            reservation.resume_at(offset)
-            reservation.grow_to(max(offset, state.size or 0))
+            reservation = Reservation(self._space, data, freed_by(place.status()))
+            self._take_room(reservation, size)
         except BaseException:
             if not is_new:
                 data.keep()
             data.close()
             raise
-        return PartialFile(self._rules, path, reservation, parts.token, state)
+        return reservation
+
+    @staticmethod
+    def _take_room(reservation: Reservation, size: int | None) -> None:
+        offset = os.fstat(reservation.temporary.descriptor).st_size
+        reservation.resume_at(offset)
+        try:
+            if size is not None:
+                reservation.grow_to(max(offset, size))
+        except BaseException:
+            reservation.keep()
+            raise

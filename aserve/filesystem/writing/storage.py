@@ -109,17 +109,21 @@ class Storage:
             files = PartialFiles(self._rules, self._space)
             return files.begin(place, path, State(place.name, size, metadata))
 
-    def resume(self, directory: TargetPath, token: str) -> PartialFile:
+    def resume(self, directory: TargetPath, token: str, *, adds: bool = True) -> PartialFile:
         """Return a file that is arriving in a directory, open for more.
 
-        token: that of the file that begin_partial has returned, in whatever process. Raises Missing
-        where there is none, Busy where another request writes to it, and as begin does.
+        token: that of the file that begin_partial has returned, in whatever process. adds: whether
+        more will be written or it will be committed, which takes room: without, a file can be
+        looked at and discarded on a full disk. Raises Missing where there is none, OtherWriter
+        where another request writes to it, and as begin does.
         """
         if directory.segments:
             check_path(directory, self._rules.visibility)
         with place_of(self._rules.root, _child(directory, b".")) as place:
             files = PartialFiles(self._rules, self._space)
-            return files.resume(place.directory, partial(self._visible_child, directory), token)
+            return files.resume(
+                place.directory, partial(self._visible_child, directory), token, adds=adds
+            )
 
     def _visible_child(self, directory: TargetPath, name: bytes) -> TargetPath:
         path = _child(directory, name)

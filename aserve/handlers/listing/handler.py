@@ -76,7 +76,10 @@ class Listings:
         if result is PreconditionResult.FAILED:
             raise HttpError(412, "The listing does not match the preconditions of the request.")
         if result is PreconditionResult.NOT_MODIFIED:
-            return Response(304, headers)
+            # They replace what a cache has of the page (RFC 9111 section 3.2): without them, a
+            # policy could take it for an uploaded one.
+            kept = page_headers(listing) if form == "html" else ()
+            return Response(304, headers + kept)
         response = self._whole(listing, form, headers + _page_headers(listing, asked.form))
         return response.without_body() if request.method == "HEAD" else response
 

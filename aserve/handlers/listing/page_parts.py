@@ -32,7 +32,8 @@ def _page_parts(*, may_add: bool) -> PageParts:
     styles = [_HERE / "page.css", *([_HERE / "upload.css"] if may_add else [])]
     style = inline(SHARED_STYLE + "".join(map(read_style, styles)))
     script = inline(read_script(_HERE / "page.js"))
-    upload_script = inline(read_script(_HERE / "upload.js")) if may_add else None
+    upload_scripts = map(read_script, (_HERE / "resume.js", _HERE / "upload.js"))
+    upload_script = inline("\n".join(upload_scripts)) if may_add else None
     sources = " ".join(part.source for part in (script, upload_script) if part)
     connections = " connect-src 'self';" if may_add else ""
     policy = (

@@ -90,12 +90,22 @@ class Upload {
   start() {
     this.samples = [[performance.now(), 0]];
     this.bar.value = 0;
-    this.show("running", "Starting", ["Cancel", () => this.cancel()]);
-    this.transfer = new Transfer(this.file, this.url(), {
+    const isLarge = this.file.size >= RESUMABLE_SIZE;
+    const actions = isLarge ? [["Pause", () => this.pause()]] : [];
+    this.show("running", "Starting", ...actions, ["Cancel", () => this.cancel()]);
+    this.transfer = new (isLarge ? ResumableTransfer : Transfer)(this.file, this.url(), {
+      began: offset => this.goOn(offset),
       progress: sent => this.progressed(sent),
       done: file => this.finish(file),
       failed: (status, detail) => this.fail(status, detail),
     });
+  }
+
+  // A part is sent, from an offset on.
+  goOn(offset) {
+    this.samples = [[performance.now(), offset]];
+    this.bar.value = offset;
+    if (offset) this.text.textContent = `Going on at ${readableSize(offset)}`;
   }
 
   progressed(sent) {
@@ -130,6 +140,16 @@ class Upload {
     queue.next();
   }
 
+  pause() {
+    this.transfer.pause();
+    const resume = () => {
+      this.wait();
+      queue.next();
+    };
+    this.show("paused", "Paused", ["Resume", resume], ["Cancel", () => this.cancel()]);
+    queue.next();
+  }
+
   cancel() {
     this.transfer?.abort();
     this.show("cancelled", "Cancelled", ["Retry", () => {
@@ -155,7 +175,7 @@ class Upload {
 
 // All uploads of this page, of which a few run at once.
 const queue = {
-  counts: { waiting: 0, running: 0, done: 0, failed: 0, cancelled: 0 },
+  counts: { waiting: 0, running: 0, paused: 0, done: 0, failed: 0, cancelled: 0 },
   waiting: [], // and those that were cancelled meanwhile
   shown: 0, // of those that are done, by the table
   list: make("ul"),

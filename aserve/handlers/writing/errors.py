@@ -12,6 +12,7 @@ from aserve.filesystem.writing.errors import (
     NoSpace,
     NotEmpty,
     NotWritable,
+    OtherWriter,
     ParentMissing,
     StorageFailed,
     TooLarge,
@@ -36,6 +37,7 @@ _STATUSES: dict[type[WriteError], int] = {
     TooManyEntries: 403,
     NotEmpty: 409,
     Busy: 503,
+    OtherWriter: 423,
     StorageFailed: 500,
 }
 

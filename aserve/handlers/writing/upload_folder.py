@@ -96,14 +96,22 @@ class UploadFolder:
         name: as the client says it. size: in bytes, None where it is not known. algorithms: of the
         digests that are wanted.
         """
+        target, conflict = self.place(name)
+        file = target.storage.begin(target.path, size, algorithms)
+        return Upload(name, self.path, file, conflict)
+
+    def place(self, name: str) -> tuple[Target, Conflict]:
+        """Return where a file of a name is to be stored, and what is done if the name is taken.
+
+        Raises as begin does; Exists if it is taken already and that is an error.
+        """
         target = self._target(upload_name(name))
         conflict = self._conflict
         if conflict == "replace" and target.mode == "add":
             conflict = "error"
         if conflict == "error" and target.storage.status(target.path):
             raise Exists
-        file = target.storage.begin(target.path, size, algorithms)
-        return Upload(name, self.path, file, conflict)
+        return target, conflict
 
     def _target(self, name: bytes) -> Target:
         if target := self._writing.tree.find(self._child(name)):

@@ -450,7 +450,7 @@ options = [
         ("add-folder", "/add{d}/folder", allows("POST")),
         ("add-nothing", "/add{d}/new.txt", allows("PUT", "MKCOL")),
         ("absolute", "http://test{d}/old.txt", allows("PUT", "DELETE", "MOVE")),
-        ("server", "*", allows("PUT", "DELETE", "MKCOL", "POST", "MOVE")),
+        ("server", "*", allows("PUT", "PATCH", "DELETE", "MKCOL", "POST", "MOVE")),
     ]
 ]
 
