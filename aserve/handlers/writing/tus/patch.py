@@ -1,6 +1,8 @@
 """PATCH of an upload: more of its bytes."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aserve.filesystem.writing.errors import Incomplete, Missing, OtherWriter
 from aserve.filesystem.writing.partial_files import PartialFile
@@ -58,8 +60,18 @@ class PatchSink:
                 _check_offset(offset, self._ended.size)
                 return
             self._file = file
-            self._check(file, offset)
             self._uploads.add_writer(self._location.token, self)
+            with self._closed_on_error(), self._lock:
+                self._check(self._open_file(), offset)
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Have the upload free for the next request before the client knows of an error."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _check(self, file: PartialFile, offset: int) -> None:
         """Raise HttpError or WriteError unless the body can be added to a file."""
@@ -97,7 +109,7 @@ class PatchSink:
 
     def respond(self) -> Response:
         """Return how much has arrived in all. Raises HttpError."""
-        with tus_errors(), self._lock:
+        with tus_errors(), self._closed_on_error(), self._lock:
             if self._ended:
                 return Response(204, self._ended.headers())
             file = self._open_file()
