@@ -50,7 +50,8 @@ def error_response(
         headers += (("Vary", "Accept"),)
     if error.status == 503:
         headers += (_RETRY_AFTER,)
-    own = {name for name, _ in error.headers}
+    # Its own values come instead of these; those of Vary are of a list, to which both add.
+    own = {name for name, _ in error.headers} - {"Vary"}
     headers = (*(header for header in headers if header[0] not in own), *error.headers)
     # RFC 9112 section 2.2: the connection is closed after a message that breaks the grammar.
     close = error.close or error.status == 400
