@@ -30,6 +30,11 @@ class Figure:
 FIGURES = {
     "us": Figure("µs per request"),
     "client_us": Figure("client µs per request"),
+    "cpu_s_gb": Figure("processor s per GB"),
+    "answer_s_gb": Figure("s per GB, response"),
+    "on_disk_s_gb": Figure("s per GB, on disk"),
+    "mb_s": Figure("MB/s", more_is_better=True),
+    "dd_times": Figure(f"speed, {TIMES} dd", more_is_better=True),
     "rate": Figure("requests/s", more_is_better=True),
     "p99_ms": Figure("p99, ms"),
     "logged": Figure("log lines per request", more_is_better=True),
@@ -41,10 +46,15 @@ FIGURES = {
     "kib_each": Figure("KiB per connection"),
     "held": Figure("connections", more_is_better=True),
     "open_s": Figure("s to open them"),
+    "p99_times": Figure(f"p99, {TIMES} that without them"),
     "p99_alone_ms": Figure("p99 without them, ms"),
     "p99_beside_ms": Figure("p99 beside them, ms"),
+    "p99_many_ms": Figure("p99 beside 10 KB, ms"),
+    "p99_large_ms": Figure("p99 beside large, ms"),
     "max_alone_ms": Figure("longest without them, ms"),
     "max_beside_ms": Figure("longest beside them, ms"),
+    "max_many_ms": Figure("longest beside 10 KB, ms"),
+    "max_large_ms": Figure("longest beside large, ms"),
     "before_mib": Figure("MiB before"),
     "after_mib": Figure("MiB after they closed"),
     "client_mib": Figure("MiB of the client"),
@@ -69,7 +79,10 @@ def shown(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A server's figure is to be at most (a rate: at least) so many times the best of others."""
+    """A server's figure is to be at most (a rate: at least) so many times the best of others.
+
+    Without others the figure itself is to be so much: one that is a ratio in itself.
+    """
 
     times: float
     against: tuple[str, ...]
@@ -79,24 +92,27 @@ class Goal:
     def __str__(self) -> str:
         """Say what is wanted."""
         sign = "≥" if FIGURES[self.figure].more_is_better else "≤"
+        wanted = f"{FIGURES[self.figure].heading} {sign} {self.times:.2f}"
+        if not self.against:
+            return wanted
         who = self.against[0] if len(self.against) == 1 else f"best of {', '.join(self.against)}"
-        return f"{FIGURES[self.figure].heading} {sign} {self.times:.2f} {TIMES} {who}"
+        return f"{wanted} {TIMES} {who}"
 
     def judge(self, rounds: Rounds) -> "Verdict | None":
         """Return what was found, or None where one side was not measured."""
-        found = medians(rounds, self.figure)
+        found, figure = medians(rounds, self.figure), FIGURES[self.figure]
         others = {name: found[name] for name in self.against if name in found}
-        if self.of not in found or not others:
+        if self.of not in found or (self.against and not others):
             return None
-        best = FIGURES[self.figure].best(others.values())
-        peer = next(name for name, value in others.items() if value == best)
+        best = figure.best(others.values()) if others else 1
+        peer = next((name for name, value in others.items() if value == best), "")
         ratio = found[self.of] / best
-        return Verdict(ratio, peer, FIGURES[self.figure].as_good(round(ratio, 2), self.times))
+        return Verdict(ratio, peer, figure.as_good(round(ratio, 2), self.times))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The ratio that was found, to which peer, and whether that meets the goal."""
+    """The ratio that was found, to which peer if to one, and whether that meets the goal."""
 
     ratio: float
     peer: str
@@ -104,4 +120,4 @@ class Verdict:
 
     def __str__(self) -> str:
         """Say what was found."""
-        return f"{self.ratio:.2f} {TIMES} {self.peer}"
+        return f"{self.ratio:.2f} {TIMES} {self.peer}" if self.peer else f"{self.ratio:.2f}"

@@ -24,7 +24,8 @@ _TIMEOUT_S = 60
 class Ask:
     """What is requested, on how many connections, and the expected status.
 
-    script, arguments: what wrk runs to make each request. checked: targets whose responses are
+    script, arguments: what wrk runs to make each request; abench gets only the arguments, as words
+    of its command line. checked: targets whose responses are
     compared with the files first, if a script asks for more than the target. closing: one
     connection for each request. number: after how many requests ab ends, if not after a time.
     """
@@ -106,7 +107,8 @@ def count_failures_of_wrk(report: str) -> Counted:
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
     usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
-    return [*usual, *["--no-keepalive"] * ask.closing, "--quiet", "--json", "-", url]
+    usual += ["--no-keepalive"] * ask.closing
+    return [*usual, *ask.arguments, "--quiet", "--json", "-", url]
 
 
 def read_abench(report: str) -> Counted:

@@ -126,6 +126,7 @@ def _nginx(name: str, **values: str) -> Server:
         "master": "off",
         "workers": "1",
         "listing": "off",
+        "writing": "",
     }
     return Server(name, "nginx", "nginx -c {config}", "nginx.conf", usual | values)
 
@@ -144,6 +145,8 @@ def _caddy(name: str, listing: str = "") -> Server:
     return Server(name, "caddy", command, "Caddyfile", {"listing": listing})
 
 
+_DAV = "dav_methods PUT DELETE; client_max_body_size 0;"
+
 LOG = "access.log"
 """The name of an access log in a server's own directory."""
 
@@ -153,6 +156,8 @@ _ROWS = (
     _aserve("aserve log", f"--access-log {{own}}/{LOG}"),
     _aserve("aserve 2 workers", "--workers 2"),
     _aserve("aserve uncached 2 workers", "--response-cache off --workers 2"),
+    _aserve("aserve writing", "--write"),
+    _aserve("aserve writing no fsync", "--write --no-fsync"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
     _nginx("nginx"),
     _nginx("nginx sendfile", sendfile="on"),
@@ -160,6 +165,7 @@ _ROWS = (
     _nginx("nginx sendfile log", sendfile="on", log=f"$own/{LOG} combined"),
     _nginx("nginx buffered log", log=f"$own/{LOG} combined buffer=64k flush=1s"),
     _nginx("nginx listing", listing="on"),
+    _nginx("nginx writing", writing=_DAV),
     _nginx("nginx uncached", files="off"),
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
@@ -170,6 +176,7 @@ _ROWS = (
     _caddy("caddy"),
     _caddy("caddy listing", listing="browse"),
     Server("dufs", "dufs", "dufs --bind 127.0.0.1 --port {port} {root}"),
+    Server("dufs writing", "dufs", "dufs --bind 127.0.0.1 --port {port} --allow-upload {root}"),
     Server("miniserve", "miniserve", "miniserve --interfaces 127.0.0.1 --port {port} {root}"),
     Server(
         "granian",

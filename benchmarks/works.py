@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks import idle, listing, startup
+from benchmarks import idle, listing, startup, uploads
 from benchmarks.browser_headers import BROWSER
 from benchmarks.figures import Goal
 from benchmarks.kinds import Anew, Kind, Loaders, Timed
@@ -36,6 +36,8 @@ EVERYBODY = ("aserve", *C, *OTHERS)
 LOGGED = ("nginx log", "nginx sendfile log")
 UNCACHED = ("nginx uncached", "nginx sendfile uncached")
 ASERVE_UNCACHED = "aserve uncached"
+WRITING = ("aserve writing", "nginx writing", "dufs writing")
+WRITING_FSYNC_OFF = "aserve writing no fsync"
 OWN_LISTINGS = ("caddy listing", "dufs", "miniserve")
 
 
@@ -56,6 +58,8 @@ _SHARED = (
 _FLATTERED = (
     "*aserve* answers from its response cache, does not do this work, and is shown for comparison."
 )
+
+_FSYNC = "Only *aserve writing* calls fsync, for the file and its folder, before it responds"
 
 LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
 _LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
@@ -213,6 +217,37 @@ _ROWS = (
         "shows the first 1,000; the others send all of them on one page. p99 and longest are those "
         "of another client, which asks for 1 KB on one connection, alone and beside one page after "
         "the other: an event loop that a page holds is in the longest.",
+    ),
+    Work(
+        "put-1g",
+        "PUT of 1 GB",
+        Anew(uploads.measure_large),
+        (*WRITING, WRITING_FSYNC_OFF),
+        (Goal(0.90, (), "dd_times", of="aserve writing"),),
+        peer="nginx writing",
+        note=f"Sent by `curl -T`. dd copies the same bytes to the same disk before and behind "
+        "each upload, with conv=fsync, and its speed is the measure of theirs. A file is on the "
+        f"disk when fsync returns. {_FSYNC}: for the others it is called behind the response. "
+        "Processor time is the server's until the response.",
+    ),
+    Work(
+        "put-10k",
+        "PUT of 10 KB, 64 connections",
+        Anew(uploads.measure_small),
+        (*WRITING, WRITING_FSYNC_OFF),
+        peer="nginx writing",
+        note=f"Sent by `abench -X PUT -d @FILE 'URL/{{n}}'`, each file under a new name. {_FSYNC}.",
+    ),
+    Work(
+        "put-beside",
+        "A small file beside uploads",
+        Anew(uploads.measure_beside),
+        (*WRITING, WRITING_FSYNC_OFF),
+        peer="nginx writing",
+        note="Another client asks for 1 KB on one connection: alone, beside "
+        f"{uploads.CALM_RATE} uploads of 10 KB each second on {uploads.CONNECTIONS} connections, "
+        f"and beside one large upload of {uploads.CALM_MB_S} MB/s. The first figure is that of "
+        "the worse of the two.",
     ),
     Work(
         "workers",

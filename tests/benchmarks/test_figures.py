@@ -27,6 +27,14 @@ def test_a_rate_is_to_be_at_least_so_many_times_the_highest(times: float, met: b
     assert Goal(times, ("nginx",), "rate").judge(ROUNDS).met is met
 
 
+@pytest.mark.parametrize(("times", "met"), [(110, True), (111, False)])
+def test_a_goal_without_peers_is_for_the_figure_itself(times: float, met: bool) -> None:
+    goal = Goal(times, (), "rate")
+    assert str(goal) == f"requests/s ≥ {times}.00"
+    assert (str(goal.judge(ROUNDS)), goal.judge(ROUNDS).met) == ("110.00", met)
+    assert Goal(1, (), "rate", of="caddy").judge(ROUNDS) is None
+
+
 def test_nothing_is_judged_that_was_not_measured() -> None:
     assert Goal(1, ("lighttpd",)).judge(ROUNDS) is None
     assert Goal(1, ("nginx",), of="aserve log").judge(ROUNDS) is None

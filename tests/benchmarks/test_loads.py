@@ -23,6 +23,7 @@ from benchmarks.loads import (
 )
 from benchmarks.processes import NoMeasurement
 from benchmarks.site import KB, MB
+from benchmarks.uploads import small_uploads
 
 WRK = """\
 Running 1s test @ http://127.0.0.1:8000/1k.txt
@@ -196,3 +197,11 @@ def test_a_page_names_its_files_in_html_or_in_data_for_its_script(data: bytes) -
     for name, is_named in ((b"100.txt", True), (b"200.txt", False)):
         names = b64encode(name) if b"template" in data else name
         assert names_first_files(data % names) == is_named
+
+
+def test_uploads_are_abench_s_words_in_front_of_the_url() -> None:
+    ask = small_uploads("/own/body", "-R", "500")
+    words = TOOLS["abench"].words(ask, f"http://127.0.0.1:80{ask.target}", 3)
+    text = " ".join(words)
+    assert "-c 64 -t 3 -X PUT -d @/own/body --expect 201 -R 500 " in text
+    assert text.endswith("http://127.0.0.1:80/uploads/{n}")
