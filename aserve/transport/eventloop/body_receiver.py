@@ -29,7 +29,7 @@ class SinkCall(NamedTuple):
 class BodyReceiver(ResponseWriter):
     """The part of a connection that passes a body on to its sink, in a thread if that may wait.
 
-    While the sink works, nothing is parsed, and reading pauses when the buffer is full.
+    While the sink works, no request is parsed, and reading pauses when enough was read ahead.
     """
 
     __slots__ = ("_sink_call",)
@@ -71,7 +71,17 @@ class BodyReceiver(ResponseWriter):
         waiter = asyncio.wrap_future(call)
         self._sink_call = SinkCall(call, waiter)
         waiter.add_done_callback(partial(self._sink_done, sink))
+        self._read_ahead()
         return False
+
+    def _read_ahead(self) -> None:
+        """Read on while the sink works: its next call gets more at once.
+
+        Not where many uploads wait for a thread, or the memory of all would be that of one too many
+        times over.
+        """
+        if not self._host.sink_queue.is_crowded:
+            self._http.read_ahead()
 
     @isolate_errors
     def _sink_done(self, sink: BodySink, waiter: "asyncio.Future[SinkResult]") -> None:
@@ -96,6 +106,7 @@ class BodyReceiver(ResponseWriter):
     def _release_sink(self) -> None:
         """Close the sink of a request that is rejected, or whose client has gone."""
         sink, self._http.sink = self._http.sink, None
+        self._http.body.clear()
         pending, self._sink_call = self._sink_call, None
         if pending:
             pending.call.add_done_callback(partial(self._drop_result, self.client))

@@ -160,6 +160,7 @@ class Connection(BodyReceiver):
     def _process_requests(self) -> None:
         """Handle the buffered requests in order, as long as the client reads the responses."""
         if self._next_turn or self._sink_call:
+            self._read_on()
             return
         http = self._http
         rounds, sender = 0, self._sender
@@ -181,6 +182,15 @@ class Connection(BodyReceiver):
         if http.state is State.CLOSED:
             self._transport.close()
         elif not self._is_reading and not self._next_turn and not self._is_backlogged():
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _read_on(self) -> None:
+        """Read more of a body while its sink works, until enough waits."""
+        if self._next_turn or not self._sink_call:
+            return
+        self._read_ahead()
+        if not self._is_reading and not self._is_backlogged():
             self._is_reading = True
             self._transport.resume_reading()
 
@@ -214,7 +224,10 @@ class Connection(BodyReceiver):
         """Stop reading until the buffer is handled, or for this turn if nothing else is pending.
 
         libuv reads up to 32 times 256 KiB from a fast sender before it serves another connection.
+        What is read ahead for a sink is less.
         """
+        if self._sink_call and not self._is_backlogged():
+            return
         if self._is_reading:
             self._is_reading = False
             self._transport.pause_reading()

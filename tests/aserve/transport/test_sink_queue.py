@@ -25,7 +25,7 @@ class Calls:
     def __init__(self, pool: ThreadPool, count: int) -> None:
         self.gate, self.entered = threading.Event(), threading.Semaphore(0)
         self.order: list[int] = []
-        queue = SinkQueue(pool, 4)
+        self.queue = queue = SinkQueue(pool, 4)
         self.futures = [
             queue.submit(lambda number=number: self._run(number)) for number in range(count)
         ]
@@ -48,6 +48,17 @@ async def test_other_requests_are_served_while_a_thousand_sinks_wait(pool: Threa
     calls.gate.set()
     await asyncio.gather(*map(asyncio.wrap_future, calls.futures))
     assert len(calls.order) == 1_000
+
+
+@pytest.mark.parametrize(("count", "is_crowded"), [(2, False), (4, False), (5, True)])
+async def test_a_queue_is_crowded_when_more_calls_wait_than_may_run(
+    pool: ThreadPool, count: int, is_crowded: bool
+) -> None:
+    calls = Calls(pool, count)
+    assert calls.queue.is_crowded is is_crowded
+    calls.gate.set()
+    await asyncio.gather(*map(asyncio.wrap_future, calls.futures))
+    assert not calls.queue.is_crowded
 
 
 async def test_calls_begin_in_order_and_one_that_is_cancelled_never(pool: ThreadPool) -> None:
