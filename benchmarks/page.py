@@ -139,7 +139,7 @@ def commands(found: dict[str, Result]) -> str:
     for name, server in SERVERS.items():
         if name in used:
             config = f"[{server.config}]({folder}/{server.config})" if server.config else ""
-            values = ", ".join(f"{key} `{value}`" for key, value in server.values.items())
+            values = ", ".join(f"{key} `{value}`" for key, value in server.values.items() if value)
             lines.append([name, f"`{server.command}`", config, values])
     text = markdown(lines, "---")
     return f"## How each server was started\n\nEach by `taskset`, on its own core.\n\n{text}"
