@@ -1,6 +1,7 @@
 """Full sockets, and callers that wait until they are writable."""
 
 import asyncio
+import os
 import socket
 
 import pytest
@@ -105,11 +106,11 @@ async def test_the_descriptor_of_a_closed_socket_can_be_reused(write_readiness, 
     ours, _theirs = pair
     await write_readiness.call_while_writable(ours.fileno(), call_once)
     number = ours.fileno()
-    ours.close()
     other, far = socket.socketpair()
-    with other, far:
-        assert other.fileno() == number
-        await write_readiness.call_while_writable(other.fileno(), call_once)
+    ours.close()
+    with other, far, socket.socket(fileno=os.dup2(other.fileno(), number)) as reused:
+        assert reused.fileno() == number
+        await write_readiness.call_while_writable(number, call_once)
 
 
 async def test_closing_twice_is_harmless(write_readiness):
