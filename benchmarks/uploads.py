@@ -1,7 +1,6 @@
 """What uploads cost a server, how fast they reach the disk, and what other clients notice."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -95,13 +94,18 @@ def measure_beside(server: Server, root: Path, seconds: int) -> dict[str, float]
 
 @contextmanager
 def _folder(root: Path) -> Iterator[Path]:
-    """Make the folder that is uploaded to, and remove it with all that is in it at the end."""
+    """Make the folder that is uploaded to, and put it aside at the end.
+
+    Its small files are removed with the site: for minutes after a file was removed, ext4 does not
+    use its inode again, and takes 0.5 ms of each new file to look past all of them.
+    """
     folder = root / "uploads"
     folder.mkdir()
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        (folder / "large").unlink(missing_ok=True)
+        folder.rename(tempfile.mkdtemp(prefix="uploads-", dir=root))
         os.sync()  # or the next measurement would wait for it
 
 
