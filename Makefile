@@ -33,7 +33,7 @@ run: $(VENV)/.run ## serve the sample site at http://127.0.0.1:8000 (HOST, PORT,
 	@$(BIN)/aserve www/ $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 # 5 is pytest's exit code for no tests, which ARGS may cause.
-test: $(VENV)/.dev ## run the tests that a change needs, in about a minute and a half (ARGS)
+test: $(VENV)/.dev ## run the tests that a change needs, in about two minutes (ARGS)
 	@$(PYTEST) -m "$(QUICK)" $(ARGS) || [ $$? = 5 ]
 
 check: $(VENV)/.dev ## lint, formatting, types, import contracts, spelling
