@@ -15,7 +15,7 @@ class CrossOrigin(Policy):
     """Rejects requests that would change something and that a page of another site has sent.
 
     Browsers send Origin or Sec-Fetch-Site with each of those, and no page can change them. A
-    program that sends neither is no browser, and acts for nobody but its user. A page of the same
+    program that sends neither is no browser, and acts for its user alone. A page of the same
     site, but of another host or port, is another server's: it is rejected as well.
     """
 

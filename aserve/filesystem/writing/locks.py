@@ -23,7 +23,7 @@ _UNSUPPORTED = frozenset(
 
 @contextmanager
 def locked(*directories: int) -> Iterator[None]:
-    """Hold the locks of open directories: between a look at a name and its change nobody steps in.
+    """Hold the locks of open directories: no other change comes between a look and its own.
 
     flock(2) belongs to what was opened, so each call needs descriptors of its own; it ends with the
     process. It binds those that ask for it: programs that do not can still change a name at the

@@ -161,7 +161,7 @@ def test_a_file_that_comes_and_goes_is_no_change(tree: WatchedTree, root: Path) 
     assert changes(tree) == set()
 
 
-def test_nobody_is_told_of_what_links_do_not_let_them_have(root: Path, tmp_path: Path) -> None:
+def test_no_client_is_told_of_what_links_do_not_let_it_have(root: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("one")
     for name, target in {"out": "../outside", "key": "id_rsa", "link": "sub"}.items():
         (root / name).symlink_to(target)

@@ -1,4 +1,4 @@
-"""A response that begins after a write was answered never has the old bytes, whoever wrote them."""
+"""A response that begins after a write was answered never has the old bytes."""
 
 import http.client
 import time
