@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,12 @@ from aserve.config.settings import SettingsError
 from aserve.explain.collect import Collected, collect
 from aserve.explain.events import SIGNAL, TraceEvent
 from aserve.explain.scenario import BIG, HOST, Scenario, play, response_length, warm_up
+from aserve.explain.settling import Settling
 from aserve.explain.syscall_text import DESCRIPTIONS
 from aserve.explain.waiting import merge_repeats, tell_waiting
 from aserve.transport.registry import MODELS, find_model
 
 _TIMEOUT_S = 30.0
-_SETTLED_S = 0.06  # a server that has written nothing for as long is waiting
-_MAX_SETTLE_S = 0.4  # for one that never waits
-_MAX_REACTION_S = 5.0
 _SENT_AS_TYPED = punctuation  # a file name may have spaces, a request target may not
 
 
@@ -119,10 +117,11 @@ def capture(
     with tempfile.TemporaryDirectory(prefix="aserve-explain-") as name:
         temporary = Path(name)
         root = _make_big_file(temporary, target) if scenario.big else directory
-        with _traced_server(root, server.settings, temporary, strace) as port:
+        with _traced_server(root, server.settings, temporary, strace) as (port, process):
+            settle = Settling(process, temporary)
             try:
                 _prepare(port, root, target, scenario)
-                settle = _Settling(temporary)
+                settle()  # what the server does for these is no part of the trace
                 events, status = play(port, target, scenario, settle, is_deferred=uses_event_loop)
             except OSError as error:
                 reason = f"the traced server does not answer: {error or 'timed out'}"
@@ -179,14 +178,13 @@ def _prepare(port: int, root: Path, target: str, scenario: Scenario) -> None:
         response_length(port, target)
     if scenario.cold:
         _drop_page_cache(root)
-    time.sleep(_SETTLED_S)  # what the server does for these is no part of the trace
 
 
 @contextmanager
 def _traced_server(
     directory: Path, settings: Mapping[str, object], temporary: Path, strace: str | None
-) -> Iterator[int]:
-    """Run a traced server until the block ends; yield its port."""
+) -> Iterator[tuple[int, int]]:
+    """Run a traced server until the block ends; yield its port and its process id."""
     with socket.create_server((HOST, 0)) as listener, (temporary / "marks").open("wb") as file:
         descriptors = (listener.fileno(), file.fileno())
         # -P: do not import modules from the current directory.
@@ -201,7 +199,7 @@ def _traced_server(
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         try:
-            yield listener.getsockname()[1]
+            yield listener.getsockname()[1], process.pid
         finally:
             process.communicate(timeout=_TIMEOUT_S)
 
@@ -212,40 +210,6 @@ def _strace_command(strace: str | None, temporary: Path) -> Sequence[str]:
     names = ",".join(f"?{name}" for name in DESCRIPTIONS if name != SIGNAL)
     options = ["-f", "-ttt", "-T", "-yy", "-s", "64", "-e", f"trace={names}"]
     return [strace, *options, "-o", str(temporary / "calls"), "--"]
-
-
-class _Settling:
-    """Waits until the server has reacted to a client, and then does no more.
-
-    Both are seen by what the server and strace have written to their files.
-    """
-
-    def __init__(self, temporary: Path) -> None:
-        self._temporary = temporary
-        self._settled = self._size()
-
-    def __call__(self) -> None:
-        """Wait; only for a while if the server never stops."""
-        self._wait(lambda size: size != self._settled, _MAX_REACTION_S)
-        before = self._size()
-
-        def is_quiet(size: int) -> bool:
-            nonlocal before
-            before, last = size, before
-            return size == last
-
-        self._settled = self._wait(is_quiet, _MAX_SETTLE_S)
-
-    def _wait(self, holds: Callable[[int], bool], timeout: float) -> int:
-        end = time.monotonic() + timeout
-        while True:
-            time.sleep(_SETTLED_S)
-            size = self._size()
-            if holds(size) or time.monotonic() > end:
-                return size
-
-    def _size(self) -> int:
-        return sum(file.stat().st_size for file in self._temporary.iterdir() if file.is_file())
 
 
 def _make_big_file(temporary: Path, target: str) -> Path:
