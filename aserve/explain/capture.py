@@ -127,7 +127,7 @@ def capture(
                 reason = f"the traced server does not answer: {error or 'timed out'}"
                 raise SettingsError("explain", reason) from error
             end = time.time()
-        found = collect(temporary, events, end, is_libuv=uses_event_loop)
+        found = collect(temporary, events, settle.rests, end, is_libuv=uses_event_loop)
     return make_trace(server, target, status, found, end, has_syscalls=bool(strace))
 
 
@@ -153,7 +153,7 @@ def make_trace(
     has_syscalls: bool,
 ) -> RequestTrace:
     """Return the trace of what was found, with the waiting told and what repeats itself merged."""
-    events = tuple(merge_repeats(tell_waiting(found.events, end)))
+    events = tuple(merge_repeats(tell_waiting(found.events, found.rests, end)))
     active = {event.thread for event in events}
     threads = {thread: name for thread, name in found.threads.items() if thread in active}
     return RequestTrace(

@@ -46,6 +46,7 @@ _WAITING = {
     "waits in {call}": "等待，停在 {call} 里",
     "waits for a job": "等待任务",
     "waits in {call} until data arrives": "停在 {call} 里，等数据到达",
+    "waits in {call} until a client connects": "停在 {call} 里，等客户端连接",
     "waits in {call} for space in the socket": "停在 {call} 里，等套接字腾出空间",
     "wakes up, one descriptor is ready": "醒来：一个描述符就绪",
     "wakes up, {count} descriptors are ready": "醒来：{count} 个描述符就绪",
@@ -124,8 +125,23 @@ _RING = {
     "gets the completion of read: {result}": "读文件已完成：{result}",
     "gets the completion of send: {result}": "send 已完成：{result}",
 }
+_STATES = {
+    f"state machine: {{before}} to {{after}} ({cause})": f"状态机：{{before}} → {{after}}（{text}）"
+    for cause, text in (
+        ("head begun", "请求头开始"),
+        ("head ended", "请求头结束"),
+        ("body announced", "后面有请求体"),
+        ("body ended", "请求体结束"),
+        ("rejected", "请求被拒绝"),
+        ("response started", "开始响应"),
+        ("kept alive", "保持连接"),
+        ("closed cleanly", "正常关闭"),
+        ("closed early", "提前关闭"),
+        ("taken over", "连接移交"),
+        ("ended", "连接结束"),
+    )
+}
 _CODE = {
-    "state machine: {before} to {after} ({cause})": "状态机：{before} → {after}（{cause}）",
     "builds the response to {method} {target}": "生成对 {method} {target} 的响应",
     "looks up the response in the cache": "在缓存里查找响应",
     "receives the result from the pool": "收到线程池的结果",
@@ -160,6 +176,7 @@ CHINESE: Mapping[str, str] = {
     **_IN_VAIN,
     **_CALLS,
     **_RING,
+    **_STATES,
     **_CODE,
     **_LANES,
     **CHINESE_STEPS,

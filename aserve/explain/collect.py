@@ -39,19 +39,26 @@ _CAUSES = {
 
 
 class Collected(NamedTuple):
-    """Events in order of time, and names of threads."""
+    """Events in order of time, names of threads, and when the server rested."""
 
     events: list[TraceEvent]
     threads: dict[int, str]
+    rests: Sequence[float]
 
 
 def collect(
-    temporary: Path, clients: Sequence[TraceEvent], end: float, *, is_libuv: bool
+    temporary: Path,
+    clients: Sequence[TraceEvent],
+    rests: Sequence[float],
+    end: float,
+    *,
+    is_libuv: bool,
 ) -> Collected:
     """Return what clients and server did from the first event of a client until `end`.
 
-    temporary: the directory with the files of the server and of strace. is_libuv: its event loop
-    has a ring of its own. Waits that have not ended until then are among the events.
+    temporary: the directory with the files of the server and of strace. rests: when the server
+    rested. is_libuv: its event loop has a ring of its own. Waits that have not ended until then are
+    among the events.
     """
     start = clients[0].at
     with (temporary / "marks").open() as lines:
@@ -70,6 +77,7 @@ def collect(
     return Collected(
         [event for event in events if event.started_at <= end and event.at >= start],
         {mark.thread: mark.text for mark in marks if mark.kind == "thread"},
+        rests,
     )
 
 

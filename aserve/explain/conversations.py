@@ -51,7 +51,7 @@ class Conversations:
         self._note_queue(event)
         if _has_read(event):
             self.requests.add(event.peer)
-        if event.activity is Activity.ACCEPT:
+        if event.activity is Activity.ACCEPT and not event.is_begin:
             self.accepted.add(event.peer)
         if event.phrase.template.startswith("builds the response"):
             self.made.add(self.peer(event))

@@ -34,6 +34,8 @@ class Settling:
 
     They rest if all their threads are asleep, and none has run since that was seen before: time
     that passes without a line in a file may only mean that the machine is busy with others.
+
+    rests: when that was seen, in seconds since the epoch.
     """
 
     def __init__(self, process: int, output: Path) -> None:
@@ -41,6 +43,7 @@ class Settling:
         self._process = process
         self._output = output
         self._written = self._size()
+        self.rests: list[float] = []
 
     def __call__(self) -> None:
         """Wait; only for a while if the server never rests."""
@@ -60,6 +63,7 @@ class Settling:
             time.sleep(_POLL_S)
             threads = thread_states(self._process)
             if threads == before and all(one.state in _AT_REST for one in threads.values()):
+                self.rests.append(time.time())
                 return
 
     def _size(self) -> int:

@@ -57,8 +57,8 @@ def _describe_transition(frame: FrameType) -> Phrase | None:
     if before is after:
         return None
     cause = event.name.lower().replace("_", " ")
-    names = {"before": before.name, "after": after.name, "cause": cause}
-    return Phrase("state machine: {before} to {after} ({cause})", names)
+    names = {"before": before.name, "after": after.name}
+    return Phrase(f"state machine: {{before}} to {{after}} ({cause})", names)
 
 
 def _describe_request(frame: FrameType) -> Phrase:

@@ -10,16 +10,12 @@ from aserve.explain.phrase import Phrase
 _WAITING: dict[Activity, str] = {
     Activity.WAIT: "waits in {call}",
     Activity.TAKE: "waits for a job",
+    Activity.ACCEPT: "waits in {call} until a client connects",
     Activity.READ: "waits in {call} until data arrives",
     Activity.WRITE: "waits in {call} for space in the socket",
     Activity.SEND_FILE: "waits in {call} for space in the socket",
 }
-# What a client does to end the wait of a thread that is in a call on its connection.
-_ENDED_BY: dict[Activity, frozenset[Activity]] = {
-    Activity.READ: frozenset({Activity.SEND, Activity.CLOSE}),
-    Activity.WRITE: frozenset({Activity.RESUME}),
-    Activity.SEND_FILE: frozenset({Activity.RESUME}),
-}
+_SOCKET_CALLS = frozenset({Activity.ACCEPT, Activity.READ, Activity.WRITE, Activity.SEND_FILE})
 _CODE = frozenset({Activity.COMPUTE, Activity.PUT, Activity.TAKE})
 _PAIRED = frozenset(
     {Activity.PUT, Activity.TAKE, Activity.SUBMIT, Activity.COMPLETE, Activity.START_THREAD}
@@ -28,16 +24,18 @@ _MAX_PERIOD = 6  # events of one round
 _NEVER = float("inf")
 
 
-def tell_waiting(events: Sequence[TraceEvent], end: float) -> list[TraceEvent]:
+def tell_waiting(
+    events: Sequence[TraceEvent], rests: Sequence[float], end: float
+) -> list[TraceEvent]:
     """Return the events in order, with one more where a wait began while others went on.
 
-    A call that returned at once is no wait. A read has waited only if the client sent during the
-    call, and not because a busy machine made the call take long. What has not ended at `end` only
-    begins.
+    A call that returned at once is no wait. A call on a socket has waited only if the server was
+    seen to rest during it: it may also take long because the machine is busy. What has not ended
+    at `end` only begins.
     """
     start = min((event.at for event in events if is_client(event.thread)), default=0.0)
     joined = list(_join_timeouts(events))
-    return sorted(_tell(joined, start, end), key=_order)
+    return sorted(_tell(joined, rests, start, end), key=_order)
 
 
 def _join_timeouts(events: Sequence[TraceEvent]) -> Iterator[TraceEvent]:
@@ -59,33 +57,28 @@ def _order(event: TraceEvent) -> tuple[float, bool]:
     return event.at, not event.is_begin
 
 
-def _tell(events: Sequence[TraceEvent], start: float, end: float) -> Iterator[TraceEvent]:
+def _tell(
+    events: Sequence[TraceEvent], rests: Sequence[float], start: float, end: float
+) -> Iterator[TraceEvent]:
     for event in events:
         if event.activity in _WAITING and not is_client(event.thread):
-            yield from _tell_one(event, events, start, end)
-        else:
+            others = rests if event.activity in _SOCKET_CALLS else [one.at for one in events]
+            yield from _tell_one(event, others, start, end)
+        elif event.at <= end:
             yield event
 
 
 def _tell_one(
-    event: TraceEvent, events: Sequence[TraceEvent], start: float, end: float
+    event: TraceEvent, others: Iterable[float], start: float, end: float
 ) -> Iterator[TraceEvent]:
+    """Yield what can wait. others: the times of what shows that it has, if it lasted that long."""
     if event.started_at < start and event.ended_at > end:
         return  # it has nothing to do with what happened
-    if _has_waited(event, events):
+    if any(event.started_at < at < event.ended_at for at in others):
         yield _begin(event, start)
         event = replace(event, at=event.ended_at)
     if event.at <= end:
         yield event
-
-
-def _has_waited(event: TraceEvent, events: Sequence[TraceEvent]) -> bool:
-    causes = _ENDED_BY.get(event.activity)
-    return any(
-        event.started_at < other.at < event.ended_at
-        and (not causes or (other.activity in causes and other.peer == event.peer))
-        for other in events
-    )
 
 
 def _begin(event: TraceEvent, start: float) -> TraceEvent:
@@ -93,7 +86,7 @@ def _begin(event: TraceEvent, start: float) -> TraceEvent:
     phrase = Phrase(_WAITING[event.activity], {"call": name})
     call = f"{name}(...)" if name else ""
     at = max(event.started_at, start)
-    peer = 0 if event.activity is Activity.WAIT else event.peer
+    peer = 0 if event.activity in {Activity.WAIT, Activity.ACCEPT} else event.peer
     return replace(event, at=at, phrase=phrase, call=call, peer=peer, is_begin=True)
 
 

@@ -26,7 +26,7 @@ def stored(name: str) -> RequestTrace:
     with tempfile.TemporaryDirectory() as directory:
         for file in ("calls", "marks"):
             shutil.copy(TRACES / name / file, directory)
-        found = collect(Path(directory), clients, facts["end"], is_libuv=False)
+        found = collect(Path(directory), clients, facts["rests"], facts["end"], is_libuv=False)
     server = ServerOptions(name, by_the_book=name == "reactor")
     status = "HTTP/1.1 200 OK"
     return make_trace(server, "/a.txt", status, found, facts["end"], has_syscalls=True)

@@ -20,6 +20,7 @@ from aserve.explain.page_texts import ABOUT, TEXTS
 from aserve.explain.phrase import Phrase
 from aserve.explain.timeline import build_timeline
 from aserve.explain.workflows import WORKFLOWS
+from aserve.http1.states import Event
 from aserve.transport.registry import BY_THE_BOOK, MODELS
 from tests.aserve.explain.stored import NAMES, stored
 
@@ -136,6 +137,8 @@ def test_every_text_has_a_chinese_one():
     for name in NAMES:
         templates |= {event.phrase.template for event in stored(name).events}
     templates |= {phrase.template for steps in WORKFLOWS.values() for phrase in steps}
+    causes = {event.name.lower().replace("_", " ") for event in Event}
+    templates |= {f"state machine: {{before}} to {{after}} ({cause})" for cause in causes}
     assert templates - set(CHINESE) == set()
 
 

@@ -25,6 +25,7 @@ TEXTS = [
     "would block on the disk: {error}", "builds the response to {method} {target}", "x",
 ]  # fmt: skip
 VALUES = {"result": "1", "error": "EAGAIN", "method": "GET", "target": "/"}
+RESTS = [3.0, 12.0]
 EVENTS = st.lists(
     st.builds(
         TraceEvent,
@@ -44,7 +45,7 @@ EVENTS = st.lists(
 
 
 def trace_of(events, model="reactor"):
-    events = tuple(merge_repeats(tell_waiting(events, 20.0)))
+    events = tuple(merge_repeats(tell_waiting(events, RESTS, 20.0)))
     names = {10: "MainThread", 11: "worker-0"}
     return RequestTrace(model, False, model, "/", "200", events, names, True)
 
@@ -100,11 +101,18 @@ def test_bars_and_arrows_fit_into_the_picture_and_do_not_overlap(events, model):
 
 @given(EVENTS)
 def test_telling_the_waiting_keeps_the_order_and_every_event_in_time(events):
-    told = tell_waiting(events, 20.0)
+    told = tell_waiting(events, RESTS, 20.0)
     assert [event.at for event in told] == sorted(event.at for event in told)
     ends = [event for event in told if not event.is_begin]
-    waits = {Activity.WAIT, Activity.TAKE, Activity.READ, Activity.WRITE, Activity.SEND_FILE}
-    others = [event for event in events if event.activity not in waits]
+    waits = {
+        Activity.WAIT,
+        Activity.TAKE,
+        Activity.ACCEPT,
+        Activity.READ,
+        Activity.WRITE,
+        Activity.SEND_FILE,
+    }
+    others = [event for event in events if event.activity not in waits and event.at <= 20.0]
     assert sorted(map(str, others)) == sorted(
         str(event) for event in ends if event.activity not in waits
     )
@@ -141,32 +149,36 @@ def client(at, activity, peer=5_000):
 
 def test_a_wait_that_times_out_goes_on_in_the_next_one():
     events = [wait(0.0, 2.0, text=""), client(3.0, Activity.SEND), wait(2.5, 4.0)]
-    begin, _, end = tell_waiting(events, 9.0)
+    begin, _, end = tell_waiting(events, [], 9.0)
     assert (begin.text, begin.at) == ("waits in epoll_wait", 3.0)  # what was before is not shown
     assert end.text == "wakes up"
 
 
 def test_a_thread_that_waits_all_the_time_is_not_shown():
     events = [client(3.0, Activity.SEND), wait(1.0, float("inf"), thread=11, text="")]
-    assert [event.thread for event in tell_waiting(events, 9.0)] == [-1]
+    assert [event.thread for event in tell_waiting(events, [], 9.0)] == [-1]
 
 
-@pytest.mark.parametrize(("sent_at", "begins"), [(3.0, 1), (1.0, 0)])
-def test_a_read_has_waited_only_if_the_client_sent_meanwhile(sent_at, begins):
-    call = "recvfrom(5, ...) = 9"
-    read = TraceEvent(4.0, 10, Phrase("reads"), Activity.READ, 2.0, 4.0, call, peer=5_000)
-    told = tell_waiting([client(0.5, Activity.CONNECT), client(sent_at, Activity.SEND), read], 9.0)
-    assert sum(event.is_begin for event in told) == begins
+@pytest.mark.parametrize(("rested_at", "begins"), [(3.0, 1), (1.0, 0), (5.0, 0)])
+@pytest.mark.parametrize("activity", [Activity.ACCEPT, Activity.READ])
+def test_a_call_has_waited_only_if_the_server_rested_meanwhile(activity, rested_at, begins):
+    call = TraceEvent(4.0, 10, Phrase("x"), activity, 2.0, 4.0, "recvfrom(5) = 9", peer=5_000)
+    events = [client(0.5, Activity.CONNECT), client(3.5, Activity.SEND), call]
+    assert sum(event.is_begin for event in tell_waiting(events, [rested_at], 9.0)) == begins
 
 
-def test_a_write_has_waited_only_if_the_client_read_on_meanwhile():
+def test_a_write_waits_for_the_client_to_read_on():
     write = TraceEvent(2.0, 10, Phrase("w"), Activity.WRITE, 2.0, 4.0, "sendto() = 9", peer=5_000)
     events = [client(1.0, Activity.PAUSE), write, client(3.0, Activity.RESUME)]
-    told = tell_waiting(events, 9.0)
+    told = tell_waiting(events, [2.5], 9.0)
     assert [event.at for event in told] == [1.0, 2.0, 3.0, 4.0]
     assert "for space" in told[1].text
-    elsewhere = [client(1.0, Activity.PAUSE), write, client(3.0, Activity.RESUME, peer=1)]
-    assert not any(event.is_begin for event in tell_waiting(elsewhere, 9.0))
+
+
+def test_a_call_that_is_interrupted_when_the_trace_has_ended_is_no_part_of_it():
+    accept = TraceEvent(9.5, 10, Phrase("no"), Activity.ACCEPT, 4.0, 9.5, "accept4(3) = -1 EINTR")
+    told = tell_waiting([client(3.0, Activity.CONNECT), accept], [5.0], 9.0)
+    assert [event.text for event in told] == ["x", "waits in accept4 until a client connects"]
 
 
 def test_what_strace_dates_too_early_comes_after_its_cause(tmp_path):
@@ -178,7 +190,7 @@ def test_what_strace_dates_too_early_comes_after_its_cause(tmp_path):
     (tmp_path / "calls").write_text("\n".join(strace))
     (tmp_path / "marks").write_text("")
     clients = [client(10.0, Activity.CONNECT), client(10.505, Activity.CONNECT, peer=5_001)]
-    events = collect(tmp_path, clients, 12.0, is_libuv=False).events
+    events = collect(tmp_path, clients, [], 12.0, is_libuv=False).events
     assert [event.activity.name for event in events] == [
         "CONNECT", "WAIT", "ACCEPT", "CONNECT", "ACCEPT",
     ]  # fmt: skip

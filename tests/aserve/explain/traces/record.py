@@ -37,7 +37,7 @@ def _is_kept(line: str, start: float, end: float) -> bool:
 def record(name: str) -> None:
     """Record one trace."""
 
-    def keep(temporary, clients, end, *, is_libuv):
+    def keep(temporary, clients, rests, end, *, is_libuv):
         start = clients[0].at - BEFORE_S
         target = HERE / name
         target.mkdir(exist_ok=True)
@@ -50,8 +50,9 @@ def record(name: str) -> None:
              event.activity.name, event.peer]
             for event in clients
         ]  # fmt: skip
-        (target / "clients.json").write_text(json.dumps({"end": end, "events": facts}, indent=0))
-        return collect(temporary, clients, end, is_libuv=is_libuv)
+        played = {"end": end, "rests": rests, "events": facts}
+        (target / "clients.json").write_text(json.dumps(played, indent=0))
+        return collect(temporary, clients, rests, end, is_libuv=is_libuv)
 
     capture_module.collect = keep
     with tempfile.TemporaryDirectory(prefix="site-") as directory:
