@@ -44,13 +44,16 @@ class SourceLines:
         self._next = dict.fromkeys(self._by_thread, 0)
 
     def find(self, thread: int, call: str, started_at: float) -> str:
-        """Return the line of a call, "" if it is not known. Ask for a thread's calls in order."""
+        """Return the line of a call, "" if it is not known. Ask for a thread's calls in order.
+
+        A line makes one call: what follows without a line is made by libuv or the C library.
+        """
         lines = self._by_thread.get(thread, [])
-        index = self._next.get(thread, 0)
+        before = index = self._next.get(thread, 0)
         while index < len(lines) and lines[index].at <= started_at:
             index += 1
-        if not index:
-            return ""
         self._next[thread] = index
+        if index == before:
+            return ""
         last = lines[index - 1]
         return last.source if call in CALLS.get(last.text, ()) else ""

@@ -14,6 +14,7 @@ from aserve.explain.events import (
     read_syscalls,
     write_mark,
 )
+from aserve.explain.source_lines import SourceLines
 from aserve.explain.syscall_arguments import named_descriptors, peer_of
 from aserve.explain.syscall_text import describe_epoll_batch, describe_syscall
 
@@ -185,3 +186,10 @@ def test_a_mark_is_read_as_it_was_written(mark):
     line = write_mark(mark).decode()
     assert line.count("\n") == 1
     assert list(read_marks([line, line[:-1]])) == [mark]  # the last one is not complete
+
+
+def test_a_line_makes_one_call_and_what_follows_it_is_not_its_own():
+    lines = SourceLines([Mark(1.0, 17, "line", "close", {}, "aserve/a.py:1", "")])
+    assert lines.find(17, "close", 0.5) == ""
+    assert lines.find(17, "close", 1.5) == "aserve/a.py:1"
+    assert lines.find(17, "close", 2.0) == ""
