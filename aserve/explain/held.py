@@ -25,6 +25,11 @@ def held_spans(events: Sequence[TraceEvent]) -> list[Held]:
     ]
 
 
+def uses_ring(events: Sequence[TraceEvent]) -> bool:
+    """Tell whether completions come from a ring: those of POSIX AIO, from threads with lanes."""
+    return any(event.activity is Activity.SUBMIT for event in events)
+
+
 def _next_step(
     events: Sequence[TraceEvent], start: int, holds: Callable[[TraceEvent], bool]
 ) -> int | None:
@@ -85,8 +90,8 @@ def _ring_operations(events: Sequence[TraceEvent]) -> Iterator[Held]:
 
     An accept copies nothing: its result lies in the ring until it is fetched.
     """
-    if not any(event.activity is Activity.SUBMIT for event in events):
-        return  # POSIX AIO also tells of completions, and its threads have lanes of their own
+    if not uses_ring(events):
+        return
     pending: dict[tuple[str, int], list[int]] = defaultdict(list)
     arrived: dict[int, int] = {}
     for step, event in enumerate(events):
@@ -130,8 +135,10 @@ def _queued_signals(events: Sequence[TraceEvent]) -> Iterator[Held]:
 
 
 def _file_reads(events: Sequence[TraceEvent]) -> Iterator[Held]:
+    has_ring = uses_ring(events)
     for step, event in enumerate(events):
-        is_ring_read = event.activity is Activity.COMPLETE and event.ring_operation == "read"
+        is_completed = event.activity is Activity.COMPLETE and event.ring_operation == "read"
+        is_ring_read = has_ring and is_completed
         if event.activity in {Activity.READ_FILE, Activity.SEND_FILE} or is_ring_read:
             yield CACHE, step, step, Bar.COPY
         elif event.phrase.template.startswith("would block on the disk"):

@@ -160,7 +160,7 @@ ABOUT: Mapping[str, tuple[str, str]] = {
         "父进程接受连接，为每个连接 fork 一个子进程。",
     ),
     "prefork": (
-        "Children that were forked before accept by themselves, and serve one client at a time.",
+        "Children that were forked in advance accept connections themselves, one client at a time.",
         "预先 fork 好的子进程自己接受连接，每个一次服务一个客户端。",
     ),
 }

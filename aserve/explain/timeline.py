@@ -5,12 +5,13 @@ that passed: tracing makes every call many times slower, and by no common factor
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from aserve.explain.arrows import arrows_of
 from aserve.explain.capture import RequestTrace
 from aserve.explain.events import Activity, TraceEvent
-from aserve.explain.held import Held, held_spans
+from aserve.explain.held import Held, held_spans, uses_ring
 from aserve.explain.lanes import KERNEL_LANES, Bar, Lane, Phase, Span, Timeline, lanes_of
 
 _BARS: dict[Activity, Bar] = {
@@ -26,8 +27,7 @@ _BARS: dict[Activity, Bar] = {
 _PHASES: dict[Activity, Phase] = {
     **dict.fromkeys((Activity.WAIT, Activity.ASK, Activity.READ_SIGNALS), Phase.READY),
     **dict.fromkeys(
-        (Activity.READ, Activity.WRITE, Activity.READ_FILE, Activity.SEND_FILE, Activity.COMPLETE),
-        Phase.MOVED,
+        (Activity.READ, Activity.WRITE, Activity.READ_FILE, Activity.SEND_FILE), Phase.MOVED
     ),
 }
 _FETCHES = frozenset({Activity.RECEIVE, Activity.PAUSE})
@@ -43,22 +43,27 @@ def build_timeline(trace: RequestTrace) -> Timeline:
         *lanes_of(events, trace.threads, clients=False),
     ]
     index = {lane.key: number for number, lane in enumerate(threads)}
-    cells = _cells(events, threads, index, held)
+    cells = _cells(trace, threads, index, held)
     return Timeline(
         tuple(threads),
         events,
-        tuple(map(phase_of, events)),
+        tuple(phase_of(event, has_ring=uses_ring(events)) for event in events),
         tuple(_spans(cells, len(events))),
         tuple(arrows_of(events, index)),
     )
 
 
-def phase_of(event: TraceEvent) -> Phase:
-    """Return which part of reading or writing an event belongs to."""
+def phase_of(event: TraceEvent, *, has_ring: bool) -> Phase:
+    """Return which part of reading or writing an event belongs to.
+
+    has_ring: a completion tells what the kernel has moved, and not what a thread of the C library
+    has, whose calls are events of their own.
+    """
     if event.is_begin:
         return Phase.NONE if event.activity is Activity.TAKE else Phase.READY
-    if event.activity is Activity.COMPLETE and event.ring_operation == "accept":
-        return Phase.READY
+    if event.activity is Activity.COMPLETE:
+        is_move = event.ring_operation != "accept"
+        return (Phase.MOVED if is_move else Phase.READY) if has_ring else Phase.NONE
     return _PHASES.get(event.activity, Phase.NONE)
 
 
@@ -69,8 +74,9 @@ _STRENGTH = (Bar.HELD, Bar.CALL, Bar.COMPUTE, Bar.WAIT, Bar.ASK, Bar.COPY)
 
 
 def _cells(
-    events: Sequence[TraceEvent], lanes: Sequence[Lane], index: dict[str, int], held: Iterable[Held]
+    trace: RequestTrace, lanes: Sequence[Lane], index: dict[str, int], held: Iterable[Held]
 ) -> Cells:
+    events = trace.events
     cells: Cells = {}
     for key, first, last, bar in held:
         for step in range(first, last + 1):
@@ -79,19 +85,26 @@ def _cells(
     for number, lane in enumerate(lanes):
         if lane.thread:
             own = [step for step, event in enumerate(events) if event.thread == lane.thread]
-            bars = _client_bars if lane.kind == "client" else _thread_bars
+            has_code = lane.thread in trace.threads
+            bars = _client_bars if lane.kind == "client" else partial(_thread_bars, has_code)
             cells.update({(number, step): bar for step, bar in bars(events, own)})
     return cells
 
 
-def _thread_bars(events: Sequence[TraceEvent], own: Sequence[int]) -> Iterator[tuple[int, Bar]]:
-    """Yield what a thread does at each step from its first to its last event."""
+def _thread_bars(
+    has_code: bool, events: Sequence[TraceEvent], own: Sequence[int]
+) -> Iterator[tuple[int, Bar]]:
+    """Yield what a thread does at each step from its first to its last event.
+
+    has_code: it runs Python, and computes between two events. A thread of the C library does
+    nothing that is worth telling: it waits for its next request.
+    """
     for step, following in zip(own, [*own[1:], len(events)], strict=True):
         event = events[step]
         bar = Bar.WAIT if event.is_begin else _BARS.get(event.activity, Bar.CALL)
         yield step, bar
         between = Bar.WAIT if event.is_begin else Bar.COMPUTE
-        if following < len(events) or event.is_begin:
+        if event.is_begin or (has_code and following < len(events)):
             yield from ((other, between) for other in range(step + 1, following))
 
 

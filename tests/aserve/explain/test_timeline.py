@@ -342,3 +342,26 @@ def test_the_picture_does_not_depend_on_the_time_that_passed():
     slower = replace(trace, events=tuple(replace(e, at=e.at * 9) for e in trace.events))
     fast, slow = build_timeline(trace), build_timeline(slower)
     assert (fast.spans, fast.arrows, fast.phases) == (slow.spans, slow.arrows, slow.phases)
+
+
+def test_a_thread_of_the_c_library_computes_nothing_between_its_calls():
+    events = [
+        client(1.0, Activity.SEND),
+        TraceEvent(2.0, 99, Phrase("reads {count:,} bytes", {"count": 9}), Activity.READ),
+        TraceEvent(3.0, 10, Phrase("x"), Activity.COMPUTE),
+        TraceEvent(4.0, 99, Phrase("x"), Activity.WAKE),
+        TraceEvent(5.0, 10, Phrase("x"), Activity.COMPUTE),
+    ]
+    trace = trace_of(events, "proactor-aio")
+    assert bars_of(trace, "a thread of libc") == [None, Bar.COPY, None, Bar.CALL, None]
+    assert bars_of(trace, "main thread") == [None, None, Bar.COMPUTE, Bar.COMPUTE, Bar.COMPUTE]
+
+
+@pytest.mark.parametrize(("has_ring", "phase"), [(True, Phase.MOVED), (False, Phase.NONE)])
+def test_a_completion_moves_data_only_if_a_ring_does(has_ring, phase):
+    template = "gets the completion of read: {result}"
+    completion = TraceEvent(2.0, 10, Phrase(template, VALUES), Activity.COMPLETE)
+    submit = TraceEvent(1.0, 10, Phrase("queues a read of the file on the ring"), Activity.SUBMIT)
+    timeline = build_timeline(trace_of([*([submit] if has_ring else []), completion]))
+    assert timeline.phases[-1] is phase
+    assert any(lane.key == "cache" for lane in timeline.lanes) == has_ring
