@@ -36,7 +36,10 @@ SCRIPT = load_script()
 SERVERS = {server["name"]: server for server in SCRIPT.servers()}
 TRANSLATED = [
     *((page, page.with_suffix(".zh.md")) for page in SCRIPT.pages() if ".zh." not in page.name),
-    *((ROOT / f"{name}.md", ROOT / f"{name}.zh.md") for name in ("README", "docs/io-models")),
+    *(
+        (ROOT / f"{name}.md", ROOT / f"{name}.zh.md")
+        for name in ("README", "docs/io-models", "docs/explain")
+    ),
 ]
 
 
@@ -209,15 +212,27 @@ def commands_of(page: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_the_commands_of_the_page_on_requests_print_what_it_shows() -> None:
-    (start, _), *commands = commands_of(LEARN / "1-request.md")
-    assert start == "aserve www/ --allow-trace"
-    assert len(commands) == 16
-    with aserve.Server(ROOT / "www", allow_trace=True) as server:
-        address = urlsplit(server.url).netloc
-        for command, printed in commands:
-            asked = command.replace("127.0.0.1:8000", address)
-            done = subprocess.run(
-                ["bash", "-c", asked], check=False, capture_output=True, text=True, timeout=60
-            )
-            assert done.stdout == printed, command
+def test_the_commands_of_the_page_on_requests_print_what_it_shows(tmp_path: Path) -> None:
+    commands = dict(commands_of(LEARN / "1-request.md"))
+    for start in (
+        "aserve www/ --allow-trace",
+        "mkdir inbox",
+        "aserve inbox/ --write --allow-connect 127.0.0.1:8000 --port 8001",
+    ):
+        assert commands.pop(start) == ""
+    assert len(commands) == 22
+    with aserve.Server(ROOT / "www", allow_trace=True) as first:
+        address = urlsplit(first.url).netloc
+        with aserve.Server(tmp_path, write=("/",), allow_connect=(address,)) as second:
+            for command, printed in commands.items():
+                asked = command.replace("127.0.0.1:8000", address)
+                asked = asked.replace("127.0.0.1:8001", urlsplit(second.url).netloc)
+                done = subprocess.run(
+                    ["bash", "-c", asked],
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    cwd=ROOT,
+                )
+                assert done.stdout == printed, command
