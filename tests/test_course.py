@@ -2,12 +2,14 @@
 
 import importlib.util
 import re
+import runpy
 import shutil
 import socket
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -158,6 +160,30 @@ def test_pools_prints_a_row_for_each_number_of_workers() -> None:
     workers = [int(line.split()[0]) for line in printed.splitlines()[2:]]
     assert workers == sorted(set(workers))
     assert {1, 8, 24} <= set(workers)
+
+
+class BoundedDeque(deque):
+    """Notes how many it had at most."""
+
+    most = 0
+
+    def append(self, item: object) -> None:
+        super().append(item)
+        self.most = max(self.most, len(self))
+
+
+def test_the_request_queue_loses_nothing_and_stays_within_its_bound() -> None:
+    queue = runpy.run_path(str(LEARN / "request_queue.py"))["RequestQueue"](size=2)
+    queue.requests = BoundedDeque()
+    with ThreadPoolExecutor(8) as threads:
+        taken = [threads.submit(lambda: [queue.get() for _ in range(100)]) for _ in range(4)]
+        for name in "abcd":
+            threads.submit(lambda name=name: [queue.put((name, n)) for n in range(100)])
+        got = [request for one in taken for request in one.result()]
+    assert sorted(got) == [(name, n) for name in "abcd" for n in range(100)]
+    assert 1 <= queue.requests.most <= 2
+    assert [queue.try_put(one) for one in "abc"] == [True, True, False]
+    assert [queue.get(), queue.get()] == ["a", "b"]
 
 
 def sections(page: Path) -> list[tuple[str, str]]:
