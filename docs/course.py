@@ -31,7 +31,7 @@ _WORDS = {
         "costs": ("服务器", "是什么", "行数", "一个请求的系统调用"),
         "models": ("模型", "书上说", "aserve 的做法", "原因"),
         "steps": ("步骤", "书上说", "`aserve explain` 依次显示"),
-        "varies": "不计次数 ",
+        "varies": "不计次数：",  # noqa: RUF001  (Chinese punctuation)
     },
 }
 

@@ -2,12 +2,14 @@
 
 import importlib.util
 import re
+import runpy
 import shutil
 import socket
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +38,10 @@ SCRIPT = load_script()
 SERVERS = {server["name"]: server for server in SCRIPT.servers()}
 TRANSLATED = [
     *((page, page.with_suffix(".zh.md")) for page in SCRIPT.pages() if ".zh." not in page.name),
-    *((ROOT / f"{name}.md", ROOT / f"{name}.zh.md") for name in ("README", "docs/io-models")),
+    *(
+        (ROOT / f"{name}.md", ROOT / f"{name}.zh.md")
+        for name in ("README", "docs/io-models", "docs/explain")
+    ),
 ]
 
 
@@ -157,6 +162,30 @@ def test_pools_prints_a_row_for_each_number_of_workers() -> None:
     assert {1, 8, 24} <= set(workers)
 
 
+class BoundedDeque(deque):
+    """Notes how many it had at most."""
+
+    most = 0
+
+    def append(self, item: object) -> None:
+        super().append(item)
+        self.most = max(self.most, len(self))
+
+
+def test_the_request_queue_loses_nothing_and_stays_within_its_bound() -> None:
+    queue = runpy.run_path(str(LEARN / "request_queue.py"))["RequestQueue"](size=2)
+    queue.requests = BoundedDeque()
+    with ThreadPoolExecutor(8) as threads:
+        taken = [threads.submit(lambda: [queue.get() for _ in range(100)]) for _ in range(4)]
+        for name in "abcd":
+            threads.submit(lambda name=name: [queue.put((name, n)) for n in range(100)])
+        got = [request for one in taken for request in one.result()]
+    assert sorted(got) == [(name, n) for name in "abcd" for n in range(100)]
+    assert 1 <= queue.requests.most <= 2
+    assert [queue.try_put(one) for one in "abc"] == [True, True, False]
+    assert [queue.get(), queue.get()] == ["a", "b"]
+
+
 def sections(page: Path) -> list[tuple[str, str]]:
     """Return the level of each heading of a page with the text below it, without blocks of code."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -209,15 +238,27 @@ def commands_of(page: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_the_commands_of_the_page_on_requests_print_what_it_shows() -> None:
-    (start, _), *commands = commands_of(LEARN / "1-request.md")
-    assert start == "aserve www/ --allow-trace"
-    assert len(commands) == 16
-    with aserve.Server(ROOT / "www", allow_trace=True) as server:
-        address = urlsplit(server.url).netloc
-        for command, printed in commands:
-            asked = command.replace("127.0.0.1:8000", address)
-            done = subprocess.run(
-                ["bash", "-c", asked], check=False, capture_output=True, text=True, timeout=60
-            )
-            assert done.stdout == printed, command
+def test_the_commands_of_the_page_on_requests_print_what_it_shows(tmp_path: Path) -> None:
+    commands = dict(commands_of(LEARN / "1-request.md"))
+    for start in (
+        "aserve www/ --allow-trace",
+        "mkdir inbox",
+        "aserve inbox/ --write --allow-connect 127.0.0.1:8000 --port 8001",
+    ):
+        assert commands.pop(start) == ""
+    assert len(commands) == 22
+    with aserve.Server(ROOT / "www", allow_trace=True) as first:
+        address = urlsplit(first.url).netloc
+        with aserve.Server(tmp_path, write=("/",), allow_connect=(address,)) as second:
+            for command, printed in commands.items():
+                asked = command.replace("127.0.0.1:8000", address)
+                asked = asked.replace("127.0.0.1:8001", urlsplit(second.url).netloc)
+                done = subprocess.run(
+                    ["bash", "-c", asked],
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    cwd=ROOT,
+                )
+                assert done.stdout == printed, command

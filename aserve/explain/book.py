@@ -6,6 +6,8 @@ from functools import partial
 from aserve.explain.capture import RequestTrace
 from aserve.explain.conversations import MOVES, Conversations, LibraryOperations, is_ring
 from aserve.explain.events import LISTENER, Activity, TraceEvent, is_client
+from aserve.explain.workflows import WORKFLOWS
+from aserve.transport.registry import BY_THE_BOOK
 
 _WORK = frozenset({Activity.COMPUTE, Activity.CALL, Activity.READ_FILE})
 _SENDS = frozenset({Activity.WRITE, Activity.SEND_FILE})
@@ -20,6 +22,12 @@ def book_steps(trace: RequestTrace) -> list[int]:
     return [_number(conversations, event, numbering) for event in trace.events]
 
 
+def takes_every_step(trace: RequestTrace) -> bool:
+    """Tell whether the server is one that is meant to take each step that books number."""
+    has_tuned_form = trace.model in {*BY_THE_BOOK, "asyncio"}
+    return trace.model in WORKFLOWS and (trace.by_the_book or not has_tuned_form)
+
+
 def _number(conversations: Conversations, event: TraceEvent, numbering: Numbering) -> int:
     if is_client(event.thread):
         return 0
@@ -32,14 +40,21 @@ def _number(conversations: Conversations, event: TraceEvent, numbering: Numberin
 def _wait_number(known: Conversations, event: TraceEvent) -> int:
     """Return the number of a wait, or of its end: 1 for clients, 2 and 3 for data, 5 and 6."""
     if event.is_begin:
-        if known.polled_for_writing - known.reported:
-            return 5
-        return 2 if known.accepted else 1
+        return _begin_number(known, event)
     if event.peer == LISTENER:
         return 1
     if event.peer <= 0:
         return 0
     return 6 if event.peer in known.polled_for_writing else 3
+
+
+def _begin_number(known: Conversations, event: TraceEvent) -> int:
+    """Return the number of the beginning of a wait: what ends it decides what was waited for."""
+    end = known.end_of_wait(event)
+    if "EPOLLOUT" in end.text if end else known.polled_for_writing - known.reported:
+        return 5
+    is_for_clients = end.peer == LISTENER if end and end.peer else not known.accepted
+    return 1 if is_for_clients else 2
 
 
 def _registration_number(known: Conversations, event: TraceEvent, again: int) -> int:

@@ -31,6 +31,18 @@ def _epoll_texts() -> dict[str, str]:
     return found
 
 
+def _readiness_texts() -> dict[str, str]:
+    return {
+        f"{how}, {what}{end}": f"{way}：{meaning}{tail}"
+        for how, way in (("wakes up", "醒来"), ("asks without waiting", "不等待，只问一下"))
+        for what, meaning in (
+            ("one descriptor is ready", "一个描述符就绪"),
+            ("{count} descriptors are ready", "{count} 个描述符就绪"),
+        )
+        for end, tail in (("", ""), (": {events}", "（{events}）"))
+    }
+
+
 _CLIENT = {
     "connects": "发起连接",
     "sends {count} bytes: {line}": "发送 {count} 字节：{line}",
@@ -48,10 +60,7 @@ _WAITING = {
     "waits in {call} until data arrives": "停在 {call} 里，等数据到达",
     "waits in {call} until a client connects": "停在 {call} 里，等客户端连接",
     "waits in {call} for space in the socket": "停在 {call} 里，等套接字腾出空间",
-    "wakes up, one descriptor is ready": "醒来：一个描述符就绪",
-    "wakes up, {count} descriptors are ready": "醒来：{count} 个描述符就绪",
-    "wakes up, one descriptor is ready: {events}": "醒来：一个描述符就绪（{events}）",
-    "wakes up, {count} descriptors are ready: {events}": "醒来：{count} 个描述符就绪（{events}）",
+    **_readiness_texts(),
     "reads signals from the signalfd": "从 signalfd 读出信号",
     "sends a signal to the process": "向进程发送一个信号",
     "cannot send a signal to the process: {error}": "无法向进程发送信号：{error}",

@@ -14,6 +14,7 @@ class Conversations:
     def __init__(self, trace: RequestTrace) -> None:
         self._threads = trace.threads
         self._next_peers = _next_peers(trace)
+        self._ends = _ends_of_waits(trace)
         self._queued: dict[str, list[int]] = defaultdict(list)
         self._at_work: dict[int, int] = {}  # the peer that a thread is busy with
         self._reported: list[int] = []  # peers that the main thread has to put into the queue
@@ -39,6 +40,10 @@ class Conversations:
     def next_peer(self, event: TraceEvent) -> int:
         """Return whose connection its thread turns to with an event or after it, 0 for none."""
         return self._next_peers.get(id(event), 0)
+
+    def end_of_wait(self, event: TraceEvent) -> TraceEvent | None:
+        """Return the end of a wait that begins with an event; None if the trace ends first."""
+        return self._ends.get(id(event))
 
     def before(self, event: TraceEvent) -> None:
         """Note what an event says about the connections."""
@@ -151,4 +156,16 @@ def _next_peers(trace: RequestTrace) -> dict[int, int]:
         if event.peer:
             upcoming[event.thread] = event.peer
         found[id(event)] = upcoming.get(event.thread, 0)
+    return found
+
+
+def _ends_of_waits(trace: RequestTrace) -> dict[int, TraceEvent]:
+    """Return the end of each wait, by the id of the event that is its beginning."""
+    found: dict[int, TraceEvent] = {}
+    upcoming: dict[int, TraceEvent] = {}
+    for event in reversed(trace.events):
+        if event.activity is Activity.WAIT and not event.is_begin:
+            upcoming[event.thread] = event
+        elif event.activity is Activity.WAIT and event.thread in upcoming:
+            found[id(event)] = upcoming[event.thread]
     return found

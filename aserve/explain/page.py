@@ -26,11 +26,7 @@ from aserve.transport.registry import find_model
 _STYLE = inline(SHARED_STYLE + read_style(Path(__file__).with_name("page.css")))
 _SCRIPT = inline(read_script(Path(__file__).with_name("page.js")))
 _POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src {_SCRIPT.source}"
-_STRIPES = (  # which only SVG needs to be told as a pattern
-    '<svg width="0" height="0" aria-hidden="true"><pattern id="stripes" width="6" height="6"'
-    ' patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="3" height="6"/>'
-    "</pattern></svg>"
-)
+_STRIPES = 3  # of a step that asks in vain, at a glance
 _MAX_CALL = 240  # characters of a system call
 _FIRST_ROW = 2  # of the grid: the first one has the names of the lanes
 
@@ -108,7 +104,7 @@ def _legend() -> str:
 
 def _overview(scenes: Sequence[_Scene]) -> Iterator[str]:
     yield '<nav class="overview" aria-labelledby="at-a-glance"><h2 id="at-a-glance">'
-    yield f"{_text('overview')}{_STRIPES}</h2>\n<p>{_text('overview_lead')}</p>\n<ul>\n"
+    yield f"{_text('overview')}</h2>\n<p>{_text('overview_lead')}</p>\n<ul>\n"
     for scene in scenes:
         yield f'<li><a href="#{scene.id}">{escape(scene.trace.title)}</a>{_ribbon(scene)}</li>\n'
     yield "</ul></nav>\n"
@@ -137,11 +133,20 @@ def _by_bar(spans: Sequence[Span], lanes: Sequence[int]) -> Iterator[tuple[Bar, 
 def _ribbon_path(spans: Sequence[Span], lanes: Sequence[int]) -> str:
     parts = []
     for span in spans:
-        thin = span.bar is Bar.WAIT
-        y = lanes.index(span.lane) + (0.35 if thin else 0.1)
-        length, height = span.last - span.first + 1, 0.3 if thin else 0.8
-        parts.append(f"M{span.first} {y:g}h{length}v{height}h-{length}z")
+        y, length = lanes.index(span.lane), span.last - span.first + 1
+        if span.bar is Bar.ASK:
+            parts += [_stripe(span.first + n / _STRIPES, y) for n in range(length * _STRIPES)]
+        elif span.bar is Bar.WAIT:
+            parts.append(f"M{span.first} {y + 0.35:g}h{length}v.3h-{length}z")
+        else:
+            parts.append(f"M{span.first} {y + 0.1:g}h{length}v.8h-{length}z")
     return "".join(parts)
+
+
+def _stripe(x: float, y: int) -> str:
+    """Return a slanted stripe. A pattern would be stretched with the picture, and fall apart."""
+    half = 1 / _STRIPES / 2
+    return f"M{x + half:.2f} {y + 0.1:g}h{half:.2f}l-{half:.2f} .8h-{half:.2f}z"
 
 
 # One model.

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from html import escape
 from typing import TextIO
 
+from aserve.explain.book import book_steps, takes_every_step
 from aserve.explain.capture import RequestTrace
 from aserve.explain.events import Activity, TraceEvent, is_client
 from aserve.explain.lanes import Bar
 from aserve.explain.timeline import build_timeline
+from aserve.explain.workflows import WORKFLOWS
 
 NO_STRACE = "strace is not installed: the system calls are missing (Debian: apt install strace)"
 
@@ -57,13 +59,24 @@ def print_trace(trace: RequestTrace, stream: TextIO, *, use_color: bool) -> None
     width = max(map(len, names.values()))
     start = trace.events[0].at
     print(f"{trace.title}: GET {trace.target}, {trace.status}\n", file=stream)
-    for event in trace.events:
+    numbers = _print_book(trace, stream) if takes_every_step(trace) else None
+    for position, event in enumerate(trace.events):
         name = names[event.thread].ljust(width)
+        if numbers:
+            name = f"{numbers[position] or ' '}  {name}"
         text = f"  {event.text}" if event.with_kernel else event.text
         if use_color:
             text = f"\x1b[{_color_code(event)}m{text}\x1b[0m"
         print(f"{_format_time(event.at - start):>9}  {name}  {text}".rstrip(), file=stream)
     print(f"\n{_summary(trace)}", file=stream)
+
+
+def _print_book(trace: RequestTrace, stream: TextIO) -> list[int]:
+    """Print the steps as books number them; return the number of each event, 0 for none."""
+    for number, step in enumerate(WORKFLOWS[trace.model], 1):
+        print(f"{number:>9}. {step}", file=stream)
+    print(file=stream)
+    return book_steps(trace)
 
 
 def _color_code(event: TraceEvent) -> str:

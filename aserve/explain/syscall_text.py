@@ -56,10 +56,12 @@ def _wait(call: Syscall) -> Description | None:
     if count <= 0:
         return None
     ready = "one descriptor is ready" if count == 1 else "{count} descriptors are ready"
+    asks_only = call.name == "poll" and call.arguments.endswith(", 0")
+    found = f"{'asks without waiting' if asks_only else 'wakes up'}, {ready}"
     events = ", ".join(dict.fromkeys(_READY.findall(reported_part(call)))) or select_sets(call)
     if not events:
-        return _counted(f"wakes up, {ready}", f"wakes up, {ready}", count, Activity.WAIT)
-    phrase = Phrase(f"wakes up, {ready}: {{events}}", {"count": count, "events": events})
+        return _counted(found, found, count, Activity.WAIT)
+    phrase = Phrase(f"{found}: {{events}}", {"count": count, "events": events})
     return Description(phrase, Activity.WAIT)
 
 

@@ -28,6 +28,8 @@ of it.
 
 - Contenders are loaded in turns, round after round, and stopped (SIGSTOP) while others are. Tables
   show the median, and in parentheses the lowest and the highest round.
+- Compare figures within one table: each was measured at a time of its own, and a machine that is
+  shared is not equally fast at every moment.
 - The default model is there twice: with its response cache, and without it, like the others.
   *by the book*: with `--by-the-book`.
 - A failed request is one with an error status, or one whose connection failed. It is no page, but

@@ -29,14 +29,14 @@ def main() -> None:
         client.send(b"hello")
         print("5 bytes have arrived:     ", recv(server))
         server.setblocking(False)
-        print("none, on a non-blocking:  ", recv(server))
+        print("no data, non-blocking:    ", recv(server))
         server.setblocking(True)
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)  # again and again: one hits the call
-        print("none, and a signal comes: ", recv(server))
+        print("no data, a signal comes:  ", recv(server))
         signal.setitimer(signal.ITIMER_REAL, 0)
         client.shutdown(socket.SHUT_WR)
-        print("the client has ended:     ", recv(server))
+        print("the client has closed:    ", recv(server))
     client, server = tcp_pair()
     with server:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

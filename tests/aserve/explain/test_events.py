@@ -91,6 +91,8 @@ def test_a_call_in_two_parts():
          "asks for size and modification time"),
         ("poll([{fd=3, events=POLLIN}], 1, 1000) = 1 ([{fd=3, revents=POLLIN}])",
          "wakes up, one descriptor is ready: POLLIN"),
+        ("poll([{fd=3, events=POLLIN}], 1, 0) = 1 ([{fd=3, revents=POLLIN}])",
+         "asks without waiting, one descriptor is ready: POLLIN"),
         ("pselect6(4, [3], [], [], {tv_sec=1}, NULL) = 1 (in [3], left {tv_sec=0})",
          "wakes up, one descriptor is ready: readable"),
         (r'write(6<anon_inode:[eventfd:2]>, "\1\0\0\0\0\0\0\0", 8) = 8',

@@ -15,9 +15,11 @@ import pytest
 import aserve.explain
 from aserve.explain.book import book_steps
 from aserve.explain.chinese import CHINESE
+from aserve.explain.events import Activity
 from aserve.explain.page import write_page
 from aserve.explain.page_texts import ABOUT, TEXTS
 from aserve.explain.phrase import Phrase
+from aserve.explain.render import print_trace
 from aserve.explain.timeline import build_timeline
 from aserve.explain.workflows import WORKFLOWS
 from aserve.http1.states import Event
@@ -68,7 +70,6 @@ def test_the_page_is_well_formed_and_needs_no_network(page):
     for _, attributes in tree.tags:
         assert "src" not in attributes
         assert attributes.get("href", "#").startswith("#")
-    assert "url(#stripes)" in page
     assert re.findall(r"url\((?!#)|@import|//[a-z]+\.[a-z]", page) == []
 
 
@@ -100,6 +101,32 @@ def test_every_bar_and_every_step_of_the_book_is_on_the_page(page):
     assert len(arrows) == sum(len(timeline.arrows) for timeline in timelines)
     numbers = [int(one["data-step"]) for _, one in tree.tags if "data-step" in one]
     assert numbers == [step for name in NAMES for step in book_steps(stored(name)) if step]
+
+
+def test_at_a_glance_each_vain_call_has_stripes_within_its_step():
+    trace = stored("epoll")
+    asked = [step for step, one in enumerate(trace.events) if one.activity is Activity.ASK]
+    assert asked
+    (path,) = re.findall(r'<path class="q" d="([^"]*)"', page_of([trace]))
+    starts = [float(x) for x in re.findall(r"M([\d.]+) ", path)]
+    assert {int(x) for x in starts} == set(asked)
+    assert len(starts) > len(asked)  # a bar without gaps would look like computing
+
+
+def test_the_terminal_numbers_the_steps_of_a_model_by_the_book():
+    stream = io.StringIO()
+    print_trace(stored("reactor"), stream, use_color=False)
+    printed = stream.getvalue()
+    steps = [str(step) for step in WORKFLOWS["reactor"]]
+    assert re.findall(r"^ +\d\. (.*)$", printed, re.MULTILINE) == steps
+    numbers = re.findall(r"^ *[\d.]+ ms  (.)  ", printed, re.MULTILINE)
+    assert [int(one.strip() or 0) for one in numbers] == book_steps(stored("reactor"))
+
+
+def test_the_terminal_numbers_nothing_where_steps_are_left_out():
+    stream = io.StringIO()
+    print_trace(replace(stored("reactor"), by_the_book=False), stream, use_color=False)
+    assert str(WORKFLOWS["reactor"][0]) not in stream.getvalue()
 
 
 def test_what_was_requested_cannot_become_markup():

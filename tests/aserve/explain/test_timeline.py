@@ -1,6 +1,7 @@
 """Lanes, bars and arrows: of stored traces of real runs, and of events in any order."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -322,6 +323,23 @@ def test_the_reactor_hands_over_through_the_queue_step_by_step():
     assert any(text.startswith("writes") for text in of_step[7])
     # The main thread moves no byte.
     assert Bar.COPY not in bars_of(trace, "main thread")
+
+
+def test_a_wait_has_the_number_of_what_it_waited_for():
+    trace = stored("reactor")
+    numbers = book_steps(trace)
+    main = next(thread for thread, name in trace.threads.items() if name == "MainThread")
+    waits = [
+        (number, event.is_begin)
+        for number, event in zip(numbers, trace.events, strict=True)
+        if event.thread == main and event.activity is Activity.WAIT
+    ]
+    pairs = [
+        (begin, end)
+        for (begin, begins), (end, continues) in pairwise(waits)
+        if begins and not continues
+    ]
+    assert set(pairs) == {(1, 1), (2, 3), (5, 6)}
 
 
 def test_the_proactor_takes_the_steps_of_the_book():
