@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -389,6 +389,54 @@ def test_a_large_upload_is_paused_and_goes_on_in_another_tab(
         assert browser.execute_script("return localStorage.length") == 0
     assert content(folder / "site/in")["large.bin"] == LARGE
     assert (requests_of(lines, "POST"), requests_of(lines, "HEAD")) == (1, 1)
+
+
+def is_sending(browser: webdriver.Chrome) -> bool:
+    return bool(browser.find_elements(By.CSS_SELECTOR, ".uploads li.running"))
+
+
+@contextmanager
+def second_tab(browser: webdriver.Chrome) -> Iterator[tuple[str, str]]:
+    """Open another tab; yield the handles of both, of which the new one is looked at."""
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    second = browser.current_window_handle
+    try:
+        yield first, second
+    finally:
+        browser.switch_to.window(second)
+        browser.close()
+        browser.switch_to.window(first)
+
+
+def test_two_tabs_that_send_one_file_never_mix_it(browser: webdriver.Chrome, folder: Path) -> None:
+    """Both go on with the same upload: each takes it from the other, and there is one file."""
+    (folder / "large.bin").write_bytes(LARGE)
+    lines: list[str] = []
+    settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
+    with (
+        aserve.Server(folder / "site", **settings) as served,
+        second_tab(browser) as tabs,
+    ):
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            load(browser, f"{served.url}in/")
+            throttle(browser, 50_000)  # minutes, until both are in the middle of it
+            choose(browser, folder / "large.bin")
+            wait(browser, lambda: arrived(folder), "nothing has arrived")
+            wait(browser, lambda: states(browser) != ["Starting"], "it does not send")
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            throttle(browser, -1)
+        ends = []
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            wait(browser, lambda: not is_sending(browser), "it does not end")
+            ends += states(browser)
+    assert "Uploaded" in ends, ends
+    assert content(folder / "site/in")["large.bin"] == LARGE
+    assert not unfinished(folder)
+    assert requests_of(lines, "POST") == 1
 
 
 def test_a_large_upload_that_is_cancelled_leaves_nothing(
