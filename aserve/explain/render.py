@@ -56,7 +56,7 @@ def print_trace(trace: RequestTrace, stream: TextIO, *, use_color: bool) -> None
     names = lane_names(trace)
     width = max(map(len, names.values()))
     start = trace.events[0].at
-    print(f"{trace.title}: GET {trace.target}, {trace.status}\n", file=stream)
+    print(f"{trace.title}: {trace.request}, {trace.status}\n", file=stream)
     for event in trace.events:
         name = names[event.thread].ljust(width)
         text = f"  {event.text}" if event.with_kernel else event.text
@@ -93,7 +93,7 @@ def write_svg(trace: RequestTrace, stream: TextIO) -> None:
     clients = sum(map(is_client, names))
     lanes = {one: number + (number >= clients) for number, one in enumerate(names)}
     columns = [*list(names.values())[:clients], "kernel", *list(names.values())[clients:]]
-    title = f"aserve --model {trace.title}: GET {trace.target}, {trace.status}"
+    title = f"aserve --model {trace.title}: {trace.request}, {trace.status}"
     width = max(_right_edge(trace, lanes, clients), _text_width(title) * 1.4) + _MARGIN
     width = math.ceil(max(width, _TIME_WIDTH + _LANE_WIDTH * len(columns)))
     height = _TOP + _ROW_HEIGHT * (len(trace.events) + 2)
