@@ -33,8 +33,8 @@ def _epoll_texts() -> dict[str, str]:
 
 _CLIENT = {
     "connects": "发起连接",
-    "sends {count} bytes: {line}": "发送 {count} 字节：{line}",
-    "sends {count} bytes, two requests at once: {line}": "一次发送两个请求，共 {count} 字节：{line}",
+    "sends {count:,} bytes: {line}": "发送 {count:,} 字节：{line}",
+    "sends {count:,} bytes, two requests at once: {line}": "一次发送两个请求，共 {count:,} 字节：{line}",
     "receives {count:,} bytes: {status}": "收到 {count:,} 字节：{status}",
     "receives the first {count:,} bytes, and reads no more for now": (
         "收到前 {count:,} 字节，暂时不再读"

@@ -117,8 +117,8 @@ class Client:
         """Send a request, or several in one piece."""
         data = request * copies
         one, many = (
-            "sends {count} bytes: {line}",
-            "sends {count} bytes, two requests at once: {line}",
+            "sends {count:,} bytes: {line}",
+            "sends {count:,} bytes, two requests at once: {line}",
         )
         what: dict[str, str | int] = {"count": len(data), "line": _first_line(request)}
         self._note(Phrase(one if copies == 1 else many, what), Activity.SEND)
