@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -116,12 +117,14 @@ class ForkServer:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._lock = threading.Lock()  # for a request and its response
 
     def _fork(self, program: dict[str, Any], *descriptors: int) -> int:
         """Start a program with these: its standard streams, and where its exit code is written."""
         request = json.dumps({"environment": dict(os.environ), "directory": os.getcwd(), **program})
-        socket.send_fds(self._control, [request.encode()], list(descriptors))
-        return int(self._control.recv(64))
+        with self._lock:
+            socket.send_fds(self._control, [request.encode()], list(descriptors))
+            return int(self._control.recv(64))
 
     async def start(self, program: dict[str, Any]) -> Program:
         """Start a program: see _run for what describes it."""

@@ -1,9 +1,11 @@
 """The page of a folder that can be written to, in a real browser: by mouse, by keys, cut off."""
 
+import re
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,12 +28,16 @@ pytestmark = pytest.mark.browser
 class CuttingProxy:
     """Passes bytes on to a server. While is_cutting, each upload ends after its first bytes.
 
-    method: of the uploads. once: whether only the first one is cut off.
+    method: of the uploads. once: whether only the first one is cut off. after: how many bytes of a
+    connection must have passed before one of its uploads is cut off.
     """
 
-    def __init__(self, url: str, method: bytes = b"POST", *, once: bool = False) -> None:
+    def __init__(
+        self, url: str, method: bytes = b"POST", *, once: bool = False, after: int = 0
+    ) -> None:
         self._method = method
         self._once = once
+        self._after = after
         self.is_cutting = False
         self.was_cut = threading.Event()
         parts = urlsplit(url)
@@ -53,12 +59,13 @@ class CuttingProxy:
                     self._threads[-1].start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        is_upload = False
+        is_upload, passed = False, 0
         with suppress(OSError):
-            while data := one.recv(1 << 16):
+            while data := one.recv(1 << 18):
                 is_upload |= data.startswith(self._method)
                 other.sendall(data)
-                if is_upload and self.is_cutting:
+                passed += len(data)
+                if is_upload and self.is_cutting and passed > self._after:
                     self.is_cutting = not self._once
                     self.was_cut.set()
                     break
@@ -102,8 +109,10 @@ def served(folder: Path) -> Iterator[aserve.Server]:
         yield server
 
 
-def wait(browser: webdriver.Chrome, condition: Callable[[], object], what: str) -> None:
-    WebDriverWait(browser, 60).until(lambda _: condition(), what)
+def wait(
+    browser: webdriver.Chrome, condition: Callable[[], object], what: str, timeout_s: float = 60
+) -> None:
+    WebDriverWait(browser, timeout_s).until(lambda _: condition(), what)
 
 
 def choose(browser: webdriver.Chrome, *paths: Path) -> None:
@@ -285,6 +294,77 @@ def test_a_large_upload_goes_on_after_a_cut(browser: webdriver.Chrome, folder: P
     assert requests_of(lines, "POST") == 1
 
 
+HUGE = (2 << 30) + 12_345
+"""Bytes: more than a signed number of 32 bits can say."""
+MARK_STEP = 64 << 20
+
+
+@pytest.fixture
+def huge_file(folder: Path) -> Iterator[Path]:
+    """Return a sparse file of HUGE bytes, of which each 64 MiB begin with their offset.
+
+    What is stored of it takes real space, which is given back even if the test fails.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < 3 * HUGE:
+        pytest.skip(f"needs {3 * HUGE >> 20:,} MiB for temporary files: {free >> 20:,} are free")
+    path = folder / "huge.bin"
+    with path.open("wb") as file:
+        for offset in range(0, HUGE, MARK_STEP):
+            file.seek(offset)
+            file.write(b"%d" % offset)
+        file.truncate(HUGE)
+    yield path
+    (folder / "site/in/huge.bin").unlink(missing_ok=True)
+    for left in unfinished(folder):
+        left.unlink()
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Compare large files, of which one may be sparse."""
+    with one.open("rb", 0) as left, other.open("rb", 0) as right:
+        while data := left.read(1 << 22):
+            if data != right.read(len(data)):
+                return False
+        return not right.read(1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # two gigabytes, on a disk that others use
+def test_ten_files_one_of_two_gigabytes_are_uploaded_over_a_line_that_is_cut(
+    browser: webdriver.Chrome, folder: Path, huge_file: Path
+) -> None:
+    lines: list[str] = []
+    settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
+    with aserve.Server(folder / "site", **settings) as served:
+        proxy = CuttingProxy(served.url, b"PATCH", once=True, after=HUGE // 2)
+        proxy.is_cutting = True
+        try:
+            load(browser, f"{proxy.url}in/")
+            choose(browser, huge_file, *(folder / f"new {number}.bin" for number in range(9)))
+            is_done = lambda: summary(browser) == "10 of 10 files uploaded"  # noqa: E731
+            wait(browser, is_done, "not all were uploaded", 550)
+        finally:
+            proxy.close()
+    assert proxy.was_cut.is_set()
+    assert same_content(folder / "site/in/huge.bin", huge_file)
+    for number in range(9):
+        path = folder / f"site/in/new {number}.bin"
+        assert path.read_bytes() == bytes([number]) * 50_000
+    assert not unfinished(folder)
+    # It was begun once, and what had arrived before the cut was not sent again.
+    huge = [line for line in lines if '"PATCH ' in line]
+    assert requests_of(lines, "POST") == 10
+    assert max(map(received, huge)) < HUGE
+    assert sum(map(received, huge)) < HUGE + HUGE // 2
+
+
+def received(line: str) -> int:
+    """Return the bytes of a request's body, as a line of the access log has them."""
+    found = re.search(r'"received (\d+)"$', line)
+    return int(found[1]) if found else 0
+
+
 def test_a_large_upload_is_paused_and_goes_on_in_another_tab(
     browser: webdriver.Chrome, folder: Path
 ) -> None:
@@ -309,6 +389,54 @@ def test_a_large_upload_is_paused_and_goes_on_in_another_tab(
         assert browser.execute_script("return localStorage.length") == 0
     assert content(folder / "site/in")["large.bin"] == LARGE
     assert (requests_of(lines, "POST"), requests_of(lines, "HEAD")) == (1, 1)
+
+
+def is_sending(browser: webdriver.Chrome) -> bool:
+    return bool(browser.find_elements(By.CSS_SELECTOR, ".uploads li.running"))
+
+
+@contextmanager
+def second_tab(browser: webdriver.Chrome) -> Iterator[tuple[str, str]]:
+    """Open another tab; yield the handles of both, of which the new one is looked at."""
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    second = browser.current_window_handle
+    try:
+        yield first, second
+    finally:
+        browser.switch_to.window(second)
+        browser.close()
+        browser.switch_to.window(first)
+
+
+def test_two_tabs_that_send_one_file_never_mix_it(browser: webdriver.Chrome, folder: Path) -> None:
+    """Both go on with the same upload: each takes it from the other, and there is one file."""
+    (folder / "large.bin").write_bytes(LARGE)
+    lines: list[str] = []
+    settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
+    with (
+        aserve.Server(folder / "site", **settings) as served,
+        second_tab(browser) as tabs,
+    ):
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            load(browser, f"{served.url}in/")
+            throttle(browser, 50_000)  # minutes, until both are in the middle of it
+            choose(browser, folder / "large.bin")
+            wait(browser, lambda: arrived(folder), "nothing has arrived")
+            wait(browser, lambda: states(browser) != ["Starting"], "it does not send")
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            throttle(browser, -1)
+        ends = []
+        for tab in tabs:
+            browser.switch_to.window(tab)
+            wait(browser, lambda: not is_sending(browser), "it does not end")
+            ends += states(browser)
+    assert "Uploaded" in ends, ends
+    assert content(folder / "site/in")["large.bin"] == LARGE
+    assert not unfinished(folder)
+    assert requests_of(lines, "POST") == 1
 
 
 def test_a_large_upload_that_is_cancelled_leaves_nothing(

@@ -10,6 +10,7 @@ from abench.cli import hints
 from abench.cli.options import RunOptions
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, quantities, request_body, url_file
+from abench.plan.body_template import BodyTemplate
 from abench.plan.plan import Plan
 from abench.plan.request import Header, cookie_header, parse_header
 from abench.plan.route import Route, TlsOptions
@@ -80,7 +81,6 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         method=options.get("method", "POST" if media_type else "GET"),
         headers=_request_headers(options, media_type),
         body=body,
-        literal_body=any(one.startswith("@") for one in options.get("data", [])),
         http="0.9" if options.get("http09") else "1.0" if options.get("http10") else "1.1",
         expect=SuccessCriteria.parse(options.get("expect", [])),
         route=_route(options),
@@ -142,8 +142,9 @@ def _request_body(data: list[str], form: list[str]) -> request_body.Body:
         return request_body.encode_form(form)
     parts = [request_body.read_data(one) for one in data]
     if len(parts) > 1:  # joined as curl does
-        return request_body.URL_ENCODED, b"&".join(body for _, body in parts)
-    return parts[0] if parts else ("", b"")
+        separated = [each for _, body in parts for each in (BodyTemplate.literal(b"&"), body)]
+        return request_body.URL_ENCODED, BodyTemplate.join(separated[1:])
+    return parts[0] if parts else ("", BodyTemplate())
 
 
 def _request_headers(options: RunOptions, media_type: str) -> tuple[Header, ...]:

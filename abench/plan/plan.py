@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from abench.errors import ParameterError
 from abench.plan import workload
+from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
@@ -46,8 +47,9 @@ class Plan:
 
     Each request is `method` with `headers` and `body` for `url`, or for each of `urls` as often as
     its weight says, all on one server; `{n}` in any of them is another number in each request, but
-    not in a `literal_body`. A `replay` sends the requests of a log at the times of the log, `speed`
-    times as fast; `url` then names the server. `expect` says which responses count as successes.
+    not in the literal parts of a BodyTemplate. A `replay` sends the requests of a log at the times
+    of the log, `speed` times as fast; `url` then names the server. `expect` says which responses
+    count as successes.
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
 
@@ -70,8 +72,7 @@ class Plan:
     urls: Sequence[WeightedUrl] = ()
     method: str = "GET"
     headers: tuple[Header, ...] = ()
-    body: bytes = b""
-    literal_body: bool = False
+    body: bytes | BodyTemplate = b""
     http: str = "1.1"
     expect: SuccessCriteria = DEFAULT_CRITERIA
     replay: RecordedLog | None = None
@@ -197,7 +198,6 @@ class Plan:
             method=self.method,
             headers=(*self.headers, *self.route.proxy_headers(self.target)),
             body=self.body,
-            literal_body=self.literal_body,
             version=self.http,
             keep_alive=self.keep_alive,
             absolute=self.route.uses_absolute_form(self.target),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from abench.errors import ParameterError
+from abench.plan.body_template import BodyTemplate
 from abench.plan.target import HIDDEN, PLACEHOLDER, Target
 
 VERSIONS = ("0.9", "1.0", "1.1")
@@ -28,13 +29,12 @@ class RequestTemplate:
 
     `headers` are the user's own: they replace default headers of the same name, and one with an
     empty value only removes the default. `absolute` is for a proxy: the target is a whole URL.
-    A `literal_body` is sent as it is, whatever stands in it: placeholders get a number in others.
+    In a `body` of bytes, each placeholder is replaced by a number.
     """
 
     method: str = "GET"
     headers: tuple[Header, ...] = ()
-    body: bytes = b""
-    literal_body: bool = False
+    body: bytes | BodyTemplate = b""
     version: str = "1.1"
     keep_alive: bool = True
     absolute: bool = False
@@ -64,7 +64,8 @@ class RequestTemplate:
         lines = [f" HTTP/{self.version}", *self._header_lines(target)]
         has_length = bool(self.body) or self.method in _WITH_CONTENT
         after = "".join(f"{line}\r\n" for line in lines).encode()
-        return TargetTemplate(before, after, self.body, has_length, self.literal_body)
+        body = self.body if isinstance(self.body, BodyTemplate) else BodyTemplate.parse(self.body)
+        return TargetTemplate(before, after, body, has_length)
 
     def _header_lines(self, target: Target) -> Iterable[str]:
         own = {name.lower() for name, _ in self.headers}
@@ -96,14 +97,12 @@ class TargetTemplate:
 
     before: bytes
     after: bytes
-    body: bytes = b""
+    body: BodyTemplate = BodyTemplate()  # noqa: RUF009 - it is immutable
     has_length: bool | None = None
-    literal_body: bool = False
 
     def request(self, resource: bytes) -> "Request":
         """Return the request for a resource, in origin-form."""
-        body = [self.body] if self.literal_body else self.body.split(PLACEHOLDER)
-        return Request(self.before + resource + self.after, body, self.has_length)
+        return Request(self.before + resource + self.after, self.body.pieces, self.has_length)
 
 
 class Request:

@@ -2,14 +2,15 @@
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
 from abench.errors import ParameterError
 from abench.plan import inputs
+from abench.plan.body_template import BodyTemplate
 
-Body = tuple[str, bytes]  # its media type, and its bytes
+Body = tuple[str, BodyTemplate]  # its media type, and its bytes
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 
@@ -21,8 +22,9 @@ def read_data(text: str) -> Body:
     it.
     """
     if not text.startswith("@"):
-        return URL_ENCODED, text.encode(errors="surrogateescape")
-    return "application/octet-stream", inputs.read("--data", text[1:])
+        return URL_ENCODED, _text(text)
+    content = inputs.read("--data", text[1:])
+    return "application/octet-stream", BodyTemplate.literal(content)
 
 
 def encode_form(fields: Sequence[str]) -> Body:
@@ -32,13 +34,12 @@ def encode_form(fields: Sequence[str]) -> Body:
     """
     pairs = [_pair(field) for field in fields]
     if not any(value.startswith("@") for _, value in pairs):
-        return URL_ENCODED, urlencode(pairs, errors="surrogateescape").replace(
-            "%7Bn%7D", "{n}"
-        ).encode()
-    boundary = f"abench-{secrets.token_hex(12)}".encode()
-    parts = [b"--%s\r\n%s\r\n" % (boundary, _part(name, value)) for name, value in pairs]
-    content_type = f"multipart/form-data; boundary={boundary.decode()}"
-    return content_type, b"".join(parts) + b"--%s--\r\n" % boundary
+        encoded = urlencode(pairs, errors="surrogateescape").replace("%7Bn%7D", "{n}")
+        return URL_ENCODED, _text(encoded)
+    boundary = f"abench-{secrets.token_hex(12)}"
+    parts = [each for name, value in pairs for each in _part(boundary, name, value)]
+    end = BodyTemplate.literal(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}", BodyTemplate.join([*parts, end])
 
 
 def basic_credentials(user: str) -> str:
@@ -55,15 +56,19 @@ def _pair(field: str) -> tuple[str, str]:
     return name, value
 
 
-def _part(name: str, value: str) -> bytes:
-    disposition = f'Content-Disposition: form-data; name="{_quoted(name)}"'
+def _part(boundary: str, name: str, value: str) -> Iterable[BodyTemplate]:
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"'
     if not value.startswith("@"):
-        return f"{disposition}\r\n\r\n{value}".encode(errors="surrogateescape")
-    path = Path(value[1:])
-    head = (
-        f'{disposition}; filename="{_quoted(path.name)}"\r\nContent-Type: application/octet-stream'
-    )
-    return head.encode(errors="surrogateescape") + b"\r\n\r\n" + inputs.read("--form", value[1:])
+        yield _text(f"{head}\r\n\r\n{value}\r\n")
+        return
+    yield _text(f'{head}; filename="{_quoted(Path(value[1:]).name)}"\r\n')
+    yield _text("Content-Type: application/octet-stream\r\n\r\n")
+    yield BodyTemplate.literal(inputs.read("--form", value[1:]))
+    yield _text("\r\n")
+
+
+def _text(text: str) -> BodyTemplate:
+    return BodyTemplate.parse(text.encode(errors="surrogateescape"))
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,9 @@
 """The banner: what is served, where, how to share it and how to stop."""
 
 import os
+import shlex
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from aserve.config.root import Root, describe_root, home_name, named_paths
@@ -28,7 +30,7 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
             f"  open   {address}{home}{port_note}",
             f"  share  {share}",
             *_live_line(settings),
-            *_write_line(settings),
+            *_write_lines(settings, address),
             "  stop   Ctrl-C",
         )
     )
@@ -54,15 +56,28 @@ def _live_line(settings: Settings) -> list[str]:
     return [f"  live   pages reload when a file changes{note}"]
 
 
-def _write_line(settings: Settings) -> list[str]:
-    """Return the line about what clients may change, if there is anything."""
+def _write_lines(settings: Settings, address: str) -> list[str]:
+    """Return what clients may change, if there is anything, and a command that stores a file."""
     modes = {"all": "files may be changed", "add": "files may be added"}
     places = {
         mode: " and ".join(_place(area) for area in settings.write_areas if area.mode == mode)
         for mode in modes
     }
     text = "; ".join(f"{modes[mode]} {place}" for mode, place in places.items() if place)
-    return [f"  write  {text}"] if text else []
+    commands = [f"         curl -T FILE {url}" for url in _upload_urls(settings, address)]
+    return [f"  write  {text}", *commands[:1]] if text else []
+
+
+def _upload_urls(settings: Settings, address: str) -> Iterator[str]:
+    """Return the URLs of folders that files can be added to, as a shell takes them.
+
+    The root of a site is none if it has only what is served by a name.
+    """
+    has_root = b"" in named_paths(settings.root)
+    for area in settings.write_areas:
+        if area.path or has_root:
+            path = TargetPath(area.path, is_directory=True).location()
+            yield shlex.quote(address + path[1:])
 
 
 def _place(area: WriteArea) -> str:

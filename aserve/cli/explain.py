@@ -25,6 +25,7 @@ SECTIONS = {
         ("aserve explain --model reactor --by-the-book www/ /", "# in another I/O model"),
         ("aserve explain --cold www/ /index.html", "# when the disk has to be read"),
         ("aserve explain --big --slow-reader www/ /", "# when a client does not read"),
+        ("aserve explain --upload www/ /new.txt", "# how a file is stored, and when it is safe"),
         ("aserve explain --svg trace.svg www/ /", "# a picture as well"),
     )
 }
@@ -112,6 +113,14 @@ Again = Annotated[
         "--again", rich_help_panel=_CLIENTS, help="First ask until the response is cached."
     ),
 ]
+Upload = Annotated[
+    bool,
+    typer.Option(
+        "--upload",
+        rich_help_panel=_CLIENTS,
+        help="Store a file at PATH by PUT, in a directory made for it.",
+    ),
+]
 Svg = Annotated[
     str | None,
     typer.Option(
@@ -145,6 +154,7 @@ def explain(
     slow_reader: SlowReader = False,
     cold: Cold = False,
     again: Again = False,
+    upload: Upload = False,
     svg: Svg = None,
     html: Html = None,
 ) -> int:
@@ -156,7 +166,8 @@ def explain(
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
     root = Path(directory)
-    scenario = Scenario(parse_number("--clients", clients), pipeline, big, slow_reader, cold, again)
+    count = parse_number("--clients", clients)
+    scenario = Scenario(count, pipeline, big, slow_reader, cold, again, upload)
     has_page = html not in {None, "off"}
     thread_count = None if threads is None else parse_number("--threads", threads)
     options = ServerOptions(model or DEFAULT, by_the_book, thread_count, dispatch)

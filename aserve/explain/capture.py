@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from aserve.config.settings import SettingsError
 from aserve.explain.collect import Collected, collect
 from aserve.explain.events import SIGNAL, TraceEvent
-from aserve.explain.scenario import BIG, HOST, Scenario, play, response_length, warm_up
+from aserve.explain.scenario import BIG, HOST, Scenario, content, play, response_length, warm_up
 from aserve.explain.settling import Settling
 from aserve.explain.syscall_text import DESCRIPTIONS
 from aserve.explain.waiting import merge_repeats, tell_waiting
@@ -34,7 +34,7 @@ class RequestTrace:
     """The events of one scenario in order.
 
     model: its name; title: with the options of the server; threads: names by thread id;
-    has_syscalls: strace ran.
+    has_syscalls: strace ran; method: of the requests.
     """
 
     model: str
@@ -45,6 +45,12 @@ class RequestTrace:
     events: tuple[TraceEvent, ...]
     threads: dict[int, str]
     has_syscalls: bool
+    method: str = "GET"
+
+    @property
+    def request(self) -> str:
+        """What was asked for: method and target."""
+        return f"{self.method} {self.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,10 @@ def capture(
     uses_event_loop = find_model(server.model).uses_event_loop
     with tempfile.TemporaryDirectory(prefix="aserve-explain-") as name:
         temporary = Path(name)
-        root = _make_big_file(temporary, target) if scenario.big else directory
-        with _traced_server(root, server.settings, temporary, strace) as (port, process):
+        makes_site = scenario.big or scenario.upload
+        root = _make_site(temporary, target, scenario) if makes_site else directory
+        settings = {**server.settings, **scenario.settings}
+        with _traced_server(root, settings, temporary, strace) as (port, process):
             settle = Settling(process, temporary)
             try:
                 _prepare(port, root, target, scenario)
@@ -128,7 +136,9 @@ def capture(
                 raise SettingsError("explain", reason) from error
             end = time.time()
         found = collect(temporary, events, settle.rests, end, is_libuv=uses_event_loop)
-    return make_trace(server, target, status, found, end, has_syscalls=bool(strace))
+    return make_trace(
+        server, target, status, found, end, has_syscalls=bool(strace), method=scenario.method
+    )
 
 
 def check_target(target: str) -> str:
@@ -151,6 +161,7 @@ def make_trace(
     end: float,
     *,
     has_syscalls: bool,
+    method: str = "GET",
 ) -> RequestTrace:
     """Return the trace of what was found, with the waiting told and what repeats itself merged."""
     events = tuple(merge_repeats(tell_waiting(found.events, found.rests, end)))
@@ -165,6 +176,7 @@ def make_trace(
         events,
         threads,
         has_syscalls,
+        method,
     )
 
 
@@ -212,16 +224,21 @@ def _strace_command(strace: str | None, temporary: Path) -> Sequence[str]:
     return [strace, *options, "-o", str(temporary / "calls"), "--"]
 
 
-def _make_big_file(temporary: Path, target: str) -> Path:
-    """Make a directory that has a large file at a path, and return the directory."""
+def _make_site(temporary: Path, target: str, scenario: Scenario) -> Path:
+    """Make a directory for a scenario, with a large file at a path or room for a new one.
+
+    What DIR has is left as it is.
+    """
     root = temporary / "site"
     path = unquote(target.partition("?")[0])
     file = root / f"{path}{'index.html' if path.endswith('/') else ''}".lstrip("/")
     if ".." in file.parts:
-        raise SettingsError("PATH", "must not contain .. with --big")
+        raise SettingsError("PATH", f"must not contain .. with {scenario.options}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    line = b"The quick brown fox jumps over the lazy dog.\n"
-    file.write_bytes((line * (BIG // len(line) + 1))[:BIG])
+    if not scenario.upload:
+        file.write_bytes(content(BIG))
+    elif path.endswith("/"):
+        raise SettingsError("PATH", "must be that of a file with --upload, as /new.txt")
     return root
 
 

@@ -45,8 +45,8 @@ def _readiness_texts() -> dict[str, str]:
 
 _CLIENT = {
     "connects": "发起连接",
-    "sends {count} bytes: {line}": "发送 {count} 字节：{line}",
-    "sends {count} bytes, two requests at once: {line}": "一次发送两个请求，共 {count} 字节：{line}",
+    "sends {count:,} bytes: {line}": "发送 {count:,} 字节：{line}",
+    "sends {count:,} bytes, two requests at once: {line}": "一次发送两个请求，共 {count:,} 字节：{line}",
     "receives {count:,} bytes: {status}": "收到 {count:,} 字节：{status}",
     "receives the first {count:,} bytes, and reads no more for now": (
         "收到前 {count:,} 字节，暂时不再读"
@@ -94,6 +94,18 @@ _CALLS = {
     "reads {count:,} bytes of the file": "从文件读到 {count:,} 字节",
     "reads names in {name}": "读出目录 {name} 里的名字",
     "finds that a socket has no offsets: ESPIPE": "发现套接字没有偏移量：ESPIPE",
+    "makes a file without a name: O_TMPFILE": "创建一个没有名字的文件：O_TMPFILE",
+    "writes {count:,} bytes to the new file": "向新文件写入 {count:,} 字节",
+    "closes the new file": "关闭新文件",
+    "waits until the new file is on the disk: {call}": "等新文件写到磁盘上：{call}",
+    "waits until the directory is on the disk: {call}": "等目录写到磁盘上：{call}",
+    "locks the directory": "给目录加锁",
+    "unlocks the directory": "给目录解锁",
+    "locks the new file": "给新文件加锁",
+    "unlocks the new file": "给新文件解锁",
+    "asks how much of the disk is free": "查询磁盘剩余空间",
+    "gives the new file the name {name}: {call}": "给新文件起名 {name}：{call}",
+    "cannot name it {name}: {error}": "不能起名 {name}：{error}",
     "closes the connection": "关闭连接",
     "closes {name}": "关闭 {name}",
     "starts a thread": "创建一个线程",

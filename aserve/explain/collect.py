@@ -103,8 +103,13 @@ def _overlaps(call: Syscall, start: float, end: float) -> bool:
 
 
 def _is_housekeeping(call: Syscall) -> bool:
-    """Tell whether a call is for no request, such as the check for new mounts every second."""
-    return any(word in call.arguments for word in ("/proc/", "anon_inode:inotify", "/marks>"))
+    """Tell whether a call is for no request, such as the check for new mounts every second.
+
+    linkat is: it names a new file by what /proc has for its descriptor.
+    """
+    return call.name != "linkat" and any(
+        word in call.arguments for word in ("/proc/", "anon_inode:inotify", "/marks>")
+    )
 
 
 def _clients_by_descriptor(calls: Iterable[Syscall], ports: set[int]) -> dict[int, int]:

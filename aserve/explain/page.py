@@ -49,21 +49,19 @@ def write_page(
 ) -> None:
     """Write the page. options: of the scenario; idle: those that a model, by name, did without."""
     scenes = [_Scene(trace, build_timeline(trace), book_steps(trace)) for trace in traces]
-    first = traces[0]
-    title = f"aserve explain: GET {first.target}"
+    title = f"aserve explain: {traces[0].request}"
     stream.write(html_page(escape(title), _STYLE, "".join(_body(scenes, idle, options))))
 
 
 def _body(
     scenes: Sequence[_Scene], idle: Mapping[str, Sequence[str]], options: str
 ) -> Iterator[str]:
-    target = scenes[0].trace.target
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     yield '<fieldset class="languages"><legend>Language / 语言</legend>'
     yield '<label><input type="radio" name="language" id="en" checked>English</label>'
     yield '<label lang="zh"><input type="radio" name="language" id="zh">中文</label></fieldset>\n'
     yield f"<header><h1>{_text('title')}</h1>\n"
-    yield f"<p><code>GET {escape(target)}</code>"
+    yield f"<p><code>{escape(scenes[0].trace.request)}</code>"
     yield f" <code>{escape(options)}</code></p>\n" if options else "</p>\n"
     yield f"<p>{_text('lead')}</p>\n{_legend()}</header>\n"
     if not all(scene.trace.has_syscalls for scene in scenes):

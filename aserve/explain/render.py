@@ -58,7 +58,7 @@ def print_trace(trace: RequestTrace, stream: TextIO, *, use_color: bool) -> None
     names = lane_names(trace)
     width = max(map(len, names.values()))
     start = trace.events[0].at
-    print(f"{trace.title}: GET {trace.target}, {trace.status}\n", file=stream)
+    print(f"{trace.title}: {trace.request}, {trace.status}\n", file=stream)
     numbers = _print_book(trace, stream) if takes_every_step(trace) else None
     for position, event in enumerate(trace.events):
         name = names[event.thread].ljust(width)
@@ -106,7 +106,7 @@ def write_svg(trace: RequestTrace, stream: TextIO) -> None:
     clients = sum(map(is_client, names))
     lanes = {one: number + (number >= clients) for number, one in enumerate(names)}
     columns = [*list(names.values())[:clients], "kernel", *list(names.values())[clients:]]
-    title = f"aserve --model {trace.title}: GET {trace.target}, {trace.status}"
+    title = f"aserve --model {trace.title}: {trace.request}, {trace.status}"
     width = max(_right_edge(trace, lanes, clients), _text_width(title) * 1.4) + _MARGIN
     width = math.ceil(max(width, _TIME_WIDTH + _LANE_WIDTH * len(columns)))
     height = _TOP + _ROW_HEIGHT * (len(trace.events) + 2)

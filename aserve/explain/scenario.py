@@ -17,6 +17,7 @@ HOST = "127.0.0.1"
 BIG = 8 << 20  # bytes: more than the buffers of two sockets hold
 MAX_CLIENTS = 4
 _CONNECTIONS = Path("/proc/net/tcp")  # proc(5)
+_UPLOAD = 10_000  # bytes: arrive in one piece, as most files of this size do
 _TIMEOUT_S = 30.0
 _PATIENCE_S = 2.0  # then a client that has its response closes, so that another gets its turn
 _SMALL_BUFFER = 4_096  # bytes, of a slow reader's socket; the kernel doubles it
@@ -29,7 +30,8 @@ class Scenario:
 
     clients: how many connections at once; pipeline: each sends two requests before it reads;
     big: the file is 8 MiB; slow_reader: the clients pause while they read; cold: the files are not
-    in the kernel's page cache; again: the response is in the server's cache.
+    in the kernel's page cache; again: the response is in the server's cache. upload: the clients
+    store a file by PUT, with which of the others only clients, pipeline and big go.
     """
 
     clients: int = 1
@@ -38,19 +40,51 @@ class Scenario:
     slow_reader: bool = False
     cold: bool = False
     again: bool = False
+    upload: bool = False
 
     def __post_init__(self) -> None:
-        """Check the number of clients."""
+        """Check the number of clients, and that no option is without effect."""
         if not 1 <= self.clients <= MAX_CLIENTS:
             raise SettingsError("--clients", f"must be from 1 to {MAX_CLIENTS}")
+        for option in ("slow_reader", "cold", "again") if self.upload else ():
+            if getattr(self, option):
+                raise SettingsError(_option(option), "has no effect on --upload")
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings that its server needs, as keyword arguments that JSON can have."""
+        return {"write": ["/"]} if self.upload else {}
+
+    @property
+    def method(self) -> str:
+        """The method of its requests."""
+        return "PUT" if self.upload else "GET"
+
+    def request(self, target: str) -> bytes:
+        """Return a request for a target, with its body."""
+        if not self.upload:
+            return request_of(target)
+        size = BIG if self.big else _UPLOAD
+        head = f"PUT {target} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {size}\r\n\r\n"
+        return head.encode() + content(size)
 
     @property
     def options(self) -> str:
         """The options of the command line that ask for this."""
         clients = f"--clients {self.clients}" if self.clients > 1 else ""
-        flags = ("pipeline", "big", "slow_reader", "cold", "again")
-        names = [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
+        flags = ("pipeline", "big", "slow_reader", "cold", "again", "upload")
+        names = [_option(name) for name in flags if getattr(self, name)]
         return " ".join(filter(None, [clients, *names]))
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def content(size: int) -> bytes:
+    """Return the content of a file of a size, in bytes."""
+    line = b"The quick brown fox jumps over the lazy dog.\n"
+    return (line * (size // len(line) + 1))[:size]
 
 
 def request_of(target: str) -> bytes:
@@ -83,8 +117,8 @@ class Client:
         """Send a request, or several in one piece."""
         data = request * copies
         one, many = (
-            "sends {count} bytes: {line}",
-            "sends {count} bytes, two requests at once: {line}",
+            "sends {count:,} bytes: {line}",
+            "sends {count:,} bytes, two requests at once: {line}",
         )
         what: dict[str, str | int] = {"count": len(data), "line": _first_line(request)}
         self._note(Phrase(one if copies == 1 else many, what), Activity.SEND)
@@ -160,7 +194,7 @@ def play(
     settle: called where all clients pause, until the server has done all that it can do.
     is_deferred: it is told of a connection only with its first data.
     """
-    request, copies = request_of(target), 1 + scenario.pipeline
+    request, copies = scenario.request(target), 1 + scenario.pipeline
     clients: list[Client] = []
     with ExitStack() as stack:
         for number in range(scenario.clients):

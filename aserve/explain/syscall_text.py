@@ -29,7 +29,10 @@ Describe = Callable[[Syscall], Description | None]
 
 _DESCRIPTOR_PATH = re.compile(r"^\d+<([^>]*)>")
 _READY = re.compile(r"(?:EPOLL(?!_CTL)|POLL(?=IN|OUT|HUP|ERR))\w+(?:\|EPOLL\w+)*")
+# One that is being stored: it has no name, or a hidden one.
+_NEW_FILE = re.compile(r"\d+<[^>]*/(?:#\d+|\.aserve-upload-[^>/]*)>")
 _EVENTFD_SIZE = 8  # bytes that a read or write of one moves
+_QUOTED_NAME = re.compile(r'"([^"]*)"')
 _EVENTFD = re.compile(r"(\d+)<anon_inode:\[eventfd(?::\d+)?]>")
 
 
@@ -93,6 +96,8 @@ def _receive(call: Syscall) -> Description:
 def _write(call: Syscall) -> Description | None:
     if (found := _EVENTFD.match(call.arguments)) and call.return_value == _EVENTFD_SIZE:
         return Description(Phrase("wakes another thread by its eventfd"), Activity.WAKE, found[1])
+    if _NEW_FILE.match(call.arguments):
+        return Description(Phrase("writes {count:,} bytes to the new file", _count(call)))
     if not is_socket(call):
         return None
     if call.error_name:
@@ -121,6 +126,8 @@ def _open(call: Syscall) -> Description:
     templates = {"": "opens {name}", "ENOENT": "looks for {name}: not found",
                  "EAGAIN": "would block on opening {name}: EAGAIN"}  # fmt: skip
     template = templates.get(error, "cannot open {name}: {error}")
+    if not error and "O_TMPFILE" in call.arguments:
+        return Description(Phrase("makes a file without a name: O_TMPFILE"))
     if not error and "O_PATH" in call.arguments and "O_DIRECTORY" not in call.arguments:
         template = "finds {name}, to see what it is"
     activity = Activity.ASK if error == "EAGAIN" else Activity.CALL
@@ -132,6 +139,36 @@ def _stat(call: Syscall) -> Description | None:
     if re.match(r"\d+<(?!/)", call.arguments):
         return None
     return Description(Phrase("asks for size and modification time"))
+
+
+def _sync(call: Syscall) -> Description:
+    values: dict[str, str | int] = {"call": call.name}
+    if _NEW_FILE.match(call.arguments):
+        return Description(Phrase("waits until the new file is on the disk: {call}", values))
+    return Description(Phrase("waits until the directory is on the disk: {call}", values))
+
+
+def _lock(call: Syscall) -> Description:
+    """Describe a lock of a directory, or of a new file that has a hidden name."""
+    is_file = _NEW_FILE.match(call.arguments)
+    if "LOCK_UN" in call.arguments:
+        return Description(Phrase("unlocks the new file" if is_file else "unlocks the directory"))
+    return Description(Phrase("locks the new file" if is_file else "locks the directory"))
+
+
+def _ask_free_space(_call: Syscall) -> Description:
+    return Description(Phrase("asks how much of the disk is free"))
+
+
+def _name_file(call: Syscall) -> Description:
+    """Describe what gives a file its name: the last one in the arguments."""
+    *_, name = _QUOTED_NAME.findall(call.arguments) or ["a file"]
+    values: dict[str, str | int] = {"name": name.rpartition("/")[2], "call": call.name}
+    if call.error_name:
+        return Description(
+            Phrase("cannot name it {name}: {error}", {**values, "error": call.error_name})
+        )
+    return Description(Phrase("gives the new file the name {name}: {call}", values))
 
 
 def _read_file(call: Syscall) -> Description:
@@ -162,6 +199,8 @@ def _close(call: Syscall) -> Description | None:
     found = _DESCRIPTOR_PATH.match(call.arguments)
     if not found or "/" not in found[1]:
         return None
+    if _NEW_FILE.match(call.arguments):
+        return Description(Phrase("closes the new file"))
     return Description(Phrase("closes {name}", {"name": found[1].rpartition("/")[2]}))
 
 
@@ -291,6 +330,10 @@ DESCRIPTIONS: dict[str, Describe] = {
     **dict.fromkeys(("getdents64", "getdents"), _read_names),
     **dict.fromkeys(("pread64", "preadv", "preadv2"), _read_file),
     **dict.fromkeys(("clone", "clone3"), _clone),
+    **dict.fromkeys(("fsync", "fdatasync"), _sync),
+    **dict.fromkeys(("linkat", "renameat2", "renameat", "rename"), _name_file),
+    "flock": _lock,
+    "fstatfs": _ask_free_space,
     "wait4": _wait_for_child,
     "exit_group": _exit,
     "sendfile": _sendfile,

@@ -206,6 +206,7 @@ def main() -> None:
     marks, listener, directory, options_text = sys.argv[1:]
     marker = Marker(int(marks))
     options = json.loads(options_text)
+    options["write"] = tuple(options.get("write", ()))
     workers = min(2, default_workers(options["model"]))  # of many, all but one would only wait
     settings = Settings(Path(directory), workers=workers, **options)
     listeners = [socket.socket(fileno=int(listener))]

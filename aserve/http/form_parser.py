@@ -15,7 +15,7 @@ from aserve.http.messages import HttpError
 MAX_PARTS = 10_000
 MAX_PART_HEADER_SIZE = 4_096  # bytes of one line: names of files have 255, escapes included
 MAX_PART_HEADERS = 8  # RFC 7578 section 4.8 knows three
-MAX_FIELD_SIZE = 65_536  # bytes of a part that is no file
+MAX_FIELD_SIZE = 1 << 20  # bytes of a part that is no file: of a README, say, which twine sends
 
 _MAX_BOUNDARY_SIZE = 70  # RFC 2046 section 5.1.1
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -58,13 +58,18 @@ async def test_urls_can_be_read_from_standard_input(serve, run_with_input):
     assert {request.split()[1] for request in server.requests} == {b"/a", b"/b"}
 
 
+def data_of(path):
+    (content,) = request_body.read_data(f"@{path}")[1].pieces
+    return content
+
+
 def test_a_pipe_is_read_once(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"hello",))
     writer.start()
     try:
-        assert [request_body.read_data(f"@{pipe}")[1] for _ in range(2)] == [b"hello"] * 2
+        assert [data_of(pipe) for _ in range(2)] == [b"hello"] * 2
     finally:
         writer.join()
 
@@ -73,7 +78,7 @@ def test_a_file_is_read_each_time(tmp_path):
     file = tmp_path / "file"
     for body in (b"one", b"other"):
         file.write_bytes(body)
-        assert request_body.read_data(f"@{file}")[1] == body
+        assert data_of(file) == body
 
 
 def test_a_byte_order_mark_is_not_part_of_a_url(tmp_path):

@@ -159,6 +159,18 @@ def test_conflicting_options_are_refused(option, options):
     assert caught.value.parameter == option
 
 
+@pytest.mark.parametrize("option", ["data", "form"])
+def test_a_number_goes_into_texts_and_not_into_files(option, tmp_path):
+    (tmp_path / "file").write_bytes(b"<{n}>")
+    values = ["a={n}", f"b=@{tmp_path}/file"]
+    if option == "data":
+        values = [value.removeprefix("b=") for value in values]
+    plan = plan_from_options([URL], **{option: values})
+    sent = plan.request_template.prepare(plan.target).encode(12)
+    assert b"<{n}>" in sent
+    assert (b"a=12&<" if option == "data" else b'"a"\r\n\r\n12\r\n') in sent
+
+
 NOT_UTF_8 = os.fsdecode(b"x\xff=\xfe")
 
 

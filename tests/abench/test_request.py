@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from abench.errors import ParameterError
 from abench.plan import request_body
+from abench.plan.body_template import BodyTemplate
 from abench.plan.request import RequestTemplate, cookie_header, parse_header
 from abench.plan.target import Target
 
@@ -79,7 +80,7 @@ def test_a_body_follows_its_length(body: bytes, number: int) -> None:
 @given(body=st.binary(), at=st.integers(0, 100), number=st.integers(0, 10**12))
 def test_a_literal_body_is_sent_as_it_is(body: bytes, at: int, number: int) -> None:
     body = body[:at] + b"{n}" + body[at:]
-    request = encode(number, method="PUT", body=body, literal_body=True)
+    request = encode(number, method="PUT", body=BodyTemplate.literal(body))
     assert request.partition(b"\r\n\r\n")[2] == body
 
 
@@ -131,8 +132,9 @@ def test_an_invalid_cookie_is_refused(pair: str) -> None:
 def test_data_is_text_or_a_file(tmp_path) -> None:
     file = tmp_path / "body"
     file.write_bytes(b"\x00{n}\xff")
-    assert request_body.read_data("a=1")[1] == b"a=1"
-    assert request_body.read_data(f"@{file}") == ("application/octet-stream", b"\x00{n}\xff")
+    assert request_body.read_data("a=1{n}2")[1].pieces == (b"a=1", b"2")
+    media_type, body = request_body.read_data(f"@{file}")
+    assert (media_type, body.pieces) == ("application/octet-stream", (b"\x00{n}\xff",))
     with pytest.raises(ParameterError, match=r"^--data: .*/none: no such file"):
         request_body.read_data(f"@{tmp_path}/none")
 
@@ -141,20 +143,37 @@ def test_a_form_is_encoded_as_the_url_standard_says() -> None:
     # application/x-www-form-urlencoded: spaces are plus signs
     media_type, body = request_body.encode_form(["a=1 2", "b=ä&", "n={n}"])
     assert media_type == "application/x-www-form-urlencoded"
-    assert body == b"a=1+2&b=%C3%A4%26&n={n}"
+    assert body.pieces == (b"a=1+2&b=%C3%A4%26&n=", b"")
 
 
 def test_a_form_with_a_file_is_multipart(tmp_path) -> None:
     file = tmp_path / 'a "b".bin'
-    file.write_bytes(b"\r\n--x\x00")
-    media_type, body = request_body.encode_form(["a=1", f"f=@{file}"])
+    file.write_bytes(b"\r\n--x{n}\x00")
+    media_type, body = request_body.encode_form(["a=1", f"f=@{file}", "n={n}."])
     boundary = media_type.removeprefix("multipart/form-data; boundary=").encode()
-    # RFC 7578 section 4, RFC 2046 section 5.1.1
-    assert body == (
+    # RFC 7578 section 4, RFC 2046 section 5.1.1; only the text has a number, and not the file.
+    parts = (
         b'--%s\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
         b'--%s\r\nContent-Disposition: form-data; name="f"; filename="a %%22b%%22.bin"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n\r\n--x\x00\r\n--%s--\r\n"
+        b"Content-Type: application/octet-stream\r\n\r\n\r\n--x{n}\x00\r\n"
+        b'--%s\r\nContent-Disposition: form-data; name="n"\r\n\r\n'
     ) % (boundary, boundary, boundary)
+    assert body.pieces == (parts, b".\r\n--%s--\r\n" % boundary)
+
+
+@given(st.lists(st.tuples(st.binary(), st.booleans())), st.integers(0, 10**12))
+def test_a_body_of_several_has_numbers_in_those_that_are_not_literal(
+    bodies: list[tuple[bytes, bool]], number: int
+) -> None:
+    numbered, literal = b"<{n}>", b"({n})"
+    parts = [
+        (BodyTemplate.literal, data + literal) if is_literal else (BodyTemplate.parse, numbered)
+        for data, is_literal in bodies
+    ]
+    body = BodyTemplate.join(make(data) for make, data in parts)
+    request = encode(number, method="PUT", body=body)
+    expected = b"".join(data if data != numbered else b"<%d>" % number for _, data in parts)
+    assert request.partition(b"\r\n\r\n")[2] == expected
 
 
 @pytest.mark.parametrize("field", ["a", "=1", ""])

@@ -151,18 +151,27 @@ def test_the_banner_says_that_pages_reload(directory):
 
 
 @pytest.mark.parametrize(
-    ("options", "line"),
+    ("options", "line", "folder"),
     [
-        (["--write"], "files may be changed everywhere"),
+        (["--write"], "files may be changed everywhere", ""),
         (
             ["--write=/sub", "--write=add"],
             "files may be changed below /sub/; files may be added everywhere",
+            "sub/",
         ),
     ],
 )
-def test_the_banner_says_what_can_be_written_to(directory, options, line):
+def test_the_banner_says_what_can_be_written_to_and_how(directory, options, line, folder):
     with aserve(directory, "--port", 0, *options) as process:
-        assert banner(process)[3] == f"  write  {line}\n"
+        lines = [*banner(process), process.stderr.readline()]
+        assert lines[3] == f"  write  {line}\n"
+        assert lines[4] == f"         curl -T FILE {url_in(lines)}{folder}\n"
+
+
+def test_the_banner_names_no_folder_that_takes_no_files(directory):
+    with aserve(f"docs={directory}", "--port", 0, "--write") as process:
+        *_, line = iter(process.stderr.readline, "  stop   Ctrl-C\n")
+    assert line == "  write  files may be changed everywhere\n"
 
 
 def test_a_server_that_others_can_write_to_says_so(directory):

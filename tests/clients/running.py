@@ -86,7 +86,8 @@ class RunningServer:
         if self.process.poll() is None:
             self.process.terminate()
             _, stderr = self.process.communicate(timeout=TIMEOUT_S)
-            assert (self.process.returncode, stderr.splitlines()[2:]) == (0, [])
+            others = [line for line in stderr.splitlines() if not line.startswith("  ")]
+            assert (self.process.returncode, others) == (0, [])
         return [
             LogEntry(match["method"], match["target"], int(match["status"]), int(match["size"]))
             for match in map(_LINE.match, self._log.read_text().splitlines())

@@ -1,9 +1,10 @@
-"""rclone: its http remote reads the pages of folders, and copies what they name."""
+"""rclone: its http remote reads the pages of folders; its webdav remote is told that it cannot."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.clients.conftest import LARGE
 from tests.clients.running import RunningServer, program, run
@@ -13,10 +14,12 @@ pytestmark = pytest.mark.slow  # it needs another program
 FILES = {"a b.txt": b"first", "docs/large.bin": LARGE, "docs/Größe #1?.txt": b"named", "e.txt": b""}
 
 
+USUAL = ("--config", "", "--retries", "1", "--low-level-retries", "1")
+
+
 def rclone(command: str, url: str, *arguments: str | Path) -> str:
     """Run rclone, without a configuration file and for once; return what it prints."""
-    usual = ("--config", "", "--retries", "1", "--low-level-retries", "1", "--http-url", url)
-    completed = run(program("rclone"), *usual, command, ":http:", *arguments)
+    completed = run(program("rclone"), *USUAL, "--http-url", url, command, ":http:", *arguments)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout
 
@@ -48,3 +51,25 @@ def test_a_tree_is_copied_once(
     assert {entry.status for entry in entries} <= {200, 206}
     gets = [entry for entry in entries if entry.method == "GET"]
     assert sum(entry.target.endswith("large.bin") for entry in gets) == 1  # it is there already
+
+
+@pytest.mark.parametrize("command", ["lsf", "copy"])
+def test_webdav_is_refused_clearly(
+    serve: Callable[..., RunningServer], site: Path, tmp_path: Path, command: str
+) -> None:
+    """PROPFIND is a method that no path has: 501, and not 405 (RFC 9110 sections 9.1, 15.6.2)."""
+    server = serve(site, "--write")
+    paths = {"lsf": (":webdav:",), "copy": (str(tmp_path / "site/a b.txt"), ":webdav:new/")}
+    options = (*USUAL, "--webdav-url", server.url)
+    completed = run(program("rclone"), *options, command, *paths[command])
+    assert completed.returncode != 0
+    assert "501 Not Implemented" in completed.stderr
+    assert not (site / "new").exists()
+    assert {entry.status for entry in server.stop()} == {501}
+
+
+def test_rclone_reads_what_was_stored(serve: Callable[..., RunningServer], site: Path) -> None:
+    server = serve(site, "--write")
+    with urllib3.PoolManager() as pool:
+        assert pool.request("PUT", f"{server.url}new/ü.bin?mkdir=1", body=LARGE).status == 201
+    assert rclone("lsf", server.url, "--recursive", "--files-only").count("new/ü.bin") == 1

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 
 from aserve.filesystem.directory import validator_of
 from aserve.filesystem.writing.errors import AddOnly, IsDirectory, ParentMissing, WriteError
@@ -75,17 +76,32 @@ class PutSink:
             raise self._error(error) from None
 
     def _open(self) -> None:
-        storage, path = self._target.storage, self._target.path
+        size = announced_size(self._request)
         try:
-            self._guard.check(storage.status(path))
+            self._prepare()
+        except HttpError:
+            # What would be rejected without its preconditions is rejected for that (RFC 9110
+            # section 13.2.1): 412 promises that the same request could be stored.
+            self._check_begins(size)
+            raise
+        storage, path = self._target.storage, self._target.path
+        self._file = storage.begin(path, size, self._digests.algorithms)
+        self._is_open = True
+
+    def _prepare(self) -> None:
+        """Ask the guard, and make the directories on the path if the request asks for that."""
+        try:
+            self._guard.check(self._target.storage.status(self._target.path))
         except ParentMissing:
             if not makes_directories(self._path):
                 raise
             self._guard.check(None)
             make_parents(self._writing.tree, self._path)
-        size = announced_size(self._request)
-        self._file = storage.begin(path, size, self._digests.algorithms)
-        self._is_open = True
+
+    def _check_begins(self, size: int | None) -> None:
+        """Raise WriteError unless a file of this size could be begun, for all that can be seen."""
+        with suppress(ParentMissing):  # the request would make it, and this must not
+            self._target.storage.begin(self._target.path, size).abort()
 
     def write(self, data: bytes) -> None:
         """Store the next bytes. Raises HttpError."""

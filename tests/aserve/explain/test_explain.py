@@ -356,6 +356,35 @@ def test_the_big_file_replaces_the_one_that_was_asked_for(site, monkeypatch):
         capture(site, "/../a.txt", ServerOptions("epoll"), Scenario(big=True))
 
 
+STORED = [
+    "PUT /in/new.txt", "writes 10,000 bytes to the new file",
+    "waits until the new file is on the disk", "locks the directory",
+    "gives the new file the name new.txt", "unlocks the directory",
+    "waits until the directory is on the disk", "receives",
+]  # fmt: skip
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [DEFAULT, "blocking", "fork", "proactor"])
+def test_an_upload_is_named_when_it_is_on_the_disk(model, site):
+    if reason := MODELS[model].unavailable_reason():
+        pytest.skip(reason)
+    trace = capture(site, "/in/new.txt", ServerOptions(model), Scenario(upload=True))
+    assert (trace.request, trace.status) == ("PUT /in/new.txt", "HTTP/1.1 201 Created")
+    texts = texts_of(trace)
+    assert re.search(".*".join(map(re.escape, STORED)), texts, re.DOTALL), texts
+    assert [path.name for path in site.iterdir()] == ["a.txt"]  # it went elsewhere
+
+
+def test_what_does_not_go_with_an_upload_is_refused(site):
+    for option in ("slow_reader", "cold", "again"):
+        with pytest.raises(SettingsError, match=rf"^--{option.replace('_', '-')}: .* --upload"):
+            Scenario(upload=True, **{option: True})
+    with pytest.raises(SettingsError, match=r"^PATH: .* a file with --upload"):
+        capture(site, "/in/", ServerOptions("epoll"), Scenario(upload=True))
+
+
 def test_clients_and_requests_are_as_many_as_asked_for(site, monkeypatch):
     monkeypatch.setattr(capture_module.shutil, "which", lambda _name: None)
     scenario = Scenario(clients=3, pipeline=True)

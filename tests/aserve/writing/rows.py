@@ -279,6 +279,28 @@ conditions = [
     row(
         "if-match-any", "9110 13.1.1", PUT_OLD, 204, HELLO, if_match="*", changes={"old.txt": HELLO}
     ),
+    *(
+        row(name, "9110 13.2.1", request, status, body, server=server, if_match='"other"', **sent)
+        for name, request, status, body, server, sent in [
+            ("if-match-disk-full", PUT_OLD, 507, HELLO, "full", {}),
+            ("if-match-disk-full-new", PUT_NEW, 507, HELLO, "full", {}),
+            ("if-match-quota", PUT_OLD, 507, b"x" * 5_000, "quota", {}),
+            ("if-match-folder", "PUT {d}/folder", 405, HELLO, "all", {}),
+            ("if-match-hidden", "PUT {d}/.hidden", 403, HELLO, "all", {}),
+            ("if-match-no-parent", "PUT {d}/a/new.txt", 409, HELLO, "all", {}),
+            ("if-match-encoded", PUT_OLD, 415, HELLO, "all", {"content_encoding": "gzip"}),
+            ("if-match-mkdir", "PUT {d}/a/new.txt?mkdir=1", 412, HELLO, "all", {}),
+        ]
+    ),
+    row(
+        "if-match-too-large",
+        "9110 13.2.1",
+        PUT_OLD,
+        413,
+        content_length=str(LIMIT + 1),
+        if_match='"other"',
+        closes=True,
+    ),
     row("if-unmodified-since", "9110 13.1.4", PUT_OLD, 412, HELLO, if_unmodified_since=PAST),
     row(
         "if-unmodified-since-new",
