@@ -10,9 +10,10 @@ def print_message(line: str) -> None:
 
 
 def write_stderr(text: str) -> None:
-    """Write to standard error; a standard error that cannot be written is no reason to fail."""
+    """Write a text and a line end, at once; one that cannot be written is no reason to fail."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def discard_line(_line: str) -> None:
