@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from aserve.cache.cached_response import CachedResponse, CacheHit, HeadLookup, weigh_head
-from aserve.cache.dependencies import Dependencies, DependencyTable
+from aserve.cache.dependencies import Dependencies
+from aserve.cache.dependency_table import DependencyTable
 from aserve.cache.doorkeeper import Doorkeeper
 from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
 from aserve.filesystem.monitor import ChangeMonitor
