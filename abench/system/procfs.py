@@ -158,7 +158,8 @@ def read_ephemeral_ports(*, loopback: bool) -> EphemeralPorts:
 class ServerUsage:
     """What the processes of the server used over a run: CPU time in seconds, memory in bytes.
 
-    `ended` tells that a named process was gone at the end: then the figures are too small.
+    `ended` tells that a named process, or the control group, was gone at the end: then the figures
+    are too small.
     """
 
     cpu_s: float
@@ -183,6 +184,7 @@ class ServerMonitor:
         self._pids = tuple(pids)
         self._cgroup = Path(cgroup) if cgroup is not None else None
         self._peak_rss = 0
+        self._group_cpu_s = 0.0
         for pid in self._pids:
             if not (_PROC / str(pid)).is_dir():
                 raise ParameterError("--server-pid", f"there is no process {pid}")
@@ -196,23 +198,36 @@ class ServerMonitor:
         return bool(self._pids or self._cgroup)
 
     def sample(self) -> None:
-        """Record the memory that is in use now."""
+        """Record the memory that is in use now, and what a group has used that may end."""
         if self.is_active:
             self._peak_rss = max(self._peak_rss, self._rss())
+            self._read_group_cpu()
 
     def result(self) -> ServerUsage | None:
         """Return what was used since this was made; None if there is nothing to monitor."""
         if not self.is_active:
             return None
         self.sample()
-        ended = not all((_PROC / str(pid)).is_dir() for pid in self._pids)
-        return ServerUsage(max(0.0, self._cpu_s() - self._cpu_before_s), self._peak_rss, ended)
+        cpu_s = max(0.0, self._cpu_s() - self._cpu_before_s)
+        return ServerUsage(cpu_s, self._peak_rss, self._has_ended())
+
+    def _has_ended(self) -> bool:
+        if self._cgroup:
+            return not _is_cgroup(str(self._cgroup))
+        return not all((_PROC / str(pid)).is_dir() for pid in self._pids)
 
     def _cpu_s(self) -> float:
         if self._cgroup:
-            words = (self._cgroup / "cpu.stat").read_text().split()
-            return int(words[words.index("usage_usec") + 1]) / 1e6
+            self._read_group_cpu()
+            return self._group_cpu_s
         return sum(_cpu_s(pid) for pid in _with_descendants(self._pids))
+
+    def _read_group_cpu(self) -> None:
+        """Read what the group has used in all; of one that has ended, the last value stays."""
+        if self._cgroup:
+            with suppress(OSError):
+                words = (self._cgroup / "cpu.stat").read_text().split()
+                self._group_cpu_s = int(words[words.index("usage_usec") + 1]) / 1e6
 
     def _rss(self) -> int:
         if self._cgroup:

@@ -250,6 +250,17 @@ def test_control_group_is_measured(tmp_path):
     assert monitor.result() == ServerUsage(2.5, 4096, ended=False)
 
 
+def test_a_control_group_that_ends_during_the_run_costs_no_report(tmp_path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
+    (tmp_path / "memory.current").write_text("4096\n")
+    monitor = ServerMonitor(cgroup=str(tmp_path))
+    (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 1\n")
+    monitor.sample()
+    for name in ("cpu.stat", "memory.current"):
+        (tmp_path / name).unlink()
+    assert monitor.result() == ServerUsage(2.5, 4096, ended=True)
+
+
 def test_local_addresses_are_recognized():
     assert procfs.is_local_address("127.0.0.1")
     assert procfs.is_local_address("127.1.2.3")
