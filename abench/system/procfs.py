@@ -100,7 +100,7 @@ def listening_pids(port: int) -> set[int]:
 
 def _listening_inodes(port: int) -> Iterator[str]:
     for name in ("net/tcp", "net/tcp6"):
-        with suppress(OSError):
+        with suppress(OSError):  # a kernel without IPv6
             for line in (_PROC / name).read_text().splitlines()[1:]:
                 columns = line.split()
                 if columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
@@ -112,7 +112,7 @@ def _descriptors(process: Path) -> set[str]:
     found = set()
     with suppress(OSError):
         for descriptor in (process / "fd").iterdir():
-            with suppress(OSError):
+            with suppress(OSError):  # closed since
                 found.add(str(descriptor.readlink()))
     return found
 
@@ -121,7 +121,7 @@ def shares_cores(pids: Iterable[int]) -> bool | None:
     """Whether a process may run on the cores of this one; None without any known process."""
     cores: set[int] = set()
     for pid in pids:
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended
             cores |= os.sched_getaffinity(pid)
     return not cores.isdisjoint(os.sched_getaffinity(0)) if cores else None
 
@@ -231,7 +231,7 @@ class ServerMonitor:
 
     def _rss(self) -> int:
         if self._cgroup:
-            with suppress(OSError):
+            with suppress(OSError):  # it has ended, or memory is not accounted for
                 return int((self._cgroup / "memory.current").read_text())
             return 0
         return sum(_rss(pid) for pid in _with_descendants(self._pids))
@@ -250,7 +250,7 @@ def _with_descendants(pids: Iterable[int]) -> set[int]:
 
 
 def _children(pid: int) -> Iterator[int]:
-    with suppress(OSError):
+    with suppress(OSError):  # it has ended, as have those below
         for task in (_PROC / str(pid) / "task").iterdir():
             with suppress(OSError):
                 yield from map(int, (task / "children").read_text().split())
@@ -258,18 +258,25 @@ def _children(pid: int) -> Iterator[int]:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is suspended by a signal, a terminal or a debugger (proc(5))."""
-    with suppress(OSError):
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
+    with suppress(OSError):  # it has ended
+        return _stat_columns(pid)[0] in {"T", "t"}
     return False
 
 
 def _cpu_s(pid: int) -> float:
     """Return the CPU time of a process and of the children that it has waited for, in s."""
-    with suppress(OSError):
-        # A process name may contain spaces and brackets: columns are counted from its end.
-        columns = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, columns[11:15])) * _TICK_S
+    with suppress(OSError):  # it has ended
+        return sum(map(int, _stat_columns(pid)[11:15])) * _TICK_S
     return 0.0
+
+
+def _stat_columns(pid: int) -> list[str]:
+    """Return what follows the name of a process in its stat (proc(5)); raises OSError.
+
+    The name may contain spaces, brackets, and bytes that are no UTF-8: it is cut after 15 bytes.
+    """
+    text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()
 
 
 def _rss(pid: int) -> int:
