@@ -113,17 +113,14 @@ class ResponseCache:
 
     def watch_dependencies(
         self, response: Response, now: int, *, at_once: bool = False
-    ) -> Dependencies | None:
+    ) -> Dependencies:
         """Watch the file that a response depends on, before the response is made again.
 
-        now: POSIX seconds. Any thread may call this. If the result is not None, pass it to store
-        or to discard. at_once: the call is made in the event loop, which may use
-        the directories it already watches; they are valid until it sees a change.
+        now: POSIX seconds. Any thread may call this. The result is to be passed to store or to
+        discard. at_once: the call is made in the event loop, which may use the directories it
+        already watches; they are valid until it sees a change.
         """
-        try:
-            return self._dependencies.watch(response.path, response.absent, now, at_once=at_once)
-        except OSError:
-            return None
+        return self._dependencies.watch(response.path, response.absent, now, at_once=at_once)
 
     def store(self, response: CachedResponse, dependencies: Dependencies, generation: int) -> None:
         """Cache a response that was made since a generation, unless it may be stale already."""
