@@ -266,6 +266,7 @@ class WatchedTree:
 
     def _read(self, directory: TreeDirectory) -> Iterator[tuple[bytes, bytes]]:
         """Read the names in a directory; yield each directory below it."""
+        # OSError: it has gone, or may not be read. Its removal makes an event of the parent.
         with suppress(OSError), os.scandir(directory.location) as entries:
             for entry in entries:
                 path, location = directory.child(entry.name)

@@ -35,7 +35,7 @@ class RemainingReports:
 
     def send(self, responses: int, connections: int) -> None:
         """Report what this worker, which is stopping, still waits for."""
-        with suppress(OSError):
+        with suppress(OSError):  # the supervisor has ended, and no user waits for the line
             os.write(self._write_end, _REPORT.pack(os.getpid(), responses, connections))
             if os.getppid() == self._supervisor_pid:
                 os.kill(

@@ -43,7 +43,7 @@ class SocketConnection(SocketWriter):
     def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
         super().__init__(sock, client, context)
         sock.setblocking(self.is_blocking)
-        with suppress(OSError):
+        with suppress(OSError):  # no TCP: a Unix socket delays nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._context = context
         if context.site.accept_body:
@@ -94,7 +94,7 @@ class SocketConnection(SocketWriter):
         A signal handler may call this at any moment. What has been received is still answered.
         """
         if self._http.is_idle:
-            with suppress(OSError):
+            with suppress(OSError):  # the client has gone
                 self.socket.shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:

@@ -40,7 +40,7 @@ class SocketWriter(ServerConnection):
     _total_delivered = _total_sent
 
     def _shutdown_write(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # the client has gone
             self.socket.shutdown(socket.SHUT_WR)
 
     def _drop_outgoing(self) -> None:
@@ -48,7 +48,7 @@ class SocketWriter(ServerConnection):
         close_streams(parts)
 
     def _reset_when_closed(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # it is closed already
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _send_some(self) -> bool:
