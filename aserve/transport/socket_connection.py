@@ -16,13 +16,13 @@ from aserve.http.messages import (
     HttpError,
     Request,
     Response,
+    close_streams,
 )
 from aserve.http1.connection import CONTINUE
 from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S

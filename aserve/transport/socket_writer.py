@@ -6,10 +6,10 @@ from contextlib import suppress
 from math import inf
 from time import monotonic
 
-from aserve.http.messages import BodyPart, BodyStream, SizedPart
+from aserve.http.messages import BodyPart, BodyStream, SizedPart, close_streams
 from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
-from aserve.transport.sending import close_streams, joins, send_file_slice, skip_bytes
+from aserve.transport.sending import joins, send_file_slice, skip_bytes
 from aserve.transport.server_connection import RESET, ServerConnection
 from aserve.transport.turns import MAX_TURN_S
 
