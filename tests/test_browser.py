@@ -1,11 +1,10 @@
 """The sample site in a real browser: each response may be right and the page still broken."""
 
-import os
-import shutil
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,29 +14,29 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.clients.running import program
+
 pytestmark = pytest.mark.browser
 
 WWW = Path(__file__).parent.parent / "www"
 
 
-def program(name: str) -> str:
-    """Return the path of a program, or skip; on CI, where it must be installed, fail."""
-    path = shutil.which(name)
-    if path is None:
-        skip = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        skip(f"needs {name}")
-    return path
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    command = [sys.executable, "-m", "aserve", str(WWW), "--port", "0"]
+@contextmanager
+def served(root: Path) -> Iterator[str]:
+    """Serve a directory by the program until the block ends; yield its URL."""
+    command = [sys.executable, "-m", "aserve", str(root), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             yield next(w for line in server.stderr for w in line.split() if w.startswith("http://"))
         finally:
             server.terminate()
     assert server.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with served(WWW) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.aserve.handlers.test_listing_page import HOSTILE
-from tests.test_browser import chromium
+from tests.test_browser import chromium, served
 
 __all__ = ["chromium"]  # a fixture
 
@@ -78,13 +77,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "aserve", str(folder), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            yield next(w for line in server.stderr for w in line.split() if w.startswith("http://"))
-        finally:
-            server.terminate()
-    assert server.returncode == 0
+    with served(folder) as url:
+        yield url
 
 
 @pytest.fixture

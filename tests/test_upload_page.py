@@ -2,12 +2,10 @@
 
 import re
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
@@ -17,6 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 import aserve
+from tests.cutting_proxy import CuttingProxy
 from tests.test_browser import chromium
 from tests.test_folder_page import axe, browser, emulate, find, follow, load
 
@@ -25,8 +24,8 @@ __all__ = ["axe", "browser", "chromium"]  # fixtures
 pytestmark = pytest.mark.browser
 
 
-class CuttingProxy:
-    """Passes bytes on to a server. While is_cutting, each upload ends after its first bytes.
+class UploadProxy(CuttingProxy):
+    """While is_cutting, ends each upload after its first bytes.
 
     method: of the uploads. once: whether only the first one is cut off. after: how many bytes of a
     connection must have passed before one of its uploads is cut off.
@@ -40,51 +39,22 @@ class CuttingProxy:
         self._after = after
         self.is_cutting = False
         self.was_cut = threading.Event()
-        parts = urlsplit(url)
-        self._server = (parts.hostname or "", parts.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets = [self._listener]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        super().__init__(url)
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # the listener is shut down
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._sockets += [client, server]
-                for pair in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=self._pass_on, args=pair))
-                    self._threads[-1].start()
-
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _cutter(self) -> Callable[[bytes], bool]:
         is_upload, passed = False, 0
-        with suppress(OSError):
-            while data := one.recv(1 << 18):
-                is_upload |= data.startswith(self._method)
-                other.sendall(data)
-                passed += len(data)
-                if is_upload and self.is_cutting and passed > self._after:
-                    self.is_cutting = not self._once
-                    self.was_cut.set()
-                    break
-        self._shut_down(one, other)
 
-    @staticmethod
-    def _shut_down(*sockets: socket.socket) -> None:
-        for each in sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        def cuts(data: bytes) -> bool:
+            nonlocal is_upload, passed
+            is_upload |= data.startswith(self._method)
+            passed += len(data)
+            if not (is_upload and self.is_cutting and passed > self._after):
+                return False
+            self.is_cutting = not self._once
+            self.was_cut.set()
+            return True
 
-    def close(self) -> None:
-        self._shut_down(self._listener)
-        self._threads[0].join()
-        self._shut_down(*self._sockets)
-        for thread in self._threads:
-            thread.join()
-        for each in self._sockets:
-            each.close()
+        return cuts
 
 
 @pytest.fixture
@@ -227,7 +197,7 @@ def test_a_cut_upload_is_told_and_tried_again(
     browser: webdriver.Chrome, served: aserve.Server, folder: Path
 ) -> None:
     (folder / "large.bin").write_bytes(bytes(5_000_000))
-    proxy = CuttingProxy(served.url)
+    proxy = UploadProxy(served.url)
     try:
         load(browser, f"{proxy.url}in/")
         proxy.is_cutting = True
@@ -281,7 +251,7 @@ def test_a_large_upload_goes_on_after_a_cut(browser: webdriver.Chrome, folder: P
     lines: list[str] = []
     settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
     with aserve.Server(folder / "site", **settings) as served:
-        proxy = CuttingProxy(served.url, b"PATCH", once=True)
+        proxy = UploadProxy(served.url, b"PATCH", once=True)
         proxy.is_cutting = True
         try:
             load(browser, f"{proxy.url}in/")

@@ -111,6 +111,6 @@ def _check_distinct(destinations: dict[str, Destination], source: Path | None) -
             raise ParameterError(option, f"{destination.name} is the input of {reader}")
         if source is None or option == "--json":
             continue
-        with suppress(OSError):
+        with suppress(OSError):  # the destination is not there yet
             if destination.is_file and destination.path.samefile(source):
                 raise ParameterError(option, f"{destination.name} is the report that is read")

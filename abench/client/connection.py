@@ -1,13 +1,11 @@
 """One connection: sends, takes the time, reads the response, sends again."""
 
-import asyncio
-import errno
-import os
 import time
 from collections.abc import Callable
 
 from abench.client.connection_pool import ConnectionPool
 from abench.client.parser_variants import parser_for
+from abench.client.reopened_connection import ReopenedConnection
 from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
@@ -22,11 +20,9 @@ Record = Callable[[int], object]
 STALE = "a reused connection closed before a byte of the response to"  # and the method
 
 
-class Connection:
-    """One connection to the server, reopened whenever it is lost.
+class Connection(ReopenedConnection):
+    """One connection to the server, with at most one request in flight.
 
-    At most one request is in flight, since `sent_at` (microseconds of the monotonic clock; 0 when
-    there is none). A request that has to open its connection first is timed from that moment.
     A lost connection is reopened only from `connection_lost`, so that late events of one transport
     never reach the next.
 
@@ -37,30 +33,21 @@ class Connection:
     """
 
     __slots__ = (
-        "_awaits_first_byte",
-        "_connected",
         "_constant_request",
         "_expected",
-        "_failed_connects",
-        "_is_closing",
         "_is_done",
         "_is_excluded",
         "_opened_for",
         "_parser",
-        "_pool",
         "_record",
         "_record_recognized",
         "_request",
         "_starts_with",
-        "_transport",
         "_write",
-        "cancel_connect",
-        "sent_at",
     )
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self.sent_at = 0
-        self._pool = pool
+        super().__init__(pool)
         self._parser = parser_for(pool.plan)
         self._expected: ExpectedResponse = NOTHING_EXPECTED
         self._starts_with = pool.buffer.startswith
@@ -75,20 +62,9 @@ class Connection:
         else:
             self._record_recognized = self._record_expected
         self._record: Record = self._record_recognized
-        self._transport: SocketTransport | None = None
-        self.cancel_connect: Callable[[], object] | None = None  # set while it connects
-        self._connected: asyncio.Future[None] | None = None  # before the run: an attempt has ended
-        self._awaits_first_byte = False  # a request is in flight, without a byte of its response
-        self._is_closing = False  # closed by this side, which awaits connection_lost
         self._opened_for = 0  # the `sent_at` of the request it was opened for
         self._is_done = False
         self._is_excluded = False  # the request in flight is not counted
-        self._failed_connects = 0  # failed attempts since the last that succeeded
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection is open."""
-        return self._transport is not None
 
     # The hot path. A response with the head and the length of the last one that was parsed is
     # complete, and the end of this request is the start of the next: one clock, one comparison,
@@ -140,19 +116,6 @@ class Connection:
             pool.connector.connect(self)
         else:
             self._send()
-
-    async def connect(self, limit_s: float) -> None:
-        """Connect without a request; on failure, or after `limit_s` seconds, stay closed."""
-        if not self._pool.remaining:  # the run was stopped before it began
-            return
-        self._connected = asyncio.get_running_loop().create_future()
-        self._pool.connector.connect(self)
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._connected
-        except TimeoutError:
-            if self.cancel_connect:
-                self.cancel_connect()
 
     def fail_overdue(self) -> None:
         """Fail the request in flight: its time is up."""
@@ -263,34 +226,6 @@ class Connection:
             self._fail("stale", STALE, self._pool.plan.method)
             self.send_next()
 
-    def connect_failed(self, error_number: int = 0, reason: str = "", message: str = "") -> None:
-        """Count a connection that could not be opened, and retry after a pause."""
-        self._failed_connects += 1
-        self._connect_finished()
-        if not self._pool.running:
-            return
-        reason = reason or errno.errorcode.get(error_number, "timeout")
-        self._pool.recorder.connect_failed(reason)
-        message = message or (
-            os.strerror(error_number) if error_number else "no connection was opened in time"
-        )
-        self._pool.recorder.sample("connect", reason, message)
-        self._fail("connect")
-        if self._transport is None:  # else it opened as it was cancelled, and connection_lost sends
-            pause = self._pool.backoff.delay(self._failed_connects)
-            self._pool.count_paused(1)
-            asyncio.get_running_loop().call_later(pause, self._resume_after_pause)
-
-    def _resume_after_pause(self) -> None:
-        """Send after a pause."""
-        self._pool.count_paused(-1)
-        self.send_next()
-
-    def _connect_finished(self) -> None:
-        self.cancel_connect = None
-        if self._connected and not self._connected.done():
-            self._connected.set_result(None)
-
     def _send(self) -> None:
         self._awaits_first_byte = True
         self._write(self._request)
@@ -380,18 +315,6 @@ class Connection:
         else:
             self._pool.recorder.failure(kind, 0, *detail)
         self._drop()
-
-    def _drop(self) -> None:
-        self._awaits_first_byte = False
-        self._is_closing = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _close(self) -> None:
-        self._awaits_first_byte = False
-        self._is_closing = True
-        if self._transport is not None:
-            self._transport.close()
 
     def finish(self) -> None:
         """Note that there is nothing more to send, and close."""

@@ -7,7 +7,6 @@ import asyncio
 import ctypes
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 _CLOCK_MONOTONIC = 1  # which is what time.perf_counter_ns reads on Linux
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,6 +52,8 @@ class Timer:
             self._descriptor = -1
 
     def _on_expired(self) -> None:
-        with suppress(BlockingIOError):  # it was set again in the meantime
+        try:
             os.read(self._descriptor, 8)
-            self._callback()
+        except BlockingIOError:  # it was set again in the meantime
+            return
+        self._callback()

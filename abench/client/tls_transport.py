@@ -225,7 +225,7 @@ class TlsTransport(SocketTransport):
         with contextlib.suppress(OSError):  # it would wait for the server's close_notify
             self._tls.unwrap()
         if records := self._outgoing.read():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the server has gone, or takes nothing now
                 self._send(records)
 
 

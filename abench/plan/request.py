@@ -9,9 +9,8 @@ from abench.plan.body_template import BodyTemplate
 from abench.plan.target import HIDDEN, PLACEHOLDER, Target
 
 VERSIONS = ("0.9", "1.0", "1.1")
-IDEMPOTENT_METHODS = frozenset(
-    {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
-)  # RFC 9110 9.2.2
+# RFC 9110 section 9.2.2.
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _BAD_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")

@@ -62,7 +62,7 @@ class Destination:
         """A value that two destinations share only if one would overwrite the other."""
         if self.is_stdout:
             return STDOUT
-        with suppress(OSError):
+        with suppress(OSError):  # not there yet: only its name tells it from others
             found = self.path.stat() if self.descriptor is None else os.fstat(self.descriptor)
             if not stat.S_ISCHR(found.st_mode):
                 return found.st_dev, found.st_ino
@@ -158,7 +158,7 @@ def _check_directory(option: str, directory: Path) -> None:
 def _check_not_standard(option: str, name: str, path: Path) -> None:
     """Refuse the file of standard output or error: one would overwrite the other."""
     for descriptor, alias in ((STDOUT, "-"), (2, "/dev/stderr")):
-        with suppress(OSError):
+        with suppress(OSError):  # one of the two is not there
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 raise ParameterError(
                     option, f"{name} is already the file of {alias}: use {alias} instead"
@@ -207,7 +207,7 @@ def _adopt_mode(descriptor: int, path: Path) -> bool:
 
 def _attributes(path: Path) -> list[str]:
     """Return the names of extended attributes, which include access control lists."""
-    with suppress(OSError):
+    with suppress(OSError):  # a file system without them
         return os.listxattr(path)
     return []
 

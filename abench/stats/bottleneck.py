@@ -21,7 +21,6 @@ HIGH_SILENCE_SHARE = 0.05  # of the run
 LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
 LOSSY = 0.001  # share of segments retransmitted: beyond it, TCP timeouts distort the latencies
 FEW_LOST = 10  # segments: a short run may see that many of other connections
-PORTS_HELD = 0.8  # share of all local ports in TIME_WAIT
 LIMITERS = (
     *("server", "client", "loop-lag", "ports", "open-files", "network", "silence", "errors"),
     *("schedule", "latency", "unclear"),

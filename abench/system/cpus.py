@@ -35,11 +35,11 @@ def _cpu_quotas(mount: Path, own_groups: Path) -> Iterator[float]:
 
 
 def _group_quotas(group: Path) -> Iterator[float]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):  # OSError: not of version 2
         share, period = (group / "cpu.max").read_text().split()
         if share != "max":
             yield float(share) / float(period)
-    with suppress(OSError):
+    with suppress(OSError):  # not of version 1
         share = (group / "cpu.cfs_quota_us").read_text()
         if float(share) > 0:
             yield float(share) / float((group / "cpu.cfs_period_us").read_text())

@@ -100,7 +100,7 @@ def listening_pids(port: int) -> set[int]:
 
 def _listening_inodes(port: int) -> Iterator[str]:
     for name in ("net/tcp", "net/tcp6"):
-        with suppress(OSError):
+        with suppress(OSError):  # a kernel without IPv6
             for line in (_PROC / name).read_text().splitlines()[1:]:
                 columns = line.split()
                 if columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
@@ -112,7 +112,7 @@ def _descriptors(process: Path) -> set[str]:
     found = set()
     with suppress(OSError):
         for descriptor in (process / "fd").iterdir():
-            with suppress(OSError):
+            with suppress(OSError):  # closed since
                 found.add(str(descriptor.readlink()))
     return found
 
@@ -121,7 +121,7 @@ def shares_cores(pids: Iterable[int]) -> bool | None:
     """Whether a process may run on the cores of this one; None without any known process."""
     cores: set[int] = set()
     for pid in pids:
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended
             cores |= os.sched_getaffinity(pid)
     return not cores.isdisjoint(os.sched_getaffinity(0)) if cores else None
 
@@ -158,7 +158,8 @@ def read_ephemeral_ports(*, loopback: bool) -> EphemeralPorts:
 class ServerUsage:
     """What the processes of the server used over a run: CPU time in seconds, memory in bytes.
 
-    `ended` tells that a named process was gone at the end: then the figures are too small.
+    `ended` tells that a named process, or the control group, was gone at the end: then the figures
+    are too small.
     """
 
     cpu_s: float
@@ -183,6 +184,7 @@ class ServerMonitor:
         self._pids = tuple(pids)
         self._cgroup = Path(cgroup) if cgroup is not None else None
         self._peak_rss = 0
+        self._group_cpu_s = 0.0
         for pid in self._pids:
             if not (_PROC / str(pid)).is_dir():
                 raise ParameterError("--server-pid", f"there is no process {pid}")
@@ -196,27 +198,40 @@ class ServerMonitor:
         return bool(self._pids or self._cgroup)
 
     def sample(self) -> None:
-        """Record the memory that is in use now."""
+        """Record the memory that is in use now, and what a group has used that may end."""
         if self.is_active:
             self._peak_rss = max(self._peak_rss, self._rss())
+            self._read_group_cpu()
 
     def result(self) -> ServerUsage | None:
         """Return what was used since this was made; None if there is nothing to monitor."""
         if not self.is_active:
             return None
         self.sample()
-        ended = not all((_PROC / str(pid)).is_dir() for pid in self._pids)
-        return ServerUsage(max(0.0, self._cpu_s() - self._cpu_before_s), self._peak_rss, ended)
+        cpu_s = max(0.0, self._cpu_s() - self._cpu_before_s)
+        return ServerUsage(cpu_s, self._peak_rss, self._has_ended())
+
+    def _has_ended(self) -> bool:
+        if self._cgroup:
+            return not _is_cgroup(str(self._cgroup))
+        return not all((_PROC / str(pid)).is_dir() for pid in self._pids)
 
     def _cpu_s(self) -> float:
         if self._cgroup:
-            words = (self._cgroup / "cpu.stat").read_text().split()
-            return int(words[words.index("usage_usec") + 1]) / 1e6
+            self._read_group_cpu()
+            return self._group_cpu_s
         return sum(_cpu_s(pid) for pid in _with_descendants(self._pids))
+
+    def _read_group_cpu(self) -> None:
+        """Read what the group has used in all; of one that has ended, the last value stays."""
+        if self._cgroup:
+            with suppress(OSError):
+                words = (self._cgroup / "cpu.stat").read_text().split()
+                self._group_cpu_s = int(words[words.index("usage_usec") + 1]) / 1e6
 
     def _rss(self) -> int:
         if self._cgroup:
-            with suppress(OSError):
+            with suppress(OSError):  # it has ended, or memory is not accounted for
                 return int((self._cgroup / "memory.current").read_text())
             return 0
         return sum(_rss(pid) for pid in _with_descendants(self._pids))
@@ -235,7 +250,7 @@ def _with_descendants(pids: Iterable[int]) -> set[int]:
 
 
 def _children(pid: int) -> Iterator[int]:
-    with suppress(OSError):
+    with suppress(OSError):  # it has ended, as have those below
         for task in (_PROC / str(pid) / "task").iterdir():
             with suppress(OSError):
                 yield from map(int, (task / "children").read_text().split())
@@ -243,18 +258,25 @@ def _children(pid: int) -> Iterator[int]:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is suspended by a signal, a terminal or a debugger (proc(5))."""
-    with suppress(OSError):
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in {"T", "t"}
+    with suppress(OSError):  # it has ended
+        return _stat_columns(pid)[0] in {"T", "t"}
     return False
 
 
 def _cpu_s(pid: int) -> float:
     """Return the CPU time of a process and of the children that it has waited for, in s."""
-    with suppress(OSError):
-        # A process name may contain spaces and brackets: columns are counted from its end.
-        columns = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, columns[11:15])) * _TICK_S
+    with suppress(OSError):  # it has ended
+        return sum(map(int, _stat_columns(pid)[11:15])) * _TICK_S
     return 0.0
+
+
+def _stat_columns(pid: int) -> list[str]:
+    """Return what follows the name of a process in its stat (proc(5)); raises OSError.
+
+    The name may contain spaces, brackets, and bytes that are no UTF-8: it is cut after 15 bytes.
+    """
+    text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()
 
 
 def _rss(pid: int) -> int:

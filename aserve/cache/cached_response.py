@@ -138,6 +138,20 @@ class HeadLookup(Protocol):
         """
 
 
+class CachePartition:
+    """The cached responses for connections with the same facts, which key tells from others."""
+
+    __slots__ = ("_cache", "_key")
+
+    def __init__(self, cache: HeadLookup, key: bytes) -> None:
+        self._cache = cache
+        self._key = key
+
+    def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
+        """Return the valid response to exactly this head on such a connection."""
+        return self._cache.lookup_head(self._key + head, now)
+
+
 def weigh_head(head: bytes, request: Request) -> int:
     """Return how many bytes of memory the head of a request takes, with what is kept of it."""
     # As bytes, as the request's text, and as the headers extracted from that.

@@ -4,14 +4,19 @@ The cache makes no decisions: a cached response is one that the handler has made
 only as long as nothing that it depends on has changed.
 """
 
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
-from aserve.cache.cached_response import CachedResponse, CacheHit, HeadLookup, weigh_head
-from aserve.cache.dependencies import Dependencies, DependencyTable
+from aserve.cache.cached_response import (
+    CachedResponse,
+    CacheHit,
+    CachePartition,
+    HeadLookup,
+    weigh_head,
+)
+from aserve.cache.dependencies import Dependencies
+from aserve.cache.dependency_table import DependencyTable
+from aserve.cache.disposal import dispose_in_thread
 from aserve.cache.doorkeeper import Doorkeeper
 from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
 from aserve.filesystem.monitor import ChangeMonitor
@@ -24,22 +29,7 @@ _MAX_HEADS = 32_768
 _MAX_HEADS_PER_RESPONSE = 1_024  # which are evicted with it, at a microsecond each
 _MAX_OPEN_FILES = 256  # kept open, for responses that are too large for memory
 _MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
-_DISPOSE_BATCH = 256
 _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
-
-
-class CachePartition:
-    """The cached responses for connections with the same facts."""
-
-    __slots__ = ("_cache", "_key")
-
-    def __init__(self, cache: "ResponseCache", key: bytes) -> None:
-        self._cache = cache
-        self._key = key
-
-    def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
-        """Return the valid response to exactly this head on such a connection."""
-        return self._cache.lookup_head(self._key + head, now)
 
 
 class ResponseCache:
@@ -72,7 +62,6 @@ class ResponseCache:
         self._total_weight = 0
         self._head_weight = 0
         self._doorkeeper = Doorkeeper(_MAX_HEADS)
-        self._recently_considered: set[int] = set()  # hashes of keys, in this second
         self.monitor.subscribe(self)
 
     def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
@@ -94,7 +83,7 @@ class ResponseCache:
             return None
         return hit
 
-    def select_partition(self, key: bytes) -> "HeadLookup":
+    def select_partition(self, key: bytes) -> HeadLookup:
         """Return the responses for connections with equal facts. key: KeyedOn.partition_key."""
         return CachePartition(self, key) if key else self
 
@@ -112,24 +101,10 @@ class ResponseCache:
         return cached
 
     def should_store(self, key: CacheKey, response: Response) -> bool:
-        """Tell whether to try to cache a response now.
-
-        It is worth it if the response was requested before, not long ago. Where the cache is full,
-        it must have been requested more than once before, or many rarely requested responses would
-        evict each other. For one that cannot be cached, one try a second is enough.
-        """
-        if self.monitor.is_paused:
+        """Tell whether to try to cache a response now: it can be, and it was requested before."""
+        if self.monitor.is_paused or not response.path:
             return False
-        min_count = 4 if self._is_full() else 2
-        key_hash = hash(key)
-        if (
-            not response.path
-            or self._doorkeeper.count(key_hash) < min_count
-            or key_hash in self._recently_considered
-        ):
-            return False
-        self._recently_considered.add(key_hash)
-        return True
+        return self._doorkeeper.admits(hash(key), is_full=self._is_full())
 
     @property
     def root_is_local(self) -> bool:
@@ -138,17 +113,14 @@ class ResponseCache:
 
     def watch_dependencies(
         self, response: Response, now: int, *, at_once: bool = False
-    ) -> Dependencies | None:
+    ) -> Dependencies:
         """Watch the file that a response depends on, before the response is made again.
 
-        now: POSIX seconds. Any thread may call this. If the result is not None, pass it to store
-        or to discard. at_once: the call is made in the event loop, which may use
-        the directories it already watches; they are valid until it sees a change.
+        now: POSIX seconds. Any thread may call this. The result is to be passed to store or to
+        discard. at_once: the call is made in the event loop, which may use the directories it
+        already watches; they are valid until it sees a change.
         """
-        try:
-            return self._dependencies.watch(response.path, response.absent, now, at_once=at_once)
-        except OSError:
-            return None
+        return self._dependencies.watch(response.path, response.absent, now, at_once=at_once)
 
     def store(self, response: CachedResponse, dependencies: Dependencies, generation: int) -> None:
         """Cache a response that was made since a generation, unless it may be stale already."""
@@ -160,7 +132,7 @@ class ResponseCache:
         if is_late or not dependencies.is_usable:
             self.discard(dependencies)
             return
-        self._recently_considered.discard(hash(response.key))
+        self._doorkeeper.on_stored(hash(response.key))
         response.set_dependencies(dependencies)
         self._by_key[response.key] = response
         self._dependencies.add(response, dependencies)
@@ -175,7 +147,7 @@ class ResponseCache:
 
     def tick(self) -> None:
         """Do the work of each second, after the monitor has done its own."""
-        self._recently_considered.clear()
+        self._doorkeeper.tick()
         self._evict_idle_files()
 
     def on_changes(self, names: Sequence[WatchedName]) -> None:
@@ -197,9 +169,7 @@ class ResponseCache:
         self._by_head, self._by_key, self._with_files = OrderedDict(), OrderedDict(), {}
         self._total_weight = self._head_weight = 0
         if tables[1]:
-            threading.Thread(
-                target=_dispose, args=tables, name="aserve-dispose", daemon=True
-            ).start()
+            dispose_in_thread(*tables)
 
     def uses(self, watch: int) -> bool:
         """Tell whether a response depends on a watch."""
@@ -333,12 +303,3 @@ class ResponseCache:
             queue[key] = queue.pop(key)
         else:
             self._evict(cached)
-
-
-def _dispose(*tables: dict[Any, Any]) -> None:
-    """Take tables apart, a few entries at a time, so that the event loop is never blocked."""
-    for table in tables:
-        while table:
-            for _ in range(min(len(table), _DISPOSE_BATCH)):
-                table.popitem()
-            time.sleep(0)

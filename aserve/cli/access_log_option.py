@@ -12,8 +12,9 @@ from shutil import get_terminal_size
 
 from aserve.cli.messages import print_message
 from aserve.config.settings import SettingsError
-from aserve.observability.access_log import AccessLog, combined_format, terminal_format
+from aserve.observability.access_log import AccessLog
 from aserve.observability.log_file import LogFile, open_log
+from aserve.observability.log_formats import combined_format, terminal_format
 
 OpenLog = Callable[[], AccessLog]
 """Opens the access log. Each worker calls it, because the log has a thread."""

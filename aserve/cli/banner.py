@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from aserve.config.root import Root, describe_root, home_name, named_paths
+from aserve.config.root import Root, describe_root, home_name, named_paths, printable
 from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.tree_watch import INTERVAL
@@ -21,7 +21,7 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
     home, address = _home(settings.root), url(listener)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
-    served = _printable(describe_root(settings.root))
+    served = printable(describe_root(settings.root))
     shared = lan_url(listener)
     share = shared + home if shared else "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
@@ -81,7 +81,7 @@ def _upload_urls(settings: Settings, address: str) -> Iterator[str]:
 
 
 def _place(area: WriteArea) -> str:
-    return f"below {_printable(area.shown_path())}" if area.path else "everywhere"
+    return f"below {printable(area.shown_path())}" if area.path else "everywhere"
 
 
 def home_url(root: Root, listener: socket.socket) -> str:
@@ -92,8 +92,3 @@ def home_url(root: Root, listener: socket.socket) -> str:
 def _home(root: Root) -> str:
     name = os.fsencode(home_name(root))
     return TargetPath(tuple(name.split(b"/")), is_directory=False).location()[1:]
-
-
-def _printable(text: str) -> str:
-    """Return a path as it is, or quoted if it has characters that are not printable."""
-    return text if text.isprintable() else repr(text)

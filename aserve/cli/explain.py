@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from aserve.cli import completion
+from aserve.cli.declarations import declare
 from aserve.cli.values import parse_number
 from aserve.config.settings import Settings, SettingsError
 from aserve.explain.capture import ServerOptions, capture, check_target, traceable_models
@@ -47,71 +48,47 @@ Target = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(
+    declare(
+        _MODEL,
         "--model",
-        metavar="NAME",
-        rich_help_panel=_MODEL,
-        help="I/O model; with --html also several: epoll,reactor.",
+        value="NAME",
+        text="I/O model; with --html also several: epoll,reactor.",
         show_default=f"{DEFAULT}, with --html all",
         autocompletion=completion.models,
     ),
 ]
 ByTheBook = Annotated[
-    bool,
-    typer.Option(
-        "--by-the-book",
-        rich_help_panel=_MODEL,
-        help="Take each step of the model as textbooks do.",
-    ),
+    bool, declare(_MODEL, "--by-the-book", text="Take each step of the model as textbooks do.")
 ]
 Threads = Annotated[
-    str | None,
-    typer.Option("--threads", metavar="N", rich_help_panel=_MODEL, help="Threads of the pool."),
+    str | None, declare(_MODEL, "--threads", value="N", text="Threads of the pool.")
 ]
 Dispatch = Annotated[
     str | None,
-    typer.Option(
+    declare(
+        _MODEL,
         "--dispatch",
-        metavar="NAME",
-        rich_help_panel=_MODEL,
-        help="How the reactor dispatches jobs.",
+        value="NAME",
+        text="How the reactor dispatches jobs.",
         autocompletion=completion.dispatches,
     ),
 ]
 Clients = Annotated[
     str,
-    typer.Option(
-        "--clients",
-        metavar="N",
-        rich_help_panel=_CLIENTS,
-        help=f"Clients at the same time, up to {MAX_CLIENTS}.",
+    declare(
+        _CLIENTS, "--clients", value="N", text=f"Clients at the same time, up to {MAX_CLIENTS}."
     ),
 ]
-Pipeline = Annotated[
-    bool,
-    typer.Option("--pipeline", rich_help_panel=_CLIENTS, help="Send two requests at once."),
-]
-Big = Annotated[
-    bool,
-    typer.Option("--big", rich_help_panel=_CLIENTS, help="Put a file of 8 MiB at PATH instead."),
-]
+Pipeline = Annotated[bool, declare(_CLIENTS, "--pipeline", text="Send two requests at once.")]
+Big = Annotated[bool, declare(_CLIENTS, "--big", text="Put a file of 8 MiB at PATH instead.")]
 SlowReader = Annotated[
-    bool,
-    typer.Option(
-        "--slow-reader", rich_help_panel=_CLIENTS, help="Pause while reading; needs a large file."
-    ),
+    bool, declare(_CLIENTS, "--slow-reader", text="Pause while reading; needs a large file.")
 ]
 Cold = Annotated[
-    bool,
-    typer.Option(
-        "--cold", rich_help_panel=_CLIENTS, help="First drop the files from the page cache."
-    ),
+    bool, declare(_CLIENTS, "--cold", text="First drop the files from the page cache.")
 ]
 Again = Annotated[
-    bool,
-    typer.Option(
-        "--again", rich_help_panel=_CLIENTS, help="First ask until the response is cached."
-    ),
+    bool, declare(_CLIENTS, "--again", text="First ask until the response is cached.")
 ]
 Upload = Annotated[
     bool,
@@ -123,20 +100,15 @@ Upload = Annotated[
 ]
 Svg = Annotated[
     str | None,
-    typer.Option(
-        "--svg",
-        metavar="FILE|-",
-        rich_help_panel=_OUTPUT,
-        help="Draw a picture as well; - prints only that.",
-    ),
+    declare(_OUTPUT, "--svg", value="FILE|-", text="Draw a picture as well; - prints only that."),
 ]
 Html = Annotated[
     str | None,
-    typer.Option(
+    declare(
+        _OUTPUT,
         "--html",
-        metavar="FILE|-",
-        rich_help_panel=_OUTPUT,
-        help="Write a page to play the steps, in English and Chinese.",
+        value="FILE|-",
+        text="Write a page to play the steps, in English and Chinese.",
     ),
 ]
 

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from aserve.cli.access_log_option import NOT_REOPENED, OpenLog, access_log_opener
 from aserve.cli.banner import format_banner, home_url
+from aserve.cli.declarations import with_options
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.cli.help import Rows
 from aserve.cli.limit_option import limit_rows, parse_limits
@@ -23,7 +24,6 @@ from aserve.cli.options import (
     Quiet,
     SettingOptions,
     Version,
-    with_options,
 )
 from aserve.cli.paths import parse_paths
 from aserve.cli.values import (

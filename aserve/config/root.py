@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from aserve.config.pages import is_file_name
+
 Root = Path | Mapping[str, Path]
 """A directory, or paths by name: "docs" is /docs/, "a/b" is /a/b/, and "" is the root itself."""
 
 RootArgument = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
 """What programs pass as a Root."""
-
-_NOT_NAMES = frozenset({"", ".", ".."})
 
 
 def as_root(root: object) -> Root:
@@ -75,8 +75,12 @@ def describe_root(root: Root) -> str:
 
 def shown_path(name: str) -> str:
     """Return the path of a name in URLs as it is, or quoted if not all of it is printable."""
-    path = f"/{name}"
-    return path if path.isprintable() else repr(path)
+    return printable(f"/{name}")
+
+
+def printable(text: str) -> str:
+    """Return a path as it is, or quoted if it has characters that are not printable."""
+    return text if text.isprintable() else repr(text)
 
 
 def _as_path(path: object) -> Path:
@@ -92,7 +96,7 @@ def _normal_name(name: object) -> str:
         raise ValueError(f"a name must be a string, not {name!r}")  # noqa: TRY004 - one error for all
     normal = name.strip("/")
     names = normal.split("/") if normal else []
-    if "\0" in name or not _NOT_NAMES.isdisjoint(names) or not _is_encodable(name):
+    if not all(map(is_file_name, names)) or not _is_encodable(name):
         raise ValueError(f"{name!r} cannot be a name in a URL")
     return normal
 

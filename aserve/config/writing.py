@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from aserve.config.root import Root
 from aserve.handlers.writing.areas import parse_area
 
-OnConflict = Literal["error", "replace", "rename"]
-"""What an upload into a directory does where a file of its name is."""
 CONFLICTS = ("error", "replace", "rename")
+"""What an upload into a directory does where a file of its name is."""
 MIN_FREE = 256 << 20
 """Bytes. Enough for logs, databases and package managers to go on for a while, and for a person to
 log in and clean up, on a disk that uploads have filled: a full one stops more than uploads."""

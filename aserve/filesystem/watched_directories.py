@@ -164,7 +164,7 @@ class WatchedDirectories:
         mounts = self.monitor.mounts
         if mounts.tracking_of(device) is not ChangeTracking.EVENTS or mounts.normalizes(device):
             return
-        with suppress(OSError):
+        with suppress(OSError):  # it has gone, may not be read, or no watches are left
             directory = self._watch(root_fd, key)
             if directory and not self._submit_read(root_fd, directory):
                 self._forget_unused(directory)

@@ -7,11 +7,12 @@ roots themselves, which a build may replace.
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.directory_watches import DirectoryWatches
+from aserve.filesystem.followed_links import FollowedLinks
+from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.tree_entries import (
     GONE,
     THERE,
@@ -24,8 +25,8 @@ from aserve.filesystem.tree_entries import (
     split_path,
     state_at,
 )
-from aserve.filesystem.visibility import Symlinks, Visibility
-from aserve.linux.inotify import SELF, Inotify, QueueOverflow, watch_share
+from aserve.filesystem.visibility import Visibility
+from aserve.linux.inotify import SELF, QueueOverflow
 
 MAX_DIRECTORIES = 65_536
 """Directories that are looked at; those beyond are not."""
@@ -53,7 +54,8 @@ class WatchedTree:
         self._mounts = mounts
         self._visibility = visibility
         self._directories: dict[bytes, TreeDirectory] = {}
-        self._by_watch: defaultdict[int, set[bytes]] = defaultdict(set)
+        self._watches = DirectoryWatches(mounts, max_watches)
+        self._followed = FollowedLinks(roots.values(), visibility)
         self._compared: set[bytes] = set()  # the directories that have no watch
         self._root_states: dict[bytes, State] = {}
         self._links: dict[bytes, State] = {}  # what each link leads to, which makes no event here
@@ -63,11 +65,6 @@ class WatchedTree:
         """How many changes were noted, of all that there ever were."""
         self.is_closed = False
         """Any thread may set it, which ends a long scan."""
-        self._inotify: Inotify | None
-        try:
-            self._inotify = Inotify(watch_share(2) if max_watches is None else max_watches)
-        except OSError:
-            self._inotify = None
 
     @property
     def is_compared(self) -> bool:
@@ -82,13 +79,12 @@ class WatchedTree:
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are events, -1 if there is none."""
-        return self._inotify.fileno() if self._inotify else -1
+        return self._watches.fileno()
 
     def close(self) -> None:
         """Release all watches; closing twice does no harm."""
         self.is_closed = True
-        if self._inotify:
-            self._inotify.close()
+        self._watches.close()
 
     def take_changes(self) -> set[bytes] | None:
         """Return the paths that have changed since the last call; None where it may be any.
@@ -109,7 +105,7 @@ class WatchedTree:
     def scan(self) -> None:
         """Look at all directories anew."""
         self._directories.clear()
-        self._by_watch.clear()
+        self._watches.clear()
         self._compared.clear()
         self._links.clear()
         for path in sorted(self._roots, reverse=True):  # one that is inside another comes first
@@ -118,15 +114,13 @@ class WatchedTree:
 
     def read_events(self) -> None:
         """Note what inotify tells. Must not be called before there are events."""
-        if not self._inotify:
-            return
         try:
-            events = self._inotify.read_changes()
+            events = self._watches.read_changes()
         except QueueOverflow:
             self._start_over()
             return
         for watch, name in dict.fromkeys(events):
-            for path in tuple(self._by_watch.get(watch, ())):
+            for path in self._watches.paths_of(watch):
                 if name != SELF:
                     self._check(path, name)
                 elif path not in self._roots:  # it may be gone, and its inode another one's
@@ -151,18 +145,9 @@ class WatchedTree:
 
     def _start_over(self) -> None:
         """Begin anew after more changes than could be followed one by one."""
-        if self._inotify:
-            self._drain(self._inotify)
         self.scan()
         self._lost_track = True
         self.change_count += 1
-
-    def _drain(self, inotify: Inotify) -> None:
-        for watch in self._by_watch:
-            inotify.remove(watch)
-        while inotify.has_changes():
-            with suppress(QueueOverflow):
-                inotify.read_changes()
 
     def _is_covered(self, directory: TreeDirectory) -> bool:
         """Tell whether another directory is there now: mounts elsewhere do not matter."""
@@ -188,10 +173,7 @@ class WatchedTree:
         directory = self._directories.get(parent)
         if path in self._roots or directory is None:
             return True
-        location = directory.child(name)[1]
-        if self._visibility.symlinks is Symlinks.NONE:
-            return not os.path.islink(location)
-        return self._is_followed(location)
+        return self._followed.leads_to(directory.child(name)[1])
 
     def _note(self, path: bytes, *, was_there: bool) -> None:
         self._changed.setdefault(path, was_there)
@@ -246,7 +228,7 @@ class WatchedTree:
     def _follows_link(self, path: bytes, location: bytes) -> bool:
         """Remember what a link leads to; tell whether that is a directory to look at as well."""
         self._links[path] = state = state_at(location)
-        if not is_directory(state) or not self._is_followed(location):
+        if not is_directory(state) or not self._followed.allows(location):
             return False
         return not any(one.identity == identity_of(state) for one in self._ancestors(path))
 
@@ -255,16 +237,6 @@ class WatchedTree:
             path = path.rpartition(b"/")[0]
             if directory := self._directories.get(path):
                 yield directory
-
-    def _is_followed(self, location: bytes) -> bool:
-        """Tell whether requests follow the links on the way to a location, too."""
-        if self._visibility.symlinks is Symlinks.NONE:
-            return False
-        real = os.path.realpath(location)
-        for root in map(os.path.realpath, self._roots.values()):
-            if real.startswith(root.rstrip(b"/") + b"/"):
-                return self._visibility.allows_target(real[len(root.rstrip(b"/")) + 1 :])
-        return self._visibility.allows_outside(real)
 
     # Directories.
 
@@ -287,21 +259,14 @@ class WatchedTree:
         parent, name = split_path(path)
         if path not in self._roots:
             self._directories[parent].children.add(name)
-        self._watch(directory)
-        return directory
-
-    def _watch(self, directory: TreeDirectory) -> None:
-        device, _ = directory.identity
-        if self._inotify and self._mounts.tracking_of(device) is ChangeTracking.EVENTS:
-            with suppress(OSError):  # no watches are left
-                directory.watch = self._inotify.add_contents(directory.location)
+        self._watches.add(directory)
         if directory.watch is None:
             self._compared.add(directory.path)
-        else:
-            self._by_watch[directory.watch].add(directory.path)
+        return directory
 
     def _read(self, directory: TreeDirectory) -> Iterator[tuple[bytes, bytes]]:
         """Read the names in a directory; yield each directory below it."""
+        # OSError: it has gone, or may not be read. Its removal makes an event of the parent.
         with suppress(OSError), os.scandir(directory.location) as entries:
             for entry in entries:
                 path, location = directory.child(entry.name)
@@ -331,13 +296,4 @@ class WatchedTree:
         for name in directory.states:
             self._links.pop(directory.child(name)[0], None)
         self._compared.discard(directory.path)
-        if directory.watch is not None:
-            self._release(directory.watch, directory.path)
-
-    def _release(self, watch: int, path: bytes) -> None:
-        paths = self._by_watch[watch]
-        paths.discard(path)
-        if not paths:
-            del self._by_watch[watch]
-            if self._inotify:
-                self._inotify.remove(watch)
+        self._watches.remove(directory)

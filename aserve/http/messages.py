@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from math import inf
+from operator import methodcaller
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -153,6 +154,15 @@ class BodyStream:
 
 SizedPart = bytes | FileSlice
 BodyPart = SizedPart | BodyStream
+
+CloseStream = Callable[[BodyStream], None]
+
+
+def close_streams(parts: Iterable[BodyPart], close: CloseStream = methodcaller("close")) -> None:
+    """Close the streams of a response that will not be sent, or not to its end."""
+    for part in parts:
+        if isinstance(part, BodyStream):
+            close(part)
 
 
 class Takeover(Protocol):

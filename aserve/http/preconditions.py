@@ -11,7 +11,7 @@ _ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 PRECONDITIONS = frozenset({"if-match", "if-unmodified-since", "if-none-match", "if-modified-since"})
 
-SAFE_METHODS = frozenset({"GET", "HEAD"})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class PreconditionResult(enum.Enum):
@@ -38,7 +38,7 @@ def evaluate(request: Request, validator: Validator | None, now: int) -> Precond
         return PreconditionResult.PROCEED
     return (
         PreconditionResult.NOT_MODIFIED
-        if request.method in SAFE_METHODS
+        if request.method in _SAFE_METHODS
         else PreconditionResult.FAILED
     )
 
@@ -47,10 +47,8 @@ def _matches_expected_state(request: Request, validator: Validator, now: int) ->
     """Evaluate steps 1 and 2: If-Match, or else If-Unmodified-Since."""
     if "if-match" in request.headers:
         return _any_match(request.headers["if-match"], validator, weak=False)
-    date, modified = (
-        _header_date(request, "if-unmodified-since", now),
-        validator.last_modified(now),
-    )
+    date = _header_date(request, "if-unmodified-since", now)
+    modified = validator.last_modified(now)
     # Without a date to compare with, the header MUST be ignored (section 13.1.4).
     return date is None or modified is None or modified <= date
 
@@ -59,14 +57,11 @@ def _matches_known_state(request: Request, validator: Validator, now: int) -> bo
     """Evaluate steps 3 and 4: If-None-Match, or else If-Modified-Since."""
     if "if-none-match" in request.headers:
         return _any_match(request.headers["if-none-match"], validator, weak=True)
-    if (
-        request.method not in SAFE_METHODS
-    ):  # section 13.1.3: If-Modified-Since applies only to these
+    # Section 13.1.3: If-Modified-Since applies only to these.
+    if request.method not in _SAFE_METHODS:
         return False
-    date, modified = (
-        _header_date(request, "if-modified-since", now),
-        validator.last_modified(now),
-    )
+    date = _header_date(request, "if-modified-since", now)
+    modified = validator.last_modified(now)
     return date is not None and modified is not None and modified <= date
 
 

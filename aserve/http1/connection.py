@@ -7,6 +7,7 @@ from aserve.http.messages import (
     BodyPart,
     BodySink,
     BodyStream,
+    CloseStream,
     HttpError,
     Request,
     Response,
@@ -15,7 +16,7 @@ from aserve.http1 import head_parser
 from aserve.http1.body_reader import BodyReader, ChunkedReader, LengthReader
 from aserve.http1.head_encoder import encode_head
 from aserve.http1.limits import Limits
-from aserve.http1.response_framing import CloseStream, frame_response
+from aserve.http1.response_framing import frame_response
 from aserve.http1.states import TRANSITIONS, Event, State
 
 BodyAcceptor = Callable[[Request], BodySink | None]

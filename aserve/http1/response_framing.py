@@ -1,11 +1,7 @@
 """How the end of a response is found: one rule for all handlers (RFC 9112 section 6.3)."""
 
-from collections.abc import Callable
-
-from aserve.http.messages import BodyStream, Request, Response
+from aserve.http.messages import BodyStream, CloseStream, Request, Response, close_streams
 from aserve.http1.body_encoder import ChunkedStream, SizedStream
-
-CloseStream = Callable[[BodyStream], None]
 
 _WITHOUT_BODY = frozenset({*range(100, 200), 204, 304})
 """The statuses whose responses end with the head (RFC 9112 section 6.3)."""
@@ -23,7 +19,7 @@ def frame_response(
     """
     body = response.body
     if body[1:] and any(isinstance(part, BodyStream) for part in body):
-        _close_streams(response, close_stream)
+        close_streams(body, close_stream)
         raise ValueError("the stream of a response has other parts beside it")
     if request.method == "HEAD" or response.status in _WITHOUT_BODY:
         return _without_body(response, close_stream), 0
@@ -42,7 +38,7 @@ def frame_response(
 def _without_body(response: Response, close_stream: CloseStream) -> Response:
     """Return the head alone, which for HEAD has the length that a response to GET would have."""
     status, _, body, length, *_ = response
-    _close_streams(response, close_stream)
+    close_streams(body, close_stream)
     if status < 200 or status == 204:
         length = None  # RFC 9110 section 8.6 forbids it
     elif length is None and body and status != 304:
@@ -57,9 +53,3 @@ def _frame_stream(request: Request, response: Response, stream: BodyStream) -> R
         return response._replace(close=True)
     chunked = (("Transfer-Encoding", "chunked"), *response.headers)
     return response._replace(headers=chunked, body=(ChunkedStream(stream),))
-
-
-def _close_streams(response: Response, close_stream: CloseStream) -> None:
-    for part in response.body:
-        if isinstance(part, BodyStream):
-            close_stream(part)

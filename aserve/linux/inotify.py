@@ -89,8 +89,8 @@ class Inotify:
         self._descriptor = -1
         self.max_watches = watch_share() if max_watches is None else max_watches
         self._watches: set[int] = set()  # their numbers
+        self._epoll = select.epoll()  # first: while there is no other descriptor, it may fail
         self._descriptor = check(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        self._epoll = select.epoll()
         self._epoll.register(self._descriptor, select.EPOLLIN)
         self.has_changes: Callable[[], object] = partial(self._epoll.poll, 0, 1)
         """Tells whether there are events to read: one call into C, and no Python frame. epoll for

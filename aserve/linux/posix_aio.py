@@ -125,11 +125,6 @@ class PosixAio:
         """Return the descriptor that becomes readable when operations are complete."""
         return self._signals.fileno()
 
-    @property
-    def pending_operations(self) -> int:
-        """How many operations are not complete yet, or not reported."""
-        return len(self._pending)
-
     def read(self, file: int, start: int, buffer: bytearray, on_complete: OnComplete) -> None:
         """Read from a file, at offset start, into a buffer; from a socket, what comes next.
 

@@ -51,9 +51,8 @@ def thread_that_accepts(number: int) -> int:
             status = Path(f"/proc/self/task/{thread}/status").read_text("utf-8", "replace")
             fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
             is_blocked = int(fields["SigBlk"], 16) >> number - 1 & 1
-            if (
-                not is_blocked and fields["State"][0] not in "ZX"
-            ):  # it is ending, with an empty mask
+            is_ending = fields["State"][0] in "ZX"  # with an empty mask
+            if not (is_blocked or is_ending):
                 return int(thread)
     return 0
 

@@ -114,7 +114,7 @@ class LogFile:
         try:
             yield
         finally:
-            with suppress(OSError):
+            with suppress(OSError):  # as above
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
     def _write_to_pipe(self, timeout: float) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from aserve.http.messages import HttpError, Request
-from aserve.observability.access_log import MAX_FIELD, AccessLog, shortened
+from aserve.observability.access_log import AccessLog
+from aserve.observability.log_formats import MAX_FIELD, shortened
 
 _MAX_ENTRY = 1 << 16  # bytes of one message; an entry has three fields, which shortened cuts
 

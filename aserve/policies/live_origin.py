@@ -4,6 +4,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aserve.http.messages import HttpError, Request
+from aserve.policies.request_origin import is_from_another_site
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
 """Names that cannot be registered (RFC 6761, RFC 6762, RFC 8375)."""
@@ -15,12 +16,9 @@ def check_origin(request: Request, host: str) -> None:
     A page of another site may lead its own name to this address once it is loaded (DNS rebinding);
     to a browser it then has the same origin. host: the name that the server listens on.
     """
-    if request.header("sec-fetch-site") not in {None, "same-origin", "none"}:
+    if is_from_another_site(request):
         raise HttpError(403, "Only pages of this server may ask for its changes.")
     authority = request.headers.get("host", "")
-    origin = request.header("origin")
-    if origin is not None and origin.partition("://")[2].lower() != authority.lower():
-        raise HttpError(403, "Only pages of this server may ask for its changes.")
     if authority and not _is_local(_host_name(authority), host):
         raise HttpError(403, "Changes are told under local names and addresses only.")
 

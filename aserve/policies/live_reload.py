@@ -14,12 +14,12 @@ from aserve.http import preconditions
 from aserve.http.content_security_policy import allow_script
 from aserve.http.messages import (
     NOSNIFF,
-    BodyStream,
     Headers,
     HttpError,
     Request,
     Response,
     Takeover,
+    close_streams,
 )
 from aserve.http.preconditions import PreconditionResult
 from aserve.http.request_target import parse_path
@@ -174,7 +174,7 @@ class _LiveHandler:
         if response.status == 200:
             page = self._policy.insert(request, response, update_id)
         if page is None:
-            _close(response)
+            close_streams(response.body)
             return None
         return page.with_headers((*page.headers, _VARY))
 
@@ -224,9 +224,3 @@ def _apply_preconditions(request: Request, response: Response, now: int) -> Resp
         kept = tuple(header for header in response.headers if header[0] != "Content-Type")
         return Response(304, kept)
     return response.without_body() if request.method == "HEAD" else response
-
-
-def _close(response: Response) -> None:
-    for part in response.body:
-        if isinstance(part, BodyStream):
-            part.close()

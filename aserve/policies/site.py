@@ -14,11 +14,11 @@ from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import (
     BodyPart,
-    BodyStream,
     FileSlice,
     HttpError,
     Request,
     Response,
+    close_streams,
 )
 from aserve.http1.limits import Limits
 from aserve.policies.policy import Policy
@@ -185,9 +185,7 @@ def _log_internal_error(error: Exception, request: Request) -> None:
 
 def _discard(response: Response) -> None:
     """Release what a response holds that is not sent."""
-    for part in response.body:
-        if isinstance(part, BodyStream):
-            part.close()
+    close_streams(response.body)
     if response.takeover:
         response.takeover.abort()
 

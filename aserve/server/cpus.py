@@ -25,7 +25,7 @@ def available_cpus(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> 
 
 def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
     """Yield the directories of our control groups and their parents, of cgroups v1 and v2."""
-    with suppress(OSError):
+    with suppress(OSError):  # a kernel without control groups
         for line in membership.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers in {"", "cpu"} or "cpu" in controllers.split(","):
@@ -37,10 +37,10 @@ def _groups(cgroups: Path, membership: Path) -> Iterator[Path]:
 
 def _quota(group: Path) -> Iterator[float]:
     """Yield how many CPUs a control group may use, if it has a limit."""
-    with suppress(OSError, ValueError):  # ValueError: "max", no limit
+    with suppress(OSError, ValueError):  # OSError: not of cgroups v2; ValueError: "max", no limit
         quota, period = (group / "cpu.max").read_text().split()
         yield int(quota) / int(period)
-    with suppress(OSError):
+    with suppress(OSError):  # not of cgroups v1
         quota = (group / "cpu.cfs_quota_us").read_text()
         period = (group / "cpu.cfs_period_us").read_text()
         if int(quota) > 0:  # -1 is no limit

@@ -17,7 +17,7 @@ from aserve.arguments import check_names
 from aserve.config.root import RootArgument, as_root, describe_root
 from aserve.config.settings import ServerSettings, Settings, SettingsError, checked_root
 from aserve.http.messages import Request
-from aserve.observability.access_log import Entry, combined_format
+from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
 from aserve.server.site_factory import missing_pages

@@ -59,7 +59,7 @@ class LiveWatch:
     def _on_ready(self) -> None:
         if self._tree.is_partial:
             _logger.warning("live: only %d directories are looked at", MAX_DIRECTORIES)
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # as above
             self._loop.call_soon_threadsafe(self._set_ready)
 
     def _set_ready(self) -> None:

@@ -6,9 +6,8 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-_REPORT = struct.Struct(
-    "=iii"
-)  # pid, responses, connections: a write this small to a pipe is atomic
+# Process id, responses, connections: a write this small to a pipe is atomic (pipe(7)).
+_REPORT = struct.Struct("=iii")
 
 
 def format_remaining(responses: int, connections: int) -> str:
@@ -35,12 +34,10 @@ class RemainingReports:
 
     def send(self, responses: int, connections: int) -> None:
         """Report what this worker, which is stopping, still waits for."""
-        with suppress(OSError):
+        with suppress(OSError):  # the supervisor has ended, and no user waits for the line
             os.write(self._write_end, _REPORT.pack(os.getpid(), responses, connections))
-            if os.getppid() == self._supervisor_pid:
-                os.kill(
-                    self._supervisor_pid, signal.SIGCHLD
-                )  # the supervisor waits for this signal anyway
+            if os.getppid() == self._supervisor_pid:  # which waits for this signal anyway
+                os.kill(self._supervisor_pid, signal.SIGCHLD)
 
     def expect(self, worker_pids: Iterable[int]) -> None:
         """Start to wait for the reports of these workers."""

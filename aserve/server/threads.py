@@ -100,7 +100,7 @@ class LoopThread(_WorkerThread):
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     def _order_abort(self) -> None:
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._abort)
 
     def _abort(self) -> None:

@@ -1,15 +1,14 @@
 """A main thread that polls, and itself serves the connections that get only a 503."""
 
-import select
 from functools import partial
 
 from aserve.transport.connection_context import ConnectionContext
-from aserve.transport.run_loop import PollingLoop
+from aserve.transport.run_loop import PollLoop
 from aserve.transport.socket_connection import SocketConnection
 
 
-class RejectingLoop(PollingLoop):
-    """Waits in poll(2), for models in which each connection has something of its own.
+class RejectingLoop(PollLoop):
+    """For models in which each connection has something of its own, as a thread.
 
     A rejected connection has its 503, and gets nothing: it is read here to its end.
     """
@@ -17,18 +16,6 @@ class RejectingLoop(PollingLoop):
     def __init__(self, context: ConnectionContext) -> None:
         super().__init__(context)
         self._rejected: dict[SocketConnection, int] = {}  # and their descriptors
-        self._poll = select.poll()
-
-    def _run_once(self, timeout: float) -> None:
-        for descriptor, _ in self._poll.poll(timeout * 1_000):
-            if callback := self._callbacks.get(descriptor):
-                callback()
-
-    def _poll_for_reading(self, descriptor: int) -> None:
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _stop_polling(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
 
     def _wait_for_end(self, connection: SocketConnection) -> None:
         """Read a rejected connection to its end."""

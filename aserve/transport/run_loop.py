@@ -1,6 +1,7 @@
 """The life of a server without asyncio: start, turns with a tick each second, and stopping."""
 
 import os
+import select
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -198,3 +199,22 @@ class PollingLoop(RunLoop):
     def _tick(self) -> None:
         while self._paused_listeners:
             self._poll_for_reading(self._paused_listeners.pop().fileno())
+
+
+class PollLoop(PollingLoop):
+    """Waits in poll(2) for the server's own descriptors alone: its connections wait elsewhere."""
+
+    def __init__(self, context: ConnectionContext) -> None:
+        super().__init__(context)
+        self._poll = select.poll()
+
+    def _run_once(self, timeout: float) -> None:
+        for descriptor, _ in self._poll.poll(timeout * 1_000):
+            if callback := self._callbacks.get(descriptor):
+                callback()
+
+    def _poll_for_reading(self, descriptor: int) -> None:
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _stop_polling(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)

@@ -1,7 +1,6 @@
 """What is left of a response after a part of it was sent."""
 
 import os
-from collections.abc import Iterable
 
 from aserve.http.messages import BodyPart, BodyStream, FileSlice, SizedPart
 
@@ -36,10 +35,3 @@ def joins(following: BodyPart | None) -> bool:
     Not with a stream: the kernel would hold the part back, for 200 ms, until the stream has more.
     """
     return following is not None and not isinstance(following, BodyStream)
-
-
-def close_streams(parts: Iterable[BodyPart]) -> None:
-    """Close the streams of a response that will not be sent, or not to its end."""
-    for part in parts:
-        if isinstance(part, BodyStream):
-            part.close()

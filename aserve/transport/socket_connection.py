@@ -16,13 +16,13 @@ from aserve.http.messages import (
     HttpError,
     Request,
     Response,
+    close_streams,
 )
 from aserve.http1.connection import CONTINUE
 from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.sending import close_streams
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
@@ -43,7 +43,7 @@ class SocketConnection(SocketWriter):
     def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
         super().__init__(sock, client, context)
         sock.setblocking(self.is_blocking)
-        with suppress(OSError):
+        with suppress(OSError):  # no TCP: a Unix socket delays nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._context = context
         if context.site.accept_body:
@@ -94,7 +94,7 @@ class SocketConnection(SocketWriter):
         A signal handler may call this at any moment. What has been received is still answered.
         """
         if self._http.is_idle:
-            with suppress(OSError):
+            with suppress(OSError):  # the client has gone
                 self.socket.shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from math import inf
 from time import monotonic
 
-from aserve.http.messages import BodyPart, BodyStream, SizedPart
+from aserve.http.messages import BodyPart, BodyStream, SizedPart, close_streams
 from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
-from aserve.transport.sending import close_streams, joins, send_file_slice, skip_bytes
+from aserve.transport.sending import joins, send_file_slice, skip_bytes
 from aserve.transport.server_connection import RESET, ServerConnection
 from aserve.transport.turns import MAX_TURN_S
 
@@ -40,7 +40,7 @@ class SocketWriter(ServerConnection):
     _total_delivered = _total_sent
 
     def _shutdown_write(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # the client has gone
             self.socket.shutdown(socket.SHUT_WR)
 
     def _drop_outgoing(self) -> None:
@@ -48,7 +48,7 @@ class SocketWriter(ServerConnection):
         close_streams(parts)
 
     def _reset_when_closed(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # it is closed already
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _send_some(self) -> bool:

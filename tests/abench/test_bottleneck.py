@@ -235,6 +235,18 @@ async def test_children_of_the_server_are_measured():
     assert monitor.result().ended
 
 
+def test_a_process_whose_name_is_no_utf_8_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(procfs, "_PROC", tmp_path)
+    (tmp_path / "7").mkdir()
+    # Linux cuts names after 15 bytes, in the middle of a character if need be (proc(5)).
+    name = "a)нагрузки".encode()[:15]
+    columns = b" ".join(b"%d" % number for number in range(4, 53))
+    (tmp_path / "7/stat").write_bytes(b"7 (" + name + b") T " + columns)
+    (tmp_path / "7/statm").write_text("1 2 3")
+    assert procfs.is_stopped(7)
+    assert ServerMonitor([7]).result() == ServerUsage(0.0, 2 * procfs._PAGE_SIZE, ended=False)
+
+
 def test_invalid_server_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"^--server-pid: there is no process"):
         ServerMonitor([2**22 + 1])
@@ -248,6 +260,17 @@ def test_control_group_is_measured(tmp_path):
     monitor = ServerMonitor(cgroup=str(tmp_path))
     (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 1\n")
     assert monitor.result() == ServerUsage(2.5, 4096, ended=False)
+
+
+def test_a_control_group_that_ends_during_the_run_costs_no_report(tmp_path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
+    (tmp_path / "memory.current").write_text("4096\n")
+    monitor = ServerMonitor(cgroup=str(tmp_path))
+    (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 1\n")
+    monitor.sample()
+    for name in ("cpu.stat", "memory.current"):
+        (tmp_path / name).unlink()
+    assert monitor.result() == ServerUsage(2.5, 4096, ended=True)
 
 
 def test_local_addresses_are_recognized():

@@ -1,11 +1,9 @@
 """tus-js-client under Node, and curl: uploads that are cut off, given up and gone on with."""
 
 import json
-import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +12,7 @@ import pytest
 import aserve
 from tests.clients.conftest import LARGE
 from tests.clients.running import program, run, skip_missing
+from tests.cutting_proxy import CuttingProxy
 
 pytestmark = pytest.mark.slow  # other programs
 
@@ -25,57 +24,30 @@ CHUNK = 190_000
 AT_ONCE = {"chunkSize": CHUNK, "retryDelays": [0, 0, 0]}
 
 
-class CuttingProxy:
-    """Passes connections on to a server, and ends some of them after so many bytes.
+class CountingProxy(CuttingProxy):
+    """Ends some connections after so many bytes.
 
     cuts: after how many bytes, of one connection after the other.
     """
 
     def __init__(self, url: str, cuts: list[int]) -> None:
         self.cuts = cuts
-        parts = urlsplit(url)
-        self._server = (parts.hostname or "", parts.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
-        self._sockets = [self._listener]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        super().__init__(url)
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # the listener is shut down
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._sockets += [client, server]
-                for pair in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=self._pass_on, args=pair))
-                    self._threads[-1].start()
-
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _cutter(self) -> Callable[[bytes], bool]:
         passed = 0
-        with suppress(OSError):
-            while data := one.recv(1 << 14):
-                other.sendall(data)
-                passed += len(data)
-                with self._lock:
-                    if self.cuts and passed >= self.cuts[0]:
-                        self.cuts.pop(0)
-                        break
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join()
-        for each in self._sockets[1:]:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for each in self._sockets:
-            each.close()
+        def cuts(data: bytes) -> bool:
+            nonlocal passed
+            passed += len(data)
+            with self._lock:
+                if not self.cuts or passed < self.cuts[0]:
+                    return False
+                self.cuts.pop(0)
+                return True
+
+        return cuts
 
 
 @pytest.fixture
@@ -135,7 +107,7 @@ def test_an_empty_file(server: aserve.Server, root: Path) -> None:
 
 
 def test_it_goes_on_after_cuts(server: aserve.Server, root: Path) -> None:
-    proxy = CuttingProxy(server.url, [300_000, 70_000, 1_000])
+    proxy = CountingProxy(server.url, [300_000, 70_000, 1_000])
     try:
         result = upload(proxy.url, root, **AT_ONCE)
     finally:

@@ -262,7 +262,7 @@ class EventLoopServer:
         at_once = not context.may_wait and cache.root_is_local
         again = context._replace(now=now, may_wait=not at_once)
 
-        def verify() -> tuple[Dependencies | None, bool]:
+        def verify() -> tuple[Dependencies, bool]:
             # Watch first, so that no later change is missed.
             dependencies = cache.watch_dependencies(response, now, at_once=at_once)
             try:
@@ -273,11 +273,11 @@ class EventLoopServer:
             discard_response(second_response, self)
             return dependencies, is_same
 
-        def store(result: tuple[Dependencies | None, bool]) -> None:
+        def store(result: tuple[Dependencies, bool]) -> None:
             dependencies, is_same = result
-            if dependencies and is_same:
+            if is_same:
                 cache.store(cached, dependencies, generation)
-            elif dependencies:
+            else:
                 cache.discard(dependencies)
 
         if at_once:

@@ -58,7 +58,7 @@ class BlockingServer(DelegatingLoop):
     def _shutdown(self) -> None:
         super()._shutdown()
         for thread, connection in list(self._threads.items()):
-            with suppress(OSError):
+            with suppress(OSError):  # its thread has just closed it
                 connection.socket.shutdown(socket.SHUT_RDWR)  # which ends a blocked recv or send
             thread.join()
 

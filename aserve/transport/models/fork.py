@@ -200,7 +200,7 @@ class ForkServer(DelegatingLoop):
             self._stopping = True
             connection.interrupt()
             if number == _STOP_NOW:  # a send that waits fails, and is logged as cut
-                with suppress(OSError):
+                with suppress(OSError):  # the client has gone
                     connection.socket.shutdown(socket.SHUT_RDWR)
 
         for number in (_STOP, _STOP_NOW):

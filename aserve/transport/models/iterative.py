@@ -8,7 +8,6 @@ until its deadline.
 """
 
 import os
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import process_limits
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import PollingLoop
+from aserve.transport.run_loop import PollLoop
 from aserve.transport.socket_connection import SocketConnection
 
 
@@ -51,7 +50,7 @@ class YieldingConnection(SocketConnection):
         super()._dispatch(request)
 
 
-class IterativeServer(PollingLoop):
+class IterativeServer(PollLoop):
     """Accepts a client, serves it until its connection is closed, and accepts the next one.
 
     With one listener it waits in accept, and with several in poll: a name may have two addresses.
@@ -62,7 +61,6 @@ class IterativeServer(PollingLoop):
     ) -> None:
         bounds = process_limits(limits, threads=1)
         super().__init__(ConnectionContext(site, limits, observer, bounds))
-        self._poll = select.poll()
         self._served: SocketConnection | None = None
         self._is_interrupted = False
 
@@ -92,15 +90,7 @@ class IterativeServer(PollingLoop):
         if listener and not self._paused_listeners and not self._is_interrupted:
             self._accept(listener)  # which waits for a second, or serves
             timeout = 0
-        for descriptor, _ in self._poll.poll(timeout * 1_000):
-            if callback := self._callbacks.get(descriptor):
-                callback()
-
-    def _poll_for_reading(self, descriptor: int) -> None:
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _stop_polling(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
+        super()._run_once(timeout)
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
         return YieldingConnection(sock, client, self._context, self._others_wait)

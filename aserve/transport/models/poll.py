@@ -21,7 +21,7 @@ class PollPoller:
 
     def unregister(self, descriptor: int) -> None:
         """Stop polling a descriptor."""
-        with suppress(KeyError):
+        with suppress(KeyError):  # a connection whose registration has failed is removed, too
             self._poll.unregister(descriptor)
 
     def discard_closed(self, descriptor: int) -> None:

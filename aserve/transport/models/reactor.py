@@ -117,14 +117,19 @@ class ReactorServer(PollingLoop):
 
     def _claim(self, registration: Registration) -> None:
         """Submit a connection that no thread owns: only its own thread may change it."""
+        if self._take_ownership(registration):
+            self._workers.submit(registration)
+
+    def _take_ownership(self, registration: Registration) -> bool:
+        """Poll a connection no longer, and own it; return False if a thread owns it already."""
         with registration.lock:
             if registration.is_owned:
-                return
+                return False
             registration.is_owned, registration.is_registered = True, False
-            with suppress(OSError):
+            with suppress(OSError):  # it is closed
                 # No event mask excludes EPOLLHUP: epoll_ctl(2).
                 self._epoll.unregister(registration.descriptor)
-        self._workers.submit(registration)
+        return True
 
     def _tick(self) -> None:
         for registration in list(self._registrations):
@@ -155,10 +160,14 @@ class ReactorServer(PollingLoop):
         for _ in range(_MAX_TURNS):
             if not connection.process_ready() or connection.wants_turn:
                 break
+        self._tick_if_due(registration)
+        self._release(registration)
+
+    def _tick_if_due(self, registration: Registration) -> None:
+        connection = registration.connection
         if registration.is_tick_due and not connection.is_closed:
             registration.is_tick_due = False
             connection.tick()
-        self._release(registration)
 
     def _release(self, registration: Registration) -> None:
         """Poll a connection again, or remove it. Any other thread may own it afterwards."""

@@ -57,7 +57,7 @@ def make_tree(
 
 def changes(tree: WatchedTree) -> set[bytes] | None:
     """Return what has changed: the kernel has queued each event before a change returned."""
-    while tree._inotify.has_changes():
+    while tree._watches._inotify.has_changes():
         tree.read_events()
     tree.compare()
     return tree.take_changes()
@@ -322,7 +322,7 @@ def test_without_inotify_all_is_compared(root: Path, monkeypatch: pytest.MonkeyP
     def fail(_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr("aserve.filesystem.watched_tree.Inotify", fail)
+    monkeypatch.setattr("aserve.filesystem.directory_watches.Inotify", fail)
     tree = make_tree(root)
     assert (tree.fileno(), tree.is_compared) == (-1, True)
     (root / "index.html").write_text("other")

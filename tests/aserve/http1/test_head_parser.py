@@ -8,7 +8,7 @@ from aserve.http.messages import HttpError
 from aserve.http1.connection import H1Connection
 from aserve.http1.head_parser import parse_head
 from aserve.http1.limits import Limits
-from aserve.observability.access_log import Entry, combined_format
+from aserve.observability.log_formats import Entry, combined_format
 
 HEADERS = b"Referer: http://y/\r\nUser-Agent: curl/8 \xff\r\n"
 LOGGED = '"GET /a HTTP/1.1" 400 0 "http://y/" "curl/8 \\xff"'

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from aserve.http.messages import HttpError, Request
 from aserve.observability import access_log
-from aserve.observability.access_log import (
+from aserve.observability.access_log import AccessLog
+from aserve.observability.log_file import LogFile, open_log
+from aserve.observability.log_formats import (
     MAX_FIELD,
-    AccessLog,
     Entry,
     combined_format,
     escape,
     shortened,
     terminal_format,
 )
-from aserve.observability.log_file import LogFile, open_log
 from aserve.observability.log_process import LogProcess, _write_entries
 from tests.marks import slow
 
@@ -302,7 +302,7 @@ def test_the_kept_part_of_a_long_head_is_bounded():
     head = (
         f"GET /{'a' * 9_000} HTTP/1.1\r\nUser-Agent: {chr(255) * 30_000}\r\nCookie: secret\r\n\r\n"
     )
-    request = access_log.shortened(Request("GET", "/" + "a" * 9_000, head=head), 1_000)
+    request = shortened(Request("GET", "/" + "a" * 9_000, head=head), 1_000)
     assert len(request.head) < 2_100
     assert "secret" not in request.head
     line = combined_format(ENTRY._replace(request=request))

@@ -145,7 +145,7 @@ def test_a_tree_that_cannot_be_watched_is_compared(
     def fail(_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr("aserve.filesystem.watched_tree.Inotify", fail)
+    monkeypatch.setattr("aserve.filesystem.directory_watches.Inotify", fail)
     with aserve.Server(root, live=True) as server, closing(EventSource(server)) as events:
         save(root / "index.html", "two, which is longer")
         assert events.next() == ("update", ["/index.html"])

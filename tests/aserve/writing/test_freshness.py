@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aserve.cache import dependencies
+from aserve.cache import path_watcher
 from tests.aserve import programs
 from tests.conformance.client import Address
 from tests.conformance.serving import address_of
@@ -83,7 +83,7 @@ def is_stored(model: Any) -> bool:
 @pytest.fixture(autouse=True)
 def caches_new_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache files that have just changed, which else happens seconds later."""
-    monkeypatch.setattr(dependencies, "_is_recent", lambda *_: False)
+    monkeypatch.setattr(path_watcher, "_is_recent", lambda *_: False)
 
 
 @pytest.mark.parametrize("repeats", [QUICK_REPEATS, slow(REPEATS)])
@@ -100,9 +100,9 @@ def test_no_response_after_a_write_is_stale(name: str, repeats: int, tmp_path: P
 
 _PROGRAM = """
 from aserve.__main__ import main
-from aserve.cache import dependencies
+from aserve.cache import path_watcher
 
-dependencies._is_recent = lambda *_: False
+path_watcher._is_recent = lambda *_: False
 main()
 """
 

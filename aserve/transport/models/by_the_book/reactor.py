@@ -86,7 +86,5 @@ class BookReactorServer(ReactorServer):
         """Write, or else read and make the response: one step, then the connection waits again."""
         connection = registration.connection
         connection.process_ready(readable=not registration.is_writable)
-        if registration.is_tick_due and not connection.is_closed:
-            registration.is_tick_due = False
-            connection.tick()
+        self._tick_if_due(registration)
         self._release(registration)

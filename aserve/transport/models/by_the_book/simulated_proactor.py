@@ -9,7 +9,6 @@ tuned model, which is the default one, does without the queue unless a disk has 
 """
 
 import socket
-from contextlib import suppress
 
 from aserve.http.messages import HttpError, Request
 from aserve.transport.internal_errors import isolate_errors
@@ -83,9 +82,7 @@ class BookSimulatedProactorServer(ReactorServer):
         connection = registration.connection
         assert isinstance(connection, QueuedConnection)  # noqa: S101 - _make_connection's
         connection.process_ready(readable=not registration.is_writable)
-        if registration.is_tick_due and not connection.is_closed:
-            registration.is_tick_due = False
-            connection.tick()
+        self._tick_if_due(registration)
         if connection.is_queued and self._workers.is_full:
             connection.reject_queued(_QUEUE_FULL)
         if connection.is_queued:
@@ -95,13 +92,8 @@ class BookSimulatedProactorServer(ReactorServer):
 
     def _claim(self, registration: Registration) -> None:
         """Give a connection that no worker has its turn, for what is due."""
-        with registration.lock:
-            if registration.is_owned:
-                return
-            registration.is_owned, registration.is_registered = True, False
-            with suppress(OSError):
-                self._epoll.unregister(registration.descriptor)
-        self._move_bytes(registration)
+        if self._take_ownership(registration):
+            self._move_bytes(registration)
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
         return QueuedConnection(sock, client, self._context)
