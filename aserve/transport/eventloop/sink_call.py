@@ -1,6 +1,6 @@
 """One call of a sink, which a thread makes if it may have to wait."""
 
-from aserve.http.messages import BodySink, HttpError, Response
+from aserve.http.messages import BodySink, HttpError, Response, StoreBody
 from aserve.transport.eventloop.thread_pool import close_resource
 
 SinkResult = Response | HttpError | None
@@ -41,6 +41,10 @@ class SinkCall:
 
     def _write(self) -> Response | None:
         sink = self._sink
+        if self._begins and self._is_complete:
+            store: StoreBody | None = getattr(sink, "store", None)
+            if store:
+                return store(self._data)
         if self._begins:
             sink.begin()
         if self._data:
