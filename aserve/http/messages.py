@@ -217,8 +217,10 @@ class Request(NamedTuple):
         without. Lines of one name are joined by ", ", and those of Cookie by "; " (RFC 6265
         section 5.4).
         """
-        values = [value.rstrip(" \t") for value in _header_lines(name).findall(self.head)]
-        return ("; " if name == "cookie" else ", ").join(values) if values else None
+        values = _header_lines(name).findall(self.head)
+        if not values:
+            return None
+        return ("; " if name == "cookie" else ", ").join(value.rstrip(" \t") for value in values)
 
 
 @lru_cache(maxsize=64)

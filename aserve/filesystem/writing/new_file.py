@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import Literal, NamedTuple
 
 from aserve.filesystem.writing.digest_cache import ALGORITHMS
@@ -58,6 +58,22 @@ class Found(NamedTuple):
 
     place: Place
     status: os.stat_result | None
+
+
+class _AbortedOnError:
+    """A context that aborts a file where an error leaves it."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: "NewFile") -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind:
+            self._file.abort()
 
 
 class NewFile:
@@ -118,13 +134,8 @@ class NewFile:
             start, self._written_out = self._written_out, size
             begin_write_out(self._temporary.descriptor, start, size - start)
 
-    @contextmanager
-    def _aborted_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.abort()
-            raise
+    def _aborted_on_error(self) -> AbstractContextManager[None]:
+        return _AbortedOnError(self)
 
     def digests(self) -> dict[str, bytes]:
         """Return the hashes of what was written so far, by the algorithms given to begin."""
@@ -223,7 +234,8 @@ class NewFile:
         return Written(self._path_with(name), is_new, status, self.digests())
 
     def _path_with(self, name: bytes) -> TargetPath:
-        return self._path._replace(segments=(*self._path.segments[:-1], name))
+        *parents, own_name = self._path.segments
+        return self._path if name == own_name else self._path._replace(segments=(*parents, name))
 
     def _keep_attributes(self, status: os.stat_result | None) -> None:
         """Give the file the owner and the permissions of the one that it will replace."""
@@ -243,6 +255,8 @@ class NewFile:
 
     def abort(self) -> None:
         """Give the space back, unless the file has its name. Does nothing the second time."""
+        if self._temporary.descriptor < 0:
+            return
         self._reservation.release(stored=False)
         with suppress(OSError):
             self._temporary.close()

@@ -61,7 +61,7 @@ class PutSink:
         self._target = target
         self._path = path
         self._request = request
-        self._context = context._replace(may_wait=True)
+        self._context = context
         self._guard = _Guard(target, Conditions(request, context))
         self._is_open = False
 
@@ -130,7 +130,8 @@ class PutSink:
 
     def _error(self, error: WriteError) -> HttpError:
         if isinstance(error, IsDirectory | AddOnly):
-            return self._writing.not_allowed(self._request, self._context, error.detail)
+            context = self._context._replace(may_wait=True)
+            return self._writing.not_allowed(self._request, context, error.detail)
         return http_error(error)
 
 

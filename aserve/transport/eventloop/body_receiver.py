@@ -106,7 +106,7 @@ class BodyReceiver(ResponseWriter):
         if pending:
             pending.future.add_done_callback(partial(self._drop_result, self.client))
             self._host.thread_pool.release(pending.call, after=pending.future)
-            pending.future.cancel()  # if no thread has begun it
+            self._host.sink_queue.cancel(pending.future)  # if no thread has begun it
         elif sink:
             self._host.thread_pool.release(sink)
 

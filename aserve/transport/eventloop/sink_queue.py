@@ -36,24 +36,22 @@ class SinkQueue:
         return len(self._waiting) > self._max_running
 
     def submit(self, call: Callable[[], T], on_done: Callable[["Future[T]"], None]) -> "Future[T]":
-        """Queue a call, and return its future, which on_done gets on the loop once it is done.
-
-        Cancelling the future takes the call out of the queue; then on_done is not called.
-        """
+        """Queue a call, and return its future, which on_done gets on the loop once it is done."""
         future: Future[T] = Future()
         with self._lock:
             self._waiting[future] = _WaitingCall(call, on_done)
             has_thread = self._running < self._max_running
             if has_thread:
                 self._running += 1
-        future.add_done_callback(self._remove)
         if has_thread:
             self._pool.enqueue(self._run_waiting)
         return future
 
-    def _remove(self, future: "Future[Any]") -> None:
+    def cancel(self, future: "Future[Any]") -> None:
+        """Take a call out of the queue, unless a thread has begun it; on_done does not get it."""
         with self._lock:
             self._waiting.pop(future, None)
+        future.cancel()
 
     def _run_waiting(self) -> None:
         """Run the calls that wait, the oldest first; behind other requests, if there are any."""
@@ -71,6 +69,5 @@ class SinkQueue:
             future = next(iter(self._waiting))
             call, on_done = self._waiting.pop(future)
         run_future(future, call)
-        if not future.cancelled():
-            self._pool.deliver(partial(on_done, future))
+        self._pool.deliver(partial(on_done, future))
         return True
