@@ -2,7 +2,6 @@
 
 import os
 import stat
-from contextlib import suppress
 
 from aserve.filesystem.directory import validator_of
 from aserve.filesystem.writing.errors import AddOnly, IsDirectory, ParentMissing, WriteError
@@ -62,46 +61,46 @@ class PutSink:
         self._target = target
         self._path = path
         self._request = request
-        self._context = context._replace(may_wait=True)
+        self._context = context
         self._guard = _Guard(target, Conditions(request, context))
         self._is_open = False
 
     def begin(self) -> None:
         """Reject what cannot be stored, and open a file for the rest. Raises HttpError."""
+        self._begin(at_once=False)
+
+    def store(self, data: bytes) -> Response:
+        """Store a whole body. Raises HttpError."""
+        self._begin(at_once=True)
+        self.write(data)
+        return self.respond()
+
+    def _begin(self, *, at_once: bool) -> None:
         _check_message(self._request, self._path)
         self._digests = ExpectedDigests(self._request)
         try:
-            self._open()
+            try:
+                self._open(at_once=at_once)
+            except ParentMissing:
+                if not makes_directories(self._path):
+                    raise
+                self._guard.check(None)
+                make_parents(self._writing.tree, self._path)
+                self._open(at_once=at_once)
         except WriteError as error:
             raise self._error(error) from None
 
-    def _open(self) -> None:
+    def _open(self, *, at_once: bool) -> None:
+        """Open the file. What is asked last are the preconditions (RFC 9110 section 13.2.1)."""
         size = announced_size(self._request)
-        try:
-            self._prepare()
-        except HttpError:
-            # What would be rejected without its preconditions is rejected for that (RFC 9110
-            # section 13.2.1): 412 promises that the same request could be stored.
-            self._check_begins(size)
-            raise
-        storage, path = self._target.storage, self._target.path
-        self._file = storage.begin(path, size, self._digests.algorithms)
+        self._file = self._target.storage.begin(
+            self._target.path,
+            size,
+            self._digests.algorithms,
+            self._guard.check,
+            at_once=at_once,
+        )
         self._is_open = True
-
-    def _prepare(self) -> None:
-        """Ask the guard, and make the directories on the path if the request asks for that."""
-        try:
-            self._guard.check(self._target.storage.status(self._target.path))
-        except ParentMissing:
-            if not makes_directories(self._path):
-                raise
-            self._guard.check(None)
-            make_parents(self._writing.tree, self._path)
-
-    def _check_begins(self, size: int | None) -> None:
-        """Raise WriteError unless a file of this size could be begun, for all that can be seen."""
-        with suppress(ParentMissing):  # the request would make it, and this must not
-            self._target.storage.begin(self._target.path, size).abort()
 
     def write(self, data: bytes) -> None:
         """Store the next bytes. Raises HttpError."""
@@ -131,7 +130,8 @@ class PutSink:
 
     def _error(self, error: WriteError) -> HttpError:
         if isinstance(error, IsDirectory | AddOnly):
-            return self._writing.not_allowed(self._request, self._context, error.detail)
+            context = self._context._replace(may_wait=True)
+            return self._writing.not_allowed(self._request, context, error.detail)
         return http_error(error)
 
 

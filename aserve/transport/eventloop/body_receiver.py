@@ -1,6 +1,5 @@
 """How a connection on an event loop receives request bodies, for the handlers that want them."""
 
-import asyncio
 import time
 from abc import abstractmethod
 from concurrent.futures import Future
@@ -13,17 +12,15 @@ from aserve.http1.connection import CONTINUE
 from aserve.transport.eventloop.connection_host import PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.eventloop.response_writer import ResponseWriter
+from aserve.transport.eventloop.sink_call import SinkCall, SinkResult
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 
-SinkResult = Response | HttpError | None
-"""What a sink has made of some bytes: the response after the last ones, or an error."""
 
+class PendingSinkCall(NamedTuple):
+    """A call of a sink in a thread, and the future of its result."""
 
-class SinkCall(NamedTuple):
-    """A call of a sink in a thread, and what brings its result to the loop."""
-
-    call: Future[SinkResult]
-    waiter: asyncio.Future[SinkResult]
+    call: SinkCall
+    future: Future[SinkResult]
 
 
 class BodyReceiver(ResponseWriter):
@@ -35,7 +32,7 @@ class BodyReceiver(ResponseWriter):
     __slots__ = ("_sink_call",)
 
     # Connection sets it, which saves each client a call.
-    _sink_call: SinkCall | None
+    _sink_call: PendingSinkCall | None
     """Set while a thread works for the sink."""
 
     @abstractmethod
@@ -63,14 +60,12 @@ class BodyReceiver(ResponseWriter):
             self._request_context = RequestContext(int(self._started_at), False, *self._facts)
         elif not (data or begins):
             return False
-        work = partial(_call_sink, sink, data, begins=begins, is_complete=request is not None)
+        call = SinkCall(sink, data, begins=begins, is_complete=request is not None)
         if not sink.may_wait:
-            self._on_sink_result(sink, work())
+            self._on_sink_result(call())
             return True
-        call = self._host.sink_queue.submit(work)
-        waiter = asyncio.wrap_future(call)
-        self._sink_call = SinkCall(call, waiter)
-        waiter.add_done_callback(partial(self._sink_done, sink))
+        future = self._host.sink_queue.submit(call, partial(self._sink_done, sink))
+        self._sink_call = PendingSinkCall(call, future)
         self._read_ahead()
         return False
 
@@ -84,20 +79,20 @@ class BodyReceiver(ResponseWriter):
             self._http.read_ahead()
 
     @isolate_errors
-    def _sink_done(self, sink: BodySink, waiter: "asyncio.Future[SinkResult]") -> None:
+    def _sink_done(self, sink: BodySink, future: "Future[SinkResult]") -> None:
         if self._http.sink is not sink:  # the request was rejected, or the client has gone
             return
         self._sink_call = None
-        self._on_sink_result(sink, waiter.result())
+        self._on_sink_result(future.result())
         self._process_requests()
 
-    def _on_sink_result(self, sink: BodySink, result: SinkResult) -> None:
+    def _on_sink_result(self, result: SinkResult) -> None:
         """Go on after a sink has taken some bytes. result: the response, after all of them."""
+        if result:
+            self._http.sink = None  # its call has closed it
         if isinstance(result, HttpError):
             self._dispatch(self._http.reject_body(result))
         elif result:
-            self._http.sink = None
-            self._host.thread_pool.release(sink)
             self._start_response(self._host.finish(self._request, self._request_context, result))
         elif self._http.wants_continue:
             self._http.wants_continue = False
@@ -109,29 +104,17 @@ class BodyReceiver(ResponseWriter):
         self._http.body.clear()
         pending, self._sink_call = self._sink_call, None
         if pending:
-            pending.call.add_done_callback(partial(self._drop_result, self.client))
-        if sink:
-            self._host.thread_pool.release(sink, pending.call if pending else None)
-        if pending:
-            pending.waiter.cancel()  # and the call, if no thread has begun it
+            pending.future.add_done_callback(partial(self._drop_result, self.client))
+            self._host.thread_pool.release(pending.call, after=pending.future)
+            self._host.sink_queue.cancel(pending.future)  # if no thread has begun it
+        elif sink:
+            self._host.thread_pool.release(sink)
 
-    def _drop_result(self, client: str, call: "Future[SinkResult]") -> None:
+    def _drop_result(self, client: str, future: "Future[SinkResult]") -> None:
         """Take the result of a sink that was abandoned meanwhile, in the thread that made it."""
-        if call.cancelled():
+        if future.cancelled():
             return
-        if error := call.exception():
+        if error := future.exception():
             log_internal_error(error, client)
-        elif isinstance(response := call.result(), Response):
+        elif isinstance(response := future.result(), Response):
             discard_response(response, self._host)
-
-
-def _call_sink(sink: BodySink, data: bytes, *, begins: bool, is_complete: bool) -> SinkResult:
-    """Write data to a sink; return its response if that was all, or the error that it raised."""
-    try:
-        if begins:
-            sink.begin()
-        if data:
-            sink.write(data)
-        return sink.respond() if is_complete else None
-    except HttpError as error:
-        return error
