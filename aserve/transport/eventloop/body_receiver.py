@@ -12,7 +12,9 @@ from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.http1.connection import CONTINUE
 from aserve.transport.eventloop.connection_host import PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
+from aserve.transport.eventloop.file_sender import FileSender
 from aserve.transport.eventloop.response_writer import ResponseWriter
+from aserve.transport.eventloop.socket_reader import SocketReader
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 
 SinkResult = Response | HttpError | None
@@ -20,16 +22,21 @@ SinkResult = Response | HttpError | None
 
 
 class SinkCall(NamedTuple):
-    """A call of a sink in a thread, and what brings its result to the loop."""
+    """A call of a sink in a thread, and what brings its result to the loop.
+
+    reader: what takes more of the body from the socket in that call.
+    """
 
     call: Future[SinkResult]
     waiter: asyncio.Future[SinkResult]
+    reader: SocketReader | None
 
 
 class BodyReceiver(ResponseWriter):
     """The part of a connection that passes a body on to its sink, in a thread if that may wait.
 
-    While the sink works, no request is parsed, and reading pauses when enough was read ahead.
+    While the sink works, no request is parsed. The thread reads on by itself as long as something
+    is there, and the transport does not; if that cannot be, it reads what fits into its buffer.
     """
 
     __slots__ = ("_sink_call",)
@@ -59,37 +66,77 @@ class BodyReceiver(ResponseWriter):
         if begins:
             http.sink_is_new, self._body_started_at = False, time.time()
         if request:
-            self._request, self._started_at = request, time.time()
-            self._request_context = RequestContext(int(self._started_at), False, *self._facts)
+            self._begin_handling(request)
         elif not (data or begins):
             return False
-        work = partial(_call_sink, sink, data, begins=begins, is_complete=request is not None)
-        if not sink.may_wait:
-            self._on_sink_result(sink, work())
-            return True
+        if sink.may_wait:
+            self._call_in_thread(sink, data, begins=begins, is_complete=request is not None)
+            return False
+        self._on_sink_result(sink, _call_sink(sink, data, None, begins, request is not None))
+        return True
+
+    def _begin_handling(self, request: Request) -> None:
+        self._request, self._started_at = request, time.time()
+        self._request_context = RequestContext(int(self._started_at), False, *self._facts)
+
+    def _call_in_thread(
+        self, sink: BodySink, data: bytes, *, begins: bool, is_complete: bool
+    ) -> None:
+        reader = self._open_reader()
+        work = partial(_call_sink, sink, data, reader, begins, is_complete)
         call = self._host.sink_queue.submit(work)
+        if reader:
+            call.add_done_callback(lambda _: reader.close())
         waiter = asyncio.wrap_future(call)
-        self._sink_call = SinkCall(call, waiter)
+        self._sink_call = SinkCall(call, waiter, reader)
         waiter.add_done_callback(partial(self._sink_done, sink))
-        self._read_ahead()
-        return False
 
-    def _read_ahead(self) -> None:
-        """Read on while the sink works: its next call gets more at once.
+    def _open_reader(self) -> SocketReader | None:
+        """Return what reads the rest of the body in a thread, and pause the transport.
 
-        Not where many uploads wait for a thread, or the memory of all would be that of one too many
-        times over.
+        None if there is no rest, if the client waits for 100 (Continue), or if the bytes have to
+        come through the transport.
         """
-        if not self._host.sink_queue.is_crowded:
-            self._http.read_ahead()
+        http, transport = self._http, self._transport
+        size = 0 if http.wants_continue else http.unread_body
+        # A uvloop transport is not paused before it reads: it would start to read all the same.
+        if not (size and FileSender.can_send_on(transport) and self._can_pause()):
+            return None
+        if not self._reserve_descriptors():
+            return None
+        reader = SocketReader(transport.get_extra_info("socket").fileno(), size)
+        if self._is_reading:
+            self._is_reading = False
+            transport.pause_reading()
+        return reader
+
+    def _can_pause(self) -> bool:
+        return not self._is_reading or self._transport.is_reading()
 
     @isolate_errors
     def _sink_done(self, sink: BodySink, waiter: "asyncio.Future[SinkResult]") -> None:
         if self._http.sink is not sink:  # the request was rejected, or the client has gone
             return
+        reader = self._sink_call.reader if self._sink_call else None
         self._sink_call = None
-        self._on_sink_result(sink, waiter.result())
+        if reader:
+            self._count_read(reader)
+        if reader and reader.is_lost:
+            self.abort()
+            return
+        result = waiter.result()
+        if reader and reader.may_have_more and not result:
+            self._call_in_thread(sink, b"", begins=False, is_complete=False)
+            return
+        self._on_sink_result(sink, result)
         self._process_requests()
+
+    def _count_read(self, reader: SocketReader) -> None:
+        """Account for what came past the transport, perhaps the rest of the body."""
+        self._bytes_received += reader.bytes_read
+        self._http.skip_body(reader.bytes_read)
+        if request := self._http.next_request():
+            self._begin_handling(request)
 
     def _on_sink_result(self, sink: BodySink, result: SinkResult) -> None:
         """Go on after a sink has taken some bytes. result: the response, after all of them."""
@@ -125,13 +172,19 @@ class BodyReceiver(ResponseWriter):
             discard_response(response, self._host)
 
 
-def _call_sink(sink: BodySink, data: bytes, *, begins: bool, is_complete: bool) -> SinkResult:
-    """Write data to a sink; return its response if that was all, or the error that it raised."""
+def _call_sink(
+    sink: BodySink, data: bytes, reader: SocketReader | None, begins: bool, is_complete: bool
+) -> SinkResult:
+    """Write data to a sink, and what a reader has.
+
+    Return the sink's response if that was all of the body, or the error that it raised.
+    """
     try:
         if begins:
             sink.begin()
         if data:
             sink.write(data)
+        is_complete = reader.read_into(sink) if reader else is_complete
         return sink.respond() if is_complete else None
     except HttpError as error:
         return error
