@@ -21,6 +21,12 @@ SinkResult = Response | HttpError | None
 """What a sink has made of some bytes: the response after the last ones, or an error."""
 
 
+# From this many bytes in one call the client is so fast that a look at its socket is not needed.
+_MIN_FAST_READ = 1 << 15
+_MIN_LONG_REST = 1 << 18  # bytes of a body whose end is not near: waiting for it delays no response
+_PAUSE_S = 0.001  # A client of 100 MB/s takes a quarter less processor time than without.
+
+
 class SinkCall(NamedTuple):
     """A call of a sink in a thread, and what brings its result to the loop.
 
@@ -39,9 +45,14 @@ class BodyReceiver(ResponseWriter):
     is there, and the transport does not; if that cannot be, it reads what fits into its buffer.
     """
 
-    __slots__ = ("_sink_call",)
+    __slots__ = (
+        "_next_turn",
+        "_sink_call",
+    )
 
-    # Connection sets it, which saves each client a call.
+    # Connection sets them, which saves each client a call.
+    _next_turn: asyncio.Handle | None
+    """Scheduled, if something is left to do without further input."""
     _sink_call: SinkCall | None
     """Set while a thread works for the sink."""
 
@@ -125,11 +136,32 @@ class BodyReceiver(ResponseWriter):
             self.abort()
             return
         result = waiter.result()
-        if reader and reader.may_have_more and not result:
-            self._call_in_thread(sink, b"", begins=False, is_complete=False)
+        if reader and not result and reader.bytes_read >= _MIN_FAST_READ:
+            self._read_on_later(sink, reader)
             return
         self._on_sink_result(sink, result)
         self._process_requests()
+
+    def _read_on_later(self, sink: BodySink, reader: SocketReader) -> None:
+        """Have a thread read more of a body from a fast client, without waiting for its next bytes.
+
+        Where nothing was left, the client gets a moment to send: each call costs a turn of the loop
+        and of a thread, however little there is.
+        """
+        if reader.may_have_more:
+            self._read_on(sink)
+        elif self._http.unread_body >= _MIN_LONG_REST:
+            self._next_turn = self._host.loop.call_later(_PAUSE_S, self._read_on, sink)
+        else:
+            self._process_requests()
+
+    @isolate_errors
+    def _read_on(self, sink: BodySink) -> None:
+        self._next_turn = None
+        if self._http.sink is sink:
+            self._call_in_thread(sink, b"", begins=False, is_complete=False)
+        else:  # it was rejected meanwhile
+            self._process_requests()
 
     def _count_read(self, reader: SocketReader) -> None:
         """Account for what came past the transport, perhaps the rest of the body."""

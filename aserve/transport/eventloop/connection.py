@@ -36,7 +36,6 @@ class Connection(BodyReceiver):
 
     __slots__ = (
         "_cache",
-        "_next_turn",
         "_turn_end",
     )
 
@@ -53,7 +52,7 @@ class Connection(BodyReceiver):
         self._task = None
         self._is_reading = True
         self._sink_call = None
-        self._next_turn: asyncio.Handle | None = None  # scheduled, if requests are left
+        self._next_turn = None
         self._turn_end = 0.0  # of the monotonic clock
         self._takeover = None
         if received:

@@ -24,11 +24,6 @@ class SinkQueue:
         self._waiting: dict[Future[Any], Callable[[], Any]] = {}
         self._lock = threading.Lock()  # for the two above
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether more calls wait than threads may work on them."""
-        return len(self._waiting) > self._max_running
-
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Queue a call, and return its future. Cancelling that takes it out of the queue."""
         future: Future[T] = Future()

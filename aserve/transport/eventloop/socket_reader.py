@@ -4,7 +4,7 @@ import os
 
 from aserve.http.messages import BodySink
 
-_READ_SIZE = 1 << 18  # bytes of one call, which stay in the processor's cache until they are stored
+_READ_SIZE = 1 << 19  # bytes, which are still in the processor's cache when they are stored
 _MAX_BYTES_PER_CALL = 1 << 22  # bytes of one upload; then others have the thread
 
 
