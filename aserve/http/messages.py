@@ -217,8 +217,10 @@ class Request(NamedTuple):
         without. Lines of one name are joined by ", ", and those of Cookie by "; " (RFC 6265
         section 5.4).
         """
-        values = [value.rstrip(" \t") for value in _header_lines(name).findall(self.head)]
-        return ("; " if name == "cookie" else ", ").join(values) if values else None
+        values = _header_lines(name).findall(self.head)
+        if not values:
+            return None
+        return ("; " if name == "cookie" else ", ").join(value.rstrip(" \t") for value in values)
 
 
 @lru_cache(maxsize=64)
@@ -277,6 +279,9 @@ class BodySink(Protocol):
     max_size: in bytes; a larger body is answered with 413, before any of it is read if its length
     is known. may_wait: whether the methods may have to wait, for a disk. An event loop leaves them
     to a thread then; no two of them run at the same time.
+
+    It may have one method more, store(data) of type StoreBody: then that is called, and none but
+    close after it, for a body that is there as a whole before begin was called.
     """
 
     max_size: int
@@ -297,6 +302,13 @@ class BodySink(Protocol):
 
     def close(self) -> None:
         """Release everything: the last call, whether the body was complete or not."""
+
+
+StoreBody = Callable[[bytes], Response]
+"""Returns the response to a whole body. Raises HttpError.
+
+It does what begin, write and respond do, for less: nothing changes meanwhile.
+"""
 
 
 def _same_part(one: BodyPart, other: BodyPart) -> bool:

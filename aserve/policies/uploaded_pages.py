@@ -3,6 +3,7 @@
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.messages import NOSNIFF, Headers, HttpError, Request, Response
+from aserve.http.preconditions import SAFE_METHODS
 from aserve.http.request_target import parse_path
 from aserve.policies.policy import Policy
 
@@ -26,6 +27,8 @@ class UploadedPages(Policy):
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
         """Return a response with the headers that its file needs."""
+        if not response.body and request.method not in SAFE_METHODS:
+            return response  # as to an upload: nothing is shown, and nothing comes of it later
         names = {name.lower() for name, _ in response.headers}
         if _POLICY_NAME in names or not self._is_writable(request):
             return response

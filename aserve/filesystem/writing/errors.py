@@ -4,8 +4,7 @@ No status codes here: which one an error becomes is up to the handlers.
 """
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 
 class WriteError(Exception):
@@ -166,10 +165,20 @@ def write_error(error: OSError) -> WriteError:
     return kind(detail)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
+class _Translation:
+    """A context that raises the errors of the operating system as those of this package."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise write_error(error) from error
+
+
+_TRANSLATION = _Translation()
+
+
+def translated() -> AbstractContextManager[None]:
     """Raise the errors of the operating system as those of this package."""
-    try:
-        yield
-    except OSError as error:
-        raise write_error(error) from error
+    return _TRANSLATION

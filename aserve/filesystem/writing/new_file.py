@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import Literal, NamedTuple
 
 from aserve.filesystem.writing.digest_cache import ALGORITHMS
@@ -20,6 +20,7 @@ from aserve.filesystem.writing.places import (
     Place,
     check_is_file,
     check_path,
+    close_directory,
     freed_by,
     is_sibling_of_another,
     place_of,
@@ -52,6 +53,29 @@ class Written(NamedTuple):
     digests: Mapping[str, bytes]
 
 
+class Found(NamedTuple):
+    """What was found where a file is to be. status: None where nothing was there."""
+
+    place: Place
+    status: os.stat_result | None
+
+
+class _AbortedOnError:
+    """A context that aborts a file where an error leaves it."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: "NewFile") -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind:
+            self._file.abort()
+
+
 class NewFile:
     """Bytes that become a file when commit is called, and nothing if it is not.
 
@@ -72,14 +96,21 @@ class NewFile:
         self._reservation = reservation
         self._announced = announced
         self._hashes = {algorithm: ALGORITHMS[algorithm]() for algorithm in digests}
+        self._attributes: tuple[int, int, int] | None = None  # owner, group and mode, if set
+        self._found: Found | None = None
         self._written_out = 0
         self.size = 0
         """How many bytes were written."""
 
-    def reserve(self, size: int) -> None:
-        """Take room for size bytes in all. Raises as write does."""
+    def begin(self, found: Found, guard: Guard) -> None:
+        """Take room for the bytes that were announced, then ask guard. Raises as write does."""
         with self._aborted_on_error(), translated():
-            self._reservation.grow_to(size)
+            self._reservation.grow_to(self._announced or 0)
+            guard(found.status)
+
+    def keep_open(self, found: Found) -> None:
+        """Let commit, which follows at once, use what was found, and close the directory."""
+        self._found = found
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data. After an error nothing more can be written, and the space is free again.
@@ -103,13 +134,8 @@ class NewFile:
             start, self._written_out = self._written_out, size
             begin_write_out(self._temporary.descriptor, start, size - start)
 
-    @contextmanager
-    def _aborted_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.abort()
-            raise
+    def _aborted_on_error(self) -> AbstractContextManager[None]:
+        return _AbortedOnError(self)
 
     def digests(self) -> dict[str, bytes]:
         """Return the hashes of what was written so far, by the algorithms given to begin."""
@@ -130,24 +156,37 @@ class NewFile:
         try:
             if self._announced not in {None, self.size}:
                 raise Incomplete
+            if self._found:
+                with translated():
+                    return self._commit(self._found, guard, conflict)
             # The directory may be another one by now, or may be outside of the root.
-            with place_of(self._rules.root, self._path) as place, translated():
-                return self._commit(place, guard, conflict)
+            with place_of(self._rules.root, self._path) as place:
+                return self._commit(Found(place, place.status()), guard, conflict)
         finally:
             self.abort()
 
-    def _commit(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
+    def _commit(self, found: Found, guard: Guard, conflict: Conflict) -> Written:
         self._reservation.refresh()
-        self._keep_attributes(place.status())
+        self._keep_attributes(found.status)
         if self._rules.fsync:
             os.fsync(self._temporary.descriptor)
-        with locked(place.directory):
-            written = self._publish(place, guard, conflict)
+        written = self._publish(found, guard, conflict)
         if self._rules.fsync:
-            sync_directory(place.directory)
+            sync_directory(found.place.directory)
         return written
 
-    def _publish(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
+    def _publish(self, found: Found, guard: Guard, conflict: Conflict) -> Written:
+        place = found.place
+        if not (found.status or self._temporary.name):
+            # The kernel gives a name only if it is free, so no lock is needed to be sure that
+            # there is nothing, as guard was told.
+            guard(None)
+            with suppress(FileExistsError):
+                return self._add(place, place.name)
+        with locked(place.directory):
+            return self._publish_locked(place, guard, conflict)
+
+    def _publish_locked(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
         for _ in range(_MAX_ATTEMPTS):
             status = place.status()
             if status:
@@ -195,24 +234,35 @@ class NewFile:
         return Written(self._path_with(name), is_new, status, self.digests())
 
     def _path_with(self, name: bytes) -> TargetPath:
-        return self._path._replace(segments=(*self._path.segments[:-1], name))
+        *parents, own_name = self._path.segments
+        return self._path if name == own_name else self._path._replace(segments=(*parents, name))
 
     def _keep_attributes(self, status: os.stat_result | None) -> None:
         """Give the file the owner and the permissions of the one that it will replace."""
         if not status or not stat.S_ISREG(status.st_mode):
+            return
+        mode = stat.S_IMODE(status.st_mode) & _PERMISSIONS
+        attributes = status.st_uid, status.st_gid, mode
+        if attributes == self._attributes:
             return
         descriptor = self._temporary.descriptor
         mine = os.fstat(descriptor)
         if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
             with suppress(PermissionError):
                 os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & _PERMISSIONS)
+        os.fchmod(descriptor, mode)
+        self._attributes = attributes
 
     def abort(self) -> None:
         """Give the space back, unless the file has its name. Does nothing the second time."""
+        if self._temporary.descriptor < 0:
+            return
         self._reservation.release(stored=False)
         with suppress(OSError):
             self._temporary.close()
+        if self._found:
+            close_directory(self._found.place.directory)
+            self._found = None
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -19,7 +19,7 @@ from aserve.filesystem.writing.errors import (
     StorageFailed,
     translated,
 )
-from aserve.filesystem.writing.new_file import Conflict, NewFile, Written
+from aserve.filesystem.writing.new_file import Conflict, Found, NewFile, Written
 from aserve.filesystem.writing.places import Place, freed_by, sync_directory
 from aserve.filesystem.writing.rules import Guard, Rules
 from aserve.filesystem.writing.space import Reservation, Space
@@ -188,8 +188,8 @@ class PartialFile(NewFile):
             self._reservation.keep()
         super().abort()
 
-    def _commit(self, place: Place, guard: Guard, conflict: Conflict) -> Written:
-        written = super()._commit(place, guard, conflict)
+    def _commit(self, found: Found, guard: Guard, conflict: Conflict) -> Written:
+        written = super()._commit(found, guard, conflict)
         self._parts.remove_state()
         return written
 

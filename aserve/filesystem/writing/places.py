@@ -67,15 +67,20 @@ def check_path(path: TargetPath, visibility: Visibility) -> None:
         raise Hidden
 
 
+def open_place(root: Path, path: TargetPath) -> Place:
+    """Open the directory that a path's last name is in, for the caller to close. Raises OSError."""
+    return Place(open_directory(root, path.segments[:-1]), path.segments[-1])
+
+
 @contextmanager
 def place_of(root: Path, path: TargetPath) -> Iterator[Place]:
     """Open the directory that a path's last name is in. Raises WriteError, and OSError as one."""
     with translated():
-        directory = open_directory(root, path.segments[:-1])
+        place = open_place(root, path)
         try:
-            yield Place(directory, path.segments[-1])
+            yield place
         finally:
-            close_directory(directory)
+            close_directory(place.directory)
 
 
 def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
@@ -83,6 +88,8 @@ def open_directory(root: Path, names: tuple[bytes, ...]) -> int:
 
     Raises OSError; ELOOP or ENOTDIR where a link is on the path below.
     """
+    if not names:
+        return os.open(root, _FLAGS)
     descriptor = os.open(root, _ROOT_FLAGS)
     try:
         return open_beneath_directory(descriptor, names)

@@ -12,7 +12,12 @@ Mode = Literal["all", "add"]
 
 Guard = Callable[[os.stat_result | None], None]
 """Gets the status of what is at a path now, None where there is nothing, and raises its own error
-to leave it as it is. Called while the directory is locked, so it must not wait."""
+to leave it as it is. Called while the directory is locked, unless nothing is there: it must not
+wait."""
+
+
+def allow(_status: os.stat_result | None) -> None:
+    """Let every change happen: the Guard of a change without conditions."""
 
 
 class Rules(NamedTuple):

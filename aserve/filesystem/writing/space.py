@@ -40,7 +40,8 @@ class Space:
 
     def check(self, upload: "Reservation") -> None:
         """Raise QuotaExceeded if there is no room any more for what an upload has reserved."""
-        self._resize(upload, upload.size)
+        if self.usage:
+            self._resize(upload, upload.size)
 
     def _resize(self, upload: "Reservation", size: int) -> None:
         with self._lock:
@@ -117,8 +118,9 @@ class Reservation:
 
     def grow_to(self, size: int) -> None:
         """Take room for size bytes in all. Raises TooLarge, NoSpace or OSError."""
-        status = os.fstat(self.temporary.descriptor)
-        self.file_id = status.st_dev, status.st_ino
+        if self._space.usage:
+            status = os.fstat(self.temporary.descriptor)
+            self.file_id = status.st_dev, status.st_ino
         self._space.reserve(self, size)
         self._space.check_free(self)
         self._checked_to = _STEP

@@ -15,7 +15,7 @@ from aserve.filesystem.writing.deletion import Deleted
 from aserve.filesystem.writing.errors import AddOnly, Busy, Exists, Missing, NotWritable, translated
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.locks import locked
-from aserve.filesystem.writing.new_file import NewFile
+from aserve.filesystem.writing.new_file import Found, NewFile
 from aserve.filesystem.writing.partial_files import PartialFile, PartialFiles, State
 from aserve.filesystem.writing.places import (
     Place,
@@ -25,10 +25,11 @@ from aserve.filesystem.writing.places import (
     close_directory,
     freed_by,
     open_directory,
+    open_place,
     place_of,
     sync_directory,
 )
-from aserve.filesystem.writing.rules import Guard, Mode, Rules
+from aserve.filesystem.writing.rules import Guard, Mode, Rules, allow
 from aserve.filesystem.writing.space import Reservation, Space
 from aserve.filesystem.writing.sweep import remove_abandoned
 from aserve.filesystem.writing.temporary import TemporaryFile
@@ -75,23 +76,47 @@ class Storage:
             return place.status()
 
     def begin(
-        self, path: TargetPath, size: int | None = None, digests: Iterable[str] = ()
+        self,
+        path: TargetPath,
+        size: int | None = None,
+        digests: Iterable[str] = (),
+        guard: Guard = allow,
+        *,
+        at_once: bool = False,
     ) -> NewFile:
         """Return a new file that will have a path once it is committed.
 
         size: in bytes, as announced; None where it is not known. digests: keys of ALGORITHMS in
-        digest_cache, of hashes that are made while the file is written. Raises InvalidName, Hidden,
-        ParentMissing, IsDirectory, NotWritable, TooLarge, NoSpace, Busy or StorageFailed.
+        digest_cache, of hashes that are made while the file is written. guard: is asked about what
+        is there, after all else; commit asks again. at_once: whether commit follows without a wait
+        for anything but the disk; then it uses what begin has found and keeps open. Raises
+        InvalidName, Hidden, ParentMissing, IsDirectory, NotWritable, TooLarge, NoSpace, Busy or
+        StorageFailed, and what guard raises.
         """
-        with self._place(path) as place:
-            status = place.status()
-            if status:
-                check_is_file(status)
-            temporary = TemporaryFile.create(place.directory)
-            reservation = Reservation(self._space, temporary, freed_by(status))
-        file = NewFile(self._rules, path, reservation, size, digests)
-        file.reserve(size or 0)
+        check_path(path, self._rules.visibility)
+        with translated():
+            place = open_place(self._rules.root, path)
+            try:
+                found = Found(place, place.status())
+                file = self._new_file(path, found, size, digests)
+                file.begin(found, guard)
+            except BaseException:
+                close_directory(place.directory)
+                raise
+        if at_once:
+            file.keep_open(found)
+        else:
+            close_directory(place.directory)
         return file
+
+    def _new_file(
+        self, path: TargetPath, found: Found, size: int | None, digests: Iterable[str]
+    ) -> NewFile:
+        if found.status:
+            check_is_file(found.status)
+        temporary = TemporaryFile.create(found.place.directory)
+        reservation = Reservation(self._space, temporary, freed_by(found.status))
+        return NewFile(self._rules, path, reservation, size, digests)
 
     def begin_partial(
         self, path: TargetPath, size: int | None, metadata: Mapping[str, str]

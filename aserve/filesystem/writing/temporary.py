@@ -85,17 +85,22 @@ class TemporaryFile:
 
     def replace(self, directory: int, name: bytes) -> None:
         """Give the file a name in place of the file that has it. Raises OSError."""
-        if not self.name:  # linkat(2) replaces nothing
-            self._give_hidden_name(directory)
-        os.rename(self.name, name, src_dir_fd=self.directory, dst_dir_fd=directory)
-        self.name = b""
+        if self.name:
+            os.rename(self.name, name, src_dir_fd=self.directory, dst_dir_fd=directory)
+            self.name = b""
+        else:
+            self._replace_unnamed(directory, name)
 
-    def _give_hidden_name(self, directory: int) -> None:
+    def _replace_unnamed(self, directory: int, name: bytes) -> None:
+        """Replace a file by way of a hidden name: linkat(2) replaces nothing."""
         self._lock()
-        self.directory = os.dup(directory)
-        name = _random_name()
-        _link(self.descriptor, directory, name)
-        self.name = name
+        hidden = _random_name()
+        _link(self.descriptor, directory, hidden)
+        try:
+            os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            os.unlink(hidden, dir_fd=directory)
+            raise
 
     def keep(self) -> None:
         """Leave the hidden name when the file is closed."""

@@ -61,30 +61,45 @@ class PutSink:
         self._target = target
         self._path = path
         self._request = request
-        self._context = context._replace(may_wait=True)
+        self._context = context
         self._guard = _Guard(target, Conditions(request, context))
         self._is_open = False
 
     def begin(self) -> None:
         """Reject what cannot be stored, and open a file for the rest. Raises HttpError."""
+        self._begin(at_once=False)
+
+    def store(self, data: bytes) -> Response:
+        """Store a whole body. Raises HttpError."""
+        self._begin(at_once=True)
+        self.write(data)
+        return self.respond()
+
+    def _begin(self, *, at_once: bool) -> None:
         _check_message(self._request, self._path)
         self._digests = ExpectedDigests(self._request)
         try:
-            self._open()
+            try:
+                self._open(at_once=at_once)
+            except ParentMissing:
+                if not makes_directories(self._path):
+                    raise
+                self._guard.check(None)
+                make_parents(self._writing.tree, self._path)
+                self._open(at_once=at_once)
         except WriteError as error:
             raise self._error(error) from None
 
-    def _open(self) -> None:
-        storage, path = self._target.storage, self._target.path
-        try:
-            self._guard.check(storage.status(path))
-        except ParentMissing:
-            if not makes_directories(self._path):
-                raise
-            self._guard.check(None)
-            make_parents(self._writing.tree, self._path)
+    def _open(self, *, at_once: bool) -> None:
+        """Open the file. What is asked last are the preconditions (RFC 9110 section 13.2.1)."""
         size = announced_size(self._request)
-        self._file = storage.begin(path, size, self._digests.algorithms)
+        self._file = self._target.storage.begin(
+            self._target.path,
+            size,
+            self._digests.algorithms,
+            self._guard.check,
+            at_once=at_once,
+        )
         self._is_open = True
 
     def write(self, data: bytes) -> None:
@@ -115,7 +130,8 @@ class PutSink:
 
     def _error(self, error: WriteError) -> HttpError:
         if isinstance(error, IsDirectory | AddOnly):
-            return self._writing.not_allowed(self._request, self._context, error.detail)
+            context = self._context._replace(may_wait=True)
+            return self._writing.not_allowed(self._request, context, error.detail)
         return http_error(error)
 
 

@@ -30,12 +30,21 @@ class RawSink:
 
     def begin(self) -> None:
         """Open a file, if one of this name can be stored. Raises HttpError."""
+        self._begin(at_once=False)
+
+    def store(self, data: bytes) -> Response:
+        """Store a whole body. Raises HttpError."""
+        self._begin(at_once=True)
+        self.write(data)
+        return self.respond()
+
+    def _begin(self, *, at_once: bool) -> None:
         check_is_whole(self._request)
         name = self._name()
         self._folder.prepare(self._request, self._context)
         try:
             size = announced_size(self._request)
-            self._upload = self._folder.begin(name, size, self._digests.algorithms)
+            self._upload = self._folder.begin(name, size, self._digests.algorithms, at_once=at_once)
         except (HttpError, WriteError) as error:
             raise self._error(error) from None
         self._is_open = True

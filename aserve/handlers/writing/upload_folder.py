@@ -1,6 +1,5 @@
 """The directory that files are uploaded into by POST: which names they get there, and when not."""
 
-import os
 import stat
 from collections.abc import Iterable, Mapping
 from typing import get_args
@@ -14,6 +13,7 @@ from aserve.filesystem.writing.errors import (
     WriteError,
 )
 from aserve.filesystem.writing.new_file import Conflict, NewFile
+from aserve.filesystem.writing.rules import allow
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.errors import http_error
 from aserve.handlers.writing.parents import make_parents, makes_directories
@@ -47,7 +47,7 @@ class Upload:
 
     def commit(self) -> Stored:
         """Give the file its name. Raises WriteError."""
-        return Stored.of(self._name, self._file.commit(_allow, self._conflict), self._folder)
+        return Stored.of(self._name, self._file.commit(allow, self._conflict), self._folder)
 
     def abort(self) -> None:
         """Give the space back, unless the file has its name."""
@@ -90,14 +90,21 @@ class UploadFolder:
         if not stat.S_ISDIR(status.st_mode):
             raise self._writing.not_allowed(request, context, "Files can only be added to folders.")
 
-    def begin(self, name: str, size: int | None = None, algorithms: Iterable[str] = ()) -> Upload:
+    def begin(
+        self,
+        name: str,
+        size: int | None = None,
+        algorithms: Iterable[str] = (),
+        *,
+        at_once: bool = False,
+    ) -> Upload:
         """Return a new file of a name. Raises HttpError or WriteError.
 
         name: as the client says it. size: in bytes, None where it is not known. algorithms: of the
-        digests that are wanted.
+        digests that are wanted. at_once: as for Storage.begin.
         """
         target, conflict = self.place(name)
-        file = target.storage.begin(target.path, size, algorithms)
+        file = target.storage.begin(target.path, size, algorithms, at_once=at_once)
         return Upload(name, self.path, file, conflict)
 
     def place(self, name: str) -> tuple[Target, Conflict]:
@@ -138,7 +145,3 @@ def upload_error(error: HttpError | WriteError) -> HttpError:
     if isinstance(error, IsDirectory | AddOnly):
         return HttpError(409, error.detail)
     return http_error(error)
-
-
-def _allow(status: os.stat_result | None) -> None:
-    """Let the file have its name: a POST has no preconditions for files of the folder."""

@@ -14,12 +14,9 @@ from aserve.transport.eventloop.connection_host import PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
 from aserve.transport.eventloop.file_sender import FileSender
 from aserve.transport.eventloop.response_writer import ResponseWriter
+from aserve.transport.eventloop.sink_call import SinkCall, SinkResult
 from aserve.transport.eventloop.socket_reader import SocketReader
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-
-SinkResult = Response | HttpError | None
-"""What a sink has made of some bytes: the response after the last ones, or an error."""
-
 
 # From this many bytes in one call the client is so fast that a look at its socket is not needed.
 _MIN_FAST_READ = 1 << 15
@@ -27,14 +24,14 @@ _MIN_LONG_REST = 1 << 18  # bytes of a body whose end is not near: waiting for i
 _PAUSE_S = 0.001  # A client of 100 MB/s takes a quarter less processor time than without.
 
 
-class SinkCall(NamedTuple):
-    """A call of a sink in a thread, and what brings its result to the loop.
+class PendingSinkCall(NamedTuple):
+    """A call of a sink in a thread, and the future of its result.
 
     reader: what takes more of the body from the socket in that call.
     """
 
-    call: Future[SinkResult]
-    waiter: asyncio.Future[SinkResult]
+    call: SinkCall
+    future: Future[SinkResult]
     reader: SocketReader | None
 
 
@@ -53,7 +50,7 @@ class BodyReceiver(ResponseWriter):
     # Connection sets them, which saves each client a call.
     _next_turn: asyncio.Handle | None
     """Scheduled, if something is left to do without further input."""
-    _sink_call: SinkCall | None
+    _sink_call: PendingSinkCall | None
     """Set while a thread works for the sink."""
 
     @abstractmethod
@@ -80,10 +77,11 @@ class BodyReceiver(ResponseWriter):
             self._begin_handling(request)
         elif not (data or begins):
             return False
+        is_complete = request is not None
         if sink.may_wait:
-            self._call_in_thread(sink, data, begins=begins, is_complete=request is not None)
+            self._call_in_thread(sink, data, begins=begins, is_complete=is_complete)
             return False
-        self._on_sink_result(sink, _call_sink(sink, data, None, begins, request is not None))
+        self._on_sink_result(SinkCall(sink, data, begins=begins, is_complete=is_complete)())
         return True
 
     def _begin_handling(self, request: Request) -> None:
@@ -94,13 +92,11 @@ class BodyReceiver(ResponseWriter):
         self, sink: BodySink, data: bytes, *, begins: bool, is_complete: bool
     ) -> None:
         reader = self._open_reader()
-        work = partial(_call_sink, sink, data, reader, begins, is_complete)
-        call = self._host.sink_queue.submit(work)
+        call = SinkCall(sink, data, reader, begins=begins, is_complete=is_complete)
+        future = self._host.sink_queue.submit(call, partial(self._sink_done, sink))
         if reader:
-            call.add_done_callback(lambda _: reader.close())
-        waiter = asyncio.wrap_future(call)
-        self._sink_call = SinkCall(call, waiter, reader)
-        waiter.add_done_callback(partial(self._sink_done, sink))
+            future.add_done_callback(lambda _: reader.close())
+        self._sink_call = PendingSinkCall(call, future, reader)
 
     def _open_reader(self) -> SocketReader | None:
         """Return what reads the rest of the body in a thread, and pause the transport.
@@ -125,7 +121,7 @@ class BodyReceiver(ResponseWriter):
         return not self._is_reading or self._transport.is_reading()
 
     @isolate_errors
-    def _sink_done(self, sink: BodySink, waiter: "asyncio.Future[SinkResult]") -> None:
+    def _sink_done(self, sink: BodySink, future: "Future[SinkResult]") -> None:
         if self._http.sink is not sink:  # the request was rejected, or the client has gone
             return
         reader = self._sink_call.reader if self._sink_call else None
@@ -135,11 +131,11 @@ class BodyReceiver(ResponseWriter):
         if reader and reader.is_lost:
             self.abort()
             return
-        result = waiter.result()
+        result = future.result()
         if reader and not result and reader.bytes_read >= _MIN_FAST_READ:
             self._read_on_later(sink, reader)
             return
-        self._on_sink_result(sink, result)
+        self._on_sink_result(result)
         self._process_requests()
 
     def _read_on_later(self, sink: BodySink, reader: SocketReader) -> None:
@@ -170,13 +166,13 @@ class BodyReceiver(ResponseWriter):
         if request := self._http.next_request():
             self._begin_handling(request)
 
-    def _on_sink_result(self, sink: BodySink, result: SinkResult) -> None:
+    def _on_sink_result(self, result: SinkResult) -> None:
         """Go on after a sink has taken some bytes. result: the response, after all of them."""
+        if result:
+            self._http.sink = None  # its call has closed it
         if isinstance(result, HttpError):
             self._dispatch(self._http.reject_body(result))
         elif result:
-            self._http.sink = None
-            self._host.thread_pool.release(sink)
             self._start_response(self._host.finish(self._request, self._request_context, result))
         elif self._http.wants_continue:
             self._http.wants_continue = False
@@ -188,35 +184,17 @@ class BodyReceiver(ResponseWriter):
         self._http.body.clear()
         pending, self._sink_call = self._sink_call, None
         if pending:
-            pending.call.add_done_callback(partial(self._drop_result, self.client))
-        if sink:
-            self._host.thread_pool.release(sink, pending.call if pending else None)
-        if pending:
-            pending.waiter.cancel()  # and the call, if no thread has begun it
+            pending.future.add_done_callback(partial(self._drop_result, self.client))
+            self._host.thread_pool.release(pending.call, after=pending.future)
+            self._host.sink_queue.cancel(pending.future)  # if no thread has begun it
+        elif sink:
+            self._host.thread_pool.release(sink)
 
-    def _drop_result(self, client: str, call: "Future[SinkResult]") -> None:
+    def _drop_result(self, client: str, future: "Future[SinkResult]") -> None:
         """Take the result of a sink that was abandoned meanwhile, in the thread that made it."""
-        if call.cancelled():
+        if future.cancelled():
             return
-        if error := call.exception():
+        if error := future.exception():
             log_internal_error(error, client)
-        elif isinstance(response := call.result(), Response):
+        elif isinstance(response := future.result(), Response):
             discard_response(response, self._host)
-
-
-def _call_sink(
-    sink: BodySink, data: bytes, reader: SocketReader | None, begins: bool, is_complete: bool
-) -> SinkResult:
-    """Write data to a sink, and what a reader has.
-
-    Return the sink's response if that was all of the body, or the error that it raised.
-    """
-    try:
-        if begins:
-            sink.begin()
-        if data:
-            sink.write(data)
-        is_complete = reader.read_into(sink) if reader else is_complete
-        return sink.respond() if is_complete else None
-    except HttpError as error:
-        return error

@@ -3,11 +3,17 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from aserve.transport.eventloop.thread_pool import ThreadPool, run_future
 
 T = TypeVar("T")
+
+
+class _WaitingCall(NamedTuple):
+    call: Callable[[], Any]
+    on_done: Callable[["Future[Any]"], None]
 
 
 class SinkQueue:
@@ -21,43 +27,42 @@ class SinkQueue:
         self._pool = pool
         self._max_running = max(1, threads // 2)
         self._running = 0
-        self._waiting: dict[Future[Any], Callable[[], Any]] = {}
+        self._waiting: dict[Future[Any], _WaitingCall] = {}
         self._lock = threading.Lock()  # for the two above
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Queue a call, and return its future. Cancelling that takes it out of the queue."""
+    def submit(self, call: Callable[[], T], on_done: Callable[["Future[T]"], None]) -> "Future[T]":
+        """Queue a call, and return its future, which on_done gets on the loop once it is done."""
         future: Future[T] = Future()
         with self._lock:
-            self._waiting[future] = call
+            self._waiting[future] = _WaitingCall(call, on_done)
             has_thread = self._running < self._max_running
             if has_thread:
                 self._running += 1
-        future.add_done_callback(self._remove)
         if has_thread:
-            self._pool.submit(self._run_next)
+            self._pool.enqueue(self._run_waiting)
         return future
 
-    def _remove(self, future: Future[Any]) -> None:
+    def cancel(self, future: "Future[Any]") -> None:
+        """Take a call out of the queue, unless a thread has begun it; on_done does not get it."""
         with self._lock:
             self._waiting.pop(future, None)
+        future.cancel()
 
-    def _run_next(self) -> None:
-        """Run the call that has waited longest; queue for the next one behind other requests."""
+    def _run_waiting(self) -> None:
+        """Run the calls that wait, the oldest first; behind other requests, if there are any."""
+        while self._run_next():
+            if self._pool.has_waiting_jobs:
+                self._pool.enqueue(self._run_waiting)
+                return
+
+    def _run_next(self) -> bool:
+        """Run the call that has waited longest. Without one, count this thread as free."""
         with self._lock:
-            if self._is_done():
-                return
+            if not self._waiting:
+                self._running -= 1
+                return False
             future = next(iter(self._waiting))
-            call = self._waiting.pop(future)
+            call, on_done = self._waiting.pop(future)
         run_future(future, call)
-        del future, call  # or an idle thread would keep what they refer to
-        with self._lock:  # an upload that is alone would wake one more thread for each piece
-            if self._is_done():
-                return
-        self._pool.submit(self._run_next)
-
-    def _is_done(self) -> bool:
-        """Tell whether no call waits, and count this thread as free then. Needs the lock."""
-        if self._waiting:
-            return False
-        self._running -= 1
+        self._pool.deliver(partial(on_done, future))
         return True

@@ -44,8 +44,8 @@ class Resource(Protocol):
 class ThreadPool(Executor):
     """Worker threads, started at once, that take jobs from one bounded queue.
 
-    Every method but submit and release is called on the loop's own thread, so the bound needs no
-    lock.
+    Only submit, enqueue, deliver and release may be called by other threads than the loop's own, so
+    the bound needs no lock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, size: PoolSize) -> None:
@@ -92,12 +92,31 @@ class ThreadPool(Executor):
         thread would take the step, so the caller does it.
         """
         future: Future[T] = Future()
-        step = partial(run_future, future, partial(fn, *args, **kwargs))
-        if self._is_shut_down:
-            step()
-        else:
-            self._jobs.put(step)
+        self.enqueue(partial(run_future, future, partial(fn, *args, **kwargs)))
         return future
+
+    def enqueue(self, job: Job) -> None:
+        """Queue a job whose result does not matter, as submit does. It must not raise."""
+        if self._is_shut_down:
+            job()
+        else:
+            self._jobs.put(job)
+
+    @property
+    def has_waiting_jobs(self) -> bool:
+        """Whether jobs wait for a thread at this moment."""
+        return not self._jobs.empty()
+
+    def deliver(self, result: Job) -> None:
+        """Have the loop do something with a result, soon; what is delivered together wakes it once.
+
+        After shutdown it is dropped.
+        """
+        self._results.append(result)
+        if not self._is_waking:
+            self._is_waking = True
+            with suppress(RuntimeError):  # the loop is closed: the result is not needed
+                self._loop.call_soon_threadsafe(self._deliver)
 
     def release(self, resource: Resource, after: Future[Any] | None = None) -> None:
         """Close a resource, in a thread if that may wait.
@@ -119,10 +138,7 @@ class ThreadPool(Executor):
             self._close(resource, ticket)
 
     def _close(self, resource: Resource, ticket: object) -> None:
-        try:
-            resource.close()
-        except Exception as error:  # noqa: BLE001 - no caller is left to raise it to
-            _logger.error("internal error: %s while closing", describe_exception(error))
+        close_resource(resource)
         self._unreleased.discard(ticket)
         if self._all_released and not self._unreleased:
             with suppress(RuntimeError):  # the loop is closed
@@ -161,17 +177,9 @@ class ThreadPool(Executor):
             result = job()
         except Exception as error:  # noqa: BLE001 - an internal error must cost no thread and no slot
             _logger.error("internal error: %s in a worker thread", describe_exception(error))
-            self._queue_result(partial(self._deliver_failure, on_failure))
+            self.deliver(partial(self._deliver_failure, on_failure))
         else:
-            self._queue_result(partial(self._deliver_result, on_done, result))
-
-    def _queue_result(self, deliver: Job) -> None:
-        """Queue a result for the loop, and wake the loop unless another thread has done so."""
-        self._results.append(deliver)
-        if not self._is_waking:
-            self._is_waking = True
-            with suppress(RuntimeError):  # the loop is closed: the result is not needed
-                self._loop.call_soon_threadsafe(self._deliver)
+            self.deliver(partial(self._deliver_result, on_done, result))
 
     def _deliver(self) -> None:
         self._is_waking = False  # first, so that a later result wakes the loop again
@@ -193,6 +201,14 @@ class ThreadPool(Executor):
 
     def _free_slot(self) -> None:
         self._free_slots += 1
+
+
+def close_resource(resource: Resource) -> None:
+    """Close a resource; an error is logged, since no caller is left to raise it to."""
+    try:
+        resource.close()
+    except Exception as error:  # noqa: BLE001 - the boundary
+        _logger.error("internal error: %s while closing", describe_exception(error))
 
 
 def run_future(future: "Future[Any]", work: Callable[[], Any]) -> None:

@@ -10,11 +10,14 @@ import asyncio
 import pytest
 
 from aserve.cache.response_cache import ResponseCache
+from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.monitor import ChangeMonitor
+from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
+from aserve.server.site_factory import build_site
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
@@ -140,3 +143,35 @@ async def test_a_connection_for_one_request_is_cheap(client):
     else:
         assert python <= 109  # one of them asks what is there before it is opened (ADR 7)
         assert c <= 119
+
+
+UPLOAD = b"PUT /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nnew"
+
+
+@pytest.fixture
+async def uploader(tmp_path):
+    """Return a client of a server that can be written to."""
+    settings = Settings(tmp_path, write=("/",), fsync=False)
+    server = EventLoopServer(build_site(settings, Mounts()), Limits(), PoolSize(1, 8), None, None)
+    yield Client(server)
+    await server.stop(0)
+
+
+async def test_a_small_upload_is_one_job_of_a_thread_and_one_result(uploader, monkeypatch):
+    """The jobs and their results are done here, where their calls can be counted."""
+    pool, written = uploader.server.thread_pool, uploader.transport.written
+    jobs, results, counts = [], [], []
+    monkeypatch.setattr(pool, "enqueue", jobs.append)
+    monkeypatch.setattr(pool, "deliver", results.append)
+    for number in range(4):  # the first response in each second has more to do
+        upload = UPLOAD % number
+        steps = [count_calls(lambda: uploader.connection.data_received(upload))]  # noqa: B023
+        steps.append(count_calls(jobs.pop()))
+        steps.append(count_calls(results.pop()))
+        assert not jobs  # the sink is closed, too
+        assert not results
+        assert written.pop().startswith(b"HTTP/1.1 201 Created\r\n")
+        counts.append([sum(calls) for calls in zip(*steps, strict=True)])
+    python, c = map(min, zip(*counts, strict=True))
+    assert python <= 230
+    assert c <= 138

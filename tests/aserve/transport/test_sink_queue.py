@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -25,12 +26,24 @@ class Calls:
     def __init__(self, pool: ThreadPool, count: int) -> None:
         self.gate, self.entered = threading.Event(), threading.Semaphore(0)
         self.order: list[int] = []
+        self.done: list[Future[None]] = []
         self.queue = queue = SinkQueue(pool, 4)
         self.futures = [
-            queue.submit(lambda number=number: self._run(number)) for number in range(count)
+            queue.submit(lambda number=number: self._run(number), self._on_done)
+            for number in range(count)
         ]
         for _ in range(2):
             assert self.entered.acquire(timeout=TIMEOUT)
+
+    def _on_done(self, future: "Future[None]") -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self.done.append(future)
+
+    async def wait_done(self, count: int) -> None:
+        """Wait until the loop has the results of so many calls."""
+        self.gate.set()
+        while len(self.done) < count:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
 
     def _run(self, number: int) -> None:
         self.order.append(number)
@@ -45,24 +58,27 @@ async def test_other_requests_are_served_while_a_thousand_sinks_wait(pool: Threa
         assert pool.try_submit(lambda number=number: number, served.put_nowait)
     assert {await served.get() for _ in range(8)} == set(range(8))
     assert len(calls.order) == 2
-    calls.gate.set()
-    await asyncio.gather(*map(asyncio.wrap_future, calls.futures))
+    await calls.wait_done(1_000)
     assert len(calls.order) == 1_000
 
 
 async def test_calls_begin_in_order_and_one_that_is_cancelled_never(pool: ThreadPool) -> None:
     calls = Calls(pool, 5)
-    assert calls.futures[3].cancel()
-    assert not calls.futures[0].cancel()
-    calls.gate.set()
-    await asyncio.gather(*(asyncio.wrap_future(calls.futures[number]) for number in (0, 1, 2, 4)))
+    calls.queue.cancel(calls.futures[3])
+    calls.queue.cancel(calls.futures[0])
+    assert calls.futures[3].cancelled()
+    assert not calls.futures[0].cancelled()
+    await calls.wait_done(4)
+    assert set(calls.done) == {calls.futures[number] for number in (0, 1, 2, 4)}
     assert sorted(calls.order[:2]) == [0, 1]
     assert sorted(calls.order[2:]) == [2, 4]
 
 
 async def test_an_error_of_a_call_costs_no_later_one(pool: ThreadPool) -> None:
-    queue = SinkQueue(pool, 1)
-    failed = queue.submit(lambda: 1 // 0)
-    assert await asyncio.wrap_future(queue.submit(lambda: 42)) == 42
+    queue, done = SinkQueue(pool, 1), asyncio.Queue[Future[int]]()
+    failed = queue.submit(lambda: 1 // 0, done.put_nowait)
+    queue.submit(lambda: 42, done.put_nowait)
+    assert await done.get() is failed
+    assert (await done.get()).result() == 42
     with pytest.raises(ZeroDivisionError):
         failed.result()

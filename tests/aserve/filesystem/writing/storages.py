@@ -28,8 +28,15 @@ def anything(_status: os.stat_result | None) -> None:
     """Let every change happen."""
 
 
-def put(storage: Storage, path: str, data: bytes, conflict: Conflict = "replace") -> Written:
-    file = storage.begin(target(path), len(data))
+def put(
+    storage: Storage,
+    path: str,
+    data: bytes,
+    conflict: Conflict = "replace",
+    *,
+    at_once: bool = False,
+) -> Written:
+    file = storage.begin(target(path), len(data), at_once=at_once)
     file.write(data)
     return file.commit(anything, conflict)
 

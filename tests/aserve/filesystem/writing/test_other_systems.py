@@ -47,7 +47,8 @@ def test_a_call_that_a_signal_interrupts_is_made_again(
     numbers = [errno.EINTR, errno.EINTR, errno.ENOSYS]
     monkeypatch.setattr(places, "openat2", lambda *_: -1)
     monkeypatch.setattr(places, "get_errno", lambda: numbers.pop(0))
-    assert Storage(tmp_path).status(target("a")) is None
+    (tmp_path / "folder").mkdir()
+    assert Storage(tmp_path).status(target("folder/a")) is None
     assert numbers == []
 
 
@@ -183,6 +184,7 @@ def test_directories_that_cannot_be_synchronized(
 def test_a_lock_that_is_released_in_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put(Storage(tmp_path), "a", b"old")
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     pauses: list[float] = []

@@ -38,6 +38,14 @@ def add(storage: Storage) -> None:
     put(storage, "folder/b", NEW)
 
 
+def replace_at_once(storage: Storage) -> None:
+    put(storage, "folder/a", NEW, at_once=True)
+
+
+def add_at_once(storage: Storage) -> None:
+    put(storage, "folder/b", NEW, at_once=True)
+
+
 def add_beside(storage: Storage) -> None:
     put(storage, "folder/a", NEW, "rename")
 
@@ -53,7 +61,9 @@ def move(storage: Storage) -> None:
 BEFORE = {"folder/a": OLD}
 CHANGES: list[tuple[Change, dict[str, bytes]]] = [
     (replace, {"folder/a": NEW}),
+    (replace_at_once, {"folder/a": NEW}),
     (add, {"folder/a": OLD, "folder/b": NEW}),
+    (add_at_once, {"folder/a": OLD, "folder/b": NEW}),
     (add_beside, {"folder/a": OLD, "folder/a (1)": NEW}),
     (delete, {}),
     (move, {"b": OLD}),
