@@ -47,24 +47,25 @@ class LengthReader:
 
     __slots__ = (
         "_on_data",
-        "_remaining",
+        "remaining",
     )
 
     is_paused = False
 
     def __init__(self, length: int, on_data: OnData | None = None) -> None:
-        self._remaining = length
+        self.remaining = length
+        """Bytes that were not read yet."""
         self._on_data = on_data
 
     @property
     def complete(self) -> bool:
         """Whether the last byte has been read."""
-        return self._remaining == 0
+        return self.remaining == 0
 
     def consume(self, data: bytes, start: int) -> int:
         """Return the position in data up to which the body was read."""
-        size = min(self._remaining, len(data) - start)
-        self._remaining -= size
+        size = min(self.remaining, len(data) - start)
+        self.remaining -= size
         if self._on_data and size:
             self._on_data(data[start : start + size])
         return start + size

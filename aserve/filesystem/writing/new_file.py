@@ -36,7 +36,7 @@ Conflict = Literal["error", "replace", "rename"]
 
 _PERMISSIONS = 0o777
 _SIBLING = "A compressed form of a file that is here would be sent in its place."
-_WRITE_OUT_STEP = 8 << 20  # bytes: a tenth of a second of a slow disk
+_WRITE_OUT_STEP = 2 << 20  # bytes: a millisecond of a fast disk
 _MAX_ATTEMPTS = 100
 
 

@@ -172,7 +172,8 @@ class PartialFile(NewFile):
         """Keep only the first bytes, as after a wrong checksum of those behind."""
         with self._aborted_on_error(), translated():
             os.ftruncate(self._temporary.descriptor, size)
-            self.size = self._reservation.written = size
+            self._reservation.truncate_to(size)
+            self.size = size
             self._written_out = min(size, self._written_out)
 
     def discard(self) -> None:

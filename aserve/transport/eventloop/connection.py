@@ -36,7 +36,6 @@ class Connection(BodyReceiver):
 
     __slots__ = (
         "_cache",
-        "_next_turn",
         "_turn_end",
     )
 
@@ -53,7 +52,7 @@ class Connection(BodyReceiver):
         self._task = None
         self._is_reading = True
         self._sink_call = None
-        self._next_turn: asyncio.Handle | None = None  # scheduled, if requests are left
+        self._next_turn = None
         self._turn_end = 0.0  # of the monotonic clock
         self._takeover = None
         if received:
@@ -160,7 +159,6 @@ class Connection(BodyReceiver):
     def _process_requests(self) -> None:
         """Handle the buffered requests in order, as long as the client reads the responses."""
         if self._next_turn or self._sink_call:
-            self._read_on()
             return
         http = self._http
         rounds, sender = 0, self._sender
@@ -185,15 +183,6 @@ class Connection(BodyReceiver):
             self._is_reading = True
             self._transport.resume_reading()
 
-    def _read_on(self) -> None:
-        """Read more of a body while its sink works, until enough waits."""
-        if self._next_turn or not self._sink_call:
-            return
-        self._read_ahead()
-        if not self._is_reading and not self._is_backlogged():
-            self._is_reading = True
-            self._transport.resume_reading()
-
     def _turn_is_over(self, rounds: int, max_bytes_sent: int) -> bool:
         """Return whether other connections have their turn before the next request.
 
@@ -215,7 +204,9 @@ class Connection(BodyReceiver):
             self._transport.close()
 
     def _is_backlogged(self) -> bool:
-        """Return whether too much data is buffered that cannot be handled now."""
+        """Return whether reading has to wait: too much is buffered, or a thread reads."""
+        if self._sink_call and self._sink_call.reader:
+            return True
         is_waiting = self._next_turn or self._sink_call or self._write_resumed is not None
         is_busy = is_waiting or self._http.state >= State.HANDLING
         return is_busy and self._http.buffered > MAX_BUFFERED_INPUT
@@ -224,7 +215,7 @@ class Connection(BodyReceiver):
         """Stop reading until the buffer is handled, or for this turn if nothing else is pending.
 
         libuv reads up to 32 times 256 KiB from a fast sender before it serves another connection.
-        What is read ahead for a sink is less.
+        While a sink works, nothing is handled, and the buffer fills.
         """
         if self._sink_call and not self._is_backlogged():
             return

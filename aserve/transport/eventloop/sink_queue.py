@@ -30,11 +30,6 @@ class SinkQueue:
         self._waiting: dict[Future[Any], _WaitingCall] = {}
         self._lock = threading.Lock()  # for the two above
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether more calls wait than threads may work on them."""
-        return len(self._waiting) > self._max_running
-
     def submit(self, call: Callable[[], T], on_done: Callable[["Future[T]"], None]) -> "Future[T]":
         """Queue a call, and return its future, which on_done gets on the loop once it is done."""
         future: Future[T] = Future()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aserve.http.error_pages import error_response
 from aserve.http.messages import HttpError, Response
-from aserve.http1.connection import MAX_READ_AHEAD, H1Connection
+from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
 
@@ -329,40 +329,50 @@ def test_no_more_is_read_while_a_part_of_the_body_is_not_taken():
 
 
 @given(st.sampled_from(BODIES), st.lists(st.integers(0, 90), max_size=8).map(sorted), st.data())
-def test_a_body_that_is_read_ahead_is_the_same(message, cuts, data):
+def test_a_body_of_which_the_sink_reads_some_by_itself_is_the_same(message, cuts, data):
     sink, request = Sink(), None
     connection = H1Connection(Limits())
     connection.accept_body = lambda _: sink
-    for start, stop in pairwise([0, *(cut for cut in cuts if cut <= len(message)), len(message)]):
-        connection.receive(message[start:stop])
-        if connection.sink and not request and data.draw(st.booleans()):
-            connection.read_ahead()
-        else:
-            request = request or connection.next_request()
-            sink.write(connection.take_body())
-    request = request or connection.next_request()
-    sink.write(connection.take_body())
+    stops = [cut for cut in cuts if cut <= len(message)]
+    for start, stop in pairwise([0, *stops, len(message)]):
+        size = min(stop - start, connection.unread_body)
+        size = size if size and data.draw(st.booleans()) else 0
+        sink.write(message[start : start + size])
+        connection.skip_body(size)
+        connection.receive(message[start + size : stop])
+        request = request or connection.next_request()
+        sink.write(connection.take_body())
     assert (request.method, request.error, sink.data) == ("PUT", None, b"hello")
     assert connection.state is State.HANDLING
-    assert not connection.buffered
+    assert connection.body_received == len(b"hello")
+    assert connection.buffered == connection.unread_body == 0
 
 
-def test_what_is_read_ahead_has_a_limit_and_the_next_request_stays():
+@pytest.mark.parametrize(
+    ("data", "unread"),
+    [
+        (BODIES[0], 0),
+        (BODIES[0][:-2], 2),
+        (BODIES[0][:-5], 5),
+        (BODIES[0][:-6], 0),
+        (BODIES[0] + GET, 0),
+        (BODIES[1][:-1], 0),
+    ],
+    ids=["all", "some", "the head alone", "not all of the head", "one more request", "chunks"],
+)
+def test_only_the_rest_of_a_body_of_known_length_is_unread(data, unread):
+    connection, _ = receive_body(data, sink=Sink())
+    assert connection.unread_body == unread
+
+
+def test_nothing_is_unread_that_waits_in_the_input():
     connection = H1Connection(Limits())
-    connection.accept_body = lambda _: Sink(max_size=1 << 30)
-    size = MAX_READ_AHEAD + 2
-    connection.receive(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    connection.accept_body = lambda _: Sink()
+    connection.receive(BODIES[0][:-3])
     assert connection.next_request() is None
-    for data, left in ((bytes(MAX_READ_AHEAD - 1), 0), (b"ab", 0), (b"c" + GET, 1 + len(GET))):
-        connection.receive(data)
-        connection.read_ahead()
-        assert connection.buffered == left
+    connection.receive(BODIES[0][-3:-1])
     assert connection.next_request() is None
-    assert connection.take_body() == bytes(MAX_READ_AHEAD - 1) + b"ab"
-    connection.read_ahead()
-    assert connection.buffered == len(GET)
-    assert connection.next_request().error is None
-    assert connection.take_body() == b"c"
+    assert (connection.buffered, connection.unread_body) == (2, 0)
 
 
 @pytest.mark.parametrize(

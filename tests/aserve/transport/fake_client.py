@@ -30,6 +30,12 @@ class FakeTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         pass
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        pass
+
     def is_closing(self) -> bool:
         return self._is_closing
 

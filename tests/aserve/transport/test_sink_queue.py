@@ -62,16 +62,6 @@ async def test_other_requests_are_served_while_a_thousand_sinks_wait(pool: Threa
     assert len(calls.order) == 1_000
 
 
-@pytest.mark.parametrize(("count", "is_crowded"), [(2, False), (4, False), (5, True)])
-async def test_a_queue_is_crowded_when_more_calls_wait_than_may_run(
-    pool: ThreadPool, count: int, is_crowded: bool
-) -> None:
-    calls = Calls(pool, count)
-    assert calls.queue.is_crowded is is_crowded
-    await calls.wait_done(count)
-    assert not calls.queue.is_crowded
-
-
 async def test_calls_begin_in_order_and_one_that_is_cancelled_never(pool: ThreadPool) -> None:
     calls = Calls(pool, 5)
     calls.queue.cancel(calls.futures[3])

@@ -64,7 +64,7 @@ def test_nothing_is_waited_for_without_fsync(tmp_path: Path) -> None:
     assert calls == ["-- new --", "name", "-- replaced --", "name", "name"]
 
 
-@pytest.mark.parametrize(("fsync", "begun"), [(True, [(0, 9), (9, 9)]), (False, [])])
+@pytest.mark.parametrize(("fsync", "begun"), [(True, [(0, 3), (3, 3)]), (False, [])])
 def test_the_disk_begins_while_the_client_sends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fsync: bool, begun: list[tuple[int, int]]
 ) -> None:
@@ -76,7 +76,7 @@ def test_the_disk_begins_while_the_client_sends(
 
     monkeypatch.setattr(new_file, "begin_write_out", begin)
     file = Storage(tmp_path, fsync=fsync).begin(target("a"))
-    for _ in range(7):
-        file.write(bytes(3 << 20))
+    for size in (1, 2, 1, 2, 1):
+        file.write(bytes(size << 20))
     file.abort()
     assert calls == begun

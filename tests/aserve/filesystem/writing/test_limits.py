@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from aserve.filesystem.writing import errors, new_file
+from aserve.filesystem.writing import errors, new_file, space
 from aserve.filesystem.writing.limits import WriteLimits
 from aserve.filesystem.writing.storage import Storage
 from aserve.filesystem.writing.usage import Usage, bytes_below
+from aserve.linux.fallocate import try_allocate
 from tests.aserve.filesystem.writing.storages import anything, contents, put, target
 
 
@@ -47,6 +48,53 @@ def test_what_is_left_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(errors.NoSpace):  # others have filled the disk meanwhile
         growing.write(bytes(9 << 20))
     assert contents(tmp_path) == {"b": b"new"}
+
+
+def test_room_that_is_taken_ahead_on_the_disk_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much is free as two uploads need and is to stay free, and half a megabyte for maps."""
+    storage = Storage(tmp_path, limits=WriteLimits(min_free=1 << 20))
+    sizes, descriptors = (20 << 20, 5 << 20), list[int]()
+
+    def status_of_disk(descriptor: int) -> os.statvfs_result:
+        descriptors.append(descriptor)
+        taken = sum(os.fstat(one).st_blocks * 512 for one in set(descriptors))
+        free = sum(sizes) + (1 << 20) + (1 << 19) - taken
+        return os.statvfs_result([1, 1, free, free, free, 0, 0, 0, 0, 255])
+
+    monkeypatch.setattr(os, "fstatvfs", status_of_disk)
+    first = storage.begin(target("a"), sizes[0])
+    if not try_allocate(descriptors[0], 0, 1):
+        pytest.skip("this file system takes no room ahead")
+    first.write(bytes(9 << 20))
+    status = os.fstat(descriptors[0])
+    assert status.st_size == 9 << 20
+    assert status.st_blocks * 512 > 16 << 20
+    second = storage.begin(target("b"), sizes[1])
+    first.write(bytes(11 << 20))
+    second.write(bytes(5 << 20))
+    first.commit(anything)
+    second.commit(anything)
+    assert [(tmp_path / name).stat().st_size for name in "ab"] == list(sizes)
+
+
+def test_room_that_no_file_system_gives_ahead_is_found_by_each_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(*arguments: int) -> bool:
+        asked.append(arguments[1:])
+        return False
+
+    monkeypatch.setattr(space, "try_allocate", refuse)
+    file = Storage(tmp_path).begin(target("a"), 18 << 20)
+    for _ in range(6):
+        file.write(bytes(3 << 20))
+    file.commit(anything)
+    assert (tmp_path / "a").stat().st_size == 18 << 20
+    assert [(start >> 20, size >> 20) for start, size in asked] == [(6, 11), (15, 3)]
 
 
 def test_a_quota(tmp_path: Path) -> None:
