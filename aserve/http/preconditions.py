@@ -11,7 +11,7 @@ _ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 PRECONDITIONS = frozenset({"if-match", "if-unmodified-since", "if-none-match", "if-modified-since"})
 
-_SAFE_METHODS = frozenset({"GET", "HEAD"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class PreconditionResult(enum.Enum):
@@ -38,7 +38,7 @@ def evaluate(request: Request, validator: Validator | None, now: int) -> Precond
         return PreconditionResult.PROCEED
     return (
         PreconditionResult.NOT_MODIFIED
-        if request.method in _SAFE_METHODS
+        if request.method in SAFE_METHODS
         else PreconditionResult.FAILED
     )
 
@@ -58,7 +58,7 @@ def _matches_known_state(request: Request, validator: Validator, now: int) -> bo
     if "if-none-match" in request.headers:
         return _any_match(request.headers["if-none-match"], validator, weak=True)
     # Section 13.1.3: If-Modified-Since applies only to these.
-    if request.method not in _SAFE_METHODS:
+    if request.method not in SAFE_METHODS:
         return False
     date = _header_date(request, "if-modified-since", now)
     modified = validator.last_modified(now)
