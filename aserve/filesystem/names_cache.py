@@ -51,7 +51,7 @@ class Names:
         self._directories = by_kind.pop(TYPE_DIRECTORY, [])
         self._files = by_kind.pop(TYPE_FILE, [])
         self.undecided = list(chain.from_iterable(by_kind.values()))
-        self.size = sum(map(len, kinds)) + _NAME_OVERHEAD * len(kinds)
+        self.size = sum(map(len, in_steps(kinds))) + _NAME_OVERHEAD * len(kinds)
         self._ordered: tuple[Mapping[bytes, bool], OrderedNames] | None = None
 
     def in_order(self, decided: Mapping[bytes, bool]) -> OrderedNames:

@@ -13,6 +13,12 @@ _MAX_STEP_S = 0.002  # of the processor
 _PAUSE_S = 50e-6  # 0.1 ms in fact, which is 5 % of a step
 _BATCH = 128  # items between two looks at the clock
 
+MAX_AT_ONCE = 4_096
+"""The most items that one call into C may work on, which keeps the interpreter until it returns.
+
+0.5 ms of sorting. Copies of references are exempt: 50,000 take 0.1 ms.
+"""
+
 T = TypeVar("T")
 
 
@@ -30,3 +36,13 @@ def in_steps(
         if clock() - began > _MAX_STEP_S:
             sleep(_PAUSE_S)
             began = clock()
+
+
+def taken(items: list[T]) -> Iterator[T]:
+    """Yield the items of a list, which is empty afterwards.
+
+    Each is free at once. A list frees all that it has left in one call: 50,000 names took 2 ms.
+    """
+    items.reverse()
+    while items:
+        yield items.pop()

@@ -37,7 +37,7 @@ from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Representation, 
 MAX_BYTES = 10 << 30
 MAX_FILES = 100_000
 
-_MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 340 bytes
+_MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 70 bytes and its path
 
 _ROOT_NAME = b"files"  # the name of the root itself is not told
 _NOT_A_NAME = frozenset({b"", b".", b".."})

@@ -5,6 +5,7 @@ from hashlib import blake2b
 from threading import BoundedSemaphore
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
@@ -172,6 +173,6 @@ def _entity_tag(listing: Listing, form: str) -> str:
     digest = blake2b(
         repr((__version__, form, listing._replace(entries=()))).encode(), digest_size=15
     )
-    for entry in listing.entries:
+    for entry in in_steps(listing.entries):
         digest.update(repr(entry[:_SHOWN_FIELDS]).encode())
     return f'"{digest.hexdigest()}"'

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.directory_entries import DirectoryEntries, KnownEntries, named_entries
 from aserve.filesystem.natural_order import sort_in_steps
-from aserve.filesystem.steps import in_steps
+from aserve.filesystem.packed import PackedEntries
+from aserve.filesystem.steps import in_steps, taken
 from aserve.handlers.listing.model import ListingQuery
 from aserve.handlers.listing.query import name_matcher
 from aserve.http.request_target import TargetPath
@@ -36,7 +37,7 @@ class SearchLimits(NamedTuple):
 class Found(NamedTuple):
     """The entries of one page, how many match, and whether all were looked at.
 
-    names: those in the directory itself, whatever matches.
+    names: those of files in the directory itself, whatever matches, in natural order.
     """
 
     entries: Sequence[Entry]
@@ -63,9 +64,9 @@ def _search_below(
     walk: Iterator[tuple[tuple[bytes, ...], Entry]],
     matches: Callable[[bytes], bool] | None,
     limits: SearchLimits,
-) -> tuple[list[Entry], bool]:
+) -> tuple[PackedEntries, bool]:
     """Return the matching entries, named by their paths, and whether all were looked at."""
-    found: list[Entry] = []
+    found = PackedEntries()
     end = limits.clock() + limits.max_seconds
     for count, (names, entry) in enumerate(walk):
         if count >= limits.max_entries or limits.clock() > end:
@@ -108,4 +109,4 @@ def _by_value(
         for place, entry in enumerate(listed.look_up(names))
         if entry
     ]
-    return [names[key & _PLACE_MASK] for key in sort_in_steps(keys)]
+    return [names[key & _PLACE_MASK] for key in in_steps(taken(sort_in_steps(keys)))]
