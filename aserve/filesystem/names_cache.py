@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.natural_order import sort_naturally
-from aserve.filesystem.steps import in_steps
+from aserve.filesystem.steps import in_steps, turns
 from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_FILE
 
 _MAX_DIRECTORIES = 256
@@ -95,7 +95,7 @@ class NamesCache:
         with self._lock:
             slot = self._slots.setdefault(key, _Slot(threading.Lock(), []))
             self._slots.move_to_end(key)
-        with slot.lock:
+        with turns.waiting_for(slot.lock):
             # Asked for before the names are read: a later change makes another state.
             state = _state(directory)
             if slot.known and slot.known[0][0] == state:

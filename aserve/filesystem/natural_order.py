@@ -37,9 +37,14 @@ def contains(names: Sequence[bytes], name: bytes) -> bool:
 
 def find_in_any_case(names: Sequence[bytes], wanted: bytes) -> bytes | None:
     """Return the first of names in natural order that differs from the wanted one in case only."""
-    key = _folded_key(wanted)
-    at = bisect_left(names, key, key=natural_key)
-    return names[at] if at < len(names) and natural_key(names[at]).startswith(key) else None
+    key, folded = _folded_key(wanted), fold_case(wanted)
+    for place in range(bisect_left(names, key, key=natural_key), len(names)):
+        name = names[place]
+        if fold_case(name) == folded:
+            return name
+        if not natural_key(name).startswith(key):
+            break  # those with the same key besides differ in zeros
+    return None
 
 
 def sort_naturally(names: Iterable[bytes]) -> list[bytes]:
@@ -82,7 +87,8 @@ def _merge(one: list[Key], other: list[Key]) -> Iterator[list[Key]]:
         yield sorted(part[:first] + rest[:second])
         at_one += first
         at_other += second
-    yield one[at_one:] + other[at_other:]
+    rest = one[at_one:] + other[at_other:]
+    yield from (rest[start : start + _STEP] for start in range(0, len(rest), _STEP))
 
 
 def _number_key(match: re.Match[bytes]) -> bytes:

@@ -7,6 +7,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.steps import turns
 from aserve.handlers.archive.checksums import ChecksumCache
 from aserve.handlers.archive.contents import FileContents
 from aserve.handlers.archive.formats import (
@@ -82,7 +83,8 @@ class Archives:
         names = _checked_names(map(os.fsencode, parameters.get("name", ())))
         if not context.may_wait:
             raise BlockingIOError
-        return self._archive(request, context.now, directory, form, names)
+        with turns:
+            return self._archive(request, context.now, directory, form, names)
 
     def _check_format(self, name: str) -> None:
         if name not in FORMATS:

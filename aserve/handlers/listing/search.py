@@ -83,9 +83,9 @@ def _page(
     matches: Callable[[bytes], bool] | None,
 ) -> tuple[Sequence[Entry], int]:
     """Return the entries of a page, directories first, and how many match."""
-    groups = [
-        list(filter(matches, in_steps(names)) if matches else names) for names in listed.names
-    ]
+    groups: Sequence[Sequence[bytes]] = listed.names
+    if matches:
+        groups = [list(filter(matches, in_steps(names))) for names in groups]
     if query.sort == "name":
         # Only the names decide, so nothing else is asked for but what is shown.
         ordered = [names[::-1] if query.order == "desc" else names for names in groups]
@@ -96,7 +96,7 @@ def _page(
 
 
 def _by_value(
-    listed: DirectoryEntries | KnownEntries, names: list[bytes], query: ListingQuery
+    listed: DirectoryEntries | KnownEntries, names: Sequence[bytes], query: ListingQuery
 ) -> list[bytes]:
     """Return names in the order of what they lead to; those with the same value keep theirs.
 
