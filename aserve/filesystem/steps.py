@@ -12,9 +12,9 @@ from threading import Lock, local
 from time import monotonic, sleep, thread_time
 from typing import TypeVar
 
-_MAX_STEP_S = 0.002  # of the processor
-_PAUSE_S = 50e-6  # 0.1 ms in fact, which is 5 % of a step
-_BATCH = 128  # items between two looks at the clock
+_MAX_STEP_S = 0.001  # of the processor
+_PAUSE_S = 50e-6  # 0.1 ms in fact, which is 10 % of a step
+_BATCH = 64  # items between two looks at the clock
 _MAX_TURN_S = 0.01  # a step that takes longer waits for a disk
 
 MAX_AT_ONCE = 4_096

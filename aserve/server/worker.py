@@ -30,7 +30,7 @@ from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep the interpreter that another one waits for (ADR 41)."""
+"""How long a thread may keep the interpreter while another one waits for it (ADR 41)."""
 
 _logger = logging.getLogger("aserve")
 

@@ -40,7 +40,7 @@ class Member(NamedTuple):
 
 
 class PackedMembers(Packed[Member]):
-    """The members of an archive, at 55 bytes and the path each."""
+    """The members of an archive, at 51 bytes and the path each."""
 
     facts = Struct("<QqIHB")  # size, modified in two parts, mode, length of the state
 

@@ -31,7 +31,8 @@ class Clock:
 
 def test_work_pauses_between_steps_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    clock = iter([0.0, 0.001, 0.003, 0.0, 0.001, 0.002])
+    monkeypatch.setattr(steps, "_MAX_STEP_S", 2.0)
+    clock = iter([0.0, 1.0, 3.0, 0.0, 1.0, 2.0])
     monkeypatch.setattr(steps, "sleep", lambda _: done.append("pause"))
     for item in in_steps("abcdefg", 2, clock=lambda: next(clock)):
         done += item

@@ -20,14 +20,14 @@ import pytest
 import aserve.filesystem
 import aserve.handlers.archive
 import aserve.handlers.listing
-from aserve.filesystem import natural_order
+from aserve.filesystem import natural_order, steps
 from aserve.filesystem.combined import CombinedFileSystem, Member
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.steps import MAX_AT_ONCE, in_steps
 from tests.aserve.handlers.listing_site import ListedSite
 
-MOST = 128
-"""The items between two pauses, which are the most that may be worked on at once here."""
+MOST = steps._BATCH
+"""The items between two looks at the clock, which are the most that may be worked on at once."""
 
 FILES = 3 * MOST
 
@@ -122,7 +122,7 @@ def files(request: pytest.FixtureRequest, folder: Path) -> FileSystem:
         "sort=size&order=desc",
         "q=*.txt",
         "deep=1&q=1&sort=time",
-        "format=json&limit=10&offset=200",
+        "format=json&limit=10&offset=100",
         "archive=zip",
         "archive=tar&name=1.txt&name=below",
     ],
