@@ -26,6 +26,13 @@ MAX_AT_ONCE = 4_096
 T = TypeVar("T")
 
 
+class _Own(local):
+    """What a thread has: its turn, and how many blocks it is inside."""
+
+    turn: "Lock | None" = None
+    depth = 0
+
+
 class Turns:
     """Has one thread at a time compute, of those that are inside `with turns:`.
 
@@ -40,15 +47,19 @@ class Turns:
         self._clock = clock
         self._lock = Lock()
         self._since = clock()  # when the turn began
-        self._own = local()
+        self._own = _Own()
 
     def __enter__(self) -> None:
-        """Wait for this thread's turn."""
-        self._own.turn = self._take()
+        """Wait for this thread's turn, unless it has it."""
+        if self._own.turn is None:
+            self._own.turn = self._take()
+        self._own.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        self._own.turn.release()
-        self._own.turn = None
+        self._own.depth -= 1
+        if self._own.turn and not self._own.depth:
+            self._own.turn.release()
+            self._own.turn = None
 
     def pause(self) -> None:
         """Sleep for a moment, in which another thread may have its turn."""
@@ -68,7 +79,7 @@ class Turns:
 
     @contextmanager
     def _given_away(self) -> Iterator[None]:
-        turn: Lock | None = getattr(self._own, "turn", None)
+        turn = self._own.turn
         if turn is None:
             yield
             return

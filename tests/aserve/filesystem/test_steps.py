@@ -98,6 +98,20 @@ def test_a_thread_that_a_disk_holds_up_is_passed_over(pool: ThreadPoolExecutor) 
     assert pool.submit(compute).result(WAIT_S) == "computed"
 
 
+def test_a_block_inside_another_has_the_same_turn(pool: ThreadPoolExecutor) -> None:
+    turns, entered = Turns(Clock()), threading.Event()
+
+    def compute() -> None:
+        with turns:
+            entered.set()
+
+    with turns:
+        with turns:
+            other = pool.submit(compute)
+        assert not entered.is_set()
+    other.result(WAIT_S)
+
+
 def test_a_thread_does_without_its_turn_while_it_waits_for_a_lock(pool: ThreadPoolExecutor) -> None:
     turns, lock, waits = Turns(Clock()), threading.Lock(), threading.Event()
 
