@@ -52,6 +52,7 @@ class Names:
         self._files = by_kind.pop(TYPE_FILE, [])
         self.undecided = list(chain.from_iterable(by_kind.values()))
         self.size = sum(map(len, in_steps(kinds))) + _NAME_OVERHEAD * len(kinds)
+        self._sorting = threading.Lock()
         self._ordered: tuple[Mapping[bytes, bool], OrderedNames] | None = None
 
     def in_order(self, decided: Mapping[bytes, bool]) -> OrderedNames:
@@ -59,6 +60,10 @@ class Names:
 
         decided: those of the undecided that lead somewhere, and whether that is a directory.
         """
+        with turns.waiting_for(self._sorting):  # one thread sorts for all
+            return self._in_order(decided)
+
+    def _in_order(self, decided: Mapping[bytes, bool]) -> OrderedNames:
         ordered = self._ordered
         if ordered is None or ordered[0] != decided:
             links = [name for name, is_directory in decided.items() if is_directory]
