@@ -53,6 +53,8 @@ FIGURES = {
     "p99_large_ms": Figure("p99 beside large, ms"),
     "max_alone_ms": Figure("longest without them, ms"),
     "max_beside_ms": Figure("longest beside them, ms"),
+    "held_p99_ms": Figure("p99 of held by the server, ms"),
+    "held_max_ms": Figure("longest held by the server, ms"),
     "max_many_ms": Figure("longest beside 10 KB, ms"),
     "max_large_ms": Figure("longest beside large, ms"),
     "before_mib": Figure("MiB before"),

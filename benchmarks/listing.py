@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.held import held
 from benchmarks.idle import KIB
 from benchmarks.loads import Ask, fetch, load
 from benchmarks.processes import NoMeasurement, processor_seconds
@@ -39,6 +40,7 @@ def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
         alone = load("wrk", _OTHER_CLIENT, one.port, seconds)
         with _pages_requested(one.port):
             beside = load("wrk", _OTHER_CLIENT, one.port, seconds)
+            held_up = held(one.pid, one.port, seconds)
     return {
         "first_ms": first * 1e3,
         "first_times": first / least,
@@ -49,6 +51,8 @@ def measure(server: Server, root: Path, seconds: int) -> dict[str, float]:
         "p99_beside_ms": beside.p99_ms,
         "max_alone_ms": alone.max_ms,
         "max_beside_ms": beside.max_ms,
+        "held_p99_ms": held_up.p99_ms,
+        "held_max_ms": held_up.max_ms,
     }
 
 

@@ -48,7 +48,7 @@ def processor_seconds(pid: int) -> float:
     seconds = 0.0
     for one in family(pid):
         with suppress(OSError):  # it has ended just now
-            seconds += time.clock_gettime(_clock_of(one)) + _seconds_of_ended(one)
+            seconds += time.clock_gettime(processor_clock(one)) + _seconds_of_ended(one)
     return seconds
 
 
@@ -58,7 +58,7 @@ def _seconds_of_ended(pid: int) -> float:
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")  # cutime, cstime
 
 
-def _clock_of(pid: int) -> int:
+def processor_clock(pid: int) -> int:
     """Return what clock_getcpuclockid(3) does, which Python has for threads only."""
     return ~pid << 3 | 2
 

@@ -216,7 +216,8 @@ _ROWS = (
         note="The server is restarted in each round. aserve has read and sorted all names and "
         "shows the first 1,000; the others send all of them on one page. p99 and longest are those "
         "of another client, which asks for 1 KB on one connection, alone and beside one page after "
-        "the other: an event loop that a page holds is in the longest.",
+        "the other. *Held by the server* is how much of that is not the machine's: the processor "
+        "time of the server between a request for 1 KB and its response, beside the same pages.",
     ),
     Work(
         "put-1g",

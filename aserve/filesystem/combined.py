@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.entries import entry_of
+from aserve.filesystem.packed import PackedEntries
+from aserve.filesystem.steps import in_steps
 from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Entry, Resource
@@ -85,9 +87,16 @@ class CombinedFileSystem:
             own = ()
         if not children:
             return own
-        found = {one.name: one for one in own if self._belongs((*names, one.name), one, owner)}
-        others = [self._entry((*names, name)) for name in children - found.keys()]
-        return [*found.values(), *filter(None, others)]
+        found = PackedEntries()
+        others = set(children)
+        for one in in_steps(own):
+            if self._belongs((*names, one.name), one, owner):
+                found.append(one)
+                others.discard(one.name)
+        for name in others:
+            if other := self._entry((*names, name)):
+                found.append(other)
+        return found
 
     def walk(self, path: TargetPath) -> Iterator[Found]:
         """Yield every visible entry below a directory, as FileSystem says."""

@@ -58,7 +58,7 @@ class DirectoryEntries(Sequence[Entry]):
         return self.describe([names])[0] if isinstance(names, bytes) else self.describe(names)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.describe(chain(*self.names)))
+        return filter(None, self.look_up(chain(*self.names)))
 
     def __del__(self) -> None:
         for descriptor in (self._directory, self._root):
@@ -69,18 +69,25 @@ class DirectoryEntries(Sequence[Entry]):
 class KnownEntries:
     """Entries that are all known, with the same names and methods as those of a directory."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._by_name = {entry.name: entry for entry in entries}
-        decided = {name: entry.is_directory for name, entry in self._by_name.items()}
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._places: dict[bytes, int] = {}
+        decided: dict[bytes, bool] = {}
+        for place, entry in enumerate(in_steps(entries)):
+            self._places[entry.name] = place
+            decided[entry.name] = entry.is_directory
         self.names = Names({}).in_order(decided)
 
     def describe(self, names: Iterable[bytes]) -> list[Entry]:
         """Return the entries of some names, in the same order."""
-        return [self._by_name[name] for name in names]
+        return [self._entries[self._places[name]] for name in in_steps(names)]
 
     def look_up(self, names: Iterable[bytes]) -> Iterator[Entry | None]:
         """Yield the entry of each name."""
-        return map(self._by_name.get, names)
+        return (
+            None if (place := self._places.get(name)) is None else self._entries[place]
+            for name in in_steps(names)
+        )
 
 
 def named_entries(entries: Sequence[Entry]) -> DirectoryEntries | KnownEntries:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.natural_order import sort_naturally
-from aserve.filesystem.steps import in_steps
+from aserve.filesystem.steps import in_steps, turns
 from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_FILE
 
 _MAX_DIRECTORIES = 256
@@ -51,7 +51,8 @@ class Names:
         self._directories = by_kind.pop(TYPE_DIRECTORY, [])
         self._files = by_kind.pop(TYPE_FILE, [])
         self.undecided = list(chain.from_iterable(by_kind.values()))
-        self.size = sum(map(len, kinds)) + _NAME_OVERHEAD * len(kinds)
+        self.size = sum(map(len, in_steps(kinds))) + _NAME_OVERHEAD * len(kinds)
+        self._sorting = threading.Lock()
         self._ordered: tuple[Mapping[bytes, bool], OrderedNames] | None = None
 
     def in_order(self, decided: Mapping[bytes, bool]) -> OrderedNames:
@@ -59,6 +60,10 @@ class Names:
 
         decided: those of the undecided that lead somewhere, and whether that is a directory.
         """
+        with turns.waiting_for(self._sorting):  # one thread sorts for all
+            return self._in_order(decided)
+
+    def _in_order(self, decided: Mapping[bytes, bool]) -> OrderedNames:
         ordered = self._ordered
         if ordered is None or ordered[0] != decided:
             links = [name for name, is_directory in decided.items() if is_directory]
@@ -95,7 +100,7 @@ class NamesCache:
         with self._lock:
             slot = self._slots.setdefault(key, _Slot(threading.Lock(), []))
             self._slots.move_to_end(key)
-        with slot.lock:
+        with turns.waiting_for(slot.lock):
             # Asked for before the names are read: a later change makes another state.
             state = _state(directory)
             if slot.known and slot.known[0][0] == state:

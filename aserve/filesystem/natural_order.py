@@ -1,16 +1,15 @@
 """The order of names as people expect it, and sorting that lets other threads work meanwhile."""
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 from unicodedata import normalize
 
-from aserve.filesystem.steps import in_steps
+from aserve.filesystem.steps import MAX_AT_ONCE, in_steps, taken
 
-_STEP = 2_048
-"""How many keys are sorted at once: a sort keeps the interpreter until it is done, for 0.5 ms."""
+_STEP = MAX_AT_ONCE // 2  # two runs are merged at once
 
 _NUMBER = re.compile(rb"0*([0-9]+)")
 
@@ -22,14 +21,36 @@ def natural_key(name: bytes) -> bytes:
 
     A directory comes right before what is in it. Two names never have the same key.
     """
-    key = _NUMBER.sub(_number_key, fold_case(name)).replace(b"/", b"\1")
-    return key + b"\0" + name
+    return _folded_key(name) + name
+
+
+def _folded_key(name: bytes) -> bytes:
+    """Return how the keys begin of all names that are equal in any case."""
+    return _NUMBER.sub(_number_key, fold_case(name)).replace(b"/", b"\1") + b"\0"
+
+
+def contains(names: Sequence[bytes], name: bytes) -> bool:
+    """Tell whether a name is among names in natural order, by looking at a few of them."""
+    at = bisect_left(names, natural_key(name), key=natural_key)
+    return at < len(names) and names[at] == name
+
+
+def find_in_any_case(names: Sequence[bytes], wanted: bytes) -> bytes | None:
+    """Return the first of names in natural order that differs from the wanted one in case only."""
+    key, folded = _folded_key(wanted), fold_case(wanted)
+    for place in range(bisect_left(names, key, key=natural_key), len(names)):
+        name = names[place]
+        if fold_case(name) == folded:
+            return name
+        if not natural_key(name).startswith(key):
+            break  # those with the same key besides differ in zeros
+    return None
 
 
 def sort_naturally(names: Iterable[bytes]) -> list[bytes]:
     """Return names in their natural order."""
     keys = sort_in_steps([natural_key(name) for name in in_steps(names)])
-    return [key.rpartition(b"\0")[2] for key in in_steps(keys)]
+    return [key.rpartition(b"\0")[2] for key in in_steps(taken(keys))]
 
 
 def fold_case(name: bytes) -> bytes:
@@ -66,7 +87,8 @@ def _merge(one: list[Key], other: list[Key]) -> Iterator[list[Key]]:
         yield sorted(part[:first] + rest[:second])
         at_one += first
         at_other += second
-    yield one[at_one:] + other[at_other:]
+    rest = one[at_one:] + other[at_other:]
+    yield from (rest[start : start + _STEP] for start in range(0, len(rest), _STEP))
 
 
 def _number_key(match: re.Match[bytes]) -> bytes:

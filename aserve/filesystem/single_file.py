@@ -5,10 +5,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aserve.filesystem.directory import OpenFile, representation_of
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_directory, open_file
+from aserve.filesystem.opened_file import OpenFile, representation_of
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -27,6 +28,9 @@ from aserve.server.writers import build_sweeper
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter while another one waits for it (ADR 40)."""
 
 _logger = logging.getLogger("aserve")
 
@@ -167,6 +171,7 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     too. report_remaining: is called at the stop with the numbers of responses that are still being
     sent and of open connections.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # only here: the process of a program is not ours
     if settings.model_info.uses_event_loop:
         run(AsyncioWorker(settings, listeners, observer, report_remaining), stop_signals, lifeline)
         return

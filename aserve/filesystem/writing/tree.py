@@ -65,8 +65,11 @@ def _read(path: Names, descriptor: int, max_size: int) -> TreeDirectory:
     entries = read_entries(descriptor, max_size)
     if entries is None:
         raise TooManyEntries
-    children = [name for name, kind in entries.items() if _is_directory(descriptor, name, kind)]
-    return TreeDirectory(path, descriptor, list(entries.keys() - set(children)), children)
+    found = in_steps(entries.items())
+    children = [name for name, kind in found if _is_directory(descriptor, name, kind)]
+    excluded = set(children)
+    names = [name for name in in_steps(entries) if name not in excluded]
+    return TreeDirectory(path, descriptor, names, children)
 
 
 def _is_directory(directory: int, name: bytes, kind: int) -> bool:

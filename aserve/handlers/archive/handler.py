@@ -7,6 +7,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.steps import turns
 from aserve.handlers.archive.checksums import ChecksumCache
 from aserve.handlers.archive.contents import FileContents
 from aserve.handlers.archive.formats import (
@@ -37,7 +38,7 @@ from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Representation, 
 MAX_BYTES = 10 << 30
 MAX_FILES = 100_000
 
-_MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 340 bytes
+_MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 70 bytes and its path
 
 _ROOT_NAME = b"files"  # the name of the root itself is not told
 _NOT_A_NAME = frozenset({b"", b".", b".."})
@@ -82,7 +83,8 @@ class Archives:
         names = _checked_names(map(os.fsencode, parameters.get("name", ())))
         if not context.may_wait:
             raise BlockingIOError
-        return self._archive(request, context.now, directory, form, names)
+        with turns:
+            return self._archive(request, context.now, directory, form, names)
 
     def _check_format(self, name: str) -> None:
         if name not in FORMATS:

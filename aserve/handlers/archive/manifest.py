@@ -3,13 +3,13 @@
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.directory_entries import named_entries
+from aserve.filesystem.natural_order import contains
 from aserve.filesystem.steps import in_steps
-from aserve.handlers.archive.layout import Member
+from aserve.handlers.archive.layout import Member, PackedMembers
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Entry, strong_etag
@@ -31,7 +31,7 @@ class Manifest(NamedTuple):
     because everything could.
     """
 
-    members: list[Member]
+    members: Sequence[Member]
     note: bytes = b""
 
     def etag(self, name: str) -> str:
@@ -63,19 +63,23 @@ class ManifestReader:
         if nothing may be read, 413 for more than the limits.
         """
         unreadable: list[bytes] = []
-        members: list[Member] = []
-        total = 0
+        top = Member(folder + b"/", mode=0o755)
+        members = PackedMembers((top,))
+        total, newest = 0, None
         for below, entry in in_steps(self._find(directory, names)):
             path = b"/".join((folder, *below))
             if self._is_readable(directory, below, entry):
                 members.append(_member(path, entry))
                 total += entry.size
+                newest = entry.modified if newest is None else max(newest, entry.modified)
             else:
                 unreadable.append(path)
-            self._check(len(members) + len(unreadable), total)
-        if unreadable and not members:
+            self._check(len(members) - 1 + len(unreadable), total)
+        if unreadable and len(members) == 1:
             raise HttpError(403, "Nothing of this may be read.")
-        return _complete(folder, members, unreadable)
+        top = top._replace(modified=newest or 0)
+        members.replace_first(top)
+        return _complete(top, members, unreadable)
 
     def _find(
         self, directory: TargetPath, names: Collection[bytes]
@@ -94,7 +98,7 @@ class ManifestReader:
     def _look_up(self, directory: TargetPath, names: Sequence[bytes]) -> Sequence[Entry]:
         """Return the entries of some names in a directory. Raises HttpError 404 without all."""
         listed = named_entries(self._files.entries(directory))
-        if set(names).issubset(chain(*listed.names)):
+        if all(any(contains(group, name) for group in listed.names) for name in names):
             found = list(filter(None, listed.look_up(names)))
             if len(found) == len(names):
                 return found
@@ -139,18 +143,15 @@ def _member(path: bytes, entry: Entry) -> Member:
     return Member(path, entry.size, entry.modified, mode, state)
 
 
-def _complete(folder: bytes, members: list[Member], unreadable: list[bytes]) -> Manifest:
-    """Put the folder itself before its members, and a note behind them where some are missing."""
-    modified = max((member.modified for member in members), default=0)
-    members.insert(0, Member(folder + b"/", 0, modified, 0o755))
+def _complete(top: Member, members: PackedMembers, unreadable: list[bytes]) -> Manifest:
+    """Put a note behind the members where some are missing. top: the folder itself."""
     if not unreadable:
         return Manifest(members)
     note = _note(unreadable)
-    paths = {member.path for member in members}
-    path = folder + b"/" + _NOTE_NAME
-    while path in paths:
-        path = folder + b"/_" + path.rpartition(b"/")[2]
-    members.append(Member(path, len(note), modified))
+    path = top.path + _NOTE_NAME
+    while any(member.path == path for member in in_steps(members)):
+        path = top.path + b"_" + path.removeprefix(top.path)
+    members.append(Member(path, len(note), top.modified))
     return Manifest(members, note)
 
 

@@ -68,11 +68,11 @@ class ZipLayout(Layout):
         return _LOCAL_HEADER.pack(b"PK\3\4", *fixed, *sizes) + name + extra
 
     def _tail(self, index: int, contents: Contents) -> bytes:
-        size = self._members[index].size
-        if not size:
+        member = self._members[index]
+        if not member.size:
             return b""
         crc = contents.checksum(index)
-        return _descriptor(self._members[index]).pack(b"PK\7\10", crc, size, size)
+        return _descriptor(member).pack(b"PK\7\10", crc, member.size, member.size)
 
     def _trailer(self, contents: Contents, start: int, stop: int) -> Iterator[bytes]:
         reads = 0

@@ -7,7 +7,7 @@ page's Content-Security-Policy runs no script and loads nothing from elsewhere.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape, unescape
 
@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
+from aserve.filesystem.natural_order import find_in_any_case
 from aserve.handlers.listing.model import FolderText
 
 README_NAMES = (b"readme.md", b"readme", b"readme.txt")
@@ -44,10 +45,13 @@ _HEADINGS = {f"h{level}": f"h{min(level + 1, 6)}" for level in range(1, 7)}
 _NOT_IN_ID = re.compile(r"[^\w\- ]")
 
 
-def find_text(wanted: Collection[bytes], names: Collection[bytes]) -> bytes | None:
-    """Return the first wanted name that is among the names of a directory, however it is cased."""
-    by_lower_case = {name.lower(): name for name in names if len(name) <= 10}
-    return next((by_lower_case[name] for name in wanted if name in by_lower_case), None)
+def find_text(wanted: Iterable[bytes], names: Sequence[bytes]) -> bytes | None:
+    """Return the first wanted name that a directory has, however it is cased.
+
+    names: those in the directory, in natural order.
+    """
+    found = (find_in_any_case(names, name) for name in wanted)
+    return next(filter(None, found), None)
 
 
 def render_text(name: bytes, data: bytes) -> FolderText:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+from aserve.filesystem.steps import in_steps
 from aserve.handlers.listing.model import Listing
 from aserve.handlers.listing.names import name_reference, visible_name
 from aserve.http.dates import EARLIEST, LATEST
@@ -103,7 +104,7 @@ def _line(entry: Entry, width: int) -> bytes:
 
 
 def _batches(listing: Listing, render: Callable[[Entry], bytes]) -> Iterator[list[bytes]]:
-    rows = map(render, listing.entries)
+    rows = map(render, in_steps(listing.entries))
     while batch := list(islice(rows, _ROWS_AT_ONCE)):
         yield batch
 

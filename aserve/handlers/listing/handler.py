@@ -5,11 +5,17 @@ from hashlib import blake2b
 from threading import BoundedSemaphore
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.steps import in_steps, turns
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
 from aserve.handlers.listing.page import page_headers, render_page
-from aserve.handlers.listing.query import negotiate_form, parameters, parse_query
+from aserve.handlers.listing.query import (
+    ListingRequest,
+    negotiate_form,
+    parameters,
+    parse_query,
+)
 from aserve.handlers.listing.search import Found, SearchLimits, find_entries
 from aserve.handlers.listing.text_reader import TextReader
 from aserve.handlers.writing.areas import WriteMode
@@ -66,13 +72,19 @@ class Listings:
         asked = parse_query(directory.query, self._page_size)
         if not context.may_wait:
             raise BlockingIOError
+        with turns:
+            return self._respond(request, context.now, directory, asked)
+
+    def _respond(
+        self, request: Request, now: int, directory: TargetPath, asked: ListingRequest
+    ) -> Response:
         form = asked.form or negotiate_form(request.headers.get("accept"))
-        listing = self._listing(directory, asked.query, form, context.now)
+        listing = self._listing(directory, asked.query, form, now)
         if asked.query.offset and asked.query.offset >= listing.total:
             return self._beyond_the_end(request, listing, form)
         validator = Validator(_entity_tag(listing, form), UNKNOWN_TIME)
         headers = (("ETag", validator.etag), *_common_headers(asked.form))
-        result = preconditions.evaluate(request, validator, context.now)
+        result = preconditions.evaluate(request, validator, now)
         if result is PreconditionResult.FAILED:
             raise HttpError(412, "The listing does not match the preconditions of the request.")
         if result is PreconditionResult.NOT_MODIFIED:
@@ -172,6 +184,6 @@ def _entity_tag(listing: Listing, form: str) -> str:
     digest = blake2b(
         repr((__version__, form, listing._replace(entries=()))).encode(), digest_size=15
     )
-    for entry in listing.entries:
+    for entry in in_steps(listing.entries):
         digest.update(repr(entry[:_SHOWN_FIELDS]).encode())
     return f'"{digest.hexdigest()}"'

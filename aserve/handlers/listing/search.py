@@ -7,7 +7,8 @@ from typing import NamedTuple
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.directory_entries import DirectoryEntries, KnownEntries, named_entries
 from aserve.filesystem.natural_order import sort_in_steps
-from aserve.filesystem.steps import in_steps
+from aserve.filesystem.packed import PackedEntries
+from aserve.filesystem.steps import in_steps, taken
 from aserve.handlers.listing.model import ListingQuery
 from aserve.handlers.listing.query import name_matcher
 from aserve.http.request_target import TargetPath
@@ -36,7 +37,7 @@ class SearchLimits(NamedTuple):
 class Found(NamedTuple):
     """The entries of one page, how many match, and whether all were looked at.
 
-    names: those in the directory itself, whatever matches.
+    names: those of files in the directory itself, whatever matches, in natural order.
     """
 
     entries: Sequence[Entry]
@@ -63,9 +64,9 @@ def _search_below(
     walk: Iterator[tuple[tuple[bytes, ...], Entry]],
     matches: Callable[[bytes], bool] | None,
     limits: SearchLimits,
-) -> tuple[list[Entry], bool]:
+) -> tuple[PackedEntries, bool]:
     """Return the matching entries, named by their paths, and whether all were looked at."""
-    found: list[Entry] = []
+    found = PackedEntries()
     end = limits.clock() + limits.max_seconds
     for count, (names, entry) in enumerate(walk):
         if count >= limits.max_entries or limits.clock() > end:
@@ -82,9 +83,9 @@ def _page(
     matches: Callable[[bytes], bool] | None,
 ) -> tuple[Sequence[Entry], int]:
     """Return the entries of a page, directories first, and how many match."""
-    groups = [
-        list(filter(matches, in_steps(names)) if matches else names) for names in listed.names
-    ]
+    groups: Sequence[Sequence[bytes]] = listed.names
+    if matches:
+        groups = [list(filter(matches, in_steps(names))) for names in groups]
     if query.sort == "name":
         # Only the names decide, so nothing else is asked for but what is shown.
         ordered = [names[::-1] if query.order == "desc" else names for names in groups]
@@ -95,7 +96,7 @@ def _page(
 
 
 def _by_value(
-    listed: DirectoryEntries | KnownEntries, names: list[bytes], query: ListingQuery
+    listed: DirectoryEntries | KnownEntries, names: Sequence[bytes], query: ListingQuery
 ) -> list[bytes]:
     """Return names in the order of what they lead to; those with the same value keep theirs.
 
@@ -108,4 +109,4 @@ def _by_value(
         for place, entry in enumerate(listed.look_up(names))
         if entry
     ]
-    return [names[key & _PLACE_MASK] for key in sort_in_steps(keys)]
+    return [names[key & _PLACE_MASK] for key in in_steps(taken(sort_in_steps(keys)))]

@@ -1,7 +1,7 @@
 """README and HEADER of directories, read and rendered when they have changed."""
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.listing.folder_text import (
@@ -31,11 +31,11 @@ class TextReader:
         self._kept: OrderedDict[tuple[str, bytes], FolderText] = OrderedDict()
 
     def find(
-        self, directory: TargetPath, names: Collection[bytes], now: int
+        self, directory: TargetPath, names: Sequence[bytes], now: int
     ) -> tuple[FolderText | None, FolderText | None]:
-        """Return HEADER and README of a directory with these names; None for what cannot be read.
+        """Return HEADER and README of a directory; None for what cannot be read.
 
-        now: POSIX time in seconds.
+        names: those of its files, in natural order. now: POSIX time in seconds.
         """
         header, readme = (
             self._text(directory, find_text(wanted, names), now)

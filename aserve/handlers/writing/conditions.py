@@ -2,7 +2,7 @@
 
 import os
 
-from aserve.filesystem.directory import validator_of
+from aserve.filesystem.opened_file import validator_of
 from aserve.handlers.handler import RequestContext
 from aserve.http import preconditions
 from aserve.http.messages import HttpError, Request

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from aserve.filesystem.directory import validator_of
+from aserve.filesystem.opened_file import validator_of
 from aserve.filesystem.writing.errors import AddOnly, IsDirectory, ParentMissing, WriteError
 from aserve.filesystem.writing.new_file import NewFile
 from aserve.handlers.handler import RequestContext

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from aserve.filesystem.directory import validator_of
+from aserve.filesystem.opened_file import validator_of
 from aserve.filesystem.writing.new_file import Written
 from aserve.handlers.listing.names import visible_text
 from aserve.handlers.listing.query import negotiate_form

@@ -1,7 +1,9 @@
 """Names are read once, and again after every change: counted, with a clock of the test."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from aserve.filesystem import names_cache
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.mounts import ChangeTracking, Mounts
-from aserve.filesystem.names_cache import NamesCache
+from aserve.filesystem.names_cache import Names, NamesCache
 from aserve.http.request_target import TargetPath
 from aserve.linux.directory_entries import TYPE_FILE
 from tests.aserve.handlers.listing_site import ListedSite
@@ -191,3 +193,23 @@ def test_links_are_followed_each_time(tmp_path: Path, calls: dict[str, int]) -> 
     (tmp_path / "root" / "sub" / "x").mkdir()
     assert site.list().names == ["link", "sub", "a"]
     assert calls["names"] == 1
+
+
+def test_one_thread_sorts_the_names_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, counted = Names({b"b": TYPE_FILE, b"a": TYPE_FILE}), []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def sort(unsorted: list[bytes]) -> list[bytes]:
+        counted.append(len(unsorted))
+        begun.set()
+        assert go_on.wait(30)
+        return sorted(unsorted)
+
+    monkeypatch.setattr(names_cache, "sort_naturally", sort)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(names.in_order, {})
+        assert begun.wait(30)
+        others = [pool.submit(names.in_order, {}) for _ in range(3)]
+        go_on.set()
+        assert [each.result(30).files for each in (first, *others)] == [[b"a", b"b"]] * 4
+    assert counted == [0, 2]

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.filesystem import natural_order, steps
-from aserve.filesystem.natural_order import fold_case, sort_in_steps, sort_naturally
+from aserve.filesystem import natural_order
+from aserve.filesystem.natural_order import (
+    contains,
+    find_in_any_case,
+    fold_case,
+    sort_in_steps,
+    sort_naturally,
+)
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name)
 
@@ -55,10 +61,19 @@ def test_steps_make_no_difference(keys: list[int], step: int) -> None:
     assert max(lengths) <= 2 * step
 
 
-def test_work_pauses_between_steps_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    clock = iter([0.0, 0.001, 0.003, 0.0, 0.001, 0.002])
-    monkeypatch.setattr(steps, "sleep", lambda _: done.append("pause"))
-    for item in steps.in_steps("abcdefg", 2, clock=lambda: next(clock)):
-        done += item
-    assert "".join(done) == "abcdpauseefg"
+@given(st.lists(NAMES, unique=True), NAMES)
+def test_a_name_is_found_where_it_is(names: list[bytes], name: bytes) -> None:
+    ordered = sort_naturally(names)
+    assert contains(ordered, name) == (name in names)
+    assert all(contains(ordered, each) for each in names)
+
+
+@given(
+    st.lists(st.sampled_from([b"A", b"a", b"A1", b"a1", b"a01", b"\xc3\x84", b"\xc3\xa4", b"b"]))
+)
+def test_a_name_is_found_in_any_case(names: list[bytes]) -> None:
+    ordered = sort_naturally(set(names))
+    for wanted in (b"a", b"a1", b"\xc3\xa4", b"c"):
+        equal = [name for name in ordered if fold_case(name) == wanted]
+        found = find_in_any_case(ordered, wanted)
+        assert found in equal if equal else found is None

@@ -1,0 +1,32 @@
+"""What a worker sets for its whole process."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aserve.config.settings import Settings
+from aserve.server import worker
+from aserve.server.embedded import Server
+
+
+@pytest.fixture(autouse=True)
+def usual_interval() -> Iterator[float]:
+    before = sys.getswitchinterval()
+    yield before
+    sys.setswitchinterval(before)
+
+
+def test_a_thread_gives_the_interpreter_away_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[float] = []
+    monkeypatch.setattr(worker, "run", lambda *_: found.append(sys.getswitchinterval()))
+    worker.serve(Settings(tmp_path), [], None, set())
+    assert found == [pytest.approx(worker.SWITCH_INTERVAL_S)]
+
+
+def test_the_threads_of_a_program_are_left_alone(tmp_path: Path, usual_interval: float) -> None:
+    with Server(tmp_path, port=0):
+        assert sys.getswitchinterval() == usual_interval
