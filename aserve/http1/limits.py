@@ -58,8 +58,8 @@ class Limits:
     max_connections: int = _optional(UNLIMITED)
     """More at once: 503. The process's limit of open files always applies as well."""
     max_connections_per_ip: int | None = _optional(None)  # type: ignore[arg-type]
-    """More at once from one IP address: 503. None: three quarters of all connections, so that no
-    one client can lock out the others."""
+    """More at once from one IP address, for IPv6 from one /64, all of which a subscriber has: 503.
+    None: three quarters of all connections, so that no one client can lock out the others."""
     backlog: int = 4_096
     """Connections that may wait to be accepted. With 100, opening 10,000 took at least 22 s."""
 

@@ -1,7 +1,8 @@
 """What each client may use of a queue that is filling up."""
 
-import socket
 from collections import Counter
+
+from aserve.http.subscribers import subscriber_of
 
 _SHARES = 32  # parts of the free space, of which one client may use one
 
@@ -20,7 +21,7 @@ class ClientShares:
 
     def take(self, client: str, size: int, free: int) -> bool:
         """Use size bytes of a client's share of the free bytes; return False if it has fewer."""
-        key = _network(client)
+        key = subscriber_of(client)
         if (self._by_client[key] + size) * _SHARES > free:
             return False
         self._by_client[key] += size
@@ -32,13 +33,3 @@ class ClientShares:
             self._until = written + self._max_queued
             # A new one: another thread may still count in the old one.
             self._by_client = Counter()
-
-
-def _network(client: str) -> str | bytes:
-    """Return the key of a client's share: for IPv6 the /64, since a subscriber has all of it."""
-    if ":" not in client or "." in client:  # IPv4, also as a dual-stack socket reports it
-        return client
-    try:
-        return socket.inet_pton(socket.AF_INET6, client.partition("%")[0])[:8]
-    except OSError:
-        return client

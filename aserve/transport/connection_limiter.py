@@ -1,4 +1,4 @@
-"""Limits on connections and descriptors: for the whole process and for each client address."""
+"""Limits on connections and descriptors: for the whole process and for each client."""
 
 import enum
 import errno
@@ -6,6 +6,7 @@ import resource
 from collections import Counter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from aserve.http.subscribers import subscriber_of
 from aserve.http1.limits import Limits
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -17,8 +18,11 @@ _RESERVED_DESCRIPTORS = 64
 _MIN_REJECTED, _MAX_REJECTED = 16, 1_024
 
 
+Subscriber = str | bytes
+
+
 class ProcessLimits(NamedTuple):
-    """The most connections and descriptors, in total and for one client address.
+    """The most connections and descriptors, in total and for one client (see subscriber_of).
 
     Descriptors limit both: a connection has one, and a second one while it sends a file or carries
     a tunnel. rejected: connections besides these that may be open until their 503 has arrived.
@@ -108,8 +112,8 @@ class ConnectionLimiter(Generic[G]):
         self._extra_descriptors_total = 0
         # None while all clients together hold less than the share of one. No client can exceed its
         # share then, and no address is looked up, which costs two system calls and their objects.
-        self._by_client: Counter[str] | None = None
-        self._descriptors_by_client: Counter[str] = Counter()
+        self._by_client: Counter[Subscriber] | None = None
+        self._descriptors_by_client: Counter[Subscriber] = Counter()
         self._is_closed = False
 
     def admit(self, connection: G) -> Decision:
@@ -155,7 +159,7 @@ class ConnectionLimiter(Generic[G]):
         if descriptors := self._extra_descriptors.pop(connection, 0):
             self._extra_descriptors_total -= descriptors
             if self._by_client is not None:
-                self._descriptors_by_client[connection.client] -= descriptors
+                self._descriptors_by_client[subscriber_of(connection.client)] -= descriptors
 
     def remove(self, connection: G) -> None:
         """Remove a closed connection. Calling it again has no effect."""
@@ -167,7 +171,7 @@ class ConnectionLimiter(Generic[G]):
         if connection in self._rejected:
             self._rejected.discard(connection)
         elif self._by_client is not None:
-            self._uncharge_client(connection.client)
+            self._uncharge_client(subscriber_of(connection.client))
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -192,7 +196,8 @@ class ConnectionLimiter(Generic[G]):
             if served <= limits.connections_per_client and held <= limits.descriptors_per_client:
                 return True
             self._by_client = self._count_by_client(connection if connections else None)
-        client, by_client, held_by = connection.client, self._by_client, self._descriptors_by_client
+        client = subscriber_of(connection.client)
+        by_client, held_by = self._by_client, self._descriptors_by_client
         if (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
@@ -202,19 +207,19 @@ class ConnectionLimiter(Generic[G]):
         held_by[client] += descriptors
         return True
 
-    def _count_by_client(self, newcomer: G | None) -> Counter[str]:
+    def _count_by_client(self, newcomer: G | None) -> Counter[Subscriber]:
         """Count the connections and descriptors of each address, without the newcomer's."""
         by_client = Counter(
-            connection.client
+            subscriber_of(connection.client)
             for connection in self.connections
             if connection is not newcomer and connection not in self._rejected
         )
         self._descriptors_by_client = Counter(by_client)
         for connection, descriptors in self._extra_descriptors.items():
-            self._descriptors_by_client[connection.client] += descriptors
+            self._descriptors_by_client[subscriber_of(connection.client)] += descriptors
         return by_client
 
-    def _uncharge_client(self, client: str) -> None:
+    def _uncharge_client(self, client: Subscriber) -> None:
         for counts in (self._by_client, self._descriptors_by_client):
             if counts:
                 counts[client] -= 1

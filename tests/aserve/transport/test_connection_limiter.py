@@ -106,6 +106,16 @@ def test_no_address_has_more_than_its_share_of_descriptors() -> None:
     assert not limiter._extra_descriptors or list(limiter._extra_descriptors) == [other]
 
 
+def test_all_addresses_of_an_ipv6_subscriber_count_as_one() -> None:
+    limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(8, 6, 8, 6))
+    hosts = [Client(f"2001:db8:0:1::{number:x}") for number in range(7)]
+    decisions = [limiter.admit(client) for client in hosts]
+    assert decisions == [Decision.ACCEPT] * 6 + [Decision.REJECT]
+    assert limiter.admit(Client("2001:db8:0:2::1")) is Decision.ACCEPT
+    limiter.remove(hosts[0])
+    assert limiter.admit(Client("2001:db8:0:1:ffff::1")) is Decision.ACCEPT
+
+
 def test_cached_files_are_evicted_for_connections() -> None:
     files = Files(8)
     limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(10, 10, 10, 10), files)
