@@ -116,6 +116,13 @@ def test_all_addresses_of_an_ipv6_subscriber_count_as_one() -> None:
     assert limiter.admit(Client("2001:db8:0:1:ffff::1")) is Decision.ACCEPT
 
 
+@pytest.mark.parametrize("network", ["fe80::%x%%eth0", "fd00::%x"])
+def test_local_addresses_count_one_by_one(network: str) -> None:
+    limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(8, 1, 8, 1))
+    hosts = [Client(network % number) for number in range(1, 7)]
+    assert all(limiter.admit(client) is Decision.ACCEPT for client in hosts)
+
+
 def test_cached_files_are_evicted_for_connections() -> None:
     files = Files(8)
     limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(10, 10, 10, 10), files)
