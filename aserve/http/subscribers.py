@@ -2,7 +2,6 @@
 
 import socket
 
-
 _LOCAL = (0xFC, 0xFD, 0xFE)  # the first byte of fc00::/7 and fe80::/10 (RFC 4193, RFC 4291)
 
 
