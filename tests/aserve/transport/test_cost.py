@@ -9,10 +9,13 @@ import asyncio
 
 import pytest
 
+from aserve.cache.cached_response import CachedResponse
+from aserve.cache.keys import CacheKey
 from aserve.cache.response_cache import ResponseCache
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.http.messages import Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.eventloop.connection import Connection
@@ -140,3 +143,18 @@ async def test_a_connection_for_one_request_is_cheap(client):
     else:
         assert python <= 109  # one of them asks what is there before it is opened (ADR 7)
         assert c <= 119
+
+
+def test_all_responses_of_a_second_share_its_bounds_as_floats():
+    head = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+    bounds = []
+    for target, now in ("/a.txt", 2_000_000_000.25), ("/b.txt", 2_000_000_000.75):
+        key = CacheKey("GET", target, 1, True, ())
+        cached = CachedResponse(key, [head], Response(200), closes=False)
+        cached.refresh(now)
+        bounds.append((cached.valid_from, cached.valid_until))
+    (start, end), others = bounds
+    assert (start, end) == (2_000_000_000, 2_000_000_001)
+    assert type(start) is type(end) is float  # which no call counts: a comparison with an int
+    assert others[0] is start
+    assert others[1] is end
