@@ -1,6 +1,7 @@
 """A cached response, and what it weighs."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from aserve.cache.dependencies import Dependencies
@@ -69,7 +70,7 @@ class CachedResponse:
         self.rest = rest
         self.is_one_write = not rest
         self._before, self._after = first[:at], first[at + _DATE_LENGTH :]
-        self.valid_from = self.valid_until = 0
+        self.valid_from = self.valid_until = 0.0
         self.created_at = parse_date(first[at : at + _DATE_LENGTH].decode("latin-1"), 0) or 0
         self.heads: dict[bytes, None] = {}  # the oldest first
         self.dependencies: Dependencies
@@ -119,9 +120,8 @@ class CachedResponse:
 
     def refresh(self, now: float) -> None:
         """Set the date in data to this second."""
-        self.valid_from = int(now)
-        self.valid_until = self.valid_from + 1
-        self.data = self._before + format_date(self.valid_from).encode() + self._after
+        self.valid_from, self.valid_until, date = _second(int(now))
+        self.data = self._before + date + self._after
 
 
 CacheHit = tuple[CachedResponse, Request]
@@ -150,6 +150,17 @@ class CachePartition:
     def lookup_head(self, head: bytes, now: float) -> CacheHit | None:
         """Return the valid response to exactly this head on such a connection."""
         return self._cache.lookup_head(self._key + head, now)
+
+
+@lru_cache(maxsize=2)
+def _second(start: int) -> tuple[float, float, bytes]:
+    """Return when a second begins and ends, in POSIX seconds, and its date.
+
+    The bounds are floats like the clock: with ints, the two comparisons of each look-up took 620
+    of 9,200 instructions. All responses of a second share these objects, which stay in the CPU's
+    cache.
+    """
+    return float(start), start + 1.0, format_date(start).encode()
 
 
 def weigh_head(head: bytes, request: Request) -> int:

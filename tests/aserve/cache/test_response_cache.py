@@ -281,6 +281,16 @@ def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, ro
     assert server.cache.lookup_key(key, request, NOW) is None
 
 
+def test_a_reset_forgets_every_head_at_once(server, monkeypatch):
+    # However long the thread takes that takes the old tables apart.
+    monkeypatch.setattr("aserve.cache.response_cache._dispose", lambda *_tables: None)
+    warm(server)
+    head = b"GET /a.txt HTTP/1.1\r\n[]\r\n\r\n"
+    assert server.cache.lookup_head(head, NOW)
+    server.cache.monitor.reset()
+    assert server.cache.lookup_head(head, NOW) is None
+
+
 def test_a_file_that_was_just_written_is_not_cached(server, root):
     (root / "a.txt").write_text("young")
     os.utime(root / "a.txt", (NOW, NOW))

@@ -9,12 +9,15 @@ import asyncio
 
 import pytest
 
+from aserve.cache.cached_response import CachedResponse
+from aserve.cache.keys import CacheKey
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.http.messages import Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.server.site_factory import build_site
@@ -175,3 +178,18 @@ async def test_a_small_upload_is_one_job_of_a_thread_and_one_result(uploader, mo
     python, c = map(min, zip(*counts, strict=True))
     assert python <= 230
     assert c <= 138
+
+
+def test_all_responses_of_a_second_share_its_bounds_as_floats():
+    head = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+    bounds = []
+    for target, now in ("/a.txt", 2_000_000_000.25), ("/b.txt", 2_000_000_000.75):
+        key = CacheKey("GET", target, 1, True, ())
+        cached = CachedResponse(key, [head], Response(200), closes=False)
+        cached.refresh(now)
+        bounds.append((cached.valid_from, cached.valid_until))
+    (start, end), others = bounds
+    assert (start, end) == (2_000_000_000, 2_000_000_001)
+    assert type(start) is type(end) is float  # which no call counts: a comparison with an int
+    assert others[0] is start
+    assert others[1] is end
