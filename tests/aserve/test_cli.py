@@ -32,30 +32,13 @@ LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+)
 
 
 @contextmanager
-def aserve(*arguments, stdout=None, start_new_session=False):
-    """Run aserve until the block ends."""
-    process = programs.start(*arguments, stdout=stdout, new_session=start_new_session)
+def aserve(*arguments, start_new_session=False, **options):
+    """Run aserve until the block ends. options: see programs.start."""
+    process = programs.start(*arguments, new_session=start_new_session, **options)
     try:
         yield process
     finally:
         process.close()
-
-
-@contextmanager
-def aserve_after(prepare, *arguments):
-    """The same in a new interpreter. prepare: called in the process before that starts."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aserve", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=prepare,  # noqa: PLW1509 - it only sets signals and the terminal
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture
