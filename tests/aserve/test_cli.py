@@ -530,6 +530,13 @@ def test_quiet_prints_nothing(directory):
         assert process.communicate(timeout=60) == ("", "")
 
 
+def _two_workers(process):
+    """Return the process ids of both, of which one may start after the other serves."""
+    while len(pids := _children(process)) < 2:
+        time.sleep(0.001)
+    return pids
+
+
 def _children(process):
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
         return [int(pid) for pid in children.read().split()]
@@ -539,11 +546,10 @@ def test_a_worker_that_dies_is_replaced(directory):
     with aserve(directory, "--port", 0, "--workers", 2) as process:
         where = url_in(banner(process))
         get(where)
-        before = _children(process)
-        assert len(before) == 2
-        os.kill(before[0], signal.SIGKILL)
+        killed, _ = _two_workers(process)
+        os.kill(killed, signal.SIGKILL)
         line = process.stderr.readline()
-        assert f"worker {before[0]} ended with SIGKILL" in line
+        assert f"worker {killed} ended with SIGKILL" in line
         for _ in range(20):
             assert get(where + "a.txt") == (200, b"alpha")
         assert stop(process) == (0, "")
@@ -552,7 +558,7 @@ def test_a_worker_that_dies_is_replaced(directory):
 def test_workers_do_not_outlive_their_supervisor(directory):
     with aserve(directory, "--port", 0, "--workers", 2) as process:
         banner(process)
-        workers = [os.pidfd_open(pid) for pid in _children(process)]
+        workers = [os.pidfd_open(pid) for pid in _two_workers(process)]
         process.kill()
         for worker in workers:
             with open(worker):  # readable when the process has ended
