@@ -193,7 +193,7 @@ async def test_a_missing_client_certificate(
     )
     server_context.verify_mode = ssl.CERT_REQUIRED
     url, _ = await serve_tls(SIZED, version=version)
-    plan = {"url": url, "connections": 1, "duration_s": 0.1, "keep_alive": False}
+    plan = {"url": url, "connections": 1, "requests": 2, "keep_alive": False}
     summary = (await run_plan(**plan)).summary
     assert summary.succeeded == 0
     if version == ssl.TLSVersion.TLSv1_3:
