@@ -22,13 +22,13 @@ block_signals((COMPLETED,))
 
 # How long an example takes depends on the machine and on what else it does. Each run tries the same
 # examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
-# make test-all tries new ones, and its other tests four times as many.
+# make test-all tries new ones, and its other tests seven times as many.
 settings.register_profile(
     "suite",
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=int(os.environ.get("SUITE_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("SUITE_EXAMPLES", "15")),
 )
 settings.load_profile("suite")
 

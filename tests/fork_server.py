@@ -6,6 +6,8 @@ signals and exit code. tests/test_packaging.py starts the programs as their user
 """
 
 import asyncio
+import atexit
+import fcntl
 import gc
 import io
 import json
@@ -18,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import types
 import warnings
@@ -67,7 +70,9 @@ class Program:
 class BlockingProgram:
     """A process, like one of subprocess: its standard output and error are text, or descriptors."""
 
-    def __init__(self, pid: int, status: int, stdout: IO[str] | None, stderr: IO[str]) -> None:
+    def __init__(
+        self, pid: int, status: int, stdout: IO[str] | None, stderr: IO[str] | None
+    ) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self.stdout, self.stderr = stdout, stderr
@@ -88,7 +93,7 @@ class BlockingProgram:
         """Read both streams to their ends. timeout: for the process to end after that."""
         with ThreadPoolExecutor(1) as pool:
             out = pool.submit(self.stdout.read) if self.stdout else None
-            err = self.stderr.read()
+            err = self.stderr.read() if self.stderr else ""
         self.wait(timeout)
         return out.result() if out else "", err
 
@@ -139,20 +144,24 @@ class ForkServer:
         return process
 
     def start_blocking(
-        self, program: dict[str, Any], stdin: int = 0, stdout: int | None = None
+        self,
+        program: dict[str, Any],
+        stdin: int = 0,
+        stdout: int | None = None,
+        stderr: int | None = None,
     ) -> BlockingProgram:
-        """Start a program. stdin: its input. stdout: its output, None for a pipe."""
-        read_ends, write_ends = zip(*(os.pipe() for _ in range(3)), strict=True)
-        output = write_ends[0] if stdout is None else stdout
-        pid = self._fork(program, stdin, output, *write_ends[1:])
-        for descriptor in write_ends:
+        """Start a program with these streams. stdout, stderr: None for a pipe."""
+        pipes = {number: os.pipe() for number, it in ((1, stdout), (2, stderr)) if it is None}
+        status, write_status = os.pipe()
+        outputs = [
+            given if given is not None else pipes[number][1]
+            for number, given in ((1, stdout), (2, stderr))
+        ]
+        pid = self._fork(program, stdin, *outputs, write_status)
+        for descriptor in (write_status, *(write_end for _, write_end in pipes.values())):
             os.close(descriptor)
-        out = os.fdopen(read_ends[0])
-        if stdout is not None:
-            out.close()
-        return BlockingProgram(
-            pid, read_ends[2], None if stdout is not None else out, os.fdopen(read_ends[1])
-        )
+        streams = {number: os.fdopen(read_end) for number, (read_end, _) in pipes.items()}
+        return BlockingProgram(pid, status, streams.get(1), streams.get(2))
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:
@@ -242,7 +251,8 @@ def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 def _run(program: dict[str, Any], descriptors: list[int]) -> None:
     """Become the program: a module or code, with its arguments, environment and directory.
 
-    warnings: "error" for `python -W error`. new_session: whether it leads one.
+    warnings: "error" for `python -W error`. new_session: whether it leads one. terminal: the same,
+    and its standard input is its terminal. ignored_signals, closed: of which numbers.
     """
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
@@ -253,8 +263,14 @@ def _run(program: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(program["environment"])
     os.chdir(program["directory"])
-    if program.get("new_session"):
+    if program.get("new_session") or program.get("terminal"):
         os.setsid()
+    if program.get("terminal"):
+        fcntl.ioctl(0, termios.TIOCSCTTY)
+    for number in program.get("ignored_signals", ()):
+        signal.signal(number, signal.SIG_IGN)
+    for number in program.get("closed", ()):
+        _close_standard_descriptor(number)
     if program.get("warnings"):
         warnings.simplefilter(program["warnings"])
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -267,12 +283,43 @@ def _run(program: dict[str, Any], descriptors: list[int]) -> None:
         exec(compile(program["code"], "<string>", "exec"), main.__dict__)
 
 
+def _close_standard_descriptor(number: int) -> None:
+    """Close it as if it had been closed when Python started."""
+    os.close(number)
+    name = ("stdin", "stdout", "stderr")[number]
+    setattr(sys, name, None)
+    setattr(sys, f"__{name}__", None)
+
+
+def _end(code: int) -> None:
+    """End this process as the interpreter would, without releasing every object.
+
+    All of them are on pages shared with the server: to copy these pages takes five times as long
+    as the rest of a short program. Threads are joined, exit handlers run and streams are flushed.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(code)
+
+
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     _warm_up(sys.argv[2], sys.argv[3:])
-    if forked := _serve(control):
-        control.detach()
+    if not (forked := _serve(control)):
+        return
+    control.detach()
+    code: object = 0
+    try:
         _run(*forked)
+    except SystemExit as end:
+        code = end.code or 0
+        # The interpreter prints any other code. Objects that leak warn when they are released.
+        if not isinstance(code, int) or forked[0].get("warnings"):
+            raise
+    if not forked[0].get("warnings"):
+        _end(code)
 
 
 if __name__ == "__main__":

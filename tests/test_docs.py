@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,13 +59,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_module_that_is_named_exists(page: Path) -> None:
-    files = [
-        f"/{path.relative_to(ROOT)}"
-        for package in ("aserve", "abench", "tests", "benchmarks", "docs", "examples", "tools")
-        for path in (ROOT / package).rglob("*.py")
-    ]
     named = set(re.findall(r"`([\w/]+\.py)`", page.read_text()))
-    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+    modules = all_modules()
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in modules)] == []
+
+
+@cache
+def all_modules() -> list[str]:
+    packages = ("aserve", "abench", "tests", "benchmarks", "docs", "examples", "tools")
+    paths = (path for package in packages for path in (ROOT / package).rglob("*.py"))
+    return [f"/{path.relative_to(ROOT)}" for path in paths]
 
 
 def test_the_index_names_every_page() -> None:

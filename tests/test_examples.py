@@ -91,6 +91,7 @@ def test_versions_are_compared() -> None:
     assert completed.stdout.count("pages/sec") >= 2 * 3
 
 
+@pytest.mark.slow
 def test_a_version_that_does_not_start_is_reported() -> None:
     completed = run(EXAMPLES / "compare_versions.sh", PROGRAMS / "aserve", "false", WWW)
     assert completed.returncode == 1, completed.stdout
@@ -136,6 +137,7 @@ def test_a_listing_is_read_page_by_page(folder: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_download_of_a_folder_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
     def download(url: str) -> bytes:
         completed = run(EXAMPLES / "download_a_folder.sh", url, tmp_path / "folder.zip")
@@ -158,6 +160,7 @@ def test_a_download_of_a_folder_goes_on_where_it_was(folder: Path, tmp_path: Pat
     assert sum('" 206 ' in line for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_a_single_page_app(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<script src=/assets/app.js></script>")
     completed = run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import ssl
 import stat
-import sys
 
 import pytest
 
@@ -253,16 +252,28 @@ def _child_of(pid: int) -> int:
         return int(children.read().split()[0])
 
 
-async def test_terminal_shows_progress(serve):
+@pytest.fixture
+def on_terminal(abench_server, monkeypatch):
+    """Start abench with its standard error on a terminal."""
+    started = []
+
+    def start(stderr, *arguments):
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", "80")
+        program = {"module": "abench", "arguments": arguments}
+        started.append(abench_server.start_blocking(program, stderr=stderr))
+        os.close(stderr)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+async def test_terminal_shows_progress(serve, on_terminal):
     server = await serve()
     ours, theirs = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "abench", "-c", "2", "-t", "70s", server.url),
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=theirs,
-    )
-    os.close(theirs)
+    process = on_terminal(theirs, "-c", "2", "-t", "70s", server.url)
     screen = b""
     while not (b"pages/sec" in screen and b"1 min 10 s" in screen and server.requests):
         screen += await asyncio.to_thread(os.read, ours, 65536)
@@ -271,21 +282,17 @@ async def test_terminal_shows_progress(serve):
         while await asyncio.to_thread(os.read, ours, 65536):
             pass
     os.close(ours)
-    out, _ = await process.communicate()
+    out, _ = await asyncio.to_thread(process.communicate)
     assert process.returncode == 128 + signal.SIGINT
-    assert "pages/min" in out.decode()
+    assert "pages/min" in out
 
 
-async def test_quiet_shows_no_progress_on_a_terminal(serve):
+async def test_quiet_shows_no_progress_on_a_terminal(serve, on_terminal):
     server = await serve()
     ours, theirs = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "abench", "-n", "5", "--quiet", server.url),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=theirs,
-    )
-    await process.communicate()
-    os.close(theirs)
+    process = on_terminal(theirs, "-n", "5", "--quiet", server.url)
+    await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0
     with pytest.raises(OSError, match="Input/output error"):  # the end of a terminal on Linux
         os.read(ours, 65536)
     os.close(ours)

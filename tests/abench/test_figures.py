@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = Path(__file__).parent / "documents"
 
 
+@cache
 def figures_script():
     spec = importlib.util.spec_from_file_location("docs_figures", ROOT / "docs" / "figures.py")
     module = importlib.util.module_from_spec(spec)
@@ -34,16 +36,22 @@ def test_schema_and_manual_are_those_of_the_code():
     assert script.updated(page) == page, "run: make docs-settings"
 
 
-@pytest.mark.parametrize("path", sorted(DOCUMENTS.rglob("*.json")), ids=lambda path: path.stem)
-def test_documents_of_every_kind_match_the_schema(path):
+@cache
+def schema_validator():
     schema = figures_script().schema()
     jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", sorted(DOCUMENTS.rglob("*.json")), ids=lambda path: path.stem)
+def test_documents_of_every_kind_match_the_schema(path):
+    validator = schema_validator()
     plain = json.loads(path.read_text())
-    jsonschema.Draft202012Validator(schema).validate(plain)
-    for key in set(plain) & set(schema["required"]):
+    validator.validate(plain)
+    for key in set(plain) & set(validator.schema["required"]):
         without = {name: value for name, value in plain.items() if name != key}
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.Draft202012Validator(schema).validate(without)
+            validator.validate(without)
 
 
 def test_no_key_is_declared_twice():

@@ -82,7 +82,8 @@ def memory_of(work):
     return found
 
 
-@pytest.mark.parametrize("name", slow_except(LINES, "common"))
+@pytest.mark.slow  # memory is traced for 22,000 lines
+@pytest.mark.parametrize("name", LINES)
 def test_a_line_takes_little_more_memory_than_its_path(name, write_lines, monkeypatch):
     monkeypatch.setattr(inputs, "BLOCK_SIZE", 4_096)
     kind, few = write_lines(name, FEW)

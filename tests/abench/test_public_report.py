@@ -113,6 +113,7 @@ class Elements(HTMLParser):
         self.tags.append(tag)
 
 
+@pytest.mark.slow  # its plots take half a second
 def test_notebook_shows_one_element_that_needs_nothing(report):
     fragment = report._repr_html_()
     page = Elements()

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,14 @@ def start(listener, *options, prefix=(), **others):
     return subprocess.Popen((*prefix, *command), **others)
 
 
-def test_ctrl_c_does_not_stop_a_run_in_the_background(silent):
-    def prepare():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as sh does for a script's `abench ... &`
-
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with start(silent, "-t60", preexec_fn=prepare, **quiet) as process:
+def test_ctrl_c_does_not_stop_a_run_in_the_background(silent, abench_server):
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+    program = {
+        "module": "abench",
+        "arguments": ["-c1", "-w1", "-t60", url],
+        "ignored_signals": [signal.SIGINT],  # as sh does for a script's `abench ... &`
+    }
+    with closing(abench_server.start_blocking(program)) as process:
         connection = accept_request(silent)
         process.send_signal(signal.SIGINT)
         mask = Path(f"/proc/{process.pid}/status").read_text().partition("SigIgn:")[2].split()[0]

@@ -193,7 +193,7 @@ async def test_a_missing_client_certificate(
     )
     server_context.verify_mode = ssl.CERT_REQUIRED
     url, _ = await serve_tls(SIZED, version=version)
-    plan = {"url": url, "connections": 1, "duration_s": 0.1, "keep_alive": False}
+    plan = {"url": url, "connections": 1, "requests": 2, "keep_alive": False}
     summary = (await run_plan(**plan)).summary
     assert summary.succeeded == 0
     if version == ssl.TLSVersion.TLSv1_3:
@@ -207,7 +207,7 @@ async def test_a_missing_client_certificate(
 @WITH_TLS
 async def test_an_untrusted_server_gets_an_alert(serve_tls, run_plan):
     url, accepted = await serve_tls(SIZED)
-    plan = {"url": url, "connections": 1, "duration_s": 0.1, "tls": TlsOptions()}
+    plan = {"url": url, "connections": 1, "requests": 2, "tls": TlsOptions()}
     summary = (await run_plan(**plan)).summary
     assert set(summary.failures) == {"connect"}
     assert set(summary.reasons) == {"CERTIFICATE_VERIFY_FAILED"}
@@ -230,7 +230,7 @@ async def test_a_handshake_that_never_ends_times_out(transport, serve_proxy, run
     silent = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with silent:
         url = f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
-        plan = {"url": url, "connections": 1, "duration_s": 0.2, "timeout_s": 0.05}
+        plan = {"url": url, "connections": 1, "requests": 2, "timeout_s": 0.05}
         summary = (await run_plan(**plan)).summary
     assert set(summary.failures) == {"connect"}
     assert set(summary.reasons) == {"timeout"}

@@ -21,16 +21,29 @@ def _server() -> ForkServer:
     return _at_end.enter_context(fork_server("aserve", "--port", "none"))
 
 
-def start(*arguments: object, stdout: int | None = None, **options: object) -> BlockingProgram:
-    """Start `aserve`. stdout: its standard output, None for a pipe."""
+def start(
+    *arguments: object,
+    stdin: int = 0,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    **options: object,
+) -> BlockingProgram:
+    """Start `aserve`. stdout, stderr: None for a pipe. options: see fork_server._run."""
     program = {"module": "aserve", "arguments": list(map(str, arguments)), **options}
-    return _server().start_blocking(program, stdout=stdout)
+    return _server().start_blocking(program, stdin, stdout, stderr)
 
 
-def start_code(code: str, *arguments: object, stdin: int = 0, **options: object) -> BlockingProgram:
+def start_code(
+    code: str,
+    *arguments: object,
+    stdin: int = 0,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    **options: object,
+) -> BlockingProgram:
     """Start a program that is this code, in a process that has imported aserve."""
     program = {"code": code, "arguments": list(map(str, arguments)), **options}
-    return _server().start_blocking(program, stdin)
+    return _server().start_blocking(program, stdin, stdout, stderr)
 
 
 class Running(NamedTuple):

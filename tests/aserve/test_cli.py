@@ -32,30 +32,13 @@ LINE = re.compile(r'127\.0\.0\.1 - - \[[^]]+\] "GET (\S+) HTTP/1\.1" (\d+) (\d+)
 
 
 @contextmanager
-def aserve(*arguments, stdout=None, start_new_session=False):
-    """Run aserve until the block ends."""
-    process = programs.start(*arguments, stdout=stdout, new_session=start_new_session)
+def aserve(*arguments, start_new_session=False, **options):
+    """Run aserve until the block ends. options: see programs.start."""
+    process = programs.start(*arguments, new_session=start_new_session, **options)
     try:
         yield process
     finally:
         process.close()
-
-
-@contextmanager
-def aserve_after(prepare, *arguments):
-    """The same in a new interpreter. prepare: called in the process before that starts."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aserve", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=prepare,  # noqa: PLW1509 - it only sets signals and the terminal
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture
@@ -556,6 +539,13 @@ def test_quiet_prints_nothing(directory):
         assert process.communicate(timeout=60) == ("", "")
 
 
+def _two_workers(process):
+    """Return the process ids of both, of which one may start after the other serves."""
+    while len(pids := _children(process)) < 2:
+        time.sleep(0.001)
+    return pids
+
+
 def _children(process):
     with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
         return [int(pid) for pid in children.read().split()]
@@ -565,11 +555,10 @@ def test_a_worker_that_dies_is_replaced(directory):
     with aserve(directory, "--port", 0, "--workers", 2) as process:
         where = url_in(banner(process))
         get(where)
-        before = _children(process)
-        assert len(before) == 2
-        os.kill(before[0], signal.SIGKILL)
+        killed, _ = _two_workers(process)
+        os.kill(killed, signal.SIGKILL)
         line = process.stderr.readline()
-        assert f"worker {before[0]} ended with SIGKILL" in line
+        assert f"worker {killed} ended with SIGKILL" in line
         for _ in range(20):
             assert get(where + "a.txt") == (200, b"alpha")
         assert stop(process) == (0, "")
@@ -578,7 +567,7 @@ def test_a_worker_that_dies_is_replaced(directory):
 def test_workers_do_not_outlive_their_supervisor(directory):
     with aserve(directory, "--port", 0, "--workers", 2) as process:
         banner(process)
-        workers = [os.pidfd_open(pid) for pid in _children(process)]
+        workers = [os.pidfd_open(pid) for pid in _two_workers(process)]
         process.kill()
         for worker in workers:
             with open(worker):  # readable when the process has ended

@@ -24,6 +24,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.timeout(600)  # under coverage, each process that serves a client writes a file
 @pytest.mark.parametrize("form", FORMS)
 def test_rows(form: str, rows: list[Row], root: Path) -> None:
     settings = FORMS[form]

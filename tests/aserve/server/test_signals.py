@@ -1,17 +1,15 @@
 """Signals to the program, however it was started. Real processes, real signals."""
 
-import fcntl
 import os
 import pty
 import signal
-import termios
 import time
 from pathlib import Path
 
 import pytest
 
 from aserve.transport.registry import DEFAULT, MODELS
-from tests.aserve.test_cli import aserve, aserve_after, banner, get, stop, url_in
+from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 from tests.marks import slow_except
 
 UNAVAILABLE = {
@@ -43,20 +41,10 @@ def ignored_signals(pid):
     return {number for number in signal.Signals if mask >> (number - 1) & 1}
 
 
-def ignoring(*numbers):
-    """Return what makes a new process ignore signals, before it runs the program."""
-
-    def prepare():
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    return prepare
-
-
 def test_signals_ignored_at_the_start_stay_ignored(directory, tmp_path, mode):
     numbers = signal.SIGHUP, signal.SIGINT
     arguments = (directory, "--port", 0, *mode, "--access-log", tmp_path / "log")
-    with aserve_after(ignoring(*numbers), *arguments) as process:
+    with aserve(*arguments, ignored_signals=numbers) as process:
         where = url_in(banner(process))
         for number in numbers * 2:
             for pid in pids_of(process):
@@ -139,23 +127,12 @@ def test_a_rotated_log_is_reopened_without_a_signal(directory, tmp_path, workers
     assert line_count(log) == 9
 
 
-def on_a_terminal(terminal, *ignored):
-    """Return what makes a new process the session leader on a terminal, as a shell does."""
-
-    def prepare():
-        os.setsid()
-        fcntl.ioctl(terminal, termios.TIOCSCTTY)
-        ignoring(*ignored)()
-
-    return prepare
-
-
 @pytest.mark.parametrize("log", slow_except([True, False], True), ids=["log", "no log"])
 def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
     options = ("--access-log", tmp_path / "log") if log else ()
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, *mode, *options)
-    with aserve_after(on_a_terminal(process_side), *arguments) as process:
+    with aserve(*arguments, stdin=process_side, terminal=True) as process:
         os.close(process_side)
         get(url_in(banner(process)))
         os.close(terminal)
@@ -165,9 +142,9 @@ def test_it_stops_when_its_terminal_is_closed(directory, tmp_path, mode, log):
 @pytest.mark.parametrize("workers", slow_except([1, 2], 2))
 def test_under_nohup_it_outlives_its_terminal(directory, tmp_path, workers):
     terminal, process_side = pty.openpty()
-    prepare = on_a_terminal(process_side, signal.SIGHUP)
     arguments = (directory, "--port", 0, "--workers", workers, "--access-log", tmp_path / "log")
-    with aserve_after(prepare, *arguments) as process:
+    started = {"stdin": process_side, "terminal": True, "ignored_signals": [signal.SIGHUP]}
+    with aserve(*arguments, **started) as process:
         os.close(process_side)
         where = url_in(banner(process))
         os.close(terminal)
@@ -180,7 +157,7 @@ def test_sighup_on_an_open_terminal_reopens_the_log(directory, tmp_path):
     log, rotated = tmp_path / "log", tmp_path / "log.1"
     terminal, process_side = pty.openpty()
     arguments = (directory, "--port", 0, "--access-log", log)
-    with aserve_after(on_a_terminal(process_side), *arguments) as process:
+    with aserve(*arguments, stdin=process_side, terminal=True) as process:
         os.close(process_side)
         banner(process)
         log.rename(rotated)

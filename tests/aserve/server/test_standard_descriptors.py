@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aserve.test_cli import _port_of, get
+from tests.aserve.test_cli import _port_of, aserve, get
 from tests.marks import slow, slow_except
 
 CLOSED = [numbers for size in (1, 2, 3) for numbers in combinations(range(3), size)]
@@ -19,7 +19,7 @@ LISTENING = ("--port", "0")
 
 
 def start(directory, closed, *options):
-    """Run aserve with some of its standard descriptors closed, as a shell does with >&-."""
+    """Run aserve with some of its standard descriptors closed by a shell, as it does with >&-."""
     redirections = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
     command = (sys.executable, "-m", "aserve", str(directory), *options)
     return subprocess.Popen(
@@ -48,7 +48,7 @@ def test_dev_null_replaces_each_closed_descriptor(directory, closed, options):
 
 @pytest.mark.parametrize("target", [slow("-"), "/dev/stdout"])
 def test_a_log_on_a_closed_standard_output(directory, target):
-    with start(directory, [1], *LISTENING, "--access-log", target) as process:
+    with aserve(directory, *LISTENING, "--access-log", target, closed=[1]) as process:
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     reason = f"'{target}' is standard output, which is closed"
@@ -57,34 +57,26 @@ def test_a_log_on_a_closed_standard_output(directory, target):
 
 @pytest.mark.parametrize("options", [(), ("--svg", "-")], ids=str)
 def test_explain_on_a_closed_standard_output(directory, options):
-    command = (sys.executable, "-m", "aserve", "explain", str(directory), "/a.txt", *options)
-    completed = subprocess.run(
-        ("sh", "-c", 'exec "$@" >&-', "sh", *command),
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert completed.returncode == 2
+    with aserve("explain", directory, "/a.txt", *options, closed=[1]) as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
     reason = "writes to standard output, which is closed"
-    assert completed.stderr == f"aserve: error: explain: {reason}\n"
+    assert stderr == f"aserve: error: explain: {reason}\n"
 
 
 def test_a_log_on_a_read_only_standard_output(directory):
-    completed = subprocess.run(
-        [sys.executable, "-m", "aserve", directory, *LISTENING, "--access-log", "-"],
-        stdout=os.open("/dev/null", os.O_RDONLY),
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert completed.returncode == 2
-    assert completed.stderr.startswith("aserve: error: --access-log: ")
+    options = (*LISTENING, "--access-log", "-")
+    with (
+        open(os.devnull, "rb") as read_only,
+        aserve(directory, *options, stdout=read_only.fileno()) as process,
+    ):
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert stderr.startswith("aserve: error: --access-log: ")
 
 
 def test_an_error_is_not_printed_to_standard_output(tmp_path):
-    with start(tmp_path / "missing", [2]) as process:
+    with aserve(tmp_path / "missing", closed=[2]) as process:
         assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 2
 
@@ -93,13 +85,9 @@ def test_an_error_is_not_printed_to_standard_output(tmp_path):
 def test_a_log_on_an_output_that_cannot_be_opened_by_name(directory, target):
     """A socket cannot be opened by name, nor can the pipe of another user."""
     log, process_side = socket.socketpair()
-    command = [sys.executable, "-m", "aserve", directory, *LISTENING, "--quiet"]
-    outputs = {target.removeprefix("/dev/"): process_side}
-    with (
-        subprocess.Popen([*command, "--access-log", target], **outputs) as process,
-        log,
-        process_side,
-    ):
+    options = (*LISTENING, "--quiet", "--access-log", target)
+    outputs = {target.removeprefix("/dev/"): process_side.fileno()}
+    with aserve(directory, *options, **outputs) as process, log, process_side:
         get(f"http://127.0.0.1:{_port_of(process)}/a.txt")
         assert b'"GET /a.txt HTTP/1.1" 200 5 ' in log.recv(1_000)
         process.terminate()

@@ -6,8 +6,6 @@ import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,8 @@ import pytest
 
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.transport.registry import DEFAULT, MODELS
+from tests.aserve import programs
+from tests.fork_server import BlockingProgram
 from tests.marks import slow_except
 
 TIMEOUT_S = 60.0
@@ -43,7 +43,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class RunningServer(NamedTuple):
-    process: subprocess.Popen[str]
+    process: BlockingProgram
     terminal: int
     port: int
     log: Path
@@ -63,17 +63,8 @@ class RunningServer(NamedTuple):
 @contextmanager
 def serving(directory: Path, log: Path, *options: str) -> Iterator[RunningServer]:
     terminal, process_side = pty.openpty()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", PROGRAM, str(directory), "--port", "0"),
-            *("--access-log", str(log), *options),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=process_side,
-        text=True,
-        start_new_session=True,
-    )
+    arguments = (directory, "--port", 0, "--access-log", log, *options)
+    process = programs.start_code(PROGRAM, *arguments, stderr=process_side, new_session=True)
     os.close(process_side)
     try:
         running = RunningServer(process, terminal, 0, log)
@@ -82,7 +73,7 @@ def serving(directory: Path, log: Path, *options: str) -> Iterator[RunningServer
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.close()
         os.close(terminal)
 
 

@@ -6,8 +6,6 @@ import os
 import random
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,9 @@ from aserve.http.messages import Response
 from aserve.server.worker import _on_loop_error
 from aserve.transport.eventloop import response_writer
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
+from tests.aserve import programs
 from tests.aserve.transport.fake_client import FakeClient
+from tests.fork_server import BlockingProgram
 from tests.marks import slow_except
 
 TIMEOUT = 60.0
@@ -56,21 +56,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=slow_except(FORMS, DEFAULT))
 def server(
     request: pytest.FixtureRequest, directory: Path
-) -> Iterator[tuple[int, subprocess.Popen]]:
+) -> Iterator[tuple[int, BlockingProgram]]:
     options = ("--port", "0", "--model", *request.param.split())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aserve", str(directory), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = programs.start(directory, *options)
     try:
         assert process.stderr
         banner = [process.stderr.readline() for _ in range(4)]
         yield int(banner[1].rstrip("/\n").rpartition(":")[2]), process
     finally:
-        process.kill()
-        process.communicate()
+        process.close()
 
 
 def send_and_reset(port: int, data: bytes, read_size: int, more: bytes) -> None:
@@ -85,7 +79,7 @@ def send_and_reset(port: int, data: bytes, read_size: int, more: bytes) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
-def test_resets_disturb_no_other_client(server: tuple[int, subprocess.Popen]) -> None:
+def test_resets_disturb_no_other_client(server: tuple[int, BlockingProgram]) -> None:
     port, process = server
     rng = random.Random(1)
     for _ in range(150):
