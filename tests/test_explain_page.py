@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -120,6 +121,8 @@ def test_steps_by_keys_by_buttons_and_by_playing(opened: webdriver.Chrome) -> No
 def test_a_step_shows_its_call_and_its_line_where_the_focus_is(opened: webdriver.Chrome) -> None:
     opened.execute_script("location.hash = 'm-epoll'")
     WebDriverWait(opened, 20).until(lambda driver: find(driver, "#m-epoll").is_displayed())
+    # A row that scrolls below a resting pointer shows its call, too.
+    ActionChains(opened).move_to_element(find(opened, ".player")).perform()
     opened.execute_script("""
         [...document.querySelectorAll(".shown summary")]
             .find(one => one.textContent.includes("reads 4")).focus();

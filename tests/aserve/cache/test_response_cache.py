@@ -283,7 +283,7 @@ def test_a_response_is_not_cached_when_its_watch_is_removed_meanwhile(server, ro
 
 def test_a_reset_forgets_every_head_at_once(server, monkeypatch):
     # However long the thread takes that takes the old tables apart.
-    monkeypatch.setattr("aserve.cache.response_cache._dispose", lambda *_tables: None)
+    monkeypatch.setattr("aserve.cache.disposal._dispose", lambda *_tables: None)
     warm(server)
     head = b"GET /a.txt HTTP/1.1\r\n[]\r\n\r\n"
     assert server.cache.lookup_head(head, NOW)
