@@ -119,23 +119,24 @@ def capture(
     for option, reason in server.without_effect(scenario).items():
         raise SettingsError(option, reason)
     strace = shutil.which("strace")
-    uses_event_loop = find_model(server.model).uses_event_loop
+    model = find_model(server.model)
     with tempfile.TemporaryDirectory(prefix="aserve-explain-") as name:
         temporary = Path(name)
         makes_site = scenario.big or scenario.upload
         root = _make_site(temporary, target, scenario) if makes_site else directory
         settings = {**server.settings, **scenario.settings}
         with _traced_server(root, settings, temporary, strace) as (port, process):
-            settle = Settling(process, temporary)
+            settle = Settling(process, temporary, never_waits=model.never_waits)
             try:
                 _prepare(port, root, target, scenario)
                 settle()  # what the server does for these is no part of the trace
-                events, status = play(port, target, scenario, settle, is_deferred=uses_event_loop)
+                is_deferred = model.uses_event_loop
+                events, status = play(port, target, scenario, settle, is_deferred=is_deferred)
             except OSError as error:
                 reason = f"the traced server does not answer: {error or 'timed out'}"
                 raise SettingsError("explain", reason) from error
             end = time.time()
-        found = collect(temporary, events, settle.rests, end, is_libuv=uses_event_loop)
+        found = collect(temporary, events, settle.rests, end, is_libuv=model.uses_event_loop)
     return make_trace(
         server, target, status, found, end, has_syscalls=bool(strace), method=scenario.method
     )

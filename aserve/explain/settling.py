@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MAX_REACTION_S = 5.0
-_MAX_SETTLE_S = 10.0
-_MAX_SPIN_S = 0.2  # of processor time: a server that has used as much for nothing never waits
+_MAX_SETTLE_S = 30.0
+_SPIN_S = 0.2  # of processor time, which a server that never waits gets to react
 _PAUSE_S = 0.03  # so that what a server does without any client is seen, too
 _POLL_S = 0.005
 _AT_REST = frozenset("SZX")  # asleep in a call, or ended; not running, in a disk read, or traced
@@ -38,15 +38,16 @@ class Settling:
     rests: when that was seen, in seconds since the epoch.
     """
 
-    def __init__(self, process: int, output: Path) -> None:
+    def __init__(self, process: int, output: Path, *, never_waits: bool = False) -> None:
         """Begin. output: the directory of the files to which they write."""
         self._process = process
+        self._max_cpu_ticks = _SPIN_S * _TICKS_PER_S if never_waits else float("inf")
         self._output = output
         self._written = self._size()
         self.rests: list[float] = []
 
     def __call__(self) -> None:
-        """Wait; only for a while if the server never rests."""
+        """Wait; for a server that never waits, until it has had some processor time."""
         deadline = time.monotonic() + _MAX_REACTION_S
         while self._size() == self._written and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -57,7 +58,7 @@ class Settling:
     def _wait_for_rest(self) -> None:
         deadline = time.monotonic() + _MAX_SETTLE_S
         threads = thread_states(self._process)
-        limit = _cpu_ticks(threads) + _MAX_SPIN_S * _TICKS_PER_S
+        limit = _cpu_ticks(threads) + self._max_cpu_ticks
         while time.monotonic() < deadline and _cpu_ticks(threads) < limit:
             before = threads
             time.sleep(_POLL_S)

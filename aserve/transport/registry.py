@@ -21,6 +21,7 @@ class ModelInfo(NamedTuple):
     workers: how many workers there are unless it is said; if several, they share their listeners.
     default_threads: how many threads it has unless told, 0 for a model that can do without.
     needs_main_thread: whether its server has signal handlers, which Python calls there only.
+    never_waits: whether its thread goes on asking where there is nothing to do.
     """
 
     summary: str
@@ -32,6 +33,7 @@ class ModelInfo(NamedTuple):
     workers: int = 1
     default_threads: int = 8
     needs_main_thread: bool = False
+    never_waits: bool = False
 
     @property
     def needs_processes(self) -> bool:
@@ -124,6 +126,7 @@ MODELS: Mapping[str, ModelInfo] = {
         "one thread tries every socket in turn",
         "aserve.transport.models.nonblocking",
         "NonblockingServer",
+        never_waits=True,
     ),
     "select": ModelInfo(
         "one thread waits in select(2)", "aserve.transport.models.select", "SelectServer"

@@ -47,7 +47,7 @@ def worker(tmp_path):
 
 
 def test_it_waits_for_all_that_a_process_does(worker, tmp_path):
-    process = worker(0.1)
+    process = worker(0.4)
     settle = Settling(process.pid, tmp_path)
     process.stdin.write("work\n")
     process.stdin.flush()
@@ -57,7 +57,7 @@ def test_it_waits_for_all_that_a_process_does(worker, tmp_path):
 
 def test_it_does_not_wait_for_ever_for_one_that_never_rests(worker, tmp_path):
     process = worker(3_600)
-    settle = Settling(process.pid, tmp_path)
+    settle = Settling(process.pid, tmp_path, never_waits=True)
     process.stdin.write("work\n")
     process.stdin.flush()
     settle()
