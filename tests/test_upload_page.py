@@ -307,7 +307,7 @@ def test_ten_files_one_of_two_gigabytes_are_uploaded_over_a_line_that_is_cut(
     lines: list[str] = []
     settings = {"write": ("/in",), "fsync": False, "access_log": lines.append}
     with aserve.Server(folder / "site", **settings) as served:
-        proxy = CuttingProxy(served.url, b"PATCH", once=True, after=HUGE // 2)
+        proxy = UploadProxy(served.url, b"PATCH", once=True, after=HUGE // 2)
         proxy.is_cutting = True
         try:
             load(browser, f"{proxy.url}in/")

@@ -358,8 +358,7 @@ def test_the_big_file_replaces_the_one_that_was_asked_for(site, monkeypatch):
 
 STORED = [
     "PUT /in/new.txt", "writes 10,000 bytes to the new file",
-    "waits until the new file is on the disk", "locks the directory",
-    "gives the new file the name new.txt", "unlocks the directory",
+    "waits until the new file is on the disk", "gives the new file the name new.txt",
     "waits until the directory is on the disk", "receives",
 ]  # fmt: skip
 

@@ -51,7 +51,7 @@ def record(name: str) -> None:
             for event in clients
         ]  # fmt: skip
         played = {"end": end, "rests": rests, "events": facts}
-        (target / "clients.json").write_text(json.dumps(played, indent=0))
+        (target / "clients.json").write_text(json.dumps(played, indent=0) + "\n")
         return collect(temporary, clients, rests, end, is_libuv=is_libuv)
 
     capture_module.collect = keep
