@@ -24,12 +24,14 @@ _WORDS = {
     "en": {
         "costs": ("server", "what it is", "lines", "system calls for one request"),
         "models": ("model", "books say", "aserve does", "why"),
+        "speeds": ("server", "pages/s", "lowest and highest", "failed"),
         "steps": ("step", "books say", "what `aserve explain` shows, in this order"),
         "varies": "not counted: ",
     },
     "zh": {
         "costs": ("服务器", "是什么", "行数", "一个请求的系统调用"),
         "models": ("模型", "书上说", "aserve 的做法", "原因"),
+        "speeds": ("服务器", "页/秒", "最低和最高", "失败"),
         "steps": ("步骤", "书上说", "`aserve explain` 依次显示"),
         "varies": "不计次数：",  # noqa: RUF001  (Chinese punctuation)
     },
@@ -62,6 +64,11 @@ def updated(page: Path) -> str:
 def servers() -> list[dict[str, Any]]:
     """Return what servers.toml says of each server."""
     return tomllib.loads((COURSE / "servers.toml").read_text(encoding="utf-8"))["server"]
+
+
+def measured() -> dict[str, Any]:
+    """Return what docs/learn/measure.py has found."""
+    return tomllib.loads((COURSE / "measured.toml").read_text(encoding="utf-8"))
 
 
 def models() -> list[dict[str, Any]]:
@@ -108,6 +115,20 @@ def costs(_name: str, language: str) -> str:
     return _table(rows)
 
 
+def speeds(_name: str, language: str) -> str:
+    """Return the table of what the servers reach."""
+    rows = [_WORDS[language]["speeds"]]
+    for name, found in measured()["servers"].items():
+        spread = f"{found['lowest']:,}-{found['highest']:,}"
+        rows.append((f"{name}.py", f"{found['pages_per_s']:,}", spread, f"{found['failed']:,}"))
+    return _table(rows)
+
+
+def pools(_name: str, _language: str) -> str:
+    """Return what pools.py has printed on a quiet machine."""
+    return _code("", f"$ python docs/learn/pools.py\n{measured()['pools']['output']}")
+
+
 def book(_name: str, language: str) -> str:
     """Return the table of what books say and aserve does."""
     rows = [_WORDS[language]["models"]]
@@ -145,6 +166,8 @@ _PARTS = {
     "diff": diff,
     "output": output,
     "costs": costs,
+    "speeds": speeds,
+    "pools": pools,
     "book": book,
     "steps": steps,
 }
