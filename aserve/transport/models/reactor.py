@@ -49,6 +49,12 @@ class Registration:
         self.is_closing = False  # close_after_response was called
         self.lock = threading.Lock()
 
+    def tick_if_due(self) -> None:
+        """Check the deadlines of the connection, on the thread that owns it."""
+        if self.is_tick_due and not self.connection.is_closed:
+            self.is_tick_due = False
+            self.connection.tick()
+
 
 class ReactorServer(PollingLoop):
     """Polls on one thread, and does everything else on a thread pool."""
@@ -160,14 +166,8 @@ class ReactorServer(PollingLoop):
         for _ in range(_MAX_TURNS):
             if not connection.process_ready() or connection.wants_turn:
                 break
-        self._tick_if_due(registration)
+        registration.tick_if_due()
         self._release(registration)
-
-    def _tick_if_due(self, registration: Registration) -> None:
-        connection = registration.connection
-        if registration.is_tick_due and not connection.is_closed:
-            registration.is_tick_due = False
-            connection.tick()
 
     def _release(self, registration: Registration) -> None:
         """Poll a connection again, or remove it. Any other thread may own it afterwards."""

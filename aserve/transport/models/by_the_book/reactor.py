@@ -86,5 +86,5 @@ class BookReactorServer(ReactorServer):
         """Write, or else read and make the response: one step, then the connection waits again."""
         connection = registration.connection
         connection.process_ready(readable=not registration.is_writable)
-        self._tick_if_due(registration)
+        registration.tick_if_due()
         self._release(registration)

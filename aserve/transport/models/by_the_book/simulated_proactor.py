@@ -82,7 +82,7 @@ class BookSimulatedProactorServer(ReactorServer):
         connection = registration.connection
         assert isinstance(connection, QueuedConnection)  # noqa: S101 - _make_connection's
         connection.process_ready(readable=not registration.is_writable)
-        self._tick_if_due(registration)
+        registration.tick_if_due()
         if connection.is_queued and self._workers.is_full:
             connection.reject_queued(_QUEUE_FULL)
         if connection.is_queued:
