@@ -157,9 +157,6 @@ class Directory:
         except OSError as error:
             raise http_error(error) from None
 
-    def _is_visible(self, path: TargetPath) -> bool:
-        return self._visibility.is_visible(b"/".join(path.segments))
-
 
 class _Rules(NamedTuple):
     """What decides which files of a site there are, and what they are sent as."""

@@ -1,6 +1,34 @@
 """A body that is stored as it is."""
 
-from aserve.http.messages import HttpError, Request
+from abc import ABC, abstractmethod
+
+from aserve.http.messages import HttpError, Request, Response
+
+
+class StoringSink(ABC):
+    """A sink that stores a body in pieces, or at once where all of it is there."""
+
+    def begin(self) -> None:
+        """Reject what cannot be stored, and open a file for the rest. Raises HttpError."""
+        self._begin(at_once=False)
+
+    def store(self, data: bytes) -> Response:
+        """Store a whole body. Raises HttpError."""
+        self._begin(at_once=True)
+        self.write(data)
+        return self.respond()
+
+    @abstractmethod
+    def _begin(self, *, at_once: bool) -> None:
+        """Open the file. at_once: the body follows in the same call."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Store the next bytes. Raises HttpError."""
+
+    @abstractmethod
+    def respond(self) -> Response:
+        """Return the response to a whole body. Raises HttpError."""
 
 
 def check_is_whole(request: Request) -> None:

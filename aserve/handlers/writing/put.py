@@ -7,7 +7,7 @@ from aserve.filesystem.opened_file import validator_of
 from aserve.filesystem.writing.errors import AddOnly, IsDirectory, ParentMissing, WriteError
 from aserve.filesystem.writing.new_file import NewFile
 from aserve.handlers.handler import RequestContext
-from aserve.handlers.writing.body import announced_size, check_is_whole
+from aserve.handlers.writing.body import StoringSink, announced_size, check_is_whole
 from aserve.handlers.writing.conditions import Conditions
 from aserve.handlers.writing.digests import ExpectedDigests
 from aserve.handlers.writing.errors import http_error
@@ -40,7 +40,7 @@ class Put:
         raise self._writing.not_allowed(request, context, _NOT_ALLOWED)
 
 
-class PutSink:
+class PutSink(StoringSink):
     """Stores one body."""
 
     may_wait = True
@@ -64,16 +64,6 @@ class PutSink:
         self._context = context
         self._guard = _Guard(target, Conditions(request, context))
         self._is_open = False
-
-    def begin(self) -> None:
-        """Reject what cannot be stored, and open a file for the rest. Raises HttpError."""
-        self._begin(at_once=False)
-
-    def store(self, data: bytes) -> Response:
-        """Store a whole body. Raises HttpError."""
-        self._begin(at_once=True)
-        self.write(data)
-        return self.respond()
 
     def _begin(self, *, at_once: bool) -> None:
         _check_message(self._request, self._path)

@@ -2,7 +2,7 @@
 
 from aserve.filesystem.writing.errors import WriteError
 from aserve.handlers.handler import RequestContext
-from aserve.handlers.writing.body import announced_size, check_is_whole
+from aserve.handlers.writing.body import StoringSink, announced_size, check_is_whole
 from aserve.handlers.writing.digests import ExpectedDigests
 from aserve.handlers.writing.upload_folder import Upload, UploadFolder, upload_error
 from aserve.handlers.writing.upload_result import upload_response
@@ -11,7 +11,7 @@ from aserve.http.error_pages import problem_response
 from aserve.http.messages import HttpError, Request, Response
 
 
-class RawSink:
+class RawSink(StoringSink):
     """Stores a body as one file. Its name is in the query, or else in Content-Disposition."""
 
     may_wait = True
@@ -27,16 +27,6 @@ class RawSink:
         self._context = context
         self._digests = ExpectedDigests(request)
         self._is_open = False
-
-    def begin(self) -> None:
-        """Open a file, if one of this name can be stored. Raises HttpError."""
-        self._begin(at_once=False)
-
-    def store(self, data: bytes) -> Response:
-        """Store a whole body. Raises HttpError."""
-        self._begin(at_once=True)
-        self.write(data)
-        return self.respond()
 
     def _begin(self, *, at_once: bool) -> None:
         check_is_whole(self._request)
