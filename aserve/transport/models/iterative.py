@@ -62,6 +62,7 @@ class IterativeServer(PollLoop):
         bounds = process_limits(limits, threads=1)
         super().__init__(ConnectionContext(site, limits, observer, bounds))
         self._served: SocketConnection | None = None
+        self._accepts_from: socket.socket | None = None
         self._is_interrupted = False
 
     def interrupt(self) -> None:
@@ -69,7 +70,7 @@ class IterativeServer(PollLoop):
         self._is_interrupted = True
         if self._served:
             self._served.interrupt()
-        elif listener := self._only_listener():
+        elif listener := self._accepts_from:
             # Python repeats a call after the handler of a signal. This one then finds no listener,
             # while what it has accepted just before is not lost, as it would be by an exception.
             nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -86,11 +87,17 @@ class IterativeServer(PollLoop):
         return listeners[0] if len(listeners) == 1 else None
 
     def _run_once(self, timeout: float) -> None:
-        listener = self._only_listener()
-        if listener and not self._paused_listeners and not self._is_interrupted:
-            self._accept(listener)  # which waits for a second, or serves
+        if not self._paused_listeners and (listener := self._only_listener()):
+            self._accept_or_serve(listener)
             timeout = 0
         super()._run_once(timeout)
+
+    def _accept_or_serve(self, listener: socket.socket) -> None:
+        """Wait in accept for a second at most, unless interrupt was called, or serve a client."""
+        self._accepts_from = listener  # first: interrupt may be called between any two steps
+        if not self._is_interrupted:
+            self._accept(listener)
+        self._accepts_from = None
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
         return YieldingConnection(sock, client, self._context, self._others_wait)

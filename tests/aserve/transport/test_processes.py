@@ -1,26 +1,34 @@
 """One client after the other, a process for each client, and processes that share a socket."""
 
+import linecache
 import os
 import re
 import signal
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import pytest
 
 import aserve
-from aserve.config.settings import SettingsError
-from aserve.transport.models.iterative import YieldingConnection
+from aserve.config.settings import Settings, SettingsError
+from aserve.filesystem.mounts import Mounts
+from aserve.http1.limits import Limits
+from aserve.server.site_factory import build_site
+from aserve.transport.models.iterative import IterativeServer, YieldingConnection
 from tests.aserve import programs
 from tests.conformance.serving import running
 from tests.fork_server import BlockingProgram
 from tests.marks import slow, slow_except
 
 TIMEOUT = 60.0
+PACKAGE = str(Path(aserve.__file__).parent)
 ERROR_IN_CHILD = """
 from aserve.__main__ import main
 from aserve.policies.site import Site
@@ -157,6 +165,40 @@ def test_a_silent_client_is_closed_when_others_wait(directory: Path) -> None:
     ):
         assert ask(second).endswith(b"\r\n\r\nsmall")
         assert silent.recv(1) == b""
+
+
+def interrupted_line(step: int, directory: Path) -> str:
+    """Run a server that is told to stop before one of its lines, and return that line.
+
+    step: how many lines of the package are run before, from the call of run on.
+    """
+    server = IterativeServer(build_site(Settings(directory), Mounts()), Limits())
+    control, write_end = os.pipe()
+    lines = count()
+    interrupted: list[str] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line" and next(lines) == step:
+            interrupted.append(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+            server.interrupt()
+            os.close(write_end)
+        return trace
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, os.fdopen(control):
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            server.run([listener], (control,), grace=0)
+        finally:
+            sys.settrace(before)
+    return interrupted[0]
+
+
+def test_a_signal_between_any_two_steps_of_the_start_is_a_stop(directory: Path) -> None:
+    lines = (interrupted_line(step, directory).strip() for step in count())
+    assert next(line for line in lines if line.endswith(" = accept()"))
 
 
 def test_workers_of_prefork_accept_on_one_socket(directory: Path) -> None:
