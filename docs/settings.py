@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aserve.cli.limit_option import limit_unit
 from aserve.cli.main import build_parser
+from aserve.config.limit_values import limit_unit
 from aserve.config.settings import Settings
 from aserve.http1.limits import UNLIMITED, Limits
 
@@ -83,6 +83,8 @@ def settings() -> str:
     rows = [["setting", "type", "default", "unit", "option", "meaning"]]
     comments = dict(_comments(Settings))
     for one in dataclasses.fields(Settings):
+        if one.name == "sources":  # what others have written, and not a setting of its own
+            continue
         kind = types[one.name]
         kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
         kind_text = re.sub(r"\b(?:pathlib|collections)\.(?:_local\.|abc\.)?", "", kind_text)

@@ -60,16 +60,16 @@ def _log_target(target: str) -> tuple[int, str]:
     if target in _OUTPUTS:
         return _standard_descriptor(target), ""
     if not target:
-        raise SettingsError("--access-log", "must not be empty; use 'off' for no log")
+        raise SettingsError("access_log", "must not be empty; use 'off' for no log")
     if hint := _FILE_NAME_HINTS.get(target.strip().lower()):
-        raise SettingsError("--access-log", f"{hint}; for a file of this name use './{target}'")
+        raise SettingsError("access_log", f"{hint}; for a file of this name use './{target}'")
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:
         reason = error.strerror
         if error.errno == errno.ENXIO and Path(target).is_fifo():
             reason = "it is a FIFO without a reader; start the reader first"
-        raise SettingsError("--access-log", f"cannot write {target!r}: {reason}") from error
+        raise SettingsError("access_log", f"cannot write {target!r}: {reason}") from error
 
 
 def _standard_descriptor(target: str) -> int:
@@ -80,9 +80,9 @@ def _standard_descriptor(target: str) -> int:
     """
     descriptor = _OUTPUTS[target]
     if descriptor == _STANDARD_OUTPUT and not sys.stdout:
-        raise SettingsError("--access-log", f"{target!r} is standard output, which is closed")
+        raise SettingsError("access_log", f"{target!r} is standard output, which is closed")
     if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise SettingsError("--access-log", f"{target!r} is open for reading only")
+        raise SettingsError("access_log", f"{target!r} is open for reading only")
     return descriptor
 
 

@@ -16,8 +16,8 @@ from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
 
 
-def format_banner(settings: Settings, listener: socket.socket) -> str:
-    """Return the banner of a server that listens."""
+def format_banner(settings: Settings, listener: socket.socket, file: Path | None = None) -> str:
+    """Return the banner of a server that listens. file: what options were read from."""
     home, address = _home(settings.root), url(listener)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
@@ -31,6 +31,7 @@ def format_banner(settings: Settings, listener: socket.socket) -> str:
             f"  share  {share}",
             *_live_line(settings),
             *_write_lines(settings, address),
+            *([f"  config {printable(str(file))}"] if file else []),
             "  stop   Ctrl-C",
         )
     )

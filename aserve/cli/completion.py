@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from aserve.cli.limit_option import default_changes
+from aserve.config.limit_values import default_changes
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.transport.registry import DISPATCHES, MODELS
 

@@ -12,6 +12,15 @@ def declare(group: str, *names: str, value: str | None = None, text: str, **more
     return typer.Option(*names, metavar=value, help=text, rich_help_panel=group, **more)
 
 
+def declare_flag(group: str, name: str, letter: str = "", *, text: str) -> Any:
+    """Return a flag that can also be the other way: --live and --no-live, --no-fsync and --fsync.
+
+    So the command line can undo what the environment or a file says. Help shows the first.
+    """
+    other = name.replace("--no-", "--") if name.startswith("--no-") else f"--no-{name[2:]}"
+    return declare(group, f"{name}/{other}", *filter(None, [letter]), text=text)
+
+
 def with_options(options: type) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command the options of a TypedDict, as keywords; those not given are left out."""
     hints = get_type_hints(options, include_extras=True)
@@ -35,10 +44,9 @@ def with_options(options: type) -> Callable[[Callable[..., int]], Callable[..., 
 
 
 def _parameter(name: str, hint: Any) -> inspect.Parameter:
-    default = False if hint.__origin__ is bool else None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 
 def _is_given(value: object) -> bool:
-    """Whether the user gave an option. An empty text was given."""
-    return isinstance(value, str) or bool(value)
+    """Whether the user gave an option. An empty text was given, and so was --no-live."""
+    return value is not None and value != []

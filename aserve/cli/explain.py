@@ -11,8 +11,10 @@ import typer
 
 from aserve.cli import completion
 from aserve.cli.declarations import declare
-from aserve.cli.values import parse_number
+from aserve.config.given import parsed
+from aserve.config.names import Source
 from aserve.config.settings import Settings, SettingsError
+from aserve.config.values import parse_number
 from aserve.explain.capture import ServerOptions, capture, check_target, traceable_models
 from aserve.explain.page import write_page
 from aserve.explain.render import print_trace, write_svg
@@ -138,10 +140,10 @@ def explain(
     if not sys.stdout:
         raise SettingsError("explain", "writes to standard output, which is closed")
     root = Path(directory)
-    count = parse_number("--clients", clients)
+    count = _number("--clients", clients)
     scenario = Scenario(count, pipeline, big, slow_reader, cold, again, upload)
     has_page = html not in {None, "off"}
-    thread_count = None if threads is None else parse_number("--threads", threads)
+    thread_count = None if threads is None else _number("--threads", threads)
     options = ServerOptions(model or DEFAULT, by_the_book, thread_count, dispatch)
     servers = _servers(options, is_named=bool(model)) if has_page else [options]
     for server in servers:  # raises SettingsError before anything is started
@@ -214,6 +216,10 @@ def _explain_all(
     else:
         write(sys.stdout)
     return 0
+
+
+def _number(option: str, text: str) -> int:
+    return int(parsed(Source(option, option), parse_number, text))
 
 
 def _file(name: str | None, option: str) -> Path | None:

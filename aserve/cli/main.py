@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, cast
@@ -15,13 +14,13 @@ from aserve.cli import completion
 from aserve.cli.exit_codes import BAD_PARAMETER, FAILED, OK
 from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.messages import print_message
-from aserve.cli.options import SPA_PAGE
 from aserve.cli.usage_errors import UsageError, check_dashes, describe_usage_error
-from aserve.config.settings import Settings, SettingsError
+from aserve.config.configuration import label_of
+from aserve.config.kinds import SPA_PAGE
+from aserve.config.settings import SettingsError
 from aserve.handlers.writing.areas import EVERYWHERE
 from aserve.server.listeners import ListenError
 
-_OTHER_NAMES = {"root": "DIR", "types": "--type", "limits": "--limit", "fsync": "--no-fsync"}
 _OPTIONAL_VALUES = {"--spa": f"--spa={SPA_PAGE}", "--write": f"--write={EVERYWHERE}"}
 """Options that stand for themselves with a value: typer knows no optional ones."""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
@@ -39,9 +38,9 @@ def _run(arguments: list[str]) -> int:
     except UsageError as error:
         return _print_error(str(error), BAD_PARAMETER)
     except SettingsError as error:
-        return _print_error(f"{_option_name(error.setting)}: {error.reason}", BAD_PARAMETER)
+        return _print_error(f"{label_of(error.setting, {})}: {error.reason}", BAD_PARAMETER)
     except ListenError as error:
-        return _print_error(f"{_option_name(error.setting)}: {error.reason}", FAILED)
+        return _print_error(f"{label_of(error.setting, {})}: {error.reason}", FAILED)
     except KeyboardInterrupt:
         return OK
     except Exception as error:  # noqa: BLE001 - the last boundary: one line and no traceback
@@ -102,13 +101,6 @@ def build_parser(command: str) -> GroupedCommand:
     if command != "serve":  # its completion is that of the whole program
         parser.params = [one for one in parser.params if one.name not in _COMPLETION_OPTIONS]
     return parser
-
-
-def _option_name(setting: str) -> str:
-    """Return a setting's name on the command line; other names are already spelled so."""
-    if setting in {field.name for field in fields(Settings)}:
-        return _OTHER_NAMES.get(setting, f"--{setting.replace('_', '-')}")
-    return setting
 
 
 def _print_error(reason: str, code: int) -> int:

@@ -6,8 +6,9 @@ from typing import Annotated, TypedDict
 import typer
 
 from aserve.cli import completion
-from aserve.cli.declarations import declare
+from aserve.cli.declarations import declare, declare_flag
 from aserve.cli.help import OTHER
+from aserve.config.config_file import FILE_NAME
 from aserve.config.settings import DEFAULT_PORT, Settings
 from aserve.transport.registry import DEFAULT, MODELS
 from aserve.version import __version__
@@ -21,9 +22,7 @@ _WRITING = "Writing"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
 _LOGGING = "Logging"
-
-SPA_PAGE = "index.html"
-"""The value of --spa without one."""
+_CONFIGURATION = "Configuration"
 
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}
 
@@ -96,7 +95,8 @@ class SettingOptions(TypedDict, total=False):
         ),
     ]
     decode_slashes: Annotated[
-        bool, declare(_FILES, "--decode-slashes", text="Treat %2F in a path as a slash, for npm.")
+        bool,
+        declare_flag(_FILES, "--decode-slashes", text="Treat %2F in a path as a slash, for npm."),
     ]
     listing: Annotated[
         str,
@@ -119,7 +119,9 @@ class SettingOptions(TypedDict, total=False):
             show_default=_default("page_size"),
         ),
     ]
-    readme: Annotated[bool, declare(_PAGES, "--no-readme", text="Show no README with a folder.")]
+    readme: Annotated[
+        bool, declare_flag(_PAGES, "--no-readme", text="Show no README with a folder.")
+    ]
     hide: Annotated[
         list[str],
         declare(
@@ -130,7 +132,9 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.hides,
         ),
     ]
-    dotfiles: Annotated[bool, declare(_PAGES, "--dotfiles", text="Show dotfiles, except keys.")]
+    dotfiles: Annotated[
+        bool, declare_flag(_PAGES, "--dotfiles", text="Show dotfiles, except keys.")
+    ]
     symlinks: Annotated[
         str,
         declare(
@@ -193,11 +197,12 @@ class SettingOptions(TypedDict, total=False):
         ),
     ]
     server_header: Annotated[
-        bool, declare(_FILES, "--no-server-header", text="Do not name the software in responses.")
+        bool,
+        declare_flag(_FILES, "--no-server-header", text="Do not name the software in responses."),
     ]
-    live: Annotated[bool, declare(_FILES, "--live", text="Reload pages when a file changes.")]
+    live: Annotated[bool, declare_flag(_FILES, "--live", text="Reload pages when a file changes.")]
     allow_trace: Annotated[
-        bool, declare(_METHODS, "--allow-trace", text="Answer TRACE: echo the request.")
+        bool, declare_flag(_METHODS, "--allow-trace", text="Answer TRACE: echo the request.")
     ]
     allow_connect: Annotated[
         list[str],
@@ -260,7 +265,8 @@ class SettingOptions(TypedDict, total=False):
         ),
     ]
     fsync: Annotated[
-        bool, declare(_WRITING, "--no-fsync", text="Do not wait until uploads are on the disk.")
+        bool,
+        declare_flag(_WRITING, "--no-fsync", text="Do not wait until uploads are on the disk."),
     ]
     response_cache: Annotated[
         str,
@@ -328,7 +334,9 @@ class SettingOptions(TypedDict, total=False):
     ]
     by_the_book: Annotated[
         bool,
-        declare(_PROCESSES, "--by-the-book", text="Take each step of the model as textbooks do."),
+        declare_flag(
+            _PROCESSES, "--by-the-book", text="Take each step of the model as textbooks do."
+        ),
     ]
     threads: Annotated[
         str,
@@ -353,6 +361,41 @@ class SettingOptions(TypedDict, total=False):
     ]
 
 
+class CommandOptions(SettingOptions, total=False):
+    """All options of a command that has the settings: also what is no setting of a server.
+
+    What of it can be in a file is named in aserve/config/kinds.py as well.
+    """
+
+    open: Annotated[
+        bool, declare_flag(_ADDRESS, "--open", "-o", text="Open the site in the browser.")
+    ]
+    access_log: Annotated[
+        str,
+        declare(
+            _LOGGING,
+            "--access-log",
+            value="FILE|-|off",
+            text="Log requests there.",
+            show_default="only on a terminal",
+            autocompletion=completion.access_logs,
+        ),
+    ]
+    quiet: Annotated[
+        bool, declare_flag(_LOGGING, "--quiet", "-q", text="Print nothing but errors.")
+    ]
+    config: Annotated[
+        str,
+        declare(
+            _CONFIGURATION,
+            "--config",
+            value="FILE|off",
+            text="Read options there.",
+            show_default=FILE_NAME,
+        ),
+    ]
+
+
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
@@ -363,19 +406,6 @@ Paths = Annotated[
         autocompletion=completion.paths,
     ),
 ]
-Open = Annotated[bool, declare(_ADDRESS, "--open", "-o", text="Open the site in the browser.")]
-AccessLogTarget = Annotated[
-    str | None,
-    declare(
-        _LOGGING,
-        "--access-log",
-        value="FILE|-|off",
-        text="Log requests there.",
-        show_default="only on a terminal",
-        autocompletion=completion.access_logs,
-    ),
-]
-Quiet = Annotated[bool, declare(_LOGGING, "--quiet", "-q", text="Print nothing but errors.")]
 Version = Annotated[
     bool,
     declare(

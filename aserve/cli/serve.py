@@ -7,37 +7,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from operator import not_
-from typing import Any, Unpack
+from typing import Unpack
 
 from aserve.cli.access_log_option import NOT_REOPENED, OpenLog, access_log_opener
 from aserve.cli.banner import format_banner, home_url
 from aserve.cli.declarations import with_options
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.cli.help import Rows
-from aserve.cli.limit_option import limit_rows, parse_limits
 from aserve.cli.messages import discard_line, print_message, write_stderr
-from aserve.cli.options import (
-    AccessLogTarget,
-    Open,
-    Paths,
-    Quiet,
-    SettingOptions,
-    Version,
-)
-from aserve.cli.paths import parse_paths
-from aserve.cli.values import (
-    parse_bytes,
-    parse_formats,
-    parse_maximum,
-    parse_names,
-    parse_number,
-    parse_size,
-    parse_text,
-    parse_workers,
-)
-from aserve.config.root import as_root
-from aserve.config.settings import Settings, SettingsError, checked_root
+from aserve.cli.options import CommandOptions, Paths, Version
+from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
+from aserve.config.limit_values import limit_rows
+from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.observability.access_log import AccessLog
 from aserve.observability.log_process import LogProcess
@@ -50,7 +31,7 @@ from aserve.server.supervisor import Supervisor
 from aserve.server.worker import serve as run_server
 from aserve.server.writers import find_unwritable
 from aserve.transport.observers import ReportRemaining
-from aserve.transport.registry import DEFAULT, MODELS, default_workers
+from aserve.transport.registry import DEFAULT, MODELS
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
@@ -81,80 +62,36 @@ SECTIONS: Mapping[str, Rows] = {
 }
 """What --help shows after the options."""
 
-_PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "port": partial(parse_number, "--port"),
-    "threads": partial(parse_number, "--threads"),
-    "workers": parse_workers,
-    "response_cache": parse_size,
-    "types": tuple,
-    "index": parse_names,
-    "spa": partial(parse_text, "--spa"),
-    "error_page": tuple,
-    "hide": tuple,
-    "page_size": partial(parse_number, "--page-size"),
-    "allow_connect": tuple,
-    "limits": parse_limits,
-    "readme": not_,
-    "server_header": not_,
-    "archive": parse_formats,
-    "archive_max_bytes": partial(parse_maximum, "--archive-max-bytes"),
-    "archive_max_files": partial(parse_maximum, "--archive-max-files"),
-    "write": tuple,
-    "max_upload": partial(parse_maximum, "--max-upload"),
-    "quota": partial(parse_maximum, "--quota"),
-    "min_free": partial(parse_bytes, "--min-free"),
-    "fsync": not_,
-}
-"""How the text of an option becomes a setting, where that is no text itself."""
 
-
-@with_options(SettingOptions)
-def serve(
-    paths: Paths = None,
-    open_site: Open = False,
-    access_log: AccessLogTarget = None,
-    quiet: Quiet = False,
-    _version: Version = False,
-    **options: Unpack[SettingOptions],
-) -> int:
+@with_options(CommandOptions)
+def serve(paths: Paths = None, _version: Version = False, **options: Unpack[CommandOptions]) -> int:
     """Serve the files of a directory over HTTP/1.1."""
-    settings = read_settings(paths or ["."], options)
-    open_log = access_log_opener(access_log, quiet=quiet, is_shared=settings.workers > 1)
+    configuration = read_configuration(paths or (), options)
+    with named_by(configuration.sources):
+        return _serve(configuration)
+
+
+def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
+    """Return the settings that command line, environment and file ask for now."""
+    return read_configuration(paths, options).settings
+
+
+def _serve(configuration: Configuration) -> int:
+    settings, quiet = configuration.settings, configuration.quiet
+    is_shared = settings.workers > 1
+    open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
     listeners = listen(settings)
-    if open_site:  # before signals are blocked, which the browser would inherit
+    if configuration.open:  # before signals are blocked, which the browser would inherit
         _open_site(home_url(settings.root, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
-    signals = program_signals(has_log_file=access_log not in NOT_REOPENED)
+    signals = program_signals(has_log_file=configuration.access_log not in NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
     if not quiet:
-        _print_start(settings, listeners[0])
+        _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
     return _run_workers(settings, open_log, signals, listeners, print_line)
-
-
-def read_settings(paths: Sequence[str], options: SettingOptions) -> Settings:
-    """Return the settings that the command line asks for; raises SettingsError."""
-    root = checked_root(as_root, parse_paths(paths))
-    values: dict[str, Any] = {
-        name: _PARSERS[name](text) if name in _PARSERS else text for name, text in options.items()
-    }
-    values.setdefault("workers", default_workers(options.get("model", DEFAULT)))
-    settings = Settings(root, **values)
-    _check_model_options(settings, options)
-    return settings
-
-
-def _check_model_options(settings: Settings, options: Mapping[str, object]) -> None:
-    """Reject an option that the model does not use, and name the models that do."""
-    model = settings.described_model
-    spellings = [f"--{name.replace('_', '-')}" for name in options]
-    restricted = set().union(*(info.options for info in MODELS.values()))
-    for option in spellings:
-        if option in restricted - settings.model_info.options:
-            models = ", ".join(name for name, info in MODELS.items() if option in info.options)
-            raise SettingsError(option, f"{model} does not use it; it is for {models}")
 
 
 def _open_site(address: str) -> None:
@@ -163,16 +100,18 @@ def _open_site(address: str) -> None:
         print_message(f"--open: no graphical browser is found; open {address} yourself")
 
 
-def _print_start(settings: Settings, listeners: Sequence[socket.socket]) -> None:
+def _print_start(configuration: Configuration, listeners: Sequence[socket.socket]) -> None:
+    settings = configuration.settings
     if USES_FALLBACK and settings.model == DEFAULT:
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
     for setting, reason in (*missing_pages(settings), *find_unwritable(settings)):
-        print_message(f"--{setting.replace('_', '-')}: {reason}")
+        print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     if settings.write and not all(map(is_loopback, listeners)):
         print_message("--write: everyone who can reach this server may change its files: no login")
-    write_stderr(format_banner(settings, listeners[0]))
+    file = configuration.file.file if configuration.file else None
+    write_stderr(format_banner(settings, listeners[0], file))
 
 
 def _run_workers(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.names import DEFAULT_PLACE, NamedSettingError, Sources
 from aserve.config.pages import (
     NO_PAGES,
     is_file_name,
@@ -50,13 +51,8 @@ PLAIN_URLS = "plain"
 """Of urls: each URL is the path of a file, and no other."""
 
 
-class SettingsError(ValueError):
+class SettingsError(NamedSettingError, ValueError):
     """A setting that cannot work. `setting` is its name, `reason` what is wrong with it."""
-
-    def __init__(self, setting: str, reason: str) -> None:
-        super().__init__(f"{setting}: {reason}")
-        self.setting = setting
-        self.reason = reason
 
 
 @checks_names("setting")
@@ -147,6 +143,8 @@ class Settings:
     """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
     """Limits on what clients may send and hold."""
+    sources: Sources = field(default_factory=dict, compare=False, repr=False)
+    """Where values were set, by the names of settings: an option, a variable, a line of a file."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", checked_root(as_root, self.root))
@@ -240,6 +238,14 @@ class Settings:
         _require(
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
         )
+
+    def place_of(self, setting: str, index: int | None = None) -> str:
+        """Return where a setting was set, as "aserve.toml:12" or "--cors", or "default".
+
+        index: of one of its values, where it has several; a file may have each on its own line.
+        """
+        source = self.sources.get(f"{setting}[{index}]") or self.sources.get(setting)
+        return source.place if source else DEFAULT_PLACE
 
     @property
     def visibility(self) -> Visibility:

@@ -1,9 +1,21 @@
 """What every handler and policy has in common: a request and its context in, a response out."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from aserve.http.messages import BodySink, Request, Response
+
+
+class Note(NamedTuple):
+    """What decided something about one response, for `aserve check --explain`.
+
+    topic: what was decided. text: how and why, in words. place: where that is said, such as
+    "_redirects:12", "aserve.toml:4" or "--cors" (Settings.place_of); "" for what is built in.
+    """
+
+    topic: Literal["host", "site", "file", "coding", "rule", "header", "cache", "access"]
+    text: str
+    place: str = ""
 
 
 class RequestContext(NamedTuple):
@@ -15,6 +27,12 @@ class RequestContext(NamedTuple):
     The others are facts of the connection, and are only set if a policy declares that it is keyed
     on them (KeyedOn). client: the client's address, "-" if it has none. scheme: "http" or "https".
     server_name: the name that the client asked for in its TLS handshake, "" without one.
+
+    notes: where each handler and policy says what it decides, in order, if the response is to be
+    explained; None for a request of a client. So that nothing is paid for it then:
+
+        if context.notes is not None:
+            context.notes.append(Note("rule", f"{status} to {location}", place))
     """
 
     now: int
@@ -22,6 +40,7 @@ class RequestContext(NamedTuple):
     client: str = "-"
     scheme: str = "http"
     server_name: str = ""
+    notes: list[Note] | None = None
 
 
 class Handler(Protocol):

@@ -6,21 +6,17 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from aserve.config.names import NamedSettingError
 from aserve.config.settings import DEFAULT_PORT, Settings
 
 _MAX_PORTS_TRIED = 100
 
 
-class ListenError(Exception):
+class ListenError(NamedSettingError):
     """The server cannot listen on an address.
 
     `setting` is the setting at fault, host or port; `reason` says what is wrong with it.
     """
-
-    def __init__(self, setting: str, reason: str) -> None:
-        super().__init__(f"{setting}: {reason}")
-        self.setting = setting
-        self.reason = reason
 
 
 def listen(settings: Settings) -> list[list[socket.socket]]:

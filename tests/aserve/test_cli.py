@@ -18,8 +18,8 @@ import pytest
 from aserve.cache.keys import KeyedOn
 from aserve.cli.main import main
 from aserve.cli.serve import read_settings
-from aserve.cli.values import parse_size
 from aserve.config.settings import Settings
+from aserve.config.values import parse_size
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.http1.limits import UNLIMITED
 from aserve.server import listeners

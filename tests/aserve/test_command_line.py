@@ -14,6 +14,7 @@ import pytest
 from aserve.cli import browser, serve
 from aserve.cli.help import use_color
 from aserve.cli.main import _with_values, build_parser, main
+from aserve.config.kinds import KINDS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
@@ -50,7 +51,8 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
         *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
-        *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging", "Other"),
+        *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
+        *("Configuration", "Other"),
         *("Limits, each with its default", "URLs", "Where clients may write"),
         *("Models", "Examples"),
     ]
@@ -64,10 +66,8 @@ def test_each_example_can_be_pasted(name):
         command = "explain" if words[:1] == ["explain"] else "serve"
         options = build_parser(command).make_context("aserve", words[command == "explain" :]).params
         if command == "serve":
-            chosen = {
-                key: value for key, value in options.items() if value and key in serve._PARSERS
-            }
-            assert serve.read_settings(["."], chosen)
+            chosen = {key: value for key, value in options.items() if value and key in KINDS}
+            assert serve.read_settings(["."], {**chosen, "config": "off"})
 
 
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
@@ -104,7 +104,7 @@ def test_help_whose_reader_stops_is_no_error():
     [
         ("--prot 80", "--prot: there is no such option; did you mean --port?"),
         ("--p 80", "--p: there is no such option; did you mean --port?"),
-        ("--no-quiet", "--no-quiet: there is no such option; did you mean --quiet?"),
+        ("--no-quit", "--no-quit: there is no such option; did you mean --quiet?"),
         ("--cors", "--cors: there is no such option; see aserve --help"),
         ("--bind 0.0.0.0", "--bind: there is no such option; use --host"),
         ("-port 80", "-port: it has two dashes: --port"),

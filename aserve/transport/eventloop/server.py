@@ -209,7 +209,8 @@ class EventLoopServer:
         if (cache := self.cache) and not request.error:
             partition_key = b""
             if self.sees_connection:
-                partition_key = self._site.keyed_on.partition_key(ConnectionFacts(*context[2:]))
+                facts = ConnectionFacts(context.client, context.scheme, context.server_name)
+                partition_key = self._site.keyed_on.partition_key(facts)
             key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
             if key and (cached := cache.lookup_key(key, request, time.time())):
                 return cached

@@ -10,7 +10,7 @@ import aserve
 from aserve.config.settings import ServerSettings
 from aserve.transport.registry import MODELS
 
-NOT_OF_A_SERVER = {"workers"}  # in a program it is one process
+NOT_OF_A_SERVER = {"workers", "sources"}  # in a program it is one process, and all is said there
 STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
 OWN_ARGUMENTS = ["root", "port", "access_log"]
 

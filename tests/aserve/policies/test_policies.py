@@ -272,7 +272,7 @@ async def test_a_policy_sees_nothing_of_the_connection_that_it_has_not_declared(
     seen = []
 
     def permitted(_request, context):
-        seen.append(context[2:])
+        seen.append((context.client, context.scheme, context.server_name))
         return True
 
     async with serving(directory, Guarded(permitted, KeyedOn()), cache=True) as (address, _):

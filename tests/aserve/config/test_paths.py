@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.cli.paths import parse_paths
-from aserve.config.settings import SettingsError
+from aserve.config.paths import parse_paths
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +69,9 @@ def test_what_is_served(line: str, served: object, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_one_line(line: str, reason: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ValueError) as caught:
         parse_paths(line.split())
-    assert caught.value.setting == "DIR"
-    assert caught.value.reason.startswith(reason)
+    assert str(caught.value).startswith(reason)
 
 
 def test_a_path_that_is_too_long_is_left_to_who_checks_it() -> None:
@@ -84,7 +82,7 @@ def test_a_path_that_is_too_long_is_left_to_who_checks_it() -> None:
 
 
 def test_an_empty_argument() -> None:
-    with pytest.raises(SettingsError, match="must not be empty"):
+    with pytest.raises(ValueError, match="must not be empty"):
         parse_paths([""])
 
 
@@ -95,9 +93,9 @@ words = st.text(st.sampled_from("ab=/.~ ü\udc80\n-"), max_size=8)
 def test_any_arguments_are_paths_or_one_line(arguments: list[str]) -> None:
     try:
         served = parse_paths(arguments)
-    except SettingsError as error:
+    except ValueError as error:
         served = error
-    if isinstance(served, SettingsError):
+    if isinstance(served, ValueError):
         assert "\n" not in str(served)
         return
     if isinstance(served, str):

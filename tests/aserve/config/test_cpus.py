@@ -5,7 +5,7 @@ import os
 import pytest
 
 from abench.system.cpus import usable_cpus
-from aserve.server.cpus import available_cpus
+from aserve.config.cpus import available_cpus
 
 
 @pytest.fixture(params=[available_cpus, usable_cpus])

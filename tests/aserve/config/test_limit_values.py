@@ -4,8 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from aserve.cli.limit_option import limit_rows, parse_limits
-from aserve.config.settings import SettingsError
+from aserve.config.limit_values import limit_rows, parse_limits
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 FIELDS = {field.name.replace("_", "-"): field.name for field in fields(Limits)}
@@ -37,7 +36,7 @@ def test_help_shows_the_defaults() -> None:
 def test_0_and_unlimited_mean_the_same(name: str, off: str) -> None:
     change = f"{name}={off}"
     if name in ALWAYS_BOUNDED:
-        with pytest.raises(SettingsError, match=rf"^--limit: {name} must be at least 1, and can"):
+        with pytest.raises(ValueError, match=rf"^{name} must be at least 1, and can"):
             parse_limits([change])
         with pytest.raises(LimitError):
             Limits(**{FIELDS[name]: 0})
@@ -61,12 +60,10 @@ def test_max_connections_per_ip_can_be_reset_to_auto() -> None:
 
 @pytest.mark.parametrize("text", ["abc", "", "-1", "1.5", "1e9", "10000000000", "٣", "auto", " 3"])
 def test_an_invalid_value_is_in_the_message(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ValueError) as caught:
         parse_limits([f"keepalive-timeout={text}"])
     message = str(caught.value)
-    assert message.startswith(
-        "--limit: keepalive-timeout must be a whole number of at most 9 digits"
-    )
+    assert message.startswith("keepalive-timeout must be a whole number of at most 9 digits")
     assert message.endswith(f"such as 60, or 'unlimited', not {text!r}")
 
 
@@ -83,9 +80,9 @@ def test_an_invalid_value_is_in_the_message(text: str) -> None:
     ],
 )
 def test_an_unknown_name_lists_the_limits(change: str, suggestion: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(ValueError) as caught:
         parse_limits([change])
     name = change.partition("=")[0]
     names = ", ".join(NAMES)
-    expected = f"--limit: there is no limit {name!r}{suggestion}; the limits are {names}"
+    expected = f"there is no limit {name!r}{suggestion}; the limits are {names}"
     assert str(caught.value) == expected

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 
 from aserve.config.root import shown_path
-from aserve.config.settings import SettingsError
 
 _URL_HINT = "to load a server, use abench URL"
 _HINTS = {"help": "use --help", "version": "use --version", "serve": "use aserve DIR"}
@@ -15,7 +14,7 @@ _PATH_STARTS = ("/", "./", "../")
 
 
 def parse_paths(arguments: Sequence[str]) -> str | Mapping[str, str]:
-    """Return what to serve: one path, or paths by their names in URLs; raises SettingsError.
+    """Return what to serve: one path, or paths by their names in URLs; raises ValueError.
 
     A directory alone is the root. Several paths without a name get their own names.
     """
@@ -29,7 +28,7 @@ def parse_paths(arguments: Sequence[str]) -> str | Mapping[str, str]:
     for given, path in named:
         name = given if given is not None else "" if has_root else _own_name(path)
         if name in paths:
-            raise SettingsError("DIR", _taken(name, paths[name], path))
+            raise ValueError(_taken(name, paths[name], path))
         paths[name] = path
     return paths
 
@@ -37,18 +36,18 @@ def parse_paths(arguments: Sequence[str]) -> str | Mapping[str, str]:
 def _split(argument: str) -> tuple[str | None, str]:
     """Return the name and the path of an argument; the name is None if it has none."""
     if hint := _hint(argument):
-        raise SettingsError("DIR", f"there is no directory or file {argument!r}; {hint}")
+        raise ValueError(f"there is no directory or file {argument!r}; {hint}")
     name, equals, path = argument.partition("=")
     if not argument:
-        raise SettingsError("DIR", "must not be empty; . is the current directory")
+        raise ValueError("must not be empty; . is the current directory")
     if not equals or (name != "/" and name.startswith(_PATH_STARTS)):
         return None, argument
     if not path:
-        raise SettingsError("DIR", f"{argument!r} has no path: it is NAME=DIR")
+        raise ValueError(f"{argument!r} has no path: it is NAME=DIR")
     if _exists(argument) and not _exists(path):
         way_out = f"to serve {argument!r}, write {f'./{argument}'!r}"
         detail = f"there is no directory or file {path!r}; {way_out}"
-        raise SettingsError("DIR", detail)
+        raise ValueError(detail)
     return name.strip("/"), os.path.expanduser(path)  # noqa: PTH111 - bytes stay as they are
 
 
@@ -61,7 +60,7 @@ def _own_name(path: str) -> str:
     """Return the name of a path, the directory's own for `.` and `..`."""
     name = os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - links are not resolved
     if not name:
-        raise SettingsError("DIR", f"{path!r} has no name: give it one, as in NAME={path!r}")
+        raise ValueError(f"{path!r} has no name: give it one, as in NAME={path!r}")
     return name
 
 

@@ -1,24 +1,26 @@
-"""Numbers and sizes as they are written on the command line."""
+"""Numbers, sizes and lists as they are written, whatever they are written in.
 
-from aserve.config.settings import SettingsError
+What is wrong with a text is a ValueError, whose message goes behind the name of what was set.
+"""
+
+from aserve.config.cpus import available_cpus
 from aserve.http1.limits import UNLIMITED
-from aserve.server.cpus import available_cpus
 
 _MAX_DIGITS = 9
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-def parse_number(option: str, text: str) -> int:
-    """Return a whole number; raises SettingsError."""
+def parse_number(text: str) -> int:
+    """Return a whole number."""
     if not _is_number(text.removeprefix("-")):
-        raise SettingsError(option, f"must be a whole number, not {text!r}")
+        raise ValueError(f"must be a whole number, not {text!r}")
     return int(text)
 
 
-def parse_text(option: str, text: str) -> str:
-    """Return a text that is not empty; raises SettingsError."""
+def parse_text(text: str) -> str:
+    """Return a text that is not empty."""
     if not text:
-        raise SettingsError(option, "must not be empty")
+        raise ValueError("must not be empty")
     return text
 
 
@@ -28,45 +30,51 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def parse_workers(text: str) -> int:
-    """Return the number of processes for `N` or `auto`; raises SettingsError."""
+    """Return the number of processes for `N` or `auto`."""
     if text == "auto":
         return available_cpus()
     if not _is_number(text):
-        raise SettingsError("--workers", f"must be 'auto' or at least 1, not {text!r}")
+        raise ValueError(f"must be 'auto' or at least 1, not {text!r}")
     return int(text)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of `64M` or the like, 0 for `off`; raises SettingsError."""
+    """Return the bytes of `64M` or the like, 0 for `off`."""
     size = 0 if text == "off" else _parse_units(text)
     if size is None:
-        raise SettingsError(
-            "--response-cache", f"must be a size such as 64M, or 'off', not {text!r}"
-        )
+        raise ValueError(f"must be a size such as 64M, or 'off', not {text!r}")
     return size
 
 
-def parse_maximum(option: str, text: str) -> int:
+def parse_maximum(text: str) -> int:
     """Return a number, which may end in K, M or G, UNLIMITED for `unlimited`."""
     number = UNLIMITED if text == "unlimited" else _parse_units(text)
     if number is None:
-        raise SettingsError(
-            option, f"must be a number such as 500 or 20G, or 'unlimited', not {text!r}"
-        )
+        raise ValueError(f"must be a number such as 500 or 20G, or 'unlimited', not {text!r}")
     return number
 
 
-def parse_bytes(option: str, text: str) -> int:
-    """Return the bytes of `64M` or the like; raises SettingsError."""
+def parse_bytes(text: str) -> int:
+    """Return the bytes of `64M` or the like."""
     size = _parse_units(text)
     if size is None:
-        raise SettingsError(option, f"must be a size such as 256M, or 0, not {text!r}")
+        raise ValueError(f"must be a size such as 256M, or 0, not {text!r}")
     return size
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
     """Return the formats in a list with commas, none for `off`."""
     return () if text == "off" else tuple(text.split(","))
+
+
+def format_size(size: int) -> int | str:
+    """Return a size as it is written: the number, or with the largest unit that it has."""
+    if size == UNLIMITED:
+        return "unlimited"
+    for unit, factor in reversed(_SIZE_UNITS.items()):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return size
 
 
 def _parse_units(text: str) -> int | None:

@@ -1,11 +1,10 @@
-"""The option --limit NAME=N. Its errors are one line that says how to correct the value."""
+"""Limits as NAME=N. What is wrong with one is a ValueError that says how to correct it."""
 
 from collections.abc import Iterable
 from dataclasses import Field, fields
 from typing import Any
 
 from aserve.arguments import closest_name
-from aserve.config.settings import SettingsError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 _MAX_DIGITS = 9
@@ -24,12 +23,12 @@ _SPECIAL_VALUES: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 
 def parse_limits(changes: Iterable[str]) -> Limits:
-    """Return the default limits with `changes` (each NAME=N) applied; raises SettingsError."""
+    """Return the default limits with `changes` (each NAME=N) applied; raises ValueError."""
     values: dict[str, Any] = dict(map(_parse_limit, changes))
     try:
         return Limits(**values)
     except LimitError as error:
-        raise SettingsError("--limit", str(error).replace("_", "-")) from error
+        raise ValueError(str(error).replace("_", "-")) from error
 
 
 def default_changes() -> list[str]:
@@ -38,6 +37,12 @@ def default_changes() -> list[str]:
         f"{name}={_SPECIAL_VALUES.get(field.default, field.default)}"
         for name, field in _LIMITS.items()
     ]
+
+
+def limit_values(limits: Limits) -> dict[str, int | str]:
+    """Return every limit as it is written, by its name."""
+    values = {name: getattr(limits, field.name) for name, field in _LIMITS.items()}
+    return {name: _SPECIAL_VALUES.get(value, value) for name, value in values.items()}
 
 
 def limit_rows() -> list[tuple[str, str]]:
@@ -61,17 +66,15 @@ def _describe_unit(limit: Field[Any]) -> str:
 def _parse_limit(change: str) -> tuple[str, int | None]:
     name, _, text = change.partition("=")
     if name not in _LIMITS:
-        raise SettingsError(
-            "--limit",
-            f"there is no limit {name!r}{_suggestion(name)}; the limits are {', '.join(_LIMITS)}",
-        )
+        suggestion, names = _suggestion(name), ", ".join(_LIMITS)
+        raise ValueError(f"there is no limit {name!r}{suggestion}; the limits are {names}")
     field = _LIMITS[name]
     if text == "unlimited":
         return field.name, UNLIMITED
     if text == "auto" and field.default is None:
         return field.name, None
     if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
-        raise SettingsError("--limit", f"{name} must be {_describe_values(field)}, not {text!r}")
+        raise ValueError(f"{name} must be {_describe_values(field)}, not {text!r}")
     return field.name, int(text)
 
 

@@ -1,0 +1,109 @@
+"""The configuration of the program: what the command line, the environment and a file say together.
+
+The command line goes before the environment, the environment before the file, and the file before
+the defaults.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aserve.config.config_file import FILE_NAME, Table, read_config_file
+from aserve.config.environment import CONFIG_VARIABLE, given_variables
+from aserve.config.given import Given, given_options, given_table
+from aserve.config.kinds import KINDS, PROGRAM_KINDS
+from aserve.config.names import NamedSettingError, Sources, option_of
+from aserve.config.settings import Settings, SettingsError
+from aserve.transport.registry import DEFAULT, MODELS, default_workers
+
+NO_FILE = "off"
+"""The value of --config for no file, not even the one in the working directory."""
+
+
+class Configuration(NamedTuple):
+    """All that was given, and the defaults of the rest.
+
+    file: what aserve.toml says, None if there is none. sources: of all values, also of those that
+    are no Settings: access_log, open and quiet.
+    """
+
+    settings: Settings
+    sources: Sources
+    file: Table | None = None
+    access_log: str | None = None
+    open: bool = False
+    quiet: bool = False
+
+
+def read_configuration(
+    paths: Sequence[str],
+    options: Mapping[str, Any],
+    environment: Mapping[str, str] = os.environ,
+) -> Configuration:
+    """Return the configuration as it is now; raises SettingsError, which names the source.
+
+    paths: arguments of the command line. options: its options by the names of settings, as in
+    SettingOptions; config: the file, or "off". Reads the file and the environment each time.
+    """
+    options = dict(options)
+    file = _find_file(options.pop("config", None), environment)
+    from_line = given_options({"root": paths, **options} if paths else options)
+    given = from_line.over(given_variables(environment))
+    if file:
+        given = given.over(given_table(file))
+    return _compose(given, file)
+
+
+def _find_file(option: str | None, environment: Mapping[str, str]) -> Table | None:
+    """Return the file that is named, or the one in the working directory if it is there."""
+    name = environment.get(CONFIG_VARIABLE) if option is None else option
+    if name == NO_FILE:
+        return None
+    if option == "":
+        raise SettingsError("--config", "must not be empty; 'off' is no file")
+    if name:
+        return read_config_file(Path(name), CONFIG_VARIABLE if option is None else "--config")
+    return read_config_file(Path(FILE_NAME), FILE_NAME) if os.path.lexists(FILE_NAME) else None
+
+
+def _compose(given: Given, file: Table | None) -> Configuration:
+    values = dict(given.values)
+    program = {name: values.pop(name) for name in PROGRAM_KINDS if name in values}
+    values.setdefault("root", Path())
+    values.setdefault("workers", default_workers(values.get("model", DEFAULT)))
+    with named_by(given.sources):
+        settings = Settings(**values, sources=given.sources)
+        _check_model_options(settings, given.values.keys() - PROGRAM_KINDS.keys())
+    return Configuration(settings, given.sources, file, **program)
+
+
+def label_of(setting: str, sources: Sources) -> str:
+    """Return what a message about a setting begins with: where it was set, or else its option.
+
+    Other names are already spelled so.
+    """
+    if source := sources.get(setting):
+        return source.label
+    return option_of(setting) if setting in KINDS else setting
+
+
+@contextmanager
+def named_by(sources: Sources) -> Iterator[None]:
+    """Let an error that names a setting name the option, variable or line where it was set."""
+    try:
+        yield
+    except NamedSettingError as error:
+        raise type(error)(label_of(error.setting, sources), error.reason) from error
+
+
+def _check_model_options(settings: Settings, given: Collection[str]) -> None:
+    """Reject an option that the model does not use, and name the models that do."""
+    model = settings.described_model
+    restricted = set().union(*(info.options for info in MODELS.values()))
+    for name in sorted(given):
+        option = option_of(name)
+        if option in restricted - settings.model_info.options:
+            models = ", ".join(name for name, info in MODELS.items() if option in info.options)
+            raise SettingsError(name, f"{model} does not use it; it is for {models}")
