@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from glob import escape, glob
 from pathlib import Path
 
 import typer
 
+from aserve.cli.commands import COMMANDS
 from aserve.config.limit_values import default_changes
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.transport.registry import DISPATCHES, MODELS
@@ -66,7 +67,7 @@ def models() -> Offers:
 
 
 def paths(incomplete: str) -> Offers:
-    """Offer the paths behind NAME=, and `explain` where it can mean nothing else.
+    """Offer the paths behind NAME=, and commands where a word can mean nothing else.
 
     The shell itself completes a path alone.
     """
@@ -76,7 +77,7 @@ def paths(incomplete: str) -> Offers:
     if equals:
         return [(f"{name}={one}{'/' * Path(one).is_dir()}", "") for one in matching]
     is_path = not incomplete or matching
-    return [] if is_path else [("explain", "show what happens for one request")]
+    return [] if is_path else list(COMMANDS.items())
 
 
 def targets(ctx: typer.Context) -> Offers:
@@ -88,13 +89,13 @@ def targets(ctx: typer.Context) -> Offers:
     return [("/", "the home page"), *((f"/{name}", "") for name in names if name[0] != ".")]
 
 
-def drop_command(environment: MutableMapping[str, str], name: str) -> bool:
-    """Remove a command from the line that is to be completed; return False if it has none."""
+def drop_command(environment: MutableMapping[str, str], names: Collection[str]) -> str:
+    """Remove a command from the line that is to be completed; return its name, "" for none."""
     variable = "COMP_WORDS" if "COMP_WORDS" in environment else "_TYPER_COMPLETE_ARGS"
     program, *words = re.split(r"\s+", environment.get(variable, ""), maxsplit=2)
     position = environment.get("COMP_CWORD", "2")  # bash's index of the word to complete
-    if words[:1] != [name] or len(words) == 1 or position == "1":
-        return False
+    if not words or words[0] not in names or len(words) == 1 or position == "1":
+        return ""
     environment[variable] = f"{program}\n{words[1]}"
     environment["COMP_CWORD"] = str(int(position) - 1)
-    return True
+    return words[0]

@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from aserve.cli import completion
+from aserve.cli.commands import COMMANDS
 from aserve.cli.exit_codes import BAD_PARAMETER, FAILED, OK
 from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.messages import print_message
@@ -50,15 +51,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_command(arguments: list[str]) -> int:
-    """Serve, or run `aserve explain`, which is imported only then: it does not delay serving.
+    """Serve, or run another command, which is imported only then: it does not delay serving.
 
-    A directory named explain can still be served: as `aserve explain` or `aserve ./explain`.
+    A directory named check can still be served: as `aserve check` or `aserve ./check`.
     """
-    is_command = arguments[:1] == ["explain"]
-    if is_command and (len(arguments) > 1 or not Path("explain").is_dir()):
-        return _parse_and_call("explain", arguments[1:], "aserve explain")
-    if completion.VARIABLE in os.environ and completion.drop_command(os.environ, "explain"):
-        return _parse_and_call("explain", [], "aserve explain")
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS and (len(arguments) > 1 or not Path(first).is_dir()):
+        return _parse_and_call(first, arguments[1:], f"aserve {first}")
+    is_completion = completion.VARIABLE in os.environ
+    if is_completion and (command := completion.drop_command(os.environ, COMMANDS)):
+        return _parse_and_call(command, [], f"aserve {command}")
     return _parse_and_call("serve", arguments, "aserve")
 
 

@@ -24,6 +24,7 @@ from aserve.observability.access_log import AccessLog
 from aserve.observability.log_process import LogProcess
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.listeners import is_loopback, listen
+from aserve.server.setting_warnings import NO_LOGIN
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
 from aserve.server.site_factory import missing_pages
@@ -109,7 +110,7 @@ def _print_start(configuration: Configuration, listeners: Sequence[socket.socket
     for setting, reason in (*missing_pages(settings), *find_unwritable(settings)):
         print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     if settings.write and not all(map(is_loopback, listeners)):
-        print_message("--write: everyone who can reach this server may change its files: no login")
+        print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
     file = configuration.file.file if configuration.file else None
     write_stderr(format_banner(settings, listeners[0], file))
 

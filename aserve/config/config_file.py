@@ -10,6 +10,7 @@ from aserve.arguments import closest_name
 from aserve.config.names import Source
 from aserve.config.settings import SettingsError
 from aserve.config.toml_lines import KeyPath, find_lines
+from aserve.config.toml_text import format_key
 
 FILE_NAME = "aserve.toml"
 """The file that is used without being named: in the working directory, and only there."""
@@ -42,7 +43,7 @@ class Table:
         """Return where a value in the table is, or the table itself if no key is given."""
         path = (*self._path, *keys)
         place = f"{self.file}:{self._lines.get(path, 1)}"
-        names = [str(key) for key in path if isinstance(key, str)]
+        names = [format_key(key) for key in path if isinstance(key, str)]
         return Source(place, f"{place}: {'.'.join(names)}" if names else place)
 
     def error(self, *keys: str | int, reason: str) -> SettingsError:

@@ -16,6 +16,7 @@ from aserve.config.given import Given, given_options, given_table
 from aserve.config.kinds import KINDS, PROGRAM_KINDS
 from aserve.config.names import NamedSettingError, Sources, option_of
 from aserve.config.settings import Settings, SettingsError
+from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS, default_workers
 
 NO_FILE = "off"
@@ -73,6 +74,7 @@ def _compose(given: Given, file: Table | None) -> Configuration:
     program = {name: values.pop(name) for name in PROGRAM_KINDS if name in values}
     values.setdefault("root", Path())
     values.setdefault("workers", default_workers(values.get("model", DEFAULT)))
+    values["limits"] = Limits(**values.get("limits", {}))
     with named_by(given.sources):
         settings = Settings(**values, sources=given.sources)
         _check_model_options(settings, given.values.keys() - PROGRAM_KINDS.keys())

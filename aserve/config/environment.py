@@ -1,10 +1,11 @@
 """The environment variables ASERVE_*: one for each option."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from aserve.arguments import closest_name
-from aserve.config.given import Given, parsed
+from aserve.config.given import Given, given_each
 from aserve.config.kinds import KINDS
 from aserve.config.names import VARIABLE_PREFIX, variable_of, variable_source
 from aserve.config.settings import SettingsError
@@ -24,20 +25,17 @@ def given_variables(environment: Mapping[str, str]) -> Given:
     An empty one is as if it were not there, as programs that pass on variables have them.
     """
     names = {variable_of(name): name for name in KINDS}
-    values, sources = {}, {}
+    given = {}
     for variable in sorted(environment):
         text = environment[variable]
-        if not text or not variable.startswith(VARIABLE_PREFIX) or _is_ours_not(variable, text):
-            continue
-        name = names.get(variable)
-        if not name:
-            raise SettingsError(variable, _unknown(variable, list(names)))
-        sources[name] = variable_source(name)
-        values[name] = parsed(sources[name], KINDS[name].from_text, text)
-    return Given(values, sources)
+        if text and variable.startswith(VARIABLE_PREFIX) and not _is_of_others(variable, text):
+            if variable not in names:
+                raise SettingsError(variable, _unknown(variable, names))
+            given[names[variable]] = text
+    return given_each(given, variable_source, attrgetter("from_text"))
 
 
-def _is_ours_not(variable: str, text: str) -> bool:
+def _is_of_others(variable: str, text: str) -> bool:
     return (
         variable == CONFIG_VARIABLE
         or _SERVICE_LINK.fullmatch(variable) is not None
@@ -45,6 +43,6 @@ def _is_ours_not(variable: str, text: str) -> bool:
     )
 
 
-def _unknown(variable: str, known: list[str]) -> str:
+def _unknown(variable: str, known: Iterable[str]) -> str:
     match = closest_name(variable.replace("_NO_", "_"), [*known, CONFIG_VARIABLE])
     return "there is no such variable" + (f"; did you mean {match}?" if match else "")

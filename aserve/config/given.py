@@ -1,32 +1,40 @@
 """What a user has given, by any of the sources: values of settings, and where each was set."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aserve.config.config_file import Table
-from aserve.config.kinds import KINDS
+from aserve.config.kinds import KINDS, Kind
 from aserve.config.names import Source, Sources, key_of, option_source
 from aserve.config.settings import SettingsError
 
+_LIMITS = "limits"
 _NO_FILES = frozenset({"off", "-"})
 """What access_log can be besides a file."""
 
 
 class Given(NamedTuple):
-    """Values of settings that were given, and where. Those that were not are missing."""
+    """Values of settings that were given, and where. Those that were not are missing.
+
+    Of limits the value is those that were given: LimitChanges.
+    """
 
     values: Mapping[str, Any]
     sources: Sources
 
     def over(self, other: "Given") -> "Given":
-        """Return these values, and those of another source that are not among them."""
-        kept = {
-            name: source
-            for name, source in other.sources.items()
-            if name.partition("[")[0] not in self.values
-        }
-        return Given({**other.values, **self.values}, {**kept, **self.sources})
+        """Return these values, and those of another source that are not among them.
+
+        A list replaces a list, but each limit is a value of its own.
+        """
+        values = {**other.values, **self.values}
+        if _LIMITS in values:
+            values[_LIMITS] = {**other.values.get(_LIMITS, {}), **self.values.get(_LIMITS, {})}
+        replaced = self.values.keys() - {_LIMITS}
+        kept = [name for name in other.sources if name.partition("[")[0] not in replaced]
+        return Given(values, {**{name: other.sources[name] for name in kept}, **self.sources})
 
 
 def given_options(options: Mapping[str, Any]) -> Given:
@@ -34,11 +42,21 @@ def given_options(options: Mapping[str, Any]) -> Given:
 
     options: texts, lists of texts and flags, by the names of settings.
     """
-    sources = {name: option_source(name) for name in options}
-    values = {
-        name: parsed(sources[name], KINDS[name].from_option, given)
-        for name, given in options.items()
-    }
+    return given_each(options, option_source, attrgetter("from_option"))
+
+
+def given_each(
+    texts: Mapping[str, Any],
+    source_of: Callable[[str], Source],
+    parser_of: Callable[[Kind], Callable[[Any], Any]],
+) -> Given:
+    """Return what texts give, by the names of settings; raises SettingsError."""
+    values, sources = {}, {}
+    for name, text in texts.items():
+        sources[name] = source = source_of(name)
+        values[name] = parsed(source, parser_of(KINDS[name]), text)
+        if name == _LIMITS:
+            sources |= {f"{name}[{limit.replace('_', '-')}]": source for limit in values[name]}
     return Given(values, sources)
 
 
@@ -71,7 +89,8 @@ def parsed(source: Source, parse: Callable[[Any], Any], given: object) -> Any:
 
 def _item_sources(table: Table, name: str, key: str, value: object) -> Sources:
     return {
-        f"{name}[{index}]": table.source(key, *path) for index, path in enumerate(_items(value))
+        f"{name}[{path[0] if name == _LIMITS else index}]": table.source(key, *path)
+        for index, path in enumerate(_items(value))
     }
 
 

@@ -148,7 +148,10 @@ class Switch:
 
     def __init__(self, kind: Kind, on: Any, off: Any) -> None:
         self._kind, self._on, self._off = kind, on, off
-        self.from_option = kind.from_option
+
+    def from_option(self, given: Any) -> Any:
+        """Return the value of off, or what the other kind has."""
+        return self._off if given in ("off", ["off"]) else self._kind.from_option(given)
 
     def from_text(self, text: str) -> Any:
         """Return the value of on, off, or of a text of the other kind."""

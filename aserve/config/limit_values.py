@@ -1,6 +1,6 @@
 """Limits as NAME=N. What is wrong with one is a ValueError that says how to correct it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
@@ -22,13 +22,18 @@ _UNITS = {
 _SPECIAL_VALUES: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 
-def parse_limits(changes: Iterable[str]) -> Limits:
-    """Return the default limits with `changes` (each NAME=N) applied; raises ValueError."""
+LimitChanges = Mapping[str, int | None]
+"""Limits that are not their defaults, by the names of the fields of Limits."""
+
+
+def parse_limits(changes: Iterable[str]) -> LimitChanges:
+    """Return limits, each given as NAME=N; raises ValueError."""
     values: dict[str, Any] = dict(map(_parse_limit, changes))
     try:
-        return Limits(**values)
+        Limits(**values)
     except LimitError as error:
         raise ValueError(str(error).replace("_", "-")) from error
+    return values
 
 
 def default_changes() -> list[str]:
@@ -40,7 +45,7 @@ def default_changes() -> list[str]:
 
 
 def limit_values(limits: Limits) -> dict[str, int | str]:
-    """Return every limit as it is written, by its name."""
+    """Return every limit as it is written, by the name that it is written by."""
     values = {name: getattr(limits, field.name) for name, field in _LIMITS.items()}
     return {name: _SPECIAL_VALUES.get(value, value) for name, value in values.items()}
 

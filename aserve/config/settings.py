@@ -239,10 +239,10 @@ class Settings:
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
         )
 
-    def place_of(self, setting: str, index: int | None = None) -> str:
+    def place_of(self, setting: str, index: int | str = "") -> str:
         """Return where a setting was set, as "aserve.toml:12" or "--cors", or "default".
 
-        index: of one of its values, where it has several; a file may have each on its own line.
+        index: of one of its values, where it has several: a file may have each on its own line.
         """
         source = self.sources.get(f"{setting}[{index}]") or self.sources.get(setting)
         return source.place if source else DEFAULT_PLACE

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from aserve.filesystem.directory import ResourceFinder
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import Note, RequestContext
 from aserve.http.error_pages import Page, error_response
 from aserve.http.messages import HttpError, NotFound, Request, Response
 from aserve.http.request_target import TargetPath, parse_path
@@ -31,6 +31,7 @@ class CustomErrorPages:
 
     pages: the page of each status, beneath the root. They are looked up with each error, so that
     they are never stale. What is missing, unreadable or too large is replaced by the small page.
+    place: where pages were set, for notes.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class CustomErrorPages:
         pages: Mapping[int, TargetPath],
         *,
         decode_slashes: bool = False,
+        place: str = "",
     ) -> None:
         self._files = files
         self._pages = pages
         self._decode_slashes = decode_slashes
+        self._place = place
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the response to request.error.
@@ -56,7 +59,7 @@ class CustomErrorPages:
         self, request: Request, error: HttpError, context: RequestContext
     ) -> Page | None:
         try:
-            return self._page_of(request, error, wait=context.may_wait)
+            return self._page_of(request, error, context)
         except BlockingIOError:
             # A name that is never sent was not looked for on any disk. Scanners ask for such names:
             # they get the small page at once, and take no thread where a disk hangs.
@@ -64,11 +67,18 @@ class CustomErrorPages:
                 return None
             raise
 
-    def _page_of(self, request: Request, error: HttpError, *, wait: bool) -> Page | None:
-        page = self._nearest_page(request, wait=wait) if error.status == 404 else None
-        if not page and error.status in self._pages:
-            page = _read(_find(self._files, self._pages[error.status], wait=wait))
-        return page
+    def _page_of(self, request: Request, error: HttpError, context: RequestContext) -> Page | None:
+        wait = context.may_wait
+        if error.status == 404 and (page := self._nearest_page(request, wait=wait)):
+            if context.notes is not None:
+                context.notes.append(Note("rule", "the nearest 404.html is its page"))
+            return page
+        if error.status not in self._pages:
+            return None
+        place = self._pages[error.status]
+        if context.notes is not None:
+            context.notes.append(Note("rule", f"its page is {place.location()}", self._place))
+        return _read(_find(self._files, place, wait=wait))
 
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:
         """Return the 404.html of the deepest directory on the request's path that has one.

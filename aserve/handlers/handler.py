@@ -13,7 +13,9 @@ class Note(NamedTuple):
     "_redirects:12", "aserve.toml:4" or "--cors" (Settings.place_of); "" for what is built in.
     """
 
-    topic: Literal["host", "site", "file", "coding", "rule", "header", "cache", "access"]
+    topic: Literal[
+        "host", "site", "access", "rule", "file", "coding", "header", "cache", "error", "memory"
+    ]
     text: str
     place: str = ""
 

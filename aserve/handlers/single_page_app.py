@@ -1,7 +1,7 @@
 """Single-page applications: URLs that only a script knows get the page with the script."""
 
 from aserve.filesystem.directory import ResourceFinder
-from aserve.handlers.handler import Handler, RequestContext
+from aserve.handlers.handler import Handler, Note, RequestContext
 from aserve.handlers.representation import respond_with_document
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import Headers, NotFound, Request, Response
@@ -22,28 +22,46 @@ class SinglePageApp:
 
     These responses are not cached here: they depend on every name on the path not being there, and
     a navigation is one request of a page's many.
+
+    place: where it was asked for, for notes.
     """
 
     def __init__(
-        self, handler: Handler, files: ResourceFinder, page: TargetPath, media_types: MediaTypes
+        self,
+        handler: Handler,
+        files: ResourceFinder,
+        page: TargetPath,
+        media_types: MediaTypes,
+        place: str = "",
     ) -> None:
         self._handler = handler
         self._files = files
         self._page = page
         self._media_types = media_types
+        self._place = place
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the response of the other handler, or the page."""
         try:
             return self._handler.handle(request, context)
         except NotFound as error:
-            page = self._find_page(context) if self._is_navigation(request) else None
+            is_navigation = self._is_navigation(request)
+            page = self._find_page(context) if is_navigation else None
+            if context.notes is not None:
+                context.notes.append(self._note(is_navigation=is_navigation))
             if not page:
                 error.headers += _VARY
                 raise
         response = respond_with_document(request, page, context.now)
         response = response._replace(headers=response.headers + _VARY, path=b"", absent=())
         return response.without_body() if request.method == "HEAD" else response
+
+    def _note(self, *, is_navigation: bool) -> Note:
+        page = self._page.location()
+        text = f"nothing is there, so a navigation gets {page}, if that is there"
+        if not is_navigation:
+            text = f"nothing is there, and only a navigation would get {page}"
+        return Note("rule", text, self._place)
 
     def _find_page(self, context: RequestContext) -> Document | None:
         try:

@@ -1,8 +1,10 @@
 """GET and HEAD of the files of a site."""
 
+from collections.abc import Callable
+
 from aserve.filesystem.directory import ResourceFinder
 from aserve.handlers.archive.handler import Archives
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import Note, RequestContext
 from aserve.handlers.listing.handler import Listings, asks_for_listing
 from aserve.handlers.representation import respond_with_document
 from aserve.http.messages import HttpError, NotFound, Request, Response
@@ -15,9 +17,10 @@ class StaticFiles:
 
     decode_slashes: whether %2F in a path separates segments. listings, archives: those of
     directories without an index; lists_all: of any directory, where the query asks for one.
+    why_hidden: returns a note on what hides a path, None if nothing does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - parts of a site, by their names
         self,
         files: ResourceFinder,
         *,
@@ -25,12 +28,14 @@ class StaticFiles:
         listings: Listings | None = None,
         archives: Archives | None = None,
         lists_all: bool = False,
+        why_hidden: Callable[[TargetPath], Note | None] | None = None,
     ) -> None:
         self._files = files
         self._listings = listings
         self._archives = archives
         self._lists_all = lists_all
         self._decode_slashes = decode_slashes
+        self._why_hidden = why_hidden
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a file, or the redirect from a directory to its URL with a slash."""
@@ -40,7 +45,11 @@ class StaticFiles:
                 return archive
             if self._listings and asks_for_listing(path.query):
                 return self._listings.respond(request, context, path)
-        resource = self._files.find(path, wait=context.may_wait)
+        try:
+            resource = self._files.find(path, wait=context.may_wait)
+        except NotFound:
+            self._note_hidden(context, path)
+            raise
         if isinstance(resource, DirectoryWithoutSlash):
             location = path._replace(is_directory=True).location()
             headers = (("Location", location),)
@@ -60,9 +69,16 @@ class StaticFiles:
     ) -> Response:
         if archive := self._archive(request, context, path):
             return archive
+        if context.notes is not None:
+            is_listed = "listed" if self._listings else "not listed"
+            context.notes.append(Note("rule", f"a folder without an index: it is {is_listed}"))
         if self._listings is None:
             raise NotFound(absent)
         return self._listings.respond(request, context, path)
+
+    def _note_hidden(self, context: RequestContext, path: TargetPath) -> None:
+        if context.notes is not None and self._why_hidden and (note := self._why_hidden(path)):
+            context.notes.append(note)
 
     def _archive(
         self, request: Request, context: RequestContext, path: TargetPath

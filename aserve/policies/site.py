@@ -9,7 +9,7 @@ from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
-from aserve.handlers.handler import AcceptBody, Handler, RequestContext
+from aserve.handlers.handler import AcceptBody, Handler, Note, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import (
@@ -164,6 +164,8 @@ class Site:
             return self._with_headers(_BUILT_IN_PAGES.handle(request, context))
 
     def _respond_with_error(self, request: Request, context: RequestContext) -> Response:
+        if context.notes is not None and (error := request.error):
+            context.notes.append(Note("error", f"{error.status}: {error.detail}"))
         try:
             response = self._error_pages.handle(request, context)
         except Exception as error:

@@ -47,6 +47,12 @@ def is_loopback(listener: socket.socket) -> bool:
     return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
+def is_for_this_machine(host: str) -> bool:
+    """Tell whether only this machine can reach what listens on a host; raises ListenError."""
+    addresses = [address[0].partition("%")[0] for _, address in _addresses(host, 0)]
+    return all(ip_address(address).is_loopback for address in addresses)
+
+
 def lan_url(listener: socket.socket) -> str:
     """Return the URL that opens the site from the local network, "" for none."""
     host, port = listener.getsockname()[:2]

@@ -7,18 +7,20 @@ from functools import partial
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
-from aserve.handlers.handler import Handler
+from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.listing.search import SearchLimits
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
+from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
@@ -66,7 +68,8 @@ def _pages(settings: Settings, files: FileSystem, writing: Writers | None) -> Ha
         by_url = CleanUrls(files, convention, settings.index_names)
     handler = _static_files(settings, files, by_url, writing)
     if page := settings.spa_page:
-        return SinglePageApp(handler, files, page, settings.media_types)
+        place = settings.place_of("spa")
+        return SinglePageApp(handler, files, page, settings.media_types, place)
     return handler
 
 
@@ -77,9 +80,9 @@ def _static_files(
 
     The routes of an application may have the names of its directories: there, only `on` lists them.
     """
-    decode_slashes = settings.decode_slashes
+    decode_slashes, why_hidden = settings.decode_slashes, partial(_why_hidden, settings)
     if settings.listing == "off" or (settings.spa and settings.listing == "auto"):
-        return StaticFiles(by_url, decode_slashes=decode_slashes)
+        return StaticFiles(by_url, decode_slashes=decode_slashes, why_hidden=why_hidden)
     archives = _archives(settings, files)
     listings = Listings(
         files,
@@ -98,14 +101,29 @@ def _static_files(
         listings=listings,
         archives=archives,
         lists_all=settings.listing == "on",
+        why_hidden=why_hidden,
     )
+
+
+def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
+    """Return a note on what hides a path, None if it is visible."""
+    name = b"/" + b"/".join(path.segments)
+    if Visibility(dotfiles=True).find_hidden(name):
+        return Note("access", "hidden: such names are never served")
+    for index, glob in enumerate(settings.hide):
+        if Visibility([glob], dotfiles=True).find_hidden(name):
+            return Note("access", f"hidden by {glob}", settings.place_of("hide", index))
+    if settings.visibility.find_hidden(name):
+        return Note("access", "hidden: a name begins with a dot", settings.place_of("dotfiles"))
+    return None
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
     pages, decode_slashes = settings.error_pages, settings.decode_slashes
     if pages is None:
         return ErrorPages()
-    return CustomErrorPages(files, pages, decode_slashes=decode_slashes)
+    place = settings.place_of("error_page")
+    return CustomErrorPages(files, pages, decode_slashes=decode_slashes, place=place)
 
 
 def _archives(settings: Settings, files: FileSystem) -> Archives:

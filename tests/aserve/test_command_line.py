@@ -18,7 +18,7 @@ from aserve.config.kinds import KINDS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
-COMMANDS = {"aserve": "serve", "aserve explain": "explain"}
+COMMANDS = {"aserve": "serve", "aserve check": "check", "aserve explain": "explain"}
 
 
 def help_of(name, capsys):
@@ -63,9 +63,9 @@ def test_each_example_can_be_pasted(name):
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
         words = _with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
-        command = "explain" if words[:1] == ["explain"] else "serve"
-        options = build_parser(command).make_context("aserve", words[command == "explain" :]).params
-        if command == "serve":
+        command = words.pop(0) if words[:1] in (["check"], ["explain"]) else "serve"
+        options = build_parser(command).make_context("aserve", words).params
+        if command != "explain":
             chosen = {key: value for key, value in options.items() if value and key in KINDS}
             assert serve.read_settings(["."], {**chosen, "config": "off"})
 
@@ -121,6 +121,20 @@ def test_help_whose_reader_stops_is_no_error():
         ("docs=other", "DIR: /docs: there is no directory or file 'other'"),
         ("http://x/", f"{NOTHING} 'http://x/'; to load a server, use abench URL"),
         ("help", f"{NOTHING} 'help'; use --help"),
+        ("check --explain docs", "--explain: must be a path or an http URL, not 'docs'"),
+        (
+            "check --explain https://a/",
+            "--explain: must be a path or an http URL, not 'https://a/'",
+        ),
+        ("check --request-header A:b", "--request-header: has no effect without --explain"),
+        (
+            "check --explain / --request-header A",
+            "--request-header: must be 'NAME: VALUE', not 'A'",
+        ),
+        ("check --explain", "--explain: needs a value: --explain URL"),
+        ("check --modle x", "--modle: there is no such option; did you mean --model?"),
+        ("check --config x", "--config: cannot read 'x': No such file or directory"),
+        ("--write=off --quota 5", "--quota: has no effect where nothing can be written to"),
         ("explain", "DIR: is missing; see aserve explain --help"),
         ("explain .", "PATH: is missing; see aserve explain --help"),
         ("explain . / x", "x: more arguments than aserve explain takes; see aserve explain --help"),
@@ -141,6 +155,9 @@ def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_pat
         ("aserve --model epoll", "epoll epoll-et"),
         ("aserve --limit max-b", "max-body=1048576"),
         ("aserve e", "explain"),
+        ("aserve c", "check"),
+        ("aserve check --mo", "--model"),
+        ("aserve check --expl", "--explain"),
         ("aserve sub", ""),  # bash itself completes files then
         ("aserve docs=su", "docs=sub/"),
         ("aserve docs=./a", "docs=./a.txt"),

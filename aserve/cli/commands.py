@@ -1,0 +1,9 @@
+"""The commands besides serving, by their names. Each is imported only where it is meant."""
+
+from collections.abc import Mapping
+
+COMMANDS: Mapping[str, str] = {
+    "check": "print the configuration, what is risky in it, and what a URL leads to",
+    "explain": "show what happens for one request",
+}
+"""The names of modules in aserve/cli, and what users can do with them."""

@@ -1,0 +1,64 @@
+"""What a site would answer to one request, and what decided that: without a socket."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
+from aserve.handlers.handler import Note, RequestContext
+from aserve.http.messages import FileSlice, Request, Response
+from aserve.http1.connection import H1Connection
+from aserve.server.site_factory import build_site
+
+BROWSER_HEADERS: Mapping[str, str] = {
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "none",
+}
+"""What browsers send where a user opens a page."""
+
+_IN_TARGETS = "/?:@!$&'()*+,;=%[]~"
+
+
+class Decision(NamedTuple):
+    """A request, its response, and what decided: notes of handlers and policies, in order."""
+
+    request: Request
+    response: Response
+    notes: list[Note]
+
+
+def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decision:
+    """Return what the site that settings describe answers to GET.
+
+    target: a path, in which what no URL has is escaped. headers: Host among them.
+    """
+    lines = [f"GET {quote(target, safe=_IN_TARGETS)} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    http = H1Connection(settings.limits)
+    http.receive("\r\n".join([*lines, "\r\n"]).encode("latin-1", "replace"))
+    request = http.next_request() or Request("GET", target)
+    notes: list[Note] = []
+    site = build_site(settings, Mounts()).without_inlined_bodies()
+    response = site.handle(request, RequestContext(int(time.time()), notes=notes))
+    return Decision(request, response, [*notes, *_facts(response)])
+
+
+def _facts(response: Response) -> Iterator[Note]:
+    """Yield what the response itself shows: the file, its coding, whether it is remembered."""
+    for part in response.body[:1]:
+        if isinstance(part, FileSlice):
+            with suppress(OSError):
+                yield Note("file", str(Path(f"/proc/self/fd/{part.source.fileno()}").readlink()))
+    if coding := dict(response.headers).get("Content-Encoding"):
+        yield Note("coding", f"{coding}: the client accepts it, and this file is there")
+    if response.path:
+        yield Note("memory", "the response is kept until something on its path changes")
+    else:
+        yield Note("memory", "the response is not kept: each request is answered anew")

@@ -1,0 +1,178 @@
+"""What is risky in a configuration that can work, and what has no effect in it."""
+
+import os
+import resource
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from aserve.config.config_file import FILE_NAME
+from aserve.config.configuration import Configuration
+from aserve.config.cpus import available_cpus
+from aserve.config.names import key_of
+from aserve.config.root import shown_path
+from aserve.config.settings import Settings
+from aserve.http1.limits import UNLIMITED
+from aserve.server.listeners import ListenError, is_for_this_machine
+from aserve.server.site_factory import missing_pages
+from aserve.server.writers import find_unwritable
+
+Warnings = Iterator[tuple[str, str]]
+"""A setting, and what is risky in it, or why it has no effect."""
+
+NO_LOGIN = "everyone who can reach this server may change its files: no login"
+
+_OF_LISTINGS = ("page_size", "readme", "title", "archive")
+_OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
+_OF_SLOW_CLIENTS = ("header_timeout", "keepalive_timeout", "transfer_timeout")
+
+
+def find_warnings(configuration: Configuration) -> Warnings:
+    """Yield what a user should know before the server runs with a configuration."""
+    for check in _CHECKS:
+        yield from check(configuration)
+
+
+def _missing(configuration: Configuration) -> Warnings:
+    yield from missing_pages(configuration.settings)
+    yield from find_unwritable(configuration.settings)
+
+
+def _reachable(configuration: Configuration) -> Warnings:
+    """Yield what is fine on a machine's own addresses, but not where others can reach it."""
+    try:
+        if not is_for_this_machine(configuration.settings.host):
+            yield from _exposed(configuration.settings)
+            yield from _slow_clients(configuration.settings)
+    except ListenError as error:
+        yield error.setting, error.reason
+
+
+def _exposed(settings: Settings) -> Warnings:
+    if settings.write:
+        yield "write", NO_LOGIN
+    if settings.allow_connect:
+        allowed = ", ".join(settings.allow_connect)
+        yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
+    if settings.live:
+        yield "live", "is for development: it adds a script to every page"
+
+
+def _slow_clients(settings: Settings) -> Warnings:
+    for name in _OF_SLOW_CLIENTS:
+        if getattr(settings.limits, name) == UNLIMITED:
+            yield "limits", f"{key_of(name)}: slow clients can hold all connections for ever"
+    if settings.limits.min_rate == 0:
+        yield "limits", "min-rate: clients that hardly read can hold all connections for ever"
+
+
+def _root(configuration: Configuration) -> Warnings:
+    for name, path in _served(configuration.settings):
+        at = f"{shown_path(name)}: " if name else ""
+        if path == Path("/"):
+            yield "root", f"{at}is the whole file system"
+        elif path == Path("~").expanduser():
+            yield "root", f"{at}is your home directory"
+        elif (path / ".ssh").is_dir():
+            yield "root", f"{at}is a home directory: .ssh is in it"
+        if _is_another_file(path / FILE_NAME, configuration):
+            yield "root", f"{at}its {FILE_NAME} is not used: use --config {path / FILE_NAME}"
+
+
+def _visibility(configuration: Configuration) -> Warnings:
+    settings = configuration.settings
+    if settings.symlinks == "all":
+        yield "symlinks", "a link can lead to any file that the server may read"
+    if settings.dotfiles:
+        yield "dotfiles", "what begins with a dot is often not meant for others"
+    for name in settings.index_names:
+        if settings.visibility.find_hidden(b"/" + name):
+            yield "hide", f"hides {os.fsdecode(name)!r}, so that no folder has this index"
+
+
+def _own_files(configuration: Configuration) -> Warnings:
+    """Yield what clients can read that is meant for the server alone."""
+    log, file = configuration.access_log, configuration.file
+    if log and log not in {"off", "-"} and (place := _url_of(Path(log), configuration.settings)):
+        yield "access_log", f"is served at {place}"
+    if file and (place := _url_of(file.file, configuration.settings)):
+        yield "--config", f"{file.file} is served at {place}"
+    if file and file.file.exists() and file.file.stat().st_mode & stat.S_IWOTH:
+        yield "--config", f"everyone on this machine may change {file.file}"
+
+
+def _without_effect(configuration: Configuration) -> Warnings:
+    settings, given = configuration.settings, configuration.sources
+    is_listed = settings.listing == "on" or (settings.listing == "auto" and not settings.spa)
+    for name in _OF_LISTINGS if not is_listed else ():
+        if name in given:
+            yield name, "has no effect where no folder is listed"
+    for name in _OF_ARCHIVES if not (is_listed and settings.archive) else ():
+        if name in given:
+            yield name, "has no effect where there are no archives"
+    if settings.allow_trace:
+        yield "allow_trace", "echoes what a client sends; it is only good for tests"
+
+
+def _resources(configuration: Configuration) -> Warnings:
+    settings, cpus = configuration.settings, available_cpus()
+    if settings.workers > cpus and not settings.model_info.shares_listeners:
+        yield "workers", f"{settings.workers} processes share {cpus} CPU{'s' * (cpus > 1)}"
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < settings.limits.max_connections < UNLIMITED:
+        reason = f"the system allows {files} open files"
+        yield "limits", f"max-connections: {settings.limits.max_connections}, but {reason}"
+    if settings.limits.max_body == UNLIMITED:
+        yield "limits", "max-body: a body that is not wanted is read to its end, however long"
+
+
+def _writing(configuration: Configuration) -> Warnings:
+    settings = configuration.settings
+    if not settings.write:
+        return
+    if not settings.fsync:
+        yield "fsync", "an upload that was answered is lost if the power fails soon after"
+    if settings.min_free == 0:
+        yield "min_free", "uploads can fill the disk, which stops more than uploads"
+    for name, path in _served(settings):
+        if path.is_dir() and shutil.disk_usage(path).free < settings.min_free:
+            yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
+
+
+_CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
+    _missing,
+    _reachable,
+    _root,
+    _visibility,
+    _own_files,
+    _without_effect,
+    _resources,
+    _writing,
+)
+
+
+def _served(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Yield what is served and its name in URLs."""
+    if isinstance(settings.root, Path):
+        yield "", settings.root
+    else:
+        yield from settings.root.items()
+
+
+def _is_another_file(path: Path, configuration: Configuration) -> bool:
+    """Tell whether there is a configuration at a path that is not the one in use."""
+    used = configuration.file
+    return path.is_file() and not (used and used.file.exists() and path.samefile(used.file))
+
+
+def _url_of(file: Path, settings: Settings) -> str:
+    """Return the path at which a file is served, "" if it is not."""
+    for name, path in _served(settings):
+        absolute = file.absolute()
+        if absolute.is_relative_to(path):
+            names = [*filter(None, [name]), *absolute.relative_to(path).parts]
+            place = "/".join(names)
+            if settings.visibility.is_visible(os.fsencode(place)):
+                return shown_path(place)
+    return ""

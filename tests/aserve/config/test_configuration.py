@@ -1,0 +1,354 @@
+"""Where the values of settings come from, and one clear line for whatever is wrong with them."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aserve.cli.options import CommandOptions, SettingOptions
+from aserve.config.configuration import Configuration, read_configuration
+from aserve.config.effective import format_configuration
+from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
+from aserve.config.names import is_negated, key_of, option_of, variable_of
+from aserve.config.settings import Settings, SettingsError
+from aserve.http1.limits import UNLIMITED, Limits
+from aserve.transport.registry import MODELS
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def read(
+    text: str | None = None,
+    *paths: str,
+    environment: dict[str, str] | None = None,
+    file: str = "aserve.toml",
+    **options: Any,
+) -> Configuration:
+    """Return the configuration of a file, an environment and options."""
+    if text is not None:
+        Path(file).write_text(text)
+    return read_configuration(paths, options, environment or {})
+
+
+def error_of(text: str | None = None, **given: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(text, **given)
+    return str(caught.value)
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file() -> None:
+    text = "page-size = 1\ntitle = 'file'\nhost = '127.0.0.1'\nlive = true\nhide = ['a', 'b']"
+    environment = {"ASERVE_PAGE_SIZE": "2", "ASERVE_TITLE": "variable", "ASERVE_HIDE": "c"}
+    one = read(text, environment=environment, page_size="3", live=False).settings
+    assert (one.page_size, one.title, one.host) == (3, "variable", "127.0.0.1")
+    assert (one.live, one.hide, one.charset) == (False, ("c",), "utf-8")
+    names = ("page_size", "title", "host", "live", "hide", "charset")
+    assert [one.place_of(name) for name in names] == [
+        *("--page-size", "ASERVE_TITLE", "aserve.toml:3", "--live", "ASERVE_HIDE", "default"),
+    ]
+    assert one.place_of("hide", 1) == "ASERVE_HIDE"  # no line of the list that it replaces
+
+
+def test_each_limit_is_a_value_of_its_own() -> None:
+    text = "[limit]\nmax-body = 'unlimited'\nbacklog = 7\nmax-headers = 5"
+    environment = {"ASERVE_LIMIT": "backlog=8\nmin-rate=0"}
+    one = read(text, environment=environment, limits=["max-headers=6"]).settings
+    expected = Limits(max_body=UNLIMITED, backlog=8, min_rate=0, max_headers=6)
+    assert one.limits == expected
+    places = ("max-body", "backlog", "min-rate", "max-headers")
+    assert [one.place_of("limits", name) for name in places] == [
+        *("aserve.toml:2", "ASERVE_LIMIT", "ASERVE_LIMIT", "--limit"),
+    ]
+    assert one.sources.get("limits[max-request-line]") is None
+
+
+def test_file_and_environment_are_read_anew_each_time() -> None:
+    environment: dict[str, str] = {}
+    assert read("page-size = 1", environment=environment).settings.page_size == 1
+    assert read("page-size = 2", environment=environment).settings.page_size == 2
+    environment["ASERVE_PAGE_SIZE"] = "3"
+    assert read(environment=environment).settings.page_size == 3
+    Path("aserve.toml").unlink()
+    assert read().settings.page_size == Settings(".").page_size
+
+
+def test_the_file_is_named_or_here_or_none(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    read("title = 'here'")
+    named = {"ASERVE_CONFIG": "etc/a.toml"}
+    one = read("title = 'there'", file="etc/a.toml", environment=named)
+    assert one.settings.title == "there"
+    assert one.settings.place_of("title") == "etc/a.toml:1"
+    assert read(environment=named, config="aserve.toml").settings.title == "here"
+    assert read(environment=named, config="off").settings.title == ""
+    assert read(environment={"ASERVE_CONFIG": "off"}).file is None
+    assert read(None, "www").settings.title == "here"  # whatever is served
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ("root = 'www'", "www"),
+        ("root = '../www'", None),
+        ("[root]\n'/' = 'www'\n'docs' = 'x'", {"": "www", "docs": "x"}),
+        ("[root]\n'a/b' = 'x'", {"a/b": "x"}),
+    ],
+)
+def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root: Any) -> None:
+    for name in ("etc/www", "etc/x"):
+        (tmp_path / name).mkdir(parents=True)
+    one = read(f"access-log = 'log'\n{text}", file="etc/a.toml", config="etc/a.toml")
+    assert one.access_log == str(tmp_path / "etc/log")
+    if isinstance(root, dict):
+        root = {name: tmp_path / "etc" / path for name, path in root.items()}
+        assert one.settings.root == root
+    else:
+        assert isinstance(one.settings.root, Path)
+        assert one.settings.root.resolve() == tmp_path / ("etc/www" if root else "www")
+    assert read("access-log = '-'").access_log == "-"
+    assert read(None, "docs").settings.root == tmp_path / "docs"
+    served = read(environment={"ASERVE_ROOT": "a=docs\n\nwww"}).settings.root
+    assert served == {"a": tmp_path / "docs", "": tmp_path / "www"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = 'a'\nprot = 80", "aserve.toml:2: prot: there is no such key; did you mean port?"),
+        ("page_size = 5", "aserve.toml:1: page_size: there is no such key; did you mean page-size"),
+        ("'a\\nb' = 5", 'aserve.toml:1: "a\\\\nb": there is no such key'),
+        ('"a\\nb" = 5', 'aserve.toml:1: "a\\nb": there is no such key'),
+        ("listening = 1", "aserve.toml:1: listening: there is no such key; did you mean listing?"),
+        ("xyzzy = 1", "aserve.toml:1: xyzzy: there is no such key"),
+        ("queue = 1", "aserve.toml:1: queue: there is no such key"),
+        ("\n\nport = '80'", 'aserve.toml:3: port: must be a whole number, not "80"'),
+        ("port = true", "aserve.toml:1: port: must be a whole number, not true"),
+        ("port = 80.5", "aserve.toml:1: port: must be a whole number, not 80.5"),
+        ("port = 99999", "aserve.toml:1: port: must be from 0 to 65535"),
+        ("host = 1", "aserve.toml:1: host: must be a string, not 1"),
+        ("live = 'yes'", 'aserve.toml:1: live: must be true or false, not "yes"'),
+        ("hide = 'a'", 'aserve.toml:1: hide: must be a list of strings, not "a"'),
+        ("hide = ['a', 1]", 'aserve.toml:1: hide: must be a list of strings, not ["a", 1]'),
+        ("hide = ['../a']", "aserve.toml:1: hide: must be a name or a path that can exist: '../a'"),
+        ("type = {a = [1]}", "aserve.toml:1: type: must be a string or a whole number, not [1]"),
+        ("spa = 1", "aserve.toml:1: spa: must be true, false or a string, not 1"),
+        ("spa = ''", "aserve.toml:1: spa: must not be empty"),
+        ("workers = 'many'", "aserve.toml:1: workers: must be 'auto' or at least 1, not 'many'"),
+        ("quota = '9'", "aserve.toml:1: quota: has no effect where nothing can be written to"),
+        ("quota = -9", "aserve.toml:1: quota: must be a number such as 500 or 20G, or 'unlimite"),
+        ("root = 'nowhere'", "aserve.toml:1: root: there is no directory or file"),
+        ("root = ['www']", "aserve.toml:1: root: must be a path, or a table of paths by their"),
+        ("root = ''", "aserve.toml:1: root: must be a path, or a table of paths by their names"),
+        ("[root]\na = 'www'\n'/a/' = 'www'", "aserve.toml:1: root: /a is named twice"),
+        ("\n[limit]\nfoo = 1", "aserve.toml:2: limit: there is no limit 'foo'; the limits are"),
+        ("limit = ['backlog=0']", "aserve.toml:1: limit: backlog must be at least 1"),
+        ("model = 'epoll'\nthreads = 3", "aserve.toml:2: threads: the model epoll does not use it"),
+        ("model = 'x'", "aserve.toml:1: model: must be one of"),
+        ("a = 1\nb", "aserve.toml:2: is not TOML: "),
+        ("a = 1\na = 2", "aserve.toml:2: is not TOML: cannot overwrite a value"),
+        ("a = '''\n\n", "aserve.toml:2: is not TOML: "),
+        ("title = 'x", "aserve.toml:1: is not TOML: "),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_file_names_file_line_and_key(text: str, message: str) -> None:
+    assert error_of(text).startswith(message)
+    assert "\n" not in error_of(text)
+
+
+def test_a_file_that_cannot_be_read_is_named_by_what_names_it(tmp_path: Path) -> None:
+    assert error_of(config="x") == "--config: cannot read 'x': No such file or directory"
+    assert error_of(environment={"ASERVE_CONFIG": "www"}) == (
+        "ASERVE_CONFIG: cannot read 'www': Is a directory"
+    )
+    assert error_of(config="a\0b").startswith("--config: cannot read 'a\\x00b': embedded null")
+    assert error_of(config="") == "--config: must not be empty; 'off' is no file"
+    (tmp_path / "aserve.toml").symlink_to("nowhere")
+    assert error_of() == "aserve.toml: cannot read 'aserve.toml': No such file or directory"
+    (tmp_path / "bytes").write_bytes(b"a = 1\nb = '\xff'")
+    assert error_of(config="bytes") == "bytes:2: must be UTF-8"
+    (tmp_path / "deep").write_text("a = " + "[" * 100_000)
+    assert error_of(config="deep").startswith("deep")
+    (tmp_path / "bom").write_bytes(b"\xef\xbb\xbf# Windows\r\ntitle = 'x'\r\nfoo = 1")
+    assert error_of(config="bom") == "bom:3: foo: there is no such key"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("ASERVE_PORT", "x", "must be a whole number, not 'x'"),
+        ("ASERVE_PORT", "-1", "must be from 0 to 65535"),
+        ("ASERVE_LIVE", "maybe", "must be on or off, not 'maybe'"),
+        ("ASERVE_PROT", "1", "there is no such variable; did you mean ASERVE_PORT?"),
+        ("ASERVE_NO_README", "1", "there is no such variable; did you mean ASERVE_README?"),
+        ("ASERVE_CONFIGG", "1", "there is no such variable; did you mean ASERVE_CONFIG?"),
+        ("ASERVE_XYZZY", "1", "there is no such variable"),
+        ("ASERVE_ROOT", "nowhere", "there is no directory or file 'nowhere'"),
+        ("ASERVE_LIMIT", "foo=1", "there is no limit 'foo'; the limits are"),
+    ],
+)
+def test_an_error_in_a_variable_names_it(variable: str, text: str, message: str) -> None:
+    assert error_of(environment={variable: text}).startswith(f"{variable}: {message}")
+
+
+def test_variables_that_others_set_are_left_alone() -> None:
+    """Kubernetes tells every container of its services, one of which may be called aserve."""
+    environment = {
+        "ASERVE_SERVICE_HOST": "10.0.0.1",
+        "ASERVE_SERVICE_PORT": "80",
+        "ASERVE_SERVICE_PORT_HTTP": "80",
+        "ASERVE_PORT": "tcp://10.0.0.1:80",
+        "ASERVE_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "ASERVE_PORT_80_TCP_PROTO": "tcp",
+        "ASERVE_DOCS_SERVICE_HOST": "10.0.0.2",
+        "ASERVE_DOCS_PORT": "tcp://10.0.0.2:80",
+        "ASERVE_DOCS_PORT_80_TCP_ADDR": "10.0.0.2",
+        "ASERVE_TITLE": "",
+        "_ASERVE_COMPLETE": "",
+        "OTHER": "x",
+    }
+    one = read(environment=environment)
+    assert one.settings.port is None
+    assert one.sources == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "option", "name", "value"),
+    [
+        ("'unlimited'", "unlimited", "unlimited", "archive_max_bytes", UNLIMITED),
+        ("'2M'", "2M", "2M", "response_cache", 2 << 20),
+        ("2097152", "2097152", "2M", "response_cache", 2 << 20),
+        ("'off'", "off", "off", "response_cache", 0),
+        ("8", "8", "8", "workers", 8),
+        ("['a', 'b']", "a,b", "a, b", "index", ("a", "b")),
+        ("'a,b'", " a , b", "a,b", "index", ("a", "b")),
+        ("[]", "off", "off", "archive", ()),
+        ("['zip']", "zip", "zip", "archive", ("zip",)),
+        ("true", "on", "index.html", "spa", "index.html"),
+        ("'a.html'", "a.html", "a.html", "spa", "a.html"),
+        ("false", "0", "off", "spa", ""),
+        ("true", "yes", ["/"], "write", ("/",)),
+        ("['/in', 'add:/x']", "/in\nadd:/x", ["/in", "add:/x"], "write", ("/in", "add:/x")),
+        ("false", "no", ["off"], "write", ()),
+        ("{srt = 'text/srt'}", "srt=text/srt", ["srt=text/srt"], "types", ("srt=text/srt",)),
+        ("{404 = 'a', 5xx = 'b'}", "404=a\n5xx=b", ["404=a", "5xx=b"], "error_page",
+         ("404=a", "5xx=b")),
+        ("false", "off", True, "readme", False),
+        ("true", "ON", False, "fsync", True),
+        ("true", "1", True, "dotfiles", True),
+    ],
+)  # fmt: skip
+def test_each_source_can_say_the_same(
+    written: str, text: str, option: Any, name: str, value: Any
+) -> None:
+    from_file = read(f"{key_of(name)} = {written}").settings
+    Path("aserve.toml").unlink()
+    from_environment = read(environment={variable_of(name): text}).settings
+    from_line = read(**{name: option}).settings
+    assert [getattr(one, name) for one in (from_file, from_environment, from_line)] == [value] * 3
+    assert from_file == from_environment == from_line
+
+
+def test_each_option_has_a_key_and_a_variable() -> None:
+    options = CommandOptions.__annotations__.keys() - {"config"}
+    assert KINDS.keys() - {"root"} == options
+    assert SETTING_KINDS.keys() - {"root"} == SettingOptions.__annotations__.keys()
+    assert len({variable_of(name) for name in KINDS}) == len(KINDS)
+    assert PROGRAM_KINDS.keys() == options - SettingOptions.__annotations__.keys()
+    on = {field.name for field in fields(Settings) if field.default is True}
+    assert {name for name in KINDS if is_negated(name)} == on
+    assert option_of("fsync") == "--no-fsync"
+    assert (option_of("types"), key_of("limits")) == ("--type", "limit")
+
+
+sizes = st.sampled_from(["off", "1M", "3G", "2000000"])
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\0,\n\r"), min_size=1, max_size=5)
+names = names.filter(lambda name: name.strip() == name and name not in {".", ".."})
+OPTIONS = {
+    "port": st.integers(0, 65_535).map(str),
+    "page_size": st.integers(1, 2_000).map(str),
+    "title": st.text(st.characters(codec="utf-8"), max_size=8),
+    "types": st.lists(st.sampled_from(["a=text/a", "b=text/b"]), min_size=1, max_size=3),
+    "index": st.lists(names, min_size=1, max_size=3).map(",".join),
+    "spa": names,
+    "error_page": st.lists(names.map("404={}".format), min_size=1, max_size=2),
+    "limits": st.lists(
+        st.sampled_from(["max-body=5", "max-body=0", "min-rate=0", "max-connections-per-ip=auto"]),
+        min_size=1,
+        max_size=3,
+    ),
+    "response_cache": sizes,
+    "archive": st.sampled_from(["off", "zip", "tar,zip"]),
+    "archive_max_bytes": st.sampled_from(["5", "7K", "unlimited"]),
+    "workers": st.integers(1, 9).map(str),
+    "readme": st.booleans(),
+    "dotfiles": st.booleans(),
+    "quiet": st.booleans(),
+    "access_log": st.sampled_from(["-", "off", "log"]),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=OPTIONS), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_printed_can_be_read_again(options: dict[str, Any], is_several: bool) -> None:
+    paths = ["www", "a b=docs"] if is_several else ["www"]
+    first = read_configuration(paths, {**options, "config": "off"}, {})
+    printed = format_configuration(first)
+    lines = filter(None, printed.splitlines())
+    assert all("  # " in line or line.startswith("[") for line in lines)
+    Path("printed.toml").write_text(printed)
+    second = read_configuration([], {"config": "printed.toml"}, {})
+    assert second.settings == first.settings
+    log = first.access_log
+    log = str(Path("log").absolute()) if log == "log" else log
+    assert (second.quiet, second.open, second.access_log) == (first.quiet, False, log)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_printed_for_a_model_can_be_read_again(model: str) -> None:
+    if reason := MODELS[model].unavailable_reason():
+        pytest.skip(reason)
+    first = read(None, "www", model=model)
+    second = read(format_configuration(first))
+    assert second.settings == first.settings
+
+
+def test_what_is_printed_says_where_each_value_is_from() -> None:
+    text = "root = 'www'\ntitle = 'a \"b\"'\n[limit]\n\nbacklog = 9"
+    printed = format_configuration(read(text, environment={"ASERVE_PORT": "0"}, readme=True))
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    for line in (
+        f'root = "{Path("www").absolute()}" # aserve.toml:1',
+        'title = "a \\"b\\"" # aserve.toml:2',
+        "port = 0 # ASERVE_PORT",
+        "readme = false # --no-readme",
+        'host = "localhost" # default',
+        "backlog = 9 # aserve.toml:5",
+        "max-headers = 100 # default",
+    ):
+        assert line in lines
+    assert tomllib.loads(printed)["limit"]["backlog"] == 9
+
+
+@given(
+    st.binary(max_size=60)
+    | st.text(st.sampled_from("abtitle=[]{}'\"\n 1.#"), max_size=40).map(str.encode)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_read_or_one_line(data: bytes) -> None:
+    Path("any.toml").write_bytes(data)
+    message = "any.toml"
+    try:
+        read_configuration([], {"config": "any.toml"}, {})
+    except SettingsError as error:
+        message = str(error)
+    assert message.startswith("any.toml")
+    assert "\n" not in message

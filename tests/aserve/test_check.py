@@ -1,0 +1,350 @@
+"""`aserve check`: what it prints, what it warns of, and what it says of a response."""
+
+import os
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from aserve.cli.main import main
+from aserve.config.configuration import label_of, read_configuration
+from aserve.server import setting_warnings
+from aserve.server.setting_warnings import find_warnings
+
+
+@pytest.fixture
+def here(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the directory that has the site, as `site`, the working directory."""
+    monkeypatch.chdir(directory.parent)
+    monkeypatch.setenv("HOME", "/nowhere")
+    for name in [name for name in os.environ if name.startswith("ASERVE_")]:
+        monkeypatch.delenv(name)
+    return directory.parent
+
+
+@pytest.fixture
+def check(here, capsys):
+    """Run `aserve check` in this process; return its exit code, output and errors."""
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        with pytest.raises(SystemExit) as exit_info:
+            main(["check", *arguments])
+        stdout, stderr = capsys.readouterr()
+        assert isinstance(exit_info.value.code, int)
+        return exit_info.value.code, stdout.splitlines(), stderr.splitlines()
+
+    return run
+
+
+def warnings_of(*paths: str, **options: object) -> list[str]:
+    configuration = read_configuration(paths, options, {})
+    sources = configuration.sources
+    return [f"{label_of(name, sources)}: {text}" for name, text in find_warnings(configuration)]
+
+
+def test_the_configuration_and_its_warnings(here: Path, check) -> None:
+    (here / "aserve.toml").write_text("root = 'site'\nsymlinks = 'all'\n")
+    code, lines, errors = check("--title", "x")
+    assert code == 0
+    assert [line for line in lines if "default" not in line and line not in {"", "[limit]"}] == [
+        f'root = "{here / "site"}"'.ljust(40) + "  # aserve.toml:1",
+        'symlinks = "all"                          # aserve.toml:2',
+        'title = "x"                               # --title',
+    ]
+    link = "a link can lead to any file that the server may read"
+    assert errors == [f"aserve: warning: aserve.toml:2: symlinks: {link}"]
+
+
+def test_an_error_is_one_line_and_exit_code_2(here: Path, check) -> None:
+    (here / "aserve.toml").write_text("\nprot = 80")
+    message = "aserve.toml:2: prot: there is no such key; did you mean port?"
+    assert check() == (2, [], [f"aserve: error: {message}"])
+    assert check("--config", "off", "nowhere")[::2] == (
+        2,
+        ["aserve: error: DIR: there is no directory or file 'nowhere'"],
+    )
+
+
+def test_a_directory_named_check_can_be_served(here: Path, monkeypatch) -> None:
+    (here / "check").mkdir()
+    called = []
+    module = sys.modules[main.__module__]
+    monkeypatch.setattr(module, "_parse_and_call", lambda *given: called.append(given) or 0)
+    for arguments in (["check"], ["check", "."], ["./check"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+    assert called == [
+        ("serve", ["check"], "aserve"),
+        ("check", ["."], "aserve check"),
+        ("serve", ["./check"], "aserve"),
+    ]
+
+
+def test_a_folder_that_is_only_for_this_machine_has_no_warnings(here: Path) -> None:
+    assert warnings_of("site") == []
+    assert warnings_of("site", write=["/"], allow_connect=["a:1"], live=True) == []
+    assert warnings_of("site", limits=["header-timeout=unlimited"], host="127.0.0.1") == []
+
+
+SLOW = "slow clients can hold all connections for ever"
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({"spa": "a.html"}, "--spa: there is no file 'a.html' to be sent"),
+        ({"error_page": ["5xx=x"]}, "--error-page: there is no file 'x' to be sent"),
+        ({"write": ["/no"]}, "--write: there is no folder /no/"),
+        ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
+        ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {setting_warnings.NO_LOGIN}"),
+        (
+            {"host": "::", "allow_connect": ["a:1"]},
+            "--allow-connect: everyone who can reach this server can reach a:1 through it",
+        ),
+        (
+            {"host": "0.0.0.0", "live": True},
+            "--live: is for development: it adds a script to every page",
+        ),
+        (
+            {"host": "0.0.0.0", "limits": ["header-timeout=0"]},
+            f"--limit: header-timeout: {SLOW}",
+        ),
+        (
+            {"host": "0.0.0.0", "limits": ["transfer-timeout=0"]},
+            f"--limit: transfer-timeout: {SLOW}",
+        ),
+        (
+            {"host": "0.0.0.0", "limits": ["min-rate=0"]},
+            "--limit: min-rate: clients that hardly read can hold all connections for ever",
+        ),
+        ({"symlinks": "all"}, "--symlinks: a link can lead to any file that the server may read"),
+        ({"dotfiles": True}, "--dotfiles: what begins with a dot is often not meant for others"),
+        (
+            {"hide": ["index.*"]},
+            "--hide: hides 'index.html', so that no folder has this index",
+        ),
+        ({"access_log": "site/log"}, "--access-log: is served at /log"),
+        (
+            {"listing": "off", "page_size": "5"},
+            "--page-size: has no effect where no folder is listed",
+        ),
+        (
+            {"spa": "index.html", "title": "x"},
+            "--title: has no effect where no folder is listed",
+        ),
+        (
+            {"archive": "off", "archive_max_bytes": "5"},
+            "--archive-max-bytes: has no effect where there are no archives",
+        ),
+        (
+            {"allow_trace": True},
+            "--allow-trace: echoes what a client sends; it is only good for tests",
+        ),
+        ({"workers": "1000"}, "--workers: 1000 processes share 3 CPUs"),
+        (
+            {"limits": ["max-connections=999999999"]},
+            "--limit: max-connections: 999999999, but the system allows 5000 open files",
+        ),
+        (
+            {"limits": ["max-body=unlimited"]},
+            "--limit: max-body: a body that is not wanted is read to its end, however long",
+        ),
+        (
+            {"write": ["/"], "fsync": True},
+            "--no-fsync: an upload that was answered is lost if the power fails soon after",
+        ),
+        (
+            {"write": ["/"], "min_free": "0"},
+            "--min-free: uploads can fill the disk, which stops more than uploads",
+        ),
+        (
+            {"write": ["/"], "min_free": "999999999G"},
+            "--min-free: less is free at /: every upload is answered 507",
+        ),
+    ],
+)
+def test_each_warning(here: Path, monkeypatch, options: dict[str, object], warning: str) -> None:
+    monkeypatch.setattr(setting_warnings, "available_cpus", lambda: 3)
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1_000, 5_000))
+    assert warnings_of("site", **options) == [warning]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warnings"),
+    [
+        (["/"], ["DIR: is the whole file system"]),
+        (["a=/", "site"], ["DIR: /a: is the whole file system"]),
+        (["home"], ["DIR: is your home directory"]),
+        (["other"], ["DIR: is a home directory: .ssh is in it"]),
+        (["configured"], ["DIR: its aserve.toml is not used: use --config {here}/aserve.toml"]),
+    ],
+)
+def test_each_warning_about_what_is_served(
+    here: Path, monkeypatch, arguments: list[str], warnings: list[str]
+) -> None:
+    (here / "home").mkdir()
+    (here / "other" / ".ssh").mkdir(parents=True)
+    (here / "configured").mkdir()
+    (here / "configured" / "aserve.toml").touch()
+    monkeypatch.setenv("HOME", str(here / "home"))
+    expected = [warning.format(here=here / "configured") for warning in warnings]
+    assert [one for one in warnings_of(*arguments) if one.startswith("DIR")] == expected
+    assert warnings_of("configured", config="configured/aserve.toml") == []
+
+
+def test_each_warning_about_the_file(here: Path) -> None:
+    (here / "site" / "my.toml").touch()
+    assert warnings_of("site", config="site/my.toml") == [
+        "--config: site/my.toml is served at /my.toml"
+    ]
+    (here / "aserve.toml").touch(0o666)
+    (here / "aserve.toml").chmod(0o666)
+    assert warnings_of("site") == ["--config: everyone on this machine may change aserve.toml"]
+
+
+def test_no_answer_of_a_resolver_is_needed_for_an_address(here: Path, monkeypatch) -> None:
+    def resolve(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert warnings_of("site", host="localhost") == []
+    assert warnings_of("site", host="nowhere.invalid") == [
+        "--host: 'nowhere.invalid' has no address: unknown"
+    ]
+
+
+def decided(lines: list[str]) -> list[str]:
+    """Return what decided, without the head of the response, each line with single spaces."""
+    return [" ".join(line.split()) for line in lines if line.startswith("  ") and line[2].islower()]
+
+
+KEPT = "memory the response is kept until something on its path changes"
+NOT_KEPT = "memory the response is not kept: each request is answered anew"
+SPA = "nothing is there, so a navigation gets /index.html, if that is there --spa"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "notes"),
+    [
+        (["/"], "200 OK", ["file {site}/index.html", KEPT]),
+        (["http://a.test:80/a.txt?b"], "200 OK", ["file {site}/a.txt", KEPT]),
+        (
+            ["/sub"],
+            "301 Moved Permanently",
+            ["error 301: The URL of a directory ends with a slash.", NOT_KEPT],
+        ),
+        (["/no"], "404 Not Found", ["error 404: Nothing is here.", NOT_KEPT]),
+        (
+            ["/x.bak", "--hide", "a", "--hide", "*.bak"],
+            "404 Not Found",
+            ["access hidden by *.bak --hide", "error 404: Nothing is here.", NOT_KEPT],
+        ),
+        (
+            ["/.env"],
+            "404 Not Found",
+            ["access hidden: such names are never served", "error 404: Nothing is here.", NOT_KEPT],
+        ),
+        (
+            ["/.x"],
+            "404 Not Found",
+            [
+                "access hidden: a name begins with a dot default",
+                "error 404: Nothing is here.",
+                NOT_KEPT,
+            ],
+        ),
+        (["/route", "--spa"], "200 OK", [f"rule {SPA}", "file {site}/index.html", NOT_KEPT]),
+        (
+            ["/route", "--spa", "--request-header", "sec-fetch-mode: cors"],
+            "404 Not Found",
+            [
+                "rule nothing is there, and only a navigation would get /index.html --spa",
+                "error 404: Nothing is here.",
+                NOT_KEPT,
+            ],
+        ),
+        (
+            ["/folder/"],
+            "200 OK",
+            ["rule a folder without an index: it is listed", NOT_KEPT],
+        ),
+        (
+            ["/folder/", "--listing", "off"],
+            "404 Not Found",
+            [
+                "rule a folder without an index: it is not listed",
+                "error 404: Nothing is here.",
+                NOT_KEPT,
+            ],
+        ),
+        (
+            ["/app.js"],
+            "200 OK",
+            [
+                "file {site}/app.js.br",
+                "coding br: the client accepts it, and this file is there",
+                KEPT,
+            ],
+        ),
+        (
+            ["/app.js", "--request-header", "Accept-Encoding: gzip"],
+            "200 OK",
+            ["file {site}/app.js", KEPT],
+        ),
+        (
+            ["/no", "--error-page", "404=sub/index.html"],
+            "404 Not Found",
+            [
+                "error 404: Nothing is here.",
+                "rule its page is /sub/index.html --error-page",
+                NOT_KEPT,
+            ],
+        ),
+        (
+            ["/sub/no", "--urls", "netlify"],
+            "404 Not Found",
+            ["error 404: Nothing is here.", NOT_KEPT],
+        ),
+        (
+            ["/ü b"],
+            "404 Not Found",
+            ["error 404: Nothing is here.", NOT_KEPT],
+        ),
+        (
+            ["/%00"],
+            "400 Bad Request",
+            ["error 400: The request target contains a NUL character.", NOT_KEPT],
+        ),
+        (
+            ["/", "--limit", "max-request-line=5"],
+            "414 URI Too Long",
+            ["error 414: The request line is too long.", NOT_KEPT],
+        ),
+    ],
+)
+def test_what_decides_a_response(
+    directory: Path, check, arguments: list[str], status: str, notes: list[str]
+) -> None:
+    (directory / "folder").mkdir()
+    (directory / "app.js").write_text("one")
+    (directory / "app.js.br").write_text("1")
+    code, lines, errors = check("site", "--explain", *arguments)
+    assert (code, errors) == (0, [])
+    assert status in lines
+    assert decided(lines) == [note.format(site=directory) for note in notes]
+
+
+def test_the_page_of_an_error_is_named(here: Path, directory: Path, check) -> None:
+    (directory / "404.html").write_text("lost")
+    _, lines, _ = check("site", "--explain", "http://a.test:8000/sub/no")
+    assert lines[0] == "GET /sub/no of a.test:8000"
+    assert "rule the nearest 404.html is its page" in decided(lines)
+    assert lines[-1] == "  Content-Length: 4"
+
+
+def test_the_place_of_a_rule_in_a_file_is_its_line(here: Path, check) -> None:
+    (here / "aserve.toml").write_text("hide = [\n 'a',\n '*.bak',\n]")
+    _, lines, _ = check("--explain", "/x.bak")
+    assert decided(lines)[0] == "access hidden by *.bak aserve.toml:3"
