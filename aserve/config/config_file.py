@@ -1,8 +1,11 @@
 """aserve.toml: read, with the line of each key for whatever is said about it."""
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,28 @@ class Table:
                 match = closest_name(key.lower().replace("_", "-"), known)
                 hint = f"; did you mean {match}?" if match else ""
                 raise self.error(key, reason=f"there is no such key{hint}")
+
+
+def read_file_here() -> Table | None:
+    """Return what is in the file in the working directory, None if there is none.
+
+    Raises SettingsError as read_config_file does, and for a file that any user can have put there:
+    a server that is started in /tmp must not serve what another user wants it to.
+    """
+    if not os.path.lexists(FILE_NAME):
+        return None
+    with suppress(OSError):
+        if is_foreign(os.lstat(FILE_NAME), Path.cwd().stat(), os.geteuid()):
+            reason = "belongs to another user, in a directory that everyone may write to"
+            way_out = f"use --config {FILE_NAME} if you trust it, or else --config off"
+            raise SettingsError(FILE_NAME, f"{reason}: {way_out}")
+    return read_config_file(Path(FILE_NAME), FILE_NAME)
+
+
+def is_foreign(file: os.stat_result, directory: os.stat_result, user: int) -> bool:
+    """Tell whether a file can come from a user who is neither this one, nor root, nor the owner."""
+    is_shared = bool(directory.st_mode & stat.S_IWOTH)
+    return is_shared and file.st_uid not in {user, 0, directory.st_uid}
 
 
 def read_config_file(file: Path, named_by: str) -> Table:

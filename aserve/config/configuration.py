@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aserve.config.config_file import FILE_NAME, Table, read_config_file
+from aserve.config.config_file import Table, read_config_file, read_file_here
 from aserve.config.environment import CONFIG_VARIABLE, given_variables
 from aserve.config.given import Given, given_options, given_table
 from aserve.config.kinds import KINDS, PROGRAM_KINDS
@@ -66,7 +66,7 @@ def _find_file(option: str | None, environment: Mapping[str, str]) -> Table | No
         raise SettingsError("--config", "must not be empty; 'off' is no file")
     if name:
         return read_config_file(Path(name), CONFIG_VARIABLE if option is None else "--config")
-    return read_config_file(Path(FILE_NAME), FILE_NAME) if os.path.lexists(FILE_NAME) else None
+    return read_file_here()
 
 
 def _compose(given: Given, file: Table | None) -> Configuration:

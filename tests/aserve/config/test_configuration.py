@@ -1,5 +1,6 @@
 """Where the values of settings come from, and one clear line for whatever is wrong with them."""
 
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aserve.cli.options import CommandOptions, SettingOptions
+from aserve.config.config_file import is_foreign
 from aserve.config.configuration import Configuration, read_configuration
 from aserve.config.effective import format_configuration
 from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
@@ -179,6 +181,42 @@ def test_a_file_that_cannot_be_read_is_named_by_what_names_it(tmp_path: Path) ->
     assert error_of(config="deep").startswith("deep")
     (tmp_path / "bom").write_bytes(b"\xef\xbb\xbf# Windows\r\ntitle = 'x'\r\nfoo = 1")
     assert error_of(config="bom") == "bom:3: foo: there is no such key"
+
+
+@pytest.mark.parametrize(
+    ("of_directory", "owner", "is_refused"),
+    [
+        ((0o1777, 0), 1001, True),  # another user's file in /tmp
+        ((0o777, 1000), 1001, True),
+        ((0o1777, 0), 1000, False),
+        ((0o1777, 0), 0, False),
+        ((0o777, 1001), 1001, False),
+        ((0o775, 0), 1001, False),  # a volume of a container, whose users are others
+    ],
+)
+def test_a_file_that_any_user_can_have_put_there_is_not_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of_directory: tuple[int, int],
+    owner: int,
+    is_refused: bool,
+) -> None:
+    def with_owner(status: os.stat_result, mode: int, owner: int) -> os.stat_result:
+        return os.stat_result((mode, *status[1:4], owner, *status[5:]))
+
+    read("title = 'x'")
+    file = with_owner(Path("aserve.toml").stat(), 0o644, owner)
+    directory = with_owner(tmp_path.stat(), *of_directory)
+    assert is_foreign(file, directory, 1000) is is_refused
+    monkeypatch.setattr("aserve.config.config_file.is_foreign", lambda *_: is_refused)
+    if is_refused:
+        assert error_of().startswith(
+            "aserve.toml: belongs to another user, in a directory that everyone may write to: use "
+        )
+        assert read(config="off").settings.title == ""
+    else:
+        assert read().settings.title == "x"
+    assert read(config="aserve.toml").settings.title == "x"
 
 
 @pytest.mark.parametrize(
