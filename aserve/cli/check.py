@@ -9,6 +9,7 @@ from aserve.cli.declarations import declare, with_options
 from aserve.cli.exit_codes import OK
 from aserve.cli.help import Rows
 from aserve.cli.messages import print_message
+from aserve.cli.notes import note_lines
 from aserve.cli.options import CommandOptions, Paths
 from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
 from aserve.config.effective import format_configuration
@@ -110,9 +111,7 @@ def _lines(decision: Decision, host: str) -> Iterator[str]:
     """Yield what decided, and then what is sent."""
     request, response, notes = decision
     yield f"{request.method} {request.target} of {host}"
-    width = max(len(note.text) for note in notes)
-    for note in notes:
-        yield f"  {note.topic:8}{note.text:{width}}  {note.place}".rstrip()
+    yield from note_lines(notes)
     yield f"{response.status} {REASON_PHRASES[response.status]}"
     for name, value in response.headers:
         yield f"  {name}: {value}"

@@ -11,6 +11,7 @@ import typer
 
 from aserve.cli import completion
 from aserve.cli.declarations import declare
+from aserve.cli.notes import note_lines
 from aserve.config.given import parsed
 from aserve.config.names import Source
 from aserve.config.settings import Settings, SettingsError
@@ -18,7 +19,8 @@ from aserve.config.values import parse_number
 from aserve.explain.capture import ServerOptions, capture, check_target, traceable_models
 from aserve.explain.page import write_page
 from aserve.explain.render import print_trace, write_svg
-from aserve.explain.scenario import MAX_CLIENTS, Scenario
+from aserve.explain.scenario import HOST, MAX_CLIENTS, Scenario
+from aserve.server.decision import decide
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, default_workers
 
 SECTIONS = {
@@ -147,7 +149,7 @@ def explain(
     options = ServerOptions(model or DEFAULT, by_the_book, thread_count, dispatch)
     servers = _servers(options, is_named=bool(model)) if has_page else [options]
     for server in servers:  # raises SettingsError before anything is started
-        Settings(root, workers=default_workers(server.model), **server.settings)
+        _settings(root, server)
     check_target(target)
     picture, page = _file(svg, "--svg"), _file(html, "--html")
     if has_page and svg:
@@ -172,9 +174,22 @@ def _explain_one(
         return 0
     use_color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print_trace(trace, sys.stdout, use_color=use_color)
+    if not (scenario.upload or scenario.big):  # which have a directory of their own
+        _print_decision(_settings(root, server), target)
     if picture:
         _save(partial(write_svg, trace), picture, "--svg")
     return 0
+
+
+def _settings(root: Path, server: ServerOptions) -> Settings:
+    return Settings(root, workers=default_workers(server.model), **server.settings)
+
+
+def _print_decision(settings: Settings, target: str) -> None:
+    """Say which file, rule and coding decided the response."""
+    print("\nWhat decided the response:")
+    for line in note_lines(decide(settings, target, {"Host": HOST}).notes):
+        print(line)
 
 
 def _servers(options: ServerOptions, *, is_named: bool) -> list[ServerOptions]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from aserve.cli import explain
 from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
+from aserve.explain.capture import ServerOptions
 from aserve.server import setting_warnings
 from aserve.server.setting_warnings import find_warnings
 
@@ -348,3 +350,12 @@ def test_the_place_of_a_rule_in_a_file_is_its_line(here: Path, check) -> None:
     (here / "aserve.toml").write_text("hide = [\n 'a',\n '*.bak',\n]")
     _, lines, _ = check("--explain", "/x.bak")
     assert decided(lines)[0] == "access hidden by *.bak aserve.toml:3"
+
+
+def test_explain_says_what_decided_the_response_that_it_shows(directory: Path, capsys) -> None:
+    server = ServerOptions("epoll")
+    explain._print_decision(explain._settings(directory, server), "/sub")
+    assert decided(capsys.readouterr().out.splitlines()) == [
+        "error 301: The URL of a directory ends with a slash.",
+        NOT_KEPT,
+    ]

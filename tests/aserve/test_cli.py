@@ -93,6 +93,17 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         assert stop(process) == (0, "")
 
 
+def test_the_banner_names_the_file_that_options_are_from(directory, tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text("root = 'site'\nport = 0\nquiet = false")
+    with aserve("--config", file) as process:
+        lines = [process.stderr.readline() for _ in range(5)]
+        assert f" serves {directory}\n" in lines[0]
+        assert lines[3:] == [f"  config {file}\n", "  stop   Ctrl-C\n"]
+        assert get(url_in(lines) + "a.txt") == (200, b"alpha")
+        assert stop(process) == (0, "")
+
+
 def test_the_banner_of_one_file_has_its_url(directory, tmp_path):
     film = tmp_path / "a film (1).mkv"
     film.write_bytes(b"film")
