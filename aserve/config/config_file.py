@@ -11,6 +11,7 @@ from typing import Any
 
 from aserve.arguments import closest_name
 from aserve.config.names import Source
+from aserve.config.root import printable
 from aserve.config.settings import SettingsError
 from aserve.config.toml_lines import KeyPath, find_lines
 from aserve.config.toml_text import format_key
@@ -45,7 +46,7 @@ class Table:
     def source(self, *keys: str | int) -> Source:
         """Return where a value in the table is, or the table itself if no key is given."""
         path = (*self._path, *keys)
-        place = f"{self.file}:{self._lines.get(path, 1)}"
+        place = f"{printable(str(self.file))}:{self._lines.get(path, 1)}"
         names = [format_key(key) for key in path if isinstance(key, str)]
         return Source(place, f"{place}: {'.'.join(names)}" if names else place)
 

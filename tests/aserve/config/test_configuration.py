@@ -1,6 +1,7 @@
 """Where the values of settings come from, and one clear line for whatever is wrong with them."""
 
 import os
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -94,6 +95,8 @@ def test_the_file_is_named_or_here_or_none(tmp_path: Path) -> None:
     assert read(environment=named, config="off").settings.title == ""
     assert read(environment={"ASERVE_CONFIG": "off"}).file is None
     assert read(None, "www").settings.title == "here"  # whatever is served
+    Path("aserve.toml").rename("www/aserve.toml")
+    assert read(None, "www").file is None
 
 
 @pytest.mark.parametrize(
@@ -305,6 +308,18 @@ def test_each_option_has_a_key_and_a_variable() -> None:
     assert {name for name in KINDS if is_negated(name)} == on
     assert option_of("fsync") == "--no-fsync"
     assert (option_of("types"), key_of("limits")) == ("--type", "limit")
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
+
+
+def test_the_files_in_the_documentation_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "www" / "index.html").touch()
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) > 1
+    for block in blocks:
+        text = block.replace("/srv/docs", "docs")
+        assert len(read(text).settings.sources) >= len(tomllib.loads(text))
 
 
 sizes = st.sampled_from(["off", "1M", "3G", "2000000"])
