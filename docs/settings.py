@@ -1,4 +1,4 @@
-"""Write the tables of options, settings and limits in docs/aserve.md from the code.
+"""Write the tables of docs/aserve.md (options, settings, limits) and the schema of aserve.toml.
 
 python docs/settings.py, or make docs-settings. With --check nothing is written: exit code 1 if the
 page is out of date.
@@ -7,6 +7,7 @@ page is out of date.
 import ast
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from aserve.cli.main import build_parser
+from aserve.config.kinds import KINDS, Kind
 from aserve.config.limit_values import limit_unit
+from aserve.config.names import key_of
 from aserve.config.settings import Settings
 from aserve.http1.limits import UNLIMITED, Limits
 
 PAGE = Path(__file__).with_name("aserve.md")
+SCHEMA = Path(__file__).with_name("aserve.schema.json")
 _BEGIN, _END = "<!-- {}: written by make docs-settings -->", "<!-- end of {} -->"
 _SETTING_UNITS = {
     "workers": "processes",
@@ -35,6 +39,8 @@ _SETTING_UNITS = {
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
+_JSON_TYPES = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
+
 _PYTHON_ONLY = {"queue", "grace"}
 """What only a program can set."""
 
@@ -45,10 +51,11 @@ _OTHER_NAMES = {"paths": "root"}
 def main() -> int:
     """Write the page, or check it."""
     text = PAGE.read_text(encoding="utf-8")
-    new = updated(text)
+    new, described = updated(text), schema()
     if "--check" in sys.argv[1:]:
-        return int(new != text)
+        return int(new != text or SCHEMA.read_text(encoding="utf-8") != described)
     PAGE.write_text(new, encoding="utf-8")
+    SCHEMA.write_text(described, encoding="utf-8")
     return 0
 
 
@@ -107,6 +114,29 @@ def limits() -> str:
         meaning = _on_command_line(comments.get(one.name, ""))
         rows.append([name, default, unit, optional, meaning])
     return _table(rows)
+
+
+def schema() -> str:
+    """Return the JSON schema of aserve.toml, by which editors complete and check it."""
+    texts = {one.name: str(one.help) for one in _parameters()} | dict(_comments(Settings))
+    document = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "aserve.toml",
+        "description": "The configuration of aserve: each key is an option of its command line.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            key_of(name): {"description": texts[name], **_json_type(kind)}
+            for name, kind in KINDS.items()
+        },
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _json_type(kind: Kind) -> dict[str, Any]:
+    types = [_JSON_TYPES[one] for one in kind.types]
+    items = {"items": {"type": "string"}} if list in kind.types else {}
+    return {"type": types[0] if len(types) == 1 else types, **items}
 
 
 def _on_command_line(comment: str) -> str:

@@ -38,6 +38,7 @@ def test_the_tables_of_settings_are_those_of_the_code() -> None:
     script = settings_script()
     page = script.PAGE.read_text()
     assert script.updated(page) == page, "run: make docs-settings"
+    assert script.SCHEMA.read_text() == script.schema(), "run: make docs-settings"
 
 
 def anchors(page: Path) -> set[str]:

@@ -39,6 +39,10 @@ _OFF = frozenset({"off", "false", "no", "0"})
 class Kind(Protocol):
     """How the values of a setting are written."""
 
+    @property
+    def types(self) -> Sequence[type]:
+        """The types that its values may have in TOML."""
+
     def from_option(self, given: Any) -> Any:
         """Return the value of an option: of its text, its texts, or whether it is given."""
 
@@ -70,13 +74,13 @@ class One:
         to_toml: Callable[[Any], Any] = _as_it_is,
     ) -> None:
         self._expected = expected
-        self._types = types
+        self.types = types
         self.from_option = self.from_text = parse
         self.to_toml = to_toml
 
     def from_toml(self, value: object) -> Any:
         """Return the value of what tomllib has read."""
-        if type(value) not in self._types:
+        if type(value) not in self.types:
             raise _wrong_type(self._expected, value)
         return self.from_text(str(value))
 
@@ -93,6 +97,7 @@ class Many:
         table: Callable[[Mapping[str, Any]], list[str]] | None = None,
         to_toml: Callable[[Any], Any] = list,
     ) -> None:
+        self.types: Sequence[type] = (list, dict) if table else (list,)
         self._table = table
         self.from_option = parse
         self.to_toml = to_toml
@@ -113,7 +118,13 @@ class Many:
 
 
 class Names(One):
-    """A text with commas; in TOML it may be a list."""
+    """A text with commas; in TOML it may be a list.
+
+    parse: returns the value of the text.
+    """
+
+    def __init__(self, expected: str, parse: Callable[[str], Any]) -> None:
+        super().__init__(expected, parse, (str, list), list)
 
     def from_toml(self, value: object) -> Any:
         """Return the value of a list of strings or of a text."""
@@ -122,6 +133,8 @@ class Names(One):
 
 class Flag:
     """On or off. is_negated: its option switches it off."""
+
+    types = (bool,)
 
     def __init__(self, *, is_negated: bool = False) -> None:
         self.from_option: Callable[[bool], bool] = not_ if is_negated else bool
@@ -147,6 +160,7 @@ class Switch:
     """
 
     def __init__(self, kind: Kind, on: Any, off: Any) -> None:
+        self.types = (bool, *kind.types)
         self._kind, self._on, self._off = kind, on, off
 
     def from_option(self, given: Any) -> Any:
@@ -214,6 +228,10 @@ def _root_to_toml(root: Root) -> Any:
 class _Paths(Many):
     """What is served: a path, or in TOML a table of paths by their names in URLs."""
 
+    def __init__(self) -> None:
+        super().__init__(_parse_root, to_toml=_root_to_toml)
+        self.types = (str, dict)
+
     def from_toml(self, value: object) -> Root:
         """Return the root that a path or a table names."""
         texts = value.values() if isinstance(value, dict) else [value]
@@ -229,7 +247,7 @@ MAXIMUM = One("a whole number or a string", parse_maximum, (int, str), format_si
 _BY_TYPE: Mapping[type, Kind] = {str: One(), int: WHOLE_NUMBER, tuple: Many()}
 
 _KINDS: Mapping[str, Kind] = {
-    "root": _Paths(_parse_root, to_toml=_root_to_toml),
+    "root": _Paths(),
     "port": WHOLE_NUMBER,
     "threads": WHOLE_NUMBER,
     "workers": One("a whole number or 'auto'", parse_workers, (int, str)),
@@ -240,11 +258,11 @@ _KINDS: Mapping[str, Kind] = {
         lambda size: format_size(size) or "off",
     ),
     "types": Many(table=pairs),
-    "index": Names("a list of strings", parse_names, to_toml=list),
+    "index": Names("a list of strings", parse_names),
     "spa": Switch(One("true, false or a string", parse_text), SPA_PAGE, ""),
     "error_page": Many(table=pairs),
     "limits": Many(parse_limits, pairs, limit_values),
-    "archive": Names("a list of strings, or 'off'", parse_formats, to_toml=list),
+    "archive": Names("a list of strings, or 'off'", parse_formats),
     "archive_max_bytes": MAXIMUM,
     "archive_max_files": MAXIMUM,
     "write": Switch(Many(), [EVERYWHERE], ()),

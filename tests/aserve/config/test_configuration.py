@@ -1,5 +1,6 @@
 """Where the values of settings come from, and one clear line for whatever is wrong with them."""
 
+import json
 import os
 import re
 import tomllib
@@ -7,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -290,7 +292,9 @@ def test_variables_that_others_set_are_left_alone() -> None:
 def test_each_source_can_say_the_same(
     written: str, text: str, option: Any, name: str, value: Any
 ) -> None:
-    from_file = read(f"{key_of(name)} = {written}").settings
+    text_of_file = f"{key_of(name)} = {written}"
+    SCHEMA.validate(tomllib.loads(text_of_file))
+    from_file = read(text_of_file).settings
     Path("aserve.toml").unlink()
     from_environment = read(environment={variable_of(name): text}).settings
     from_line = read(**{name: option}).settings
@@ -310,16 +314,18 @@ def test_each_option_has_a_key_and_a_variable() -> None:
     assert (option_of("types"), key_of("limits")) == ("--type", "limit")
 
 
-PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMA = jsonschema.Draft7Validator(json.loads((DOCS / "aserve.schema.json").read_text()))
 
 
 def test_the_files_in_the_documentation_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "www" / "index.html").touch()
-    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```toml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
     assert len(blocks) > 1
     for block in blocks:
         text = block.replace("/srv/docs", "docs")
         assert len(read(text).settings.sources) >= len(tomllib.loads(text))
+        SCHEMA.validate(tomllib.loads(text))
 
 
 sizes = st.sampled_from(["off", "1M", "3G", "2000000"])
@@ -360,6 +366,7 @@ def test_what_is_printed_can_be_read_again(options: dict[str, Any], is_several: 
     Path("printed.toml").write_text(printed)
     second = read_configuration([], {"config": "printed.toml"}, {})
     assert second.settings == first.settings
+    SCHEMA.validate(tomllib.loads(printed))
     log = first.access_log
     log = str(Path("log").absolute()) if log == "log" else log
     assert (second.quiet, second.open, second.access_log) == (first.quiet, False, log)
