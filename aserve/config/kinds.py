@@ -123,8 +123,10 @@ class Names(One):
     parse: returns the value of the text.
     """
 
-    def __init__(self, expected: str, parse: Callable[[str], Any]) -> None:
-        super().__init__(expected, parse, (str, list), list)
+    def __init__(
+        self, expected: str, parse: Callable[[str], Any], to_toml: Callable[[Any], Any] = list
+    ) -> None:
+        super().__init__(expected, parse, (str, list), to_toml)
 
     def from_toml(self, value: object) -> Any:
         """Return the value of a list of strings or of a text."""
