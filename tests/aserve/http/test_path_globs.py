@@ -1,0 +1,61 @@
+"""Globs of URL paths."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.http.path_globs import GlobError, compile_glob, is_everything
+
+
+@pytest.mark.parametrize(
+    ("glob", "matching", "others"),
+    [
+        ("/a.txt", ["/a.txt"], ["/a.txt/", "/A.txt", "/aXtxt", "/b/a.txt"]),
+        ("/", ["/"], ["/a", ""]),
+        ("/docs/*", ["/docs/", "/docs/a", "/docs/a/b"], ["/docs", "/docsy/a", "/x/docs/a"]),
+        ("*.js", ["/a.js", "/a/b.js", "/.js"], ["/a.jsx", "/js"]),
+        ("*/sw.js", ["/sw.js", "/a/sw.js"], ["/asw.js"]),
+        ("/a*b*c", ["/abc", "/a/b/c", "/axbbcxc"], ["/ab", "/acb", "/abcd"]),
+        ("*.{js,css}", ["/a.js", "/a.css"], ["/a.", "/a.jscss", "/a.{js,css}"]),
+        ("/{a,}*.x", ["/a.x", "/.x", "/b.x"], ["/a.y"]),
+        ("/ü*", ["/ü", "/üa"], ["/u"]),
+        ("/a[b].(c)+?", ["/a[b].(c)+?"], ["/ab.cc"]),
+    ],
+)
+def test_a_glob_matches_whole_paths(glob, matching, others):
+    match = compile_glob(glob).fullmatch
+    assert [path for path in matching if not match(path.encode())] == []
+    assert [path for path in others if match(path.encode())] == []
+
+
+@pytest.mark.parametrize("glob", ["*", "/*", "**", "/**"])
+def test_everything_is_everything(glob):
+    assert is_everything(glob)
+    assert all(map(compile_glob(glob).fullmatch, (b"/", b"/a/b", b"", b"/\n")))
+
+
+@pytest.mark.parametrize("glob", ["/", "/a*", "*.js", "", "a"])
+def test_most_globs_are_not(glob):
+    assert not is_everything(glob)
+
+
+@pytest.mark.parametrize("glob", ["", "a", "{/a,/b}", "/{a", "/a}", "X-Foo:"])
+def test_a_glob_that_matches_nothing_is_refused(glob):
+    with pytest.raises(GlobError):
+        compile_glob(glob)
+
+
+@given(st.from_regex(r"[/*][ab*.]{0,9}", fullmatch=True), st.text("ab./\n", max_size=12))
+def test_a_star_is_anything(glob, path):
+    reference = ".*".join(map(re.escape, glob.split("*")))
+    if is_everything(glob):
+        reference = ".*"
+    expected = re.fullmatch(reference, path, re.DOTALL)
+    assert bool(compile_glob(glob).fullmatch(path.encode())) == bool(expected)
+
+
+def test_many_stars_take_no_more_than_linear_time():
+    """With backtracking this would not end."""
+    assert not compile_glob("/*a*a*a*a*a*a*a*a*ab*c").fullmatch(b"/" + b"a" * 8_000)
