@@ -58,9 +58,22 @@ class HostPort(NamedTuple):
     port: int
 
 
+class Authority(NamedTuple):
+    """The host of a URI, an IPv6 address without its brackets, and the text of its port."""
+
+    host: str
+    port: str
+
+
 def is_authority(text: str) -> bool:
     """Tell whether text is a host with an optional port, without user information."""
     return _parse_authority(text) is not None
+
+
+def parse_authority(text: str) -> Authority | None:
+    """Return the parts of a host with an optional port; None if it is none."""
+    match = _parse_authority(text)
+    return Authority(match["ipv6"] or match["host"], match["port"] or "") if match else None
 
 
 def parse_host_port(text: str) -> HostPort | None:
@@ -90,6 +103,12 @@ def _is_ipv6(text: str) -> bool:
     except AddressValueError:
         return False
     return True
+
+
+def target_authority(target: str) -> str:
+    """Return the host, and its port, of a target that is an http URL; "" for any other target."""
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    return match["authority"] if match else ""
 
 
 def origin_form(target: str) -> str:
