@@ -29,6 +29,7 @@ from aserve.version import __version__
 
 if TYPE_CHECKING:
     from aserve.config.settings import Settings, SettingsError
+    from aserve.config.virtual_hosts import PathSettings, VirtualHost
     from aserve.http1.limits import UNLIMITED, LimitError, Limits
     from aserve.server.embedded import Server
     from aserve.server.listeners import ListenError
@@ -38,9 +39,11 @@ __all__ = [
     "LimitError",
     "Limits",
     "ListenError",
+    "PathSettings",
     "Server",
     "Settings",
     "SettingsError",
+    "VirtualHost",
     "__version__",
 ]
 
@@ -49,9 +52,11 @@ _EXPORTS = {
     "LimitError": "aserve.http1.limits",
     "Limits": "aserve.http1.limits",
     "ListenError": "aserve.server.listeners",
+    "PathSettings": "aserve.config.virtual_hosts",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",
     "SettingsError": "aserve.config.settings",
+    "VirtualHost": "aserve.config.virtual_hosts",
 }
 
 

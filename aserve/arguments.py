@@ -70,8 +70,9 @@ def wrong_types(arguments: object) -> Iterator[tuple[str, str]]:
 
 
 def _is_of_type(value: object, hint: Any) -> bool:
-    if hint == tuple[str, ...]:
-        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if get_origin(hint) is tuple:  # of any length
+        kind = get_args(hint)[0]
+        return isinstance(value, tuple) and all(isinstance(one, kind) for one in value)
     if get_origin(hint) is Mapping:
         return isinstance(value, Mapping)
     if get_origin(hint):  # a union
@@ -82,6 +83,8 @@ def _is_of_type(value: object, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if hint not in _DESCRIPTIONS and get_origin(hint) is tuple:
+        return f"a tuple of {_describe(get_args(hint)[0])}"
     if hint not in _DESCRIPTIONS and get_origin(hint):
         return " or ".join(map(_describe, get_args(hint)))
     return _DESCRIPTIONS.get(hint) or f"aserve.{hint.__name__}(...)"

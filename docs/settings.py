@@ -44,6 +44,9 @@ _JSON_TYPES = {str: "string", int: "integer", bool: "boolean", list: "array", di
 _PYTHON_ONLY = {"queue", "grace"}
 """What only a program can set."""
 
+_TABLES = {"sites": "`[[site]]`", "paths": "`[[path]]`"}
+"""What aserve.toml has tables for, and the command line nothing."""
+
 _OTHER_NAMES = {"paths": "root"}
 """Parameters of the command whose setting has another name."""
 
@@ -95,7 +98,10 @@ def settings() -> str:
         kind = types[one.name]
         kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
         kind_text = re.sub(r"\b(?:pathlib|collections)\.(?:_local\.|abc\.)?", "", kind_text)
-        option = "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
+        kind_text = kind_text.replace("aserve.config.virtual_hosts.", "")
+        option = _TABLES.get(one.name) or (
+            "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
+        )
         unit = _SETTING_UNITS.get(one.name, "")
         row = [f"`{one.name}`", f"`{kind_text}`", _field_default(one), unit, option]
         rows.append([*row, comments[one.name]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aserve.config.root import Root, describe_root, home_name, named_paths, printable
 from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
+from aserve.config.virtual_hosts import VirtualHost, with_sites
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.tree_watch import INTERVAL
 from aserve.handlers.writing.areas import WriteArea
@@ -18,23 +19,51 @@ from aserve.version import __version__
 
 def format_banner(settings: Settings, listener: socket.socket, file: Path | None = None) -> str:
     """Return the banner of a server that listens. file: what options were read from."""
-    home, address = _home(settings.root), url(listener)
+    address = url(listener)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
-    served = printable(describe_root(settings.root))
-    shared = lan_url(listener)
-    share = shared + home if shared else "with --host 0.0.0.0, others in your network can open it"
     return "\n".join(
         (
-            f"aserve {__version__} serves {served}{_modes(settings)}",
-            f"  open   {address}{home}{port_note}",
-            f"  share  {share}",
+            f"aserve {__version__} serves {_served(settings)}",
+            f"  open   {home_url(settings, listener)}{port_note}",
+            *_share_line(settings, listener),
+            *(line for site in settings.sites for line in _site_lines(site, listener)),
             *_live_line(settings),
             *_write_lines(settings, address),
             *([f"  config {printable(str(file))}"] if file else []),
             "  stop   Ctrl-C",
         )
     )
+
+
+def _served(settings: Settings) -> str:
+    """Return what is served: the root, and how many other sites."""
+    root = printable(describe_root(settings.root)) + _modes(settings) if settings.root else ""
+    return with_sites(root, settings.sites)
+
+
+def _share_line(settings: Settings, listener: socket.socket) -> list[str]:
+    """Return how others open the root; sites are opened by their names."""
+    if not settings.root:
+        return []
+    shared = lan_url(listener)
+    home = shared + _home(settings.root)
+    return [
+        f"  share  {home if shared else 'with --host 0.0.0.0, others in your network can open it'}"
+    ]
+
+
+def _site_lines(site: VirtualHost, listener: socket.socket) -> Iterator[str]:
+    """Yield the address of a site and its root, and what clients may change there."""
+    settings = site.settings
+    served = printable(describe_root(settings.root)) + _modes(settings)
+    yield f"  site   {_site_url(site, listener)}  {served}"
+    yield from _write_lines(settings, _site_url(site, listener))
+
+
+def _site_url(site: VirtualHost, listener: socket.socket) -> str:
+    host = site.normal_hosts[0]
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
 
 
 def _modes(settings: Settings) -> str:
@@ -85,9 +114,14 @@ def _place(area: WriteArea) -> str:
     return f"below {printable(area.shown_path())}" if area.path else "everywhere"
 
 
-def home_url(root: Root, listener: socket.socket) -> str:
-    """Return the URL that opens what is served on this machine: of one file, its own."""
-    return url(listener) + _home(root)
+def home_url(settings: Settings, listener: socket.socket) -> str:
+    """Return the URL that opens what is served on this machine: of one file, its own.
+
+    Without a root it is that of the first site.
+    """
+    if settings.root:
+        return url(listener) + _home(settings.root)
+    return _site_url(settings.sites[0], listener) + _home(settings.sites[0].settings.root)
 
 
 def _home(root: Root) -> str:

@@ -32,6 +32,8 @@ hosts = _offer(
         "::": "all addresses",
     }
 )
+allowed_hosts = _offer({"local": "this machine's names", "any": "every name", "dev.test": "a name"})
+linked_roots = _offer({"follow": "with each request, the default", "reload": "with a reload"})
 charsets = _offer({"utf-8": "the default", "iso-8859-1": "", "none": "no charset"})
 error_pages = _offer(
     {"404=404.html": "", "5xx=50x.html": "", "off": "no 404.html, the built-in pages only"}

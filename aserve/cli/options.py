@@ -62,6 +62,17 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.hosts,
         ),
     ]
+    allowed_hosts: Annotated[
+        str,
+        declare(
+            _ADDRESS,
+            "--allowed-hosts",
+            value="LIST",
+            text="Host names; any, local.",
+            show_default="see below",
+            autocompletion=completion.allowed_hosts,
+        ),
+    ]
     port: Annotated[
         str,
         declare(
@@ -144,6 +155,17 @@ class SettingOptions(TypedDict, total=False):
             text="Links that are followed.",
             show_default=_default("symlinks"),
             autocompletion=completion.symlinks,
+        ),
+    ]
+    linked_root: Annotated[
+        str,
+        declare(
+            _FILES,
+            "--linked-root",
+            value="NAME",
+            text="Links to DIR: follow, or reload.",
+            show_default=_default("linked_root"),
+            autocompletion=completion.linked_roots,
         ),
     ]
     title: Annotated[

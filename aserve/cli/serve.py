@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Unpack
@@ -46,6 +46,11 @@ SECTIONS: Mapping[str, Rows] = {
         ("--write=add", "new names only: none is replaced or deleted"),
         ("--write=add:/in", "both"),
     ],
+    "Host names that are answered": [
+        ("any", "all; the default, unless there is a terminal"),
+        ("local", "localhost, *.localhost, addresses, names of this machine"),
+        ("a.test,*.b.test", "these, and the local ones"),
+    ],
     "Models": [(name, info.summary) for name, info in MODELS.items()],
     "Examples": (
         ("aserve", "# this directory, on port 8000"),
@@ -83,7 +88,7 @@ def _serve(configuration: Configuration) -> int:
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
     listeners = listen(settings)
     if configuration.open:  # before signals are blocked, which the browser would inherit
-        _open_site(home_url(settings.root, listeners[0][0]))
+        _open_site(home_url(settings, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
     signals = program_signals(has_log_file=configuration.access_log not in NOT_REOPENED)
     blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
@@ -107,12 +112,21 @@ def _print_start(configuration: Configuration, listeners: Sequence[socket.socket
         print_message(
             "uvloop is not available: serving on the standard library's event loop, which is slower"
         )
-    for setting, reason in (*missing_pages(settings), *find_unwritable(settings)):
-        print_message(f"{label_of(setting, configuration.sources)}: {reason}")
-    if settings.write and not all(map(is_loopback, listeners)):
+    for line in dict.fromkeys(_problems(settings)):
+        print_message(line)
+    can_write = any(site.write for site in settings.every_site)
+    if can_write and not all(map(is_loopback, listeners)):
         print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
     file = configuration.file.file if configuration.file else None
     write_stderr(format_banner(settings, listeners[0], file))
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with each site, and with its paths, as far as it can be served."""
+    for site in settings.every_site:
+        for one in (site, *(paths.settings for paths in site.paths)):
+            for setting, reason in (*missing_pages(one), *find_unwritable(one)):
+                yield f"{label_of(setting, one.sources)}: {reason}"
 
 
 def _run_workers(

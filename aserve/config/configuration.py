@@ -5,6 +5,7 @@ the defaults.
 """
 
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from aserve.config.environment import CONFIG_VARIABLE, given_variables
 from aserve.config.given import Given, given_options, given_table
 from aserve.config.kinds import KINDS, PROGRAM_KINDS
 from aserve.config.names import NamedSettingError, Sources, option_of
-from aserve.config.settings import Settings, SettingsError
+from aserve.config.settings import DEFAULT_HOST, Settings, SettingsError
+from aserve.config.site_tables import TABLES, given_sites
+from aserve.config.virtual_hosts import usual_allowed_hosts
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS, default_workers
 
@@ -53,7 +56,7 @@ def read_configuration(
     from_line = given_options({"root": paths, **options} if paths else options)
     given = from_line.over(given_variables(environment))
     if file:
-        given = given.over(given_table(file))
+        given = given.over(given_table(file, own_keys=TABLES)).over(given_sites(file))
     return _compose(given, file)
 
 
@@ -72,13 +75,20 @@ def _find_file(option: str | None, environment: Mapping[str, str]) -> Table | No
 def _compose(given: Given, file: Table | None) -> Configuration:
     values = dict(given.values)
     program = {name: values.pop(name) for name in PROGRAM_KINDS if name in values}
-    values.setdefault("root", Path())
+    values.setdefault("root", {} if "sites" in values else Path())
+    if "sites" not in values:
+        values.setdefault("allowed_hosts", _usual_allowed_hosts(values.get("host", DEFAULT_HOST)))
     values.setdefault("workers", default_workers(values.get("model", DEFAULT)))
     values["limits"] = Limits(**values.get("limits", {}))
     with named_by(given.sources):
         settings = Settings(**values, sources=given.sources)
         _check_model_options(settings, given.values.keys() - PROGRAM_KINDS.keys())
     return Configuration(settings, given.sources, file, **program)
+
+
+def _usual_allowed_hosts(host: str) -> tuple[str, ...]:
+    has_terminal = bool(sys.stderr and sys.stderr.isatty())  # where the URLs are printed
+    return usual_allowed_hosts(host, has_terminal=has_terminal)
 
 
 def label_of(setting: str, sources: Sources) -> str:

@@ -253,6 +253,7 @@ _KINDS: Mapping[str, Kind] = {
     "port": WHOLE_NUMBER,
     "threads": WHOLE_NUMBER,
     "workers": One("a whole number or 'auto'", parse_workers, (int, str)),
+    "allowed_hosts": Names("a list of strings, 'any' or 'local'", parse_names, to_toml=list),
     "response_cache": One(
         "a size such as '64M', or 'off'",
         parse_size,
@@ -274,8 +275,8 @@ _KINDS: Mapping[str, Kind] = {
 }
 """Kinds that do not follow from the type of the default."""
 
-_NOT_WRITTEN = {"queue", "grace", "sources"}
-"""What only a program can set."""
+_NOT_WRITTEN = {"queue", "grace", "sources", "sites", "paths"}
+"""What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
 PROGRAM_KINDS: Mapping[str, Kind] = {"open": Flag(), "access_log": One(), "quiet": Flag()}
 """Options that are no Settings: what the program itself does."""

@@ -19,7 +19,7 @@ RootArgument = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
 def as_root(root: object) -> Root:
     """Return what a program has passed as the root; raises ValueError.
 
-    Names lose the slashes around them, and a root alone needs no name.
+    Names lose the slashes around them, and a root alone needs no name. None at all is {}.
     """
     if not isinstance(root, Mapping):
         return _as_path(root)
@@ -29,8 +29,6 @@ def as_root(root: object) -> Root:
         if normal in paths:
             raise ValueError(f"{shown_path(normal)} is named twice")
         paths[normal] = _as_path(path)
-    if not paths:
-        raise ValueError("must name at least one directory")
     return paths[""] if paths.keys() == {""} else paths
 
 
@@ -51,6 +49,13 @@ def check_root(root: Root) -> Root:
     return paths
 
 
+def without_links(root: Root) -> Root:
+    """Return a root with the paths that its links lead to now."""
+    if isinstance(root, Path):
+        return root.resolve()
+    return {name: path.resolve() for name, path in root.items()}
+
+
 def named_paths(root: Root) -> Mapping[bytes, bytes]:
     """Return the path of each directory and file by its name, b"" for the root."""
     paths = {"": root} if isinstance(root, Path) else root
@@ -59,7 +64,7 @@ def named_paths(root: Root) -> Mapping[bytes, bytes]:
 
 def home_name(root: Root) -> str:
     """Return the name of the one file that is served, "" where anything else is."""
-    if isinstance(root, Path) or len(root) > 1:
+    if isinstance(root, Path) or len(root) != 1:
         return ""
     ((name, path),) = root.items()
     return "" if path.is_dir() else name
@@ -69,7 +74,7 @@ def describe_root(root: Root) -> str:
     """Return the path that is served, and how many others are."""
     if isinstance(root, Path):
         return str(root)
-    first = root.get("") or next(iter(root.values()))
+    first = root.get("") or next(iter(root.values()), "")
     return f"{first} and {len(root) - 1} more" if len(root) > 1 else str(first)
 
 

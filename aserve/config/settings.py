@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import TypedDict, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.names import DEFAULT_PLACE, NamedSettingError, Sources
@@ -14,7 +14,17 @@ from aserve.config.pages import (
     parse_error_pages,
     parse_page,
 )
-from aserve.config.root import Root, as_root, check_root
+from aserve.config.root import Root, as_root, check_root, without_links
+from aserve.config.virtual_hosts import (
+    ANY_HOST,
+    LINKED_ROOTS,
+    LOCAL_HOSTS,
+    OF_A_ROOT,
+    PathSettings,
+    VirtualHost,
+    host_error,
+    taken_hosts,
+)
 from aserve.config.writing import CONFLICTS, MIN_FREE, check_areas
 from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
 from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
@@ -53,6 +63,10 @@ PLAIN_URLS = "plain"
 
 class SettingsError(NamedSettingError, ValueError):
     """A setting that cannot work. `setting` is its name, `reason` what is wrong with it."""
+
+
+class _PlacedError(SettingsError):
+    """An error of which the place in a file is known already: `setting` is that place."""
 
 
 @checks_names("setting")
@@ -143,6 +157,16 @@ class Settings:
     """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
     """Limits on what clients may send and hold."""
+    linked_root: str = LINKED_ROOTS[0]
+    """When the server notices that a link to a root has changed: follow, at once; reload, with
+    the next reload."""
+    allowed_hosts: tuple[str, ...] = (ANY_HOST,)
+    """Names that the root is served under, besides localhost, addresses and those of this machine:
+    ("local",) for no others, ("any",) for all."""
+    sites: tuple[VirtualHost, ...] = ()
+    """Other sites, by their hosts; the root is for all other hosts, {} for none of them."""
+    paths: tuple[PathSettings, ...] = ()
+    """Settings of some paths: the first whose glob matches."""
     sources: Sources = field(default_factory=dict, compare=False, repr=False)
     """Where values were set, by the names of settings: an option, a variable, a line of a file."""
 
@@ -151,6 +175,9 @@ class Settings:
         for name, reason in wrong_types(self):
             raise SettingsError(name, reason)
         object.__setattr__(self, "root", checked_root(check_root, self.root))
+        _check_choice("linked_root", self.linked_root, LINKED_ROOTS)
+        if self.linked_root != LINKED_ROOTS[0]:
+            object.__setattr__(self, "root", without_links(self.root))
         self._check_names()
         self._check_pages()
         self._check_listing()
@@ -160,6 +187,9 @@ class Settings:
         if self.threads is None:
             object.__setattr__(self, "threads", self.model_info.default_threads)
         self._check_ranges()
+        self._check_hosts()
+        self._bind_sites()
+        self._bind_paths()
 
     def _check_ranges(self) -> None:
         _check_range("port", self.port or 0, 0, 65_535)
@@ -239,6 +269,52 @@ class Settings:
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
         )
 
+    def _check_hosts(self) -> None:
+        _require(bool(self.allowed_hosts), "allowed_hosts", "must not be empty: any is every host")
+        for host in self.allowed_hosts:
+            reason = host not in {ANY_HOST, LOCAL_HOSTS} and host_error(host)
+            _require(not reason, "allowed_hosts", str(reason))
+        is_valid = self.allowed_hosts == (ANY_HOST,) or ANY_HOST not in self.allowed_hosts
+        _require(is_valid, "allowed_hosts", "any is every host, so that no other can be named")
+        _require(bool(self.sites or self.root), "root", "must name at least one directory")
+        _require(bool(self.root) or not self.paths, "paths", "are of the root, and there is none")
+        _require(not (self.sites and self.live), "live", "is for one site, not for several")
+
+    def _bind_sites(self) -> None:
+        """Find the settings of each site; raises SettingsError for what is wrong with them."""
+        defaults = {name: type(self).__dataclass_fields__[name].default for name in OF_A_ROOT}
+        kept = {
+            name: source
+            for name, source in self.sources.items()
+            if name.partition("[")[0] not in defaults
+        }
+        fixed = defaults | {"sites": (), "allowed_hosts": (ANY_HOST,), "sources": kept}
+        bound = tuple(
+            one.bound(self._changed("sites", one, fixed | {"root": one.root})) for one in self.sites
+        )
+        for site, reason in taken_hosts(bound):
+            raise _error_in("sites", site, "hosts", reason)
+        object.__setattr__(self, "sites", bound)
+
+    def _bind_paths(self) -> None:
+        """Find the settings of each path; raises SettingsError for what is wrong with them."""
+        fixed = {"paths": (), "sites": (), "sources": self.sources}
+        bound = tuple(one.bound(self._changed("paths", one, fixed)) for one in self.paths)
+        object.__setattr__(self, "paths", bound)
+
+    def _changed(
+        self, kind: str, one: VirtualHost | PathSettings, fixed: Mapping[str, Any]
+    ) -> "Settings":
+        for setting, reason in one.wrong():
+            raise _error_in(kind, one, setting, reason)
+        sources = {**fixed["sources"], **one.sources}
+        try:
+            return replace(self, **{**fixed, **one.changes, "sources": sources})
+        except _PlacedError:
+            raise
+        except SettingsError as error:
+            raise _error_in(kind, one, error.setting, error.reason) from error
+
     def place_of(self, setting: str, index: int | str = "") -> str:
         """Return where a setting was set, as "aserve.toml:12" or "--cors", or "default".
 
@@ -246,6 +322,12 @@ class Settings:
         """
         source = self.sources.get(f"{setting}[{index}]") or self.sources.get(setting)
         return source.place if source else DEFAULT_PLACE
+
+    @property
+    def every_site(self) -> "tuple[Settings, ...]":
+        """The settings of each site: of the root for all other hosts first, if there is one."""
+        own = (self,) if self.root else ()
+        return *own, *(site.settings for site in self.sites)
 
     @property
     def visibility(self) -> Visibility:
@@ -329,6 +411,10 @@ class ServerSettings(TypedDict, total=False):
     by_the_book: bool
     dispatch: str
     limits: Limits
+    linked_root: str
+    allowed_hosts: tuple[str, ...]
+    sites: tuple[VirtualHost, ...]
+    paths: tuple[PathSettings, ...]
 
 
 def checked_root(check: Callable[[T], Root], root: T) -> Root:
@@ -337,6 +423,15 @@ def checked_root(check: Callable[[T], Root], root: T) -> Root:
         return check(root)
     except ValueError as error:
         raise SettingsError("root", str(error)) from error.__cause__
+
+
+def _error_in(
+    kind: str, one: VirtualHost | PathSettings, setting: str, reason: str
+) -> SettingsError:
+    """Return the error of a setting of a site or of paths; a file names the place of it."""
+    if source := one.sources.get(setting):
+        return _PlacedError(source.label, reason)
+    return SettingsError(kind, f"{one.name}: {setting}: {reason}")
 
 
 def _check_range(setting: str, value: float, least: int, most: int) -> None:

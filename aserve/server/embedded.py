@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
 from aserve.arguments import check_names
-from aserve.config.root import RootArgument, as_root, describe_root
+from aserve.config.root import Root, RootArgument, as_root, check_root, describe_root
 from aserve.config.settings import ServerSettings, Settings, SettingsError, checked_root
+from aserve.config.virtual_hosts import with_sites
 from aserve.http.messages import Request
 from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
@@ -68,6 +69,7 @@ class Server:
         if not (access_log is None or callable(access_log)):
             raise SettingsError("access_log", f"must be a function or None, not {access_log!r}")
         self.settings = Settings(checked_root(as_root, root), port=port, **settings)
+        self._root = _absolute(root)
         if self.settings.model_info.needs_main_thread:
             reason = f"{self.settings.model} needs the main thread, for its signal handler"
             raise SettingsError("by_the_book", f"{reason}; run the program aserve")
@@ -85,7 +87,7 @@ class Server:
     @property
     def served(self) -> str:
         """The path that is served, and how many others are."""
-        return describe_root(self.settings.root)
+        return with_sites(describe_root(self.settings.root), self.settings.sites)
 
     def start(self) -> None:
         """Start serving in a thread, until stop or the end of the program.
@@ -197,6 +199,7 @@ class Server:
             settings = self._changed_settings(root, changes)
             yield running, settings
             self.settings = settings
+            self._root = self._root if root is None else _absolute(root)
 
     def _running_as(self, kind: type[R]) -> R:
         if not self._running:
@@ -211,7 +214,7 @@ class Server:
 
     def _changed_settings(self, root: RootArgument | None, changes: ServerSettings) -> Settings:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
-        new_root = self.settings.root if root is None else checked_root(as_root, root)
+        new_root = self._root if root is None else checked_root(as_root, root)
         settings = replace(self.settings, root=new_root, **changes)
         for fixed in ("host", "model"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
@@ -228,6 +231,11 @@ class Server:
             yield running if is_own else None
         finally:
             close_all(self._listeners)  # a fork has copies of them, which keep the port taken
+
+
+def _absolute(root: RootArgument) -> Root:
+    """Return a root as it was given, whose links may lead elsewhere by the next reload."""
+    return check_root(as_root(root))
 
 
 def _check_processes(model: object) -> None:

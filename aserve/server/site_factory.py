@@ -1,11 +1,17 @@
 """From settings to a site: which handlers and policies they ask for, in which order."""
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from functools import partial
+from threading import BoundedSemaphore
+from typing import NamedTuple
 
+from aserve.config.root import describe_root
 from aserve.config.settings import Settings
+from aserve.config.virtual_hosts import ANY_HOST, LOCAL_HOSTS
 from aserve.filesystem.directory import FileSystem, ResourceFinder
+from aserve.filesystem.listed import ListedFileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
@@ -15,23 +21,28 @@ from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
-from aserve.handlers.listing.search import SearchLimits
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
+from aserve.http.host_names import HostTable, local_names, parse_host_name
+from aserve.http.path_globs import compile_glob
 from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.response_memory import ResponseMemory
+from aserve.policies.router import HostRouter, Misdirected, PathRouter, SelectByPath
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
+
+_NOT_ALLOWED = "This server does not answer to that host name: --allowed-hosts adds it."
+_NO_SITE = "This server has no site of that host name."
 
 
 def build_site(
@@ -40,48 +51,148 @@ def build_site(
     directories: WatchedDirectories | None = None,
     live_reload: LiveReload | None = None,
 ) -> Site:
-    """Return the site that settings describe.
+    """Return what answers every request to a server: its site, or a router between several.
 
     directories: those that know their names. live_reload: makes pages reload; the outermost policy.
     """
-    files = build_files(settings, mounts, directories)
-    digests = DigestCache()
-    writing = build_writers(settings, digests)
+    memory = ResponseMemory(settings.limits.max_response_memory)
+    # The other threads are left for what takes no time.
+    free_searches = BoundedSemaphore(max(1, (settings.threads or 0) // 2))
+    shared = _Shared(mounts, directories, live_reload, DigestCache(), memory, free_searches)
+    if not settings.sites and settings.allowed_hosts == (ANY_HOST,):
+        return _build_host(settings, shared)
+    return _build_hosts(settings, shared)
+
+
+class _Shared(NamedTuple):
+    """What all sites of one server share."""
+
+    mounts: Mounts
+    directories: WatchedDirectories | None
+    live_reload: LiveReload | None
+    digests: DigestCache
+    memory: ResponseMemory
+    free_searches: BoundedSemaphore
+
+
+def _build_hosts(settings: Settings, shared: _Shared) -> HostRouter:
+    """Return the sites by their hosts."""
+    policies = (ServerHeader(),) if settings.server_header else ()
+    misdirected = Site(
+        Misdirected(_NOT_ALLOWED if settings.root else _NO_SITE), policies, memory=shared.memory
+    )
+    place = settings.place_of("allowed_hosts")
+    notes = {misdirected: Note("host", "not served", place)}
+    by_host: dict[str, Site] = {}
+    for one in settings.sites:
+        site = _build_host(one.settings, shared)
+        by_host |= dict.fromkeys(one.normal_hosts, site)
+        text = f"of {', '.join(one.hosts)}: {describe_root(one.settings.root)}"
+        notes[site] = Note("host", text, one.settings.place_of("hosts"))
+    others = misdirected
+    if settings.root:
+        others = _build_host(settings, shared)
+        notes[others] = Note("host", f"of no other site: {describe_root(settings.root)}", place)
+    allowed = _allowed_hosts(settings)
+    return HostRouter(by_host, others, misdirected, allowed, notes)
+
+
+def _allowed_hosts(settings: Settings) -> HostTable[bool] | None:
+    """Return the names that the root is served under, None for any."""
+    if settings.allowed_hosts == (ANY_HOST,):
+        return None
+    own = local_names(socket.gethostname(), settings.host)
+    named = map(parse_host_name, filter(LOCAL_HOSTS.__ne__, settings.allowed_hosts))
+    return HostTable(dict.fromkeys((*own, *named), True))
+
+
+def _build_host(settings: Settings, shared: _Shared) -> Site:
+    """Return the site of one root, with those of its paths that have settings of their own."""
+    writing = build_writers(settings, shared.digests)
+    each = [path.settings for path in settings.paths]
+    select = _select_path([path.match for path in settings.paths])
+
+    def is_listed(directory: bytes) -> bool:
+        index = select(directory)
+        return _is_listed(settings if index is None else each[index])
+
+    def build(one: Settings) -> Site:
+        files = build_files(one, shared.mounts, shared.directories)
+        if not all(map(_is_listed, each)):
+            files = ListedFileSystem(files, is_listed)
+        return _build_paths(one, files, writing, shared)
+
+    site = build(settings)
+    if not each:
+        return site
+    decode_slashes = settings.decode_slashes
+    sites = list(map(build, each))
+    notes = {
+        site: Note("site", f"{path.match} has settings of its own", path.settings.place_of("match"))
+        for site, path in zip(sites, settings.paths, strict=True)
+    }
+    return PathRouter(sites, site, select, notes, decode_slashes=decode_slashes)
+
+
+def _select_path(globs: Sequence[str]) -> SelectByPath:
+    """Return what finds the first of some globs that matches a path."""
+    matches = [compile_glob(glob).fullmatch for glob in globs]
+    return lambda path: next((at for at, match in enumerate(matches) if match(path)), None)
+
+
+def _build_paths(
+    settings: Settings, files: FileSystem, writing: Writers | None, shared: _Shared
+) -> Site:
+    """Return the site of paths that have the same settings."""
     methods = method_table(
-        _pages(settings, files, writing),
+        _pages(settings, files, writing, shared.free_searches),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
         writing=writing,
     )
-    policies = (*filter(None, (live_reload,)), *_policies(settings, digests))
+    live_reload = shared.live_reload
+    policies = (*filter(None, (live_reload,)), *_policies(settings, shared.digests))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
-    memory = ResponseMemory(settings.limits.max_response_memory)
-    return Site(handler, policies, _error_pages(settings, files), memory)
+    return Site(handler, policies, _error_pages(settings, files), shared.memory)
 
 
-def _pages(settings: Settings, files: FileSystem, writing: Writers | None) -> Handler:
+def _pages(
+    settings: Settings,
+    files: FileSystem,
+    writing: Writers | None,
+    free_searches: BoundedSemaphore,
+) -> Handler:
     """Return the handler of GET and HEAD."""
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    handler = _static_files(settings, files, by_url, writing)
+    handler = _static_files(settings, files, by_url, writing, free_searches)
     if page := settings.spa_page:
         place = settings.place_of("spa")
         return SinglePageApp(handler, files, page, settings.media_types, place)
     return handler
 
 
-def _static_files(
-    settings: Settings, files: FileSystem, by_url: ResourceFinder, writing: Writers | None
-) -> StaticFiles:
-    """Return the handler of files and directories.
+def _is_listed(settings: Settings) -> bool:
+    """Tell whether directories are listed.
 
     The routes of an application may have the names of its directories: there, only `on` lists them.
     """
+    return settings.listing == "on" or (settings.listing == "auto" and not settings.spa)
+
+
+def _static_files(
+    settings: Settings,
+    files: FileSystem,
+    by_url: ResourceFinder,
+    writing: Writers | None,
+    free_searches: BoundedSemaphore,
+) -> StaticFiles:
+    """Return the handler of files and directories."""
     decode_slashes, why_hidden = settings.decode_slashes, partial(_why_hidden, settings)
-    if settings.listing == "off" or (settings.spa and settings.listing == "auto"):
+    if not _is_listed(settings):
         return StaticFiles(by_url, decode_slashes=decode_slashes, why_hidden=why_hidden)
     archives = _archives(settings, files)
     listings = Listings(
@@ -91,8 +202,7 @@ def _static_files(
         title=settings.title,
         archives=archives.formats,
         has_texts=settings.readme,
-        # The other threads are left for what takes no time.
-        limits=SearchLimits(max_running=max(1, (settings.threads or 0) // 2)),
+        free_searches=free_searches,
         write_mode=writing.mode_in if writing else None,
     )
     return StaticFiles(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from aserve.config.root import named_paths
@@ -58,8 +59,9 @@ def find_unwritable(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def build_sweeper(settings: Settings) -> Sweeper:
     """Return what removes abandoned uploads, in a thread of its own once it is started."""
-    paths = named_paths(settings.root).values() if settings.write else ()
-    return Sweeper([Storage(path) for path in map(_path, paths) if path.is_dir()])
+    roots = [named_paths(site.root).values() for site in settings.every_site if site.write]
+    paths = dict.fromkeys(map(_path, chain.from_iterable(roots)))
+    return Sweeper([Storage(path) for path in paths if path.is_dir()])
 
 
 def _members(settings: Settings) -> Mapping[Names, Path]:

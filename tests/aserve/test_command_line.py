@@ -54,7 +54,7 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
         *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
         *("Configuration", "Other"),
         *("Limits, each with its default", "URLs", "Where clients may write"),
-        *("Models", "Examples"),
+        *("Host names that are answered", "Models", "Examples"),
     ]
 
 

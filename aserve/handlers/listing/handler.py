@@ -36,7 +36,8 @@ class Listings:
 
     page_size: how many entries a page has unless the query says otherwise. title: the name of the
     site. archives: the formats that are offered on pages. has_texts: whether README and HEADER are
-    shown. limits: of a deep search. write_mode: returns what may be done to the entries of a
+    shown. limits: of a deep search; free_searches: those that may still begin, which several
+    listings may share. write_mode: returns what may be done to the entries of a
     directory; None where nothing may be written anywhere.
     """
 
@@ -50,6 +51,7 @@ class Listings:
         archives: Sequence[str] = (),
         has_texts: bool = True,
         limits: SearchLimits | None = None,
+        free_searches: BoundedSemaphore | None = None,
         write_mode: Callable[[TargetPath], WriteMode | None] | None = None,
     ) -> None:
         self._files = files
@@ -60,7 +62,7 @@ class Listings:
         self._texts = TextReader(files) if has_texts else None
         self._limits = limits or SearchLimits()
         self._write_mode = write_mode
-        self._free_searches = BoundedSemaphore(self._limits.max_running)
+        self._free_searches = free_searches or BoundedSemaphore(self._limits.max_running)
 
     def respond(self, request: Request, context: RequestContext, directory: TargetPath) -> Response:
         """Return the listing of a directory in the form that the request asks for.
