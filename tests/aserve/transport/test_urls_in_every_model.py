@@ -1,4 +1,4 @@
-"""Clean URLs, single-page apps and error pages, over the sockets of every I/O model."""
+"""Clean URLs, apps, error pages, hosts and paths, over the sockets of every I/O model."""
 
 import os
 import re
@@ -29,7 +29,8 @@ TRIES = 4
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pages")
-    for name in ("home.html", "page.html", "folder/index.html", "app.html", "404.html", "50x.html"):
+    pages = ("home.html", "page.html", "folder/index.html", "app.html", "404.html", "50x.html")
+    for name in (*pages, "raw/page.html", "site/page.html"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(f"this is {name}")
         os.utime(root / name, (1, 1))  # old enough to be cached
@@ -46,6 +47,9 @@ def server(request: pytest.FixtureRequest, root: Path) -> Iterator[aserve.Server
         spa="app.html",
         error_page=("4xx=folder/index.html", "5xx=50x.html"),
         decode_slashes=True,
+        sites=(aserve.VirtualHost(["site.test", "*.test.example"], root / "site"),),
+        paths=(aserve.PathSettings("/raw/*", urls="plain"),),
+        allowed_hosts=("a", "any.test"),
     ) as server:
         yield server
 
@@ -93,6 +97,20 @@ ROWS = [
     ("POST / HTTP/1.1\r\nContent-Length: 0\r\n", "405 Meth", "this is folder/index.html"),
     ("BREW / HTTP/1.1\r\n", "501 Not I", "this is 50x.html"),
     (f"GET /none HTTP/1.1\r\n{JSON}", "application/problem+json", None),
+    # The host of the URL decides, and not that of the header.
+    ("GET http://site.test/page HTTP/1.1\r\n", "200 OK", "this is site/page.html"),
+    ("GET http://a.b.Test.Example.:8/page HTTP/1.1\r\n", "200 OK", "this is site/page.html"),
+    ("HEAD http://site.test/page HTTP/1.1\r\n", "Content-Length: 22\r\n", ""),
+    ("GET http://site.test/page HTTP/1.1\r\nRange: bytes=8-\r\n", "206 P", "site/page.html"),
+    ("GET http://site.test/page HTTP/1.0\r\nConnection: keep-alive\r\n", "200 OK", None),
+    ("GET http://site.test/page.html HTTP/1.1\r\n", "Location: /page\r\n", None),
+    (f"GET http://site.test/route HTTP/1.1\r\n{NAVIGATION}", "404 Not F", None),
+    ("GET http://evil.test/page HTTP/1.1\r\n", "421 Misdirected", None),
+    ("HEAD http://evil.test/page HTTP/1.1\r\n", "421 Misdirected", ""),
+    ("GET http://127.0.0.1:8/page HTTP/1.1\r\n", "200 OK", "this is page.html"),
+    ("GET /raw/page.html HTTP/1.1\r\n", "200 OK", "this is raw/page.html"),
+    ("GET /%72aw%2Fpage.html?a HTTP/1.0\r\nConnection: keep-alive\r\n", "200 OK", None),
+    ("GET /raw/page HTTP/1.1\r\nSec-Fetch-Mode: no-cors\r\n", "404 Not F", None),
 ]
 
 
