@@ -4,6 +4,7 @@ To a server a router is a site. The sites know nothing of each other; a router c
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NoReturn, Self
@@ -37,37 +38,35 @@ class Router(Site):
 
     def __init__(self, sites: Sequence[Site], notes: Notes = NO_NOTES) -> None:
         self._sites = sites
-        self._notes = notes
+        self._notes = [notes.get(site) for site in sites]
         self.memory = sites[0].memory
         self.keyed_on = KeyedOn.union((self.own_keys, *(site.keyed_on for site in sites)))
         takes_bodies = any(site.accept_body for site in sites)
         self.accept_body = self._accept_body if takes_bodies else None
 
-    def select(self, request: Request) -> Site:
-        """Return the site of a request, also of one whose error is set."""
-        raise NotImplementedError
-
-    def with_sites(self, sites: Sequence[Site]) -> Self:
-        """Return the same router between other sites, as many and in the same order."""
+    def select(self, request: Request) -> int:
+        """Return which site a request is for, also one whose error is set."""
         raise NotImplementedError
 
     def without_inlined_bodies(self) -> Self:
-        """Return the same sites, but with every body left in its file."""
-        return self.with_sites([site.without_inlined_bodies() for site in self._sites])
+        """Return the same router between the same sites, but with every body left in its file."""
+        router = copy(self)
+        router._sites = [site.without_inlined_bodies() for site in self._sites]  # noqa: SLF001
+        return router
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return what the site of a request returns, or raises."""
-        site = self.select(request)
-        if context.notes is not None and site in self._notes:
-            context.notes.append(self._notes[site])
-        return site.handle(request, context)
+        index = self.select(request)
+        if context.notes is not None and (note := self._notes[index]):
+            context.notes.append(note)
+        return self._sites[index].handle(request, context)
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return the response of a BodySink with what every response of its site has."""
-        return self.select(request).finish(request, context, response)
+        return self._sites[self.select(request)].finish(request, context, response)
 
     def _accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
-        accept_body = self.select(request).accept_body
+        accept_body = self._sites[self.select(request)].accept_body
         return accept_body(request, context) if accept_body else None
 
 
@@ -90,35 +89,27 @@ class HostRouter(Router):
         allowed: HostTable[bool] | None = None,
         notes: Notes = NO_NOTES,
     ) -> None:
-        unique = dict.fromkeys((others, misdirected, *by_host.values()))
-        super().__init__(tuple(unique), notes)
-        self._by_host = by_host
-        self._others = others
-        self._misdirected = misdirected
+        sites = tuple(dict.fromkeys((others, misdirected, *by_host.values())))
+        super().__init__(sites, notes)
+        self._others, self._misdirected = sites.index(others), sites.index(misdirected)
+        self._table = HostTable({host: sites.index(site) for host, site in by_host.items()})
         self._allowed = allowed
-        self._table = HostTable(by_host)
-        self._remembered = lru_cache(maxsize=512)(self._site_of)
+        self._remembered = lru_cache(maxsize=512)(self._index_of)
 
-    def select(self, request: Request) -> Site:
-        """Return the site of a request's host."""
-        authority = request_authority(request)
+    def select(self, request: Request) -> int:
+        """Return which site has a request's host."""
         if request.method == "CONNECT":
             return self._others
-        return (self._remembered if len(authority) <= _MAX_AUTHORITY else self._site_of)(authority)
+        authority = request_authority(request)
+        is_short = len(authority) <= _MAX_AUTHORITY
+        return (self._remembered if is_short else self._index_of)(authority)
 
-    def with_sites(self, sites: Sequence[Site]) -> Self:
-        """Return the same router between other sites, as many and in the same order."""
-        new = dict(zip(self._sites, sites, strict=True))
-        by_host = {host: new[site] for host, site in self._by_host.items()}
-        ends = new[self._others], new[self._misdirected]
-        return type(self)(by_host, *ends, self._allowed)
-
-    def _site_of(self, authority: str) -> Site:
+    def _index_of(self, authority: str) -> int:
         host = normal_host(authority)
-        site = self._table.get(host)
-        if site is None:
+        index = self._table.get(host)
+        if index is None:
             return self._others if self._allows(host) else self._misdirected
-        return site
+        return index
 
     def _allows(self, host: str) -> bool:
         allowed = self._allowed
@@ -142,30 +133,19 @@ class PathRouter(Router):
         decode_slashes: bool = False,
     ) -> None:
         super().__init__((*by_path, others), notes)
-        self._by_path = by_path
-        self._others = others
+        self._others = len(by_path)
         self._select_index = select_index
         self._decode_slashes = decode_slashes
 
-    def select(self, request: Request) -> Site:
-        """Return the site of a request's path, as it is once it is decoded and resolved."""
+    def select(self, request: Request) -> int:
+        """Return which site has a request's path, as it is once it is decoded and resolved."""
         try:
             path = parse_path(request.target, decode_slashes=self._decode_slashes)
         except HttpError:
             return self._others
         slash = b"/" if path.is_directory and path.segments else b""
         index = self._select_index(b"/" + b"/".join(path.segments) + slash)
-        return self._others if index is None else self._by_path[index]
-
-    def with_sites(self, sites: Sequence[Site]) -> Self:
-        """Return the same router between other sites, as many and in the same order."""
-        *by_path, others = sites
-        return type(self)(
-            by_path,
-            others,
-            self._select_index,
-            decode_slashes=self._decode_slashes,
-        )
+        return self._others if index is None else index
 
 
 class Misdirected:
