@@ -9,6 +9,7 @@ from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS, Kind
 from aserve.config.limit_values import limit_values
 from aserve.config.names import DEFAULT_PLACE, Sources, key_of, option_of
 from aserve.config.settings import Settings
+from aserve.config.site_tables import TABLES
 from aserve.config.toml_text import format_key, format_value
 from aserve.transport.registry import MODELS
 
@@ -37,7 +38,8 @@ def format_configuration(configuration: Configuration) -> str:
         lines += _table_lines("root", pairs["root"], settings)
     lines += _limit_lines(settings)
     if configuration.file:
-        lines += _array_lines(configuration.file, "site")
+        for key in TABLES:
+            lines += _array_lines(configuration.file, key)
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from aserve.config.kinds import SETTING_KINDS
 from aserve.config.names import Source
 from aserve.config.virtual_hosts import PathSettings, VirtualHost
 
-TABLES = frozenset({"site", "path"})
+TABLES = ("path", "site")
 """Keys of a file that are read here."""
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aserve.config.config_file import FILE_NAME
-from aserve.config.configuration import Configuration
+from aserve.config.configuration import Configuration, label_of
 from aserve.config.cpus import available_cpus
 from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
+from aserve.config.virtual_hosts import ANY_HOST
+from aserve.http.path_globs import is_everything
 from aserve.http1.limits import UNLIMITED
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.site_factory import missing_pages
@@ -29,9 +31,28 @@ _OF_SLOW_CLIENTS = ("header_timeout", "keepalive_timeout", "transfer_timeout")
 
 
 def find_warnings(configuration: Configuration) -> Warnings:
-    """Yield what a user should know before the server runs with a configuration."""
-    for check in _CHECKS:
-        yield from check(configuration)
+    """Yield what a user should know before the server runs with a configuration.
+
+    What is of a site is named by the place where it was set, not by the setting.
+    """
+    found = (
+        (label_of(setting, part.settings.sources), reason)
+        for part in _parts(configuration)
+        for check in _CHECKS
+        for setting, reason in check(part)
+    )
+    yield from dict.fromkeys(found)
+
+
+def _parts(configuration: Configuration) -> Iterator[Configuration]:
+    """Yield what is set for the root, for each site, and for the paths of each."""
+    settings = configuration.settings
+    sites = [(one.settings, one.sources) for one in settings.sites]
+    for site, sources in ((settings, configuration.sources), *sites):
+        if site.root:
+            yield configuration._replace(settings=site, sources=sources)
+        for paths in site.paths:
+            yield configuration._replace(settings=paths.settings, sources=paths.sources)
 
 
 def _missing(configuration: Configuration) -> Warnings:
@@ -42,7 +63,9 @@ def _missing(configuration: Configuration) -> Warnings:
 def _reachable(configuration: Configuration) -> Warnings:
     """Yield what is fine on a machine's own addresses, but not where others can reach it."""
     try:
-        if not is_for_this_machine(configuration.settings.host):
+        if is_for_this_machine(configuration.settings.host):
+            yield from _rebinding(configuration)
+        else:
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
     except ListenError as error:
@@ -57,6 +80,12 @@ def _exposed(settings: Settings) -> Warnings:
         yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
     if settings.live:
         yield "live", "is for development: it adds a script to every page"
+
+
+def _rebinding(configuration: Configuration) -> Warnings:
+    settings = configuration.settings
+    if "allowed_hosts" in configuration.sources and settings.allowed_hosts == (ANY_HOST,):
+        yield "allowed_hosts", "any page on the web can read this site by a name that it leads here"
 
 
 def _slow_clients(settings: Settings) -> Warnings:
@@ -115,6 +144,16 @@ def _without_effect(configuration: Configuration) -> Warnings:
         yield "allow_trace", "echoes what a client sends; it is only good for tests"
 
 
+def _paths(configuration: Configuration) -> Warnings:
+    """Yield the globs of paths that an earlier one leaves nothing for."""
+    earlier: set[str] = set()
+    for paths in configuration.settings.paths:
+        if paths.match in earlier or any(map(is_everything, earlier)):
+            source = paths.sources.get("match")
+            yield (source.label if source else "paths"), "never decides: an earlier one matches"
+        earlier.add(paths.match)
+
+
 def _resources(configuration: Configuration) -> Warnings:
     settings, cpus = configuration.settings, available_cpus()
     if settings.workers > cpus and not settings.model_info.shares_listeners:
@@ -147,6 +186,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _visibility,
     _own_files,
     _without_effect,
+    _paths,
     _resources,
     _writing,
 )

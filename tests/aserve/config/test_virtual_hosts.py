@@ -9,8 +9,10 @@ import pytest
 
 import aserve
 from aserve.config.configuration import read_configuration
+from aserve.config.effective import format_configuration
 from aserve.config.settings import ServerSettings
 from aserve.config.virtual_hosts import OF_A_ROOT, OF_A_SITE, OF_THE_PROCESS, usual_allowed_hosts
+from aserve.server.setting_warnings import find_warnings
 
 OF_A_PATH = {
     *("charset", "types", "index", "urls", "spa", "error_page", "server_header"),
@@ -288,3 +290,37 @@ def test_typed_calls_know_sites(directory: Path) -> None:
     hints = typing.get_type_hints(ServerSettings)
     assert hints["sites"] == tuple[aserve.VirtualHost, ...]
     assert hints["paths"] == tuple[aserve.PathSettings, ...]
+
+
+def test_the_effective_configuration_has_the_tables_and_can_be_read_again(file: Path) -> None:
+    file.write_text(f'root = "b"\n[[path]]\nmatch = "*.pdf"\nlisting = "off"\n{SITES[27:]}')
+    before = read_configuration((), {}, {})
+    text = format_configuration(before)
+    assert "[[site.path]]                             # aserve.toml:" in text
+    file.write_text(text)
+    assert read_configuration((), {}, {}).settings == before.settings
+    file.write_text(SITES)  # without a root
+    before = read_configuration((), {}, {})
+    file.write_text(format_configuration(before))
+    assert read_configuration((), {}, {}).settings == before.settings
+
+
+def test_each_site_and_path_has_its_warnings(file: Path) -> None:
+    site = SITES.replace('charset = "none"', 'symlinks = "all"')
+    paths = (
+        '[[site.path]]\nmatch = "/p/*"\n[[site.path]]\nmatch = "*"\n[[site.path]]\nmatch = "/x"\n'
+    )
+    file.write_text(f"{site}{paths}".replace("spa = true", 'listing = "off"\npage-size = 3'))
+    assert [
+        f"{label}: {text}" for label, text in find_warnings(read_configuration((), {}, {}))
+    ] == [
+        "aserve.toml:7: site.symlinks: a link can lead to any file that the server may read",
+        "aserve.toml:12: site.path.page-size: has no effect where no folder is listed",
+        "aserve.toml:22: site.path.match: never decides: an earlier one matches",
+    ]
+
+
+def test_any_host_is_a_risk_on_this_machine(file: Path) -> None:
+    file.unlink()
+    found = find_warnings(read_configuration(["a"], {"allowed_hosts": "any"}, {}))
+    assert [label for label, _ in found] == ["--allowed-hosts"]
