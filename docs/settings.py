@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from aserve.cli.main import build_parser
-from aserve.config.kinds import KINDS, Kind
+from aserve.config.kinds import KINDS, SETTING_KINDS, Kind
 from aserve.config.limit_values import limit_unit
 from aserve.config.names import key_of
 from aserve.config.settings import Settings
+from aserve.config.virtual_hosts import OF_A_SITE, OF_THE_PROCESS
 from aserve.http1.limits import UNLIMITED, Limits
 
 PAGE = Path(__file__).with_name("aserve.md")
@@ -125,18 +126,37 @@ def limits() -> str:
 def schema() -> str:
     """Return the JSON schema of aserve.toml, by which editors complete and check it."""
     texts = {one.name: str(one.help) for one in _parameters()} | dict(_comments(Settings))
+    keys = {name: {"description": texts[name], **_json_type(kind)} for name, kind in KINDS.items()}
+    of_a_site = {name: keys[name] for name in SETTING_KINDS.keys() - OF_THE_PROCESS}
+    of_a_path = {name: of_a_site[name] for name in of_a_site.keys() - OF_A_SITE}
+    text: dict[str, Any] = {"type": "string"}
+    paths = _json_tables({"match": text}, of_a_path)
+    hosts = {"type": ["string", "array"], "items": text}
+    sites = _json_tables({"hosts": hosts, "root": keys["root"]}, of_a_site, {"path": paths})
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "aserve.toml",
         "description": "The configuration of aserve: each key is an option of its command line.",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            key_of(name): {"description": texts[name], **_json_type(kind)}
-            for name, kind in KINDS.items()
-        },
+        **_json_table({}, keys, {"site": sites, "path": paths}),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _json_tables(*properties: dict[str, Any]) -> dict[str, Any]:
+    """Return what tables in an array have: what is required, settings by name, and other keys."""
+    return {"type": "array", "items": _json_table(*properties)}
+
+
+def _json_table(
+    required: dict[str, Any], settings: dict[str, Any], others: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    keys = {key_of(name): settings[name] for name in KINDS if name in settings}
+    return {
+        "type": "object",
+        "required": list(required),
+        "additionalProperties": False,
+        "properties": {**keys, **required, **(others or {})},
+    }
 
 
 def _json_type(kind: Kind) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from aserve.config.config_file import Table
 from aserve.config.configuration import Configuration
+from aserve.config.given import in_directory
 from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS, Kind
 from aserve.config.limit_values import limit_values
 from aserve.config.names import DEFAULT_PLACE, Sources, key_of, option_of
@@ -34,7 +35,7 @@ def format_configuration(configuration: Configuration) -> str:
         for name, value in pairs.items()
         if not isinstance(value, Mapping)
     ]
-    if isinstance(pairs["root"], Mapping):
+    if pairs["root"] and isinstance(pairs["root"], Mapping):
         lines += _table_lines("root", pairs["root"], settings)
     lines += _limit_lines(settings)
     if configuration.file:
@@ -97,10 +98,18 @@ def _array_lines(table: Table, key: str, prefix: str = "") -> Iterator[str]:
         inner = [name for name, value in one.values.items() if _is_array_of_tables(value)]
         for name, value in one.values.items():
             if name not in inner:
-                text = f"{format_key(name)} = {format_value(value)}"
+                text = f"{format_key(name)} = {format_value(_absolute(one, name, value))}"
                 yield _with_comment(text, one.source(name).place)
         for name in inner:
             yield from _array_lines(one, name, f"{prefix}{key}.")
+
+
+def _absolute(table: Table, key: str, value: Any) -> Any:
+    """Return a value of a table, a root as a whole path: what is printed may be read elsewhere."""
+    if key != "root":
+        return value
+    kind = KINDS["root"]
+    return kind.to_toml(in_directory("root", kind.from_toml(value), table.directory))
 
 
 def _is_array_of_tables(value: object) -> bool:

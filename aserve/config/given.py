@@ -75,7 +75,7 @@ def given_table(
             sources[name] = table.source(key)
             sources |= _item_sources(table, name, key, value)
             parse = KINDS[name].from_toml
-            values[name] = _in_directory(name, parsed(sources[name], parse, value), table.directory)
+            values[name] = in_directory(name, parsed(sources[name], parse, value), table.directory)
     return Given(values, sources)
 
 
@@ -104,7 +104,7 @@ def _items(value: object) -> Iterator[tuple[str | int, ...]]:
             yield from ((key, *path) for path in paths)
 
 
-def _in_directory(name: str, value: Any, directory: Path) -> Any:
+def in_directory(name: str, value: Any, directory: Path) -> Any:
     """Return a value with what is relative in it beginning in a directory."""
     if name == "access_log" and value not in _NO_FILES:
         return str(directory / Path(value).expanduser())

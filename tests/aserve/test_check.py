@@ -5,6 +5,7 @@ import resource
 import shutil
 import socket
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from aserve.config.configuration import label_of, read_configuration
 from aserve.explain.capture import ServerOptions
 from aserve.server import setting_warnings
 from aserve.server.setting_warnings import find_warnings
+from tests.aserve.config.test_configuration import SCHEMA
 
 
 @pytest.fixture
@@ -362,3 +364,67 @@ def test_explain_says_what_decided_the_response_that_it_shows(directory: Path, c
         "error 301: The URL of a directory ends with a slash.",
         NOT_KEPT,
     ]
+
+
+SITES = """
+[[path]]
+match = "/assets/*"
+listing = "off"
+
+[[site]]
+hosts = ["a.test"]
+root = "site/sub"
+spa = true
+
+[[site]]
+hosts = "b.test"
+root = {"/" = "site", x = "site/sub"}
+
+[[site.path]]
+match = "/x/*"
+page-size = 5
+"""
+
+
+def test_what_is_printed_of_sites_can_be_read_elsewhere(here: Path, check) -> None:
+    text = f"root = 'site'{SITES}"
+    (here / "aserve.toml").write_text(text)
+    code, lines, _ = check()
+    assert (code, "[[site]]" in " ".join(lines)) == (0, True)
+    printed = "\n".join(lines)
+    (here / "other").mkdir()
+    (here / "other" / "printed.toml").write_text(printed)
+    for one in (text, printed):
+        SCHEMA.validate(tomllib.loads(one))
+    first, second = (
+        read_configuration((), {"config": name}, {}).settings
+        for name in ("aserve.toml", "other/printed.toml")
+    )
+    assert second == first
+
+
+def test_a_file_of_sites_alone_can_be_read_again(here: Path, check) -> None:
+    (here / "aserve.toml").write_text(
+        SITES.partition("[[site]]")[1] + SITES.partition("[[site]]")[2]
+    )
+    _, lines, _ = check()
+    (here / "printed.toml").write_text("\n".join(lines))
+    first, second = (
+        read_configuration((), {"config": name}, {}).settings
+        for name in ("aserve.toml", "printed.toml")
+    )
+    assert (second, second.root) == (first, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "first"),
+    [
+        ("/", "host of no other site: {here}/site default"),
+        ("http://A.test:8000/", "host of a.test: {here}/site/sub aserve.toml:7"),
+        ("http://b.test/x/", "host of b.test: {here}/site and 1 more aserve.toml:12"),
+    ],
+)
+def test_the_host_decides_which_site_answers(here: Path, check, url: str, first: str) -> None:
+    (here / "aserve.toml").write_text(f"root = 'site'{SITES}")
+    _, lines, _ = check("--explain", url)
+    assert decided(lines)[0] == first.format(here=here)
