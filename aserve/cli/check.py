@@ -1,5 +1,6 @@
 """`aserve check`: the configuration in effect, what is risky in it, and what decides a response."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Unpack
@@ -13,6 +14,7 @@ from aserve.cli.notes import note_lines
 from aserve.cli.options import CommandOptions, Paths
 from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
 from aserve.config.effective import format_configuration
+from aserve.config.names import DEFAULT_PLACE
 from aserve.config.settings import SettingsError
 from aserve.http.messages import REASON_PHRASES
 from aserve.server.decision import BROWSER_HEADERS, Decision, decide
@@ -69,10 +71,17 @@ def check(
     configuration = read_configuration(paths or (), options)
     if explain is not None:
         return _explain(configuration, explain, request_header or [])
-    print(format_configuration(configuration))
+    dims = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for line in format_configuration(configuration).splitlines():
+        print(dimmed(line) if dims else line)
     for setting, reason in find_warnings(configuration):
         print_message(f"warning: {label_of(setting, configuration.sources)}: {reason}")
     return OK
+
+
+def dimmed(line: str) -> str:
+    """Return a line as a terminal shows it: what was set stands out among the defaults."""
+    return f"\x1b[2m{line}\x1b[0m" if line.endswith(f"# {DEFAULT_PLACE}") else line
 
 
 def _explain(configuration: Configuration, url: str, given: list[str]) -> int:

@@ -64,6 +64,18 @@ def test_the_configuration_and_its_warnings(here: Path, check) -> None:
     assert errors == [f"aserve: warning: aserve.toml:2: symlinks: {link}"]
 
 
+@pytest.mark.parametrize("has_color", [True, False])
+def test_defaults_are_dim_on_a_terminal(check, monkeypatch, has_color: bool) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    if has_color:
+        monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, lines, _ = check("site", "--title", "x")
+    (host,) = [line for line in lines if "host = " in line]
+    (title,) = [line for line in lines if "title = " in line]
+    assert (host[:4], title[:5]) == ("\x1b[2m" if has_color else "host", "title")
+
+
 def test_an_error_is_one_line_and_exit_code_2(here: Path, check) -> None:
     (here / "aserve.toml").write_text("\nprot = 80")
     message = "aserve.toml:2: prot: there is no such key; did you mean port?"
