@@ -30,11 +30,10 @@ def format_configuration(configuration: Configuration) -> str:
     values = {name: getattr(settings, name) for name in _named(settings)}
     values |= {name: getattr(configuration, name) for name in PROGRAM_KINDS}
     pairs = {name: _written(KINDS[name], value) for name, value in values.items()}
-    lines = [
-        _line(name, value, _place(name, sources))
-        for name, value in pairs.items()
-        if not isinstance(value, Mapping)
-    ]
+    lines: list[str] = []
+    for name, value in pairs.items():
+        if not isinstance(value, Mapping):
+            lines += _lines(name, value, sources)
     if pairs["root"] and isinstance(pairs["root"], Mapping):
         lines += _table_lines("root", pairs["root"], settings)
     lines += _limit_lines(settings)
@@ -56,14 +55,19 @@ def _written(kind: Kind, value: Any) -> Any:
     return None if value is None else kind.to_toml(value)
 
 
-def _line(name: str, value: Any, place: str) -> str:
-    key = key_of(name)
-    text = (
-        f"# {key}: {_UNSET.get(name, 'none')}"
-        if value is None
-        else f"{key} = {format_value(value)}"
-    )
-    return _with_comment(text, place)
+def _lines(name: str, value: Any, sources: Sources) -> Iterator[str]:
+    """Yield the line of a setting; each value of a list that was given has its own."""
+    key, place = key_of(name), _place(name, sources)
+    if value is None:
+        yield _with_comment(f"# {key}: {_UNSET.get(name, 'none')}", place)
+    elif isinstance(value, list) and len(value) > 1 and name in sources:
+        yield _with_comment(f"{key} = [", place)
+        for index, one in enumerate(value):
+            source = sources.get(f"{name}[{index}]")
+            yield _with_comment(f"    {format_value(one)},", source.place if source else place)
+        yield "]"
+    else:
+        yield _with_comment(f"{key} = {format_value(value)}", place)
 
 
 def _with_comment(text: str, place: str) -> str:

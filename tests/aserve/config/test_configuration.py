@@ -362,7 +362,7 @@ def test_what_is_printed_can_be_read_again(options: dict[str, Any], is_several: 
     first = read_configuration(paths, {**options, "config": "off"}, {})
     printed = format_configuration(first)
     lines = filter(None, printed.splitlines())
-    assert all("  # " in line or line.startswith("[") for line in lines)
+    assert all("  # " in line or line[0] in "[]" for line in lines)
     Path("printed.toml").write_text(printed)
     second = read_configuration([], {"config": "printed.toml"}, {})
     assert second.settings == first.settings
@@ -382,16 +382,19 @@ def test_what_is_printed_for_a_model_can_be_read_again(model: str) -> None:
 
 
 def test_what_is_printed_says_where_each_value_is_from() -> None:
-    text = "root = 'www'\ntitle = 'a \"b\"'\n[limit]\n\nbacklog = 9"
+    text = "root = 'www'\ntitle = 'a \"b\"'\nhide=['a',\n'b']\n[limit]\nbacklog = 9"
     printed = format_configuration(read(text, environment={"ASERVE_PORT": "0"}, readme=True))
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     for line in (
         f'root = "{Path("www").absolute()}" # aserve.toml:1',
         'title = "a \\"b\\"" # aserve.toml:2',
+        "hide = [ # aserve.toml:3",
+        '"b", # aserve.toml:4',
+        "error-page = [] # default",
         "port = 0 # ASERVE_PORT",
         "readme = false # --no-readme",
         'host = "localhost" # default',
-        "backlog = 9 # aserve.toml:5",
+        "backlog = 9 # aserve.toml:6",
         "max-headers = 100 # default",
     ):
         assert line in lines
