@@ -1,10 +1,13 @@
 """Sites and paths with settings of their own: what they take over, and what is wrong with them."""
 
+import json
+import tomllib
 import typing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jsonschema
 import pytest
 
 import aserve
@@ -14,6 +17,7 @@ from aserve.config.settings import ServerSettings
 from aserve.config.virtual_hosts import OF_A_ROOT, OF_A_SITE, OF_THE_PROCESS, usual_allowed_hosts
 from aserve.server.setting_warnings import find_warnings
 
+ROOT = Path(__file__).parents[3]
 OF_A_PATH = {
     *("charset", "types", "index", "urls", "spa", "error_page", "server_header"),
     *("listing", "page_size", "readme", "title"),
@@ -324,3 +328,11 @@ def test_any_host_is_a_risk_on_this_machine(file: Path) -> None:
     file.unlink()
     found = find_warnings(read_configuration(["a"], {"allowed_hosts": "any"}, {}))
     assert [label for label, _ in found] == ["--allowed-hosts"]
+
+
+def test_the_schema_knows_the_tables(file: Path) -> None:
+    schema = json.loads((ROOT / "docs" / "aserve.schema.json").read_text())
+    jsonschema.validate(tomllib.loads(SITES), schema)
+    for old, new in [('root = "a"', ""), ("spa = true", "port = 1"), ('charset = "none"', "a = 1")]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(tomllib.loads(SITES.replace(old, new)), schema)
