@@ -173,6 +173,15 @@ def usual_allowed_hosts(host: str, *, has_terminal: bool) -> tuple[str, ...]:
     return (LOCAL_HOSTS,) if is_loopback and has_terminal else (ANY_HOST,)
 
 
+def own_hosts(host: str, allowed: Iterable[str]) -> frozenset[str]:
+    """Return the names that settings say are the server's own, in their normal form.
+
+    host: that it listens on; allowed: the allowed hosts.
+    """
+    named = (one for one in (host, *allowed) if one not in {ANY_HOST, LOCAL_HOSTS})
+    return frozenset(parse_host_name(one) for one in named if not host_error(one))
+
+
 def with_sites(root: str, sites: Collection[VirtualHost]) -> str:
     """Return in words what is served: a root, which may be "" for none, and sites."""
     count = f"{len(sites)} site{'s' * (len(sites) > 1)} by host" if sites else ""

@@ -88,14 +88,11 @@ class HostTable(Generic[T]):
         return found
 
 
-def local_names(hostname: str, listens_on: str) -> frozenset[str]:
-    """Return the names that lead to this machine and to no other, in their normal form.
-
-    hostname: of the machine. listens_on: the host that the server was told to listen on.
-    """
+def local_names(hostname: str) -> frozenset[str]:
+    """Return the names that lead to a machine and to no other, in their normal form."""
     name = _normal(hostname)
     multicast = f"{name.partition('.')[0]}.local"  # RFC 6762
-    names = {"localhost", "*.localhost", name, multicast, _normal(listens_on)}
+    names = {"localhost", "*.localhost", name, multicast}
     return frozenset(one for one in names if _NAME.fullmatch(one.removeprefix(_WILDCARD)))
 
 

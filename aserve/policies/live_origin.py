@@ -1,8 +1,6 @@
 """Who may read the names of changed files: pages of this server, by its own names, alone."""
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
+from aserve.http.host_names import HostTable, is_address, normal_host
 from aserve.http.messages import HttpError, Request
 from aserve.policies.request_origin import is_from_another_site
 
@@ -10,32 +8,20 @@ _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
 """Names that cannot be registered (RFC 6761, RFC 6762, RFC 8375)."""
 
 
-def check_origin(request: Request, host: str) -> None:
+def check_origin(request: Request, hosts: HostTable[bool]) -> None:
     """Raise HttpError 403 for a page of another site, or one that got here by a foreign name.
 
     A page of another site may lead its own name to this address once it is loaded (DNS rebinding);
-    to a browser it then has the same origin. host: the name that the server listens on.
+    to a browser it then has the same origin. hosts: names that the server was told are its own.
     """
     if is_from_another_site(request):
         raise HttpError(403, "Only pages of this server may ask for its changes.")
     authority = request.headers.get("host", "")
-    if authority and not _is_local(_host_name(authority), host):
+    name = normal_host(authority)
+    if authority and not (_is_local(name) or hosts.get(name)):
         raise HttpError(403, "Changes are told under local names and addresses only.")
 
 
-def _host_name(authority: str) -> str:
-    try:
-        return urlsplit(f"//{authority}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_local(name: str, host: str) -> bool:
-    name = name.rstrip(".")
-    if not name or "." not in name or name == host.lower() or name.endswith(_LOCAL_SUFFIXES):
-        return bool(name)
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+def _is_local(name: str) -> bool:
+    is_single = bool(name) and "." not in name  # no name of the public DNS
+    return is_single or name.endswith(_LOCAL_SUFFIXES) or is_address(name)

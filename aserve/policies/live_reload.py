@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from importlib.resources import files
 from urllib.parse import parse_qs
@@ -12,6 +12,7 @@ from aserve.handlers.handler import Handler, RequestContext
 from aserve.handlers.page_script import insert_script
 from aserve.http import preconditions
 from aserve.http.content_security_policy import allow_script
+from aserve.http.host_names import HostTable
 from aserve.http.messages import (
     NOSNIFF,
     Headers,
@@ -49,16 +50,19 @@ OpenStream = Callable[[str], Takeover]
 class LiveReload(Policy):
     """Puts a script into each page, and tells it of changes. It is the outermost policy.
 
-    host: the name that the server listens on. The script's tag has the id of the last update before
-    the file was opened: the page gets every later one, and no other.
+    hosts: names that the server was told are its own, in their normal form. The script's tag has
+    the id of the last update before the file was opened: the page gets every later one, and no
+    other.
     """
 
     keyed_on = KeyedOn(headers=frozenset({_DESTINATION, _MODE, "accept"}))
 
-    def __init__(self, updates: LiveUpdates, open_stream: OpenStream, host: str = "") -> None:
+    def __init__(
+        self, updates: LiveUpdates, open_stream: OpenStream, hosts: Iterable[str] = ()
+    ) -> None:
         self._updates = updates
         self._open_stream = open_stream
-        self._host = host
+        self._hosts = HostTable(dict.fromkeys(hosts, True))
         self._nonce = secrets.token_urlsafe(16)
         self._current = _CurrentRequest()
 
@@ -105,7 +109,7 @@ class LiveReload(Policy):
 
     def open_events(self, request: Request) -> Response:
         """Return the stream of updates. Raises HttpError for a client that may not have it."""
-        check_origin(request, self._host)
+        check_origin(request, self._hosts)
         headers: Headers = (
             *(("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), NOSNIFF),
             ("X-Accel-Buffering", "no"),

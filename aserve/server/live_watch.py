@@ -7,6 +7,7 @@ from functools import partial
 
 from aserve.config.root import named_paths
 from aserve.config.settings import Settings
+from aserve.config.virtual_hosts import own_hosts
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.tree_watch import INTERVAL, TreeWatch
 from aserve.filesystem.watched_tree import MAX_DIRECTORIES, WatchedTree
@@ -26,7 +27,8 @@ class LiveWatch:
     def __init__(self, settings: Settings) -> None:
         self._loop = asyncio.get_running_loop()
         self._updates = LiveUpdates()
-        self.policy = LiveReload(self._updates, partial(EventStream, self._updates), settings.host)
+        hosts = own_hosts(settings.host, settings.allowed_hosts)
+        self.policy = LiveReload(self._updates, partial(EventStream, self._updates), hosts)
         """Puts a script into each page that waits for the updates."""
         self._is_ready = asyncio.Event()
         self._is_late = False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aserve.config.root import describe_root
 from aserve.config.settings import Settings
-from aserve.config.virtual_hosts import ANY_HOST, LOCAL_HOSTS
+from aserve.config.virtual_hosts import ANY_HOST, own_hosts
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.listed import ListedFileSystem
 from aserve.filesystem.mounts import Mounts
@@ -25,7 +25,7 @@ from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_t
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
-from aserve.http.host_names import HostTable, local_names, parse_host_name
+from aserve.http.host_names import HostTable, local_names
 from aserve.http.path_globs import compile_glob
 from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
@@ -101,9 +101,8 @@ def _allowed_hosts(settings: Settings) -> HostTable[bool] | None:
     """Return the names that the root is served under, None for any."""
     if settings.allowed_hosts == (ANY_HOST,):
         return None
-    own = local_names(socket.gethostname(), settings.host)
-    named = map(parse_host_name, filter(LOCAL_HOSTS.__ne__, settings.allowed_hosts))
-    return HostTable(dict.fromkeys((*own, *named), True))
+    names = local_names(socket.gethostname()) | own_hosts(settings.host, settings.allowed_hosts)
+    return HostTable(dict.fromkeys(names, True))
 
 
 def _build_host(settings: Settings, shared: _Shared) -> Site:

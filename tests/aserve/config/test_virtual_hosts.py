@@ -14,7 +14,13 @@ import aserve
 from aserve.config.configuration import read_configuration
 from aserve.config.effective import format_configuration
 from aserve.config.settings import ServerSettings
-from aserve.config.virtual_hosts import OF_A_ROOT, OF_A_SITE, OF_THE_PROCESS, usual_allowed_hosts
+from aserve.config.virtual_hosts import (
+    OF_A_ROOT,
+    OF_A_SITE,
+    OF_THE_PROCESS,
+    own_hosts,
+    usual_allowed_hosts,
+)
 from aserve.server.setting_warnings import find_warnings
 
 ROOT = Path(__file__).parents[3]
@@ -336,3 +342,9 @@ def test_the_schema_knows_the_tables(file: Path) -> None:
     for old, new in [('root = "a"', ""), ("spa = true", "port = 1"), ('charset = "none"', "a = 1")]:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(tomllib.loads(SITES.replace(old, new)), schema)
+
+
+def test_the_names_that_settings_say_are_the_servers_own() -> None:
+    assert own_hosts("Dev.test", ("local", "*.B.test")) == {"dev.test", "*.b.test"}
+    assert own_hosts("::", ("any",)) == {"::"}
+    assert own_hosts("a/b", ()) == frozenset()

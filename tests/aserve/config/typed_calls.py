@@ -13,6 +13,9 @@ def valid_calls(aserve_server: ServerFactory) -> str:
     """Make calls that must pass."""
     aserve.Server("www", threads=3, limits=aserve.Limits(max_body=aserve.UNLIMITED), port=None)
     aserve.Server({"": "www", "docs": Path("/srv/docs")}).reload({"a": "www"})
+    paths = (aserve.PathSettings("*.md", charset="none"),)
+    sites = (aserve.VirtualHost(["a.test"], {"docs": "docs"}, title="A", paths=paths),)
+    aserve.Server({}, sites=sites, allowed_hosts=("local",)).reload(sites=())
     return aserve_server("www", types=("a=text/plain",), access_log=print).url
 
 
@@ -22,6 +25,10 @@ def invalid_calls(aserve_server: ServerFactory) -> None:
     aserve.Server("www", threads="3")  # type: ignore[arg-type]
     aserve.Server("www", workers=2)  # type: ignore[call-arg]
     aserve.Server({"docs": None})  # type: ignore[dict-item]
+    aserve.Server("www", sites=["a.test"])  # type: ignore[arg-type]
+    aserve.VirtualHost(["a.test"])  # type: ignore[call-arg]
+    aserve.VirtualHost(["a.test"], "www", pagesize="A")  # type: ignore[call-arg]
+    aserve.PathSettings("/a", page_size="3")  # type: ignore[arg-type]
     aserve.Server(None)  # type: ignore[arg-type]
     aserve_server("www", types="a=text/plain")  # type: ignore[arg-type]
     aserve.Limits(idle_timeout=3)  # type: ignore[call-arg]

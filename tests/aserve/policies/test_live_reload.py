@@ -36,7 +36,7 @@ class Client:
     def __init__(self, directory, *policies):
         self.updates = LiveUpdates()
         self.streams = []
-        live = LiveReload(self.updates, self.open_stream, host="dev.example")
+        live = LiveReload(self.updates, self.open_stream, hosts=("dev.example", "*.ok.example"))
         self.site = Site.of_files(Directory(directory), [live, *policies, ServerHeader()])
 
     def open_stream(self, last_id):
@@ -338,6 +338,7 @@ def test_names_beside_these_two_are_not_taken(client):
         ({"Host": "laptop"}, True),
         ({"Host": "laptop.local:80"}, True),
         ({"Host": "app.localhost"}, True),
+        ({"Host": "a.OK.example.:8000"}, True),
         ({"Host": "DEV.example"}, True),  # the name that the server listens on
         ({"Host": "localhost", "Sec-Fetch-Site": "none"}, True),
         ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, False),
