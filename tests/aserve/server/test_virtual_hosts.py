@@ -310,3 +310,45 @@ def test_a_selection_of_what_is_not_listed_is_an_archive_without_it(tree: Path) 
     body = get(tree, "/?archive=tar&name=closed&name=a.md")[2]
     assert b"a.md" in body
     assert b"secret" not in body
+
+
+def ask(server: aserve.Server, host: str, method: str, path: str, body: bytes = b"", **more: str):
+    """Return the status and the headers of a response; names of headers have no dashes here."""
+    headers = {"Host": host, **{name.replace("_", "-"): value for name, value in more.items()}}
+    with closing(HTTPConnection(urlsplit(server.url).netloc)) as client:
+        client.request(method, path, body, headers)
+        response = client.getresponse()
+        response.read()
+        return response.status, response.headers
+
+
+@pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
+def test_files_are_written_to_the_site_of_the_host_and_to_no_other(roots: Path, model: str) -> None:
+    paths = (aserve.PathSettings("/in/*", title="In"),)
+    sites = (
+        aserve.VirtualHost("w.test", roots / "aaaa", write=("/",), paths=paths),
+        aserve.VirtualHost("r.test", roots / "bbbb"),
+    )
+    allowed = ("local",)
+    with aserve.Server(roots / "root", sites=sites, model=model, allowed_hosts=allowed) as server:
+        assert ask(server, "w.test", "MKCOL", "/in")[0] == 201
+        assert ask(server, "w.test:80", "PUT", "/in/a.txt", b"new")[0] == 201
+        assert (roots / "aaaa" / "in" / "a.txt").read_bytes() == b"new"
+        destination = "http://w.test/in/b.txt"
+        assert ask(server, "w.test", "MOVE", "/in/a.txt", Destination=destination)[0] == 201
+        tus = {"Tus_Resumable": "1.0.0"}
+        metadata = "filename YmlnLnR4dA=="  # big.txt
+        created = ask(
+            server, "w.test", "POST", "/in/", Upload_Length="3", Upload_Metadata=metadata, **tus
+        )
+        assert created[0] == 201
+        location = created[1]["Location"]
+        kind = "application/offset+octet-stream"
+        sent = ask(
+            server, "w.test", "PATCH", location, b"big", Upload_Offset="0", Content_Type=kind, **tus
+        )
+        assert sent[0] == 204
+        assert {path.name for path in (roots / "aaaa" / "in").iterdir()} == {"b.txt", "big.txt"}
+        for host, status in [("r.test", 405), ("localhost", 405), ("evil.test", 421)]:
+            assert ask(server, host, "PUT", "/in/a.txt", b"new")[0] == status
+        assert not [*roots.glob("root/in"), *roots.glob("bbbb/in")]
