@@ -87,7 +87,8 @@ def _compose(given: Given, file: Table | None) -> Configuration:
 
 
 def _usual_allowed_hosts(host: str) -> tuple[str, ...]:
-    has_terminal = bool(sys.stderr and sys.stderr.isatty())  # where the URLs are printed
+    # The URL is printed to one of them, each request to the other.
+    has_terminal = any(stream and stream.isatty() for stream in (sys.stderr, sys.stdout))
     return usual_allowed_hosts(host, has_terminal=has_terminal)
 
 

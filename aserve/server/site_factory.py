@@ -41,7 +41,7 @@ from aserve.server.files import build_files
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
-_NOT_ALLOWED = "This server does not answer to that host name: --allowed-hosts adds it."
+_NOT_ALLOWED = "This server does not answer to that host name. To allow it: --allowed-hosts NAME."
 _NO_SITE = "This server has no site of that host name."
 
 

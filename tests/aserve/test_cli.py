@@ -468,6 +468,20 @@ def test_a_terminal_shows_each_request_with_control_characters_escaped(directory
     assert "\x07" not in screen
 
 
+def test_on_a_terminal_a_foreign_host_is_told_which_option_allows_it(directory):
+    terminal, process_side = pty.openpty()
+    with aserve(directory, "--port", 0, stdout=process_side) as process:
+        os.close(process_side)
+        url = f"{url_in(banner(process))}a.txt"
+        assert get(url) == (200, b"alpha")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            get(urllib.request.Request(url, headers={"Host": "evil.test"}))
+        assert caught.value.code == 421
+        assert b"--allowed-hosts NAME" in caught.value.read()
+        stop(process)
+    os.close(terminal)
+
+
 def test_options_for_urls_and_error_pages(directory):
     (directory / "page.html").write_text("page")
     (directory / "home.html").write_text("home")

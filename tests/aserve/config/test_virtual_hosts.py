@@ -186,7 +186,7 @@ def test_the_hosts_that_are_usually_allowed(host: str, has_terminal: bool, allow
 def terminal(monkeypatch: pytest.MonkeyPatch, directory: Path) -> Path:
     """Let standard error be a terminal, and the directory hold what is served."""
     monkeypatch.chdir(directory)
-    streams = SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True))
+    streams = SimpleNamespace(stdout=None, stderr=SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("aserve.config.configuration.sys", streams)
     return directory
 

@@ -15,6 +15,7 @@ import pytest
 import aserve
 from aserve.cache.keys import NOTHING_ELSE
 from aserve.cache.response_cache import ResponseCache
+from aserve.cli.banner import format_banner
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import Note, RequestContext
@@ -352,3 +353,26 @@ def test_files_are_written_to_the_site_of_the_host_and_to_no_other(roots: Path, 
         for host, status in [("r.test", 405), ("localhost", 405), ("evil.test", 421)]:
             assert ask(server, host, "PUT", "/in/a.txt", b"new")[0] == status
         assert not [*roots.glob("root/in"), *roots.glob("bbbb/in")]
+
+
+def test_the_banner_names_each_site_and_what_can_be_written_to(roots: Path) -> None:
+    sites = (
+        aserve.VirtualHost("a.test", roots / "aaaa", spa="page.txt"),
+        aserve.VirtualHost(["::1", "b.test"], roots / "bbbb", write=("/",)),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        alone = format_banner(Settings({}, port=port, sites=sites), listener).splitlines()
+        beside = format_banner(Settings(roots / "root", sites=sites[:1]), listener).splitlines()
+    assert alone == [
+        f"aserve {aserve.__version__} serves 2 sites by host",
+        f"  open   http://a.test:{port}/",
+        f"  site   http://a.test:{port}/  {roots}/aaaa (a single-page app)",
+        f"  site   http://[::1]:{port}/  {roots}/bbbb",
+        "  write  files may be changed everywhere",
+        f"         curl -T FILE 'http://[::1]:{port}/'",
+        "  stop   Ctrl-C",
+    ]
+    assert beside[0].endswith(f" serves {roots}/root and 1 site by host")
+    assert beside[1].startswith(f"  open   http://127.0.0.1:{port}/")
+    assert beside[3] == alone[2]
