@@ -28,8 +28,9 @@ def check_areas(texts: Sequence[str], root: Root) -> WriteErrors:
         else:
             paths.add(area.path)
     if texts and not isinstance(root, Path) and not any(path.is_dir() for path in root.values()):
-        yield "write", f"there is no directory to write to, only {_named(root)}"
+        yield "write", f"there is no directory to write to{_named(root)}"
 
 
 def _named(root: Collection[str]) -> str:
-    return ", ".join(f"the file {name!r}" for name in root)
+    files = ", ".join(f"the file {name!r}" for name in root)
+    return f", only {files}" if files else "; a site says itself what can be"

@@ -13,7 +13,7 @@ from aserve.config.cpus import available_cpus
 from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
-from aserve.config.virtual_hosts import ANY_HOST
+from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.path_globs import is_everything
 from aserve.http1.limits import UNLIMITED
 from aserve.server.listeners import ListenError, is_for_this_machine
@@ -41,7 +41,15 @@ def find_warnings(configuration: Configuration) -> Warnings:
         for check in _CHECKS
         for setting, reason in check(part)
     )
-    yield from dict.fromkeys(found)
+    yield from dict.fromkeys((*_without_root(configuration), *found))
+
+
+def _without_root(configuration: Configuration) -> Warnings:
+    """Yield what is said of a root where there are only sites."""
+    if not configuration.settings.root:
+        for setting in sorted(configuration.sources.keys() & {*OF_A_ROOT, "allowed_hosts"}):
+            label = configuration.sources[setting].label
+            yield label, "has no effect: there is no root beside the sites"
 
 
 def _parts(configuration: Configuration) -> Iterator[Configuration]:

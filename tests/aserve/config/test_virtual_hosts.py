@@ -316,7 +316,7 @@ def test_the_effective_configuration_has_the_tables_and_can_be_read_again(file: 
 
 
 def test_each_site_and_path_has_its_warnings(file: Path) -> None:
-    site = SITES.replace('charset = "none"', 'symlinks = "all"')
+    site = SITES.replace('charset = "none"', 'symlinks = "all"').replace('title = "Top"\n', "")
     paths = (
         '[[site.path]]\nmatch = "/p/*"\n[[site.path]]\nmatch = "*"\n[[site.path]]\nmatch = "/x"\n'
     )
@@ -324,10 +324,17 @@ def test_each_site_and_path_has_its_warnings(file: Path) -> None:
     assert [
         f"{label}: {text}" for label, text in find_warnings(read_configuration((), {}, {}))
     ] == [
-        "aserve.toml:7: site.symlinks: a link can lead to any file that the server may read",
-        "aserve.toml:12: site.path.page-size: has no effect where no folder is listed",
-        "aserve.toml:22: site.path.match: never decides: an earlier one matches",
+        "aserve.toml:6: site.symlinks: a link can lead to any file that the server may read",
+        "aserve.toml:11: site.path.page-size: has no effect where no folder is listed",
+        "aserve.toml:21: site.path.match: never decides: an earlier one matches",
     ]
+
+
+def test_what_is_said_of_a_root_that_is_not_there_has_no_effect(file: Path) -> None:
+    warning = "aserve.toml:1: title", "has no effect: there is no root beside the sites"
+    assert next(find_warnings(read_configuration((), {}, {}))) == warning
+    with pytest.raises(aserve.SettingsError, match=r"^--write: .* a site says itself what can be$"):
+        read_configuration((), {"write": ["/"]}, {})
 
 
 def test_any_host_is_a_risk_on_this_machine(file: Path) -> None:
