@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -63,10 +63,17 @@ def wrong_types(arguments: object) -> Iterator[tuple[str, str]]:
 
     True is no whole number, though it is an int to Python; a whole number is a number.
     """
-    for name, hint in get_type_hints(type(arguments)).items():
+    kind: Any = type(arguments)
+    for name, hint in _type_hints(kind).items():
         value = getattr(arguments, name)
         if not _is_of_type(value, hint):
             yield name, f"must be {_describe(hint)}, not {shorten(value)}"
+
+
+@lru_cache(maxsize=8)
+def _type_hints(kind: type) -> Mapping[str, Any]:
+    """Return the types of fields: to find them takes longer than all else in making Settings."""
+    return get_type_hints(kind)
 
 
 def _is_of_type(value: object, hint: Any) -> bool:
