@@ -14,6 +14,7 @@ from aserve.http.host_names import (
     request_authority,
 )
 from aserve.http.messages import Request
+from aserve.http.request_target import is_authority
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
@@ -51,6 +52,13 @@ def test_port_case_and_the_last_dot_make_no_other_host(name, port, has_dot, rand
     spelled = "".join(random.choice((one.lower(), one.upper())) for one in name)
     assert normal_host(spelled + "." * has_dot + port) == name
     assert parse_host_name(spelled + "." * has_dot) == name
+
+
+@given(st.one_of(st.text(), st.from_regex(r"[\[\]a:0.%@-]{0,12}")))
+def test_whatever_is_no_authority_is_no_host(text: str) -> None:
+    host = normal_host(text)
+    assert host == host.lower()
+    assert bool(host) == is_authority(text)
 
 
 @given(st.ip_addresses(v=6), PORTS)
