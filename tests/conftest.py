@@ -15,10 +15,13 @@ from hypothesis import HealthCheck, settings
 from aserve.filesystem import mounts
 from aserve.linux.posix_aio import COMPLETED
 from aserve.linux.signalfd import block_signals
+from tests.temporary_files import keep_apart, own_directory, prefer_var_tmp
 
 # POSIX AIO needs it in every thread. Here the first process of the suite has no other thread yet,
 # and each process that is started has the signals blocked that its parent has.
 block_signals((COMPLETED,))
+
+prefer_var_tmp()
 
 # How long an example takes depends on the machine and on what else it does. Each run tries the same
 # examples: a run that fails by chance tells nothing about the change under test. The fuzzer of
@@ -65,6 +68,13 @@ def pytest_collection_finish() -> None:
     """Leave the tests out of each collection of garbage: they live as long as the process."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_made_fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    keep_apart(tmp_path_factory.getbasetemp())
+    with own_directory():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -305,6 +305,10 @@ def _end(code: int) -> None:
 
 
 def main() -> None:
+    # A shell that starts the tests in the background lets them ignore what a test sends.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     control = socket.socket(fileno=int(sys.argv[1]))
     _warm_up(sys.argv[2], sys.argv[3:])
     if not (forked := _serve(control)):

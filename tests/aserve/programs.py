@@ -1,6 +1,7 @@
 """aserve as a program, in a process of its own that is forked and not started."""
 
 import atexit
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields
@@ -14,10 +15,16 @@ from aserve.transport.registry import DEFAULT, ModelInfo, find_model
 from tests.fork_server import BlockingProgram, ForkServer, fork_server
 
 _at_end = ExitStack()
+_starting = threading.Lock()  # several threads of a test may be the first
+
+
+def _server() -> ForkServer:
+    with _starting:
+        return _started_server()
 
 
 @cache
-def _server() -> ForkServer:
+def _started_server() -> ForkServer:
     return _at_end.enter_context(fork_server("aserve", "--port", "none"))
 
 
