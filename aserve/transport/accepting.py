@@ -1,5 +1,6 @@
 """The accept loop, which all models share that are told when a connection waits."""
 
+import errno
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ def accept_ready(
             if error.errno in RESOURCE_ERRNOS:
                 pause()
                 return False
+            if error.errno == errno.ENOTSOCK:
+                return False  # something else is in its place: the server was interrupted
             continue  # the client has gone already
         serve(sock, address[0] if address else "-")  # no address: a Unix socket
     return True

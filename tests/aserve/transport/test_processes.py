@@ -201,6 +201,24 @@ def test_a_signal_between_any_two_steps_of_the_start_is_a_stop(directory: Path) 
     assert next(line for line in lines if line.endswith(" = accept()"))
 
 
+def test_an_accept_that_is_interrupted_is_the_last_one(directory: Path) -> None:
+    server = IterativeServer(build_site(Settings(directory), Mounts()), Limits())
+    control, write_end = os.pipe()
+    accepts = count()
+
+    class Listener(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            if not next(accepts):  # as a signal handler does that runs before the call
+                server.interrupt()
+                os.close(write_end)
+            return super().accept()
+
+    address = socket.create_server(("127.0.0.1", 0))
+    with Listener(fileno=address.detach()) as listener, os.fdopen(control):
+        server.run([listener], (control,), grace=0)
+    assert next(accepts) == 1
+
+
 def test_workers_of_prefork_accept_on_one_socket(directory: Path) -> None:
     with program(directory, "--model", "prefork", "--workers", 3) as server:
         (inode,) = listening_inodes(server.address[1])
