@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Self
 
 from aserve.cache.keys import KeyedOn
 from aserve.cache.response_cache import ResponseCache
@@ -25,9 +25,11 @@ from aserve.server.live_watch import LiveWatch
 from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
 from aserve.server.writers import build_sweeper
+from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 from aserve.transport.observers import ReportRemaining, ResponseObserver
+from aserve.transport.server_connection import ServerConnection
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another one waits for it (ADR 40)."""
@@ -51,6 +53,8 @@ class AsyncioWorker:
         self._report_remaining = report_remaining
         self._live: LiveWatch | None = None
         self._sweeper = build_sweeper(settings)
+        self._monitor: ChangeMonitor | None = None
+        self._made: EventLoopServer | None = None
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop of the kind that the model runs on."""
@@ -61,22 +65,53 @@ class AsyncioWorker:
 
         If that fails, nothing stays open, nor do the sockets.
         """
-        share = watch_share(self._settings.workers)  # of the watches of all workers together
-        monitor = ChangeMonitor(max_watches=share)
+        await self.prepare()
+        await self.start()
+
+    async def prepare(self, former: Self | None = None) -> None:
+        """Make everything that is needed to serve. If that fails, nothing stays open.
+
+        former: the worker that this one is to succeed, whose connections it will have.
+        """
         try:
+            share = watch_share(self._settings.workers)  # of the watches of all workers together
+            self._monitor = ChangeMonitor(max_watches=share)
             if self._settings.live:
                 self._live = LiveWatch(self._settings)
                 await self._live.start()
-            self._server = self._create_server(monitor)
+            limiter = former._server.limiter if former else None  # noqa: SLF001 - of this class
+            self._made = self._create_server(self._monitor, limiter)
+        except BaseException:
+            self.discard()
+            raise
+
+    async def start(self) -> None:
+        """Serve with what prepare has made. If that fails, nothing stays open."""
+        try:
             await self._server.start(self._listeners)
             self._sweeper.start()
         except BaseException:
-            self._stop_watching()
-            monitor.close()
-            close_all(self._listeners)
+            self.discard()
             raise
 
-    def _create_server(self, monitor: ChangeMonitor) -> EventLoopServer:
+    def discard(self) -> None:
+        """Release everything that was prepared and does not serve."""
+        self._stop_watching()
+        if self._made:
+            self._made.release()
+        if self._monitor:
+            self._monitor.close()
+        close_all(self._listeners)
+
+    @property
+    def _server(self) -> EventLoopServer:
+        if not self._made:
+            raise RuntimeError("the worker is not prepared")
+        return self._made
+
+    def _create_server(
+        self, monitor: ChangeMonitor, limiter: ConnectionLimiter[ServerConnection] | None
+    ) -> EventLoopServer:
         settings, directories = self._settings, WatchedDirectories(monitor)
         live_reload = self._live.policy if self._live else None
         site = build_site(settings, monitor.mounts, directories, live_reload)
@@ -86,6 +121,7 @@ class AsyncioWorker:
             PoolSize(settings.threads or 1, settings.queue),
             self._observer,
             self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
+            limiter,
         )
         server.use_directories(directories)
         return server
@@ -104,11 +140,21 @@ class AsyncioWorker:
         self._stop_watching()
         await self._server.stop(self._settings.grace, self._report_remaining)
 
-    async def drain(self) -> None:
-        """Stop accepting, and wait for every connection that was accepted, however long."""
-        await self._server.stop_accepting()
+    async def hand_over(self, successor: Self) -> None:
+        """Leave all connections to another worker, which accepts already.
+
+        Return when it answers every request that comes from then on.
+        """
+        await self._server.hand_over(successor._server)
         self._stop_watching()
-        await self._server.stop(None)
+
+    async def wait_handed_over(self) -> None:
+        """Wait until the last response of this worker has ended, however long."""
+        await self._server.wait_handed_over()
+
+    async def retire(self) -> None:
+        """Accept no more, and close each connection after its next response; wait for the last."""
+        await self._server.retire()
 
     def _stop_watching(self) -> None:
         self._sweeper.stop()
@@ -116,7 +162,7 @@ class AsyncioWorker:
             self._live.stop()
 
     def abort(self) -> None:
-        """Abort the connections that shutdown or drain waits for."""
+        """Abort the connections that are waited for."""
         self._server.abort()
 
 
