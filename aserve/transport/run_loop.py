@@ -18,8 +18,8 @@ from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ReportRemaining
 from aserve.transport.socket_connection import SocketConnection
 
-RETIRE = int(signal.SIGWINCH)
-"""The byte of a control descriptor that retires a server: it is that of the signal."""
+RETIRE = signal.SIGRTMAX
+"""The signal that retires a server; its number is its byte on a control descriptor."""
 
 
 class RunLoop(ABC):

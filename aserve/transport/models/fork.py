@@ -173,6 +173,10 @@ class ForkServer(DelegatingLoop):
         self._children[pid] = child
         connection.socket.close()  # this copy of it
 
+    def call_when_readable(self, descriptor: int, callback: Callable[[], object]) -> None:
+        """Have a function called on this thread when a descriptor is readable."""
+        self._call_when_readable(descriptor, callback)
+
     def _count_responses(self) -> int:
         return sum(self._responding[child.place] for child in self._children.values())
 
