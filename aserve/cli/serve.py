@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Unpack
 
 from aserve.cli.access_log_option import access_log_opener
@@ -15,6 +16,7 @@ from aserve.cli.help import Rows
 from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
 from aserve.cli.running import run
+from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
@@ -91,7 +93,13 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
-    return run(settings, open_log, signals, listeners, print_line, read)
+    watched = [_file_of(configuration)] if configuration.watch_config else []
+    return run(settings, open_log, signals, listeners, print_line, read, watched)
+
+
+def _file_of(configuration: Configuration) -> Path:
+    """Return the configuration file: the one that is used, or would be if it were there."""
+    return configuration.file.file if configuration.file else Path(FILE_NAME)
 
 
 def _open_site(address: str) -> None:
