@@ -11,7 +11,9 @@ from aserve.cli.exit_codes import FAILED, OK
 from aserve.config.settings import Settings
 from aserve.observability.access_log import AccessLog
 from aserve.observability.log_process import LogProcess
+from aserve.server.inheritance import Inherited
 from aserve.server.listener_groups import ListenerGroups
+from aserve.server.listeners import duplicate
 from aserve.server.manager import ReadSettings
 from aserve.server.orders import OrderReceiver
 from aserve.server.process import serve
@@ -31,19 +33,24 @@ def run(
     print_line: PrintLine,
     read_settings: ReadSettings,
     watched: Iterable[Path] = (),
+    inherited: Inherited | None = None,
 ) -> int:
     """Serve until a signal; return the exit code.
 
     read_settings: what a reload calls. watched: files whose change is a reason to reload.
     """
     groups = ListenerGroups(listeners)
+    if inherited and inherited.orders >= 0:
+        _run_stand_in(settings, open_log, groups, inherited)
+        return OK
     if settings.workers == 1 and not settings.model_info.forks:
-        _run_alone(settings, open_log, signals, groups, print_line, read_settings, watched)
+        reading = read_settings, watched, inherited
+        _run_alone(settings, open_log, signals, groups, print_line, *reading)
         return OK
     remaining = RemainingReports(print_line)
     run_worker = partial(_run_worker, open_log, remaining.send)
     supervisor = Supervisor(
-        settings, groups, run_worker, signals, remaining, read_settings, watched
+        settings, groups, run_worker, signals, remaining, read_settings, watched, inherited
     )
     return OK if supervisor.run() else FAILED
 
@@ -56,19 +63,41 @@ def _run_alone(
     print_line: PrintLine,
     read_settings: ReadSettings,
     watched: Iterable[Path],
+    inherited: Inherited | None,
 ) -> None:
     """Serve in this thread, managed by another one."""
     log = open_log() if open_log else None
     reopen = log.reopen if log else lambda: None
-    manager = SingleProcess(settings, groups.port, signals, reopen, read_settings, watched)
+    manager = SingleProcess(settings, groups, signals, reopen, read_settings, watched, inherited)
     manager.start()
     observer = log.record if log else None
-    report = partial(_print_remaining, print_line)
+
+    def report(responses: int, connections: int) -> None:
+        manager.on_stopping()
+        _print_remaining(print_line, responses, connections)
+
+    has_retired = False
     try:
-        (listeners,) = groups.assign(settings)
-        serve(settings, listeners, observer, signals.stop, None, report, manager.orders)
+        (assigned,) = groups.assign(settings)
+        listeners = duplicate(assigned)  # an upgrade needs them after they were closed
+        has_retired = serve(
+            settings, listeners, observer, signals.stop, None, report, manager.orders
+        )
     finally:
         _close_log(log, signals, settings.grace)
+    if has_retired:
+        manager.finish_upgrade()
+    manager.wait_workers(settings.grace)
+
+
+def _run_stand_in(
+    settings: Settings, open_log: OpenLog | None, groups: ListenerGroups, inherited: Inherited
+) -> None:
+    """Serve as a worker of the program that has started this one."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # only that program acts on what comes from outside
+    orders, (lifeline,) = inherited.open_orders(), inherited.lifeline
+    _run_worker(open_log, lambda *_: None, settings, groups.sockets, lifeline, orders)
 
 
 def _print_remaining(print_line: PrintLine, responses: int, connections: int) -> None:

@@ -12,6 +12,7 @@ from typing import Unpack
 from aserve.cli.access_log_option import access_log_opener
 from aserve.cli.banner import format_banner, home_url
 from aserve.cli.declarations import with_options
+from aserve.cli.exit_codes import OK
 from aserve.cli.help import Rows
 from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
@@ -22,6 +23,7 @@ from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.server.event_loops import USES_FALLBACK
+from aserve.server.inheritance import take_inherited
 from aserve.server.listeners import is_loopback, listen
 from aserve.server.manager import ReadSettings
 from aserve.server.setting_warnings import NO_LOGIN
@@ -82,19 +84,22 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
     settings, quiet = configuration.settings, configuration.quiet
     is_shared = settings.workers > 1
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
-    listeners = listen(settings)
-    if configuration.open:  # before signals are blocked, which the browser would inherit
+    inherited = take_inherited()
+    if inherited and inherited.is_check:
+        return OK
+    listeners = (inherited and inherited.open_listeners(settings)) or listen(settings)
+    if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
         _open_site(home_url(settings, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    if not quiet:
+    if not (quiet or inherited):
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
     watched = [_file_of(configuration)] if configuration.watch_config else []
-    return run(settings, open_log, signals, listeners, print_line, read, watched)
+    return run(settings, open_log, signals, listeners, print_line, read, watched, inherited)
 
 
 def _file_of(configuration: Configuration) -> Path:

@@ -4,6 +4,7 @@ import logging
 import select
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from aserve.linux.signalfd import SignalFd
@@ -54,7 +55,8 @@ def _state(path: Path) -> FileState | None:
 class Control:
     """Waits for all that a server is asked. The thread that makes it must be the one that waits.
 
-    on_signal: called with each signal. reload: returns why nothing has changed, "" if it has.
+    on_signal: called with each signal. reload: returns why nothing has changed, "" if it has. lock:
+    held while anything is done.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Control:
         on_signal: Callable[[int], object],
         reload: Callable[[], str],
         watched: Iterable[Path] = (),
+        lock: AbstractContextManager[object] | None = None,
     ) -> None:
+        self._lock = lock or nullcontext()
         self._signals = SignalFd(signals)
         self._on_signal = on_signal
         self._reload = reload
@@ -72,10 +76,10 @@ class Control:
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)
 
-    def listen(self, port: int) -> None:
-        """Hear `aserve reload`, if that is possible here."""
+    def listen(self, port: int, descriptor: int = -1) -> None:
+        """Hear `aserve reload`, if that is possible here. descriptor: see ControlSocket."""
         try:
-            self._socket = ControlSocket(port)
+            self._socket = ControlSocket(port, descriptor)
         except OSError as error:
             _logger.warning("`aserve reload` cannot reach this server: %s", error.strerror)
         else:
@@ -85,6 +89,10 @@ class Control:
         """Wait until something is asked, or for a moment, and do it."""
         timeout = _LOOK_INTERVAL_S * 1_000 if self._watched else None
         ready = {descriptor for descriptor, _ in self._poll.poll(timeout)}
+        with self._lock:
+            self._handle(ready)
+
+    def _handle(self, ready: AbstractSet[int]) -> None:
         if self._signals.fileno() in ready:
             for record in self._signals.read(0):
                 self._on_signal(record.number)
@@ -98,6 +106,11 @@ class Control:
         """Reload, and log why nothing has changed if so."""
         if reason := self._reload():
             _logger.error("reload: %s; serving on as before", reason)
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the socket of `aserve reload`, -1 if there is none."""
+        return self._socket.fileno() if self._socket else -1
 
     def close(self) -> None:
         """Be asked no more, as in a process that was forked."""

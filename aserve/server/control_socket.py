@@ -32,9 +32,15 @@ class RunningServer(NamedTuple):
 
 
 class ControlSocket:
-    """The server's end: a listening socket, which has no connections that last."""
+    """The server's end: a listening socket, which has no connections that last.
 
-    def __init__(self, port: int) -> None:
+    descriptor: of the socket of the program before this one, -1 for none.
+    """
+
+    def __init__(self, port: int, descriptor: int = -1) -> None:
+        if descriptor >= 0:
+            self._socket = socket.socket(fileno=descriptor)
+            return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.bind(_address(RunningServer(os.getpid(), port)))

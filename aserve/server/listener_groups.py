@@ -20,6 +20,11 @@ class ListenerGroups:
         self._groups = list({id(group): group for group in groups}.values())
 
     @property
+    def groups(self) -> Sequence[Group]:
+        """The sockets as they were opened together."""
+        return self._groups
+
+    @property
     def sockets(self) -> list[socket.socket]:
         """All sockets."""
         return [listener for group in self._groups for listener in group]

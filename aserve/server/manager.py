@@ -6,16 +6,19 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
 
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import Control
+from aserve.server.inheritance import Inherited, check_program
 from aserve.server.listeners import ListenError
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
 from aserve.server.worker import changed_setting
+from aserve.transport.internal_errors import describe_exception
 
 ReadSettings = Callable[[], Settings]
 """Reads the settings as they are now; raises SettingsError."""
@@ -53,7 +56,9 @@ class Manager(ABC):
         signals: Signals,
         read_settings: ReadSettings | None = None,
         watched: Iterable[Path] = (),
+        inherited: Inherited | None = None,
     ) -> None:
+        self._inherited = inherited or Inherited()
         self._settings = settings
         self._signals = signals
         self._read_settings = read_settings
@@ -61,8 +66,12 @@ class Manager(ABC):
         self._workers: dict[int, Worker] = {}  # by process id
         self._control: Control
 
-    def _open_control(self, signals: Iterable[int]) -> None:
-        self._control = Control(frozenset(signals), self._on_signal, self._reload, self._watched)
+    def _open_control(
+        self, signals: Iterable[int], lock: AbstractContextManager[object] | None = None
+    ) -> None:
+        self._control = Control(
+            frozenset(signals), self._on_signal, self._reload, self._watched, lock
+        )
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
@@ -71,6 +80,8 @@ class Manager(ABC):
             self._stop()
         elif number in self._signals.reload:
             self._control.reload()
+        elif number in self._signals.upgrade:
+            self._upgrade()
         else:
             self._signal_workers(REOPEN_LOG)
 
@@ -81,6 +92,31 @@ class Manager(ABC):
     @abstractmethod
     def _reap(self) -> None:
         """Note which workers have ended."""
+
+    def _upgrade(self) -> None:
+        """Start the program anew, in place; log why that is not possible if so."""
+        try:
+            check_program()
+            self._start_anew()
+        except (OSError, ReloadError) as error:
+            _logger.error("upgrade: %s; serving on as before", error)
+
+    @abstractmethod
+    def _start_anew(self) -> None:
+        """Have the program as it is now serve on the same sockets; raises ReloadError."""
+
+    def _adopt(self) -> list[Worker]:
+        """Have the workers of the program before this one; return them. They are to end."""
+        adopted = [
+            Worker(pid, link, self._settings, is_retired=True)
+            for pid, link in self._inherited.open_links().items()
+        ]
+        self._workers.update({worker.pid: worker for worker in adopted})
+        return adopted
+
+    def _listen_for_requests(self, port: int) -> None:
+        if self._read_settings:
+            self._control.listen(port, self._inherited.control)
 
     @abstractmethod
     def _replace_workers(self, settings: Settings) -> None:
@@ -96,6 +132,8 @@ class Manager(ABC):
             return str(error)
         except OSError as error:
             return error.strerror or str(error)
+        except Exception as error:  # noqa: BLE001 - the last boundary: the server goes on
+            return f"internal error: {describe_exception(error)}"
         self._signal_workers(REOPEN_LOG)
         return ""
 
@@ -115,8 +153,12 @@ class Manager(ABC):
 
     def _reload_workers(self, settings: Settings) -> None:
         """Have the workers answer with other settings, apart from those that a process keeps."""
-        reload_workers([(one.link, _adapted(settings, one)) for one in self._workers.values()])
-        for one in self._workers.values():
+        workers = list(self._workers.values())
+        reload_workers(
+            [(one.link, _adapted(settings, one)) for one in workers],
+            [one.link for one in workers if one.is_retired],
+        )
+        for one in workers:
             one.settings = _adapted(settings, one)
 
     def _retire(self, workers: Iterable[Worker]) -> None:
@@ -125,12 +167,13 @@ class Manager(ABC):
             self._signal(one, RETIRE_WORKER)
 
     def _signal_workers(self, number: int) -> None:
-        for one in self._workers.values():
+        for one in list(self._workers.values()):
             self._signal(one, number)
 
     @staticmethod
     def _signal(worker: Worker, number: int) -> None:
-        os.kill(worker.pid, number)
+        with suppress(ProcessLookupError):  # it has ended, and its end is about to be noticed
+            os.kill(worker.pid, number)
 
 
 def _adapted(settings: Settings, worker: Worker) -> Settings:

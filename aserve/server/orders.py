@@ -82,8 +82,9 @@ class WorkerLink:
 
     def reply(self) -> str | None:
         """Wait for the reply; return why the worker cannot, "" if it can, None if it has ended."""
-        ready, _, _ = select.select([self._own], [], [], _TIMEOUT_S)
-        if not ready:
+        poll = select.poll()
+        poll.register(self._own, select.POLLIN)
+        if not poll.poll(_TIMEOUT_S * 1_000):
             return f"a worker has not replied for {_TIMEOUT_S:.0f} s"
         try:
             message = self._own.recv(_MAX_MESSAGE)
@@ -101,6 +102,11 @@ class OrderReceiver:
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is an order."""
         return self._socket.fileno()
+
+    def end(self) -> None:
+        """Take no more orders: the manager is told so, and a thread that waits for one returns."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this end."""
@@ -139,10 +145,13 @@ def read_settings_from(descriptor: int) -> Settings:
     return settings
 
 
-def reload_workers(pairs: Sequence[tuple[WorkerLink, Settings]]) -> None:
+def reload_workers(
+    pairs: Sequence[tuple[WorkerLink, Settings]], optional: Sequence[WorkerLink] = ()
+) -> None:
     """Have each worker serve with other settings, at the same time.
 
-    Raises ReloadError if one cannot: then none does. One that has ended is no obstacle.
+    Raises ReloadError if one cannot: then none does. One that has ended is no obstacle. optional:
+    workers that need not follow.
     """
     links = [link for link, _ in pairs]
     reasons = [link.wait_started() for link in links]
@@ -150,6 +159,7 @@ def reload_workers(pairs: Sequence[tuple[WorkerLink, Settings]]) -> None:
         for link, settings in pairs:
             link.send_settings(settings)
         reasons = [link.reply() for link in links]
+    reasons = [reason for link, reason in zip(links, reasons, strict=True) if link not in optional]
     if reason := next(filter(None, reasons), None):
         _order_all(Kind.DISCARD, links)
         raise ReloadError(reason)

@@ -15,6 +15,7 @@ from socket import socket
 from typing import Any
 
 from aserve.config.settings import Settings
+from aserve.linux.signalfd import block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
 from aserve.server.reload import ReloadableWorker
 from aserve.server.signals import RETIRE_WORKER
@@ -36,8 +37,10 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     lifeline: int | None = None,
     report_remaining: ReportRemaining | None = None,
     orders: OrderReceiver | None = None,
-) -> None:
+) -> bool:
     """Serve with the model of the settings until a stop signal; a second one stops at once.
+
+    Return whether it was retired, and has ended with its last connection.
 
     lifeline: a pipe that reads as closed when the parent process has ended; then this one stops
     too. report_remaining: is called at the stop with the numbers of responses that are still being
@@ -49,8 +52,7 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     if settings.model_info.uses_event_loop:
         worker = ReloadableWorker(settings, listeners, observer, report_remaining)
         with asyncio.Runner(loop_factory=worker.new_loop) as runner:
-            runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
-        return
+            return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with os.fdopen(read_end, "rb", 0), os.fdopen(write_end, "wb", 0):
@@ -66,7 +68,10 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         signal.pthread_sigmask(signal.SIG_UNBLOCK, unblocked)
         gc.freeze()
         try:
-            model.run(read_end, *(() if lifeline is None else (lifeline,)))
+            has_retired = model.run(read_end, *(() if lifeline is None else (lifeline,)))
+            if has_retired:
+                block_signals(stop_signals)  # as in LoopProcess
+            return has_retired
         finally:
             signal.set_wakeup_fd(-1)
 
@@ -119,13 +124,19 @@ class LoopProcess:
     def __init__(self, worker: ReloadableWorker, orders: OrderReceiver | None) -> None:
         self._worker = worker
         self._orders = orders
+        self._stop_signals: AbstractSet[signal.Signals] = frozenset()
         self._stop = asyncio.Event()
+        self._is_retired = False  # and every connection is closed
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(
         self, stop_signals: AbstractSet[signal.Signals], lifeline: int | None = None
-    ) -> None:
-        """Serve until a stop signal, until the lifeline ends, or as long as a retired one must."""
+    ) -> bool:
+        """Serve until a stop signal, until the lifeline ends, or as long as a retired one must.
+
+        Return whether it was the last of these.
+        """
+        self._stop_signals = stop_signals
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_on_loop_error)
         for number in stop_signals:
@@ -150,13 +161,16 @@ class LoopProcess:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._worker.shutdown()
+        return self._is_retired
 
     def _on_stop_signal(self) -> None:
         (self._worker.abort if self._stop.is_set() else self._stop.set)()
 
     async def _retire(self) -> None:
         await self._worker.retire()
+        self._is_retired = True
         self._stop.set()
+        block_signals(self._stop_signals)  # one that comes now is for what follows this process
 
     def _on_order(self, orders: OrderReceiver) -> None:
         if order := orders.receive():

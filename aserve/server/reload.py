@@ -89,6 +89,7 @@ class ReloadableWorker:
 
     async def retire(self) -> None:
         """Accept no more, and close each connection after its next response; wait for the last."""
+        self._listeners = ()
         await self._current.retire()
 
     async def shutdown(self) -> None:

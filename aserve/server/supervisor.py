@@ -12,6 +12,7 @@ from pathlib import Path
 from socket import socket
 
 from aserve.config.settings import Settings
+from aserve.server.inheritance import Inherited, descriptors_of, exec_program
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
 from aserve.server.manager import Manager, ReadSettings, Worker
@@ -44,14 +45,15 @@ class Supervisor(Manager):
         remaining: RemainingReports,
         read_settings: ReadSettings | None = None,
         watched: Iterable[Path] = (),
+        inherited: Inherited | None = None,
     ) -> None:
-        super().__init__(settings, signals, read_settings, watched)
+        super().__init__(settings, signals, read_settings, watched, inherited)
         self._groups = groups
         self._remaining = remaining
         self._run_worker = run_worker
         self._failed_starts = 0
         self._stopping = False
-        self._lifeline = os.pipe()
+        self._lifeline = self._inherited.lifeline or os.pipe()
 
     def run(self) -> bool:
         """Run until a signal stops the server; return False if the workers keep failing.
@@ -60,10 +62,13 @@ class Supervisor(Manager):
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it: no exit codes
         self._open_control({*self._signals.handled, signal.SIGCHLD})
+        adopted = self._adopt()
         for listeners in self._groups.assign(self._settings):
             self._start(self._settings, listeners)
-        if self._read_settings:
-            self._control.listen(self._groups.port)
+        if adopted:
+            self._wait_started()
+            self._retire(adopted)
+        self._listen_for_requests(self._groups.port)
         while self._workers:
             self._control.wait()
         return self._failed_starts < _MAX_FAILED_STARTS
@@ -120,6 +125,17 @@ class Supervisor(Manager):
                 self._signal(worker, STOP_WORKER)
             raise
         self._retire(old)
+
+    def _wait_started(self) -> None:
+        for worker in self._workers.values():
+            worker.link.wait_started()
+
+    def _start_anew(self) -> None:
+        listeners = descriptors_of(self._groups.groups)
+        links = [(one.pid, one.link.fileno()) for one in self._workers.values()]
+        address = self._settings.host, self._settings.port
+        control = self._control.descriptor
+        exec_program(Inherited(listeners, address, links, self._lifeline, control=control))
 
     def _stop(self) -> None:
         # Nothing is printed for a second signal: it does not wait.

@@ -189,14 +189,18 @@ class ModelWorker:
             self._shared = SharedSettings()
             self._server.renew = self._renew
 
-    def run(self, *control_fds: int) -> None:
-        """Serve until one of control_fds is readable; the second time, stop at once."""
+    def run(self, *control_fds: int) -> bool:
+        """Serve until one of control_fds is readable; the second time, stop at once.
+
+        Return whether it was retired, and has ended with its last connection.
+        """
         self._sweep()
         grace, report_remaining = self._settings.grace, self._report_remaining
         try:
             self._server.run(self._listeners, control_fds, grace, report_remaining)
         finally:
             self._sweeper.stop()
+        return bool(self._server.has_retired)
 
     def prepare(self, settings: Settings) -> None:
         """Make everything that other settings need. If that fails, nothing has changed."""

@@ -63,6 +63,11 @@ class RunLoop(ABC):
         signal is also on a control descriptor, which ends all waits but accept, recv and send.
         """
 
+    @property
+    def has_retired(self) -> bool:
+        """Whether it was retired, and not stopped."""
+        return self._is_retired and not self._stopping
+
     def reload(self, site: Site, limits: Limits) -> None:
         """Have every next request answered by another site; any thread may call this."""
         self._context.replace(self._adapt(site), limits)

@@ -132,6 +132,7 @@ class EventLoopServer:
         """
         await self.stop_accepting()
         self.successor = successor
+        successor._all_closed = self._all_closed  # noqa: SLF001 - of the same class
         self.limiter.change_limits(process_limits(successor.limits), successor.cache)
         if self._sweeper:  # the successor ticks all connections
             self._sweeper.cancel()
@@ -163,13 +164,16 @@ class EventLoopServer:
             self._all_left.set()
 
     async def retire(self) -> None:
-        """Stop accepting; make the next response of each connection its last one."""
+        """Accept no more; make the next response of each connection its last one.
+
+        Return when all are closed, whichever successor they have then.
+        """
         await self.stop_accepting()
-        self._all_closed = asyncio.Event()
+        self._all_closed = all_closed = asyncio.Event()
         for connection in list(self.connections):
             connection.close_after_next_response()
         if self.connections:
-            await self._all_closed.wait()
+            await all_closed.wait()
 
     async def stop(
         self, grace: float | None, report_remaining: ReportRemaining | None = None
