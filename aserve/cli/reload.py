@@ -7,6 +7,9 @@ import typer
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.cli.messages import print_message
 from aserve.cli.usage_errors import UsageError
+from aserve.config.given import parsed
+from aserve.config.names import Source
+from aserve.config.values import parse_number
 from aserve.server.control_socket import RunningServer, find_servers, request_reload
 
 SECTIONS = {
@@ -17,21 +20,20 @@ SECTIONS = {
 }
 
 Port = Annotated[
-    int | None,
+    str | None,
     typer.Argument(
         metavar="PORT",
         rich_help_panel="Arguments",
         help="Which server, where several run.",
         show_default="the only one",
-        min=1,
-        max=65_535,
     ),
 ]
 
 
 def reload(port: Port = None) -> int:
     """Have a running server read its configuration anew; no request is lost."""
-    server = _choose(find_servers(), port)
+    number = None if port is None else int(parsed(Source("PORT", "PORT"), parse_number, port))
+    server = _choose(find_servers(), number)
     if not server:
         where = f"on port {port}" if port else "on this machine"
         print_message(f"error: no server of this user runs {where}")
@@ -47,7 +49,7 @@ def reload(port: Port = None) -> int:
 
 def _choose(servers: list[RunningServer], port: int | None) -> RunningServer | None:
     """Return the server that is meant, None if there is none."""
-    matching = [server for server in servers if port in {None, server.port}]
+    matching = [server for server in servers if port is None or server.port == port]
     if len(matching) > 1:
         raise UsageError(_ambiguous(matching, port))
     return matching[0] if matching else None

@@ -1,9 +1,8 @@
 """Runs what `aserve DIR` has set up: in this process, or in several under a supervisor."""
 
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from socket import socket
 
 from aserve.cli.access_log_option import OpenLog
@@ -14,7 +13,7 @@ from aserve.observability.log_process import LogProcess
 from aserve.server.inheritance import Inherited
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import duplicate
-from aserve.server.manager import ReadSettings
+from aserve.server.manager import Reloading
 from aserve.server.orders import OrderReceiver
 from aserve.server.process import serve
 from aserve.server.shutdown_report import RemainingReports, format_remaining
@@ -31,27 +30,19 @@ def run(
     signals: Signals,
     listeners: Sequence[Sequence[socket]],
     print_line: PrintLine,
-    read_settings: ReadSettings,
-    watched: Iterable[Path] = (),
-    inherited: Inherited | None = None,
+    reloading: Reloading,
 ) -> int:
-    """Serve until a signal; return the exit code.
-
-    read_settings: what a reload calls. watched: files whose change is a reason to reload.
-    """
+    """Serve until a signal; return the exit code."""
     groups = ListenerGroups(listeners)
-    if inherited and inherited.orders >= 0:
-        _run_stand_in(settings, open_log, groups, inherited)
+    if reloading.inherited.orders >= 0:
+        _run_stand_in(settings, open_log, groups, reloading.inherited)
         return OK
     if settings.workers == 1 and not settings.model_info.forks:
-        reading = read_settings, watched, inherited
-        _run_alone(settings, open_log, signals, groups, print_line, *reading)
+        _run_alone(settings, open_log, signals, groups, print_line, reloading)
         return OK
     remaining = RemainingReports(print_line)
     run_worker = partial(_run_worker, open_log, remaining.send)
-    supervisor = Supervisor(
-        settings, groups, run_worker, signals, remaining, read_settings, watched, inherited
-    )
+    supervisor = Supervisor(settings, groups, run_worker, signals, remaining, reloading)
     return OK if supervisor.run() else FAILED
 
 
@@ -61,14 +52,12 @@ def _run_alone(
     signals: Signals,
     groups: ListenerGroups,
     print_line: PrintLine,
-    read_settings: ReadSettings,
-    watched: Iterable[Path],
-    inherited: Inherited | None,
+    reloading: Reloading,
 ) -> None:
     """Serve in this thread, managed by another one."""
     log = open_log() if open_log else None
     reopen = log.reopen if log else lambda: None
-    manager = SingleProcess(settings, groups, signals, reopen, read_settings, watched, inherited)
+    manager = SingleProcess(settings, groups, signals, reopen, reloading)
     manager.start()
     observer = log.record if log else None
 

@@ -22,10 +22,11 @@ from aserve.config.configuration import Configuration, label_of, named_by, read_
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.server.control_socket import open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
-from aserve.server.inheritance import take_inherited
+from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import is_loopback, listen
-from aserve.server.manager import ReadSettings
+from aserve.server.manager import ReadSettings, Reloading
 from aserve.server.setting_warnings import NO_LOGIN
 from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
 from aserve.server.site_factory import missing_pages
@@ -94,12 +95,16 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
+    control_socket = open_control_socket(
+        listeners[0][0].getsockname()[1], inherited.control if inherited else -1
+    )
     if not (quiet or inherited):
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
     watched = [_file_of(configuration)] if configuration.watch_config else []
-    return run(settings, open_log, signals, listeners, print_line, read, watched, inherited)
+    reloading = Reloading(read, watched, control_socket, inherited or Inherited())
+    return run(settings, open_log, signals, listeners, print_line, reloading)
 
 
 def _file_of(configuration: Configuration) -> Path:

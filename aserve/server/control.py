@@ -56,34 +56,28 @@ class Control:
     """Waits for all that a server is asked. The thread that makes it must be the one that waits.
 
     on_signal: called with each signal. reload: returns why nothing has changed, "" if it has. lock:
-    held while anything is done.
+    held while anything is done. control_socket: what `aserve reload` connects to.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a way to be asked
         self,
         signals: AbstractSet[int],
         on_signal: Callable[[int], object],
         reload: Callable[[], str],
         watched: Iterable[Path] = (),
         lock: AbstractContextManager[object] | None = None,
+        control_socket: ControlSocket | None = None,
     ) -> None:
         self._lock = lock or nullcontext()
         self._signals = SignalFd(signals)
         self._on_signal = on_signal
         self._reload = reload
         self._watched = WatchedFiles(watched)
-        self._socket: ControlSocket | None = None
+        self._socket = control_socket
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)
-
-    def listen(self, port: int, descriptor: int = -1) -> None:
-        """Hear `aserve reload`, if that is possible here. descriptor: see ControlSocket."""
-        try:
-            self._socket = ControlSocket(port, descriptor)
-        except OSError as error:
-            _logger.warning("`aserve reload` cannot reach this server: %s", error.strerror)
-        else:
-            self._poll.register(self._socket, select.POLLIN)
+        if control_socket:
+            self._poll.register(control_socket, select.POLLIN)
 
     def wait(self) -> None:
         """Wait until something is asked, or for a moment, and do it."""

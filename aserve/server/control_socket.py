@@ -6,6 +6,7 @@ and its port. Only the user of the server and root are heard, and only they are 
 says who the other end is (SO_PEERCRED).
 """
 
+import logging
 import os
 import re
 import socket
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+_logger = logging.getLogger("aserve")
 
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _NAME = re.compile(r"@aserve-(\d+)-(\d+)$", re.MULTILINE)
@@ -32,10 +35,7 @@ class RunningServer(NamedTuple):
 
 
 class ControlSocket:
-    """The server's end: a listening socket, which has no connections that last.
-
-    descriptor: of the socket of the program before this one, -1 for none.
-    """
+    """The server's end: a listening socket, which has no connections that last."""
 
     def __init__(self, port: int, descriptor: int = -1) -> None:
         if descriptor >= 0:
@@ -72,6 +72,18 @@ class ControlSocket:
     def close(self) -> None:
         """Be found no more."""
         self._socket.close()
+
+
+def open_control_socket(port: int, descriptor: int = -1) -> ControlSocket | None:
+    """Return the socket of a server that listens on a port; None where that is not possible.
+
+    descriptor: of the socket of the program before this one, -1 for none.
+    """
+    try:
+        return ControlSocket(port, descriptor)
+    except OSError as error:
+        _logger.warning("`aserve reload` cannot reach this server: %s", error.strerror)
+        return None
 
 
 class ControlRequest(NamedTuple):

@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
+from typing import NamedTuple
 
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import Control
+from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
 from aserve.server.listeners import ListenError
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
@@ -43,26 +45,27 @@ class Worker:
     started_at: float = field(default_factory=time.monotonic)
 
 
-class Manager(ABC):
-    """The workers of one server, and how they get other settings: all of them, or none.
+class Reloading(NamedTuple):
+    """How a server gets other settings while it runs.
 
-    read_settings: None for a server that keeps its settings. watched: files whose change is a
-    reason to read them.
+    read_settings: None for one that keeps its settings. watched: files whose change is a reason to
+    read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        signals: Signals,
-        read_settings: ReadSettings | None = None,
-        watched: Iterable[Path] = (),
-        inherited: Inherited | None = None,
-    ) -> None:
-        self._inherited = inherited or Inherited()
+    read_settings: ReadSettings | None = None
+    watched: Sequence[Path] = ()
+    control_socket: ControlSocket | None = None
+    inherited: Inherited = Inherited()
+
+
+class Manager(ABC):
+    """The workers of one server, and how they get other settings: all of them, or none."""
+
+    def __init__(self, settings: Settings, signals: Signals, reloading: Reloading) -> None:
         self._settings = settings
         self._signals = signals
-        self._read_settings = read_settings
-        self._watched = tuple(watched)
+        self._reloading = reloading
+        self._inherited = reloading.inherited
         self._workers: dict[int, Worker] = {}  # by process id
         self._control: Control
 
@@ -70,7 +73,12 @@ class Manager(ABC):
         self, signals: Iterable[int], lock: AbstractContextManager[object] | None = None
     ) -> None:
         self._control = Control(
-            frozenset(signals), self._on_signal, self._reload, self._watched, lock
+            frozenset(signals),
+            self._on_signal,
+            self._reload,
+            self._reloading.watched,
+            lock,
+            self._reloading.control_socket,
         )
 
     def _on_signal(self, number: int) -> None:
@@ -114,20 +122,16 @@ class Manager(ABC):
         self._workers.update({worker.pid: worker for worker in adopted})
         return adopted
 
-    def _listen_for_requests(self, port: int) -> None:
-        if self._read_settings:
-            self._control.listen(port, self._inherited.control)
-
     @abstractmethod
     def _replace_workers(self, settings: Settings) -> None:
         """Have other processes serve, since these settings cannot be changed in one that runs."""
 
     def _reload(self) -> str:
         """Serve with the settings as they are now; return why that is not possible, "" if it is."""
-        if not self._read_settings:
+        if not (read_settings := self._reloading.read_settings):
             return "its settings are fixed"
         try:
-            self._use(self._read_settings())
+            self._use(read_settings())
         except (SettingsError, ListenError, ReloadError) as error:
             return str(error)
         except OSError as error:

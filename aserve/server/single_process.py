@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from aserve.config.settings import Settings
 from aserve.server.inheritance import (
@@ -18,7 +17,7 @@ from aserve.server.inheritance import (
 )
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
-from aserve.server.manager import Manager, ReadSettings, Worker
+from aserve.server.manager import Manager, Reloading, Worker
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
 from aserve.server.signals import Signals
 from aserve.transport.processes import describe_exit
@@ -38,17 +37,15 @@ class SingleProcess(Manager):
     reopen_log: called where a worker would be sent a signal.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - everything that a server consists of
+    def __init__(
         self,
         settings: Settings,
         groups: ListenerGroups,
         signals: Signals,
         reopen_log: Callable[[], None],
-        read_settings: ReadSettings | None = None,
-        watched: Iterable[Path] = (),
-        inherited: Inherited | None = None,
+        reloading: Reloading,
     ) -> None:
-        super().__init__(settings, signals, read_settings, watched, inherited)
+        super().__init__(settings, signals, reloading)
         self._reopen_log = reopen_log
         self._groups = groups
         self._lifeline = self._inherited.lifeline
@@ -123,7 +120,6 @@ class SingleProcess(Manager):
             for one in adopted:
                 self._await_end(one)
             self._retire(adopted)
-        self._listen_for_requests(self._groups.port)
         while True:
             self._control.wait()
 

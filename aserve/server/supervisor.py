@@ -7,15 +7,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from socket import socket
 
 from aserve.config.settings import Settings
 from aserve.server.inheritance import Inherited, descriptors_of, exec_program
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
-from aserve.server.manager import Manager, ReadSettings, Worker
+from aserve.server.manager import Manager, Reloading, Worker
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import STOP_WORKER, Signals
@@ -43,11 +42,9 @@ class Supervisor(Manager):
         run_worker: RunWorker,
         signals: Signals,
         remaining: RemainingReports,
-        read_settings: ReadSettings | None = None,
-        watched: Iterable[Path] = (),
-        inherited: Inherited | None = None,
+        reloading: Reloading = Reloading(),  # noqa: B008 - it has nothing that changes
     ) -> None:
-        super().__init__(settings, signals, read_settings, watched, inherited)
+        super().__init__(settings, signals, reloading)
         self._groups = groups
         self._remaining = remaining
         self._run_worker = run_worker
@@ -68,7 +65,6 @@ class Supervisor(Manager):
         if adopted:
             self._wait_started()
             self._retire(adopted)
-        self._listen_for_requests(self._groups.port)
         while self._workers:
             self._control.wait()
         return self._failed_starts < _MAX_FAILED_STARTS
