@@ -87,7 +87,6 @@ def _standard_descriptor(target: str) -> int:
 
 
 _OUTPUTS = {"-": _STANDARD_OUTPUT, "/dev/stdout": _STANDARD_OUTPUT, "/dev/stderr": 2}
-NOT_REOPENED = {None, "off", *_OUTPUTS}
 _FILE_NAME_HINTS = dict.fromkeys(
     ("off", "none", "no", "false", "null", "disable", "disabled"), "use 'off'"
 ) | {

@@ -5,5 +5,6 @@ from collections.abc import Mapping
 COMMANDS: Mapping[str, str] = {
     "check": "print the configuration, what is risky in it, and what a URL leads to",
     "explain": "show what happens for one request",
+    "reload": "have a running server read its configuration anew",
 }
 """The names of modules in aserve/cli, and what users can do with them."""

@@ -416,6 +416,12 @@ class CommandOptions(SettingOptions, total=False):
             show_default=FILE_NAME,
         ),
     ]
+    watch_config: Annotated[
+        bool,
+        declare_flag(
+            _CONFIGURATION, "--watch-config", text="Reload when the configuration file changes."
+        ),
+    ]
 
 
 Paths = Annotated[

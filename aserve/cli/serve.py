@@ -1,37 +1,36 @@
 """`aserve DIR`: serves a directory until a signal stops it."""
 
-import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Unpack
 
-from aserve.cli.access_log_option import NOT_REOPENED, OpenLog, access_log_opener
+from aserve.cli.access_log_option import access_log_opener
 from aserve.cli.banner import format_banner, home_url
 from aserve.cli.declarations import with_options
-from aserve.cli.exit_codes import FAILED, OK
+from aserve.cli.exit_codes import OK
 from aserve.cli.help import Rows
 from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
+from aserve.cli.running import run
+from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
-from aserve.observability.access_log import AccessLog
-from aserve.observability.log_process import LogProcess
+from aserve.server.control_socket import open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
+from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import is_loopback, listen
+from aserve.server.manager import ReadSettings, Reloading
 from aserve.server.setting_warnings import NO_LOGIN
-from aserve.server.shutdown_report import RemainingReports, format_remaining
-from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal, program_signals
+from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
 from aserve.server.site_factory import missing_pages
-from aserve.server.supervisor import Supervisor
-from aserve.server.worker import serve as run_server
 from aserve.server.writers import find_unwritable
-from aserve.transport.observers import ReportRemaining
 from aserve.transport.registry import DEFAULT, MODELS
 
 SECTIONS: Mapping[str, Rows] = {
@@ -74,7 +73,7 @@ def serve(paths: Paths = None, _version: Version = False, **options: Unpack[Comm
     """Serve the files of a directory over HTTP/1.1."""
     configuration = read_configuration(paths or (), options)
     with named_by(configuration.sources):
-        return _serve(configuration)
+        return _serve(configuration, partial(read_settings, paths or (), options))
 
 
 def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
@@ -82,22 +81,35 @@ def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
     return read_configuration(paths, options).settings
 
 
-def _serve(configuration: Configuration) -> int:
+def _serve(configuration: Configuration, read: ReadSettings) -> int:
     settings, quiet = configuration.settings, configuration.quiet
     is_shared = settings.workers > 1
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
-    listeners = listen(settings)
-    if configuration.open:  # before signals are blocked, which the browser would inherit
+    inherited = take_inherited()
+    if inherited and inherited.is_check:
+        return OK
+    listeners = (inherited and inherited.open_listeners(settings)) or listen(settings)
+    if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
         _open_site(home_url(settings, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.
-    signals = program_signals(has_log_file=configuration.access_log not in NOT_REOPENED)
-    blocked = signals.handled | WORKER_SIGNALS.handled | {signal.SIGCHLD}
+    signals = program_signals()
+    blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    if not quiet:
+    control_socket = open_control_socket(
+        listeners[0][0].getsockname()[1], inherited.control if inherited else -1
+    )
+    if not (quiet or inherited):
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
-    return _run_workers(settings, open_log, signals, listeners, print_line)
+    watched = [_file_of(configuration)] if configuration.watch_config else []
+    reloading = Reloading(read, watched, control_socket, inherited or Inherited())
+    return run(settings, open_log, signals, listeners, print_line, reloading)
+
+
+def _file_of(configuration: Configuration) -> Path:
+    """Return the configuration file: the one that is used, or would be if it were there."""
+    return configuration.file.file if configuration.file else Path(FILE_NAME)
 
 
 def _open_site(address: str) -> None:
@@ -127,63 +139,3 @@ def _problems(settings: Settings) -> Iterator[str]:
         for one in (site, *(paths.settings for paths in site.paths)):
             for setting, reason in (*missing_pages(one), *find_unwritable(one)):
                 yield f"{label_of(setting, one.sources)}: {reason}"
-
-
-def _run_workers(
-    settings: Settings,
-    open_log: OpenLog | None,
-    signals: Signals,
-    listeners: Sequence[Sequence[socket.socket]],
-    print_line: Callable[[str], None],
-) -> int:
-    """Serve in this process, or in several under a supervisor; return the exit code."""
-    if settings.workers == 1 and not settings.model_info.forks:
-        report_remaining = partial(_print_remaining, print_line)
-        _run_worker(settings, open_log, signals, report_remaining, listeners[0], None)
-        return OK
-    remaining = RemainingReports(print_line)
-    run_worker = partial(_run_worker, settings, open_log, WORKER_SIGNALS, remaining.send)
-    return OK if Supervisor(listeners, run_worker, signals, remaining).run() else FAILED
-
-
-def _print_remaining(print_line: Callable[[str], None], responses: int, connections: int) -> None:
-    if line := format_remaining(responses, connections):
-        print_line(line)
-
-
-def _run_worker(
-    settings: Settings,
-    open_log: OpenLog | None,
-    signals: Signals,
-    report_remaining: ReportRemaining,
-    listeners: Sequence[socket.socket],
-    lifeline: int | None,
-) -> None:
-    """Run one worker, from its first connection to its last log line."""
-    log: AccessLog | LogProcess | None = None
-    if open_log and settings.model_info.forks:
-        log = LogProcess(partial(_open_log, open_log, signals), settings.grace, signals.reopen)
-    elif open_log:
-        log = _open_log(open_log, signals)
-    observer = log.record if isinstance(log, AccessLog) else log
-    try:
-        run_server(settings, listeners, observer, signals.stop, lifeline, report_remaining)
-    finally:
-        for number in signals.stop:  # so that another signal ends the wait for the log
-            signal.signal(number, signal.SIG_DFL)
-        if log:
-            log.close(settings.grace)
-
-
-def _open_log(open_log: OpenLog, signals: Signals) -> AccessLog:
-    """Open the log, and have a thread wait for the signals that reopen it."""
-    log = open_log()
-    call_on_signal(signals.reopen, partial(_reopen_or_stop, signals, log))
-    return log
-
-
-def _reopen_or_stop(signals: Signals, log: AccessLog, number: int) -> None:
-    if signals.stops(number):
-        os.kill(os.getpid(), signal.SIGTERM)
-    else:
-        log.reopen()

@@ -39,6 +39,7 @@ class Configuration(NamedTuple):
     access_log: str | None = None
     open: bool = False
     quiet: bool = False
+    watch_config: bool = False
 
 
 def read_configuration(

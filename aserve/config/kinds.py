@@ -278,7 +278,12 @@ _KINDS: Mapping[str, Kind] = {
 _NOT_WRITTEN = {"queue", "grace", "sources", "sites", "paths"}
 """What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
-PROGRAM_KINDS: Mapping[str, Kind] = {"open": Flag(), "access_log": One(), "quiet": Flag()}
+PROGRAM_KINDS: Mapping[str, Kind] = {
+    "open": Flag(),
+    "access_log": One(),
+    "quiet": Flag(),
+    "watch_config": Flag(),
+}
 """Options that are no Settings: what the program itself does."""
 
 

@@ -32,10 +32,11 @@ from aserve.http1.states import TRANSITIONS
 from aserve.linux.io_uring import IoUring
 from aserve.linux.posix_aio import PosixAio
 from aserve.policies.site import Site
+from aserve.server.listener_groups import ListenerGroups
+from aserve.server.process import serve
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import STOP_WORKER, Signals
 from aserve.server.supervisor import Supervisor
-from aserve.server.worker import serve
 from aserve.transport.completion import CompletionConnection
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.models import proactor
@@ -226,10 +227,13 @@ def _supervise(settings: Settings, listeners: Sequence[Sequence[socket.socket]])
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
 
-    def run_worker(own: Sequence[socket.socket], lifeline: int) -> None:
+    def run_worker(
+        settings: Settings, own: Sequence[socket.socket], lifeline: int, _orders: object
+    ) -> None:
         serve(settings, own, None, {STOP_WORKER}, lifeline)
 
-    Supervisor(listeners, run_worker, signals, RemainingReports(print)).run()
+    groups = ListenerGroups(listeners)
+    Supervisor(settings, groups, run_worker, signals, RemainingReports(print)).run()
 
 
 if __name__ == "__main__":

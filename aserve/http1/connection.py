@@ -41,6 +41,7 @@ class H1Connection:
     __slots__ = (
         "_body_reader",
         "_bytes_checked",
+        "_closes_next",
         "_eof_received",
         "_has_unread_input",
         "_input",
@@ -93,6 +94,7 @@ class H1Connection:
         self._input = b""
         self._position = 0  # input before it has been processed
         self._is_closing = False  # the next response is the last
+        self._closes_next = False  # the same, of the next one that is not started yet
         self._eof_received = False  # the client has closed its side
         self._request: Request | None = None
         self._body_reader: BodyReader | None = None  # of a body not yet read
@@ -206,7 +208,9 @@ class H1Connection:
             # A client may send bytes for the tunnel before it knows that there is none. They are
             # those of a program behind the client, and must not be read as the client's requests.
             self._keep_alive, self._has_unread_input = False, True
-        self._keep_alive = self._keep_alive and not (self._is_closing or response.close)
+        self._keep_alive = self._keep_alive and not (
+            self._is_closing or self._closes_next or response.close
+        )
         connection = None if response.takeover else self._connection_header()
         head = encode_head(response, date, connection)
         self._transition(Event.RESPONSE_STARTED)
@@ -225,6 +229,15 @@ class H1Connection:
         self._is_closing = True
         self.is_idle = False
 
+    def close_after_next_response(self) -> None:
+        """Make the next response that is not started yet the last; wait for its request."""
+        self._closes_next = True
+        self.is_idle = False
+
+    def change_limits(self, limits: Limits) -> None:
+        """Apply other limits to what is received from now on."""
+        self._limits = limits
+
     @property
     def eof_received(self) -> bool:
         """Whether the client has closed its side."""
@@ -233,7 +246,7 @@ class H1Connection:
     @property
     def keep_alive(self) -> bool:
         """Whether the connection stays open after the current response."""
-        return self._keep_alive and not self._is_closing
+        return self._keep_alive and not (self._is_closing or self._closes_next)
 
     @property
     def is_closing(self) -> bool:
@@ -248,7 +261,9 @@ class H1Connection:
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
         if self._keep_alive and (self.buffered or not self._is_closing):
             self._transition(Event.KEPT_ALIVE)
-            self.is_idle = not (self.buffered or self._is_closing or self._eof_received)
+            self.is_idle = not (
+                self.buffered or self._is_closing or self._closes_next or self._eof_received
+            )
         else:
             unread = (self._has_unread_input or self.buffered > 0) and not self._eof_received
             self._input, self._position = b"", 0

@@ -20,6 +20,10 @@ class Deadlines:
         self._age = 0  # ticks in this state, or since the rate was last checked
         self._transferred = 0  # bytes transferred by then
 
+    def change_limits(self, limits: Limits) -> None:
+        """Apply other timeouts, to what is being waited for as well."""
+        self._limits = limits
+
     def reset(self) -> None:
         """Restart the current timeout, after progress."""
         self._age = 0

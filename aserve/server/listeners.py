@@ -36,6 +36,18 @@ def listen(settings: Settings) -> list[list[socket.socket]]:
     raise ListenError("port", f"no port from {DEFAULT_PORT} to {last} is free")
 
 
+def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[socket.socket]:
+    """Open further sockets on the addresses of others; raises ListenError.
+
+    The others take SO_REUSEPORT late, which Linux permits: they were alone until now.
+    """
+    bound = []
+    for listener in listeners:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.append((int(listener.family), listener.getsockname()))
+    return _open_each(bound, backlog, shared=True)
+
+
 def url(listener: socket.socket) -> str:
     """Return the URL that opens the site on this machine."""
     host, port = listener.getsockname()[:2]
@@ -109,7 +121,9 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
         return [first] * settings.workers
     bound = [(listener.family, listener.getsockname()) for listener in first]
     close_all(first)
-    return [_open_each(bound, settings, shared=True) for _ in range(settings.workers)]
+    return [
+        _open_each(bound, settings.limits.backlog, shared=True) for _ in range(settings.workers)
+    ]
 
 
 Address = tuple[int, Any]
@@ -149,7 +163,7 @@ def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[so
     """Open a socket for each address; port 0 is a port that is free on all of them."""
     for _ in range(_MAX_PORTS_TRIED):
         try:
-            return _open_each(addresses, settings, shared=False)
+            return _open_each(addresses, settings.limits.backlog, shared=False)
         except ListenError as error:
             last = error
             if addresses[0][1][1] or not _is_taken(error):
@@ -157,9 +171,7 @@ def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[so
     raise last
 
 
-def _open_each(
-    addresses: Sequence[Address], settings: Settings, *, shared: bool
-) -> list[socket.socket]:
+def _open_each(addresses: Sequence[Address], backlog: int, *, shared: bool) -> list[socket.socket]:
     """Open a socket for each address of this machine, all with the port of the first one."""
     opened: list[socket.socket] = []
     unavailable: ListenError | None = None
@@ -168,7 +180,7 @@ def _open_each(
             address = (address[0], opened[0].getsockname()[1], *address[2:])  # noqa: PLW2901
         try:
             is_only = len(addresses) == 1
-            opened.append(_open(family, address, settings.limits.backlog, shared, is_only))
+            opened.append(_open(family, address, backlog, shared, is_only))
         except OSError as error:
             cause = _listen_error(address, error)
             if error.errno not in _UNAVAILABLE_ERRNOS:

@@ -1,4 +1,4 @@
-"""Other settings without a pause: a new worker takes over the listening sockets of the old one."""
+"""Other settings without a pause: a new worker takes over the sockets and the connections."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from aserve.config.settings import Settings
 from aserve.server.listeners import duplicate
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.internal_errors import describe_exception
-from aserve.transport.observers import ResponseObserver
+from aserve.transport.observers import ReportRemaining, ResponseObserver
 
 _logger = logging.getLogger("aserve")
 
@@ -17,9 +17,9 @@ _logger = logging.getLogger("aserve")
 class ReloadableWorker:
     """Workers one after another on one event loop, each with settings of its own.
 
-    A worker has everything that depends on settings: the root, the handlers, the cache, the pool
-    and the connections. The one pointer that a reload moves is the worker that accepts. An older
-    worker serves the connections that it has accepted, each to the end of its response.
+    A worker has everything that depends on settings: the root, the handlers, the cache, the limits
+    and the pool. A reload prepares a new one, which may fail, and then has it accept. Connections
+    stay: their next requests are the new worker's, and a response under way ends as it began.
     """
 
     def __init__(
@@ -27,12 +27,15 @@ class ReloadableWorker:
         settings: Settings,
         listeners: Sequence[socket.socket],
         observer: ResponseObserver | None,
+        report_remaining: ReportRemaining | None = None,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._observer = observer
-        self._current = AsyncioWorker(settings, listeners, observer)
-        self._retired: dict[asyncio.Task[None], AsyncioWorker] = {}
+        self._report_remaining = report_remaining
+        self._current = AsyncioWorker(settings, listeners, observer, report_remaining)
+        self._prepared: tuple[Settings, Sequence[socket.socket], AsyncioWorker] | None = None
+        self._ending: dict[asyncio.Task[None], AsyncioWorker] = {}
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop of the kind that the model runs on."""
@@ -43,45 +46,69 @@ class ReloadableWorker:
         await self._current.startup()
 
     async def reload(self, settings: Settings) -> Sequence[socket.socket]:
-        """Serve new connections with other settings; return the sockets that accept them.
+        """Serve all requests from now on with other settings; return the sockets that accept.
 
-        Those are copies: the old worker closes its own. If the new one cannot start, the old one
-        serves on.
+        Those are copies: the former worker closes its own. If the new one cannot start, the former
+        one serves on.
         """
+        await self.prepare(settings)
+        return await self.commit()
+
+    async def prepare(self, settings: Settings) -> None:
+        """Make everything that other settings need. If that fails, nothing has changed."""
+        self.discard()
         listeners = duplicate(self._listeners)
-        worker = AsyncioWorker(settings, listeners, self._observer)
-        await worker.startup()
-        self._retire(self._current)
-        self._settings, self._listeners, self._current = settings, listeners, worker
+        worker = AsyncioWorker(settings, listeners, self._observer, self._report_remaining)
+        await worker.prepare(self._current)
+        self._prepared = settings, listeners, worker
+
+    async def commit(self) -> Sequence[socket.socket]:
+        """Serve with what was prepared; return the sockets that accept."""
+        if not self._prepared:
+            return self._listeners
+        (settings, listeners, worker), self._prepared = self._prepared, None
+        await worker.start()
+        former, self._current = self._current, worker
+        self._settings, self._listeners = settings, listeners
+        await former.hand_over(worker)
+        task = asyncio.create_task(former.wait_handed_over())
+        self._ending[task] = former
+        task.add_done_callback(self._on_ended)
         return listeners
 
-    def _retire(self, worker: AsyncioWorker) -> None:
-        task = asyncio.create_task(worker.drain())
-        self._retired[task] = worker
-        task.add_done_callback(self._on_drained)
+    def discard(self) -> None:
+        """Release what was prepared."""
+        if self._prepared:
+            self._prepared[2].discard()
+            self._prepared = None
 
-    def _on_drained(self, task: asyncio.Task[None]) -> None:
-        worker = self._retired.pop(task)
+    def _on_ended(self, task: asyncio.Task[None]) -> None:
+        del self._ending[task]
         if not task.cancelled() and (error := task.exception()):
             _logger.error("internal error: %s after a reload", describe_exception(error))
-            worker.abort()
+
+    async def retire(self) -> None:
+        """Accept no more, and close each connection after its next response; wait for the last."""
+        self._listeners = ()
+        await self._current.retire()
 
     async def shutdown(self) -> None:
         """Wait for the responses in progress, for at most the grace period, then stop."""
-        retired = list(self._retired)
-        timeout = asyncio.get_running_loop().call_later(self._settings.grace, self._abort_retired)
+        self.discard()
+        ending = list(self._ending)
+        timeout = asyncio.get_running_loop().call_later(self._settings.grace, self._abort_ending)
         try:
             await self._current.shutdown()
-            if retired:
-                await asyncio.wait(retired)
+            if ending:
+                await asyncio.wait(ending)
         finally:
             timeout.cancel()
 
     def abort(self) -> None:
         """Abort the connections that shutdown waits for."""
         self._current.abort()
-        self._abort_retired()
+        self._abort_ending()
 
-    def _abort_retired(self) -> None:
-        for worker in self._retired.values():
+    def _abort_ending(self) -> None:
+        for worker in self._ending.values():
             worker.abort()

@@ -8,29 +8,37 @@ from typing import NamedTuple
 
 from aserve.config.settings import SettingsError
 from aserve.linux.signalfd import block_signals, thread_that_accepts
+from aserve.transport.run_loop import RETIRE
 
-STOP_WORKER, REOPEN_LOG = signal.SIGUSR2, signal.SIGUSR1
-"""The signals from a supervisor to its workers. A second STOP_WORKER stops at once."""
+STOP_WORKER, REOPEN_LOG, RETIRE_WORKER = signal.SIGUSR2, signal.SIGUSR1, RETIRE
+"""The signals from a supervisor to its workers. A second STOP_WORKER stops at once.
+
+RETIRE_WORKER: accept no more, and end with the last connection. It is a signal that neither the
+kernel nor a terminal ever sends: SIGWINCH, which others use, is sent whenever a window is resized.
+"""
 
 
 class Signals(NamedTuple):
     """The signals that a process handles.
 
-    stop: those that stop it; reopen: those that reopen its log; on_terminal: whether it had a
-    terminal at the start, so that SIGHUP may mean that the terminal was closed.
+    stop: those that stop it; reopen: those that reopen its log; reload: those that also have it
+    read its settings anew; upgrade: those that start its program anew, in place; on_terminal:
+    whether it had a terminal at the start, so that SIGHUP may mean that the terminal was closed.
     """
 
     stop: frozenset[signal.Signals]
     reopen: frozenset[signal.Signals]
+    reload: frozenset[signal.Signals] = frozenset()
+    upgrade: frozenset[signal.Signals] = frozenset()
     on_terminal: bool = False
 
     @property
     def handled(self) -> frozenset[signal.Signals]:
         """All of them. They must stay blocked until they have their handlers."""
-        return self.stop | self.reopen
+        return self.stop | self.reopen | self.reload | self.upgrade
 
     def stops(self, number: int) -> bool:
-        """Tell whether a signal that has arrived stops the process; else it reopens the log."""
+        """Tell whether a signal that has arrived stops the process."""
         hung_up = number == signal.SIGHUP and self.on_terminal and not has_terminal()
         return hung_up or number in self.stop
 
@@ -39,20 +47,22 @@ WORKER_SIGNALS = Signals(frozenset({STOP_WORKER}), frozenset({REOPEN_LOG}))
 """The signals of a worker under a supervisor."""
 
 
-def program_signals(*, has_log_file: bool) -> Signals:
+def program_signals() -> Signals:
     """Return the signals of the program itself, which depend on how it was started.
 
     A signal that was ignored at the start stays ignored: nohup does that to SIGHUP, and a shell to
     SIGINT for the background commands of a script (POSIX XCU 2.11). SIGHUP stops a server whose
-    terminal was closed; otherwise it reopens the log, as for other daemons. On a terminal without
-    a log file there is nothing to reopen, and SIGHUP always stops.
+    terminal was closed; otherwise it reloads and reopens the log, as for other daemons.
     """
-    on_terminal = has_terminal()
-    hang_up = {signal.SIGHUP} - ignored_signals()
     stop = ({signal.SIGINT} - ignored_signals()) | {signal.SIGTERM}
-    reopen = {REOPEN_LOG}
-    (stop if on_terminal and not has_log_file else reopen).update(hang_up)
-    return Signals(frozenset(stop), frozenset(reopen), on_terminal)
+    reload = {signal.SIGHUP} - ignored_signals()
+    return Signals(
+        frozenset(stop),
+        frozenset({REOPEN_LOG}),
+        frozenset(reload),
+        frozenset({signal.SIGUSR2}),
+        on_terminal=has_terminal(),
+    )
 
 
 def has_terminal() -> bool:

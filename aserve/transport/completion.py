@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from aserve.http.messages import BodyStream, FileSlice
 from aserve.http1.states import State
+from aserve.policies.site import Site
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.run_loop import RunLoop
@@ -259,6 +260,9 @@ class CompletionConnection(SocketConnection):
 
 class CompletionLoop(RunLoop):
     """What both proactors do with all of their connections."""
+
+    def _adapt(self, site: Site) -> Site:
+        return site.without_inlined_bodies()
 
     def _connections(self) -> list[CompletionConnection]:
         """Return the connections that are open now, as a snapshot."""

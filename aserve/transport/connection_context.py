@@ -1,32 +1,66 @@
 """What the connections of one server share, in the models without asyncio."""
 
 import time
+from copy import copy
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodySink, Request, Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
-from aserve.transport.connection_limiter import ConnectionLimiter, ProcessLimits
+from aserve.transport.connection_limiter import (
+    ConnectionLimiter,
+    ProcessLimits,
+    process_limits,
+)
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
 
 class ConnectionContext:
-    """What all connections of one server share."""
+    """What all connections of one server share: the site, and how it is served.
+
+    A reload replaces it: `successor` is the one pointer that moves. Each connection follows it
+    before its next request, on its own thread.
+    """
 
     def __init__(
         self,
         site: Site,
         limits: Limits,
         observer: ResponseObserver | None,
-        process_limits: ProcessLimits,
+        bounds: ProcessLimits,
     ) -> None:
         self.site = site
         self._sees_connection = site.keyed_on.sees_connection
         self.limits = limits
         self.observer = observer
-        self.limiter = ConnectionLimiter[ServerConnection](process_limits)
+        self.limiter = ConnectionLimiter[ServerConnection](bounds)
+        self.successor: ConnectionContext | None = None
+        """What a reload has replaced this by."""
+        self.is_retired = False
+        """Whether another process accepts: the next response of each connection is its last."""
+
+    @property
+    def latest(self) -> "ConnectionContext":
+        """The context that the next request belongs to."""
+        context = self
+        while context.successor:
+            context = context.successor
+        return context
+
+    def replace(self, site: Site, limits: Limits) -> None:
+        """Have every next request answered by another site; any thread may call this."""
+        former = self.latest
+        context = copy(former)
+        context._set(site, limits)  # noqa: SLF001 - of the same class
+        former.successor = context  # last: a connection may follow at once
+
+    def _set(self, site: Site, limits: Limits) -> None:
+        self.site, self.limits = site, limits
+        self._sees_connection = site.keyed_on.sees_connection
+        bounds = self.limiter.limits
+        self.limiter.change_limits(process_limits(limits, bounds.max_fd, bounds.threads))
 
     @property
     def active_responses(self) -> int:

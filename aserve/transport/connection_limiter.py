@@ -26,6 +26,7 @@ class ProcessLimits(NamedTuple):
 
     Descriptors limit both: a connection has one, and a second one while it sends a file or carries
     a tunnel. rejected: connections besides these that may be open until their 503 has arrived.
+    max_fd, threads: those of process_limits.
     """
 
     connections: int
@@ -33,6 +34,8 @@ class ProcessLimits(NamedTuple):
     descriptors: int
     descriptors_per_client: int
     rejected: int = _MIN_REJECTED
+    max_fd: int = 0
+    threads: int = 0
 
 
 def process_limits(limits: Limits, max_fd: int = 0, threads: int = 0) -> ProcessLimits:
@@ -48,7 +51,8 @@ def process_limits(limits: Limits, max_fd: int = 0, threads: int = 0) -> Process
     share = limits.max_connections_per_ip or _share(connections)
     spare = descriptors - 2 * connections  # each has its own descriptor, and one for a file
     rejected = min(max(spare, _MIN_REJECTED), _MAX_REJECTED)
-    return ProcessLimits(connections, share, descriptors, max(share, _share(descriptors)), rejected)
+    per_client = max(share, _share(descriptors))
+    return ProcessLimits(connections, share, descriptors, per_client, rejected, max_fd, threads)
 
 
 def _share(number: int) -> int:
@@ -97,6 +101,25 @@ class ConnectionLimiter(Generic[G]):
 
     def __init__(self, limits: ProcessLimits, open_files: EvictableFiles | None = None) -> None:
         self.connections: set[G] = set()
+        self._rejected: set[G] = set()
+        self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
+        self._extra_descriptors_total = 0
+        # None while all clients together hold less than the share of one. No client can exceed its
+        # share then, and no address is looked up, which costs two system calls and their objects.
+        self._by_client: Counter[Subscriber] | None = None
+        self._descriptors_by_client: Counter[Subscriber] = Counter()
+        self._is_closed = False
+        self.change_limits(limits, open_files)
+
+    @property
+    def limits(self) -> ProcessLimits:
+        """The limits that apply."""
+        return self._limits
+
+    def change_limits(
+        self, limits: ProcessLimits, open_files: EvictableFiles | None = None
+    ) -> None:
+        """Apply other limits from now on. Connections that are open stay, and are counted."""
         self._limits = limits
         self._open_files = open_files
         # Up to this number of descriptors, cached files fit in any case and need no counting.
@@ -107,14 +130,8 @@ class ConnectionLimiter(Generic[G]):
         self._uncontended_up_to = min(
             self._uncounted_up_to, limits.connections, limits.connections_per_client
         )
-        self._rejected: set[G] = set()
-        self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
-        self._extra_descriptors_total = 0
-        # None while all clients together hold less than the share of one. No client can exceed its
-        # share then, and no address is looked up, which costs two system calls and their objects.
-        self._by_client: Counter[Subscriber] | None = None
-        self._descriptors_by_client: Counter[Subscriber] = Counter()
-        self._is_closed = False
+        self._by_client = None  # counted anew when a limit may be reached
+        self._descriptors_by_client.clear()
 
     def admit(self, connection: G) -> Decision:
         """Count a new connection and decide whether it is accepted.

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -9,11 +10,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from aserve.http1.limits import Limits
+from aserve.policies.site import Site
 from aserve.transport.accepting import accept_ready
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ReportRemaining
 from aserve.transport.socket_connection import SocketConnection
+
+RETIRE = signal.SIGRTMAX
+"""The signal that retires a server; its number is its byte on a control descriptor."""
 
 
 class RunLoop(ABC):
@@ -22,7 +28,7 @@ class RunLoop(ABC):
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
         self._listeners: dict[int, socket.socket] = {}
-        self._stopping = False
+        self._stopping = self._is_retired = False
         self._deadline = float("inf")  # of the monotonic clock
 
     def run(
@@ -34,7 +40,8 @@ class RunLoop(ABC):
     ) -> None:
         """Serve until a byte or the end of file arrives on a control descriptor.
 
-        The first one stops gracefully: responses that are being sent get grace seconds more, and
+        RETIRE stops accepting, and ends with the last connection. Of the other bytes the first
+        one stops gracefully: responses that are being sent get grace seconds more, and
         report_remaining is called with their number. The second one stops at once.
         """
         self._grace, self._report_remaining = grace, report_remaining
@@ -56,14 +63,53 @@ class RunLoop(ABC):
         signal is also on a control descriptor, which ends all waits but accept, recv and send.
         """
 
+    @property
+    def has_retired(self) -> bool:
+        """Whether it was retired, and not stopped."""
+        return self._is_retired and not self._stopping
+
+    def reload(self, site: Site, limits: Limits) -> None:
+        """Have every next request answered by another site; any thread may call this."""
+        self._context.replace(self._adapt(site), limits)
+
+    def _adapt(self, site: Site) -> Site:
+        """Return a site as this model serves it."""
+        return site
+
     def _run_until_stopped(self) -> None:
         ticked = now = time.monotonic()
-        while not self._stopping or (now < self._deadline and not self._is_idle()):
+        while not self._may_end(now):
             self._run_once(max(0.0, min(1.0, self._deadline - now)))
             now = time.monotonic()
             if now - ticked >= 1:
                 ticked = now
                 self._tick()
+
+    def _may_end(self, now: float) -> bool:
+        if self._stopping:
+            return now >= self._deadline or self._is_idle()
+        return self._is_retired and self._is_idle()
+
+    def _handle_order(self, order: int) -> None:
+        """Do what a byte of a control descriptor asks for."""
+        if order == RETIRE:
+            self._retire()
+        else:
+            self._request_stop()
+
+    def _retire(self) -> None:
+        """Accept no more; make the next response of each connection its last one."""
+        if not (self._is_retired or self._stopping):
+            self._is_retired = True
+            self._close_listeners()
+            self._latest_context().is_retired = True
+            for connection in list(self._context.limiter.connections):
+                connection.close_after_next_response()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            self._stop_accepting(listener)
+        self._listeners.clear()
 
     def _request_stop(self) -> None:
         """Stop gracefully, or at once if that has been requested before."""
@@ -73,9 +119,7 @@ class RunLoop(ABC):
         self._stopping = True
         self._deadline = time.monotonic() + self._grace
         self._context.limiter.close()
-        for listener in self._listeners.values():
-            self._stop_accepting(listener)
-        self._listeners.clear()
+        self._close_listeners()
         responses = self._count_responses()
         connections = self._close_connections()
         if self._report_remaining:
@@ -118,7 +162,11 @@ class RunLoop(ABC):
         """Do what is due once a second."""
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
-        return SocketConnection(sock, client, self._context)
+        return SocketConnection(sock, client, self._latest_context())
+
+    def _latest_context(self) -> ConnectionContext:
+        self._context = self._context.latest
+        return self._context
 
     @abstractmethod
     def _add_connection(self, connection: SocketConnection) -> None:
@@ -170,8 +218,8 @@ class PollingLoop(RunLoop):
 
     def _read_control(self, control_fd: int) -> None:
         with suppress(BlockingIOError):
-            while os.read(control_fd, 1):
-                self._request_stop()
+            while order := os.read(control_fd, 1):
+                self._handle_order(order[0])
             self._stop_polling(control_fd)  # its writer is gone, which means stop, too
             self._request_stop()
 

@@ -150,6 +150,25 @@ class ServerConnection(ABC):
         """Close after the response that is being sent, or at once if there is none."""
         self._close_after_response()
 
+    def close_after_next_response(self) -> None:
+        """Close after the next response that is not started yet; wait for its request.
+
+        Any thread may call this.
+        """
+        self._http.close_after_next_response()
+
+    def _use_context(self, context: ServerContext) -> None:
+        """Serve the next requests with what a reload has made."""
+        self._limits, self._observer = context.limits, context.observer
+        self._http.change_limits(context.limits)
+        if self._deadlines:
+            self._deadlines.change_limits(context.limits)
+
+    @property
+    def _is_between_requests(self) -> bool:
+        """Whether nothing has begun that has to end as it began; a head may be arriving."""
+        return self._http.state <= State.HEAD
+
     def _close_after_response(self) -> None:
         self._http.close_after_response()
         if self._http.state is State.IDLE and not self._has_turn_pending:
@@ -223,7 +242,7 @@ class ServerConnection(ABC):
     def _has_finished(self) -> bool:
         """Whether it is done, since close_after_response was called between two turns."""
         http = self._http
-        return http.state is State.IDLE and not (http.keep_alive or self._has_turn_pending)
+        return http.state is State.IDLE and http.is_closing and not self._has_turn_pending
 
     def _reserve_descriptors(self) -> bool:
         """Reserve descriptors for a file or a tunnel. Return whether there are enough."""

@@ -45,9 +45,7 @@ class SocketConnection(SocketWriter):
         sock.setblocking(self.is_blocking)
         with suppress(OSError):  # no TCP: a Unix socket delays nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._context = context
-        if context.site.accept_body:
-            self._http.accept_body = partial(context.accept_body, client)
+        self._join(context)
         self._is_aborted = self._is_turn_over = False
         self._admit()
 
@@ -123,6 +121,20 @@ class SocketConnection(SocketWriter):
         if self.socket.fileno() >= 0:  # closing has failed, or waits for pending I/O
             self._release_fd()
 
+    def _join(self, context: ConnectionContext) -> None:
+        """Serve the next requests with a context, which may be that of a reload."""
+        self._use_context(context)
+        self._context = context
+        accepts = context.site.accept_body is not None
+        self._http.accept_body = partial(context.accept_body, self._client) if accepts else None
+        if context.is_retired:
+            self.close_after_next_response()
+
+    def _check_deadlines(self) -> None:
+        if self._context.successor and self._is_between_requests:
+            self._join(self._context.latest)
+        super()._check_deadlines()
+
     # How bytes are moved.
 
     @property
@@ -186,6 +198,8 @@ class SocketConnection(SocketWriter):
         max_bytes_sent = self._bytes_sent + _MAX_SENT_PER_TURN
         turn_end = time.monotonic() + MAX_TURN_S
         for _ in range(MAX_REQUESTS_PER_TURN):
+            if self._context.successor and self._is_between_requests:
+                self._join(self._context.latest)
             request = None if self._outgoing else http.next_request()
             if http.sink:
                 request = self._write_body(http.sink, request)

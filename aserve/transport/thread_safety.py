@@ -6,7 +6,12 @@ from typing import Any
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.connection_context import ConnectionContext
-from aserve.transport.connection_limiter import ConnectionLimiter, Decision, ProcessLimits
+from aserve.transport.connection_limiter import (
+    ConnectionLimiter,
+    Decision,
+    EvictableFiles,
+    ProcessLimits,
+)
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
@@ -15,8 +20,15 @@ class LockedConnectionLimiter(ConnectionLimiter[ServerConnection]):
     """A ConnectionLimiter that several threads may use."""
 
     def __init__(self, limits: ProcessLimits) -> None:
-        super().__init__(limits)
         self._lock = threading.RLock()
+        super().__init__(limits)
+
+    def change_limits(
+        self, limits: ProcessLimits, open_files: EvictableFiles | None = None
+    ) -> None:
+        """Apply other limits from now on. Connections that are open stay, and are counted."""
+        with self._lock:
+            super().change_limits(limits, open_files)
 
     def admit(self, connection: ServerConnection) -> Decision:
         """Count a new connection and decide whether it is accepted."""

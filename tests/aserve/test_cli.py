@@ -615,7 +615,7 @@ def test_help_and_version(option):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
 def test_without_a_log_file_a_reopen_signal_changes_nothing(directory, workers, number):
     options = ("--workers", workers)
     with aserve(directory, "--port", 0, *options, start_new_session=True) as process:

@@ -143,6 +143,33 @@ class Connection(BodyReceiver):
         finally:
             self._host.remove(self)
 
+    # Called by the server in a reload, and after a response that was under way then.
+
+    @isolate_errors
+    def follow_reload(self) -> None:
+        """Have the next requests answered by the latest successor, once none is under way."""
+        if self._takeover:
+            self._takeover.stop()
+        if not self._is_between_requests:
+            return
+        former = host = self._host
+        while host.successor:
+            host = host.successor
+        self._host = host
+        self._use_context(host)
+        self._http.close_stream = host.thread_pool.release
+        if sender := self._sender:  # it has the threads of the former one
+            self._sender = None
+            self._bytes_written += sender.bytes_sent
+            sender.close()
+        self._facts, self._cache = NO_FACTS, host.cache
+        if host.sees_connection:
+            self._facts = host.visible(ConnectionFacts(self.client))
+            self._cache = host.cache_for(self._facts)
+        accept_body = host.accept_body
+        self._http.accept_body = accept_body and partial(_accept_body, accept_body, self._facts)
+        former.leave(self)
+
     # The turns of this connection.
 
     @property

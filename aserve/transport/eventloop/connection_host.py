@@ -39,8 +39,15 @@ class ConnectionHost(ServerContext, Protocol):
     sees_connection: bool
     """Whether a policy has declared a fact of the connection."""
 
+    @property
+    def successor(self) -> "ConnectionHost | None":
+        """What a reload has replaced this by: the next requests are its."""
+
     def remove(self, connection: ServerConnection) -> None:
         """Remove a closed connection."""
+
+    def leave(self, connection: ServerConnection) -> None:
+        """Note that a connection has gone over to a successor."""
 
     def visible(self, facts: ConnectionFacts) -> ConnectionFacts:
         """Return the facts of a connection that policies have declared."""

@@ -198,6 +198,8 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
             )
         else:
             self._response_sent(status, body_size)
+            if self._host.successor:
+                self.follow_reload()
 
     async def _wait_writable(self) -> None:
         if self._write_resumed:
@@ -228,9 +230,19 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     @isolate_errors
     def _complete_response(self, status: int, body_size: int) -> None:
         self._response_sent(status, body_size)
+        if self._host.successor:
+            self.follow_reload()
         self._process_requests()
 
     # Takeovers.
+
+    def belongs_to(self, host: ConnectionHost) -> bool:
+        """Tell whether a server answers what this connection is asked."""
+        return self._host is host
+
+    @abstractmethod
+    def follow_reload(self) -> None:
+        """Have the next requests answered by the latest successor, once none is under way."""
 
     @abstractmethod
     def _on_response(self, pending: PendingResponse) -> None:

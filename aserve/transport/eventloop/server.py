@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.dependencies import Dependencies
@@ -44,15 +45,19 @@ _logger = logging.getLogger("aserve")
 
 
 class EventLoopServer:
-    """Serves a site on one event loop, with its connections and its thread pool."""
+    """Serves a site on one event loop, with its connections and its thread pool.
 
-    def __init__(
+    limiter: that of the server which this one is to succeed; it counts the connections of both.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a server
         self,
         site: Site,
         limits: Limits,
         size: PoolSize,
         observer: ResponseObserver | None = None,
         cache: ResponseCache | None = None,
+        limiter: ConnectionLimiter[ServerConnection] | None = None,
     ) -> None:
         self.limits = limits
         self.observer = observer
@@ -69,9 +74,12 @@ class EventLoopServer:
             raise
         self.accept_body = site.accept_body
         self._site = site
-        self.limiter: ConnectionLimiter[ServerConnection] = ConnectionLimiter(
+        self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
             process_limits(limits), cache
         )
+        self.successor: EventLoopServer | None = None
+        self._left: set[ServerConnection] = set()  # connections with a response of this server
+        self._all_left = asyncio.Event()
         self._acceptors: list[Acceptor] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None  # while stopping
@@ -88,7 +96,7 @@ class EventLoopServer:
         try:
             self._start_accepting(listeners)
         except BaseException:
-            self._release()
+            self.release()
             raise
         self._sweep()
 
@@ -115,6 +123,57 @@ class EventLoopServer:
             acceptor.close()
         for acceptor in self._acceptors:
             await acceptor.wait_connected()
+
+    async def hand_over(self, successor: "EventLoopServer") -> None:
+        """Leave all connections to a successor, which accepts already: its are the next requests.
+
+        Return when that is so. A request that is under way is answered by this server to its end,
+        which wait_handed_over waits for.
+        """
+        await self.stop_accepting()
+        self.successor = successor
+        successor._all_closed = self._all_closed  # noqa: SLF001 - of the same class
+        self.limiter.change_limits(process_limits(successor.limits), successor.cache)
+        if self._sweeper:  # the successor ticks all connections
+            self._sweeper.cancel()
+        if self._monitor:  # nothing is cached any more, and the successor needs the watches
+            self._monitor.close()
+        connections = cast("set[Connection]", self.connections)
+        own = [connection for connection in connections if connection.belongs_to(self)]
+        self._left = set(own)
+        for number, connection in enumerate(own):
+            connection.follow_reload()
+            if number % _MAX_TICKS == _MAX_TICKS - 1:
+                await asyncio.sleep(0)
+        self._check_left()
+
+    async def wait_handed_over(self) -> None:
+        """Wait for the last response of this server, and release what it holds."""
+        await self._all_left.wait()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
+        self.release()
+
+    def leave(self, connection: ServerConnection) -> None:
+        """Note that a connection has gone over to a successor."""
+        self._left.discard(connection)
+        self._check_left()
+
+    def _check_left(self) -> None:
+        if self.successor and not self._left:
+            self._all_left.set()
+
+    async def retire(self) -> None:
+        """Accept no more; make the next response of each connection its last one.
+
+        Return when all are closed, whichever successor they have then.
+        """
+        await self.stop_accepting()
+        self._all_closed = all_closed = asyncio.Event()
+        for connection in list(self.connections):
+            connection.close_after_next_response()
+        if self.connections:
+            await all_closed.wait()
 
     async def stop(
         self, grace: float | None, report_remaining: ReportRemaining | None = None
@@ -144,10 +203,10 @@ class EventLoopServer:
                     await self._all_closed.wait()
         self.abort()
         await self._wait_aborted()
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
-        """Release everything that the server holds besides its connections."""
+    def release(self) -> None:
+        """Release everything that the server holds besides its connections; twice does no harm."""
         for acceptor in self._acceptors:
             acceptor.close()
         if self._sweeper:
@@ -186,6 +245,10 @@ class EventLoopServer:
 
     def remove(self, connection: ServerConnection) -> None:
         """Remove a closed connection."""
+        if self.successor:
+            self.leave(connection)
+            self.successor.remove(connection)
+            return
         self.limiter.remove(connection)
         if self._all_closed and not self.connections:
             self._all_closed.set()
@@ -256,7 +319,9 @@ class EventLoopServer:
         for the interpreter, dozens of times, so the loop does it itself if nothing can block.
         """
         (response, context, key), cache = pending, self.cache
-        if not (cache and key and cache.should_store(key, response)) or self._all_closed:
+        if not (cache and key and cache.should_store(key, response)):
+            return
+        if self._all_closed or self.successor:
             return
         generation, now = cache.monitor.generation(), int(time.time())
         cached = CachedResponse(key, parts, response, closes=closes)

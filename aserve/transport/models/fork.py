@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -27,10 +28,14 @@ from aserve.transport.delegating import DelegatingLoop
 from aserve.transport.internal_errors import describe_exception
 from aserve.transport.observers import ResponseObserver, SignalledObserver
 from aserve.transport.processes import describe_exit
+from aserve.transport.run_loop import RETIRE
 from aserve.transport.socket_connection import SocketConnection
+
+Renew = Callable[[], tuple[Site, Limits] | None]
 
 _MAX_CHILDREN = 256
 _STOP, _STOP_NOW = signal.SIGTERM, signal.SIGUSR2
+_ORDERS = {_STOP, _STOP_NOW, RETIRE}
 _LAST_WAIT_S = 1.0  # for children that stop at once, and have a last line for the log
 _NO_PROCESS = "The server can start no more processes. Try again in a moment."
 
@@ -50,12 +55,17 @@ class ChildConnection(SocketConnection):
     def __init__(
         self,
         accepted: SocketConnection,
-        context: ConnectionContext,
+        context: "ChildContext",
         responding: mmap.mmap,
         place: int,
     ) -> None:
-        self._responding, self._place = responding, place
+        self._responding, self._place, self._refresh = responding, place, context.refresh
         super().__init__(accepted.socket, accepted.client, context)
+
+    def _process_requests(self) -> None:
+        if self._is_between_requests:
+            self._refresh()
+        super()._process_requests()
 
     def _begin(self, request: Request) -> None:
         self._responding[self._place] = True
@@ -66,11 +76,31 @@ class ChildConnection(SocketConnection):
         self._responding[self._place] = False
 
 
+class ChildContext(ConnectionContext):
+    """The context of a child. What a reload has made is not in its memory: it makes it itself.
+
+    renew: returns the site and the limits of the latest reload that this process does not know.
+    """
+
+    def __init__(self, shared: ConnectionContext, renew: Renew | None) -> None:
+        bounds = process_limits(shared.limits, threads=1)
+        super().__init__(shared.site, shared.limits, shared.observer, bounds)
+        self._renew = renew
+
+    def refresh(self) -> None:
+        """Make what the latest reload asks for, if that is not known yet."""
+        if self._renew and (renewed := self._renew()):
+            self.replace(*renewed)
+
+
 class ForkServer(DelegatingLoop):
     """Accepts in one process and serves each connection in a child of its own.
 
     observer: is called in the children, too.
     """
+
+    renew: Renew | None = None
+    """What children call to follow a reload."""
 
     def __init__(
         self, site: Site, limits: Limits, observer: ResponseObserver | None = None
@@ -127,7 +157,7 @@ class ForkServer(DelegatingLoop):
         """Fork a child for a connection; the client gets 503 if that is not possible."""
         child = Child(connection, self._free_places.pop())
         # Blocked: the child has no handlers yet, and would miss an order to stop.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {_STOP, _STOP_NOW})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
         try:
             pid = os.fork()
         except OSError:
@@ -143,6 +173,10 @@ class ForkServer(DelegatingLoop):
         self._children[pid] = child
         connection.socket.close()  # this copy of it
 
+    def call_when_readable(self, descriptor: int, callback: Callable[[], object]) -> None:
+        """Have a function called on this thread when a descriptor is readable."""
+        self._call_when_readable(descriptor, callback)
+
     def _count_responses(self) -> int:
         return sum(self._responding[child.place] for child in self._children.values())
 
@@ -150,6 +184,10 @@ class ForkServer(DelegatingLoop):
         """Tell the children, each of which closes its own connection."""
         self._signal_children(_STOP)
         return 0
+
+    def _retire(self) -> None:
+        super()._retire()
+        self._signal_children(RETIRE)
 
     def _signal_children(self, number: int) -> None:
         for pid in self._children:
@@ -191,9 +229,8 @@ class ForkServer(DelegatingLoop):
 
     def _connect_child(self, child: Child) -> ChildConnection:
         """Return a connection with limits of its own: those of the parent count all clients."""
-        shared = self._context
-        bounds = process_limits(shared.limits, threads=1)
-        context = ConnectionContext(shared.site, shared.limits, shared.observer, bounds)
+        shared = self._latest_context()
+        context = ChildContext(shared, self.renew)
         connection = ChildConnection(child.connection, context, self._responding, child.place)
 
         def stop(number: int, _frame: object) -> None:
@@ -205,7 +242,8 @@ class ForkServer(DelegatingLoop):
 
         for number in (_STOP, _STOP_NOW):
             signal.signal(number, stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {_STOP, _STOP_NOW})
+        signal.signal(RETIRE, lambda *_: connection.close_after_next_response())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
         return connection
 
     def _is_child_stopping(self) -> bool:

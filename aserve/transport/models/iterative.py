@@ -100,7 +100,7 @@ class IterativeServer(PollLoop):
         self._accepts_from = None
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
-        return YieldingConnection(sock, client, self._context, self._others_wait)
+        return YieldingConnection(sock, client, self._latest_context(), self._others_wait)
 
     def _add_connection(self, connection: SocketConnection) -> None:
         """Serve a connection to its end."""

@@ -19,7 +19,7 @@ from aserve.transport.connection_limiter import process_limits
 from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingLoop
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import PollingLoop
+from aserve.transport.run_loop import RETIRE, PollingLoop
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.strand import Inbox
 from aserve.transport.thread_safety import thread_safe_context
@@ -53,6 +53,10 @@ class SubReactor(MultiplexingLoop):
     def stop(self) -> None:
         """Stop gracefully; at once, the second time."""
         os.write(self._control_write, b"x")
+
+    def retire(self) -> None:
+        """End with the last connection: no further one will come."""
+        os.write(self._control_write, bytes((RETIRE,)))
 
     @property
     def is_running(self) -> bool:
@@ -133,6 +137,11 @@ class MultiReactorServer(PollingLoop):
 
     def _add_connection(self, connection: SocketConnection) -> None:
         raise NotImplementedError  # the sub-reactors make the connections
+
+    def _retire(self) -> None:
+        super()._retire()
+        for one in self._sub_reactors:
+            one.retire()
 
     def _close_connections(self) -> int:
         """Stop the sub-reactors; each closes its own connections."""

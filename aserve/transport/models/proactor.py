@@ -51,9 +51,7 @@ class ProactorServer(CompletionLoop):
         queue: int = 1_024,
     ) -> None:
         make_context = thread_safe_context if threads else ConnectionContext
-        super().__init__(
-            make_context(site.without_inlined_bodies(), limits, observer, process_limits(limits))
-        )
+        super().__init__(make_context(self._adapt(site), limits, observer, process_limits(limits)))
         self._ring = IoUring()
         self._pool = StrandPool(threads, dispatch, queue) if threads else None
         self._inbox = Inbox(is_blocking=True)  # for io_uring, which would report EAGAIN
@@ -78,13 +76,13 @@ class ProactorServer(CompletionLoop):
 
     def _watch_control(self, control_fd: int) -> None:
         buffer = bytearray(1)
-        self._ring.read(control_fd, 0, buffer, partial(self._handle_control, control_fd))
+        self._ring.read(control_fd, 0, buffer, partial(self._handle_control, control_fd, buffer))
 
-    def _handle_control(self, control_fd: int, result: int) -> None:
+    def _handle_control(self, control_fd: int, buffer: bytearray, result: int) -> None:
         # 0: its writer is gone, which means stop, too.
         if result > 0 and not self._is_closing:
             self._watch_control(control_fd)
-        self._request_stop()
+        self._handle_order(buffer[0] if result > 0 else 0)
 
     def _start_accepting(self, listener: socket.socket) -> None:
         """Submit an accept, unless one is pending."""
@@ -114,7 +112,7 @@ class ProactorServer(CompletionLoop):
         if self._pool:
             strand = Strand(self._pool)
             operations = ForwardedOperations(operations, self._inbox, strand)
-        return CompletionConnection(sock, client, self._context, operations, strand)
+        return CompletionConnection(sock, client, self._latest_context(), operations, strand)
 
     def _tick(self) -> None:
         self._tick_connections()

@@ -65,9 +65,7 @@ class AioProactorServer(CompletionLoop, RejectingLoop):
         queue: int = 1_024,
     ) -> None:
         bounds = process_limits(limits, threads=_MAX_CONNECTIONS)
-        super().__init__(
-            thread_safe_context(site.without_inlined_bodies(), limits, observer, bounds)
-        )
+        super().__init__(thread_safe_context(self._adapt(site), limits, observer, bounds))
         self._aio = PosixAio(_MAX_CONNECTIONS + _SPARE_OPERATIONS)
         self._pool = StrandPool(threads, dispatch, queue)
         self._inbox = Inbox()
@@ -91,7 +89,7 @@ class AioProactorServer(CompletionLoop, RejectingLoop):
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
         strand = Strand(self._pool)
         operations = AioOperations(self._aio, sock, self._inbox, strand, self._on_close)
-        return AioConnection(sock, client, self._context, operations, strand)
+        return AioConnection(sock, client, self._latest_context(), operations, strand)
 
     def _on_close(self) -> None:
         """Wake up the main thread, which may wait for the last connection to close."""

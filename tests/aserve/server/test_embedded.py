@@ -231,12 +231,8 @@ def test_an_access_log_gets_a_line_for_each_response(directory: Path) -> None:
 LOOP_MODELS = MODELS[:2]
 
 
-def response_size(client: socket.socket) -> int:
-    return sum(iter(lambda: len(client.recv(1 << 20)), 0))
-
-
 @pytest.mark.parametrize("model", LOOP_MODELS)
-def test_a_reload_changes_what_new_connections_get(
+def test_a_reload_changes_what_every_next_request_gets(
     directory: Path, tmp_path: Path, model: str
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -255,9 +251,13 @@ def test_a_reload_changes_what_new_connections_get(
             with urlopen(server.url + "a.txt") as response:
                 assert response.read() == b"beta"
                 assert response.headers["Content-Type"] == "text/plain"
-            assert idle.recv(1) == b""  # closed, since it belongs to the old settings
+            idle.sendall(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert idle.recv(65_536).endswith(b"beta")
             shutil.rmtree(directory)
-            assert response_size(slow) > LARGE  # and ends, which closes it
+            slow.sendall(b"GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            received = b"".join(iter(lambda: slow.recv(1 << 20), b""))
+            assert len(received) > LARGE  # the old file, to its end
+            assert received.endswith(b"beta")
         with pytest.raises(HTTPError, match="404"):
             fetch(server, "large.bin")
     wait_refused(server)
@@ -369,14 +369,14 @@ def test_a_stop_lets_a_reload_in_another_thread_end_first(
     server = aserve.Server(directory)
     server.start()
     starting, may_start = threading.Event(), threading.Event()
-    startup = AsyncioWorker.startup
+    prepare = AsyncioWorker.prepare
 
-    async def wait_and_start(worker: AsyncioWorker) -> None:
+    async def wait_and_prepare(worker: AsyncioWorker, *former: AsyncioWorker) -> None:
         starting.set()
         await asyncio.to_thread(may_start.wait)
-        await startup(worker)
+        await prepare(worker, *former)
 
-    monkeypatch.setattr(AsyncioWorker, "startup", wait_and_start)
+    monkeypatch.setattr(AsyncioWorker, "prepare", wait_and_prepare)
     reloading = threading.Thread(target=server.reload, kwargs={"charset": "none"})
     reloading.start()
     starting.wait()

@@ -7,11 +7,13 @@ from tests.marks import slow
 
 PROGRAM = """
 import logging, signal
+from aserve.config.settings import Settings
 from aserve.server import supervisor
+from aserve.server.listener_groups import ListenerGroups
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import Signals
 
-def run_worker(listeners, lifeline):
+def run_worker(settings, listeners, lifeline, orders):
     raise {error}
 
 supervisor._MIN_LIFETIME_S = 600  # each start counts as failed, however slow the machine is
@@ -19,7 +21,9 @@ logging.basicConfig(format="%(message)s")
 signals = Signals(frozenset({{signal.SIGTERM}}), frozenset())
 signal.pthread_sigmask(signal.SIG_BLOCK, signals.handled | {{signal.SIGCHLD}})
 try:
-    supervisor.Supervisor([[]], run_worker, signals, RemainingReports(print)).run()
+    settings = Settings(".")
+    groups = ListenerGroups([[]])
+    supervisor.Supervisor(settings, groups, run_worker, signals, RemainingReports(print)).run()
 finally:
     print("the parent's code")
 """

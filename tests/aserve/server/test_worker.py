@@ -1,5 +1,6 @@
 """What a worker sets for its whole process."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aserve.config.settings import Settings
-from aserve.server import worker
+from aserve.server import process
 from aserve.server.embedded import Server
 
 
@@ -22,9 +23,10 @@ def test_a_thread_gives_the_interpreter_away_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[float] = []
-    monkeypatch.setattr(worker, "run", lambda *_: found.append(sys.getswitchinterval()))
-    worker.serve(Settings(tmp_path), [], None, set())
-    assert found == [pytest.approx(worker.SWITCH_INTERVAL_S)]
+    monkeypatch.setattr(asyncio, "Runner", lambda **_: found.append(sys.getswitchinterval()))
+    with pytest.raises(TypeError):  # it is no context manager
+        process.serve(Settings(tmp_path), [], None, set())
+    assert found == [pytest.approx(process.SWITCH_INTERVAL_S)]
 
 
 def test_the_threads_of_a_program_are_left_alone(tmp_path: Path, usual_interval: float) -> None:

@@ -135,11 +135,11 @@ def test_cached_files_are_evicted_for_connections() -> None:
 
 def test_limits_follow_the_process_limit_on_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
-    assert process_limits(Limits()) == (192, 144, 192, 144, 16)
-    assert process_limits(Limits(max_connections=50)) == (50, 37, 192, 144, 92)
-    assert process_limits(Limits(max_connections=1_000)) == (192, 144, 192, 144, 16)
-    assert process_limits(Limits(max_connections_per_ip=160)) == (192, 160, 192, 160, 16)
-    assert process_limits(Limits(), threads=50) == (50, 37, 192, 144, 92)
+    assert process_limits(Limits())[:5] == (192, 144, 192, 144, 16)
+    assert process_limits(Limits(max_connections=50))[:5] == (50, 37, 192, 144, 92)
+    assert process_limits(Limits(max_connections=1_000))[:5] == (192, 144, 192, 144, 16)
+    assert process_limits(Limits(max_connections_per_ip=160))[:5] == (192, 160, 192, 160, 16)
+    assert process_limits(Limits(), threads=50)[:5] == (50, 37, 192, 144, 92)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
     assert process_limits(Limits(), max_fd=1_024).descriptors == 1_024 - 64
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aserve.http.messages import Response
-from aserve.server.worker import _on_loop_error
+from aserve.server.process import _on_loop_error
 from aserve.transport.eventloop import response_writer
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.aserve import programs

@@ -80,7 +80,7 @@ class BookReactorServer(ReactorServer):
             self._epoll.modify(listener.fileno(), select.EPOLLIN | self.oneshot_flag)
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
-        return DeferredConnection(sock, client, self._context)
+        return DeferredConnection(sock, client, self._latest_context())
 
     def _process_step(self, registration: Registration) -> None:
         """Write, or else read and make the response: one step, then the connection waits again."""

@@ -113,8 +113,8 @@ class BookSignalDrivenServer(MultiplexingServer):
             if not orders:
                 self._controls.unregister(control_fd)  # its writer is gone, which means stop, too
                 self._request_stop()
-            for _ in orders.replace(bytes((signal.SIGIO,)), b""):
-                self._request_stop()
+            for order in orders.replace(bytes((signal.SIGIO,)), b""):
+                self._handle_order(order)
 
     def _tick(self) -> None:
         with self._uninterrupted():

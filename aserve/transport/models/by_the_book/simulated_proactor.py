@@ -96,7 +96,7 @@ class BookSimulatedProactorServer(ReactorServer):
             self._move_bytes(registration)
 
     def _make_connection(self, sock: socket.socket, client: str) -> SocketConnection:
-        return QueuedConnection(sock, client, self._context)
+        return QueuedConnection(sock, client, self._latest_context())
 
     # On the pool.
 

@@ -1,0 +1,130 @@
+"""Runs what `aserve DIR` has set up: in this process, or in several under a supervisor."""
+
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from socket import socket
+
+from aserve.cli.access_log_option import OpenLog
+from aserve.cli.exit_codes import FAILED, OK
+from aserve.config.settings import Settings
+from aserve.observability.access_log import AccessLog
+from aserve.observability.log_process import LogProcess
+from aserve.server.inheritance import Inherited
+from aserve.server.listener_groups import ListenerGroups
+from aserve.server.listeners import duplicate
+from aserve.server.manager import Reloading
+from aserve.server.orders import OrderReceiver
+from aserve.server.process import serve
+from aserve.server.shutdown_report import RemainingReports, format_remaining
+from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal
+from aserve.server.single_process import SingleProcess
+from aserve.server.supervisor import Supervisor
+
+PrintLine = Callable[[str], None]
+
+
+def run(
+    settings: Settings,
+    open_log: OpenLog | None,
+    signals: Signals,
+    listeners: Sequence[Sequence[socket]],
+    print_line: PrintLine,
+    reloading: Reloading,
+) -> int:
+    """Serve until a signal; return the exit code."""
+    groups = ListenerGroups(listeners)
+    if reloading.inherited.orders >= 0:
+        _run_stand_in(settings, open_log, groups, reloading.inherited)
+        return OK
+    if settings.workers == 1 and not settings.model_info.forks:
+        _run_alone(settings, open_log, signals, groups, print_line, reloading)
+        return OK
+    remaining = RemainingReports(print_line)
+    run_worker = partial(_run_worker, open_log, remaining.send)
+    supervisor = Supervisor(settings, groups, run_worker, signals, remaining, reloading)
+    return OK if supervisor.run() else FAILED
+
+
+def _run_alone(
+    settings: Settings,
+    open_log: OpenLog | None,
+    signals: Signals,
+    groups: ListenerGroups,
+    print_line: PrintLine,
+    reloading: Reloading,
+) -> None:
+    """Serve in this thread, managed by another one."""
+    log = open_log() if open_log else None
+    reopen = log.reopen if log else lambda: None
+    manager = SingleProcess(settings, groups, signals, reopen, reloading)
+    manager.start()
+    observer = log.record if log else None
+
+    def report(responses: int, connections: int) -> None:
+        manager.on_stopping()
+        _print_remaining(print_line, responses, connections)
+
+    has_retired = False
+    try:
+        (assigned,) = groups.assign(settings)
+        listeners = duplicate(assigned)  # an upgrade needs them after they were closed
+        has_retired = serve(
+            settings, listeners, observer, signals.stop, None, report, manager.orders
+        )
+    finally:
+        _close_log(log, signals, settings.grace)
+    if has_retired:
+        manager.finish_upgrade()
+    manager.wait_workers(settings.grace)
+
+
+def _run_stand_in(
+    settings: Settings, open_log: OpenLog | None, groups: ListenerGroups, inherited: Inherited
+) -> None:
+    """Serve as a worker of the program that has started this one."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # only that program acts on what comes from outside
+    orders, (lifeline,) = inherited.open_orders(), inherited.lifeline
+    _run_worker(open_log, lambda *_: None, settings, groups.sockets, lifeline, orders)
+
+
+def _print_remaining(print_line: PrintLine, responses: int, connections: int) -> None:
+    if line := format_remaining(responses, connections):
+        print_line(line)
+
+
+def _run_worker(
+    open_log: OpenLog | None,
+    report_remaining: Callable[[int, int], None],
+    settings: Settings,
+    listeners: Sequence[socket],
+    lifeline: int,
+    orders: OrderReceiver,
+) -> None:
+    """Run a worker under a supervisor, from its first connection to its last log line."""
+    signals = WORKER_SIGNALS
+    log: AccessLog | LogProcess | None = None
+    if open_log and settings.model_info.forks:
+        log = LogProcess(partial(_open_log, open_log), settings.grace, signals.reopen)
+    elif open_log:
+        log = _open_log(open_log)
+    observer = log.record if isinstance(log, AccessLog) else log
+    try:
+        serve(settings, listeners, observer, signals.stop, lifeline, report_remaining, orders)
+    finally:
+        _close_log(log, signals, settings.grace)
+
+
+def _close_log(log: AccessLog | LogProcess | None, signals: Signals, grace: float) -> None:
+    for number in signals.stop:  # so that another signal ends the wait for the log
+        signal.signal(number, signal.SIG_DFL)
+    if log:
+        log.close(grace)
+
+
+def _open_log(open_log: OpenLog) -> AccessLog:
+    """Open the log, and have a thread wait for the signal that reopens it."""
+    log = open_log()
+    call_on_signal(WORKER_SIGNALS.reopen, lambda _: log.reopen())
+    return log

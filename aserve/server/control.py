@@ -1,0 +1,112 @@
+"""What a server is asked while it runs: by signals, by `aserve reload`, by its changed files."""
+
+import logging
+import select
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from aserve.linux.signalfd import SignalFd
+from aserve.server.control_socket import ControlSocket
+
+_LOOK_INTERVAL_S = 0.5
+
+_logger = logging.getLogger("aserve")
+
+FileState = tuple[int, int, int, int]
+
+
+class WatchedFiles:
+    """Files whose change is a reason to reload.
+
+    They are looked at twice a second: shared folders of containers and networks have no events. A
+    change counts when the file is the same at the next look, so that none is read half-written.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = tuple(paths)
+        self._known = self._seen = self._states()
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def have_changed(self) -> bool:
+        """Tell whether there is a change that was not told before, and that has settled."""
+        states = self._states()
+        is_settled, self._seen = states == self._seen, states
+        if not is_settled or states == self._known:
+            return False
+        self._known = states
+        return True
+
+    def _states(self) -> list[FileState | None]:
+        return [_state(path) for path in self._paths]
+
+
+def _state(path: Path) -> FileState | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class Control:
+    """Waits for all that a server is asked. The thread that makes it must be the one that waits.
+
+    on_signal: called with each signal. reload: returns why nothing has changed, "" if it has. lock:
+    held while anything is done. control_socket: what `aserve reload` connects to.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a way to be asked
+        self,
+        signals: AbstractSet[int],
+        on_signal: Callable[[int], object],
+        reload: Callable[[], str],
+        watched: Iterable[Path] = (),
+        lock: AbstractContextManager[object] | None = None,
+        control_socket: ControlSocket | None = None,
+    ) -> None:
+        self._lock = lock or nullcontext()
+        self._signals = SignalFd(signals)
+        self._on_signal = on_signal
+        self._reload = reload
+        self._watched = WatchedFiles(watched)
+        self._socket = control_socket
+        self._poll = select.poll()
+        self._poll.register(self._signals, select.POLLIN)
+        if control_socket:
+            self._poll.register(control_socket, select.POLLIN)
+
+    def wait(self) -> None:
+        """Wait until something is asked, or for a moment, and do it."""
+        timeout = _LOOK_INTERVAL_S * 1_000 if self._watched else None
+        ready = {descriptor for descriptor, _ in self._poll.poll(timeout)}
+        with self._lock:
+            self._handle(ready)
+
+    def _handle(self, ready: AbstractSet[int]) -> None:
+        if self._signals.fileno() in ready:
+            for record in self._signals.read(0):
+                self._on_signal(record.number)
+        is_asked = self._socket is not None and self._socket.fileno() in ready
+        if is_asked and self._socket and (request := self._socket.accept_request()):
+            request.answer(self._reload())
+        if self._watched and self._watched.have_changed():
+            self.reload()
+
+    def reload(self) -> None:
+        """Reload, and log why nothing has changed if so."""
+        if reason := self._reload():
+            _logger.error("reload: %s; serving on as before", reason)
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the socket of `aserve reload`, -1 if there is none."""
+        return self._socket.fileno() if self._socket else -1
+
+    def close(self) -> None:
+        """Be asked no more, as in a process that was forked."""
+        if self._socket:
+            self._socket.close()

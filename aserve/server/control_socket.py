@@ -1,0 +1,145 @@
+"""The socket by which `aserve reload` reaches a server, and learns what has become of it.
+
+It has no file: an abstract name (unix(7)) is gone with its process, cannot be left behind, and
+needs no directory that may be written to, which a container may not have. The name says the process
+and its port. Only the user of the server and root are heard, and only they are believed: the kernel
+says who the other end is (SO_PEERCRED).
+"""
+
+import logging
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_logger = logging.getLogger("aserve")
+
+_CREDENTIALS = struct.Struct("3i")  # process, user, group
+_NAME = re.compile(r"@aserve-(\d+)-(\d+)$", re.MULTILINE)
+_MAX_MESSAGE = 65_536
+_MAX_WAITING = 8
+_REQUEST_TIMEOUT_S = 1.0  # for one who has connected to say something
+_RELOAD = b"reload"
+_DONE = b"done"
+
+
+class RunningServer(NamedTuple):
+    """A server that runs on this machine."""
+
+    pid: int
+    port: int
+
+
+class ControlSocket:
+    """The server's end: a listening socket, which has no connections that last."""
+
+    def __init__(self, port: int, descriptor: int = -1) -> None:
+        if descriptor >= 0:
+            self._socket = socket.socket(fileno=descriptor)
+            return
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._socket.bind(_address(RunningServer(os.getpid(), port)))
+            self._socket.listen(_MAX_WAITING)
+            self._socket.setblocking(False)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when a client has connected."""
+        return self._socket.fileno()
+
+    def accept_request(self) -> "ControlRequest | None":
+        """Return a request to reload, None if there is none from the server's user or root."""
+        try:
+            client, _ = self._socket.accept()
+        except OSError:
+            return None
+        client.settimeout(_REQUEST_TIMEOUT_S)
+        try:
+            if _peer_user(client) in {0, os.geteuid()} and client.recv(_MAX_MESSAGE) == _RELOAD:
+                return ControlRequest(client)
+        except OSError:
+            pass
+        client.close()
+        return None
+
+    def close(self) -> None:
+        """Be found no more."""
+        self._socket.close()
+
+
+def open_control_socket(port: int, descriptor: int = -1) -> ControlSocket | None:
+    """Return the socket of a server that listens on a port; None where that is not possible.
+
+    descriptor: of the socket of the program before this one, -1 for none.
+    """
+    try:
+        return ControlSocket(port, descriptor)
+    except OSError as error:
+        _logger.warning("`aserve reload` cannot reach this server: %s", error.strerror)
+        return None
+
+
+class ControlRequest(NamedTuple):
+    """A request to reload, which waits for its answer."""
+
+    client: socket.socket
+
+    def answer(self, reason: str) -> None:
+        """Say why nothing has changed, or by "" that every next request is served anew."""
+        with self.client, suppress(OSError):
+            self.client.send(reason.encode()[:_MAX_MESSAGE] or _DONE)
+
+
+def find_servers() -> list[RunningServer]:
+    """Return the servers of this user, for root those of all users."""
+    names = Path("/proc/net/unix").read_text("utf-8", "replace")
+    found = {RunningServer(int(pid), int(port)) for pid, port in _NAME.findall(names)}
+    return sorted(server for server in found if _is_ours(server))
+
+
+def request_reload(server: RunningServer) -> str:
+    """Have a server reload; return why nothing has changed, "" once every next request follows.
+
+    Raises OSError if it cannot be reached.
+    """
+    for client in _connect(server):
+        client.send(_RELOAD)
+        answer = client.recv(_MAX_MESSAGE)
+        return "" if answer == _DONE else answer.decode("utf-8", "replace") or _ENDED
+    return "it belongs to another user"
+
+
+_ENDED = "the server has ended"
+
+
+def _is_ours(server: RunningServer) -> bool:
+    try:
+        return any(_connect(server))
+    except OSError:
+        return False
+
+
+def _connect(server: RunningServer) -> Iterator[socket.socket]:
+    """Yield a connection to a server, unless another user claims to be that server."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(_address(server))
+        user = os.geteuid()
+        if user == 0 or _peer_user(client) in {0, user}:
+            yield client
+
+
+def _address(server: RunningServer) -> bytes:
+    return b"\0aserve-%d-%d" % server
+
+
+def _peer_user(sock: socket.socket) -> int:
+    size = _CREDENTIALS.size
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(_CREDENTIALS.unpack(credentials)[1])

@@ -1,0 +1,211 @@
+"""A process that serves: from its first connection until a signal, or until it is retired."""
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from socket import socket
+from typing import Any
+
+from aserve.config.settings import Settings
+from aserve.linux.signalfd import block_signals
+from aserve.server.orders import Kind, Order, OrderReceiver
+from aserve.server.reload import ReloadableWorker
+from aserve.server.signals import RETIRE_WORKER
+from aserve.server.worker import ModelWorker
+from aserve.transport.internal_errors import describe_exception
+from aserve.transport.observers import ReportRemaining, ResponseObserver
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter while another one waits for it (ADR 40)."""
+
+_logger = logging.getLogger("aserve")
+
+
+def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
+    settings: Settings,
+    listeners: Sequence[socket],
+    observer: ResponseObserver | None,
+    stop_signals: AbstractSet[signal.Signals],
+    lifeline: int | None = None,
+    report_remaining: ReportRemaining | None = None,
+    orders: OrderReceiver | None = None,
+) -> bool:
+    """Serve with the model of the settings until a stop signal; a second one stops at once.
+
+    Return whether it was retired, and has ended with its last connection.
+
+    lifeline: a pipe that reads as closed when the parent process has ended; then this one stops
+    too. report_remaining: is called at the stop with the numbers of responses that are still being
+    sent and of open connections. orders: from what manages the server; None for one that is not
+    reloaded.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # only here: the process of a program is not ours
+    _raise_descriptor_limit()
+    if settings.model_info.uses_event_loop:
+        worker = ReloadableWorker(settings, listeners, observer, report_remaining)
+        with asyncio.Runner(loop_factory=worker.new_loop) as runner:
+            return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with os.fdopen(read_end, "rb", 0), os.fdopen(write_end, "wb", 0):
+        # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
+        signal.set_wakeup_fd(write_end)
+        model = ModelWorker(settings, listeners, observer, report_remaining)
+        for number in stop_signals:
+            signal.signal(number, lambda *_: model.interrupt())
+        signal.signal(RETIRE_WORKER, lambda *_: None)  # its byte is all that is needed
+        if orders:
+            _obey_in_model(model, orders)
+        unblocked = {*stop_signals, RETIRE_WORKER, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, unblocked)
+        gc.freeze()
+        try:
+            has_retired = model.run(read_end, *(() if lifeline is None else (lifeline,)))
+            if has_retired:
+                block_signals(stop_signals)  # as in LoopProcess
+            return has_retired
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _obey_in_model(model: ModelWorker, orders: OrderReceiver) -> None:
+    """Carry out orders in a thread, or by the model itself where its process has none."""
+    orders.reply()  # it has started
+    obey = partial(_obey_order, model, orders)
+    if not model.call_when_readable(orders.fileno(), obey):
+        threading.Thread(target=_obey_until_end, args=(obey,), name="orders", daemon=True).start()
+
+
+def _obey_until_end(obey: Callable[[], bool]) -> None:
+    while obey():
+        pass
+
+
+def _obey_order(model: ModelWorker, orders: OrderReceiver) -> bool:
+    """Wait for an order and carry it out. Return whether more can come."""
+    order = orders.receive()
+    if not order:
+        return False
+    reason = ""
+    try:
+        if order.settings:
+            model.prepare(order.settings)
+        elif order.kind is Kind.COMMIT:
+            model.commit()
+        else:
+            model.discard()
+    except Exception as error:  # noqa: BLE001 - it is reported, and the server goes on
+        reason = _reason(error)
+    orders.reply(reason)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or describe_exception(error)
+
+
+def _raise_descriptor_limit() -> None:
+    """Raise the soft limit of descriptors to the hard one: a low default is a relic of select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class LoopProcess:
+    """A worker on an event loop, and what its process is told by signals and orders."""
+
+    def __init__(self, worker: ReloadableWorker, orders: OrderReceiver | None) -> None:
+        self._worker = worker
+        self._orders = orders
+        self._stop_signals: AbstractSet[signal.Signals] = frozenset()
+        self._stop = asyncio.Event()
+        self._is_retired = False  # and every connection is closed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(
+        self, stop_signals: AbstractSet[signal.Signals], lifeline: int | None = None
+    ) -> bool:
+        """Serve until a stop signal, until the lifeline ends, or as long as a retired one must.
+
+        Return whether it was the last of these.
+        """
+        self._stop_signals = stop_signals
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_on_loop_error)
+        for number in stop_signals:
+            loop.add_signal_handler(number, self._on_stop_signal)
+        loop.add_signal_handler(RETIRE_WORKER, lambda: self._spawn(self._retire()))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, RETIRE_WORKER, signal.SIGCHLD})
+        if lifeline is not None:
+            loop.add_reader(lifeline, self._stop.set)
+        await self._worker.startup()
+        # The objects that exist now stay, so that the garbage collector can skip them. With the
+        # modules and tables a full collection took 3 ms, in which no client is served; requests
+        # leave little.
+        gc.freeze()
+        if orders := self._orders:
+            orders.reply()  # it has started
+            loop.add_reader(orders.fileno(), self._on_order, orders)
+        await self._stop.wait()
+        for descriptor in (lifeline, orders and orders.fileno()):
+            if descriptor is not None:
+                loop.remove_reader(descriptor)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._worker.shutdown()
+        return self._is_retired
+
+    def _on_stop_signal(self) -> None:
+        (self._worker.abort if self._stop.is_set() else self._stop.set)()
+
+    async def _retire(self) -> None:
+        await self._worker.retire()
+        self._is_retired = True
+        self._stop.set()
+        block_signals(self._stop_signals)  # one that comes now is for what follows this process
+
+    def _on_order(self, orders: OrderReceiver) -> None:
+        if order := orders.receive():
+            self._spawn(self._obey(order, orders))
+        else:
+            asyncio.get_running_loop().remove_reader(orders.fileno())
+
+    async def _obey(self, order: Order, orders: OrderReceiver) -> None:
+        try:
+            await self._carry_out(order)
+        except Exception as error:  # noqa: BLE001 - it is reported, and the server goes on
+            orders.reply(_reason(error))
+        else:
+            orders.reply()
+
+    async def _carry_out(self, order: Order) -> None:
+        if order.settings:
+            await self._worker.prepare(order.settings)
+        elif order.kind is Kind.COMMIT:
+            await self._worker.commit()
+        else:
+            self._worker.discard()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log in one line what the event loop would print as a traceback.
+
+    Errors of a client's connection are not logged: when a client resets it between our last write
+    and our shutdown, uvloop reports ENOTCONN as an error.
+    """
+    if "transport" in context and isinstance(context.get("exception"), OSError):
+        return
+    _logger.error("internal error: %s: %r", context.get("message"), context.get("exception"))
