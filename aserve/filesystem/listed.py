@@ -28,6 +28,10 @@ class ListedFileSystem:
         """Return the visible entries of a directory, as FileSystem says."""
         return self._files.entries(path)
 
+    def entry(self, path: TargetPath) -> Entry:
+        """Return what a path leads to, as FileSystem says."""
+        return self._files.entry(path)
+
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""
         start = path.segments

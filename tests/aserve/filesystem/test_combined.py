@@ -143,6 +143,18 @@ def test_entries_are_those_that_can_be_requested(combined: FileSystem) -> None:
         combined.entries(parse_path("/nothing/"))
 
 
+def test_an_entry_by_its_path_is_the_one_that_a_walk_finds(combined: FileSystem) -> None:
+    root = TargetPath((), is_directory=True)
+    walked = dict(combined.walk(root))
+    assert len(walked) > 10
+    for path, entry in walked.items():
+        assert combined.entry(TargetPath(path, is_directory=False)) == entry
+    assert combined.entry(root).is_directory
+    for target in ("/nothing", "/file/under", "/docs/old", "/docs/.secret"):
+        with pytest.raises(HttpError, match="404"):
+            combined.entry(parse_path(target))
+
+
 def test_a_walk_goes_through_all_of_them_in_order(combined: FileSystem) -> None:
     everything = [
         *("a/", "a/x", "docs/", "docs/api/", "docs/api/v1/", "docs/api/v1/deep"),
