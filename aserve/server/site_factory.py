@@ -18,6 +18,7 @@ from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
+from aserve.handlers.dav.propfind import Propfind
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
@@ -149,6 +150,7 @@ def _build_paths(
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
+        propfind=_propfind(settings, files),
         writing=writing,
     )
     live_reload = shared.live_reload
@@ -226,6 +228,16 @@ def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
     if settings.visibility.find_hidden(name):
         return Note("access", "hidden: a name begins with a dot", settings.place_of("dotfiles"))
     return None
+
+
+def _propfind(settings: Settings, files: FileSystem) -> Handler | None:
+    """Return the handler of PROPFIND, if WebDAV clients are to read.
+
+    They see the files themselves, whatever URLs their pages have.
+    """
+    if not settings.dav:
+        return None
+    return Propfind(files, settings.media_types, decode_slashes=settings.decode_slashes)
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
