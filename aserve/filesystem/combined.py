@@ -9,9 +9,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import entry_of
-from aserve.filesystem.packed import PackedEntries
-from aserve.filesystem.steps import in_steps
 from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Entry, Resource
@@ -79,6 +78,7 @@ class CombinedFileSystem:
         """Return the visible entries of a directory, and those that lead to members."""
         names = path.segments
         owner, children = self._owner(names), self._children.get(names, frozenset())
+        own: Sequence[Entry]
         try:
             own = self._members[owner].files.entries(_beneath(owner, path))
         except HttpError as error:
@@ -87,16 +87,13 @@ class CombinedFileSystem:
             own = ()
         if not children:
             return own
-        found = PackedEntries()
-        others = set(children)
-        for one in in_steps(own):
-            if self._belongs((*names, one.name), one, owner):
-                found.append(one)
-                others.discard(one.name)
-        for name in others:
-            if other := self._entry((*names, name)):
-                found.append(other)
-        return found
+        others = {name: self._entry((*names, name)) for name in children}
+        if isinstance(own, DirectoryEntries):
+            for one in own.describe(filter(own.contains, children)):
+                if self._belongs((*names, one.name), one, owner):
+                    del others[one.name]
+            return own.replacing(others)
+        return [other for other in others.values() if other]
 
     def entry(self, path: TargetPath) -> Entry:
         """Return what a path leads to, as FileSystem says."""

@@ -1,15 +1,17 @@
 """The entries of one directory: the names at once, what they lead to when it is asked for."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from itertools import chain
 from typing import overload
 
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.errors import http_error
-from aserve.filesystem.names_cache import Names, NamesCache
+from aserve.filesystem.names_cache import Names, NamesCache, OrderedNames
+from aserve.filesystem.natural_order import contains, with_name
 from aserve.filesystem.open_beneath import open_directory
 from aserve.filesystem.steps import in_steps
 from aserve.filesystem.visibility import Visibility
@@ -28,6 +30,7 @@ class DirectoryEntries(Sequence[Entry]):
         self._root = root
         self._visibility = visibility
         self._path = path
+        self._others: Mapping[bytes, Entry | None] = {}
         with self._opened() as (reader, directory):
             key = path, reader.target(directory, path)
             known = cache.get(key, directory, partial(reader.names, directory, path))
@@ -52,7 +55,27 @@ class DirectoryEntries(Sequence[Entry]):
     def _look_up(
         self, reader: EntryReader, directory: int, names: Iterable[bytes]
     ) -> Iterator[Entry | None]:
-        return (reader.entry(directory, self._path, name) for name in in_steps(names))
+        for name in in_steps(names):
+            if name in self._others:
+                yield self._others[name]
+            else:
+                yield reader.entry(directory, self._path, name)
+
+    def contains(self, name: bytes) -> bool:
+        """Tell whether there is such a name, by looking at a few."""
+        return any(contains(group, name) for group in self.names)
+
+    def replacing(self, others: Mapping[bytes, Entry | None]) -> "DirectoryEntries":
+        """Return these entries with others under their names; None: there is none."""
+        found = copy(self)
+        found._others = others  # noqa: SLF001 - of the same class
+        for name, entry in others.items():
+            is_directory, is_file = entry and entry.is_directory, entry and not entry.is_directory
+            found.names = OrderedNames(
+                with_name(found.names.directories, name, is_there=bool(is_directory)),
+                with_name(found.names.files, name, is_there=bool(is_file)),
+            )
+        return found
 
     def describe(self, names: Iterable[bytes]) -> list[Entry]:
         """Return the entries of some names as they are now, in the same order."""
