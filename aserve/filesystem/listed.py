@@ -35,16 +35,17 @@ class ListedFileSystem:
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""
         start = path.segments
-        if not self._is_listed(_directory(start)):
+        if not self._is_listed(directory_path(start)):
             return
         closed: tuple[bytes, ...] | None = None
         for names, entry in self._files.walk(path):
             if closed and names[: len(closed)] == closed:
                 continue
             yield names, entry
-            is_open = not entry.is_directory or self._is_listed(_directory((*start, *names)))
+            is_open = not entry.is_directory or self._is_listed(directory_path((*start, *names)))
             closed = None if is_open else names
 
 
-def _directory(names: Sequence[bytes]) -> bytes:
+def directory_path(names: Sequence[bytes]) -> bytes:
+    """Return the path of a directory, with a slash at both ends."""
     return b"/" + b"".join(name + b"/" for name in names)

@@ -11,7 +11,7 @@ from aserve.config.root import describe_root
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, LOCAL_HOSTS
 from aserve.filesystem.directory import FileSystem, ResourceFinder
-from aserve.filesystem.listed import ListedFileSystem
+from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
@@ -113,15 +113,22 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
     each = [path.settings for path in settings.paths]
     select = _select_path([path.match for path in settings.paths])
 
-    def is_listed(directory: bytes) -> bool:
+    def settings_of(directory: bytes) -> Settings:
         index = select(directory)
-        return _is_listed(settings if index is None else each[index])
+        return settings if index is None else each[index]
+
+    def is_listed(directory: bytes) -> bool:
+        return _is_listed(settings_of(directory))
+
+    def is_told(directory: bytes) -> bool:
+        return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
         files = build_files(one, shared.mounts, shared.directories)
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
-        return _build_paths(one, files, writing, shared)
+        propfind = _propfind(one, files, is_told)
+        return _build_paths(one, files, propfind, writing, shared)
 
     site = build(settings)
     if not each:
@@ -142,7 +149,11 @@ def _select_path(globs: Sequence[str]) -> SelectByPath:
 
 
 def _build_paths(
-    settings: Settings, files: FileSystem, writing: Writers | None, shared: _Shared
+    settings: Settings,
+    files: FileSystem,
+    propfind: Handler | None,
+    writing: Writers | None,
+    shared: _Shared,
 ) -> Site:
     """Return the site of paths that have the same settings."""
     methods = method_table(
@@ -150,7 +161,7 @@ def _build_paths(
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
-        propfind=_propfind(settings, files),
+        propfind=propfind,
         writing=writing,
     )
     live_reload = shared.live_reload
@@ -230,14 +241,16 @@ def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
     return None
 
 
-def _propfind(settings: Settings, files: FileSystem) -> Handler | None:
+def _propfind(settings: Settings, files: FileSystem, is_told: IsListed) -> Handler | None:
     """Return the handler of PROPFIND, if WebDAV clients are to read.
 
-    They see the files themselves, whatever URLs their pages have.
+    They see the files themselves, whatever URLs their pages have, and index files or not.
+    is_told: tells of which folders listings are not off.
     """
     if not settings.dav:
         return None
-    return Propfind(files, settings.media_types, decode_slashes=settings.decode_slashes)
+    decode_slashes = settings.decode_slashes
+    return Propfind(files, settings.media_types, is_told, decode_slashes=decode_slashes)
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:

@@ -6,6 +6,7 @@ from itertools import chain
 from time import monotonic
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.listed import IsListed, directory_path
 from aserve.filesystem.steps import in_steps, turns
 from aserve.handlers.dav.multistatus import (
     BEGINNING,
@@ -39,16 +40,21 @@ _PIECE_SIZE = 65_536  # bytes that are made at once, or little more
 
 
 class Propfind:
-    """Answers PROPFIND with what the file system shows: what is hidden there is hidden here."""
+    """Answers PROPFIND with what the file system shows: what is hidden there is hidden here.
+
+    is_listed: tells of which folders the contents may be told.
+    """
 
     def __init__(
         self,
         files: FileSystem,
         media_types: MediaTypes | None = None,
+        is_listed: IsListed = lambda _: True,
         *,
         decode_slashes: bool = False,
     ) -> None:
         self._files = files
+        self._is_listed = is_listed
         self._properties = Properties(media_types or MediaTypes())
         self._decode_slashes = decode_slashes
 
@@ -83,8 +89,14 @@ class Propfind:
         moved: Headers = ()
         if here != path._replace(query=""):
             moved = (("Content-Location", _location(here)),)
-        below = self._files.entries(here) if here.is_directory and depth == "1" else ()
+        below = self._members(here) if here.is_directory and depth == "1" else ()
         return _multi_status(XML_HEADERS + moved, _responses(here, entry, below, describe))
+
+    def _members(self, folder: TargetPath) -> Sequence[Entry]:
+        """Return what is in a folder. Raises HttpError."""
+        if not self._is_listed(directory_path(folder.segments)):
+            raise HttpError(403, "This folder is not listed.")
+        return self._files.entries(folder)
 
 
 class _QuerySink:
