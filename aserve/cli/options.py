@@ -226,6 +226,9 @@ class SettingOptions(TypedDict, total=False):
     allow_trace: Annotated[
         bool, declare_flag(_METHODS, "--allow-trace", text="Answer TRACE: echo the request.")
     ]
+    dav: Annotated[
+        bool, declare_flag(_METHODS, "--dav", text="Answer PROPFIND: let WebDAV clients read.")
+    ]
     allow_connect: Annotated[
         list[str],
         declare(

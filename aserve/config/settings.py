@@ -135,6 +135,8 @@ class Settings:
     """More in the files of an archive: 413."""
     archive_max_files: int = MAX_FILES
     """More files and directories in an archive: 413."""
+    dav: bool = False
+    """Whether WebDAV clients can read all that is visible, by PROPFIND."""
     live: bool = False
     """Whether pages reload when a file changes."""
     write: tuple[str, ...] = ()
@@ -400,6 +402,7 @@ class ServerSettings(TypedDict, total=False):
     archive: tuple[str, ...]
     archive_max_bytes: int
     archive_max_files: int
+    dav: bool
     live: bool
     write: tuple[str, ...]
     on_conflict: str

@@ -9,9 +9,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.directory_entries import DirectoryEntries
 from aserve.filesystem.entries import entry_of
-from aserve.filesystem.packed import PackedEntries
-from aserve.filesystem.steps import in_steps
 from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Entry, Resource
@@ -79,6 +78,7 @@ class CombinedFileSystem:
         """Return the visible entries of a directory, and those that lead to members."""
         names = path.segments
         owner, children = self._owner(names), self._children.get(names, frozenset())
+        own: Sequence[Entry]
         try:
             own = self._members[owner].files.entries(_beneath(owner, path))
         except HttpError as error:
@@ -87,16 +87,26 @@ class CombinedFileSystem:
             own = ()
         if not children:
             return own
-        found = PackedEntries()
-        others = set(children)
-        for one in in_steps(own):
-            if self._belongs((*names, one.name), one, owner):
-                found.append(one)
-                others.discard(one.name)
-        for name in others:
-            if other := self._entry((*names, name)):
-                found.append(other)
-        return found
+        others = {name: self._entry((*names, name)) for name in children}
+        if isinstance(own, DirectoryEntries):
+            for one in own.describe(filter(own.contains, children)):
+                if self._belongs((*names, one.name), one, owner):
+                    del others[one.name]
+            return own.replacing(others)
+        return [other for other in others.values() if other]
+
+    def entry(self, path: TargetPath) -> Entry:
+        """Return what a path leads to, as FileSystem says."""
+        names = path.segments
+        owner, is_on_the_way = self._owner(names), names in self._children
+        try:
+            found = self._members[owner].files.entry(_beneath(owner, path))
+            if found.is_directory or not is_on_the_way:
+                return found._replace(name=names[-1] if names else b"")
+        except HttpError as error:
+            if not is_on_the_way or error.status != 404:
+                raise
+        return self._directory_on_the_way(names)
 
     def walk(self, path: TargetPath) -> Iterator[Found]:
         """Yield every visible entry below a directory, as FileSystem says."""
@@ -152,13 +162,18 @@ class CombinedFileSystem:
 
     def _entry(self, names: Names) -> Entry | None:
         """Return the entry of a member, or of a directory on the way to one."""
-        member, children = self._members.get(names), self._children.get(names)
+        member = self._members.get(names)
         entry = member.entry(names[-1]) if member else None
-        if entry or children is None:
+        if entry or names not in self._children:
             return entry
-        below = [self._entry((*names, name)) for name in children]
+        return self._directory_on_the_way(names)
+
+    def _directory_on_the_way(self, names: Names) -> Entry:
+        """Return the entry of a directory that no disk has: as old as the newest one in it."""
+        below = [self._entry((*names, name)) for name in self._children[names]]
         modified = max((one.modified for one in below if one), default=0)
-        return Entry(names[-1], True, 0, modified, mode=_DIRECTORY_MODE)
+        name = names[-1] if names else b""
+        return Entry(name, True, 0, modified, mode=_DIRECTORY_MODE)
 
 
 class _Nothing:
@@ -168,6 +183,9 @@ class _Nothing:
         raise NotFound
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:  # noqa: ARG002 - FileSystem
+        raise NotFound
+
+    def entry(self, path: TargetPath) -> Entry:  # noqa: ARG002 - FileSystem
         raise NotFound
 
     def walk(self, path: TargetPath) -> Iterator[Found]:  # noqa: ARG002 - FileSystem

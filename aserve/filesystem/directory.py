@@ -58,6 +58,12 @@ class FileSystem(ResourceFinder, Protocol):
     def entries(self, path: TargetPath) -> Sequence[Entry]:
         """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
 
+    def entry(self, path: TargetPath) -> Entry:
+        """Return what a path leads to, a file or a directory, with or without a slash at its end.
+
+        Its name is the last one of the path. May wait; raises HttpError where nothing is visible.
+        """
+
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, with its names from there down.
 
@@ -140,11 +146,23 @@ class Directory:
         """Return the visible entries of a directory, in no order. May wait; raises HttpError."""
         name = b"/".join(path.segments)
         try:
-            root = open_directory(self._rules.root, wait=True)
-            reader = EntryReader(root, self._visibility)
-            return DirectoryEntries(root, reader, name, self._names)
+            return DirectoryEntries(self._rules.root, self._visibility, name, self._names)
         except OSError as error:
             raise http_error(error) from None
+
+    def entry(self, path: TargetPath) -> Entry:
+        """Return what a path leads to, as FileSystem says."""
+        try:
+            root = open_directory(self._rules.root, wait=True)
+            try:
+                found = EntryReader(root, self._visibility).entry_at(b"/".join(path.segments))
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise http_error(error) from None
+        if found is None:
+            raise NotFound
+        return found
 
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""

@@ -1,5 +1,6 @@
 """The visible entries of directories, by the same rules as for a request of each."""
 
+import errno
 import os
 import stat
 import sys
@@ -48,7 +49,7 @@ class EntryReader:
                 self._root, path or b".", wait=True, visibility=self._visibility
             )
         if descriptor is None:
-            raise FileNotFoundError(2, os.strerror(2), path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return descriptor
 
     def names(self, directory: int, path: bytes) -> dict[bytes, int]:
@@ -100,6 +101,13 @@ class EntryReader:
                     raise
                 return None
         return entry_of(name, status, is_link=is_link)
+
+    def entry_at(self, path: bytes) -> Entry | None:
+        """Return what a path leads to; None if it cannot be served. Raises OSError."""
+        if not self._visibility.is_visible(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        status = stat_beneath(self._root, path or b".", self._visibility)
+        return entry_of(path.rpartition(b"/")[2], status)
 
     def walk(self, path: bytes) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield all entries below a directory, each directory before its own.

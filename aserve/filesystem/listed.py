@@ -28,19 +28,24 @@ class ListedFileSystem:
         """Return the visible entries of a directory, as FileSystem says."""
         return self._files.entries(path)
 
+    def entry(self, path: TargetPath) -> Entry:
+        """Return what a path leads to, as FileSystem says."""
+        return self._files.entry(path)
+
     def walk(self, path: TargetPath) -> Iterator[tuple[tuple[bytes, ...], Entry]]:
         """Yield every visible entry below a directory, as FileSystem says."""
         start = path.segments
-        if not self._is_listed(_directory(start)):
+        if not self._is_listed(directory_path(start)):
             return
         closed: tuple[bytes, ...] | None = None
         for names, entry in self._files.walk(path):
             if closed and names[: len(closed)] == closed:
                 continue
             yield names, entry
-            is_open = not entry.is_directory or self._is_listed(_directory((*start, *names)))
+            is_open = not entry.is_directory or self._is_listed(directory_path((*start, *names)))
             closed = None if is_open else names
 
 
-def _directory(names: Sequence[bytes]) -> bytes:
+def directory_path(names: Sequence[bytes]) -> bytes:
+    """Return the path of a directory, with a slash at both ends."""
     return b"/" + b"".join(name + b"/" for name in names)

@@ -35,6 +35,13 @@ def contains(names: Sequence[bytes], name: bytes) -> bool:
     return at < len(names) and names[at] == name
 
 
+def with_name(names: Sequence[bytes], name: bytes, *, is_there: bool) -> list[bytes]:
+    """Return names in natural order with a name among them, or without it."""
+    at = bisect_left(names, natural_key(name), key=natural_key)
+    end = at + (at < len(names) and names[at] == name)
+    return [*names[:at], *([name] if is_there else []), *names[end:]]
+
+
 def find_in_any_case(names: Sequence[bytes], wanted: bytes) -> bytes | None:
     """Return the first of names in natural order that differs from the wanted one in case only."""
     key, folded = _folded_key(wanted), fold_case(wanted)

@@ -3,8 +3,7 @@
 import os
 import time
 
-from aserve.http.dates import EARLIEST
-from aserve.http.resources import Representation, Validator, strong_etag
+from aserve.http.resources import Representation, Validator, file_validator
 from aserve.linux.cachestat import is_cached
 
 _RESIDENT_S = 0.01  # seconds for which a part of a file counts as in memory without asking again
@@ -102,12 +101,12 @@ def representation_of(
     file: OpenFile, status: os.stat_result, media_type: str, coding: str
 ) -> Representation:
     """Return the representation that a file is, with its validator."""
-    return Representation(media_type, status.st_size, validator_of(status), file, coding)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    validator = file_validator(*times, status.st_ino, status.st_size)
+    return Representation(media_type, status.st_size, validator, file, coding)
 
 
 def validator_of(status: os.stat_result) -> Validator:
     """Return what distinguishes the state of a file from any other."""
-    etag = strong_etag(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-    # Headers can only express and compare what a date can: no file is older than the year 1.
-    modified = max(status.st_mtime_ns // 1_000_000_000, EARLIEST)
-    return Validator(etag, modified, status.st_ctime_ns // 1_000_000_000)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return file_validator(*times, status.st_ino, status.st_size)

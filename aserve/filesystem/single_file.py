@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from aserve.filesystem.entries import entry_of
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_directory, open_file
@@ -45,6 +46,18 @@ class SingleFile:
     def entries(self, path: TargetPath) -> Sequence[Entry]:  # noqa: ARG002 - FileSystem
         """Raise HttpError: a file is no directory."""
         raise NotFound
+
+    def entry(self, path: TargetPath) -> Entry:
+        """Return the file, as FileSystem says. Its name is not known here."""
+        if path.segments:
+            raise NotFound
+        try:
+            found = entry_of(b"", os.stat(self._path))
+        except OSError as error:
+            raise http_error(error) from None
+        if found is None or found.is_directory:
+            raise NotFound
+        return found
 
     def walk(self, path: TargetPath) -> Iterator[Found]:  # noqa: ARG002 - FileSystem
         """Raise HttpError: a file is no directory."""

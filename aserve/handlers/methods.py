@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from aserve.handlers.handler import AcceptBody, Handler, RequestContext
 from aserve.handlers.writing.areas import WriteMode
-from aserve.http.messages import NOSNIFF, BodySink, HttpError, Request, Response, Takeover
+from aserve.http.messages import (
+    NOSNIFF,
+    BodySink,
+    Headers,
+    HttpError,
+    Request,
+    Response,
+    Takeover,
+)
 from aserve.http.request_target import TargetPath, parse_host_port, parse_path
 
 MethodTable = Mapping[str, Handler | None]
@@ -20,6 +28,13 @@ AllowedMethods = Callable[[Request, RequestContext], Collection[str]]
 
 Raises BlockingIOError where context.may_wait is False and it would have to wait.
 """
+
+
+_OF_WEBDAV = ("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK")
+"""The methods of RFC 4918: known, and so 405 and not 501, where any of them is answered."""
+
+_DAV_HEADERS: Headers = (("DAV", "1"), ("MS-Author-Via", "DAV"))
+"""Class 1, without locks (section 18.1). Windows looks for the second one."""
 
 
 class Writers(NamedTuple):
@@ -49,18 +64,20 @@ _ECHOED = (
 _NOT_ECHOED = re.compile(rf"(?<=\r\n)(?!(?:{_ECHOED}):)[^\r]+\r\n", re.IGNORECASE | re.ASCII)
 
 
-def method_table(
+def method_table(  # noqa: PLR0913 - each is an option
     files: Handler,
     *,
     allow_trace: bool = False,
     connect: Handler | None = None,
     decode_slashes: bool = False,
+    propfind: Handler | None = None,
     writing: Writers | None = None,
 ) -> MethodTable:
     """Return the table of methods for a site whose GET and HEAD are answered by files.
 
     connect: answers CONNECT, if that is enabled. decode_slashes: whether %2F
-    in a path separates segments. writing: the methods that change files, None for none.
+    in a path separates segments. propfind: answers PROPFIND, if WebDAV clients are to read.
+    writing: the methods that change files, None for none.
     """
     table: dict[str, Handler | None] = {
         "GET": files,
@@ -71,11 +88,13 @@ def method_table(
         "PUT": None,
         "DELETE": None,
         "CONNECT": connect,
+        **(dict.fromkeys(_OF_WEBDAV) | {"PROPFIND": propfind} if propfind else {}),
         **(writing.handlers if writing else {}),
     }
     enabled = [name for name, handler in table.items() if handler or name == "OPTIONS"]
     allowed = writing.allowed if writing else fixed_methods(enabled)
-    table["OPTIONS"] = Options(allowed, decode_slashes=decode_slashes)
+    has_dav = propfind is not None
+    table["OPTIONS"] = Options(allowed, decode_slashes=decode_slashes, has_dav=has_dav)
     return table
 
 
@@ -119,17 +138,26 @@ class MethodDispatcher:
 
 
 class Options:
-    """Answers OPTIONS, for one target and for the server as a whole (9.3.7)."""
+    """Answers OPTIONS, for one target and for the server as a whole (9.3.7).
 
-    def __init__(self, allowed: AllowedMethods, *, decode_slashes: bool = False) -> None:
+    has_dav: whether WebDAV clients are told that they can read.
+    """
+
+    def __init__(
+        self, allowed: AllowedMethods, *, decode_slashes: bool = False, has_dav: bool = False
+    ) -> None:
         self._allowed = allowed
         self._decode_slashes = decode_slashes
+        self._has_dav = has_dav
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the methods of the target."""
         if request.target != "*":
             parse_path(request.target, decode_slashes=self._decode_slashes)
-        return Response(204, (allow_header(self._allowed(request, context)),))
+        allow = allow_header(self._allowed(request, context))
+        if self._has_dav:  # every such server answers 200, and some clients look for it
+            return Response(200, (allow, *_DAV_HEADERS), length=0)
+        return Response(204, (allow,))
 
 
 class Trace:

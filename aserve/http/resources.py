@@ -5,6 +5,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
+from aserve.http.dates import EARLIEST
 from aserve.http.messages import ByteSource
 
 UNKNOWN_LENGTH = sys.maxsize
@@ -117,3 +118,10 @@ def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
     times = (*divmod(modified, _BILLION), *divmod(changed, _BILLION))
     state = _FILE_STATE.pack(*times, inode, size)
     return f'"{blake2b(state, digest_size=9).hexdigest()}"'
+
+
+def file_validator(modified: int, changed: int, inode: int, size: int) -> Validator:
+    """Return what distinguishes a file's state from any other. Times are in nanoseconds."""
+    etag = strong_etag(modified, changed, inode, size)
+    # Headers can only express and compare what a date can: no file is older than the year 1.
+    return Validator(etag, max(modified // _BILLION, EARLIEST), changed // _BILLION)

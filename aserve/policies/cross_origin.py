@@ -5,7 +5,7 @@ from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.policies.policy import Policy
 from aserve.policies.request_origin import is_from_another_site
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "TRACE", "CONNECT"})
 """Methods that change no file. CONNECT is none of them by name, but no page can send it."""
 
 

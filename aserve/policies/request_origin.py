@@ -12,6 +12,8 @@ def is_from_another_site(request: Request) -> bool:
     A page of the same site, but of another host or port, is another server's, and counts as one. A
     program that sends neither Origin nor Sec-Fetch-Site is no browser, and acts for its user alone.
     """
+    if not request.has_any("sec-fetch-site", "origin"):
+        return False
     site, origin = request.header("sec-fetch-site"), request.header("origin")
     if origin is not None and not _is_own(origin, request.headers.get("host", "")):
         return True

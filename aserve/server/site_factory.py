@@ -11,13 +11,14 @@ from aserve.config.root import describe_root
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, own_hosts
 from aserve.filesystem.directory import FileSystem, ResourceFinder
-from aserve.filesystem.listed import ListedFileSystem
+from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
+from aserve.handlers.dav.propfind import Propfind
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
@@ -111,15 +112,22 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
     each = [path.settings for path in settings.paths]
     select = _select_path([path.match for path in settings.paths])
 
-    def is_listed(directory: bytes) -> bool:
+    def settings_of(directory: bytes) -> Settings:
         index = select(directory)
-        return _is_listed(settings if index is None else each[index])
+        return settings if index is None else each[index]
+
+    def is_listed(directory: bytes) -> bool:
+        return _is_listed(settings_of(directory))
+
+    def is_told(directory: bytes) -> bool:
+        return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
         files = build_files(one, shared.mounts, shared.directories)
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
-        return _build_paths(one, files, writing, shared)
+        propfind = _propfind(one, files, is_told)
+        return _build_paths(one, files, propfind, writing, shared)
 
     site = build(settings)
     if not each:
@@ -140,7 +148,11 @@ def _select_path(globs: Sequence[str]) -> SelectByPath:
 
 
 def _build_paths(
-    settings: Settings, files: FileSystem, writing: Writers | None, shared: _Shared
+    settings: Settings,
+    files: FileSystem,
+    propfind: Handler | None,
+    writing: Writers | None,
+    shared: _Shared,
 ) -> Site:
     """Return the site of paths that have the same settings."""
     methods = method_table(
@@ -148,6 +160,7 @@ def _build_paths(
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
+        propfind=propfind,
         writing=writing,
     )
     live_reload = shared.live_reload
@@ -225,6 +238,18 @@ def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
     if settings.visibility.find_hidden(name):
         return Note("access", "hidden: a name begins with a dot", settings.place_of("dotfiles"))
     return None
+
+
+def _propfind(settings: Settings, files: FileSystem, is_told: IsListed) -> Handler | None:
+    """Return the handler of PROPFIND, if WebDAV clients are to read.
+
+    They see the files themselves, whatever URLs their pages have, and index files or not.
+    is_told: tells of which folders listings are not off.
+    """
+    if not settings.dav:
+        return None
+    decode_slashes = settings.decode_slashes
+    return Propfind(files, settings.media_types, is_told, decode_slashes=decode_slashes)
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:

@@ -31,7 +31,8 @@ def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
     """Return the methods that change files, None where nothing can be written to."""
     if not settings.write:
         return None
-    everywhere = ["GET", "HEAD", "OPTIONS", *(["TRACE"] if settings.allow_trace else [])]
+    others = {"TRACE": settings.allow_trace, "PROPFIND": settings.dav}
+    everywhere = ["GET", "HEAD", "OPTIONS", *(name for name, is_on in others.items() if is_on)]
     tree = build_tree(settings)
     methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
     known = (*methods, "PATCH")  # which only uploads in parts have

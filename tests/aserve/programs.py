@@ -2,7 +2,7 @@
 
 import atexit
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields
 from functools import cache
@@ -59,7 +59,9 @@ class Running(NamedTuple):
     url: str
 
 
-def serve(root: Path, **settings: Any) -> "AbstractContextManager[aserve.Server | Running]":
+def serve(
+    root: Path | Mapping[str, Path], **settings: Any
+) -> "AbstractContextManager[aserve.Server | Running]":
     """Serve until a block ends: in this process, or as a program where the model needs that."""
     info = find_model(
         settings.get("model", DEFAULT), by_the_book=settings.get("by_the_book", False)
@@ -84,13 +86,14 @@ main()
 
 @contextmanager
 def _serve(
-    root: Path,
+    root: Path | Mapping[str, Path],
     info: ModelInfo,
     *,
     model: str,
     by_the_book: bool = False,
     limits: Limits | None = None,
     write: tuple[str, ...] = (),
+    dav: bool = False,
     **others: Any,
 ) -> Iterator[Running]:
     """Run the program, with two workers if they share a socket."""
@@ -104,8 +107,10 @@ def _serve(
     options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
+    options += ["--dav"] if dav else []
+    paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
-    program = start_code(_PROGRAM, root, *address, f"--model={model}", *options)
+    program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)
     try:
         banner = [program.stderr.readline() for _ in range(4)]
         yield Running(banner[1].split()[1])

@@ -1,4 +1,4 @@
-"""rclone: its http remote reads the pages of folders; its webdav remote is told that it cannot."""
+"""rclone: its http remote reads the pages of folders; test_webdav.py has its webdav remote."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_tree_is_copied_once(
 def test_webdav_is_refused_clearly(
     serve: Callable[..., RunningServer], site: Path, tmp_path: Path, command: str
 ) -> None:
-    """PROPFIND is a method that no path has: 501, and not 405 (RFC 9110 sections 9.1, 15.6.2)."""
+    """Without --dav no path has the method PROPFIND: 501 (RFC 9110 sections 9.1, 15.6.2)."""
     server = serve(site, "--write")
     paths = {"lsf": (":webdav:",), "copy": (str(tmp_path / "site/a b.txt"), ":webdav:new/")}
     options = (*USUAL, "--webdav-url", server.url)

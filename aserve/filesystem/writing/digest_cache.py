@@ -47,7 +47,9 @@ class DigestCache:
             return digest
 
     def add(self, status: os.stat_result, digests: Mapping[str, bytes]) -> None:
-        """Remember hashes of a file by their algorithms."""
+        """Remember hashes of a file by their algorithms, if there are any."""
+        if not digests:
+            return
         with self._lock:
             for algorithm, digest in digests.items():
                 self._digests[_key(status, algorithm)] = digest

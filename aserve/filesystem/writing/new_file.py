@@ -181,8 +181,10 @@ class NewFile:
             # The kernel gives a name only if it is free, so no lock is needed to be sure that
             # there is nothing, as guard was told.
             guard(None)
-            with suppress(FileExistsError):
+            try:
                 return self._add(place, place.name)
+            except FileExistsError:
+                pass  # another program has just made it
         with locked(place.directory):
             return self._publish_locked(place, guard, conflict)
 
@@ -258,8 +260,10 @@ class NewFile:
         if self._temporary.descriptor < 0:
             return
         self._reservation.release(stored=False)
-        with suppress(OSError):
+        try:  # noqa: SIM105 - suppress costs three calls
             self._temporary.close()
+        except OSError:
+            pass
         if self._found:
             close_directory(self._found.place.directory)
             self._found = None

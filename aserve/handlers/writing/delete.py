@@ -1,29 +1,24 @@
 """DELETE: removes a file, or a directory with all that is in it (RFC 9110 9.3.5, RFC 4918 9.6)."""
 
 from collections.abc import Iterable
-from html import escape
 
 from aserve.filesystem.writing.deletion import Deleted
 from aserve.filesystem.writing.errors import AddOnly, Hidden, ParentMissing, WriteError
+from aserve.handlers.dav.multistatus import (
+    BEGINNING,
+    END,
+    XML_HEADERS,
+    response_element,
+    status_element,
+    xml_text,
+)
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.conditions import Conditions
 from aserve.handlers.writing.errors import http_error, status_of
 from aserve.handlers.writing.tree import Names, Target
 from aserve.handlers.writing.writing import Writing
-from aserve.http.messages import (
-    NOSNIFF,
-    REASON_PHRASES,
-    Headers,
-    HttpError,
-    NotFound,
-    Request,
-    Response,
-)
+from aserve.http.messages import HttpError, NotFound, Request, Response
 from aserve.http.request_target import TargetPath
-
-_XML: Headers = (("Content-Type", "application/xml; charset=utf-8"), NOSNIFF)
-
-_XML_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 
 Failure = tuple[TargetPath, WriteError]
 """What could not be deleted, and why."""
@@ -66,16 +61,11 @@ class Delete:
 def _multi_status(prefix: Names, failed: Iterable[Failure]) -> Response:
     """Return a 207 that names what could not be deleted, and why (RFC 4918 section 9.6.1)."""
     entries = "".join(_entry(prefix, path, error) for path, error in failed)
-    document = f'{_XML_DECLARATION}<D:multistatus xmlns:D="DAV:">{entries}\n</D:multistatus>\n'
-    body = document.encode()
-    return Response(207, _XML, (body,), len(body))
+    body = f"{BEGINNING}{entries}{END}".encode()
+    return Response(207, XML_HEADERS, (body,), len(body))
 
 
 def _entry(prefix: Names, path: TargetPath, error: WriteError) -> str:
     location = path._replace(segments=prefix + path.segments, query="").location()
-    status = status_of(error)
-    return (
-        f"\n<D:response><D:href>{escape(location)}</D:href>"
-        f"<D:status>HTTP/1.1 {status} {REASON_PHRASES[status]}</D:status>"
-        f"<D:responsedescription>{escape(error.detail)}</D:responsedescription></D:response>"
-    )
+    reason = f"<D:responsedescription>{xml_text(error.detail)}</D:responsedescription>"
+    return response_element(location, status_element(status_of(error)) + reason)

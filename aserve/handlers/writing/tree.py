@@ -46,7 +46,8 @@ class WritableTree:
         storages = self._members.get(owner)
         if not storages:
             return None
-        return Target(storages[mode], path._replace(segments=names[len(owner) :]), mode)
+        beneath = path._replace(segments=names[len(owner) :]) if owner else path
+        return Target(storages[mode], beneath, mode)
 
     def may_add_to(self, directory: TargetPath) -> bool:
         """Tell whether names may be added to a directory, if it is one."""

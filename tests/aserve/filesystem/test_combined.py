@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.directory import FileSystem
-from aserve.filesystem.entries import entry_of
+from aserve.filesystem.entries import EntryReader, entry_of
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath, parse_path
-from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash, Document, Resource
+from aserve.http.resources import (
+    DirectoryWithoutIndex,
+    DirectoryWithoutSlash,
+    Document,
+    Entry,
+    Resource,
+)
 from aserve.server.files import build_files
 
 
@@ -141,6 +147,39 @@ def test_entries_are_those_that_can_be_requested(combined: FileSystem) -> None:
     assert names(combined, "/plain/") == {b"below": True}
     with pytest.raises(HttpError, match="404"):
         combined.entries(parse_path("/nothing/"))
+
+
+def test_only_what_members_may_replace_is_looked_at_before_it_is_needed(
+    trees: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of 50,000 files, with another one in it, is listed a page at a time."""
+    looked_at: list[bytes] = []
+    look = EntryReader.entry
+
+    def spy(reader: EntryReader, directory: int, path: bytes, name: bytes) -> Entry | None:
+        looked_at.append(name)
+        return look(reader, directory, path, name)
+
+    monkeypatch.setattr(EntryReader, "entry", spy)
+    files = files_of({"": trees / "www", "docs": trees / "docs", "z": trees / "docs"})
+    found = files.entries(parse_path("/"))
+    assert sorted(looked_at) == [b"docs", b"z"]
+    assert (len(found), found[2].name) == (6, b"file")
+    expected = [b"a", b"docs", b"file", b"z", b"index.html", b"plain"]
+    assert [entry.name for entry in found] == expected
+    assert [entry.name for entry in found if entry.is_directory] == expected[:4]
+
+
+def test_an_entry_by_its_path_is_the_one_that_a_walk_finds(combined: FileSystem) -> None:
+    root = TargetPath((), is_directory=True)
+    walked = dict(combined.walk(root))
+    assert len(walked) > 10
+    for path, entry in walked.items():
+        assert combined.entry(TargetPath(path, is_directory=False)) == entry
+    assert combined.entry(root).is_directory
+    for target in ("/nothing", "/file/under", "/docs/old", "/docs/.secret"):
+        with pytest.raises(HttpError, match="404"):
+            combined.entry(parse_path(target))
 
 
 def test_a_walk_goes_through_all_of_them_in_order(combined: FileSystem) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from aserve.filesystem import entries, natural_order
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.visibility import Symlinks, Visibility
-from aserve.http.messages import HttpError
+from aserve.http.messages import HttpError, NotFound
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DirectoryWithoutIndex, Document, Entry
 
@@ -58,6 +59,36 @@ def test_entries_are_a_sequence_with_directories_first(tmp_path: Path) -> None:
     assert [entry.name for entry in found] == [b"z", b"a9", b"a10"]
     assert found[0].name == b"z"
     assert [entry.name for entry in found[1:]] == [b"a9", b"a10"]
+
+
+def test_no_descriptor_is_held_between_two_looks(tmp_path: Path) -> None:
+    """A client that reads a long listing slowly would hold it."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"1")
+    before = len(os.listdir("/proc/self/fd"))
+    found = Directory(tmp_path).entries(ROOT)
+    assert found[0].name == b"a"
+    assert len(os.listdir("/proc/self/fd")) == before
+    (tmp_path / "b").write_bytes(b"22")
+    assert found[1].size == 2
+    shutil.rmtree(tmp_path)
+    assert (len(found), list(found), found[:]) == (2, [], [])
+
+
+def test_an_entry_by_its_path_is_the_one_that_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("sub")
+    (tmp_path / "x.key").touch()
+    files = Directory(tmp_path)
+    for directory in (ROOT, at("sub"), at("link")):
+        for entry in files.entries(directory):
+            path = TargetPath((*directory.segments, entry.name), is_directory=False)
+            assert files.entry(path) == entry._replace(is_link=False)
+    assert files.entry(ROOT).is_directory
+    for hidden in ("x.key", "none", "sub/file/below", ".git"):
+        with pytest.raises(NotFound):
+            files.entry(at(hidden))
 
 
 def test_what_is_no_file_is_no_entry(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from aserve.filesystem.natural_order import (
     fold_case,
     sort_in_steps,
     sort_naturally,
+    with_name,
 )
 
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name)
@@ -77,3 +78,12 @@ def test_a_name_is_found_in_any_case(names: list[bytes]) -> None:
         equal = [name for name in ordered if fold_case(name) == wanted]
         found = find_in_any_case(ordered, wanted)
         assert found in equal if equal else found is None
+
+
+@given(st.sets(NAMES), NAMES, st.booleans())
+def test_a_name_is_put_where_it_belongs_or_left_out(
+    names: set[bytes], name: bytes, is_there: bool
+) -> None:
+    expected = names | {name} if is_there else names - {name}
+    found = with_name(sort_naturally(names), name, is_there=is_there)
+    assert found == sort_naturally(expected)

@@ -1,14 +1,16 @@
 """A site with listings, asked in this process: what tests of listings share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
+from xml.etree import ElementTree as ET
 
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.handlers.archive.handler import Archives
+from aserve.handlers.dav.propfind import Propfind
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -47,11 +49,14 @@ class ListedSite:
         listings = Listings(self.files, **settings)
         archives = Archives(self.files)
         handler = StaticFiles(self.files, listings=listings, archives=archives, lists_all=lists_all)
-        self.site = Site(MethodDispatcher(method_table(handler)))
+        methods = method_table(handler, propfind=Propfind(self.files))
+        self.site = Site(MethodDispatcher(methods))
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = Request(method, target, headers=named)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+        head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n"
+        request = Request(method, target, headers=named, head=head)
         response = self.site.handle(request, RequestContext(NOW))
         body = b"".join(map(part_bytes, response.body))
         return Answer(response.status, dict(response.headers), body)
@@ -59,6 +64,13 @@ class ListedSite:
     def list(self, target: str = "/", **headers: str) -> Answer:
         """Return a listing as JSON."""
         return self.get(f"{target}{'&' if '?' in target else '?'}format=json", **headers)
+
+    def members(self, target: str) -> Sequence[str]:
+        """Return the hrefs of what is in a directory, as a WebDAV client gets them."""
+        answer = self.get(target, "PROPFIND", depth="1")
+        assert answer.status in {207, 404}
+        found = ET.fromstring(answer.body) if answer.status == 207 else ()
+        return [one.findtext("{DAV:}href") or "" for one in found][1:]
 
     def follow(self, target: str, reference: str) -> Answer:
         """Return what a relative reference in the answer to a target leads to."""

@@ -57,6 +57,8 @@ def check_names(directory: str, names: Iterable[bytes]) -> None:
         assert [answer.status for answer in answers] == [200] * len(visible)
         assert sorted(answer.body for answer in answers) == expected
     assert site.get("/?format=text").body.count(b"\n") == len(visible)
+    answers = [site.get(href) for href in site.members("/")]
+    assert sorted(answer.body for answer in answers) == expected
     check_searches(site, visible)
     check_archives(site, visible)
 
@@ -102,6 +104,9 @@ def test_a_directory_with_such_a_name_can_be_entered(tmp_path: Path, name: bytes
     target = "/" + url.removeprefix("./")
     (inner,) = [entry["url"] for entry in site.list(target).json["entries"]]
     assert site.follow(target, inner).body == b"inside"
+    (folder,) = site.members("/")
+    (href,) = site.members(folder)
+    assert site.get(href).body == b"inside"
     deep = site.list("/?deep=1&q=in*").json["entries"]
     assert [site.follow("/", entry["url"]).body for entry in deep if entry["kind"] == "file"] == [
         b"inside"

@@ -19,6 +19,7 @@ import pytest
 
 import aserve.filesystem
 import aserve.handlers.archive
+import aserve.handlers.dav
 import aserve.handlers.listing
 from aserve.filesystem import natural_order, steps
 from aserve.filesystem.combined import CombinedFileSystem, Member
@@ -81,7 +82,8 @@ class Spy:
 
 def modules() -> Iterator[ModuleType]:
     """Yield all modules that work on folders."""
-    for package in (aserve.filesystem, aserve.handlers.listing, aserve.handlers.archive):
+    handlers = aserve.handlers
+    for package in (aserve.filesystem, handlers.listing, handlers.archive, handlers.dav):
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             yield importlib.import_module(found.name)
 
@@ -132,6 +134,14 @@ def test_no_call_works_on_a_whole_folder(spy: Spy, files: FileSystem, query: str
     method = "HEAD" if "archive" in query else "GET"  # it is laid out before the first byte
     most = spy.watch(lambda: statuses.append(site.get(f"/?{query}", method).status))
     assert statuses == [200]
+    assert most <= MOST
+
+
+def test_no_call_describes_a_whole_folder(spy: Spy, files: FileSystem) -> None:
+    members: list[str] = []
+    site = ListedSite(files)
+    most = spy.watch(lambda: members.extend(site.members("/")))
+    assert len(members) >= FILES
     assert most <= MOST
 
 

@@ -176,6 +176,17 @@ def _by_selection(site: ListedSite, path: str) -> bool:
     return answer.status == 200
 
 
+def _by_propfind(site: ListedSite, path: str) -> bool:
+    """Ask for the path itself, and for what is in its directory."""
+    directory, slash, _ = path.rpartition("/")
+    answer = site.get(f"/{quote(path)}", "PROPFIND", depth="0")
+    assert answer.status in {207, 404}
+    is_there = answer.status == 207
+    listed = [href.rstrip("/") for href in site.members(f"/{quote(directory)}{slash}")]
+    assert is_there == (f"/{quote(path)}" in listed)
+    return is_there
+
+
 DOORS: dict[str, Door] = {
     "GET": _by_request("GET"),
     "HEAD": _by_request("HEAD"),
@@ -188,6 +199,7 @@ DOORS: dict[str, Door] = {
     "deep listing": _by_walk,
     "archive": _by_archive,
     "archive of a selection": _by_selection,
+    "PROPFIND": _by_propfind,
 }
 
 

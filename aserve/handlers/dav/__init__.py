@@ -1,0 +1,1 @@
+"""What WebDAV adds to HTTP (RFC 4918), as far as it reads."""
