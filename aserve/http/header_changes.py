@@ -53,7 +53,9 @@ _OF_CONTENT = frozenset(
 )
 _OF_HANDLERS = frozenset(
     {
-        *("accept-patch", "content-security-policy", "referrer-policy", "retry-after"),
+        *("access-control-allow-headers", "access-control-allow-methods", "accept-patch"),
+        *("access-control-allow-origin", "access-control-expose-headers", "access-control-max-age"),
+        *("content-security-policy", "referrer-policy", "retry-after"),
         *("search-complete", "server", "tus-checksum-algorithm", "tus-extension", "tus-max-size"),
         *("tus-resumable", "tus-version", "upload-defer-length", "upload-expires", "upload-length"),
         *("upload-metadata", "upload-offset", "vary", "www-authenticate", "x-accel-buffering"),

@@ -17,9 +17,9 @@ from aserve.http.header_changes import (
     is_always_added,
     names_of,
 )
-from aserve.http.messages import Headers, HttpError, Request, Response
+from aserve.http.messages import Headers, Request, Response
 from aserve.http.path_globs import GlobError, compile_glob, is_everything
-from aserve.http.request_target import parse_path
+from aserve.http.request_target import decoded_path
 from aserve.policies.policy import Policy
 
 
@@ -39,25 +39,34 @@ class HeaderRule(NamedTuple):
 
 
 def header_policies(
+    defaults: Sequence[HeaderRule],
     rules: Sequence[HeaderRule],
-    *others: FindChanges,
+    others: Sequence[FindChanges] = (),
+    *,
     decode_slashes: bool = False,
     only_our_handlers: bool = True,
 ) -> Iterator[Policy]:
     """Yield the policies that rules need, at most two.
 
-    others: changes that are found in another way, made before those of the rules.
-    decode_slashes: whether %2F in a path separates names. only_our_handlers: whether all handlers
-    are of this package, so that it is known which headers they give to responses.
+    Changes are made in this order: defaults, others, rules. others: find their changes in another
+    way. decode_slashes: whether %2F in a path separates names. only_our_handlers: whether all
+    handlers are of this package, so that it is known which headers they give to responses.
     """
+    every = (*defaults, *rules)
     is_known = only_our_handlers and not others
-    fixed = [rule for rule in rules if is_known and _is_header_of_the_site(rule, rules)]
+    fixed = [rule for rule in every if is_known and _is_header_of_the_site(rule, every)]
     if fixed:
         yield SiteHeaders(tuple(line for rule in fixed for line in rule.change.set))
-    rest = [rule for rule in rules if rule not in fixed]
-    sources = (*others, *([find_by_globs(rest)] if rest else []))
+    first = [rule for rule in defaults if rule not in fixed]
+    last = [rule for rule in rules if rule not in fixed]
+    sources = (*_finders(first), *others, *_finders(last))
     if sources:
         yield HeaderRules(sources, decode_slashes=decode_slashes)
+
+
+def _finders(rules: Sequence[HeaderRule]) -> Iterator[FindChanges]:
+    if rules:
+        yield find_by_globs(rules)
 
 
 def _is_header_of_the_site(rule: HeaderRule, rules: Sequence[HeaderRule]) -> bool:
@@ -101,14 +110,6 @@ class HeaderRules(Policy):
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
         """Return a response with the headers that its path asks for."""
-        path = self._path_of(request)
+        path = decoded_path(request.target, decode_slashes=self._decode_slashes)
         changes = [change for find in self._sources for change in find(path)]
         return change_headers(request, response, changes) if changes else response
-
-    def _path_of(self, request: Request) -> bytes:
-        try:
-            path = parse_path(request.target, decode_slashes=self._decode_slashes)
-        except HttpError:
-            return b""
-        slash = b"/" if path.is_directory and path.segments else b""
-        return b"/" + b"/".join(path.segments) + slash

@@ -9,10 +9,21 @@ import aserve
 from aserve.pytest_plugin import ServerFactory
 
 
+class Now:
+    """A handler of one's own."""
+
+    def handle(self, request: aserve.Request, context: aserve.RequestContext) -> aserve.Response:
+        """Return the time, or nothing to HEAD."""
+        body = () if request.method == "HEAD" else (str(context.now).encode(),)
+        return aserve.Response(200, (("Content-Type", "text/plain"),), body)
+
+
 def valid_calls(aserve_server: ServerFactory) -> str:
     """Make calls that must pass."""
     aserve.Server("www", threads=3, limits=aserve.Limits(max_body=aserve.UNLIMITED), port=None)
     aserve.Server({"": "www", "docs": Path("/srv/docs")}).reload({"a": "www"})
+    headers = {"/docs/*": {"X-Robots-Tag": "none"}}
+    aserve.Server("www", headers=headers, cors=("*",), cache=60, handlers={"/now": Now()})
     return aserve_server("www", types=("a=text/plain",), access_log=print).url
 
 
@@ -24,4 +35,6 @@ def invalid_calls(aserve_server: ServerFactory) -> None:
     aserve.Server({"docs": None})  # type: ignore[dict-item]
     aserve.Server(None)  # type: ignore[arg-type]
     aserve_server("www", types="a=text/plain")  # type: ignore[arg-type]
+    aserve.Server("www", headers="/* X-A: 1")  # type: ignore[arg-type]
+    aserve.Server("www", handlers={"/now": print})  # type: ignore[dict-item]
     aserve.Limits(idle_timeout=3)  # type: ignore[call-arg]
