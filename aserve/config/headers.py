@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from aserve.handlers.handler import Handler
 from aserve.http.header_changes import HeaderChange
@@ -23,17 +23,26 @@ _MAX_AGE = 2**31 - 1  # seconds (RFC 9111 section 1.2.2)
 _FORM = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY', not"
 
 
-def parse_header_rules(headers: Sequence[str] | HeaderTable) -> list[HeaderRule]:
+class _Line(NamedTuple):
+    glob: str
+    name: str
+    value: str
+    place: str
+
+
+def parse_header_rules(
+    headers: Sequence[str] | HeaderTable, place_of: Callable[[int], str] = str
+) -> list[HeaderRule]:
     """Return the rules of the setting headers. Raises ValueError, whose text is the reason.
 
     Lines for the same path, one after another, are one rule: two lines of one name are both sent.
-    Without a value, a header is removed, as curl has it.
+    Without a value, a header is removed, as curl has it. place_of: returns where the n-th line is
+    written, counted from 0.
     """
     is_table = isinstance(headers, Mapping)
-    lines = list(_lines_of_table(headers) if is_table else map(_parse_line, headers))
-    rules = [
-        _rule(glob, [line[1:] for line in group]) for glob, group in groupby(lines, itemgetter(0))
-    ]
+    lines = _lines_of_table(headers) if is_table else map(_parse_line, headers)
+    placed = [_Line(*line, place_of(index)) for index, line in enumerate(lines)]
+    rules = [_rule(glob, list(group)) for glob, group in groupby(placed, attrgetter("glob"))]
     if reason := next(filter(None, (rule.error() for rule in rules)), ""):
         raise ValueError(reason)
     return rules
@@ -59,10 +68,11 @@ def _parse_line(text: str) -> tuple[str, str, str]:
     return glob, name, value.strip(" \t")
 
 
-def _rule(glob: str, lines: Sequence[tuple[str, str]]) -> HeaderRule:
-    values = tuple((name, value) for name, value in lines if value)
-    removed = tuple(name for name, value in lines if not value)
-    return HeaderRule(glob, HeaderChange(set=values, unset=removed, source="headers"))
+def _rule(glob: str, lines: Sequence[_Line]) -> HeaderRule:
+    values = tuple((line.name, line.value) for line in lines if line.value)
+    removed = tuple(line.name for line in lines if not line.value)
+    place = ", ".join(dict.fromkeys(line.place for line in lines))
+    return HeaderRule(glob, HeaderChange(set=values, unset=removed, source=place))
 
 
 def header_rules_error(headers: Sequence[str] | HeaderTable) -> str:

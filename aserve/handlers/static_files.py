@@ -19,7 +19,7 @@ class StaticFiles:
     decode_slashes: whether %2F in a path separates segments. listings, archives: those of
     directories without an index; lists_all: of any directory, where the query asks for one.
     why_hidden: returns a note on what hides a path, None if nothing does. cache_control: of files;
-    without it, all are validated before each use.
+    without it, all are validated before each use. why_cached: returns a note on that.
     """
 
     def __init__(  # noqa: PLR0913 - parts of a site, by their names
@@ -32,6 +32,7 @@ class StaticFiles:
         lists_all: bool = False,
         why_hidden: Callable[[TargetPath], Note | None] | None = None,
         cache_control: CacheControl | None = None,
+        why_cached: Callable[[TargetPath], Note] | None = None,
     ) -> None:
         self._files = files
         self._listings = listings
@@ -40,6 +41,7 @@ class StaticFiles:
         self._decode_slashes = decode_slashes
         self._why_hidden = why_hidden
         self._cache_control = cache_control
+        self._why_cached = why_cached
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a file, or the redirect from a directory to its URL with a slash."""
@@ -61,6 +63,8 @@ class StaticFiles:
         if isinstance(resource, DirectoryWithoutIndex):
             return self._directory(request, context, path, resource.absent)
         cache_control = self._cache_control(path) if self._cache_control else NO_CACHE
+        if context.notes is not None and self._why_cached:
+            context.notes.append(self._why_cached(path))
         response = respond_with_document(request, resource, context.now, cache_control)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response

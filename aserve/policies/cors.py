@@ -6,7 +6,7 @@ There are no credentials: no cookie and no password of a user is part of such a 
 import re
 
 from aserve.cache.keys import KeyedOn
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import Note, RequestContext
 from aserve.http.header_changes import HeaderChange, change_headers
 from aserve.http.messages import Headers, Request, Response
 from aserve.http.origins import Origins
@@ -35,6 +35,9 @@ class AnyOrigin(Policy):
 
     response_headers = (("Access-Control-Allow-Origin", "*"), _EXPOSED)
 
+    def __init__(self, place: str = "") -> None:
+        self.notes = (Note("header", "pages of all sites may read it", place),)
+
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
         """Return a response that answers a preflight as well, if the request is one."""
         if request.method != "OPTIONS":
@@ -43,14 +46,18 @@ class AnyOrigin(Policy):
 
 
 class ListedOrigins(Policy):
-    """Lets pages of some origins read, and write where clients may write at all."""
+    """Lets pages of some origins read, and write where clients may write at all.
+
+    place: where they are listed.
+    """
 
     keyed_on = KeyedOn(headers=frozenset({"origin"}))
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, place: str = "") -> None:
         self._origins = origins
+        self._place = place
 
-    def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
+    def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return a response that names the page's origin, if it is one of them.
 
         Each says that it depends on the origin, so that no cache in between mixes them up.
@@ -58,6 +65,9 @@ class ListedOrigins(Policy):
         headers: Headers = (("Vary", "Origin"),)
         origin = request.header("origin")
         is_listed = origin is not None and origin in self._origins
+        if context.notes is not None:
+            readers = f"pages of {origin}" if is_listed else "no pages of other sites"
+            context.notes.append(Note("header", f"{readers} may read it", self._place))
         if origin and is_listed:
             headers += (("Access-Control-Allow-Origin", origin), _EXPOSED)
         response = change_headers(request, response, [HeaderChange(set=headers)])

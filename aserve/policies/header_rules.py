@@ -5,10 +5,10 @@ responses have, and nothing else can change, is a header of the site, which cost
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import Note, RequestContext
 from aserve.http.header_changes import (
     FindChanges,
     HeaderChange,
@@ -17,7 +17,7 @@ from aserve.http.header_changes import (
     is_always_added,
     names_of,
 )
-from aserve.http.messages import Headers, Request, Response
+from aserve.http.messages import Request, Response
 from aserve.http.path_globs import GlobError, compile_glob, is_everything
 from aserve.http.request_target import decoded_path
 from aserve.policies.policy import Policy
@@ -39,42 +39,34 @@ class HeaderRule(NamedTuple):
 
 
 def header_policies(
-    defaults: Sequence[HeaderRule],
     rules: Sequence[HeaderRule],
-    others: Sequence[FindChanges] = (),
+    others: Sequence[HeaderRule] = (),
     *,
+    may_be_fixed: bool,
     decode_slashes: bool = False,
-    only_our_handlers: bool = True,
 ) -> Iterator[Policy]:
     """Yield the policies that rules need, at most two.
 
-    Changes are made in this order: defaults, others, rules. others: find their changes in another
-    way. decode_slashes: whether %2F in a path separates names. only_our_handlers: whether all
-    handlers are of this package, so that it is known which headers they give to responses.
+    others: further ones, which other policies make. may_be_fixed: whether it is known that nothing
+    else gives responses headers that ours do not have. decode_slashes: whether %2F in a path
+    separates names.
     """
-    every = (*defaults, *rules)
-    is_known = only_our_handlers and not others
-    fixed = [rule for rule in every if is_known and _is_header_of_the_site(rule, every)]
+    times = Counter(name for rule in (*rules, *others) for name in names_of(rule.change))
+    fixed = [rule for rule in rules if may_be_fixed and _is_header_of_the_site(rule, times)]
     if fixed:
-        yield SiteHeaders(tuple(line for rule in fixed for line in rule.change.set))
-    first = [rule for rule in defaults if rule not in fixed]
-    last = [rule for rule in rules if rule not in fixed]
-    sources = (*_finders(first), *others, *_finders(last))
-    if sources:
-        yield HeaderRules(sources, decode_slashes=decode_slashes)
+        yield SiteHeaders([rule.change for rule in fixed])
+    if rest := [rule for rule in rules if rule not in fixed]:
+        yield HeaderRules([find_by_globs(rest)], decode_slashes=decode_slashes)
 
 
-def _finders(rules: Sequence[HeaderRule]) -> Iterator[FindChanges]:
-    if rules:
-        yield find_by_globs(rules)
+def _is_header_of_the_site(rule: HeaderRule, times: Mapping[str, int]) -> bool:
+    """Tell whether a rule adds headers to all responses that nothing else has or changes.
 
-
-def _is_header_of_the_site(rule: HeaderRule, rules: Sequence[HeaderRule]) -> bool:
-    """Tell whether a rule adds headers to all responses that nothing else has or changes."""
+    times: in how many rules a name is.
+    """
     change = rule.change
     if change.append or change.unset or not is_everything(rule.match):
         return False
-    times = Counter(name for one in rules for name in names_of(one.change))
     return all(times[name] == 1 and is_always_added(name) for name in names_of(change))
 
 
@@ -94,8 +86,9 @@ def find_by_globs(rules: Sequence[HeaderRule]) -> FindChanges:
 class SiteHeaders(Policy):
     """Adds the same headers to every response."""
 
-    def __init__(self, headers: Headers) -> None:
-        self.response_headers = headers
+    def __init__(self, changes: Sequence[HeaderChange]) -> None:
+        self.response_headers = tuple(line for change in changes for line in change.set)
+        self.notes = tuple(map(_note, changes))
 
 
 class HeaderRules(Policy):
@@ -108,8 +101,16 @@ class HeaderRules(Policy):
         self._sources = sources
         self._decode_slashes = decode_slashes
 
-    def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
+    def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return a response with the headers that its path asks for."""
         path = decoded_path(request.target, decode_slashes=self._decode_slashes)
         changes = [change for find in self._sources for change in find(path)]
+        if context.notes is not None:
+            context.notes.extend(map(_note, changes))
         return change_headers(request, response, changes) if changes else response
+
+
+def _note(change: HeaderChange) -> Note:
+    lines = [f"{name}: {value}" for name, value in (*change.set, *change.append)]
+    removed = [f"no {name}" for name in change.unset]
+    return Note("header", ", ".join((*lines, *removed)), change.source)

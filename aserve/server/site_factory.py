@@ -39,7 +39,13 @@ from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
-from aserve.server.header_policies import build_header_policies, cache_control, trusted_origins
+from aserve.server.header_policies import (
+    build_default_headers,
+    build_header_rules,
+    cache_control,
+    cache_note,
+    trusted_origins,
+)
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
@@ -200,6 +206,7 @@ def _static_files(
         by_url,
         decode_slashes=settings.decode_slashes,
         cache_control=cache_control(settings),
+        why_cached=partial(cache_note, settings),
         why_hidden=partial(_why_hidden, settings),
     )
     if not _is_listed(settings):
@@ -268,7 +275,8 @@ def _policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
-    yield from build_header_policies(settings)
+    yield from build_header_rules(settings)
+    yield from build_default_headers(settings)
     if settings.write:
         yield CrossOrigin(trusted_origins(settings))
         yield ReprDigest(digests)

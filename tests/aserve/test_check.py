@@ -225,6 +225,7 @@ def decided(lines: list[str]) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.startswith("  ") and line[2].islower()]
 
 
+VALIDATED = "cache no-cache: validated before each use default"
 KEPT = "memory the response is kept until something on its path changes"
 NOT_KEPT = "memory the response is not kept: each request is answered anew"
 SPA = "nothing is there, so a navigation gets /index.html, if that is there --spa"
@@ -233,8 +234,8 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
 @pytest.mark.parametrize(
     ("arguments", "status", "notes"),
     [
-        (["/"], "200 OK", ["file {site}/index.html", KEPT]),
-        (["http://a.test:80/a.txt?b"], "200 OK", ["file {site}/a.txt", KEPT]),
+        (["/"], "200 OK", [VALIDATED, "file {site}/index.html", KEPT]),
+        (["http://a.test:80/a.txt?b"], "200 OK", [VALIDATED, "file {site}/a.txt", KEPT]),
         (
             ["/sub"],
             "301 Moved Permanently",
@@ -288,6 +289,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             ["/app.js"],
             "200 OK",
             [
+                VALIDATED,
                 "file {site}/app.js.br",
                 "coding br: the client accepts it, and this file is there",
                 KEPT,
@@ -296,7 +298,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
         (
             ["/app.js", "--request-header", "Accept-Encoding: gzip"],
             "200 OK",
-            ["file {site}/app.js", KEPT],
+            [VALIDATED, "file {site}/app.js", KEPT],
         ),
         (
             ["/no", "--error-page", "404=sub/index.html"],

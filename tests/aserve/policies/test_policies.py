@@ -131,7 +131,7 @@ def cases(directory):
             ],
         ),
         "site-headers": (
-            SiteHeaders((("X-A", "1"),)),
+            SiteHeaders([HeaderChange(set=(("X-A", "1"),))]),
             [Ask(200, b"\r\nX-A: 1\r\n"), Ask(404, b"\r\nX-A: 1\r\n", OTHER, target="/no")],
         ),
         "header-rules": (
