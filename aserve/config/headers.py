@@ -23,6 +23,14 @@ _MAX_AGE = 2**31 - 1  # seconds (RFC 9111 section 1.2.2)
 _FORM = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY', not"
 
 
+class HeaderLineError(ValueError):
+    """A line of the setting headers that cannot be a rule. number: which one, counted from 0."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
+
+
 class _Line(NamedTuple):
     glob: str
     name: str
@@ -33,19 +41,23 @@ class _Line(NamedTuple):
 def parse_header_rules(
     headers: Sequence[str] | HeaderTable, place_of: Callable[[int], str] = str
 ) -> list[HeaderRule]:
-    """Return the rules of the setting headers. Raises ValueError, whose text is the reason.
+    """Return the rules of the setting headers. Raises HeaderLineError, whose text is the reason.
 
     Lines for the same path, one after another, are one rule: two lines of one name are both sent.
     Without a value, a header is removed, as curl has it. place_of: returns where the n-th line is
     written, counted from 0.
     """
     is_table = isinstance(headers, Mapping)
-    lines = _lines_of_table(headers) if is_table else map(_parse_line, headers)
-    placed = [_Line(*line, place_of(index)) for index, line in enumerate(lines)]
-    rules = [_rule(glob, list(group)) for glob, group in groupby(placed, attrgetter("glob"))]
-    if reason := next(filter(None, (rule.error() for rule in rules)), ""):
-        raise ValueError(reason)
-    return rules
+    lines: list[_Line] = []
+    try:
+        for text in _lines_of_table(headers) if is_table else map(_parse_line, headers):
+            line = _Line(*text, place_of(len(lines)))
+            if reason := _rule(line.glob, [line]).error():
+                raise ValueError(reason)
+            lines.append(line)
+    except ValueError as error:
+        raise HeaderLineError(len(lines), str(error)) from None
+    return [_rule(glob, list(group)) for glob, group in groupby(lines, attrgetter("glob"))]
 
 
 def _lines_of_table(table: Any) -> Iterator[tuple[str, str, str]]:
@@ -73,11 +85,6 @@ def _rule(glob: str, lines: Sequence[_Line]) -> HeaderRule:
     removed = tuple(line.name for line in lines if not line.value)
     place = ", ".join(dict.fromkeys(line.place for line in lines))
     return HeaderRule(glob, HeaderChange(set=values, unset=removed, source=place))
-
-
-def header_rules_error(headers: Sequence[str] | HeaderTable) -> str:
-    """Return what is wrong with the setting headers, "" if nothing is."""
-    return _reason(parse_header_rules, headers)
 
 
 def cache_error(value: str | int) -> str:

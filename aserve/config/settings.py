@@ -10,11 +10,12 @@ from aserve.arguments import checks_names, wrong_types
 from aserve.config.headers import (
     CACHE,
     ETAGS,
+    HeaderLineError,
     HeaderTable,
     cache_error,
     cors_error,
     handlers_error,
-    header_rules_error,
+    parse_header_rules,
 )
 from aserve.config.names import DEFAULT_PLACE, NamedSettingError, Sources
 from aserve.config.pages import (
@@ -255,8 +256,12 @@ class Settings:
             _require(bool(parse_error_page(page)), "error_page", detail)
 
     def _check_headers(self) -> None:
+        try:
+            parse_header_rules(self.headers)
+        except HeaderLineError as error:
+            line = f"headers[{error.number}]"
+            raise SettingsError(line if line in self.sources else "headers", str(error)) from None
         for setting, reason in (
-            ("headers", header_rules_error(self.headers)),
             ("cache", cache_error(self.cache)),
             ("cors", cors_error(self.cors)),
             ("handlers", handlers_error(self.handlers or {})),
