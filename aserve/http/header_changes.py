@@ -190,8 +190,8 @@ class _Lines:
 
     def _applies(self, key: str, lines: list[Header], status: int, *, is_of_file: bool) -> bool:
         """Tell whether a header of a response may be changed in this way."""
-        if key == "x-content-type-options":  # without it, a name in a listing can become a script
-            return key not in self._own_names
+        if key in _OWN_FIRST and key in self._own_names:
+            return False
         if key in _OF_CONTENT:
             return is_of_file and status != 304 and not (key == "content-type" and self._is_parts())
         if key in _CACHING:
@@ -209,6 +209,9 @@ class _Lines:
         return is_of_file or any(_STORED_LESS.search(value) for _, value in lines)
 
 
+_OWN_FIRST = frozenset({"x-content-type-options", "content-encoding"})
+"""Names whose own lines stay, alone: a name in a listing could become a script otherwise, and a
+file that is compressed could not be decoded."""
 _JOINED = frozenset({"content-security-policy", "vary"})
 """Names whose own lines stay: browsers enforce each policy, and caches look at all of Vary."""
 

@@ -130,6 +130,13 @@ def test_no_error_and_no_secret_is_cached_longer(status, own, value, expected):
     ]
 
 
+def test_a_file_that_is_compressed_stays_so():
+    rule = HeaderChange(set=(("Content-Encoding", "gzip"),))
+    assert changed(rule)[-1] == ("Content-Encoding", "gzip")
+    own = (("Content-Encoding", "br"),)
+    assert changed(rule, own=own) == [*own]
+
+
 def test_what_a_response_varies_by_is_never_less():
     own = (("Vary", "Accept-Encoding"), ("X", "1"))
     one, other = HeaderChange(set=(("vary", "Cookie, accept-encoding"),)), HeaderChange()

@@ -1,6 +1,8 @@
 """The headers of a whole site, as settings describe it: cold, without a server around it."""
 
 import os
+import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -236,6 +238,36 @@ def test_the_type_of_several_ranges_stays(root: Path) -> None:
     (media_type,) = site.values("Content-Type", **several)
     assert media_type.startswith("multipart/byteranges; ")
     assert site.values("Content-Type", "/none.txt") == ["text/plain; charset=utf-8"]
+
+
+def test_a_reload_changes_all_of_it(root: Path) -> None:
+    """Cold and warm, before and after: each answer is that of the settings of its time."""
+    old = {"headers": ("*.txt X-A: old",), "cors": ("*",), "isolate": True}
+    new = {"headers": ("*.txt X-A: new",), "cors": ("https://a.test",), "isolate": False}
+    later = {"cache": 60, "etag": "off", "security_headers": True}
+    with aserve.Server(root, **old) as server:
+        before = [headers_of(server, Origin="https://a.test") for _ in range(4)]
+        server.reload(**new, **later)
+        after = [headers_of(server, Origin="https://a.test") for _ in range(4)]
+    for headers in before:
+        assert (headers["X-A"], headers["Access-Control-Allow-Origin"]) == ("old", "*")
+        assert (headers["Cache-Control"], headers["X-Frame-Options"]) == ("no-cache", None)
+        assert headers["ETag"]
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    for headers in after:
+        assert (headers["X-A"], headers["Vary"]) == ("new", "Origin")
+        assert headers["Access-Control-Allow-Origin"] == "https://a.test"
+        assert (headers["Cache-Control"], headers["X-Frame-Options"]) == (
+            "max-age=60",
+            "SAMEORIGIN",
+        )
+        assert headers["ETag"] is headers["Cross-Origin-Opener-Policy"] is None
+
+
+def headers_of(server: aserve.Server, **headers: str) -> Message:
+    request = urllib.request.Request(f"{server.url}a.txt", headers=headers)
+    with urllib.request.urlopen(request) as response:
+        return response.headers
 
 
 def test_files_that_are_old_enough_are_served_from_their_names(root: Path) -> None:
