@@ -30,16 +30,23 @@ from aserve.version import __version__
 if TYPE_CHECKING:
     from aserve.config.settings import Settings, SettingsError
     from aserve.config.virtual_hosts import PathSettings, VirtualHost
+    from aserve.handlers.handler import Handler, RequestContext
+    from aserve.http.messages import HttpError, Request, Response
     from aserve.http1.limits import UNLIMITED, LimitError, Limits
     from aserve.server.embedded import Server
     from aserve.server.listeners import ListenError
 
 __all__ = [
     "UNLIMITED",
+    "Handler",
+    "HttpError",
     "LimitError",
     "Limits",
     "ListenError",
     "PathSettings",
+    "Request",
+    "RequestContext",
+    "Response",
     "Server",
     "Settings",
     "SettingsError",
@@ -49,10 +56,15 @@ __all__ = [
 
 _EXPORTS = {
     "UNLIMITED": "aserve.http1.limits",
+    "Handler": "aserve.handlers.handler",
+    "HttpError": "aserve.http.messages",
     "LimitError": "aserve.http1.limits",
     "Limits": "aserve.http1.limits",
     "ListenError": "aserve.server.listeners",
     "PathSettings": "aserve.config.virtual_hosts",
+    "Request": "aserve.http.messages",
+    "RequestContext": "aserve.handlers.handler",
+    "Response": "aserve.http.messages",
     "Server": "aserve.server.embedded",
     "Settings": "aserve.config.settings",
     "SettingsError": "aserve.config.settings",

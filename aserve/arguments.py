@@ -90,6 +90,8 @@ def _is_of_type(value: object, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if get_origin(hint) is Mapping:
+        return "a mapping"
     if hint not in _DESCRIPTIONS and get_origin(hint) is tuple:
         return f"a tuple of {_describe(get_args(hint)[0])}"
     if hint not in _DESCRIPTIONS and get_origin(hint):

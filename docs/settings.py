@@ -42,7 +42,7 @@ _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 
 _JSON_TYPES = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
 
-_PYTHON_ONLY = {"queue", "grace"}
+_PYTHON_ONLY = {"queue", "grace", "handlers"}
 """What only a program can set."""
 
 _TABLES = {"sites": "`[[site]]`", "paths": "`[[path]]`"}
@@ -97,9 +97,8 @@ def settings() -> str:
         if one.name == "sources":  # what others have written, and not a setting of its own
             continue
         kind = types[one.name]
-        kind_text = inspect.formatannotation(kind).rpartition("aserve.http1.limits.")[2]
+        kind_text = re.sub(r"\baserve\.[a-z0-9_.]+\.", "", inspect.formatannotation(kind))
         kind_text = re.sub(r"\b(?:pathlib|collections)\.(?:_local\.|abc\.)?", "", kind_text)
-        kind_text = kind_text.replace("aserve.config.virtual_hosts.", "")
         option = _TABLES.get(one.name) or (
             "none" if one.name in _PYTHON_ONLY else f"`{_name(names[one.name])}`"
         )

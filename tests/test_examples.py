@@ -1,16 +1,23 @@
 """The examples are run as their readers run them."""
 
+import http.client
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import aserve
 
@@ -64,11 +71,14 @@ def test_print_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tests_with_a_server() -> None:
+@pytest.mark.parametrize(
+    ("name", "tests"), [("test_with_a_server.py", 2), ("test_with_a_handler.py", 1)]
+)
+def test_tests_with_a_server(name: str, tests: int) -> None:
     options = ("-q", "-p", "no:cacheprovider")
-    completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / "test_with_a_server.py")
+    completed = run(sys.executable, "-m", "pytest", *options, EXAMPLES / name)
     assert completed.returncode == 0, completed.stdout
-    assert "2 passed" in completed.stdout
+    assert f"{tests} passed" in completed.stdout
 
 
 @pytest.mark.slow
@@ -105,6 +115,120 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
     unit.write_text(text.replace("/opt/aserve/.venv/bin", str(PROGRAMS)))
     completed = run("systemd-analyze", "verify", "--man=no", unit)
     assert (completed.returncode, completed.stdout) == (0, "")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """A connection to a server that listens on a path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+@contextmanager
+def nginx(configuration: str, directory: Path) -> Iterator[Path]:
+    """Run nginx; yield the path that it listens on."""
+    path = directory / "nginx.sock"
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    own = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds) + "access_log off;"
+    text = configuration.replace("listen 80;", f"listen unix:{path};")
+    (directory / "nginx.conf").write_text(text.replace("http {", f"http {{\n{own}", 1))
+    directives = f"daemon off; pid {directory}/pid; error_log {directory}/log;"
+    command = ["nginx", "-p", directory, "-c", directory / "nginx.conf", "-g", directives]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as program:
+        try:
+            while not path.exists():
+                assert program.poll() is None, (directory / "log").read_text()
+                time.sleep(0.01)
+            yield path
+        finally:
+            program.terminate()
+
+
+def ask(path: Path, target: str, **headers: str) -> tuple[int, str | None]:
+    """Return the status of a response on a connection of its own, and its entity tag."""
+    with closing(UnixConnection(path)) as client:
+        client.request("GET", target, headers=headers)
+        response = client.getresponse()
+        response.read()
+        return response.status, response.headers["ETag"]
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="needs nginx")
+def test_two_nodes_behind_nginx_have_the_same_tags(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "new.pdf").touch()
+    configuration = (EXAMPLES / "two_nodes.conf").read_text()
+    # As the comment of the example starts them.
+    (command,) = re.findall(r"^#   aserve (.*)$", configuration, re.MULTILINE)
+    assert "--etag content" in command
+    lines: tuple[list[str], list[str]] = ([], [])
+    with (
+        aserve.Server(folder, etag="content", access_log=lines[0].append) as one,
+        aserve.Server(copy, etag="content", access_log=lines[1].append) as other,
+    ):
+        for address, server in (("10.0.0.11:8000", one), ("10.0.0.12:8000", other)):
+            assert configuration.count(address) == 1
+            configuration = configuration.replace(address, server.url[len("http://") : -1])
+        with nginx(configuration, tmp_path) as path:
+            tags = {ask(path, "/new.pdf") for _ in range(4)}
+            ((status, tag),) = tags
+            assert (status, bool(tag)) == (200, True)
+            again = {ask(path, "/new.pdf", **{"If-None-Match": str(tag)}) for _ in range(4)}
+    assert again == {(304, tag)}
+    assert all(lines)  # nginx has asked both
+
+
+def documents(name: str) -> dict[str, Any]:
+    """Return the documents of a manifest by their kinds."""
+    return {each["kind"]: each for each in yaml.safe_load_all((EXAMPLES / name).read_text())}
+
+
+def test_the_manifest_of_kubernetes_fits_together() -> None:
+    kinds = documents("kubernetes.yaml")
+    spec = kinds["Deployment"]["spec"]
+    labels = spec["template"]["metadata"]["labels"]
+    pod, (container,) = spec["template"]["spec"], spec["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    selectors = [kinds[kind]["spec"]["selector"] for kind in ("Deployment", "PodDisruptionBudget")]
+    assert all(each["matchLabels"] == labels for each in selectors)
+    assert kinds["Service"]["spec"]["selector"] == labels
+    assert kinds["Service"]["spec"]["ports"][0]["targetPort"] in ports
+    assert f"--port={ports['http']}" in container["args"]
+    probes = [container[name]["httpGet"] for name in ("readinessProbe", "livenessProbe")]
+    assert {probe["port"] for probe in probes} == {"http"}
+    pause = float(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    grace = aserve.Settings.__dataclass_fields__["grace"].default
+    assert pod["terminationGracePeriodSeconds"] > pause + grace
+
+
+def test_the_command_of_kubernetes_answers_its_probes() -> None:
+    spec = documents("kubernetes.yaml")["Deployment"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    own = {"aserve": str(PROGRAMS / "aserve"), "/srv/www": str(WWW)}
+    own |= {"--port=8000": "--port=0", "--host=0.0.0.0": "--host=127.0.0.1"}
+    command = [own.pop(word, word) for word in container["args"]]
+    assert not own
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as program:
+        try:
+            url = next(re.search(r"http://\S+", line) for line in program.stderr if "open" in line)
+            for name in ("readinessProbe", "livenessProbe"):
+                with urllib.request.urlopen(
+                    url[0] + container[name]["httpGet"]["path"][1:]
+                ) as page:
+                    assert page.status == 200
+            program.terminate()
+            program.stderr.read()
+            assert program.wait() == 0
+        finally:
+            program.kill()
 
 
 def test_every_example_is_in_the_list() -> None:

@@ -47,6 +47,19 @@ cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M"
 listings = _offer(
     {"auto": "folders without an index", "on": "others too, by ?format=", "off": "none"}
 )
+headers = _offer({"/* X-Frame-Options: DENY": "", "*.pdf X-Robots-Tag: noindex": ""})
+caching = _offer(
+    {
+        "auto": "a year for names with a hash, others are validated",
+        "no-cache": "all are validated",
+        "no-store": "nothing is stored",
+        "3600": "an hour",
+    }
+)
+origins = _offer({"*": "pages of all sites", "http://localhost:*": "", "https://*.app.test": ""})
+entity_tags = _offer(
+    {"stat": "of size and times", "content": "of a hash, as on other machines", "off": "none"}
+)
 hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path from the root"})
 symlinks = _offer(
     {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}

@@ -20,9 +20,14 @@ from aserve.config.configuration import label_of
 from aserve.config.kinds import SPA_PAGE
 from aserve.config.settings import SettingsError
 from aserve.handlers.writing.areas import EVERYWHERE
+from aserve.http.origins import ANY
 from aserve.server.listeners import ListenError
 
-_OPTIONAL_VALUES = {"--spa": f"--spa={SPA_PAGE}", "--write": f"--write={EVERYWHERE}"}
+_OPTIONAL_VALUES = {
+    "--spa": f"--spa={SPA_PAGE}",
+    "--write": f"--write={EVERYWHERE}",
+    "--cors": f"--cors={ANY}",
+}
 """Options that stand for themselves with a value: typer knows no optional ones."""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 

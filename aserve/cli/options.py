@@ -14,7 +14,8 @@ from aserve.transport.registry import DEFAULT, MODELS
 from aserve.version import __version__
 
 _ADDRESS = "Address"
-_FILES = "Files and headers"
+_FILES = "Files"
+_HEADERS = "Headers"
 _PAGES = "Folder pages"
 _URLS = "URLs and error pages"
 _METHODS = "Methods"
@@ -218,9 +219,57 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.error_pages,
         ),
     ]
-    server_header: Annotated[
+    headers: Annotated[
+        list[str],
+        declare(
+            _HEADERS,
+            "--header",
+            value="RULE",
+            text="Headers by path, see below; repeatable.",
+            autocompletion=completion.headers,
+        ),
+    ]
+    cache: Annotated[
+        str,
+        declare(
+            _HEADERS,
+            "--cache",
+            value="NAME|SECONDS",
+            text="auto, no-cache, no-store, seconds.",
+            show_default=_default("cache"),
+            autocompletion=completion.caching,
+        ),
+    ]
+    etag: Annotated[
+        str,
+        declare(
+            _HEADERS,
+            "--etag",
+            value="stat|content|off",
+            text="What entity tags are made of.",
+            show_default=_default("etag"),
+            autocompletion=completion.entity_tags,
+        ),
+    ]
+    cors: Annotated[
+        str,
+        declare(
+            _HEADERS,
+            "--cors",
+            value="[=ORIGIN,...]",
+            text="Pages of other sites may read.",
+            autocompletion=completion.origins,
+        ),
+    ]
+    security_headers: Annotated[
         bool,
-        declare_flag(_FILES, "--no-server-header", text="Do not name the software in responses."),
+        declare_flag(_HEADERS, "--security-headers", text="No foreign frames, no guessed types."),
+    ]
+    isolate: Annotated[
+        bool, declare_flag(_HEADERS, "--isolate", text="Isolate pages, for SharedArrayBuffer.")
+    ]
+    server_header: Annotated[
+        bool, declare_flag(_HEADERS, "--no-server-header", text="Do not name the software.")
     ]
     live: Annotated[bool, declare_flag(_FILES, "--live", text="Reload pages when a file changes.")]
     allow_trace: Annotated[

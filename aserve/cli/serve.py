@@ -39,6 +39,11 @@ SECTIONS: Mapping[str, Rows] = {
         ("plain", "each URL is the path of a file"),
         *((name, convention.summary) for name, convention in CONVENTIONS.items()),
     ],
+    "Headers by path": [
+        ("--header '/* X-Frame-Options: DENY'", "of all responses"),
+        ("--header '*.{mp3,ogg} Cache-Control: max-age=60'", "* is anything, / too"),
+        ("--header '/docs/* X-Frame-Options:'", "removed; the last rule wins"),
+    ],
     "Where clients may write": [
         ("--write", "files are added, replaced and deleted anywhere"),
         ("--write=/in", "only below /in/; repeatable"),
@@ -57,6 +62,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve film.mkv", "# one file, and nothing else"),
         ("aserve docs=/srv/docs www/", "# www/, with /srv/docs at /docs/"),
         ("aserve --spa dist/", "# a single-page app"),
+        ("aserve --cors --cache 60 www/", "# for pages of other sites"),
         ("aserve --live www/", "# reload pages when a file changes"),
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),

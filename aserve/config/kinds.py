@@ -10,6 +10,7 @@ from operator import not_
 from pathlib import Path
 from typing import Any, Protocol
 
+from aserve.config.headers import parse_cache
 from aserve.config.limit_values import limit_values, parse_limits
 from aserve.config.names import is_negated
 from aserve.config.paths import parse_paths
@@ -28,6 +29,7 @@ from aserve.config.values import (
     parse_workers,
 )
 from aserve.handlers.writing.areas import EVERYWHERE
+from aserve.http.origins import ANY
 
 SPA_PAGE = "index.html"
 """The page of --spa without one."""
@@ -264,6 +266,9 @@ _KINDS: Mapping[str, Kind] = {
     "index": Names("a list of strings", parse_names),
     "spa": Switch(One("true, false or a string", parse_text), SPA_PAGE, ""),
     "error_page": Many(table=pairs),
+    "headers": Many(table=headers),
+    "cache": One("a whole number or a string", parse_cache, (int, str)),
+    "cors": Switch(Names("true, false, or a list of strings", parse_names), ANY, ()),
     "limits": Many(parse_limits, pairs, limit_values),
     "archive": Names("a list of strings, or 'off'", parse_formats),
     "archive_max_bytes": MAXIMUM,
@@ -275,7 +280,7 @@ _KINDS: Mapping[str, Kind] = {
 }
 """Kinds that do not follow from the type of the default."""
 
-_NOT_WRITTEN = {"queue", "grace", "sources", "sites", "paths"}
+_NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths"}
 """What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
 PROGRAM_KINDS: Mapping[str, Kind] = {

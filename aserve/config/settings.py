@@ -7,6 +7,16 @@ from functools import lru_cache
 from typing import Any, TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.headers import (
+    CACHE,
+    ETAGS,
+    HeaderLineError,
+    HeaderTable,
+    cache_error,
+    cors_error,
+    handlers_error,
+    parse_header_rules,
+)
 from aserve.config.names import DEFAULT_PLACE, NamedSettingError, Sources
 from aserve.config.pages import (
     NO_PAGES,
@@ -31,6 +41,7 @@ from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
 from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
 from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.handlers.handler import Handler
 from aserve.handlers.listing.model import PAGE_SIZE
 from aserve.handlers.listing.query import MAX_LIMIT
 from aserve.handlers.writing.areas import WriteArea, parse_area
@@ -114,6 +125,24 @@ class Settings:
     """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
     server_header: bool = True
     """Whether responses name the software."""
+    headers: tuple[str, ...] | HeaderTable = ()
+    """Headers by path: each "/docs/* Name: value", or a mapping of mappings; without a value,
+    the header is removed."""
+    cache: str | int = CACHE[0]
+    """How long files may be used without asking: auto, a year those whose names have a hash of
+    them, others never; a number of seconds; no-cache; no-store."""
+    cors: tuple[str, ...] = ()
+    """Origins whose pages may read responses, "*" for all; "https://*.app.test" is any subdomain.
+    Those that are named may write as well, where clients may."""
+    isolate: bool = False
+    """Whether pages are isolated from other sites, as SharedArrayBuffer needs it."""
+    security_headers: bool = False
+    """Whether browsers are told not to guess types, nor to show pages in frames of other sites."""
+    etag: str = ETAGS[0]
+    """What entity tags are made of: stat, the state of a file; content, a hash of it, which copies
+    on other machines share; off, there are none."""
+    handlers: Mapping[str, Handler] | None = None
+    """What a program answers itself: handlers by paths, as "/now" or "/api/*"."""
     listing: str = LISTINGS[0]
     """Whether directories are listed: auto, those without an index; on, any other, too, where
     `?format=` asks for it; off, none."""
@@ -183,6 +212,7 @@ class Settings:
             object.__setattr__(self, "root", without_links(self.root))
         self._check_names()
         self._check_pages()
+        self._check_headers()
         self._check_listing()
         self._check_archive()
         self._check_writing()
@@ -226,6 +256,23 @@ class Settings:
         for page in self.error_page if self.error_page != (NO_PAGES,) else ():
             detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
             _require(bool(parse_error_page(page)), "error_page", detail)
+
+    def _check_headers(self) -> None:
+        try:
+            parse_header_rules(self.headers)
+        except HeaderLineError as error:
+            line = f"headers[{error.number}]"
+            raise SettingsError(line if line in self.sources else "headers", str(error)) from None
+        for setting, reason in (
+            ("cache", cache_error(self.cache)),
+            ("cors", cors_error(self.cors)),
+            ("handlers", handlers_error(self.handlers or {})),
+        ):
+            _require(not reason, setting, reason)
+        _check_choice("etag", self.etag, ETAGS)
+        is_valid = self.etag != "content" or not self.write
+        detail = "content is for files that only the server's owner changes, not for write"
+        _require(is_valid, "etag", detail)
 
     def _check_listing(self) -> None:
         _check_choice("listing", self.listing, LISTINGS)
@@ -392,6 +439,13 @@ class ServerSettings(TypedDict, total=False):
     spa: str
     error_page: tuple[str, ...]
     server_header: bool
+    headers: tuple[str, ...] | HeaderTable
+    cache: str | int
+    cors: tuple[str, ...]
+    isolate: bool
+    security_headers: bool
+    etag: str
+    handlers: Mapping[str, Handler] | None
     listing: str
     page_size: int
     readme: bool

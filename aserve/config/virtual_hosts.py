@@ -37,14 +37,15 @@ _OF_WRITING = ("write", "on_conflict", "max_upload", "quota", "min_free", "fsync
 
 OF_A_SITE = frozenset(
     {
-        *("root", "paths", "decode_slashes", "hide", "dotfiles", "symlinks", "allow_trace", "dav"),
+        *("root", "paths", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
+        *("allow_trace", "dav"),
         *_OF_WRITING,
     }
 )
 """Settings that all paths of a site have in common: what a path is, what can be seen, what can be
 written to. Listings, archives, WebDAV, moves and uploads in parts concern several paths at once."""
 
-OF_A_ROOT = ("spa", "error_page", "title", "paths", "dav", *_OF_WRITING)
+OF_A_ROOT = ("spa", "error_page", "title", "paths", "handlers", "dav", *_OF_WRITING)
 """Settings that say something of one root: another site has the default, not the server's."""
 
 

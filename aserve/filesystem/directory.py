@@ -14,7 +14,12 @@ from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
-from aserve.filesystem.opened_file import OpenFile, representation_of
+from aserve.filesystem.opened_file import (
+    MakeValidator,
+    OpenFile,
+    representation_of,
+    validator_of,
+)
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
@@ -78,7 +83,7 @@ class Directory:
 
     directories: those that know their names, for look-ups that must not wait. Those are made on
     the event loop's thread alone. visibility: what can be seen at all. index: the names of index
-    files, of which the first that is there is sent for its directory.
+    files, of which the first that is there is sent for its directory. make_validator: of files.
     """
 
     def __init__(  # noqa: PLR0913 - all that decides which file is sent
@@ -90,9 +95,14 @@ class Directory:
         visibility: Visibility = DEFAULT_VISIBILITY,
         *,
         index: Sequence[bytes] = (INDEX_NAME,),
+        make_validator: MakeValidator = validator_of,
     ) -> None:
         self._rules = _Rules(
-            os.fsencode(root), mounts or Mounts(), media_types or MediaTypes(), visibility
+            os.fsencode(root),
+            mounts or Mounts(),
+            media_types or MediaTypes(),
+            visibility,
+            make_validator,
         )
         self._directories = directories
         self._visibility = visibility
@@ -183,6 +193,7 @@ class _Rules(NamedTuple):
     mounts: Mounts
     media_types: MediaTypes
     visibility: Visibility
+    make_validator: MakeValidator
 
 
 class _ResourceLookup:
@@ -243,7 +254,9 @@ class _ResourceLookup:
         status: os.stat_result,
         known: WatchedDirectory | None,
     ) -> Document:
-        plain = representation_of(file, status, *self._rules.media_types.for_name(name))
+        media_type, coding = self._rules.media_types.for_name(name)
+        make_validator = self._rules.make_validator
+        plain = representation_of(file, status, media_type, coding, make_validator)
         # A file that is itself compressed has no other compressed form.
         siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
         # Only such files change through this machine alone.
@@ -271,7 +284,7 @@ class _ResourceLookup:
     ) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
-        visibility = self._rules.visibility
+        visibility, make_validator = self._rules.visibility, self._rules.make_validator
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
         if self.directories and not known:
@@ -290,7 +303,8 @@ class _ResourceLookup:
                     raise
                 continue
             if found and _is_valid_sibling(plain, found[1], oldest):
-                siblings.append(representation_of(*found, plain.media_type, coding))
+                sibling = representation_of(*found, plain.media_type, coding, make_validator)
+                siblings.append(sibling)
         return siblings
 
     def _open(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:

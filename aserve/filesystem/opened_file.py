@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 
 from aserve.http.resources import Representation, Validator, file_validator
 from aserve.linux.cachestat import is_cached
@@ -81,6 +82,11 @@ class OpenFile:
             and now.st_nlink > 0
         )
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether reading may wait for the disk."""
+        return self._wait
+
     def fileno(self) -> int:
         """Return the descriptor, which this object still closes."""
         return self._descriptor
@@ -97,16 +103,25 @@ class OpenFile:
     __del__ = close
 
 
-def representation_of(
-    file: OpenFile, status: os.stat_result, media_type: str, coding: str
-) -> Representation:
-    """Return the representation that a file is, with its validator."""
-    times = status.st_mtime_ns, status.st_ctime_ns
-    validator = file_validator(*times, status.st_ino, status.st_size)
-    return Representation(media_type, status.st_size, validator, file, coding)
-
-
-def validator_of(status: os.stat_result) -> Validator:
+def validator_of(status: os.stat_result, _file: OpenFile | None = None) -> Validator:
     """Return what distinguishes the state of a file from any other."""
     times = status.st_mtime_ns, status.st_ctime_ns
     return file_validator(*times, status.st_ino, status.st_size)
+
+
+MakeValidator = Callable[[os.stat_result, OpenFile], Validator]
+"""Returns the validator of an open file: validator_of, or what looks into the file.
+
+Raises OSError, and BlockingIOError where the file may not wait for the disk.
+"""
+
+
+def representation_of(
+    file: OpenFile,
+    status: os.stat_result,
+    media_type: str,
+    coding: str,
+    make_validator: MakeValidator = validator_of,
+) -> Representation:
+    """Return the representation that a file is, with its validator."""
+    return Representation(media_type, status.st_size, make_validator(status, file), file, coding)

@@ -9,7 +9,12 @@ from aserve.filesystem.entries import entry_of
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_directory, open_file
-from aserve.filesystem.opened_file import OpenFile, representation_of
+from aserve.filesystem.opened_file import (
+    MakeValidator,
+    OpenFile,
+    representation_of,
+    validator_of,
+)
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
@@ -27,8 +32,16 @@ class SingleFile:
     compressed siblings. name: the last one in its URL, which decides its media type.
     """
 
-    def __init__(self, path: Path, name: bytes, mounts: Mounts, media_types: MediaTypes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: bytes,
+        mounts: Mounts,
+        media_types: MediaTypes,
+        make_validator: MakeValidator = validator_of,
+    ) -> None:
         self._path = os.fsencode(path)
+        self._make_validator = make_validator
         self._media_type = media_types.for_name(name)
         self._mounts = mounts
 
@@ -82,7 +95,7 @@ class SingleFile:
         file = OpenFile(descriptor, status, wait=wait, local=is_local)
         if not stat.S_ISREG(status.st_mode):
             raise NotFound((self._path,))
-        representation = representation_of(file, status, *self._media_type)
+        representation = representation_of(file, status, *self._media_type, self._make_validator)
         return Document((representation,), self._path if is_local else b"")
 
     def _is_local(self, device: int) -> bool:

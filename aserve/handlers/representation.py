@@ -1,44 +1,56 @@
 """Responses with a file: content coding, preconditions, ranges (RFC 9110 sections 12 to 14)."""
 
+from aserve.handlers.cache_control import NO_CACHE
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date
-from aserve.http.messages import FileSlice, Headers, HttpError, Request, Response
+from aserve.http.messages import FileSlice, Header, Headers, HttpError, Request, Response
 from aserve.http.preconditions import PreconditionResult
-from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Document, Representation
+from aserve.http.resources import NO_TAG, UNKNOWN_LENGTH, UNKNOWN_TIME, Document, Representation
 
-# Clients may store a copy but must revalidate it before each use: never stale, and cheap with 304.
-_CACHE_CONTROL = ("Cache-Control", "no-cache")
 _VARY: Headers = (("Vary", "Accept-Encoding"),)
 
 
-def respond_with_document(request: Request, document: Document, now: int) -> Response:
+def respond_with_document(
+    request: Request, document: Document, now: int, cache_control: Header = NO_CACHE
+) -> Response:
     """Return the response to GET: a representation, preconditions, then ranges (9.3.1).
 
-    now: POSIX time in seconds. Raises HttpError for an error response.
+    now: POSIX time in seconds. cache_control: the header of that name. Raises HttpError for an
+    error response.
     """
     chosen = content_negotiation.select_representation(
         document, request.headers.get("accept-encoding")
     )
     vary = _VARY if len(document.representations) > 1 else ()
     try:
-        response = respond_with_representation(request, chosen, vary, document.path, now)
+        response = respond_with_representation(
+            request, chosen, vary, document.path, now, cache_control
+        )
     except HttpError as error:
         error.headers += vary
         raise
     return response._replace(absent=document.absent) if document.absent else response
 
 
-def respond_with_representation(
-    request: Request, chosen: Representation, vary: Headers, path: bytes, now: int
+def respond_with_representation(  # noqa: PLR0913, PLR0917 - all that is known of it
+    request: Request,
+    chosen: Representation,
+    vary: Headers,
+    path: bytes,
+    now: int,
+    cache_control: Header = NO_CACHE,
 ) -> Response:
     """Return the response to GET for one representation, which was chosen: as above.
 
-    vary: the header that says why it was. path: as in Response.
+    vary: the header that says why it was. path: as in Response. One that has no entity tag for now
+    is not cached.
     """
     result = preconditions.evaluate(request, chosen.validator, now)
     if result is PreconditionResult.FAILED:
         raise HttpError(412, "The file does not match the preconditions of the request.")
-    validating = (("ETag", chosen.validator.etag), _CACHE_CONTROL, *vary)
+    validating: Headers = (("ETag", chosen.validator.etag), cache_control, *vary)
+    if chosen.validator.etag == NO_TAG:
+        validating, path = validating[1:], b""
     if result is PreconditionResult.NOT_MODIFIED:
         # With the headers that a 200 would have too (15.4.5).
         return Response(304, validating, path=path)
@@ -70,7 +82,7 @@ def _representation_headers(chosen: Representation, now: int) -> Headers:
 
 def _requested_ranges(request: Request, chosen: Representation, now: int) -> list[ranges.ByteRange]:
     """Return the ranges to send, none for the whole. Range is defined only for GET (14.2)."""
-    if chosen.length == UNKNOWN_LENGTH:
+    if chosen.length == UNKNOWN_LENGTH or chosen.validator.etag == NO_TAG:
         return []
     if request.method != "GET" or not preconditions.range_applies(request, chosen.validator, now):
         return []
@@ -85,7 +97,7 @@ def _partial_response(
         headers = (("Content-Range", ranges.content_range(part, chosen.length)), *headers)
         body = FileSlice(chosen.source, part.start, part.stop)
         return Response(206, headers, (body,), len(body))
-    # The tag depends on the change time, so no content can have been written to contain it.
+    # The tag depends on the change time or on a hash of the content, so no content contains it.
     boundary = f"part-{chosen.validator.etag[1:-1]}"
     multipart = ranges.encode_multipart(
         parts, chosen.source, chosen.media_type, chosen.length, boundary

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from aserve.filesystem.directory import ResourceFinder
 from aserve.handlers.archive.handler import Archives
+from aserve.handlers.cache_control import NO_CACHE, CacheControl
 from aserve.handlers.handler import Note, RequestContext
 from aserve.handlers.listing.handler import Listings, asks_for_listing
 from aserve.handlers.representation import respond_with_document
@@ -17,7 +18,8 @@ class StaticFiles:
 
     decode_slashes: whether %2F in a path separates segments. listings, archives: those of
     directories without an index; lists_all: of any directory, where the query asks for one.
-    why_hidden: returns a note on what hides a path, None if nothing does.
+    why_hidden: returns a note on what hides a path, None if nothing does. cache_control: of files;
+    without it, all are validated before each use. why_cached: returns a note on that.
     """
 
     def __init__(  # noqa: PLR0913 - parts of a site, by their names
@@ -29,6 +31,8 @@ class StaticFiles:
         archives: Archives | None = None,
         lists_all: bool = False,
         why_hidden: Callable[[TargetPath], Note | None] | None = None,
+        cache_control: CacheControl | None = None,
+        why_cached: Callable[[TargetPath], Note] | None = None,
     ) -> None:
         self._files = files
         self._listings = listings
@@ -36,6 +40,8 @@ class StaticFiles:
         self._lists_all = lists_all
         self._decode_slashes = decode_slashes
         self._why_hidden = why_hidden
+        self._cache_control = cache_control
+        self._why_cached = why_cached
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a file, or the redirect from a directory to its URL with a slash."""
@@ -56,7 +62,10 @@ class StaticFiles:
             raise HttpError(301, "The URL of a directory ends with a slash.", headers)
         if isinstance(resource, DirectoryWithoutIndex):
             return self._directory(request, context, path, resource.absent)
-        response = respond_with_document(request, resource, context.now)
+        cache_control = self._cache_control(path) if self._cache_control else NO_CACHE
+        if context.notes is not None and self._why_cached:
+            context.notes.append(self._why_cached(path))
+        response = respond_with_document(request, resource, context.now, cache_control)
         # No body is sent to HEAD, whatever the handler: here only so that no file is read for it.
         return response.without_body() if request.method == "HEAD" else response
 

@@ -10,8 +10,11 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-Headers = tuple[tuple[str, str], ...]
-"""Header lines, (name, value), in the order they are sent."""
+Header = tuple[str, str]
+"""One header line: name and value."""
+
+Headers = tuple[Header, ...]
+"""Header lines in the order they are sent."""
 
 # RFC 9110 renamed three reason phrases; Python 3.11's standard library has the old ones.
 REASON_PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus} | {

@@ -88,6 +88,19 @@ def parse_host_port(text: str) -> HostPort | None:
     return HostPort((match["ipv6"] or match["host"]).lower(), port) if port else None
 
 
+def decoded_path(target: str, *, decode_slashes: bool = False) -> bytes:
+    """Return the path of a target in one piece, b"" for one that is invalid or no path.
+
+    It begins with a slash, and ends with one where the target does.
+    """
+    try:
+        path = parse_path(target, decode_slashes=decode_slashes)
+    except HttpError:
+        return b""
+    slash = b"/" if path.is_directory and path.segments else b""
+    return b"/" + b"/".join(path.segments) + slash
+
+
 def _parse_authority(text: str) -> re.Match[str] | None:
     match = _AUTHORITY.fullmatch(text)
     if not match or (match["port"] and parse_port(match["port"]) is None):

@@ -15,12 +15,16 @@ UNKNOWN_TIME = sys.maxsize
 """The modification time of what has none: no date is older or newer."""
 
 
+NO_TAG = ""
+"""Instead of an entity tag that is not known."""
+
+
 class Validator(NamedTuple):
     """Distinguishes two states of one representation (RFC 9110 section 8.8).
 
-    etag: a strong entity tag with its quotes. modified: the modification time, which programs can
-    set, or UNKNOWN_TIME. changed: the change time, which no program can set. Both are POSIX times
-    in whole seconds.
+    etag: a strong entity tag with its quotes, or NO_TAG. modified: the modification time, which
+    programs can set, or UNKNOWN_TIME. changed: the change time, which no program can set. Both are
+    POSIX times in whole seconds.
     """
 
     etag: str

@@ -1,7 +1,9 @@
 """The base of all policies."""
 
+from collections.abc import Sequence
+
 from aserve.cache.keys import NOTHING_ELSE
-from aserve.handlers.handler import Handler, RequestContext
+from aserve.handlers.handler import Handler, Note, RequestContext
 from aserve.http.messages import Headers, Request, Response
 
 
@@ -19,6 +21,9 @@ class Policy:
 
     response_headers: Headers = ()
     """Headers that every response has, error responses too, before its own."""
+
+    notes: Sequence[Note] = ()
+    """What to say of these, if a response is to be explained."""
 
     def wrap(self, handler: Handler) -> Handler:
         """Return what handles valid requests in place of handler, which it may call.

@@ -56,6 +56,7 @@ class Site:
         self._response_headers = tuple(
             header for policy in policies for header in policy.response_headers
         )
+        self._fixed_notes = [note for policy in policies for note in policy.notes]
         self._finishers = [
             policy.finish
             for policy in reversed(policies)
@@ -102,6 +103,8 @@ class Site:
 
         Raises BlockingIOError if context.may_wait is False and it would have to wait for a disk.
         """
+        if context.notes is not None:
+            context.notes.extend(self._fixed_notes)
         respond = self._respond_at_once if request.error else self._respond
         response = respond(request, context)
         return self._apply_finishers(request, context, response) if self._finishers else response

@@ -6,23 +6,35 @@ from pathlib import Path
 
 from aserve.config.settings import Settings
 from aserve.filesystem.combined import CombinedFileSystem, Member, Names
+from aserve.filesystem.content_tags import ContentTags
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.opened_file import validator_of
 from aserve.filesystem.single_file import SingleFile
 from aserve.filesystem.watched_directories import WatchedDirectories
+from aserve.filesystem.writing.digest_cache import DigestCache
 
 
 def build_files(
-    settings: Settings, mounts: Mounts, directories: WatchedDirectories | None = None
+    settings: Settings,
+    mounts: Mounts,
+    directories: WatchedDirectories | None = None,
+    digests: DigestCache | None = None,
 ) -> FileSystem:
-    """Return the files that settings serve. directories: those that know their names."""
+    """Return the files that settings serve.
+
+    directories: those that know their names. digests: the hashes that are known of files.
+    """
     visibility = settings.visibility
+    is_by_content = settings.etag == "content"
+    make_validator = ContentTags(digests or DigestCache()) if is_by_content else validator_of
     directory = partial(
         Directory,
         mounts=mounts,
         media_types=settings.media_types,
         directories=directories,
         index=settings.index_names,
+        make_validator=make_validator,
     )
     if isinstance(settings.root, Path):
         return directory(settings.root, visibility=visibility)
@@ -32,7 +44,8 @@ def build_files(
         if is_directory := path.is_dir():
             files = directory(path, visibility=visibility.beneath(name))
         else:
-            files = SingleFile(path, name.rpartition(b"/")[2], mounts, settings.media_types)
+            last = name.rpartition(b"/")[2]
+            files = SingleFile(path, last, mounts, settings.media_types, make_validator)
         return Member(files, os.fsencode(path), is_directory)
 
     paths = {os.fsencode(name): path for name, path in settings.root.items()}

@@ -14,6 +14,7 @@ from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
+from aserve.http.origins import ANY
 from aserve.http.path_globs import is_everything
 from aserve.http1.limits import UNLIMITED
 from aserve.server.listeners import ListenError, is_for_this_machine
@@ -25,6 +26,7 @@ Warnings = Iterator[tuple[str, str]]
 
 NO_LOGIN = "everyone who can reach this server may change its files: no login"
 
+_LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
 _OF_SLOW_CLIENTS = ("header_timeout", "keepalive_timeout", "transfer_timeout")
@@ -73,6 +75,7 @@ def _reachable(configuration: Configuration) -> Warnings:
     try:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
+            yield from _other_sites(configuration)
         else:
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
@@ -94,6 +97,25 @@ def _rebinding(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     if "allowed_hosts" in configuration.sources and settings.allowed_hosts == (ANY_HOST,):
         yield "allowed_hosts", "any page on the web can read this site by a name that it leads here"
+
+
+def _other_sites(configuration: Configuration) -> Warnings:
+    """Yield what pages of other sites may do that a user may not have meant."""
+    settings = configuration.settings
+    if settings.cors == (ANY,) and is_for_this_machine(settings.host):
+        yield "cors", "any page on the web that this machine's browser opens can read these files"
+
+
+def _writers(configuration: Configuration) -> Warnings:
+    settings = configuration.settings
+    if settings.write and settings.cors not in {(), (ANY,)}:
+        yield "cors", f"pages of {', '.join(settings.cors)} may change files as well"
+
+
+def _caching(configuration: Configuration) -> Warnings:
+    cache = configuration.settings.cache
+    if isinstance(cache, int) and cache > _LONG_S:
+        yield "cache", f"a page that changes is not seen for up to {cache:,} seconds"
 
 
 def _slow_clients(settings: Settings) -> Warnings:
@@ -190,6 +212,8 @@ def _writing(configuration: Configuration) -> Warnings:
 _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _missing,
     _reachable,
+    _writers,
+    _caching,
     _root,
     _visibility,
     _own_files,

@@ -23,6 +23,7 @@ from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
+from aserve.handlers.routes import Routes
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
@@ -39,6 +40,13 @@ from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
+from aserve.server.header_policies import (
+    build_default_headers,
+    build_header_rules,
+    cache_control,
+    cache_note,
+    trusted_origins,
+)
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
@@ -123,7 +131,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
-        files = build_files(one, shared.mounts, shared.directories)
+        files = build_files(one, shared.mounts, shared.directories, shared.digests)
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told)
@@ -167,6 +175,8 @@ def _build_paths(
     policies = (*filter(None, (live_reload,)), *_policies(settings, shared.digests))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
+    if settings.handlers:
+        handler = Routes(settings.handlers, handler, decode_slashes=settings.decode_slashes)
     return Site(handler, policies, _error_pages(settings, files), shared.memory)
 
 
@@ -203,9 +213,16 @@ def _static_files(
     free_searches: BoundedSemaphore,
 ) -> StaticFiles:
     """Return the handler of files and directories."""
-    decode_slashes, why_hidden = settings.decode_slashes, partial(_why_hidden, settings)
+    static_files = partial(
+        StaticFiles,
+        by_url,
+        decode_slashes=settings.decode_slashes,
+        cache_control=cache_control(settings),
+        why_cached=partial(cache_note, settings),
+        why_hidden=partial(_why_hidden, settings),
+    )
     if not _is_listed(settings):
-        return StaticFiles(by_url, decode_slashes=decode_slashes, why_hidden=why_hidden)
+        return static_files()
     archives = _archives(settings, files)
     listings = Listings(
         files,
@@ -217,14 +234,8 @@ def _static_files(
         free_searches=free_searches,
         write_mode=writing.mode_in if writing else None,
     )
-    return StaticFiles(
-        by_url,
-        decode_slashes=decode_slashes,
-        listings=listings,
-        archives=archives,
-        lists_all=settings.listing == "on",
-        why_hidden=why_hidden,
-    )
+    lists_all = settings.listing == "on"
+    return static_files(listings=listings, archives=archives, lists_all=lists_all)
 
 
 def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
@@ -288,8 +299,10 @@ def _policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
+    yield from build_header_rules(settings)
+    yield from build_default_headers(settings)
     if settings.write:
-        yield CrossOrigin()
+        yield CrossOrigin(trusted_origins(settings))
         yield ReprDigest(digests)
         areas = WriteAreas(settings.write_areas)
         yield UploadedPages(areas, decode_slashes=settings.decode_slashes)

@@ -138,6 +138,18 @@ SLOW = "slow clients can hold all connections for ever"
             {"host": "0.0.0.0", "limits": ["min-rate=0"]},
             "--limit: min-rate: clients that hardly read can hold all connections for ever",
         ),
+        (
+            {"cors": "*"},
+            "--cors: any page on the web that this machine's browser opens can read these files",
+        ),
+        (
+            {"cors": "https://a.test", "write": ["/"]},
+            "--cors: pages of https://a.test may change files as well",
+        ),
+        (
+            {"cache": "3600"},
+            "--cache: a page that changes is not seen for up to 3,600 seconds",
+        ),
         ({"symlinks": "all"}, "--symlinks: a link can lead to any file that the server may read"),
         ({"dotfiles": True}, "--dotfiles: what begins with a dot is often not meant for others"),
         (
@@ -239,6 +251,7 @@ def decided(lines: list[str]) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.startswith("  ") and line[2].islower()]
 
 
+VALIDATED = "cache no-cache: validated before each use default"
 KEPT = "memory the response is kept until something on its path changes"
 NOT_KEPT = "memory the response is not kept: each request is answered anew"
 SPA = "nothing is there, so a navigation gets /index.html, if that is there --spa"
@@ -247,8 +260,8 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
 @pytest.mark.parametrize(
     ("arguments", "status", "notes"),
     [
-        (["/"], "200 OK", ["file {site}/index.html", KEPT]),
-        (["http://a.test:80/a.txt?b"], "200 OK", ["file {site}/a.txt", KEPT]),
+        (["/"], "200 OK", [VALIDATED, "file {site}/index.html", KEPT]),
+        (["http://a.test:80/a.txt?b"], "200 OK", [VALIDATED, "file {site}/a.txt", KEPT]),
         (
             ["/sub"],
             "301 Moved Permanently",
@@ -302,6 +315,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             ["/app.js"],
             "200 OK",
             [
+                VALIDATED,
                 "file {site}/app.js.br",
                 "coding br: the client accepts it, and this file is there",
                 KEPT,
@@ -310,7 +324,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
         (
             ["/app.js", "--request-header", "Accept-Encoding: gzip"],
             "200 OK",
-            ["file {site}/app.js", KEPT],
+            [VALIDATED, "file {site}/app.js", KEPT],
         ),
         (
             ["/no", "--error-page", "404=sub/index.html"],
@@ -367,6 +381,38 @@ def test_the_place_of_a_rule_in_a_file_is_its_line(here: Path, check) -> None:
     (here / "aserve.toml").write_text("hide = [\n 'a',\n '*.bak',\n]")
     _, lines, _ = check("--explain", "/x.bak")
     assert decided(lines)[0] == "access hidden by *.bak aserve.toml:3"
+
+
+def test_headers_are_told_with_the_lines_that_set_them(here: Path, check) -> None:
+    (here / "aserve.toml").write_text(
+        "root = 'site'\n"
+        "cache = 60\n"
+        "isolate = true\n"
+        "cors = ['https://a.test']\n"
+        "[header.'/*']\n"
+        "X-A = '1'\n"
+        "[header.'*.txt']\n"
+        "X-A = ''\n"
+        "X-B = '2'\n"
+        "[header.'/sub/*']\n"
+        "X-C = '3'\n"
+    )
+    arguments = ("--explain", "/a.txt", "--request-header", "Origin: https://a.test")
+    _, lines, _ = check(*arguments)
+    assert decided(lines) == [
+        "header Cross-Origin-Opener-Policy: same-origin aserve.toml:3",
+        "header Cross-Origin-Embedder-Policy: require-corp aserve.toml:3",
+        "header Cross-Origin-Resource-Policy: cross-origin aserve.toml:3",
+        "cache max-age=60 aserve.toml:2",
+        "header pages of https://a.test may read it aserve.toml:4",
+        "header X-A: 1 aserve.toml:6",
+        "header X-B: 2, no X-A aserve.toml:8, aserve.toml:9",
+        f"file {here / 'site/a.txt'}",
+        "memory the response is kept until something on its path changes",
+    ]
+    assert "  X-B: 2" in lines
+    _, lines, _ = check("--explain", "/a.txt")
+    assert "header no pages of other sites may read it aserve.toml:4" in decided(lines)
 
 
 def test_explain_says_what_decided_the_response_that_it_shows(directory: Path, capsys) -> None:

@@ -50,10 +50,10 @@ def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
 def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
-        *("Arguments", "Address", "Files and headers", "Folder pages", "URLs and error pages"),
+        *("Arguments", "Address", "Files", "Folder pages", "URLs and error pages", "Headers"),
         *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
         *("Configuration", "Other"),
-        *("Limits, each with its default", "URLs", "Where clients may write"),
+        *("Limits, each with its default", "URLs", "Headers by path", "Where clients may write"),
         *("Host names that are answered", "Models", "Examples"),
     ]
 
@@ -105,7 +105,7 @@ def test_help_whose_reader_stops_is_no_error():
         ("--prot 80", "--prot: there is no such option; did you mean --port?"),
         ("--p 80", "--p: there is no such option; did you mean --port?"),
         ("--no-quit", "--no-quit: there is no such option; did you mean --quiet?"),
-        ("--cors", "--cors: there is no such option; see aserve --help"),
+        ("--banana", "--banana: there is no such option; see aserve --help"),
         ("--bind 0.0.0.0", "--bind: there is no such option; use --host"),
         ("-port 80", "-port: it has two dashes: --port"),
         ("--port", "--port: needs a value: --port N"),

@@ -15,6 +15,7 @@ ALGORITHMS: Mapping[str, Callable[[], "hashlib._Hash"]] = {
 
 _MAX_ENTRIES = 10_000  # 4 MB
 _MAX_AT_ONCE = 2  # files that are read: each takes a thread, and a good part of a core
+_SMALL = 1 << 20  # bytes: read in a millisecond or two, so any number at once
 _PIECE = 1 << 20  # bytes: what is read in one call, without the interpreter lock
 _SETTLED_NS = 100_000_000  # more than the kernel's clock for file times may be coarse
 
@@ -59,17 +60,20 @@ class DigestCache:
     def compute(self, descriptor: int, algorithm: str) -> bytes | None:
         """Return the hash of an open file, which is read for it if need be: this may take long.
 
-        None where the file changes meanwhile, or where two others are being read: a client that
-        asks for a hash can do without (RFC 9530 section 4). Raises OSError.
+        None where the file changes meanwhile, or where it is large and two others are being read:
+        a client that asks for a hash can do without (RFC 9530 section 4). Raises OSError.
         """
         status = os.fstat(descriptor)
-        known = self.get(status, algorithm)
-        if known or not self._reading.acquire(blocking=False):
+        if known := self.get(status, algorithm):
             return known
+        is_large = status.st_size > _SMALL
+        if is_large and not self._reading.acquire(blocking=False):
+            return None
         try:
             digest = _read(descriptor, algorithm)
         finally:
-            self._reading.release()
+            if is_large:
+                self._reading.release()
         if _key(os.fstat(descriptor), algorithm) != _key(status, algorithm):
             return None
         # A change within the same tick of the kernel's clock would leave no trace.

@@ -63,6 +63,31 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file()
     assert one.place_of("hide", 1) == "ASERVE_HIDE"  # no line of the list that it replaces
 
 
+def test_headers_are_lines_of_options_and_variables_and_a_list_or_tables_of_a_file() -> None:
+    lines = ("/* X-A: 1", "*.{js,css} Link: </a>, </b>", "/* X-A:")
+    tables = "header = {'/*' = {X-A = 1}, '*.{js,css}' = {Link = '</a>, </b>'}}"
+    header = f"header = {list(lines)}"
+    assert read(header).settings.headers == lines
+    assert read(tables).settings.headers == lines[:2]
+    given = {"ASERVE_HEADER": "\n".join(lines), "ASERVE_CORS": "on", "ASERVE_CACHE": "60"}
+    settings = read(header, environment=given).settings
+    assert (settings.headers, settings.cors, settings.cache) == (lines, ("*",), 60)
+    settings = read("cors = ['https://a', 'https://b']", headers=list(lines), cache="auto").settings
+    assert (settings.headers, settings.cors) == (lines, ("https://a", "https://b"))
+    assert read("cors = true\ncache = 60").settings.cors == ("*",)
+
+
+def test_a_wrong_header_is_named_by_its_line() -> None:
+    reason = "Date cannot be set: the server makes it, with each response"
+    assert error_of("[header.'/*']\nX-A = '1'\nDate = 'x'") == (
+        f'aserve.toml:3: header."/*".Date: {reason}'
+    )
+    assert error_of("header = [\n '/* X-A: 1',\n '/* Date: x',\n]") == (
+        f"aserve.toml:3: header: {reason}"
+    )
+    assert error_of(environment={"ASERVE_HEADER": "/* Date: x"}) == f"ASERVE_HEADER: {reason}"
+
+
 def test_each_limit_is_a_value_of_its_own() -> None:
     text = "[limit]\nmax-body = 'unlimited'\nbacklog = 7\nmax-headers = 5"
     environment = {"ASERVE_LIMIT": "backlog=8\nmin-rate=0"}

@@ -12,6 +12,8 @@ from aserve.transport.registry import MODELS
 
 NOT_OF_A_SERVER = {"workers", "sources"}  # in a program it is one process, and all is said there
 STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
+PATH_NAME_VALUE = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY'"
+CACHING = "must be one of auto, no-cache, no-store, or seconds from 0 to 2147483647"
 OWN_ARGUMENTS = ["root", "port", "access_log"]
 
 
@@ -92,6 +94,30 @@ def test_the_default_number_of_threads_is_that_of_the_model(
         ("error_page", ("499=a",), f"{STATUS_AND_PATH}, not '499=a'"),
         ("error_page", ("404=a", "off"), f"{STATUS_AND_PATH}, not 'off'"),
         ("error_page", ("5xx=//a",), f"{STATUS_AND_PATH}, not '5xx=//a'"),
+        ("headers", "X-A: 1", "must be a tuple of strings or a mapping, not 'X-A: 1'"),
+        ("headers", ("X-A: 1",), f"{PATH_NAME_VALUE}, not 'X-A: 1'"),
+        ("headers", ("/*",), f"{PATH_NAME_VALUE}, not '/*'"),
+        ("headers", ("X-A: b: c",), "a path begins with / or *, not 'X-A:'"),
+        ("headers", ("a X-A: b",), "a path begins with / or *, not 'a'"),
+        ("headers", ("/{a X-A: b",), "a { has no }, or a } no {, not '/{a'"),
+        ("headers", ("/* X A: b",), "'X A' is not the name of a header"),
+        ("headers", ("/* Date: b",), "Date cannot be set: the server makes it, with each response"),
+        (
+            "headers",
+            ("/* X: a\nb",),
+            "the value of X has a control character, or one beyond ASCII: 'a\\nb'",
+        ),
+        ("headers", {"/*": "X: 1"}, "must have a mapping of headers for each path, not 'X: 1'"),
+        ("headers", {"/*": {"X": 1}}, "must have a string for each header of /*, not 1"),
+        ("cache", "forever", f"{CACHING}, not 'forever'"),
+        ("cache", -1, f"{CACHING}, not -1"),
+        ("cache", True, "must be a string or a whole number, not True"),
+        ("cors", ("app.test",), "must be an origin such as https://app.test, or *, not 'app.test'"),
+        ("cors", ("*", "https://a"), "* is any origin, and stands alone"),
+        ("etag", "strong", "must be one of stat, content, off, not 'strong'"),
+        ("handlers", {"now": None}, "must have paths such as /now, not 'now'"),
+        ("handlers", {"/now": 3}, "must have an object with a method handle for /now, not 3"),
+        ("handlers", [], "must be a mapping or None, not []"),
         ("write", ("in",), "must be a path such as /in, add, or add:/in, not 'in'"),
         ("write", ("all",), "must be a path such as /in, add, or add:/in, not 'all'"),
         ("write", ("add:in",), "must be a path such as /in, add, or add:/in, not 'add:in'"),

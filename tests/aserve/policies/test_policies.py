@@ -23,9 +23,13 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteArea, WriteAreas
+from aserve.http.header_changes import HeaderChange
 from aserve.http.messages import HttpError, Request
+from aserve.http.origins import Origins
 from aserve.http1.limits import Limits
+from aserve.policies.cors import AnyOrigin, ListedOrigins
 from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.header_rules import HeaderRule, HeaderRules, SiteHeaders, find_by_globs
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.live_updates import LiveUpdates
 from aserve.policies.policy import Policy
@@ -126,6 +130,36 @@ def cases(directory):
                 Ask(404, b"\r\nServer: aserve\r\n", target="/no"),
             ],
         ),
+        "site-headers": (
+            SiteHeaders([HeaderChange(set=(("X-A", "1"),))]),
+            [Ask(200, b"\r\nX-A: 1\r\n"), Ask(404, b"\r\nX-A: 1\r\n", OTHER, target="/no")],
+        ),
+        "header-rules": (
+            HeaderRules([find_by_globs([HeaderRule("*.txt", HeaderChange(set=(("X-A", "1"),)))])]),
+            [
+                *[Ask(200, b"\r\nX-A: 1\r\n"), Ask(404, b"\r\nX-A: 1\r\n", target="/no.txt")],
+                *[
+                    Ask(200, b"no-cache\r\nContent-Length: 13\r\n", target="/"),
+                    Ask(200, b"X-A", OTHER),
+                ],
+            ],
+        ),
+        "any-origin": (
+            AnyOrigin(),
+            [
+                *[Ask(200, b"\r\nAccess-Control-Allow-Origin: *\r\n")],
+                *[Ask(404, b"-Origin: *\r\n", OTHER, "Origin: http://other.test\r\n", "/no")],
+            ],
+        ),
+        "listed-origins": (
+            ListedOrigins(Origins(["http://a.test", "http://b.test"])),
+            [
+                *[Ask(200, b"\r\nVary: Origin\r\n")],
+                *[Ask(200, b"-Origin: http://a.test\r\n", headers="Origin: http://a.test\r\n")],
+                *[Ask(200, b"-Origin: http://b.test\r\n", headers="Origin: http://b.test\r\n")],
+                *[Ask(200, b"no-cache\r\nVary: Origin\r\n", OTHER, "Origin: http://c.test\r\n")],
+            ],
+        ),
         "basic": (
             Guarded(basic, AUTHORIZATION, 401, CHALLENGE),
             [
@@ -200,7 +234,8 @@ def cases(directory):
 
 
 NAMES = [
-    *("server", "live", "cross-origin", "uploaded", "digest"),
+    *("server", "live", "cross-origin", "uploaded", "digest", "site-headers", "header-rules"),
+    *("any-origin", "listed-origins"),
     *("basic", "client", "hosts", "cookie", "forwarded", "anything"),
 ]
 
@@ -280,7 +315,9 @@ async def test_a_policy_sees_nothing_of_the_connection_that_it_has_not_declared(
     assert set(seen) == {("-", "http", "")}
 
 
-@pytest.mark.parametrize("name", ["live", "cookie", "basic", "hosts", "forwarded"])
+@pytest.mark.parametrize(
+    "name", ["live", "cookie", "basic", "hosts", "forwarded", "listed-origins"]
+)
 async def test_a_policy_that_declares_too_little_is_found(directory, name):
     policy, asks = cases(directory)[name]
     policy.keyed_on = KeyedOn()

@@ -181,6 +181,32 @@ async def test_a_request_to_one_of_many_sites_is_cheap(one_of_many):
         assert c <= 115
 
 
+WITH_HEADERS = {
+    "headers": ("*.txt X-A: 1", "/b/* X-B: 2", "/* X-C: 3", "*.txt Cache-Control: max-age=60"),
+    "cors": ("https://a.test",),
+    "isolate": True,
+    "security_headers": True,
+    "etag": "content",
+}
+
+
+async def test_a_remembered_response_with_headers_costs_what_one_without_does(directory):
+    monitor = ChangeMonitor()
+    site = build_site(Settings(directory, **WITH_HEADERS), monitor.mounts)
+    cache = ResponseCache(monitor, keyed_on=site.keyed_on)
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    client = Client(server)
+    for head in (PLAIN, PLAIN.replace(b"Host", b"Origin: https://a.test\r\nHost")):
+        await client.warm(*[head] * 5)
+        assert max(client.cost(head)) <= 4
+        response = client.get(head)
+        for line in (b"X-A: 1", b"X-C: 3", b"Cache-Control: max-age=60", b"Vary: Origin"):
+            assert b"\r\n" + line + b"\r\n" in response
+        assert (b"Allow-Origin" in response) == (b"Origin: " in head)
+    await server.stop(0)
+    monitor.close()
+
+
 UPLOAD = b"PUT /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nnew"
 
 

@@ -1,4 +1,4 @@
-"""Clean URLs, apps, error pages, hosts and paths, over the sockets of every I/O model."""
+"""URLs, apps, error pages, hosts, paths, headers and own handlers, in every I/O model."""
 
 import os
 import re
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import aserve
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import Request, Response
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.conformance.serving import address_of
 from tests.marks import slow_except
@@ -20,17 +22,27 @@ NAMES = [
     for name, info in MODELS.items()
     if not (info.unavailable_reason() or info.needs_processes)  # whose site is the same
 ]
+ORIGIN = "Origin: https://app.test\r\n"
+PREFLIGHT = f"{ORIGIN}Access-Control-Request-Method: GET\r\n"
 NAVIGATION = "Sec-Fetch-Mode: navigate\r\n"
 JSON = "Accept: application/json\r\n"
 TRIES = 4
 """How often each request is made, so that the last responses may come from the cache."""
 
 
+class Echo:
+    """A program's own handler."""
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        body = f"{request.method} {request.target}".encode()
+        return Response(200, (("Content-Type", "text/plain"),), (body,))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pages")
     pages = ("home.html", "page.html", "folder/index.html", "app.html", "404.html", "50x.html")
-    for name in (*pages, "raw/page.html", "site/page.html"):
+    for name in (*pages, "raw/page.html", "site/page.html", "assets/app-BRBmoGS9.js"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(f"this is {name}")
         os.utime(root / name, (1, 1))  # old enough to be cached
@@ -50,6 +62,10 @@ def server(request: pytest.FixtureRequest, root: Path) -> Iterator[aserve.Server
         sites=(aserve.VirtualHost(["site.test", "*.test.example"], root / "site"),),
         paths=(aserve.PathSettings("/raw/*", urls="plain"),),
         allowed_hosts=("a", "any.test"),
+        headers=("/pa* X-Rule: pages", "/* X-Rule:", "/page Cache-Control: max-age=9", "/* X-A: b"),
+        cors=("https://app.test",),
+        isolate=True,
+        handlers={"/echo/*": Echo()},
     ) as server:
         yield server
 
@@ -111,6 +127,27 @@ ROWS = [
     ("GET /raw/page.html HTTP/1.1\r\n", "200 OK", "this is raw/page.html"),
     ("GET /%72aw%2Fpage.html?a HTTP/1.0\r\nConnection: keep-alive\r\n", "200 OK", None),
     ("GET /raw/page HTTP/1.1\r\nSec-Fetch-Mode: no-cors\r\n", "404 Not F", None),
+    ("GET /page HTTP/1.1\r\n", "Cache-Control: max-age=9\r\n", "this is page.html"),
+    ("HEAD /page HTTP/1.1\r\n", "Cache-Control: max-age=9\r\n", ""),
+    ("GET /page HTTP/1.0\r\nConnection: keep-alive\r\n", "Cache-Control: max-age=9\r\n", None),
+    ("GET /page HTTP/1.1\r\nIf-None-Match: *\r\n", "304 Not Mod", ""),
+    ("GET /page HTTP/1.1\r\nIf-None-Match: *\r\n", "Cache-Control: max-age=9\r\n", ""),
+    ("GET /page HTTP/1.1\r\nRange: bytes=0-3\r\n", "Cache-Control: max-age=9\r\n", "this"),
+    ("GET /page HTTP/1.1\r\nRange: bytes=99-\r\n", "X-A: b\r\n", None),
+    ("GET /pages HTTP/1.1\r\n", "Cache-Control: no-cache\r\n", "this is 404.html"),
+    ("GET /none HTTP/1.1\r\n", "X-A: b\r\n", "this is 404.html"),
+    ("GET /page/ HTTP/1.1\r\n", "X-A: b\r\n", None),
+    ("POST / HTTP/1.1\r\nContent-Length: 0\r\n", "X-A: b\r\n", None),
+    ("GET /assets/app-BRBmoGS9.js HTTP/1.1\r\n", "max-age=31536000, immutable\r\n", None),
+    ("GET /assets/x-BRBmoGS9.js HTTP/1.1\r\n", "Cache-Control: no-cache\r\n", "this is 404.html"),
+    ("GET /page HTTP/1.1\r\n", "Vary: Origin\r\n", "this is page.html"),
+    (f"GET /page HTTP/1.1\r\n{ORIGIN}", "Access-Control-Allow-Origin: https://app.test\r\n", None),
+    (f"GET /none HTTP/1.1\r\n{ORIGIN}", "Access-Control-Allow-Origin: https://app.test\r\n", None),
+    (f"OPTIONS /page HTTP/1.1\r\n{PREFLIGHT}", "Allow-Methods: GET, HEAD, OPTIONS\r\n", ""),
+    ("GET /none HTTP/1.1\r\n", "Cross-Origin-Embedder-Policy: require-corp\r\n", None),
+    ("GET /echo/a?b HTTP/1.1\r\n", "200 OK", "GET /echo/a?b"),
+    ("HEAD /echo/a HTTP/1.1\r\n", "Content-Length: 12\r\n", ""),
+    ("GET /echo/a HTTP/1.0\r\nConnection: keep-alive\r\n", "X-A: b\r\n", "GET /echo/a"),
 ]
 
 
@@ -123,6 +160,7 @@ def test_every_model_answers_alike_cold_and_warm(
     (response,) = responses
     head, _, received = response.partition(b"\r\n\r\n")
     assert expected.encode() in head + b"\r\n"
+    assert b"X-Rule" not in head
     if body is not None:
         assert received == body.encode()
 

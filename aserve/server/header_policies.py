@@ -1,0 +1,111 @@
+"""From settings to the headers of responses: rules by path, and what other sites' pages may do."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from aserve.config.headers import parse_header_rules
+from aserve.config.settings import Settings
+from aserve.handlers.cache_control import (
+    IMMUTABLE,
+    NO_CACHE,
+    CacheControl,
+    by_name,
+    for_seconds,
+    unless,
+)
+from aserve.handlers.handler import Note
+from aserve.handlers.writing.areas import WriteAreas
+from aserve.http.header_changes import HeaderChange
+from aserve.http.messages import NOSNIFF, Headers
+from aserve.http.origins import Origins
+from aserve.http.request_target import TargetPath
+from aserve.policies.cors import AnyOrigin, ListedOrigins
+from aserve.policies.header_rules import HeaderRule, header_policies
+from aserve.policies.policy import Policy
+
+_EVERYTHING = "/*"
+
+_SECURITY: Headers = (
+    NOSNIFF,
+    ("X-Frame-Options", "SAMEORIGIN"),
+    ("Content-Security-Policy", "frame-ancestors 'self'"),
+    ("Referrer-Policy", "strict-origin-when-cross-origin"),
+)
+"""What breaks no page of its own. What a page may load, only its author can say."""
+
+_ISOLATION: Headers = (
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+)
+
+
+def build_header_rules(settings: Settings) -> Iterator[Policy]:
+    """Yield the policies of the rules that settings have: nothing comes after them."""
+    yield from header_policies(
+        _rules(settings),
+        list(_defaults(settings)),
+        may_be_fixed=not settings.handlers,
+        decode_slashes=settings.decode_slashes,
+    )
+
+
+def build_default_headers(settings: Settings) -> Iterator[Policy]:
+    """Yield the policies of the headers that responses have unless something else is said."""
+    yield from header_policies(
+        list(_defaults(settings)),
+        may_be_fixed=not settings.handlers,
+        decode_slashes=settings.decode_slashes,
+    )
+    if settings.cors:
+        origins, place = Origins(settings.cors), settings.place_of("cors")
+        yield AnyOrigin(place) if origins.has_any else ListedOrigins(origins, place)
+
+
+def _rules(settings: Settings) -> list[HeaderRule]:
+    return parse_header_rules(settings.headers, partial(settings.place_of, "headers"))
+
+
+def _defaults(settings: Settings) -> Iterator[HeaderRule]:
+    """Yield a rule for each header that settings add to every response, or remove from it."""
+    # What pages of other sites may read, isolated ones among them may load.
+    sharing = "cross-origin" if settings.cors else "same-origin"
+    headers: dict[str, Headers] = {
+        "cache": (("Cache-Control", "no-store"),) if settings.cache == "no-store" else (),
+        "security_headers": _SECURITY if settings.security_headers else (),
+        "isolate": (*_ISOLATION, ("Cross-Origin-Resource-Policy", sharing))
+        if settings.isolate
+        else (),
+    }
+    for setting, lines in headers.items():
+        for line in lines:
+            change = HeaderChange(set=(line,), source=settings.place_of(setting))
+            yield HeaderRule(_EVERYTHING, change)
+    if settings.etag == "off":
+        change = HeaderChange(unset=("ETag",), source=settings.place_of("etag"))
+        yield HeaderRule(_EVERYTHING, change)
+
+
+def trusted_origins(settings: Settings) -> Origins:
+    """Return the origins whose pages may write: those that are named, and not all there are."""
+    origins = Origins(settings.cors)
+    return Origins(()) if origins.has_any else origins
+
+
+def cache_control(settings: Settings) -> CacheControl:
+    """Return what says how long files may be used without asking."""
+    if isinstance(settings.cache, int):
+        return for_seconds(settings.cache)
+    if settings.cache != "auto":  # no-store is said of all responses
+        return lambda _path: NO_CACHE
+    if not settings.write:
+        return by_name
+    areas = WriteAreas(settings.write_areas)
+    return unless(lambda path: areas.mode_in(path.segments) is not None, by_name)
+
+
+def cache_note(settings: Settings, path: TargetPath) -> Note:
+    """Return a note on how long the file at a path may be used."""
+    header = cache_control(settings)(path)
+    reasons = {NO_CACHE: "validated before each use", IMMUTABLE: "the name has a hash of the file"}
+    reason = f": {reasons[header]}" if header in reasons else ""
+    return Note("cache", f"{header[1]}{reason}", settings.place_of("cache"))
