@@ -25,14 +25,14 @@ _WORDS = {
         "costs": ("server", "what it is", "lines", "system calls for one request"),
         "models": ("model", "books say", "aserve does", "why"),
         "speeds": ("server", "pages/s", "lowest and highest", "failed"),
-        "steps": ("step", "books say", "what `aserve explain` shows, in this order"),
+        "steps": ("step", "books say", "from the output of `aserve explain`"),
         "varies": "not counted: ",
     },
     "zh": {
         "costs": ("服务器", "是什么", "行数", "一个请求的系统调用"),
         "models": ("模型", "书上说", "aserve 的做法", "原因"),
         "speeds": ("服务器", "页/秒", "最低和最高", "失败"),
-        "steps": ("步骤", "书上说", "`aserve explain` 依次显示"),
+        "steps": ("步骤", "书上说", "摘自 `aserve explain` 的输出"),
         "varies": "不计次数：",  # noqa: RUF001  (Chinese punctuation)
     },
 }
@@ -143,7 +143,8 @@ def steps(name: str, language: str) -> str:
     rows = [_WORDS[language]["steps"]]
     found = next(model for model in models() if model["name"] == name)
     for number, step in enumerate(found["step"], 1):
-        trace = "<br>".join(line.replace("|", r"\|") for line in step["trace"]) or "-"
+        lines = step["trace"] or [step.get("waits", "-")]
+        trace = "<br>".join(line.replace("|", r"\|") for line in lines)
         rows.append((str(number), step[language], trace))
     return _table(rows)
 

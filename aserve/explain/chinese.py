@@ -85,7 +85,7 @@ _CALLS = {
     "reads {count:,} bytes": "读到 {count:,} 字节",
     "reads end of file: the client has closed": "读到末尾：客户端已关闭",
     "writes {count:,} bytes": "写出 {count:,} 字节",
-    "has the kernel send {count:,} bytes of the file": "让内核直接发送文件的 {count:,} 字节",
+    "has the kernel send {count:,} bytes of the file: sendfile": "让内核直接发送文件的 {count:,} 字节：sendfile",
     "opens {name}": "打开 {name}",
     "finds {name}, to see what it is": "找到 {name}，先看它是什么",
     "looks for {name}: not found": "找 {name}：没有",

@@ -63,7 +63,7 @@ def _body(
     yield f"<header><h1>{_text('title')}</h1>\n"
     yield f"<p><code>{escape(scenes[0].trace.request)}</code>"
     yield f" <code>{escape(options)}</code></p>\n" if options else "</p>\n"
-    yield f"<p>{_text('lead')}</p>\n{_legend()}</header>\n"
+    yield f"<p>{_text('lead')}</p>\n{_legend(scenes)}</header>\n"
     if not all(scene.trace.has_syscalls for scene in scenes):
         yield f"<p>{_both(NO_STRACE, TEXTS['no_strace'][1])}</p>\n"
     yield from _overview(scenes)
@@ -88,13 +88,15 @@ def _phrase(phrase: Phrase) -> str:
     return _both(str(phrase), phrase.translated(CHINESE))
 
 
-def _legend() -> str:
+def _legend(scenes: Sequence[_Scene]) -> str:
     bars = "".join(f'<li><i class="{bar.value}"></i>{_text(bar.name.lower())}</li>' for bar in Bar)
     phases = "".join(
         f'<li><b class="p{phase.value}">{phase.value}</b>{_text(f"phase_{phase.value}")}</li>'
         for phase in (Phase.READY, Phase.MOVED)
     )
-    return f'<ul class="legend">{bars}{phases}</ul>\n'
+    has_steps = any(any(scene.steps) for scene in scenes)
+    steps = f'<li><b class="s">{_text("step")}</b>{_text("book_step")}</li>' if has_steps else ""
+    return f'<ul class="legend">{bars}{phases}{steps}</ul>\n'
 
 
 # All models at a glance.

@@ -22,9 +22,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "overview_lead": (
         (
             "One line for each thread, from left to right. A thin line waits and costs nothing; what is"
-            " striped asks again and again, and costs a whole core."
+            " striped asks in vain. Only stripes without end cost a whole core."
         ),
-        "每个线程一行，从左到右。细线是等待，不花处理器；斜纹是一遍遍地问，会占满一个核。",
+        "每个线程一行，从左到右。细线是等待，不花处理器；斜纹是白问，斜纹一直不断才占满一个核。",
     ),
     "no_strace": ("", "没有安装 strace，看不到系统调用（Debian：apt install strace）"),
     "idle": (
@@ -47,6 +47,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "phase_1": ("first phase: until data is ready", "第一阶段：数据就绪"),
     "phase_2": ("second phase: data is moved", "第二阶段：数据读写"),
     "book": ("The steps as books number them", "教科书上的步骤"),
+    "step": ("step", "第 n 步"),
+    "book_step": ("the step of the books that it belongs to", "它属于书上的第几步"),
     "back": ("Back", "后退"),
     "play": ("Play", "播放"),
     "forward": ("Forward", "前进"),
@@ -119,9 +121,9 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     "reactor --by-the-book": (
         (
             "The main thread waits and queues, and nothing else. Workers accept, read and handle; once"
-            " the socket is writable, another worker writes."
+            " the socket is writable, a worker, perhaps another one, writes."
         ),
-        "主线程只等待，把就绪的放进请求队列，别的都不做。工作线程接受连接、读、处理；等到套接字可写，再由另一个工作线程来写。",
+        "主线程只等待，把就绪的放进请求队列，别的都不做。工作线程接受连接、读、处理；等到套接字可写，再由一个工作线程（可能是另一个）来写。",
     ),
     "multi-reactor": (
         (

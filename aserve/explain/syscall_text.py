@@ -117,7 +117,7 @@ def _count(call: Syscall) -> dict[str, str | int]:
 def _sendfile(call: Syscall) -> Description:
     if call.error_name:
         return _blocked_write(call)
-    phrase = Phrase("has the kernel send {count:,} bytes of the file", _count(call))
+    phrase = Phrase("has the kernel send {count:,} bytes of the file: sendfile", _count(call))
     return Description(phrase, Activity.SEND_FILE)
 
 

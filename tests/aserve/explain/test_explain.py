@@ -17,7 +17,7 @@ from aserve.explain.book import book_steps
 from aserve.explain.capture import ServerOptions, capture
 from aserve.explain.events import is_client
 from aserve.explain.phrase import Phrase
-from aserve.explain.render import print_trace, write_svg
+from aserve.explain.render import lane_names, print_trace, write_svg
 from aserve.explain.scenario import Scenario
 from aserve.explain.workflows import described_models
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
@@ -133,17 +133,13 @@ PROCESS_STEPS = {
 
 # What must not happen: who never moves a byte, and never accepts.
 NEVER = {
-    "proactor": r"(library|worker):|main: (reads \d+ bytes|writes|accepts a connection$)",
-    "proactor-aio": r"(main|worker): (reads \d+ bytes|writes)|library: accepts",
-    "signal-driven": r"(library|worker):",
-    "reactor": r"main: (reads \d+ bytes|writes|accepts)",
+    "proactor": r"(a thread of libc|worker):"
+    r"|main thread: (reads \d+ bytes|writes|accepts a connection$)",
+    "proactor-aio": r"(main thread|worker): (reads \d+ bytes|writes)|a thread of libc: accepts",
+    "signal-driven": r"(a thread of libc|worker):",
+    "reactor": r"main thread: (reads \d+ bytes|writes|accepts)",
     "simulated-proactor": r"worker: (reads \d+ bytes|writes|accepts)",
 }
-
-
-def role_of(thread_name):
-    roles = {None: "library", "MainThread": "main"}
-    return roles.get(thread_name, "worker")
 
 
 @needs_strace
@@ -169,48 +165,66 @@ def missing_step(steps, texts):
 
 # The numbered steps of the textbooks: which thread makes which call, in order. The course has its
 # tables from the same file.
-BY_THE_BOOK_STEPS = {
-    model["name"]: [line for step in model["step"] for line in step["trace"]]
-    for model in described_models()
-    if "step" in model
-}
+BOOK_STEPS = {model["name"]: model["step"] for model in described_models() if "step" in model}
 
 
 def numbered(model):
     """Return the numbers of the steps that a trace must show."""
-    steps = next(one["step"] for one in described_models() if one["name"] == model)
-    return {number for number, step in enumerate(steps, 1) if step["trace"]}
+    return {number for number, step in enumerate(BOOK_STEPS[model], 1) if step["trace"]}
+
+
+def printed_lines(trace):
+    """Return what is printed of each event, without the numbers of workers; "" for a client's."""
+    names = lane_names(trace)
+    roles = {
+        thread: re.sub(r"-\d+$", "", re.sub(r"^libc thread \d+", "a thread of libc", name))
+        for thread, name in names.items()
+    }
+    return [
+        "" if is_client(event.thread) else f"{roles[event.thread]}: {event.text}"
+        for event in trace.events
+    ]
+
+
+def missing_line(model, printed):
+    """Return the first line of a step that is missing, or comes too early; None for none."""
+    found = iter(printed)
+    for line in (line for step in BOOK_STEPS[model] for line in step["trace"]):
+        pattern = re.compile(re.sub(r"\bN\b", r"[\\d,]+", re.escape(line)))
+        if not any(pattern.match(one) for one in found):
+            return line
+    return None
+
+
+def unlike_waits(model, trace):
+    """Return what is printed of a step in which the main thread waits, if it is something else."""
+    waits = {n: step["waits"] for n, step in enumerate(BOOK_STEPS[model], 1) if "waits" in step}
+    lines = zip(book_steps(trace), printed_lines(trace), strict=True)
+    return [line for number, line in lines if number in waits and line != waits[number]]
 
 
 @needs_strace
-@pytest.mark.parametrize("model", slow_except(BY_THE_BOOK_STEPS, "reactor"))
+@pytest.mark.parametrize("model", slow_except(BOOK_STEPS, "reactor"))
 def test_a_model_by_the_book_takes_the_steps_of_the_book(model, site):
     if reason := MODELS[model].unavailable_reason():
         pytest.skip(reason)
 
-    def lines_of(trace):
-        return [
-            f"{role_of(trace.threads.get(event.thread))}: {event.text}"
-            for event in trace.events
-            if not is_client(event.thread)
-        ]
-
-    def missing(trace):
-        """Return the first step that is missing, or comes too early; None for none."""
-        found = iter(lines_of(trace))
-        for step in BY_THE_BOOK_STEPS[model]:
-            role, _, text = step.partition(" ")
-            if not any(line.startswith(role) and text in line for line in found):
-                return step
-        return None
+    def takes_all(trace):
+        return not missing_line(model, printed_lines(trace))
 
     server = ServerOptions(model, by_the_book=model in BY_THE_BOOK)
-    trace = captured_until(lambda trace: not missing(trace), site, server)
-    lines = lines_of(trace)
-    assert not missing(trace), (missing(trace), *lines)
+    trace = captured_until(takes_all, site, server)
+    lines = printed_lines(trace)
+    assert takes_all(trace), (missing_line(model, lines), *lines)
     assert set(book_steps(trace)) >= numbered(model)
+    assert not unlike_waits(model, trace)
     moves = re.compile(NEVER[model])
     assert not [line for line in lines if moves.match(line) and "of the file" not in line]
+
+
+def test_a_step_in_which_the_main_thread_waits_is_printed_as_its_wait():
+    assert {2, 5} <= set(book_steps(stored("reactor")))
+    assert not unlike_waits("reactor", stored("reactor"))
 
 
 @pytest.mark.slow
