@@ -125,10 +125,8 @@ class Names(One):
     parse: returns the value of the text.
     """
 
-    def __init__(
-        self, expected: str, parse: Callable[[str], Any], to_toml: Callable[[Any], Any] = list
-    ) -> None:
-        super().__init__(expected, parse, (str, list), to_toml)
+    def __init__(self, expected: str, parse: Callable[[str], Any]) -> None:
+        super().__init__(expected, parse, (str, list), list)
 
     def from_toml(self, value: object) -> Any:
         """Return the value of a list of strings or of a text."""
@@ -245,7 +243,6 @@ class _Paths(Many):
 
 
 WHOLE_NUMBER = One("a whole number", parse_number, (int,))
-NUMBER_OR_TEXT = One("a whole number or a string", types=(int, str))
 MAXIMUM = One("a whole number or a string", parse_maximum, (int, str), format_size)
 
 _BY_TYPE: Mapping[type, Kind] = {str: One(), int: WHOLE_NUMBER, tuple: Many()}
@@ -255,7 +252,7 @@ _KINDS: Mapping[str, Kind] = {
     "port": WHOLE_NUMBER,
     "threads": WHOLE_NUMBER,
     "workers": One("a whole number or 'auto'", parse_workers, (int, str)),
-    "allowed_hosts": Names("a list of strings, 'any' or 'local'", parse_names, to_toml=list),
+    "allowed_hosts": Names("a list of strings, 'any' or 'local'", parse_names),
     "response_cache": One(
         "a size such as '64M', or 'off'",
         parse_size,
