@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from aserve.cli.main import build_parser
-from aserve.config.kinds import KINDS, SETTING_KINDS, Kind
+from aserve.config.kinds import KINDS, SETTING_KINDS
 from aserve.config.limit_values import limit_unit
 from aserve.config.names import key_of
 from aserve.config.settings import Settings
+from aserve.config.value_kinds import Kind
 from aserve.config.virtual_hosts import OF_A_SITE, OF_THE_PROCESS
 from aserve.http1.limits import UNLIMITED, Limits
 

@@ -22,12 +22,11 @@ from aserve.server.setting_warnings import find_warnings
 
 SECTIONS: Mapping[str, Rows] = {
     "Examples": (
-        ("aserve check", "# aserve.toml, ASERVE_ variables and defaults, together"),
-        ("aserve check --config /etc/aserve.toml www/", "# of another file"),
+        ("aserve check", "# what aserve.toml and ASERVE_ variables say"),
+        ("aserve check --config site.toml", "# of another file"),
         ("aserve check --spa www/", "# with the options that aserve would get"),
         ("aserve check --explain /docs/ www/", "# what a browser would get, and why"),
         ("aserve check --explain http://docs.test/a?b=c", "# of a host"),
-        ("aserve check --explain / --request-header 'Accept: */*'", "# of a program"),
     )
 }
 

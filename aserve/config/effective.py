@@ -6,12 +6,13 @@ from typing import Any
 from aserve.config.config_file import Table
 from aserve.config.configuration import Configuration
 from aserve.config.given import in_directory
-from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS, Kind
+from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
 from aserve.config.limit_values import limit_values
 from aserve.config.names import DEFAULT_PLACE, Sources, key_of, option_of
 from aserve.config.settings import Settings
 from aserve.config.site_tables import TABLES
 from aserve.config.toml_text import format_key, format_value
+from aserve.config.value_kinds import Kind
 from aserve.transport.registry import MODELS
 
 _COLUMN = 40

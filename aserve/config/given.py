@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aserve.config.config_file import Table
-from aserve.config.kinds import KINDS, Kind
+from aserve.config.kinds import KINDS
 from aserve.config.names import Source, Sources, key_of, option_source
 from aserve.config.settings import SettingsError
+from aserve.config.value_kinds import Kind
 
 _LIMITS = "limits"
 _NO_FILES = frozenset({"off", "-"})

@@ -71,13 +71,13 @@ class CustomErrorPages:
         wait = context.may_wait
         if error.status == 404 and (page := self._nearest_page(request, wait=wait)):
             if context.notes is not None:
-                context.notes.append(Note("rule", "the nearest 404.html is its page"))
+                context.notes.append(Note("error", "the nearest 404.html is its page"))
             return page
         if error.status not in self._pages:
             return None
         place = self._pages[error.status]
         if context.notes is not None:
-            context.notes.append(Note("rule", f"its page is {place.location()}", self._place))
+            context.notes.append(Note("error", f"its page is {place.location()}", self._place))
         return _read(_find(self._files, place, wait=wait))
 
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:

@@ -5,6 +5,11 @@ from typing import Literal, NamedTuple, Protocol
 
 from aserve.http.messages import BodySink, Request, Response
 
+Topic = Literal[
+    "host", "site", "access", "rule", "error", "file", "coding", "cache", "header", "memory"
+]
+"""What a note is about, in the order in which it is decided."""
+
 
 class Note(NamedTuple):
     """What decided something about one response, for `aserve check --explain`.
@@ -13,9 +18,7 @@ class Note(NamedTuple):
     "_redirects:12", "aserve.toml:4" or "--cors" (Settings.place_of); "" for what is built in.
     """
 
-    topic: Literal[
-        "host", "site", "access", "rule", "file", "coding", "header", "cache", "error", "memory"
-    ]
+    topic: Topic
     text: str
     place: str = ""
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from urllib.parse import quote
 
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
-from aserve.handlers.handler import Note, RequestContext
+from aserve.handlers.handler import Note, RequestContext, Topic
 from aserve.http.messages import FileSlice, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.server.site_factory import build_site
@@ -23,11 +23,12 @@ BROWSER_HEADERS: Mapping[str, str] = {
 }
 """What browsers send where a user opens a page."""
 
+_TOPICS = get_args(Topic)
 _IN_TARGETS = "/?:@!$&'()*+,;=%[]~"
 
 
 class Decision(NamedTuple):
-    """A request, its response, and what decided: notes of handlers and policies, in order."""
+    """A request, its response, and what decided: notes by their topics, each in order."""
 
     request: Request
     response: Response
@@ -47,7 +48,8 @@ def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decis
     notes: list[Note] = []
     site = build_site(settings, Mounts()).without_inlined_bodies()
     response = site.handle(request, RequestContext(int(time.time()), notes=notes))
-    return Decision(request, response, [*notes, *_facts(response)])
+    notes += _facts(response)
+    return Decision(request, response, sorted(notes, key=lambda note: _TOPICS.index(note.topic)))
 
 
 def _facts(response: Response) -> Iterator[Note]:

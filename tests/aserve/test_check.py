@@ -260,8 +260,8 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
 @pytest.mark.parametrize(
     ("arguments", "status", "notes"),
     [
-        (["/"], "200 OK", [VALIDATED, "file {site}/index.html", KEPT]),
-        (["http://a.test:80/a.txt?b"], "200 OK", [VALIDATED, "file {site}/a.txt", KEPT]),
+        (["/"], "200 OK", ["file {site}/index.html", VALIDATED, KEPT]),
+        (["http://a.test:80/a.txt?b"], "200 OK", ["file {site}/a.txt", VALIDATED, KEPT]),
         (
             ["/sub"],
             "301 Moved Permanently",
@@ -315,23 +315,23 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             ["/app.js"],
             "200 OK",
             [
-                VALIDATED,
                 "file {site}/app.js.br",
                 "coding br: the client accepts it, and this file is there",
+                VALIDATED,
                 KEPT,
             ],
         ),
         (
             ["/app.js", "--request-header", "Accept-Encoding: gzip"],
             "200 OK",
-            [VALIDATED, "file {site}/app.js", KEPT],
+            ["file {site}/app.js", VALIDATED, KEPT],
         ),
         (
             ["/no", "--error-page", "404=sub/index.html"],
             "404 Not Found",
             [
                 "error 404: Nothing is here.",
-                "rule its page is /sub/index.html --error-page",
+                "error its page is /sub/index.html --error-page",
                 NOT_KEPT,
             ],
         ),
@@ -373,7 +373,7 @@ def test_the_page_of_an_error_is_named(here: Path, directory: Path, check) -> No
     (directory / "404.html").write_text("lost")
     _, lines, _ = check("site", "--explain", "http://a.test:8000/sub/no")
     assert lines[0] == "GET /sub/no of a.test:8000"
-    assert "rule the nearest 404.html is its page" in decided(lines)
+    assert "error the nearest 404.html is its page" in decided(lines)
     assert lines[-1] == "  Content-Length: 4"
 
 
@@ -400,14 +400,14 @@ def test_headers_are_told_with_the_lines_that_set_them(here: Path, check) -> Non
     arguments = ("--explain", "/a.txt", "--request-header", "Origin: https://a.test")
     _, lines, _ = check(*arguments)
     assert decided(lines) == [
+        f"file {here / 'site/a.txt'}",
+        "cache max-age=60 aserve.toml:2",
         "header Cross-Origin-Opener-Policy: same-origin aserve.toml:3",
         "header Cross-Origin-Embedder-Policy: require-corp aserve.toml:3",
         "header Cross-Origin-Resource-Policy: cross-origin aserve.toml:3",
-        "cache max-age=60 aserve.toml:2",
         "header pages of https://a.test may read it aserve.toml:4",
         "header X-A: 1 aserve.toml:6",
         "header X-B: 2, no X-A aserve.toml:8, aserve.toml:9",
-        f"file {here / 'site/a.txt'}",
         "memory the response is kept until something on its path changes",
     ]
     assert "  X-B: 2" in lines

@@ -373,6 +373,16 @@ OPTIONS = {
     "archive": st.sampled_from(["off", "zip", "tar,zip"]),
     "archive_max_bytes": st.sampled_from(["5", "7K", "unlimited"]),
     "workers": st.integers(1, 9).map(str),
+    "headers": st.lists(
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8).map(
+            "/a* X-A: {}".format
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    "cache": st.sampled_from(["auto", "no-store", "60"]),
+    "cors": st.sampled_from(["*", "https://a.test,https://*.b.test", "off"]),
+    "allowed_hosts": st.sampled_from(["any", "local", "a.test, *.b.test"]),
     "readme": st.booleans(),
     "dotfiles": st.booleans(),
     "quiet": st.booleans(),
