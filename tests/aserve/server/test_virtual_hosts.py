@@ -46,9 +46,12 @@ def roots(tmp_path: Path) -> Path:
 
 
 def settings_of(roots: Path, **settings: object) -> Settings:
+    paths = (aserve.PathSettings("/page.*", cache="no-store", headers=("* X-Path: b",)),)
     sites = (
-        aserve.VirtualHost("a.test", roots / "aaaa", charset="none"),
-        aserve.VirtualHost(["*.b.test", "::1"], roots / "bbbb", server_header=False),
+        aserve.VirtualHost("a.test", roots / "aaaa", charset="none", headers=("* X-Site: a",)),
+        aserve.VirtualHost(
+            ["*.b.test", "::1"], roots / "bbbb", server_header=False, cors=("*",), paths=paths
+        ),
     )
     return Settings(roots / "root", sites=sites, **settings)
 
@@ -180,6 +183,9 @@ def test_each_host_has_its_own_settings_and_errors_too(roots: Path) -> None:
         assert headers("a.test", target)["Server"] == "aserve"
         assert "Server" not in headers("x.b.test", target)
     assert headers("a.test", "/page.txt")["Content-Type"] == "text/plain"
+    for host, own in [("a.test", {"X-Site"}), ("x.b.test", {"X-Path"}), ("other.test", set())]:
+        assert {"X-Site", "X-Path"} & headers(host, "/page.txt").keys() == own
+    assert headers("x.b.test", "/page.txt")["Cache-Control"] == "no-store"
     assert headers("other.test", "/page.txt")["Content-Type"] == "text/plain; charset=utf-8"
 
 
