@@ -212,7 +212,8 @@ def test_an_explanation_says_which_host(roots: Path) -> None:
         ({"allowed_hosts": ("local",)}, "app.localhost:8000", 200),
         ({"allowed_hosts": ("local",)}, "127.0.0.1", 200),
         ({"allowed_hosts": ("local",)}, "[::1]:8000", 200),
-        ({"allowed_hosts": ("local",)}, socket.gethostname(), 200),
+        ({"allowed_hosts": ("local",)}, "box.example:8000", 200),
+        ({"allowed_hosts": ("local",)}, "box.local", 200),
         ({"allowed_hosts": ("local",), "host": "dev.test"}, "dev.test:8000", 200),
         ({"allowed_hosts": ("*.dev.test", "me.test")}, "x.dev.test", 200),
         ({"allowed_hosts": ("*.dev.test", "me.test")}, "me.test.", 200),
@@ -221,8 +222,13 @@ def test_an_explanation_says_which_host(roots: Path) -> None:
     ],
 )
 def test_names_that_are_not_allowed_are_answered_with_421(
-    roots: Path, settings: dict[str, tuple[str, ...]], host: str, status: int
+    roots: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, tuple[str, ...]],
+    host: str,
+    status: int,
 ) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box.example")
     site = build_site(Settings(roots / "root", **settings), Mounts())
     response = site.handle(Request("GET", "/page.txt", headers={"host": host}), RequestContext(0))
     assert response.status == status
