@@ -58,6 +58,7 @@ def _site_lines(site: VirtualHost, listener: socket.socket) -> Iterator[str]:
     settings = site.settings
     served = printable(describe_root(settings.root)) + _modes(settings)
     yield f"  site   {_site_url(site, listener)}  {served}"
+    yield from _live_line(settings)
     yield from _write_lines(settings, _site_url(site, listener))
 
 

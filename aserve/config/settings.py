@@ -328,7 +328,6 @@ class Settings:
         _require(is_valid, "allowed_hosts", "any is every host, so that no other can be named")
         _require(bool(self.sites or self.root), "root", "must name at least one directory")
         _require(bool(self.root) or not self.paths, "paths", "are of the root, and there is none")
-        _require(not (self.sites and self.live), "live", "is for one site, not for several")
 
     def _bind_sites(self) -> None:
         """Find the settings of each site; raises SettingsError for what is wrong with them."""
@@ -338,17 +337,15 @@ class Settings:
             for name, source in self.sources.items()
             if name.partition("[")[0] not in defaults
         }
-        fixed = defaults | {"sites": (), "allowed_hosts": (ANY_HOST,), "sources": kept}
-        bound = tuple(
-            one.bound(self._changed("sites", one, fixed | {"root": one.root})) for one in self.sites
-        )
+        fixed = defaults | {"sites": (), "sources": kept}
+        bound = tuple(one.bound(self._changed("sites", one, fixed)) for one in self.sites)
         for site, reason in taken_hosts(bound):
             raise _error_in("sites", site, "hosts", reason)
         object.__setattr__(self, "sites", bound)
 
     def _bind_paths(self) -> None:
         """Find the settings of each path; raises SettingsError for what is wrong with them."""
-        fixed = {"paths": (), "sites": (), "sources": self.sources}
+        fixed = {"sources": self.sources}
         bound = tuple(one.bound(self._changed("paths", one, fixed)) for one in self.paths)
         object.__setattr__(self, "paths", bound)
 
@@ -359,7 +356,7 @@ class Settings:
             raise _error_in(kind, one, setting, reason)
         sources = {**fixed["sources"], **one.sources}
         try:
-            return replace(self, **{**fixed, **one.changes, "sources": sources})
+            return replace(self, **{**fixed, **one.own_settings, **one.changes, "sources": sources})
         except _PlacedError:
             raise
         except SettingsError as error:

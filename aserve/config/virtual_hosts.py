@@ -27,7 +27,7 @@ LINKED_ROOTS = ("follow", "reload")
 OF_THE_PROCESS = frozenset(
     {
         *("host", "port", "workers", "threads", "queue", "grace", "model", "by_the_book"),
-        *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts", "live"),
+        *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources"),
     }
 )
@@ -37,7 +37,7 @@ _OF_WRITING = ("write", "on_conflict", "max_upload", "quota", "min_free", "fsync
 
 OF_A_SITE = frozenset(
     {
-        *("root", "paths", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
+        *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
         *_OF_WRITING,
     }
@@ -78,6 +78,11 @@ class _Changes:
         """What messages call what has these settings."""
         raise NotImplementedError
 
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """The settings that follow from its own arguments, once these are right."""
+        raise NotImplementedError
+
     def _key(self) -> tuple[Any, ...]:
         raise NotImplementedError
 
@@ -112,6 +117,11 @@ class PathSettings(_Changes):
     def name(self) -> str:
         """What messages call these paths."""
         return self.match
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """The settings that follow from its own arguments, once these are right."""
+        return {"paths": (), "sites": ()}
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""
@@ -152,6 +162,12 @@ class VirtualHost(_Changes):
     def normal_hosts(self) -> tuple[str, ...]:
         """The hosts as requests are compared with them."""
         return tuple(map(parse_host_name, self.hosts))
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """The settings that follow from its own arguments, once these are right."""
+        names = set(self.hosts) - {ANY_HOST, LOCAL_HOSTS}
+        return {"root": self.root, "allowed_hosts": (LOCAL_HOSTS, *sorted(names))}
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""

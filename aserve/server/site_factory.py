@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
@@ -58,23 +59,29 @@ def build_site(
     settings: Settings,
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
-    live_reload: LiveReload | None = None,
+    live_reloads: Sequence[LiveReload | None] = (),
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
 
-    directories: those that know their names. live_reload: makes pages reload; the outermost policy.
+    directories: those that know their names. live_reloads: what makes the pages of each site of
+    settings.every_site reload, None for nothing.
     """
     memory = ResponseMemory(settings.limits.max_response_memory)
     # The other threads are left for what takes no time.
     free_searches = BoundedSemaphore(max(1, (settings.threads or 0) // 2))
-    shared = _Shared(mounts, directories, live_reload, DigestCache(), memory, free_searches)
+    shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches)
+    each = zip_longest(settings.every_site, live_reloads)
+    sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
     if not settings.sites and settings.allowed_hosts == (ANY_HOST,):
-        return _build_host(settings, shared)
-    return _build_hosts(settings, shared)
+        return sites[0]
+    return _build_hosts(settings, sites, shared)
 
 
 class _Shared(NamedTuple):
-    """What all sites of one server share."""
+    """What all sites of one server share, and what makes the pages of one reload.
+
+    live_reload: the outermost policy.
+    """
 
     mounts: Mounts
     directories: WatchedDirectories | None
@@ -84,24 +91,23 @@ class _Shared(NamedTuple):
     free_searches: BoundedSemaphore
 
 
-def _build_hosts(settings: Settings, shared: _Shared) -> HostRouter:
-    """Return the sites by their hosts."""
+def _build_hosts(settings: Settings, sites: Sequence[Site], shared: _Shared) -> HostRouter:
+    """Return what is between the sites of all hosts."""
     policies = (ServerHeader(),) if settings.server_header else ()
     misdirected = Site(
         Misdirected(_NOT_ALLOWED if settings.root else _NO_SITE), policies, memory=shared.memory
     )
     place = settings.place_of("allowed_hosts")
     notes = {misdirected: Note("host", "not served", place)}
+    others = misdirected
+    if settings.root:
+        others, *sites = sites
+        notes[others] = Note("host", f"of no other site: {describe_root(settings.root)}", place)
     by_host: dict[str, Site] = {}
-    for one in settings.sites:
-        site = _build_host(one.settings, shared)
+    for one, site in zip(settings.sites, sites, strict=True):
         by_host |= dict.fromkeys(one.normal_hosts, site)
         text = f"of {', '.join(one.hosts)}: {describe_root(one.settings.root)}"
         notes[site] = Note("host", text, one.settings.place_of("hosts"))
-    others = misdirected
-    if settings.root:
-        others = _build_host(settings, shared)
-        notes[others] = Note("host", f"of no other site: {describe_root(settings.root)}", place)
     allowed = _allowed_hosts(settings)
     return HostRouter(by_host, others, misdirected, allowed, notes)
 

@@ -43,7 +43,7 @@ class AsyncioWorker:
         self._listeners = listeners
         self._observer = observer
         self._report_remaining = report_remaining
-        self._live: LiveWatch | None = None
+        self._live: list[LiveWatch | None] = []
         self._sweeper = build_sweeper(settings)
         self._monitor: ChangeMonitor | None = None
         self._made: EventLoopServer | None = None
@@ -68,9 +68,9 @@ class AsyncioWorker:
         try:
             share = watch_share(self._settings.workers)  # of the watches of all workers together
             self._monitor = ChangeMonitor(max_watches=share)
-            if self._settings.live:
-                self._live = LiveWatch(self._settings)
-                await self._live.start()
+            self._live = [LiveWatch(one) if one.live else None for one in self._settings.every_site]
+            for live in filter(None, self._live):
+                await live.start()
             limiter = former._server.limiter if former else None  # noqa: SLF001 - of this class
             self._made = self._create_server(self._monitor, limiter)
         except BaseException:
@@ -105,8 +105,8 @@ class AsyncioWorker:
         self, monitor: ChangeMonitor, limiter: ConnectionLimiter[ServerConnection] | None
     ) -> EventLoopServer:
         settings, directories = self._settings, WatchedDirectories(monitor)
-        live_reload = self._live.policy if self._live else None
-        site = build_site(settings, monitor.mounts, directories, live_reload)
+        live_reloads = [live.policy if live else None for live in self._live]
+        site = build_site(settings, monitor.mounts, directories, live_reloads)
         server = EventLoopServer(
             site,
             settings.limits,
@@ -150,8 +150,8 @@ class AsyncioWorker:
 
     def _stop_watching(self) -> None:
         self._sweeper.stop()
-        if self._live:
-            self._live.stop()
+        for live in filter(None, self._live):
+            live.stop()
 
     def abort(self) -> None:
         """Abort the connections that are waited for."""

@@ -160,9 +160,10 @@ def test_an_unknown_setting_of_a_site_names_the_right_one(directory: Path) -> No
         aserve.Settings(directory, sites=(site(directory, pagesize=1),))
 
 
-def test_live_reload_is_for_one_site(directory: Path) -> None:
-    with pytest.raises(aserve.SettingsError, match=r"^live: is for one site, not for several$"):
-        aserve.Settings(directory, live=True, sites=(site(directory),))
+def test_only_its_own_hosts_get_to_a_site(directory: Path) -> None:
+    hosts = ["b.test", "*.a.test", "any"]
+    (one,) = aserve.Settings(directory, sites=(site(directory, hosts),)).sites
+    assert one.settings.allowed_hosts == ("local", "*.a.test", "b.test")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aserve.cache.keys import KeyedOn
 from aserve.handlers.handler import Note, RequestContext
 from aserve.http.host_names import HostTable
 from aserve.http.messages import HttpError, Request, Response
+from aserve.http.request_target import parse_path
 from aserve.policies.policy import Policy
 from aserve.policies.router import HostRouter, Misdirected, PathRouter
 from aserve.policies.site import Site
@@ -184,6 +187,22 @@ def by_paths(**options: Any) -> PathRouter:
 )
 def test_a_request_is_for_the_site_of_its_decoded_path(target: str, site: str) -> None:
     assert site_of(by_paths(), request(target=target)) == site
+
+
+SEGMENTS = st.sampled_from(["p", "%70", "x", ".", "..", "%2e%2E", "", "%2F", "p%2Fx", "a b", "%"])
+
+
+@given(st.lists(SEGMENTS, max_size=6).map("/".join), st.booleans())
+def test_no_way_to_write_a_path_leads_to_the_settings_of_another(rest: str, slashes: bool) -> None:
+    target = f"/{rest}"
+    try:
+        path = parse_path(target, decode_slashes=slashes)
+    except HttpError:
+        return
+    router = by_paths(decode_slashes=slashes)
+    assert site_of(router, request(target=target)) == site_of(
+        router, request(target=path.location())
+    )
 
 
 def test_an_escaped_slash_counts_where_it_separates_names() -> None:

@@ -28,11 +28,13 @@ OTHERS = [name for name, row in MODELS.items() if not (row.uses_event_loop or ro
 class EventSource:
     """Reads server-sent events. head: that of the response."""
 
-    def __init__(self, server: aserve.Server, last_id: str = "", version: str = "1.1") -> None:
+    def __init__(
+        self, server: aserve.Server, last_id: str = "", version: str = "1.1", host: str = ""
+    ) -> None:
         parts = urlsplit(server.url)
         self._socket = socket.create_connection((parts.hostname, parts.port), TIMEOUT)
         self._socket.sendall(
-            f"GET /.aserve/live HTTP/{version}\r\nHost: {parts.netloc}\r\n"
+            f"GET /.aserve/live HTTP/{version}\r\nHost: {host or parts.netloc}\r\n"
             f"Last-Event-ID: {last_id}\r\n\r\n".encode()
         )
         self._file = self._socket.makefile("rb")
@@ -190,6 +192,26 @@ def get(server: aserve.Server, target: str) -> bytes:
             "Connection: close\r\n\r\n".encode()
         )
         return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+def test_each_site_tells_of_its_own_changes(root: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    sites = (
+        aserve.VirtualHost("a.example", tmp_path / "a", live=True),
+        aserve.VirtualHost("b.example", tmp_path / "b", live=True),
+        aserve.VirtualHost("localhost", root),
+    )
+    with aserve.Server({}, sites=sites) as server:
+        assert get(server, "/").endswith(b"\r\n\r\n<!doctype html>one")
+        with (
+            closing(EventSource(server, host="a.example")) as first,
+            closing(EventSource(server, host="b.example")) as second,
+        ):
+            save(tmp_path / "a" / "of-a.css", "x")
+            save(tmp_path / "b" / "of-b.css", "x")
+            assert second.next() == ("update", ["/of-b.css"])
+            assert first.next() == ("update", ["/of-a.css"])
 
 
 def test_a_server_without_it_has_no_thread_for_it_and_no_name_is_taken(root: Path) -> None:

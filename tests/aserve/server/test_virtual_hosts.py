@@ -46,9 +46,12 @@ def roots(tmp_path: Path) -> Path:
 
 
 def settings_of(roots: Path, **settings: object) -> Settings:
+    paths = (aserve.PathSettings("/page.*", cache="no-store", headers=("* X-Path: b",)),)
     sites = (
-        aserve.VirtualHost("a.test", roots / "aaaa", charset="none"),
-        aserve.VirtualHost(["*.b.test", "::1"], roots / "bbbb", server_header=False),
+        aserve.VirtualHost("a.test", roots / "aaaa", charset="none", headers=("* X-Site: a",)),
+        aserve.VirtualHost(
+            ["*.b.test", "::1"], roots / "bbbb", server_header=False, cors=("*",), paths=paths
+        ),
     )
     return Settings(roots / "root", sites=sites, **settings)
 
@@ -180,6 +183,9 @@ def test_each_host_has_its_own_settings_and_errors_too(roots: Path) -> None:
         assert headers("a.test", target)["Server"] == "aserve"
         assert "Server" not in headers("x.b.test", target)
     assert headers("a.test", "/page.txt")["Content-Type"] == "text/plain"
+    for host, own in [("a.test", {"X-Site"}), ("x.b.test", {"X-Path"}), ("other.test", set())]:
+        assert {"X-Site", "X-Path"} & headers(host, "/page.txt").keys() == own
+    assert headers("x.b.test", "/page.txt")["Cache-Control"] == "no-store"
     assert headers("other.test", "/page.txt")["Content-Type"] == "text/plain; charset=utf-8"
 
 
@@ -206,7 +212,8 @@ def test_an_explanation_says_which_host(roots: Path) -> None:
         ({"allowed_hosts": ("local",)}, "app.localhost:8000", 200),
         ({"allowed_hosts": ("local",)}, "127.0.0.1", 200),
         ({"allowed_hosts": ("local",)}, "[::1]:8000", 200),
-        ({"allowed_hosts": ("local",)}, socket.gethostname(), 200),
+        ({"allowed_hosts": ("local",)}, "box.example:8000", 200),
+        ({"allowed_hosts": ("local",)}, "box.local", 200),
         ({"allowed_hosts": ("local",), "host": "dev.test"}, "dev.test:8000", 200),
         ({"allowed_hosts": ("*.dev.test", "me.test")}, "x.dev.test", 200),
         ({"allowed_hosts": ("*.dev.test", "me.test")}, "me.test.", 200),
@@ -215,8 +222,13 @@ def test_an_explanation_says_which_host(roots: Path) -> None:
     ],
 )
 def test_names_that_are_not_allowed_are_answered_with_421(
-    roots: Path, settings: dict[str, tuple[str, ...]], host: str, status: int
+    roots: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, tuple[str, ...]],
+    host: str,
+    status: int,
 ) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box.example")
     site = build_site(Settings(roots / "root", **settings), Mounts())
     response = site.handle(Request("GET", "/page.txt", headers={"host": host}), RequestContext(0))
     assert response.status == status
