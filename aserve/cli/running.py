@@ -34,7 +34,7 @@ def run(
 ) -> int:
     """Serve until a signal; return the exit code."""
     groups = ListenerGroups(listeners)
-    if reloading.inherited.orders >= 0:
+    if reloading.inherited.is_worker:
         _run_stand_in(settings, open_log, groups, reloading.inherited)
         return OK
     if settings.workers == 1 and not settings.model_info.forks:

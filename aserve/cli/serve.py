@@ -22,7 +22,7 @@ from aserve.config.configuration import Configuration, label_of, named_by, read_
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
-from aserve.server.control_socket import open_control_socket
+from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import is_loopback, listen
@@ -101,9 +101,7 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    control_socket = open_control_socket(
-        listeners[0][0].getsockname()[1], inherited.control if inherited else -1
-    )
+    control_socket = _open_control_socket(listeners[0][0], inherited or Inherited())
     if not (quiet or inherited):
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
@@ -116,6 +114,12 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
 def _file_of(configuration: Configuration) -> Path:
     """Return the configuration file: the one that is used, or would be if it were there."""
     return configuration.file.file if configuration.file else Path(FILE_NAME)
+
+
+def _open_control_socket(listener: socket.socket, inherited: Inherited) -> ControlSocket | None:
+    """Return the socket of `aserve reload`; None for a worker, which another program manages."""
+    port = listener.getsockname()[1]
+    return None if inherited.is_worker else open_control_socket(port, inherited.control)
 
 
 def _open_site(address: str) -> None:
