@@ -22,6 +22,7 @@ from aserve.config.configuration import Configuration, label_of, named_by, read_
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
@@ -88,6 +89,7 @@ def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
 
 
 def _serve(configuration: Configuration, read: ReadSettings) -> int:
+    watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
     settings, quiet = configuration.settings, configuration.quiet
     is_shared = settings.workers > 1
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
@@ -106,7 +108,6 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
-    watched = [_file_of(configuration)] if configuration.watch_config else []
     reloading = Reloading(read, watched, control_socket, inherited or Inherited())
     return run(settings, open_log, signals, listeners, print_line, reloading)
 
