@@ -114,21 +114,22 @@ class Load:
                 await self._use_connection(keeps=False)
 
     async def download(self) -> None:
-        """Read the large file, as fast as it comes."""
+        """Read the large file, not too fast: each download lives through several reloads."""
         while not self._is_over:
             reader, writer = await self._connect()
             received = 0
             try:
                 writer.write(b"GET /large.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 await reader.readuntil(b"\r\n\r\n")
-                while not self._is_over and (data := await reader.read(_READ_SIZE)):
+                while data := await reader.read(_READ_SIZE):
                     received += len(data)
-                    await asyncio.sleep(0.01)
+                    if not self._is_over:
+                        await asyncio.sleep(0.01)
             except (OSError, asyncio.IncompleteReadError):
                 pass
             if received == _LARGE:
                 self._counts.downloads += 1
-            elif not self._is_over:
+            else:
                 self._count_loss(writer, f"a download ended after {received} bytes", cut=True)
             writer.transport.abort()
 

@@ -34,7 +34,7 @@ def run(
 ) -> int:
     """Serve until a signal; return the exit code."""
     groups = ListenerGroups(listeners)
-    if reloading.inherited.orders >= 0:
+    if reloading.inherited.is_worker:
         _run_stand_in(settings, open_log, groups, reloading.inherited)
         return OK
     if settings.workers == 1 and not settings.model_info.forks:
@@ -73,8 +73,11 @@ def _run_alone(
             settings, listeners, observer, signals.stop, None, report, manager.orders
         )
     finally:
-        _close_log(log, signals, settings.grace)
+        if not has_retired:
+            _close_log(log, signals, settings.grace)
     if has_retired:
+        if log:
+            log.close(settings.grace)
         manager.finish_upgrade()
     manager.wait_workers(settings.grace)
 
@@ -119,6 +122,7 @@ def _run_worker(
 def _close_log(log: AccessLog | LogProcess | None, signals: Signals, grace: float) -> None:
     for number in signals.stop:  # so that another signal ends the wait for the log
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.stop)
     if log:
         log.close(grace)
 

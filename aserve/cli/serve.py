@@ -22,7 +22,8 @@ from aserve.config.configuration import Configuration, label_of, named_by, read_
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
 from aserve.handlers.clean_urls import CONVENTIONS
-from aserve.server.control_socket import open_control_socket
+from aserve.server.control import WatchedFiles
+from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import is_loopback, listen
@@ -88,6 +89,7 @@ def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
 
 
 def _serve(configuration: Configuration, read: ReadSettings) -> int:
+    watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
     settings, quiet = configuration.settings, configuration.quiet
     is_shared = settings.workers > 1
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
@@ -101,14 +103,11 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    control_socket = open_control_socket(
-        listeners[0][0].getsockname()[1], inherited.control if inherited else -1
-    )
+    control_socket = _open_control_socket(listeners[0][0], inherited or Inherited())
     if not (quiet or inherited):
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
-    watched = [_file_of(configuration)] if configuration.watch_config else []
     reloading = Reloading(read, watched, control_socket, inherited or Inherited())
     return run(settings, open_log, signals, listeners, print_line, reloading)
 
@@ -116,6 +115,12 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
 def _file_of(configuration: Configuration) -> Path:
     """Return the configuration file: the one that is used, or would be if it were there."""
     return configuration.file.file if configuration.file else Path(FILE_NAME)
+
+
+def _open_control_socket(listener: socket.socket, inherited: Inherited) -> ControlSocket | None:
+    """Return the socket of `aserve reload`; None for a worker, which another program manages."""
+    port = listener.getsockname()[1]
+    return None if inherited.is_worker else open_control_socket(port, inherited.control)
 
 
 def _open_site(address: str) -> None:

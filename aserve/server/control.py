@@ -64,7 +64,7 @@ class Control:
         signals: AbstractSet[int],
         on_signal: Callable[[int], object],
         reload: Callable[[], str],
-        watched: Iterable[Path] = (),
+        watched: WatchedFiles,
         lock: AbstractContextManager[object] | None = None,
         control_socket: ControlSocket | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Control:
         self._signals = SignalFd(signals)
         self._on_signal = on_signal
         self._reload = reload
-        self._watched = WatchedFiles(watched)
+        self._watched = watched
         self._socket = control_socket
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)

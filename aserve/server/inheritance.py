@@ -38,6 +38,11 @@ class Inherited(NamedTuple):
     control: int = -1
     is_check: bool = False
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process serves as a worker of the program that has started it."""
+        return self.orders >= 0
+
     def open_listeners(self, settings: Settings) -> list[list[socket]] | None:
         """Return the listening sockets; None where the settings name another address."""
         groups = [[socket(fileno=one) for one in group] for group in self.listeners]

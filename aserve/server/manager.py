@@ -8,12 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from socket import socket
 from typing import NamedTuple
 
 from aserve.config.settings import Settings, SettingsError
-from aserve.server.control import Control
+from aserve.server.control import Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
 from aserve.server.listeners import ListenError
@@ -53,7 +52,7 @@ class Reloading(NamedTuple):
     """
 
     read_settings: ReadSettings | None = None
-    watched: Sequence[Path] = ()
+    watched: WatchedFiles = WatchedFiles(())
     control_socket: ControlSocket | None = None
     inherited: Inherited = Inherited()
 

@@ -15,7 +15,7 @@ from socket import socket
 from typing import Any
 
 from aserve.config.settings import Settings
-from aserve.linux.signalfd import block_signals
+from aserve.linux.signalfd import SignalFd, block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
 from aserve.server.reload import ReloadableWorker
 from aserve.server.signals import RETIRE_WORKER
@@ -59,8 +59,14 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
         signal.set_wakeup_fd(write_end)
         model = ModelWorker(settings, listeners, observer, report_remaining)
+        stopped: list[int] = []  # the signals, also one that comes when the model has ended
+
+        def stop(number: int, _frame: object) -> None:
+            stopped.append(number)
+            model.interrupt()
+
         for number in stop_signals:
-            signal.signal(number, lambda *_: model.interrupt())
+            signal.signal(number, stop)
         signal.signal(RETIRE_WORKER, lambda *_: None)  # its byte is all that is needed
         if orders:
             _obey_in_model(model, orders)
@@ -70,8 +76,8 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         try:
             has_retired = model.run(read_end, *(() if lifeline is None else (lifeline,)))
             if has_retired:
-                block_signals(stop_signals)  # as in LoopProcess
-            return has_retired
+                block_signals(stop_signals)  # for the program that takes its place
+            return has_retired and not stopped
         finally:
             signal.set_wakeup_fd(-1)
 
@@ -124,9 +130,9 @@ class LoopProcess:
     def __init__(self, worker: ReloadableWorker, orders: OrderReceiver | None) -> None:
         self._worker = worker
         self._orders = orders
-        self._stop_signals: AbstractSet[signal.Signals] = frozenset()
         self._stop = asyncio.Event()
         self._is_retired = False  # and every connection is closed
+        self._is_stopped = False  # by a signal
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -136,13 +142,12 @@ class LoopProcess:
 
         Return whether it was the last of these.
         """
-        self._stop_signals = stop_signals
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_on_loop_error)
-        for number in stop_signals:
-            loop.add_signal_handler(number, self._on_stop_signal)
-        loop.add_signal_handler(RETIRE_WORKER, lambda: self._spawn(self._retire()))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*stop_signals, RETIRE_WORKER, signal.SIGCHLD})
+        # Not by handlers, whose signals any thread may take, and which end with the loop: one that
+        # comes while this process is retired stays pending, for the program that takes its place.
+        signals = SignalFd({*stop_signals, RETIRE_WORKER})
+        loop.add_reader(signals.fileno(), self._read_signals, signals)
         if lifeline is not None:
             loop.add_reader(lifeline, self._stop.set)
         await self._worker.startup()
@@ -161,16 +166,21 @@ class LoopProcess:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._worker.shutdown()
-        return self._is_retired
+        loop.remove_reader(signals.fileno())
+        return self._is_retired and not self._is_stopped
 
-    def _on_stop_signal(self) -> None:
-        (self._worker.abort if self._stop.is_set() else self._stop.set)()
+    def _read_signals(self, signals: SignalFd) -> None:
+        for record in signals.read(0):
+            if record.number == RETIRE_WORKER:
+                self._spawn(self._retire())
+            else:
+                (self._worker.abort if self._stop.is_set() else self._stop.set)()
+                self._is_stopped = True
 
     async def _retire(self) -> None:
         await self._worker.retire()
         self._is_retired = True
         self._stop.set()
-        block_signals(self._stop_signals)  # one that comes now is for what follows this process
 
     def _on_order(self, orders: OrderReceiver) -> None:
         if order := orders.receive():

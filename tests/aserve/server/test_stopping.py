@@ -84,7 +84,7 @@ def download(port: int, *, small_buffer: bool = True) -> socket.socket:
     if small_buffer:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     client.connect(("127.0.0.1", port))
-    client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert client.recv(1) == b"H"
     return client
 
