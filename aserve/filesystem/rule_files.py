@@ -5,6 +5,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from hashlib import blake2b
+from mmap import mmap
 from threading import Lock
 from typing import NamedTuple, Protocol
 
@@ -25,6 +27,8 @@ MAX_REPORTED = 20
 # Seconds since a file's last change. A younger one can change again in the same tick of the clock,
 # and look the same.
 _MIN_AGE_S = 2
+
+_REPORTED = mmap(-1, 32)  # memory that workers share, so that not each of them reports a change
 
 _logger = logging.getLogger("aserve")
 
@@ -136,18 +140,29 @@ class RuleFiles:
                 rules = read_rules(self._root, self.latest.dialect)
                 self._states, self._device = states, _device_of(self._root)
                 self._settles_at = _settling_time(states, now)
-                self._replace(rules)
+                self._replace(rules, repr((self._root, states)))
 
-    def _replace(self, rules: SiteRules) -> None:
+    def _replace(self, rules: SiteRules, change: str) -> None:
         if rules is self.latest:
             return
         is_refused = self._is_strict and rules.problems
         if not is_refused:
             self.latest = rules
+        if not rules.problems or _is_reported(change):
+            return
         for line in format_problems(rules.problems):
             _logger.warning("%s", line)
         if is_refused:
             _logger.warning("strict-rules: the rules before this change stay")
+
+
+def _is_reported(change: str) -> bool:
+    """Tell whether this process, or one that was forked, has reported a change as its last one."""
+    digest = blake2b(change.encode(), digest_size=len(_REPORTED)).digest()
+    if _REPORTED[:] == digest:
+        return True
+    _REPORTED[:] = digest
+    return False
 
 
 def _settling_time(states: Sequence[_State], now: int) -> int:

@@ -136,6 +136,16 @@ def test_problems_of_a_change_are_logged(tmp_path, caplog):
     assert line.startswith("_redirects:2: ")
 
 
+def test_of_several_workers_one_reports_a_change(tmp_path, caplog):
+    workers = [files_of(tmp_path), files_of(tmp_path)]
+    for line in ("bad", "worse"):
+        write(tmp_path / "_redirects", line)
+        with caplog.at_level(logging.WARNING, "aserve"):
+            for files in workers:
+                files.current(NOW, wait=True)
+    assert len(caplog.messages) == 2
+
+
 def test_strict_rules_with_a_problem_are_not_used(tmp_path, caplog):
     write(tmp_path / "_redirects", "/a /b\n")
     files = files_of(tmp_path, is_strict=True)

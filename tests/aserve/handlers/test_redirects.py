@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
-from aserve.handlers.handler import RequestContext
+from aserve.handlers.handler import Note, RequestContext
 from aserve.http.messages import Request
 from aserve.server.site_factory import build_site
 
@@ -256,6 +256,20 @@ def test_off_is_off(tmp_path):
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "TRACE"])
 def test_rules_are_for_what_is_read(netlify, method):
     assert ask(netlify, "/old", method)[0].status in {204, 405}
+
+
+@pytest.mark.parametrize(
+    ("target", "note"),
+    [
+        ("/old", Note("rule", "301 /new", "_redirects:2")),
+        ("/taken.txt", Note("rule", "301 /elsewhere, but only where nothing is", "_redirects:11")),
+        ("/pretty", Note("rule", "200 /about", "_redirects:13")),
+    ],
+)
+def test_a_rule_says_that_it_has_decided(netlify, target, note):
+    context = RequestContext(NOW, notes=[])
+    netlify.handle(Request("GET", target), context)
+    assert note in context.notes
 
 
 def test_an_app_gets_what_no_rule_does(tmp_path):
