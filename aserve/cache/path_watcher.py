@@ -63,6 +63,24 @@ def watch_path(  # noqa: PLR0913, PLR0917 - everything that decides it
     return Dependencies(collector.names, signatures, inotify, file_states)
 
 
+def watch_files(
+    paths: Sequence[bytes], inotify: Inotify, mounts: Mounts
+) -> tuple[frozenset[WatchedName], bool]:
+    """Watch some files that may be there or not, and the paths to them.
+
+    Return what is watched, and whether every change makes an event. If not, the watches must be
+    removed.
+    """
+    collector = _DependencyCollector(inotify, WatchedPaths())
+    try:
+        for path in paths:
+            collector.watch_possible_file(path)
+    except OSError:  # no watches left, or a directory that may not be read
+        return frozenset(collector.names), False
+    tracking = min(map(mounts.tracking_of, collector.devices), default=ChangeTracking.NONE)
+    return frozenset(collector.names), tracking is ChangeTracking.EVENTS
+
+
 def _find_signatures(
     path: bytes,
     absent: Sequence[bytes],
@@ -161,6 +179,14 @@ class _DependencyCollector:
         except OSError:  # no watches left, or a directory that may not be read
             return False
         return True
+
+    def watch_possible_file(self, path: bytes) -> None:
+        """Watch a file that may be there or not, and the path to it."""
+        assert self._inotify  # noqa: S101 - watch_files has one
+        self._watch_absent(path)
+        self._watch_file(path, self._inotify)
+        if status := _lstat(path):
+            self.devices.add((os.stat(path) if stat.S_ISLNK(status.st_mode) else status).st_dev)
 
     def _watch_directory_path(self, directory: bytes) -> None:
         if watched := self._paths.get(directory):

@@ -11,6 +11,7 @@ import typer
 from aserve.cli.commands import COMMANDS
 from aserve.config.limit_values import default_changes
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.rules.dialects import DIALECTS
 from aserve.transport.registry import DISPATCHES, MODELS
 
 VARIABLE = "_ASERVE_COMPLETE"
@@ -44,6 +45,8 @@ url_conventions = _offer(
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
 archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+rules = _offer({"auto": "if they are there", "off": "neither followed nor sent"})
+rules_dialects = _offer({name: dialect.summary for name, dialect in DIALECTS.items()})
 listings = _offer(
     {"auto": "folders without an index", "on": "others too, by ?format=", "off": "none"}
 )

@@ -219,6 +219,31 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.error_pages,
         ),
     ]
+    rules: Annotated[
+        str,
+        declare(
+            _URLS,
+            "--rules",
+            value="auto|off",
+            text="Follow _headers and _redirects.",
+            show_default=_default("rules"),
+            autocompletion=completion.rules,
+        ),
+    ]
+    rules_dialect: Annotated[
+        str,
+        declare(
+            _URLS,
+            "--rules-dialect",
+            value="NAME",
+            text="Whose: netlify or cloudflare.",
+            show_default=_default("rules_dialect"),
+            autocompletion=completion.rules_dialects,
+        ),
+    ]
+    strict_rules: Annotated[
+        bool, declare_flag(_URLS, "--strict-rules", text="Stop at a rule that cannot be followed.")
+    ]
     headers: Annotated[
         list[str],
         declare(

@@ -21,6 +21,7 @@ from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings
+from aserve.filesystem.rule_files import format_problems
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import ControlSocket, open_control_socket
@@ -150,3 +151,4 @@ def _problems(settings: Settings) -> Iterator[str]:
         for one in (site, *(paths.settings for paths in site.paths)):
             for setting, reason in (*missing_pages(one), *find_unwritable(one)):
                 yield f"{label_of(setting, one.sources)}: {reason}"
+        yield from format_problems(site.read_rules().problems)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
@@ -37,6 +38,7 @@ from aserve.config.virtual_hosts import (
     taken_hosts,
 )
 from aserve.config.writing import CONFLICTS, MIN_FREE, check_areas
+from aserve.filesystem.rule_files import format_problems, read_rules
 from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
 from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
 from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
@@ -48,6 +50,8 @@ from aserve.handlers.writing.areas import WriteArea, parse_area
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import UNLIMITED, Limits
+from aserve.rules.dialects import DIALECTS, NETLIFY, Dialect, find_dialect
+from aserve.rules.site_rules import SiteRules
 from aserve.transport.registry import (
     BY_THE_BOOK,
     DEFAULT,
@@ -65,6 +69,7 @@ DEFAULT_PORT = 8000
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400
+RULES = ("auto", "off")
 LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
@@ -123,6 +128,13 @@ class Settings:
     """The page that navigations get where nothing is found, "" for none."""
     error_page: tuple[str, ...] = ()
     """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
+    rules: str = RULES[0]
+    """Whether the files _headers and _redirects of the site are followed: auto, if they are there;
+    or off."""
+    rules_dialect: str = NETLIFY
+    """Whose rules they are: netlify or cloudflare."""
+    strict_rules: bool = False
+    """Whether a line that cannot be followed is an error."""
     server_header: bool = True
     """Whether responses name the software."""
     headers: tuple[str, ...] | HeaderTable = ()
@@ -212,6 +224,7 @@ class Settings:
             object.__setattr__(self, "root", without_links(self.root))
         self._check_names()
         self._check_pages()
+        self._check_rules()
         self._check_headers()
         self._check_listing()
         self._check_archive()
@@ -256,6 +269,12 @@ class Settings:
         for page in self.error_page if self.error_page != (NO_PAGES,) else ():
             detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
             _require(bool(parse_error_page(page)), "error_page", detail)
+
+    def _check_rules(self) -> None:
+        _check_choice("rules", self.rules, RULES)
+        _check_choice("rules_dialect", self.rules_dialect, DIALECTS)
+        if self.strict_rules and (problems := self.read_rules().problems):
+            raise SettingsError("strict_rules", "; ".join(format_problems(problems)))
 
     def _check_headers(self) -> None:
         try:
@@ -381,6 +400,24 @@ class Settings:
         """What can be seen at all."""
         return _visibility(self.hide, self.symlinks, dotfiles=self.dotfiles)
 
+    def read_rules(self) -> SiteRules:
+        """Return the rules of the site as its files are now."""
+        root = self.rules_root
+        return read_rules(root, self.dialect) if root else SiteRules("", "", self.dialect)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the files of rules are read."""
+        convention = CONVENTIONS.get(self.urls)
+        hides_index = convention is not None and convention.hides_names
+        return find_dialect(self.rules_dialect, hides_index=hides_index)
+
+    @property
+    def rules_root(self) -> bytes:
+        """The directory with the files of rules, b"" for none."""
+        root = self.root if isinstance(self.root, Path) else self.root.get("")
+        return os.fsencode(root) if root and self.rules != "off" else b""
+
     @property
     def described_model(self) -> str:
         """Return the model in words: it may have another form, which can do other things."""
@@ -435,6 +472,9 @@ class ServerSettings(TypedDict, total=False):
     urls: str
     spa: str
     error_page: tuple[str, ...]
+    rules: str
+    rules_dialect: str
+    strict_rules: bool
     server_header: bool
     headers: tuple[str, ...] | HeaderTable
     cache: str | int

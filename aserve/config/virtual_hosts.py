@@ -39,11 +39,13 @@ OF_A_SITE = frozenset(
     {
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
+        *("rules", "rules_dialect", "strict_rules"),
         *_OF_WRITING,
     }
 )
 """Settings that all paths of a site have in common: what a path is, what can be seen, what can be
-written to. Listings, archives, WebDAV, moves and uploads in parts concern several paths at once."""
+written to, which rules its files have. Listings, archives, WebDAV, moves and uploads in parts
+concern several paths at once."""
 
 OF_A_ROOT = ("spa", "error_page", "title", "paths", "handlers", "dav", *_OF_WRITING)
 """Settings that say something of one root: another site has the default, not the server's."""

@@ -91,7 +91,10 @@ class CleanUrls:
                 raise self._redirect(target)
             else:
                 refused = True
-        resource = self._files.find(path, wait=wait)
+        try:
+            resource = self._files.find(path, wait=wait)
+        except NotFound as error:
+            raise NotFound(absent + error.absent) from None
         if isinstance(resource, DirectoryWithoutSlash):
             raise self._redirect(path._replace(is_directory=True))
         return resource

@@ -78,7 +78,7 @@ class CustomErrorPages:
         place = self._pages[error.status]
         if context.notes is not None:
             context.notes.append(Note("error", f"its page is {place.location()}", self._place))
-        return _read(_find(self._files, place, wait=wait))
+        return read_page(_find(self._files, place, wait=wait))
 
     def _nearest_page(self, request: Request, *, wait: bool) -> Page | None:
         """Return the 404.html of the deepest directory on the request's path that has one.
@@ -98,7 +98,7 @@ class CustomErrorPages:
                 break
             place = TargetPath((*names[:depth], _NOT_FOUND_PAGE), is_directory=False)
             nearest = _find(self._files, place, wait=wait) or nearest
-        return _read(nearest)
+        return read_page(nearest)
 
 
 def _is_directory(files: ResourceFinder, path: TargetPath, *, wait: bool) -> bool:
@@ -121,8 +121,11 @@ def has_file(files: ResourceFinder, path: TargetPath) -> bool:
     return _find(files, path, wait=True) is not None
 
 
-def _read(document: Document | None) -> Page | None:
-    """Return the uncoded bytes of a file, if it has any and is not too large."""
+def read_page(document: Document | None) -> Page | None:
+    """Return the uncoded bytes of a file, if it has any and is not too large.
+
+    Raises BlockingIOError where the file was found without waiting, and has to be waited for.
+    """
     if not document:
         return None
     page = document.representations[0]

@@ -88,7 +88,7 @@ class SiteHeaders(Policy):
 
     def __init__(self, changes: Sequence[HeaderChange]) -> None:
         self.response_headers = tuple(line for change in changes for line in change.set)
-        self.notes = tuple(map(_note, changes))
+        self.notes = tuple(map(note_change, changes))
 
 
 class HeaderRules(Policy):
@@ -106,11 +106,12 @@ class HeaderRules(Policy):
         path = decoded_path(request.target, decode_slashes=self._decode_slashes)
         changes = [change for find in self._sources for change in find(path)]
         if context.notes is not None:
-            context.notes.extend(map(_note, changes))
+            context.notes.extend(map(note_change, changes))
         return change_headers(request, response, changes) if changes else response
 
 
-def _note(change: HeaderChange) -> Note:
+def note_change(change: HeaderChange) -> Note:
+    """Return the note on a change."""
     lines = [f"{name}: {value}" for name, value in (*change.set, *change.append)]
     removed = [f"no {name}" for name in change.unset]
     return Note("header", ", ".join((*lines, *removed)), change.source)

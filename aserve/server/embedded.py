@@ -17,6 +17,7 @@ from aserve.arguments import check_names
 from aserve.config.root import Root, RootArgument, as_root, check_root, describe_root
 from aserve.config.settings import ServerSettings, Settings, SettingsError, checked_root
 from aserve.config.virtual_hosts import with_sites
+from aserve.filesystem.rule_files import format_problems
 from aserve.http.messages import Request
 from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
@@ -178,6 +179,8 @@ class Server:
         try:
             for setting, reason in missing_pages(self.settings):
                 _logger.warning("%s: %s", setting, reason)
+            for line in format_problems(self.settings.read_rules().problems):
+                _logger.warning("%s", line)
             yield self._listeners
         except BaseException:
             close_all(self._listeners)

@@ -14,6 +14,7 @@ from aserve.handlers.cache_control import (
     unless,
 )
 from aserve.handlers.handler import Note
+from aserve.handlers.redirects import RulesSource
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.header_changes import HeaderChange
 from aserve.http.messages import NOSNIFF, Headers
@@ -39,12 +40,15 @@ _ISOLATION: Headers = (
 )
 
 
-def build_header_rules(settings: Settings) -> Iterator[Policy]:
-    """Yield the policies of the rules that settings have: nothing comes after them."""
+def build_header_rules(settings: Settings, file: RulesSource | None) -> Iterator[Policy]:
+    """Yield the policies of the rules that settings have: nothing comes after them.
+
+    file: the rules of the site itself, which settings go before.
+    """
     yield from header_policies(
         _rules(settings),
         list(_defaults(settings)),
-        may_be_fixed=not settings.handlers,
+        may_be_fixed=not (settings.handlers or (file and file.latest.headers)),
         decode_slashes=settings.decode_slashes,
     )
 

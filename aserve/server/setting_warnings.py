@@ -14,6 +14,7 @@ from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
+from aserve.filesystem.rule_files import format_problems
 from aserve.http.origins import ANY
 from aserve.http.path_globs import is_everything
 from aserve.http1.limits import UNLIMITED
@@ -68,6 +69,11 @@ def _parts(configuration: Configuration) -> Iterator[Configuration]:
 def _missing(configuration: Configuration) -> Warnings:
     yield from missing_pages(configuration.settings)
     yield from find_unwritable(configuration.settings)
+
+
+def _rules(configuration: Configuration) -> Warnings:
+    for line in format_problems(configuration.settings.read_rules().problems):
+        yield "rules", line
 
 
 def _reachable(configuration: Configuration) -> Warnings:
@@ -211,6 +217,7 @@ def _writing(configuration: Configuration) -> Warnings:
 
 _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _missing,
+    _rules,
     _reachable,
     _writers,
     _caching,

@@ -14,6 +14,7 @@ from aserve.config.virtual_hosts import ANY_HOST, own_hosts
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.rule_files import RuleFiles
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
@@ -32,6 +33,7 @@ from aserve.http.host_names import HostTable, local_names
 from aserve.http.path_globs import compile_glob
 from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.header_file import HeaderFile
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.repr_digest import ReprDigest
@@ -48,6 +50,7 @@ from aserve.server.header_policies import (
     cache_note,
     trusted_origins,
 )
+from aserve.server.site_rules import build_redirects, build_rule_files
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
@@ -123,6 +126,8 @@ def _allowed_hosts(settings: Settings) -> HostTable[bool] | None:
 def _build_host(settings: Settings, shared: _Shared) -> Site:
     """Return the site of one root, with those of its paths that have settings of their own."""
     writing = build_writers(settings, shared.digests)
+    rules = build_rule_files(settings, shared.mounts, shared.directories)
+    host = _OfHost(writing, rules)
     each = [path.settings for path in settings.paths]
     select = _select_path([path.match for path in settings.paths])
 
@@ -141,7 +146,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told)
-        return _build_paths(one, files, propfind, writing, shared)
+        return _build_paths(one, files, propfind, host, shared)
 
     site = build(settings)
     if not each:
@@ -161,16 +166,24 @@ def _select_path(globs: Sequence[str]) -> SelectByPath:
     return lambda path: next((at for at, match in enumerate(matches) if match(path)), None)
 
 
+class _OfHost(NamedTuple):
+    """What all paths of one host share."""
+
+    writing: Writers | None
+    rules: RuleFiles | None
+
+
 def _build_paths(
     settings: Settings,
     files: FileSystem,
     propfind: Handler | None,
-    writing: Writers | None,
+    host: _OfHost,
     shared: _Shared,
 ) -> Site:
     """Return the site of paths that have the same settings."""
+    writing, rules = host
     methods = method_table(
-        _pages(settings, files, writing, shared.free_searches),
+        _pages(settings, files, host, shared.free_searches),
         allow_trace=settings.allow_trace,
         connect=_connect(settings),
         decode_slashes=settings.decode_slashes,
@@ -178,7 +191,7 @@ def _build_paths(
         writing=writing,
     )
     live_reload = shared.live_reload
-    policies = (*filter(None, (live_reload,)), *_policies(settings, shared.digests))
+    policies = (*filter(None, (live_reload,)), *_policies(settings, shared.digests, rules))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:
@@ -189,14 +202,18 @@ def _build_paths(
 def _pages(
     settings: Settings,
     files: FileSystem,
-    writing: Writers | None,
+    host: _OfHost,
     free_searches: BoundedSemaphore,
 ) -> Handler:
     """Return the handler of GET and HEAD."""
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    handler = _static_files(settings, files, by_url, writing, free_searches)
+    build = partial(_static_files, settings, files, by_url, host.writing, free_searches)
+    handler: Handler = build(is_listed=_is_listed(settings))
+    if rules := host.rules:
+        unlisted = handler if settings.listing == "on" else build(is_listed=False)
+        handler = build_redirects(settings, files, handler, unlisted, rules)
     if page := settings.spa_page:
         place = settings.place_of("spa")
         return SinglePageApp(handler, files, page, settings.media_types, place)
@@ -211,12 +228,14 @@ def _is_listed(settings: Settings) -> bool:
     return settings.listing == "on" or (settings.listing == "auto" and not settings.spa)
 
 
-def _static_files(
+def _static_files(  # noqa: PLR0913 - parts of a site
     settings: Settings,
     files: FileSystem,
     by_url: ResourceFinder,
     writing: Writers | None,
     free_searches: BoundedSemaphore,
+    *,
+    is_listed: bool,
 ) -> StaticFiles:
     """Return the handler of files and directories."""
     static_files = partial(
@@ -227,7 +246,7 @@ def _static_files(
         why_cached=partial(cache_note, settings),
         why_hidden=partial(_why_hidden, settings),
     )
-    if not _is_listed(settings):
+    if not is_listed:
         return static_files()
     archives = _archives(settings, files)
     listings = Listings(
@@ -301,11 +320,15 @@ def _connect(settings: Settings) -> Handler | None:
     return Connect(settings.allow_connect, open_tunnel) if settings.allow_connect else None
 
 
-def _policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
+def _policies(
+    settings: Settings, digests: DigestCache, rules: RuleFiles | None
+) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
-    yield from build_header_rules(settings)
+    yield from build_header_rules(settings, rules)
+    if rules:
+        yield HeaderFile(rules, decode_slashes=settings.decode_slashes)
     yield from build_default_headers(settings)
     if settings.write:
         yield CrossOrigin(trusted_origins(settings))

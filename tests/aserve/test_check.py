@@ -107,6 +107,13 @@ def test_a_folder_that_is_only_for_this_machine_has_no_warnings(here: Path) -> N
     assert warnings_of("site", limits=["header-timeout=unlimited"], host="127.0.0.1") == []
 
 
+def test_lines_of_rules_that_cannot_be_followed_are_warnings(here: Path) -> None:
+    (here / "site" / "_redirects").write_text("/a /b\n/c /d 302 Country=de\n")
+    (warning,) = warnings_of("site")
+    assert warning.startswith("--rules: _redirects:2: the condition Country is never fulfilled")
+    assert warnings_of("site", rules="off") == []
+
+
 SLOW = "slow clients can hold all connections for ever"
 
 

@@ -482,6 +482,17 @@ def test_on_a_terminal_a_foreign_host_is_told_which_option_allows_it(directory):
     os.close(terminal)
 
 
+def test_rules_of_a_site(directory):
+    (directory / "_redirects").write_text("/old /a.txt\n/bad\n")
+    with aserve("--port", 0, directory) as process:
+        line = process.stderr.readline()
+        assert line.startswith("aserve: _redirects:2: the path or URL that it leads to is missing")
+        assert get(f"{url_in(banner(process))}old") == (200, b"alpha")
+    with aserve("--port", 0, "--strict-rules", directory) as process:
+        assert process.wait() == 2
+        assert process.stderr.readline().startswith("aserve: error: --strict-rules: _redirects:2: ")
+
+
 def test_options_for_urls_and_error_pages(directory):
     (directory / "page.html").write_text("page")
     (directory / "home.html").write_text("home")

@@ -29,6 +29,7 @@ from aserve.http.origins import Origins
 from aserve.http1.limits import Limits
 from aserve.policies.cors import AnyOrigin, ListedOrigins
 from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.header_file import HeaderFile
 from aserve.policies.header_rules import HeaderRule, HeaderRules, SiteHeaders, find_by_globs
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.live_updates import LiveUpdates
@@ -37,6 +38,8 @@ from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
+from aserve.rules.dialects import CLOUDFLARE, DIALECTS
+from aserve.rules.site_rules import SiteRules
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 
@@ -91,6 +94,22 @@ class Greeting(Policy):
         self.count += 1
         value = request.header(self.name) or "unknown"
         return response.with_headers((*response.headers, ("X-Greeting", value)))
+
+
+class FixedRules:
+    """Rules that do not change."""
+
+    def __init__(self, headers="", redirects="", dialect=CLOUDFLARE):
+        self.latest = SiteRules(headers, redirects, DIALECTS[dialect])
+
+    def current(self, now, *, wait):
+        return self.latest
+
+    def bind(self, response):
+        return response
+
+
+HOST_HEADERS = "/*\n X-Rule: any\nhttps://b.test/*\n X-Rule: b\n"
 
 
 class Ask(NamedTuple):
@@ -208,6 +227,14 @@ def cases(directory):
                 *[Ask(200, b"Repr-Digest: sha-512=:", OTHER, "Want-Repr-Digest: sha-512=1\r\n")],
             ],
         ),
+        "header-file": (
+            HeaderFile(FixedRules(HOST_HEADERS)),
+            [
+                *[Ask(200, b"\r\nX-Rule: any\r\n"), Ask(404, b"\r\nX-Rule: any\r\n", target="/no")],
+                *[Ask(200, b"\r\nX-Rule: any, b\r\n", OTHER, "Host: B.test:80\r\n")],
+                *[Ask(200, b"\r\nX-Rule: any\r\n", OTHER, "Host: c.test\r\n")],
+            ],
+        ),
         "cookie": (
             Greeting("cookie", KeyedOn(headers=frozenset({"cookie"}))),
             [
@@ -235,7 +262,7 @@ def cases(directory):
 
 NAMES = [
     *("server", "live", "cross-origin", "uploaded", "digest", "site-headers", "header-rules"),
-    *("any-origin", "listed-origins"),
+    *("any-origin", "listed-origins", "header-file"),
     *("basic", "client", "hosts", "cookie", "forwarded", "anything"),
 ]
 

@@ -6,6 +6,7 @@ only with a reason (docs/performance.md).
 """
 
 import asyncio
+import os
 
 import pytest
 
@@ -159,9 +160,9 @@ def test_a_server_without_sites_has_no_router_in_the_way(tmp_path):
 async def one_of_many(request, directory):
     """Return a client of a server with many sites by host, with and without a cache."""
     hosts = [f"{number}.test" for number in range(100)]
-    sites = tuple(VirtualHost(host, directory) for host in (*hosts, "x", "*.y"))
+    sites = tuple(VirtualHost(host, directory, rules="off") for host in (*hosts, "x", "*.y"))
     monitor = ChangeMonitor()
-    site = build_site(Settings(directory, sites=sites), monitor.mounts)
+    site = build_site(Settings(directory, sites=sites, rules="off"), monitor.mounts)
     cache = ResponseCache(monitor, keyed_on=site.keyed_on) if request.param else None
     server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
     yield Client(server)
@@ -237,6 +238,43 @@ async def test_a_small_upload_is_one_job_of_a_thread_and_one_result(uploader, mo
     python, c = map(min, zip(*counts, strict=True))
     assert python <= 211
     assert c <= 122
+
+
+@pytest.fixture
+def measure_rules(tmp_path):
+    """Return what measures a request to a site that knows its names, with or without rules."""
+    (tmp_path / "a.txt").write_text("alpha")
+    os.utime(tmp_path / "a.txt", (1, 1))
+
+    async def measure(rule="", count=0, rules="auto"):
+        for name, text in (("_redirects", rule), ("_headers", rule and "/old/{}\n X-A: 1\n")):
+            path = tmp_path / name
+            path.write_text("".join(text.replace("{}", str(number)) for number in range(count)))
+            os.utime(path, (1, 1))
+        monitor = ChangeMonitor()
+        directories = WatchedDirectories(monitor)
+        site = build_site(Settings(tmp_path, rules=rules), monitor.mounts, directories)
+        server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, None)
+        server.use_directories(directories)
+        client = Client(server)
+        await client.warm(*[PLAIN] * 6)
+        cost = client.cost(PLAIN)
+        await server.stop(0)
+        monitor.close()
+        return cost
+
+    return measure
+
+
+async def test_rules_cost_a_path_that_none_matches_a_few_calls(measure_rules):
+    python, c = await measure_rules(rules="off")
+    without = await measure_rules()
+    assert without[0] - python <= 6
+    assert without[1] - c <= 1
+    few, many = [await measure_rules("/old/{} /new\n/d/{}/* /m\n", n) for n in (5, 5_000)]
+    assert few == many
+    assert many[0] - python <= 13
+    assert many[1] - c <= 18
 
 
 def test_all_responses_of_a_second_share_its_bounds_as_floats():

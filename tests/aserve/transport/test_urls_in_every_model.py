@@ -1,4 +1,4 @@
-"""URLs, apps, error pages, hosts, paths, headers and own handlers, in every I/O model."""
+"""URLs, apps, error pages, hosts, paths, rules, headers and own handlers, in every I/O model."""
 
 import os
 import re
@@ -46,7 +46,30 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(f"this is {name}")
         os.utime(root / name, (1, 1))  # old enough to be cached
+    write_rules(root, REDIRECTS, HEADERS)
     return root
+
+
+REDIRECTS = """
+/moved/*    /to/:splat         302
+/rewritten  /page              200
+/left       /folder/           410
+/page.html  /forced            308!
+"""
+
+HEADERS = """
+/rewritten
+  X-Written: rewritten
+  Cache-Control: max-age=60
+/rewritten.js
+  X-Written: missing
+"""
+
+
+def write_rules(root: Path, redirects: str, headers: str) -> None:
+    for name, text in (("_redirects", redirects), ("_headers", headers)):
+        (root / name).write_text(text)
+        os.utime(root / name, (1, 1))  # or nothing would be cached for a moment
 
 
 @pytest.fixture(scope="module", params=slow_except(NAMES, DEFAULT, "epoll"))
@@ -98,7 +121,7 @@ ROWS = [
     ("GET http://any.test/page HTTP/1.1\r\n", "200 OK", "this is page.html"),
     ("GET /folder%2Fx HTTP/1.1\r\n", "404 Not Found", "this is 404.html"),
     ("GET /page/?a HTTP/1.1\r\n", "Location: /page?a\r\n", None),
-    ("GET http://any.test/page.html?a HTTP/1.1\r\n", "307 Temp", None),
+    ("GET http://any.test/home.html?a HTTP/1.1\r\n", "307 Temp", None),
     ("GET /folder HTTP/1.0\r\nConnection: keep-alive\r\n", "Location: /folder/\r\n", None),
     ("GET /folder%2Findex.html HTTP/1.1\r\n", "Location: /folder/\r\n", None),
     (f"GET /route HTTP/1.1\r\n{NAVIGATION}", "200 OK", "this is app.html"),
@@ -110,6 +133,20 @@ ROWS = [
     ("GET /none HTTP/1.0\r\nConnection: keep-alive\r\n", "404 Not F", "this is 404.html"),
     ("HEAD /none HTTP/1.1\r\n", "Content-Length: 16\r\n", ""),
     ("GET /none HTTP/1.1\r\nRange: bytes=0-1\r\n", "404 Not F", "this is 404.html"),
+    ("GET /moved/a/b?c HTTP/1.1\r\n", "Location: /to/a/b?c\r\n", None),
+    ("HEAD /moved HTTP/1.1\r\n", "Location: /to/\r\n", ""),
+    ("GET /moved HTTP/1.0\r\nConnection: keep-alive\r\n", "302 Found", None),
+    ("GET http://any.test/page.html HTTP/1.1\r\n", "Location: /forced\r\n", None),
+    ("GET /rewritten HTTP/1.1\r\n", "Cache-Control: max-age=60\r\n", "this is page.html"),
+    ("GET /rewritten HTTP/1.0\r\nConnection: keep-alive\r\n", "200", "this is page.html"),
+    ("HEAD /rewritten HTTP/1.1\r\n", "X-Written: rewritten\r\n", ""),
+    ("GET /rewritten HTTP/1.1\r\nIf-None-Match: *\r\n", "304 Not M", ""),
+    ("GET /rewritten HTTP/1.1\r\nRange: bytes=8-\r\n", "206 Part", "page.html"),
+    ('GET /rewritten HTTP/1.1\r\nIf-Match: "x"\r\n', "412 Pre", "this is folder/index.html"),
+    ("GET /rewritten.js HTTP/1.1\r\n", "X-Written: missing\r\n", "this is 404.html"),
+    ("GET /left HTTP/1.1\r\n", "410 Gone", "this is folder/index.html"),
+    ("HEAD /left HTTP/1.1\r\n", "410 Gone", ""),
+    ("GET /_redirects HTTP/1.1\r\n", "404 Not F", "this is 404.html"),
     ("POST / HTTP/1.1\r\nContent-Length: 0\r\n", "405 Meth", "this is folder/index.html"),
     ("BREW / HTTP/1.1\r\n", "501 Not I", "this is 50x.html"),
     (f"GET /none HTTP/1.1\r\n{JSON}", "application/problem+json", None),
@@ -184,3 +221,22 @@ def test_a_page_that_appears_is_sent_next(root: Path, server: aserve.Server) -> 
             assert ask(client, request).endswith(b"exactly")
             exact.unlink()
             assert ask(client, request).endswith(b"this is page.html")
+
+
+def test_rules_that_change_count_for_the_next_request(root: Path, server: aserve.Server) -> None:
+    moved, sent = (
+        f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n" for target in ("/moved/x", "/rewritten")
+    )
+    try:
+        with closing(socket.create_connection(address_of(server), TIMEOUT)) as client:
+            for text in ("one", "other", "another"):  # of other sizes: some models only see those
+                for _ in range(TRIES):
+                    ask(client, moved)
+                    ask(client, sent)
+                write_rules(root, f"/* /{text} 302", f"/*\n X-Written: {text}")
+                assert f"\r\nLocation: /{text}\r\n".encode() in ask(client, moved)
+                write_rules(root, REDIRECTS, f"/*\n X-Written: {text}")
+                assert f"\r\nX-Written: {text}\r\n".encode() in ask(client, sent)
+                assert b"\r\nLocation: /to/x\r\n" in ask(client, moved)
+    finally:
+        write_rules(root, REDIRECTS, HEADERS)

@@ -1,0 +1,232 @@
+"""Redirects and rewrites: what the _redirects of a site says comes before its files, or after."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from aserve.filesystem.directory import ResourceFinder
+from aserve.filesystem.visibility import Find
+from aserve.handlers.cache_control import NO_CACHE
+from aserve.handlers.error_pages import read_page
+from aserve.handlers.handler import Handler, Note, RequestContext
+from aserve.handlers.representation import respond_with_document
+from aserve.http.error_pages import Page, error_response
+from aserve.http.messages import Header, Headers, HttpError, NotFound, Request, Response
+from aserve.http.request_target import parse_path
+from aserve.http.resources import DirectoryWithoutSlash, Document
+from aserve.rules.conditions import fulfil, requested_host, varies, vary_names
+from aserve.rules.dialects import Dialect
+from aserve.rules.matcher import Match
+from aserve.rules.patterns import is_canonical
+from aserve.rules.redirects_file import REDIRECT_STATUSES, REDIRECTS, REWRITE, Redirect
+from aserve.rules.site_rules import SiteRules
+from aserve.rules.targets import expand, is_same_address, with_query
+
+
+class RulesSource(Protocol):
+    """Has the rules of a site, which can change.
+
+    latest: as they were when they were last asked for.
+    """
+
+    latest: SiteRules
+
+    def current(self, now: int, *, wait: bool) -> SiteRules:
+        """Return the rules. now: POSIX seconds.
+
+        Raises BlockingIOError where wait is False and it would have to wait for a disk.
+        """
+
+    def bind(self, response: Response) -> Response:
+        """Return a response that is cached only until the rules change."""
+
+
+class RuledSite(NamedTuple):
+    """What the rules of a site are applied to.
+
+    handler: answers what no rule is for. unlisted: the same, but without lists of directories, for
+    what a rule is for that applies where nothing else is. by_url: finds what rules lead to, by the
+    URLs of the host whose rules they are. files: finds it by its path. find_hidden: that of
+    Visibility. cache_control: the header of that name for files at other URLs than their own.
+    """
+
+    handler: Handler
+    unlisted: Handler
+    by_url: ResourceFinder
+    files: ResourceFinder
+    find_hidden: Find
+    cache_control: Header = NO_CACHE
+
+
+class _Choice(NamedTuple):
+    """The rule for a request, None if the conditions of none are fulfilled.
+
+    values: of its placeholders. vary: names of the headers that decided. is_cacheable: whether
+    nothing else did than the target.
+    """
+
+    rule: Redirect | None
+    values: Mapping[str, str]
+    vary: tuple[str, ...]
+    is_cacheable: bool
+
+
+class _Asked(NamedTuple):
+    """What is asked for. path: canonical. query: with its "?", or ""."""
+
+    request: Request
+    context: RequestContext
+    path: str
+    query: str
+    dialect: Dialect
+
+
+class Redirects:
+    """Answers GET and HEAD as the rules of a site say, and else as a handler does.
+
+    The first rule that matches decides: at once if it is forced, and else where nothing is found.
+    No other rule is asked for what it leads to.
+    """
+
+    def __init__(
+        self, site: RuledSite, source: RulesSource, *, decode_slashes: bool = False
+    ) -> None:
+        self._site = site
+        self._source = source
+        self._decode_slashes = decode_slashes
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        """Return what the first rule says that matches, or the response of the handler."""
+        try:
+            rules = self._source.current(context.now, wait=context.may_wait)
+        except BlockingIOError:
+            rules = self._rules_of_hidden(request)
+        matches: Sequence[Match[Redirect]] = ()
+        if rules.redirects:
+            path = requested_path(request.target, decode_slashes=self._decode_slashes)
+            matches = rules.redirects.find(path)
+        if matches:
+            query = parse_path(request.target, decode_slashes=self._decode_slashes).query
+            response = self._follow(matches, _Asked(request, context, path, query, rules.dialect))
+        else:
+            response = self._site.handler.handle(request, context)
+        return self._source.bind(response)
+
+    def _rules_of_hidden(self, request: Request) -> SiteRules:
+        """Return the rules as they were, for a name that is hidden whatever is on the disk.
+
+        Scanners ask for such names: they take no thread where a disk hangs. Raises BlockingIOError
+        for any other name.
+        """
+        path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        if not self._site.find_hidden(b"/" + b"/".join(path.segments)):
+            raise BlockingIOError
+        return self._source.latest
+
+    def _follow(self, matches: Sequence[Match[Redirect]], asked: _Asked) -> Response:
+        choice = choose(matches, asked.request, asked.query)
+        vary: Headers = (("Vary", ", ".join(choice.vary)),) if choice.vary else ()
+        try:
+            response = self._respond(choice, asked)
+        except HttpError as error:
+            error.headers += vary
+            raise
+        if choice.is_cacheable:
+            return response
+        return response._replace(headers=response.headers + vary, path=b"")
+
+    def _respond(self, choice: _Choice, asked: _Asked) -> Response:
+        rule = choice.rule
+        target = expand(rule.to, choice.values) if rule else ""
+        if not rule or _is_circle(rule, target, asked):
+            return self._site.handler.handle(asked.request, asked.context)
+        absent: tuple[bytes, ...] = ()
+        if not rule.is_forced:
+            try:
+                response = self._site.unlisted.handle(asked.request, asked.context)
+            except NotFound as error:
+                absent = error.absent
+            else:
+                note_rule(asked.context, rule, f"{target}, but only where nothing is")
+                return response
+        note_rule(asked.context, rule, target)
+        response = self._apply(rule, target, asked)
+        return response._replace(absent=absent + response.absent) if absent else response
+
+    def _apply(self, rule: Redirect, target: str, asked: _Asked) -> Response:
+        """Return what a rule says. Raises HttpError for a redirect."""
+        request, context = asked.request, asked.context
+        if rule.status in REDIRECT_STATUSES:
+            location = with_query(target, asked.query)
+            raise HttpError(rule.status, "This page has moved.", (("Location", location),))
+        if rule.status == REWRITE:
+            document = self._find(target, wait=context.may_wait)
+            cache_control = self._site.cache_control
+            response = respond_with_document(request, document, context.now, cache_control)
+            return response.without_body() if request.method == "HEAD" else response
+        page = self._find_page(target, wait=context.may_wait)
+        error = NotFound() if rule.status == _NOT_FOUND else HttpError(rule.status, _CLOSED)
+        if not page:
+            raise error  # which has a page of the site, too
+        return error_response(request, error, lambda: page)
+
+    def _find_page(self, target: str, *, wait: bool) -> Page | None:
+        try:
+            return read_page(self._find(target, wait=wait))
+        except HttpError:
+            return None
+
+    def _find(self, target: str, *, wait: bool) -> Document:
+        """Return the file that a rule leads to; raises HttpError if there is none."""
+        path = parse_path(target.partition("#")[0], decode_slashes=self._decode_slashes)
+        try:
+            resource = self._site.by_url.find(path, wait=wait)
+        except HttpError as error:
+            if error.status not in REDIRECT_STATUSES:
+                raise
+            resource = self._site.files.find(path, wait=wait)  # clients shall see another URL of it
+        if isinstance(resource, DirectoryWithoutSlash):
+            resource = self._site.files.find(path._replace(is_directory=True), wait=wait)
+        if isinstance(resource, Document):
+            return resource
+        raise NotFound(resource.absent)
+
+
+_NOT_FOUND = 404
+_CLOSED = "This page is not available."
+
+
+def choose(matches: Sequence[Match[Redirect]], request: Request, query: str) -> _Choice:
+    """Return the first rule whose conditions are fulfilled, and what decided that."""
+    vary: dict[str, None] = {}
+    is_cacheable = True
+    for _, rule, values in matches:
+        is_cacheable = is_cacheable and not varies(rule.conditions)
+        vary |= dict.fromkeys(vary_names(rule.conditions))
+        in_query = fulfil(rule.conditions, request, query)
+        if in_query is not None:
+            return _Choice(rule, {**in_query, **values}, tuple(vary), is_cacheable)
+    return _Choice(None, {}, tuple(vary), is_cacheable)
+
+
+def requested_path(target: str, *, decode_slashes: bool) -> str:
+    """Return the path of a target in the form in which rules have it. Raises HttpError."""
+    path = target.partition("?")[0]
+    if is_canonical(path):  # so are most
+        return path
+    return parse_path(target, decode_slashes=decode_slashes)._replace(query="").location()
+
+
+def _is_circle(rule: Redirect, target: str, asked: _Asked) -> bool:
+    """Tell whether a redirect would lead to the address that was asked for."""
+    if rule.status not in REDIRECT_STATUSES:
+        return False
+    host, optional_slash = requested_host(asked.request), asked.dialect.optional_slash
+    location = with_query(target, asked.query)
+    return is_same_address(location, host, asked.path + asked.query, optional_slash=optional_slash)
+
+
+def note_rule(context: RequestContext, rule: Redirect, target: str) -> None:
+    """Say which rule has decided, if the response is to be explained."""
+    if context.notes is not None:
+        note = Note("rule", f"{rule.status} {target}", f"{REDIRECTS}:{rule.line}")
+        context.notes.append(note)

@@ -1,0 +1,1 @@
+"""The rules of a site: _headers and _redirects, as Netlify and Cloudflare read them. Pure."""

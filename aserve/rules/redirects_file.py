@@ -1,0 +1,69 @@
+"""The rules of _redirects: what a line means, whichever dialect it is written in."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from aserve.http.messages import REASON_PHRASES
+from aserve.rules.patterns import PathPattern
+from aserve.rules.problems import Problem
+
+REDIRECTS = "_redirects"
+"""The name of the file."""
+
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+REWRITE = 200
+
+_NEEDS_A_HEADER = frozenset({401, 405, 407, 416, 426})  # which says what else to ask for
+PAGE_STATUSES = (
+    frozenset(status for status in REASON_PHRASES if status >= HTTPStatus.BAD_REQUEST)
+    - _NEEDS_A_HEADER
+)
+"""Statuses that a page can be sent with."""
+
+
+class Conditions(NamedTuple):
+    """What a request must have besides its path.
+
+    host: "" for any. query: parameters with their values, ":name" for any value. languages:
+    the client prefers one of them. cookies: it has one of them.
+    """
+
+    host: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    languages: frozenset[str] = frozenset()
+    cookies: frozenset[str] = frozenset()
+
+
+UNCONDITIONAL = Conditions()
+
+
+class Redirect(NamedTuple):
+    """A line of _redirects.
+
+    to: a path or an http URL, with placeholders. status: REWRITE sends the file at that path, one
+    of REDIRECT_STATUSES redirects there, any other sends that page with this status. is_forced:
+    whether it applies even where there is a file. line: its number.
+    """
+
+    line: int
+    pattern: PathPattern
+    to: str
+    status: int
+    is_forced: bool = False
+    conditions: Conditions = UNCONDITIONAL
+
+
+class ParsedRedirects(NamedTuple):
+    """What a file of redirects says, and which of its lines say nothing."""
+
+    redirects: Sequence[Redirect]
+    problems: Sequence[Problem]
+
+
+def rule_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that is neither empty nor a comment."""
+    for number, raw_line in enumerate(text.split("\n"), 1):
+        line = raw_line.strip()
+        if line and line[0] != "#":
+            yield number, line

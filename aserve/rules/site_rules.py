@@ -1,0 +1,87 @@
+"""All rules of a site, ready to be asked."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from aserve.rules.dialects import Dialect
+from aserve.rules.matcher import Rule, RuleIndex
+from aserve.rules.patterns import canonical_path
+from aserve.rules.problems import Problem
+from aserve.rules.redirects_file import (
+    REDIRECT_STATUSES,
+    REDIRECTS,
+    UNCONDITIONAL,
+    Redirect,
+)
+
+T = TypeVar("T", bound=Rule)
+
+_PLACEHOLDER = re.compile(r"(?<=[/=]):([A-Za-z]\w*)", re.ASCII)
+_LEADS_TO_ITSELF = "this leads to itself, and is ignored"
+_LOOP = "redirects go round in a circle from here"
+
+
+class SiteRules:
+    """The rules of both files.
+
+    redirects, headers: None without any, so that no look-up is made. problems: what is wrong with
+    the files. has_hosts: whether the host decides about headers. headers_text, redirects_text: the
+    content of the files, "" for none.
+    """
+
+    def __init__(self, headers_text: str, redirects_text: str, dialect: Dialect) -> None:
+        redirects = dialect.parse_redirects(redirects_text)
+        headers = dialect.parse_headers(headers_text)
+        self.dialect = dialect
+        self.has_hosts = any(block.host for block in headers.blocks)
+        slash, case = dialect.optional_slash, dialect.ignores_case
+        self.redirects = _index(redirects.redirects, optional_slash=slash)
+        self.headers = _index(headers.blocks, optional_slash=slash, ignores_case=case)
+        doubts = (
+            *find_loops(redirects.redirects, optional_slash=slash),
+            *find_unknown_names(redirects.redirects),
+        )
+        in_redirects = sorted((*redirects.problems, *doubts), key=lambda problem: problem.line)
+        self.problems: Sequence[Problem] = (*headers.problems, *in_redirects)
+
+
+def _index(
+    rules: Sequence[T], *, optional_slash: bool, ignores_case: bool = False
+) -> RuleIndex[T] | None:
+    if not rules:
+        return None
+    return RuleIndex(rules, optional_slash=optional_slash, ignores_case=ignores_case)
+
+
+def find_unknown_names(redirects: Sequence[Redirect]) -> Iterator[Problem]:
+    """Yield each line whose target has a placeholder that its path does not have."""
+    for rule in redirects:
+        if ":" not in rule.to:
+            continue
+        in_query = (value[1:] for _, value in rule.conditions.query if value.startswith(":"))
+        names = tuple({*rule.pattern.names, *in_query})
+        for name in _PLACEHOLDER.findall(rule.to):
+            if not name.startswith(names):
+                yield Problem(REDIRECTS, rule.line, f":{name} is nothing that its path has")
+
+
+def find_loops(redirects: Sequence[Redirect], *, optional_slash: bool) -> Iterator[Problem]:
+    """Yield each line that begins a circle of redirects, as far as no wildcard is in it."""
+    following: dict[str, tuple[int, str]] = {}  # the line, and the path that it leads to
+    for rule in redirects:
+        is_plain = not rule.pattern.regex and rule.conditions is UNCONDITIONAL
+        if is_plain and rule.status in REDIRECT_STATUSES and rule.to.startswith("/"):
+            path = canonical_path(rule.to.partition("#")[0].partition("?")[0])
+            target = path.rstrip("/") if optional_slash else path
+            following.setdefault(rule.pattern.prefix, (rule.line, target))
+    done: set[str] = set()
+    for start in following:
+        path, seen = start, set[str]()
+        while path in following and path not in done:
+            done.add(path)
+            seen.add(path)
+            path = following[path][1]
+        if path in seen:
+            line, target = following[path]
+            yield Problem(REDIRECTS, line, _LOOP if target != path else _LEADS_TO_ITSELF)

@@ -1,0 +1,66 @@
+"""Finding rules: in their order, and at a cost that does not depend on how many there are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserve.rules import netlify_redirects
+from aserve.rules.dialects import DIALECTS, NETLIFY
+from aserve.rules.matcher import RuleIndex
+from aserve.rules.site_rules import SiteRules
+from tests.calls import count_calls
+
+
+def index_of(text):
+    return RuleIndex(netlify_redirects.parse_redirects(text).redirects, optional_slash=True)
+
+
+def rules(count):
+    """Return so many rules, of which each second one has a wildcard."""
+    return "".join(
+        f"/old/{number} /new/{number}\n/docs/{number}/* /manual/{number}/:splat\n"
+        for number in range(count // 2)
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/about", "/docs/none/of/them", "/old/x/", "/a/b/c/d/e"])
+def test_ten_thousand_rules_cost_an_unmatched_path_what_ten_do(path):
+    few, many = index_of(rules(10)), index_of(rules(10_000))
+    assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))
+    assert sum(count_calls(lambda: many.find(path))) <= 10
+    assert many.find(path) == ()
+
+
+def test_ten_thousand_rules_cost_a_matched_path_what_ten_do():
+    few, many = index_of(rules(10)), index_of(rules(10_000))
+    for index in (few, many):
+        index.find("/docs/3/a")  # the expression is compiled once, when it is first needed
+    for path in ("/old/3", "/docs/3/a"):
+        assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))  # noqa: B023
+        assert [match.rule.to for match in many.find(path)] == [
+            match.rule.to for match in few.find(path)
+        ]
+
+
+def test_ten_thousand_blocks_of_headers_cost_what_ten_do():
+    texts = ["".join(f"/a/{number}\n X: {number}\n" for number in range(n)) for n in (10, 10_000)]
+    few, many = (SiteRules(text, "", DIALECTS[NETLIFY]).headers for text in texts)
+    for path in ("/b", "/a/5", "/A/5/"):
+        assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))  # noqa: B023
+    assert many.find("/A/9999/")[0].rule.change.set == (("X", "9999"),)
+
+
+PATHS = ["/a", "/a/b", "/a/*", "/*", "/:x", "/a/:x", "/:x/b", "/b/*", "/a/b/*", "/*/b", "/a/b*"]
+
+
+@given(st.lists(st.sampled_from(PATHS), max_size=12), st.sampled_from(["/", "/a", "/a/b", "/b/a/"]))
+def test_rules_are_found_in_their_order(patterns, path):
+    """As one after the other would be."""
+    text = "".join(f"{pattern} /to/{number}\n" for number, pattern in enumerate(patterns))
+    found = [match.rule.to for match in index_of(text).find(path)]
+    one_by_one = [
+        f"/to/{number}"
+        for number, pattern in enumerate(patterns)
+        if index_of(f"{pattern} /x").find(path)
+    ]
+    assert found == one_by_one
