@@ -163,6 +163,12 @@ def test_no_rule_takes_the_sandbox_from_a_page_that_was_uploaded(root: Path) -> 
     assert site.values("Content-Security-Policy", "/") == ["default-src *"]
 
 
+def test_headers_of_uploads_are_only_shown_where_there_are_uploads(root: Path) -> None:
+    (exposed,) = Site(root, cors=("*",)).values("Access-Control-Expose-Headers")
+    assert "ETag" in exposed
+    assert "Upload-Offset" not in exposed
+
+
 PREFLIGHT = {"access-control-request-method": "PUT", "origin": "https://app.test"}
 
 
@@ -170,7 +176,8 @@ def test_pages_of_all_sites_may_read_and_not_write(root: Path) -> None:
     site = Site(root, cors=("*",), **UPLOAD)
     for target in ("/a.txt", "/none", "/sub"):
         assert site.values("Access-Control-Allow-Origin", target) == ["*"]
-        assert "ETag" in site.values("Access-Control-Expose-Headers", target)[0]
+        exposed = site.values("Access-Control-Expose-Headers", target)[0].split(", ")
+        assert {"ETag", "Content-Range", "Location", "Upload-Offset"} <= set(exposed)
         assert "Origin" not in site.values("Vary", target)
         assert site.values("Access-Control-Allow-Credentials", target) == []
     response = site.ask("/in/x.txt", "OPTIONS", **PREFLIGHT)
