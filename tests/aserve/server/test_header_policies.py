@@ -141,6 +141,17 @@ def test_without_entity_tags_there_are_dates(root: Path) -> None:
     assert site.ask("/a.txt", **{"if-modified-since": modified}).status == 304
 
 
+@pytest.mark.parametrize(("etag", "count"), [("stat", 1), ("content", 0), ("off", 0)])
+def test_webdav_clients_see_the_tag_that_get_has_or_none(root: Path, etag: str, count: int) -> None:
+    site = Site(root, etag=etag, dav=True)
+    response = site.ask("/a.txt", "PROPFIND", depth="0")
+    (body,) = response.body
+    assert response.status == 207
+    assert body.count(b"<D:getetag>") == count
+    tag = site.values("ETag")[0].replace('"', "&quot;") if count else ""
+    assert tag.encode() in body.replace(b'"', b"&quot;")
+
+
 def test_security_headers_break_no_page_of_the_server(root: Path) -> None:
     site = Site(root, security_headers=True, headers=("/embed/* X-Frame-Options:",), **UPLOAD)
     assert site.values("Content-Security-Policy") == ["frame-ancestors 'self'"]
