@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.support.wait import WebDriverWait
 
 import aserve
 from tests.test_browser import chromium
@@ -107,3 +108,14 @@ def test_security_headers_break_no_folder_page(chromium: webdriver.Chrome, root:
             assert [
                 error for error in errors if "404" not in error and "favicon" not in error
             ] == []
+
+
+def test_isolated_pages_reload_themselves(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<title>old</title>")
+    settings = {"live": True, "isolate": True, "security_headers": True, "etag": "content"}
+    with aserve.Server(tmp_path, **settings) as server:
+        chromium.get(server.url)
+        assert chromium.execute_script("return crossOriginIsolated") is True
+        (tmp_path / "index.html").write_text("<title>new</title>")
+        WebDriverWait(chromium, 60).until(lambda driver: driver.title == "new")
+        chromium.get("about:blank")  # so that no stream is open when the server stops

@@ -14,12 +14,7 @@ from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
-from aserve.filesystem.opened_file import (
-    MakeValidator,
-    OpenFile,
-    representation_of,
-    validator_of,
-)
+from aserve.filesystem.opened_file import MakeValidator, OpenFile, representation_of
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
 from aserve.http.content_negotiation import CODINGS
@@ -95,7 +90,7 @@ class Directory:
         visibility: Visibility = DEFAULT_VISIBILITY,
         *,
         index: Sequence[bytes] = (INDEX_NAME,),
-        make_validator: MakeValidator = validator_of,
+        make_validator: MakeValidator | None = None,
     ) -> None:
         self._rules = _Rules(
             os.fsencode(root),
@@ -193,7 +188,7 @@ class _Rules(NamedTuple):
     mounts: Mounts
     media_types: MediaTypes
     visibility: Visibility
-    make_validator: MakeValidator
+    make_validator: MakeValidator | None
 
 
 class _ResourceLookup:

@@ -103,14 +103,14 @@ class OpenFile:
     __del__ = close
 
 
-def validator_of(status: os.stat_result, _file: OpenFile | None = None) -> Validator:
+def validator_of(status: os.stat_result) -> Validator:
     """Return what distinguishes the state of a file from any other."""
     times = status.st_mtime_ns, status.st_ctime_ns
     return file_validator(*times, status.st_ino, status.st_size)
 
 
 MakeValidator = Callable[[os.stat_result, OpenFile], Validator]
-"""Returns the validator of an open file: validator_of, or what looks into the file.
+"""Returns the validator of an open file, which it may read for that.
 
 Raises OSError, and BlockingIOError where the file may not wait for the disk.
 """
@@ -121,7 +121,15 @@ def representation_of(
     status: os.stat_result,
     media_type: str,
     coding: str,
-    make_validator: MakeValidator = validator_of,
+    make_validator: MakeValidator | None = None,
 ) -> Representation:
-    """Return the representation that a file is, with its validator."""
-    return Representation(media_type, status.st_size, make_validator(status, file), file, coding)
+    """Return the representation that a file is, with its validator.
+
+    make_validator: makes it; None: it is made of the file's state, without another call.
+    """
+    if make_validator:
+        validator = make_validator(status, file)
+    else:
+        times = status.st_mtime_ns, status.st_ctime_ns
+        validator = file_validator(*times, status.st_ino, status.st_size)
+    return Representation(media_type, status.st_size, validator, file, coding)

@@ -9,12 +9,7 @@ from aserve.filesystem.entries import entry_of
 from aserve.filesystem.errors import http_error
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.open_beneath import open_directory, open_file
-from aserve.filesystem.opened_file import (
-    MakeValidator,
-    OpenFile,
-    representation_of,
-    validator_of,
-)
+from aserve.filesystem.opened_file import MakeValidator, OpenFile, representation_of
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
@@ -38,7 +33,7 @@ class SingleFile:
         name: bytes,
         mounts: Mounts,
         media_types: MediaTypes,
-        make_validator: MakeValidator = validator_of,
+        make_validator: MakeValidator | None = None,
     ) -> None:
         self._path = os.fsencode(path)
         self._make_validator = make_validator

@@ -8,34 +8,42 @@ import re
 from aserve.cache.keys import KeyedOn
 from aserve.handlers.handler import Note, RequestContext
 from aserve.http.header_changes import HeaderChange, change_headers
-from aserve.http.messages import Headers, Request, Response
+from aserve.http.messages import Header, Headers, Request, Response
 from aserve.http.origins import Origins
 from aserve.policies.policy import Policy
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_AGE = ("Access-Control-Max-Age", "7200")
 """Seconds; Chromium remembers a preflight no longer."""
 
 # Without it, a page sees only a few headers of a response (Fetch, 3.2.3 and 2.2.6).
-_EXPOSED_NAMES = (
-    "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, ETag, Link, Location, "
-    "Repr-Digest, Retry-After, Search-Complete, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
-    "Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, X-Total-Count"
+_EXPOSED = (
+    *("Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Range", "ETag", "Link"),
+    *("Location", "Retry-After", "Search-Complete", "X-Total-Count"),
 )
-_EXPOSED = ("Access-Control-Expose-Headers", _EXPOSED_NAMES)
+_EXPOSED_OF_UPLOADS = (
+    *("Repr-Digest", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version"),
+    *("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset"),
+)
+
+
+def exposed_headers(*, of_uploads: bool) -> Header:
+    """Return the header that lets pages see others. of_uploads: those of uploads as well."""
+    names = _EXPOSED + (_EXPOSED_OF_UPLOADS if of_uploads else ())
+    return "Access-Control-Expose-Headers", ", ".join(names)
 
 
 class AnyOrigin(Policy):
     """Lets pages of all sites read, by headers that every response has.
 
     They may not write: what a page of any site could do, a page that a user happens to open could
-    do with the rights of that user's network.
+    do with the rights of that user's network. exposed: the header that says what they see. place:
+    where that is set.
     """
 
-    response_headers = (("Access-Control-Allow-Origin", "*"), _EXPOSED)
-
-    def __init__(self, place: str = "") -> None:
+    def __init__(self, exposed: Header, place: str = "") -> None:
+        self.response_headers = (("Access-Control-Allow-Origin", "*"), exposed)
         self.notes = (Note("header", "pages of all sites may read it", place),)
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:  # noqa: ARG002 - Policy
@@ -48,13 +56,14 @@ class AnyOrigin(Policy):
 class ListedOrigins(Policy):
     """Lets pages of some origins read, and write where clients may write at all.
 
-    place: where they are listed.
+    exposed: the header that says what they see. place: where they are listed.
     """
 
     keyed_on = KeyedOn(headers=frozenset({"origin"}))
 
-    def __init__(self, origins: Origins, place: str = "") -> None:
+    def __init__(self, origins: Origins, exposed: Header, place: str = "") -> None:
         self._origins = origins
+        self._exposed = exposed
         self._place = place
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
@@ -69,7 +78,7 @@ class ListedOrigins(Policy):
             readers = f"pages of {origin}" if is_listed else "no pages of other sites"
             context.notes.append(Note("header", f"{readers} may read it", self._place))
         if origin and is_listed:
-            headers += (("Access-Control-Allow-Origin", origin), _EXPOSED)
+            headers += (("Access-Control-Allow-Origin", origin), self._exposed)
         response = change_headers(request, response, [HeaderChange(set=headers)])
         if is_listed and request.method == "OPTIONS":
             return _answer_preflight(request, response, may_write=True)

@@ -9,7 +9,6 @@ from aserve.filesystem.combined import CombinedFileSystem, Member, Names
 from aserve.filesystem.content_tags import ContentTags
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.opened_file import validator_of
 from aserve.filesystem.single_file import SingleFile
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
@@ -27,7 +26,7 @@ def build_files(
     """
     visibility = settings.visibility
     is_by_content = settings.etag == "content"
-    make_validator = ContentTags(digests or DigestCache()) if is_by_content else validator_of
+    make_validator = ContentTags(digests or DigestCache()) if is_by_content else None
     directory = partial(
         Directory,
         mounts=mounts,

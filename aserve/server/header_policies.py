@@ -20,7 +20,7 @@ from aserve.http.header_changes import HeaderChange
 from aserve.http.messages import NOSNIFF, Headers
 from aserve.http.origins import Origins
 from aserve.http.request_target import TargetPath
-from aserve.policies.cors import AnyOrigin, ListedOrigins
+from aserve.policies.cors import AnyOrigin, ListedOrigins, exposed_headers
 from aserve.policies.header_rules import HeaderRule, header_policies
 from aserve.policies.policy import Policy
 
@@ -62,7 +62,9 @@ def build_default_headers(settings: Settings) -> Iterator[Policy]:
     )
     if settings.cors:
         origins, place = Origins(settings.cors), settings.place_of("cors")
-        yield AnyOrigin(place) if origins.has_any else ListedOrigins(origins, place)
+        exposed = exposed_headers(of_uploads=bool(settings.write))
+        any_origin = origins.has_any
+        yield AnyOrigin(exposed, place) if any_origin else ListedOrigins(origins, exposed, place)
 
 
 def _rules(settings: Settings) -> list[HeaderRule]:

@@ -284,8 +284,14 @@ def _propfind(settings: Settings, files: FileSystem, is_told: IsListed) -> Handl
     """
     if not settings.dav:
         return None
-    decode_slashes = settings.decode_slashes
-    return Propfind(files, settings.media_types, is_told, decode_slashes=decode_slashes)
+    return Propfind(
+        files,
+        settings.media_types,
+        is_told,
+        decode_slashes=settings.decode_slashes,
+        has_tags={one.etag for one in (settings, *(path.settings for path in settings.paths))}
+        == {"stat"},
+    )
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:

@@ -23,11 +23,13 @@ class Properties:
     """The properties that resources have here: what kind they are, and what GET says in headers.
 
     Creation times and locks are none of them: not every file system knows the one, and a server of
-    class 1 has not the other.
+    class 1 has not the other. has_tags: whether entity tags are made of the state of files, which
+    is known without reading them.
     """
 
-    def __init__(self, media_types: MediaTypes) -> None:
+    def __init__(self, media_types: MediaTypes, *, has_tags: bool = True) -> None:
         self._media_types = media_types
+        self._has_tags = has_tags
 
     def describer(self, query: PropertyQuery, now: int) -> Describe:
         """Return what describes resources as a query asks. now: POSIX time in seconds."""
@@ -44,14 +46,16 @@ class Properties:
             time = _validator(entry).last_modified(now)
             return None if time is None else format_date(time)
 
-        return {
+        table = {
             "resourcetype": lambda entry: "<D:collection/>" if entry.is_directory else "",
             "displayname": lambda entry: xml_text(entry.name.decode(errors="replace")),
             "getlastmodified": last_modified,
             "getcontentlength": _of_file(lambda entry: str(entry.size)),
             "getcontenttype": _of_file(self._media_type),
-            "getetag": _of_file(lambda entry: xml_text(_validator(entry).etag)),
         }
+        if self._has_tags:
+            table["getetag"] = _of_file(lambda entry: xml_text(_validator(entry).etag))
+        return table
 
     def _media_type(self, entry: Entry) -> str:
         return xml_text(self._media_types.for_name(entry.name).value)

@@ -44,6 +44,7 @@ from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
 
 ONE, OTHER = "127.0.0.1", "127.0.0.2"
+EXPOSED = ("Access-Control-Expose-Headers", "ETag")
 TRIES = 5  # the third and later ones come from the cache
 
 
@@ -164,14 +165,14 @@ def cases(directory):
             ],
         ),
         "any-origin": (
-            AnyOrigin(),
+            AnyOrigin(EXPOSED),
             [
                 *[Ask(200, b"\r\nAccess-Control-Allow-Origin: *\r\n")],
                 *[Ask(404, b"-Origin: *\r\n", OTHER, "Origin: http://other.test\r\n", "/no")],
             ],
         ),
         "listed-origins": (
-            ListedOrigins(Origins(["http://a.test", "http://b.test"])),
+            ListedOrigins(Origins(["http://a.test", "http://b.test"]), EXPOSED),
             [
                 *[Ask(200, b"\r\nVary: Origin\r\n")],
                 *[Ask(200, b"-Origin: http://a.test\r\n", headers="Origin: http://a.test\r\n")],

@@ -141,6 +141,17 @@ def test_without_entity_tags_there_are_dates(root: Path) -> None:
     assert site.ask("/a.txt", **{"if-modified-since": modified}).status == 304
 
 
+@pytest.mark.parametrize(("etag", "count"), [("stat", 1), ("content", 0), ("off", 0)])
+def test_webdav_clients_see_the_tag_that_get_has_or_none(root: Path, etag: str, count: int) -> None:
+    site = Site(root, etag=etag, dav=True)
+    response = site.ask("/a.txt", "PROPFIND", depth="0")
+    (body,) = response.body
+    assert response.status == 207
+    assert body.count(b"<D:getetag>") == count
+    tag = site.values("ETag")[0].replace('"', "&quot;") if count else ""
+    assert tag.encode() in body.replace(b'"', b"&quot;")
+
+
 def test_security_headers_break_no_page_of_the_server(root: Path) -> None:
     site = Site(root, security_headers=True, headers=("/embed/* X-Frame-Options:",), **UPLOAD)
     assert site.values("Content-Security-Policy") == ["frame-ancestors 'self'"]
@@ -163,6 +174,12 @@ def test_no_rule_takes_the_sandbox_from_a_page_that_was_uploaded(root: Path) -> 
     assert site.values("Content-Security-Policy", "/") == ["default-src *"]
 
 
+def test_headers_of_uploads_are_only_shown_where_there_are_uploads(root: Path) -> None:
+    (exposed,) = Site(root, cors=("*",)).values("Access-Control-Expose-Headers")
+    assert "ETag" in exposed
+    assert "Upload-Offset" not in exposed
+
+
 PREFLIGHT = {"access-control-request-method": "PUT", "origin": "https://app.test"}
 
 
@@ -170,7 +187,8 @@ def test_pages_of_all_sites_may_read_and_not_write(root: Path) -> None:
     site = Site(root, cors=("*",), **UPLOAD)
     for target in ("/a.txt", "/none", "/sub"):
         assert site.values("Access-Control-Allow-Origin", target) == ["*"]
-        assert "ETag" in site.values("Access-Control-Expose-Headers", target)[0]
+        exposed = site.values("Access-Control-Expose-Headers", target)[0].split(", ")
+        assert {"ETag", "Content-Range", "Location", "Upload-Offset"} <= set(exposed)
         assert "Origin" not in site.values("Vary", target)
         assert site.values("Access-Control-Allow-Credentials", target) == []
     response = site.ask("/in/x.txt", "OPTIONS", **PREFLIGHT)
