@@ -12,7 +12,7 @@ from aserve.http.messages import Headers, Request, Response
 from aserve.http.origins import Origins
 from aserve.policies.policy import Policy
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_AGE = ("Access-Control-Max-Age", "7200")
 """Seconds; Chromium remembers a preflight no longer."""

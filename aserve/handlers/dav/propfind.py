@@ -42,7 +42,8 @@ _PIECE_SIZE = 65_536  # bytes that are made at once, or little more
 class Propfind:
     """Answers PROPFIND with what the file system shows: what is hidden there is hidden here.
 
-    is_listed: tells of which folders the contents may be told.
+    is_listed: tells of which folders the contents may be told. has_tags: whether files have entity
+    tags that are made of their state.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class Propfind:
         is_listed: IsListed = lambda _: True,
         *,
         decode_slashes: bool = False,
+        has_tags: bool = True,
     ) -> None:
         self._files = files
         self._is_listed = is_listed
-        self._properties = Properties(media_types or MediaTypes())
+        self._properties = Properties(media_types or MediaTypes(), has_tags=has_tags)
         self._decode_slashes = decode_slashes
 
     def accept_body(self, request: Request, context: RequestContext) -> BodySink:
