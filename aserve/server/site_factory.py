@@ -138,6 +138,8 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
     def is_listed(directory: bytes) -> bool:
         return _is_listed(settings_of(directory))
 
+    has_tags = all(one.etag == "stat" for one in (settings, *each))
+
     def is_told(directory: bytes) -> bool:
         return settings_of(directory).listing != "off"
 
@@ -145,7 +147,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         files = build_files(one, shared.mounts, shared.directories, shared.digests)
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
-        propfind = _propfind(one, files, is_told)
+        propfind = _propfind(one, files, is_told, has_tags=has_tags)
         return _build_paths(one, files, propfind, host, shared)
 
     site = build(settings)
@@ -276,22 +278,19 @@ def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
     return None
 
 
-def _propfind(settings: Settings, files: FileSystem, is_told: IsListed) -> Handler | None:
+def _propfind(
+    settings: Settings, files: FileSystem, is_told: IsListed, *, has_tags: bool
+) -> Handler | None:
     """Return the handler of PROPFIND, if WebDAV clients are to read.
 
     They see the files themselves, whatever URLs their pages have, and index files or not.
-    is_told: tells of which folders listings are not off.
+    is_told: tells of which folders listings are not off. has_tags: whether all files have entity
+    tags that are known without reading them.
     """
     if not settings.dav:
         return None
-    return Propfind(
-        files,
-        settings.media_types,
-        is_told,
-        decode_slashes=settings.decode_slashes,
-        has_tags={one.etag for one in (settings, *(path.settings for path in settings.paths))}
-        == {"stat"},
-    )
+    types, decode_slashes = settings.media_types, settings.decode_slashes
+    return Propfind(files, types, is_told, decode_slashes=decode_slashes, has_tags=has_tags)
 
 
 def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:

@@ -1,6 +1,7 @@
 """WebDAV clients: they list folders by PROPFIND, and read files by GET."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,6 +118,29 @@ def test_cadaver_lists_and_reads(serve: Serve, site: Path, tmp_path: Path) -> No
     words = [line.split() for line in completed.stdout.splitlines()]
     assert ["Coll:", "docs"] in [line[:2] for line in words]
     assert ["DAV:", "getcontentlength", "=", str(len(LARGE))] in words
+
+
+def test_curl_asks_for_a_folder(serve: Serve, site: Path) -> None:
+    curl = (program("curl"), "-qsS", "-X", "PROPFIND", "-H", "Depth: 1")
+    found = run(*curl, serve(site, "--dav").url).stdout
+    assert re.findall("<D:href>(.*)</D:href>", found) == ["/", "/docs/", "/a%20b.txt", "/e.txt"]
+
+
+def litmus(server: RunningServer, suite: str, directory: Path) -> str:
+    """Return what litmus says in a suite of tests. It keeps logs in a directory."""
+    completed = run("env", f"TESTS={suite}", program("litmus"), server.url, cwd=directory)
+    assert f"-> running `{suite}'" in completed.stdout
+    return completed.stdout
+
+
+def test_litmus_finds_no_fault(serve: Serve, site: Path, tmp_path: Path) -> None:
+    """Its other tests are about COPY, locks, and properties that clients set."""
+    server = serve(site, "--dav", "--write")
+    for suite in ("basic", "http"):
+        assert " 0 failed. 100.0%" in litmus(server, suite, tmp_path)
+    properties = litmus(server, "props", tmp_path)
+    for name in ("propfind_invalid", "propfind_invalid2", "propfind_d0", "propwformed"):
+        assert re.search(rf"{name}\.+ pass", properties), properties
 
 
 @contextmanager

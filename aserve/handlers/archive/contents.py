@@ -1,17 +1,19 @@
 """The contents of an archive's members: read from their files, as long as those do not change."""
 
+import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from zlib import crc32
 
 from aserve.filesystem.directory import FileSystem
+from aserve.filesystem.opened_file import validator_of
 from aserve.handlers.archive.checksums import STEP, Checksum, ChecksumCache
 from aserve.handlers.archive.layout import PIECE_SIZE, Member
 from aserve.handlers.archive.manifest import Manifest
 from aserve.http.messages import ByteSource, HttpError
 from aserve.http.request_target import TargetPath
-from aserve.http.resources import Document
+from aserve.http.resources import Document, Representation
 
 _UNKNOWN = -1
 
@@ -111,11 +113,19 @@ class FileContents:
         for sibling in siblings:
             sibling.source.close()
         try:
-            if plain.validator.etag != member.state or plain.length != member.size:
+            if _state_of(plain) != member.state or plain.length != member.size:
                 raise _failure(member, "it has changed")
             yield plain.source
         finally:
             plain.source.close()
+
+
+def _state_of(representation: Representation) -> str:
+    """Return the state of an open file, as a manifest has it: its tag may be of its content."""
+    try:
+        return validator_of(os.fstat(representation.source.fileno())).etag
+    except OSError:  # it is no file
+        return representation.validator.etag
 
 
 def _read(member: Member, source: ByteSource, start: int, stop: int) -> bytes:

@@ -23,8 +23,8 @@ class Properties:
     """The properties that resources have here: what kind they are, and what GET says in headers.
 
     Creation times and locks are none of them: not every file system knows the one, and a server of
-    class 1 has not the other. has_tags: whether entity tags are made of the state of files, which
-    is known without reading them.
+    class 1 has not the other. has_tags: whether files have entity tags that are made of their
+    state.
     """
 
     def __init__(self, media_types: MediaTypes, *, has_tags: bool = True) -> None:
@@ -46,22 +46,23 @@ class Properties:
             time = _validator(entry).last_modified(now)
             return None if time is None else format_date(time)
 
-        table = {
+        return {
             "resourcetype": lambda entry: "<D:collection/>" if entry.is_directory else "",
             "displayname": lambda entry: xml_text(entry.name.decode(errors="replace")),
             "getlastmodified": last_modified,
             "getcontentlength": _of_file(lambda entry: str(entry.size)),
             "getcontenttype": _of_file(self._media_type),
+            "getetag": _of_file(self._etag),
         }
-        if self._has_tags:
-            table["getetag"] = _of_file(lambda entry: xml_text(_validator(entry).etag))
-        return table
+
+    def _etag(self, entry: Entry) -> str | None:
+        return xml_text(_validator(entry).etag) if self._has_tags else None
 
     def _media_type(self, entry: Entry) -> str:
         return xml_text(self._media_types.for_name(entry.name).value)
 
 
-def _of_file(value: Callable[[Entry], str]) -> Property:
+def _of_file(value: Property) -> Property:
     """Return a property that only files have: what GET sends for a folder is made by the server."""
     return lambda entry: None if entry.is_directory else value(entry)
 

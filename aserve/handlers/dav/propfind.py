@@ -42,8 +42,8 @@ _PIECE_SIZE = 65_536  # bytes that are made at once, or little more
 class Propfind:
     """Answers PROPFIND with what the file system shows: what is hidden there is hidden here.
 
-    is_listed: tells of which folders the contents may be told. has_tags: whether all entity tags
-    are made of the state of files.
+    is_listed: tells of which folders the contents may be told. has_tags: whether files have entity
+    tags that are made of their state.
     """
 
     def __init__(

@@ -48,3 +48,25 @@ def test_a_folder_that_is_not_listed_is_not_told(tmp_path: Path) -> None:
         assert ask(server, "x", "PROPFIND", BODY, "/sub/inner.txt")[0] == 207
     with aserve.Server(tmp_path / "root", listing="off", dav=True) as server:
         assert ask(server, "x", "PROPFIND", BODY)[0] == 403
+
+
+def test_a_tag_is_told_only_if_it_is_the_one_that_get_sends(tmp_path: Path) -> None:
+    root = build(tmp_path)
+    asks = b'<propfind xmlns="DAV:"><prop><getetag/></prop></propfind>'
+    for etag in ("stat", "content", "off"):
+        with aserve.Server(root, etag=etag, dav=True) as server:
+            _, answer, _ = ask(server, "x", "PROPFIND", asks, "/hello.txt")
+            status, properties = next(iter(multi_status(answer)["/hello.txt"].items()))
+            assert status == (200 if etag == "stat" else 404)
+            sent = tag_of(server)
+            assert (properties["getetag"] or None) == (sent if etag == "stat" else None)
+            assert bool(sent) is (etag != "off")
+
+
+def tag_of(server: aserve.Server) -> str | None:
+    client = http.client.HTTPConnection(urlsplit(server.url).netloc)
+    client.request("GET", "/hello.txt")
+    with client.getresponse() as response:
+        tag = response.getheader("ETag")
+    client.close()
+    return tag

@@ -16,8 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aserve.filesystem.content_tags import ContentTags
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.entries import EntryReader
+from aserve.filesystem.opened_file import MakeValidator, validator_of
+from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive import formats, handler, manifest
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.handler import RequestContext
@@ -61,8 +64,10 @@ def read_body(response: Response) -> Iterator[bytes]:
 class Client:
     """Asks a site of a directory."""
 
-    def __init__(self, root: Path, **settings: object) -> None:
-        files = Directory(root)
+    def __init__(
+        self, root: Path, make_validator: MakeValidator = validator_of, **settings: object
+    ) -> None:
+        files = Directory(root, make_validator=make_validator)
         self.site = Site.of_files(files, archives=Archives(files, **settings))
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
@@ -245,6 +250,13 @@ def test_a_download_of_what_has_changed_begins_again(
     assert again.names[0] == "photos/"
     assert again.headers["etag"] != before.headers["etag"]
     assert client.get("/photos/?archive=zip", if_match=before.headers["etag"]).status == 412
+
+
+def test_tags_of_contents_change_no_archive(client: Client, tree: Path) -> None:
+    by_content = Client(tree, ContentTags(DigestCache()))
+    for form in ("zip", "tar"):
+        target = f"/photos/?archive={form}"
+        assert by_content.get(target) == client.get(target)
 
 
 def test_formats_and_selections_have_entity_tags_of_their_own(client: Client) -> None:
