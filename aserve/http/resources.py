@@ -112,20 +112,14 @@ _FILE_STATE = Struct("<qIqIQQ")
 _BILLION = 1_000_000_000
 
 
-def strong_etag(modified: int, changed: int, inode: int, size: int) -> str:
-    """Return a strong entity tag from a file's state. Times are in nanoseconds, size in bytes.
+def file_validator(modified: int, changed: int, inode: int, size: int) -> Validator:
+    """Return what distinguishes a file's state from any other. Times are in nanoseconds.
 
     Size and modification time are not enough: container images give every file the same time, and
     two files of one size can be swapped. Inode and change time, which no program can set, detect
     that. The state is hashed so that inode numbers do not leak.
     """
     times = (*divmod(modified, _BILLION), *divmod(changed, _BILLION))
-    state = _FILE_STATE.pack(*times, inode, size)
-    return f'"{blake2b(state, digest_size=9).hexdigest()}"'
-
-
-def file_validator(modified: int, changed: int, inode: int, size: int) -> Validator:
-    """Return what distinguishes a file's state from any other. Times are in nanoseconds."""
-    etag = strong_etag(modified, changed, inode, size)
+    etag = blake2b(_FILE_STATE.pack(*times, inode, size), digest_size=9).hexdigest()
     # Headers can only express and compare what a date can: no file is older than the year 1.
-    return Validator(etag, max(modified // _BILLION, EARLIEST), changed // _BILLION)
+    return Validator(f'"{etag}"', max(modified // _BILLION, EARLIEST), changed // _BILLION)

@@ -12,7 +12,7 @@ from aserve.filesystem.steps import in_steps
 from aserve.handlers.archive.layout import Member, PackedMembers
 from aserve.http.messages import HttpError
 from aserve.http.request_target import TargetPath
-from aserve.http.resources import Entry, strong_etag
+from aserve.http.resources import Entry, file_validator
 from aserve.version import __version__
 
 # Permissions of everybody, with which the kernel need not be asked.
@@ -139,7 +139,7 @@ def _member(path: bytes, entry: Entry) -> Member:
     mode = stat.S_IMODE(entry.mode) & 0o777  # no set-user-ID program is to be extracted
     if entry.is_directory:
         return Member(path + b"/", 0, entry.modified, mode)
-    state = strong_etag(entry.modified, entry.changed, entry.inode, entry.size)
+    state = file_validator(entry.modified, entry.changed, entry.inode, entry.size).etag
     return Member(path, entry.size, entry.modified, mode, state)
 
 

@@ -25,7 +25,7 @@ from aserve.http.resources import (
     Representation,
     Resource,
     Validator,
-    strong_etag,
+    file_validator,
 )
 from aserve.transport.registry import DEFAULT
 from tests.aserve.seams.serving import (
@@ -134,7 +134,7 @@ class TwoFiles:
         if path.segments == (b"second",) and not self.has_second:
             raise HttpError(404, "Nothing is here.")
         source = self.first if path.segments == (b"first",) else Zeros(lambda: True)
-        validator = Validator(strong_etag(0, 0, 0, self._size), 0)
+        validator = Validator(file_validator(0, 0, 0, self._size).etag, 0)
         return Document((Representation("", self._size, validator, source),))
 
     def entries(self, path: TargetPath) -> Sequence[Entry]:
