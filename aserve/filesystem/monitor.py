@@ -6,6 +6,7 @@ process_changes before it uses what it knows never uses what was true before an 
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from aserve.filesystem.mounts import Mounts
@@ -160,8 +161,10 @@ class ChangeMonitor:
             subscriber.on_reset()
         if old[0]:
             # Closed by the last one that references it, which should not be the event loop: to
-            # close one with 10,000 watches takes some ten milliseconds.
-            threading.Thread(target=old.clear, name="aserve-dispose", daemon=True).start()
+            # close one with 10,000 watches takes some ten milliseconds. While the interpreter ends,
+            # Python 3.12 and later start no thread.
+            with suppress(RuntimeError):
+                threading.Thread(target=old.clear, name="aserve-dispose", daemon=True).start()
 
 
 def _read_changes(inotify: Inotify) -> list[WatchedName] | None:

@@ -153,6 +153,7 @@ class BodyStream:
         """Close the generator. Like read, it may have to wait, and never runs at the same time."""
         if close := getattr(self._pieces, "close", None):
             close()
+        self._pieces = iter(())  # one that never ran keeps its arguments, from Python 3.12 on
 
 
 SizedPart = bytes | FileSlice

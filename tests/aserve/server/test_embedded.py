@@ -85,7 +85,11 @@ def test_servers_leave_nothing_behind(directory: Path, model: str) -> None:
         assert set(threading.enumerate()) <= threads
         return resources()
 
-    assert serve(1) == serve(4)
+    # What other tests have left may go at any time: then there is less, and never more.
+    descriptors, watches = serve(1)
+    descriptors_later, watches_later = serve(4)
+    assert descriptors_later <= descriptors
+    assert watches_later <= watches
 
 
 @pytest.mark.parametrize("model", MODELS)

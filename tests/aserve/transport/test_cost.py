@@ -7,6 +7,7 @@ only with a reason (docs/performance.md).
 
 import asyncio
 import os
+import sys
 
 import pytest
 
@@ -237,7 +238,8 @@ async def test_a_small_upload_is_one_job_of_a_thread_and_one_result(uploader, mo
         counts.append([sum(calls) for calls in zip(*steps, strict=True)])
     python, c = map(min, zip(*counts, strict=True))
     assert python <= 211
-    assert c <= 122
+    # A Condition asks for three attributes with one more call each from Python 3.12 on.
+    assert c <= (125 if sys.version_info >= (3, 12) else 122)
 
 
 @pytest.fixture
