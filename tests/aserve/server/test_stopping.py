@@ -27,9 +27,9 @@ NAMES = [name for name, info in MODELS.items() if not info.unavailable_reason()]
 PROGRAM = """
 from functools import partial
 from aserve.__main__ import main
-from aserve.cli import serve
+from aserve.config import configuration
 
-serve.Settings = partial(serve.Settings, grace=3600)
+configuration.Settings = partial(configuration.Settings, grace=3600)
 main()
 """
 LOGGED = re.compile(r'"GET /large HTTP/1\.1" 200 (\d+) "-" "-"( "cut")?\n')
