@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from aserve.filesystem.content_tags import ContentTags
 from aserve.filesystem.directory import Directory
 from aserve.filesystem.entries import EntryReader
-from aserve.filesystem.opened_file import MakeValidator, validator_of
+from aserve.filesystem.opened_file import MakeValidator
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive import formats, handler, manifest
 from aserve.handlers.archive.handler import Archives
@@ -65,7 +65,7 @@ class Client:
     """Asks a site of a directory."""
 
     def __init__(
-        self, root: Path, make_validator: MakeValidator = validator_of, **settings: object
+        self, root: Path, make_validator: MakeValidator | None = None, **settings: object
     ) -> None:
         files = Directory(root, make_validator=make_validator)
         self.site = Site.of_files(files, archives=Archives(files, **settings))
