@@ -64,11 +64,10 @@ def _lines(name: str, value: Any, sources: Sources) -> Iterator[str]:
     elif isinstance(value, list) and len(value) > 1 and name in sources:
         yield _with_comment(f"{key} = [", place)
         for index, one in enumerate(value):
-            source = sources.get(f"{name}[{index}]")
-            yield _with_comment(f"    {format_value(one)},", source.place if source else place)
+            yield _with_comment(f"    {format_value(one)},", _item_place(name, index, sources))
         yield "]"
     else:
-        yield _with_comment(f"{key} = {format_value(value)}", place)
+        yield _with_comment(f"{key} = {format_value(value)}", _item_place(name, 0, sources))
 
 
 def _with_comment(text: str, place: str) -> str:
@@ -77,6 +76,12 @@ def _with_comment(text: str, place: str) -> str:
 
 def _place(name: str, sources: Sources) -> str:
     return sources[name].place if name in sources else DEFAULT_PLACE
+
+
+def _item_place(name: str, index: int, sources: Sources) -> str:
+    """Return where one value of a setting was set: in a file, a list may have many lines."""
+    item = f"{name}[{index}]"
+    return _place(item if item in sources else name, sources)
 
 
 def _table_lines(name: str, values: Mapping[str, Any], settings: Settings) -> Iterator[str]:

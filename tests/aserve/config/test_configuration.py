@@ -418,12 +418,14 @@ def test_what_is_printed_for_a_model_can_be_read_again(model: str) -> None:
 
 def test_what_is_printed_says_where_each_value_is_from() -> None:
     text = "root = 'www'\ntitle = 'a \"b\"'\nhide=['a',\n'b']\n[limit]\nbacklog = 9"
+    text += "\n[header.'/*']\nX = '1'"
     printed = format_configuration(read(text, environment={"ASERVE_PORT": "0"}, readme=True))
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     for line in (
         f'root = "{Path("www").absolute()}" # aserve.toml:1',
         'title = "a \\"b\\"" # aserve.toml:2',
         "hide = [ # aserve.toml:3",
+        'header = ["/* X: 1"] # aserve.toml:8',
         '"b", # aserve.toml:4',
         "error-page = [] # default",
         "port = 0 # ASERVE_PORT",
