@@ -1,16 +1,13 @@
 """From settings to a site: which handlers and policies they ask for, in which order."""
 
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
-from aserve.config.root import describe_root
 from aserve.config.settings import Settings
-from aserve.config.virtual_hosts import ANY_HOST, own_hosts
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
@@ -29,8 +26,6 @@ from aserve.handlers.routes import Routes
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
-from aserve.http.host_names import HostTable, local_names
-from aserve.http.path_globs import compile_glob
 from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.header_file import HeaderFile
@@ -38,7 +33,6 @@ from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.response_memory import ResponseMemory
-from aserve.policies.router import HostRouter, Misdirected, PathRouter, SelectByPath
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
@@ -50,12 +44,10 @@ from aserve.server.header_policies import (
     cache_note,
     trusted_origins,
 )
+from aserve.server.routers import route_hosts, route_paths, select_path
 from aserve.server.site_rules import build_redirects, build_rule_files
 from aserve.server.writers import build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
-
-_NOT_ALLOWED = "This server does not answer to that host name. To allow it: --allowed-hosts NAME."
-_NO_SITE = "This server has no site of that host name."
 
 
 def build_site(
@@ -75,9 +67,7 @@ def build_site(
     shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches)
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
-    if not settings.sites and settings.allowed_hosts == (ANY_HOST,):
-        return sites[0]
-    return _build_hosts(settings, sites, shared)
+    return route_hosts(settings, sites)
 
 
 class _Shared(NamedTuple):
@@ -94,42 +84,14 @@ class _Shared(NamedTuple):
     free_searches: BoundedSemaphore
 
 
-def _build_hosts(settings: Settings, sites: Sequence[Site], shared: _Shared) -> HostRouter:
-    """Return what is between the sites of all hosts."""
-    policies = (ServerHeader(),) if settings.server_header else ()
-    misdirected = Site(
-        Misdirected(_NOT_ALLOWED if settings.root else _NO_SITE), policies, memory=shared.memory
-    )
-    place = settings.place_of("allowed_hosts")
-    notes = {misdirected: Note("host", "not served", place)}
-    others = misdirected
-    if settings.root:
-        others, *sites = sites
-        notes[others] = Note("host", f"of no other site: {describe_root(settings.root)}", place)
-    by_host: dict[str, Site] = {}
-    for one, site in zip(settings.sites, sites, strict=True):
-        by_host |= dict.fromkeys(one.normal_hosts, site)
-        text = f"of {', '.join(one.hosts)}: {describe_root(one.settings.root)}"
-        notes[site] = Note("host", text, one.settings.place_of("hosts"))
-    allowed = _allowed_hosts(settings)
-    return HostRouter(by_host, others, misdirected, allowed, notes)
-
-
-def _allowed_hosts(settings: Settings) -> HostTable[bool] | None:
-    """Return the names that the root is served under, None for any."""
-    if settings.allowed_hosts == (ANY_HOST,):
-        return None
-    names = local_names(socket.gethostname()) | own_hosts(settings.host, settings.allowed_hosts)
-    return HostTable(dict.fromkeys(names, True))
-
-
 def _build_host(settings: Settings, shared: _Shared) -> Site:
     """Return the site of one root, with those of its paths that have settings of their own."""
     writing = build_writers(settings, shared.digests)
     rules = build_rule_files(settings, shared.mounts, shared.directories)
     host = _OfHost(writing, rules)
     each = [path.settings for path in settings.paths]
-    select = _select_path([path.match for path in settings.paths])
+    select = select_path(settings)
+    has_tags = all(one.etag == "stat" for one in (settings, *each))
 
     def settings_of(directory: bytes) -> Settings:
         index = select(directory)
@@ -137,8 +99,6 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
 
     def is_listed(directory: bytes) -> bool:
         return _is_listed(settings_of(directory))
-
-    has_tags = all(one.etag == "stat" for one in (settings, *each))
 
     def is_told(directory: bytes) -> bool:
         return settings_of(directory).listing != "off"
@@ -150,22 +110,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
         return _build_paths(one, files, propfind, host, shared)
 
-    site = build(settings)
-    if not each:
-        return site
-    decode_slashes = settings.decode_slashes
-    sites = list(map(build, each))
-    notes = {
-        site: Note("site", f"{path.match} has settings of its own", path.settings.place_of("match"))
-        for site, path in zip(sites, settings.paths, strict=True)
-    }
-    return PathRouter(sites, site, select, notes, decode_slashes=decode_slashes)
-
-
-def _select_path(globs: Sequence[str]) -> SelectByPath:
-    """Return what finds the first of some globs that matches a path."""
-    matches = [compile_glob(glob).fullmatch for glob in globs]
-    return lambda path: next((at for at, match in enumerate(matches) if match(path)), None)
+    return route_paths(settings, build(settings), list(map(build, each)), select)
 
 
 class _OfHost(NamedTuple):

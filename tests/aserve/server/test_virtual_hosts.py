@@ -40,6 +40,8 @@ def roots(tmp_path: Path) -> Path:
         (folder / "page.txt").write_text(content)
         (folder / "404.html").write_text(f"nothing in {content}")
         (folder / f"only-{content}.txt").write_text(content)
+        (folder / "_headers").write_text(f"/page.txt\n  X-Folder: {content}\n")
+        (folder / "_redirects").write_text(f"/old /only-{content}.txt 301\n")
         for file in folder.iterdir():
             os.utime(file, (1, 1))  # old enough to be cached
     return tmp_path
@@ -75,6 +77,8 @@ def questions(tag: str) -> Iterator[tuple[bytes, bytes]]:
         status = b"304 Not Modified" if content == "aaaa" else b"200 OK"
         yield head("/page.txt", host, f"If-None-Match: {tag}"), status
         yield head("/only-aaaa.txt", host), b"200 OK" if content == "aaaa" else b"404 Not Found"
+        yield head("/page.txt", host, "Accept: */*"), f"X-Folder: {content}\r\n".encode()
+        yield head("/old", host), f"Location: /only-{content}.txt\r\n".encode()
         yield head("/none", host, "Accept: text/html"), f"nothing in {content}".encode()
     yield head("/page.txt", None, "Connection: keep-alive", minor=0), b"\r\n\r\nroot"
     yield head("/page.txt", ""), b"\r\n\r\nroot"
