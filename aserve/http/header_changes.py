@@ -5,7 +5,7 @@ by and what keeps it apart from other sites is not for rules to decide.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aserve.http.messages import Header, Headers, Request, Response
@@ -112,6 +112,19 @@ def names_of(change: HeaderChange) -> frozenset[str]:
     """Return the names of all headers of a change, in lower case."""
     lines = (*change.set, *change.append)
     return frozenset(name.lower() for name in (*(name for name, _ in lines), *change.unset))
+
+
+def without_names(change: HeaderChange, names: Collection[str]) -> HeaderChange:
+    """Return a change that leaves headers alone. names: in lower case."""
+    if names_of(change).isdisjoint(names):
+        return change
+    unset = tuple(name for name in change.unset if name.lower() not in names)
+    lines, appended = _others(change.set, names), _others(change.append, names)
+    return HeaderChange(lines, appended, unset, change.source)
+
+
+def _others(lines: Headers, names: Collection[str]) -> Headers:
+    return tuple(line for line in lines if line[0].lower() not in names)
 
 
 def is_always_added(name: str) -> bool:

@@ -1,11 +1,11 @@
 """The headers that the _headers of a site gives to its responses."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from aserve.cache.keys import KeyedOn
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.redirects import RulesSource, requested_path
-from aserve.http.header_changes import HeaderChange, change_headers
+from aserve.http.header_changes import HeaderChange, change_headers, without_names
 from aserve.http.messages import Header, Headers, HttpError, Request, Response
 from aserve.policies.header_rules import note_change
 from aserve.policies.policy import Policy
@@ -20,11 +20,19 @@ class HeaderFile(Policy):
     """Changes headers as the blocks of _headers say that match the path of a request.
 
     Where hosts decide from the start, cached responses are found by them. Where a changed file
-    brings in the first host, those that it decides about are not cached.
+    brings in the first host, those that it decides about are not cached. fixed: names in lower case
+    of headers that all responses have, whatever the file says.
     """
 
-    def __init__(self, source: RulesSource, *, decode_slashes: bool = False) -> None:
+    def __init__(
+        self,
+        source: RulesSource,
+        *,
+        decode_slashes: bool = False,
+        fixed: Collection[str] = (),
+    ) -> None:
         self._source = source
+        self._fixed = fixed
         self._decode_slashes = decode_slashes
         if source.latest.has_hosts:
             self.keyed_on = KeyedOn(headers=frozenset({"host"}))
@@ -43,7 +51,8 @@ class HeaderFile(Policy):
             return response
         if not self.keyed_on.headers and any(match.rule.host for match in matches):
             response = response._replace(path=b"")
-        changes = find_changes(matches, requested_host(request), rules.dialect)
+        found = find_changes(matches, requested_host(request), rules.dialect)
+        changes = [without_names(change, self._fixed) for change in found]
         if context.notes is not None:
             context.notes.extend(map(note_change, changes))
         return change_headers(request, response, changes)

@@ -1,6 +1,6 @@
 """From settings to the headers of responses: rules by path, and what other sites' pages may do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from aserve.config.headers import parse_header_rules
@@ -14,10 +14,9 @@ from aserve.handlers.cache_control import (
     unless,
 )
 from aserve.handlers.handler import Note
-from aserve.handlers.redirects import RulesSource
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.header_changes import HeaderChange
-from aserve.http.messages import NOSNIFF, Headers
+from aserve.http.messages import NOSNIFF, Header, Headers
 from aserve.http.origins import Origins
 from aserve.http.request_target import TargetPath
 from aserve.policies.cors import AnyOrigin, ListedOrigins, exposed_headers
@@ -40,17 +39,20 @@ _ISOLATION: Headers = (
 )
 
 
-def build_header_rules(settings: Settings, file: RulesSource | None) -> Iterator[Policy]:
-    """Yield the policies of the rules that settings have: nothing comes after them.
-
-    file: the rules of the site itself, which settings go before.
-    """
+def build_header_rules(settings: Settings) -> Iterator[Policy]:
+    """Yield the policies of the rules that settings have: nothing comes after them."""
     yield from header_policies(
         _rules(settings),
         list(_defaults(settings)),
-        may_be_fixed=not (settings.handlers or (file and file.latest.headers)),
+        may_be_fixed=not settings.handlers,
         decode_slashes=settings.decode_slashes,
     )
+
+
+def fixed_names(policies: Iterable[Policy]) -> frozenset[str]:
+    """Return the names, in lower case, of the headers that policies give to every response."""
+    lines = (line for policy in policies for line in policy.response_headers)
+    return frozenset(name.lower() for name, _ in lines)
 
 
 def build_default_headers(settings: Settings) -> Iterator[Policy]:
@@ -68,7 +70,15 @@ def build_default_headers(settings: Settings) -> Iterator[Policy]:
 
 
 def _rules(settings: Settings) -> list[HeaderRule]:
-    return parse_header_rules(settings.headers, partial(settings.place_of, "headers"))
+    """Return the rules, of which those of single paths go before what is said of all."""
+    rules = parse_header_rules(settings.headers, partial(settings.place_of, "headers"))
+    if settings.cache == "no-store":
+        rules.insert(0, _rule_for_all(("Cache-Control", "no-store"), settings.place_of("cache")))
+    return rules
+
+
+def _rule_for_all(line: Header, place: str) -> HeaderRule:
+    return HeaderRule(_EVERYTHING, HeaderChange(set=(line,), source=place))
 
 
 def _defaults(settings: Settings) -> Iterator[HeaderRule]:
@@ -76,7 +86,6 @@ def _defaults(settings: Settings) -> Iterator[HeaderRule]:
     # What pages of other sites may read, isolated ones among them may load.
     sharing = "cross-origin" if settings.cors else "same-origin"
     headers: dict[str, Headers] = {
-        "cache": (("Cache-Control", "no-store"),) if settings.cache == "no-store" else (),
         "security_headers": _SECURITY if settings.security_headers else (),
         "isolate": (*_ISOLATION, ("Cross-Origin-Resource-Policy", sharing))
         if settings.isolate
@@ -84,8 +93,7 @@ def _defaults(settings: Settings) -> Iterator[HeaderRule]:
     }
     for setting, lines in headers.items():
         for line in lines:
-            change = HeaderChange(set=(line,), source=settings.place_of(setting))
-            yield HeaderRule(_EVERYTHING, change)
+            yield _rule_for_all(line, settings.place_of(setting))
     if settings.etag == "off":
         change = HeaderChange(unset=("ETag",), source=settings.place_of("etag"))
         yield HeaderRule(_EVERYTHING, change)

@@ -42,6 +42,7 @@ from aserve.server.header_policies import (
     build_header_rules,
     cache_control,
     cache_note,
+    fixed_names,
     trusted_origins,
 )
 from aserve.server.routers import route_hosts, route_paths, select_path
@@ -276,9 +277,10 @@ def _policies(
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
-    yield from build_header_rules(settings, rules)
+    own = list(build_header_rules(settings))
+    yield from own
     if rules:
-        yield HeaderFile(rules, decode_slashes=settings.decode_slashes)
+        yield HeaderFile(rules, decode_slashes=settings.decode_slashes, fixed=fixed_names(own))
     yield from build_default_headers(settings)
     if settings.write:
         yield CrossOrigin(trusted_origins(settings))

@@ -15,6 +15,7 @@ from aserve.http.header_changes import (
     is_always_added,
     set_error,
     unset_error,
+    without_names,
 )
 from aserve.http.messages import Request, Response
 
@@ -45,6 +46,14 @@ def test_an_appended_value_is_joined_but_for_cookies():
         *[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")],
         ("Server", "aserve, mine"),
     ]
+
+
+def test_a_change_may_leave_names_alone():
+    change = HeaderChange((("X-A", "1"), ("X-B", "1")), (("X-A", "2"),), ("X-a", "X-C"), "here")
+    assert without_names(change, {"x-d"}) is change
+    assert without_names(change, {"x-a"}) == HeaderChange(
+        (("X-B", "1"),), (), ("X-C",), source="here"
+    )
 
 
 def test_a_header_is_removed_whoever_has_set_it():

@@ -258,6 +258,30 @@ def test_the_type_of_several_ranges_stays(root: Path) -> None:
     assert site.values("Content-Type", "/none.txt") == ["text/plain; charset=utf-8"]
 
 
+def test_settings_go_before_the_files_of_the_site_and_those_before_defaults(root: Path) -> None:
+    (root / "_headers").write_text(
+        "/*\n  X-Frame-Options: DENY\n  X-All: file\n  X-One: file\n  X-File: file\n"
+        "  Cache-Control: max-age=9\n"
+    )
+    rules = ("/* X-All: setting", "/a.txt X-One: setting", "/sub/* Cache-Control: max-age=5")
+    for handlers in (None, {"/own": Echo()}):  # with others, no header is fixed
+        site = Site(root, headers=rules, security_headers=True, handlers=handlers)
+        assert site.values("X-Frame-Options") == ["DENY"]
+        assert site.values("X-All") == site.values("X-All", "/none") == ["setting"]
+        assert (site.values("X-One"), site.values("X-One", "/")) == (["setting"], ["file"])
+        assert site.values("X-File") == ["file"]
+        assert site.values("Cache-Control") == ["max-age=9"]
+    unstored = Site(root, headers=rules, cache="no-store")
+    targets = ("/a.txt", "/none", "/sub/index.html")
+    values = [unstored.values("Cache-Control", target) for target in targets]
+    assert values == [["no-store"], ["no-store"], ["max-age=5"]]
+
+
+class Echo:
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        return Response(200, (), (request.target.encode(),))
+
+
 def test_a_reload_changes_all_of_it(root: Path) -> None:
     """Cold and warm, before and after: each answer is that of the settings of its time."""
     old = {"headers": ("*.txt X-A: old",), "cors": ("*",), "isolate": True}
