@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 QUICK = not (slow or docker or browser or docs or alone)
 
-.PHONY: help run test test-all check coverage mutation bench compare models fuzz conformance docker docs docs-serve docs-settings lock clean hooks release
+.PHONY: help run test test-all check coverage mutation bench compare models fuzz conformance sites docker docs docs-serve docs-settings lock clean hooks release
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -97,6 +97,9 @@ docs: $(VENV)/.docs ## build the documentation as a site in build/site, and chec
 
 docs-serve: docs ## the same, served by aserve (HOST, PORT, ARGS)
 	@$(BIN)/aserve build/site $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+sites: $(VENV)/.dev ## build the sites of three generators with npm and pip, for tests in Chromium
+	@$(BIN)/python tools/exported_sites.py $(VENV)/sites
 
 docs-settings: $(VENV)/.run ## write the tables of docs/ and the report's schema from the code
 	@$(BIN)/python docs/settings.py

@@ -19,6 +19,9 @@ class Rule(Protocol):
 
 T = TypeVar("T", bound=Rule)
 
+_MANY = 50
+"""Rules with one prefix, which take some milliseconds to compile."""
+
 _NO_VALUES: Mapping[str, str] = {}
 
 
@@ -35,7 +38,8 @@ class RuleIndex(Generic[T]):
 
     One look-up finds all that have no wildcard, and one for each depth at which wildcards begin all
     others: so 10,000 rules cost a path what ten do. Expressions are compiled when they are first
-    needed, since of a long list most never are.
+    needed, since of a long list most never are; but those of many rules that begin alike at once,
+    since that takes time, which an event loop does not have.
 
     optional_slash: whether a path matches with a slash at its end and without. ignores_case:
     whether letters match in both cases.
@@ -59,6 +63,8 @@ class RuleIndex(Generic[T]):
         flags = re.IGNORECASE if ignores_case else re.NOFLAG
         self._static = dict(static)
         self._dynamic = {prefix: _Bucket(found, flags) for prefix, found in dynamic.items()}
+        for bucket in self._dynamic.values():
+            bucket.prepare()
         self._depths = sorted({prefix.count("/") + 1 for prefix in dynamic})
 
     def find(self, path: str) -> Sequence[Match[T]]:
@@ -96,6 +102,11 @@ class _Bucket(Generic[T]):
             for (position, rule, _), pattern in zip(self._candidates, self._patterns, strict=True)
             if (found := pattern.fullmatch(path))
         ]
+
+    def prepare(self) -> None:
+        """Compile what would take long when it is first needed."""
+        if len(self._candidates) > _MANY:
+            _ = self._any, self._patterns
 
     @cached_property
     def _patterns(self) -> Sequence[re.Pattern[str]]:

@@ -25,6 +25,9 @@ _SAFE = "!$&'()*+,;=:@"  # of RFC 3986 pchar; quote() adds the unreserved ones
 _WILDCARD = re.compile(r"(\*|:[A-Za-z]\w*)", re.ASCII)
 
 
+_AFTER_STAR = re.compile(r"\*[^/]*?:[A-Za-z]", re.ASCII)
+
+
 class PathPattern(NamedTuple):
     """A pattern of paths.
 
@@ -101,8 +104,11 @@ def parse_header_path(path: str) -> PathPattern:
 def parse_exact_path(path: str) -> PathPattern:
     """Return the pattern of a path as Cloudflare reads it: with a slash only where it has one.
 
-    "*" is any characters, ":name" any but a slash. Raises ValueError for a name that occurs twice.
+    "*" is any characters, ":name" any but a slash. Raises ValueError for a name that occurs twice,
+    and for one behind a "*" in its segment: for each end of the first, the second would be tried.
     """
+    if _AFTER_STAR.search(path):
+        raise ValueError("no :name may follow * before a slash")
     parts = _exact_parts(path)
     names = [part.name for part in parts if isinstance(part, _Wildcard)]
     if len(set(names)) < len(names):

@@ -1,5 +1,7 @@
 """Finding rules: in their order, and at a cost that does not depend on how many there are."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,16 @@ def test_ten_thousand_rules_cost_a_matched_path_what_ten_do():
         assert [match.rule.to for match in many.find(path)] == [
             match.rule.to for match in few.find(path)
         ]
+
+
+@pytest.mark.parametrize(("count", "compiled"), [(3, 4), (60, 0)])
+def test_many_rules_that_begin_alike_are_compiled_before_a_request(count, compiled, monkeypatch):
+    index = index_of("".join(f"/:a/{number}/* /x/:a\n" for number in range(count)))
+    calls = []
+    compile_pattern = re.compile
+    monkeypatch.setattr(re, "compile", lambda *given: calls.append(1) or compile_pattern(*given))
+    assert [match.values["a"] for match in index.find("/y/2/z")] == ["y"]
+    assert len(calls) == compiled
 
 
 def test_ten_thousand_blocks_of_headers_cost_what_ten_do():
