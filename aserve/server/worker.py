@@ -180,7 +180,8 @@ class ModelWorker:
         self._sweeper = build_sweeper(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
-        self._listeners = listeners
+        self.listeners = listeners
+        """The sockets that accept."""
         self._forks = info.forks
         self._report_remaining = report_remaining
         self._prepared: tuple[Settings, Callable[[], None]] | None = None
@@ -197,7 +198,7 @@ class ModelWorker:
         self._sweep()
         grace, report_remaining = self._settings.grace, self._report_remaining
         try:
-            self._server.run(self._listeners, control_fds, grace, report_remaining)
+            self._server.run(self.listeners, control_fds, grace, report_remaining)
         finally:
             self._sweeper.stop()
         return bool(self._server.has_retired)

@@ -295,6 +295,14 @@ def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
         assert failures == []
 
 
+@pytest.mark.parametrize("model", ["epoll", "proactor-aio"])
+async def test_a_reload_of_a_model_without_an_event_loop(directory: Path, model: str) -> None:
+    async with aserve.Server(directory, model=model) as server:
+        assert await asyncio.to_thread(fetch, server) == b"alpha"
+        await server.areload(directory / "sub")
+        assert await asyncio.to_thread(fetch, server, "index.html") == b"<h1>sub</h1>"
+
+
 async def test_a_reload_in_a_running_loop(directory: Path, connect) -> None:
     async with aserve.Server(directory, grace=600) as server:
         slow = await asyncio.to_thread(unread_response, server)
@@ -326,10 +334,10 @@ def test_a_reload_that_cannot_work_changes_nothing(directory: Path, tmp_path: Pa
         assert (resources(), server.settings) == (before, settings)
         assert fetch(server) == b"alpha"
     with (
-        aserve.Server(directory, model="epoll") as other,
-        pytest.raises(RuntimeError, match="the model epoll cannot reload"),
+        aserve.Server(directory, model="reactor") as other,
+        pytest.raises(aserve.SettingsError, match=r"^threads: the model reactor cannot change"),
     ):
-        other.reload(charset="none")
+        other.reload(threads=3)
 
 
 def inotify_instances() -> int:
