@@ -361,6 +361,7 @@ class Nginx:
 def site() -> Iterator[Path]:
     """Make a directory with all generations until the block ends."""
     with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # for the workers of nginx, which are of another user
         make_site(Path(name))
         yield Path(name)
 

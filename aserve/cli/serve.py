@@ -18,7 +18,13 @@ from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
 from aserve.cli.running import run
 from aserve.config.config_file import FILE_NAME
-from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
+from aserve.config.configuration import (
+    NO_FILE,
+    Configuration,
+    label_of,
+    named_by,
+    read_configuration,
+)
 from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.rule_files import format_problems
@@ -80,6 +86,8 @@ SECTIONS: Mapping[str, Rows] = {
 def serve(paths: Paths = None, _version: Version = False, **options: Unpack[CommandOptions]) -> int:
     """Serve the files of a directory over HTTP/1.1."""
     configuration = read_configuration(paths or (), options)
+    if configuration.watch_config and options.get("config") == NO_FILE:
+        raise SettingsError("--watch-config", "has no effect with --config off")
     with named_by(configuration.sources):
         return _serve(configuration, partial(_read_again, configuration, paths or (), options))
 
