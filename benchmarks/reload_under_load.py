@@ -20,6 +20,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -116,7 +117,10 @@ class Load:
     async def download(self) -> None:
         """Read the large file, not too fast: each download lives through several reloads."""
         while not self._is_over:
-            reader, writer = await self._connect()
+            try:
+                reader, writer = await self._connect()
+            except LostError:
+                continue
             received = 0
             try:
                 writer.write(b"GET /large.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -313,6 +317,9 @@ class Nginx:
             ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")],
             stderr=subprocess.DEVNULL,
         )
+        while True:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
 
     def reload(self, generation: int) -> None:
         """Serve another generation, once its workers are there."""
@@ -354,6 +361,7 @@ class Nginx:
 def site() -> Iterator[Path]:
     """Make a directory with all generations until the block ends."""
     with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # for the workers of nginx, which are of another user
         make_site(Path(name))
         yield Path(name)
 

@@ -18,9 +18,15 @@ from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
 from aserve.cli.running import run
 from aserve.config.config_file import FILE_NAME
-from aserve.config.configuration import Configuration, label_of, named_by, read_configuration
+from aserve.config.configuration import (
+    NO_FILE,
+    Configuration,
+    label_of,
+    named_by,
+    read_configuration,
+)
 from aserve.config.limit_values import limit_rows
-from aserve.config.settings import Settings
+from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.rule_files import format_problems
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.server.control import WatchedFiles
@@ -80,8 +86,19 @@ SECTIONS: Mapping[str, Rows] = {
 def serve(paths: Paths = None, _version: Version = False, **options: Unpack[CommandOptions]) -> int:
     """Serve the files of a directory over HTTP/1.1."""
     configuration = read_configuration(paths or (), options)
+    if configuration.watch_config and options.get("config") == NO_FILE:
+        raise SettingsError("--watch-config", "has no effect with --config off")
     with named_by(configuration.sources):
-        return _serve(configuration, partial(read_settings, paths or (), options))
+        return _serve(configuration, partial(_read_again, configuration, paths or (), options))
+
+
+def _read_again(first: Configuration, paths: Sequence[str], options: CommandOptions) -> Settings:
+    """Return the settings as they are now, for a reload; raises SettingsError."""
+    configuration = read_configuration(paths, options)
+    if configuration.access_log != first.access_log:
+        label = label_of("access_log", configuration.sources or first.sources)
+        raise SettingsError(label, "cannot be changed in a reload; SIGUSR2 starts the server anew")
+    return configuration.settings
 
 
 def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:

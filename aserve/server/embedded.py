@@ -23,12 +23,12 @@ from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.reload import ReloadableWorker
 from aserve.server.site_factory import missing_pages
-from aserve.server.threads import LoopThread, ModelThread
+from aserve.server.threads import LoopThread, ModelThread, WorkerThread
 from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.registry import DEFAULT, MODELS
 
-R = TypeVar("R", LoopThread, ReloadableWorker)
+R = TypeVar("R", WorkerThread, ReloadableWorker)
 
 _logger = logging.getLogger("aserve")
 
@@ -120,18 +120,23 @@ class Server:
                 running.stop()
 
     def reload(self, root: RootArgument | None = None, **changes: Unpack[ServerSettings]) -> None:
-        """Serve new connections with other settings, without a pause in which they are refused.
+        """Answer all requests from now on with other settings, without a pause.
 
-        What is not named stays. Responses in progress end as they began; idle connections are
-        closed. Raises what Server raises: then nothing has changed. Address and model cannot.
+        What is not named stays. Responses in progress end as they began, and connections stay open.
+        Raises what Server raises: then nothing has changed. Address and model cannot; nor can, of
+        a model without an event loop, its threads.
         """
-        with self._reloading(LoopThread, root, changes) as (running, settings):
+        kind: type[WorkerThread] = WorkerThread  # type: ignore[type-abstract]
+        with self._reloading(kind, root, changes) as (running, settings):
             self._listeners = running.reload(settings)
 
     async def areload(
         self, root: RootArgument | None = None, **changes: Unpack[ServerSettings]
     ) -> None:
         """Do what reload does, for a server that was started with `async with`."""
+        if isinstance(self._running, ModelThread):
+            await asyncio.to_thread(self.reload, root, **changes)
+            return
         with self._reloading(ReloadableWorker, root, changes) as (running, settings):
             self._listeners = await running.reload(settings)
 
@@ -207,8 +212,6 @@ class Server:
     def _running_as(self, kind: type[R]) -> R:
         if not self._running:
             raise RuntimeError("the server is not running")
-        if not self._uses_event_loop:
-            raise RuntimeError(f"the model {self.settings.model} cannot reload")
         if not isinstance(self._running, kind):
             raise RuntimeError(  # noqa: TRY004 - the wrong method, and no argument
                 "a server in a thread has reload, one in a running loop has areload"
@@ -219,7 +222,7 @@ class Server:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
         new_root = self._root if root is None else checked_root(as_root, root)
         settings = replace(self.settings, root=new_root, **changes)
-        for fixed in ("host", "model"):
+        for fixed in ("host", "model", "by_the_book"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
                 raise SettingsError(fixed, "cannot be changed while the server runs")
         return settings

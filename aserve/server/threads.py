@@ -17,7 +17,7 @@ _MAX_WAIT_S = 0.5
 blocks does not wake it, so Ctrl-C would be seen only when the wait is over."""
 
 
-class _WorkerThread(ABC):
+class WorkerThread(ABC):
     """A thread that serves until it is ordered to stop."""
 
     def __init__(self) -> None:
@@ -45,6 +45,10 @@ class _WorkerThread(ABC):
         finally:
             self._thread.join()
 
+    @abstractmethod
+    def reload(self, settings: Settings) -> Sequence[socket.socket]:
+        """Answer all requests from now on with other settings; return the sockets that accept."""
+
     def _run(self) -> None:
         try:
             self._serve()
@@ -68,7 +72,7 @@ class _WorkerThread(ABC):
         """Have the worker stop at once, if it runs, whether it was ordered to stop or not."""
 
 
-class LoopThread(_WorkerThread):
+class LoopThread(WorkerThread):
     """Runs an event loop in a thread, and a worker on it. Raises what the worker's startup does."""
 
     def __init__(self, worker: ReloadableWorker) -> None:
@@ -78,7 +82,7 @@ class LoopThread(_WorkerThread):
         super().__init__()
 
     def reload(self, settings: Settings) -> Sequence[socket.socket]:
-        """Serve new connections with other settings, as ReloadableWorker does.
+        """Do what ReloadableWorker does.
 
         Not after stop was called, nor while it runs: the loop may never come to it.
         """
@@ -108,7 +112,7 @@ class LoopThread(_WorkerThread):
         self._worker.abort()
 
 
-class ModelThread(_WorkerThread):
+class ModelThread(WorkerThread):
     """Runs a worker whose model has a loop of its own in a thread.
 
     make_worker is called there, since some models belong to the thread that makes them: it blocks
@@ -120,6 +124,15 @@ class ModelThread(_WorkerThread):
         self._make_worker = make_worker
         super().__init__()
 
+    def reload(self, settings: Settings) -> Sequence[socket.socket]:
+        """Answer all requests from now on with other settings; return the sockets that accept.
+
+        Raises SettingsError for a setting that the model keeps.
+        """
+        self._worker.prepare(settings)
+        self._worker.commit()
+        return self._worker.listeners
+
     def stop(self) -> None:
         """Stop the worker and wait; an exception during the wait ends its responses at once."""
         with self._control_socket:
@@ -127,7 +140,7 @@ class ModelThread(_WorkerThread):
 
     def _serve(self) -> None:
         with self._worker_end:
-            worker = self._make_worker()
+            worker = self._worker = self._make_worker()
             self._started.set_result(None)
             worker.run(self._worker_end.fileno())
 

@@ -168,6 +168,23 @@ def test_close_after_the_next_response():
     assert connection.state is State.CLOSED
 
 
+def test_close_after_a_response_that_is_not_started_yet():
+    connection = H1Connection(Limits())
+    connection.receive(GET)
+    connection.next_request()
+    connection.start_response(Response(200), DATE)
+    connection.close_after_next_response()
+    connection.response_sent()
+    assert connection.state is State.IDLE  # it had announced that it stays open
+    assert not connection.is_idle
+    connection.receive(GET)
+    connection.next_request()
+    (head,) = connection.start_response(Response(200), DATE)
+    assert b"\r\nConnection: close\r\n" in head
+    connection.response_sent()
+    assert connection.state is State.CLOSED
+
+
 def test_close_after_the_response_that_is_being_sent():
     connection = H1Connection(Limits())
     connection.receive(GET)

@@ -267,6 +267,26 @@ def test_a_reload_changes_what_every_next_request_gets(
     wait_refused(server)
 
 
+@pytest.mark.parametrize("model", [LOOP_MODELS[0], "epoll"])
+def test_an_upload_under_way_in_a_reload_ends_as_it_began(directory: Path, model: str) -> None:
+    head = b"PUT /%s HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    with (
+        aserve.Server(directory, model=model, write=("/",)) as server,
+        closing(socket.create_connection(address(server))) as client,
+    ):
+        client.sendall(head % b"new" + b"be")
+        with closing(socket.create_connection(address(server))) as other:
+            other.sendall(head % b"b.txt" + b"beta")
+            assert other.recv(65_536).startswith(b"HTTP/1.1 201 ")
+        server.reload(write=())
+        client.sendall(b"ta")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 201 ")
+        client.sendall(head % b"c.txt" + b"beta")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 405 ")
+    assert (directory / "new").read_bytes() == b"beta"
+    assert not (directory / "c.txt").exists()
+
+
 @pytest.mark.parametrize("cache", [0, 1 << 20])
 def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
     with aserve.Server(directory, response_cache=cache, threads=1) as server:
@@ -293,6 +313,14 @@ def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
         for client in clients:
             client.join()
         assert failures == []
+
+
+@pytest.mark.parametrize("model", ["epoll", "proactor-aio"])
+async def test_a_reload_of_a_model_without_an_event_loop(directory: Path, model: str) -> None:
+    async with aserve.Server(directory, model=model) as server:
+        assert await asyncio.to_thread(fetch, server) == b"alpha"
+        await server.areload(directory / "sub")
+        assert await asyncio.to_thread(fetch, server, "index.html") == b"<h1>sub</h1>"
 
 
 async def test_a_reload_in_a_running_loop(directory: Path, connect) -> None:
@@ -326,10 +354,10 @@ def test_a_reload_that_cannot_work_changes_nothing(directory: Path, tmp_path: Pa
         assert (resources(), server.settings) == (before, settings)
         assert fetch(server) == b"alpha"
     with (
-        aserve.Server(directory, model="epoll") as other,
-        pytest.raises(RuntimeError, match="the model epoll cannot reload"),
+        aserve.Server(directory, model="reactor") as other,
+        pytest.raises(aserve.SettingsError, match=r"^threads: the model reactor cannot change"),
     ):
-        other.reload(charset="none")
+        other.reload(threads=3)
 
 
 def inotify_instances() -> int:

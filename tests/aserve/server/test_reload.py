@@ -130,6 +130,7 @@ def test_retired_workers_answer_each_connection_once_more(folders: Path) -> None
             assert body_on_new_connection(program) == b"alpha"
 
 
+@pytest.mark.slow
 def test_sighup_and_a_changed_file_reload(folders: Path) -> None:
     with running(folders, "--watch-config") as program, closing(program.connect()) as client:
         program.configure("beta")
@@ -152,7 +153,8 @@ def test_an_error_after_sighup_is_printed_and_nothing_changes(folders: Path) -> 
         assert get(client) == (b"alpha", False)
 
 
-@pytest.mark.parametrize("options", [("--workers=2",), slow(()), slow(("--model=epoll",))])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--workers=2",), (), ("--model=epoll",)])
 def test_an_upgrade_in_place(folders: Path, options: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "aserve", "--port=0", "--host=127.0.0.1", *options]
     with subprocess.Popen(command, cwd=folders, stderr=subprocess.PIPE, text=True) as process:

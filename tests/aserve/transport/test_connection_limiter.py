@@ -133,6 +133,22 @@ def test_cached_files_are_evicted_for_connections() -> None:
     assert limiter.admit(Client("a")) is Decision.REJECT
 
 
+def test_other_limits_apply_to_what_comes() -> None:
+    limiter = ConnectionLimiter[Client](ProcessLimits(9, 9, 9, 9))
+    clients = [Client(MANY) for _ in range(4)]
+    assert [limiter.admit(client) for client in clients] == [Decision.ACCEPT] * 4
+    limiter.change_limits(ProcessLimits(5, 5, 9, 9))
+    another, over = Client(FEW), Client(FEW)
+    assert limiter.admit(another) is Decision.ACCEPT
+    assert limiter.admit(over) is Decision.REJECT
+    assert len(limiter.connections) == 6
+    limiter.change_limits(ProcessLimits(9, 2, 9, 9))
+    assert limiter.admit(Client(MANY)) is Decision.REJECT
+    for client in clients[1:]:
+        limiter.remove(client)
+    assert limiter.admit(Client(MANY)) is Decision.ACCEPT
+
+
 def test_limits_follow_the_process_limit_on_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
     assert process_limits(Limits())[:5] == (192, 144, 192, 144, 16)
