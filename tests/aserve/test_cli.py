@@ -235,19 +235,19 @@ def test_a_second_signal_stops_a_server_whose_log_pipe_is_full(directory):
         for _ in range(1_000):
             get(where + "a.txt?" + "x" * 200)
         process.send_signal(signal.SIGTERM)
-        while signal.SIGTERM in _handled_signals(process):
+        while signal.SIGTERM in _blocked_signals(process):  # until only the log is waited for
             pass
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
     os.close(read_end)
 
 
-def _handled_signals(process):
-    """Return the signals that a process has handlers for."""
+def _blocked_signals(process):
+    """Return the signals that the main thread of a process blocks: proc(5)."""
     with open(f"/proc/{process.pid}/status") as status:
-        (line,) = [line for line in status if line.startswith("SigCgt:")]
-    caught = int(line.split()[1], 16)
-    return {number for number in signal.Signals if caught >> (number - 1) & 1}
+        (line,) = [line for line in status if line.startswith("SigBlk:")]
+    blocked = int(line.split()[1], 16)
+    return {number for number in signal.Signals if blocked >> (number - 1) & 1}
 
 
 def test_a_port_that_is_taken(directory, fail):
