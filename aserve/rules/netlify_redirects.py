@@ -62,6 +62,8 @@ def _parse_line(number: int, line: str) -> Redirect:
 
 def _find_target(words: Sequence[str]) -> tuple[Sequence[str], str, Sequence[str]]:
     """Return the parameters, the target or "" if there is none, and what follows it."""
+    if words[0][0] == "/":  # as most are
+        return (), words[0], words[1:]
     if _STATUS.fullmatch(words[0]):
         return (), "", words
     at = next((at for at, word in enumerate(words) if word[0] == "/" or is_url(word)), None)

@@ -85,6 +85,8 @@ def parse_redirect_path(path: str) -> PathPattern:
 
     ":name" is a segment, "*" any number of them, and "*" at the end of the last one the rest.
     """
+    if "*" not in path and ":" not in path:  # as most of a long file
+        return PathPattern(canonical_path(path).rstrip("/"))
     parts = [part for segment in _split(path) for part in _segment_parts(segment)]
     if parts and isinstance(last := parts[-1], str) and last.endswith("*"):
         parts[-1:] = [last[:-1], _CHARACTERS]
