@@ -45,6 +45,7 @@ url_conventions = _offer(
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
 archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
 cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+redirects = _offer({"/old /new": "301", "/docs/* /manual/:splat 302": "", "/app/* /app/ 200": ""})
 rules = _offer({"auto": "if they are there", "off": "neither followed nor sent"})
 rules_dialects = _offer({name: dialect.summary for name, dialect in DIALECTS.items()})
 listings = _offer(

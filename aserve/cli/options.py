@@ -219,6 +219,16 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.error_pages,
         ),
     ]
+    redirects: Annotated[
+        list[str],
+        declare(
+            _URLS,
+            "--redirect",
+            value="RULE",
+            text="As a line of _redirects; repeatable.",
+            autocompletion=completion.redirects,
+        ),
+    ]
     rules: Annotated[
         str,
         declare(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 VARIABLE_PREFIX = "ASERVE_"
 
-_OTHER_KEYS = {"types": "type", "limits": "limit", "headers": "header"}
+_OTHER_KEYS = {"types": "type", "limits": "limit", "headers": "header", "redirects": "redirect"}
 """Settings that have many values, each given by an option in the singular."""
 
 _ON_BY_DEFAULT = {"readme", "server_header", "fsync"}

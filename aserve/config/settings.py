@@ -51,7 +51,8 @@ from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
 from aserve.http1.limits import UNLIMITED, Limits
 from aserve.rules.dialects import DIALECTS, NETLIFY, Dialect, find_dialect
-from aserve.rules.site_rules import SiteRules
+from aserve.rules.redirects_file import Redirect
+from aserve.rules.site_rules import LineError, SiteRules, parse_lines
 from aserve.transport.registry import (
     BY_THE_BOOK,
     DEFAULT,
@@ -128,6 +129,9 @@ class Settings:
     """The page that navigations get where nothing is found, "" for none."""
     error_page: tuple[str, ...] = ()
     """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
+    redirects: tuple[str, ...] = ()
+    """Redirects and rewrites, each a line of _redirects, as "/old /new 301"; before those of the
+    file."""
     rules: str = RULES[0]
     """Whether the files _headers and _redirects of the site are followed: auto, if they are there;
     or off."""
@@ -273,6 +277,12 @@ class Settings:
     def _check_rules(self) -> None:
         _check_choice("rules", self.rules, RULES)
         _check_choice("rules_dialect", self.rules_dialect, DIALECTS)
+        try:
+            _ = self.own_redirects
+        except LineError as error:
+            line = f"redirects[{error.number}]"
+            reason = f"{error}: {self.redirects[error.number]!r}"
+            raise SettingsError(line if line in self.sources else "redirects", reason) from None
         if self.strict_rules and (problems := self.read_rules().problems):
             raise SettingsError("strict_rules", "; ".join(format_problems(problems)))
 
@@ -402,8 +412,15 @@ class Settings:
 
     def read_rules(self) -> SiteRules:
         """Return the rules of the site as its files are now."""
-        root = self.rules_root
-        return read_rules(root, self.dialect) if root else SiteRules("", "", self.dialect)
+        return read_rules(self.rules_root, self.dialect, self.own_redirects)
+
+    @property
+    def own_redirects(self) -> tuple[Redirect, ...]:
+        """The redirects of settings; raises LineError for a line that is none."""
+        return tuple(
+            rule._replace(place=self.place_of("redirects", index))
+            for index, rule in enumerate(parse_lines(self.redirects, self.dialect))
+        )
 
     @property
     def dialect(self) -> Dialect:
@@ -472,6 +489,7 @@ class ServerSettings(TypedDict, total=False):
     urls: str
     spa: str
     error_page: tuple[str, ...]
+    redirects: tuple[str, ...]
     rules: str
     rules_dialect: str
     strict_rules: bool

@@ -39,7 +39,7 @@ OF_A_SITE = frozenset(
     {
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
-        *("rules", "rules_dialect", "strict_rules"),
+        *("redirects", "rules", "rules_dialect", "strict_rules"),
         *_OF_WRITING,
     }
 )

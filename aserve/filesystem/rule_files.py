@@ -15,7 +15,7 @@ from aserve.http.messages import Response
 from aserve.rules.dialects import Dialect
 from aserve.rules.headers_file import HEADERS
 from aserve.rules.problems import Problem
-from aserve.rules.redirects_file import REDIRECTS
+from aserve.rules.redirects_file import REDIRECTS, Redirect
 from aserve.rules.site_rules import SiteRules
 
 MAX_SIZE = 16 << 20
@@ -55,9 +55,10 @@ class Watch(Protocol):
 class RuleFiles:
     """The rules of a site as its files are now.
 
-    root: the directory with the files. now: POSIX seconds. is_strict: whether files with a problem
-    are not used, and the rules before them stay. watch: for look-ups that must not wait; without
-    one there is no response cache either, and the files are looked at each time.
+    root: the directory with the files. now: POSIX seconds. first: redirects that come before those
+    of the file. is_strict: whether files with a problem are not used, and the rules before them
+    stay. watch: for look-ups that must not wait; without one there is no response cache either, and
+    the files are looked at each time.
     """
 
     def __init__(  # noqa: PLR0913 - what rules there are, and when they are read
@@ -67,10 +68,12 @@ class RuleFiles:
         mounts: Mounts,
         *,
         now: int,
+        first: tuple[Redirect, ...] = (),
         is_strict: bool = False,
         watch: Watch | None = None,
     ) -> None:
         self._root = root
+        self._first = first
         self._paths = rule_paths(root)
         self._mounts = mounts
         self._is_strict = is_strict
@@ -82,7 +85,7 @@ class RuleFiles:
         self._states = self._look()
         self._device = _device_of(root)
         self._settles_at = _settling_time(self._states, now)
-        self.latest = read_rules(root, dialect)
+        self.latest = read_rules(root, dialect, first)
         """The rules as they were when they were last asked for."""
 
     def current(self, now: int, *, wait: bool) -> SiteRules:
@@ -137,7 +140,7 @@ class RuleFiles:
             states = self._look()  # before the files are read, which may change meanwhile
             if self._is_outdated(states, now):
                 self._must_read = False
-                rules = read_rules(self._root, self.latest.dialect)
+                rules = read_rules(self._root, self.latest.dialect, self._first)
                 self._states, self._device = states, _device_of(self._root)
                 self._settles_at = _settling_time(states, now)
                 self._replace(rules, repr((self._root, states)))
@@ -193,15 +196,36 @@ def rule_paths(root: bytes) -> tuple[bytes, bytes]:
     return os.path.join(root, HEADERS.encode()), os.path.join(root, REDIRECTS.encode())
 
 
-def read_rules(root: bytes, dialect: Dialect) -> SiteRules:
-    """Return the rules of a directory. What cannot be read is one of their problems."""
-    return _parse(*map(_read, rule_paths(root)), dialect)
+class FixedRules:
+    """Rules that do not change, of a site without files of rules."""
+
+    def __init__(self, rules: SiteRules) -> None:
+        self.latest = rules
+
+    def current(self, now: int, *, wait: bool) -> SiteRules:  # noqa: ARG002 - as RuleFiles
+        """Return the rules."""
+        return self.latest
+
+    def bind(self, response: Response) -> Response:
+        """Return the response as it is."""
+        return response
+
+
+def read_rules(root: bytes, dialect: Dialect, first: tuple[Redirect, ...] = ()) -> SiteRules:
+    """Return the rules of a directory, b"" for none. What cannot be read is one of their problems.
+
+    first: redirects that come before those of the file.
+    """
+    headers, redirects = map(_read, rule_paths(root)) if root else (_Text(""), _Text(""))
+    return _parse(headers, redirects, dialect, first)
 
 
 @lru_cache(maxsize=16)
-def _parse(headers: "_Text", redirects: "_Text", dialect: Dialect) -> SiteRules:
+def _parse(
+    headers: "_Text", redirects: "_Text", dialect: Dialect, first: tuple[Redirect, ...]
+) -> SiteRules:
     """Return the rules of two texts: the same object as long as they stay the same."""
-    rules = SiteRules(headers.text, redirects.text, dialect)
+    rules = SiteRules(headers.text, redirects.text, dialect, first)
     rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
     return rules
 

@@ -228,5 +228,5 @@ def _is_circle(rule: Redirect, target: str, asked: _Asked) -> bool:
 def note_rule(context: RequestContext, rule: Redirect, target: str) -> None:
     """Say which rule has decided, if the response is to be explained."""
     if context.notes is not None:
-        note = Note("rule", f"{rule.status} {target}", f"{REDIRECTS}:{rule.line}")
+        note = Note("rule", f"{rule.status} {target}", rule.place or f"{REDIRECTS}:{rule.line}")
         context.notes.append(note)

@@ -43,7 +43,8 @@ class Redirect(NamedTuple):
 
     to: a path or an http URL, with placeholders. status: REWRITE sends the file at that path, one
     of REDIRECT_STATUSES redirects there, any other sends that page with this status. is_forced:
-    whether it applies even where there is a file. line: its number.
+    whether it applies even where there is a file. line: its number. place: where it is written, if
+    that is not the file.
     """
 
     line: int
@@ -52,6 +53,7 @@ class Redirect(NamedTuple):
     status: int
     is_forced: bool = False
     conditions: Conditions = UNCONDITIONAL
+    place: str = ""
 
 
 class ParsedRedirects(NamedTuple):

@@ -27,16 +27,22 @@ class SiteRules:
 
     redirects, headers: None without any, so that no look-up is made. problems: what is wrong with
     the files. has_hosts: whether the host decides about headers. headers_text, redirects_text: the
-    content of the files, "" for none.
+    content of the files, "" for none. first: redirects that come before those of the file.
     """
 
-    def __init__(self, headers_text: str, redirects_text: str, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        headers_text: str,
+        redirects_text: str,
+        dialect: Dialect,
+        first: Sequence[Redirect] = (),
+    ) -> None:
         redirects = dialect.parse_redirects(redirects_text)
         headers = dialect.parse_headers(headers_text)
         self.dialect = dialect
         self.has_hosts = any(block.host for block in headers.blocks)
         slash, case = dialect.optional_slash, dialect.ignores_case
-        self.redirects = _index(redirects.redirects, optional_slash=slash)
+        self.redirects = _index((*first, *redirects.redirects), optional_slash=slash)
         self.headers = _index(headers.blocks, optional_slash=slash, ignores_case=case)
         doubts = (
             *find_loops(redirects.redirects, optional_slash=slash),
@@ -44,6 +50,26 @@ class SiteRules:
         )
         in_redirects = sorted((*redirects.problems, *doubts), key=lambda problem: problem.line)
         self.problems: Sequence[Problem] = (*headers.problems, *in_redirects)
+
+
+def parse_lines(lines: Sequence[str], dialect: Dialect) -> Sequence[Redirect]:
+    """Return the redirects of single lines. Raises LineError for one that is none."""
+    text = "\n".join(line.replace("\n", " ") for line in lines)
+    parsed = dialect.parse_redirects(text)
+    for problem in parsed.problems:
+        raise LineError(problem.line - 1, problem.reason)
+    if len(parsed.redirects) < len(lines):
+        numbers = {rule.line - 1 for rule in parsed.redirects}
+        raise LineError(min({*range(len(lines))} - numbers), "it is empty, or a comment")
+    return parsed.redirects
+
+
+class LineError(ValueError):
+    """A line is no redirect. number: its index."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 def _index(

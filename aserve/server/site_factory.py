@@ -11,7 +11,6 @@ from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.rule_files import RuleFiles
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
@@ -22,6 +21,7 @@ from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
+from aserve.handlers.redirects import RulesSource
 from aserve.handlers.routes import Routes
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
@@ -118,7 +118,7 @@ class _OfHost(NamedTuple):
     """What all paths of one host share."""
 
     writing: Writers | None
-    rules: RuleFiles | None
+    rules: RulesSource | None
 
 
 def _build_paths(
@@ -272,7 +272,7 @@ def _connect(settings: Settings) -> Handler | None:
 
 
 def _policies(
-    settings: Settings, digests: DigestCache, rules: RuleFiles | None
+    settings: Settings, digests: DigestCache, rules: RulesSource | None
 ) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:

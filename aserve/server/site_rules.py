@@ -6,12 +6,12 @@ from aserve.cache.file_watch import FileWatch
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.rule_files import RuleFiles, rule_paths
+from aserve.filesystem.rule_files import FixedRules, RuleFiles, rule_paths
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.handlers.cache_control import NO_CACHE, for_seconds
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.handler import Handler
-from aserve.handlers.redirects import Redirects, RuledSite
+from aserve.handlers.redirects import Redirects, RuledSite, RulesSource
 from aserve.http.request_target import TargetPath
 
 _ROOT = TargetPath((), is_directory=True)
@@ -19,18 +19,20 @@ _ROOT = TargetPath((), is_directory=True)
 
 def build_rule_files(
     settings: Settings, mounts: Mounts, directories: WatchedDirectories | None
-) -> RuleFiles | None:
+) -> RulesSource | None:
     """Return the rules of a site, None where there can be none."""
-    root = settings.rules_root
+    root, first = settings.rules_root, settings.own_redirects
     if not root:
-        return None
+        return FixedRules(settings.read_rules()) if first else None
     watch = FileWatch(rule_paths(root), directories.monitor) if directories else None
     strict, now = settings.strict_rules, int(time.time())
-    return RuleFiles(root, settings.dialect, mounts, now=now, is_strict=strict, watch=watch)
+    return RuleFiles(
+        root, settings.dialect, mounts, now=now, first=first, is_strict=strict, watch=watch
+    )
 
 
 def build_redirects(
-    settings: Settings, files: FileSystem, handler: Handler, unlisted: Handler, rules: RuleFiles
+    settings: Settings, files: FileSystem, handler: Handler, unlisted: Handler, rules: RulesSource
 ) -> Redirects:
     """Return the handler of rules around another.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.config.settings import Settings
+from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import Note, RequestContext
 from aserve.http.messages import Request
@@ -66,13 +66,13 @@ CLOUDFLARE = """
 """
 
 
-def make_site(root, redirects, **settings):
-    for name, text in FILES.items():
+def make_site(root, text, **settings):
+    for name, content in FILES.items():
         path = root / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        path.write_text(content)
         os.utime(path, (OLD, OLD))
-    (root / "_redirects").write_text(redirects)
+    (root / "_redirects").write_text(text)
     os.utime(root / "_redirects", (OLD, OLD))
     return build_site(Settings(root, **settings), Mounts())
 
@@ -251,6 +251,42 @@ def test_off_is_off(tmp_path):
     site = make_site(tmp_path, NETLIFY, rules="off")
     assert ask(site, "/old")[0].status == 404
     assert ask(site, "/about.html")[0].status == 200
+
+
+def test_redirects_of_settings_come_before_those_of_the_file(tmp_path):
+    lines = ("/old /by-setting 302", "/out https://e.test/ 308")
+    site = make_site(tmp_path, NETLIFY, redirects=lines)
+    assert ask(site, "/old")[1]["Location"] == "/by-setting"
+    assert ask(site, "/out")[1]["Location"] == "https://e.test/"
+    assert ask(site, "/blog/a")[1]["Location"] == "/news/a"
+
+
+@pytest.mark.parametrize("root", ["files", "off", "named"])
+def test_redirects_of_settings_need_no_files(tmp_path, root):
+    (tmp_path / "a.txt").write_text("alpha")
+    of_root = {"docs": tmp_path} if root == "named" else tmp_path
+    rules = "off" if root == "off" else "auto"
+    site = build_site(Settings(of_root, redirects=("/old /new",), rules=rules), Mounts())
+    context = RequestContext(NOW, notes=[])
+    response = site.handle(Request("GET", "/old"), context)
+    assert ("Location", "/new") in response.headers
+    assert Note("rule", "301 /new", "default") in context.notes
+    assert ask(site, "/none")[0].status == 404
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (("/a /b", "/c"), "redirects: the path or URL that it leads to is missing: '/c'"),
+        (("# none",), "redirects: it is empty, or a comment: '# none'"),
+        (("/a /b", ""), "redirects: it is empty, or a comment: ''"),
+        (("/a /b\n/c /d",), "redirects: the status must be a number such as 301 or 301!"),
+    ],
+)
+def test_a_setting_that_is_no_redirect_is_refused(tmp_path, lines, reason):
+    with pytest.raises(SettingsError) as caught:
+        Settings(tmp_path, redirects=lines)
+    assert str(caught.value).startswith(reason)
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "TRACE"])
