@@ -17,7 +17,7 @@ from typing import NamedTuple
 from aserve.config.settings import Settings
 
 _MAX_MESSAGE = 4_096
-_TIMEOUT_S = 30.0  # for a reply: a worker whose disk hangs must not keep all others
+_TIMEOUT_S = 60.0  # for a reply: a worker whose disk hangs must not keep all others
 
 
 class Kind(bytes, Enum):

@@ -103,6 +103,7 @@ def _obey_order(model: ModelWorker, orders: OrderReceiver) -> bool:
     reason = ""
     try:
         if order.settings:
+            gc.collect()  # as LoopProcess does
             model.prepare(order.settings)
         elif order.kind is Kind.COMMIT:
             model.commit()
@@ -198,6 +199,7 @@ class LoopProcess:
 
     async def _carry_out(self, order: Order) -> None:
         if order.settings:
+            gc.collect()  # what former reloads have left; what existed at the start is frozen
             await self._worker.prepare(order.settings)
         elif order.kind is Kind.COMMIT:
             await self._worker.commit()

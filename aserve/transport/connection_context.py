@@ -17,10 +17,23 @@ from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
 
+class Latest:
+    """The pointer to the latest context, which all contexts of one server share.
+
+    They do not point to each other, or a connection that stays would keep all that came after its
+    own.
+    """
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: "ConnectionContext") -> None:
+        self.context = context
+
+
 class ConnectionContext:
     """What all connections of one server share: the site, and how it is served.
 
-    A reload replaces it: `successor` is the one pointer that moves. Each connection follows it
+    A reload replaces it: `Latest.context` is the one pointer that moves. Each connection follows it
     before its next request, on its own thread.
     """
 
@@ -36,25 +49,24 @@ class ConnectionContext:
         self.limits = limits
         self.observer = observer
         self.limiter = ConnectionLimiter[ServerConnection](bounds)
-        self.successor: ConnectionContext | None = None
-        """What a reload has replaced this by."""
+        self.is_replaced = False
+        """Whether a reload has made another one, which the next request belongs to."""
+        self._latest = Latest(self)
         self.is_retired = False
         """Whether another process accepts: the next response of each connection is its last."""
 
     @property
     def latest(self) -> "ConnectionContext":
         """The context that the next request belongs to."""
-        context = self
-        while context.successor:
-            context = context.successor
-        return context
+        return self._latest.context
 
     def replace(self, site: Site, limits: Limits) -> None:
         """Have every next request answered by another site; any thread may call this."""
         former = self.latest
         context = copy(former)
         context._set(site, limits)  # noqa: SLF001 - of the same class
-        former.successor = context  # last: a connection may follow at once
+        context._latest.context = context  # noqa: SLF001 - as above
+        former.is_replaced = True  # last: a connection may follow at once
 
     def _set(self, site: Site, limits: Limits) -> None:
         self.site, self.limits = site, limits

@@ -83,6 +83,7 @@ class RunLoop(ABC):
             now = time.monotonic()
             if now - ticked >= 1:
                 ticked = now
+                self._latest_context()  # or those before would be kept
                 self._tick()
 
     def _may_end(self, now: float) -> bool:

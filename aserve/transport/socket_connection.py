@@ -131,7 +131,7 @@ class SocketConnection(SocketWriter):
             self.close_after_next_response()
 
     def _check_deadlines(self) -> None:
-        if self._context.successor and self._is_between_requests:
+        if self._context.is_replaced and self._is_between_requests:
             self._join(self._context.latest)
         super()._check_deadlines()
 
@@ -198,7 +198,7 @@ class SocketConnection(SocketWriter):
         max_bytes_sent = self._bytes_sent + _MAX_SENT_PER_TURN
         turn_end = time.monotonic() + MAX_TURN_S
         for _ in range(MAX_REQUESTS_PER_TURN):
-            if self._context.successor and self._is_between_requests:
+            if self._context.is_replaced and self._is_between_requests:
                 self._join(self._context.latest)
             request = None if self._outgoing else http.next_request()
             if http.sink:

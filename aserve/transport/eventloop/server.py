@@ -153,6 +153,7 @@ class EventLoopServer:
         for acceptor in self._acceptors:
             await acceptor.wait_closed()
         self.release()
+        self.successor = None  # or the first server would keep the chain of all later ones
 
     def leave(self, connection: ServerConnection) -> None:
         """Note that a connection has gone over to a successor."""

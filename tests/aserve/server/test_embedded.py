@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
@@ -19,6 +21,7 @@ from urllib.request import urlopen
 import pytest
 
 import aserve
+from aserve.policies.site import Site
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.registry import ModelInfo
 from tests.marks import slow_except
@@ -311,6 +314,26 @@ def test_no_request_is_lost_in_a_reload(directory: Path, cache: int) -> None:
         for client in clients:
             client.join()
         assert failures == []
+
+
+def sites_alive() -> int:
+    gc.collect()
+    return sum(isinstance(one, Site) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("model", [LOOP_MODELS[0], "epoll"])
+def test_nothing_of_former_settings_stays(directory: Path, model: str) -> None:
+    with (
+        aserve.Server(directory, model=model) as server,
+        closing(socket.create_connection(address(server))) as client,
+    ):
+        before = sites_alive()
+        for number in range(5):
+            server.reload(charset=f"utf-{number}")
+            client.sendall(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert f"utf-{number}".encode() in client.recv(65_536)
+        while sites_alive() > before:
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("model", ["epoll", "proactor-aio"])
