@@ -77,9 +77,9 @@ _NUMBERS = frozenset({"max_upload", "quota", "min_free"})
 _PROGRAM = """
 from functools import partial
 from aserve.__main__ import main
-from aserve.cli import serve
+from aserve.config import configuration
 
-serve.Settings = partial(serve.Settings, grace=3600)
+configuration.Settings = partial(configuration.Settings, grace=3600)
 main()
 """
 
