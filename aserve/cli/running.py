@@ -73,6 +73,7 @@ def _run_alone(
             settings, listeners, observer, signals.stop, None, report, manager.orders
         )
     finally:
+        manager.orders.end()  # or a reload would wait for a reply from this thread
         if not has_retired:
             _close_log(log, signals, settings.grace)
     if has_retired:

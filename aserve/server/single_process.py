@@ -78,9 +78,9 @@ class SingleProcess(Manager):
         """Start the program anew in this process, if that is wanted; else return.
 
         While that is not possible, the stand-in goes on. The signals that stop the server are
-        blocked: one that comes is the new program's.
+        blocked: one that comes is the new program's. A reload is for the stand-in alone, since this
+        process takes no more orders.
         """
-        self.orders.end()  # a reload is now for the stand-in alone
         while self.is_upgrading:
             try:
                 check_program()
