@@ -346,6 +346,7 @@ def needs_nowait(site):
             pytest.skip(f"needs a directory for temporary files with RWF_NOWAIT: {error}")
 
 
+@pytest.mark.alone  # where another test mounts something, names have to be looked up again
 @pytest.mark.parametrize("operation", ["LOOKUP", "OPEN", "READ"])
 def test_files_in_memory_need_no_thread(site, far, small, needs_nowait, operation):
     others = OtherClients(site, small)
@@ -358,6 +359,7 @@ def test_files_in_memory_need_no_thread(site, far, small, needs_nowait, operatio
     full.check_served()
 
 
+@pytest.mark.alone  # where another test mounts something, names have to be looked up again
 def test_nor_when_every_thread_sends_a_large_body(site, far, clients, others, needs_nowait):
     files = [site.add_hanging(HUGE) for _ in range(THREADS)]
     far.hold("READ", beyond=len(HUGE) // 2)
