@@ -22,11 +22,11 @@ from aserve.server.setting_warnings import find_warnings
 
 SECTIONS: Mapping[str, Rows] = {
     "Examples": (
-        ("aserve check", "# what aserve.toml and ASERVE_ variables say"),
+        ("aserve check", "# of aserve.toml and ASERVE_ variables"),
         ("aserve check --config site.toml", "# of another file"),
-        ("aserve check --spa www/", "# with the options that aserve would get"),
-        ("aserve check --explain /docs/ www/", "# what a browser would get, and why"),
-        ("aserve check --explain http://docs.test/a?b=c", "# of a host"),
+        ("aserve check --spa www/", "# with options of aserve, too"),
+        ("aserve check --explain /docs/ www/", "# what a browser gets, and why"),
+        ("aserve check --explain http://b.test/", "# from one of several hosts"),
     )
 }
 
@@ -38,7 +38,7 @@ Explain = Annotated[
         _CHECK,
         "--explain",
         value="URL",
-        text="Say what decides the response to a path or URL.",
+        text="Say what decides the response to it.",
     ),
 ]
 RequestHeaders = Annotated[

@@ -15,7 +15,12 @@ from aserve.cli.commands import COMMANDS
 from aserve.cli.exit_codes import BAD_PARAMETER, FAILED, OK
 from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.messages import print_message
-from aserve.cli.usage_errors import UsageError, check_dashes, describe_usage_error
+from aserve.cli.usage_errors import (
+    UsageError,
+    check_command,
+    check_dashes,
+    describe_usage_error,
+)
 from aserve.config.configuration import label_of
 from aserve.config.kinds import SPA_PAGE
 from aserve.config.settings import SettingsError
@@ -66,6 +71,7 @@ def _run_command(arguments: list[str]) -> int:
     is_completion = completion.VARIABLE in os.environ
     if is_completion and (command := completion.drop_command(os.environ, COMMANDS)):
         return _parse_and_call(command, [], f"aserve {command}")
+    check_command(first, COMMANDS)
     return _parse_and_call("serve", arguments, "aserve")
 
 

@@ -1,5 +1,6 @@
 """Usage errors in the program's own words: which option, what is wrong, and the way out."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -35,6 +36,14 @@ def check_dashes(arguments: Iterable[str], parser: Any) -> None:
             raise UsageError(f"{word}: it has two dashes: -{word}")
 
 
+def check_command(word: str, commands: Iterable[str]) -> None:
+    """Reject a command that is misspelled, and no path; raises UsageError."""
+    similar = get_close_matches(word, commands, 1, _SIMILARITY)
+    if similar and os.sep not in word and not os.path.lexists(word):
+        reason = "there is no such command, directory or file"
+        raise UsageError(f"{word}: {reason}; did you mean aserve {similar[0]}?")
+
+
 def describe_usage_error(error: Any, parser: Any, name: str) -> str:
     """Return one line for an error of typer's parser of the command `name`."""
     option, message = getattr(error, "option_name", ""), error.format_message()
@@ -61,7 +70,9 @@ def _way_out(option: str, parser: Any, name: str) -> str:
 
 
 def _spellings(parser: Any) -> Sequence[str]:
-    return [name for one in parser.params for name in one.opts] + ["--help"]
+    """Return all ways to write an option, the opposites of flags last."""
+    others = [name for one in parser.params for name in one.secondary_opts]
+    return [name for one in parser.params for name in one.opts] + ["--help", *others]
 
 
 def _metavar(option: str, parser: Any) -> str:

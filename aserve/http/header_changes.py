@@ -222,9 +222,10 @@ class _Lines:
         return is_of_file or any(_STORED_LESS.search(value) for _, value in lines)
 
 
-_OWN_FIRST = frozenset({"x-content-type-options", "content-encoding"})
-"""Names whose own lines stay, alone: a name in a listing could become a script otherwise, and a
-file that is compressed could not be decoded."""
+_OWN_FIRST = frozenset({"x-content-type-options", "content-encoding", "referrer-policy"})
+"""Names whose own lines stay, alone: a name in a listing could become a script otherwise, a file
+that is compressed could not be decoded, and with no-referrer browsers do not say that the form of
+an upload page comes from here: its Origin is null (Fetch 3.1)."""
 _JOINED = frozenset({"content-security-policy", "vary"})
 """Names whose own lines stay: browsers enforce each policy, and caches look at all of Vary."""
 

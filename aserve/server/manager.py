@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from socket import socket
 from typing import NamedTuple
 
+from aserve.config.configuration import label_of
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
@@ -143,7 +144,8 @@ class Manager(ABC):
     def _use(self, settings: Settings) -> None:
         """Have every next request answered with other settings."""
         if name := changed_setting(self._settings, settings, _OF_ADDRESS):
-            raise SettingsError(name, "cannot be changed in a reload; restart the server")
+            label = label_of(name, settings.sources)
+            raise SettingsError(label, "cannot be changed in a reload; restart the server")
         if changed_setting(self._settings, settings, self._names_of_processes()):
             self._replace_workers(settings)
         else:

@@ -14,7 +14,6 @@ from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
-from aserve.filesystem.rule_files import format_problems
 from aserve.http.origins import ANY
 from aserve.http.path_globs import is_everything
 from aserve.http1.limits import UNLIMITED
@@ -72,8 +71,8 @@ def _missing(configuration: Configuration) -> Warnings:
 
 
 def _rules(configuration: Configuration) -> Warnings:
-    for line in format_problems(configuration.settings.read_rules().problems):
-        yield "rules", line
+    for problem in configuration.settings.read_rules().problems:
+        yield "rules", str(problem)
 
 
 def _reachable(configuration: Configuration) -> Warnings:

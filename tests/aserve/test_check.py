@@ -15,6 +15,7 @@ from aserve.cli import explain
 from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
 from aserve.explain.capture import ServerOptions
+from aserve.filesystem.rule_files import MAX_REPORTED
 from aserve.server import setting_warnings
 from aserve.server.setting_warnings import find_warnings
 from tests.aserve.config.test_configuration import SCHEMA
@@ -112,6 +113,9 @@ def test_lines_of_rules_that_cannot_be_followed_are_warnings(here: Path) -> None
     (warning,) = warnings_of("site")
     assert warning.startswith("--rules: _redirects:2: the condition Country is never fulfilled")
     assert warnings_of("site", rules="off") == []
+    many = MAX_REPORTED + 1  # a server reports no more than this at its start
+    (here / "site" / "_redirects").write_text("/c /d 302 Country=de\n" * many)
+    assert len(warnings_of("site")) == many
 
 
 SLOW = "slow clients can hold all connections for ever"

@@ -18,6 +18,7 @@ from aserve.config.kinds import KINDS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
+NO_COMMAND = "there is no such command, directory or file"
 COMMANDS = {"aserve": "serve", "aserve check": "check", "aserve explain": "explain"}
 
 
@@ -104,7 +105,11 @@ def test_help_whose_reader_stops_is_no_error():
     [
         ("--prot 80", "--prot: there is no such option; did you mean --port?"),
         ("--p 80", "--p: there is no such option; did you mean --port?"),
-        ("--no-quit", "--no-quit: there is no such option; did you mean --quiet?"),
+        ("--no-quit", "--no-quit: there is no such option; did you mean --no-quiet?"),
+        ("--redme", "--redme: there is no such option; did you mean --readme?"),
+        ("--no-cors", "--no-cors: there is no such option; did you mean --cors?"),
+        ("relod 8080", f"relod: {NO_COMMAND}; did you mean aserve reload?"),
+        ("./relod", f"{NOTHING} 'relod'"),
         ("--banana", "--banana: there is no such option; see aserve --help"),
         ("--bind 0.0.0.0", "--bind: there is no such option; use --host"),
         ("-port 80", "-port: it has two dashes: --port"),

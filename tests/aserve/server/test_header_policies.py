@@ -164,7 +164,17 @@ def test_security_headers_break_no_page_of_the_server(root: Path) -> None:
         assert site.values("X-Content-Type-Options", target) == ["nosniff"]
         assert site.values("X-Frame-Options", target) == ["SAMEORIGIN"]
         assert len(site.values("Referrer-Policy", target)) == 1
+    assert site.values("Referrer-Policy", "/in/") == ["same-origin"]  # more than the option asks
     assert site.values("X-Frame-Options", "/embed/a") == []
+
+
+def test_a_page_that_uploads_says_where_it_is_from_whatever_rules_say(root: Path) -> None:
+    """With no-referrer, the Origin of its form would be null, and an upload would be refused."""
+    site = Site(root, headers=("/* Referrer-Policy: no-referrer",), **UPLOAD)
+    assert site.values("Referrer-Policy", "/in/") == ["same-origin"]
+    assert site.values("Referrer-Policy") == ["no-referrer"]
+    (root / "_headers").write_text("/*\n  Referrer-Policy: no-referrer\n")
+    assert Site(root, **UPLOAD).values("Referrer-Policy", "/in/") == ["same-origin"]
 
 
 def test_no_rule_takes_the_sandbox_from_a_page_that_was_uploaded(root: Path) -> None:

@@ -53,9 +53,11 @@ def folders(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running(directory: Path, *options: str) -> Iterator[Program]:
+def running(
+    directory: Path, *options: str, address: tuple[str, ...] = ("--port=0", "--host=127.0.0.1")
+) -> Iterator[Program]:
     config = f"--config={directory / 'aserve.toml'}"
-    process = programs.start("--port=0", "--host=127.0.0.1", config, *options)
+    process = programs.start(*address, config, *options)
     try:
         assert process.stderr
         banner = "".join(process.stderr.readline() for _ in range(2))
@@ -206,6 +208,18 @@ def test_the_command_reloads_the_server_on_a_port(
     assert port in capsys.readouterr().err
     assert run_reload("http") == BAD_PARAMETER
     assert "PORT" in capsys.readouterr().err
+
+
+def test_an_address_that_has_changed_is_named_by_its_line(folders: Path) -> None:
+    file = folders / "aserve.toml"
+    file.write_text("root = 'alpha'\nhost = '127.0.0.1'\nport = 0\n")
+    with running(folders, address=()) as program:
+        file.write_text(file.read_text().replace("port = 0", "port = 1"))
+        reason = "cannot be changed in a reload; restart the server"
+        assert program.reload() == f"{file}:3: port: {reason}"
+        file.write_text("root = 'alpha'\nport = 0\n")
+        assert program.reload() == f"--host: {reason}"
+        assert body_on_new_connection(program) == b"alpha"
 
 
 def test_only_the_user_of_a_server_finds_it(folders: Path, nobody: None) -> None:
