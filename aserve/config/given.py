@@ -1,13 +1,13 @@
 """What a user has given, by any of the sources: values of settings, and where each was set."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aserve.config.config_file import Table
 from aserve.config.kinds import KINDS
-from aserve.config.names import Source, Sources, key_of, option_source
+from aserve.config.names import ItemError, Source, Sources, item_of, key_of, option_source
 from aserve.config.settings import SettingsError
 from aserve.config.value_kinds import Kind
 
@@ -57,7 +57,7 @@ def given_each(
         sources[name] = source = source_of(name)
         values[name] = parsed(source, parser_of(KINDS[name]), text)
         if name == _LIMITS:
-            sources |= {f"{name}[{limit.replace('_', '-')}]": source for limit in values[name]}
+            sources |= {item_of(name, limit.replace("_", "-")): source for limit in values[name]}
     return Given(values, sources)
 
 
@@ -74,25 +74,32 @@ def given_table(
     for key, value in table.values.items():
         if name := names_by_key.get(key):
             sources[name] = table.source(key)
-            sources |= _item_sources(table, name, key, value)
+            items = {path: table.source(key, *path) for path in _items(value)}
             parse = KINDS[name].from_toml
-            values[name] = in_directory(name, parsed(sources[name], parse, value), table.directory)
+            values[name] = in_directory(
+                name, parsed(sources[name], parse, value, list(items.values())), table.directory
+            )
+            sources |= {
+                item_of(name, path[0] if name == _LIMITS else at): source
+                for at, (path, source) in enumerate(items.items())
+            }
     return Given(values, sources)
 
 
-def parsed(source: Source, parse: Callable[[Any], Any], given: object) -> Any:
-    """Return the value of what was given; raises SettingsError, which names the source."""
+def parsed(
+    source: Source, parse: Callable[[Any], Any], given: object, items: Sequence[Source] = ()
+) -> Any:
+    """Return the value of what was given; raises SettingsError, which names the source.
+
+    items: where each value is, of several.
+    """
     try:
         return parse(given)
+    except ItemError as error:
+        place = items[error.index] if items else source
+        raise SettingsError(place.label, str(error)) from error
     except ValueError as error:
         raise SettingsError(source.label, str(error)) from error
-
-
-def _item_sources(table: Table, name: str, key: str, value: object) -> Sources:
-    return {
-        f"{name}[{path[0] if name == _LIMITS else index}]": table.source(key, *path)
-        for index, path in enumerate(_items(value))
-    }
 
 
 def _items(value: object) -> Iterator[tuple[str | int, ...]]:
