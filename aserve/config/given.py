@@ -1,5 +1,6 @@
 """What a user has given, by any of the sources: values of settings, and where each was set."""
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -115,9 +116,14 @@ def _items(value: object) -> Iterator[tuple[str | int, ...]]:
 def in_directory(name: str, value: Any, directory: Path) -> Any:
     """Return a value with what is relative in it beginning in a directory."""
     if name == "access_log" and value not in _NO_FILES:
-        return str(directory / Path(value).expanduser())
+        return str(directory / _at_home(value))
     if name == "root" and isinstance(value, Path):
-        return directory / value.expanduser()
+        return directory / _at_home(value)
     if name == "root":
-        return {at: directory / path.expanduser() for at, path in value.items()}
+        return {at: directory / _at_home(path) for at, path in value.items()}
     return value
+
+
+def _at_home(path: str | Path) -> str:
+    """Return a path that may begin with ~, as it is if there is no such user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path has an error instead

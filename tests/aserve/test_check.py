@@ -164,6 +164,11 @@ SLOW = "slow clients can hold all connections for ever"
             "--hide: hides 'index.html', so that no folder has this index",
         ),
         ({"access_log": "site/log"}, "--access-log: is served at /log"),
+        ({"access_log": "site"}, "--access-log: cannot write 'site': the server does not start"),
+        (
+            {"access_log": "no/log"},
+            "--access-log: cannot write 'no/log': the server does not start",
+        ),
         (
             {"listing": "off", "page_size": "5"},
             "--page-size: has no effect where no folder is listed",
@@ -226,6 +231,8 @@ def test_each_warning_about_what_is_served(
     (here / "other" / ".ssh").mkdir(parents=True)
     (here / "configured").mkdir()
     (here / "configured" / "aserve.toml").touch()
+    monkeypatch.setenv("HOME", "~")  # as os.path.expanduser has it of a user without an account
+    assert warnings_of("other") == ["DIR: is a home directory: .ssh is in it"]
     monkeypatch.setenv("HOME", str(here / "home"))
     expected = [warning.format(here=here / "configured") for warning in warnings]
     assert [one for one in warnings_of(*arguments) if one.startswith("DIR")] == expected
