@@ -54,7 +54,8 @@ class Table:
         """Return the tables of an array, [[key]], none if there is none; raises SettingsError."""
         values = self.values.get(key, [])
         if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
-            raise self.error(key, reason=f"must be tables, each with the line [[{key}]] above it")
+            name = ".".join(one for one in (*self._path, key) if isinstance(one, str))
+            raise self.error(key, reason=f"must be tables, each with the line [[{name}]] above it")
         return [
             Table(self.file, self._lines, value, (*self._path, key, index))
             for index, value in enumerate(values)

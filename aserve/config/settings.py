@@ -74,6 +74,7 @@ LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
 _OF_WRITING = ("on_conflict", "max_upload", "quota", "min_free", "fsync")
+_PATHS_OF_NO_ROOT = "has settings for paths of the root, and there is no root beside the sites"
 PLAIN_URLS = "plain"
 """Of urls: each URL is the path of a file, and no other."""
 
@@ -360,7 +361,7 @@ class Settings:
         is_valid = self.allowed_hosts == (ANY_HOST,) or ANY_HOST not in self.allowed_hosts
         _require(is_valid, "allowed_hosts", "any is every host, so that no other can be named")
         _require(bool(self.sites or self.root), "root", "must name at least one directory")
-        _require(bool(self.root) or not self.paths, "paths", "are of the root, and there is none")
+        _require(bool(self.root) or not self.paths, "paths", _PATHS_OF_NO_ROOT)
 
     def _bind_sites(self) -> None:
         """Find the settings of each site; raises SettingsError for what is wrong with them."""

@@ -33,6 +33,9 @@ OF_THE_PROCESS = frozenset(
 )
 """Settings that all sites of a server have in common."""
 
+OF_THE_SERVER = "is a setting of the whole server"
+"""What is wrong with one of them in a site."""
+
 _OF_WRITING = ("write", "on_conflict", "max_upload", "quota", "min_free", "fsync")
 
 OF_A_SITE = frozenset(
@@ -131,8 +134,8 @@ class PathSettings(_Changes):
             compile_glob(self.match)
         except GlobError as error:
             yield "match", f"{error}, not {self.match!r}"
-        yield from _misplaced(self.changes, OF_THE_PROCESS, "is of the whole server")
-        yield from _misplaced(self.changes, OF_A_SITE, "is of the whole site")
+        yield from _misplaced(self.changes, OF_THE_PROCESS, OF_THE_SERVER)
+        yield from _misplaced(self.changes, OF_A_SITE, "is a setting of the whole site")
 
 
 class VirtualHost(_Changes):
@@ -178,7 +181,7 @@ class VirtualHost(_Changes):
         for host in self.hosts:
             if reason := host_error(host):
                 yield "hosts", reason
-        yield from _misplaced(self.changes, OF_THE_PROCESS, "is of the whole server")
+        yield from _misplaced(self.changes, OF_THE_PROCESS, OF_THE_SERVER)
 
 
 def usual_allowed_hosts(host: str, *, has_terminal: bool) -> tuple[str, ...]:

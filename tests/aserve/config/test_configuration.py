@@ -160,6 +160,8 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("'a\\nb' = 5", 'aserve.toml:1: "a\\\\nb": there is no such key'),
         ('"a\\nb" = 5', 'aserve.toml:1: "a\\nb": there is no such key'),
         ("listening = 1", "aserve.toml:1: listening: there is no such key; did you mean listing?"),
+        ("headers = 1", "aserve.toml:1: headers: there is no such key; did you mean header?"),
+        ("[limit]\ntimeout = 1", "aserve.toml:2: limit.timeout: there is no limit 'timeout', but"),
         ("xyzzy = 1", "aserve.toml:1: xyzzy: there is no such key"),
         ("queue = 1", "aserve.toml:1: queue: there is no such key"),
         ("\n\nport = '80'", 'aserve.toml:3: port: must be a whole number, not "80"'),
@@ -285,6 +287,7 @@ def test_a_file_that_any_user_can_have_put_there_is_not_used(
         ("ASERVE_PORT", "-1", "must be from 0 to 65535"),
         ("ASERVE_LIVE", "maybe", "must be on or off, not 'maybe'"),
         ("ASERVE_PROT", "1", "there is no such variable; did you mean ASERVE_PORT?"),
+        ("ASERVE_port", "1", "there is no such variable; did you mean ASERVE_PORT?"),
         ("ASERVE_NO_README", "1", "there is no such variable; did you mean ASERVE_README?"),
         ("ASERVE_CONFIGG", "1", "there is no such variable; did you mean ASERVE_CONFIG?"),
         ("ASERVE_XYZZY", "1", "there is no such variable"),
@@ -294,6 +297,13 @@ def test_a_file_that_any_user_can_have_put_there_is_not_used(
 )
 def test_an_error_in_a_variable_names_it(variable: str, text: str, message: str) -> None:
     assert error_of(environment={variable: text}).startswith(f"{variable}: {message}")
+
+
+@pytest.mark.parametrize("name", ["VERSION", "EXPLAIN", "HELP", "", "A"])
+def test_nothing_is_proposed_that_is_not_like_it(name: str) -> None:
+    """The prefix that all variables have makes none of them similar."""
+    variable = f"ASERVE_{name}"
+    assert error_of(environment={variable: "1"}) == f"{variable}: there is no such variable"
 
 
 def test_variables_that_others_set_are_left_alone() -> None:
