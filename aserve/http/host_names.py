@@ -66,6 +66,11 @@ def parse_host_name(text: str) -> str:
     return prefix + name
 
 
+def browser_host(host: str) -> str:
+    """Return a host as browsers send it; raises ValueError for letters that no name has."""
+    return host if host.isascii() else _ascii_name(host)
+
+
 class HostTable(Generic[T]):
     """Finds what belongs to a host: by its name, else by the longest wildcard.
 
