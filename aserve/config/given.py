@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from aserve.config.config_file import Table
 from aserve.config.kinds import KINDS
-from aserve.config.names import ItemError, Source, Sources, item_of, key_of, option_source
+from aserve.config.names import (
+    ItemError,
+    Source,
+    Sources,
+    flag_source,
+    item_of,
+    key_of,
+    option_source,
+)
 from aserve.config.settings import SettingsError
 from aserve.config.value_kinds import Kind
 
@@ -44,7 +52,10 @@ def given_options(options: Mapping[str, Any]) -> Given:
 
     options: texts, lists of texts and flags, by the names of settings.
     """
-    return given_each(options, option_source, attrgetter("from_option"))
+    values, sources = given_each(options, option_source, attrgetter("from_option"))
+    flags = {name: value for name, value in values.items() if isinstance(value, bool)}
+    of_flags = {name: flag_source(name, is_on=is_on) for name, is_on in flags.items()}
+    return Given(values, {**sources, **of_flags})
 
 
 def given_each(

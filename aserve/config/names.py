@@ -81,6 +81,12 @@ def option_source(setting: str) -> Source:
     return Source(option_of(setting), option_of(setting))
 
 
+def flag_source(setting: str, *, is_on: bool) -> Source:
+    """Return the source of a flag from the command line: --NAME or --no-NAME."""
+    option = f"--{'' if is_on else 'no-'}{key_of(setting)}"
+    return Source(option, option)
+
+
 def variable_source(setting: str) -> Source:
     """Return the source of a value from the environment."""
     return Source(variable_of(setting), variable_of(setting))

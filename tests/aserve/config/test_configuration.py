@@ -58,9 +58,15 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file()
     assert (one.live, one.hide, one.charset) == (False, ("c",), "utf-8")
     names = ("page_size", "title", "host", "live", "hide", "charset")
     assert [one.place_of(name) for name in names] == [
-        *("--page-size", "ASERVE_TITLE", "aserve.toml:3", "--live", "ASERVE_HIDE", "default"),
+        *("--page-size", "ASERVE_TITLE", "aserve.toml:3", "--no-live", "ASERVE_HIDE", "default"),
     ]
     assert one.place_of("hide", 1) == "ASERVE_HIDE"  # no line of the list that it replaces
+
+
+def test_a_flag_is_named_by_the_option_that_was_given() -> None:
+    one = read("readme = false\nlive = true", readme=False).settings  # by --readme
+    assert [one.place_of(name) for name in ("readme", "live")] == ["--readme", "aserve.toml:2"]
+    assert read("open = false", open=True).sources["open"].label == "--open"
 
 
 def test_headers_are_lines_of_options_and_variables_and_a_list_or_tables_of_a_file() -> None:
