@@ -25,7 +25,7 @@ from aserve.config.pages import (
     parse_error_pages,
     parse_page,
 )
-from aserve.config.root import Root, as_root, check_root, without_links
+from aserve.config.root import Root, as_root, check_root, printable, without_links
 from aserve.config.virtual_hosts import (
     ANY_HOST,
     LINKED_ROOTS,
@@ -575,7 +575,7 @@ def _error_in(
     """Return the error of a setting of a site or of paths; a file names the place of it."""
     if source := one.sources.get(setting):
         return _PlacedError(source.label, reason)
-    return SettingsError(kind, f"{one.name}: {setting}: {reason}")
+    return SettingsError(kind, f"{printable(one.name)}: {setting}: {reason}")
 
 
 def _check_range(setting: str, value: float, least: int, most: int) -> None:

@@ -5,7 +5,7 @@ import tomllib
 import typing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -101,6 +101,14 @@ def test_what_is_made_of_a_site_says_how(directory: Path) -> None:
         ),
         ({"allowed_hosts": ("any", "a")}, "allowed_hosts: any is every host, so that no other can"),
         ({"linked_root": "x"}, "linked_root: must be one of follow, reload, not 'x'"),
+        (
+            {"paths": (aserve.PathSettings(cast("str", None)),)},
+            "paths: None: match: must be a path s",
+        ),
+        (
+            {"paths": (aserve.PathSettings(cast("str", ["/p"])),)},
+            "paths: ['/p']: match: must be a pa",
+        ),
         ({"paths": (aserve.PathSettings("p"),)}, "paths: p: match: a path begins with / or *"),
         (
             {"paths": (aserve.PathSettings("/p", hide=("a",)),)},
@@ -126,6 +134,9 @@ def test_a_wrong_value_is_one_line(directory: Path, settings: Any, error: str) -
     ("hosts", "settings", "error"),
     [
         ((), {}, "no host: hosts: must name at least one host"),
+        (3, {}, "3: hosts: must be the name of a host, not 3"),
+        (b"a", {}, "b'a': hosts: must be the name of a host, not b'a'"),
+        ("a\n", {}, "'a\\n': hosts: must be the name of a host, not 'a\\n'"),
         ((3,), {}, "3: hosts: must be the name of a host, not 3"),
         ("a.test:80", {}, "a.test:80: hosts: must be the name of a host, without a port"),
         (("b", "B."), {}, "b: hosts: 'B.' is a host of b already"),
