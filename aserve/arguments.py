@@ -54,8 +54,10 @@ def check_names(names: Iterable[str], known: Collection[str], kind: str) -> None
 def closest_name(name: str, known: Collection[str]) -> str:
     """Return the known name that was probably meant, "" for none."""
     swapped = [one for one in known if sorted(one) == sorted(name)]  # prot is port, and not root
-    parts = [one for one in known if name and name in one]
-    return (swapped or parts or get_close_matches(name, known) or [""])[0]
+    misspelled = get_close_matches(name, known, cutoff=0.8)  # headers is header
+    parts = [one for one in known if len(name) > 2 and name in one]  # timeout is header-timeout
+    similar = get_close_matches(name, known, cutoff=0.7)
+    return (swapped or misspelled or parts or similar or [""])[0]
 
 
 def wrong_types(arguments: object) -> Iterator[tuple[str, str]]:

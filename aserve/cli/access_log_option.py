@@ -59,10 +59,6 @@ def _log_target(target: str) -> tuple[int, str]:
     """Return the descriptor for --access-log, and the path to reopen it by, "" for none."""
     if target in _OUTPUTS:
         return _standard_descriptor(target), ""
-    if not target:
-        raise SettingsError("access_log", "must not be empty; use 'off' for no log")
-    if hint := _FILE_NAME_HINTS.get(target.strip().lower()):
-        raise SettingsError("access_log", f"{hint}; for a file of this name use './{target}'")
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:
@@ -87,13 +83,3 @@ def _standard_descriptor(target: str) -> int:
 
 
 _OUTPUTS = {"-": _STANDARD_OUTPUT, "/dev/stdout": _STANDARD_OUTPUT, "/dev/stderr": 2}
-_FILE_NAME_HINTS = dict.fromkeys(
-    ("off", "none", "no", "false", "null", "disable", "disabled"), "use 'off'"
-) | {
-    "on": "use '-' for standard output",
-    "yes": "use '-' for standard output",
-    "true": "use '-' for standard output",
-    "stdout": "use '-' for standard output",
-    "stderr": "use /dev/stderr for standard error",
-}
-"""Words that are hardly meant as file names, and what to use instead."""

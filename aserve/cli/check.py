@@ -16,6 +16,7 @@ from aserve.config.configuration import Configuration, label_of, named_by, read_
 from aserve.config.effective import format_configuration
 from aserve.config.names import DEFAULT_PLACE
 from aserve.config.settings import SettingsError
+from aserve.http.host_names import browser_host
 from aserve.http.messages import REASON_PHRASES
 from aserve.server.decision import BROWSER_HEADERS, Decision, decide
 from aserve.server.setting_warnings import find_warnings
@@ -98,14 +99,20 @@ def _explain(configuration: Configuration, url: str, given: list[str]) -> int:
 
 
 def _parse_url(url: str) -> tuple[str, str]:
-    """Return the host and the target of a URL, or of a path alone."""
+    """Return the host and the target of a URL, or of a path alone, as a browser sends them."""
+    url = url.partition("#")[0]
     if url.startswith("/"):
         return "localhost", url
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.netloc:
+    try:
+        parts = urlsplit(url)
+        host, colon, port = parts.netloc.rpartition("@")[2].partition(":")
+        host = browser_host(host) + colon + port
+    except ValueError as error:
+        raise SettingsError("--explain", f"{url!r} is not a URL: {error}") from error
+    if parts.scheme != "http" or not host:
         raise SettingsError("--explain", f"must be a path or an http URL, not {url!r}")
     query = f"?{parts.query}" if parts.query else ""
-    return parts.netloc, (parts.path or "/") + query
+    return host, (parts.path or "/") + query
 
 
 def _parse_header(line: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from aserve.config.configuration import Configuration
 from aserve.config.given import in_directory
 from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
 from aserve.config.limit_values import limit_values
-from aserve.config.names import DEFAULT_PLACE, Sources, key_of, option_of
+from aserve.config.names import DEFAULT_PLACE, Sources, item_of, key_of, option_of
 from aserve.config.settings import Settings
 from aserve.config.site_tables import TABLES
 from aserve.config.toml_text import format_key, format_value
@@ -80,7 +80,7 @@ def _place(name: str, sources: Sources) -> str:
 
 def _item_place(name: str, index: int, sources: Sources) -> str:
     """Return where one value of a setting was set: in a file, a list may have many lines."""
-    item = f"{name}[{index}]"
+    item = item_of(name, index)
     return _place(item if item in sources else name, sources)
 
 
@@ -96,7 +96,7 @@ def _limit_lines(settings: Settings) -> Iterator[str]:
     yield ""
     yield f"[{key_of('limits')}]"
     for name, value in limit_values(settings.limits).items():
-        place = _place(f"limits[{name}]", settings.sources)
+        place = _place(item_of("limits", name), settings.sources)
         yield _with_comment(f"{name} = {format_value(value)}", place)
 
 

@@ -44,5 +44,8 @@ def _is_of_others(variable: str, text: str) -> bool:
 
 
 def _unknown(variable: str, known: Iterable[str]) -> str:
-    match = closest_name(variable.replace("_NO_", "_"), [*known, CONFIG_VARIABLE])
-    return "there is no such variable" + (f"; did you mean {match}?" if match else "")
+    name = variable.removeprefix(VARIABLE_PREFIX).upper().removeprefix("NO_")
+    names = [one.removeprefix(VARIABLE_PREFIX) for one in (*known, CONFIG_VARIABLE)]
+    match = closest_name(name, names)
+    hint = f"; did you mean {VARIABLE_PREFIX}{match}?" if match else ""
+    return f"there is no such variable{hint}"

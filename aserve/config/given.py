@@ -1,13 +1,22 @@
 """What a user has given, by any of the sources: values of settings, and where each was set."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aserve.config.config_file import Table
 from aserve.config.kinds import KINDS
-from aserve.config.names import Source, Sources, key_of, option_source
+from aserve.config.names import (
+    ItemError,
+    Source,
+    Sources,
+    flag_source,
+    item_of,
+    key_of,
+    option_source,
+)
 from aserve.config.settings import SettingsError
 from aserve.config.value_kinds import Kind
 
@@ -43,7 +52,10 @@ def given_options(options: Mapping[str, Any]) -> Given:
 
     options: texts, lists of texts and flags, by the names of settings.
     """
-    return given_each(options, option_source, attrgetter("from_option"))
+    values, sources = given_each(options, option_source, attrgetter("from_option"))
+    flags = {name: value for name, value in values.items() if isinstance(value, bool)}
+    of_flags = {name: flag_source(name, is_on=is_on) for name, is_on in flags.items()}
+    return Given(values, {**sources, **of_flags})
 
 
 def given_each(
@@ -57,7 +69,7 @@ def given_each(
         sources[name] = source = source_of(name)
         values[name] = parsed(source, parser_of(KINDS[name]), text)
         if name == _LIMITS:
-            sources |= {f"{name}[{limit.replace('_', '-')}]": source for limit in values[name]}
+            sources |= {item_of(name, limit.replace("_", "-")): source for limit in values[name]}
     return Given(values, sources)
 
 
@@ -74,25 +86,32 @@ def given_table(
     for key, value in table.values.items():
         if name := names_by_key.get(key):
             sources[name] = table.source(key)
-            sources |= _item_sources(table, name, key, value)
+            items = {path: table.source(key, *path) for path in _items(value)}
             parse = KINDS[name].from_toml
-            values[name] = in_directory(name, parsed(sources[name], parse, value), table.directory)
+            values[name] = in_directory(
+                name, parsed(sources[name], parse, value, list(items.values())), table.directory
+            )
+            sources |= {
+                item_of(name, path[0] if name == _LIMITS else at): source
+                for at, (path, source) in enumerate(items.items())
+            }
     return Given(values, sources)
 
 
-def parsed(source: Source, parse: Callable[[Any], Any], given: object) -> Any:
-    """Return the value of what was given; raises SettingsError, which names the source."""
+def parsed(
+    source: Source, parse: Callable[[Any], Any], given: object, items: Sequence[Source] = ()
+) -> Any:
+    """Return the value of what was given; raises SettingsError, which names the source.
+
+    items: where each value is, of several.
+    """
     try:
         return parse(given)
+    except ItemError as error:
+        place = items[error.index] if items else source
+        raise SettingsError(place.label, str(error)) from error
     except ValueError as error:
         raise SettingsError(source.label, str(error)) from error
-
-
-def _item_sources(table: Table, name: str, key: str, value: object) -> Sources:
-    return {
-        f"{name}[{path[0] if name == _LIMITS else index}]": table.source(key, *path)
-        for index, path in enumerate(_items(value))
-    }
 
 
 def _items(value: object) -> Iterator[tuple[str | int, ...]]:
@@ -108,9 +127,14 @@ def _items(value: object) -> Iterator[tuple[str | int, ...]]:
 def in_directory(name: str, value: Any, directory: Path) -> Any:
     """Return a value with what is relative in it beginning in a directory."""
     if name == "access_log" and value not in _NO_FILES:
-        return str(directory / Path(value).expanduser())
+        return str(directory / _at_home(value))
     if name == "root" and isinstance(value, Path):
-        return directory / value.expanduser()
+        return directory / _at_home(value)
     if name == "root":
-        return {at: directory / path.expanduser() for at, path in value.items()}
+        return {at: directory / _at_home(path) for at, path in value.items()}
     return value
+
+
+def _at_home(path: str | Path) -> str:
+    """Return a path that may begin with ~, as it is if there is no such user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path has an error instead

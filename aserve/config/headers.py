@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from aserve.config.names import ItemError
 from aserve.handlers.handler import Handler
 from aserve.http.header_changes import HeaderChange
 from aserve.http.origins import Origins
@@ -23,14 +24,6 @@ _MAX_AGE = 2**31 - 1  # seconds (RFC 9111 section 1.2.2)
 _FORM = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY', not"
 
 
-class HeaderLineError(ValueError):
-    """A line of the setting headers that cannot be a rule. number: which one, counted from 0."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(reason)
-        self.number = number
-
-
 class _Line(NamedTuple):
     glob: str
     name: str
@@ -41,7 +34,7 @@ class _Line(NamedTuple):
 def parse_header_rules(
     headers: Sequence[str] | HeaderTable, place_of: Callable[[int], str] = str
 ) -> list[HeaderRule]:
-    """Return the rules of the setting headers. Raises HeaderLineError, whose text is the reason.
+    """Return the rules of the setting headers. Raises ItemError, whose text is the reason.
 
     Lines for the same path, one after another, are one rule: two lines of one name are both sent.
     Without a value, a header is removed, as curl has it. place_of: returns where the n-th line is
@@ -56,7 +49,7 @@ def parse_header_rules(
                 raise ValueError(reason)
             lines.append(line)
     except ValueError as error:
-        raise HeaderLineError(len(lines), str(error)) from None
+        raise ItemError(len(lines), str(error)) from None
     return [_rule(glob, list(group)) for glob, group in groupby(lines, attrgetter("glob"))]
 
 

@@ -29,6 +29,7 @@ from aserve.config.values import (
     format_size,
     parse_bytes,
     parse_formats,
+    parse_log,
     parse_maximum,
     parse_names,
     parse_number,
@@ -108,7 +109,7 @@ _NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths"}
 
 PROGRAM_KINDS: Mapping[str, Kind] = {
     "open": Flag(),
-    "access_log": One(),
+    "access_log": One("a file, '-' or 'off'", parse_log),
     "quiet": Flag(),
     "watch_config": Flag(),
 }

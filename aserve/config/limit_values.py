@@ -5,6 +5,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from aserve.arguments import closest_name
+from aserve.config.names import ItemError
 from aserve.http1.limits import UNLIMITED, LimitError, Limits
 
 _MAX_DIGITS = 9
@@ -28,11 +29,16 @@ LimitChanges = Mapping[str, int | None]
 
 def parse_limits(changes: Iterable[str]) -> LimitChanges:
     """Return limits, each given as NAME=N; raises ValueError."""
-    values: dict[str, Any] = dict(map(_parse_limit, changes))
-    try:
-        Limits(**values)
-    except LimitError as error:
-        raise ValueError(str(error).replace("_", "-")) from error
+    values: dict[str, Any] = {}
+    for index, change in enumerate(changes):
+        try:
+            name, value = _parse_limit(change)
+            Limits(**{name: value})  # type: ignore[arg-type]
+        except LimitError as error:
+            raise ItemError(index, str(error).replace("_", "-")) from error
+        except ValueError as error:
+            raise ItemError(index, str(error)) from None
+        values[name] = value
     return values
 
 

@@ -41,6 +41,19 @@ class NamedSettingError(Exception):
         self.reason = reason
 
 
+class ItemError(ValueError):
+    """What is wrong with one value of several. index: which one, counted from 0."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
+def item_of(setting: str, index: int | str) -> str:
+    """Return the name of one value of several, by which Sources have it."""
+    return f"{setting}[{index}]"
+
+
 def key_of(setting: str) -> str:
     """Return the key of a setting in aserve.toml, which is its option without dashes before it."""
     return _OTHER_KEYS.get(setting, setting.replace("_", "-"))
@@ -66,6 +79,12 @@ def is_negated(setting: str) -> bool:
 def option_source(setting: str) -> Source:
     """Return the source of a value from the command line."""
     return Source(option_of(setting), option_of(setting))
+
+
+def flag_source(setting: str, *, is_on: bool) -> Source:
+    """Return the source of a flag from the command line: --NAME or --no-NAME."""
+    option = f"--{'' if is_on else 'no-'}{key_of(setting)}"
+    return Source(option, option)
 
 
 def variable_source(setting: str) -> Source:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from aserve.config.names import ItemError
 from aserve.config.pages import is_file_name
 
 Root = Path | Mapping[str, Path]
@@ -35,12 +36,17 @@ def as_root(root: object) -> Root:
 def check_root(root: Root) -> Root:
     """Return a root with absolute paths; raises ValueError for what cannot be served.
 
-    A file is served under its own name.
+    It is an ItemError where one of several paths is wrong. A file is served under its own name.
     """
     if isinstance(root, Path):
         path = _check_path(root)
         return path if path.is_dir() else {path.name: path}
-    paths = {name: _check_named(name, path) for name, path in root.items()}
+    paths: dict[str, Path] = {}
+    for index, (name, path) in enumerate(root.items()):
+        try:
+            paths[name] = _check_named(name, path)
+        except ValueError as error:
+            raise ItemError(index, str(error)) from error.__cause__
     for name in paths:
         for parent in _parents(name):
             if parent in paths and not paths[parent].is_dir():

@@ -1,7 +1,7 @@
 """All settings, validated once, before anything starts."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,14 +11,13 @@ from aserve.arguments import checks_names, wrong_types
 from aserve.config.headers import (
     CACHE,
     ETAGS,
-    HeaderLineError,
     HeaderTable,
     cache_error,
     cors_error,
     handlers_error,
     parse_header_rules,
 )
-from aserve.config.names import DEFAULT_PLACE, NamedSettingError, Sources
+from aserve.config.names import DEFAULT_PLACE, ItemError, NamedSettingError, Sources, item_of
 from aserve.config.pages import (
     NO_PAGES,
     is_file_name,
@@ -26,7 +25,7 @@ from aserve.config.pages import (
     parse_error_pages,
     parse_page,
 )
-from aserve.config.root import Root, as_root, check_root, without_links
+from aserve.config.root import Root, as_root, check_root, printable, without_links
 from aserve.config.virtual_hosts import (
     ANY_HOST,
     LINKED_ROOTS,
@@ -75,6 +74,7 @@ LISTINGS = ("auto", "on", "off")
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
 _OF_WRITING = ("on_conflict", "max_upload", "quota", "min_free", "fsync")
+_PATHS_OF_NO_ROOT = "has settings for paths of the root, and there is no root beside the sites"
 PLAIN_URLS = "plain"
 """Of urls: each URL is the path of a file, and no other."""
 
@@ -222,7 +222,7 @@ class Settings:
         object.__setattr__(self, "root", checked_root(as_root, self.root))
         for name, reason in wrong_types(self):
             raise SettingsError(name, reason)
-        object.__setattr__(self, "root", checked_root(check_root, self.root))
+        self._check_root()
         _check_choice("linked_root", self.linked_root, LINKED_ROOTS)
         if self.linked_root != LINKED_ROOTS[0]:
             object.__setattr__(self, "root", without_links(self.root))
@@ -241,6 +241,12 @@ class Settings:
         self._bind_sites()
         self._bind_paths()
 
+    def _check_root(self) -> None:
+        try:
+            object.__setattr__(self, "root", checked_root(check_root, self.root))
+        except ItemError as error:
+            raise SettingsError(self._item("root", error.index), str(error)) from error.__cause__
+
     def _check_ranges(self) -> None:
         _check_range("port", self.port or 0, 0, 65_535)
         _check_range("workers", self.workers, 1, MAX_WORKERS)
@@ -256,23 +262,23 @@ class Settings:
         _require(bool(self.host), "host", "must not be empty")
         detail = f"must be the name of a character encoding, or none, not {self.charset!r}"
         _require(is_charset(self.charset), "charset", detail)
-        for address in self.allow_connect:
+        for item, address in self._items("allow_connect"):
             is_valid = parse_host_port(address) is not None
-            _require(is_valid, "allow_connect", f"must be HOST:PORT, not {address!r}")
-        for added in self.types:
+            _require(is_valid, item, f"must be HOST:PORT, not {address!r}")
+        for item, added in self._items("types"):
             detail = f"must be SUFFIX=TYPE, as in srt=text/plain, not {added!r}"
-            _require(parse_added_type(added) is not None, "types", detail)
+            _require(parse_added_type(added) is not None, item, detail)
 
     def _check_pages(self) -> None:
         _require(bool(self.index), "index", "must name at least one file")
-        for name in self.index:
-            _require(is_file_name(name), "index", f"must be the name of a file, not {name!r}")
+        for item, name in self._items("index"):
+            _require(is_file_name(name), item, f"must be the name of a file, not {name!r}")
         _check_choice("urls", self.urls, (PLAIN_URLS, *CONVENTIONS))
         detail = f"must be the path of a file beneath the root, not {self.spa!r}"
         _require(not self.spa or parse_page(self.spa) is not None, "spa", detail)
-        for page in self.error_page if self.error_page != (NO_PAGES,) else ():
+        for item, page in self._items("error_page") if self.error_page != (NO_PAGES,) else ():
             detail = f"must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html, not {page!r}"
-            _require(bool(parse_error_page(page)), "error_page", detail)
+            _require(bool(parse_error_page(page)), item, detail)
 
     def _check_rules(self) -> None:
         _check_choice("rules", self.rules, RULES)
@@ -289,9 +295,8 @@ class Settings:
     def _check_headers(self) -> None:
         try:
             parse_header_rules(self.headers)
-        except HeaderLineError as error:
-            line = f"headers[{error.number}]"
-            raise SettingsError(line if line in self.sources else "headers", str(error)) from None
+        except ItemError as error:
+            raise SettingsError(self._item("headers", error.index), str(error)) from None
         for setting, reason in (
             ("cache", cache_error(self.cache)),
             ("cors", cors_error(self.cors)),
@@ -307,15 +312,15 @@ class Settings:
         _check_choice("listing", self.listing, LISTINGS)
         _check_range("page_size", self.page_size, 1, MAX_LIMIT)
         _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
-        for glob in self.hide:
+        for item, glob in self._items("hide"):
             reason = hide_error(glob)
-            _require(not reason, "hide", f"{reason}: {glob!r}")
+            _require(not reason, item, f"{reason}: {glob!r}")
 
     def _check_archive(self) -> None:
-        for name in self.archive:
-            _check_choice("archive", name, FORMATS)
+        for item, name in self._items("archive"):
+            _check_choice(item, name, FORMATS)
             is_valid = is_available(name) or self.archive == tuple(FORMATS)
-            _require(is_valid, "archive", NEEDS_ZSTD)
+            _require(is_valid, item, NEEDS_ZSTD)
         _require(self.archive_max_bytes >= 1, "archive_max_bytes", "must be at least 1")
         _require(self.archive_max_files >= 1, "archive_max_files", "must be at least 1")
 
@@ -350,13 +355,13 @@ class Settings:
 
     def _check_hosts(self) -> None:
         _require(bool(self.allowed_hosts), "allowed_hosts", "must not be empty: any is every host")
-        for host in self.allowed_hosts:
+        for item, host in self._items("allowed_hosts"):
             reason = host not in {ANY_HOST, LOCAL_HOSTS} and host_error(host)
-            _require(not reason, "allowed_hosts", str(reason))
+            _require(not reason, item, str(reason))
         is_valid = self.allowed_hosts == (ANY_HOST,) or ANY_HOST not in self.allowed_hosts
         _require(is_valid, "allowed_hosts", "any is every host, so that no other can be named")
         _require(bool(self.sites or self.root), "root", "must name at least one directory")
-        _require(bool(self.root) or not self.paths, "paths", "are of the root, and there is none")
+        _require(bool(self.root) or not self.paths, "paths", _PATHS_OF_NO_ROOT)
 
     def _bind_sites(self) -> None:
         """Find the settings of each site; raises SettingsError for what is wrong with them."""
@@ -391,12 +396,22 @@ class Settings:
         except SettingsError as error:
             raise _error_in(kind, one, error.setting, error.reason) from error
 
+    def _items(self, setting: str) -> Iterator[tuple[str, str]]:
+        """Yield each of the values of a setting, with the name of the place where it was set."""
+        for index, value in enumerate(getattr(self, setting)):
+            yield self._item(setting, index), value
+
+    def _item(self, setting: str, index: int) -> str:
+        """Return what an error about one value names: the setting, unless a file has its line."""
+        item = item_of(setting, index)
+        return item if item in self.sources else setting
+
     def place_of(self, setting: str, index: int | str = "") -> str:
         """Return where a setting was set, as "aserve.toml:12" or "--cors", or "default".
 
         index: of one of its values, where it has several: a file may have each on its own line.
         """
-        source = self.sources.get(f"{setting}[{index}]") or self.sources.get(setting)
+        source = self.sources.get(item_of(setting, index)) or self.sources.get(setting)
         return source.place if source else DEFAULT_PLACE
 
     @property
@@ -542,9 +557,14 @@ def _media_types(types: tuple[str, ...], charset: str) -> MediaTypes:
 
 
 def checked_root(check: Callable[[T], Root], root: T) -> Root:
-    """Return a root that has passed a check of aserve/config/root.py; raises SettingsError."""
+    """Return a root that has passed a check of aserve/config/root.py; raises SettingsError.
+
+    An ItemError, about one of several paths, is left to the caller, who may know its line.
+    """
     try:
         return check(root)
+    except ItemError:
+        raise
     except ValueError as error:
         raise SettingsError("root", str(error)) from error.__cause__
 
@@ -555,7 +575,7 @@ def _error_in(
     """Return the error of a setting of a site or of paths; a file names the place of it."""
     if source := one.sources.get(setting):
         return _PlacedError(source.label, reason)
-    return SettingsError(kind, f"{one.name}: {setting}: {reason}")
+    return SettingsError(kind, f"{printable(one.name)}: {setting}: {reason}")
 
 
 def _check_range(setting: str, value: float, least: int, most: int) -> None:

@@ -5,12 +5,16 @@ from typing import Any
 
 from aserve.config.config_file import Table
 from aserve.config.given import Given, given_table
-from aserve.config.kinds import SETTING_KINDS
-from aserve.config.names import Source
-from aserve.config.virtual_hosts import PathSettings, VirtualHost
+from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
+from aserve.config.names import Source, key_of
+from aserve.config.virtual_hosts import OF_THE_PROCESS, OF_THE_SERVER, PathSettings, VirtualHost
 
 TABLES = ("path", "site")
 """Keys of a file that are read here."""
+
+
+_OF_A_SERVER = {key_of(name) for name in (*OF_THE_PROCESS, *PROGRAM_KINDS) if name in KINDS}
+"""Keys that no table here may have."""
 
 
 def given_sites(file: Table) -> Given:
@@ -22,6 +26,7 @@ def given_sites(file: Table) -> Given:
 
 
 def _site(table: Table) -> VirtualHost:
+    _check_place(table)
     given = given_table(table, SETTING_KINDS.keys(), own_keys={"hosts", "path"})
     given = given.over(_given_paths(table))
     values = dict(given.values)
@@ -30,6 +35,14 @@ def _site(table: Table) -> VirtualHost:
     site = VirtualHost(_hosts(table), values.pop("root"), **values)
     site.sources = _own_sources(table, given, "hosts")
     return site
+
+
+def _check_place(table: Table) -> None:
+    """Raise SettingsError for a key of the whole server, whatever its value is."""
+    for key in table.values:
+        if key in _OF_A_SERVER:
+            hint = "; did you mean hosts?" if key == "host" else ""
+            raise table.error(key, reason=f"{OF_THE_SERVER}{hint}")
 
 
 def _hosts(table: Table) -> Sequence[str]:
@@ -50,6 +63,7 @@ def _given_paths(table: Table) -> Given:
 
 
 def _path(table: Table) -> PathSettings:
+    _check_place(table)
     given = given_table(table, SETTING_KINDS.keys(), own_keys={"match"})
     match = table.values.get("match")
     if not isinstance(match, str):

@@ -1,15 +1,21 @@
-"""The line of each key in a TOML document, which tomllib does not tell.
+"""A TOML document, and the line of each key in it, which tomllib does not tell.
 
-The document was read by tomllib before, so it is well-formed: the scan only has to tell keys from
+The scan is for what tomllib has read before, so it is well-formed: it only has to tell keys from
 values, and to see where each begins.
 """
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-KeyPath = tuple[str | int, ...]
-"""The keys that lead to a value, and indices in arrays: `("site", 0, "hosts", 1)`."""
+from aserve.config.toml_text import KeyPath
+
+_ERROR = re.compile(r"(?P<reason>.*?) \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
+_TOO_LARGE = "a number has more than 64 bits"
+_LEAST_TOO_LARGE = 1 << 63
+_LONG_NUMBER = re.compile(r"(?:\d_?){4301}", re.ASCII)
+"""More digits than Python reads as one number."""
 
 _TOKEN = re.compile(
     r"""
@@ -22,6 +28,47 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+class TomlError(ValueError):
+    """A document that is no TOML. reason: what is wrong. line: where, counted from 1."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(f"{line}: {reason}")
+        self.reason = reason
+        self.line = line
+
+
+def parse_toml(text: str) -> tuple[Mapping[str, Any], Mapping[KeyPath, int]]:
+    """Return the values of a document and the line of each; raises TomlError and RecursionError."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(text, str(error)) from error
+    except ValueError as error:  # of int(), about thousands of digits
+        match = _LONG_NUMBER.search(text)
+        line = text.count("\n", 0, match.start() if match else 0) + 1
+        raise TomlError(_TOO_LARGE, line) from error
+    lines = find_lines(text)
+    for path, number in _numbers(values):
+        if not -_LEAST_TOO_LARGE <= number < _LEAST_TOO_LARGE:
+            raise TomlError(_TOO_LARGE, lines[path])
+    return values, lines
+
+
+def _syntax_error(text: str, message: str) -> TomlError:
+    match = _ERROR.fullmatch(message)
+    reason, line = match.groups() if match else (message, None)
+    return TomlError(reason[:1].lower() + reason[1:], int(line or len(text.splitlines()) or 1))
+
+
+def _numbers(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    """Yield each whole number in a value, with the keys that lead to it."""
+    if isinstance(value, int):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(one, (*path, key))
 
 
 def find_lines(text: str) -> dict[KeyPath, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import not_
 from typing import Any, Protocol
 
+from aserve.config.names import ItemError
 from aserve.config.toml_text import format_value
 
 _ON = frozenset({"on", "true", "yes", "1"})
@@ -89,10 +90,8 @@ class Many:
         """Return the value of a list of strings, or of a table."""
         if isinstance(value, dict) and self._table:
             return self.from_option(self._table(value))
-        if not _is_list_of_texts(value):
-            expected = "a list of strings or a table" if self._table else "a list of strings"
-            raise wrong_type(expected, value)
-        return self.from_option(value)  # type: ignore[arg-type]
+        expected = "a list of strings or a table" if self._table else "a list of strings"
+        return self.from_option(_texts(value, expected))
 
 
 class Names(One):
@@ -106,7 +105,8 @@ class Names(One):
 
     def from_toml(self, value: object) -> Any:
         """Return the value of a list of strings or of a text."""
-        return tuple(value) if _is_list_of_texts(value) else super().from_toml(value)  # type: ignore[arg-type]
+        is_list = isinstance(value, list)
+        return tuple(_texts(value, "a list of strings")) if is_list else super().from_toml(value)
 
 
 class Flag:
@@ -164,28 +164,34 @@ class Switch:
 
 def pair_texts(table: Mapping[str, Any]) -> list[str]:
     """Return NAME=VALUE for each value of a table."""
-    return [f"{name}={_text(value)}" for name, value in table.items()]
+    return [f"{name}={_text(value, at)}" for at, (name, value) in enumerate(table.items())]
 
 
 def header_texts(table: Mapping[str, Any]) -> list[str]:
     """Return "GLOB NAME: VALUE" for each header of tables by globs."""
     if not all(isinstance(one, dict) for one in table.values()):
         raise ValueError('must be tables of headers by paths, as in [header."/assets/*"]')
-    return [
-        f"{glob} {name}: {_text(value)}"
-        for glob, one in table.items()
-        for name, value in one.items()
+    pairs = [
+        (f"{glob} {name}", value) for glob, one in table.items() for name, value in one.items()
     ]
+    return [f"{name}: {_text(value, at)}" for at, (name, value) in enumerate(pairs)]
 
 
-def _text(value: object) -> str:
+def _text(value: object, index: int) -> str:
+    """Return a value of a table as a text; index: which one it is, of all in it."""
     if type(value) not in {str, int}:
-        raise wrong_type("a string or a whole number", value)
+        raise ItemError(index, str(wrong_type("a string or a whole number", value)))
     return str(value)
 
 
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _texts(value: object, expected: str) -> list[str]:
+    """Return a list of texts; raises ValueError for any other value."""
+    if not isinstance(value, list):
+        raise wrong_type(expected, value)
+    for index, one in enumerate(value):
+        if not isinstance(one, str):
+            raise ItemError(index, str(wrong_type(expected, value)))
+    return value
 
 
 def wrong_type(expected: str, value: object) -> ValueError:

@@ -7,6 +7,13 @@ from aserve.config.cpus import available_cpus
 from aserve.http1.limits import UNLIMITED
 
 _MAX_DIGITS = 9
+_OFF, _OUTPUT = "use 'off'", "use '-' for standard output"
+_NO_LOG_FILES = {
+    **dict.fromkeys(("off", "none", "no", "false", "null", "disable", "disabled"), _OFF),
+    **dict.fromkeys(("on", "yes", "true", "stdout"), _OUTPUT),
+    "stderr": "use /dev/stderr for standard error",
+}
+"""Words that are hardly meant as names of a log, and what to use instead."""
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -21,6 +28,16 @@ def parse_text(text: str) -> str:
     """Return a text that is not empty."""
     if not text:
         raise ValueError("must not be empty")
+    return text
+
+
+def parse_log(text: str) -> str:
+    """Return where the access log goes: a file, `-`, or `off`."""
+    if not text:
+        raise ValueError("must not be empty; use 'off' for no log")
+    hint = _NO_LOG_FILES.get(text.strip().lower())
+    if hint and text != "off":
+        raise ValueError(f"{hint}; for a file of this name use './{text}'")
     return text
 
 

@@ -33,6 +33,9 @@ OF_THE_PROCESS = frozenset(
 )
 """Settings that all sites of a server have in common."""
 
+OF_THE_SERVER = "is a setting of the whole server"
+"""What is wrong with one of them in a site."""
+
 _OF_WRITING = ("write", "on_conflict", "max_upload", "quota", "min_free", "fsync")
 
 OF_A_SITE = frozenset(
@@ -118,7 +121,7 @@ class PathSettings(_Changes):
     @property
     def name(self) -> str:
         """What messages call these paths."""
-        return self.match
+        return str(self.match)
 
     @property
     def own_settings(self) -> Mapping[str, Any]:
@@ -127,12 +130,10 @@ class PathSettings(_Changes):
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""
-        try:
-            compile_glob(self.match)
-        except GlobError as error:
-            yield "match", f"{error}, not {self.match!r}"
-        yield from _misplaced(self.changes, OF_THE_PROCESS, "is of the whole server")
-        yield from _misplaced(self.changes, OF_A_SITE, "is of the whole site")
+        if reason := _match_error(self.match):
+            yield "match", f"{reason}, not {self.match!r}"
+        yield from _misplaced(self.changes, OF_THE_PROCESS, OF_THE_SERVER)
+        yield from _misplaced(self.changes, OF_A_SITE, "is a setting of the whole site")
 
 
 class VirtualHost(_Changes):
@@ -149,7 +150,8 @@ class VirtualHost(_Changes):
         self, hosts: Iterable[str], root: RootArgument, **settings: Unpack["ServerSettings"]
     ) -> None:
         super().__init__(settings)
-        self.hosts = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+        is_one = isinstance(hosts, str | bytes) or not isinstance(hosts, Iterable)
+        self.hosts: tuple[str, ...] = (hosts,) if is_one else tuple(hosts)  # type: ignore[assignment]
         self.root = root
 
     def _key(self) -> tuple[Any, ...]:
@@ -178,7 +180,7 @@ class VirtualHost(_Changes):
         for host in self.hosts:
             if reason := host_error(host):
                 yield "hosts", reason
-        yield from _misplaced(self.changes, OF_THE_PROCESS, "is of the whole server")
+        yield from _misplaced(self.changes, OF_THE_PROCESS, OF_THE_SERVER)
 
 
 def usual_allowed_hosts(host: str, *, has_terminal: bool) -> tuple[str, ...]:
@@ -214,6 +216,17 @@ def host_error(host: object) -> str:
     try:
         parse_host_name(host)
     except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _match_error(match: object) -> str:
+    """Return what is wrong with the glob of paths in settings, "" if nothing is."""
+    if not isinstance(match, str):
+        return "must be a path such as '/assets/*'"
+    try:
+        compile_glob(match)
+    except GlobError as error:
         return str(error)
     return ""
 

@@ -58,12 +58,21 @@ def parse_host_name(text: str) -> str:
         raise ValueError("'*' is every host: the site of all other hosts needs no name")
     prefix = _WILDCARD if text.startswith(_WILDCARD) else ""
     host = text.removeprefix(prefix)
-    if not prefix and is_address(address := host.strip("[]")):
+    if is_address(address := host.strip("[]")):
+        if prefix:
+            raise ValueError(f"{text!r} is no host: there are no names below an address")
+        if "%" in address:
+            raise ValueError(f"{text!r} is no host: browsers send no zone of an address")
         return _normal(address)
     name = _ascii_name(host)
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         raise ValueError(f"must be the name of a host{_hint(text)}, not {text!r}")
     return prefix + name
+
+
+def browser_host(host: str) -> str:
+    """Return a host as browsers send it; raises ValueError for letters that no name has."""
+    return host if host.isascii() else _ascii_name(host)
 
 
 class HostTable(Generic[T]):

@@ -119,6 +119,8 @@ def cache_control(settings: Settings) -> CacheControl:
 
 def cache_note(settings: Settings, path: TargetPath) -> Note:
     """Return a note on how long the file at a path may be used."""
+    if settings.cache == "no-store":
+        return Note("cache", "no-store: never kept", settings.place_of("cache"))
     header = cache_control(settings)(path)
     reasons = {NO_CACHE: "validated before each use", IMMUTABLE: "the name has a hash of the file"}
     reason = f": {reasons[header]}" if header in reasons else ""

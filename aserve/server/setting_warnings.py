@@ -136,7 +136,7 @@ def _root(configuration: Configuration) -> Warnings:
         at = f"{shown_path(name)}: " if name else ""
         if path == Path("/"):
             yield "root", f"{at}is the whole file system"
-        elif path == Path("~").expanduser():
+        elif str(path) == os.path.expanduser("~"):  # noqa: PTH111 - Path fails where there is none
             yield "root", f"{at}is your home directory"
         elif (path / ".ssh").is_dir():
             yield "root", f"{at}is a home directory: .ssh is in it"
@@ -158,8 +158,11 @@ def _visibility(configuration: Configuration) -> Warnings:
 def _own_files(configuration: Configuration) -> Warnings:
     """Yield what clients can read that is meant for the server alone."""
     log, file = configuration.access_log, configuration.file
-    if log and log not in {"off", "-"} and (place := _url_of(Path(log), configuration.settings)):
-        yield "access_log", f"is served at {place}"
+    if log and log not in {"off", "-"}:
+        if not _can_be_written(Path(log)):
+            yield "access_log", f"cannot write {log!r}: the server does not start"
+        elif place := _url_of(Path(log), configuration.settings):
+            yield "access_log", f"is served at {place}"
     if file and (place := _url_of(file.file, configuration.settings)):
         yield "--config", f"{file.file} is served at {place}"
     if file and file.file.exists() and file.file.stat().st_mode & stat.S_IWOTH:
@@ -236,6 +239,13 @@ def _served(settings: Settings) -> Iterator[tuple[str, Path]]:
         yield "", settings.root
     else:
         yield from settings.root.items()
+
+
+def _can_be_written(file: Path) -> bool:
+    """Tell whether a file can be opened to write, or be made."""
+    if file.exists():
+        return not file.is_dir() and os.access(file, os.W_OK)
+    return file.parent.is_dir() and os.access(file.parent, os.W_OK | os.X_OK)
 
 
 def _is_another_file(path: Path, configuration: Configuration) -> bool:

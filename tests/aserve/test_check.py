@@ -168,6 +168,11 @@ SLOW = "slow clients can hold all connections for ever"
             "--hide: hides 'index.html', so that no folder has this index",
         ),
         ({"access_log": "site/log"}, "--access-log: is served at /log"),
+        ({"access_log": "site"}, "--access-log: cannot write 'site': the server does not start"),
+        (
+            {"access_log": "no/log"},
+            "--access-log: cannot write 'no/log': the server does not start",
+        ),
         (
             {"listing": "off", "page_size": "5"},
             "--page-size: has no effect where no folder is listed",
@@ -230,6 +235,8 @@ def test_each_warning_about_what_is_served(
     (here / "other" / ".ssh").mkdir(parents=True)
     (here / "configured").mkdir()
     (here / "configured" / "aserve.toml").touch()
+    monkeypatch.setenv("HOME", "~")  # as os.path.expanduser has it of a user without an account
+    assert warnings_of("other") == ["DIR: is a home directory: .ssh is in it"]
     monkeypatch.setenv("HOME", str(here / "home"))
     expected = [warning.format(here=here / "configured") for warning in warnings]
     assert [one for one in warnings_of(*arguments) if one.startswith("DIR")] == expected
@@ -273,6 +280,16 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
     [
         (["/"], "200 OK", ["file {site}/index.html", VALIDATED, KEPT]),
         (["http://a.test:80/a.txt?b"], "200 OK", ["file {site}/a.txt", VALIDATED, KEPT]),
+        (
+            ["/a.txt", "--cache", "no-store"],
+            "200 OK",
+            [
+                "file {site}/a.txt",
+                "cache no-store: never kept --cache",
+                "header Cache-Control: no-store --cache",
+                KEPT,
+            ],
+        ),
         (
             ["/sub"],
             "301 Moved Permanently",
@@ -483,6 +500,26 @@ def test_a_file_of_sites_alone_can_be_read_again(here: Path, check) -> None:
         for name in ("aserve.toml", "printed.toml")
     )
     assert (second, second.root) == (first, {})
+
+
+@pytest.mark.parametrize("url", ["", "a.test", "ftp://a.test/", "http://[::1", "http://ü ü/"])
+def test_what_cannot_be_asked_is_one_line(check, url: str) -> None:
+    code, lines, errors = check("--explain", url)
+    assert (code, lines, len(errors)) == (2, [], 1)
+    assert errors[0].startswith("aserve: error: --explain: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("http://me:x@Bücher.test:80/#top", "GET / of xn--bcher-kva.test:80"),
+        ("http://[::1]:80/?#x", "GET / of [::1]:80"),
+        ("/a.txt?x=1#y", "GET /a.txt?x=1 of localhost"),
+    ],
+)
+def test_a_url_is_asked_for_as_a_browser_does(check, url: str, line: str) -> None:
+    _, lines, _ = check("--explain", url)
+    assert lines[0] == line
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aserve.cli.options import CommandOptions, SettingOptions
-from aserve.config.config_file import is_foreign
+from aserve.config.config_file import MAX_SIZE, is_foreign
 from aserve.config.configuration import Configuration, read_configuration
 from aserve.config.effective import format_configuration
 from aserve.config.kinds import KINDS, PROGRAM_KINDS, SETTING_KINDS
@@ -58,9 +58,15 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file()
     assert (one.live, one.hide, one.charset) == (False, ("c",), "utf-8")
     names = ("page_size", "title", "host", "live", "hide", "charset")
     assert [one.place_of(name) for name in names] == [
-        *("--page-size", "ASERVE_TITLE", "aserve.toml:3", "--live", "ASERVE_HIDE", "default"),
+        *("--page-size", "ASERVE_TITLE", "aserve.toml:3", "--no-live", "ASERVE_HIDE", "default"),
     ]
     assert one.place_of("hide", 1) == "ASERVE_HIDE"  # no line of the list that it replaces
+
+
+def test_a_flag_is_named_by_the_option_that_was_given() -> None:
+    one = read("readme = false\nlive = true", readme=False).settings  # by --readme
+    assert [one.place_of(name) for name in ("readme", "live")] == ["--readme", "aserve.toml:2"]
+    assert read("open = false", open=True).sources["open"].label == "--open"
 
 
 def test_headers_are_lines_of_options_and_variables_and_a_list_or_tables_of_a_file() -> None:
@@ -160,6 +166,8 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("'a\\nb' = 5", 'aserve.toml:1: "a\\\\nb": there is no such key'),
         ('"a\\nb" = 5', 'aserve.toml:1: "a\\nb": there is no such key'),
         ("listening = 1", "aserve.toml:1: listening: there is no such key; did you mean listing?"),
+        ("headers = 1", "aserve.toml:1: headers: there is no such key; did you mean header?"),
+        ("[limit]\ntimeout = 1", "aserve.toml:2: limit.timeout: there is no limit 'timeout', but"),
         ("xyzzy = 1", "aserve.toml:1: xyzzy: there is no such key"),
         ("queue = 1", "aserve.toml:1: queue: there is no such key"),
         ("\n\nport = '80'", 'aserve.toml:3: port: must be a whole number, not "80"'),
@@ -171,7 +179,21 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("hide = 'a'", 'aserve.toml:1: hide: must be a list of strings, not "a"'),
         ("hide = ['a', 1]", 'aserve.toml:1: hide: must be a list of strings, not ["a", 1]'),
         ("hide = ['../a']", "aserve.toml:1: hide: must be a name or a path that can exist: '../a'"),
-        ("type = {a = [1]}", "aserve.toml:1: type: must be a string or a whole number, not [1]"),
+        ("[type]\na = 't/a'\nb = [1]", "aserve.toml:3: type.b: must be a string or a whole number"),
+        ("[type]\na = 't/a'\nb = 'x'", "aserve.toml:3: type.b: must be SUFFIX=TYPE, as in srt=tex"),
+        ("index = [1]", "aserve.toml:1: index: must be a list of strings, not [1]"),
+        ("index = ['a',\n'b/c']", "aserve.toml:2: index: must be the name of a file, not 'b/c'"),
+        ("hide = ['a',\n1]", 'aserve.toml:2: hide: must be a list of strings, not ["a", 1]'),
+        ("hide = ['a',\n'../a']", "aserve.toml:2: hide: must be a name or a path that can exist: "),
+        ("archive = ['zip',\n'rar']", "aserve.toml:2: archive: must be one of zip, tar, tar.gz, t"),
+        ("allow-connect=['a:1',\n'b']", "aserve.toml:2: allow-connect: must be HOST:PORT, not 'b'"),
+        ("[error-page]\n404='a'\n5xx='../b'", "aserve.toml:3: error-page.5xx: must be STATUS=PATH"),
+        ("allowed-hosts=['a',\n'b/']", "aserve.toml:2: allowed-hosts: must be the name of a host,"),
+        ("[header.'/a']\nX='1'\nY=1.5", "aserve.toml:3: header.\"/a\".Y: must be a string or a wh"),
+        ("[root]\na='www'\n'/b'='x'", "aserve.toml:3: root.\"/b\": /b: there is no directory or f"),
+        ("port = " + "9" * 30, "aserve.toml:1: is not TOML: a number has more than 64 bits"),
+        ("\nport = " + "9" * 5000, "aserve.toml:2: is not TOML: a number has more than 64 bits"),
+        ("\nport = 0x" + "f" * 5000, "aserve.toml:2: is not TOML: a number has more than 64 bits"),
         ("spa = 1", "aserve.toml:1: spa: must be true, false or a string, not 1"),
         ("spa = ''", "aserve.toml:1: spa: must not be empty"),
         ("workers = 'many'", "aserve.toml:1: workers: must be 'auto' or at least 1, not 'many'"),
@@ -179,9 +201,14 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("quota = -9", "aserve.toml:1: quota: must be a number such as 500 or 20G, or 'unlimite"),
         ("root = 'nowhere'", "aserve.toml:1: root: there is no directory or file"),
         ("root = ['www']", "aserve.toml:1: root: must be a path, or a table of paths by their"),
+        ("root = '~no-such-user/x'", "aserve.toml:1: root: there is no directory or file"),
+        ("access-log = ''", "aserve.toml:1: access-log: must not be empty; use 'off' for no log"),
+        ("access-log = 'stdout'", "aserve.toml:1: access-log: use '-' for standard output; for a"),
+        ("access-log = false", "aserve.toml:1: access-log: must be a file, '-' or 'off', not f"),
         ("root = ''", "aserve.toml:1: root: must be a path, or a table of paths by their names"),
         ("[root]\na = 'www'\n'/a/' = 'www'", "aserve.toml:1: root: /a is named twice"),
-        ("\n[limit]\nfoo = 1", "aserve.toml:2: limit: there is no limit 'foo'; the limits are"),
+        ("\n[limit]\nfoo = 1", "aserve.toml:3: limit.foo: there is no limit 'foo'; the limits"),
+        ("[limit]\nbacklog=9\nmax-body=0.5", "aserve.toml:3: limit.max-body: must be a string or "),
         ("limit = ['backlog=0']", "aserve.toml:1: limit: backlog must be at least 1"),
         ("model = 'epoll'\nthreads = 3", "aserve.toml:2: threads: the model epoll does not use it"),
         ("model = 'x'", "aserve.toml:1: model: must be one of"),
@@ -201,6 +228,16 @@ def test_a_file_that_cannot_be_read_is_named_by_what_names_it(tmp_path: Path) ->
     assert error_of(environment={"ASERVE_CONFIG": "www"}) == (
         "ASERVE_CONFIG: cannot read 'www': Is a directory"
     )
+    os.mkfifo("pipe")
+    assert error_of(config="pipe").startswith(
+        "--config: cannot read 'pipe': it is not a regular fi"
+    )
+    assert error_of(config="/dev/zero").startswith("--config: cannot read '/dev/zero': it is not a")
+    with Path("large").open("wb") as file:
+        file.truncate(MAX_SIZE + 1)
+    assert error_of(config="large") == "--config: cannot read 'large': it is larger than 4 MB"
+    for text in ("=", "[[" * 5_000):
+        assert error_of(text, file="a\x1b", config="a\x1b").startswith("'a\\x1b':")
     assert error_of(config="a\0b").startswith("--config: cannot read 'a\\x00b': embedded null")
     assert error_of(config="") == "--config: must not be empty; 'off' is no file"
     (tmp_path / "aserve.toml").symlink_to("nowhere")
@@ -256,6 +293,7 @@ def test_a_file_that_any_user_can_have_put_there_is_not_used(
         ("ASERVE_PORT", "-1", "must be from 0 to 65535"),
         ("ASERVE_LIVE", "maybe", "must be on or off, not 'maybe'"),
         ("ASERVE_PROT", "1", "there is no such variable; did you mean ASERVE_PORT?"),
+        ("ASERVE_port", "1", "there is no such variable; did you mean ASERVE_PORT?"),
         ("ASERVE_NO_README", "1", "there is no such variable; did you mean ASERVE_README?"),
         ("ASERVE_CONFIGG", "1", "there is no such variable; did you mean ASERVE_CONFIG?"),
         ("ASERVE_XYZZY", "1", "there is no such variable"),
@@ -265,6 +303,13 @@ def test_a_file_that_any_user_can_have_put_there_is_not_used(
 )
 def test_an_error_in_a_variable_names_it(variable: str, text: str, message: str) -> None:
     assert error_of(environment={variable: text}).startswith(f"{variable}: {message}")
+
+
+@pytest.mark.parametrize("name", ["VERSION", "EXPLAIN", "HELP", "", "A"])
+def test_nothing_is_proposed_that_is_not_like_it(name: str) -> None:
+    """The prefix that all variables have makes none of them similar."""
+    variable = f"ASERVE_{name}"
+    assert error_of(environment={variable: "1"}) == f"{variable}: there is no such variable"
 
 
 def test_variables_that_others_set_are_left_alone() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.config.headers import HeaderLineError, parse_header_rules
+from aserve.config.headers import parse_header_rules
+from aserve.config.names import ItemError
 from aserve.http.header_changes import change_headers
 from aserve.http.messages import Request, Response
 from aserve.http1.head_encoder import encode_head
@@ -41,17 +42,17 @@ LINES = st.one_of(ODD, st.builds("{} X-A{}:{}".format, GLOBS, st.sampled_from(["
 def is_rule(line):
     try:
         return bool(parse_header_rules([line]))
-    except HeaderLineError as error:
-        return error.number != 0
+    except ItemError as error:
+        return error.index != 0
 
 
 @given(st.lists(LINES, max_size=3))
 def test_any_text_is_a_rule_that_breaks_no_head_or_an_error_of_its_line(lines):
     wrong = [number for number, line in enumerate(lines) if not is_rule(line)]
     if wrong:
-        with pytest.raises(HeaderLineError) as caught:
+        with pytest.raises(ItemError) as caught:
             parse_header_rules(lines)
-        assert caught.value.number == wrong[0]
+        assert caught.value.index == wrong[0]
         return
     rules = parse_header_rules(lines)
     changes = [rule.change for rule in rules]

@@ -5,7 +5,7 @@ import tomllib
 import typing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -101,14 +101,22 @@ def test_what_is_made_of_a_site_says_how(directory: Path) -> None:
         ),
         ({"allowed_hosts": ("any", "a")}, "allowed_hosts: any is every host, so that no other can"),
         ({"linked_root": "x"}, "linked_root: must be one of follow, reload, not 'x'"),
+        (
+            {"paths": (aserve.PathSettings(cast("str", None)),)},
+            "paths: None: match: must be a path s",
+        ),
+        (
+            {"paths": (aserve.PathSettings(cast("str", ["/p"])),)},
+            "paths: ['/p']: match: must be a pa",
+        ),
         ({"paths": (aserve.PathSettings("p"),)}, "paths: p: match: a path begins with / or *"),
         (
             {"paths": (aserve.PathSettings("/p", hide=("a",)),)},
-            "paths: /p: hide: is of the whole site",
+            "paths: /p: hide: is a setting of the whole site",
         ),
         (
             {"paths": (aserve.PathSettings("/p", port=1),)},
-            "paths: /p: port: is of the whole server",
+            "paths: /p: port: is a setting of the whole server",
         ),
         (
             {"paths": (aserve.PathSettings("/p", page_size=0),)},
@@ -126,12 +134,15 @@ def test_a_wrong_value_is_one_line(directory: Path, settings: Any, error: str) -
     ("hosts", "settings", "error"),
     [
         ((), {}, "no host: hosts: must name at least one host"),
+        (3, {}, "3: hosts: must be the name of a host, not 3"),
+        (b"a", {}, "b'a': hosts: must be the name of a host, not b'a'"),
+        ("a\n", {}, "'a\\n': hosts: must be the name of a host, not 'a\\n'"),
         ((3,), {}, "3: hosts: must be the name of a host, not 3"),
         ("a.test:80", {}, "a.test:80: hosts: must be the name of a host, without a port"),
         (("b", "B."), {}, "b: hosts: 'B.' is a host of b already"),
         ("used.test", {}, "used.test: hosts: 'used.test' is a host of used.test already"),
-        ("a", {"model": "epoll"}, "a: model: is of the whole server"),
-        ("a", {"sites": ()}, "a: sites: is of the whole server"),
+        ("a", {"model": "epoll"}, "a: model: is a setting of the whole server"),
+        ("a", {"sites": ()}, "a: sites: is a setting of the whole server"),
         ("a", {"page_size": 0}, "a: page_size: must be from 1 to 2000"),
         ("a", {"quota": 5}, "a: quota: has no effect where nothing can be written to"),
         (
@@ -265,7 +276,8 @@ def test_paths_of_the_root_have_tables_too(file: Path) -> None:
     assert read_configuration((), {}, {}).settings.paths[0].settings.listing == "off"
     file.write_text(f'{SITES}[[path]]\nmatch = "*.pdf"\n')
     with pytest.raises(
-        aserve.SettingsError, match=r"^aserve\.toml:16: path: are of the root, and "
+        aserve.SettingsError,
+        match=r"^aserve\.toml:16: path: has settings for paths of the root, and there",
     ):
         read_configuration((), {}, {})
 
@@ -274,11 +286,22 @@ def test_paths_of_the_root_have_tables_too(file: Path) -> None:
     ("old", "new", "error"),
     [
         ('charset = "none"', 'charset = "no such"', "7: site.charset: must be the name of a char"),
-        ('charset = "none"', 'model = "epoll"', "7: site.model: is of the whole server"),
-        ('charset = "none"', "quiet = true", "7: site.quiet: there is no such key"),
+        ('charset = "none"', 'model = "epoll"', "7: site.model: is a setting of the whole server"),
+        ('charset = "none"', "quiet = true", "7: site.quiet: is a setting of the whole server"),
         ('charset = "none"', "charsets = 1", "7: site.charsets: there is no such key; did you m"),
-        ("spa = true", 'hide = ["a"]', "11: site.path.hide: is of the whole site"),
-        ("spa = true", 'root = "a"', "11: site.path.root: is of the whole site"),
+        (
+            'charset = "none"',
+            "host = ['x.test']",
+            "7: site.host: is a setting of the whole server; d",
+        ),
+        (
+            "[[site.path]]",
+            "[site.path]",
+            "9: site.path: must be tables, each with the line [[site.p",
+        ),
+        ("spa = true", 'port = "x"', "11: site.path.port: is a setting of the whole server"),
+        ("spa = true", 'hide = ["a"]', "11: site.path.hide: is a setting of the whole site"),
+        ("spa = true", 'root = "a"', "11: site.path.root: is a setting of the whole site"),
         ("spa = true", 'listing = "x"', "11: site.path.listing: must be one of auto, on, off"),
         ('match = "/p/*"', 'match = "p"', "10: site.path.match: a path begins with / or *"),
         ('match = "/p/*"', "match = 1", "10: site.path.match: must be a string"),

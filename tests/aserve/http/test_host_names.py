@@ -102,6 +102,8 @@ def test_a_host_of_settings(text: str, host: str) -> None:
         ("a b", "must be the name of a host"),
         ("a" * 64, "must be the name of a host"),
         (".".join(["a" * 63] * 4), "must be the name of a host"),
+        ("*.192.0.2.7", "'*.192.0.2.7' is no host: there are no names below an address"),
+        ("fe80::1%eth0", "'fe80::1%eth0' is no host: browsers send no zone of an address"),
         ("☕.test", "'☕.test' is no name of a host: codepoint u+2615"),
     ],
 )
