@@ -33,7 +33,7 @@ Port = Annotated[
 def reload(port: Port = None) -> int:
     """Have a running server read its configuration anew; no request is lost."""
     number = None if port is None else int(parsed(Source("PORT", "PORT"), parse_number, port))
-    server = _choose(find_servers(), number)
+    server = _choose(find_servers(number), number)
     if not server:
         where = f"on port {port}" if port else "on this machine"
         print_message(f"error: no server of this user runs {where}")
@@ -49,10 +49,9 @@ def reload(port: Port = None) -> int:
 
 def _choose(servers: list[RunningServer], port: int | None) -> RunningServer | None:
     """Return the server that is meant, None if there is none."""
-    matching = [server for server in servers if port is None or server.port == port]
-    if len(matching) > 1:
-        raise UsageError(_ambiguous(matching, port))
-    return matching[0] if matching else None
+    if len(servers) > 1:
+        raise UsageError(_ambiguous(servers, port))
+    return servers[0] if servers else None
 
 
 def _ambiguous(servers: list[RunningServer], port: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import select
+import signal
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
@@ -88,8 +89,10 @@ class Control:
 
     def _handle(self, ready: AbstractSet[int]) -> None:
         if self._signals.fileno() in ready:
-            for record in self._signals.read(0):
-                self._on_signal(record.number)
+            numbers = [record.number for record in self._signals.read(0)]
+            # An upgrade is last: with this program ends what it has read and not yet done.
+            for number in sorted(numbers, key=signal.SIGUSR2.__eq__):
+                self._on_signal(number)
         is_asked = self._socket is not None and self._socket.fileno() in ready
         if is_asked and self._socket and (request := self._socket.accept_request()):
             request.answer(self._reload())

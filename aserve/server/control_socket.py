@@ -6,11 +6,13 @@ and its port. Only the user of the server and root are heard, and only they are 
 says who the other end is (SO_PEERCRED).
 """
 
+import errno
 import logging
 import os
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +23,8 @@ _logger = logging.getLogger("aserve")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _NAME = re.compile(r"@aserve-(\d+)-(\d+)$", re.MULTILINE)
 _MAX_MESSAGE = 65_536
-_MAX_WAITING = 8
+_MAX_WAITING = 128
+_CONNECT_TRIES, _CONNECT_PAUSE_S = 20, 0.05  # while the queue of a server is full
 _REQUEST_TIMEOUT_S = 1.0  # for one who has connected to say something
 _RELOAD = b"reload"
 _DONE = b"done"
@@ -97,11 +100,14 @@ class ControlRequest(NamedTuple):
             self.client.send(reason.encode()[:_MAX_MESSAGE] or _DONE)
 
 
-def find_servers() -> list[RunningServer]:
-    """Return the servers of this user, for root those of all users."""
+def find_servers(port: int | None = None) -> list[RunningServer]:
+    """Return the servers of this user, for root those of all users. port: only those on this one.
+
+    One that hangs, and takes no more requests, is not among them.
+    """
     names = Path("/proc/net/unix").read_text("utf-8", "replace")
-    found = {RunningServer(int(pid), int(port)) for pid, port in _NAME.findall(names)}
-    return sorted(server for server in found if _is_ours(server))
+    found = {RunningServer(int(pid), int(its_port)) for pid, its_port in _NAME.findall(names)}
+    return sorted(one for one in found if port in {None, one.port} and _is_ours(one))
 
 
 def request_reload(server: RunningServer) -> str:
@@ -129,10 +135,22 @@ def _is_ours(server: RunningServer) -> bool:
 def _connect(server: RunningServer) -> Iterator[socket.socket]:
     """Yield a connection to a server, unless another user claims to be that server."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.connect(_address(server))
+        _connect_soon(client, server)
         user = os.geteuid()
-        if user == 0 or _peer_user(client) in {0, user}:
+        if user in {0, _peer_user(client)}:  # the server hears no others
             yield client
+
+
+def _connect_soon(client: socket.socket, server: RunningServer) -> None:
+    """Connect, or raise OSError where the server has taken no requests for a while: it hangs."""
+    client.setblocking(False)  # a connect that waits for the queue may wait forever
+    for _ in range(_CONNECT_TRIES):
+        with suppress(BlockingIOError):
+            client.connect(_address(server))
+            client.setblocking(True)
+            return
+        time.sleep(_CONNECT_PAUSE_S)
+    raise TimeoutError(errno.ETIMEDOUT, "the server hangs")
 
 
 def _address(server: RunningServer) -> bytes:

@@ -30,6 +30,8 @@ OF_PROCESSES = ("workers", "model", "by_the_book", "dispatch")
 _OF_POOLS = ("threads", "queue")  # those of a model without an event loop as well
 _OF_ADDRESS = ("host", "port")
 
+_STOPPING = "the server is stopping"
+
 _logger = logging.getLogger("aserve")
 
 
@@ -67,6 +69,7 @@ class Manager(ABC):
         self._reloading = reloading
         self._inherited = reloading.inherited
         self._workers: dict[int, Worker] = {}  # by process id
+        self._is_stopping = False
         self._control: Control
 
     def _open_control(
@@ -86,10 +89,10 @@ class Manager(ABC):
             self._reap()
         elif self._signals.stops(number):
             self._stop()
-        elif number in self._signals.reload:
-            self._control.reload()
         elif number in self._signals.upgrade:
             self._upgrade()
+        elif number in self._signals.reload and not self._is_stopping:
+            self._control.reload()
         else:
             self._signal_workers(REOPEN_LOG)
 
@@ -103,6 +106,8 @@ class Manager(ABC):
 
     def _upgrade(self) -> None:
         """Start the program anew, in place; log why that is not possible if so."""
+        if self._is_stopping:
+            return
         try:
             check_program()
             self._start_anew()
@@ -130,6 +135,8 @@ class Manager(ABC):
         """Serve with the settings as they are now; return why that is not possible, "" if it is."""
         if not (read_settings := self._reloading.read_settings):
             return "its settings are fixed"
+        if self._is_stopping:
+            return _STOPPING
         try:
             self._use(read_settings())
         except (SettingsError, ListenError, ReloadError) as error:
@@ -139,7 +146,7 @@ class Manager(ABC):
         except Exception as error:  # noqa: BLE001 - the last boundary: the server goes on
             return f"internal error: {describe_exception(error)}"
         self._signal_workers(REOPEN_LOG)
-        return ""
+        return _STOPPING if self._is_stopping else ""
 
     def _use(self, settings: Settings) -> None:
         """Have every next request answered with other settings."""

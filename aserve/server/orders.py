@@ -9,6 +9,7 @@ import os
 import pickle
 import select
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from aserve.config.settings import Settings
 
 _MAX_MESSAGE = 4_096
+_STARTED = 0  # the number of what a worker says without an order
 _TIMEOUT_S = 60.0  # for a reply: a worker whose disk hangs must not keep all others
 
 
@@ -29,9 +31,10 @@ class Kind(bytes, Enum):
 
 
 class Order(NamedTuple):
-    """An order, as a worker gets it. settings: those to be prepared."""
+    """An order, as a worker gets it. number: what its reply has. settings: those to be prepared."""
 
     kind: Kind
+    number: int
     settings: Settings | None = None
 
 
@@ -45,6 +48,7 @@ class WorkerLink:
     def __init__(self, sock: socket.socket, *, has_started: bool = False) -> None:
         self._own = sock
         self._has_started = has_started
+        self._number = _STARTED  # of the last order
 
     @classmethod
     def pair(cls) -> tuple["WorkerLink", "OrderReceiver"]:
@@ -69,8 +73,10 @@ class WorkerLink:
 
     def send(self, kind: Kind, settings: int | None = None) -> None:
         """Send an order. settings: a descriptor that has them, for PREPARE."""
+        self._number = time.monotonic_ns()  # which no order before has, nor one of a former program
+        message = b"%s %d" % (kind.value, self._number)
         with suppress(OSError):  # it has ended; the reply says so
-            socket.send_fds(self._own, [kind.value], () if settings is None else (settings,))
+            socket.send_fds(self._own, [message], () if settings is None else (settings,))
 
     def send_settings(self, settings: Settings) -> None:
         """Order to prepare what settings need."""
@@ -81,16 +87,21 @@ class WorkerLink:
             os.close(descriptor)
 
     def reply(self) -> str | None:
-        """Wait for the reply; return why the worker cannot, "" if it can, None if it has ended."""
+        """Wait for the reply; return why the worker cannot, "" if it can, None if it has ended.
+
+        Replies to former orders, which came too late, are skipped.
+        """
         poll = select.poll()
         poll.register(self._own, select.POLLIN)
-        if not poll.poll(_TIMEOUT_S * 1_000):
-            return f"a worker has not replied for {_TIMEOUT_S:.0f} s"
-        try:
-            message = self._own.recv(_MAX_MESSAGE)
-        except ConnectionError:
-            return None
-        return message[1:].decode("utf-8", "replace") if message else None
+        while poll.poll(_TIMEOUT_S * 1_000):
+            try:
+                message = self._own.recv(_MAX_MESSAGE)
+            except ConnectionError:
+                return None
+            number, _, reason = message.partition(b" ")
+            if not message or int(number) == self._number:
+                return reason.decode("utf-8", "replace") if message else None
+        return f"a worker has not replied for {_TIMEOUT_S:.0f} s"
 
 
 class OrderReceiver:
@@ -119,12 +130,20 @@ class OrderReceiver:
         except OSError:
             return None
         settings = [read_settings_from(descriptor) for descriptor in descriptors]
-        return Order(Kind(message), *settings) if message else None
+        kind, _, number = message.partition(b" ")
+        return Order(Kind(kind), int(number), *settings) if message else None
 
-    def reply(self, reason: str = "") -> None:
-        """Say that it is done, or why it is not."""
+    def reply_started(self) -> None:
+        """Say that this worker serves."""
+        self._send(_STARTED, "")
+
+    def reply(self, order: Order, reason: str = "") -> None:
+        """Say that an order is carried out, or why it is not."""
+        self._send(order.number, reason)
+
+    def _send(self, number: int, reason: str) -> None:
         with suppress(OSError):  # the manager has gone, and this worker is about to be told
-            self._socket.send(b"=" + reason.encode()[: _MAX_MESSAGE - 1])
+            self._socket.send((b"%d " % number + reason.encode())[:_MAX_MESSAGE])
 
 
 def write_settings(settings: Settings) -> int:
@@ -161,13 +180,10 @@ def reload_workers(
         reasons = [link.reply() for link in links]
     reasons = [reason for link, reason in zip(links, reasons, strict=True) if link not in optional]
     if reason := next(filter(None, reasons), None):
-        _order_all(Kind.DISCARD, links)
+        for link in links:
+            link.send(Kind.DISCARD)
         raise ReloadError(reason)
-    _order_all(Kind.COMMIT, links)
-
-
-def _order_all(kind: Kind, links: Sequence[WorkerLink]) -> None:
     for link in links:
-        link.send(kind)
+        link.send(Kind.COMMIT)
     for link in links:
         link.reply()

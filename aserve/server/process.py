@@ -84,7 +84,7 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
 
 def _obey_in_model(model: ModelWorker, orders: OrderReceiver) -> None:
     """Carry out orders in a thread, or by the model itself where its process has none."""
-    orders.reply()  # it has started
+    orders.reply_started()
     obey = partial(_obey_order, model, orders)
     if not model.call_when_readable(orders.fileno(), obey):
         threading.Thread(target=_obey_until_end, args=(obey,), name="orders", daemon=True).start()
@@ -111,7 +111,7 @@ def _obey_order(model: ModelWorker, orders: OrderReceiver) -> bool:
             model.discard()
     except Exception as error:  # noqa: BLE001 - it is reported, and the server goes on
         reason = _reason(error)
-    orders.reply(reason)
+    orders.reply(order, reason)
     return True
 
 
@@ -135,6 +135,7 @@ class LoopProcess:
         self._is_retired = False  # and every connection is closed
         self._is_stopped = False  # by a signal
         self._tasks: set[asyncio.Task[None]] = set()
+        self._obeying = asyncio.Lock()  # one order after the other, however long each takes
 
     async def run(
         self, stop_signals: AbstractSet[signal.Signals], lifeline: int | None = None
@@ -157,7 +158,7 @@ class LoopProcess:
         # leave little.
         gc.freeze()
         if orders := self._orders:
-            orders.reply()  # it has started
+            orders.reply_started()
             loop.add_reader(orders.fileno(), self._on_order, orders)
         await self._stop.wait()
         for descriptor in (lifeline, orders and orders.fileno()):
@@ -190,12 +191,13 @@ class LoopProcess:
             asyncio.get_running_loop().remove_reader(orders.fileno())
 
     async def _obey(self, order: Order, orders: OrderReceiver) -> None:
+        reason = ""
         try:
-            await self._carry_out(order)
+            async with self._obeying:
+                await self._carry_out(order)
         except Exception as error:  # noqa: BLE001 - it is reported, and the server goes on
-            orders.reply(_reason(error))
-        else:
-            orders.reply()
+            reason = _reason(error)
+        orders.reply(order, reason)
 
     async def _carry_out(self, order: Order) -> None:
         if order.settings:

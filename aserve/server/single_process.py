@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aserve.config.settings import Settings
@@ -53,7 +53,6 @@ class SingleProcess(Manager):
         self._own = self._workers[os.getpid()] = Worker(os.getpid(), link, settings)
         self._stand_in: Worker | None = None
         self._waiting: dict[Worker, threading.Thread] = {}
-        self._is_stopping = False
         self._last_failure = ""
         self._lock = threading.RLock()  # for a reload, and for the end of this program
 
@@ -62,7 +61,10 @@ class SingleProcess(Manager):
 
     def start(self) -> None:
         """Start the thread. The signals must be blocked already, in all threads."""
-        threading.Thread(target=self._run, name="control", daemon=True).start()
+        adopted = self._adopt()
+        for one in adopted:
+            self._await_end(one)
+        threading.Thread(target=self._run, args=(adopted,), name="control", daemon=True).start()
 
     @property
     def is_upgrading(self) -> bool:
@@ -70,9 +72,17 @@ class SingleProcess(Manager):
         return self._stand_in is not None
 
     def on_stopping(self) -> None:
-        """Refuse clients: the server has closed its copies of the listening sockets."""
-        if not self.is_upgrading:
-            close_all(self._groups.sockets)
+        """Refuse clients: the server has closed its copies of the listening sockets.
+
+        Where a reload or an upgrade is under way, they are closed with the process: this is called
+        by the thread that serves, which does not wait for one that it obeys.
+        """
+        self._is_stopping = True
+        self.orders.end()
+        if self._lock.acquire(blocking=False):
+            if not self.is_upgrading:
+                close_all(self._groups.sockets)
+            self._lock.release()
 
     def finish_upgrade(self) -> None:
         """Start the program anew in this process, if that is wanted; else return.
@@ -113,12 +123,10 @@ class SingleProcess(Manager):
         for thread in list(self._waiting.values()):
             thread.join(timeout)
 
-    def _run(self) -> None:
+    def _run(self, adopted: Sequence[Worker]) -> None:
         self._open_control(self._signals.handled - self._signals.stop, self._lock)
-        if adopted := self._adopt():
+        if adopted:
             self._own.link.wait_started()
-            for one in adopted:
-                self._await_end(one)
             self._retire(adopted)
         while True:
             self._control.wait()
@@ -126,6 +134,8 @@ class SingleProcess(Manager):
     def _start_anew(self) -> None:
         """Have a stand-in serve, and retire this process, which finish_upgrade then replaces."""
         with self._lock:
+            if self._is_stopping:
+                return
             if not self._lifeline:
                 self._lifeline = os.pipe()
             link, orders = WorkerLink.pair()

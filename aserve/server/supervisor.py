@@ -49,7 +49,6 @@ class Supervisor(Manager):
         self._remaining = remaining
         self._run_worker = run_worker
         self._failed_starts = 0
-        self._stopping = False
         self._lifeline = self._inherited.lifeline or os.pipe()
 
     def run(self) -> bool:
@@ -135,13 +134,10 @@ class Supervisor(Manager):
 
     def _stop(self) -> None:
         # Nothing is printed for a second signal: it does not wait.
-        self._remaining.expect(() if self._stopping else self._workers)
-        self._stopping = True
+        self._remaining.expect(() if self._is_stopping else self._workers)
+        self._is_stopping = True
         close_all(self._groups.sockets)  # the workers close their copies: all clients are refused
         self._signal_workers(STOP_WORKER)
-
-    def _reload(self) -> str:
-        return "the server is stopping" if self._stopping else super()._reload()
 
     def _reap(self) -> None:
         for pid in list(self._workers):
@@ -152,7 +148,7 @@ class Supervisor(Manager):
 
     def _replace(self, worker: Worker, code: int) -> None:
         worker.link.close()
-        if self._stopping or worker.is_retired:
+        if self._is_stopping or worker.is_retired:
             return
         _logger.error(
             "worker %d ended with %s; starting another one", worker.pid, describe_exit(code)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from aserve.server.control_socket import RunningServer as RunningProgram
+from aserve.server.control_socket import request_reload
 from aserve.server.shutdown_report import RemainingReports, format_remaining
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve import programs
@@ -116,6 +118,21 @@ def test_a_second_ctrl_c_cuts_the_responses_in_progress(
         assert 0 < received < LARGE
         logged = LOGGED.findall(server.log.read_text())
         assert logged == [(str(received), ' "cut"')]
+
+
+@pytest.mark.parametrize("options", [(), ("--workers=2",), ("--model=epoll",)])
+def test_a_server_that_stops_neither_reloads_nor_is_upgraded(
+    options: tuple[str, ...], directory: Path, tmp_path: Path
+) -> None:
+    with serving(directory, tmp_path / "log", *options) as server, download(server.port):
+        server.interrupt()
+        assert "still being sent" in server.read_line()
+        server.process.send_signal(signal.SIGUSR2)
+        reason = request_reload(RunningProgram(server.process.pid, server.port))
+        assert reason == "the server is stopping"
+        server.interrupt()
+        assert server.process.wait(TIMEOUT_S) == 0
+        assert server.read_line() == ""
 
 
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT))
