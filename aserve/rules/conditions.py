@@ -1,7 +1,8 @@
 """Whether a request has what a rule asks for besides the path: host, query, language, cookie."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from aserve.http.messages import Request
@@ -57,9 +58,15 @@ def requested_host(request: Request) -> str:
     return host.removesuffix(".")
 
 
+@lru_cache(maxsize=1)
+def _parameters(query: str) -> Mapping[str, Sequence[str]]:
+    """Return the parameters of a query, of which every rule for one path looks at some."""
+    return parse_parameters(query)
+
+
 def _match_query(conditions: tuple[tuple[str, str], ...], query: str) -> Mapping[str, str] | None:
     """Return the values of placeholders in the form that a path has."""
-    given = parse_parameters(query)
+    given = _parameters(query)
     values: dict[str, str] = {}
     for name, expected in conditions:
         found = given.get(name, ())
