@@ -78,7 +78,8 @@ class RuleFiles:
         self._mounts = mounts
         self._is_strict = is_strict
         self._watch = watch
-        self._is_confirmed = False  # that the watch has begun before the last look
+        self.is_confirmed = False
+        """Whether the watch has begun before the last look, so that no response has to be bound."""
         self._has_begun = False  # the watch, which says of every end that something has changed
         self._must_read = False  # whatever the states are: two changes can be too close to differ
         self._lock = Lock()
@@ -96,7 +97,7 @@ class RuleFiles:
         watch = self._watch
         if wait:
             self._update(now)
-        elif not (self._is_confirmed and watch and watch.is_quiet()):
+        elif not (self.is_confirmed and watch and watch.is_quiet()):
             self._confirm(now)
         return self.latest
 
@@ -113,14 +114,14 @@ class RuleFiles:
         """Find that nothing has changed, and begin to watch that; raises BlockingIOError if not."""
         if self._mounts.tracking_of(self._device) is ChangeTracking.NONE:
             raise BlockingIOError  # a network, or another program (FUSE), takes time
-        self._is_confirmed = False
+        self.is_confirmed = False
         if watch := self._watch:
             self._must_read = self._must_read or (self._has_begun and not watch.is_quiet())
             watch.start()
             self._has_begun = watch.is_started
         if self._is_outdated(self._look(), now):
             raise BlockingIOError
-        self._is_confirmed = self._has_begun and not self._settles_at
+        self.is_confirmed = self._has_begun and not self._settles_at
 
     def _look(self) -> Sequence[_State]:
         return [_state_at(path) for path in self._paths]
@@ -139,7 +140,7 @@ class RuleFiles:
         with self._lock:
             states = self._look()  # before the files are read, which may change meanwhile
             if self._is_outdated(states, now):
-                self._must_read = False
+                self._must_read = self.is_confirmed = False
                 rules = read_rules(self._root, self.latest.dialect, self._first)
                 self._states, self._device = states, _device_of(self._root)
                 self._settles_at = _settling_time(states, now)
@@ -198,6 +199,8 @@ def rule_paths(root: bytes) -> tuple[bytes, bytes]:
 
 class FixedRules:
     """Rules that do not change, of a site without files of rules."""
+
+    is_confirmed = True
 
     def __init__(self, rules: SiteRules) -> None:
         self.latest = rules

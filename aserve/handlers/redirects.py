@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory import ResourceFinder
-from aserve.filesystem.visibility import Find
 from aserve.handlers.cache_control import NO_CACHE
 from aserve.handlers.error_pages import read_page
 from aserve.handlers.handler import Handler, Note, RequestContext
@@ -25,10 +24,12 @@ from aserve.rules.targets import expand, is_same_address, with_query
 class RulesSource(Protocol):
     """Has the rules of a site, which can change.
 
-    latest: as they were when they were last asked for.
+    latest: as they were when they were last asked for. is_confirmed: whether every change of them
+    is noticed, and empties the response cache, so that no response has to be bound.
     """
 
     latest: SiteRules
+    is_confirmed: bool
 
     def current(self, now: int, *, wait: bool) -> SiteRules:
         """Return the rules. now: POSIX seconds.
@@ -45,15 +46,14 @@ class RuledSite(NamedTuple):
 
     handler: answers what no rule is for. unlisted: the same, but without lists of directories, for
     what a rule is for that applies where nothing else is. by_url: finds what rules lead to, by the
-    URLs of the host whose rules they are. files: finds it by its path. find_hidden: that of
-    Visibility. cache_control: the header of that name for files at other URLs than their own.
+    URLs of the host whose rules they are. files: finds it by its path. cache_control: the header of
+    that name for files at other URLs than their own.
     """
 
     handler: Handler
     unlisted: Handler
     by_url: ResourceFinder
     files: ResourceFinder
-    find_hidden: Find
     cache_control: Header = NO_CACHE
 
 
@@ -96,31 +96,15 @@ class Redirects:
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return what the first rule says that matches, or the response of the handler."""
-        try:
-            rules = self._source.current(context.now, wait=context.may_wait)
-        except BlockingIOError:
-            rules = self._rules_of_hidden(request)
+        rules = self._source.latest
         matches: Sequence[Match[Redirect]] = ()
         if rules.redirects:
             path = requested_path(request.target, decode_slashes=self._decode_slashes)
             matches = rules.redirects.find(path)
         if matches:
             query = parse_path(request.target, decode_slashes=self._decode_slashes).query
-            response = self._follow(matches, _Asked(request, context, path, query, rules.dialect))
-        else:
-            response = self._site.handler.handle(request, context)
-        return self._source.bind(response)
-
-    def _rules_of_hidden(self, request: Request) -> SiteRules:
-        """Return the rules as they were, for a name that is hidden whatever is on the disk.
-
-        Scanners ask for such names: they take no thread where a disk hangs. Raises BlockingIOError
-        for any other name.
-        """
-        path = parse_path(request.target, decode_slashes=self._decode_slashes)
-        if not self._site.find_hidden(b"/" + b"/".join(path.segments)):
-            raise BlockingIOError
-        return self._source.latest
+            return self._follow(matches, _Asked(request, context, path, query, rules.dialect))
+        return self._site.handler.handle(request, context)
 
     def _follow(self, matches: Sequence[Match[Redirect]], asked: _Asked) -> Response:
         choice = choose(matches, asked.request, asked.query)

@@ -43,6 +43,5 @@ def build_redirects(
     # A name with a hash in it says nothing of another URL that leads to the same file.
     seconds = settings.cache if isinstance(settings.cache, int) else None
     cache_control = NO_CACHE if seconds is None else for_seconds(seconds)(_ROOT)
-    find_hidden = settings.visibility.find_hidden
-    site = RuledSite(handler, unlisted, by_url, files, find_hidden, cache_control)
+    site = RuledSite(handler, unlisted, by_url, files, cache_control)
     return Redirects(site, rules, decode_slashes=settings.decode_slashes)
