@@ -4,11 +4,11 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from mmap import mmap
 from threading import Lock
 from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.messages import Response
@@ -223,13 +223,22 @@ def read_rules(root: bytes, dialect: Dialect, first: tuple[Redirect, ...] = ()) 
     return _parse(headers, redirects, dialect, first)
 
 
-@lru_cache(maxsize=16)
+_Source = tuple["_Text", "_Text", Dialect, tuple[Redirect, ...]]
+
+_parsed: WeakValueDictionary[_Source, SiteRules] = WeakValueDictionary()
+"""The rules that are used now: twenty times as large as their texts, so no others are kept."""
+
+
 def _parse(
     headers: "_Text", redirects: "_Text", dialect: Dialect, first: tuple[Redirect, ...]
 ) -> SiteRules:
     """Return the rules of two texts: the same object as long as they stay the same."""
-    rules = SiteRules(headers.text, redirects.text, dialect, first)
-    rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
+    source = headers, redirects, dialect, first
+    rules = _parsed.get(source)
+    if rules is None:
+        rules = SiteRules(headers.text, redirects.text, dialect, first)
+        rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
+        _parsed[source] = rules
     return rules
 
 
@@ -260,10 +269,13 @@ def _read(path: bytes) -> _Text:
 def _read_regular_file(path: bytes) -> bytes:
     """Return the content of a file, at least a byte more than MAX_SIZE if it is larger."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is no file")
-        return file.read(MAX_SIZE + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # which leaves open what it refuses
+            return file.read(MAX_SIZE + 1)
+    finally:
+        os.close(descriptor)
 
 
 def format_problems(problems: Sequence[Problem]) -> Iterator[str]:
