@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from aserve.http.host_names import normal_host, request_authority
 from aserve.http.messages import Request
 from aserve.http.query import parse_parameters
 from aserve.http.qvalues import parse_qvalues
@@ -43,19 +44,8 @@ def vary_names(conditions: Conditions) -> tuple[str, ...]:
 
 
 def requested_host(request: Request) -> str:
-    """Return the host that a request is for, in lower case and without its port; "" for none.
-
-    That of an absolute target counts more than the header (RFC 9112 section 3.2.2).
-    """
-    target = request.target
-    authority = request.headers.get("host", "")
-    if not target.startswith("/") and "://" in target:
-        authority = target.partition("://")[2].partition("/")[0]
-    try:
-        host = urlsplit("//" + authority).hostname or ""
-    except ValueError:
-        return ""
-    return host.removesuffix(".")
+    """Return the host that a request is for, in its normal form; "" for none."""
+    return normal_host(request_authority(request))
 
 
 @lru_cache(maxsize=1)
