@@ -1,6 +1,6 @@
 """Redirects and rewrites: what the _redirects of a site says comes before its files, or after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory import ResourceFinder
@@ -8,9 +8,9 @@ from aserve.handlers.cache_control import NO_CACHE
 from aserve.handlers.error_pages import read_page
 from aserve.handlers.handler import Handler, Note, RequestContext
 from aserve.handlers.representation import respond_with_document
-from aserve.http.error_pages import Page, error_response
+from aserve.http.error_pages import error_response
 from aserve.http.messages import Header, Headers, HttpError, NotFound, Request, Response
-from aserve.http.request_target import parse_path
+from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import DirectoryWithoutSlash, Document
 from aserve.rules.conditions import fulfil, requested_host, varies, vary_names
 from aserve.rules.dialects import Dialect
@@ -47,7 +47,8 @@ class RuledSite(NamedTuple):
     handler: answers what no rule is for. unlisted: the same, but without lists of directories, for
     what a rule is for that applies where nothing else is. by_url: finds what rules lead to, by the
     URLs of the host whose rules they are. files: finds it by its path. cache_control: the header of
-    that name for files at other URLs than their own.
+    that name for files at other URLs than their own. disarm: takes their scripts from files that
+    clients have uploaded, by their paths.
     """
 
     handler: Handler
@@ -55,6 +56,7 @@ class RuledSite(NamedTuple):
     by_url: ResourceFinder
     files: ResourceFinder
     cache_control: Header = NO_CACHE
+    disarm: Callable[[TargetPath, Response], Response] = lambda _path, response: response
 
 
 class _Choice(NamedTuple):
@@ -143,25 +145,27 @@ class Redirects:
             location = with_query(target, asked.query)
             raise HttpError(rule.status, "This page has moved.", (("Location", location),))
         if rule.status == REWRITE:
-            document = self._find(target, wait=context.may_wait)
+            path = self._path_of(target)
+            document = self._find(path, wait=context.may_wait)
             cache_control = self._site.cache_control
             response = respond_with_document(request, document, context.now, cache_control)
+            response = self._site.disarm(path, response)
             return response.without_body() if request.method == "HEAD" else response
-        page = self._find_page(target, wait=context.may_wait)
         error = NotFound() if rule.status == _NOT_FOUND else HttpError(rule.status, _CLOSED)
+        try:
+            path = self._path_of(target)
+            page = read_page(self._find(path, wait=context.may_wait))
+        except HttpError:
+            page = None
         if not page:
             raise error  # which has a page of the site, too
-        return error_response(request, error, lambda: page)
+        return self._site.disarm(path, error_response(request, error, lambda: page))
 
-    def _find_page(self, target: str, *, wait: bool) -> Page | None:
-        try:
-            return read_page(self._find(target, wait=wait))
-        except HttpError:
-            return None
+    def _path_of(self, target: str) -> TargetPath:
+        return parse_path(target.partition("#")[0], decode_slashes=self._decode_slashes)
 
-    def _find(self, target: str, *, wait: bool) -> Document:
+    def _find(self, path: TargetPath, *, wait: bool) -> Document:
         """Return the file that a rule leads to; raises HttpError if there is none."""
-        path = parse_path(target.partition("#")[0], decode_slashes=self._decode_slashes)
         try:
             resource = self._site.by_url.find(path, wait=wait)
         except HttpError as error:

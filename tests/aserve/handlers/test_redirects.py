@@ -368,6 +368,17 @@ def test_no_response_leads_to_its_own_address(tmp_path_factory, lines, target):
     assert location.rstrip("/") != target.rstrip("/")
 
 
+def test_what_was_uploaded_runs_no_script_wherever_a_rule_shows_it(tmp_path):
+    rules = "/shown/* /pages/:splat 200\n/gone /pages/index.html 404\n/own /about.html 200\n"
+    site = make_site(tmp_path, rules, write=("/pages",))
+    policies = {
+        target: ask(site, target, accept="text/html")[1].get("Content-Security-Policy")
+        for target in ("/pages/", "/shown/index.html", "/shown/", "/gone", "/own")
+    }
+    assert policies.pop("/own") is None
+    assert set(policies.values()) == {"sandbox"}
+
+
 def test_many_rules_about_the_parameters_of_one_path_parse_a_query_once(monkeypatch):
     text = "".join(f"/shop id={number} /products/{number}\n" for number in range(100))
     rules = SiteRules("", text, DIALECTS["netlify"]).redirects
