@@ -20,9 +20,9 @@ class ContentTags:
         self._digests = digests
 
     def __call__(self, status: os.stat_result, file: OpenFile) -> Validator:
-        """Return the validator of an open file, which is read for it if need be.
+        """Return the validator of an open file in a state, which is read for it if need be.
 
-        One that changes meanwhile, or that is large while others are being read, has no tag for
+        One that has changed since, or that is large while others are being read, has no tag for
         now. Raises BlockingIOError where it would have to be read and that may not be waited for,
         and OSError.
         """
@@ -30,6 +30,6 @@ class ContentTags:
         if digest is None:
             if not file.may_wait:
                 raise BlockingIOError
-            digest = self._digests.compute(file.fileno(), _ALGORITHM)
+            digest = self._digests.compute(file.fileno(), _ALGORITHM, status)
         tag = f'"{digest[:_TAG_SIZE].hex()}"' if digest else NO_TAG
         return validator_of(status)._replace(etag=tag)

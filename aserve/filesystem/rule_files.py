@@ -4,11 +4,11 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from mmap import mmap
 from threading import Lock
 from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.messages import Response
@@ -78,7 +78,8 @@ class RuleFiles:
         self._mounts = mounts
         self._is_strict = is_strict
         self._watch = watch
-        self._is_confirmed = False  # that the watch has begun before the last look
+        self.is_confirmed = False
+        """Whether the watch has begun before the last look, so that no response has to be bound."""
         self._has_begun = False  # the watch, which says of every end that something has changed
         self._must_read = False  # whatever the states are: two changes can be too close to differ
         self._lock = Lock()
@@ -96,7 +97,7 @@ class RuleFiles:
         watch = self._watch
         if wait:
             self._update(now)
-        elif not (self._is_confirmed and watch and watch.is_quiet()):
+        elif not (self.is_confirmed and watch and watch.is_quiet()):
             self._confirm(now)
         return self.latest
 
@@ -113,14 +114,14 @@ class RuleFiles:
         """Find that nothing has changed, and begin to watch that; raises BlockingIOError if not."""
         if self._mounts.tracking_of(self._device) is ChangeTracking.NONE:
             raise BlockingIOError  # a network, or another program (FUSE), takes time
-        self._is_confirmed = False
+        self.is_confirmed = False
         if watch := self._watch:
             self._must_read = self._must_read or (self._has_begun and not watch.is_quiet())
             watch.start()
             self._has_begun = watch.is_started
         if self._is_outdated(self._look(), now):
             raise BlockingIOError
-        self._is_confirmed = self._has_begun and not self._settles_at
+        self.is_confirmed = self._has_begun and not self._settles_at
 
     def _look(self) -> Sequence[_State]:
         return [_state_at(path) for path in self._paths]
@@ -139,7 +140,7 @@ class RuleFiles:
         with self._lock:
             states = self._look()  # before the files are read, which may change meanwhile
             if self._is_outdated(states, now):
-                self._must_read = False
+                self._must_read = self.is_confirmed = False
                 rules = read_rules(self._root, self.latest.dialect, self._first)
                 self._states, self._device = states, _device_of(self._root)
                 self._settles_at = _settling_time(states, now)
@@ -199,6 +200,8 @@ def rule_paths(root: bytes) -> tuple[bytes, bytes]:
 class FixedRules:
     """Rules that do not change, of a site without files of rules."""
 
+    is_confirmed = True
+
     def __init__(self, rules: SiteRules) -> None:
         self.latest = rules
 
@@ -220,13 +223,22 @@ def read_rules(root: bytes, dialect: Dialect, first: tuple[Redirect, ...] = ()) 
     return _parse(headers, redirects, dialect, first)
 
 
-@lru_cache(maxsize=16)
+_Source = tuple["_Text", "_Text", Dialect, tuple[Redirect, ...]]
+
+_parsed: WeakValueDictionary[_Source, SiteRules] = WeakValueDictionary()
+"""The rules that are used now: twenty times as large as their texts, so no others are kept."""
+
+
 def _parse(
     headers: "_Text", redirects: "_Text", dialect: Dialect, first: tuple[Redirect, ...]
 ) -> SiteRules:
     """Return the rules of two texts: the same object as long as they stay the same."""
-    rules = SiteRules(headers.text, redirects.text, dialect, first)
-    rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
+    source = headers, redirects, dialect, first
+    rules = _parsed.get(source)
+    if rules is None:
+        rules = SiteRules(headers.text, redirects.text, dialect, first)
+        rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
+        _parsed[source] = rules
     return rules
 
 
@@ -257,10 +269,13 @@ def _read(path: bytes) -> _Text:
 def _read_regular_file(path: bytes) -> bytes:
     """Return the content of a file, at least a byte more than MAX_SIZE if it is larger."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "it is no file")
-        return file.read(MAX_SIZE + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # which leaves open what it refuses
+            return file.read(MAX_SIZE + 1)
+    finally:
+        os.close(descriptor)
 
 
 def format_problems(problems: Sequence[Problem]) -> Iterator[str]:

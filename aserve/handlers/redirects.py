@@ -1,17 +1,16 @@
 """Redirects and rewrites: what the _redirects of a site says comes before its files, or after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory import ResourceFinder
-from aserve.filesystem.visibility import Find
 from aserve.handlers.cache_control import NO_CACHE
 from aserve.handlers.error_pages import read_page
 from aserve.handlers.handler import Handler, Note, RequestContext
 from aserve.handlers.representation import respond_with_document
-from aserve.http.error_pages import Page, error_response
+from aserve.http.error_pages import error_response
 from aserve.http.messages import Header, Headers, HttpError, NotFound, Request, Response
-from aserve.http.request_target import parse_path
+from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import DirectoryWithoutSlash, Document
 from aserve.rules.conditions import fulfil, requested_host, varies, vary_names
 from aserve.rules.dialects import Dialect
@@ -25,10 +24,12 @@ from aserve.rules.targets import expand, is_same_address, with_query
 class RulesSource(Protocol):
     """Has the rules of a site, which can change.
 
-    latest: as they were when they were last asked for.
+    latest: as they were when they were last asked for. is_confirmed: whether every change of them
+    is noticed, and empties the response cache, so that no response has to be bound.
     """
 
     latest: SiteRules
+    is_confirmed: bool
 
     def current(self, now: int, *, wait: bool) -> SiteRules:
         """Return the rules. now: POSIX seconds.
@@ -45,16 +46,17 @@ class RuledSite(NamedTuple):
 
     handler: answers what no rule is for. unlisted: the same, but without lists of directories, for
     what a rule is for that applies where nothing else is. by_url: finds what rules lead to, by the
-    URLs of the host whose rules they are. files: finds it by its path. find_hidden: that of
-    Visibility. cache_control: the header of that name for files at other URLs than their own.
+    URLs of the host whose rules they are. files: finds it by its path. cache_control: the header of
+    that name for files at other URLs than their own. disarm: takes their scripts from files that
+    clients have uploaded, by their paths.
     """
 
     handler: Handler
     unlisted: Handler
     by_url: ResourceFinder
     files: ResourceFinder
-    find_hidden: Find
     cache_control: Header = NO_CACHE
+    disarm: Callable[[TargetPath, Response], Response] = lambda _path, response: response
 
 
 class _Choice(NamedTuple):
@@ -96,31 +98,15 @@ class Redirects:
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return what the first rule says that matches, or the response of the handler."""
-        try:
-            rules = self._source.current(context.now, wait=context.may_wait)
-        except BlockingIOError:
-            rules = self._rules_of_hidden(request)
+        rules = self._source.latest
         matches: Sequence[Match[Redirect]] = ()
         if rules.redirects:
             path = requested_path(request.target, decode_slashes=self._decode_slashes)
             matches = rules.redirects.find(path)
         if matches:
             query = parse_path(request.target, decode_slashes=self._decode_slashes).query
-            response = self._follow(matches, _Asked(request, context, path, query, rules.dialect))
-        else:
-            response = self._site.handler.handle(request, context)
-        return self._source.bind(response)
-
-    def _rules_of_hidden(self, request: Request) -> SiteRules:
-        """Return the rules as they were, for a name that is hidden whatever is on the disk.
-
-        Scanners ask for such names: they take no thread where a disk hangs. Raises BlockingIOError
-        for any other name.
-        """
-        path = parse_path(request.target, decode_slashes=self._decode_slashes)
-        if not self._site.find_hidden(b"/" + b"/".join(path.segments)):
-            raise BlockingIOError
-        return self._source.latest
+            return self._follow(matches, _Asked(request, context, path, query, rules.dialect))
+        return self._site.handler.handle(request, context)
 
     def _follow(self, matches: Sequence[Match[Redirect]], asked: _Asked) -> Response:
         choice = choose(matches, asked.request, asked.query)
@@ -159,25 +145,27 @@ class Redirects:
             location = with_query(target, asked.query)
             raise HttpError(rule.status, "This page has moved.", (("Location", location),))
         if rule.status == REWRITE:
-            document = self._find(target, wait=context.may_wait)
+            path = self._path_of(target)
+            document = self._find(path, wait=context.may_wait)
             cache_control = self._site.cache_control
             response = respond_with_document(request, document, context.now, cache_control)
+            response = self._site.disarm(path, response)
             return response.without_body() if request.method == "HEAD" else response
-        page = self._find_page(target, wait=context.may_wait)
         error = NotFound() if rule.status == _NOT_FOUND else HttpError(rule.status, _CLOSED)
+        try:
+            path = self._path_of(target)
+            page = read_page(self._find(path, wait=context.may_wait))
+        except HttpError:
+            page = None
         if not page:
             raise error  # which has a page of the site, too
-        return error_response(request, error, lambda: page)
+        return self._site.disarm(path, error_response(request, error, lambda: page))
 
-    def _find_page(self, target: str, *, wait: bool) -> Page | None:
-        try:
-            return read_page(self._find(target, wait=wait))
-        except HttpError:
-            return None
+    def _path_of(self, target: str) -> TargetPath:
+        return parse_path(target.partition("#")[0], decode_slashes=self._decode_slashes)
 
-    def _find(self, target: str, *, wait: bool) -> Document:
+    def _find(self, path: TargetPath, *, wait: bool) -> Document:
         """Return the file that a rule leads to; raises HttpError if there is none."""
-        path = parse_path(target.partition("#")[0], decode_slashes=self._decode_slashes)
         try:
             resource = self._site.by_url.find(path, wait=wait)
         except HttpError as error:

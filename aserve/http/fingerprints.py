@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 # Hexadecimal, as webpack, Parcel, esbuild's --hash, MkDocs and Docusaurus have them: at least one
-# digit and one letter, so no date and no word. Alone, without another name, it must be longer.
+# digit and one letter, so no date and no word; and not one letter alone before or behind a number,
+# as a revision of a date has it. Alone, without another name, it must be longer.
 _HEX = re.compile(
-    rb"(?:^(?=[0-9a-f]{16})|[.-])(?=[0-9a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}\.", re.MULTILINE
+    rb"(?:^(?=[0-9a-f]{16})|[.-])(?=[0-9a-f]*[0-9])(?=[0-9]*[a-f])"
+    rb"(?![a-f]?[0-9]+[a-f]?\.)[0-9a-f]{8,}\.",
+    re.MULTILINE,
 )
 
 # Base32, as esbuild and Angular have them: a digit before a letter, which no acronym has.

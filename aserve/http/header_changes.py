@@ -12,6 +12,7 @@ from aserve.http.messages import Header, Headers, Request, Response
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~]*")
+_SENT_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 _FRAMING = "the server makes it, since it says where a response ends"
 _VALIDATOR = "the server makes it, since it compares it with what clients send"
@@ -26,6 +27,8 @@ _UNCHANGEABLE: Mapping[str, str] = {
     "status": "it is no header of HTTP",
 }
 """Names that no rule may set or remove, and why."""
+
+_KNOWN_TO_HANDLERS = frozenset({"allow", "content-range"})
 
 _MADE_BY_SERVER: Mapping[str, str] = {
     "etag": f"{_VALIDATOR}; see the setting etag",
@@ -105,6 +108,21 @@ def unset_error(name: str) -> str:
         return f"{name!r} is not the name of a header"
     if reason := _UNCHANGEABLE.get(name.lower()) or _NEEDED.get(name.lower()):
         return f"{name} cannot be removed: {reason}"
+    return ""
+
+
+def sent_error(name: str, value: str) -> str:
+    """Return why the handler of a program may not send a header, "" if it may.
+
+    It knows its methods and ranges, and may send bytes beyond ASCII, which mean nothing to HTTP
+    (RFC 9110 section 5.5).
+    """
+    if not _NAME.fullmatch(name):
+        return f"{name!r} is not the name of a header"
+    if name.lower() not in _KNOWN_TO_HANDLERS and (reason := _UNCHANGEABLE.get(name.lower())):
+        return f"{name} cannot be sent: {reason}"
+    if not _SENT_VALUE.fullmatch(value):
+        return f"the value of {name} has a character that no header may have: {value!r}"
     return ""
 
 

@@ -4,11 +4,19 @@
 all that ends in .js. "{js,css}" is one of several. All else stands for itself.
 
 Paths are chosen by clients, so no pattern may take more than linear time: a star is an atomic group
-that takes the first match of what follows it, which leaves the most for the rest.
+that takes the first match of what follows it, which leaves the most for the rest. Of two texts in
+braces, the one that comes first may end last, so between stars each is a pattern of its own.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
+from math import prod
+
+_MAX_PATTERNS = 1_000
+"""How many texts the braces of a glob may stand for: each is tried."""
+_TOO_MANY = f"braces stand for at most {_MAX_PATTERNS:,} texts"
 
 _TOKEN = re.compile(r"\*+|\{[^{}]*\}|.", re.DOTALL)
 
@@ -32,26 +40,40 @@ def compile_glob(glob: str) -> re.Pattern[bytes]:
         raise GlobError("a path begins with / or *")
     if is_everything(glob):
         return re.compile(b".*", re.DOTALL)
-    chunks = [b""]
+    first, *others = _chunks(glob)
+    if not others:
+        return re.compile(_joined(first))
+    *middle, last = others
+    if prod(map(len, middle)) > _MAX_PATTERNS:
+        raise GlobError(_TOO_MANY)
+    skipping = [b"".join(b"(?>.*?" + text + b")" for text in texts) for texts in product(*middle)]
+    return re.compile(_joined(first) + _joined(skipping) + b".*" + _joined(last), re.DOTALL)
+
+
+def _chunks(glob: str) -> list[Sequence[bytes]]:
+    """Return what is between the stars of a glob: each the expressions of what it may be."""
+    chunks: list[Sequence[bytes]] = [(b"",)]
     for token in _TOKEN.findall(glob):
         if token[0] == "*":
-            chunks.append(b"")
+            chunks.append((b"",))
         else:
-            chunks[-1] += _literal(token)
-    first, *others = chunks
-    if not others:
-        return re.compile(first)
-    *middle, last = others
-    skipping = b"".join(b"(?>.*?" + chunk + b")" for chunk in middle)
-    return re.compile(first + skipping + (b".*" + last), re.DOTALL)
+            texts = _texts(token)
+            if len(chunks[-1]) * len(texts) > _MAX_PATTERNS:
+                raise GlobError(_TOO_MANY)
+            chunks[-1] = [before + text for before in chunks[-1] for text in texts]
+    return chunks
 
 
-def _literal(text: str) -> bytes:
-    if len(text) == 1:
-        if text in "{}":
-            raise GlobError("a { has no }, or a } no {")
-        return _escape(text)
-    return b"(?:" + b"|".join(map(_escape, text[1:-1].split(","))) + b")"
+def _texts(token: str) -> Sequence[bytes]:
+    if len(token) > 1:
+        return tuple(map(_escape, token[1:-1].split(",")))
+    if token in {"{", "}"}:
+        raise GlobError("a { has no }, or a } no {")
+    return (_escape(token),)
+
+
+def _joined(expressions: Sequence[bytes]) -> bytes:
+    return b"(?:" + b"|".join(expressions) + b")" if len(expressions) > 1 else expressions[0]
 
 
 def _escape(text: str) -> bytes:

@@ -4,7 +4,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.messages import NOSNIFF, Headers, HttpError, Request, Response
 from aserve.http.preconditions import SAFE_METHODS
-from aserve.http.request_target import parse_path
+from aserve.http.request_target import TargetPath, parse_path
 from aserve.policies.policy import Policy
 
 _SANDBOX = ("Content-Security-Policy", "sandbox")
@@ -29,21 +29,23 @@ class UploadedPages(Policy):
         """Return a response with the headers that its file needs."""
         if not response.body and request.method not in SAFE_METHODS:
             return response  # as to an upload: nothing is shown, and nothing comes of it later
-        names = {name.lower() for name, _ in response.headers}
-        if _POLICY_NAME in names or not self._is_writable(request):
+        if any(name.lower() == _POLICY_NAME for name, _ in response.headers):
             return response
+        try:
+            path = parse_path(request.target, decode_slashes=self._decode_slashes)
+        except HttpError:
+            return response
+        return self.disarm(path, response)
+
+    def disarm(self, path: TargetPath, response: Response) -> Response:
+        """Return a response with the file at a path, which may be another than the request's."""
+        if self._areas.mode_in(path.segments) is None:
+            return response
+        names = {name.lower() for name, _ in response.headers}
         added: Headers = () if NOSNIFF[0].lower() in names else (NOSNIFF,)
         if can_have_scripts(response):
             added += (_SANDBOX,)
         return response.with_headers(response.headers + added) if added else response
-
-    def _is_writable(self, request: Request) -> bool:
-        """Tell whether the file of a target can be one that was uploaded."""
-        try:
-            path = parse_path(request.target, decode_slashes=self._decode_slashes)
-        except HttpError:
-            return False
-        return self._areas.mode_in(path.segments) is not None
 
 
 def can_have_scripts(response: Response) -> bool:

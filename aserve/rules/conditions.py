@@ -1,9 +1,11 @@
 """Whether a request has what a rule asks for besides the path: host, query, language, cookie."""
 
 import os
-from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import quote
 
+from aserve.http.host_names import normal_host, request_authority
 from aserve.http.messages import Request
 from aserve.http.query import parse_parameters
 from aserve.http.qvalues import parse_qvalues
@@ -42,24 +44,19 @@ def vary_names(conditions: Conditions) -> tuple[str, ...]:
 
 
 def requested_host(request: Request) -> str:
-    """Return the host that a request is for, in lower case and without its port; "" for none.
+    """Return the host that a request is for, in its normal form; "" for none."""
+    return normal_host(request_authority(request))
 
-    That of an absolute target counts more than the header (RFC 9112 section 3.2.2).
-    """
-    target = request.target
-    authority = request.headers.get("host", "")
-    if not target.startswith("/") and "://" in target:
-        authority = target.partition("://")[2].partition("/")[0]
-    try:
-        host = urlsplit("//" + authority).hostname or ""
-    except ValueError:
-        return ""
-    return host.removesuffix(".")
+
+@lru_cache(maxsize=1)
+def _parameters(query: str) -> Mapping[str, Sequence[str]]:
+    """Return the parameters of a query, of which every rule for one path looks at some."""
+    return parse_parameters(query)
 
 
 def _match_query(conditions: tuple[tuple[str, str], ...], query: str) -> Mapping[str, str] | None:
     """Return the values of placeholders in the form that a path has."""
-    given = parse_parameters(query)
+    given = _parameters(query)
     values: dict[str, str] = {}
     for name, expected in conditions:
         found = given.get(name, ())

@@ -8,7 +8,7 @@ from aserve.http.header_changes import HeaderChange, set_error, unset_error
 from aserve.http.messages import Headers
 from aserve.rules.patterns import PathPattern, parse_exact_path, parse_header_path
 from aserve.rules.problems import Problem, RuleError
-from aserve.rules.redirects_file import rule_lines
+from aserve.rules.redirects_file import parse_rule_host, rule_lines
 
 HEADERS = "_headers"
 """The name of the file."""
@@ -118,6 +118,10 @@ def _parse_cloudflare_path(line: str) -> tuple[PathPattern, HostPattern | None]:
 def _parse_host(authority: str) -> HostPattern:
     names: list[str] = []
     regex = ""
+    if not _HOST_WILDCARD.search(authority):
+        authority = parse_rule_host(authority)
+    elif not authority.isascii():
+        raise RuleError(f"a host with wildcards is written in ASCII, unlike {authority}")
     for part in _HOST_WILDCARD.split(authority.lower()):
         if part == "*":
             names.append("splat")

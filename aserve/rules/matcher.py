@@ -19,8 +19,14 @@ class Rule(Protocol):
 
 T = TypeVar("T", bound=Rule)
 
+_GROUP = re.compile(r"(?<!\\)\((?!\?)")
+"""The beginning of a group: a backslash is never one of the path's, which are escaped there."""
+
 _MANY = 50
-"""Rules with one prefix, which take some milliseconds to compile."""
+"""Rules that a look-up does not tell apart, which take some milliseconds to compile."""
+
+_Shape = tuple[int, int, int | None]
+"""How many segments of a path are before the first wildcard, and which slice has the landmark."""
 
 _NO_VALUES: Mapping[str, str] = {}
 
@@ -36,10 +42,11 @@ class Match(NamedTuple, Generic[T]):
 class RuleIndex(Generic[T]):
     """Rules by the paths that they match.
 
-    One look-up finds all that have no wildcard, and one for each depth at which wildcards begin all
-    others: so 10,000 rules cost a path what ten do. Expressions are compiled when they are first
-    needed, since of a long list most never are; but those of many rules that begin alike at once,
-    since that takes time, which an event loop does not have.
+    One look-up finds all that have no wildcard, and one for each shape all others: the depth at
+    which wildcards begin, and the place of a segment behind them. So 10,000 rules cost a path what
+    ten do. Expressions are compiled when they are first needed, since of a long list most never
+    are; but those of many rules that a look-up does not tell apart at once, since that takes time,
+    which an event loop does not have.
 
     optional_slash: whether a path matches with a slash at its end and without. ignores_case:
     whether letters match in both cases.
@@ -55,17 +62,22 @@ class RuleIndex(Generic[T]):
         self._optional_slash = optional_slash
         self._ignores_case = ignores_case
         static: defaultdict[str, list[Match[T]]] = defaultdict(list)
-        dynamic: defaultdict[str, list[Match[T]]] = defaultdict(list)
+        dynamic: defaultdict[_Shape, defaultdict[str, list[Match[T]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for position, rule in enumerate(rules):
-            prefix = rule.pattern.prefix.lower() if ignores_case else rule.pattern.prefix
-            found = dynamic if rule.pattern.regex else static
-            found[prefix].append(Match(position, rule))
+            shape, key = _place(rule.pattern)
+            found = dynamic[shape] if rule.pattern.regex else static
+            found[key.lower() if ignores_case else key].append(Match(position, rule))
         flags = re.IGNORECASE if ignores_case else re.NOFLAG
         self._static = dict(static)
-        self._dynamic = {prefix: _Bucket(found, flags) for prefix, found in dynamic.items()}
-        for bucket in self._dynamic.values():
-            bucket.prepare()
-        self._depths = sorted({prefix.count("/") + 1 for prefix in dynamic})
+        self._dynamic = [
+            (shape, {key: _Bucket(found, flags) for key, found in by_key.items()})
+            for shape, by_key in dynamic.items()
+        ]
+        for _, buckets in self._dynamic:
+            for bucket in buckets.values():
+                bucket.prepare()
 
     def find(self, path: str) -> Sequence[Match[T]]:
         """Return the rules that match a path, in their order.
@@ -76,18 +88,27 @@ class RuleIndex(Generic[T]):
         if self._optional_slash and key[-1] == "/":
             key = key[:-1]
         found = self._static.get(key, ())
-        if self._depths:
+        if self._dynamic:
             segments = key.split("/")
-            for depth in self._depths:
-                if depth > len(segments):
-                    break
-                if bucket := self._dynamic.get("/".join(segments[:depth])):
+            for (depth, begin, end), buckets in self._dynamic:
+                key = "/".join(segments[:depth] + segments[begin:end])
+                if bucket := buckets.get(key):
                     found = [*found, *bucket.find(path)]
         return sorted(found) if len(found) > 1 else found
 
 
+def _place(pattern: PathPattern) -> tuple[_Shape, str]:
+    """Return the shape of a pattern, and what paths that it matches have in that place."""
+    depth = pattern.prefix.count("/") + 1
+    if pattern.landmark is None:
+        return (depth, 0, 0), pattern.prefix
+    place, segment = pattern.landmark
+    begin = place + 1 if place >= 0 else place  # before the first slash of a path, there is ""
+    return (depth, begin, begin + 1 or None), f"{pattern.prefix}/{segment}"
+
+
 class _Bucket(Generic[T]):
-    """The rules with one prefix, which match a path if all of it matches."""
+    """The rules that a look-up finds, which match a path if all of it matches."""
 
     def __init__(self, candidates: Sequence[Match[T]], flags: re.RegexFlag) -> None:
         self._candidates = candidates
@@ -117,8 +138,10 @@ class _Bucket(Generic[T]):
         """What any of them matches, so that a path that none matches takes one call."""
         if len(self._candidates) == 1:
             return self._patterns[0]
+        # Without groups: for each step, what they have found would be copied.
         return re.compile(
-            "|".join(each.rule.pattern.regex for each in self._candidates), self._flags
+            "|".join(_GROUP.sub("(?:", each.rule.pattern.regex) for each in self._candidates),
+            self._flags,
         )
 
 

@@ -15,6 +15,7 @@ from aserve.rules.redirects_file import (
     Conditions,
     ParsedRedirects,
     Redirect,
+    parse_rule_host,
     rule_lines,
 )
 from aserve.rules.targets import checked_target, is_url
@@ -93,13 +94,14 @@ def _parse_source(source: str) -> tuple[str, str]:
         path = slash + path or "/"
         if not host:
             raise RuleError(f"{source} has no host")
+        host = parse_rule_host(host)
     if not path.startswith("/"):
         raise RuleError(f"a path begins with /, and {source} does not")
     if path.startswith("/.netlify"):
         raise RuleError("a path must not start with /.netlify")
     if "?" in path:
         raise RuleError("the parameters of a query are written behind the path: /a id=:id /b")
-    return host.lower(), path
+    return host, path
 
 
 def _target_of_same_path(source: str, status: int) -> str:

@@ -28,16 +28,25 @@ _WILDCARD = re.compile(r"(\*|:[A-Za-z]\w*)", re.ASCII)
 _AFTER_STAR = re.compile(r"\*[^/]*?:[A-Za-z]", re.ASCII)
 
 
+class Landmark(NamedTuple):
+    """A segment that all paths of a pattern have. place: from 0, or from -1 at the end."""
+
+    place: int
+    segment: str
+
+
 class PathPattern(NamedTuple):
     """A pattern of paths.
 
     prefix: the whole segments before the first wildcard, or all of the path if there is none.
-    regex: what a whole path matches, "" without a wildcard. names: of the groups in it.
+    regex: what a whole path matches, "" without a wildcard. names: of the groups in it. landmark: a
+    segment behind the first wildcard, None where no place of one is fixed.
     """
 
     prefix: str
     regex: str = ""
     names: tuple[str, ...] = ()
+    landmark: Landmark | None = None
 
 
 ParsePath = Callable[[str], PathPattern]
@@ -87,20 +96,22 @@ def parse_redirect_path(path: str) -> PathPattern:
     """
     if "*" not in path and ":" not in path:  # as most of a long file
         return PathPattern(canonical_path(path).rstrip("/"))
-    parts = [part for segment in _split(path) for part in _segment_parts(segment)]
+    segments = _split(path)
+    parts = [part for segment in segments for part in _segment_parts(segment)]
     if parts and isinstance(last := parts[-1], str) and last.endswith("*"):
         parts[-1:] = [last[:-1], _CHARACTERS]
-    return _pattern(parts, optional_slash=True)
+    return _pattern(parts, optional_slash=True)._replace(landmark=_find_landmark(segments))
 
 
 def parse_header_path(path: str) -> PathPattern:
     """Return the pattern of a path in Netlify's _headers: "*" may also be within a segment."""
     parts: list[_Part] = []
-    for segment in _split(path):
+    segments = _split(path)
+    for segment in segments:
         for part in _segment_parts(segment):
             literals = part.split("*") if isinstance(part, str) else []
             parts += _between(literals, _CHARACTERS) if literals else [part]
-    return _pattern(parts, optional_slash=True)
+    return _pattern(parts, optional_slash=True)._replace(landmark=_find_landmark(segments))
 
 
 def parse_exact_path(path: str) -> PathPattern:
@@ -126,8 +137,32 @@ def _segment_parts(segment: str) -> Sequence[_Part]:
     if segment == "*":
         return (_SEGMENTS,)
     if segment[0] == ":" and len(segment) > 1:
-        return "/", _Wildcard(segment[1:], "([^/]+)")
+        return "/", _Wildcard(segment[1:], "([^/]++)")
     return ("/" + _canonical(segment),)
+
+
+def _find_landmark(segments: Sequence[str]) -> Landmark | None:
+    """Return the first segment behind a wildcard whose place is fixed, from the start or the end.
+
+    A star is any number of segments, so none behind it has a fixed place from the start.
+    """
+    kinds = [_kind(segment) for segment in segments]
+    first = next((at for at, kind in enumerate(kinds) if kind), len(kinds))
+    end = kinds.index("*") if "*" in kinds else len(kinds)
+    places = [*range(first + 1, end), *range(-1, first - len(kinds), -1)]
+    for at in places:
+        if kinds[at] == "*":
+            return None
+        if not kinds[at]:
+            return Landmark(at, _canonical(segments[at]))
+    return None
+
+
+def _kind(segment: str) -> str:
+    """Return "*" for a segment with a star, ":" for a placeholder, "" for any other."""
+    if "*" in segment:
+        return "*"
+    return ":" if segment[0] == ":" and len(segment) > 1 else ""
 
 
 def _between(literals: Sequence[str], part: _Part) -> Iterable[_Part]:

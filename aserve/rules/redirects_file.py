@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
+from aserve.http.host_names import parse_host_name
 from aserve.http.messages import REASON_PHRASES
 from aserve.rules.patterns import PathPattern
-from aserve.rules.problems import Problem
+from aserve.rules.problems import Problem, RuleError
 
 REDIRECTS = "_redirects"
 """The name of the file."""
@@ -61,6 +62,17 @@ class ParsedRedirects(NamedTuple):
 
     redirects: Sequence[Redirect]
     problems: Sequence[Problem]
+
+
+def parse_rule_host(text: str) -> str:
+    """Return the host that a rule is for in its normal form. Raises RuleError."""
+    try:
+        host = parse_host_name(text)
+    except ValueError as error:
+        raise RuleError(f"the host {error}") from None
+    if host.startswith("*"):
+        raise RuleError(f"the host must be written in full, not {text!r}")
+    return host
 
 
 def rule_lines(text: str) -> Iterator[tuple[int, str]]:

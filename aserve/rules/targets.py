@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from aserve.http.host_names import normal_host
 from aserve.http.request_target import is_authority
 from aserve.rules.patterns import canonical_path
 from aserve.rules.problems import RuleError
@@ -82,13 +83,12 @@ def is_same_address(location: str, host: str, target: str, *, optional_slash: bo
     """Tell whether a redirect would lead to the address that was asked for.
 
     Its scheme does not count: behind a proxy that ends TLS, a redirect from http to https would
-    never end. host, target: of the request; its path is canonical. optional_slash: whether a slash
-    at the end of the path counts neither.
+    never end. host, target: of the request; both are in their normal forms. optional_slash: whether
+    a slash at the end of the path does not count either.
     """
     location = location.partition("#")[0]
     if match := _URL.fullmatch(location):
-        authority = match[2].lower().partition(":")[0]
-        if authority != host:
+        if normal_host(match[2]) != host:
             return False
         location = match[3]
     return _comparable(location, optional_slash) == _comparable(target, optional_slash)

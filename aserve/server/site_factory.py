@@ -27,6 +27,7 @@ from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.request_target import TargetPath
 from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.current_rules import CurrentRules
 from aserve.policies.header_file import HeaderFile
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
@@ -282,7 +283,9 @@ def _policies(
     own = list(build_header_rules(settings))
     yield from own
     if rules:
-        yield HeaderFile(rules, decode_slashes=settings.decode_slashes, fixed=fixed_names(own))
+        find_hidden, decode_slashes = settings.visibility.find_hidden, settings.decode_slashes
+        yield CurrentRules(rules, find_hidden, decode_slashes=decode_slashes)
+        yield HeaderFile(rules, decode_slashes=decode_slashes, fixed=fixed_names(own))
     yield from build_default_headers(settings)
     if settings.write:
         yield CrossOrigin(trusted_origins(settings))

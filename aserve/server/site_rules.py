@@ -12,7 +12,9 @@ from aserve.handlers.cache_control import NO_CACHE, for_seconds
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.handler import Handler
 from aserve.handlers.redirects import Redirects, RuledSite, RulesSource
+from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.request_target import TargetPath
+from aserve.policies.uploaded_pages import UploadedPages
 
 _ROOT = TargetPath((), is_directory=True)
 
@@ -43,6 +45,8 @@ def build_redirects(
     # A name with a hash in it says nothing of another URL that leads to the same file.
     seconds = settings.cache if isinstance(settings.cache, int) else None
     cache_control = NO_CACHE if seconds is None else for_seconds(seconds)(_ROOT)
-    find_hidden = settings.visibility.find_hidden
-    site = RuledSite(handler, unlisted, by_url, files, find_hidden, cache_control)
+    site = RuledSite(handler, unlisted, by_url, files, cache_control)
+    if settings.write:
+        areas = WriteAreas(settings.write_areas)
+        site = site._replace(disarm=UploadedPages(areas).disarm)
     return Redirects(site, rules, decode_slashes=settings.decode_slashes)

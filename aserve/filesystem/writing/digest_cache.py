@@ -57,15 +57,21 @@ class DigestCache:
             while len(self._digests) > self._max_entries:
                 self._digests.popitem(last=False)
 
-    def compute(self, descriptor: int, algorithm: str) -> bytes | None:
+    def compute(
+        self, descriptor: int, algorithm: str, status: os.stat_result | None = None
+    ) -> bytes | None:
         """Return the hash of an open file, which is read for it if need be: this may take long.
 
-        None where the file changes meanwhile, or where it is large and two others are being read:
-        a client that asks for a hash can do without (RFC 9530 section 4). Raises OSError.
+        status: the state that is asked for; None: that of now. None is returned where the file
+        changes meanwhile, or where it is large and two others are being read: a client that asks
+        for a hash can do without (RFC 9530 section 4). Raises OSError.
         """
-        status = os.fstat(descriptor)
+        status = status or os.fstat(descriptor)
         if known := self.get(status, algorithm):
             return known
+        # A change while it is read, but within the same tick of the kernel's clock as the last one
+        # before, would leave no trace.
+        is_settled = self._clock() - status.st_ctime_ns > _SETTLED_NS
         is_large = status.st_size > _SMALL
         if is_large and not self._reading.acquire(blocking=False):
             return None
@@ -76,8 +82,7 @@ class DigestCache:
                 self._reading.release()
         if _key(os.fstat(descriptor), algorithm) != _key(status, algorithm):
             return None
-        # A change within the same tick of the kernel's clock would leave no trace.
-        if self._clock() - status.st_ctime_ns > _SETTLED_NS:
+        if is_settled:
             self.add(status, {algorithm: digest})
         return digest
 

@@ -7,6 +7,8 @@ import pytest
 
 from aserve.config.settings import Settings
 from aserve.filesystem import mounts
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import Request
 from aserve.server.site_factory import build_site
 from tests.aserve.cache.test_response_cache import OLD, Server
 from tests.marks import slow_except
@@ -142,3 +144,12 @@ def test_rules_that_are_young_are_read_again_and_nothing_is_cached(server, root)
 def test_what_cannot_be_read_is_no_rule(server, root, name):
     os.mkfifo(root / name)
     assert server.respond("/a.txt").endswith(b"alpha 1")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "PROPFIND", "BREW"])
+def test_a_change_counts_for_every_method(tmp_path, method):
+    site = site_of(tmp_path, None)
+    for value in ("1", "2"):
+        write(tmp_path / "_headers", f"/*\n X-A: {value * int(value)}")
+        response = site.handle(Request(method, "/"), RequestContext(OLD + 100))
+        assert dict(response.headers)["X-A"] == value * int(value)

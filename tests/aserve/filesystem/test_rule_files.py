@@ -1,7 +1,9 @@
 """Reading the files of rules: what is wrong with them, and which rules there are meanwhile."""
 
+import gc
 import logging
 import os
+from weakref import ref
 
 import pytest
 
@@ -116,10 +118,34 @@ def test_what_cannot_be_read_is_a_problem(tmp_path, monkeypatch, name, content, 
     assert f"{name}{problem}" in list(problems)
 
 
-def test_a_directory_of_that_name_is_a_problem(tmp_path):
-    (tmp_path / "_redirects").mkdir()
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_a_problem_and_is_closed(tmp_path, monkeypatch, make):
+    make(tmp_path / "_redirects")
+    opened, closed, open_file, close = [], [], os.open, os.close
+
+    def record(path, *given, **named):
+        descriptor = open_file(path, *given, **named)
+        if path == os.fsencode(tmp_path / "_redirects"):
+            opened.append(descriptor)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", record)
+    monkeypatch.setattr(os, "close", lambda number: closed.append(number) or close(number))
     (problem,) = read_rules(os.fsencode(tmp_path), DIALECT).problems
-    assert str(problem).startswith("_redirects: it cannot be read: ")
+    assert str(problem) == "_redirects: it cannot be read: it is no file"
+    assert len(opened) == 1
+    assert opened[0] in closed
+
+
+def test_rules_that_have_been_replaced_are_not_kept(tmp_path):
+    write(tmp_path / "_redirects", "/a /b\n")
+    files = files_of(tmp_path)
+    first = ref(files.latest)
+    assert read_rules(os.fsencode(tmp_path), DIALECT) is files.latest
+    write(tmp_path / "_redirects", "/a /other\n")
+    assert targets(files.current(NOW, wait=True)) == ["/other"]
+    gc.collect()
+    assert first() is None
 
 
 def test_a_byte_order_mark_is_no_part_of_a_rule(tmp_path):

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import Note, RequestContext
+from aserve.handlers.redirects import choose
 from aserve.http.messages import Request
+from aserve.rules import conditions
+from aserve.rules.dialects import DIALECTS
+from aserve.rules.site_rules import SiteRules
 from aserve.server.site_factory import build_site
 
 NOW = 2_000_000_000
@@ -362,3 +366,28 @@ def test_no_response_leads_to_its_own_address(tmp_path_factory, lines, target):
     location = re.sub("^http://site.test", "", headers.get("Location", ""))
     assert response.status in {200, 302, 404}
     assert location.rstrip("/") != target.rstrip("/")
+
+
+def test_what_was_uploaded_runs_no_script_wherever_a_rule_shows_it(tmp_path):
+    rules = "/shown/* /pages/:splat 200\n/gone /pages/index.html 404\n/own /about.html 200\n"
+    site = make_site(tmp_path, rules, write=("/pages",))
+    policies = {
+        target: ask(site, target, accept="text/html")[1].get("Content-Security-Policy")
+        for target in ("/pages/", "/shown/index.html", "/shown/", "/gone", "/own")
+    }
+    assert policies.pop("/own") is None
+    assert set(policies.values()) == {"sandbox"}
+
+
+def test_many_rules_about_the_parameters_of_one_path_parse_a_query_once(monkeypatch):
+    text = "".join(f"/shop id={number} /products/{number}\n" for number in range(100))
+    rules = SiteRules("", text, DIALECTS["netlify"]).redirects
+    queries = []
+    parse = conditions.parse_parameters
+    monkeypatch.setattr(
+        conditions, "parse_parameters", lambda query: queries.append(query) or parse(query)
+    )
+    for query in ("?id=none-of-these", "?id=99"):
+        choice = choose(rules.find("/shop"), Request("GET", f"/shop{query}"), query)
+        assert bool(choice.rule) == (query == "?id=99")
+    assert queries == ["?id=none-of-these", "?id=99"]

@@ -86,6 +86,79 @@ def test_what_a_handler_raises_is_an_answer(directory) -> None:
     assert ask(site, "/x").status == 500
 
 
+class Fixed:
+    """Returns what it is told to, also to a request with a body."""
+
+    max_size, may_wait = 100, False
+
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.begin = self.close = lambda: None
+        self.write = len
+
+    def accept_body(self, request: Request, context: RequestContext) -> Any:
+        return self
+
+    def respond(self) -> Response:
+        return self.handle(Request("GET", "/"), RequestContext(0))
+
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        if isinstance(self.response, Exception):
+            raise self.response
+        return self.response
+
+
+def with_header(name: str, value: str) -> Response:
+    return Response(200, ((name, value),), (b"body",))
+
+
+BROKEN = {
+    "cannot be sent": [
+        with_header("Content-Length", "2"),
+        with_header("transfer-encoding", "chunked"),
+        with_header("Connection", "close"),
+        with_header("Date", "now"),
+    ],
+    "no header may have": [
+        with_header("X-Name", "a\r\nSet-Cookie: b"),
+        with_header("X-Name", "a\x00"),
+        with_header("X-Name", "\u20ac"),
+        HttpError(302, "Elsewhere.", (("Location", "/a\r\nX: b"),)),
+    ],
+    "is not the name": [with_header("X Name", "a"), with_header("X:", "a")],
+    "no status": [Response(100), Response(999)],
+    "bytes, and not str": [Response(200, (), ("text",))],  # type: ignore[arg-type]
+    "returns a Response": ["text", None],
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "response"), [(reason, one) for reason, some in BROKEN.items() for one in some]
+)
+def test_what_would_break_the_protocol_is_an_error_of_the_program(
+    directory, caplog, reason: str, response: Any
+) -> None:
+    site = build_site(aserve.Settings(directory, handlers={"/x": Fixed(response)}), Mounts())
+    answer = ask(site, "/x")
+    assert (answer.status, dict(answer.headers)["Content-Type"][:10]) == (500, "text/plain")
+    assert reason in caplog.text
+    assert site.accept_body
+    sink = site.accept_body(Request("POST", "/x"), RequestContext(0))
+    assert sink
+    with pytest.raises((ValueError, TypeError), match=reason):
+        sink.respond()
+
+
+def test_a_handler_may_send_what_it_knows(directory) -> None:
+    headers = (("Allow", "GET"), ("Content-Range", "bytes */3"), ("X-Name", "\xe9t\xe9"))
+    handlers = {"/x": Fixed(HttpError(405, "No.", headers)), "/y": Fixed(Response(200, headers))}
+    site = build_site(aserve.Settings(directory, handlers=handlers), Mounts())
+    for target, status in (("/x", 405), ("/y", 200)):
+        response = ask(site, target)
+        assert response.status == status
+        assert set(headers) <= set(response.headers)
+
+
 @pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
 def test_a_handler_gets_bodies_if_it_takes_them(directory, model: str) -> None:
 

@@ -18,6 +18,7 @@ HASHED = [
 # Names that people and other programs give.
 PLAIN = [
     *("index.html", "app.js", "a-document.pdf", "annual-overview.html", "my-document.js", "README"),
+    *("report-20241130b.pdf", "invoice-a0001234.pdf", "scan.c20241130d.jpg", "case-00012345f.txt"),
     *("report-20241130.pdf", "assets/photo-20241130.jpg", "assets/notes-Sep-2024.png", "1a2b3c4d"),
     *("lib-v1-beta2.js", "assets/photo-iPhone12.jpg", "assets/wallpaper-MacBook1.png"),
     *("assets/guide-Chapter1.pdf", "assets/img-figure1a.png", "assets/chart-Q4Report.svg"),

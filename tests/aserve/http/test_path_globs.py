@@ -20,6 +20,9 @@ from aserve.http.path_globs import GlobError, compile_glob, is_everything
         ("/a*b*c", ["/abc", "/a/b/c", "/axbbcxc"], ["/ab", "/acb", "/abcd"]),
         ("*.{js,css}", ["/a.js", "/a.css"], ["/a.", "/a.jscss", "/a.{js,css}"]),
         ("/{a,}*.x", ["/a.x", "/.x", "/b.x"], ["/a.y"]),
+        ("*{ab,a}*b", ["/ab", "/xaab"], ["/b", "/a"]),
+        ("/*{abcd,b}*cd", ["/abcd", "/xbcd"], ["/abc", "/acd"]),
+        ("/{a,ab}{b,}*", ["/a", "/ab", "/abb/x"], ["/b"]),
         ("/ü*", ["/ü", "/üa"], ["/u"]),
         ("/a[b].(c)+?", ["/a[b].(c)+?"], ["/ab.cc"]),
     ],
@@ -41,15 +44,29 @@ def test_most_globs_are_not(glob):
     assert not is_everything(glob)
 
 
-@pytest.mark.parametrize("glob", ["", "a", "{/a,/b}", "/{a", "/a}", "X-Foo:"])
+@pytest.mark.parametrize(
+    "glob",
+    ["", "a", "{/a,/b}", "/{a", "/a}", "X-Foo:", "/" + "{a,aa}" * 10, "*{a,b}" * 11],
+)
 def test_a_glob_that_matches_nothing_is_refused(glob):
     with pytest.raises(GlobError):
         compile_glob(glob)
 
 
-@given(st.from_regex(r"[/*][ab*.]{0,9}", fullmatch=True), st.text("ab./\n", max_size=12))
-def test_a_star_is_anything(glob, path):
+BRACES = "{ab,b}", "{a,}", "{a,aab}"
+
+
+@given(
+    st.sampled_from("/*"),
+    st.lists(st.sampled_from([*"ab*.", *BRACES]), max_size=9).map("".join),
+    st.text("ab./\n", max_size=12),
+)
+def test_a_star_is_anything(begin, rest, path):
+    glob = begin + rest
     reference = ".*".join(map(re.escape, glob.split("*")))
+    for braces in BRACES:
+        either = "(?:" + braces[1:-1].replace(",", "|") + ")"
+        reference = reference.replace(re.escape(braces), either)
     if is_everything(glob):
         reference = ".*"
     expected = re.fullmatch(reference, path, re.DOTALL)

@@ -29,6 +29,7 @@ from aserve.http.origins import Origins
 from aserve.http1.limits import Limits
 from aserve.policies.cors import AnyOrigin, ListedOrigins
 from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.current_rules import CurrentRules
 from aserve.policies.header_file import HeaderFile
 from aserve.policies.header_rules import HeaderRule, HeaderRules, SiteHeaders, find_by_globs
 from aserve.policies.live_reload import LiveReload
@@ -99,6 +100,8 @@ class Greeting(Policy):
 
 class FixedRules:
     """Rules that do not change."""
+
+    is_confirmed = True
 
     def __init__(self, headers="", redirects="", dialect=CLOUDFLARE):
         self.latest = SiteRules(headers, redirects, DIALECTS[dialect])
@@ -227,6 +230,10 @@ def cases(directory):
                 *[Ask(200, b"\r\n\r\nalpha")],
                 *[Ask(200, b"Repr-Digest: sha-512=:", OTHER, "Want-Repr-Digest: sha-512=1\r\n")],
             ],
+        ),
+        "current-rules": (
+            CurrentRules(FixedRules(), lambda name: None),
+            [Ask(200, b"\r\n\r\nalpha"), Ask(404, target="/no")],
         ),
         "header-file": (
             HeaderFile(FixedRules(HOST_HEADERS)),

@@ -1,6 +1,7 @@
 """Finding rules: in their order, and at a cost that does not depend on how many there are."""
 
 import re
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from aserve.rules import netlify_redirects
 from aserve.rules.dialects import DIALECTS, NETLIFY
 from aserve.rules.matcher import RuleIndex
+from aserve.rules.patterns import PathPattern, parse_header_path, parse_redirect_path
 from aserve.rules.site_rules import SiteRules
 from tests.calls import count_calls
 
@@ -33,6 +35,19 @@ def test_ten_thousand_rules_cost_an_unmatched_path_what_ten_do(path):
     assert many.find(path) == ()
 
 
+@pytest.mark.parametrize(
+    "rule", ["/:lang/{}", "/*/{}", "/:a/:b/{}", "/:a/{}/*", "/:a/{}/:b/c", "/a/*/{}/:id"]
+)
+def test_wildcards_that_come_first_cost_no_more(rule):
+    few, many = (
+        index_of("".join(f"{rule.format(number)} /x\n" for number in range(count)))
+        for count in (10, 10_000)
+    )
+    for path in ("/de/about", "/a/b/c/d", "/" + "a" * 8_000, "/a" * 4_000):
+        assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))  # noqa: B023
+        assert many.find(path) == ()
+
+
 def test_ten_thousand_rules_cost_a_matched_path_what_ten_do():
     few, many = index_of(rules(10)), index_of(rules(10_000))
     for index in (few, many):
@@ -46,11 +61,11 @@ def test_ten_thousand_rules_cost_a_matched_path_what_ten_do():
 
 @pytest.mark.parametrize(("count", "compiled"), [(3, 4), (60, 0)])
 def test_many_rules_that_begin_alike_are_compiled_before_a_request(count, compiled, monkeypatch):
-    index = index_of("".join(f"/:a/{number}/* /x/:a\n" for number in range(count)))
+    index = index_of("".join(f"/:a/{number}* /x/:a\n" for number in range(count)))
     calls = []
     compile_pattern = re.compile
     monkeypatch.setattr(re, "compile", lambda *given: calls.append(1) or compile_pattern(*given))
-    assert [match.values["a"] for match in index.find("/y/2/z")] == ["y"]
+    assert [match.values["a"] for match in index.find("/y/2z")] == ["y"]
     assert len(calls) == compiled
 
 
@@ -60,6 +75,25 @@ def test_ten_thousand_blocks_of_headers_cost_what_ten_do():
     for path in ("/b", "/a/5", "/A/5/"):
         assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))  # noqa: B023
     assert many.find("/A/9999/")[0].rule.change.set == (("X", "9999"),)
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", ":x", "*", "a*", "*b"]), min_size=1, max_size=5)
+NAMES = st.lists(st.sampled_from(["a", "b", "ab"]), max_size=6)
+
+
+class Rule(NamedTuple):
+    """A rule of which only the pattern matters."""
+
+    pattern: PathPattern
+
+
+@given(st.sampled_from([parse_redirect_path, parse_header_path]), PARTS, NAMES, st.booleans())
+def test_a_look_up_leaves_out_no_rule(parse, parts, names, slash):
+    pattern = parse("/" + "/".join(parts))
+    path = "/" + "/".join(names) + ("/" if names and slash else "")
+    found = RuleIndex([Rule(pattern)], optional_slash=True).find(path)
+    if pattern.regex:
+        assert bool(found) == bool(re.fullmatch(pattern.regex, path))
 
 
 PATHS = ["/a", "/a/b", "/a/*", "/*", "/:x", "/a/:x", "/:x/b", "/b/*", "/a/b/*", "/*/b", "/a/b*"]

@@ -238,6 +238,7 @@ NOT_USED = "the path above is not used, and neither is this"
             {2: "has no colon", 3: "has no colon", 5: "is not the name of a header"},
         ),
         ("http://nah.com/blog\n  invalid: things", {1: "is for /path or https", 2: NOT_USED}),
+        ("https://*.n\xe4h.com/\n  invalid: 3", {1: "written in ASCII", 2: NOT_USED}),
         ("https://nah.com:8080\n  invalid: also", {1: "without its port", 2: NOT_USED}),
         ("https://nah.com:8080/blog\n  invalid: 2", {1: "without its port", 2: NOT_USED}),
         ("/a\nnah.com\n:\ntest:\n X: y", {2: "no colon", 3: "no name", 4: "no value"}),

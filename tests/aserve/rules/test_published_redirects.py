@@ -95,6 +95,12 @@ def test_netlify_has_rules_for_a_host():
     assert rule.pattern.names == ("splat",)
 
 
+@pytest.mark.parametrize("host", ["m\xfcller.test", "XN--Mller-kva.test."])
+def test_netlify_has_rules_for_every_spelling_of_a_host(host):
+    (rule,) = netlify_redirects.parse_redirects(f"https://{host}/a /b").redirects
+    assert rule.conditions.host == "xn--mller-kva.test"
+
+
 def test_netlify_has_rules_for_a_query():
     text = (
         "/      page=news      /news\n"
@@ -121,6 +127,8 @@ def test_netlify_has_rules_for_a_language_and_a_cookie():
     ("line", "reason"),
     [
         ("http:// /to", "has no host"),
+        ("http://example.com:8080/a /to", "without a port"),
+        ("http://*.example.com/a /to", "must be written in full"),
         ("http://example.com/.netlify/from /to", "must not start with /.netlify"),
         ("/.netlify/from /to", "must not start with /.netlify"),
         ("/from /to not_a_status", "the status must be a number such as 301"),

@@ -83,6 +83,11 @@ def test_what_leads_to_itself(location, is_same):
     assert is_same_address(location, "x.test", "/a", optional_slash=True) == is_same
 
 
+def test_an_address_of_ipv6_is_a_host():
+    assert is_same_address("http://[::1]:80/a", "::1", "/a", optional_slash=True)
+    assert not is_same_address("http://[::2]:80/a", "::1", "/a", optional_slash=True)
+
+
 def test_a_slash_can_make_another_address():
     assert not is_same_address("/a/", "x.test", "/a", optional_slash=False)
 

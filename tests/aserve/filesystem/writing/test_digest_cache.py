@@ -67,6 +67,30 @@ def test_a_file_that_has_just_changed_is_not_remembered(path: Path) -> None:
     assert cache.get(path.stat(), "sha-256") is None
 
 
+def test_what_counts_is_the_time_before_it_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file takes longer than a tick."""
+    now = [path.stat().st_ctime_ns + 1]
+    read = digest_cache._read
+
+    def read_for_long(descriptor: int, algorithm: str) -> bytes:
+        now[0] = settled(path)
+        return read(descriptor, algorithm)
+
+    monkeypatch.setattr(digest_cache, "_read", read_for_long)
+    cache = DigestCache(clock=lambda: now[0])
+    assert compute(cache, path) == hashlib.sha256(DATA).digest()
+    assert cache.get(path.stat(), "sha-256") is None
+
+
+def test_a_state_that_has_gone_has_no_hash(path: Path) -> None:
+    before = path.stat()
+    path.write_bytes(b"new")
+    with path.open("rb") as file:
+        assert DigestCache().compute(file.fileno(), "sha-256", before) is None
+
+
 def test_a_changed_file_has_another_hash(path: Path) -> None:
     cache = DigestCache(clock=lambda: settled(path))
     compute(cache, path)
