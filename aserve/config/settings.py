@@ -286,9 +286,8 @@ class Settings:
         try:
             _ = self.own_redirects
         except LineError as error:
-            line = f"redirects[{error.number}]"
             reason = f"{error}: {self.redirects[error.number]!r}"
-            raise SettingsError(line if line in self.sources else "redirects", reason) from None
+            raise SettingsError(self._item("redirects", error.number), reason) from None
         if self.strict_rules and (problems := self.read_rules().problems):
             raise SettingsError("strict_rules", "; ".join(format_problems(problems)))
 

@@ -18,6 +18,9 @@ _MAX_PATTERNS = 1_000
 """How many texts the braces of a glob may stand for: each is tried."""
 _TOO_MANY = f"braces stand for at most {_MAX_PATTERNS:,} texts"
 
+_BRACE = re.compile(r"\{[^{}]*\}")
+_IN_NO_PATH = re.compile(r"%(?!2[Ff])[0-9A-Fa-f]{2}|//|/\.{1,2}(?=/|$)")
+
 _TOKEN = re.compile(r"\*+|\{[^{}]*\}|.", re.DOTALL)
 
 
@@ -28,6 +31,24 @@ class GlobError(ValueError):
 def is_everything(glob: str) -> bool:
     """Tell whether every path matches a glob, one that is invalid included."""
     return "*" in glob and not glob.removeprefix("/").strip("*")
+
+
+def covers(glob: str, other: str) -> bool:
+    """Tell whether a glob is known to match every path that another one matches.
+
+    Only a star matches a star or a brace of the other, and then whatever these match as well.
+    """
+    text = _BRACE.sub("\0", other).encode(errors="surrogateescape")
+    return glob == other or compile_glob(glob).fullmatch(text) is not None
+
+
+def unmatched_part(glob: str) -> str:
+    """Return what is in a glob but hardly in a path, which is decoded and has no empty segments.
+
+    An escaped slash stays as it is.
+    """
+    match = _IN_NO_PATH.search(glob)
+    return match[0] if match else ""
 
 
 @lru_cache(maxsize=256)

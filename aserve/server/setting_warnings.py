@@ -10,12 +10,13 @@ from pathlib import Path
 from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of
 from aserve.config.cpus import available_cpus
+from aserve.config.headers import parse_header_rules
 from aserve.config.names import key_of
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.origins import ANY
-from aserve.http.path_globs import is_everything
+from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.site_factory import missing_pages
@@ -26,6 +27,7 @@ Warnings = Iterator[tuple[str, str]]
 
 NO_LOGIN = "everyone who can reach this server may change its files: no login"
 
+_DECODED = "paths are compared as they are decoded"
 _LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
@@ -183,13 +185,19 @@ def _without_effect(configuration: Configuration) -> Warnings:
 
 
 def _paths(configuration: Configuration) -> Warnings:
-    """Yield the globs of paths that an earlier one leaves nothing for."""
-    earlier: set[str] = set()
+    """Yield the globs that match no path, or that an earlier one leaves nothing for."""
+    earlier: list[str] = []
     for paths in configuration.settings.paths:
-        if paths.match in earlier or any(map(is_everything, earlier)):
-            source = paths.sources.get("match")
-            yield (source.label if source else "paths"), "never decides: an earlier one matches"
-        earlier.add(paths.match)
+        source = paths.sources.get("match")
+        label = source.label if source else "paths"
+        if part := unmatched_part(paths.match):
+            yield label, f"has {part!r}, but {_DECODED}"
+        elif any(covers(one, paths.match) for one in earlier):
+            yield label, "never decides: an earlier one matches"
+        earlier.append(paths.match)
+    for rule in parse_header_rules(configuration.settings.headers):
+        if part := unmatched_part(rule.match):
+            yield "headers", f"{rule.match} has {part!r}, but {_DECODED}"
 
 
 def _resources(configuration: Configuration) -> Warnings:

@@ -167,6 +167,10 @@ SLOW = "slow clients can hold all connections for ever"
             {"hide": ["index.*"]},
             "--hide: hides 'index.html', so that no folder has this index",
         ),
+        (
+            {"headers": ["/a X: 1", "/a%20b X: 1", "/a%2Fb X: 1"]},
+            "--header: /a%20b has '%20', but paths are compared as they are decoded",
+        ),
         ({"access_log": "site/log"}, "--access-log: is served at /log"),
         ({"access_log": "site"}, "--access-log: cannot write 'site': the server does not start"),
         (

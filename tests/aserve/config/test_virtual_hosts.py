@@ -342,9 +342,8 @@ def test_the_effective_configuration_has_the_tables_and_can_be_read_again(file: 
 
 def test_each_site_and_path_has_its_warnings(file: Path) -> None:
     site = SITES.replace('charset = "none"', 'symlinks = "all"').replace('title = "Top"\n', "")
-    paths = (
-        '[[site.path]]\nmatch = "/p/*"\n[[site.path]]\nmatch = "*"\n[[site.path]]\nmatch = "/x"\n'
-    )
+    globs = ("/p/*/{a,b}", "*", "/x")
+    paths = "".join(f'[[site.path]]\nmatch = "{glob}"\n' for glob in globs)
     file.write_text(f"{site}{paths}".replace("spa = true", 'listing = "off"\npage-size = 3'))
     assert [
         f"{label}: {text}" for label, text in find_warnings(read_configuration((), {}, {}))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.http.path_globs import GlobError, compile_glob, is_everything
+from aserve.http.path_globs import GlobError, compile_glob, covers, is_everything, unmatched_part
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,47 @@ def test_a_star_is_anything(begin, rest, path):
 def test_many_stars_take_no_more_than_linear_time():
     """With backtracking this would not end."""
     assert not compile_glob("/*a*a*a*a*a*a*a*a*ab*c").fullmatch(b"/" + b"a" * 8_000)
+
+
+stars = st.text("/ab*", max_size=5).map("/{}".format)
+pieces = st.sampled_from(["/", "a", "b", "*", "{a,b}", "{b,}", "{/,a}"])
+path_globs = st.lists(pieces, max_size=5).map(lambda parts: "/" + "".join(parts))
+
+
+@given(stars, path_globs, st.text("/ab", max_size=5).map("/{}".format))
+def test_what_a_covered_glob_matches_the_other_matches(glob, other, path):
+    if covers(glob, other) and compile_glob(other).fullmatch(path.encode()):
+        assert compile_glob(glob).fullmatch(path.encode())
+
+
+@pytest.mark.parametrize(
+    ("glob", "other", "is_covered"),
+    [
+        ("/a/*", "/a/b", True),
+        ("/a/*", "/a/*/b/{c,d}", True),
+        ("/{a,b}", "/{a,b}", True),
+        ("/{a,b}", "/a", True),
+        ("/a/b", "/a/*", False),
+        ("*.js", "/a.*", False),
+        ("/*a*", "/{a,b}", False),
+    ],
+)
+def test_a_glob_covers_another(glob, other, is_covered):
+    assert covers(glob, other) == is_covered
+
+
+@pytest.mark.parametrize(
+    ("glob", "part"),
+    [
+        ("/a%20b", "%20"),
+        ("//a", "//"),
+        ("/a/../b", "/.."),
+        ("/a/.", "/."),
+        ("/a%2Fb", ""),
+        ("/100%", ""),
+        ("/.well-known/*", ""),
+        ("*/..a", ""),
+    ],
+)
+def test_what_is_in_no_path(glob, part):
+    assert unmatched_part(glob) == part
