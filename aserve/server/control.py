@@ -13,6 +13,9 @@ from aserve.server.control_socket import ControlSocket
 
 _LOOK_INTERVAL_S = 0.5
 
+STOPPING = "the server is stopping"
+"""The reason of a reload that a stop has made needless: a client that asked for it is told so."""
+
 _logger = logging.getLogger("aserve")
 
 FileState = tuple[int, int, int, int]
@@ -101,7 +104,7 @@ class Control:
 
     def reload(self) -> None:
         """Reload, and log why nothing has changed if so."""
-        if reason := self._reload():
+        if (reason := self._reload()) not in {"", STOPPING}:
             _logger.error("reload: %s; serving on as before", reason)
 
     @property

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
-from aserve.server.control import Control, WatchedFiles
+from aserve.server.control import STOPPING, Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
 from aserve.server.listeners import ListenError, check_same_address
@@ -29,7 +29,6 @@ OF_PROCESSES = ("workers", "model", "by_the_book", "dispatch")
 """Settings that a process keeps for as long as it runs."""
 _OF_POOLS = ("threads", "queue")  # those of a model without an event loop as well
 
-_STOPPING = "the server is stopping"
 
 _logger = logging.getLogger("aserve")
 
@@ -135,7 +134,7 @@ class Manager(ABC):
         if not (read_settings := self._reloading.read_settings):
             return "its settings are fixed"
         if self._is_stopping:
-            return _STOPPING
+            return STOPPING
         try:
             self._use(read_settings())
         except (SettingsError, ListenError, ReloadError) as error:
@@ -145,7 +144,7 @@ class Manager(ABC):
         except Exception as error:  # noqa: BLE001 - the last boundary: the server goes on
             return f"internal error: {describe_exception(error)}"
         self._signal_workers(REOPEN_LOG)
-        return _STOPPING if self._is_stopping else ""
+        return STOPPING if self._is_stopping else ""
 
     def _use(self, settings: Settings) -> None:
         """Have every next request answered with other settings."""

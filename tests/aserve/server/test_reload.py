@@ -256,7 +256,7 @@ def test_an_address_that_has_changed_is_named_by_its_line(folders: Path) -> None
     file.write_text("root = 'alpha'\nhost = '127.0.0.1'\nport = 0\n")
     with running(folders, address=()) as program:
         file.write_text(file.read_text().replace("port = 0", "port = 1"))
-        reason = "cannot be changed in a reload; restart the server"
+        reason = "cannot be changed while the server runs; restart it"
         assert program.reload() == f"{file}:3: port: {reason}"
         file.write_text("root = 'alpha'\nport = 0\n")
         assert program.reload() == f"--host: {reason}"
