@@ -33,7 +33,7 @@ from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
-from aserve.server.listeners import is_loopback, listen
+from aserve.server.listeners import check_same_address, is_loopback, listen
 from aserve.server.manager import ReadSettings, Reloading
 from aserve.server.setting_warnings import NO_LOGIN
 from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
@@ -115,8 +115,9 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
     open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
     inherited = take_inherited()
     if inherited and inherited.is_check:
+        check_same_address(*inherited.address, settings)
         return OK
-    listeners = (inherited and inherited.open_listeners(settings)) or listen(settings)
+    listeners = inherited.open_listeners() if inherited else listen(settings)
     if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
         _open_site(home_url(settings, listeners[0][0]))
     # Blocked until each process has its handlers: a signal right after the banner must not be lost.

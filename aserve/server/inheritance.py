@@ -23,7 +23,7 @@ _CHECK_TIMEOUT_S = 60.0
 class Inherited(NamedTuple):
     """What one program has left to another. Sockets and pipes are descriptors.
 
-    address: the host and the port of the settings by which the listeners were opened. workers:
+    address: the host and the port of the settings, which stay as they are. workers:
     processes that are to end with their last connection, and the link to each. lifeline: the two
     ends of the pipe that those processes watch; or, with orders, the one that this process watches.
     orders: those to this process, which is a worker of the program that has started it. control:
@@ -43,14 +43,9 @@ class Inherited(NamedTuple):
         """Whether this process serves as a worker of the program that has started it."""
         return self.orders >= 0
 
-    def open_listeners(self, settings: Settings) -> list[list[socket]] | None:
-        """Return the listening sockets; None where the settings name another address."""
-        groups = [[socket(fileno=one) for one in group] for group in self.listeners]
-        if (settings.host, settings.port) == tuple(self.address):
-            return groups
-        for listener in (one for group in groups for one in group):
-            listener.close()
-        return None
+    def open_listeners(self) -> list[list[socket]]:
+        """Return the listening sockets."""
+        return [[socket(fileno=one) for one in group] for group in self.listeners]
 
     def open_links(self) -> dict[int, WorkerLink]:
         """Return the link to each process that is to end."""
@@ -72,9 +67,13 @@ def take_inherited(environment: MutableMapping[str, str] = os.environ) -> Inheri
     return inherited
 
 
-def check_program() -> None:
-    """Have the program tell whether it could start now; raises ReloadError if not."""
-    checking = _environment(Inherited(is_check=True))
+def check_program(settings: Settings) -> None:
+    """Have the program tell whether it could start now; raises ReloadError if not.
+
+    settings: those of this one, whose address the program must have as well.
+    """
+    address = settings.host, settings.port
+    checking = _environment(Inherited(address=address, is_check=True))
     try:
         checked = subprocess.run(  # noqa: S603 - the command by which this program was started
             _command(),

@@ -48,6 +48,13 @@ def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[sock
     return _open_each(bound, backlog, shared=True)
 
 
+def check_same_address(host: str, port: int | None, settings: Settings) -> None:
+    """Raise ListenError if settings name another address than what a server was started with."""
+    for name, value in (("host", host), ("port", port)):
+        if getattr(settings, name) != value:
+            raise ListenError(name, "cannot be changed while the server runs; restart it")
+
+
 def url(listener: socket.socket) -> str:
     """Return the URL that opens the site on this machine."""
     host, port = listener.getsockname()[:2]

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from socket import socket
 from typing import NamedTuple
 
-from aserve.config.configuration import label_of
+from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
-from aserve.server.listeners import ListenError
+from aserve.server.listeners import ListenError, check_same_address
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
 from aserve.server.worker import changed_setting
@@ -28,7 +28,6 @@ ReadSettings = Callable[[], Settings]
 OF_PROCESSES = ("workers", "model", "by_the_book", "dispatch")
 """Settings that a process keeps for as long as it runs."""
 _OF_POOLS = ("threads", "queue")  # those of a model without an event loop as well
-_OF_ADDRESS = ("host", "port")
 
 _STOPPING = "the server is stopping"
 
@@ -109,7 +108,7 @@ class Manager(ABC):
         if self._is_stopping:
             return
         try:
-            check_program()
+            check_program(self._settings)
             self._start_anew()
         except (OSError, ReloadError) as error:
             _logger.error("upgrade: %s; serving on as before", error)
@@ -150,9 +149,8 @@ class Manager(ABC):
 
     def _use(self, settings: Settings) -> None:
         """Have every next request answered with other settings."""
-        if name := changed_setting(self._settings, settings, _OF_ADDRESS):
-            label = label_of(name, settings.sources)
-            raise SettingsError(label, "cannot be changed in a reload; restart the server")
+        with named_by(settings.sources):
+            check_same_address(self._settings.host, self._settings.port, settings)
         if changed_setting(self._settings, settings, self._names_of_processes()):
             self._replace_workers(settings)
         else:

@@ -19,7 +19,7 @@ from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
 from aserve.server.manager import Manager, Reloading, Worker
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
-from aserve.server.signals import Signals
+from aserve.server.signals import STOP_WORKER, Signals
 from aserve.transport.processes import describe_exit
 
 _RETRY_S = 1.0
@@ -93,7 +93,7 @@ class SingleProcess(Manager):
         """
         while self.is_upgrading:
             try:
-                check_program()
+                check_program(self._settings)
             except ReloadError as error:
                 self._report_failure(str(error))
                 if signal.sigtimedwait(self._signals.stop, _RETRY_S):
@@ -134,25 +134,31 @@ class SingleProcess(Manager):
     def _start_anew(self) -> None:
         """Have a stand-in serve, and retire this process, which finish_upgrade then replaces."""
         with self._lock:
-            if self._is_stopping:
-                return
-            if not self._lifeline:
-                self._lifeline = os.pipe()
-            link, orders = WorkerLink.pair()
-            stand_in = spawn_program(
-                self._legacy()._replace(lifeline=self._lifeline[:1], orders=orders.fileno())
-            )
-            orders.close()
-            if (reason := link.wait_started()) != "":
-                stand_in.kill()
-                stand_in.wait()
-                link.close()
-                raise ReloadError(reason or "the new program has ended before it could serve")
-            former = [one for one in self._workers.values() if not one.is_retired]
-            worker = self._workers[stand_in.pid] = Worker(stand_in.pid, link, self._settings)
-            self._await_end(worker)
-            self._stand_in = worker
-        self._retire(former)
+            if not self._is_stopping:
+                self._retire_for(self._start_stand_in(self._settings))
+
+    def _retire_for(self, stand_in: Worker) -> None:
+        self._stand_in = stand_in
+        workers = self._workers.values()
+        self._retire([one for one in workers if not (one.is_retired or one is stand_in)])
+
+    def _start_stand_in(self, settings: Settings) -> Worker:
+        """Start the program in a process beside this one; raises ReloadError if it cannot serve."""
+        if not self._lifeline:
+            self._lifeline = os.pipe()
+        link, orders = WorkerLink.pair()
+        process = spawn_program(
+            self._legacy()._replace(lifeline=self._lifeline[:1], orders=orders.fileno())
+        )
+        orders.close()
+        if (reason := link.wait_started()) != "":
+            process.kill()
+            process.wait()
+            link.close()
+            raise ReloadError(reason or "the new program has ended before it could serve")
+        worker = self._workers[process.pid] = Worker(process.pid, link, settings)
+        self._await_end(worker)
+        return worker
 
     @property
     def _stand_in_pid(self) -> int:
@@ -165,8 +171,18 @@ class SingleProcess(Manager):
 
     def _replace_workers(self, settings: Settings) -> None:
         """Start the program anew: it is not the same number of processes, or another model."""
-        self._reload_workers(settings)
-        self._start_anew()
+        check_program(self._settings)
+        with self._lock:
+            if self._is_stopping:
+                return
+            stand_in = self._start_stand_in(settings)
+            try:
+                self._reload_workers(settings)
+            except ReloadError:
+                stand_in.is_retired = True  # and is not replaced
+                self._signal(stand_in, STOP_WORKER)
+                raise
+            self._retire_for(stand_in)
 
     def _stop(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

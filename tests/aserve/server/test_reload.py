@@ -1,5 +1,6 @@
 """Reloads and upgrades of the program: what the next request gets, and what is never lost."""
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from aserve.cli.main import main
 from aserve.config.settings import Settings
 from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import RunningServer, find_servers, request_reload
+from aserve.server.inheritance import Inherited
 from aserve.server.shared_settings import SharedSettings
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve import programs
@@ -188,6 +190,44 @@ def test_an_upgrade_in_place(folders: Path, options: tuple[str, ...]) -> None:
             process.kill()
 
 
+@pytest.mark.slow
+def test_a_program_that_is_broken_meanwhile_changes_nothing(folders: Path) -> None:
+    program = folders / "program.py"
+    program.write_text("from aserve.__main__ import main\nmain()\n")
+    command = [sys.executable, program, "--port=0", "--host=127.0.0.1"]
+    with subprocess.Popen(command, cwd=folders, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            banner = "".join(process.stderr.readline() for _ in range(2))
+            port = int(re.search(r":(\d+)/", banner)[1])  # type: ignore[index]
+            program.write_text("raise SystemExit('it is broken')\n")
+            (folders / "aserve.toml").write_text('root = "beta"\nworkers = 2\n')
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                assert request_reload(RunningServer(process.pid, port)) == "it is broken"
+                assert get(client) == (b"alpha", False)
+                process.send_signal(signal.SIGUSR2)
+                lines = iter(process.stderr.readline, "")
+                assert "it is broken" in next(line for line in lines if "upgrade: " in line)
+                assert get(client) == (b"alpha", False)
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+def test_an_upgrade_keeps_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another one could be taken, and then there would be no server any more."""
+    checked = Inherited(address=("127.0.0.1", 1), is_check=True)
+    for port, code in (("1", OK), ("2", FAILED)):
+        monkeypatch.setenv("_ASERVE_INHERITED", json.dumps(checked._asdict()))
+        with pytest.raises(SystemExit) as exit_info:
+            main([str(tmp_path), "--config=off", "--host=127.0.0.1", f"--port={port}"])
+        assert exit_info.value.code == code
+    assert "--port" in capsys.readouterr().err
+
+
 def run_reload(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_info:
         main(["reload", *arguments])
@@ -216,7 +256,7 @@ def test_an_address_that_has_changed_is_named_by_its_line(folders: Path) -> None
     file.write_text("root = 'alpha'\nhost = '127.0.0.1'\nport = 0\n")
     with running(folders, address=()) as program:
         file.write_text(file.read_text().replace("port = 0", "port = 1"))
-        reason = "cannot be changed in a reload; restart the server"
+        reason = "cannot be changed while the server runs; restart it"
         assert program.reload() == f"{file}:3: port: {reason}"
         file.write_text("root = 'alpha'\nport = 0\n")
         assert program.reload() == f"--host: {reason}"
