@@ -78,7 +78,8 @@ class SignalFd:
         self._descriptor = _signalfd(signals)
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
-        weakref.finalize(self, os.close, self._descriptor)
+        # Not at the end of the program, where a thread that is no obstacle to it may still read.
+        weakref.finalize(self, os.close, self._descriptor).atexit = False
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when a signal is queued."""
