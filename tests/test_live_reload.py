@@ -82,7 +82,7 @@ class Site:
     @property
     def stream_count(self) -> int:
         """How many event streams are open."""
-        return len(self.server._running._worker._current._live._updates._subscribers)
+        return len(self.server._running._worker._current._live[0]._updates._subscribers)
 
 
 @pytest.fixture

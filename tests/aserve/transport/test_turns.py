@@ -132,7 +132,10 @@ def test_other_clients_are_served_between_many_requests(
     max_turn = MAX_REQUESTS_PER_TURN
     if MODELS[name].uses_event_loop and kind not in {"errors", "content", "misses", "404"}:
         max_turn = MAX_REQUESTS_PER_TURN * _MAX_JOINED_RESPONSES
-    assert longest_turn(name, kind, directory) <= 2 * max_turn  # the first turn, and one after it
+    # The first turn, and one after it. A proactor is told of the accept and of what was received by
+    # completions of their own, each of which may come a turn later.
+    turns = 4 if name.startswith("proactor") else 2
+    assert longest_turn(name, kind, directory) <= turns * max_turn
 
 
 @pytest.mark.parametrize("kind", ["misses", "hits"])
