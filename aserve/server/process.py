@@ -53,12 +53,22 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         worker = ReloadableWorker(settings, listeners, observer, report_remaining)
         with asyncio.Runner(loop_factory=worker.new_loop) as runner:
             return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
+    model = ModelWorker(settings, listeners, observer, report_remaining)
+    return _run_model(model, stop_signals, lifeline, orders)
+
+
+def _run_model(
+    model: ModelWorker,
+    stop_signals: AbstractSet[signal.Signals],
+    lifeline: int | None,
+    orders: OrderReceiver | None,
+) -> bool:
+    """Serve with a model on this thread, as serve says; the signals are blocked until then."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with os.fdopen(read_end, "rb", 0), os.fdopen(write_end, "wb", 0):
         # Python writes a byte for each signal, which wakes up the model, whatever it waits in.
         signal.set_wakeup_fd(write_end)
-        model = ModelWorker(settings, listeners, observer, report_remaining)
         stopped: list[int] = []  # the signals, also one that comes when the model has ended
 
         def stop(number: int, _frame: object) -> None:
