@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -61,6 +62,20 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options=options, service=service) as driver:
         yield driver
+
+
+def reload(driver: webdriver.Chrome) -> None:
+    """Load the page again as a person does, and wait until the new one is complete.
+
+    Not by `driver.refresh()`: its driver asks the page that it replaces, and now and then fails
+    by "aborted by navigation" or waits for its timeout, once in a thousand on two busy cores.
+    """
+    driver.execute_script("window.isReplaced = true")
+    driver.execute_cdp_cmd("Page.reload", {})
+    loaded = "return !window.isReplaced && document.readyState === 'complete'"
+    WebDriverWait(driver, 60, ignored_exceptions=[WebDriverException]).until(
+        lambda driver: driver.execute_script(loaded), "the page was not loaded again"
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 import aserve
-from tests.test_browser import chromium
+from tests.test_browser import chromium, reload
 
 __all__ = ["chromium"]  # a fixture
 
@@ -89,7 +89,7 @@ def test_a_name_with_a_hash_is_asked_for_once(chromium: webdriver.Chrome, root: 
     with aserve.Server(root, access_log=lines.append) as server:
         for _ in range(3):
             chromium.get(server.url)
-            chromium.refresh()
+            reload(chromium)
             assert chromium.title == "site with a script"
     requests = [line.split('"')[1] for line in lines]
     assert requests.count("GET /app.1a2b3c4d.js HTTP/1.1") == 1

@@ -9,7 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from tests.clients.running import RunningServer
-from tests.test_browser import chromium
+from tests.test_browser import chromium, reload
 
 __all__ = ["chromium"]  # a fixture
 
@@ -66,11 +66,11 @@ def test_a_page_is_never_stale(
     chromium.get("about:blank")
     chromium.get(server.url)  # from its cache, after the server has confirmed it
     assert shown() == ("first", "italic")
-    chromium.refresh()
+    reload(chromium)
     assert shown() == ("first", "italic")
     page = (site / "index.html").read_text()
     (site / "index.html").write_text(page.replace("first", "other"))  # of the same size
-    chromium.refresh()
+    reload(chromium)
     assert shown() == ("other", "italic")
     requests = server.stop()
     assert [entry.status for entry in requests if entry.target == "/"] == [200, 304, 304, 200]

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 import aserve
-from tests.test_browser import chromium
+from tests.test_browser import chromium, reload
 
 __all__ = ["chromium"]  # a fixture
 
@@ -93,7 +93,7 @@ def test_a_site_works_as_on_its_host(
     chromium.find_element(By.CSS_SELECTOR, "main a[href*='setup']").click()
     wait_for(chromium, "Setup")
     assert path(chromium) == site.page
-    chromium.refresh()
+    reload(chromium)
     wait_for(chromium, "Setup")
     for moved in ("/install", "/docs/setup", "/docs/setup/"):
         chromium.get(base + moved)

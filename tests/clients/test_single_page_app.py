@@ -7,7 +7,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 import aserve
-from tests.test_browser import chromium
+from tests.test_browser import chromium, reload
 
 __all__ = ["chromium"]  # a fixture
 
@@ -53,6 +53,6 @@ def test_routes_get_the_page_and_scripts_do_not(
             assert chromium.execute_script("return missing") == "gone.js"
             # A fetch of a route is no navigation, though its URL is the one that is shown.
             assert chromium.execute_async_script(STATUSES) == [404, 404, 200]
-        chromium.refresh()  # which revalidates the page
+        reload(chromium)  # which revalidates the page
         assert shown(chromium) == "/old/logo.png"
         chromium.get("about:blank")
