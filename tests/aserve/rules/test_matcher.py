@@ -1,5 +1,6 @@
 """Finding rules: in their order, and at a cost that does not depend on how many there are."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ def index_of(text):
     return RuleIndex(netlify_redirects.parse_redirects(text).redirects, optional_slash=True)
 
 
+@functools.cache
+def index_of_rules(count):
+    return index_of(rules(count))
+
+
 def rules(count):
     """Return so many rules, of which each second one has a wildcard."""
     return "".join(
@@ -29,7 +35,7 @@ def rules(count):
 
 @pytest.mark.parametrize("path", ["/", "/about", "/docs/none/of/them", "/old/x/", "/a/b/c/d/e"])
 def test_ten_thousand_rules_cost_an_unmatched_path_what_ten_do(path):
-    few, many = index_of(rules(10)), index_of(rules(10_000))
+    few, many = index_of_rules(10), index_of_rules(10_000)
     assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))
     assert sum(count_calls(lambda: many.find(path))) <= 10
     assert many.find(path) == ()
@@ -41,7 +47,7 @@ def test_ten_thousand_rules_cost_an_unmatched_path_what_ten_do(path):
 def test_wildcards_that_come_first_cost_no_more(rule):
     few, many = (
         index_of("".join(f"{rule.format(number)} /x\n" for number in range(count)))
-        for count in (10, 10_000)
+        for count in (10, 2_000)
     )
     for path in ("/de/about", "/a/b/c/d", "/" + "a" * 8_000, "/a" * 4_000):
         assert count_calls(lambda: many.find(path)) == count_calls(lambda: few.find(path))  # noqa: B023
@@ -49,7 +55,7 @@ def test_wildcards_that_come_first_cost_no_more(rule):
 
 
 def test_ten_thousand_rules_cost_a_matched_path_what_ten_do():
-    few, many = index_of(rules(10)), index_of(rules(10_000))
+    few, many = index_of_rules(10), index_of_rules(10_000)
     for index in (few, many):
         index.find("/docs/3/a")  # the expression is compiled once, when it is first needed
     for path in ("/old/3", "/docs/3/a"):

@@ -333,7 +333,7 @@ def test_nothing_of_former_settings_stays(directory: Path, model: str) -> None:
             client.sendall(b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n")
             assert f"utf-{number}".encode() in client.recv(65_536)
         while sites_alive() > before:
-            time.sleep(0.01)
+            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("model", ["epoll", "proactor-aio"])

@@ -289,7 +289,7 @@ async def test_time_limits(start, connect):
     while server.connections:  # only ticks make time pass
         for connection in list(server.connections):
             connection.tick()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     assert await idle.read_all() == b""
     assert (await head.read_all()).startswith(b"HTTP/1.1 408 ")
     assert (await body.read_all()).startswith(b"HTTP/1.1 408 ")
