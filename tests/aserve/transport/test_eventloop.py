@@ -162,9 +162,12 @@ def blocked_connections(server):
 
 
 async def _wait_until(condition):
-    """Call condition in each turn of the loop until its result is true; return the result."""
+    """Call condition again and again until its result is true; return the result.
+
+    Not in each turn of the loop: a client that sends nothing is accepted after a second.
+    """
     while not (result := condition()):  # noqa: ASYNC110 - there is no event to wait for
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
     return result
 
 
