@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from aserve.linux.directory_entries import read_entries
 
-_MAX_ENTRIES_SIZE = 524_288  # bytes of one directory's entries, as the kernel returns them
+_MAX_ENTRIES_SIZE = 4 << 20  # bytes of one directory's entries, as the kernel returns them
 _FS_IOC_GETFLAGS = 0x8008_6601
 _FS_CASEFOLD_FL = 0x4000_0000
 

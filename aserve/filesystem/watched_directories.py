@@ -21,6 +21,9 @@ from aserve.linux.statx import FileId
 _MIN_LOOKUPS = 3
 """Files found in a directory before its names are read: docs/adr/0022-directory-names.md."""
 
+_SIZE_FOR_A_LOOKUP = 4_096
+"""Bytes of a directory for each lookup that must come first: to read them takes as long, 0.1 ms."""
+
 _MIN_LOOKUPS_WHEN_FULL = 64  # or many directories that are rarely used would evict each other
 _RETRY_AFTER = 1_000  # further files, where the names could not be read or changed meanwhile
 _MAX_COUNTED = 1_024  # directories whose files are counted
@@ -84,7 +87,7 @@ class WatchedDirectories:
         self._by_watch: defaultdict[int, set[WatchedDirectory]] = defaultdict(set)
         self._known: dict[Key, WatchedDirectory] = {}  # with names, the oldest first
         self._size = 0  # of all names
-        self._lookups: dict[Key, int] = {}
+        self._lookups: dict[Key, tuple[int, int]] = {}  # how many, and at how many to read names
         self._reading = 0
         monitor.subscribe(self)
 
@@ -106,13 +109,16 @@ class WatchedDirectories:
         if not self.monitor.inotify:
             return
         key = root, path
-        count = self._lookups.get(key, 0) + 1
+        count, due = self._lookups.get(key, (0, 0))
+        count += 1
         if len(self._lookups) >= _MAX_COUNTED:
             self._lookups.clear()
-        self._lookups[key] = count
-        if count >= self._min_lookups() and self._reading < _MAX_READING:
-            self._lookups[key] = -_RETRY_AFTER
-            self._read_names(root_fd, key)
+        self._lookups[key] = count, due
+        if count >= max(due, self._min_lookups()) and self._reading < _MAX_READING:
+            due = _size_of(root_fd, path) // _SIZE_FOR_A_LOOKUP
+            self._lookups[key] = count, due if due > count else count + _RETRY_AFTER
+            if due <= count:
+                self._read_names(root_fd, key)
 
     def _min_lookups(self) -> int:
         is_full = len(self._by_path) >= self._limit() or self._size > _MAX_BYTES * 15 // 16
@@ -180,7 +186,8 @@ class WatchedDirectories:
         self._reading += 1
         if not self._submit(partial(read_and_close, descriptor), on_done):
             self._reading -= 1
-            self._lookups[directory.key] = 0  # the threads are busy: try again soon
+            count, _ = self._lookups[directory.key]
+            self._lookups[directory.key] = count, 0  # the threads are busy: try again soon
             os.close(descriptor)
             return False
         return True
@@ -297,6 +304,18 @@ def _paths_to(path: bytes) -> Iterator[bytes]:
         at = path.find(b"/", at + 1)
     if path:
         yield path
+
+
+def _size_of(root_fd: int, path: bytes) -> int:
+    """Return how many bytes the directory at a path takes, the more the more names; 0 if none."""
+    try:
+        descriptor = open_real_directory(root_fd, path)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def _watch_beneath(inotify: Inotify, root_fd: int, path: bytes) -> int:

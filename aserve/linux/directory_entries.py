@@ -18,7 +18,7 @@ TYPE_LINK: Final = 10
 _BUFFER_SIZE = 65_536  # bytes: 2,000 names of 12 bytes
 # musl has it by its old name.
 _getdents64 = libc.getdents64 if hasattr(libc, "getdents64") else libc.getdents
-_ENTRY = Struct("=QqHB")  # struct linux_dirent64: inode, offset, length of the entry, type; name
+_ENTRY = Struct("=16xHB")  # struct linux_dirent64: inode, offset, length of the entry, type; name
 
 
 def read_entries(descriptor: int, max_size: int) -> dict[bytes, int] | None:
@@ -43,7 +43,7 @@ def read_entries(descriptor: int, max_size: int) -> dict[bytes, int] | None:
 def _parse(data: bytes, entries: dict[bytes, int]) -> None:
     at = 0
     while at < len(data):
-        _, _, length, kind = _ENTRY.unpack_from(data, at)
+        length, kind = _ENTRY.unpack_from(data, at)
         start = at + _ENTRY.size
         entries[data[start : data.index(b"\0", start)]] = kind
         at += length

@@ -301,6 +301,19 @@ def test_names_take_a_bounded_number_of_bytes(tree, monkeypatch):
     assert not tree.jobs
 
 
+def test_names_of_a_large_directory_are_read_after_more_files(tree, monkeypatch):
+    for number in range(300):
+        (tree.root / f"{number:0200}").touch()
+    monkeypatch.setattr(watched_directories, "_SIZE_FOR_A_LOOKUP", 500)
+    due = os.stat(tree.root).st_size // 500
+    assert due > 2 * watched_directories._MIN_LOOKUPS
+    tree.count(times=due - 1)
+    assert not tree.jobs
+    tree.count(times=1)
+    tree.run_jobs()
+    assert len(tree.get().entries) == 303
+
+
 def test_no_descriptor_is_left_open(tree):
     before = len(os.listdir("/proc/self/fd"))
     tree.learn(b"a")
@@ -392,7 +405,7 @@ def test_files_found_in_a_directory_are_counted_and_no_others(tree):
     assert not tree.directories._lookups
     with suppress(BlockingIOError):
         files.find(TargetPath((b"one",), is_directory=False), wait=False)
-    assert list(tree.directories._lookups.values()) == [1]
+    assert list(tree.directories._lookups.values()) == [(1, 0)]
 
 
 NAMES = ["a", "b", "c.gz"]
