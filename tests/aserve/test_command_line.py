@@ -300,4 +300,5 @@ def test_what_only_help_and_completion_need_is_not_imported_to_serve(directory):
     assert {"typer", "aserve.cli.banner"} <= imported
     late = {"pydantic", "rich", "webbrowser", "aserve.explain.capture"}
     late |= {"tomllib", "pyexpat", "idna", "aserve.handlers.dav.propfind"}  # of files and options
+    late |= {"markdown_it"}  # of the first README
     assert late & imported == set()
