@@ -187,7 +187,7 @@ class WatchedDirectories:
         if not self._submit(partial(read_and_close, descriptor), on_done):
             self._reading -= 1
             count, _ = self._lookups[directory.key]
-            self._lookups[directory.key] = count, 0  # the threads are busy: try again soon
+            self._lookups[directory.key] = count, count + _MIN_LOOKUPS  # the threads are busy
             os.close(descriptor)
             return False
         return True

@@ -314,6 +314,16 @@ def test_names_of_a_large_directory_are_read_after_more_files(tree, monkeypatch)
     assert len(tree.get().entries) == 303
 
 
+def test_directories_are_not_watched_for_each_file_while_the_threads_are_busy(tree):
+    tree.directories.start(lambda *job: False)
+    tree.count()
+    generation = tree.monitor.generation()
+    tree.count(times=watched_directories._MIN_LOOKUPS - 1)
+    assert tree.monitor.generation() == generation
+    tree.count(times=1)
+    assert tree.monitor.generation() > generation  # tried again
+
+
 def test_no_descriptor_is_left_open(tree):
     before = len(os.listdir("/proc/self/fd"))
     tree.learn(b"a")
