@@ -4,7 +4,8 @@
     python -m benchmarks.reload_under_load --seconds 60 --server nginx
 
 Clients keep connections, others open one for each request, and one downloads 1 GB again and again.
-Each generation of the configuration serves another folder, whose file says its number.
+Each generation of the configuration serves another folder, whose file says its number. Some of them
+are on another port, to which clients connect from the moment on when the reload has returned.
 
 - failed: no whole response came to a request, or none with status 200. A connection that was closed
   as its last response had announced is none.
@@ -36,7 +37,7 @@ import uvloop
 _KEPT, _SINGLE = 16, 8  # clients of either kind
 _LARGE = 1 << 30
 _READ_SIZE = 1 << 20
-_RELOADS, _UPGRADES, _KILLS = 20, 3, 3
+_RELOADS, _UPGRADES, _KILLS, _MOVES = 20, 3, 3, 3
 _START_TIMEOUT_S = 60
 
 
@@ -53,12 +54,14 @@ class Counts:
     reloads: int = 0
     upgrades: int = 0
     kills: int = 0
+    moves: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def report(self) -> str:
         """Return one line."""
         names = ("responses", "downloads", "failed", "cut", "stale", "held")
-        done = f"{self.reloads} reloads, {self.upgrades} upgrades, {self.kills} kills: "
+        done = f"{self.reloads} reloads, {self.moves} to another port, {self.upgrades} upgrades, "
+        done += f"{self.kills} kills: "
         return done + ", ".join(f"{getattr(self, name)} {name}" for name in names)
 
 
@@ -71,6 +74,9 @@ class Server(Protocol):
 
     port: int
     can_upgrade: bool
+
+    def move(self) -> None:
+        """Have the next reload serve on another port."""
 
     def reload(self, generation: int) -> None:
         """Serve another generation; return once every next request gets it."""
@@ -232,6 +238,9 @@ async def _disturb(server: Server, load: Load, counts: Counts, seconds: float, k
     upgrades = _UPGRADES if server.can_upgrade else 0
     for number in range(1, _RELOADS + 1):
         await asyncio.sleep(seconds / _RELOADS)
+        if _is_due(number + 4, _MOVES):
+            server.move()
+            counts.moves += 1
         await asyncio.to_thread(server.reload, number)
         load.generation, counts.reloads = number, number
         if _is_due(number, upgrades):
@@ -246,6 +255,12 @@ async def _disturb(server: Server, load: Load, counts: Counts, seconds: float, k
 def _is_due(number: int, times: int) -> bool:
     """Return whether something that is done so many times among the reloads is due after one."""
     return bool(times) and number % (_RELOADS // times) == _RELOADS // times // 2
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def make_site(directory: Path) -> None:
@@ -267,22 +282,28 @@ class Aserve:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
+        self.port = self._next_port = free_port()
         self._write_config(0)
-        command = [sys.executable, "-m", "aserve", "--port=0", "--host=127.0.0.1", *options]
+        command = [sys.executable, "-m", "aserve", "--host=127.0.0.1", *options]
         self._process = subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True)
         assert self._process.stderr
-        banner = "".join(self._process.stderr.readline() for _ in range(2))
-        self.port = int(re.search(r":(\d+)/", banner)[1])  # type: ignore[index]
+        while "http://" not in self._process.stderr.readline():
+            pass
 
     @property
     def pid(self) -> int:
         """The process id of the program."""
         return self._process.pid
 
+    def move(self) -> None:
+        """Have the next reload serve on another port."""
+        self._next_port = free_port()
+
     def reload(self, generation: int) -> None:
         """Serve another generation."""
         self._write_config(generation)
         subprocess.run([sys.executable, "-m", "aserve", "reload", str(self.port)], check=True)
+        self.port = self._next_port
 
     def upgrade(self) -> None:
         """Have the program start anew."""
@@ -301,7 +322,7 @@ class Aserve:
 
     def _write_config(self, generation: int) -> None:
         new = self._directory / "aserve.toml.new"
-        new.write_text(f'root = "generation-{generation}"\n')
+        new.write_text(f'root = "generation-{generation}"\nport = {self._next_port}\n')
         new.replace(self._directory / "aserve.toml")
 
 
@@ -311,7 +332,8 @@ class Nginx:
     can_upgrade = False
 
     def __init__(self, directory: Path, port: int, workers: int) -> None:
-        self._directory, self.port, self._worker_count = directory, port, workers
+        self._directory, self._worker_count = directory, workers
+        self.port = self._next_port = port
         self._write_config(0)
         self._process = subprocess.Popen(
             ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")],
@@ -321,6 +343,10 @@ class Nginx:
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                 break
 
+    def move(self) -> None:
+        """Have the next reload serve on another port."""
+        self._next_port = free_port()
+
     def reload(self, generation: int) -> None:
         """Serve another generation, once its workers are there."""
         before = set(self.workers())
@@ -328,6 +354,7 @@ class Nginx:
         self._process.send_signal(signal.SIGHUP)
         while len(set(self.workers()) - before) < self._worker_count:
             pass
+        self.port = self._next_port
 
     def upgrade(self) -> None:
         """Do nothing."""
@@ -351,7 +378,7 @@ class Nginx:
             events {{ worker_connections 1024; }}
             http {{
                 access_log off; sendfile on; keepalive_requests 1000000000;
-                server {{ listen 127.0.0.1:{self.port}; root {root}; }}
+                server {{ listen 127.0.0.1:{self._next_port}; root {root}; }}
             }}
             """
         )

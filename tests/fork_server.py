@@ -276,6 +276,7 @@ def _run(program: dict[str, Any], descriptors: list[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "module" in program:
         sys.argv = [program["module"], *program["arguments"]]
+        sys.orig_argv = [sys.executable, "-m", *sys.argv]
         runpy.run_module(program["module"], run_name="__main__", alter_sys=True)
     else:
         sys.argv = ["-c", *program["arguments"]]

@@ -5,54 +5,78 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
+from typing import NamedTuple
 
 from aserve.cli.messages import print_message
 from aserve.config.settings import SettingsError
 from aserve.observability.access_log import AccessLog
 from aserve.observability.log_file import LogFile, open_log
-from aserve.observability.log_formats import combined_format, terminal_format
-
-OpenLog = Callable[[], AccessLog]
-"""Opens the access log. Each worker calls it, because the log has a thread."""
+from aserve.observability.log_formats import Formatter, combined_format, terminal_format
 
 _STANDARD_OUTPUT = 1
+_REOPENED = -1  # in place of the descriptor of a file that each process opens itself
 
 
-def access_log_opener(target: str | None, *, quiet: bool, is_shared: bool) -> OpenLog | None:
-    """Return what opens the access log, None for no log.
+class LogOption(NamedTuple):
+    """What decides where the access log goes, and in which format. target: of the option."""
 
-    Raises SettingsError now if it cannot be opened.
-    is_shared: several workers write to the same log.
-    """
-    if target == "off":
-        return None
-    if target is None:
-        if quiet or not sys.stdout or not sys.stdout.isatty():
+    target: str | None
+    quiet: bool
+
+    def open(self, *, is_shared: bool) -> "OpenedLog | None":
+        """Return what was opened, None for no log; raises SettingsError if it cannot be opened.
+
+        is_shared: others than this process write to it.
+        """
+        if self.target == "off":
             return None
-        line_format = terminal_format(
-            get_terminal_size().columns, use_color="NO_COLOR" not in os.environ
-        )
-        return lambda: AccessLog(LogFile(_STANDARD_OUTPUT), line_format, print_message)
-    descriptor, path = _log_target(target)
-    open_file = partial(LogFile, descriptor, path, is_shared=is_shared)
-    if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
-        # The supervisor must not hold a file open after it was rotated away and deleted.
-        os.close(descriptor)
-        open_file = partial(_open_in_worker, path)
-    return lambda: AccessLog(open_file(), combined_format, print_message)
+        if self.target is None:
+            if self.quiet or not sys.stdout or not sys.stdout.isatty():
+                return None
+            columns, use_color = get_terminal_size().columns, "NO_COLOR" not in os.environ
+            return OpenedLog(_STANDARD_OUTPUT, "", terminal_format(columns, use_color=use_color))
+        descriptor, path = _log_target(self.target)
+        if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # What starts them must not hold a file open after it was rotated away and deleted.
+            os.close(descriptor)
+            descriptor = _REOPENED
+        return OpenedLog(descriptor, path, combined_format, is_shared=is_shared)
 
 
-def _open_in_worker(path: str) -> LogFile:
-    """Open a log file that could be opened at the start; if it cannot now, the log retries."""
+class OpenedLog:
+    """Where the access log goes, opened. Each worker begins to write, because a log has a thread.
+
+    path: to reopen it by, "" for a descriptor that has none.
+    """
+
+    def __init__(
+        self, descriptor: int, path: str, formatter: Formatter, *, is_shared: bool = False
+    ) -> None:
+        self._descriptor, self._path, self._formatter = descriptor, path, formatter
+        self._is_shared = is_shared
+        self._is_in_use = False  # by this process
+
+    def write(self) -> AccessLog:
+        """Return a log that writes to it in this process, to the end of both."""
+        self._is_in_use = True
+        descriptor = _reopened(self._path) if self._descriptor == _REOPENED else self._descriptor
+        file = LogFile(descriptor, self._path, is_shared=self._is_shared)
+        return AccessLog(file, self._formatter, print_message)
+
+    def close(self) -> None:
+        """Close it, unless this process writes to it."""
+        if self._path and not self._is_in_use and self._descriptor != _REOPENED:
+            os.close(self._descriptor)
+
+
+def _reopened(path: str) -> int:
+    """Open a log file that could be opened before; if it cannot be opened now, the log retries."""
     try:
-        descriptor = open_log(path)
+        return open_log(path)
     except OSError:
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-    return LogFile(descriptor, path, is_shared=True)
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _log_target(target: str) -> tuple[int, str]:

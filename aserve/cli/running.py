@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from socket import socket
 
-from aserve.cli.access_log_option import OpenLog
+from aserve.cli.access_log_option import OpenedLog
+from aserve.cli.current_configuration import CurrentConfiguration
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.config.settings import Settings
 from aserve.observability.access_log import AccessLog
@@ -26,7 +27,7 @@ PrintLine = Callable[[str], None]
 
 def run(
     settings: Settings,
-    open_log: OpenLog | None,
+    current: CurrentConfiguration,
     signals: Signals,
     listeners: Sequence[Sequence[socket]],
     print_line: PrintLine,
@@ -35,27 +36,27 @@ def run(
     """Serve until a signal; return the exit code."""
     groups = ListenerGroups(listeners)
     if reloading.inherited.is_worker:
-        _run_stand_in(settings, open_log, groups, reloading.inherited)
+        _run_stand_in(settings, current, groups, reloading.inherited)
         return OK
     if settings.workers == 1 and not settings.model_info.forks:
-        _run_alone(settings, open_log, signals, groups, print_line, reloading)
+        _run_alone(settings, current.log, signals, groups, print_line, reloading)
         return OK
     remaining = RemainingReports(print_line)
-    run_worker = partial(_run_worker, open_log, remaining.send)
+    run_worker = partial(_run_worker, current, remaining.send)
     supervisor = Supervisor(settings, groups, run_worker, signals, remaining, reloading)
     return OK if supervisor.run() else FAILED
 
 
 def _run_alone(
     settings: Settings,
-    open_log: OpenLog | None,
+    opened_log: OpenedLog | None,
     signals: Signals,
     groups: ListenerGroups,
     print_line: PrintLine,
     reloading: Reloading,
 ) -> None:
     """Serve in this thread, managed by another one."""
-    log = open_log() if open_log else None
+    log = opened_log.write() if opened_log else None
     reopen = log.reopen if log else lambda: None
     manager = SingleProcess(settings, groups, signals, reopen, reloading)
     manager.start()
@@ -84,13 +85,13 @@ def _run_alone(
 
 
 def _run_stand_in(
-    settings: Settings, open_log: OpenLog | None, groups: ListenerGroups, inherited: Inherited
+    settings: Settings, current: CurrentConfiguration, groups: ListenerGroups, inherited: Inherited
 ) -> None:
     """Serve as a worker of the program that has started this one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # only that program acts on what comes from outside
     orders, (lifeline,) = inherited.open_orders(), inherited.lifeline
-    _run_worker(open_log, lambda *_: None, settings, groups.sockets, lifeline, orders)
+    _run_worker(current, lambda *_: None, settings, groups.sockets, lifeline, orders)
 
 
 def _print_remaining(print_line: PrintLine, responses: int, connections: int) -> None:
@@ -99,7 +100,7 @@ def _print_remaining(print_line: PrintLine, responses: int, connections: int) ->
 
 
 def _run_worker(
-    open_log: OpenLog | None,
+    current: CurrentConfiguration,
     report_remaining: Callable[[int, int], None],
     settings: Settings,
     listeners: Sequence[socket],
@@ -108,11 +109,12 @@ def _run_worker(
 ) -> None:
     """Run a worker under a supervisor, from its first connection to its last log line."""
     signals = WORKER_SIGNALS
+    opened_log = current.log
     log: AccessLog | LogProcess | None = None
-    if open_log and settings.model_info.forks:
-        log = LogProcess(partial(_open_log, open_log), settings.grace, signals.reopen)
-    elif open_log:
-        log = _open_log(open_log)
+    if opened_log and settings.model_info.forks:
+        log = LogProcess(partial(_write_log, opened_log), settings.grace, signals.reopen)
+    elif opened_log:
+        log = _write_log(opened_log)
     observer = log.record if isinstance(log, AccessLog) else log
     try:
         serve(settings, listeners, observer, signals.stop, lifeline, report_remaining, orders)
@@ -128,8 +130,8 @@ def _close_log(log: AccessLog | LogProcess | None, signals: Signals, grace: floa
         log.close(grace)
 
 
-def _open_log(open_log: OpenLog) -> AccessLog:
-    """Open the log, and have a thread wait for the signal that reopens it."""
-    log = open_log()
+def _write_log(opened_log: OpenedLog) -> AccessLog:
+    """Begin to write the log, and have a thread wait for the signal that reopens it."""
+    log = opened_log.write()
     call_on_signal(WORKER_SIGNALS.reopen, lambda _: log.reopen())
     return log

@@ -4,13 +4,12 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Unpack
 
-from aserve.cli.access_log_option import access_log_opener
 from aserve.cli.banner import format_banner, home_url
+from aserve.cli.current_configuration import CurrentConfiguration
 from aserve.cli.declarations import with_options
 from aserve.cli.exit_codes import OK
 from aserve.cli.help import Rows
@@ -34,7 +33,7 @@ from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import check_same_address, is_loopback, listen
-from aserve.server.manager import ReadSettings, Reloading
+from aserve.server.manager import Reloading
 from aserve.server.setting_warnings import NO_LOGIN
 from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
 from aserve.server.site_factory import missing_pages
@@ -91,16 +90,7 @@ def serve(paths: Paths = None, _version: Version = False, **options: Unpack[Comm
     if configuration.watch_config and options.get("config") == NO_FILE:
         raise SettingsError("--watch-config", "has no effect with --config off")
     with named_by(configuration.sources):
-        return _serve(configuration, partial(_read_again, configuration, paths or (), options))
-
-
-def _read_again(first: Configuration, paths: Sequence[str], options: CommandOptions) -> Settings:
-    """Return the settings as they are now, for a reload; raises SettingsError."""
-    configuration = read_configuration(paths, options)
-    if configuration.access_log != first.access_log:
-        label = label_of("access_log", configuration.sources or first.sources)
-        raise SettingsError(label, "cannot be changed in a reload; SIGUSR2 starts the server anew")
-    return configuration.settings
+        return _serve(configuration, CurrentConfiguration(configuration, paths or (), options))
 
 
 def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
@@ -108,14 +98,12 @@ def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
     return read_configuration(paths, options).settings
 
 
-def _serve(configuration: Configuration, read: ReadSettings) -> int:
+def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
     settings, quiet = configuration.settings, configuration.quiet
-    is_shared = settings.workers > 1
-    open_log = access_log_opener(configuration.access_log, quiet=quiet, is_shared=is_shared)
     inherited = take_inherited()
-    if inherited and inherited.is_check:
-        check_same_address(*inherited.address, settings)
+    if inherited and inherited.check:
+        check_same_address(*inherited.check, settings)
         return OK
     listeners = inherited.open_listeners() if inherited else listen(settings)
     if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
@@ -129,8 +117,8 @@ def _serve(configuration: Configuration, read: ReadSettings) -> int:
         _print_start(configuration, listeners[0])
     is_watched = not quiet and sys.stderr and sys.stderr.isatty()
     print_line = print_message if is_watched else discard_line
-    reloading = Reloading(read, watched, control_socket, inherited or Inherited())
-    return run(settings, open_log, signals, listeners, print_line, reloading)
+    reloading = Reloading(current, watched, control_socket, inherited or Inherited())
+    return run(settings, current, signals, listeners, print_line, reloading)
 
 
 def _file_of(configuration: Configuration) -> Path:

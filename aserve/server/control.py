@@ -3,15 +3,17 @@
 import logging
 import select
 import signal
+import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from aserve.linux.signalfd import SignalFd
-from aserve.server.control_socket import ControlSocket
+from aserve.server.control_socket import ControlClient, ControlSocket, open_control_socket
 
 _LOOK_INTERVAL_S = 0.5
+_MAX_CLIENTS = 64  # that have connected and have not been answered; the first one makes room
 
 STOPPING = "the server is stopping"
 """The reason of a reload that a stop has made needless: a client that asked for it is told so."""
@@ -19,6 +21,7 @@ STOPPING = "the server is stopping"
 _logger = logging.getLogger("aserve")
 
 FileState = tuple[int, int, int, int]
+Call = Callable[[], object]
 
 
 class WatchedFiles:
@@ -78,29 +81,78 @@ class Control:
         self._reload = reload
         self._watched = watched
         self._socket = control_socket
+        self._clients: dict[int, ControlClient] = {}  # by descriptor, as they have come
+        self._due: list[tuple[float, Call]] = []  # with the times of the monotonic clock
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)
         if control_socket:
             self._poll.register(control_socket, select.POLLIN)
 
     def wait(self) -> None:
-        """Wait until something is asked, or for a moment, and do it."""
-        timeout = _LOOK_INTERVAL_S * 1_000 if self._watched else None
-        ready = {descriptor for descriptor, _ in self._poll.poll(timeout)}
+        """Wait until something is asked or due, or for a moment, and do it."""
+        ready = {descriptor for descriptor, _ in self._poll.poll(self._timeout_ms())}
         with self._lock:
             self._handle(ready)
+            self._call_due()
+
+    def _timeout_ms(self) -> float | None:
+        now = time.monotonic()
+        seconds = [max(0.0, at - now) for at, _ in self._due]
+        if self._watched:
+            seconds.append(_LOOK_INTERVAL_S)
+        return min(seconds) * 1_000 if seconds else None
 
     def _handle(self, ready: AbstractSet[int]) -> None:
+        if self._socket and self._socket.fileno() in ready:
+            self._accept(self._socket)
+        for descriptor in list(self._clients.keys() & ready):
+            self._answer(descriptor)
         if self._signals.fileno() in ready:
             numbers = [record.number for record in self._signals.read(0)]
             # An upgrade is last: with this program ends what it has read and not yet done.
             for number in sorted(numbers, key=signal.SIGUSR2.__eq__):
                 self._on_signal(number)
-        is_asked = self._socket is not None and self._socket.fileno() in ready
-        if is_asked and self._socket and (request := self._socket.accept_request()):
-            request.answer(self._reload())
         if self._watched and self._watched.have_changed():
             self.reload()
+
+    def _accept(self, control_socket: ControlSocket) -> None:
+        """Accept clients. One that says nothing is waited for in poll, and delays no other."""
+        for client in control_socket.accept():
+            self._clients[client.fileno()] = client
+            self._poll.register(client, select.POLLIN)
+            if len(self._clients) > _MAX_CLIENTS:
+                self._close_client(next(iter(self._clients)))
+
+    def _answer(self, descriptor: int) -> None:
+        client = self._clients[descriptor]
+        if client.has_asked():
+            client.answer(self._reload())
+        self._close_client(descriptor)
+
+    def _close_client(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        self._clients.pop(descriptor).close()
+
+    def call_later(self, seconds: float, call: Call) -> None:
+        """Have a function called by wait, at that time or after it."""
+        self._due.append((time.monotonic() + seconds, call))
+
+    def _call_due(self) -> None:
+        now = time.monotonic()
+        due = [one for one in self._due if one[0] <= now]
+        self._due = [one for one in self._due if one[0] > now]
+        for _, call in due:
+            call()
+
+    def change_port(self, port: int) -> None:
+        """Be found by another port. What was asked by the former name is answered all the same."""
+        former = self._socket
+        if former and former.port != port and (renamed := open_control_socket(port)):
+            self._poll.register(renamed, select.POLLIN)
+            self._socket = renamed
+            self._accept(former)
+            self._poll.unregister(former)
+            former.close()
 
     def reload(self) -> None:
         """Reload, and log why nothing has changed if so."""
@@ -114,5 +166,6 @@ class Control:
 
     def close(self) -> None:
         """Be asked no more, as in a process that was forked."""
-        if self._socket:
-            self._socket.close()
+        for one in (self._socket, *self._clients.values()):
+            if one:
+                one.close()

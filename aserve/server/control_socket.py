@@ -24,10 +24,11 @@ _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _NAME = re.compile(r"@aserve-(\d+)-(\d+)$", re.MULTILINE)
 _MAX_MESSAGE = 65_536
 _MAX_WAITING = 128
+_ANSWER_TRIES = 3  # a program that is started anew takes those along that it has accepted
 _CONNECT_TRIES, _CONNECT_PAUSE_S = 20, 0.05  # while the queue of a server is full
-_REQUEST_TIMEOUT_S = 1.0  # for one who has connected to say something
 _RELOAD = b"reload"
 _DONE = b"done"
+_OF_ANOTHER_USER = b"it belongs to another user"
 
 
 class RunningServer(NamedTuple):
@@ -57,20 +58,22 @@ class ControlSocket:
         """Return the descriptor that is readable when a client has connected."""
         return self._socket.fileno()
 
-    def accept_request(self) -> "ControlRequest | None":
-        """Return a request to reload, None if there is none from the server's user or root."""
-        try:
-            client, _ = self._socket.accept()
-        except OSError:
-            return None
-        client.settimeout(_REQUEST_TIMEOUT_S)
-        try:
-            if _peer_user(client) in {0, os.geteuid()} and client.recv(_MAX_MESSAGE) == _RELOAD:
-                return ControlRequest(client)
-        except OSError:
-            pass
-        client.close()
-        return None
+    @property
+    def port(self) -> int:
+        """The port in its name, by which `aserve reload` chooses."""
+        return int(self._socket.getsockname().rpartition(b"-")[2])
+
+    def accept(self) -> "list[ControlClient]":
+        """Return the clients that have connected, as far as they are the server's user or root."""
+        clients = []
+        with suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                if _peer_user(client) in {0, os.geteuid()}:
+                    clients.append(ControlClient(client))
+                else:
+                    client.close()
+        return clients
 
     def close(self) -> None:
         """Be found no more."""
@@ -89,15 +92,31 @@ def open_control_socket(port: int, descriptor: int = -1) -> ControlSocket | None
         return None
 
 
-class ControlRequest(NamedTuple):
-    """A request to reload, which waits for its answer."""
+class ControlClient:
+    """A client that has connected to a server, and may ask for a reload."""
 
-    client: socket.socket
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        sock.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the client has said something, or is gone."""
+        return self._socket.fileno()
+
+    def has_asked(self) -> bool:
+        """Tell whether it asks for a reload."""
+        with suppress(OSError):
+            return self._socket.recv(_MAX_MESSAGE) == _RELOAD
+        return False
 
     def answer(self, reason: str) -> None:
         """Say why nothing has changed, or by "" that every next request is served anew."""
-        with self.client, suppress(OSError):
-            self.client.send(reason.encode()[:_MAX_MESSAGE] or _DONE)
+        with suppress(OSError):
+            self._socket.send(reason.encode()[:_MAX_MESSAGE] or _DONE)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
 
 
 def find_servers(port: int | None = None) -> list[RunningServer]:
@@ -115,14 +134,19 @@ def request_reload(server: RunningServer) -> str:
 
     Raises OSError if it cannot be reached.
     """
-    for client in _connect(server):
+    with suppress(ConnectionRefusedError):
+        for _ in range(_ANSWER_TRIES):
+            if answer := next(map(_ask, _connect(server)), _OF_ANOTHER_USER):
+                return "" if answer == _DONE else answer.decode("utf-8", "replace")
+    return "the server has ended"
+
+
+def _ask(client: socket.socket) -> bytes:
+    """Return the answer, b"" from a program that has ended meanwhile."""
+    with suppress(ConnectionResetError, BrokenPipeError):
         client.send(_RELOAD)
-        answer = client.recv(_MAX_MESSAGE)
-        return "" if answer == _DONE else answer.decode("utf-8", "replace") or _ENDED
-    return "it belongs to another user"
-
-
-_ENDED = "the server has ended"
+        return client.recv(_MAX_MESSAGE)
+    return b""
 
 
 def _is_ours(server: RunningServer) -> bool:

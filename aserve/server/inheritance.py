@@ -23,20 +23,19 @@ _CHECK_TIMEOUT_S = 60.0
 class Inherited(NamedTuple):
     """What one program has left to another. Sockets and pipes are descriptors.
 
-    address: the host and the port of the settings, which stay as they are. workers:
-    processes that are to end with their last connection, and the link to each. lifeline: the two
-    ends of the pipe that those processes watch; or, with orders, the one that this process watches.
-    orders: those to this process, which is a worker of the program that has started it. control:
-    the socket of `aserve reload`. is_check: whether it only is to tell whether it can start.
+    workers: processes that are to end with their last connection, and the link to each. lifeline:
+    the two ends of the pipe that those processes watch; or, with orders, the one that this process
+    watches. orders: those to this process, which is a worker of the program that has started it.
+    control: the socket of `aserve reload`. check: the host and the port that the program must have;
+    then it only is to tell whether it can start.
     """
 
     listeners: Sequence[Sequence[int]] = ()
-    address: tuple[str, int | None] = ("", None)
     workers: Sequence[tuple[int, int]] = ()
     lifeline: Sequence[int] = ()
     orders: int = -1
     control: int = -1
-    is_check: bool = False
+    check: tuple[str, int | None] | None = None
 
     @property
     def is_worker(self) -> bool:
@@ -70,10 +69,9 @@ def take_inherited(environment: MutableMapping[str, str] = os.environ) -> Inheri
 def check_program(settings: Settings) -> None:
     """Have the program tell whether it could start now; raises ReloadError if not.
 
-    settings: those of this one, whose address the program must have as well.
+    settings: those whose address the program must have as well.
     """
-    address = settings.host, settings.port
-    checking = _environment(Inherited(address=address, is_check=True))
+    checking = _environment(Inherited(check=(settings.host, settings.port)))
     try:
         checked = subprocess.run(  # noqa: S603 - the command by which this program was started
             _command(),

@@ -2,16 +2,17 @@
 
 import socket
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from aserve.config.settings import Settings
-from aserve.server.listeners import listen_beside
+from aserve.server.listeners import listen_also, listen_beside, on_free_port
 
 Group = Sequence[socket.socket]
 """A socket for each address."""
 
 
 class ListenerGroups:
-    """The listening sockets of a server. None is ever closed while it runs: clients wait in each.
+    """The listening sockets of an address. None is closed while it is served: clients wait there.
 
     groups: one for each worker, or the same one for all.
     """
@@ -46,3 +47,31 @@ class ListenerGroups:
             self._groups.append(listen_beside(self._groups[0], settings.limits.backlog))
         spare = [listener for group in self._groups[settings.workers :] for listener in group]
         return [[*group, *spare] for group in self._groups[: settings.workers]]
+
+    def moved(
+        self, before: Settings, after: Settings, leaving: Iterable[socket.socket] = ()
+    ) -> "ListenerGroups":
+        """Return the sockets of what may be another address; raises ListenError.
+
+        leaving: those of former addresses, which are still open. None of an address is opened
+        again, so that no client in its queue is lost. Where only the host changes, a port that was
+        found at the start stays.
+        """
+        if (before.host, before.port) == (after.host, after.port):
+            return self
+        port = self.port if before.port == after.port else after.port
+        open_now = [*self.sockets, *leaving]
+        return on_free_port(port, lambda tried: self._moved_to(tried, after, open_now))
+
+    def _moved_to(
+        self, port: int, settings: Settings, open_now: Sequence[socket.socket]
+    ) -> "ListenerGroups":
+        backlog = settings.limits.backlog
+        kept, opened = listen_also(settings.host, port, backlog, open_now)
+        if not opened and {one for of_address in kept for one in of_address} == set(self.sockets):
+            return self
+        first, *others = zip_longest(*kept) if kept else [()]
+        shared = [[*group, *listen_beside(opened, backlog)] for group in others]
+        return ListenerGroups(
+            [one for one in group if one] for group in ([*first, *opened], *shared)
+        )

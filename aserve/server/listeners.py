@@ -2,14 +2,20 @@
 
 import errno
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from aserve.config.names import NamedSettingError
 from aserve.config.settings import DEFAULT_PORT, Settings
 
 _MAX_PORTS_TRIED = 100
+
+T = TypeVar("T")
+
+Address = tuple[int, Any]
+"""An address family, and an address in that family."""
 
 
 class ListenError(NamedSettingError):
@@ -24,11 +30,16 @@ def listen(settings: Settings) -> list[list[socket.socket]]:
 
     Without a port in the settings, the port is 8000 or the next free one after it.
     """
-    if settings.port is not None:
-        return _listen_all(settings, settings.port)
-    for port in range(DEFAULT_PORT, DEFAULT_PORT + _MAX_PORTS_TRIED):
+    return on_free_port(settings.port, partial(_listen_all, settings))
+
+
+def on_free_port(port: int | None, listen_on: Callable[[int], T]) -> T:
+    """Return what listen_on does with a port, for None with 8000 or the next free one after it."""
+    if port is not None:
+        return listen_on(port)
+    for tried in range(DEFAULT_PORT, DEFAULT_PORT + _MAX_PORTS_TRIED):
         try:
-            return _listen_all(settings, port)
+            return listen_on(tried)
         except ListenError as error:
             if not _is_taken(error):
                 raise
@@ -37,22 +48,88 @@ def listen(settings: Settings) -> list[list[socket.socket]]:
 
 
 def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[socket.socket]:
-    """Open further sockets on the addresses of others; raises ListenError.
-
-    The others take SO_REUSEPORT late, which Linux permits: they were alone until now.
-    """
-    bound = []
-    for listener in listeners:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.append((int(listener.family), listener.getsockname()))
+    """Open further sockets on the addresses of others; raises ListenError."""
+    bound = [(int(listener.family), listener.getsockname()) for listener in listeners]
+    _share(listeners)
     return _open_each(bound, backlog, shared=True)
 
 
+def listen_also(
+    host: str, port: int, backlog: int, former: Sequence[socket.socket]
+) -> tuple[list[list[socket.socket]], list[socket.socket]]:
+    """Return those of former sockets that each address of a host has, and new ones for the others.
+
+    Raises ListenError.
+    """
+    kept, missing = [], []
+    for address in _addresses(host, port):
+        bound = [one for one in former if _bound_to(one) == _comparable(*address)]
+        if bound:
+            kept.append(bound)
+        else:
+            missing.append(address)
+    return kept, _open_missing(missing, backlog, former, can_do_without=bool(kept))
+
+
+def _open_missing(
+    addresses: Sequence[Address],
+    backlog: int,
+    former: Sequence[socket.socket],
+    *,
+    can_do_without: bool,
+) -> list[socket.socket]:
+    """Open addresses. can_do_without: where this machine does not have them, there are others."""
+    try:
+        return _listen_on_each(addresses, backlog)
+    except ListenError as error:
+        if can_do_without and _errno_of(error) in _UNAVAILABLE_ERRNOS:
+            return []
+        if not (_is_taken(error) and _overlap(addresses, former)):
+            raise
+    _share(former)
+    return _open_each(addresses, backlog, shared=True)
+
+
+def _share(listeners: Iterable[socket.socket]) -> None:
+    """Let others listen on the same address, late, which Linux permits: they were alone so far."""
+    for listener in listeners:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _overlap(addresses: Iterable[Address], former: Iterable[socket.socket]) -> bool:
+    """Tell whether our own sockets take these addresses: one includes the other.
+
+    Else another server does, whose port must not be shared unnoticed.
+    """
+    own = [_bound_to(listener) for listener in former]
+    wanted = [_comparable(*one) for one in addresses]
+    same_port = {key.port for key in own} & {key.port for key in wanted}
+    return bool(same_port) and any(key.host in _LOOPBACKS for key in (*own, *wanted))
+
+
+class _BoundTo(NamedTuple):
+    """An address that can be compared: those of sockets and of resolvers have not one form."""
+
+    family: int
+    host: str
+    port: int
+    scope: int
+
+
+def _bound_to(listener: socket.socket) -> _BoundTo:
+    return _comparable(int(listener.family), listener.getsockname())
+
+
+def _comparable(family: int, address: Any) -> _BoundTo:
+    host, port, _, scope = (*address, 0, 0)[:4]
+    return _BoundTo(int(family), host.partition("%")[0], port, scope)
+
+
 def check_same_address(host: str, port: int | None, settings: Settings) -> None:
-    """Raise ListenError if settings name another address than what a server was started with."""
+    """Raise ListenError if settings name another address than what a server listens on."""
     for name, value in (("host", host), ("port", port)):
         if getattr(settings, name) != value:
-            raise ListenError(name, "cannot be changed while the server runs; restart it")
+            raise ListenError(name, "has changed, which an upgrade does not follow; reload first")
 
 
 def url(listener: socket.socket) -> str:
@@ -123,7 +200,7 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     sockets are opened without SO_REUSEPORT, which would let two servers share a port unnoticed.
     """
     addresses = _addresses(settings.host, port)
-    first = _listen_on_each(addresses, settings)
+    first = _listen_on_each(addresses, settings.limits.backlog)
     if settings.workers == 1 or settings.model_info.shares_listeners:
         return [first] * settings.workers
     bound = [(listener.family, listener.getsockname()) for listener in first]
@@ -131,10 +208,6 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     return [
         _open_each(bound, settings.limits.backlog, shared=True) for _ in range(settings.workers)
     ]
-
-
-Address = tuple[int, Any]
-"""An address family, and an address in that family."""
 
 
 def _addresses(host: str, port: int) -> list[Address]:
@@ -166,11 +239,11 @@ def _host_hint(host: str) -> str:
     return ""
 
 
-def _listen_on_each(addresses: Sequence[Address], settings: Settings) -> list[socket.socket]:
+def _listen_on_each(addresses: Sequence[Address], backlog: int) -> list[socket.socket]:
     """Open a socket for each address; port 0 is a port that is free on all of them."""
     for _ in range(_MAX_PORTS_TRIED):
         try:
-            return _open_each(addresses, settings.limits.backlog, shared=False)
+            return _open_each(addresses, backlog, shared=False)
         except ListenError as error:
             last = error
             if addresses[0][1][1] or not _is_taken(error):
@@ -234,4 +307,8 @@ def _listen_error(address: Any, error: OSError) -> ListenError:
 
 
 def _is_taken(error: ListenError) -> bool:
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+    return _errno_of(error) == errno.EADDRINUSE
+
+
+def _errno_of(error: ListenError) -> int | None:
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None

@@ -5,25 +5,31 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf
 from socket import socket
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import STOPPING, Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
-from aserve.server.listeners import ListenError, check_same_address
+from aserve.server.listener_groups import ListenerGroups
+from aserve.server.listeners import ListenError, close_all, url
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
 from aserve.server.worker import changed_setting
 from aserve.transport.internal_errors import describe_exception
 
-ReadSettings = Callable[[], Settings]
-"""Reads the settings as they are now; raises SettingsError."""
+_LEAVING_S = 2.0
+"""How long a former address is accepted on, for the clients that are on their way to it.
+
+One whose request has not come yet is accepted after a second at most (TCP_DEFER_ACCEPT, tcp(7)).
+"""
 
 OF_PROCESSES = ("workers", "model", "by_the_book", "dispatch")
 """Settings that a process keeps for as long as it runs."""
@@ -45,14 +51,35 @@ class Worker:
     started_at: float = field(default_factory=time.monotonic)
 
 
+class ConfigurationSource(Protocol):
+    """Where settings are read anew, and what of them only a new process follows.
+
+    That is what the source has for the processes that are started: the access log. After read they
+    get what it has read, until discard.
+    """
+
+    def read(self) -> Settings:
+        """Return the settings as they are now; raise SettingsError if they cannot work."""
+
+    @property
+    def needs_processes(self) -> bool:
+        """Whether what was read last differs in more than the settings."""
+
+    def commit(self) -> None:
+        """Note that the server follows what was read."""
+
+    def discard(self) -> None:
+        """Release what was read: the server does not follow it."""
+
+
 class Reloading(NamedTuple):
     """How a server gets other settings while it runs.
 
-    read_settings: None for one that keeps its settings. watched: files whose change is a reason to
+    source: None for one that keeps its settings. watched: files whose change is a reason to
     read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
     """
 
-    read_settings: ReadSettings | None = None
+    source: ConfigurationSource | None = None
     watched: WatchedFiles = WatchedFiles(())
     control_socket: ControlSocket | None = None
     inherited: Inherited = Inherited()
@@ -61,8 +88,13 @@ class Reloading(NamedTuple):
 class Manager(ABC):
     """The workers of one server, and how they get other settings: all of them, or none."""
 
-    def __init__(self, settings: Settings, signals: Signals, reloading: Reloading) -> None:
+    def __init__(
+        self, settings: Settings, groups: ListenerGroups, signals: Signals, reloading: Reloading
+    ) -> None:
         self._settings = settings
+        self._groups = groups
+        # Sockets of former addresses, which are accepted on until a time of the monotonic clock.
+        self._leaving: dict[socket, float] = {}
         self._signals = signals
         self._reloading = reloading
         self._inherited = reloading.inherited
@@ -103,8 +135,14 @@ class Manager(ABC):
         """Note which workers have ended."""
 
     def _upgrade(self) -> None:
-        """Start the program anew, in place; log why that is not possible if so."""
+        """Start the program anew, in place; log why that is not possible if so.
+
+        Not while a former address is accepted on: only this program knows of it.
+        """
         if self._is_stopping:
+            return
+        if self._leaving:
+            self._control.call_later(_LEAVING_S, self._upgrade)
             return
         try:
             check_program(self._settings)
@@ -126,17 +164,20 @@ class Manager(ABC):
         return adopted
 
     @abstractmethod
-    def _replace_workers(self, settings: Settings) -> None:
-        """Have other processes serve, since these settings cannot be changed in one that runs."""
+    def _replace_workers(self, settings: Settings) -> list[Worker]:
+        """Have other processes serve, since these settings cannot be changed in one that runs.
+
+        Return the former ones, which are to be retired.
+        """
 
     def _reload(self) -> str:
         """Serve with the settings as they are now; return why that is not possible, "" if it is."""
-        if not (read_settings := self._reloading.read_settings):
+        if not (source := self._reloading.source):
             return "its settings are fixed"
         if self._is_stopping:
             return STOPPING
         try:
-            self._use(read_settings())
+            self._use(source)
         except (SettingsError, ListenError, ReloadError) as error:
             return str(error)
         except OSError as error:
@@ -146,15 +187,73 @@ class Manager(ABC):
         self._signal_workers(REOPEN_LOG)
         return STOPPING if self._is_stopping else ""
 
-    def _use(self, settings: Settings) -> None:
+    def _use(self, source: ConfigurationSource) -> None:
         """Have every next request answered with other settings."""
-        with named_by(settings.sources):
-            check_same_address(self._settings.host, self._settings.port, settings)
-        if changed_setting(self._settings, settings, self._names_of_processes()):
-            self._replace_workers(settings)
-        else:
-            self._reload_workers(settings)
+        settings = source.read()
+        former = self._groups
+        try:
+            with self._listening_for(settings):
+                retiring = self._follow(settings, must_replace=self._groups is not former)
+        except BaseException:
+            source.discard()
+            raise
+        source.commit()
         self._settings = settings
+        if self._groups is not former:
+            _logger.warning("listening at %s", url(self._groups.sockets[0]))
+            self._control.change_port(self._groups.port)
+        self._retire_from(former, retiring)
+
+    def _follow(self, settings: Settings, *, must_replace: bool) -> list[Worker]:
+        """Have every process follow other settings; return those that are to be retired."""
+        source = self._reloading.source
+        must_replace |= bool(source and source.needs_processes)
+        if must_replace or changed_setting(self._settings, settings, self._names_of_processes()):
+            return self._replace_workers(settings)
+        self._reload_workers(settings)
+        return []
+
+    @contextmanager
+    def _listening_for(self, settings: Settings) -> Iterator[None]:
+        """Listen on the address of settings in a block; if that fails, all is as it was."""
+        former, leaving = self._groups, self._leaving
+        with named_by(settings.sources):
+            self._groups = former.moved(self._settings, settings, leaving)
+        now_open = {*former.sockets, *leaving}
+        self._leaving = {
+            one: leaving.get(one, inf) for one in now_open.difference(self._groups.sockets)
+        }
+        try:
+            yield
+        except BaseException:
+            if self._groups is not former:
+                close_all(set(self._groups.sockets) - now_open)
+            self._groups, self._leaving = former, leaving
+            raise
+
+    def _retire_from(self, former: ListenerGroups, retiring: Sequence[Worker]) -> None:
+        """Retire processes, which accept on a former address a little longer, if it is left."""
+        for one in retiring:
+            one.is_retired = True  # and is not replaced
+        gone = self._leaving.keys() & set(former.sockets)
+        self._leaving.update(dict.fromkeys(gone, time.monotonic() + _LEAVING_S))
+        if gone:
+            self._control.call_later(_LEAVING_S, partial(self._leave, retiring))
+        else:
+            self._retire(retiring)
+
+    def _leave(self, retiring: Iterable[Worker]) -> None:
+        """Accept no more on the former addresses whose time is over."""
+        now = time.monotonic()
+        close_all(one for one, until in self._leaving.items() if until <= now)
+        self._leaving = {one: until for one, until in self._leaving.items() if until > now}
+        if not self._is_stopping:
+            self._retire([one for one in retiring if self._workers.get(one.pid) is one])
+
+    def _close_listeners(self) -> None:
+        """Close this process's copies of all listening sockets."""
+        close_all(self._groups.sockets)
+        close_all(self._leaving)
 
     def _names_of_processes(self) -> tuple[str, ...]:
         has_pool = self._settings.model_info.uses_event_loop

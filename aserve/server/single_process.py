@@ -16,7 +16,6 @@ from aserve.server.inheritance import (
     spawn_program,
 )
 from aserve.server.listener_groups import ListenerGroups
-from aserve.server.listeners import close_all
 from aserve.server.manager import Manager, Reloading, Worker
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
 from aserve.server.signals import STOP_WORKER, Signals
@@ -45,9 +44,8 @@ class SingleProcess(Manager):
         reopen_log: Callable[[], None],
         reloading: Reloading,
     ) -> None:
-        super().__init__(settings, signals, reloading)
+        super().__init__(settings, groups, signals, reloading)
         self._reopen_log = reopen_log
-        self._groups = groups
         self._lifeline = self._inherited.lifeline
         link, self.orders = WorkerLink.pair()
         self._own = self._workers[os.getpid()] = Worker(os.getpid(), link, settings)
@@ -81,7 +79,7 @@ class SingleProcess(Manager):
         self.orders.end()
         if self._lock.acquire(blocking=False):
             if not self.is_upgrading:
-                close_all(self._groups.sockets)
+                self._close_listeners()
             self._lock.release()
 
     def finish_upgrade(self) -> None:
@@ -92,22 +90,32 @@ class SingleProcess(Manager):
         process takes no more orders.
         """
         while self.is_upgrading:
-            try:
-                check_program(self._settings)
-            except ReloadError as error:
-                self._report_failure(str(error))
-                if signal.sigtimedwait(self._signals.stop, _RETRY_S):
-                    return
-                continue
-            with self._lock:
-                others = [one for one in self._workers.values() if one is not self._own]
-                exec_program(
-                    self._legacy()._replace(
-                        workers=[(one.pid, one.link.fileno()) for one in others],
-                        lifeline=self._lifeline,
-                        control=self._control.descriptor,
-                    )
-                )
+            if self._can_start_anew():
+                with self._lock:
+                    self._exec_program()
+            if signal.sigtimedwait(self._signals.stop, _RETRY_S):
+                return
+
+    def _can_start_anew(self) -> bool:
+        try:
+            check_program(self._settings)
+        except ReloadError as error:
+            self._report_failure(str(error))
+            return False
+        return True
+
+    def _exec_program(self) -> None:
+        """Start the program anew in this process, but not while a former address is accepted on."""
+        if self._leaving:
+            return
+        others = [one for one in self._workers.values() if one is not self._own]
+        exec_program(
+            self._legacy()._replace(
+                workers=[(one.pid, one.link.fileno()) for one in others],
+                lifeline=self._lifeline,
+                control=self._control.descriptor,
+            )
+        )
 
     def _report_failure(self, reason: str) -> None:
         if reason != self._last_failure:
@@ -135,12 +143,12 @@ class SingleProcess(Manager):
         """Have a stand-in serve, and retire this process, which finish_upgrade then replaces."""
         with self._lock:
             if not self._is_stopping:
-                self._retire_for(self._start_stand_in(self._settings))
+                self._stand_in = self._start_stand_in(self._settings)
+                self._retire(self._others_than(self._stand_in))
 
-    def _retire_for(self, stand_in: Worker) -> None:
-        self._stand_in = stand_in
+    def _others_than(self, stand_in: Worker) -> list[Worker]:
         workers = self._workers.values()
-        self._retire([one for one in workers if not (one.is_retired or one is stand_in)])
+        return [one for one in workers if not (one.is_retired or one is stand_in)]
 
     def _start_stand_in(self, settings: Settings) -> Worker:
         """Start the program in a process beside this one; raises ReloadError if it cannot serve."""
@@ -166,15 +174,14 @@ class SingleProcess(Manager):
 
     def _legacy(self) -> Inherited:
         """Return what every program that this one starts gets from it."""
-        address = self._settings.host, self._settings.port
-        return Inherited(descriptors_of(self._groups.groups), address)
+        return Inherited(descriptors_of(self._groups.groups))
 
-    def _replace_workers(self, settings: Settings) -> None:
-        """Start the program anew: it is not the same number of processes, or another model."""
-        check_program(self._settings)
+    def _replace_workers(self, settings: Settings) -> list[Worker]:
+        """Start the program anew: other processes are needed, or another address or log."""
+        check_program(settings)
         with self._lock:
             if self._is_stopping:
-                return
+                return []
             stand_in = self._start_stand_in(settings)
             try:
                 self._reload_workers(settings)
@@ -182,7 +189,8 @@ class SingleProcess(Manager):
                 stand_in.is_retired = True  # and is not replaced
                 self._signal(stand_in, STOP_WORKER)
                 raise
-            self._retire_for(stand_in)
+            self._stand_in = stand_in
+            return self._others_than(stand_in)
 
     def _stop(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

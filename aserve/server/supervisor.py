@@ -44,8 +44,7 @@ class Supervisor(Manager):
         remaining: RemainingReports,
         reloading: Reloading = Reloading(),  # noqa: B008 - it has nothing that changes
     ) -> None:
-        super().__init__(settings, signals, reloading)
-        self._groups = groups
+        super().__init__(settings, groups, signals, reloading)
         self._remaining = remaining
         self._run_worker = run_worker
         self._failed_starts = 0
@@ -95,7 +94,7 @@ class Supervisor(Manager):
         for one in (link, *(worker.link for worker in self._workers.values())):
             one.close()
         # Or clients would be queued there after the others stop.
-        close_all(sock for sock in self._groups.sockets if sock not in listeners)
+        close_all({*self._groups.sockets, *self._leaving} - set(listeners))
         try:
             self._run_worker(settings, listeners, lifeline, orders)
         except BaseException as error:  # noqa: BLE001 - a child must not run the code of its parent
@@ -103,8 +102,8 @@ class Supervisor(Manager):
             return 1
         return 0
 
-    def _replace_workers(self, settings: Settings) -> None:
-        """Have new workers serve, and retire the old ones, once all new ones have started."""
+    def _replace_workers(self, settings: Settings) -> list[Worker]:
+        """Have new workers serve; return the old ones, once all new ones have started."""
         old = list(self._workers.values())
         new: list[Worker] = []
         try:
@@ -119,7 +118,7 @@ class Supervisor(Manager):
                 worker.is_retired = True  # and is not replaced
                 self._signal(worker, STOP_WORKER)
             raise
-        self._retire(old)
+        return old
 
     def _wait_started(self) -> None:
         for worker in self._workers.values():
@@ -128,15 +127,14 @@ class Supervisor(Manager):
     def _start_anew(self) -> None:
         listeners = descriptors_of(self._groups.groups)
         links = [(one.pid, one.link.fileno()) for one in self._workers.values()]
-        address = self._settings.host, self._settings.port
         control = self._control.descriptor
-        exec_program(Inherited(listeners, address, links, self._lifeline, control=control))
+        exec_program(Inherited(listeners, links, self._lifeline, control=control))
 
     def _stop(self) -> None:
         # Nothing is printed for a second signal: it does not wait.
         self._remaining.expect(() if self._is_stopping else self._workers)
         self._is_stopping = True
-        close_all(self._groups.sockets)  # the workers close their copies: all clients are refused
+        self._close_listeners()  # the workers close their copies: all clients are refused
         self._signal_workers(STOP_WORKER)
 
     def _reap(self) -> None:

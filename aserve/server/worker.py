@@ -158,6 +158,7 @@ class AsyncioWorker:
     async def retire(self) -> None:
         """Accept no more, and close each connection after its next response; wait for the last."""
         await self._server.retire()
+        self._report_remaining = None  # it is not stopped, and nothing remains
 
     def _stop_watching(self) -> None:
         self._sweeper.stop()

@@ -1,16 +1,25 @@
 """What a server is asked while it runs, and in which order it does that."""
 
 import os
+import select
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
 from aserve.server import control_socket
 from aserve.server.control import Control, WatchedFiles
-from aserve.server.control_socket import ControlSocket, RunningServer, find_servers
+from aserve.server.control_socket import (
+    ControlClient,
+    ControlSocket,
+    RunningServer,
+    find_servers,
+    request_reload,
+)
 
 NUMBERS = {signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM}
 
@@ -71,3 +80,96 @@ def test_a_user_does_not_find_the_server_of_root() -> None:
     finally:
         os.seteuid(0)
         own.close()
+
+
+@contextmanager
+def control_on(port: int, answers: Callable[[], str]) -> Iterator[Control]:
+    control = Control(set(), str, answers, WatchedFiles(()), control_socket=ControlSocket(port))
+    try:
+        yield control
+    finally:
+        control.close()
+
+
+def connect_to(port: int) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.connect(b"\0aserve-%d-%d" % (os.getpid(), port))
+    return client
+
+
+def test_a_silent_client_delays_no_other() -> None:
+    with (
+        control_on(70_004, lambda: "not now") as control,
+        closing(connect_to(70_004)) as silent,
+        closing(connect_to(70_004)) as client,
+    ):
+        client.send(b"reload")
+        silent.setblocking(False)
+        control.wait()  # both are accepted
+        control.wait()
+        assert client.recv(100) == b"not now"
+        with pytest.raises(BlockingIOError):
+            silent.recv(100)
+        silent.send(b"something else")
+        control.wait()
+        assert silent.recv(100) == b""
+
+
+def test_silent_clients_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aserve.server.control._MAX_CLIENTS", 2)
+    with control_on(70_005, str) as control, ExitStack() as clients:
+        first, *_, last = [clients.enter_context(closing(connect_to(70_005))) for _ in range(3)]
+        last.send(b"reload")
+        control.wait()
+        assert first.recv(100) == b""
+        control.wait()
+        assert last.recv(100) == b"done"
+
+
+def test_who_has_asked_by_a_former_name_is_answered() -> None:
+    with (
+        control_on(70_006, str) as control,
+        closing(connect_to(70_006)) as accepted,
+    ):
+        control.wait()
+        with closing(connect_to(70_006)) as waiting:
+            control.change_port(70_007)
+            assert find_servers(70_006) == []
+            for client in (accepted, waiting):
+                client.send(b"reload")
+                control.wait()
+                assert client.recv(100) == b"done"
+        assert find_servers(70_007) == [RunningServer(os.getpid(), 70_007)]
+
+
+def test_a_call_that_is_due_is_made_once() -> None:
+    calls: list[str] = []
+    with control_on(70_008, str) as control:
+        control.call_later(0, lambda: calls.append("first"))
+        control.call_later(3_600, lambda: calls.append("later"))
+        control.wait()
+        with closing(connect_to(70_008)):
+            control.wait()
+    assert calls == ["first"]
+
+
+def test_a_program_that_is_started_anew_is_asked_again() -> None:
+    """It passes its socket on, and not the clients that it has accepted."""
+    server = ControlSocket(70_009)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(request_reload, RunningServer(os.getpid(), 70_009))
+        for answer in (None, "answered"):
+            (client,) = accept_waiting(server)
+            select.select([client], [], [])
+            assert client.has_asked()
+            if answer:
+                client.answer(answer)
+            client.close()
+        assert asked.result() == "answered"
+    server.close()
+    assert request_reload(RunningServer(os.getpid(), 70_009)) == "the server has ended"
+
+
+def accept_waiting(server: ControlSocket) -> list[ControlClient]:
+    select.select([server], [], [])
+    return server.accept()

@@ -42,6 +42,12 @@ class Program(NamedTuple):
     def reload(self) -> str:
         return request_reload(RunningServer(self.process.pid, self.port))
 
+    def read_line(self) -> str:
+        """Return the next line that it prints after the banner."""
+        assert self.process.stderr
+        lines = iter(self.process.stderr.readline, "")
+        return next(line for line in lines if line.startswith("aserve:"))
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
@@ -57,8 +63,14 @@ def folders(tmp_path: Path) -> Path:
 
 @contextmanager
 def running(
-    directory: Path, *options: str, address: tuple[str, ...] = ("--port=0", "--host=127.0.0.1")
+    directory: Path,
+    *options: str,
+    address: tuple[str, ...] = ("--port=0", "--host=127.0.0.1"),
+    first: tuple[str, ...] = (),
 ) -> Iterator[Program]:
+    """Run a program in one of the folders. first: lines of its first configuration."""
+    if first:
+        (directory / "aserve.toml").write_text("\n".join(("root = 'alpha'", *first, "")))
     config = f"--config={directory / 'aserve.toml'}"
     process = programs.start(*address, config, *options)
     try:
@@ -236,7 +248,7 @@ def test_an_upgrade_keeps_its_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another one could be taken, and then there would be no server any more."""
-    checked = Inherited(address=("127.0.0.1", 1), is_check=True)
+    checked = Inherited(check=("127.0.0.1", 1))
     for port, code in (("1", OK), ("2", FAILED)):
         monkeypatch.setenv("_ASERVE_INHERITED", json.dumps(checked._asdict()))
         with pytest.raises(SystemExit) as exit_info:
@@ -268,16 +280,140 @@ def test_the_command_reloads_the_server_on_a_port(
     assert "PORT" in capsys.readouterr().err
 
 
-def test_an_address_that_has_changed_is_named_by_its_line(folders: Path) -> None:
+def wait_until_refused(port: int, host: str = "127.0.0.1") -> None:
+    """Connect until that is refused, as it is once a former address is left."""
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=60).close()
+        except ConnectionRefusedError:
+            return
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+KINDS_OF_PROGRAMS = [
+    pytest.param(("--workers=2",), id="workers"),
+    pytest.param((), id="one process", marks=pytest.mark.slow),
+    pytest.param(("--model=fork",), id="fork", marks=pytest.mark.slow),
+    pytest.param(("--model=epoll",), id="epoll", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", KINDS_OF_PROGRAMS)
+def test_another_port(folders: Path, options: tuple[str, ...]) -> None:
+    """The former address is accepted on a little longer, for those who are on their way to it."""
+    with (
+        running(folders, *options, address=("--host=127.0.0.1",), first=("port = 0",)) as program,
+        closing(program.connect()) as kept,
+    ):
+        assert get(kept) == (b"alpha", False)
+        moved = program._replace(port=free_port())
+        program.configure("beta", f"port = {moved.port}")
+        with closing(program.connect()) as connected:
+            assert program.reload() == ""
+            assert body_on_new_connection(moved) == b"beta"
+            assert f"http://127.0.0.1:{moved.port}/" in program.read_line()
+            assert bodies_until_closed(kept) == {b"beta"}
+            assert bodies_until_closed(connected) == {b"beta"}
+        wait_until_refused(program.port)
+        assert find_servers(program.port) == []
+        program.configure("alpha", f"port = {moved.port}")
+        assert moved.reload() == ""
+        assert body_on_new_connection(moved) == b"alpha"
+
+
+@pytest.mark.slow
+def test_another_port_of_processes_that_wait_in_accept(folders: Path) -> None:
+    options, address = ("--model=prefork", "--workers=2"), ("--host=127.0.0.1",)
+    with running(folders, *options, address=address, first=("port = 0",)) as program:
+        moved = program._replace(port=free_port())
+        program.configure("beta", f"port = {moved.port}")
+        assert program.reload() == ""
+        assert body_on_new_connection(moved) == b"beta"
+        wait_until_refused(program.port)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--workers=2",)], ids=["one", "two"])
+def test_another_host_with_the_same_port(folders: Path, options: tuple[str, ...]) -> None:
+    """What both have is not opened again; a wildcard includes the address that is left."""
+    first = ("host = '127.0.0.1'",)
+    with running(folders, *options, address=("--port=0",), first=first) as program:
+        for host in ("localhost", "0.0.0.0", "127.0.0.1"):
+            program.configure("beta", f"host = '{host}'")
+            assert program.reload() == ""
+            assert body_on_new_connection(program) == b"beta"
+        program.configure("beta", "host = '127.0.0.2'")
+        assert program.reload() == ""
+        wait_until_refused(program.port)
+        with closing(socket.create_connection(("127.0.0.2", program.port), 60)) as client:
+            assert get(client)[0] == b"beta"
+
+
+def test_an_address_that_is_taken_changes_nothing(folders: Path) -> None:
     file = folders / "aserve.toml"
-    file.write_text("root = 'alpha'\nhost = '127.0.0.1'\nport = 0\n")
-    with running(folders, address=()) as program:
-        file.write_text(file.read_text().replace("port = 0", "port = 1"))
-        reason = "cannot be changed while the server runs; restart it"
-        assert program.reload() == f"{file}:3: port: {reason}"
-        file.write_text("root = 'alpha'\nport = 0\n")
-        assert program.reload() == f"--host: {reason}"
+    first = ("host = '127.0.0.1'", "port = 0")
+    with (
+        running(folders, "--workers=2", address=(), first=first) as program,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        taken = other.getsockname()[1]
+        program.configure("beta", "host = '127.0.0.1'", f"port = {taken}")
+        assert program.reload() == f"{file}:3: port: {taken} is taken on 127.0.0.1"
         assert body_on_new_connection(program) == b"alpha"
+        program.configure("beta", "host = '192.0.2.1'", "port = 0")
+        assert program.reload().startswith(f"{file}:2: host: cannot listen on 192.0.2.1")
+        program.configure("beta", "host = '127.0.0.1'", f"port = {program.port}")
+        assert program.reload() == ""  # where it listens already
+        with closing(program.connect()) as client:
+            assert get(client) == (b"beta", False)
+            moved = program._replace(port=free_port())
+            program.configure("alpha", "host = '127.0.0.1'", f"port = {moved.port}")
+            assert program.reload() == ""
+            assert body_on_new_connection(moved) == b"alpha"
+            assert get(client)[0] == b"alpha"
+
+
+@pytest.mark.parametrize("options", KINDS_OF_PROGRAMS)
+def test_another_access_log(folders: Path, options: tuple[str, ...]) -> None:
+    """Each response has one line: in the log of the process that has made it."""
+    first, second = folders / "first.log", folders / "second.log"
+    with (
+        running(folders, *options, first=(f"access-log = '{first}'",)) as program,
+        closing(program.connect()) as kept,
+    ):
+        assert get(kept) == (b"alpha", False)
+        program.configure("beta", f"access-log = '{folders}'")
+        assert "access-log: cannot write" in program.reload()
+        assert get(kept) == (b"alpha", False)
+        program.configure("beta", f"access-log = '{second}'")
+        assert program.reload() == ""
+        responses = 3
+        while not get(kept)[1]:
+            responses += 1
+        while not second.exists() or not second.read_text():  # former processes may accept as well
+            assert body_on_new_connection(program) == b"beta"
+            responses += 1
+    lines = [*first.read_text().splitlines(), *second.read_text().splitlines()]
+    assert len(lines) == responses
+
+
+@pytest.mark.slow
+def test_a_log_that_is_turned_off_and_on(folders: Path) -> None:
+    log = folders / "access.log"
+    with running(folders, "--workers=2", first=("access-log = 'off'",)) as program:
+        for target, is_open in (("access.log", True), ("off", False)):
+            program.configure("beta", f"access-log = '{target}'")
+            assert program.reload() == ""
+            while is_open and not (log.exists() and log.read_text()):
+                assert body_on_new_connection(program) == b"beta"
+        with closing(program.connect()) as client:
+            assert get(client)[0] == b"beta"
+    assert log.read_text().endswith("\n")
 
 
 def test_only_the_user_of_a_server_finds_it(folders: Path, nobody: None) -> None:

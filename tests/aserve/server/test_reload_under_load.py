@@ -18,6 +18,6 @@ def test_nothing_is_lost(options: tuple[str, ...], seconds: int) -> None:
             code, errors = server.stop()
     lost = counts.failed, counts.cut, counts.stale
     assert lost == (0, 0, 0), f"{counts.report()}\n{counts.reasons[:10]}\n{errors}"
-    assert (counts.reloads, counts.upgrades) == (20, 3)
+    assert (counts.reloads, counts.moves, counts.upgrades) == (20, 3, 3)
     assert counts.downloads
     assert code == 0, errors
