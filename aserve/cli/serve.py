@@ -1,5 +1,6 @@
 """`aserve DIR`: serves a directory until a signal stops it."""
 
+import gc
 import signal
 import socket
 import sys
@@ -99,6 +100,8 @@ def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
 
 
 def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
+    # The modules stay: 10,000 rules take a third more while the garbage collector looks at them.
+    gc.freeze()
     watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
     settings, quiet = configuration.settings, configuration.quiet
     inherited = take_inherited()

@@ -3,6 +3,7 @@
 import logging
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from mmap import mmap
@@ -18,8 +19,8 @@ from aserve.rules.problems import Problem
 from aserve.rules.redirects_file import REDIRECTS, Redirect
 from aserve.rules.site_rules import SiteRules
 
-MAX_SIZE = 16 << 20
-"""Bytes. A larger file is not read."""
+MAX_SIZE = 4 << 20
+"""Bytes, some 150,000 rules, which take two seconds. A larger file is not read."""
 
 MAX_REPORTED = 20
 """Problems that are shown of one state of the files."""
@@ -228,6 +229,10 @@ _Source = tuple["_Text", "_Text", Dialect, tuple[Redirect, ...]]
 _parsed: WeakValueDictionary[_Source, SiteRules] = WeakValueDictionary()
 """The rules that are used now: twenty times as large as their texts, so no others are kept."""
 
+_last_parsed: deque[SiteRules] = deque(maxlen=1)
+"""But for those that were parsed last: what is read for the messages at the start is then served,
+also by workers, which are forked meanwhile."""
+
 
 def _parse(
     headers: "_Text", redirects: "_Text", dialect: Dialect, first: tuple[Redirect, ...]
@@ -239,6 +244,7 @@ def _parse(
         rules = SiteRules(headers.text, redirects.text, dialect, first)
         rules.problems = (*headers.problems, *redirects.problems, *rules.problems)
         _parsed[source] = rules
+        _last_parsed.append(rules)
     return rules
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from aserve.rules.patterns import parse_redirect_path
+from aserve.rules.patterns import CANONICAL, PathPattern, parse_redirect_path
 from aserve.rules.problems import Problem, RuleError
 from aserve.rules.redirects_file import (
     PAGE_STATUSES,
@@ -18,10 +18,14 @@ from aserve.rules.redirects_file import (
     parse_rule_host,
     rule_lines,
 )
-from aserve.rules.targets import checked_target, is_url
+from aserve.rules.targets import PLAIN_TARGET, checked_target, is_url
 
 _STATUS = re.compile(r"([0-9]{3})(!?)")
 _DEFAULT_STATUS = 301
+
+_PLAIN_LINE = re.compile(rf"({CANONICAL})\s+({PLAIN_TARGET})(?:\s+(30[12378]))?", re.ASCII)
+"""A line without a host, wildcard or condition, and with nothing to escape: in a long file, most
+are, and take a third of the time by this one match."""
 
 _UNSUPPORTED = {
     "country": "aserve does not know the countries of clients",
@@ -38,10 +42,18 @@ def parse_redirects(text: str) -> ParsedRedirects:
     problems: list[Problem] = []
     for number, line in rule_lines(text):
         try:
-            redirects.append(_parse_line(number, line))
+            redirects.append(_parse_plain_line(number, line) or _parse_line(number, line))
         except RuleError as error:
             problems.append(Problem(REDIRECTS, number, str(error)))
     return ParsedRedirects(redirects, problems)
+
+
+def _parse_plain_line(number: int, line: str) -> Redirect | None:
+    """Return the rule of a line as most are, None for another one."""
+    if not (match := _PLAIN_LINE.fullmatch(line)):
+        return None
+    path, target, status = match.groups()
+    return Redirect(number, PathPattern(path.rstrip("/")), target, int(status or _DEFAULT_STATUS))
 
 
 def _parse_line(number: int, line: str) -> Redirect:

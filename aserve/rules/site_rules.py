@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from aserve.rules.dialects import Dialect
-from aserve.rules.matcher import Rule, RuleIndex
+from aserve.rules.headers_file import HEADERS, HeaderBlock
+from aserve.rules.matcher import MAX_ALIKE, Rule, RuleIndex
 from aserve.rules.patterns import canonical_path
 from aserve.rules.problems import Problem
 from aserve.rules.redirects_file import (
@@ -19,6 +20,7 @@ T = TypeVar("T", bound=Rule)
 
 _PLACEHOLDER = re.compile(r"(?<=[/=]):([A-Za-z]\w*)", re.ASCII)
 _LEADS_TO_ITSELF = "this leads to itself, and is ignored"
+_ALIKE = "whose paths begin alike and differ at a wildcard"
 _LOOP = "redirects go round in a circle from here"
 
 
@@ -48,8 +50,10 @@ class SiteRules:
             *find_loops(redirects.redirects, optional_slash=slash),
             *find_unknown_names(redirects.redirects),
         )
-        in_redirects = sorted((*redirects.problems, *doubts), key=lambda problem: problem.line)
-        self.problems: Sequence[Problem] = (*headers.problems, *in_redirects)
+        self.problems: Sequence[Problem] = (
+            *_in_order(*headers.problems, *find_unused(HEADERS, self.headers)),
+            *_in_order(*redirects.problems, *doubts, *find_unused(REDIRECTS, self.redirects)),
+        )
 
 
 def parse_lines(lines: Sequence[str], dialect: Dialect) -> Sequence[Redirect]:
@@ -80,6 +84,18 @@ def _index(
     return RuleIndex(rules, optional_slash=optional_slash, ignores_case=ignores_case)
 
 
+def _in_order(*problems: Problem) -> Sequence[Problem]:
+    return sorted(problems, key=lambda problem: problem.line)
+
+
+def find_unused(
+    file: str, index: RuleIndex[Redirect] | RuleIndex[HeaderBlock] | None
+) -> Iterator[Problem]:
+    """Yield each line beyond what is used of rules that differ only behind a wildcard."""
+    for rule in index.unused if index else ():
+        yield Problem(file, rule.line, f"only {MAX_ALIKE:,} rules are used {_ALIKE}")
+
+
 def find_unknown_names(redirects: Sequence[Redirect]) -> Iterator[Problem]:
     """Yield each line whose target has a placeholder that its path does not have."""
     for rule in redirects:
@@ -94,13 +110,15 @@ def find_unknown_names(redirects: Sequence[Redirect]) -> Iterator[Problem]:
 
 def find_loops(redirects: Sequence[Redirect], *, optional_slash: bool) -> Iterator[Problem]:
     """Yield each line that begins a circle of redirects, as far as no wildcard is in it."""
-    following: dict[str, tuple[int, str]] = {}  # the line, and the path that it leads to
+    first: dict[str, Redirect] = {}  # of each path
     for rule in redirects:
-        is_plain = not rule.pattern.regex and rule.conditions is UNCONDITIONAL
-        if is_plain and rule.status in REDIRECT_STATUSES and rule.to.startswith("/"):
-            path = canonical_path(rule.to.partition("#")[0].partition("?")[0])
-            target = path.rstrip("/") if optional_slash else path
-            following.setdefault(rule.pattern.prefix, (rule.line, target))
+        if not rule.pattern.regex and _leads_on(rule):
+            first.setdefault(rule.pattern.prefix, rule)
+    following = {  # the line, and the path that it leads to, which leads on
+        path: (rule.line, target)
+        for path, rule in first.items()
+        if (target := _target_path(rule, optional_slash)) in first
+    }
     done: set[str] = set()
     for start in following:
         path, seen = start, set[str]()
@@ -111,3 +129,17 @@ def find_loops(redirects: Sequence[Redirect], *, optional_slash: bool) -> Iterat
         if path in seen:
             line, target = following[path]
             yield Problem(REDIRECTS, line, _LOOP if target != path else _LEADS_TO_ITSELF)
+
+
+def _leads_on(rule: Redirect) -> bool:
+    """Tell whether a rule redirects every request for its path to a path of this site."""
+    is_redirect = rule.status in REDIRECT_STATUSES and rule.to[0] == "/"
+    return is_redirect and rule.conditions is UNCONDITIONAL
+
+
+def _target_path(rule: Redirect, optional_slash: bool) -> str:
+    target = rule.to
+    if "?" in target or "#" in target:
+        target = target.partition("#")[0].partition("?")[0]
+    path = canonical_path(target)
+    return path.rstrip("/") if optional_slash else path

@@ -10,7 +10,10 @@ from aserve.rules.patterns import canonical_path
 from aserve.rules.problems import RuleError
 
 _URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_PLAIN = re.compile(r"/(?:[\w.~:-][\w.~:/-]*)?", re.ASCII)
+PLAIN_TARGET = r"/(?:[\w.~:-][\w.~:/-]*)?"
+"""What most targets match, all of which are in the form in which they are sent (ASCII)."""
+
+_PLAIN = re.compile(PLAIN_TARGET, re.ASCII)
 _RESERVED = "/:?#[]@!$&'()*+,;=%"  # what quote() leaves as it is: the rest is no part of a URL
 
 

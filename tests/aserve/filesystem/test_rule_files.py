@@ -49,6 +49,14 @@ def test_rules_are_parsed_once_as_long_as_they_are_the_same(tmp_path):
     assert files.current(NOW, wait=True) is read_rules(os.fsencode(tmp_path), DIALECT)
 
 
+def test_the_rules_that_were_read_last_are_not_parsed_again(tmp_path, monkeypatch):
+    """As those of which the problems are printed at the start, and which are then served."""
+    write(tmp_path / "_redirects", "/a /b")
+    read_rules(os.fsencode(tmp_path), DIALECT)
+    monkeypatch.delattr(rule_files, "SiteRules")
+    assert targets(read_rules(os.fsencode(tmp_path), DIALECT)) == ["/b"]
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_change_is_read_only_where_that_may_take_time(tmp_path, wait, monkeypatch):
     monkeypatch.setattr(Mounts, "tracking_of", lambda _self, _device: ChangeTracking.STATE)

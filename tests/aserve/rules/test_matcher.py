@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aserve.rules import netlify_redirects
+from aserve.rules import matcher, netlify_redirects, site_rules
 from aserve.rules.dialects import DIALECTS, NETLIFY
 from aserve.rules.matcher import RuleIndex
 from aserve.rules.patterns import PathPattern, parse_header_path, parse_redirect_path
@@ -73,6 +73,20 @@ def test_many_rules_that_begin_alike_are_compiled_before_a_request(count, compil
     monkeypatch.setattr(re, "compile", lambda *given: calls.append(1) or compile_pattern(*given))
     assert [match.values["a"] for match in index.find("/y/2z")] == ["y"]
     assert len(calls) == compiled
+
+
+def test_rules_that_no_look_up_tells_apart_have_a_most(monkeypatch):
+    """Each of them is tried for a path, so that their number decides what a request costs."""
+    monkeypatch.setattr(matcher, "MAX_ALIKE", 70)
+    monkeypatch.setattr(site_rules, "MAX_ALIKE", 70)
+    text = "".join(f"/a{number}* /x\n" for number in range(60))
+    text += "/b/* /y\n" + "".join(f"/c/a{number}* /z\n" for number in range(60))
+    rules = SiteRules("", text, DIALECTS[NETLIFY])
+    assert [problem.line for problem in rules.problems] == list(range(72, 122))
+    assert "only 70 rules are used" in rules.problems[0].reason
+    for path, target in (("/a59x", "/x"), ("/b/1", "/y"), ("/c/a9", "/z"), ("/c/b", None)):
+        found = {match.rule.to for match in rules.redirects.find(path)}
+        assert found == ({target} if target else set())
 
 
 def test_ten_thousand_blocks_of_headers_cost_what_ten_do():

@@ -5,9 +5,10 @@ from itertools import pairwise
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aserve.rules import netlify_redirects, patterns
 from aserve.rules.matcher import RuleIndex
 from aserve.rules.patterns import (
     canonical_path,
@@ -162,3 +163,36 @@ def test_every_spelling_of_a_path_is_the_same(names, slash):
     assert is_canonical(path) <= (canonical_path(path) == path)
     assert not any(one == other == "/" for one, other in pairwise(path))
     assert re.fullmatch(r"[!$%&-;=@-Z_a-z~]*", path)
+
+
+WORDS = st.lists(st.sampled_from([*"/ab*:.-%?#=! ", "/a", "/*", " /b", "301", "é", "//"])).map(
+    "".join
+)
+
+
+@given(st.sampled_from([parse_redirect_path, parse_header_path]), WORDS)
+@example(parse_header_path, "a/*")
+def test_a_path_with_a_star_at_its_end_is_parsed_as_any_other(parse, path):
+    path = f"/{path}/*"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "_pattern_below", lambda _path: None)
+        expected = parse(path)
+    assert parse(path) == expected
+
+
+@given(WORDS)
+@example("/a/b /c:d 302")
+@example("/a/ /")
+@example("/a /b 200")
+@example("/a /b 301!")
+@example("/a/.b /c#d 301 # e")
+def test_a_plain_line_is_parsed_as_any_other(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netlify_redirects, "_parse_plain_line", lambda _number, _line: None)
+        expected = netlify_redirects.parse_redirects(text)
+    assert netlify_redirects.parse_redirects(text) == expected
+
+
+def test_most_lines_are_parsed_by_one_match():
+    assert netlify_redirects._parse_plain_line(1, "/a/b-1.html /c/:x 302")
+    assert patterns._pattern_below("/a/b-1/*")
