@@ -38,7 +38,7 @@ from aserve.config.virtual_hosts import (
 )
 from aserve.config.writing import CONFLICTS, MIN_FREE, check_areas
 from aserve.filesystem.rule_files import format_problems, read_rules
-from aserve.filesystem.visibility import Symlinks, Visibility, hide_error
+from aserve.filesystem.visibility import MAX_GLOBS, Symlinks, Visibility, hide_error
 from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
 from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
 from aserve.handlers.clean_urls import CONVENTIONS
@@ -311,6 +311,8 @@ class Settings:
         _check_choice("listing", self.listing, LISTINGS)
         _check_range("page_size", self.page_size, 1, MAX_LIMIT)
         _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
+        detail = f"at most {MAX_GLOBS:,} globs, all of which are tried for each path"
+        _require(len(self.hide) <= MAX_GLOBS, "hide", detail)
         for item, glob in self._items("hide"):
             reason = hide_error(glob)
             _require(not reason, item, f"{reason}: {glob!r}")

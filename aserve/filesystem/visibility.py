@@ -29,6 +29,9 @@ ALWAYS_HIDDEN = (
 )
 """Globs of names that are never served, in any case of their letters."""
 
+MAX_GLOBS = 1_000
+"""How many others a site may hide. Each is tried for a path, and takes 0.15 ms to compile."""
+
 _SIBLING = rb"(?:\.(?:" + b"|".join(suffix[1:] for suffix in CODINGS.values()) + b"))?"
 _NAME_END = rb"(?=/|\Z)"
 _AT_ROOT = rb"(?<!(?s:.)/)"  # behind the first slash of a path

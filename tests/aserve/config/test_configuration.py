@@ -178,6 +178,7 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("live = 'yes'", 'aserve.toml:1: live: must be true or false, not "yes"'),
         ("hide = 'a'", 'aserve.toml:1: hide: must be a list of strings, not "a"'),
         ("hide = ['a', 1]", 'aserve.toml:1: hide: must be a list of strings, not ["a", 1]'),
+        (f"hide = {['a'] * 1001}", "aserve.toml:1: hide: at most 1,000 globs, all of which are tr"),
         ("hide = ['../a']", "aserve.toml:1: hide: must be a name or a path that can exist: '../a'"),
         ("[type]\na = 't/a'\nb = [1]", "aserve.toml:3: type.b: must be a string or a whole number"),
         ("[type]\na = 't/a'\nb = 'x'", "aserve.toml:3: type.b: must be SUFFIX=TYPE, as in srt=tex"),
