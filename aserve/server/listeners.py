@@ -254,7 +254,7 @@ def _listen_on_each(addresses: Sequence[Address], backlog: int) -> list[socket.s
 def _open_each(addresses: Sequence[Address], backlog: int, *, shared: bool) -> list[socket.socket]:
     """Open a socket for each address of this machine, all with the port of the first one."""
     opened: list[socket.socket] = []
-    unavailable: ListenError | None = None
+    unavailable: tuple[Any, OSError] | None = None
     for family, address in addresses:
         if opened:
             address = (address[0], opened[0].getsockname()[1], *address[2:])  # noqa: PLW2901
@@ -262,13 +262,12 @@ def _open_each(addresses: Sequence[Address], backlog: int, *, shared: bool) -> l
             is_only = len(addresses) == 1
             opened.append(_open(family, address, backlog, shared, is_only))
         except OSError as error:
-            cause = _listen_error(address, error)
             if error.errno not in _UNAVAILABLE_ERRNOS:
                 close_all(opened)
-                raise cause from error
-            unavailable = unavailable or cause
+                raise _listen_error(address, error) from error
+            unavailable = unavailable or (address, error)
     if not opened and unavailable:
-        raise unavailable
+        raise _listen_error(*unavailable) from unavailable[1]
     return opened
 
 
