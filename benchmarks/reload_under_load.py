@@ -34,6 +34,8 @@ from weakref import WeakKeyDictionary
 
 import uvloop
 
+from aserve.server.control_socket import RunningServer, request_reload
+
 _KEPT, _SINGLE = 16, 8  # clients of either kind
 _LARGE = 1 << 30
 _READ_SIZE = 1 << 20
@@ -193,8 +195,8 @@ class Load:
             self._counts.failed += 1
 
 
-def client_ports_of(pid: int, port: int) -> set[int]:
-    """Return the ports of the clients whose connections a process has."""
+def client_ports_of(pid: int) -> set[int]:
+    """Return the ports of the clients whose connections a process has, also to a former port."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
@@ -203,8 +205,8 @@ def client_ports_of(pid: int, port: int) -> set[int]:
     ports = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        local, remote, inode = fields[1], fields[2], fields[9]
-        if inode in inodes and int(local.rpartition(":")[2], 16) == port:
+        remote, inode = fields[2], fields[9]
+        if inode in inodes:
             ports.add(int(remote.rpartition(":")[2], 16))
     return ports
 
@@ -213,7 +215,7 @@ def kill_worker(server: Server, load: Load) -> None:
     """Kill a worker; what it has is what may be lost."""
     pid = server.workers()[0]
     os.kill(pid, signal.SIGSTOP)
-    load.forgive(client_ports_of(pid, server.port))
+    load.forgive(client_ports_of(pid))
     os.kill(pid, signal.SIGKILL)
 
 
@@ -300,9 +302,14 @@ class Aserve:
         self._next_port = free_port()
 
     def reload(self, generation: int) -> None:
-        """Serve another generation."""
+        """Serve another generation.
+
+        Asked as `aserve reload` asks, without its process: the former port is accepted on for two
+        seconds, in which that would have to end.
+        """
         self._write_config(generation)
-        subprocess.run([sys.executable, "-m", "aserve", "reload", str(self.port)], check=True)
+        if reason := request_reload(RunningServer(self.pid, self.port)):
+            raise RuntimeError(reason)
         self.port = self._next_port
 
     def upgrade(self) -> None:
