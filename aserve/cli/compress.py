@@ -79,6 +79,9 @@ def compress(
     except KeyboardInterrupt:
         print_message("stopped; each sibling that was written is whole")
         return FAILED
+    except OSError as error:  # of a directory
+        print_message(f"error: {os.fsdecode(error.filename or root)!r}: {error.strerror}")
+        return FAILED
     if not writes:
         _print_outdated(totals)
     _print_summary(totals, codings)

@@ -170,3 +170,13 @@ def test_a_failure_is_named_and_the_rest_is_done(site, run):
     assert code == 1
     assert errors.startswith("aserve: error: 'b.js': ")
     assert set(names(site)) >= set(ALL)
+
+
+def test_a_directory_that_cannot_be_read_is_named(site, run, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, _, errors = run(site)
+    assert (code, errors.count("\n")) == (1, 1)
+    assert f"{os.fspath(site)}/': Permission denied" in errors
