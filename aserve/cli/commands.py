@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 COMMANDS: Mapping[str, str] = {
     "check": "print the configuration, what is risky in it, and what a URL leads to",
+    "compress": "write compressed siblings of a site's files",
     "explain": "show what happens for one request",
     "reload": "have a running server read its configuration anew",
 }

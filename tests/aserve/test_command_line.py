@@ -19,7 +19,12 @@ from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
 NO_COMMAND = "there is no such command, directory or file"
-COMMANDS = {"aserve": "serve", "aserve check": "check", "aserve explain": "explain"}
+COMMANDS = {
+    "aserve": "serve",
+    "aserve check": "check",
+    "aserve compress": "compress",
+    "aserve explain": "explain",
+}
 
 
 def help_of(name, capsys):
@@ -64,9 +69,9 @@ def test_each_example_can_be_pasted(name):
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
         words = _with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
-        command = words.pop(0) if words[:1] in (["check"], ["explain"]) else "serve"
+        command = words.pop(0) if words[:1] in (["check"], ["compress"], ["explain"]) else "serve"
         options = build_parser(command).make_context("aserve", words).params
-        if command != "explain":
+        if command not in {"compress", "explain"}:
             chosen = {key: value for key, value in options.items() if value and key in KINDS}
             assert serve.read_settings(["."], {**chosen, "config": "off"})
 
@@ -160,7 +165,7 @@ def test_a_wrong_use_is_one_line_with_the_way_out(line, message, capsys, tmp_pat
         ("aserve --model epoll", "epoll epoll-et"),
         ("aserve --limit max-b", "max-body=1048576"),
         ("aserve e", "explain"),
-        ("aserve c", "check"),
+        ("aserve c", "check compress"),
         ("aserve check --mo", "--model"),
         ("aserve check --expl", "--explain"),
         ("aserve sub", ""),  # bash itself completes files then

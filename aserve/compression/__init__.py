@@ -1,0 +1,1 @@
+"""Content codings, and the compressed siblings that are written ahead of time."""
