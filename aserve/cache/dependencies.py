@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable
 
+from aserve.filesystem.file_state import FileState, state_of
 from aserve.linux.inotify import Inotify, WatchedName
 
-Signature = tuple[bytes, tuple[int, ...]]
+Signature = tuple[bytes, FileState]
 """A path, and the state of the file that it led to; () for none."""
 
 
@@ -48,14 +49,9 @@ class Dependencies:
         return all(state_at(path) == state for path, state in self.file_states)
 
 
-def state_at(path: bytes) -> tuple[int, ...]:
+def state_at(path: bytes) -> FileState:
     """Return the state of the file that a path leads to; () for none."""
     try:
         return state_of(os.stat(path))
     except OSError:
         return ()
-
-
-def state_of(status: os.stat_result) -> tuple[int, ...]:
-    """Return what of a status differs between two states of a file."""
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, status.st_size

@@ -6,7 +6,8 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
-from aserve.cache.dependencies import Dependencies, Signature, state_at, state_of
+from aserve.cache.dependencies import Dependencies, Signature, state_at
+from aserve.filesystem.file_state import state_of
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.http.content_negotiation import CODINGS
 from aserve.linux.inotify import SELF, Inotify, WatchedName

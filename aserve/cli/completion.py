@@ -44,7 +44,14 @@ url_conventions = _offer(
 )
 types = _offer({"md=text/markdown": "", "log=text/plain": "", "wasm=application/wasm": ""})
 archives = _offer({"off": "no archives", "zip": "", "zip,tar": "", "zip,tar,tar.gz": ""})
-cache_sizes = _offer({"off": "no cache", "16M": "", "64M": "the default", "256M": "", "1G": ""})
+cache_sizes = _offer({"off": "none", "16M": "", "32M": "", "64M": "", "256M": "", "1G": ""})
+compressions = _offer(
+    {
+        "auto": "by a sibling, or while it is served",
+        "siblings": "by files such as app.js.br alone",
+        "off": "nothing",
+    }
+)
 redirects = _offer({"/old /new": "301", "/docs/* /manual/:splat 302": "", "/app/* /app/ 200": ""})
 rules = _offer({"auto": "if they are there", "off": "neither followed nor sent"})
 rules_dialects = _offer({name: dialect.summary for name, dialect in DIALECTS.items()})

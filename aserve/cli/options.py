@@ -275,6 +275,26 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.caching,
         ),
     ]
+    compress: Annotated[
+        str,
+        declare(
+            _FILES,
+            "--compress",
+            value="NAME",
+            text="auto, siblings alone, or off.",
+            show_default=_default("compress"),
+            autocompletion=completion.compressions,
+        ),
+    ]
+    compress_folder: Annotated[
+        str,
+        declare(
+            _FILES,
+            "--compress-folder",
+            value="DIR",
+            text="Compressed files on disk.",
+        ),
+    ]
     etag: Annotated[
         str,
         declare(
@@ -385,6 +405,17 @@ class SettingOptions(TypedDict, total=False):
             value="SIZE|off",
             text="Memory for responses, per worker.",
             show_default=f"{_DEFAULTS['response_cache'] >> 20}M",
+            autocompletion=completion.cache_sizes,
+        ),
+    ]
+    compress_memory: Annotated[
+        str,
+        declare(
+            _LIMITS,
+            "--compress-memory",
+            value="SIZE|off",
+            text="Memory for compressed files.",
+            show_default=f"{_DEFAULTS['compress_memory'] >> 20}M",
             autocompletion=completion.cache_sizes,
         ),
     ]

@@ -10,7 +10,6 @@ from threading import Event
 from typing import NamedTuple
 
 from aserve.compression.siblings import (
-    MIN_SIZE,
     FileChanged,
     Stopped,
     is_current,
@@ -18,12 +17,10 @@ from aserve.compression.siblings import (
     sibling_path,
     write_sibling,
 )
+from aserve.compression.worthwhile import MIN_SIZE, is_packed
 from aserve.filesystem.visibility import Visibility
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.media_types import MediaTypes
-
-_PACKED_KINDS = ("audio/", "image/", "video/", "font/woff")
-_NOT_PACKED = frozenset({"image/svg+xml", "image/bmp", "image/vnd.microsoft.icon", "audio/wav"})
 
 
 class Selection(NamedTuple):
@@ -93,7 +90,7 @@ def _may_compress(name: bytes, media_types: MediaTypes) -> bool:
     media_type = media_types.for_name(name)
     if media_type.coding != "identity" or name.endswith(tuple(CODINGS.values())):
         return False
-    return media_type.value in _NOT_PACKED or not media_type.value.startswith(_PACKED_KINDS)
+    return not is_packed(media_type.value)
 
 
 class DirectoryCompressor:

@@ -8,17 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from aserve.compression.codecs import BEST_LEVELS, compressor
+from aserve.compression.worthwhile import MAX_RATIO
+from aserve.filesystem.writing.temporary import PREFIX
 from aserve.http.content_negotiation import CODINGS
-
-MIN_SIZE = 256
-"""Bytes. What is smaller fits into the packet that carries the headers, compressed or not."""
-MAX_RATIO = 0.95
-"""What a file is compressed to at most, or it is not worth the work of its clients."""
 
 _CHUNK_SIZE = 256 << 10  # a stop waits for one chunk at the best level: about 0.3 s
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_TEMPORARY = b".aserve-upload-"  # a name that no server shows
 
 
 class Stopped(Exception):
@@ -70,7 +66,7 @@ def write_sibling(path: bytes, coding: str, is_stopped: Callable[[], bool]) -> i
     file. Raises FileChanged, Stopped or OSError; then what was there before is unchanged.
     """
     target = sibling_path(path, coding)
-    temporary = os.path.join(os.path.dirname(path), _TEMPORARY + secrets.token_hex(8).encode())
+    temporary = os.path.join(os.path.dirname(path), PREFIX + secrets.token_hex(8).encode())
     with _opened(path) as source:
         before = os.fstat(source)
         try:

@@ -86,6 +86,12 @@ _KINDS: Mapping[str, Kind] = {
         (int, str),
         lambda size: format_size(size) or "off",
     ),
+    "compress_memory": One(
+        "a size such as '32M', or 'off'",
+        parse_size,
+        (int, str),
+        lambda size: format_size(size) or "off",
+    ),
     "types": Many(table=pair_texts),
     "index": Names("a list of strings", parse_names),
     "spa": Switch(One("true, false or a string", parse_text), SPA_PAGE, ""),

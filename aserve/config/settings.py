@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.compression import (
+    COMPRESS,
+    COMPRESS_MEMORY,
+    MIN_COMPRESS_MEMORY,
+    folder_error,
+)
 from aserve.config.headers import (
     CACHE,
     ETAGS,
@@ -154,6 +160,14 @@ class Settings:
     """Whether pages are isolated from other sites, as SharedArrayBuffer needs it."""
     security_headers: bool = False
     """Whether browsers are told not to guess types, nor to show pages in frames of other sites."""
+    compress: str = COMPRESS[0]
+    """Whether responses are compressed: auto, by a compressed sibling of the file, or while they
+    are served; siblings, by siblings alone; off, none is."""
+    compress_memory: int = COMPRESS_MEMORY
+    """Memory for what was compressed, 0 for none: then files are not compressed."""
+    compress_folder: str = ""
+    """A folder of its own for what was compressed at the best level, which a restart finds again;
+    "" for none."""
     etag: str = ETAGS[0]
     """What entity tags are made of: stat, the state of a file; content, a hash of it, which copies
     on other machines share; off, there are none."""
@@ -230,6 +244,7 @@ class Settings:
         self._check_pages()
         self._check_rules()
         self._check_headers()
+        self._check_compression()
         self._check_listing()
         self._check_archive()
         self._check_writing()
@@ -306,6 +321,16 @@ class Settings:
         is_valid = self.etag != "content" or not self.write
         detail = "content is for files that only the server's owner changes, not for write"
         _require(is_valid, "etag", detail)
+
+    def _check_compression(self) -> None:
+        _check_choice("compress", self.compress, COMPRESS)
+        is_valid = self.compress_memory == 0 or self.compress_memory >= MIN_COMPRESS_MEMORY
+        detail = f"must be 0, for none, or at least 1M ({MIN_COMPRESS_MEMORY:,})"
+        _require(is_valid, "compress_memory", detail)
+        if self.compress_folder:
+            roots = [self.root] if isinstance(self.root, Path) else self.root.values()
+            reason = folder_error(Path(self.compress_folder), roots)
+            _require(not reason, "compress_folder", reason)
 
     def _check_listing(self) -> None:
         _check_choice("listing", self.listing, LISTINGS)
@@ -515,6 +540,9 @@ class ServerSettings(TypedDict, total=False):
     cors: tuple[str, ...]
     isolate: bool
     security_headers: bool
+    compress: str
+    compress_memory: int
+    compress_folder: str
     etag: str
     handlers: Mapping[str, Handler] | None
     listing: str

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,6 +25,7 @@ from aserve.http.resources import (
     DirectoryWithoutIndex,
     DirectoryWithoutSlash,
     Document,
+    DocumentEncoder,
     Entry,
     Representation,
     Resource,
@@ -79,6 +80,7 @@ class Directory:
     directories: those that know their names, for look-ups that must not wait. Those are made on
     the event loop's thread alone. visibility: what can be seen at all. index: the names of index
     files, of which the first that is there is sent for its directory. make_validator: of files.
+    has_siblings: whether compressed siblings are sent. encoder: compresses files without one.
     """
 
     def __init__(  # noqa: PLR0913 - all that decides which file is sent
@@ -91,6 +93,8 @@ class Directory:
         *,
         index: Sequence[bytes] = (INDEX_NAME,),
         make_validator: MakeValidator | None = None,
+        has_siblings: bool = True,
+        encoder: DocumentEncoder | None = None,
     ) -> None:
         self._rules = _Rules(
             os.fsencode(root),
@@ -98,6 +102,8 @@ class Directory:
             media_types or MediaTypes(),
             visibility,
             make_validator,
+            CODINGS if has_siblings else {},
+            encoder,
         )
         self._directories = directories
         self._visibility = visibility
@@ -189,6 +195,8 @@ class _Rules(NamedTuple):
     media_types: MediaTypes
     visibility: Visibility
     make_validator: MakeValidator | None
+    siblings: Mapping[str, bytes]
+    encoder: DocumentEncoder | None
 
 
 class _ResourceLookup:
@@ -257,7 +265,7 @@ class _ResourceLookup:
         # Only such files change through this machine alone.
         is_local = file.is_local and all(map(_is_local, siblings))
         path = self._rules.root + b"/" + path if is_local else b""
-        return Document((plain, *siblings), path)
+        return Document((plain, *siblings), path, encoder=self._rules.encoder)
 
     def _open_index(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
         """Open an index; None for anything else of that name, as where there is nothing."""
@@ -284,7 +292,7 @@ class _ResourceLookup:
         directory, _, name = path.rpartition(b"/")
         if self.directories and not known:
             self.directories.count_lookup(self._root, self.root_id, directory)
-        for coding, suffix in CODINGS.items():
+        for coding, suffix in self._rules.siblings.items():
             kind = known.type_of(name + suffix) if known else TYPE_UNKNOWN
             if kind is None:
                 continue

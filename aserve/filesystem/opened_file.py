@@ -83,6 +83,11 @@ class OpenFile:
         )
 
     @property
+    def status(self) -> os.stat_result:
+        """The state that its entity tag was made of."""
+        return self._status
+
+    @property
     def may_wait(self) -> bool:
         """Whether reading may wait for the disk."""
         return self._wait

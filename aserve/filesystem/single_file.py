@@ -13,7 +13,7 @@ from aserve.filesystem.opened_file import MakeValidator, OpenFile, representatio
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NotFound
 from aserve.http.request_target import TargetPath
-from aserve.http.resources import Document, Entry
+from aserve.http.resources import Document, DocumentEncoder, Entry
 from aserve.linux.statx import file_id
 
 Found = tuple[tuple[bytes, ...], Entry]
@@ -24,19 +24,22 @@ class SingleFile:
     """A file system that has one file, at its root, which is looked up with each request.
 
     Links to it are followed wherever they lead: its owner has named it. It has no
-    compressed siblings. name: the last one in its URL, which decides its media type.
+    compressed siblings. name: the last one in its URL, which decides its media type. encoder:
+    compresses it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that decides how it is sent
         self,
         path: Path,
         name: bytes,
         mounts: Mounts,
         media_types: MediaTypes,
         make_validator: MakeValidator | None = None,
+        encoder: DocumentEncoder | None = None,
     ) -> None:
         self._path = os.fsencode(path)
         self._make_validator = make_validator
+        self._encoder = encoder
         self._media_type = media_types.for_name(name)
         self._mounts = mounts
 
@@ -91,7 +94,8 @@ class SingleFile:
         if not stat.S_ISREG(status.st_mode):
             raise NotFound((self._path,))
         representation = representation_of(file, status, *self._media_type, self._make_validator)
-        return Document((representation,), self._path if is_local else b"")
+        path = self._path if is_local else b""
+        return Document((representation,), path, encoder=self._encoder)
 
     def _is_local(self, device: int) -> bool:
         return self._mounts.tracking_of(device) is not ChangeTracking.NONE

@@ -175,7 +175,7 @@ class Trace:
         parse_path(request.target, decode_slashes=self._decode_slashes)
         body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
         headers = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
-        return Response(200, headers, (body,), len(body))
+        return Response(200, headers, (body,), len(body), echoes=True)
 
 
 class Connect:

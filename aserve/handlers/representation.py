@@ -1,9 +1,10 @@
 """Responses with a file: content coding, preconditions, ranges (RFC 9110 sections 12 to 14)."""
 
+from aserve.filesystem.memory_content import MemoryContent
 from aserve.handlers.cache_control import NO_CACHE
 from aserve.http import content_negotiation, preconditions, ranges
 from aserve.http.dates import format_date
-from aserve.http.messages import FileSlice, Header, Headers, HttpError, Request, Response
+from aserve.http.messages import FileSlice, Header, Headers, HttpError, Request, Response, SizedPart
 from aserve.http.preconditions import PreconditionResult
 from aserve.http.resources import NO_TAG, UNKNOWN_LENGTH, UNKNOWN_TIME, Document, Representation
 
@@ -16,12 +17,14 @@ def respond_with_document(
     """Return the response to GET: a representation, preconditions, then ranges (9.3.1).
 
     now: POSIX time in seconds. cache_control: the header of that name. Raises HttpError for an
-    error response.
+    error response, and BlockingIOError as DocumentEncoder does.
     """
+    if document.encoder:
+        document = document.encoder.offer(document, request)
     chosen = content_negotiation.select_representation(
         document, request.headers.get("accept-encoding")
     )
-    vary = _VARY if len(document.representations) > 1 else ()
+    vary = _VARY if document.varies or len(document.representations) > 1 else ()
     try:
         response = respond_with_representation(
             request, chosen, vary, document.path, now, cache_control
@@ -61,9 +64,16 @@ def respond_with_representation(  # noqa: PLR0913, PLR0917 - all that is known o
         headers = validating if has_headers else describing + validating
         return _partial_response(chosen, parts, headers)._replace(path=path)
     headers = describing + validating
-    body = FileSlice(chosen.source, 0, chosen.length)
+    body = _part(chosen, 0, chosen.length)
     length = None if chosen.length == UNKNOWN_LENGTH else chosen.length
     return Response(200, headers, (body,), length, path=path)
+
+
+def _part(chosen: Representation, start: int, stop: int) -> SizedPart:
+    source = chosen.source
+    if isinstance(source, MemoryContent):
+        return source.part(start, stop)
+    return FileSlice(source, start, stop)
 
 
 def _representation_headers(chosen: Representation, now: int) -> Headers:
@@ -95,7 +105,7 @@ def _partial_response(
     if len(parts) == 1:
         part = parts[0]
         headers = (("Content-Range", ranges.content_range(part, chosen.length)), *headers)
-        body = FileSlice(chosen.source, part.start, part.stop)
+        body = _part(chosen, part.start, part.stop)
         return Response(206, headers, (body,), len(body))
     # The tag depends on the change time or on a hash of the content, so no content contains it.
     boundary = f"part-{chosen.validator.etag[1:-1]}"

@@ -1,6 +1,6 @@
 """Content negotiation: which representation a client gets (RFC 9110 section 12.5.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aserve.http.messages import HttpError
 from aserve.http.qvalues import parse_qvalues
@@ -38,6 +38,19 @@ def select_representation(document: Document, accept_encoding: str | None) -> Re
     raise HttpError(
         406, "No version of this file has a content coding that the request accepts.", vary
     )
+
+
+def preferred_codings(accept_encoding: str, codings: Iterable[str]) -> tuple[str, ...]:
+    """Return those codings that a client likes best, in their order; none if it likes none better.
+
+    At the same quality, any coding is preferred to none, as by select_representation.
+    """
+    accepted = parse_qvalues(accept_encoding)
+    qualities = {coding: _quality(coding, accepted) for coding in codings}
+    best = max(qualities.values(), default=0.0)
+    if best == 0 or best < _quality(_IDENTITY, accepted):
+        return ()
+    return tuple(coding for coding, quality in qualities.items() if quality == best)
 
 
 def _quality(coding: str, accepted: Mapping[str, float]) -> float:

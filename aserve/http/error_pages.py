@@ -55,7 +55,8 @@ def error_response(
     headers = (*(header for header in headers if header[0] not in own), *error.headers)
     # RFC 9112 section 2.2: the connection is closed after a message that breaks the grammar.
     close = error.close or error.status == 400
-    return Response(error.status, headers, (page.body,), len(page.body), close)
+    echoes = bool(link)  # which has the path and the query
+    return Response(error.status, headers, (page.body,), len(page.body), close, echoes=echoes)
 
 
 def problem_response(error: HttpError) -> Response:

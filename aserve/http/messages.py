@@ -257,7 +257,8 @@ class Response(NamedTuple):
     the connection once the head has been sent, which then has no Connection header but its own.
     path: the path of the file it was made from; the response cache may send it again until
     something on that path changes. b"": it is not cacheable. absent: paths at which no file was
-    found, and which would have come first: it is valid only as long as none is there.
+    found, and which would have come first: it is valid only as long as none is there. echoes: the
+    body has a part of the request in it, so that it is not compressed.
     """
 
     status: int
@@ -268,6 +269,7 @@ class Response(NamedTuple):
     takeover: Takeover | None = None
     path: bytes = b""
     absent: tuple[bytes, ...] = ()
+    echoes: bool = False
 
     def same_as(self, other: "Response") -> bool:
         """Tell whether two responses are equal on the wire, as far as their validators show."""
@@ -276,16 +278,16 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, takeover, path, absent = self
-        return Response(status, headers, body, length, close, takeover, path, absent)
+        status, headers, _, length, close, takeover, path, absent, echoes = self
+        return Response(status, headers, body, length, close, takeover, path, absent, echoes)
 
     def with_headers(
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
     ) -> "Response":
         """Return the same response with other headers, and another body if it is given."""
-        status, _, same_body, length, close, takeover, path, absent = self
+        status, _, same_body, length, close, takeover, path, absent, echoes = self
         body = same_body if body is None else body
-        return Response(status, headers, body, length, close, takeover, path, absent)
+        return Response(status, headers, body, length, close, takeover, path, absent, echoes)
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""

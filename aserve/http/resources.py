@@ -3,10 +3,10 @@
 import sys
 from hashlib import blake2b
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aserve.http.dates import EARLIEST
-from aserve.http.messages import ByteSource
+from aserve.http.messages import ByteSource, Request
 
 UNKNOWN_LENGTH = sys.maxsize
 """The length of what is known to its end only when all of it has been sent."""
@@ -61,12 +61,25 @@ class Document(NamedTuple):
     """A file: its representations, the uncoded one first.
 
     path: its path, if its files change only through this machine, so that responses made from it
-    can be cached; b"" otherwise. absent: as in Response.absent.
+    can be cached; b"" otherwise. absent: as in Response.absent. encoder: makes further ones for a
+    request; None: there are no others. varies: whether other requests may get another one.
     """
 
     representations: tuple[Representation, ...]
     path: bytes = b""
     absent: tuple[bytes, ...] = ()
+    encoder: "DocumentEncoder | None" = None
+    varies: bool = False
+
+
+class DocumentEncoder(Protocol):
+    """Makes representations that are not there as files."""
+
+    def offer(self, document: Document, request: Request) -> Document:
+        """Return a document with those that a request may get.
+
+        Raises BlockingIOError where it would have to wait, and the source must not.
+        """
 
 
 class DirectoryWithoutSlash(NamedTuple):

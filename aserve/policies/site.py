@@ -107,15 +107,27 @@ class Site:
             context.notes.extend(self._fixed_notes)
         respond = self._respond_at_once if request.error else self._respond
         response = respond(request, context)
-        return self._apply_finishers(request, context, response) if self._finishers else response
+        if self._finishers:
+            response = self._apply_finishers(request, context, response)
+        is_small = response.length is not None and response.length <= MAX_INLINE_SIZE
+        return response if is_small else self._hold(request, context, response)
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return the response of a BodySink with what every response of this site has."""
+        response = self._apply_finishers(request, context, self._with_headers(response))
+        return self._hold(request, context, response)
+
+    def _hold(self, request: Request, context: RequestContext, response: Response) -> Response:
+        """Count a large body that was made here, or say that there is no memory for it."""
+        if request.method == "HEAD" and isinstance(next(iter(response.body), None), bytes):
+            size = sum(map(len, response.body))
+            return response.without_body() if size > MAX_INLINE_SIZE else response
         try:
-            response = self.memory.hold(self._with_headers(response))
+            return self.memory.hold(response)
         except HttpError as error:
-            response = self._respond_at_once(request._replace(error=error), context)
-        return self._apply_finishers(request, context, response)
+            failed = request._replace(error=error)
+            response = self._respond_at_once(failed, context)
+            return self._apply_finishers(failed, context, response)
 
     def _apply_finishers(
         self, request: Request, context: RequestContext, response: Response
@@ -124,8 +136,11 @@ class Site:
         try:
             for finish in self._finishers:
                 finished = finish(request, context, finished)
-        except Exception as error:  # noqa: BLE001 - the boundary, as in _respond
+        except Exception as error:
             _discard(response)
+            if not context.may_wait and isinstance(error, BlockingIOError):
+                raise
+            # The boundary, as in _respond.
             _log_internal_error(error, request)
             failed = request._replace(error=INTERNAL_ERROR)
             return self._respond_at_once(failed, context)  # as it is: not finished again
@@ -137,9 +152,7 @@ class Site:
                 response = self._handler.handle(request, context)
                 if (body := _inline_body(response, self._max_inline_size)) is not None:
                     headers = self._response_headers + response.headers
-                    response = response.with_headers(headers, body)
-                    is_small = response.length is not None and response.length <= MAX_INLINE_SIZE
-                    return response if is_small else self.memory.hold(response)
+                    return response.with_headers(headers, body)
         except HttpError as error:
             return self._reject(request, context, error)
         except Exception as error:

@@ -1,5 +1,6 @@
 """What a site would answer to one request, and what decided that: without a socket."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,9 +10,11 @@ from urllib.parse import quote
 
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
+from aserve.filesystem.opened_file import OpenFile
 from aserve.handlers.handler import Note, RequestContext, Topic
 from aserve.http.messages import FileSlice, Request, Response
 from aserve.http1.connection import H1Connection
+from aserve.server.encoders import build_encoder
 from aserve.server.site_factory import build_site
 
 BROWSER_HEADERS: Mapping[str, str] = {
@@ -46,7 +49,8 @@ def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decis
     http.receive("\r\n".join([*lines, "\r\n"]).encode("latin-1", "replace"))
     request = http.next_request() or Request("GET", target)
     notes: list[Note] = []
-    site = build_site(settings, Mounts()).without_inlined_bodies()
+    encoder = build_encoder(settings, improves=False)
+    site = build_site(settings, Mounts(), encoder=encoder).without_inlined_bodies()
     response = site.handle(request, RequestContext(int(time.time()), notes=notes))
     notes += _facts(response)
     return Decision(request, response, sorted(notes, key=lambda note: _TOPICS.index(note.topic)))
@@ -54,12 +58,17 @@ def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decis
 
 def _facts(response: Response) -> Iterator[Note]:
     """Yield what the response itself shows: the file, its coding, whether it is remembered."""
+    is_file = False
     for part in response.body[:1]:
-        if isinstance(part, FileSlice):
+        if isinstance(part, FileSlice) and isinstance(part.source, OpenFile):
+            is_file = True
             with suppress(OSError):
                 yield Note("file", str(Path(f"/proc/self/fd/{part.source.fileno()}").readlink()))
+    if not is_file and response.path:
+        yield Note("file", os.fsdecode(response.path))
     if coding := dict(response.headers).get("Content-Encoding"):
-        yield Note("coding", f"{coding}: the client accepts it, and this file is there")
+        reason = "this file is there" if is_file else "it is compressed while it is served"
+        yield Note("coding", f"{coding}: the client accepts it, and {reason}")
     if response.path:
         yield Note("memory", "the response is kept until something on its path changes")
     else:

@@ -12,6 +12,7 @@ from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.single_file import SingleFile
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
+from aserve.http.resources import DocumentEncoder
 
 
 def build_files(
@@ -19,11 +20,15 @@ def build_files(
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
     digests: DigestCache | None = None,
+    encoder: DocumentEncoder | None = None,
 ) -> FileSystem:
     """Return the files that settings serve.
 
-    directories: those that know their names. digests: the hashes that are known of files.
+    directories: those that know their names. digests: the hashes that are known of files. encoder:
+    compresses them, if they are to be compressed.
     """
+    if settings.compress != "auto":
+        encoder = None
     visibility = settings.visibility
     is_by_content = settings.etag == "content"
     make_validator = ContentTags(digests or DigestCache()) if is_by_content else None
@@ -34,6 +39,8 @@ def build_files(
         directories=directories,
         index=settings.index_names,
         make_validator=make_validator,
+        has_siblings=settings.compress != "off",
+        encoder=encoder,
     )
     if isinstance(settings.root, Path):
         return directory(settings.root, visibility=visibility)
@@ -44,7 +51,8 @@ def build_files(
             files = directory(path, visibility=visibility.beneath(name))
         else:
             last = name.rpartition(b"/")[2]
-            files = SingleFile(path, last, mounts, settings.media_types, make_validator)
+            types = settings.media_types
+            files = SingleFile(path, last, mounts, types, make_validator, encoder)
         return Member(files, os.fsencode(path), is_directory)
 
     paths = {os.fsencode(name): path for name, path in settings.root.items()}

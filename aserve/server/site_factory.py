@@ -26,8 +26,10 @@ from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.request_target import TargetPath
+from aserve.http.resources import DocumentEncoder
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.current_rules import CurrentRules
+from aserve.policies.encoded_pages import EncodedPages
 from aserve.policies.header_file import HeaderFile
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
@@ -56,16 +58,17 @@ def build_site(
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
     live_reloads: Sequence[LiveReload | None] = (),
+    encoder: DocumentEncoder | None = None,
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
 
     directories: those that know their names. live_reloads: what makes the pages of each site of
-    settings.every_site reload, None for nothing.
+    settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
     """
     memory = ResponseMemory(settings.limits.max_response_memory)
     # The other threads are left for what takes no time.
     free_searches = BoundedSemaphore(max(1, (settings.threads or 0) // 2))
-    shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches)
+    shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches, encoder)
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
     return route_hosts(settings, sites)
@@ -83,6 +86,7 @@ class _Shared(NamedTuple):
     digests: DigestCache
     memory: ResponseMemory
     free_searches: BoundedSemaphore
+    encoder: DocumentEncoder | None
 
 
 def _build_host(settings: Settings, shared: _Shared) -> Site:
@@ -105,7 +109,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
-        files = build_files(one, shared.mounts, shared.directories, shared.digests)
+        files = build_files(one, shared.mounts, shared.directories, shared.digests, shared.encoder)
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
@@ -139,7 +143,9 @@ def _build_paths(
         writing=writing,
     )
     live_reload = shared.live_reload
-    policies = (*filter(None, (live_reload,)), *_policies(settings, shared.digests, rules))
+    encoded = EncodedPages() if settings.compress == "auto" else None
+    outermost = filter(None, (encoded, live_reload))
+    policies = (*outermost, *_policies(settings, shared.digests, rules))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:

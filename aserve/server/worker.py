@@ -16,6 +16,7 @@ from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.http1.limits import Limits
 from aserve.linux.inotify import watch_share
 from aserve.policies.site import Site
+from aserve.server.encoders import build_encoder
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
 from aserve.server.live_watch import LiveWatch
@@ -48,6 +49,7 @@ class AsyncioWorker:
         self._report_remaining = report_remaining
         self._live: list[LiveWatch | None] = []
         self._sweeper = build_sweeper(settings)
+        self._encoder = build_encoder(settings)
         self._monitor: ChangeMonitor | None = None
         self._made: EventLoopServer | None = None
 
@@ -78,7 +80,8 @@ class AsyncioWorker:
             directories = WatchedDirectories(self._monitor)
             live_reloads = [live.policy if live else None for live in self._live]
             mounts = self._monitor.mounts
-            build = partial(build_site, self._settings, mounts, directories, live_reloads)
+            given = mounts, directories, live_reloads, self._encoder
+            build = partial(build_site, self._settings, *given)
             # Beside a server that answers meanwhile, in a thread: 10,000 rules take 0.2 s.
             site = await _in_thread(build) if former else build()
             self._made = self._create_server(site, self._monitor, directories, limiter)
@@ -162,6 +165,8 @@ class AsyncioWorker:
 
     def _stop_watching(self) -> None:
         self._sweeper.stop()
+        if self._encoder:
+            self._encoder.close()
         for live in filter(None, self._live):
             live.stop()
 
@@ -194,7 +199,8 @@ class ModelWorker:
         info = settings.model_info
         block_in_all_threads(info.signals, settings.model)
         self._settings = settings
-        site = build_site(settings, Mounts())
+        self._encoder = build_encoder(settings)
+        site = build_site(settings, Mounts(), encoder=self._encoder)
         self._sweeper = build_sweeper(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
@@ -219,13 +225,16 @@ class ModelWorker:
             self._server.run(self.listeners, control_fds, grace, report_remaining)
         finally:
             self._sweeper.stop()
+            if self._encoder:
+                self._encoder.close()
         return bool(self._server.has_retired)
 
     def prepare(self, settings: Settings) -> None:
         """Make everything that other settings need. If that fails, nothing has changed."""
         if setting := changed_setting(self._settings, settings, self._settings.model_info.settings):
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
-        site = build_site(settings, Mounts())
+        encoder = build_encoder(settings)
+        site = build_site(settings, Mounts(), encoder=encoder)
         self._prepared = settings, partial(self._server.reload, site, settings.limits)
 
     def commit(self) -> None:
@@ -244,7 +253,7 @@ class ModelWorker:
         """Return the site and limits that a child of a process that forks does not know yet."""
         if not (self._shared and (settings := self._shared.read_new())):
             return None
-        site: Site = build_site(settings, Mounts())
+        site: Site = build_site(settings, Mounts(), encoder=build_encoder(settings))
         return site, settings.limits
 
     def _sweep(self) -> None:

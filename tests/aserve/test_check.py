@@ -275,6 +275,7 @@ def decided(lines: list[str]) -> list[str]:
 
 VALIDATED = "cache no-cache: validated before each use default"
 KEPT = "memory the response is kept until something on its path changes"
+CODED = "coding zstd: the client accepts it, and it is compressed while it is served"
 NOT_KEPT = "memory the response is not kept: each request is answered anew"
 SPA = "nothing is there, so a navigation gets /index.html, if that is there --spa"
 
@@ -299,16 +300,21 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             "301 Moved Permanently",
             ["error 301: The URL of a directory ends with a slash.", NOT_KEPT],
         ),
-        (["/no"], "404 Not Found", ["error 404: Nothing is here.", NOT_KEPT]),
+        (["/no"], "404 Not Found", ["error 404: Nothing is here.", CODED, NOT_KEPT]),
         (
             ["/x.bak", "--hide", "a", "--hide", "*.bak"],
             "404 Not Found",
-            ["access hidden by *.bak --hide", "error 404: Nothing is here.", NOT_KEPT],
+            ["access hidden by *.bak --hide", "error 404: Nothing is here.", CODED, NOT_KEPT],
         ),
         (
             ["/.env"],
             "404 Not Found",
-            ["access hidden: such names are never served", "error 404: Nothing is here.", NOT_KEPT],
+            [
+                "access hidden: such names are never served",
+                "error 404: Nothing is here.",
+                CODED,
+                NOT_KEPT,
+            ],
         ),
         (
             ["/.x"],
@@ -316,6 +322,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             [
                 "access hidden: a name begins with a dot default",
                 "error 404: Nothing is here.",
+                CODED,
                 NOT_KEPT,
             ],
         ),
@@ -326,13 +333,14 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             [
                 "rule nothing is there, and only a navigation would get /index.html --spa",
                 "error 404: Nothing is here.",
+                CODED,
                 NOT_KEPT,
             ],
         ),
         (
             ["/folder/"],
             "200 OK",
-            ["rule a folder without an index: it is listed", NOT_KEPT],
+            ["rule a folder without an index: it is listed", CODED, NOT_KEPT],
         ),
         (
             ["/folder/", "--listing", "off"],
@@ -340,6 +348,7 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
             [
                 "rule a folder without an index: it is not listed",
                 "error 404: Nothing is here.",
+                CODED,
                 NOT_KEPT,
             ],
         ),
@@ -370,17 +379,17 @@ SPA = "nothing is there, so a navigation gets /index.html, if that is there --sp
         (
             ["/sub/no", "--urls", "netlify"],
             "404 Not Found",
-            ["error 404: Nothing is here.", NOT_KEPT],
+            ["error 404: Nothing is here.", CODED, NOT_KEPT],
         ),
         (
             ["/ü b"],
             "404 Not Found",
-            ["error 404: Nothing is here.", NOT_KEPT],
+            ["error 404: Nothing is here.", CODED, NOT_KEPT],
         ),
         (
             ["/%00"],
             "400 Bad Request",
-            ["error 400: The request target contains a NUL character.", NOT_KEPT],
+            ["error 400: The request target contains a NUL character.", CODED, NOT_KEPT],
         ),
         (
             ["/", "--limit", "max-request-line=5"],

@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
+from aserve.filesystem.file_state import FileState, is_settled, state_of
+
 ALGORITHMS: Mapping[str, Callable[[], "hashlib._Hash"]] = {
     "sha-256": hashlib.sha256,
     "sha-512": hashlib.sha512,
@@ -17,9 +19,8 @@ _MAX_ENTRIES = 10_000  # 4 MB
 _MAX_AT_ONCE = 2  # files that are read: each takes a thread, and a good part of a core
 _SMALL = 1 << 20  # bytes: read in a millisecond or two, so any number at once
 _PIECE = 1 << 20  # bytes: what is read in one call, without the interpreter lock
-_SETTLED_NS = 100_000_000  # more than the kernel's clock for file times may be coarse
 
-_Key = tuple[str, int, int, int, int, int]
+_Key = tuple[str, FileState]
 
 
 class DigestCache:
@@ -69,9 +70,7 @@ class DigestCache:
         status = status or os.fstat(descriptor)
         if known := self.get(status, algorithm):
             return known
-        # A change while it is read, but within the same tick of the kernel's clock as the last one
-        # before, would leave no trace.
-        is_settled = self._clock() - status.st_ctime_ns > _SETTLED_NS
+        can_store = is_settled(status, self._clock())  # else a change meanwhile may not show
         is_large = status.st_size > _SMALL
         if is_large and not self._reading.acquire(blocking=False):
             return None
@@ -82,14 +81,13 @@ class DigestCache:
                 self._reading.release()
         if _key(os.fstat(descriptor), algorithm) != _key(status, algorithm):
             return None
-        if is_settled:
+        if can_store:
             self.add(status, {algorithm: digest})
         return digest
 
 
 def _key(status: os.stat_result, algorithm: str) -> _Key:
-    times = status.st_mtime_ns, status.st_ctime_ns
-    return algorithm, status.st_dev, status.st_ino, status.st_size, *times
+    return algorithm, state_of(status)
 
 
 def _read(descriptor: int, algorithm: str) -> bytes:

@@ -83,7 +83,7 @@ class Listings:
         form = asked.form or negotiate_form(request.headers.get("accept"))
         listing = self._listing(directory, asked.query, form, now)
         if asked.query.offset and asked.query.offset >= listing.total:
-            return self._beyond_the_end(request, listing, form)
+            return self._beyond_the_end(listing, form)
         validator = Validator(_entity_tag(listing, form), UNKNOWN_TIME)
         headers = (("ETag", validator.etag), *_common_headers(asked.form))
         result = preconditions.evaluate(request, validator, now)
@@ -94,8 +94,7 @@ class Listings:
             # policy could take it for an uploaded one.
             kept = page_headers(listing) if form == "html" else ()
             return Response(304, headers + kept)
-        response = self._whole(listing, form, headers + _page_headers(listing, asked.form))
-        return response.without_body() if request.method == "HEAD" else response
+        return self._whole(listing, form, headers + _page_headers(listing, asked.form))
 
     def _listing(self, directory: TargetPath, query: ListingQuery, form: str, now: int) -> Listing:
         found = self._find(directory, query)
@@ -128,24 +127,25 @@ class Listings:
             self._free_searches.release()
 
     def _whole(self, listing: Listing, form: str, headers: Headers) -> Response:
+        echoes = bool(listing.query.search)
         if form == "html":
             body = render_page(listing)
             headers = (("Content-Type", _HTML_TYPE), *headers, *page_headers(listing))
-            return Response(200, headers, (body,), len(body))
+            return Response(200, headers, (body,), len(body), echoes=echoes)
         media_type, render = self._forms[form]
         headers = (("Content-Type", media_type), *headers, NOSNIFF)
         body = b"".join(render(listing))
         # Without a length it is sent in chunks, once it takes more than one write.
-        return Response(200, headers, (body,), None if form == "ndjson" else len(body))
+        length = None if form == "ndjson" else len(body)
+        return Response(200, headers, (body,), length, echoes=echoes)
 
-    def _beyond_the_end(self, request: Request, listing: Listing, form: str) -> Response:
+    def _beyond_the_end(self, listing: Listing, form: str) -> Response:
         """Return a page that leads to the first one, or raise HttpError for programs."""
         if form != "html":
             raise HttpError(
                 404, f"The offset is beyond the end: there are {listing.total} entries."
             )
-        response = self._whole(listing, form, _common_headers(None))._replace(status=404)
-        return response.without_body() if request.method == "HEAD" else response
+        return self._whole(listing, form, _common_headers(None))._replace(status=404)
 
 
 def asks_for_listing(query: str) -> bool:

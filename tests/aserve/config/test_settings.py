@@ -67,6 +67,12 @@ def test_the_default_number_of_threads_is_that_of_the_model(
         ("types", ["a=text/a"], "must be a tuple of strings, not ['a=text/a']"),
         ("types", (1,), "must be a tuple of strings, not (1,)"),
         ("response_cache", 1_024, "must be 0, for no cache, or at least 1M (1,048,576)"),
+        ("compress", "yes", "must be one of auto, siblings, off, not 'yes'"),
+        ("compress_memory", 1_024, "must be 0, for none, or at least 1M (1,048,576)"),
+        ("compress_folder", "/dev/null/x", "cannot be used: Not a directory"),
+        ("compress_folder", "/dev/null", "must be a directory"),
+        ("compress_folder", "/no/such", "cannot be made there"),
+        ("compress_folder", "/tmp", "must be a directory that this user alone can write to"),
         ("archive", ["zip"], "must be a tuple of strings, not ['zip']"),
         ("archive", ("rar",), "must be one of zip, tar, tar.gz, tar.zst, not 'rar'"),
         ("archive_max_bytes", 0, "must be at least 1"),
@@ -184,3 +190,10 @@ def test_settings_are_those_that_were_given(directory: Path) -> None:
     settings = server.settings
     assert (settings.root, settings.port, settings.threads) == (directory, 0, 3)
     assert (settings.grace, settings.charset) == (0, "none")
+
+
+def test_a_folder_for_compressed_files_is_not_served(directory: Path) -> None:
+    for folder in (directory, directory / "sub", directory / "sub" / ".." / "new"):
+        with pytest.raises(aserve.SettingsError, match="must not be in a directory that is served"):
+            aserve.Settings(directory, compress_folder=str(folder))
+    aserve.Settings(directory, compress_folder=str(directory.parent / "new"))

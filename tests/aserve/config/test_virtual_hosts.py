@@ -26,7 +26,7 @@ from aserve.server.setting_warnings import find_warnings
 ROOT = Path(__file__).parents[3]
 OF_A_PATH = {
     *("charset", "types", "index", "urls", "spa", "error_page", "server_header"),
-    *("headers", "cache", "cors", "isolate", "security_headers", "etag"),
+    *("headers", "cache", "cors", "isolate", "security_headers", "etag", "compress"),
     *("listing", "page_size", "readme", "title"),
     *("archive", "archive_max_bytes", "archive_max_files"),
 }

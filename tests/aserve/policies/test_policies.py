@@ -30,6 +30,7 @@ from aserve.http1.limits import Limits
 from aserve.policies.cors import AnyOrigin, ListedOrigins
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.current_rules import CurrentRules
+from aserve.policies.encoded_pages import EncodedPages
 from aserve.policies.header_file import HeaderFile
 from aserve.policies.header_rules import HeaderRule, HeaderRules, SiteHeaders, find_by_globs
 from aserve.policies.live_reload import LiveReload
@@ -136,6 +137,7 @@ CHALLENGE = (("WWW-Authenticate", 'Basic realm="x"'),)
 RIGHT = "Authorization: Basic " + base64.b64encode(b"me:secret").decode() + "\r\n"
 WRONG = "Authorization: Basic " + base64.b64encode(b"me:guess").decode() + "\r\n"
 FETCHED = "Sec-Fetch-Dest: empty\r\n"
+GZIP = "Accept: text/html\r\nAccept-Encoding: gzip\r\n"
 NAVIGATED = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n"  # by a service worker, with FETCHED
 
 
@@ -151,6 +153,13 @@ def cases(directory):
             [
                 Ask(200, b"\r\nServer: aserve\r\n"),
                 Ask(404, b"\r\nServer: aserve\r\n", target="/no"),
+            ],
+        ),
+        "encoded-pages": (
+            EncodedPages(),
+            [
+                Ask(404, b"\r\nContent-Encoding: gzip\r\n", headers=GZIP, target="/no"),
+                Ask(404, b"</html>", headers="Accept: text/html\r\n", target="/no"),
             ],
         ),
         "site-headers": (

@@ -3,7 +3,9 @@
 tests/conformance/test_models.py asks them the rows of the conformance table.
 """
 
+import gzip
 import os
+import random
 import socket
 import struct
 import threading
@@ -30,6 +32,7 @@ UNAVAILABLE = {name: reason for name in OTHERS if (reason := MODELS[name].unavai
 """The models that this system does not permit, and why. Containers often forbid io_uring."""
 SEVERAL_AT_A_TIME = [name for name in SETTINGS if name not in ONE_AT_A_TIME]
 LARGE = 8 << 20
+WORDS = random.Random(1).randbytes(100_000).hex().encode()  # more than 64 KiB when compressed
 
 
 @pytest.fixture(params=[slow(name) if name == "prefork" else name for name in SETTINGS])
@@ -45,6 +48,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
     (directory / "small").write_bytes(b"small")
     (directory / "large").write_bytes(b"large..." * (LARGE // 8))
+    (directory / "words.txt").write_bytes(WORDS)
+    (directory / "page.txt").write_bytes(WORDS[:4_000])
     return directory
 
 
@@ -72,6 +77,22 @@ def test_large_file_arrives_whole(client: socket.socket) -> None:
     client.sendall(request("large", closes=True))
     _, _, body = read_all(client).partition(b"\r\n\r\n")
     assert body == b"large..." * (LARGE // 8)
+
+
+def test_files_are_compressed(client: socket.socket) -> None:
+    """The first time by whoever has time for it, and then from where it is stored."""
+    targets = ("words.txt", "words.txt", "page.txt", "page.txt")
+    head = "HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n"
+    requests = "\r\n".join(f"GET /{target} {head}" for target in targets)
+    client.sendall(f"{requests}Connection: close\r\n\r\n".encode())
+    rest, contents = read_all(client), []
+    while rest:
+        lines, _, rest = rest.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Encoding: gzip\r\n" in lines
+        length = int(lines.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+        contents.append(gzip.decompress(rest[:length]))
+        rest = rest[length:]
+    assert contents == [WORDS, WORDS, WORDS[:4_000], WORDS[:4_000]]
 
 
 def test_responses_keep_the_order_of_pipelined_requests(client: socket.socket) -> None:

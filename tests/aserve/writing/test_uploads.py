@@ -223,7 +223,7 @@ def test_the_access_log_tells_status_and_received_bytes(tmp_path: Path) -> None:
 
 
 def test_without_write_nothing_of_it_is_there(tmp_path: Path) -> None:
-    with aserve.Server(tmp_path, rules="off") as server:
+    with aserve.Server(tmp_path, rules="off", compress="off") as server:
         site = server._running._worker._current._server._site
         assert site.accept_body is None
         assert not site._finishers

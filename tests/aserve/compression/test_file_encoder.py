@@ -1,0 +1,514 @@
+"""Files that are compressed while they are served."""
+
+import gzip
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import brotli
+import pytest
+from backports import zstd
+
+from aserve.compression import background, encoded_memory, file_encoder
+from aserve.compression.background import Background
+from aserve.compression.codecs import BEST_LEVELS, FAST_LEVELS
+from aserve.compression.encoded_folder import EncodedFolder
+from aserve.compression.encoded_memory import EncodedMemory
+from aserve.compression.file_encoder import MAX_SIZE, FileEncoder
+from aserve.config.settings import Settings
+from aserve.filesystem.mounts import Mounts
+from aserve.handlers.handler import RequestContext
+from aserve.http.messages import FileSlice, Request, Response
+from aserve.server.site_factory import build_site
+
+NOW = 2_000_000_000
+DECODE: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "br": brotli.decompress,
+    "zstd": zstd.decompress,
+}
+BROWSER = "gzip, deflate, br, zstd"
+TEXT = json.dumps([{"number": n, "square": n * n} for n in range(700)]).encode()
+
+
+@dataclass
+class Answer:
+    """A response, its headers and body."""
+
+    response: Response
+    headers: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.headers = {name.lower(): value for name, value in self.response.headers}
+
+    @property
+    def coding(self) -> str:
+        return self.headers.get("content-encoding", "identity")
+
+    @property
+    def level(self) -> str:
+        return self.headers["etag"].split("-")[2]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(
+            part.source.read(part.start, part.stop) if isinstance(part, FileSlice) else part
+            for part in self.response.body
+            if isinstance(part, bytes | FileSlice)
+        )
+
+    @property
+    def content(self) -> bytes:
+        return DECODE[self.coding](self.body) if self.coding in DECODE else self.body
+
+
+class EncodedSite:
+    """A directory, and a site with it."""
+
+    def __init__(self, root: Path, encoder: FileEncoder, **settings: Any) -> None:
+        self.root = root
+        self.encoder = encoder
+        self.site = build_site(Settings(root, **settings), Mounts(), encoder=encoder)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file."""
+        path = self.root / name
+        path.write_bytes(content)
+        return path
+
+    def ask(
+        self, target: str, accept: str | None = BROWSER, method: str = "GET", **headers: str
+    ) -> Answer:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if accept is not None:
+            given["accept-encoding"] = accept
+        request = Request(method, target, headers=given)
+        return Answer(self.site.handle(request, RequestContext(NOW)))
+
+
+@pytest.fixture(autouse=True)
+def _all_changes_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: True)
+
+
+@pytest.fixture
+def work() -> Iterator[Background]:
+    """What is done in the background."""
+    made = Background()
+    yield made
+    made.stop()
+    assert made.wait_idle(30)
+
+
+@pytest.fixture
+def encoder(work: Background) -> FileEncoder:
+    return FileEncoder(EncodedMemory(8 << 20), background=work)
+
+
+@pytest.fixture
+def site(tmp_path: Path, encoder: FileEncoder) -> EncodedSite:
+    made = EncodedSite(tmp_path, encoder)
+    made.write("a.json", TEXT)
+    return made
+
+
+@pytest.mark.parametrize("coding", DECODE)
+def test_the_first_client_gets_a_fast_level_and_others_the_best(
+    site: EncodedSite, work: Background, coding: str
+) -> None:
+    first = site.ask("/a.json", coding)
+    assert (first.coding, first.content) == (coding, TEXT)
+    assert first.level == str(FAST_LEVELS[coding])
+    assert first.headers["vary"] == "Accept-Encoding"
+    assert first.headers["content-type"] == "application/json"
+    assert not first.response.path  # not cached: it is going to be replaced
+    assert work.wait_idle(30)
+    best = site.ask("/a.json", coding)
+    assert (best.coding, best.content, best.level) == (coding, TEXT, str(BEST_LEVELS[coding]))
+    assert len(best.body) < len(first.body)
+    assert best.response.path == bytes(site.root / "a.json")
+    assert best.response.length == len(best.body)
+
+
+def test_a_client_that_accepts_all_gets_the_smallest_in_the_end(
+    site: EncodedSite, work: Background
+) -> None:
+    assert site.ask("/a.json").coding == "zstd"  # the fastest
+    assert work.wait_idle(30)
+    sizes = {coding: len(site.ask("/a.json", coding).body) for coding in ("br", "zstd")}
+    assert site.ask("/a.json").coding == min(sizes, key=lambda coding: sizes[coding])
+
+
+@pytest.mark.parametrize(
+    ("accept", "coding"),
+    [
+        (None, "identity"),
+        ("", "identity"),
+        ("identity", "identity"),
+        ("deflate", "identity"),
+        ("gzip;q=0", "identity"),
+        ("gzip;q=0.5, identity", "identity"),
+        ("gzip;q=0.5", "gzip"),
+        ("x-gzip", "gzip"),
+        ("*", "zstd"),
+        ("*, zstd;q=0", "br"),
+        ("br;q=0.9, gzip", "gzip"),
+        ("gzip, br", "br"),
+        ("identity;q=0, gzip", "gzip"),
+    ],
+)
+def test_the_client_chooses_the_coding(site: EncodedSite, accept: str | None, coding: str) -> None:
+    answer = site.ask("/a.json", accept)
+    assert (answer.response.status, answer.coding, answer.content) == (200, coding, TEXT)
+    assert answer.headers["vary"] == "Accept-Encoding"
+
+
+def test_head_has_the_headers_of_get(site: EncodedSite, work: Background) -> None:
+    for _ in range(2):
+        get, head = site.ask("/a.json", "br"), site.ask("/a.json", "br", "HEAD")
+        assert (head.headers, head.response.length) == (get.headers, get.response.length)
+        assert head.body == b""
+        assert work.wait_idle(30)
+
+
+def test_each_state_of_a_file_is_compressed_anew(site: EncodedSite, work: Background) -> None:
+    tags = set()
+    for number in range(3):
+        content = TEXT + bytes([65 + number]) * 100
+        site.write("a.json", content)
+        for _ in range(2):
+            answer = site.ask("/a.json", "gzip")
+            assert answer.content == content
+            assert answer.headers["etag"] not in tags
+            tags.add(answer.headers["etag"])
+            assert work.wait_idle(30)
+
+
+def test_a_client_is_told_that_it_has_the_file_at_whatever_level(
+    site: EncodedSite, work: Background
+) -> None:
+    fast = site.ask("/a.json", "br").headers["etag"]
+    assert work.wait_idle(30)
+    best = site.ask("/a.json", "br").headers["etag"]
+    assert fast != best
+    for tag in (fast, best):
+        answer = site.ask("/a.json", "br", if_none_match=f'"x", {tag}')
+        assert (answer.response.status, answer.body) == (304, b"")
+        assert answer.headers["etag"] == tag
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert site.ask("/a.json", "gzip", if_none_match=best).response.status == 200
+    assert site.ask("/a.json", None, if_none_match=best).response.status == 200
+    site.write("a.json", TEXT + b" ")
+    assert site.ask("/a.json", "br", if_none_match=best).response.status == 200
+
+
+def test_it_is_not_compressed_to_be_told_that_it_is_known(site: EncodedSite) -> None:
+    tag = site.ask("/a.json", "br").headers["etag"]
+    site.encoder.memory = EncodedMemory(8 << 20)
+    assert site.ask("/a.json", "br", if_none_match=tag).response.status == 304
+    assert site.encoder.memory.size == 0
+
+
+def test_parts_are_those_of_bytes_that_stay(site: EncodedSite, work: Background) -> None:
+    plain = site.ask("/a.json", "br", range="bytes=10-19")
+    assert (plain.response.status, plain.coding, plain.body) == (206, "identity", TEXT[10:20])
+    site.ask("/a.json", "br")
+    plain = site.ask("/a.json", "br", range="bytes=10-19")
+    assert plain.coding == "identity"  # the fast level is going to be replaced
+    assert work.wait_idle(30)
+    whole = site.ask("/a.json", "br")
+    part = site.ask("/a.json", "br", range="bytes=10-19", if_range=whole.headers["etag"])
+    assert (part.response.status, part.body) == (206, whole.body[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole.body)}"
+    parts = site.ask("/a.json", "br", range="bytes=0-0,5-6")
+    assert parts.headers["content-type"].startswith("multipart/byteranges")
+    assert whole.body[5:7] in parts.body
+
+
+def test_large_content_is_sent_from_a_descriptor(tmp_path: Path) -> None:
+    site = EncodedSite(tmp_path, FileEncoder(EncodedMemory(8 << 20)))
+    content = os.urandom(100_000).hex().encode()
+    site.write("large.txt", content)
+    answer = site.ask("/large.txt", "gzip")
+    (part,) = answer.response.body
+    assert isinstance(part, FileSlice)
+    assert os.fstat(part.source.fileno()).st_size == answer.response.length
+    assert answer.content == content
+    assert answer.response.path  # without a background, the fast level is final
+    assert part.source.is_unchanged()
+    assert part.source.is_in_page_cache(0, 10)
+    part.source.close()  # by one client, while others are sent the same
+    assert site.ask("/large.txt", "gzip").content == content
+
+
+def test_a_sibling_is_sent_instead(site: EncodedSite) -> None:
+    site.write("a.json.gz", gzip.compress(TEXT))
+    assert site.ask("/a.json", "gzip").body == (site.root / "a.json.gz").read_bytes()
+    assert site.ask("/a.json", BROWSER).coding == "gzip"
+    assert site.encoder.memory.size == 0
+    assert site.ask("/a.json", "br").coding == "br"  # of which there is no sibling
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("small.txt", b"a" * 255),
+        ("a.png", TEXT),
+        ("a.zip", TEXT),
+        ("a.svgz", TEXT),
+        ("random.bin", os.urandom(100_000)),
+        ("large.txt", bytes(MAX_SIZE + 1)),
+    ],
+)
+def test_what_is_not_worth_it_is_sent_as_it_is(
+    site: EncodedSite, work: Background, name: str, content: bytes
+) -> None:
+    site.write(name, content)
+    for _ in range(2):
+        answer = site.ask(f"/{name}", "br")
+        assert answer.coding == ("gzip" if name == "a.svgz" else "identity")
+        assert answer.body == content
+        assert answer.response.path  # it is final
+        assert work.wait_idle(30)
+
+
+def test_what_is_not_smaller_is_tried_once(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write("random.txt", os.urandom(100_000))
+    site.ask("/random.txt", "br")
+    monkeypatch.setattr(file_encoder, "encode_file", None)
+    assert site.ask("/random.txt", "br").coding == "identity"
+
+
+def test_one_thread_compresses_a_file_for_all_that_ask_meanwhile(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, all_wait, encode = [], threading.Event(), file_encoder.encode_file
+
+    def slowly(*arguments: Any) -> bytes | None:
+        counted.append(arguments[1:3])
+        assert all_wait.wait(30)
+        return encode(*arguments)
+
+    monkeypatch.setattr(file_encoder, "encode_file", slowly)
+    encoder = site.encoder = FileEncoder(EncodedMemory(8 << 20), max_at_once=3)
+    site = EncodedSite(site.root, encoder)
+    answers: list[Answer] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(site.ask("/a.json", "br"))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    while encoder._free_slots._value:  # until all of them wait
+        threads[0].join(0.001)
+    # One more would take a thread from others: it gets the file as it is, and that is not cached.
+    refused = site.ask("/a.json", "br")
+    assert (refused.coding, refused.response.path) == ("identity", b"")
+    all_wait.set()
+    for thread in threads:
+        thread.join()
+    assert counted == [("br", FAST_LEVELS["br"])]
+    assert [answer.coding for answer in answers] == ["br"] * 3
+    assert encoder._free_slots._value == 3
+
+
+def test_an_event_loop_does_not_compress(site: EncodedSite) -> None:
+    request = Request("GET", "/a.json", headers={"accept-encoding": "br"})
+    with pytest.raises(BlockingIOError):
+        site.site.handle(request, RequestContext(NOW, may_wait=False))
+    site.ask("/a.json", "br")
+    answer = Answer(site.site.handle(request, RequestContext(NOW, may_wait=False)))
+    assert answer.coding == "br"
+
+
+def test_a_file_that_changes_meanwhile_is_not_remembered(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = file_encoder.encode_file
+
+    def late(*arguments: Any) -> bytes | None:
+        with (site.root / "a.json").open("ab") as file:
+            file.write(b" ")
+        return encode(*arguments)
+
+    monkeypatch.setattr(file_encoder, "encode_file", late)
+    answer = site.ask("/a.json", "gzip")
+    assert (answer.coding, answer.response.path) == ("identity", b"")
+    assert site.encoder.memory.size == 0
+
+
+def test_what_may_change_without_a_trace_is_not_remembered(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: False)
+    assert site.ask("/a.json", "gzip").content == TEXT
+    assert site.encoder.memory.size == 0
+
+
+def test_an_unreadable_file_is_no_error_of_compression(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> bytes:
+        raise OSError
+
+    monkeypatch.setattr(file_encoder, "encode_file", fail)
+    assert site.ask("/a.json", "gzip").body == TEXT
+
+
+def test_off_and_siblings_alone(site: EncodedSite) -> None:
+    site.write("b.json", TEXT)
+    site.write("b.json.gz", gzip.compress(TEXT))
+    for compress, coding in (("siblings", "gzip"), ("off", "identity")):
+        other = EncodedSite(site.root, site.encoder, compress=compress)
+        assert other.ask("/b.json", BROWSER).coding == coding
+        answer = other.ask("/a.json", BROWSER)
+        assert (answer.coding, "vary" in answer.headers) == ("identity", False)
+        assert other.ask("/none", accept="text/html").coding == "identity"
+
+
+# What is stored.
+
+
+def test_memory_is_bounded_and_the_least_recently_used_goes_first() -> None:
+    memory = EncodedMemory(10_000)
+
+    def put(number: int, size: int = 2_000) -> None:
+        content = file_encoder.MemoryContent(bytes(size))
+        memory.put((number,), encoded_memory.EncodedFile("br", 11, content))
+
+    for number in range(3):
+        put(number)
+    assert memory.get((0,), "br")
+    put(3)
+    assert memory.get((0,), "br")
+    assert memory.get((1,), "br") is None
+    assert memory.size <= 10_000
+    put(3, 500)  # in place of the other
+    assert memory.size == 3 * (2_000 + 1_024) - 1_500
+    put(4, 20_000)
+    assert memory.size == 0
+
+
+def test_descriptors_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded_memory, "_MAX_DESCRIPTORS", 2)
+    memory = EncodedMemory(10 << 20)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(4):
+        content = file_encoder.MemoryContent(bytes(70_000))
+        memory.put((number,), encoded_memory.EncodedFile("br", 11, content))
+    del content
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+
+
+def folder_of(tmp_path: Path, **options: Any) -> EncodedFolder:
+    errors = options.pop("errors", [])
+    return EncodedFolder(bytes(tmp_path / "stored"), errors.append, **options)
+
+
+def test_a_restart_finds_the_best_levels_again(
+    site: EncodedSite, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path_factory.mktemp("of")
+    for run in range(2):
+        work = Background()
+        encoder = FileEncoder(EncodedMemory(8 << 20), folder_of(place), work)
+        site = EncodedSite(site.root, encoder)
+        answer = site.ask("/a.json", "zstd")
+        assert answer.level == str((FAST_LEVELS, BEST_LEVELS)[run]["zstd"])
+        assert answer.content == TEXT
+        assert work.wait_idle(30)
+        monkeypatch.setattr(file_encoder, "encode_file", None)
+    assert (place / "stored").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap", "link", "fifo"])
+def test_what_is_damaged_in_a_folder_is_not_there(tmp_path: Path, damage: str) -> None:
+    folder = folder_of(tmp_path)
+    folder.store((1, 2), "br", 11, b"content")
+    folder.store((3, 4), "br", 11, b"another")
+    assert folder.load((1, 2), "br", 11) == b"content"
+    assert folder.load((1, 2), "br", 4) is None
+    names = sorted((tmp_path / "stored").iterdir())
+    path = next(one for one in names if b"content" in one.read_bytes())
+    data = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(data[:-1])
+    elif damage == "flip":
+        path.write_bytes(data[:-1] + b"x")
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "swap":
+        path.write_bytes(next(one for one in names if one != path).read_bytes())
+    else:
+        path.unlink()
+        if damage == "link":
+            (tmp_path / "elsewhere").write_bytes(data)
+            path.symlink_to(tmp_path / "elsewhere")
+        else:
+            os.mkfifo(path)
+    assert folder.load((1, 2), "br", 11) is None
+
+
+def test_a_folder_is_bounded_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, max_bytes=2_500)
+    for number in range(3):
+        folder.store((number,), "br", 11, bytes(1_000))
+    for number, path in enumerate(sorted((tmp_path / "stored").iterdir())):
+        os.utime(path, (number, number))
+    assert folder.load((0,), "br", 11)  # which makes it the latest
+    folder.sweep()
+    assert len(list((tmp_path / "stored").iterdir())) == 2
+    assert folder.load((0,), "br", 11)
+
+
+def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "stored").write_bytes(b"")
+    errors: list[OSError] = []
+    folder = folder_of(tmp_path, errors=errors)
+    for _ in range(3):
+        folder.store((1,), "br", 11, b"content")
+    assert [type(error) for error in errors] == [NotADirectoryError]
+    assert folder.load((1,), "br", 11) is None
+
+
+# The background.
+
+
+def test_jobs_wait_for_each_other_and_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_MAX_JOBS", 2)
+    work, release, began, done = Background(), threading.Event(), threading.Event(), []
+
+    def first(is_stopped: Callable[[], bool]) -> None:
+        began.set()
+        assert release.wait(30)
+        done.append(is_stopped())
+
+    assert work.try_add(first)
+    assert began.wait(30)
+    assert work.try_add(lambda _: done.append("second"))
+    assert work.try_add(lambda _: 1 / 0)  # an error ends one job alone
+    assert not work.try_add(lambda _: None)
+    release.set()
+    assert work.wait_idle(30)
+    assert done == [False, "second"]
+    assert work.try_add(lambda _: done.append("third"))  # in a new thread
+    assert work.wait_idle(30)
+    assert done[-1] == "third"
+    work.stop()
+    assert not work.try_add(lambda _: None)
+
+
+def test_a_stop_ends_a_job_within_a_chunk(site: EncodedSite, work: Background) -> None:
+    work.stop()
+    assert site.ask("/a.json", "br").level == str(FAST_LEVELS["br"])
+    descriptor = os.open(site.root / "a.json", os.O_RDONLY)
+    try:
+        with pytest.raises(InterruptedError):
+            file_encoder.encode_file(descriptor, "br", 11, lambda: True)
+    finally:
+        os.close(descriptor)
