@@ -1,33 +1,14 @@
 """What is measured: a work is one row of WORKS, with the goals that we have set for it."""
 
-from dataclasses import dataclass
-
-from benchmarks import idle, listing, startup, uploads
+from benchmarks import idle, listing, loaders, startup, uploads
 from benchmarks.browser_headers import BROWSER
+from benchmarks.compression import works as compression
 from benchmarks.figures import Goal
-from benchmarks.kinds import Anew, Kind, Loaders, Timed
+from benchmarks.kinds import Anew, Timed
 from benchmarks.loads import Ask
 from benchmarks.servers import BOTH
 from benchmarks.site import FOLDERS, LAST_MODIFIED
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One row: its name and title, how and beside whom it is measured, and the goals.
-
-    servers: the contenders, which are load generators in some rows. peer: the one that the others
-    are put in relation to. note: what a reader should know. once: whether one round is enough.
-    """
-
-    name: str
-    title: str
-    kind: Kind
-    servers: tuple[str, ...]
-    goals: tuple[Goal, ...] = ()
-    peer: str = "nginx"
-    note: str = ""
-    once: bool = False
-
+from benchmarks.work import Work
 
 NGINX = ("nginx", "nginx sendfile")
 C = (*NGINX, "lighttpd", "h2o")
@@ -60,24 +41,6 @@ _FLATTERED = (
 )
 
 _FSYNC = "Only *aserve writing* calls fsync, for the file and its folder, before it responds"
-
-LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
-_LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
-_ALONE = (
-    "These rows measure the load generators, one thread or process on a core of its own. Processor "
-    "time and memory are taken in the middle of a load, without its start and end. abench's memory "
-    "is that of its worker and of its parent process; pages that they share count twice."
-)
-
-
-def _loaders(name: str, title: str, server: str, ask: Ask, *goals: Goal) -> Work:
-    tools = tuple(tool for tool in LOADERS if not (ask.closing and tool == "h2load"))
-    return Work(name, title, Loaders(server, ask), tools, goals, peer="wrk", note=_ALONE)
-
-
-def _keeps_up(times: float, *tools: str) -> Goal:
-    return Goal(times, tools, "rate", of="abench")
-
 
 _ROWS = (
     Work(
@@ -277,50 +240,5 @@ _ROWS = (
         Anew(startup.measure),
         EVERYBODY,
     ),
-    _loaders(
-        "load-nginx-64",
-        "load generators: nginx, 64 connections",
-        "nginx",
-        Ask(64),
-        _LIKE_WRK,
-        _keeps_up(1.00, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-nginx-1000",
-        "load generators: nginx, 1,000 connections",
-        "nginx",
-        Ask(1_000),
-        _LIKE_WRK,
-        _keeps_up(1.00, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-null-64",
-        "load generators: a null server, 64 connections",
-        "floor",
-        Ask(64),
-        _LIKE_WRK,
-        _keeps_up(1.05, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-null-1000",
-        "load generators: a null server, 1,000 connections",
-        "floor",
-        Ask(1_000),
-        _LIKE_WRK,
-        _keeps_up(1.05, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-closing",
-        "load generators: nginx, a connection for each request",
-        "nginx",
-        Ask(64, closing=True),
-        _keeps_up(1.00, "ab"),
-    ),
-    _loaders(
-        "load-10000",
-        "load generators: a null server, 10,000 connections",
-        "floor",
-        Ask(10_000),
-    ),
 )
-WORKS = {row.name: row for row in _ROWS}
+WORKS = {row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS)}
