@@ -61,6 +61,36 @@ def where(program: str) -> str | None:
 
 
 _DEFLATE_MODULE = Path("/usr/lib/lighttpd/mod_deflate.so")
+PYTHONS = ("3.12", "3.13", "3.14")
+"""Releases of CPython beside the one that measures."""
+
+NEWEST = "3.13"
+"""The release for which uringcore has a wheel."""
+
+_URINGCORE_VERSION = "import importlib.metadata as m; print(m.version('uringcore'))"
+
+
+def interpreter(release: str) -> str:
+    """Return the path of a release of CPython that has aserve, beneath the repository."""
+    return f".venv-{release}/bin/python"
+
+
+def _cpython(release: str) -> Product:
+    venv = f".venv-{release}"
+    install = f"make VENV={venv} PYTHON=python{release} {venv}/.run"
+    return Product(lambda: _said(interpreter(release), "--version"), install)
+
+
+def _said(path: str, *arguments: str) -> str | None:
+    """Return the version that a program beneath the repository prints; None if it is missing."""
+    root = Path(__file__).parent.parent
+    if not (root / path).exists():
+        return None
+    asked = [root / path, *arguments]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return None if said.returncode else said.stdout.split()[-1]
+
+
 BROTLI_MODULE = Path("/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so")
 """Debian's, which a configuration has to load by its path."""
 
@@ -96,7 +126,11 @@ PRODUCTS = {
     "chromedriver": debian("chromedriver", "--version", "chromium-driver"),
     "selenium": python("selenium"),
     "rloop": python("rloop"),
-    "uringcore": python("uringcore"),
+    "uringcore": Product(
+        lambda: _said(interpreter(NEWEST), "-c", _URINGCORE_VERSION),
+        f"{interpreter(NEWEST)} -m pip install uringcore",
+    ),
+    **{f"CPython {release}": _cpython(release) for release in PYTHONS},
 }
 
 

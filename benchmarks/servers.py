@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
-from benchmarks.products import BROTLI_MODULE, where
+from benchmarks.products import BROTLI_MODULE, NEWEST, PYTHONS, interpreter, where
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
@@ -40,6 +40,19 @@ class Server:
 def _aserve(name: str, words: str = "") -> Server:
     command = f"python -m aserve {{root}} --port {{port}} --quiet {words}".rstrip()
     return Server(name, "aserve", command)
+
+
+def _on_loop(loop: str) -> Server:
+    serve = f"-m benchmarks.loops.serve {loop} {{root}} --port {{port}} --quiet"
+    product, python = (
+        ("uringcore", interpreter(NEWEST)) if loop == "uringcore" else (loop, "python")
+    )
+    return Server(f"on {loop}", product if loop != "asyncio" else "python", f"{python} {serve}")
+
+
+def _on_python(release: str) -> Server:
+    command = f"{interpreter(release)} -m aserve {{root}} --port {{port}} --quiet"
+    return Server(f"on CPython {release}", f"CPython {release}", command)
 
 
 def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
@@ -117,6 +130,8 @@ _ROWS = (
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
     _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
+    *(_on_loop(name) for name in ("uvloop", "asyncio", "rloop", "uringcore")),
+    *map(_on_python, PYTHONS),
     _lighttpd("lighttpd"),
     _lighttpd("lighttpd listing", listing="enable"),
     _lighttpd("lighttpd deflate", compression=_DEFLATE),
@@ -143,6 +158,9 @@ _ROWS = (
     ),
 )
 SERVERS = {row.name: row for row in _ROWS}
+
+LOOPS = ("on uvloop", "on asyncio", "on rloop", "on uringcore")
+VERSIONS = tuple(f"on CPython {release}" for release in PYTHONS)
 
 SIBLINGS = ("aserve siblings", "nginx siblings")
 """Those that serve files which were compressed ahead of time."""

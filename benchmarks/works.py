@@ -6,6 +6,7 @@ from benchmarks.compression import works as compression
 from benchmarks.figures import Goal
 from benchmarks.kinds import Anew, Timed
 from benchmarks.loads import Ask
+from benchmarks.loops import works as loops
 from benchmarks.servers import BOTH
 from benchmarks.site import FOLDERS, LAST_MODIFIED
 from benchmarks.work import Work
@@ -241,4 +242,4 @@ _ROWS = (
         EVERYBODY,
     ),
 )
-WORKS = {row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS)}
+WORKS = {row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS, *loops.ROWS)}
