@@ -8,7 +8,7 @@ nothing.
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from benchmarks.measure import Plan, measure
 from benchmarks.products import PRODUCTS
 from benchmarks.program import INTERRUPTED, prepare, progress_bar, table_console, told
 from benchmarks.servers import HERE, SERVERS
-from benchmarks.site import site
+from benchmarks.site import FILES, site, sizes
 from benchmarks.tables import print_result
 from benchmarks.work import Work
 from benchmarks.works import WORKS
@@ -29,17 +29,13 @@ ROOT = HERE.parent
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a program does without options: its name, its purpose, and which works it measures.
-
-    files: the size of each file of the site by its name, if the works do not need all.
-    """
+    """What a program does without options: its name, its purpose, and which works it measures."""
 
     program: str = "benchmarks"
     about: str = __doc__ or ""
     rounds: int = 5
     seconds: int = 3
     works: tuple[str, ...] = tuple(WORKS)
-    files: Mapping[str, int] | None = None
 
 
 def main(defaults: Defaults) -> int:
@@ -53,7 +49,7 @@ def main(defaults: Defaults) -> int:
     servers = installed(options.servers, works)
     prepare()
     try:
-        measure_all(works, servers, options, defaults.files)
+        measure_all(works, servers, options)
     except KeyboardInterrupt:
         told.print("Stopped; finished works are saved." if options.keep else "Stopped.")
         return INTERRUPTED
@@ -117,16 +113,12 @@ def installed(names: Sequence[str] | None, works: Iterable[Work]) -> list[str]:
     return [*present, *(name for name in TOOLS if name not in missing)]
 
 
-def measure_all(
-    works: Sequence[Work],
-    servers: Sequence[str],
-    options: argparse.Namespace,
-    files: Mapping[str, int] | None,
-) -> None:
+def measure_all(works: Sequence[Work], servers: Sequence[str], options: argparse.Namespace) -> None:
     """Measure each work, print its table, and save it if requested."""
     pairs = {work.name: [name for name in work.servers if name in servers] for work in works}
     steps = sum(map(len, pairs.values())) * (options.rounds + 1)
     tables = table_console(is_terminal=sys.stdout.isatty())
+    files = sizes() if any(work.folders for work in works) else FILES
     with site(files) as root, progress_bar() as progress:
         plan = Plan(root, options.rounds, options.seconds)
         task = progress.add_task("", total=steps)

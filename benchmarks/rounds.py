@@ -35,6 +35,9 @@ all of it, and `make compare ARGS=--quick` does so in minutes, without saving an
 started](#how-each-server-was-started), are at the end.
 """
 
+_OF_THE_MACHINE = {"connections"}
+"""Values that depend on the limits of the machine which writes the page."""
+
 
 def page(found: dict[str, Result]) -> str:
     """Return the page."""
@@ -96,7 +99,11 @@ def commands(found: dict[str, Result]) -> str:
     for name, server in SERVERS.items():
         if name in used:
             config = f"[{server.config}]({folder}/{server.config})" if server.config else ""
-            values = ", ".join(f"{key} `{value}`" for key, value in server.values.items() if value)
+            values = ", ".join(
+                f"{key} `{value}`"
+                for key, value in server.values.items()
+                if value and key not in _OF_THE_MACHINE
+            )
             lines.append([name, f"`{server.command}`", config, values])
     text = markdown(lines, "---")
     return f"## How each server was started\n\nEach by `taskset`, on its own core.\n\n{text}"

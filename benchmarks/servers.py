@@ -66,6 +66,7 @@ def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
         "writing": "",
         "compression": "",
         "modules": "",
+        "connections": str(DESCRIPTORS),
     }
     return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values)
 

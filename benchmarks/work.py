@@ -12,6 +12,7 @@ class Work:
 
     servers: the contenders, which are load generators in some rows. peer: the one that the others
     are put in relation to. note: what a reader should know. once: whether one round is enough.
+    folders: whether it needs the directories of many files, which take a minute to make.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Work:
     peer: str = "nginx"
     note: str = ""
     once: bool = False
+    folders: bool = False

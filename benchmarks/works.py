@@ -1,6 +1,6 @@
 """What is measured: a work is one row of WORKS, with the goals that we have set for it."""
 
-from benchmarks import idle, listing, loaders, startup, uploads
+from benchmarks import idle, listing, loaders, slow_downloads, startup, uploads
 from benchmarks.browser_headers import BROWSER
 from benchmarks.compression import works as compression
 from benchmarks.figures import Goal
@@ -96,6 +96,7 @@ _ROWS = (
         Timed(_random("many")),
         ("aserve", *C),
         (Goal(1.10, C),),
+        folders=True,
     ),
     Work("4k", "4 KB", Timed(Ask(64, "/4k.txt")), EVERYBODY, (Goal(1.00, C),)),
     Work(
@@ -160,6 +161,7 @@ _ROWS = (
         peer="nginx uncached",
         note=f"The files are in the page cache. {_FLATTERED} lighttpd cannot do it: it keeps a "
         "descriptor for each file that it has just sent, and answers 403 when it runs out.",
+        folders=True,
     ),
     Work(
         "idle",
@@ -172,6 +174,19 @@ _ROWS = (
         "descriptors for files, and holds as many connections as the limit then leaves.",
     ),
     Work(
+        "slow",
+        "slow downloads of 100 MB",
+        Anew(slow_downloads.measure),
+        ("aserve", "nginx sendfile", "lighttpd"),
+        peer="nginx sendfile",
+        note="The server is restarted in each round. Each client reads "
+        f"{slow_downloads.READ_SIZE:,} bytes once a second, from several addresses of 127.0.0.0/8, "
+        "with segments and a receive buffer as over Ethernet. There are "
+        f"{slow_downloads.NUMBER:,} of them, or as many as the limit of descriptors leaves with "
+        "two for each. *Reads without data* is the share that found nothing. Memory of the kernel "
+        "for sockets is not in it.",
+    ),
+    Work(
         "listing",
         f"A page of a directory with {FOLDERS[listing.FOLDER]:,} files",
         Anew(listing.measure),
@@ -182,6 +197,7 @@ _ROWS = (
         "of another client, which asks for 1 KB on one connection, alone and beside one page after "
         "the other. *Held by the server* is how much of that is not the machine's: the processor "
         "time of the server between a request for 1 KB and its response, beside the same pages.",
+        folders=True,
     ),
     Work(
         "put-1g",
@@ -234,6 +250,7 @@ _ROWS = (
         ),
         peer="nginx uncached",
         note=f"{_SHARED} A request costs the server more than wrk here, so more of the gain shows.",
+        folders=True,
     ),
     Work(
         "start",

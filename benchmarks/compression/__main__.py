@@ -7,4 +7,4 @@ from benchmarks.compression.works import ROWS
 
 if __name__ == "__main__":
     names = tuple(work.name for work in ROWS)
-    sys.exit(main(Defaults("benchmarks.compression", __doc__ or "", 3, 2, names, {})))
+    sys.exit(main(Defaults("benchmarks.compression", __doc__ or "", 3, 2, names)))

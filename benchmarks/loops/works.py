@@ -3,12 +3,7 @@
 from benchmarks.kinds import Timed
 from benchmarks.loads import Ask
 from benchmarks.servers import LOOPS, VERSIONS
-from benchmarks.site import FILES
 from benchmarks.work import Work
-
-ASKED = ("1k.txt", "100k.bin")
-SITE = {name: FILES[name] for name in ASKED}
-"""The size of each file that they ask for."""
 
 _SERVERS = (*LOOPS, *VERSIONS)
 _PEER = "on uvloop"
