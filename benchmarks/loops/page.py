@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 
 aserve runs on uvloop where it is installed, and on asyncio's own loop where it is not
 (`aserve/server/event_loops.py`). `--model asyncio` chooses asyncio's. There is no option for other
-loops: a server has no use for a choice that is never better.
+loops; the tables show what one would gain.
 
 To try another one, `python -m benchmarks.loops.serve LOOP DIRECTORY` runs the whole server on it.
 Its table `LOOPS` has a line for each: what makes a loop, which must be an `AbstractEventLoop` with
@@ -25,8 +25,8 @@ Its table `LOOPS` has a line for each: what makes a loop, which must be an `Abst
 added there.
 
 - *on uvloop*: what is installed by default, on the version of Python that runs the benchmark.
-- *on rloop*: a loop in Rust. *on uringcore*: a loop on io_uring, which has wheels for CPython 3.13
-  alone, and therefore runs on it.
+- *on rloop*: a loop in Rust. *on uringcore*: a loop on io_uring. It has no wheel for CPython
+  3.11, and therefore runs on 3.13.
 - *on CPython 3.x*: uvloop on that version. It has an environment of its own, made by
   `make VENV=.venv-3.13 PYTHON=python3.13 .venv-3.13/.run`.
 - A loop whose load had a single error is left out, with the reason.

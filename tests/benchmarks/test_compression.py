@@ -54,6 +54,8 @@ def test_siblings_are_there_for_their_servers_alone(
     monkeypatch.setattr(samples, "NUMBER", 1)
     monkeypatch.setattr(samples, "MB", 3_000)
     monkeypatch.setattr(samples, "_PAGE_SIZE", 3_000)
+    monkeypatch.setattr(samples, "_REPOSITORY", ("docs/site.css",))
+    monkeypatch.setattr(samples, "MIXED", ("0.json", samples.PAGE, "site.css"))
     plain = samples.prepared(tmp_path, SERVERS["aserve"])
     ahead = samples.prepared(tmp_path, SERVERS["nginx siblings"])
     assert not [*plain.glob("*.gz")]
