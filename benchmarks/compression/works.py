@@ -17,8 +17,8 @@ _PEER = LEVELS[-1]
 _FIRST = (
     f"Median of {FIRSTS} files of JSON of 1 MB, each asked for once, from a server that was just "
     "started. Processor time is the server's between request and last byte; *later* is what it "
-    "then takes for each file until it is quiet, before the next one is asked for. Compare time and "
-    "processor time with the level of nginx that has about the same size."
+    "then takes for each file until it is quiet, before the next one is asked for. Compare both "
+    "times with the level of nginx that has about the same size."
 )
 
 ROWS = (
