@@ -84,9 +84,13 @@ def lines(log: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """A measurement that restarts the server itself in each round."""
+    """A measurement that restarts the server itself in each round.
+
+    missing: returns what is missing to measure it here, or None.
+    """
 
     measure: Callable[[Server, Path, int], dict[str, float]]
+    missing: Callable[[], str | None] = lambda: None
 
     @contextmanager
     def ready(self, name: str, root: Path, seconds: int) -> Iterator[Probe]:

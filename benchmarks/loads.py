@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import NoMeasurement, end
-from benchmarks.servers import LOAD_CORE, where
+from benchmarks.products import where
+from benchmarks.servers import LOAD_CORE
 from benchmarks.site import MB
 
 SCRIPTS = Path(__file__).parent / "wrk"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.processes import NoMeasurement
 from benchmarks.results import Result
-from benchmarks.works import Work
+from benchmarks.work import Work
 
 Tell = Callable[[str], None]
 """Called with a server's name before each of its rounds and before its warm-up."""

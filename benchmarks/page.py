@@ -1,145 +1,119 @@
-"""Write docs/comparison.md and its plots from the results, without measuring."""
+"""Write docs/comparison.md, the pages behind it and their plots from results, without measuring."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from benchmarks import results
-from benchmarks.kinds import Loaders
+from benchmarks import results, rounds, summary
+from benchmarks.compression import table as compression
+from benchmarks.figures import TIMES
+from benchmarks.loops import page as loops
 from benchmarks.results import Result
-from benchmarks.servers import CONFIGS, HERE, SERVERS
-from benchmarks.tables import markdown, reasons, rows, said, verdicts
-from benchmarks.works import WORKS
+from benchmarks.tables import markdown
 
-PAGE = Path("docs/comparison.md")
+PAGE, ROUNDS = Path("docs/comparison.md"), Path("docs/comparison-rounds.md")
 
-INTRODUCTION = """\
+INTRODUCTION = f"""\
 # Compared with other servers
 
 <!-- Written by: python -m benchmarks --render, from benchmarks/results. Do not edit it here. -->
 
-What a request costs in aserve and in other static file servers: the same files, the same load, the
-same machine. `make compare` repeats all of it, and `make compare ARGS=--quick` does so in minutes.
+What one request costs aserve and other servers of static files, with the same files and the same
+load on the same machine.
 
-- The main figure is the **processor time per request of all the server's processes**, in
-  microseconds: user and kernel mode, read to the nanosecond before and after each load. It says
-  what a request costs, whatever else limits the rate. Less is better.
-- The server has one core and the load generator another, on the loopback interface. A rate is what
-  the two reached together: where the load generator is the slower one, rates are alike and
-  processor times are not.
-- The servers of a table run side by side and are loaded in turns, round after round; each round
-  begins with a different one. Tables show the median, and in parentheses the lowest and the highest
-  round. Absolute figures drift from day to day and between machines: quote ratios.
-- Before it is loaded, each server's responses are compared with the files, status and bytes. A load
-  with a single failed connection, timeout or error status is discarded, and the tables say so.
-- *aserve* caches responses, which is its default; *aserve uncached* has `--response-cache off`.
-- Access logs are off unless they are what is measured. http.server cannot switch them off: its log
-  goes to /dev/null.
+- **Processor time** of all the server's processes for one request, in microseconds. It says what a
+  request costs, whatever else limits the rate. Less is better.
+- The server has one core, the load generator another. All servers run side by side and are loaded
+  in turns, round after round. Figures are medians.
+- Every response is compared with its file first. A load with a single error does not count.
+- aserve runs with its defaults, but for an access log in that row and `--response-cache off` in the
+  last one. Of other servers, the cheapest of several configurations is shown, such as nginx with
+  and without sendfile.
 
-[When and where](#when-and-where) it was measured, and [how each server was
-started](#how-each-server-was-started), are at the end.
+Bold is what aserve takes. A multiple ({TIMES}) above 1 means that the other server costs more than
+aserve; below it is what it takes. {summary.NOT_MEASURED} was not measured.
 """
 
 PLOTS = {
-    "compare-goals.svg": "Results as multiples of each goal",
     "compare-cpu.svg": "Processor time per request, by server",
-    "compare-rate.svg": "Requests per second, by server",
     "compare-size.svg": "Processor time per request, by body size",
     "compare-connections.svg": "Processor time per request, by connections",
     "compare-loaders.svg": "Processor time per request of the load generators",
 }
 
+_BELOW = """\
+In the plots, *floor* is a bare uvloop Protocol that writes the same bytes and looks at nothing, and
+*aserve uncached* has `--response-cache off`. The last plot is about load generators.
+"""
+
+_MORE = """\
+## More
+
+- [All rounds](comparison-rounds.md): rates, latencies and ranges of each row; idle connections,
+  directory pages, uploads, workers, load generators; how each server was started.
+- [Compression](compression.md) and [event loops](event-loops.md), measured in the same way.
+- [What a request costs, and why](performance.md): where aserve's time goes.
+- `make compare` repeats all of it on your machine.
+"""
+
 
 def write(root: Path) -> None:
-    """Write the page and the plots of the results beneath a folder."""
+    """Write all pages, and the plots of the results, beneath a directory."""
     from benchmarks import plots  # noqa: PLC0415 - matplotlib takes a second, and only this needs it
 
     found = results.read(root / results.FOLDER)
-    drawn = plots.draw(found, root / plots.FOLDER)
-    (root / PAGE).parent.mkdir(parents=True, exist_ok=True)
-    (root / PAGE).write_text(page(found, drawn))
+    plots.draw(found, root / plots.FOLDER)
+    for path, text in pages(root, found).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
 
 
-def page(found: dict[str, Result], drawn: list[str]) -> str:
-    """Return the page."""
-    parts = [INTRODUCTION, goals(found)]
-    parts += [picture(PLOTS[name], name) for name in drawn]
-    parts += [section(result) for result in found.values()]
-    parts += [conditions(found), commands(found)]
+def pages(root: Path, found: dict[str, Result]) -> dict[Path, str]:
+    """Return the text of each page that is written from results, by its path beneath a root."""
+    own = loops.NAMES
+    written = {
+        PAGE: page(found),
+        ROUNDS: rounds.page({name: one for name, one in found.items() if name not in own}),
+        loops.PAGE: loops.page({name: found[name] for name in own if name in found}),
+    }
+    if (root / compression.PAGE).exists():
+        before = (root / compression.PAGE).read_text()
+        written[compression.PAGE] = compression.updated(before, found)
+    return written
+
+
+def page(found: dict[str, Result]) -> str:
+    """Return the page that is read in two minutes."""
+    shown = {line.work: found[line.work] for line in summary.LINES if line.work in found}
+    table = summary.table(found)
+    pictures = [picture(text, name) for name, text in PLOTS.items()]
+    parts = [
+        INTRODUCTION,
+        markdown(table),
+        summary.said(found),
+        _where(shown),
+        _BELOW,
+        *pictures,
+        _MORE,
+    ]
     return "\n".join(part for part in parts if part)
+
+
+def _where(shown: dict[str, Result]) -> str:
+    """Return where, when and how long the rows of the table were measured."""
+    told = []
+    for (machine,), there in rounds.grouped(shown.values(), "machine"):
+        dates = sorted({one.conditions["date"][:10] for one in there})
+        lengths = [_range(one.conditions[name] for one in there) for name in ("rounds", "seconds")]
+        when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+        told.append(f"{machine}; {when}; {lengths[0]} rounds of {lengths[1]} s.")
+    return f"Measured on {' And on '.join(told)}\n" if told else ""
+
+
+def _range(values: Iterable[int]) -> str:
+    least, *_, most = (found := sorted(values))[0], *found
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def picture(text: str, name: str) -> str:
     """Return a plot that leads to itself: on a phone it has to be enlarged."""
     return f"[![{text}](images/{name})](images/{name})\n"
-
-
-def conditions(found: dict[str, Result]) -> str:
-    """Return when, where and with what everything was measured."""
-    parts = ["## When and where\n"]
-    for (machine, versions), results_there in grouped(found.values(), "machine", "versions"):
-        told = ", ".join(f"{name} {version}" for name, version in versions.items())
-        parts.append(f"{machine}. {told}.\n")
-        table = [["measured", "aserve at", "rounds", "what"]]
-        for (revision, rounds, seconds), group in grouped(
-            results_there, "revision", "rounds", "seconds"
-        ):
-            dates = sorted({result.conditions["date"] for result in group})
-            titles = "; ".join(result.title for result in group)
-            when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-            table.append([when, f"`{revision}`", f"{rounds} of {seconds} s", titles])
-        parts.append(markdown(table, "---"))
-    return "\n".join(parts)
-
-
-def grouped(found: Iterable[Result], *names: str) -> list[tuple[list[Any], list[Result]]]:
-    """Return groups of results that were measured under the same conditions, with these."""
-    groups: dict[str, tuple[list[Any], list[Result]]] = {}
-    for result in found:
-        values = [result.conditions[name] for name in names]
-        groups.setdefault(repr(values), (values, []))[1].append(result)
-    return list(groups.values())
-
-
-def goals(found: dict[str, Result]) -> str:
-    """Return the table of goals."""
-    head = ["work", "goal", "found"]
-    table = [
-        [result.title, f"{goal.of}: {goal}", said(verdict)]
-        for result in found.values()
-        for goal, verdict in verdicts(result)
-    ]
-    return "## Goals\n\n" + markdown([head, *table], "---")
-
-
-def section(result: Result) -> str:
-    """Return what was found for one work."""
-    work = WORKS[result.work]
-    parts = [f"## {result.title[0].upper()}{result.title[1:]}\n"]
-    if work.note:
-        parts.append(work.note + "\n")
-    if table := rows(result):
-        parts.append(markdown(table))
-    parts += [f"- {reason}" for reason in reasons(result)]
-    if result.thrown_out:
-        parts.append("")
-    if load := result.conditions["load"]:
-        parts.append(f"`{load}`\n")
-    if isinstance(work.kind, Loaders):
-        parts += [f"- `{command}`" for command in result.conditions["servers"].values()]
-        parts.append("")
-    return "\n".join(parts)
-
-
-def commands(found: dict[str, Result]) -> str:
-    """Return how each server is started."""
-    used = {name for result in found.values() for name in result.conditions["servers"]}
-    folder = f"../{CONFIGS.relative_to(HERE.parent)}"
-    lines = [["server", "command", "configuration", "with"]]
-    for name, server in SERVERS.items():
-        if name in used:
-            config = f"[{server.config}]({folder}/{server.config})" if server.config else ""
-            values = ", ".join(f"{key} `{value}`" for key, value in server.values.items() if value)
-            lines.append([name, f"`{server.command}`", config, values])
-    text = markdown(lines, "---")
-    return f"## How each server was started\n\nEach by `taskset`, on its own core.\n\n{text}"

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from benchmarks.figures import FIGURES, medians, shown
 from benchmarks.kinds import Loaders
 from benchmarks.results import Result
-from benchmarks.tables import verdicts
 from benchmarks.works import WORKS
 
 FOLDER = Path("docs/images")
@@ -41,7 +40,6 @@ STYLE: dict[str, Any] = {
 }
 OURS_STANDS_OUT = {"linewidth": 2.6, "zorder": 5}
 OURS, FLOOR, OTHER = "#c2410c", "#a3a3a3", "#64748b"
-MET, MISSED = "#15803d", "#b91c1c"
 LOOKS = {
     "aserve": (OURS, "o"),
     "aserve uncached": ("#fb923c", "o"),
@@ -90,40 +88,9 @@ def _drawn(plot: Plot, results: Results, path: Path) -> bool:
     return True
 
 
-def goals(results: Results) -> Figure | None:
-    """Draw what was found as a multiple of what was wanted, a dot for each goal."""
-    judged = [
-        (f"{result.title}\n{goal}", verdict, goal)
-        for result in results.values()
-        for goal, verdict in verdicts(result)
-        if verdict
-    ]
-    if not judged:
-        return None
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.55 * len(judged)))
-    for place, (_, verdict, goal) in enumerate(reversed(judged)):
-        ratio = verdict.ratio / goal.times
-        color = MET if verdict.met else MISSED
-        axes.plot([1, ratio], [place, place], color=color, linewidth=2)
-        axes.plot(ratio, place, "o" if verdict.met else "X", color=color, markersize=8)
-        _beside(axes, str(verdict), max(ratio, 1), place)
-    axes.axvline(1, color="#404040", linewidth=1)
-    axes.set_yticks(range(len(judged)), [text for text, *_ in reversed(judged)])
-    axes.set_xscale("log")
-    _plain_numbers(axes.xaxis)
-    axes.margins(x=0.25)
-    axes.set_title("Found, as a multiple of the goal: ● met, ✖ not met")
-    return figure
-
-
 def processor_time(results: Results) -> Figure | None:
     """Draw what one request of 1 KB costs each server."""
     return _ranked(results, "us", "1 KB, 64 connections: processor time, µs per request")
-
-
-def rate(results: Results) -> Figure | None:
-    """Draw how many requests each server answers in a second."""
-    return _ranked(results, "rate", "1 KB, 64 connections: requests per second on one core")
 
 
 def _ranked(results: Results, name: str, title: str) -> Figure | None:
@@ -233,9 +200,7 @@ def _plain_numbers(axis: Axis) -> None:
 
 
 PLOTS = {
-    "compare-goals.svg": goals,
     "compare-cpu.svg": processor_time,
-    "compare-rate.svg": rate,
     "compare-size.svg": by_size,
     "compare-connections.svg": by_connections,
     "compare-loaders.svg": load_generators,

@@ -11,8 +11,23 @@ from pathlib import Path
 from typing import Any
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % (1 << 64), 65_536)
-"""Open descriptors that a process may have: the hard limit here, which can be "unlimited"."""
+
+
+def _raised_limit(wanted: int) -> int:
+    """Raise the hard limit of open descriptors where that is allowed, and return up to wanted.
+
+    Root may raise it; for all others it is as high as it is. It can be "unlimited".
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard % (1 << 64) < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, wanted))
+            return wanted
+    return min(hard % (1 << 64), wanted)
+
+
+DESCRIPTORS = _raised_limit(65_536)
+"""Open descriptors that a process may have: those that this starts inherit the limit."""
 
 _TIMEOUT_S = 10.0
 """Seconds until a process that was told to end is killed."""

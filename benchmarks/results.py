@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.servers import HERE, versions
-from benchmarks.works import WORKS, Work
+from benchmarks.products import versions
+from benchmarks.servers import HERE
+from benchmarks.work import Work
+from benchmarks.works import WORKS
 
 FOLDER = Path("benchmarks/results")
 

@@ -1,99 +1,23 @@
 """The servers that are measured: each, and each of its configurations, is one row of SERVERS."""
 
-import functools
-import re
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 
 from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
+from benchmarks.products import BROTLI_MODULE, NEWEST, PYTHONS, interpreter, where
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
 SERVER_CORE, LOAD_CORE, BOTH = "0", "1", "0,1"
 _TIMEOUT_S = 20.0
 """Seconds until a server has to accept its first connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A program that may be missing: its version or None, and how to install it."""
-
-    version: Callable[[], str | None]
-    install: str
-
-
-def debian(program: str, flag: str, package: str = "") -> Product:
-    """Return a Debian program, which prints its version when called with a flag."""
-    return _program(program, flag, f"sudo apt-get install {package or program}")
-
-
-def rust(program: str) -> Product:
-    """Return a program of crates.io that Debian does not have; building it takes minutes."""
-    return _program(program, "--version", f"cargo install --locked {program}")
-
-
-def _program(program: str, flag: str, install: str) -> Product:
-    def told() -> str | None:
-        if (path := where(program)) is None:
-            return None
-        said = subprocess.run([path, flag], capture_output=True, text=True, check=False)
-        found = re.search(r"\d+(\.\d+)+", said.stdout + said.stderr)
-        return found[0] if found else "of unknown version"
-
-    return Product(told, install)
-
-
-def python(package: str) -> Product:
-    """Return a Python package of the group `compare`."""
-
-    def told() -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    return Product(told, "python -m pip install --group compare")
-
-
-def where(program: str) -> str | None:
-    """Return the path of a program, which may be in a directory for root only, or cargo's."""
-    if program == "python":
-        return sys.executable
-    others = (f"/usr/sbin/{program}", Path.home() / ".cargo" / "bin" / program)
-    return next(filter(None, map(shutil.which, (program, *others))), None)
-
-
-PRODUCTS = {
-    "aserve": Product(lambda: version("aserve-http"), "make run"),
-    "python": Product(lambda: sys.version.split()[0], ""),
-    "nginx": debian("nginx", "-v"),
-    "lighttpd": debian("lighttpd", "-v"),
-    "h2o": debian("h2o", "--version"),
-    "caddy": debian("caddy", "version"),
-    "dufs": rust("dufs"),
-    "miniserve": rust("miniserve"),
-    "granian": python("granian"),
-    "starlette": python("starlette"),
-    "uvicorn": python("uvicorn"),
-    "aiohttp": python("aiohttp"),
-    "uvloop": python("uvloop"),
-    "wrk": debian("wrk", "-v"),
-    "ab": debian("ab", "-V", "apache2-utils"),
-    "h2load": debian("h2load", "--version", "nghttp2-client"),
-    "hey": Product(
-        lambda: "of unknown version" if where("hey") else None, "sudo apt-get install hey"
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +42,20 @@ def _aserve(name: str, words: str = "") -> Server:
     return Server(name, "aserve", command)
 
 
-def _nginx(name: str, **values: str) -> Server:
+def _on_loop(loop: str) -> Server:
+    serve = f"-m benchmarks.loops.serve {loop} {{root}} --port {{port}} --quiet"
+    product, python = (
+        ("uringcore", interpreter(NEWEST)) if loop == "uringcore" else (loop, "python")
+    )
+    return Server(f"on {loop}", product if loop != "asyncio" else "python", f"{python} {serve}")
+
+
+def _on_python(release: str) -> Server:
+    command = f"{interpreter(release)} -m aserve {{root}} --port {{port}} --quiet"
+    return Server(f"on CPython {release}", f"CPython {release}", command)
+
+
+def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
     usual = {
         "sendfile": "off",
         "files": "max=60000",
@@ -127,24 +64,40 @@ def _nginx(name: str, **values: str) -> Server:
         "workers": "1",
         "listing": "off",
         "writing": "",
+        "compression": "",
+        "modules": "",
+        "connections": str(DESCRIPTORS),
     }
-    return Server(name, "nginx", "nginx -c {config}", "nginx.conf", usual | values)
+    return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values)
 
 
-def _lighttpd(name: str, listing: str = "disable") -> Server:
-    values = {"connections": str(DESCRIPTORS // 2), "listing": listing}
+def _gzip(level: int) -> str:
+    return f"gzip on; gzip_comp_level {level}; gzip_min_length 256; gzip_types *;"
+
+
+def _lighttpd(name: str, listing: str = "disable", compression: str = "") -> Server:
+    connections = str(DESCRIPTORS // 2)
+    values = {"connections": connections, "listing": listing, "compression": compression}
     # It keeps half of its descriptors for files, and needs some for busy connections.
     holds = DESCRIPTORS // 2 - 200
-    return Server(name, "lighttpd", "lighttpd -D -f {config}", "lighttpd.conf", values, holds)
+    product = "lighttpd deflate" if compression else "lighttpd"
+    return Server(name, product, "lighttpd -D -f {config}", "lighttpd.conf", values, holds)
 
 
-def _caddy(name: str, listing: str = "") -> Server:
+def _caddy(name: str, listing: str = "", compression: str = "") -> Server:
     # The directories that it would create in the user's home.
     home = "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own}"
     command = f"{home} caddy run --config {{config}} --adapter caddyfile"
-    return Server(name, "caddy", command, "Caddyfile", {"listing": listing})
+    values = {"listing": listing, "compression": compression}
+    return Server(name, "caddy", command, "Caddyfile", values)
 
 
+_BROTLI = "brotli on; brotli_comp_level 5; brotli_min_length 256; brotli_types *;"
+_DEFLATE = (
+    'server.modules += ("mod_deflate") '
+    'deflate.mimetypes = ("text/", "application/", "image/svg+xml") '
+    'deflate.allowed-encodings = ("br", "gzip") deflate.cache-dir = "$own/deflate"'
+)
 _DAV = "dav_methods PUT DELETE; client_max_body_size 0;"
 
 LOG = "access.log"
@@ -156,6 +109,7 @@ _ROWS = (
     _aserve("aserve log", f"--access-log {{own}}/{LOG}"),
     _aserve("aserve 2 workers", "--workers 2"),
     _aserve("aserve uncached 2 workers", "--response-cache off --workers 2"),
+    _aserve("aserve siblings"),
     _aserve("aserve writing", "--write"),
     _aserve("aserve writing no fsync", "--write --no-fsync"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
@@ -166,15 +120,27 @@ _ROWS = (
     _nginx("nginx buffered log", log=f"$own/{LOG} combined buffer=64k flush=1s"),
     _nginx("nginx listing", listing="on"),
     _nginx("nginx writing", writing=_DAV),
+    _nginx("nginx gzip 1", compression=_gzip(1)),
+    _nginx("nginx gzip 4", compression=_gzip(4)),
+    _nginx("nginx gzip 6", compression=_gzip(6)),
+    _nginx("nginx siblings", compression="gzip_static on;"),
+    _nginx(
+        "nginx brotli", "nginx brotli", modules=f"load_module {BROTLI_MODULE};", compression=_BROTLI
+    ),
     _nginx("nginx uncached", files="off"),
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
     _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
+    *(_on_loop(name) for name in ("uvloop", "asyncio", "rloop", "uringcore")),
+    *map(_on_python, PYTHONS),
     _lighttpd("lighttpd"),
     _lighttpd("lighttpd listing", listing="enable"),
-    Server("h2o", "h2o", "h2o -c {config}", "h2o.conf"),
+    _lighttpd("lighttpd deflate", compression=_DEFLATE),
+    Server("h2o", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "OFF"}),
+    Server("h2o compress", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "[ gzip, br ]"}),
     _caddy("caddy"),
     _caddy("caddy listing", listing="browse"),
+    _caddy("caddy encode", compression="encode zstd gzip"),
     Server("dufs", "dufs", "dufs --bind 127.0.0.1 --port {port} {root}"),
     Server("dufs writing", "dufs", "dufs --bind 127.0.0.1 --port {port} --allow-upload {root}"),
     Server("miniserve", "miniserve", "miniserve --interfaces 127.0.0.1 --port {port} {root}"),
@@ -193,6 +159,12 @@ _ROWS = (
     ),
 )
 SERVERS = {row.name: row for row in _ROWS}
+
+LOOPS = ("on uvloop", "on asyncio", "on rloop", "on uringcore")
+VERSIONS = tuple(f"on CPython {release}" for release in PYTHONS)
+
+SIBLINGS = ("aserve siblings", "nginx siblings")
+"""Those that serve files which were compressed ahead of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +242,3 @@ def wait_until_it_listens(one: Running) -> None:
                 return
         time.sleep(0.002)
     raise NoMeasurement(f"it did not listen within {_TIMEOUT_S:.0f} s")
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Return the version of each product that is installed."""
-    return {name: told for name, one in PRODUCTS.items() if (told := one.version())}

@@ -1,33 +1,15 @@
 """What is measured: a work is one row of WORKS, with the goals that we have set for it."""
 
-from dataclasses import dataclass
-
-from benchmarks import idle, listing, startup, uploads
+from benchmarks import idle, listing, loaders, slow_downloads, startup, uploads
 from benchmarks.browser_headers import BROWSER
+from benchmarks.compression import works as compression
 from benchmarks.figures import Goal
-from benchmarks.kinds import Anew, Kind, Loaders, Timed
+from benchmarks.kinds import Anew, Timed
 from benchmarks.loads import Ask
+from benchmarks.loops import works as loops
 from benchmarks.servers import BOTH
 from benchmarks.site import FOLDERS, LAST_MODIFIED
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One row: its name and title, how and beside whom it is measured, and the goals.
-
-    servers: the contenders, which are load generators in some rows. peer: the one that the others
-    are put in relation to. note: what a reader should know. once: whether one round is enough.
-    """
-
-    name: str
-    title: str
-    kind: Kind
-    servers: tuple[str, ...]
-    goals: tuple[Goal, ...] = ()
-    peer: str = "nginx"
-    note: str = ""
-    once: bool = False
-
+from benchmarks.work import Work
 
 NGINX = ("nginx", "nginx sendfile")
 C = (*NGINX, "lighttpd", "h2o")
@@ -60,24 +42,6 @@ _FLATTERED = (
 )
 
 _FSYNC = "Only *aserve writing* calls fsync, for the file and its folder, before it responds"
-
-LOADERS = ("abench", "wrk", "ab", "h2load", "hey")
-_LIKE_WRK = Goal(1.00, ("wrk",), "client_us", of="abench")
-_ALONE = (
-    "These rows measure the load generators, one thread or process on a core of its own. Processor "
-    "time and memory are taken in the middle of a load, without its start and end. abench's memory "
-    "is that of its worker and of its parent process; pages that they share count twice."
-)
-
-
-def _loaders(name: str, title: str, server: str, ask: Ask, *goals: Goal) -> Work:
-    tools = tuple(tool for tool in LOADERS if not (ask.closing and tool == "h2load"))
-    return Work(name, title, Loaders(server, ask), tools, goals, peer="wrk", note=_ALONE)
-
-
-def _keeps_up(times: float, *tools: str) -> Goal:
-    return Goal(times, tools, "rate", of="abench")
-
 
 _ROWS = (
     Work(
@@ -132,6 +96,7 @@ _ROWS = (
         Timed(_random("many")),
         ("aserve", *C),
         (Goal(1.10, C),),
+        folders=True,
     ),
     Work("4k", "4 KB", Timed(Ask(64, "/4k.txt")), EVERYBODY, (Goal(1.00, C),)),
     Work(
@@ -196,6 +161,7 @@ _ROWS = (
         peer="nginx uncached",
         note=f"The files are in the page cache. {_FLATTERED} lighttpd cannot do it: it keeps a "
         "descriptor for each file that it has just sent, and answers 403 when it runs out.",
+        folders=True,
     ),
     Work(
         "idle",
@@ -208,6 +174,19 @@ _ROWS = (
         "descriptors for files, and holds as many connections as the limit then leaves.",
     ),
     Work(
+        "slow",
+        "slow downloads of 100 MB",
+        Anew(slow_downloads.measure),
+        ("aserve", "nginx sendfile", "lighttpd"),
+        peer="nginx sendfile",
+        note="The server is restarted in each round. Each client reads "
+        f"{slow_downloads.READ_SIZE:,} bytes once a second, from several addresses of 127.0.0.0/8, "
+        "with segments and a receive buffer as over Ethernet. There are "
+        f"{slow_downloads.NUMBER:,} of them, or as many as the limit of descriptors leaves with "
+        "two for each. *Reads without data* is the share that found nothing. Memory of the kernel "
+        "for sockets is not in it.",
+    ),
+    Work(
         "listing",
         f"A page of a directory with {FOLDERS[listing.FOLDER]:,} files",
         Anew(listing.measure),
@@ -218,6 +197,7 @@ _ROWS = (
         "of another client, which asks for 1 KB on one connection, alone and beside one page after "
         "the other. *Held by the server* is how much of that is not the machine's: the processor "
         "time of the server between a request for 1 KB and its response, beside the same pages.",
+        folders=True,
     ),
     Work(
         "put-1g",
@@ -270,6 +250,7 @@ _ROWS = (
         ),
         peer="nginx uncached",
         note=f"{_SHARED} A request costs the server more than wrk here, so more of the gain shows.",
+        folders=True,
     ),
     Work(
         "start",
@@ -277,50 +258,5 @@ _ROWS = (
         Anew(startup.measure),
         EVERYBODY,
     ),
-    _loaders(
-        "load-nginx-64",
-        "load generators: nginx, 64 connections",
-        "nginx",
-        Ask(64),
-        _LIKE_WRK,
-        _keeps_up(1.00, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-nginx-1000",
-        "load generators: nginx, 1,000 connections",
-        "nginx",
-        Ask(1_000),
-        _LIKE_WRK,
-        _keeps_up(1.00, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-null-64",
-        "load generators: a null server, 64 connections",
-        "floor",
-        Ask(64),
-        _LIKE_WRK,
-        _keeps_up(1.05, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-null-1000",
-        "load generators: a null server, 1,000 connections",
-        "floor",
-        Ask(1_000),
-        _LIKE_WRK,
-        _keeps_up(1.05, "wrk", "ab", "h2load"),
-    ),
-    _loaders(
-        "load-closing",
-        "load generators: nginx, a connection for each request",
-        "nginx",
-        Ask(64, closing=True),
-        _keeps_up(1.00, "ab"),
-    ),
-    _loaders(
-        "load-10000",
-        "load generators: a null server, 10,000 connections",
-        "floor",
-        Ask(10_000),
-    ),
 )
-WORKS = {row.name: row for row in _ROWS}
+WORKS = {row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS, *loops.ROWS)}

@@ -19,7 +19,7 @@ from benchmarks.program import INTERRUPTED, prepare, progress_bar, table_console
 from benchmarks.results import Result
 from benchmarks.servers import HERE
 from benchmarks.site import site
-from benchmarks.works import Work
+from benchmarks.work import Work
 
 ROOT = HERE.parent
 

@@ -8,8 +8,9 @@ from benchmarks.models import quotes, slow_disk
 from benchmarks.models.contenders import POOLS
 from benchmarks.models.tables import contenders_of, notes, table
 from benchmarks.models.works import WORKS
-from benchmarks.page import grouped, picture
+from benchmarks.page import picture
 from benchmarks.results import Result
+from benchmarks.rounds import grouped
 from benchmarks.tables import markdown
 
 FOLDER = Path("benchmarks/results-models")

@@ -5,7 +5,7 @@ from benchmarks.models.contenders import ALL, CACHED, POOLS, SLOW_S, TWO_CORES
 from benchmarks.models.load import ModelLoad
 from benchmarks.models.look_closer import OPEN, Once, calls_each, memory_each
 from benchmarks.servers import BOTH
-from benchmarks.works import Work
+from benchmarks.work import Work
 
 DIRECTORY_SIZE = 200
 _DIRECTORY = "/directory/"

@@ -6,6 +6,7 @@ from benchmarks import loads, results, servers
 from benchmarks.kinds import Timed
 from benchmarks.loads import SCRIPTS
 from benchmarks.measure import turned
+from benchmarks.products import PRODUCTS
 from benchmarks.results import Result
 from benchmarks.tables import markdown, reasons, rows
 from benchmarks.works import WORKS
@@ -56,7 +57,7 @@ def test_every_name_in_the_table_of_works_exists() -> None:
 
 def test_every_server_can_be_started_as_its_row_says(tmp_path: Path) -> None:
     for server in servers.SERVERS.values():
-        assert server.product in servers.PRODUCTS
+        assert server.product in PRODUCTS
         words = servers.command(server, Path("/site"), tmp_path, 4711)
         config = (tmp_path / "config").read_text() if server.config else ""
         assert "4711" in config or any("4711" in word for word in words)

@@ -1,0 +1,1 @@
+"""Compression on the fly, aserve's beside that of other servers."""

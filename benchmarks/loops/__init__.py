@@ -1,0 +1,1 @@
+"""aserve on several event loops and on several versions of Python."""
