@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from aserve.handlers.archive.layout import Layout, Member
@@ -61,8 +61,12 @@ def _gzip() -> Compressor:
 
 
 def _zstd() -> Compressor:
-    compressor: Compressor = import_module(_zstd_module()).ZstdCompressor(_LEVEL)
+    compressor: Compressor = _import_zstd().ZstdCompressor(_LEVEL)
     return compressor
+
+
+def _import_zstd() -> Any:
+    return import_module(_zstd_module())
 
 
 FORMATS: Mapping[str, ArchiveFormat] = {
