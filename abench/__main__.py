@@ -1,5 +1,6 @@
 """The program abench, which is also `python -m abench`."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ def main() -> None:
     previous = signal.getsignal(signal.SIGINT)
     if previous is signal.default_int_handler:  # SIGINT is not ignored, as it is with nohup or &
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What modules make stays: without looks for garbage, the imports take a tenth less time.
+    gc.disable()
     run_cli = import_module("abench.cli").main
     signal.signal(signal.SIGINT, previous)
     run_cli()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import lru_cache, wraps
 from pathlib import Path
 from reprlib import repr as shorten
@@ -54,10 +53,17 @@ def check_names(names: Iterable[str], known: Collection[str], kind: str) -> None
 def closest_name(name: str, known: Collection[str]) -> str:
     """Return the known name that was probably meant, "" for none."""
     swapped = [one for one in known if sorted(one) == sorted(name)]  # prot is port, and not root
+    from difflib import get_close_matches
+
     misspelled = get_close_matches(name, known, cutoff=0.8)  # headers is header
     parts = [one for one in known if len(name) > 2 and name in one]  # timeout is header-timeout
     similar = get_close_matches(name, known, cutoff=0.7)
     return (swapped or misspelled or parts or similar or [""])[0]
+
+
+def first_difference(before: object, after: object, names: Iterable[str]) -> str:
+    """Return the first of these names whose value is not the same in both, "" if all are."""
+    return next((one for one in names if getattr(before, one) != getattr(after, one)), "")
 
 
 def wrong_types(arguments: object) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aserve.cli.main import build_parser
+from aserve.cli.parser import build_parser
 from aserve.config.kinds import KINDS, SETTING_KINDS
 from aserve.config.limit_values import limit_unit
 from aserve.config.names import key_of

@@ -21,7 +21,6 @@ from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
-from abench.report.live import LiveView
 from abench.runner import preflight, worker
 from abench.runner.measure import Runner, measure
 from abench.stats.results import Results
@@ -173,6 +172,8 @@ def run(
     )
     if quiet or not sys.stderr.isatty():
         return run_plan(plan)
+    from abench.report.live import LiveView
+
     with LiveView(plan, sys.stderr) as view:
         return run_plan(plan, view)
 

@@ -1,5 +1,6 @@
 """Runs the command, and turns errors into one line and an exit code."""
 
+import gc
 import os
 import re
 import sys
@@ -59,7 +60,9 @@ def _dispatch_command(arguments: list[str]) -> int:
     if completion.VARIABLE in os.environ:
         name = completion.drop_command(os.environ, COMMANDS.keys() - {"--webbench"})
     if name == "--webbench":
-        return int(WEBBENCH.load()[1](arguments[1:]))
+        webbench = WEBBENCH.load()[1]
+        gc.enable()
+        return int(webbench(arguments[1:]))
     if name in COMMANDS:
         return _parse_and_call(COMMANDS[name], arguments[1:], f"abench {name}")
     if _COMMAND.fullmatch(name) and name != "localhost":
@@ -77,6 +80,7 @@ def _way_out(name: str) -> str:
 def _parse_and_call(command: Command, arguments: list[str], name: str) -> int:
     """Parse the arguments with typer and call the command."""
     parser = build_parser(command)
+    gc.enable()  # everything that the command needs is imported
     words = redaction.redact(arguments, redaction.click_options(parser))
     invocation.set_command_line([*name.split()[1:], *words])
     check_dashes(arguments, parser)

@@ -12,7 +12,7 @@ from abench.cli.options import REPORTS, declare
 from abench.cli.streams import error_reason, print_message
 from abench.errors import ParameterError
 from abench.plan import inputs
-from abench.report import html, text
+from abench.report import text
 from abench.report.destinations import Destination
 from abench.report.formats import FORMATS, Write, write_service_hgrm
 from abench.stats.results import Results
@@ -63,7 +63,9 @@ class Outputs:
             destinations[SERVICE] = hgrm.sibling("service")
         _check_distinct(destinations, source)
         if self.html is not None:
-            html.check_available()
+            from abench.report.html import check_available
+
+            check_available()
         self.destinations = destinations
 
     def write_all(self, report: Results, code: int) -> int:

@@ -1,4 +1,7 @@
-"""The forms in which a report is written, by the suffix of the file."""
+"""The forms in which a report is written, by the suffix of the file.
+
+Each is imported when a report is written in it: few runs have any but the text on the terminal.
+"""
 
 import io
 from collections.abc import Callable
@@ -6,7 +9,6 @@ from pathlib import Path
 from typing import TextIO
 
 from abench.errors import ParameterError
-from abench.report import document, html, svg, tables, text
 from abench.report.destinations import Destination
 from abench.stats.latency import latencies_with_waits
 from abench.stats.results import Results
@@ -14,24 +16,60 @@ from abench.stats.results import Results
 Write = Callable[[Results, TextIO], None]
 
 
-def write_hgrm(results: Results, stream: TextIO) -> None:
+def _write_json(results: Results, stream: TextIO) -> None:
+    from abench.report.document import write_json
+
+    write_json(results, stream)
+
+
+def _write_csv(results: Results, stream: TextIO) -> None:
+    from abench.report.tables import write_csv
+
+    write_csv(results, stream)
+
+
+def _write_html(results: Results, stream: TextIO) -> None:
+    from abench.report.html import write_html
+
+    write_html(results, stream)
+
+
+def _write_svg(results: Results, stream: TextIO) -> None:
+    from abench.report.svg import write_svg
+
+    write_svg(results, stream)
+
+
+def _write_text(results: Results, stream: TextIO) -> None:
+    from abench.report.text import write_plain
+
+    write_plain(results, stream)
+
+
+def _write_hgrm(results: Results, stream: TextIO) -> None:
     """Write the response times, or in a closed loop the service times."""
     which = "response" if results.response else "service"
-    tables.write_hgrm(latencies_with_waits(results.summary, which), stream)
+    _write_distribution(results, which, stream)
 
 
 def write_service_hgrm(results: Results, stream: TextIO) -> None:
     """Write the service times: with a schedule, beside the response times."""
-    tables.write_hgrm(latencies_with_waits(results.summary, "service"), stream)
+    _write_distribution(results, "service", stream)
+
+
+def _write_distribution(results: Results, which: str, stream: TextIO) -> None:
+    from abench.report.tables import write_hgrm
+
+    write_hgrm(latencies_with_waits(results.summary, which), stream)
 
 
 FORMATS: dict[str, Write] = {
-    ".json": document.write_json,
-    ".csv": tables.write_csv,
-    ".hgrm": write_hgrm,
-    ".html": html.write_html,
-    ".svg": svg.write_svg,
-    ".txt": text.write_plain,
+    ".json": _write_json,
+    ".csv": _write_csv,
+    ".hgrm": _write_hgrm,
+    ".html": _write_html,
+    ".svg": _write_svg,
+    ".txt": _write_text,
 }
 
 
@@ -46,7 +84,9 @@ def save(results: Results, name: str) -> None:
     if suffix not in FORMATS:
         raise ParameterError("save", f"{name!r} does not end in one of: {', '.join(FORMATS)}")
     if suffix in {".html", ".svg"}:
-        html.check_available("save")
+        from abench.report.html import check_available
+
+        check_available("save")
     destination = Destination("save", name)
     _write(results, FORMATS[suffix], destination)
     if suffix == ".hgrm" and results.response:

@@ -27,7 +27,7 @@ from abench.stats.units import count, decimal, microseconds
 
 def write_text(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream`, with colours if it is a terminal that supports them."""
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, emoji=False)
     with console.capture() as rendered:
         console.print(render(report))
     stream.writelines(f"{line.rstrip()}\n" for line in rendered.get().splitlines())
@@ -41,7 +41,9 @@ def write_plain(report: Results, stream: TextIO) -> None:
 def format_plain(report: Results) -> str:
     """Return the report as on a terminal of the current width, without colours."""
     stream = io.StringIO()
-    console = Console(file=stream, highlight=False, color_system=None, force_terminal=False)
+    console = Console(
+        file=stream, highlight=False, emoji=False, color_system=None, force_terminal=False
+    )
     console.print(render(report))
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 

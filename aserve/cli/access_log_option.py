@@ -6,14 +6,14 @@ import os
 import stat
 import sys
 from pathlib import Path
-from shutil import get_terminal_size
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aserve.cli.messages import print_message
 from aserve.config.settings import SettingsError
-from aserve.observability.access_log import AccessLog
-from aserve.observability.log_file import LogFile, open_log
-from aserve.observability.log_formats import Formatter, combined_format, terminal_format
+
+if TYPE_CHECKING:
+    from aserve.observability.access_log import AccessLog
+    from aserve.observability.log_formats import Formatter
 
 _STANDARD_OUTPUT = 1
 _REOPENED = -1  # in place of the descriptor of a file that each process opens itself
@@ -35,8 +35,14 @@ class LogOption(NamedTuple):
         if self.target is None:
             if self.quiet or not sys.stdout or not sys.stdout.isatty():
                 return None
+            from shutil import get_terminal_size
+
+            from aserve.observability.log_formats import terminal_format
+
             columns, use_color = get_terminal_size().columns, "NO_COLOR" not in os.environ
             return OpenedLog(_STANDARD_OUTPUT, "", terminal_format(columns, use_color=use_color))
+        from aserve.observability.log_formats import combined_format
+
         descriptor, path = _log_target(self.target)
         if is_shared and path and stat.S_ISREG(os.fstat(descriptor).st_mode):
             # What starts them must not hold a file open after it was rotated away and deleted.
@@ -52,14 +58,17 @@ class OpenedLog:
     """
 
     def __init__(
-        self, descriptor: int, path: str, formatter: Formatter, *, is_shared: bool = False
+        self, descriptor: int, path: str, formatter: "Formatter", *, is_shared: bool = False
     ) -> None:
         self._descriptor, self._path, self._formatter = descriptor, path, formatter
         self._is_shared = is_shared
         self._is_in_use = False  # by this process
 
-    def write(self) -> AccessLog:
+    def write(self) -> "AccessLog":
         """Return a log that writes to it in this process, to the end of both."""
+        from aserve.observability.access_log import AccessLog
+        from aserve.observability.log_file import LogFile
+
         self._is_in_use = True
         descriptor = _reopened(self._path) if self._descriptor == _REOPENED else self._descriptor
         file = LogFile(descriptor, self._path, is_shared=self._is_shared)
@@ -73,6 +82,8 @@ class OpenedLog:
 
 def _reopened(path: str) -> int:
     """Open a log file that could be opened before; if it cannot be opened now, the log retries."""
+    from aserve.observability.log_file import open_log
+
     try:
         return open_log(path)
     except OSError:
@@ -83,6 +94,8 @@ def _log_target(target: str) -> tuple[int, str]:
     """Return the descriptor for --access-log, and the path to reopen it by, "" for none."""
     if target in _OUTPUTS:
         return _standard_descriptor(target), ""
+    from aserve.observability.log_file import open_log
+
     try:
         return open_log(target), os.path.abspath(target)  # noqa: PTH100
     except OSError as error:

@@ -1,7 +1,6 @@
 """The banner: what is served, where, how to share it and how to stop."""
 
 import os
-import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,6 @@ from aserve.config.root import Root, describe_root, home_name, named_paths, prin
 from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
 from aserve.config.virtual_hosts import VirtualHost, with_sites
 from aserve.filesystem.mounts import ChangeTracking, Mounts
-from aserve.filesystem.tree_watch import INTERVAL
 from aserve.handlers.writing.areas import WriteArea
 from aserve.http.request_target import TargetPath
 from aserve.server.listeners import lan_url, url
@@ -81,6 +79,8 @@ def _live_line(settings: Settings) -> list[str]:
     """Return the line about live reload, if it is on: also how often files must be looked at."""
     if not settings.live:
         return []
+    from aserve.filesystem.tree_watch import INTERVAL
+
     mounts, paths = Mounts(), map(os.fsdecode, named_paths(settings.root).values())
     tracking = min(mounts.tracking_of(Path(path).stat().st_dev) for path in paths)
     note = f", looked for every {INTERVAL:g} s" if tracking is not ChangeTracking.EVENTS else ""
@@ -104,6 +104,8 @@ def _upload_urls(settings: Settings, address: str) -> Iterator[str]:
 
     The root of a site is none if it has only what is served by a name.
     """
+    import shlex
+
     has_root = b"" in named_paths(settings.root)
     for area in settings.write_areas:
         if area.path or has_root:

@@ -9,3 +9,6 @@ COMMANDS: Mapping[str, str] = {
     "reload": "have a running server read its configuration anew",
 }
 """The names of modules in aserve/cli, and what users can do with them."""
+
+COMPLETION_VARIABLE = "_ASERVE_COMPLETE"
+"""The environment variable by which a shell asks for completions instead of a run."""

@@ -14,9 +14,6 @@ from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.rules.dialects import DIALECTS
 from aserve.transport.registry import DISPATCHES, MODELS
 
-VARIABLE = "_ASERVE_COMPLETE"
-"""The environment variable by which a shell asks for completions instead of a run."""
-
 Offers = list[tuple[str, str]]
 """Values, each with an explanation, which zsh and fish show."""
 

@@ -1,12 +1,14 @@
 """The configuration of a program that serves: read anew in a reload, with the log that it names."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aserve.cli.access_log_option import LogOption, OpenedLog
-from aserve.cli.options import CommandOptions
 from aserve.config.configuration import Configuration, named_by, read_configuration
 from aserve.config.settings import Settings
+
+if TYPE_CHECKING:
+    from aserve.cli.options import CommandOptions
 
 
 class _Log(NamedTuple):
@@ -20,7 +22,9 @@ class CurrentConfiguration:
     first: as it was at the start. The access log is opened; raises SettingsError if it cannot be.
     """
 
-    def __init__(self, first: Configuration, paths: Sequence[str], options: CommandOptions) -> None:
+    def __init__(
+        self, first: Configuration, paths: Sequence[str], options: "CommandOptions"
+    ) -> None:
         self._paths, self._options = paths, options
         option = LogOption(first.access_log, first.quiet)
         self._log = _Log(option, option.open(is_shared=first.settings.workers > 1))

@@ -3,38 +3,16 @@
 import logging
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
-import typer
-from typer.exceptions import TyperException
-
-from aserve.cli import completion
-from aserve.cli.commands import COMMANDS
+from aserve.cli.commands import COMMANDS, COMPLETION_VARIABLE
 from aserve.cli.exit_codes import BAD_PARAMETER, FAILED, OK
-from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.messages import print_message
-from aserve.cli.usage_errors import (
-    UsageError,
-    check_command,
-    check_dashes,
-    describe_usage_error,
-)
+from aserve.cli.usage_errors import UsageError, check_command
 from aserve.config.configuration import label_of
-from aserve.config.kinds import SPA_PAGE
 from aserve.config.settings import SettingsError
-from aserve.handlers.writing.areas import EVERYWHERE
-from aserve.http.origins import ANY
 from aserve.server.listeners import ListenError
-
-_OPTIONAL_VALUES = {
-    "--spa": f"--spa={SPA_PAGE}",
-    "--write": f"--write={EVERYWHERE}",
-    "--cors": f"--cors={ANY}",
-}
-"""Options that stand for themselves with a value: typer knows no optional ones."""
-_COMPLETION_OPTIONS = {"install_completion", "show_completion"}
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -68,52 +46,30 @@ def _run_command(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in COMMANDS and (len(arguments) > 1 or not Path(first).is_dir()):
         return _parse_and_call(first, arguments[1:], f"aserve {first}")
-    is_completion = completion.VARIABLE in os.environ
-    if is_completion and (command := completion.drop_command(os.environ, COMMANDS)):
+    is_completion = COMPLETION_VARIABLE in os.environ
+    if is_completion and (command := _drop_command()):
         return _parse_and_call(command, [], f"aserve {command}")
     check_command(first, COMMANDS)
-    return _parse_and_call("serve", arguments, "aserve")
+    has_options = any(word.startswith("-") for word in arguments)
+    if is_completion or has_options:
+        return _parse_and_call("serve", arguments, "aserve")
+    # Paths alone need no parser, and so neither typer nor the declarations of 80 options.
+    from aserve.cli.serving import serve_site
+
+    return serve_site(arguments, {})
+
+
+def _drop_command() -> str:
+    """Remove a command from the line that a shell wants completed; return its name, "" for none."""
+    from aserve.cli.completion import drop_command
+
+    return drop_command(os.environ, COMMANDS)
 
 
 def _parse_and_call(command: str, arguments: list[str], name: str) -> int:
-    """Import the command of this name, parse its arguments and call it."""
-    parser = build_parser(command)
-    arguments = _with_values(arguments)
-    check_dashes(arguments, parser)
-    try:
-        code = parser.main(
-            arguments, prog_name=name, complete_var=completion.VARIABLE, standalone_mode=False
-        )
-    except TyperException as error:
-        raise UsageError(describe_usage_error(error, parser, name)) from error
-    return int(code or OK)
+    from aserve.cli.parser import parse_and_call
 
-
-def _with_values(arguments: list[str]) -> list[str]:
-    """Return the arguments, each option with the value that it stands for by itself."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    return [_OPTIONAL_VALUES.get(word, word) for word in arguments[:end]] + arguments[end:]
-
-
-def build_parser(command: str) -> GroupedCommand:
-    """Return typer's parser of the command aserve/cli/COMMAND.py."""
-    module = import_module(f"aserve.cli.{command}")
-    settings = {
-        "help_option_names": ["-h", "--help"],
-        "max_content_width": sys.maxsize,  # as wide as the terminal
-        "color": use_color(),
-    }
-    app = typer.Typer(
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings=settings,
-    )
-    app.command(cls=GroupedCommand)(getattr(module, command))
-    parser = cast("GroupedCommand", typer.main.get_command(app))
-    parser.sections = module.SECTIONS
-    if command != "serve":  # its completion is that of the whole program
-        parser.params = [one for one in parser.params if one.name not in _COMPLETION_OPTIONS]
-    return parser
+    return parse_and_call(command, arguments, name)
 
 
 def _print_error(reason: str, code: int) -> int:

@@ -4,23 +4,26 @@ import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from socket import socket
+from typing import TYPE_CHECKING
 
 from aserve.cli.access_log_option import OpenedLog
 from aserve.cli.current_configuration import CurrentConfiguration
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.config.settings import Settings
-from aserve.observability.access_log import AccessLog
-from aserve.observability.log_process import LogProcess
 from aserve.server.inheritance import Inherited
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import duplicate
 from aserve.server.manager import Reloading
 from aserve.server.orders import OrderReceiver
 from aserve.server.process import serve
-from aserve.server.shutdown_report import RemainingReports, format_remaining
+from aserve.server.shutdown_report import format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal
 from aserve.server.single_process import SingleProcess
-from aserve.server.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from aserve.observability.access_log import AccessLog
+    from aserve.observability.log_process import LogProcess
+    from aserve.transport.observers import ResponseObserver
 
 PrintLine = Callable[[str], None]
 
@@ -41,6 +44,9 @@ def run(
     if settings.workers == 1 and not settings.model_info.forks:
         _run_alone(settings, current.log, signals, groups, print_line, reloading)
         return OK
+    from aserve.server.shutdown_report import RemainingReports
+    from aserve.server.supervisor import Supervisor
+
     remaining = RemainingReports(print_line)
     run_worker = partial(_run_worker, current, remaining.send)
     supervisor = Supervisor(settings, groups, run_worker, signals, remaining, reloading)
@@ -111,18 +117,19 @@ def _run_worker(
     signals = WORKER_SIGNALS
     opened_log = current.log
     log: AccessLog | LogProcess | None = None
+    observer: ResponseObserver | None = None
     if opened_log and settings.model_info.forks:
-        log = LogProcess(partial(_write_log, opened_log), settings.grace, signals.reopen)
+        log = observer = _start_log_process(opened_log, settings.grace)
     elif opened_log:
         log = _write_log(opened_log)
-    observer = log.record if isinstance(log, AccessLog) else log
+        observer = log.record
     try:
         serve(settings, listeners, observer, signals.stop, lifeline, report_remaining, orders)
     finally:
         _close_log(log, signals, settings.grace)
 
 
-def _close_log(log: AccessLog | LogProcess | None, signals: Signals, grace: float) -> None:
+def _close_log(log: "AccessLog | LogProcess | None", signals: Signals, grace: float) -> None:
     for number in signals.stop:  # so that another signal ends the wait for the log
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.stop)
@@ -130,7 +137,13 @@ def _close_log(log: AccessLog | LogProcess | None, signals: Signals, grace: floa
         log.close(grace)
 
 
-def _write_log(opened_log: OpenedLog) -> AccessLog:
+def _start_log_process(opened_log: OpenedLog, grace: float) -> "LogProcess":
+    from aserve.observability.log_process import LogProcess
+
+    return LogProcess(partial(_write_log, opened_log), grace, WORKER_SIGNALS.reopen)
+
+
+def _write_log(opened_log: OpenedLog) -> "AccessLog":
     """Begin to write the log, and have a thread wait for the signal that reopens it."""
     log = opened_log.write()
     call_on_signal(WORKER_SIGNALS.reopen, lambda _: log.reopen())

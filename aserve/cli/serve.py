@@ -1,45 +1,15 @@
-"""`aserve DIR`: serves a directory until a signal stops it."""
+"""The command `aserve DIR`: its options, and what --help shows after them."""
 
-import gc
-import signal
-import socket
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Unpack
 
-from aserve.cli.banner import format_banner, home_url
-from aserve.cli.current_configuration import CurrentConfiguration
 from aserve.cli.declarations import with_options
-from aserve.cli.exit_codes import OK
 from aserve.cli.help import Rows
-from aserve.cli.messages import discard_line, print_message, write_stderr
 from aserve.cli.options import CommandOptions, Paths, Version
-from aserve.cli.running import run
-from aserve.config.config_file import FILE_NAME
-from aserve.config.configuration import (
-    NO_FILE,
-    Configuration,
-    label_of,
-    named_by,
-    read_configuration,
-)
+from aserve.cli.serving import serve_site
 from aserve.config.limit_values import limit_rows
-from aserve.config.settings import Settings, SettingsError
-from aserve.filesystem.rule_files import format_problems
 from aserve.handlers.clean_urls import CONVENTIONS
-from aserve.server.control import WatchedFiles
-from aserve.server.control_socket import ControlSocket, open_control_socket
-from aserve.server.event_loops import USES_FALLBACK
-from aserve.server.inheritance import Inherited, take_inherited
-from aserve.server.listeners import check_same_address, is_loopback, listen
-from aserve.server.manager import Reloading
-from aserve.server.setting_warnings import NO_LOGIN
-from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
-from aserve.server.site_factory import missing_pages
-from aserve.server.writers import find_unwritable
-from aserve.transport.registry import DEFAULT, MODELS
+from aserve.transport.registry import MODELS
 
 SECTIONS: Mapping[str, Rows] = {
     "Limits, each with its default": limit_rows(),
@@ -87,79 +57,4 @@ SECTIONS: Mapping[str, Rows] = {
 @with_options(CommandOptions)
 def serve(paths: Paths = None, _version: Version = False, **options: Unpack[CommandOptions]) -> int:
     """Serve the files of a directory over HTTP/1.1."""
-    configuration = read_configuration(paths or (), options)
-    if configuration.watch_config and options.get("config") == NO_FILE:
-        raise SettingsError("--watch-config", "has no effect with --config off")
-    with named_by(configuration.sources):
-        return _serve(configuration, CurrentConfiguration(configuration, paths or (), options))
-
-
-def read_settings(paths: Sequence[str], options: CommandOptions) -> Settings:
-    """Return the settings that command line, environment and file ask for now."""
-    return read_configuration(paths, options).settings
-
-
-def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
-    # The modules stay: 10,000 rules take a third more while the garbage collector looks at them.
-    gc.freeze()
-    watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
-    settings, quiet = configuration.settings, configuration.quiet
-    inherited = take_inherited()
-    if inherited and inherited.check:
-        check_same_address(*inherited.check, settings)
-        return OK
-    listeners = inherited.open_listeners() if inherited else listen(settings)
-    if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
-        _open_site(home_url(settings, listeners[0][0]))
-    # Blocked until each process has its handlers: a signal right after the banner must not be lost.
-    signals = program_signals()
-    blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    control_socket = _open_control_socket(listeners[0][0], inherited or Inherited())
-    if not (quiet or inherited):
-        _print_start(configuration, listeners[0])
-    is_watched = not quiet and sys.stderr and sys.stderr.isatty()
-    print_line = print_message if is_watched else discard_line
-    reloading = Reloading(current, watched, control_socket, inherited or Inherited())
-    return run(settings, current, signals, listeners, print_line, reloading)
-
-
-def _file_of(configuration: Configuration) -> Path:
-    """Return the configuration file: the one that is used, or would be if it were there."""
-    return configuration.file.file if configuration.file else Path(FILE_NAME)
-
-
-def _open_control_socket(listener: socket.socket, inherited: Inherited) -> ControlSocket | None:
-    """Return the socket of `aserve reload`; None for a worker, which another program manages."""
-    port = listener.getsockname()[1]
-    return None if inherited.is_worker else open_control_socket(port, inherited.control)
-
-
-def _open_site(address: str) -> None:
-    open_browser = import_module("aserve.cli.browser").open_browser
-    if not open_browser(address):
-        print_message(f"--open: no graphical browser is found; open {address} yourself")
-
-
-def _print_start(configuration: Configuration, listeners: Sequence[socket.socket]) -> None:
-    settings = configuration.settings
-    if USES_FALLBACK and settings.model == DEFAULT:
-        print_message(
-            "uvloop is not available: serving on the standard library's event loop, which is slower"
-        )
-    for line in dict.fromkeys(_problems(settings)):
-        print_message(line)
-    can_write = any(site.write for site in settings.every_site)
-    if can_write and not all(map(is_loopback, listeners)):
-        print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
-    file = configuration.file.file if configuration.file else None
-    write_stderr(format_banner(settings, listeners[0], file))
-
-
-def _problems(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with each site, and with its paths, as far as it can be served."""
-    for site in settings.every_site:
-        for one in (site, *(paths.settings for paths in site.paths)):
-            for setting, reason in (*missing_pages(one), *find_unwritable(one)):
-                yield f"{label_of(setting, one.sources)}: {reason}"
-        yield from format_problems(site.read_rules().problems)
+    return serve_site(paths or (), options)

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 _TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
@@ -38,8 +37,9 @@ def check_dashes(arguments: Iterable[str], parser: Any) -> None:
 
 def check_command(word: str, commands: Iterable[str]) -> None:
     """Reject a command that is misspelled, and no path; raises UsageError."""
-    similar = get_close_matches(word, commands, 1, _SIMILARITY)
-    if similar and os.sep not in word and not os.path.lexists(word):
+    if os.sep in word or os.path.lexists(word):
+        return
+    if similar := _similar(word, commands):
         reason = "there is no such command, directory or file"
         raise UsageError(f"{word}: {reason}; did you mean aserve {similar[0]}?")
 
@@ -65,8 +65,15 @@ def _way_out(option: str, parser: Any, name: str) -> str:
         return hint
     spellings = _spellings(parser)
     similar = [one for one in spellings if one.startswith(option) and len(option) > 2]
-    similar = similar or get_close_matches(option, spellings, 1, _SIMILARITY)
+    similar = similar or _similar(option, spellings)
     return f"did you mean {similar[0]}?" if similar else f"see {name} --help"
+
+
+def _similar(word: str, words: Iterable[str]) -> list[str]:
+    """Return the word that this one is a misspelling of, if there is one."""
+    from difflib import get_close_matches
+
+    return get_close_matches(word, words, 1, _SIMILARITY)
 
 
 def _spellings(parser: Any) -> Sequence[str]:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from threading import BoundedSemaphore, Event, Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aserve.compression.background import Background
 from aserve.compression.codecs import BEST_LEVELS, FAST_LEVELS, available_codings
 from aserve.compression.encoded_file import EncodedFile, encode_file, tag_of
-from aserve.compression.encoded_folder import EncodedFolder
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.worthwhile import MIN_SIZE, is_packed
 from aserve.filesystem.file_state import FileState, is_settled, state_of
@@ -24,6 +23,9 @@ from aserve.filesystem.opened_file import OpenFile
 from aserve.http.content_negotiation import preferred_codings
 from aserve.http.messages import Request
 from aserve.http.resources import NO_TAG, Document, Representation
+
+if TYPE_CHECKING:
+    from aserve.compression.encoded_folder import EncodedFolder
 
 MAX_SIZE = 8 << 20
 """Bytes. The best level takes 20 s for a file of this size; a larger one is sent as it is."""
@@ -51,7 +53,7 @@ class FileEncoder:
     def __init__(
         self,
         memory: EncodedMemory,
-        folder: EncodedFolder | None = None,
+        folder: "EncodedFolder | None" = None,
         background: Background | None = None,
         max_at_once: int = 4,
     ) -> None:

@@ -45,12 +45,16 @@ from aserve.config.virtual_hosts import (
 from aserve.config.writing import CONFLICTS, MIN_FREE, check_areas
 from aserve.filesystem.rule_files import format_problems, read_rules
 from aserve.filesystem.visibility import MAX_GLOBS, Symlinks, Visibility, hide_error
-from aserve.handlers.archive.formats import FORMATS, NEEDS_ZSTD, is_available
-from aserve.handlers.archive.handler import MAX_BYTES, MAX_FILES
+from aserve.handlers.archive.formats import (
+    FORMATS,
+    MAX_BYTES,
+    MAX_FILES,
+    NEEDS_ZSTD,
+    is_available,
+)
 from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.handlers.handler import Handler
-from aserve.handlers.listing.model import PAGE_SIZE
-from aserve.handlers.listing.query import MAX_LIMIT
+from aserve.handlers.listing.limits import MAX_PAGE_SIZE, PAGE_SIZE
 from aserve.handlers.writing.areas import WriteArea, parse_area
 from aserve.http.media_types import MediaTypes, is_charset, parse_added_type
 from aserve.http.request_target import TargetPath, parse_host_port
@@ -334,7 +338,7 @@ class Settings:
 
     def _check_listing(self) -> None:
         _check_choice("listing", self.listing, LISTINGS)
-        _check_range("page_size", self.page_size, 1, MAX_LIMIT)
+        _check_range("page_size", self.page_size, 1, MAX_PAGE_SIZE)
         _check_choice("symlinks", self.symlinks, [one.value for one in Symlinks])
         detail = f"at most {MAX_GLOBS:,} globs, all of which are tried for each path"
         _require(len(self.hide) <= MAX_GLOBS, "hide", detail)

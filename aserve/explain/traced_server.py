@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, cast
 
+import aserve.server.folders  # noqa: F401 - or its imports would be among the first listing's steps
 from aserve.cache.response_cache import ResponseCache
 from aserve.config.settings import Settings
 from aserve.explain.events import Activity, Mark, write_mark

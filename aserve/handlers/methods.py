@@ -3,14 +3,12 @@
 RFC 9110 section 9.3 defines eight. All are in the table, the disabled ones with None.
 """
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from aserve.handlers.handler import AcceptBody, Handler, RequestContext
 from aserve.handlers.writing.areas import WriteMode
 from aserve.http.messages import (
-    NOSNIFF,
     BodySink,
     Headers,
     HttpError,
@@ -51,19 +49,6 @@ class Writers(NamedTuple):
     wrap: Callable[[Handler], Handler]
 
 
-# RFC 9110 section 9.3.8: headers that may contain secrets are not echoed. A complete list of those
-# is impossible, so this is a list of harmless headers: those that proxies change, and those that
-# state the client's capabilities.
-_ECHOED = (
-    "accept|accept-(?:charset|encoding|language)|cache-control|connection|content-(?:length|type)"
-    "|date|dnt|early-data|expect|host|if-(?:match|none-match|modified-since|unmodified-since|range)"
-    "|keep-alive|max-forwards|pragma|priority|range|save-data|sec-ch-ua(?:-[a-z-]+)?"
-    "|sec-fetch-(?:dest|mode|site|user)|te|trailer|transfer-encoding|upgrade"
-    "|upgrade-insecure-requests|user-agent|via"
-)
-_NOT_ECHOED = re.compile(rf"(?<=\r\n)(?!(?:{_ECHOED}):)[^\r]+\r\n", re.IGNORECASE | re.ASCII)
-
-
 def method_table(  # noqa: PLR0913 - each is an option
     files: Handler,
     *,
@@ -83,7 +68,7 @@ def method_table(  # noqa: PLR0913 - each is an option
         "GET": files,
         "HEAD": files,
         "OPTIONS": None,
-        "TRACE": Trace(decode_slashes=decode_slashes) if allow_trace else None,
+        "TRACE": _trace(decode_slashes=decode_slashes) if allow_trace else None,
         "POST": None,
         "PUT": None,
         "DELETE": None,
@@ -96,6 +81,12 @@ def method_table(  # noqa: PLR0913 - each is an option
     has_dav = propfind is not None
     table["OPTIONS"] = Options(allowed, decode_slashes=decode_slashes, has_dav=has_dav)
     return table
+
+
+def _trace(*, decode_slashes: bool) -> Handler:
+    from aserve.handlers.trace import Trace
+
+    return Trace(decode_slashes=decode_slashes)
 
 
 def fixed_methods(methods: Collection[str]) -> AllowedMethods:
@@ -158,24 +149,6 @@ class Options:
         if self._has_dav:  # every such server answers 200, and some clients look for it
             return Response(200, (allow, *_DAV_HEADERS), length=0)
         return Response(204, (allow,))
-
-
-class Trace:
-    """Answers TRACE: echoes the head as received, without headers that may be secret (9.3.8)."""
-
-    def __init__(self, *, decode_slashes: bool = False) -> None:
-        self._decode_slashes = decode_slashes
-
-    def handle(self, request: Request, context: RequestContext) -> Response:  # noqa: ARG002 - Handler
-        """Return the head of the request.
-
-        A target that is invalid for GET is rejected: an http URL must not contain a password
-        (4.2.4), and none is echoed.
-        """
-        parse_path(request.target, decode_slashes=self._decode_slashes)
-        body = _NOT_ECHOED.sub("", request.head).encode("latin-1")
-        headers = (("Content-Type", "message/http"), ("Cache-Control", "no-store"), NOSNIFF)
-        return Response(200, headers, (body,), len(body), echoes=True)
 
 
 class Connect:

@@ -1,23 +1,26 @@
 """GET and HEAD of the files of a site."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aserve.filesystem.directory import ResourceFinder
-from aserve.handlers.archive.handler import Archives
 from aserve.handlers.cache_control import NO_CACHE, CacheControl
 from aserve.handlers.handler import Note, RequestContext
-from aserve.handlers.listing.handler import Listings, asks_for_listing
 from aserve.handlers.representation import respond_with_document
 from aserve.http.messages import HttpError, NotFound, Request, Response
 from aserve.http.request_target import TargetPath, parse_path
 from aserve.http.resources import DirectoryWithoutIndex, DirectoryWithoutSlash
 
+if TYPE_CHECKING:
+    from aserve.handlers.deferred import Deferred
+    from aserve.handlers.folders import Folders
+
 
 class StaticFiles:
     """Answers GET and HEAD with files.
 
-    decode_slashes: whether %2F in a path separates segments. listings, archives: those of
-    directories without an index; lists_all: of any directory, where the query asks for one.
+    decode_slashes: whether %2F in a path separates segments. folders: answers directories without
+    an index; lists_all: any directory, where the query asks for a listing or an archive.
     why_hidden: returns a note on what hides a path, None if nothing does. cache_control: of files;
     without it, all are validated before each use. why_cached: returns a note on that.
     """
@@ -27,16 +30,14 @@ class StaticFiles:
         files: ResourceFinder,
         *,
         decode_slashes: bool = False,
-        listings: Listings | None = None,
-        archives: Archives | None = None,
+        folders: "Deferred[Folders] | None" = None,
         lists_all: bool = False,
         why_hidden: Callable[[TargetPath], Note | None] | None = None,
         cache_control: CacheControl | None = None,
         why_cached: Callable[[TargetPath], Note] | None = None,
     ) -> None:
         self._files = files
-        self._listings = listings
-        self._archives = archives
+        self._folders = folders
         self._lists_all = lists_all
         self._decode_slashes = decode_slashes
         self._why_hidden = why_hidden
@@ -46,11 +47,10 @@ class StaticFiles:
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return a file, or the redirect from a directory to its URL with a slash."""
         path = parse_path(request.target, decode_slashes=self._decode_slashes)
-        if path.query and path.is_directory and self._lists_all:
-            if archive := self._archive(request, context, path):
-                return archive
-            if self._listings and asks_for_listing(path.query):
-                return self._listings.respond(request, context, path)
+        if path.query and path.is_directory and self._lists_all and self._folders:
+            folders = self._folders.get(context)
+            if response := folders.respond_if_asked(request, context, path):
+                return response
         try:
             resource = self._files.find(path, wait=context.may_wait)
         except NotFound:
@@ -76,20 +76,12 @@ class StaticFiles:
         path: TargetPath,
         absent: tuple[bytes, ...],
     ) -> Response:
-        if archive := self._archive(request, context, path):
-            return archive
+        if self._folders:
+            return self._folders.get(context).respond(request, context, path, absent)
         if context.notes is not None:
-            is_listed = "listed" if self._listings else "not listed"
-            context.notes.append(Note("rule", f"a folder without an index: it is {is_listed}"))
-        if self._listings is None:
-            raise NotFound(absent)
-        return self._listings.respond(request, context, path)
+            context.notes.append(Note("rule", "a folder without an index: it is not listed"))
+        raise NotFound(absent)
 
     def _note_hidden(self, context: RequestContext, path: TargetPath) -> None:
         if context.notes is not None and self._why_hidden and (note := self._why_hidden(path)):
             context.notes.append(note)
-
-    def _archive(
-        self, request: Request, context: RequestContext, path: TargetPath
-    ) -> Response | None:
-        return self._archives.respond(request, context, path) if self._archives else None

@@ -1,7 +1,6 @@
 """HTTP dates (RFC 9110 section 5.6.7): one format is sent, three are parsed."""
 
 import re
-from calendar import timegm
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import gmtime
@@ -12,18 +11,18 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_FORMATS = tuple(
-    re.compile(pattern, re.ASCII)
-    for pattern in (
-        rf"(?:{'|'.join(_DAYS)}), (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT",
-        rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
-        rf"(?:{'|'.join(_DAYS)}) {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
-    )
+_DAY = f"(?:{'|'.join(_DAYS)})"
+_IMF_FIXDATE = re.compile(
+    rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT", re.ASCII
+)
+_OBSOLETE = (  # re compiles them when one is met, and has them from then on
+    rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
+    rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
 )
 
 
-EARLIEST = timegm((1, 1, 1, 0, 0, 0))
-LATEST = timegm((9999, 12, 31, 23, 59, 59))
+EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
+LATEST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 """The bounds of a four-digit year. File systems store more: tmpfs and btrfs a full 64 bits."""
 
 
@@ -43,8 +42,10 @@ def parse_date(text: str, now: int) -> int | None:
     now (POSIX seconds) decides the century of an RFC 850 date: one that appears to be more than 50
     years in the future is the most recent past year with the same last two digits (section 5.6.7).
     """
-    for pattern in _FORMATS:
-        if match := pattern.fullmatch(text):
+    if match := _IMF_FIXDATE.fullmatch(text):
+        return _posix_time(match, now)
+    for pattern in _OBSOLETE:
+        if match := re.fullmatch(pattern, text, re.ASCII):
             return _posix_time(match, now)
     return None
 
@@ -60,7 +61,7 @@ def _posix_time(match: re.Match[str], now: int) -> int | None:
         moment = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
     except ValueError:
         return None
-    return timegm(moment.timetuple()) + leap
+    return int(moment.timestamp()) + leap
 
 
 def _century(two_digits: int, now: int) -> int:

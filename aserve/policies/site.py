@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Sequence
 from copy import copy
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
-from aserve.handlers.archive.handler import Archives
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
 from aserve.handlers.handler import AcceptBody, Handler, Note, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -23,6 +22,10 @@ from aserve.http.messages import (
 from aserve.http1.limits import Limits
 from aserve.policies.policy import Policy
 from aserve.policies.response_memory import MAX_INLINE_SIZE, ResponseMemory
+
+if TYPE_CHECKING:
+    from aserve.handlers.deferred import Deferred
+    from aserve.handlers.folders import Folders
 
 _MAX_TRIES = 3  # for a small file that shrinks between stat and read
 
@@ -81,11 +84,11 @@ class Site:
         allow_trace: bool = False,
         connect: Handler | None = None,
         decode_slashes: bool = False,
-        archives: Archives | None = None,
+        folders: "Deferred[Folders] | None" = None,
     ) -> Self:
         """Return a site of files; the other arguments are those of StaticFiles and method_table."""
         methods = method_table(
-            StaticFiles(files, decode_slashes=decode_slashes, archives=archives),
+            StaticFiles(files, decode_slashes=decode_slashes, folders=folders),
             allow_trace=allow_trace,
             connect=connect,
             decode_slashes=decode_slashes,

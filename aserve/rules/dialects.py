@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from aserve.rules import cloudflare_redirects, netlify_redirects
 from aserve.rules.headers_file import (
     ParsedHeaders,
     parse_cloudflare_headers,
@@ -30,13 +29,32 @@ class Dialect(NamedTuple):
     fills_headers: bool
 
 
+# Most sites have no redirects: then neither parser is imported.
+
+
+def _parse_netlify_redirects(text: str) -> ParsedRedirects:
+    if not text:
+        return ParsedRedirects((), ())
+    from aserve.rules.netlify_redirects import parse_redirects
+
+    return parse_redirects(text)
+
+
+def _parse_cloudflare_redirects(text: str, *, hides_index: bool = False) -> ParsedRedirects:
+    if not text:
+        return ParsedRedirects((), ())
+    from aserve.rules.cloudflare_redirects import parse_redirects
+
+    return parse_redirects(text, hides_index=hides_index)
+
+
 NETLIFY = "netlify"
 CLOUDFLARE = "cloudflare"
 
 DIALECTS: Mapping[str, Dialect] = {
     NETLIFY: Dialect(
         "Netlify: 301, a file comes before a rule without !",
-        netlify_redirects.parse_redirects,
+        _parse_netlify_redirects,
         parse_netlify_headers,
         optional_slash=True,
         ignores_case=True,
@@ -45,7 +63,7 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     CLOUDFLARE: Dialect(
         "Cloudflare Pages: 302, a rule comes before a file",
-        partial(cloudflare_redirects.parse_redirects, hides_index=True),
+        partial(_parse_cloudflare_redirects, hides_index=True),
         parse_cloudflare_headers,
         optional_slash=False,
         ignores_case=False,
@@ -55,7 +73,7 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 
 _CLOUDFLARE_WITHOUT_REDIRECTS = DIALECTS[CLOUDFLARE]._replace(
-    parse_redirects=cloudflare_redirects.parse_redirects
+    parse_redirects=_parse_cloudflare_redirects
 )
 
 

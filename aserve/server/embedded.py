@@ -21,10 +21,10 @@ from aserve.filesystem.rule_files import format_problems
 from aserve.http.messages import Request
 from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listeners import close_all, listen, url
+from aserve.server.model_worker import ModelWorker
 from aserve.server.reload import ReloadableWorker
 from aserve.server.site_factory import missing_pages
 from aserve.server.threads import LoopThread, ModelThread, WorkerThread
-from aserve.server.worker import ModelWorker
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.registry import DEFAULT, MODELS
 

@@ -4,7 +4,6 @@ import logging
 import os
 
 from aserve.compression.background import Background
-from aserve.compression.encoded_folder import EncodedFolder
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.file_encoder import FileEncoder
 from aserve.config.settings import Settings
@@ -22,6 +21,8 @@ def build_encoder(settings: Settings, *, improves: bool = True) -> FileEncoder |
         return None
     folder = None
     if settings.compress_folder:
+        from aserve.compression.encoded_folder import EncodedFolder
+
         folder = EncodedFolder(os.fsencode(settings.compress_folder), _warn)
     # A process that forks must have no other threads.
     background = Background() if improves and not settings.model_info.forks else None

@@ -3,16 +3,18 @@
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings
-from aserve.filesystem.combined import CombinedFileSystem, Member, Names
-from aserve.filesystem.content_tags import ContentTags
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.single_file import SingleFile
+from aserve.filesystem.opened_file import MakeValidator
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.http.resources import DocumentEncoder
+
+if TYPE_CHECKING:
+    from aserve.filesystem.combined import Names
 
 
 def build_files(
@@ -30,8 +32,7 @@ def build_files(
     if settings.compress != "auto":
         encoder = None
     visibility = settings.visibility
-    is_by_content = settings.etag == "content"
-    make_validator = ContentTags(digests or DigestCache()) if is_by_content else None
+    make_validator = _content_tags(digests) if settings.etag == "content" else None
     directory = partial(
         Directory,
         mounts=mounts,
@@ -44,6 +45,8 @@ def build_files(
     )
     if isinstance(settings.root, Path):
         return directory(settings.root, visibility=visibility)
+    from aserve.filesystem.combined import CombinedFileSystem, Member
+    from aserve.filesystem.single_file import SingleFile
 
     def member(name: bytes, path: Path) -> Member:
         files: FileSystem
@@ -59,6 +62,12 @@ def build_files(
     return CombinedFileSystem({names_of(name): member(name, path) for name, path in paths.items()})
 
 
-def names_of(name: bytes) -> Names:
+def _content_tags(digests: DigestCache | None) -> MakeValidator:
+    from aserve.filesystem.content_tags import ContentTags
+
+    return ContentTags(digests or DigestCache())
+
+
+def names_of(name: bytes) -> "Names":
     """Return the names on the path of what is served, b"" being the root."""
     return tuple(name.split(b"/")) if name else ()

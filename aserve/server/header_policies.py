@@ -19,7 +19,6 @@ from aserve.http.header_changes import HeaderChange
 from aserve.http.messages import NOSNIFF, Header, Headers
 from aserve.http.origins import Origins
 from aserve.http.request_target import TargetPath
-from aserve.policies.cors import AnyOrigin, ListedOrigins, exposed_headers
 from aserve.policies.header_rules import HeaderRule, header_policies
 from aserve.policies.policy import Policy
 
@@ -63,6 +62,8 @@ def build_default_headers(settings: Settings) -> Iterator[Policy]:
         decode_slashes=settings.decode_slashes,
     )
     if settings.cors:
+        from aserve.policies.cors import AnyOrigin, ListedOrigins, exposed_headers
+
         origins, place = Origins(settings.cors), settings.place_of("cors")
         exposed = exposed_headers(of_uploads=bool(settings.write))
         any_origin = origins.has_any

@@ -13,6 +13,7 @@ from math import inf
 from socket import socket
 from typing import NamedTuple, Protocol
 
+from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
 from aserve.server.control import STOPPING, Control, WatchedFiles
@@ -22,7 +23,6 @@ from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import ListenError, close_all, url
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
-from aserve.server.worker import changed_setting
 from aserve.transport.internal_errors import describe_exception
 
 _LEAVING_S = 2.0
@@ -208,7 +208,7 @@ class Manager(ABC):
         """Have every process follow other settings; return those that are to be retired."""
         source = self._reloading.source
         must_replace |= bool(source and source.needs_processes)
-        if must_replace or changed_setting(self._settings, settings, self._names_of_processes()):
+        if must_replace or first_difference(self._settings, settings, self._names_of_processes()):
             return self._replace_workers(settings)
         self._reload_workers(settings)
         return []
@@ -290,7 +290,7 @@ def _adapted(settings: Settings, worker: Worker) -> Settings:
     Where they do not go together, it keeps its own.
     """
     names = (*OF_PROCESSES, *_OF_POOLS)
-    if not changed_setting(settings, worker.settings, names):
+    if not first_difference(settings, worker.settings, names):
         return settings
     try:
         return replace(settings, **{name: getattr(worker.settings, name) for name in names})

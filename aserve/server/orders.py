@@ -6,7 +6,6 @@ only when each one has, the second order has them serve with it.
 """
 
 import os
-import pickle
 import select
 import socket
 import time
@@ -149,6 +148,8 @@ class OrderReceiver:
 def write_settings(settings: Settings) -> int:
     """Return the descriptor of a file in memory that has settings, for the caller to close."""
     descriptor = os.memfd_create("aserve-settings", os.MFD_CLOEXEC)
+    import pickle
+
     data = memoryview(pickle.dumps(settings))
     while data:
         data = data[os.write(descriptor, data) :]
@@ -157,6 +158,8 @@ def write_settings(settings: Settings) -> int:
 
 def read_settings_from(descriptor: int) -> Settings:
     """Read settings from the descriptor of such a file, and close it."""
+    import pickle
+
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
         settings = pickle.loads(file.read())  # noqa: S301 - written by our own parent

@@ -12,16 +12,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aserve.config.settings import Settings
 from aserve.linux.signalfd import SignalFd, block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
 from aserve.server.reload import ReloadableWorker
 from aserve.server.signals import RETIRE_WORKER
-from aserve.server.worker import ModelWorker
 from aserve.transport.internal_errors import describe_exception
 from aserve.transport.observers import ReportRemaining, ResponseObserver
+
+if TYPE_CHECKING:
+    from aserve.server.model_worker import ModelWorker
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another one waits for it (ADR 40)."""
@@ -53,12 +55,14 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
         worker = ReloadableWorker(settings, listeners, observer, report_remaining)
         with asyncio.Runner(loop_factory=worker.new_loop) as runner:
             return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
+    from aserve.server.model_worker import ModelWorker
+
     model = ModelWorker(settings, listeners, observer, report_remaining)
     return _run_model(model, stop_signals, lifeline, orders)
 
 
 def _run_model(
-    model: ModelWorker,
+    model: "ModelWorker",
     stop_signals: AbstractSet[signal.Signals],
     lifeline: int | None,
     orders: OrderReceiver | None,
@@ -92,7 +96,7 @@ def _run_model(
             signal.set_wakeup_fd(-1)
 
 
-def _obey_in_model(model: ModelWorker, orders: OrderReceiver) -> None:
+def _obey_in_model(model: "ModelWorker", orders: OrderReceiver) -> None:
     """Carry out orders in a thread, or by the model itself where its process has none."""
     orders.reply_started()
     obey = partial(_obey_order, model, orders)
@@ -105,7 +109,7 @@ def _obey_until_end(obey: Callable[[], bool]) -> None:
         pass
 
 
-def _obey_order(model: ModelWorker, orders: OrderReceiver) -> bool:
+def _obey_order(model: "ModelWorker", orders: OrderReceiver) -> bool:
     """Wait for an order and carry it out. Return whether more can come."""
     order = orders.receive()
     if not order:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aserve.config.root import describe_root
 from aserve.config.settings import Settings
@@ -9,9 +10,11 @@ from aserve.config.virtual_hosts import ANY_HOST, own_hosts
 from aserve.handlers.handler import Note
 from aserve.http.host_names import HostTable, local_names
 from aserve.http.path_globs import compile_glob
-from aserve.policies.router import HostRouter, Misdirected, PathRouter, SelectByPath
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
+
+if TYPE_CHECKING:
+    from aserve.policies.router import SelectByPath
 
 _NOT_ALLOWED = "This server does not answer to that host name. To allow it: --allowed-hosts NAME."
 _NO_SITE = "This server has no site of that host name."
@@ -21,6 +24,8 @@ def route_hosts(settings: Settings, sites: Sequence[Site]) -> Site:
     """Return what answers every request to sites: those of settings.every_site, in that order."""
     if not settings.sites and settings.allowed_hosts == (ANY_HOST,):
         return sites[0]
+    from aserve.policies.router import HostRouter, Misdirected
+
     policies = (ServerHeader(),) if settings.server_header else ()
     rejection = Misdirected(_NOT_ALLOWED if settings.root else _NO_SITE)
     others = misdirected = Site(rejection, policies, memory=sites[0].memory)
@@ -46,7 +51,7 @@ def _allowed_hosts(settings: Settings) -> HostTable[bool] | None:
 
 
 def route_paths(
-    settings: Settings, site: Site, by_path: Sequence[Site], select: SelectByPath
+    settings: Settings, site: Site, by_path: Sequence[Site], select: "SelectByPath"
 ) -> Site:
     """Return what answers every request to a site, of which some paths have sites of their own.
 
@@ -54,6 +59,8 @@ def route_paths(
     """
     if not by_path:
         return site
+    from aserve.policies.router import PathRouter
+
     notes = {
         one: Note("site", f"{path.match} has settings of its own", path.settings.place_of("match"))
         for one, path in zip(by_path, settings.paths, strict=True)
@@ -61,7 +68,7 @@ def route_paths(
     return PathRouter(by_path, site, select, notes, decode_slashes=settings.decode_slashes)
 
 
-def select_path(settings: Settings) -> SelectByPath:
+def select_path(settings: Settings) -> "SelectByPath":
     """Return what finds the first of settings.paths that matches a path."""
     matches = [compile_glob(path.match).fullmatch for path in settings.paths]
     return lambda path: next((at for at, match in enumerate(matches) if match(path)), None)

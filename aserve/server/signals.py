@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aserve.config.settings import SettingsError
 from aserve.linux.signalfd import block_signals, thread_that_accepts
-from aserve.transport.run_loop import RETIRE
+from aserve.transport.processes import RETIRE
 
 STOP_WORKER, REOPEN_LOG, RETIRE_WORKER = signal.SIGUSR2, signal.SIGUSR1, RETIRE
 """The signals from a supervisor to its workers. A second STOP_WORKER stops at once.

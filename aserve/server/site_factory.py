@@ -5,39 +5,30 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
 from threading import BoundedSemaphore
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
-from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
 from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
-from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
+from aserve.handlers.deferred import Deferred
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
 from aserve.handlers.handler import Handler, Note
-from aserve.handlers.listing.handler import Listings
-from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
+from aserve.handlers.methods import MethodDispatcher, Writers, method_table
 from aserve.handlers.redirects import RulesSource
-from aserve.handlers.routes import Routes
-from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
-from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import DocumentEncoder
-from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.current_rules import CurrentRules
 from aserve.policies.encoded_pages import EncodedPages
 from aserve.policies.header_file import HeaderFile
-from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
-from aserve.policies.repr_digest import ReprDigest
 from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
-from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import build_files
 from aserve.server.header_policies import (
     build_default_headers,
@@ -45,19 +36,22 @@ from aserve.server.header_policies import (
     cache_control,
     cache_note,
     fixed_names,
-    trusted_origins,
 )
 from aserve.server.routers import route_hosts, route_paths, select_path
 from aserve.server.site_rules import build_redirects, build_rule_files
-from aserve.server.writers import build_writers
-from aserve.transport.eventloop.tunnel import Tunnel
+from aserve.server.writing import methods_of, policies_of
+
+if TYPE_CHECKING:
+    from aserve.filesystem.listed import IsListed
+    from aserve.handlers.folders import Folders
+    from aserve.policies.live_reload import LiveReload
 
 
 def build_site(
     settings: Settings,
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
-    live_reloads: Sequence[LiveReload | None] = (),
+    live_reloads: "Sequence[LiveReload | None]" = (),
     encoder: DocumentEncoder | None = None,
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
@@ -82,7 +76,7 @@ class _Shared(NamedTuple):
 
     mounts: Mounts
     directories: WatchedDirectories | None
-    live_reload: LiveReload | None
+    live_reload: "LiveReload | None"
     digests: DigestCache
     memory: ResponseMemory
     free_searches: BoundedSemaphore
@@ -91,7 +85,7 @@ class _Shared(NamedTuple):
 
 def _build_host(settings: Settings, shared: _Shared) -> Site:
     """Return the site of one root, with those of its paths that have settings of their own."""
-    writing = build_writers(settings, shared.digests)
+    writing = methods_of(settings, shared.digests)
     rules = build_rule_files(settings, shared.mounts, shared.directories)
     host = _OfHost(writing, rules)
     each = [path.settings for path in settings.paths]
@@ -111,6 +105,8 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
     def build(one: Settings) -> Site:
         files = build_files(one, shared.mounts, shared.directories, shared.digests, shared.encoder)
         if not all(map(_is_listed, each)):
+            from aserve.filesystem.listed import ListedFileSystem
+
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
         return _build_paths(one, files, propfind, host, shared)
@@ -149,6 +145,8 @@ def _build_paths(
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:
+        from aserve.handlers.routes import Routes
+
         handler = Routes(settings.handlers, handler, decode_slashes=settings.decode_slashes)
     return Site(handler, policies, _error_pages(settings, files), shared.memory)
 
@@ -169,6 +167,8 @@ def _pages(
         unlisted = handler if settings.listing == "on" else build(is_listed=False)
         handler = build_redirects(settings, files, handler, unlisted, rules)
     if page := settings.spa_page:
+        from aserve.handlers.single_page_app import SinglePageApp
+
         place = settings.place_of("spa")
         return SinglePageApp(handler, files, page, settings.media_types, place)
     return handler
@@ -202,19 +202,16 @@ def _static_files(  # noqa: PLR0913 - parts of a site
     )
     if not is_listed:
         return static_files()
-    archives = _archives(settings, files)
-    listings = Listings(
-        files,
-        settings.media_types,
-        page_size=settings.page_size,
-        title=settings.title,
-        archives=archives.formats,
-        has_texts=settings.readme,
-        free_searches=free_searches,
-        write_mode=writing.mode_in if writing else None,
-    )
-    lists_all = settings.listing == "on"
-    return static_files(listings=listings, archives=archives, lists_all=lists_all)
+
+    def make_folders() -> "Folders":
+        from aserve.server.folders import build_folders
+
+        return build_folders(settings, files, free_searches, writing.mode_in if writing else None)
+
+    folders = Deferred(make_folders)
+    if settings.model_info.forks:  # or the process of each client would make them anew
+        folders.prepare()
+    return static_files(folders=folders, lists_all=settings.listing == "on")
 
 
 def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
@@ -231,7 +228,7 @@ def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
 
 
 def _propfind(
-    settings: Settings, files: FileSystem, is_told: IsListed, *, has_tags: bool
+    settings: Settings, files: FileSystem, is_told: "IsListed", *, has_tags: bool
 ) -> Handler | None:
     """Return the handler of PROPFIND, if WebDAV clients are to read.
 
@@ -241,8 +238,7 @@ def _propfind(
     """
     if not settings.dav:
         return None
-    # With the option only: it takes 10 ms to import, a twentieth of a start.
-    from aserve.handlers.dav.propfind import Propfind  # noqa: PLC0415
+    from aserve.handlers.dav.propfind import Propfind
 
     types, decode_slashes = settings.media_types, settings.decode_slashes
     return Propfind(files, types, is_told, decode_slashes=decode_slashes, has_tags=has_tags)
@@ -254,12 +250,6 @@ def _error_pages(settings: Settings, files: ResourceFinder) -> Handler:
         return ErrorPages()
     place = settings.place_of("error_page")
     return CustomErrorPages(files, pages, decode_slashes=decode_slashes, place=place)
-
-
-def _archives(settings: Settings, files: FileSystem) -> Archives:
-    """Return what makes archives of directories, or says that there are none."""
-    limits = settings.archive_max_bytes, settings.archive_max_files
-    return Archives(files, settings.archive, *limits)
 
 
 def missing_pages(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -276,8 +266,13 @@ def missing_pages(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _connect(settings: Settings) -> Handler | None:
     """Return the handler of CONNECT, if any address is allowed."""
+    if not settings.allow_connect:
+        return None
+    from aserve.handlers.methods import Connect
+    from aserve.transport.eventloop.tunnel import Tunnel
+
     open_tunnel = partial(Tunnel, idle_timeout=settings.limits.tunnel_timeout)
-    return Connect(settings.allow_connect, open_tunnel) if settings.allow_connect else None
+    return Connect(settings.allow_connect, open_tunnel)
 
 
 def _policies(
@@ -293,8 +288,4 @@ def _policies(
         yield CurrentRules(rules, find_hidden, decode_slashes=decode_slashes)
         yield HeaderFile(rules, decode_slashes=decode_slashes, fixed=fixed_names(own))
     yield from build_default_headers(settings)
-    if settings.write:
-        yield CrossOrigin(trusted_origins(settings))
-        yield ReprDigest(digests)
-        areas = WriteAreas(settings.write_areas)
-        yield UploadedPages(areas, decode_slashes=settings.decode_slashes)
+    yield from policies_of(settings, digests)

@@ -14,7 +14,6 @@ from aserve.handlers.handler import Handler
 from aserve.handlers.redirects import Redirects, RuledSite, RulesSource
 from aserve.handlers.writing.areas import WriteAreas
 from aserve.http.request_target import TargetPath
-from aserve.policies.uploaded_pages import UploadedPages
 
 _ROOT = TargetPath((), is_directory=True)
 
@@ -47,6 +46,8 @@ def build_redirects(
     cache_control = NO_CACHE if seconds is None else for_seconds(seconds)(_ROOT)
     site = RuledSite(handler, unlisted, by_url, files, cache_control)
     if settings.write:
+        from aserve.policies.uploaded_pages import UploadedPages
+
         areas = WriteAreas(settings.write_areas)
         site = site._replace(disarm=UploadedPages(areas).disarm)
     return Redirects(site, rules, decode_slashes=settings.decode_slashes)

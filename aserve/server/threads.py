@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from aserve.config.settings import Settings
+from aserve.server.model_worker import ModelWorker
 from aserve.server.reload import ReloadableWorker
-from aserve.server.worker import ModelWorker
 
 _MAX_WAIT_S = 0.5
 """Python handles a signal between two steps of the main thread. One that arrives just before it

@@ -1,4 +1,4 @@
-"""From settings to what may be written to a site, and the methods that do it."""
+"""From settings to what may be written to a site, the methods that do it, and their policies."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -24,13 +24,16 @@ from aserve.handlers.writing.tree import Names, Storages, WritableTree
 from aserve.handlers.writing.tus.handler import ResumableUploads
 from aserve.handlers.writing.writing import Writing
 from aserve.http1.limits import UNLIMITED
+from aserve.policies.cross_origin import CrossOrigin
+from aserve.policies.policy import Policy
+from aserve.policies.repr_digest import ReprDigest
+from aserve.policies.uploaded_pages import UploadedPages
 from aserve.server.files import names_of
+from aserve.server.header_policies import trusted_origins
 
 
-def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
-    """Return the methods that change files, None where nothing can be written to."""
-    if not settings.write:
-        return None
+def build_writers(settings: Settings, digests: DigestCache) -> Writers:
+    """Return the methods that change files."""
     others = {"TRACE": settings.allow_trace, "PROPFIND": settings.dav}
     everywhere = ["GET", "HEAD", "OPTIONS", *(name for name, is_on in others.items() if is_on)]
     tree = build_tree(settings)
@@ -43,6 +46,13 @@ def build_writers(settings: Settings, digests: DigestCache) -> Writers | None:
     table = dict.fromkeys(known) | dict(zip(methods, handlers, strict=True))
     wrap = partial(ResumableUploads, writing, settings.on_conflict)
     return Writers(table, allowed, tree.mode_in, wrap)
+
+
+def build_policies(settings: Settings, digests: DigestCache) -> Iterator[Policy]:
+    """Yield the policies of a site that can be written to."""
+    yield CrossOrigin(trusted_origins(settings))
+    yield ReprDigest(digests)
+    yield UploadedPages(WriteAreas(settings.write_areas), decode_slashes=settings.decode_slashes)
 
 
 def find_unwritable(settings: Settings) -> Iterator[tuple[str, str]]:

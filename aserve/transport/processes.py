@@ -1,6 +1,9 @@
-"""What is said of a process that has ended."""
+"""The end of a process: the signal for it, and what is said afterwards."""
 
 import signal
+
+RETIRE = signal.SIGRTMAX
+"""The signal that retires a server; its number is its byte on a control descriptor."""
 
 
 def describe_exit(code: int) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -16,10 +15,8 @@ from aserve.transport.accepting import accept_ready
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ReportRemaining
+from aserve.transport.processes import RETIRE
 from aserve.transport.socket_connection import SocketConnection
-
-RETIRE = signal.SIGRTMAX
-"""The signal that retires a server; its number is its byte on a control descriptor."""
 
 
 class RunLoop(ABC):

@@ -155,6 +155,19 @@ def test_numbers_have_no_exponents():
     ]  # fmt: skip
 
 
+def test_only_the_sockets_that_listen_are_read(tmp_path, monkeypatch):
+    """The kernel's table has them first (proc_net_tcp.rst); after a run 70,000 others follow."""
+    head = (
+        "sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode"
+    )
+    row = "   {}: 0100007F:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000 00000000 0 0 {} 1"
+    rows = [row.format(0, 80, "0A", 11), row.format(1, 81, "0A", 12), row.format(2, 80, "06", 0)]
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text("\n".join((head, *rows, "and a row that nobody reads")))
+    monkeypatch.setattr(procfs, "_PROC", tmp_path)
+    assert list(procfs._listening_inodes(80)) == ["11"]
+
+
 async def test_listening_process_and_its_cores_are_found(serve, abench):
     server = await serve()
     assert procfs.listening_pids(server.port) == {os.getpid()}

@@ -1,6 +1,7 @@
 """The program abench as shells start it: in the background, and without standard descriptors."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -64,3 +65,25 @@ def test_no_connection_becomes_a_closed_standard_descriptor(silent, closed):
             assert not os.readlink(f"/proc/{process.pid}/fd/{number}").startswith("socket:")
         process.kill()
         connection.close()
+
+
+def test_a_run_imports_no_form_of_report_but_the_text(silent):
+    """ADR 50. Counted in modules: what a start costs depends on the machine."""
+    port = silent.getsockname()[1]
+    program = (sys.executable, "-X", "importtime", "-m", "abench")
+    command = (*program, "-n1", "-c1", "-w1", f"http://127.0.0.1:{port}/")
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process,
+        accept_request(silent) as connection,
+    ):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        printed, told = process.communicate(timeout=60)
+    imported = set(re.findall(r"([\w.]+)$", told, re.MULTILINE))
+    assert process.returncode == 0
+    assert "1 succeeded" in printed
+    assert {"abench.report.text", "abench.runner.coordinator"} <= imported
+    forms = ("document", "html", "live", "plots", "svg", "tables")
+    unused = {f"abench.report.{name}" for name in forms} | {"abench.runner.dask_cluster"}
+    unused |= {"matplotlib", "distributed", "pydantic", "rich.progress", "rich._emoji_codes"}
+    assert imported & unused == set()

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from aserve.cli import explain
+from aserve.cli import explain, serving
 from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
 from aserve.explain.capture import ServerOptions
@@ -92,13 +92,14 @@ def test_a_directory_named_check_can_be_served(here: Path, monkeypatch) -> None:
     called = []
     module = sys.modules[main.__module__]
     monkeypatch.setattr(module, "_parse_and_call", lambda *given: called.append(given) or 0)
+    monkeypatch.setattr(serving, "serve_site", lambda *given: called.append(given) or 0)
     for arguments in (["check"], ["check", "."], ["./check"]):
         with pytest.raises(SystemExit):
             main(arguments)
     assert called == [
-        ("serve", ["check"], "aserve"),
+        (["check"], {}),
         ("check", ["."], "aserve check"),
-        ("serve", ["./check"], "aserve"),
+        (["./check"], {}),
     ]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from aserve.cache.keys import KeyedOn
 from aserve.cli.main import main
-from aserve.cli.serve import read_settings
+from aserve.cli.serving import read_settings
 from aserve.config.settings import Settings
 from aserve.config.values import parse_size
 from aserve.filesystem.monitor import ChangeMonitor

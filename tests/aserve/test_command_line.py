@@ -11,9 +11,10 @@ from contextlib import suppress
 
 import pytest
 
-from aserve.cli import browser, serve
+from aserve.cli import browser, serving
 from aserve.cli.help import use_color
-from aserve.cli.main import _with_values, build_parser, main
+from aserve.cli.main import main
+from aserve.cli.parser import build_parser, with_values
 from aserve.config.kinds import KINDS
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
@@ -68,12 +69,12 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
 def test_each_example_can_be_pasted(name):
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
-        words = _with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
+        words = with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
         command = words.pop(0) if words[:1] in (["check"], ["compress"], ["explain"]) else "serve"
         options = build_parser(command).make_context("aserve", words).params
         if command not in {"compress", "explain"}:
             chosen = {key: value for key, value in options.items() if value and key in KINDS}
-            assert serve.read_settings(["."], {**chosen, "config": "off"})
+            assert serving.read_settings(["."], {**chosen, "config": "off"})
 
 
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
@@ -288,22 +289,7 @@ def test_without_a_graphical_browser_the_url_is_printed(found, monkeypatch, caps
         return browser.webbrowser.GenericBrowser(found)
 
     monkeypatch.setattr(browser.webbrowser, "get", find)
-    serve._open_site("http://127.0.0.1:1/")
+    serving._open_site("http://127.0.0.1:1/")
     assert capsys.readouterr().err == (
         "aserve: --open: no graphical browser is found; open http://127.0.0.1:1/ yourself\n"
     )
-
-
-def test_what_only_help_and_completion_need_is_not_imported_to_serve(directory):
-    """Nor is pydantic, which typer uses to turn a text into a text."""
-    command = (sys.executable, "-X", "importtime", "-m", "aserve", directory / "missing")
-    # Not measured by coverage.py, which imports tomllib itself.
-    names = [name for name in os.environ if not name.startswith("COVERAGE_")]
-    environment = {name: os.environ[name] for name in names}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    imported = set(re.findall(r"([\w.]+)$", done.stderr, re.MULTILINE))
-    assert {"typer", "aserve.cli.banner"} <= imported
-    late = {"pydantic", "rich", "webbrowser", "aserve.explain.capture"}
-    late |= {"tomllib", "pyexpat", "idna", "aserve.handlers.dav.propfind"}  # of files and options
-    late |= {"markdown_it"}  # of the first README
-    assert late & imported == set()

@@ -1,15 +1,23 @@
-"""The formats of archives: what they are called, and who makes their bytes."""
+"""The formats of archives: what they are called, who makes their bytes, and how many at most.
+
+Settings name them: what makes their bytes is imported with the first archive of a format.
+"""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from aserve.handlers.archive.layout import Layout, Member
-from aserve.handlers.archive.tar_writer import TarLayout
-from aserve.handlers.archive.zip_writer import ZipLayout
+if TYPE_CHECKING:
+    from aserve.handlers.archive.layout import Layout, Member
 
+MAX_BYTES = 10 << 30
+MAX_FILES = 100_000
+
+_ZSTD_MODULES = ("compression.zstd", "backports.zstd")
+"""Zstandard of Python 3.14, and its copy for older ones."""
 _LEVEL = 1
 """The fastest level, of both compressors: for most clients the network is faster than the next."""
 
@@ -32,8 +40,20 @@ class ArchiveFormat(NamedTuple):
     """A format of archives. Only one that is not compressed has a length before it is made."""
 
     media_type: str
-    layout: Callable[[Sequence[Member]], Layout]
+    layout: "Callable[[Sequence[Member]], Layout]"
     compressor: MakeCompressor = None
+
+
+def _zip_layout(members: "Sequence[Member]") -> "Layout":
+    from aserve.handlers.archive.zip_writer import ZipLayout
+
+    return ZipLayout(members)
+
+
+def _tar_layout(members: "Sequence[Member]") -> "Layout":
+    from aserve.handlers.archive.tar_writer import TarLayout
+
+    return TarLayout(members)
 
 
 def _gzip() -> Compressor:
@@ -46,18 +66,14 @@ def _zstd() -> Compressor:
 
 
 def _import_zstd() -> Any:
-    """Return the module for Zstandard: of Python 3.14, or its copy for older ones."""
-    try:
-        return import_module("compression.zstd")
-    except ImportError:
-        return import_module("backports.zstd")
+    return import_module(_zstd_module())
 
 
 FORMATS: Mapping[str, ArchiveFormat] = {
-    "zip": ArchiveFormat("application/zip", ZipLayout),
-    "tar": ArchiveFormat("application/x-tar", TarLayout),
-    "tar.gz": ArchiveFormat("application/gzip", TarLayout, _gzip),
-    "tar.zst": ArchiveFormat("application/zstd", TarLayout, _zstd),
+    "zip": ArchiveFormat("application/zip", _zip_layout),
+    "tar": ArchiveFormat("application/x-tar", _tar_layout),
+    "tar.gz": ArchiveFormat("application/gzip", _tar_layout, _gzip),
+    "tar.zst": ArchiveFormat("application/zstd", _tar_layout, _zstd),
 }
 """All formats, by the name that is their parameter and their suffix."""
 
@@ -67,13 +83,19 @@ NEEDS_ZSTD = "tar.zst needs Python 3.14, or the package backports.zstd"
 @cache
 def is_available(name: str) -> bool:
     """Tell whether this Python can make a format."""
-    if name != "tar.zst":
-        return True
+    return name != "tar.zst" or bool(_zstd_module())
+
+
+def _zstd_module() -> str:
+    """Return the name of the module for Zstandard, "" for none. It is found, not imported."""
+    return next(filter(_is_installed, _ZSTD_MODULES), "")
+
+
+def _is_installed(module: str) -> bool:
     try:
-        _import_zstd()
-    except ImportError:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it would be in
         return False
-    return True
 
 
 def compress(pieces: Iterable[bytes], compressor: Compressor) -> Iterator[bytes]:

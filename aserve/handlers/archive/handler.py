@@ -12,6 +12,8 @@ from aserve.handlers.archive.checksums import ChecksumCache
 from aserve.handlers.archive.contents import FileContents
 from aserve.handlers.archive.formats import (
     FORMATS,
+    MAX_BYTES,
+    MAX_FILES,
     NEEDS_ZSTD,
     MakeCompressor,
     compress,
@@ -34,9 +36,6 @@ from aserve.http.messages import (
 from aserve.http.query import parse_parameters
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import UNKNOWN_LENGTH, UNKNOWN_TIME, Representation, Validator
-
-MAX_BYTES = 10 << 30
-MAX_FILES = 100_000
 
 _MAX_MEMBERS = 1_000_000  # of all archives in progress; each takes about 70 bytes and its path
 

@@ -13,7 +13,8 @@ END = "</D:multistatus>\n"
 """Between the two: a response for each resource, each with a line break at its end."""
 
 # XML 1.0 section 2.2: not even a reference to these is allowed.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Written the other way round, as all that is allowed, it takes 4 ms to compile and not 0.3.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def xml_text(text: str) -> str:

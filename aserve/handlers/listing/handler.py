@@ -8,7 +8,8 @@ from aserve.filesystem.directory import FileSystem
 from aserve.filesystem.steps import in_steps, turns
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
-from aserve.handlers.listing.model import PAGE_SIZE, Listing, ListingQuery
+from aserve.handlers.listing.limits import PAGE_SIZE
+from aserve.handlers.listing.model import Listing, ListingQuery
 from aserve.handlers.listing.page import page_headers, render_page
 from aserve.handlers.listing.query import (
     ListingRequest,
@@ -63,6 +64,11 @@ class Listings:
         self._limits = limits or SearchLimits()
         self._write_mode = write_mode
         self._free_searches = free_searches or BoundedSemaphore(self._limits.max_running)
+
+    @staticmethod
+    def is_asked_for(query: str) -> bool:
+        """Tell whether a query names the form of a listing."""
+        return "format" in query and "format" in parameters(query)
 
     def respond(self, request: Request, context: RequestContext, directory: TargetPath) -> Response:
         """Return the listing of a directory in the form that the request asks for.
@@ -146,11 +152,6 @@ class Listings:
                 404, f"The offset is beyond the end: there are {listing.total} entries."
             )
         return self._whole(listing, form, _common_headers(None))._replace(status=404)
-
-
-def asks_for_listing(query: str) -> bool:
-    """Tell whether a query names the form of a listing."""
-    return "format" in query and "format" in parameters(query)
 
 
 def _common_headers(form: str | None) -> Headers:

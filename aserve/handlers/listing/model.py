@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode
 
+from aserve.handlers.listing.limits import PAGE_SIZE
 from aserve.handlers.writing.areas import WriteMode
 from aserve.http.request_target import TargetPath
 from aserve.http.resources import Entry
 
 Sort = Literal["name", "size", "time"]
 Order = Literal["asc", "desc"]
-
-PAGE_SIZE = 1_000
-"""How many entries a page has unless the query or the settings say otherwise."""
 
 
 class ListingQuery(NamedTuple):

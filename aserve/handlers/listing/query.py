@@ -6,18 +6,12 @@ from typing import NamedTuple, TypeVar
 
 from aserve.filesystem.globs import name_pattern, path_pattern
 from aserve.filesystem.natural_order import fold_case
+from aserve.handlers.listing.limits import MAX_PAGE_SIZE
 from aserve.handlers.listing.model import ListingQuery
 from aserve.http.integers import parse_decimal
 from aserve.http.messages import HttpError
 from aserve.http.query import parse_parameters
 from aserve.http.qvalues import parse_qvalues
-
-MAX_LIMIT = 2_000
-"""The most entries on one page.
-
-Each takes half a kilobyte of memory until its client has read it: with 10,000, a hundred slow
-clients held 500 MB.
-"""
 
 _MAX_SEARCH = 1_000  # characters: a glob is compared with each name, and a name has 255 bytes
 
@@ -50,7 +44,7 @@ def parse_query(text: str, page_size: int) -> ListingRequest:
     query = ListingQuery(
         sort=_choice(given, "sort", {"name": "name", "size": "size", "time": "time"}, "name"),
         order=_choice(given, "order", {"asc": "asc", "desc": "desc"}, "asc"),
-        limit=_number(given, "limit", 1, MAX_LIMIT, page_size),
+        limit=_number(given, "limit", 1, MAX_PAGE_SIZE, page_size),
         offset=_number(given, "offset", 0, None, 0),
         search=_search(given.get("q", "")),
         is_deep=_choice(given, "deep", {"1": True, "0": False}, default=False),

@@ -27,8 +27,7 @@ from aserve.transport.connection_limiter import process_limits
 from aserve.transport.delegating import DelegatingLoop
 from aserve.transport.internal_errors import describe_exception
 from aserve.transport.observers import ResponseObserver, SignalledObserver
-from aserve.transport.processes import describe_exit
-from aserve.transport.run_loop import RETIRE
+from aserve.transport.processes import RETIRE, describe_exit
 from aserve.transport.socket_connection import SocketConnection
 
 Renew = Callable[[], tuple[Site, Limits] | None]

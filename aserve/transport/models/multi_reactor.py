@@ -19,7 +19,8 @@ from aserve.transport.connection_limiter import process_limits
 from aserve.transport.models.epoll import EpollPoller
 from aserve.transport.multiplexing import MultiplexingLoop
 from aserve.transport.observers import ResponseObserver
-from aserve.transport.run_loop import RETIRE, PollingLoop
+from aserve.transport.processes import RETIRE
+from aserve.transport.run_loop import PollingLoop
 from aserve.transport.socket_connection import SocketConnection
 from aserve.transport.strand import Inbox
 from aserve.transport.thread_safety import thread_safe_context

@@ -11,6 +11,8 @@ from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.dav.propfind import Propfind
+from aserve.handlers.deferred import Deferred
+from aserve.handlers.folders import Folders
 from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import MethodDispatcher, method_table
@@ -48,7 +50,8 @@ class ListedSite:
         self.files = Directory(root, visibility=visibility) if isinstance(root, Path) else root
         listings = Listings(self.files, **settings)
         archives = Archives(self.files)
-        handler = StaticFiles(self.files, listings=listings, archives=archives, lists_all=lists_all)
+        folders = Deferred(lambda: Folders(listings, archives))
+        handler = StaticFiles(self.files, folders=folders, lists_all=lists_all)
         methods = method_table(handler, propfind=Propfind(self.files))
         self.site = Site(MethodDispatcher(methods))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aserve.handlers.listing.model import Listing, ListingQuery
 from aserve.handlers.listing.query import (
-    MAX_LIMIT,
+    MAX_PAGE_SIZE,
     MEDIA_TYPES,
     name_matcher,
     negotiate_form,
@@ -26,7 +26,7 @@ QUERIES = st.builds(
     ListingQuery,
     sort=st.sampled_from(["name", "size", "time"]),
     order=st.sampled_from(["asc", "desc"]),
-    limit=st.integers(1, MAX_LIMIT),
+    limit=st.integers(1, MAX_PAGE_SIZE),
     offset=st.integers(0, 1 << 40),
     search=st.binary(max_size=20).map(os.fsdecode),
     is_deep=st.booleans(),
@@ -45,11 +45,11 @@ def test_every_query_is_understood_or_rejected(given_query: str | list[tuple[str
         query, form, detail = ListingQuery(), None, f"{error.status} {error.detail}"
     assert not detail or re.match(r"400 The (parameter \w+ must|query has)", detail)
     assert form is None or form in MEDIA_TYPES
-    assert 1 <= query.limit <= MAX_LIMIT
+    assert 1 <= query.limit <= MAX_PAGE_SIZE
     assert query.offset >= 0
 
 
-@given(QUERIES, st.integers(1, MAX_LIMIT))
+@given(QUERIES, st.integers(1, MAX_PAGE_SIZE))
 def test_a_reference_leads_to_what_it_was_made_of(query: ListingQuery, page_size: int) -> None:
     """Through the parser of targets, as a client would send it."""
     listing = Listing(TargetPath((), is_directory=True), (), 0, page_size=page_size)

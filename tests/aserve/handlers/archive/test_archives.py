@@ -17,12 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aserve.filesystem.content_tags import ContentTags
-from aserve.filesystem.directory import Directory
+from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.opened_file import MakeValidator
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive import formats, handler, manifest
 from aserve.handlers.archive.handler import Archives
+from aserve.handlers.deferred import Deferred
+from aserve.handlers.folders import Folders
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import BodyStream, HttpError, Request, Response
 from aserve.http.request_target import TargetPath
@@ -61,6 +63,10 @@ def read_body(response: Response) -> Iterator[bytes]:
             yield part
 
 
+def site_of(files: FileSystem, archives: Archives) -> Site:
+    return Site.of_files(files, folders=Deferred(lambda: Folders(None, archives)))
+
+
 class Client:
     """Asks a site of a directory."""
 
@@ -68,7 +74,7 @@ class Client:
         self, root: Path, make_validator: MakeValidator | None = None, **settings: object
     ) -> None:
         files = Directory(root, make_validator=make_validator)
-        self.site = Site.of_files(files, archives=Archives(files, **settings))
+        self.site = site_of(files, Archives(files, **settings))
 
     def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -329,10 +335,7 @@ def test_zstandard_is_offered_only_where_python_has_it(
 
 
 def test_a_python_without_zstandard_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(formats, "import_module", fail)
+    monkeypatch.setattr(formats, "find_spec", lambda _name: None)
     assert not formats.is_available.__wrapped__("tar.zst")
     assert formats.is_available.__wrapped__("zip")
 
@@ -386,7 +389,7 @@ class EndlessFiles:
 
 def get(files: EndlessFiles, target: str, **limits: int) -> Answer:
     archives = Archives(files, **limits)
-    site = Site.of_files(files, archives=archives)
+    site = site_of(files, archives)
     response = site.handle(Request("GET", target), RequestContext(NOW))
     headers = {name.lower(): value for name, value in response.headers}
     return Answer(response.status, headers, response.length, b"".join(read_body(response)))
@@ -525,7 +528,7 @@ def test_every_name_of_a_file_can_be_archived(tmp_path: Path, name: bytes) -> No
         pytest.skip("there are no such names here")
     Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"content")
     files = Directory(tmp_path)
-    site = Site.of_files(files, archives=Archives(files))
+    site = site_of(files, Archives(files))
     target = TargetPath((name,), is_directory=True).location()
     selection = TargetPath((name,), is_directory=False).location()[1:].replace("&", "%26")
     query = f"?archive=zip&name={selection.replace('+', '%2B').replace(';', '%3B')}"

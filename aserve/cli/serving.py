@@ -1,0 +1,122 @@
+"""Serves what the command line asks for until a signal stops it."""
+
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aserve.cli.banner import format_banner, home_url
+from aserve.cli.current_configuration import CurrentConfiguration
+from aserve.cli.exit_codes import OK
+from aserve.cli.messages import discard_line, print_message, write_stderr
+from aserve.cli.running import run
+from aserve.config.config_file import FILE_NAME
+from aserve.config.configuration import (
+    NO_FILE,
+    Configuration,
+    label_of,
+    named_by,
+    read_configuration,
+)
+from aserve.config.settings import Settings, SettingsError
+from aserve.filesystem.rule_files import format_problems
+from aserve.server.control import WatchedFiles
+from aserve.server.control_socket import ControlSocket, open_control_socket
+from aserve.server.event_loops import USES_FALLBACK
+from aserve.server.inheritance import Inherited, take_inherited
+from aserve.server.listeners import check_same_address, is_loopback, listen
+from aserve.server.manager import Reloading
+from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
+from aserve.server.site_factory import missing_pages
+from aserve.server.writing import unwritable_areas
+from aserve.transport.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from aserve.cli.options import CommandOptions
+
+
+def serve_site(paths: Sequence[str], options: "CommandOptions") -> int:
+    """Serve what the command line asks for; return the exit code."""
+    configuration = read_configuration(paths, options)
+    if configuration.watch_config and options.get("config") == NO_FILE:
+        raise SettingsError("--watch-config", "has no effect with --config off")
+    with named_by(configuration.sources):
+        return _serve(configuration, CurrentConfiguration(configuration, paths, options))
+
+
+def read_settings(paths: Sequence[str], options: "CommandOptions") -> Settings:
+    """Return the settings that command line, environment and file ask for now."""
+    return read_configuration(paths, options).settings
+
+
+def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
+    # The modules stay: 10,000 rules take a third more while the garbage collector looks at them.
+    gc.freeze()
+    gc.enable()
+    watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
+    settings, quiet = configuration.settings, configuration.quiet
+    inherited = take_inherited()
+    if inherited and inherited.check:
+        check_same_address(*inherited.check, settings)
+        return OK
+    listeners = inherited.open_listeners() if inherited else listen(settings)
+    if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
+        _open_site(home_url(settings, listeners[0][0]))
+    # Blocked until each process has its handlers: a signal right after the banner must not be lost.
+    signals = program_signals()
+    blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
+    control_socket = _open_control_socket(listeners[0][0], inherited or Inherited())
+    if not (quiet or inherited):
+        _print_start(configuration, listeners[0])
+    is_watched = not quiet and sys.stderr and sys.stderr.isatty()
+    print_line = print_message if is_watched else discard_line
+    reloading = Reloading(current, watched, control_socket, inherited or Inherited())
+    return run(settings, current, signals, listeners, print_line, reloading)
+
+
+def _file_of(configuration: Configuration) -> Path:
+    """Return the configuration file: the one that is used, or would be if it were there."""
+    return configuration.file.file if configuration.file else Path(FILE_NAME)
+
+
+def _open_control_socket(listener: socket.socket, inherited: Inherited) -> ControlSocket | None:
+    """Return the socket of `aserve reload`; None for a worker, which another program manages."""
+    port = listener.getsockname()[1]
+    return None if inherited.is_worker else open_control_socket(port, inherited.control)
+
+
+def _open_site(address: str) -> None:
+    from aserve.cli.browser import open_browser
+
+    if not open_browser(address):
+        print_message(f"--open: no graphical browser is found; open {address} yourself")
+
+
+def _print_start(configuration: Configuration, listeners: Sequence[socket.socket]) -> None:
+    settings = configuration.settings
+    if USES_FALLBACK and settings.model == DEFAULT:
+        print_message(
+            "uvloop is not available: serving on the standard library's event loop, which is slower"
+        )
+    for line in dict.fromkeys(_problems(settings)):
+        print_message(line)
+    can_write = any(site.write for site in settings.every_site)
+    if can_write and not all(map(is_loopback, listeners)):
+        from aserve.server.setting_warnings import NO_LOGIN
+
+        print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
+    file = configuration.file.file if configuration.file else None
+    write_stderr(format_banner(settings, listeners[0], file))
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with each site, and with its paths, as far as it can be served."""
+    for site in settings.every_site:
+        for one in (site, *(paths.settings for paths in site.paths)):
+            for setting, reason in (*missing_pages(one), *unwritable_areas(one)):
+                yield f"{label_of(setting, one.sources)}: {reason}"
+        yield from format_problems(site.read_rules().problems)

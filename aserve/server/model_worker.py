@@ -1,0 +1,119 @@
+"""A worker whose model waits by itself, without an event loop."""
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aserve.arguments import first_difference
+from aserve.config.settings import Settings, SettingsError
+from aserve.filesystem.mounts import Mounts
+from aserve.http1.limits import Limits
+from aserve.policies.site import Site
+from aserve.server.encoders import build_encoder
+from aserve.server.shared_settings import SharedSettings
+from aserve.server.signals import block_in_all_threads
+from aserve.server.site_factory import build_site
+from aserve.server.writing import sweeper_of
+from aserve.transport.observers import ReportRemaining, ResponseObserver
+
+if TYPE_CHECKING:
+    from aserve.compression.file_encoder import FileEncoder
+
+
+class ModelWorker:
+    """Serves a site with a model that runs in a thread and is controlled through descriptors."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        observer: ResponseObserver | None,
+        report_remaining: ReportRemaining | None = None,
+    ) -> None:
+        info = settings.model_info
+        block_in_all_threads(info.signals, settings.model)
+        self._settings = settings
+        self._encoder = build_encoder(settings)
+        site = build_site(settings, Mounts(), encoder=self._encoder)
+        self._sweeper = sweeper_of(settings)
+        own = [getattr(settings, name) for name in info.settings]
+        self._server = info.create_server(site, settings.limits, observer, *own)
+        self.listeners = listeners
+        """The sockets that accept."""
+        self._forks = info.forks
+        self._report_remaining = report_remaining
+        self._prepared: tuple[Settings, FileEncoder | None, Callable[[], None]] | None = None
+        self._shared: SharedSettings | None = None
+        if info.forks:
+            self._shared = SharedSettings()
+            self._server.renew = self._renew
+
+    def run(self, *control_fds: int) -> bool:
+        """Serve until one of control_fds is readable; the second time, stop at once.
+
+        Return whether it was retired, and has ended with its last connection.
+        """
+        self._sweep()
+        grace, report_remaining = self._settings.grace, self._report_remaining
+        try:
+            self._server.run(self.listeners, control_fds, grace, report_remaining)
+        finally:
+            if self._sweeper:
+                self._sweeper.stop()
+            if self._encoder:
+                self._encoder.close()
+        return bool(self._server.has_retired)
+
+    def prepare(self, settings: Settings) -> None:
+        """Make everything that other settings need. If that fails, nothing has changed."""
+        names = self._settings.model_info.settings
+        if setting := first_difference(self._settings, settings, names):
+            raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
+        encoder = build_encoder(settings)
+        site = build_site(settings, Mounts(), encoder=encoder)
+        self._prepared = settings, encoder, partial(self._server.reload, site, settings.limits)
+
+    def commit(self) -> None:
+        """Answer every request from now on with what was prepared; any thread may call this."""
+        if not self._prepared:
+            return
+        if self._encoder:
+            self._encoder.close()
+        (self._settings, self._encoder, reload), self._prepared = self._prepared, None
+        reload()
+        if self._shared:
+            self._shared.publish(self._settings)
+        if self._sweeper:
+            self._sweeper.stop()
+        self._sweeper = sweeper_of(self._settings)
+        self._sweep()
+
+    def _renew(self) -> tuple[Site, Limits] | None:
+        """Return the site and limits that a child of a process that forks does not know yet."""
+        if not (self._shared and (settings := self._shared.read_new())):
+            return None
+        site: Site = build_site(settings, Mounts(), encoder=build_encoder(settings))
+        return site, settings.limits
+
+    def _sweep(self) -> None:
+        if not self._sweeper:
+            return
+        if self._forks:  # such a process must have no other threads
+            self._sweeper.sweep()
+        else:
+            self._sweeper.start()
+
+    def discard(self) -> None:
+        """Release what was prepared."""
+        self._prepared = None
+
+    def call_when_readable(self, descriptor: int, callback: Callable[[], object]) -> bool:
+        """Have a function called on the thread that serves, if there must be no other one."""
+        if self._forks:
+            self._server.call_when_readable(descriptor, callback)
+        return self._forks
+
+    def interrupt(self) -> None:
+        """End a call that would delay the stop; a signal handler calls this."""
+        self._server.interrupt()
