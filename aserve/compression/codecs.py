@@ -40,8 +40,8 @@ _ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 _MODULES = {"br": "brotli", "zstd": _ZSTD}
 
 FAST_LEVELS: Mapping[str, int] = {"zstd": 3, "br": 4, "gzip": 4}
-"""For a client that waits. The codings are in the order of their speed: 1 MB of JSON takes 4, 12
-and 16 ms, and becomes 13, 13 and 15 % of its size."""
+"""For a client that waits. 1 MB of JSON takes 4, 12 and 7 ms, gzip 10 ms without zlib-ng, and
+becomes about a fifth of its size."""
 BEST_LEVELS: Mapping[str, int] = {"br": 11, "zstd": 19, "gzip": 9}
 """The smallest result of each coding, whatever time it takes."""
 
@@ -60,14 +60,16 @@ def available_codings() -> tuple[str, ...]:
 
 
 @cache
-def library_version(coding: str) -> str:
+def library_version(coding: str, level: int) -> str:
     """Return the version of the library that an available coding is made by.
 
     Another version may make other bytes of the same content at the same level.
     """
     if coding == "br":
         return str(import_module("brotli").__version__)
-    return zlib.ZLIB_RUNTIME_VERSION if coding == "gzip" else import_module(_ZSTD).zstd_version
+    if coding == "zstd":
+        return str(import_module(_ZSTD).zstd_version)
+    return str(getattr(_zlib(level), "ZLIBNG_VERSION", zlib.ZLIB_RUNTIME_VERSION))
 
 
 def compressor(coding: str, level: int) -> Compressor:
@@ -85,7 +87,19 @@ def _zstd(level: int) -> Any:
 
 
 def _gzip(level: int) -> Compressor:
-    return zlib.compressobj(level, wbits=_GZIP_HEADER + zlib.MAX_WBITS)
+    made: Compressor = _zlib(level).compressobj(level, wbits=_GZIP_HEADER + zlib.MAX_WBITS)
+    return made
+
+
+@cache
+def _zlib(level: int) -> Any:
+    """Return zlib-ng for the fast level if it is there: in 7 instead of 10 ms 6 % fewer bytes.
+
+    Its best level is no better than zlib's.
+    """
+    if level == FAST_LEVELS["gzip"] and find_spec("zlib_ng"):
+        return import_module("zlib_ng.zlib_ng")
+    return zlib
 
 
 _MAKERS: Mapping[str, Callable[[int], Compressor]] = {"br": _Brotli, "zstd": _zstd, "gzip": _gzip}

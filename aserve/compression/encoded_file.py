@@ -10,7 +10,7 @@ from aserve.compression.worthwhile import MAX_RATIO
 from aserve.filesystem.memory_content import MemoryContent
 from aserve.http.content_negotiation import CODINGS
 
-_TAG = re.compile(rf"-(?:{'|'.join(CODINGS)})-[0-9]+-[0-9.]+\"")  # as tag_of makes it
+_TAG = re.compile(rf"-(?:{'|'.join(CODINGS)})-[0-9]+-[0-9a-z.]+\"")  # as tag_of makes it
 _CHUNK_SIZE = 256 << 10  # bytes that are compressed in one call, which releases the interpreter
 
 
@@ -30,7 +30,7 @@ def tag_of(coding: str, level: int) -> str:
 
     Equal tags mean equal bytes (RFC 9110 section 8.8.1), on other machines as well.
     """
-    return f"-{coding}-{level}-{library_version(coding)}"
+    return f"-{coding}-{level}-{library_version(coding, level)}"
 
 
 def without_codings(tags: str) -> str:

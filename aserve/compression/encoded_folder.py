@@ -114,7 +114,9 @@ def _status(entry: "os.DirEntry[bytes]") -> os.stat_result | None:
 
 
 def _key(state: FileState, coding: str, level: int) -> bytes:
-    return f"{' '.join(map(str, state))} {coding} {level} {library_version(coding)}\n".encode()
+    return (
+        f"{' '.join(map(str, state))} {coding} {level} {library_version(coding, level)}\n".encode()
+    )
 
 
 def _framed(head: bytes, content: bytes) -> bytes:

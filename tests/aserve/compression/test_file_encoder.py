@@ -13,9 +13,9 @@ import brotli
 import pytest
 from backports import zstd
 
-from aserve.compression import background, encoded_memory, file_encoder
+from aserve.compression import background, codecs, encoded_memory, file_encoder
 from aserve.compression.background import Background
-from aserve.compression.codecs import BEST_LEVELS, FAST_LEVELS
+from aserve.compression.codecs import BEST_LEVELS, FAST_LEVELS, compressor, library_version
 from aserve.compression.encoded_folder import EncodedFolder
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.file_encoder import MAX_SIZE, FileEncoder
@@ -369,6 +369,19 @@ def test_off_and_siblings_alone(site: EncodedSite) -> None:
         answer = other.ask("/a.json", BROWSER)
         assert (answer.coding, "vary" in answer.headers) == ("identity", False)
         assert other.ask("/none", accept="text/html").coding == "identity"
+
+
+def test_the_fast_level_of_gzip_is_made_by_zlib_ng_where_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions = {library_version("gzip", level) for level in (FAST_LEVELS["gzip"], 9)}
+    assert len(versions) == 2
+    codecs._zlib.cache_clear()
+    monkeypatch.setattr(codecs, "find_spec", lambda _name: None)
+    encoder = compressor("gzip", FAST_LEVELS["gzip"])
+    assert gzip.decompress(encoder.compress(TEXT) + encoder.flush()) == TEXT
+    monkeypatch.undo()
+    codecs._zlib.cache_clear()
 
 
 # What is stored.
