@@ -99,11 +99,18 @@ def listening_pids(port: int) -> set[int]:
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
+    """Yield the inodes of the sockets that listen on a port.
+
+    The kernel puts these before all others, of which a load test leaves tens of thousands: to
+    write and to read 1,000 lines takes 4 ms.
+    """
     for name in ("net/tcp", "net/tcp6"):
-        with suppress(OSError):  # a kernel without IPv6
-            for line in (_PROC / name).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+        with suppress(OSError), (_PROC / name).open() as table:  # a kernel without IPv6
+            next(table)  # the names of the columns
+            for columns in map(str.split, table):
+                if columns[3] != _TCP_LISTEN:
+                    break
+                if int(columns[1].rpartition(":")[2], 16) == port:
                     yield columns[9]
 
 
