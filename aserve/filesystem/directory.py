@@ -132,7 +132,9 @@ class Directory:
         path, mounts = self._rules.root, self._rules.mounts
         if wait:
             return OpenDirectory(open_directory(path, wait=True))
-        return self._directories.roots.get(path) if self._directories else open_at_once(path, mounts)
+        if self._directories:
+            return self._directories.roots.get(path)
+        return open_at_once(path, mounts)
 
     def _visible_index(self, directory: bytes) -> Sequence[bytes]:
         """Return the names of index files that may be seen: one can be hidden by itself."""

@@ -8,9 +8,7 @@ from aserve.linux.inotify import SELF, Inotify, WatchedName
 _MAX_LINKS = 40  # as the kernel: path_resolution(7)
 
 
-def watch_names(
-    path: bytes, inotify: Inotify, names: set[WatchedName], devices: set[int]
-) -> None:
+def watch_names(path: bytes, inotify: Inotify, names: set[WatchedName], devices: set[int]) -> None:
     """Watch every name on an absolute path, and those on the paths of its symbolic links.
 
     What is watched is added to names, and the devices of its directories to devices, as far as it
