@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +15,7 @@ from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
-from aserve.filesystem.open_roots import OpenDirectory, open_at_once
+from aserve.filesystem.open_roots import OpenDirectory, open_at_once, open_waiting
 from aserve.filesystem.opened_file import MakeValidator, OpenFile, representation_of
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
@@ -100,6 +101,9 @@ class Directory:
             make_validator,
         )
         self._directories = directories
+        self._open_at_once: Callable[[bytes], OpenDirectory] = (
+            directories.roots.get if directories else partial(open_at_once, self._rules.mounts)
+        )
         self._visibility = visibility
         self._find_hidden = visibility.find_hidden
         self._index = index
@@ -114,9 +118,11 @@ class Directory:
         if self._find_hidden(b"/" + name):
             raise NotFound
         try:
-            lookup = _ResourceLookup(self._open_root(wait=wait), self._rules, wait=wait)
-            if not wait:
-                lookup.directories = self._directories
+            # The one that is at its path now: a build may replace it as a whole.
+            root = (open_waiting if wait else self._open_at_once)(self._rules.root)
+            lookup = _ResourceLookup(
+                root, self._rules, None if wait else self._directories, wait=wait
+            )
             if path.is_directory:
                 return lookup.index(name, self._visible_index(name))
             return lookup.file(name, path.segments[-1])
@@ -126,15 +132,6 @@ class Directory:
             if not wait and isinstance(error, BlockingIOError):
                 raise
             raise http_error(error, self._places(path)) from None
-
-    def _open_root(self, *, wait: bool) -> OpenDirectory:
-        """Return the root that is at its path now: a build may replace it as a whole."""
-        path, mounts = self._rules.root, self._rules.mounts
-        if wait:
-            return OpenDirectory(open_directory(path, wait=True))
-        if self._directories:
-            return self._directories.roots.get(path)
-        return open_at_once(path, mounts)
 
     def _visible_index(self, directory: bytes) -> Sequence[bytes]:
         """Return the names of index files that may be seen: one can be hidden by itself."""
@@ -200,23 +197,30 @@ class _ResourceLookup:
     """Finds resources below a directory that is open."""
 
     __slots__ = (
+        "_directories",
         "_root",
         "_rules",
         "_wait",
-        "directories",
     )
 
-    def __init__(self, root: OpenDirectory, rules: _Rules, *, wait: bool) -> None:
+    def __init__(
+        self,
+        root: OpenDirectory,
+        rules: _Rules,
+        directories: WatchedDirectories | None,
+        *,
+        wait: bool,
+    ) -> None:
         self._root = root
         self._rules = rules
+        self._directories = directories
         self._wait = wait
-        self.directories: WatchedDirectories | None = None
 
     def file(self, path: bytes, name: bytes) -> Resource:
         """Return the file at a path, or the directory that is there."""
         known = None
-        if self.directories:
-            known = self.directories.get(self._root.identity, path.rpartition(b"/")[0])
+        if self._directories:
+            known = self._directories.get(self._root.identity, path.rpartition(b"/")[0])
         kind = known.type_of(name) if known else TYPE_UNKNOWN
         found = None if kind is None else self._open(path, kind)
         mode = found[1].st_mode if found else 0
@@ -229,8 +233,8 @@ class _ResourceLookup:
     def index(self, directory: bytes, names: Sequence[bytes]) -> Resource:
         """Return the first index file of a directory that is there."""
         known = None
-        if self.directories:
-            known = self.directories.get(self._root.identity, directory)
+        if self._directories:
+            known = self._directories.get(self._root.identity, directory)
         absent: tuple[bytes, ...] = ()
         for name in names:
             path = directory + b"/" + name if directory else name
@@ -285,8 +289,8 @@ class _ResourceLookup:
         visibility, make_validator = self._rules.visibility, self._rules.make_validator
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
-        if self.directories and not known:
-            self.directories.count_lookup(self._root.descriptor, self._root.identity, directory)
+        if self._directories and not known:
+            self._directories.count_lookup(self._root.descriptor, self._root.identity, directory)
         entries = known.entries if known else None
         for coding, suffix in CODINGS.items():
             if entries is not None and name + suffix not in entries:

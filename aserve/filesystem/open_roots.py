@@ -36,7 +36,12 @@ class OpenDirectory:
         os.close(self.descriptor)
 
 
-def open_at_once(path: bytes, mounts: Mounts) -> OpenDirectory:
+def open_waiting(path: bytes) -> OpenDirectory:
+    """Return the directory at a path, whatever it takes. Raises OSError."""
+    return OpenDirectory(open_directory(path, wait=True))
+
+
+def open_at_once(mounts: Mounts, path: bytes) -> OpenDirectory:
     """Return the directory at a path, with its identity.
 
     Raises OSError; BlockingIOError where the call, or looking below it, would have to wait.
@@ -92,7 +97,7 @@ class OpenRoots:
     def _reopen(self, path: bytes) -> OpenDirectory:
         """Open a root; keep it open if the path to it was watched before."""
         mounts = self._monitor.mounts
-        root = open_at_once(path, mounts)
+        root = open_at_once(mounts, path)
         if path in self._watched or len(self._watched) >= _MAX_WATCHED:
             return root
         if not self._reports_changes(root.identity[0]):
@@ -100,7 +105,7 @@ class OpenRoots:
         # No network is on a path that was opened without waiting: nor does watching it wait.
         self._watch(path)
         if self._watched.get(path):
-            root = self._open[path] = open_at_once(path, mounts)
+            root = self._open[path] = open_at_once(mounts, path)
         return root
 
     def _watch(self, path: bytes) -> None:
