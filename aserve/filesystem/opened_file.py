@@ -1,5 +1,6 @@
 """A file that is open, and what its state says of it: its representation and validator."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -43,8 +44,12 @@ class OpenFile:
         try:
             if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == len(buffer):
                 return bytes(buffer)
-        except (OSError, AttributeError):
-            pass  # EAGAIN; a file system that does not know the flag, or a Python without it
+        except AttributeError:
+            pass  # a Python without the flag
+        except OSError as error:
+            # A file system that does not know the flag, as tmpfs: there cachestat says it before.
+            if error.errno == errno.EOPNOTSUPP and self.is_in_page_cache(start, stop):
+                return self._read_waiting(start, stop)
         raise BlockingIOError  # if the file has become shorter, a thread that may wait finds out
 
     def _read_waiting(self, start: int, stop: int) -> bytes:
