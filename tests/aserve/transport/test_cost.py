@@ -124,7 +124,7 @@ async def test_a_request_is_cheap(client):
 
 @pytest.fixture(params=[True, False])
 async def newcomer(request, tmp_path):
-    """Return a client of a site as `aserve` makes it, which knows its names, with and without cache.
+    """Return a client of a site as `aserve` makes it, which knows its names, cached and not.
 
     Each of its files can be requested for the first time once.
     """
