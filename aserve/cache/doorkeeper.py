@@ -1,6 +1,8 @@
 """Which responses are worth a place in the cache."""
 
-_MIN_COUNT = 2
+MIN_COUNT = 2
+"""How often something must be requested before it can be worth a place."""
+
 _MIN_COUNT_WHEN_FULL = 4  # or many responses that are rarely requested would evict each other
 
 
@@ -25,14 +27,14 @@ class Doorkeeper:
         count = self._now[key_hash] = self._now.get(key_hash, 0) + 1
         return count + self._before.get(key_hash, 0)
 
-    def admits(self, key_hash: int, *, is_full: bool) -> bool:
-        """Count a request, and tell whether to try to store its response now.
+    def admits(self, key_hash: int, count: int, *, is_full: bool) -> bool:
+        """Tell whether to try to store a response now. count: of its requests, as count() returns.
 
         It is worth it if the response was requested before, not long ago. For one that cannot be
         stored, one try a second is enough.
         """
-        min_count = _MIN_COUNT_WHEN_FULL if is_full else _MIN_COUNT
-        if self.count(key_hash) < min_count or key_hash in self._admitted:
+        min_count = _MIN_COUNT_WHEN_FULL if is_full else MIN_COUNT
+        if count < min_count or key_hash in self._admitted:
             return False
         self._admitted.add(key_hash)
         return True

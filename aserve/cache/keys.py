@@ -5,8 +5,8 @@ it, and the union of what they declare is part of every key.
 """
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import NamedTuple, Self
 
 from aserve.http.messages import Request
@@ -116,9 +116,12 @@ class KeyBuilder:
         self._irrelevant = _IRRELEVANT_HEADERS - self._declared
         self._cached_relevant_headers = lru_cache(maxsize=512)(self._relevant_headers)
         unique = [name for name in _UNIQUE_HEADERS if name.lower() not in self._declared]
-        self._unique_headers = _pattern_of(unique) if unique else None
-        # A name that is always left out: no head has this line after normalization but for it.
-        self._placeholder = f"\r\n{unique[0]}:".encode() if unique else b""
+        self.normalize: Callable[[bytes], bytes] = bytes
+        """Returns a head without what does not affect the response: one call into C."""
+        if unique:
+            # A name that is always left out: no head has this line after normalization but for it.
+            placeholder = f"\r\n{unique[0]}:".encode()
+            self.normalize = partial(_pattern_of(unique).sub, placeholder)
 
     def key(
         self, request: Request, *, keep_alive: bool, partition_key: bytes = b""
@@ -141,10 +144,6 @@ class KeyBuilder:
         return CacheKey(
             request.method, request.target, request.minor, keep_alive, relevant, partition_key
         )
-
-    def normalize(self, head: bytes) -> bytes:
-        """Return a head without what does not affect the response, the same for all such heads."""
-        return self._unique_headers.sub(self._placeholder, head) if self._unique_headers else head
 
     def _relevant_headers(
         self, headers: tuple[tuple[str, str], ...]

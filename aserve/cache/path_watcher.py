@@ -9,6 +9,7 @@ from contextlib import suppress
 from aserve.cache.dependencies import Dependencies, Signature, state_at
 from aserve.filesystem.file_state import state_of
 from aserve.filesystem.mounts import ChangeTracking, Mounts
+from aserve.filesystem.path_watch import watch_names
 from aserve.http.content_negotiation import CODINGS
 from aserve.linux.inotify import SELF, Inotify, WatchedName
 
@@ -137,13 +138,6 @@ def _lstat(path: bytes) -> os.stat_result | None:
         raise
 
 
-def _link_target(path: bytes) -> bytes | None:
-    try:
-        return os.readlink(path)
-    except OSError:  # EINVAL: no link; ENOENT: no file, which is watched as well
-        return None
-
-
 class _DependencyCollector:
     """Watches what one path depends on, and collects the watched names and the devices."""
 
@@ -214,38 +208,5 @@ class _DependencyCollector:
             self._watch_path(path)
 
     def _watch_path(self, path: bytes) -> None:
-        """Watch every name that decides where an absolute path leads.
-
-        Those on the paths of symbolic links are included. Raises OSError where links form a loop.
-        """
-        pending = path.split(b"/")[::-1]
-        directory = b"/"
-        links = 0
-        while pending:
-            name = pending.pop()
-            if name in {b"", b"."}:
-                continue
-            if name == b"..":
-                directory = os.path.dirname(directory.rstrip(b"/")) or b"/"
-                continue
-            step = directory.rstrip(b"/") + b"/" + name
-            target = self._watch_step(directory, name, step)
-            if target is None:
-                directory = step
-                continue
-            links += 1
-            if links > 40:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            pending += target.split(b"/")[::-1]
-            directory = b"/" if target.startswith(b"/") else directory
-
-    def _watch_step(self, directory: bytes, name: bytes, step: bytes) -> bytes | None:
-        """Watch a directory, and only then look into it, so that no change is missed in between.
-
-        Return the target of a symbolic link; None for anything else.
-        """
         assert self._inotify  # noqa: S101 - watch_all has checked it
-        watch = self._inotify.add_directory(directory)
-        self.names |= {(watch, name), (watch, SELF)}
-        self.devices.add(os.stat(directory).st_dev)
-        return _link_target(step)
+        watch_names(path, self._inotify, self.names, self.devices)

@@ -17,7 +17,7 @@ from aserve.cache.cached_response import (
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.dependency_table import DependencyTable
 from aserve.cache.disposal import dispose_in_thread
-from aserve.cache.doorkeeper import Doorkeeper
+from aserve.cache.doorkeeper import MIN_COUNT, Doorkeeper
 from aserve.cache.keys import MAX_HEAD_SIZE, NOTHING_ELSE, CacheKey, KeyBuilder, KeyedOn
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.http.messages import Request, Response
@@ -51,6 +51,7 @@ class ResponseCache:
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         self.keys = KeyBuilder(keyed_on)
+        self._normalize = self.keys.normalize
         self._max_bytes = max_bytes
         self.monitor = monitor or ChangeMonitor()
         self._max_head_size = min(max_head_size, MAX_HEAD_SIZE)
@@ -72,8 +73,12 @@ class ResponseCache:
         """
         find_head = self._find_head  # a local variable, as something_changed below
         hit = find_head(head)
-        if hit is None and (hit := self._lookup_normalized(head)) is None:
-            return None
+        if hit is None:
+            if len(head) > self._max_head_size:
+                return None
+            hit = find_head(self._normalize(head))
+            if hit is None:
+                return None
         cached = hit[0]
         # The usual case, that nothing has changed, is decided here without another frame. The
         # function is a local variable first, since calling it as an attribute takes 40 ns more.
@@ -104,9 +109,12 @@ class ResponseCache:
 
     def should_store(self, key: CacheKey, response: Response) -> bool:
         """Tell whether to try to cache a response now: it can be, and it was requested before."""
-        if self.monitor.is_paused or not response.path:
+        key_hash = hash(key)
+        count = self._doorkeeper.count(key_hash)
+        # What was not cached is mostly asked for the first time, which ends here.
+        if count < MIN_COUNT or self.monitor.is_paused or not response.path:
             return False
-        return self._doorkeeper.admits(hash(key), is_full=self._is_full())
+        return self._doorkeeper.admits(key_hash, count, is_full=self._is_full())
 
     @property
     def root_is_local(self) -> bool:
@@ -214,13 +222,6 @@ class ResponseCache:
         """Remove every watch and close every file; closing twice does no harm."""
         self.monitor.close()
 
-    def _lookup_normalized(self, head: bytes) -> CacheHit | None:
-        return (
-            self._by_head.get(self.keys.normalize(head))
-            if len(head) <= self._max_head_size
-            else None
-        )
-
     def _is_valid(self, cached: CachedResponse) -> bool:
         if self.monitor.has_changes():
             self.monitor.process_changes()
@@ -252,7 +253,7 @@ class ResponseCache:
         if len(request.head) > self._max_head_size:
             return
         head = cached.key.partition_key + self.keys.normalize(request.head.encode("latin-1"))
-        if head in self._by_head or self._doorkeeper.count(hash(head)) < 2:
+        if head in self._by_head or self._doorkeeper.count(hash(head)) < MIN_COUNT:
             return
         self._evict_heads(cached)
         self._by_head[head] = cached, request

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.filesystem.names_cache import NamesCache
 from aserve.filesystem.open_beneath import open_beneath, open_directory
+from aserve.filesystem.open_roots import OpenDirectory, open_at_once, open_waiting
 from aserve.filesystem.opened_file import MakeValidator, OpenFile, representation_of
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
@@ -31,7 +33,6 @@ from aserve.http.resources import (
     Resource,
 )
 from aserve.linux.directory_entries import TYPE_DIRECTORY, TYPE_FILE, TYPE_UNKNOWN
-from aserve.linux.statx import file_id
 
 INDEX_NAME = b"index.html"
 
@@ -106,6 +107,9 @@ class Directory:
             encoder,
         )
         self._directories = directories
+        self._open_at_once: Callable[[bytes], OpenDirectory] = (
+            directories.roots.get if directories else partial(open_at_once, self._rules.mounts)
+        )
         self._visibility = visibility
         self._find_hidden = visibility.find_hidden
         self._index = index
@@ -120,20 +124,14 @@ class Directory:
         if self._find_hidden(b"/" + name):
             raise NotFound
         try:
-            # By its name each time: a build that replaces the whole directory is seen at once.
-            root = open_directory(self._rules.root, wait=wait)
-            try:
-                lookup = _ResourceLookup(root, self._rules, wait=wait)
-                if not wait:
-                    root_id = file_id(root)
-                    if self._rules.mounts.tracking_of(root_id[0]) is ChangeTracking.NONE:
-                        raise BlockingIOError  # a network, or another program (FUSE), takes time
-                    lookup.directories, lookup.root_id = self._directories, root_id
-                if path.is_directory:
-                    return lookup.index(name, self._visible_index(name))
-                return lookup.file(name, path.segments[-1])
-            finally:
-                os.close(root)
+            # The one that is at its path now: a build may replace it as a whole.
+            root = (open_waiting if wait else self._open_at_once)(self._rules.root)
+            lookup = _ResourceLookup(
+                root, self._rules, None if wait else self._directories, wait=wait
+            )
+            if path.is_directory:
+                return lookup.index(name, self._visible_index(name))
+            return lookup.file(name, path.segments[-1])
         except InterruptedError:  # by a signal, in a wait for another program's file system
             return self.find(path, wait=wait)
         except OSError as error:
@@ -198,44 +196,53 @@ class _Rules(NamedTuple):
     siblings: Mapping[str, bytes]
     encoder: DocumentEncoder | None
 
+    def is_local(self, device: int) -> bool:
+        """Tell whether a device is no network, and no other program (FUSE)."""
+        return self.mounts.tracking_of(device) is not ChangeTracking.NONE
+
 
 class _ResourceLookup:
     """Finds resources below a directory that is open."""
 
     __slots__ = (
+        "_directories",
         "_root",
         "_rules",
         "_wait",
-        "directories",
-        "root_id",
     )
 
-    def __init__(self, root: int, rules: _Rules, *, wait: bool) -> None:
+    def __init__(
+        self,
+        root: OpenDirectory,
+        rules: _Rules,
+        directories: WatchedDirectories | None,
+        *,
+        wait: bool,
+    ) -> None:
         self._root = root
         self._rules = rules
+        self._directories = directories
         self._wait = wait
-        self.directories: WatchedDirectories | None = None
-        self.root_id = 0, 0
 
     def file(self, path: bytes, name: bytes) -> Resource:
         """Return the file at a path, or the directory that is there."""
         known = None
-        if self.directories:
-            known = self.directories.get(self.root_id, path.rpartition(b"/")[0])
+        if self._directories:
+            known = self._directories.get(self._root.identity, path.rpartition(b"/")[0])
         kind = known.type_of(name) if known else TYPE_UNKNOWN
         found = None if kind is None else self._open(path, kind)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        mode = found[1].st_mode
+        mode = found[1].st_mode if found else 0
+        if found and stat.S_ISREG(mode):
+            return self._document(path, name, *found, known)
         if stat.S_ISDIR(mode):
             return DirectoryWithoutSlash((self._rules.root + b"/" + path,))
-        if not stat.S_ISREG(mode):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._document(path, name, *found, known)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def index(self, directory: bytes, names: Sequence[bytes]) -> Resource:
         """Return the first index file of a directory that is there."""
-        known = self.directories.get(self.root_id, directory) if self.directories else None
+        known = None
+        if self._directories:
+            known = self._directories.get(self._root.identity, directory)
         absent: tuple[bytes, ...] = ()
         for name in names:
             path = directory + b"/" + name if directory else name
@@ -290,12 +297,13 @@ class _ResourceLookup:
         visibility, make_validator = self._rules.visibility, self._rules.make_validator
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
-        if self.directories and not known:
-            self.directories.count_lookup(self._root, self.root_id, directory)
+        if self._directories and not known:
+            self._directories.count_lookup(self._root.descriptor, self._root.identity, directory)
+        entries = known.entries if known else None
         for coding, suffix in self._rules.siblings.items():
-            kind = known.type_of(name + suffix) if known else TYPE_UNKNOWN
-            if kind is None:
-                continue
+            if entries is not None and name + suffix not in entries:
+                continue  # most of them, without a call
+            kind = entries[name + suffix] if entries is not None else TYPE_UNKNOWN
             if visibility.has_globs and not visibility.is_visible(path + suffix):
                 continue
             try:
@@ -313,7 +321,7 @@ class _ResourceLookup:
     def _open(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
         """Open what is at a path, whose type may be known already."""
         descriptor = open_beneath(
-            self._root,
+            self._root.descriptor,
             path,
             wait=self._wait,
             visibility=self._rules.visibility,
@@ -326,7 +334,9 @@ class _ResourceLookup:
         except OSError:
             os.close(descriptor)
             raise
-        local = self._rules.mounts.tracking_of(status.st_dev) is not ChangeTracking.NONE
+        device = status.st_dev
+        # That of the root, if it was asked for, is local.
+        local = device == self._root.identity[0] or self._rules.is_local(device)
         return OpenFile(descriptor, status, wait=self._wait, local=local), status
 
 

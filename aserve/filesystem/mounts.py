@@ -4,7 +4,12 @@ import enum
 import os
 
 # Only this kernel changes their files, and each file has one inode.
-_WITH_EVENTS = frozenset({"ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs", "zfs"})
+_WITH_EVENTS = frozenset(
+    {
+        *("ext2", "ext3", "ext4", "f2fs", "xfs", "zfs"),
+        *("devtmpfs", "ramfs", "tmpfs"),  # the first is above /dev/shm
+    }
+)
 
 # Those that may take two different names for one: as they are normalized in Unicode.
 _NORMALIZING = frozenset({"zfs"})

@@ -1,5 +1,6 @@
 """A file that is open, and what its state says of it: its representation and validator."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -37,22 +38,26 @@ class OpenFile:
 
         Raises BlockingIOError where wait is False and not all of them are in memory.
         """
-        if not self._wait:
-            return self._read_nowait(start, stop)
+        if self._wait:
+            return self._read_waiting(start, stop)
+        buffer = bytearray(stop - start)
+        try:
+            if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == len(buffer):
+                return bytes(buffer)
+        except AttributeError:
+            pass  # a Python without the flag
+        except OSError as error:
+            # A file system that does not know the flag, as tmpfs: there cachestat says it before.
+            if error.errno == errno.EOPNOTSUPP and self.is_in_page_cache(start, stop):
+                return self._read_waiting(start, stop)
+        raise BlockingIOError  # if the file has become shorter, a thread that may wait finds out
+
+    def _read_waiting(self, start: int, stop: int) -> bytes:
         parts = []
         while start < stop and (part := os.pread(self._descriptor, stop - start, start)):
             parts.append(part)
             start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _read_nowait(self, start: int, stop: int) -> bytes:
-        buffer = bytearray(stop - start)
-        try:
-            if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == len(buffer):
-                return bytes(buffer)
-        except (OSError, AttributeError):
-            pass  # EAGAIN; a file system that does not know the flag, or a Python without it
-        raise BlockingIOError  # if the file has become shorter, a thread that may wait finds out
 
     def is_in_page_cache(self, start: int, stop: int) -> bool:
         """Tell whether the bytes [start, stop) can be read without waiting.

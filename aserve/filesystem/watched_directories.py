@@ -14,6 +14,7 @@ from aserve.filesystem.directory_names import Entries, read_and_close
 from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.mounts import ChangeTracking
 from aserve.filesystem.open_beneath import open_real_directory
+from aserve.filesystem.open_roots import OpenRoots
 from aserve.linux.directory_entries import TYPE_UNKNOWN
 from aserve.linux.inotify import SELF, Inotify, WatchedName
 from aserve.linux.statx import FileId
@@ -77,11 +78,13 @@ class WatchedDirectory:
 class WatchedDirectories:
     """The directories below served roots whose names are known; for the event loop's thread alone.
 
-    The root itself is given by its identity each time: what is above it need not be watched.
+    The root itself is given by its identity each time, so that what is known of it stays true when
+    another one takes its place.
     """
 
     def __init__(self, monitor: ChangeMonitor) -> None:
         self.monitor = monitor
+        self.roots = OpenRoots(monitor)
         self._submit: Submit | None = None
         self._by_path: dict[Key, WatchedDirectory] = {}
         self._by_watch: defaultdict[int, set[WatchedDirectory]] = defaultdict(set)
@@ -96,9 +99,10 @@ class WatchedDirectories:
         self._submit = submit
 
     def get(self, root: FileId, path: bytes) -> WatchedDirectory | None:
-        """Return the directory at a path, with all changes until now; None if not known."""
-        if self.monitor.has_changes():
-            self.monitor.process_changes()
+        """Return the directory at a path, None if not known. root: as roots.get has just found it.
+
+        No change is read here: roots.get has done it.
+        """
         return self._known.get((root, path))
 
     def count_lookup(self, root_fd: int, root: FileId, path: bytes) -> None:

@@ -34,7 +34,7 @@ _WORDS = re.compile(
 _CODE = (b".js", b".mjs", b".css", b".map", b".wasm", b".woff2", b".woff")
 _PAGES = (b".html", b".htm", b".xhtml")
 _BUILD_DIRECTORIES = frozenset({b"assets", b"_astro", b"_nuxt", b"_app", b"_next", b"chunks"})
-_IMMUTABLE_DIRECTORIES = ((b"_app", b"immutable"), (b"_next", b"static"))
+_IMMUTABLE_DIRECTORIES = frozenset({(b"_app", b"immutable"), (b"_next", b"static")})
 """Of SvelteKit and Next.js, which say so of all that is in them."""
 
 
@@ -46,7 +46,7 @@ def is_fingerprinted(segments: Sequence[bytes]) -> bool:
     if _HEX.search(name) or _BASE32.search(name):
         return True
     directories = segments[:-1]
-    if any(pair in _IMMUTABLE_DIRECTORIES for pair in pairwise(directories)):
+    if len(directories) > 1 and not _IMMUTABLE_DIRECTORIES.isdisjoint(pairwise(directories)):
         return True
     is_built = name.endswith(_CODE) or not _BUILD_DIRECTORIES.isdisjoint(directories)
     return is_built and _has_base64(name)

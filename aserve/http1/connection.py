@@ -257,15 +257,16 @@ class H1Connection:
         """Note that the whole response has been sent."""
         self._request = None
         self.body_received = 0
+        buffered = len(self._input) - self._position
         # A response that began before close_after_response() announced keep-alive. Closing is only
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
-        if self._keep_alive and (self.buffered or not self._is_closing):
+        if self._keep_alive and (buffered or not self._is_closing):
             self._transition(Event.KEPT_ALIVE)
             self.is_idle = not (
-                self.buffered or self._is_closing or self._closes_next or self._eof_received
+                buffered or self._is_closing or self._closes_next or self._eof_received
             )
         else:
-            unread = (self._has_unread_input or self.buffered > 0) and not self._eof_received
+            unread = (self._has_unread_input or buffered > 0) and not self._eof_received
             self._input, self._position = b"", 0
             self._transition(Event.CLOSED_EARLY if unread else Event.CLOSED_CLEANLY)
 

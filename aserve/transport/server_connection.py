@@ -260,7 +260,8 @@ class ServerConnection(ABC):
         """Record a response that was sent, and go on to the next request or close."""
         if self._holds_descriptors:
             self._release_descriptors()
-        self._record(status, body_size, self._started_at)
+        if self._observer:
+            self._record(status, body_size, self._started_at)
         if self._deadlines:
             self._deadlines.reset()
         self._http.response_sent()

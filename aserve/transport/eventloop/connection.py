@@ -80,8 +80,9 @@ class Connection(BodyReceiver):
     def data_received(self, data: bytes) -> None:  # noqa: C901 - each call that this saves is 2 %
         """Answer from the cache or parse the data. Pause reading if too much is buffered."""
         http, cache = self._http, self._cache
+        is_next = http.is_idle and self._write_resumed is None
         try:
-            if http.is_idle and cache and self._write_resumed is None:
+            if is_next and cache:
                 now = time.time()
                 if hit := cache.lookup_head(data, now):
                     cached, request = hit
@@ -103,7 +104,10 @@ class Connection(BodyReceiver):
             size = len(data)
             self._bytes_received += size
             http.receive(data)
-            self._process_requests()
+            # One head alone, which is not cached as was just found, is not looked up again.
+            is_alone = is_next and data.find(b"\r\n\r\n") == size - 4
+            if not (is_alone and self._dispatch_next() and http.is_idle):
+                self._process_requests()
             is_busy = (
                 http.state >= State.HANDLING
                 or self._next_turn
@@ -271,13 +275,15 @@ class Connection(BodyReceiver):
             http.skip_head(head)
             self._request = request
             if cached.closes or not cached.is_one_write:
-                self._write(b"".join(joined))
+                if joined:
+                    self._write(b"".join(joined))
                 self._send_cached(cached, now)
                 return True
             joined.append(cached.data)
             size += cached.size
             self._record(cached.status, cached.content_length, now)
-        self._write(b"".join(joined))
+        if joined:
+            self._write(b"".join(joined))
         return bool(joined)
 
     def _send_cached(self, cached: CachedResponse, now: float) -> None:

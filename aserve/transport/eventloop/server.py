@@ -66,6 +66,7 @@ class EventLoopServer:
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self._monitor = cache.monitor if cache else None
+        self._directories: WatchedDirectories | None = None
         self.write_readiness = WriteReadiness(self.loop)
         try:
             self.thread_pool = ThreadPool(self.loop, size)
@@ -89,6 +90,7 @@ class EventLoopServer:
     def use_directories(self, directories: WatchedDirectories) -> None:
         """Have a thread read the names of directories, whose monitor the cache shares, if any."""
         directories.start(self.thread_pool.try_submit)
+        self._directories = directories
         self._monitor = directories.monitor
 
     async def start(self, listeners: Iterable[socket.socket]) -> None:
@@ -276,7 +278,7 @@ class EventLoopServer:
                 facts = ConnectionFacts(context.client, context.scheme, context.server_name)
                 partition_key = self._site.keyed_on.partition_key(facts)
             key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
-            if key and (cached := cache.lookup_key(key, request, time.time())):
+            if key and (cached := cache.lookup_key(key, request, context.now)):
                 return cached
         try:
             return PendingResponse(self._site.handle(request, context), context, key)
@@ -360,6 +362,8 @@ class EventLoopServer:
         try:
             if self._monitor and not self._all_closed:  # a tick may start to watch again
                 self._monitor.tick()
+            if self._directories:
+                self._directories.roots.close_unused()
             if self.cache:
                 self.cache.tick()
         except Exception as error:  # noqa: BLE001 - the next sweep tries again

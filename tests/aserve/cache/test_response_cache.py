@@ -51,6 +51,7 @@ class Server:
 
     def tick(self):
         self.cache.monitor.tick()
+        self.directories.roots.close_unused()
         self.cache.tick()
 
     def handle(self, request):
