@@ -26,7 +26,9 @@ _SIZE_FOR_A_LOOKUP = 4_096
 """Bytes of a directory for each lookup that must come first: to read them takes as long, 0.1 ms."""
 
 _MIN_LOOKUPS_WHEN_FULL = 64  # or many directories that are rarely used would evict each other
-_RETRY_AFTER = 1_000  # further files, where the names could not be read or changed meanwhile
+_RETRY_AFTER = 1_000
+"""Further files where the names could not be read or changed meanwhile, and then twice as many as
+before: a directory with too many names is read in vain, 4 MiB of them."""
 _MAX_COUNTED = 1_024  # directories whose files are counted
 _MAX_DIRECTORIES = 1_024  # watched; and of the watches that may be used, not more than this part:
 _WATCH_SHARE = 8
@@ -120,7 +122,7 @@ class WatchedDirectories:
         self._lookups[key] = count, due
         if count >= max(due, self._min_lookups()) and self._reading < _MAX_READING:
             due = _size_of(root_fd, path) // _SIZE_FOR_A_LOOKUP
-            self._lookups[key] = count, due if due > count else count + _RETRY_AFTER
+            self._lookups[key] = count, due if due > count else 2 * count + _RETRY_AFTER
             if due <= count:
                 self._read_names(root_fd, key)
 
