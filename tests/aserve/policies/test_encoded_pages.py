@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import http.client
 import json
 import random
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -180,6 +182,34 @@ def test_errors_are_compressed_and_redirects_are_not(program: Program, tmp_path:
     assert b"Not Found" in gzip.decompress(body_of(error))
     redirect = ask(program, tmp_path, target="/sub?secret")  # which has the path and the query
     assert (redirect.status, "content-encoding" in headers_of(redirect)) == (301, False)
+
+
+PROPFIND = '<propfind xmlns="DAV:"><prop><{} xmlns="x"/></prop></propfind>'
+FORM = "".join(
+    f'--b\r\nContent-Disposition: form-data; name="file"; filename="guess{n}"\r\n\r\n\r\n'
+    for n in range(20)
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers"),
+    [
+        ("PROPFIND", PROPFIND.format("guess"), {"Depth": "1"}),
+        ("POST", f"{FORM}--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}),
+    ],
+)
+def test_what_repeats_the_body_of_a_request_is_not_compressed(
+    tmp_path: Path, method: str, body: str, headers: dict[str, str]
+) -> None:
+    for number in range(20):
+        (tmp_path / f"secret{number}").touch()
+    with aserve.Server(tmp_path, dav=True, write=("/",), access_log=None) as server:
+        client = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+        client.request(method, "/", body, {**headers, "Accept-Encoding": "gzip"})
+        response = client.getresponse()
+        assert response.read().count(b"guess") >= 20  # BREACH
+        assert response.headers["Content-Encoding"] is None
+        client.close()
 
 
 async def test_on_the_wire(program: Program, tmp_path: Path) -> None:
