@@ -235,14 +235,21 @@ class ModelWorker:
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
         encoder = build_encoder(settings)
         site = build_site(settings, Mounts(), encoder=encoder)
-        self._prepared = settings, partial(self._server.reload, site, settings.limits)
+
+        def switch() -> None:
+            former, self._encoder = self._encoder, encoder
+            self._server.reload(site, settings.limits)
+            if former:
+                former.close()
+
+        self._prepared = settings, switch
 
     def commit(self) -> None:
         """Answer every request from now on with what was prepared; any thread may call this."""
         if not self._prepared:
             return
-        (self._settings, reload), self._prepared = self._prepared, None
-        reload()
+        (self._settings, switch), self._prepared = self._prepared, None
+        switch()
         if self._shared:
             self._shared.publish(self._settings)
         self._sweeper.stop()

@@ -20,6 +20,7 @@ from aserve.compression.encoded_folder import EncodedFolder
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.file_encoder import MAX_SIZE, FileEncoder
 from aserve.config.settings import Settings
+from aserve.filesystem import file_state
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import FileSlice, Request, Response
@@ -213,6 +214,59 @@ def test_it_is_not_compressed_to_be_told_that_it_is_known(site: EncodedSite) -> 
     assert site.encoder.memory.size == 0
 
 
+def test_what_only_looks_like_a_known_tag_gets_the_file(
+    site: EncodedSite, work: Background
+) -> None:
+    tag = site.ask("/a.json", "br").headers["etag"]
+    assert work.wait_idle(30)
+    for tags in (f'"x{tag}', f"x{tag[1:]}", f'{tag[:-1]}" "'[:-3]):  # no list of tags has it
+        answer = site.ask("/a.json", "br", if_none_match=tags)
+        assert (answer.response.status, answer.content) == (200, TEXT)
+
+
+def test_a_date_does_not_tell_of_which_level_a_client_has_parts(
+    site: EncodedSite, work: Background
+) -> None:
+    date = site.ask("/a.json", "br").headers["last-modified"]
+    assert work.wait_idle(30)
+    answer = site.ask("/a.json", "br", range="bytes=10-19", if_range=date)
+    assert (answer.response.status, answer.content) == (200, TEXT)
+    plain = site.ask("/a.json", None, range="bytes=10-19", if_range=date)
+    assert (plain.response.status, plain.body) == (206, TEXT[10:20])
+
+
+def test_parts_of_small_content_take_no_descriptor(site: EncodedSite, work: Background) -> None:
+    site.ask("/a.json", "br")
+    assert work.wait_idle(30)
+    answer = site.ask("/a.json", "br", range="bytes=0-0,5-6")
+    assert all(isinstance(part, bytes) for part in answer.response.body)
+    (known,) = site.encoder.memory._entries.values()
+    assert known.content
+    assert known.content.fileno() == -1
+
+
+def test_a_client_that_excludes_the_file_itself_gets_it_compressed_or_later(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = "br, identity;q=0"
+    with monkeypatch.context() as patch:
+        patch.setattr(site.encoder, "_free_slots", threading.BoundedSemaphore(1))
+        assert site.encoder._free_slots.acquire()  # others are being compressed
+        for headers in ({}, {"range": "bytes=0-9"}):
+            answer = site.ask("/a.json", only, **headers)
+            assert answer.response.status == 503  # and not 406, since it can be had soon
+            assert answer.headers["retry-after"]
+            assert "Accept-Encoding" in answer.headers["vary"]
+        site.write("b.json", TEXT)
+        site.write("b.json.gz", gzip.compress(TEXT))
+        sibling = site.ask("/b.json", "br, gzip;q=0.5, identity;q=0")
+        assert (sibling.response.status, sibling.coding) == (200, "gzip")
+    part = site.ask("/a.json", only, range="bytes=0-9")
+    assert (part.response.status, part.coding, len(part.body)) == (206, "br", 10)
+    site.write("random.txt", os.urandom(1_000))
+    assert site.ask("/random.txt", only).response.status == 406
+
+
 def test_parts_are_those_of_bytes_that_stay(site: EncodedSite, work: Background) -> None:
     plain = site.ask("/a.json", "br", range="bytes=10-19")
     assert (plain.response.status, plain.coding, plain.body) == (206, "identity", TEXT[10:20])
@@ -348,6 +402,57 @@ def test_what_may_change_without_a_trace_is_not_remembered(
     monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: False)
     assert site.ask("/a.json", "gzip").content == TEXT
     assert site.encoder.memory.size == 0
+
+
+def test_a_change_within_the_tick_of_the_last_one_is_not_hidden_by_a_long_compression(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, encode = [0], file_encoder.encode_file
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, now: now > 100)
+    monkeypatch.setattr(file_encoder.time, "time_ns", lambda: clock[0])
+
+    def slowly(*arguments: Any) -> bytes | None:
+        clock[0] = 1_000
+        return encode(*arguments)
+
+    monkeypatch.setattr(file_encoder, "encode_file", slowly)
+    assert site.ask("/a.json", "gzip").content == TEXT
+    assert site.encoder.memory.size == 0
+
+
+def test_the_best_level_is_not_made_of_what_may_still_change(
+    site: EncodedSite, work: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels, encode = [], file_encoder.encode_file
+    monkeypatch.setattr(
+        file_encoder, "encode_file", lambda *of: levels.append(of[2]) or encode(*of)
+    )
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: False)
+    site.ask("/a.json", "br")
+    assert work.wait_idle(30)
+    assert levels == [FAST_LEVELS["br"]]
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: True)
+    site.ask("/a.json", "br")  # the next client has it made
+    assert work.wait_idle(30)
+    assert levels == [FAST_LEVELS["br"], FAST_LEVELS["br"], BEST_LEVELS["br"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "after", "settled"),
+    [
+        (10**18 + 1, 99_000_000, False),
+        (10**18 + 1, 101_000_000, True),
+        (10**18, 101_000_000, False),  # a whole second: it may be a clock with steps of two
+        (10**18, 1_999_000_000, False),
+        (10**18, 2_101_000_000, True),
+    ],
+)
+def test_how_long_a_change_may_leave_no_trace(
+    site: EncodedSite, changed: int, after: int, settled: bool
+) -> None:
+    status = os.stat(site.root)
+    status = os.stat_result(status[:10], {"st_ctime_ns": changed})
+    assert file_state.is_settled(status, changed + after) is settled
 
 
 def test_an_unreadable_file_is_no_error_of_compression(
@@ -501,6 +606,40 @@ def test_jobs_wait_for_each_other_and_only_so_many(monkeypatch: pytest.MonkeyPat
     assert done[-1] == "third"
     work.stop()
     assert not work.try_add(lambda _: None)
+
+
+def test_jobs_are_done_without_the_lowest_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)  # as a sandbox may
+    work, done = Background(), threading.Event()
+    assert work.try_add(lambda _: done.set())
+    assert work.wait_idle(30)
+    assert done.is_set()
+
+
+def test_a_thread_that_cannot_start_loses_no_job_but_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, done = Background(), []
+
+    class NoThread:
+        """Fails to start, after another job has come."""
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            assert work.try_add(lambda _: done.append("other"))
+            raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", NoThread)
+        assert not work.try_add(lambda _: done.append("own"))
+    assert work.try_add(lambda _: done.append("next"))
+    assert work.wait_idle(30)
+    assert done == ["other", "next"]
 
 
 def test_a_stop_ends_a_job_within_a_chunk(site: EncodedSite, work: Background) -> None:
