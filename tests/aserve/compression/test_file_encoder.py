@@ -316,6 +316,8 @@ def test_a_sibling_is_sent_instead(site: EncodedSite) -> None:
         ("a.svgz", TEXT),
         ("random.bin", os.urandom(100_000)),
         ("large.txt", bytes(MAX_SIZE + 1)),
+        ("gzip.data", gzip.compress(bytes(1 << 20))),  # a rule may say what it is
+        ("zstd.data", zstd.compress(b"".join(map(bytes, [range(200)] * 9_000)))),
     ],
 )
 def test_what_is_not_worth_it_is_sent_as_it_is(
@@ -405,8 +407,10 @@ def test_what_may_change_without_a_trace_is_not_remembered(
 
 
 def test_a_change_within_the_tick_of_the_last_one_is_not_hidden_by_a_long_compression(
-    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = EncodedSite(tmp_path, FileEncoder(EncodedMemory(8 << 20)))
+    site.write("a.json", TEXT)
     clock, encode = [0], file_encoder.encode_file
     monkeypatch.setattr(file_encoder, "is_settled", lambda _status, now: now > 100)
     monkeypatch.setattr(file_encoder.time, "time_ns", lambda: clock[0])
@@ -531,7 +535,7 @@ def test_a_restart_finds_the_best_levels_again(
     assert (place / "stored").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap", "link", "fifo"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap", "link", "fifo", "huge"])
 def test_what_is_damaged_in_a_folder_is_not_there(tmp_path: Path, damage: str) -> None:
     folder = folder_of(tmp_path)
     folder.store((1, 2), "br", 11, b"content")
@@ -545,6 +549,9 @@ def test_what_is_damaged_in_a_folder_is_not_there(tmp_path: Path, damage: str) -
         path.write_bytes(data[:-1])
     elif damage == "flip":
         path.write_bytes(data[:-1] + b"x")
+    elif damage == "huge":
+        with path.open("ab") as file:
+            file.truncate(1 << 40)
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "swap":
@@ -579,6 +586,28 @@ def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path: Path) -> 
         folder.store((1,), "br", 11, b"content")
     assert [type(error) for error in errors] == [NotADirectoryError]
     assert folder.load((1,), "br", 11) is None
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "stored").chmod(0o777)
+    errors: list[OSError] = []
+    folder_of(tmp_path, errors=errors).store((1,), "br", 11, b"content")
+    assert [type(error) for error in errors] == [PermissionError]
+    assert not list((tmp_path / "stored").iterdir())
+
+
+def test_what_a_crash_has_left_is_swept_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path, max_bytes=500)
+    with monkeypatch.context() as patch:
+        for name in ("rename", "unlink"):
+            patch.setattr(os, name, lambda *_: None)  # as if it ended before
+        folder.store((1,), "br", 11, bytes(1_000))
+    assert len(list((tmp_path / "stored").iterdir())) == 1
+    folder.sweep()
+    assert not list((tmp_path / "stored").iterdir())
 
 
 # The background.

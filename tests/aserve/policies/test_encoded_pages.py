@@ -96,6 +96,7 @@ def test_a_client_that_accepts_none_gets_it_as_it_is(
         Response(206, (("Content-Range", "bytes 0-9/10"),), (TEXT,), len(TEXT)),
         Response(200, (), (TEXT[:255],), 255),
         Response(200, (), (TEXT,), len(TEXT), echoes=True),
+        Response(200, (("Cache-Control", "public, No-Transform"),), (TEXT,), len(TEXT)),
         Response(204),
     ],
 )
@@ -152,6 +153,29 @@ def test_small_bodies_are_compressed_once(
         request = Request("GET", "/now", headers={"accept-encoding": coding})
         site.handle(request, RequestContext(NOW))
     assert [coding for coding, _ in made] == ["gzip", "br"]
+
+
+def test_stored_bodies_are_bounded_and_the_least_recently_used_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, compressor = [], encoded_pages.compressor
+    monkeypatch.setattr(encoded_pages, "compressor", lambda *of: made.append(of) or compressor(*of))
+    policy = EncodedPages()
+    request = Request("GET", "/", headers={"accept-encoding": "gzip"})
+
+    def ask_for(number: int) -> None:
+        body = b"%d" % number + bytes(60_000)
+        policy.finish(request, RequestContext(NOW), Response(404, (), (body,), len(body)))
+
+    for number in range(100):  # 6 MB
+        ask_for(number)
+        ask_for(0)
+    assert len(made) == 100
+    size = sum(len(body) + len(encoded) for (body, _), encoded in policy._stored.items())
+    assert size == policy._stored_size
+    assert (1 << 20) - 70_000 < size <= 1 << 20
+    ask_for(1)  # which was dropped
+    assert len(made) == 101
 
 
 def test_a_page_that_a_client_has_is_told_by_the_tag_that_it_has(
