@@ -164,8 +164,8 @@ class FileEncoder:
     def _make(
         self, job: _Job, coding: str, level: int, is_stopped: _IsStopped = lambda: False
     ) -> EncodedFile | None:
-        """Compress a file, and remember that; None if it cannot be read or changes meanwhile."""
-        with suppress(OSError):
+        """Compress a file, and remember that; None if that fails or it changes meanwhile."""
+        with suppress(OSError, MemoryError):
             can_store = _is_settled(job)  # before it is read, or a change meanwhile may not show
             descriptor = job.file.fileno()
             content = encode_file(descriptor, coding, level, is_stopped)

@@ -459,14 +459,34 @@ def test_how_long_a_change_may_leave_no_trace(
     assert file_state.is_settled(status, changed + after) is settled
 
 
-def test_an_unreadable_file_is_no_error_of_compression(
-    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_where_compression_fails_the_file_is_sent(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fail(*_: Any) -> bytes:
-        raise OSError
+        raise error
 
     monkeypatch.setattr(file_encoder, "encode_file", fail)
     assert site.ask("/a.json", "gzip").body == TEXT
+    assert not site.encoder._in_progress
+    assert site.encoder._free_slots.acquire(blocking=False)
+
+
+def test_two_names_of_a_file_are_compressed_once_and_stay_two(
+    site: EncodedSite, work: Background, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In another site as well: what is remembered is of the file that a site has opened itself."""
+    other = EncodedSite(tmp_path_factory.mktemp("other"), site.encoder, hide=("/a.json",))
+    for name in ("a.json", "b.txt"):
+        os.link(site.root / "a.json", other.root / name)
+    first = site.ask("/a.json", "gzip")
+    assert work.wait_idle(30)
+    size = site.encoder.memory.size
+    second = other.ask("/b.txt", "gzip")
+    assert second.headers["content-type"].startswith("text/plain")
+    assert (first.content, second.content) == (TEXT, TEXT)
+    assert site.encoder.memory.size == size
+    assert other.ask("/a.json", "gzip").response.status == 404
 
 
 def test_off_and_siblings_alone(site: EncodedSite) -> None:
