@@ -530,8 +530,10 @@ def test_descriptors_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         content = file_encoder.MemoryContent(bytes(70_000))
         memory.put((number,), encoded_memory.EncodedFile("br", 11, content))
+        assert memory.get((0,), "br")  # which stays, since it is used
     del content
     assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert [key for key in range(4) if memory.get((key,), "br")] == [0, 3]
 
 
 def folder_of(tmp_path: Path, **options: Any) -> EncodedFolder:
