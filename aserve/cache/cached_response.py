@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey
+from aserve.filesystem.memory_content import MemoryContent
 from aserve.http.dates import format_date, parse_date
 from aserve.http.messages import BodyPart, FileSlice, Request, Response
 
@@ -172,7 +173,11 @@ def weigh_head(head: bytes, request: Request) -> int:
 
 
 def _weigh_part(part: BodyPart) -> int:
-    return _PART_OVERHEAD + (len(part) if isinstance(part, bytes) else 0)
+    if isinstance(part, FileSlice):
+        # What is in memory stays there, though what had made it may have dropped it.
+        kept = len(part.source) if isinstance(part.source, MemoryContent) else 0
+        return _PART_OVERHEAD + kept
+    return _PART_OVERHEAD + len(part)
 
 
 def _weigh_key(key: CacheKey) -> int:

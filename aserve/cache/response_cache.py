@@ -28,6 +28,7 @@ _MAX_BYTES = 64 << 20
 _MAX_HEADS = 32_768
 _MAX_HEADS_PER_RESPONSE = 1_024  # which are evicted with it, at a microsecond each
 _MAX_OPEN_FILES = 256  # kept open, for responses that are too large for memory
+_MIN_FULL = 4  # responses that fit at least: a single large one does not evict all others
 _MAX_EVICTED_SINGLY = 1_024  # responses evicted one by one for one read of events, at 10 us each
 _MAX_IDLE_S = 60  # seconds for which a file is kept open without being requested
 
@@ -142,8 +143,11 @@ class ResponseCache:
         if is_late or not dependencies.is_usable:
             self.discard(dependencies)
             return
-        self._doorkeeper.on_stored(hash(response.key))
         response.set_dependencies(dependencies)
+        if response.weight > self._max_bytes // _MIN_FULL:
+            self.discard(dependencies)
+            return
+        self._doorkeeper.on_stored(hash(response.key))
         self._by_key[response.key] = response
         self._dependencies.add(response, dependencies)
         if response.has_open_files:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 Job = Callable[[Callable[[], bool]], None]
 """Gets a function that tells whether to stop, and calls it at least twice a second."""
@@ -40,9 +41,8 @@ class Background:
             threading.Thread(target=self._run, name="background", daemon=True).start()
         except RuntimeError:  # there may be no more threads
             with self._lock:
-                self._jobs.clear()
-                self._is_running = False
-            self._idle.set()
+                self._jobs.remove(job)  # others may have come: they wait for the next one
+                self._end()
             return False
         return True
 
@@ -59,18 +59,22 @@ class Background:
     def _run(self) -> None:
         # On Linux, each thread has a priority of its own: setpriority(2), "C library/kernel
         # differences".
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
         while job := self._next():
             try:
                 job(lambda: self._is_stopped)
             except Exception as error:  # noqa: BLE001 - the boundary of the thread: it goes on
                 _logger.error("internal error: %r in the background", error)
             del job  # and its file, before the next one is waited for
-        self._idle.set()
 
     def _next(self) -> Job | None:
         with self._lock:
             if self._jobs:
                 return self._jobs.popleft()
-            self._is_running = False
+            self._end()
             return None
+
+    def _end(self) -> None:
+        self._is_running = False
+        self._idle.set()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from aserve.compression.codecs import compressor, library_version
-from aserve.compression.worthwhile import MAX_RATIO
+from aserve.compression.worthwhile import MAX_RATIO, PACKED_BEGINNINGS
 from aserve.filesystem.memory_content import MemoryContent
 from aserve.http.content_negotiation import CODINGS
 
@@ -50,6 +50,8 @@ def encode_file(
     for chunk in _chunks(descriptor):
         if is_stopped():
             raise InterruptedError
+        if not before and chunk.startswith(PACKED_BEGINNINGS):
+            return None
         before += len(chunk)
         parts.append(encoder.compress(chunk))
         after += len(parts[-1])

@@ -1,5 +1,6 @@
 """Encoded files on disk: they outlive the process, and all workers share them."""
 
+import errno
 import os
 import secrets
 import stat
@@ -20,6 +21,7 @@ _SUFFIX = b".encoded"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _STORES_PER_SWEEP = 64
+_MAX_FILE_SIZE = 9 << 20  # bytes: more than any content has, which is smaller than its file
 
 
 class EncodedFolder:
@@ -48,7 +50,8 @@ class EncodedFolder:
         try:
             with open(os.open(path, _READ), "rb") as file:
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+                if not is_own or status.st_size > _MAX_FILE_SIZE:
                     return None
                 data = file.read()
                 os.utime(file.fileno())  # by which the least recently used ones are found
@@ -61,10 +64,10 @@ class EncodedFolder:
     def store(self, state: FileState, coding: str, level: int, content: bytes) -> None:
         """Store what a file is in a coding, whole or not at all."""
         key = _key(state, coding, level)
-        temporary = os.path.join(self._path, b".%s" % secrets.token_hex(8).encode())
+        # With the suffix, one that a crash has left is swept like the others.
+        temporary = os.path.join(self._path, b".%s%s" % (secrets.token_hex(8).encode(), _SUFFIX))
         try:
-            with suppress(FileExistsError):
-                os.mkdir(self._path, 0o700)
+            self._make()
             try:
                 with open(os.open(temporary, _WRITE, 0o600), "wb") as file:
                     file.write(_framed(_MAGIC + key, content))
@@ -77,6 +80,15 @@ class EncodedFolder:
             on_error, self._on_error = self._on_error, None
             if on_error:
                 on_error(error)
+
+    def _make(self) -> None:
+        """Make the folder. Raises OSError if others may write to what is there."""
+        with suppress(FileExistsError):
+            os.mkdir(self._path, 0o700)
+        # Where anyone can make it, as in /tmp, anyone may have since the settings were checked.
+        status = os.stat(self._path)
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(errno.EPERM, "others can write to the folder")
 
     def _path_of(self, key: bytes) -> bytes:
         name = blake2b(key, digest_size=20).hexdigest().encode()

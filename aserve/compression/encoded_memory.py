@@ -13,7 +13,8 @@ _MAX_DESCRIPTORS = 256
 class EncodedMemory:
     """Encoded files by the state of the file and their coding. Any thread may use it.
 
-    max_bytes: of all of them; the least recently used one is evicted first.
+    max_bytes: of all of them. The least recently used one is evicted first, and of those with a
+    descriptor, where there are too many.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -35,6 +36,8 @@ class EncodedMemory:
             found = self._entries.get(key)
             if found:
                 self._entries.move_to_end(key)
+                if key in self._with_descriptor:
+                    self._with_descriptor.move_to_end(key)
             return found
 
     def put(self, state: FileState, encoded: EncodedFile) -> None:

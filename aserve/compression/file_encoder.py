@@ -20,8 +20,13 @@ from aserve.compression.worthwhile import MIN_SIZE, is_packed
 from aserve.filesystem.file_state import FileState, is_settled, state_of
 from aserve.filesystem.memory_content import MemoryContent
 from aserve.filesystem.opened_file import OpenFile
-from aserve.http.content_negotiation import preferred_codings
-from aserve.http.messages import Request
+from aserve.http.content_negotiation import (
+    accepts_identity,
+    preferred_codings,
+    select_representation,
+)
+from aserve.http.messages import HttpError, Request
+from aserve.http.preconditions import has_tag
 from aserve.http.resources import NO_TAG, Document, Representation
 
 if TYPE_CHECKING:
@@ -92,11 +97,11 @@ class FileEncoder:
             return document._replace(representations=(*document.representations, known))
         found = self._find(job, preferred, request)
         if found is None:
-            return document._replace(path=b"")
+            return _as_it_is(document, request)
         is_final = self._improve(job, preferred, found)
-        if "range" in request.headers and not is_final:
+        if _wants_part_of_file(request) and not is_final:
             # The next part would be one of other bytes.
-            return document._replace(path=b"")
+            return _as_it_is(document, request)
         offered = tuple(_representation(plain, one) for one in found if one.content)
         return document._replace(
             representations=document.representations + offered,
@@ -119,7 +124,7 @@ class FileEncoder:
         found = [one for coding in codings if (one := self.memory.get(job.state, coding))]
         if found:
             return found
-        if "range" in request.headers:
+        if _wants_part_of_file(request):
             return None
         if not job.file.may_wait:
             raise BlockingIOError
@@ -161,15 +166,15 @@ class FileEncoder:
     def _make(
         self, job: _Job, coding: str, level: int, is_stopped: _IsStopped = lambda: False
     ) -> EncodedFile | None:
-        """Compress a file, and remember that; None if it cannot be read or changes meanwhile."""
-        with suppress(OSError):
+        """Compress a file, and remember that; None if that fails or it changes meanwhile."""
+        with suppress(OSError, MemoryError):
+            can_store = _is_settled(job)  # before it is read, or a change meanwhile may not show
             descriptor = job.file.fileno()
             content = encode_file(descriptor, coding, level, is_stopped)
-            status = os.fstat(descriptor)
-            if state_of(status) != job.state:
+            if state_of(os.fstat(descriptor)) != job.state:
                 return None
             encoded = EncodedFile(coding, level, MemoryContent(content) if content else None)
-            if is_settled(status, time.time_ns()):
+            if can_store:
                 self.memory.put(job.state, encoded)
                 if self._folder and level == BEST_LEVELS[coding]:
                     self._folder.store(job.state, coding, level, content or b"")
@@ -201,10 +206,34 @@ class FileEncoder:
 
     def _make_best(self, job: _Job, coding: str, is_stopped: _IsStopped) -> None:
         try:
-            if not self._load(job, coding):
+            if _is_settled(job) and not self._load(job, coding):
                 self._make(job, coding, BEST_LEVELS[coding], is_stopped)
         finally:
             self._improving.discard((job.state, coding))
+
+
+def _is_settled(job: _Job) -> bool:
+    return is_settled(job.file.status, time.time_ns())
+
+
+def _as_it_is(document: Document, request: Request) -> Document:
+    """Return a document without what is compressed here, for now.
+
+    Raises HttpError 503 for a client that excludes all that is left.
+    """
+    try:
+        select_representation(document, request.headers.get("accept-encoding"))
+    except HttpError:
+        headers = (("Vary", "Accept-Encoding"),)
+        detail = "This file cannot be compressed now. Try again in a moment."
+        raise HttpError(503, detail, headers) from None
+    return document._replace(path=b"")
+
+
+def _wants_part_of_file(request: Request) -> bool:
+    """Tell whether a part is asked for, which may be one of the file as it is."""
+    accepted = request.headers.get("accept-encoding", "")
+    return "range" in request.headers and accepts_identity(accepted)
 
 
 def _preferred(accept_encoding: str, codings: Sequence[str]) -> tuple[str, ...]:
@@ -231,7 +260,7 @@ def _known_to_client(
     for coding in codings:
         for level in (BEST_LEVELS[coding], FAST_LEVELS[coding]):
             tag = _tag(plain, coding, level)
-            if tag in tags:
+            if has_tag(tags, tag, weak=True):  # or what is sent would be the file, as if encoded
                 return plain._replace(coding=coding, validator=plain.validator._replace(etag=tag))
     return None
 

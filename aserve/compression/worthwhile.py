@@ -6,6 +6,9 @@ MIN_SIZE = 256
 """Bytes. What is smaller fits into the packet that carries the headers, compressed or not."""
 MAX_RATIO = 0.95
 """What content is compressed to at most, or it is not worth the work of its clients."""
+PACKED_BEGINNINGS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""Of what gzip and zstd make. Under another name, a rule may say that it is in that coding: in one
+more, clients would decode it once too little."""
 
 _PACKED_PREFIXES = (
     *("audio/", "image/", "video/", "font/woff"),

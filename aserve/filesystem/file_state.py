@@ -4,6 +4,8 @@ import os
 
 SETTLED_NS = 100_000_000
 """Nanoseconds: more than the kernel's clock for file times may be coarse."""
+_SETTLED_COARSE_NS = 2_100_000_000  # FAT keeps times in steps of 2 s, other old ones of 1 s
+_SECOND_NS = 1_000_000_000
 
 FileState = tuple[int, ...]
 """The device and what else an entity tag is made of: inode, size and both times."""
@@ -20,4 +22,5 @@ def is_settled(status: os.stat_result, now: int) -> bool:
 
     A change within the same tick of the kernel's clock as the last one leaves no trace.
     """
-    return now - status.st_ctime_ns > SETTLED_NS
+    is_coarse = status.st_ctime_ns % _SECOND_NS == 0
+    return now - status.st_ctime_ns > (_SETTLED_COARSE_NS if is_coarse else SETTLED_NS)

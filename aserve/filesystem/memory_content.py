@@ -50,9 +50,7 @@ class MemoryContent:
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor, which small content gets only now."""
-        if self._bytes is not None and self._descriptor < 0:
-            self._descriptor = _file_of(self._bytes)
+        """Return the descriptor; small content has none, and part returns no slice of it."""
         return self._descriptor
 
     def close(self) -> None:

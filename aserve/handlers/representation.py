@@ -1,5 +1,7 @@
 """Responses with a file: content coding, preconditions, ranges (RFC 9110 sections 12 to 14)."""
 
+from functools import partial
+
 from aserve.filesystem.memory_content import MemoryContent
 from aserve.handlers.cache_control import NO_CACHE
 from aserve.http import content_negotiation, preconditions, ranges
@@ -94,6 +96,8 @@ def _requested_ranges(request: Request, chosen: Representation, now: int) -> lis
     """Return the ranges to send, none for the whole. Range is defined only for GET (14.2)."""
     if chosen.length == UNKNOWN_LENGTH or chosen.validator.etag == NO_TAG:
         return []
+    if isinstance(chosen.source, MemoryContent) and '"' not in request.headers.get("if-range", '"'):
+        return []  # a date is that of the file, which has other bytes at another level
     if request.method != "GET" or not preconditions.range_applies(request, chosen.validator, now):
         return []
     return ranges.satisfiable_ranges(request.headers["range"], chosen.length)
@@ -110,7 +114,7 @@ def _partial_response(
     # The tag depends on the change time or on a hash of the content, so no content contains it.
     boundary = f"part-{chosen.validator.etag[1:-1]}"
     multipart = ranges.encode_multipart(
-        parts, chosen.source, chosen.media_type, chosen.length, boundary
+        parts, partial(_part, chosen), chosen.media_type, chosen.length, boundary
     )
     others = tuple(header for header in headers if header[0] != "Content-Type")
     headers = (("Content-Type", multipart.media_type), *others)

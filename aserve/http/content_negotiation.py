@@ -53,6 +53,11 @@ def preferred_codings(accept_encoding: str, codings: Iterable[str]) -> tuple[str
     return tuple(coding for coding, quality in qualities.items() if quality == best)
 
 
+def accepts_identity(accept_encoding: str) -> bool:
+    """Tell whether a client accepts content in no coding."""
+    return _quality(_IDENTITY, parse_qvalues(accept_encoding)) > 0
+
+
 def _quality(coding: str, accepted: Mapping[str, float]) -> float:
     for name in (coding, *_ALIASES.get(coding, ())):
         if name in accepted:

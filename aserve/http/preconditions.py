@@ -80,14 +80,19 @@ def range_applies(request: Request, validator: Validator, now: int) -> bool:
     return modified is not None and date == modified < now
 
 
-def _any_match(condition: str, validator: Validator, *, weak: bool) -> bool:
-    """Compare a list of tags with the validator's, which is always strong (section 8.8.3.2)."""
-    if condition == "*":
-        return True
-    if validator.etag not in condition:  # a fast path: splitting 10,000 tags takes 3 ms
+def has_tag(tags: str, tag: str, *, weak: bool) -> bool:
+    """Tell whether a list of entity tags has one, which is a strong one (section 8.8.3.2).
+
+    weak: whether the weak form of it counts.
+    """
+    if tag not in tags:  # a fast path: splitting 10,000 tags takes 3 ms
         return False
-    tags = _ENTITY_TAG.findall(condition)
-    return validator.etag in tags or (weak and f"W/{validator.etag}" in tags)
+    each = _ENTITY_TAG.findall(tags)
+    return tag in each or (weak and f"W/{tag}" in each)
+
+
+def _any_match(condition: str, validator: Validator, *, weak: bool) -> bool:
+    return condition == "*" or has_tag(condition, validator.etag, weak=weak)
 
 
 def _header_date(request: Request, name: str, now: int) -> int | None:

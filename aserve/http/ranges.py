@@ -1,10 +1,11 @@
 """Range requests: from the Range header to byte ranges and their encoding (RFC 9110 section 14)."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from aserve.http.integers import parse_decimal
-from aserve.http.messages import BodyPart, ByteSource, FileSlice, HttpError
+from aserve.http.messages import BodyPart, HttpError, SizedPart
 
 MAX_RANGES = 64
 """A header with more ranges is ignored, as section 14.2 allows; PDF viewers request dozens."""
@@ -83,15 +84,22 @@ class Multipart(NamedTuple):
 
 
 def encode_multipart(
-    ranges: list[ByteRange], source: ByteSource, media_type: str, length: int, boundary: str
+    ranges: list[ByteRange],
+    part_of: Callable[[int, int], SizedPart],
+    media_type: str,
+    length: int,
+    boundary: str,
 ) -> Multipart:
-    """Encode several ranges of length bytes; boundary must not occur in the content."""
+    """Encode several ranges of length bytes; boundary must not occur in the content.
+
+    part_of: returns the bytes [start, stop) of it.
+    """
     parts: list[BodyPart] = []
     delimiter = f"--{boundary}\r\n"
     for byte_range in ranges:
         head = f"{delimiter}Content-Type: {media_type}\r\n"
         head += f"Content-Range: {content_range(byte_range, length)}\r\n\r\n"
-        parts += [head.encode("latin-1"), FileSlice(source, byte_range.start, byte_range.stop)]
+        parts += [head.encode("latin-1"), part_of(byte_range.start, byte_range.stop)]
         delimiter = f"\r\n--{boundary}\r\n"
     parts.append(f"\r\n--{boundary}--\r\n".encode("latin-1"))
     total = sum(len(part) for part in parts)

@@ -10,8 +10,8 @@ from aserve.http.content_negotiation import preferred_codings
 from aserve.http.messages import Headers, Request, Response
 from aserve.policies.policy import Policy
 
-_MAX_STORED = 64  # bodies
-_MAX_STORED_SIZE = 16_384  # bytes: error pages and small listings
+_MAX_STORED = 1 << 20  # bytes of all bodies, with what they are encoded
+_MAX_STORED_SIZE = 65_536  # bytes: error pages, a site's own too, and small listings
 _MAX_ON_LOOP = 4_096  # bytes, which take 0.05 to 0.1 ms; error pages have 1,500, and are stored
 _NO_BODY = frozenset({204, 304})
 
@@ -21,13 +21,15 @@ class EncodedPages(Policy):
 
     A response that varies by Accept-Encoding already was negotiated by who made it, as a file is.
     One with a part of the request in it is left as it is: its size would tell what else is in it
-    (BREACH). The entity tag becomes a weak one: the content is the same, its bytes are not (RFC
-    9110 section 8.8.1).
+    (BREACH). So is one with Cache-Control: no-transform, though that is for proxies (RFC 9111
+    section 5.2.2.6): a program can say so with it. The entity tag becomes a weak one: the content
+    is the same, its bytes are not (RFC 9110 section 8.8.1).
     """
 
     def __init__(self) -> None:
         self._codings = tuple(coding for coding in FAST_LEVELS if coding in available_codings())
         self._stored: OrderedDict[tuple[bytes, str], bytes] = OrderedDict()
+        self._stored_size = 0
         self._lock = Lock()
 
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
@@ -59,9 +61,9 @@ class EncodedPages(Policy):
     ) -> bytes:
         """Return a body in a coding, or as it is if there is no time for that."""
         with self._lock:
-            stored = self._stored.get((body, coding))
-        if stored is not None:
-            return stored
+            if stored := self._stored.get((body, coding)):
+                self._stored.move_to_end((body, coding))
+                return stored
         if len(body) > _MAX_ON_LOOP and not context.may_wait:
             if request.error:  # of an overload: it is answered at once
                 return body
@@ -72,11 +74,19 @@ class EncodedPages(Policy):
         encoder = compressor(coding, FAST_LEVELS[coding])
         encoded = encoder.compress(body) + encoder.flush()
         if len(body) <= _MAX_STORED_SIZE:
-            with self._lock:
-                self._stored[body, coding] = encoded
-                if len(self._stored) > _MAX_STORED:
-                    self._stored.popitem(last=False)
+            self._store(body, coding, encoded)
         return encoded
+
+    def _store(self, body: bytes, coding: str, encoded: bytes) -> None:
+        """Store a body in a coding, and drop the least recently used ones."""
+        with self._lock:
+            if (body, coding) in self._stored:  # by another thread meanwhile
+                return
+            self._stored[body, coding] = encoded
+            self._stored_size += len(body) + len(encoded)
+            while self._stored_size > _MAX_STORED:
+                (former, _), dropped = self._stored.popitem(last=False)
+                self._stored_size -= len(former) + len(dropped)
 
 
 def _varying(headers: Headers) -> Headers:
@@ -101,7 +111,8 @@ def _can_encode(response: Response) -> bool:
         if name.lower() == "vary"
     )
     media_type = headers.get("content-type", "application/octet-stream")
-    return not (varies or "content-encoding" in headers or is_packed(media_type))
+    is_refused = "no-transform" in headers.get("cache-control", "").lower()
+    return not (varies or is_refused or "content-encoding" in headers or is_packed(media_type))
 
 
 def _weakened_as(request: Request, response: Response) -> Response:

@@ -69,7 +69,9 @@ def _facts(response: Response) -> Iterator[Note]:
     if coding := dict(response.headers).get("Content-Encoding"):
         reason = "this file is there" if is_file else "it is compressed while it is served"
         yield Note("coding", f"{coding}: the client accepts it, and {reason}")
-    if response.path:
+    if response.path and coding and not is_file:
+        yield Note("memory", "the response is kept once the best level is made")
+    elif response.path:
         yield Note("memory", "the response is kept until something on its path changes")
     else:
         yield Note("memory", "the response is not kept: each request is answered anew")

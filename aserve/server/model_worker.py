@@ -78,10 +78,11 @@ class ModelWorker:
         """Answer every request from now on with what was prepared; any thread may call this."""
         if not self._prepared:
             return
-        if self._encoder:
-            self._encoder.close()
+        former = self._encoder
         (self._settings, self._encoder, reload), self._prepared = self._prepared, None
         reload()
+        if former:
+            former.close()
         if self._shared:
             self._shared.publish(self._settings)
         if self._sweeper:

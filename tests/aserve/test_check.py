@@ -411,6 +411,15 @@ def test_what_decides_a_response(
     assert decided(lines) == [note.format(site=directory) for note in notes]
 
 
+def test_a_file_that_is_compressed_is_kept_once_its_best_level_is_made(here: Path, check) -> None:
+    path = here / "site/large.txt"
+    path.write_text("one line\n" * 1_000)
+    _, lines, _ = check("site", "--explain", "/large.txt")
+    kept = "memory the response is kept once the best level is made"
+    cached = "cache no-cache: validated before each use default"
+    assert decided(lines) == [f"file {path}", CODED, cached, kept]
+
+
 def test_the_page_of_an_error_is_named(here: Path, directory: Path, check) -> None:
     (directory / "404.html").write_text("lost")
     _, lines, _ = check("site", "--explain", "http://a.test:8000/sub/no")

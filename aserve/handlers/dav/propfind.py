@@ -152,7 +152,8 @@ def _multi_status(headers: Headers, responses: Iterator[str]) -> Response:
     pieces = _pieces(chain((BEGINNING,), responses, (END,)))
     first, second = next(pieces), next(pieces, None)
     if second is None:
-        return Response(207, headers, (first,), len(first))
+        # It has the path and the names of the properties that are asked for.
+        return Response(207, headers, (first,), len(first), echoes=True)
     return Response(207, headers, (BodyStream(chain((first, second), pieces)),))
 
 

@@ -62,7 +62,7 @@ def _multi_status(prefix: Names, failed: Iterable[Failure]) -> Response:
     """Return a 207 that names what could not be deleted, and why (RFC 4918 section 9.6.1)."""
     entries = "".join(_entry(prefix, path, error) for path, error in failed)
     body = f"{BEGINNING}{entries}{END}".encode()
-    return Response(207, XML_HEADERS, (body,), len(body))
+    return Response(207, XML_HEADERS, (body,), len(body), echoes=True)  # the path
 
 
 def _entry(prefix: Names, path: TargetPath, error: WriteError) -> str:

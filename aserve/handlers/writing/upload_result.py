@@ -77,7 +77,8 @@ def upload_response(
         headers += (("Location", only.location), ("ETag", only.etag))
     elif not failed:
         headers += (("Location", location),)
-    return Response(status, headers, (body,), len(body))
+    # It has the names that were sent.
+    return Response(status, headers, (body,), len(body), echoes=True)
 
 
 _HEADERS: Headers = (("Cache-Control", "no-store"), ("Vary", "Accept"), NOSNIFF)

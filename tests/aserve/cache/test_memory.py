@@ -1,5 +1,6 @@
 """The cache takes at most 1.25 times its budget of Python's memory, by tracemalloc."""
 
+import os
 import tracemalloc
 
 import pytest
@@ -7,12 +8,17 @@ import pytest
 from aserve.cache import response_cache
 from aserve.cache.cached_response import CachedResponse
 from aserve.cache.response_cache import ResponseCache
+from aserve.compression.encoded_memory import EncodedMemory
+from aserve.compression.file_encoder import FileEncoder
+from aserve.config.settings import Settings
 from aserve.filesystem import monitor
 from aserve.filesystem.directory import Directory
+from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request
 from aserve.http1.head_encoder import encode_head
 from aserve.policies.site import Site
+from aserve.server.site_factory import build_site
 from tests.aserve.cache.test_response_cache import DATE, NOW, write
 
 BUDGET = 8 << 20
@@ -188,3 +194,22 @@ def test_eviction_subtracts_the_weight(measured, deep):
         measured.cache._evict(cached)
     assert measured.cache._total_weight == 0
     assert not measured.cache._dependencies._by_name
+
+
+def test_compressed_content_counts_as_long_as_a_response_keeps_it(measured, deep):
+    """Though the memory of what compresses has dropped it."""
+    encoder = FileEncoder(EncodedMemory(1 << 20))
+    measured.site = build_site(Settings(deep), Mounts(), encoder=encoder)
+    cache = measured.cache
+    cache._max_bytes = 1 << 20
+    for number in range(8):
+        write(deep / f"{number}.txt", os.urandom(200_000).hex())
+        for _ in range(4):
+            measured.request(f"/{number}.txt", accept_encoding="gzip")
+    assert 2 <= len(cache._by_key) <= 5
+    assert len(cache._with_files) == len(cache._by_key)
+    kept = set(cache._by_key)
+    write(deep / "large.txt", os.urandom(400_000).hex())
+    for _ in range(4):
+        measured.request("/large.txt", accept_encoding="gzip")
+    assert set(cache._by_key) == kept  # a large one does not evict all others

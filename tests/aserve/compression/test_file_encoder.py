@@ -20,6 +20,7 @@ from aserve.compression.encoded_folder import EncodedFolder
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.file_encoder import MAX_SIZE, FileEncoder
 from aserve.config.settings import Settings
+from aserve.filesystem import file_state
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import FileSlice, Request, Response
@@ -213,6 +214,59 @@ def test_it_is_not_compressed_to_be_told_that_it_is_known(site: EncodedSite) -> 
     assert site.encoder.memory.size == 0
 
 
+def test_what_only_looks_like_a_known_tag_gets_the_file(
+    site: EncodedSite, work: Background
+) -> None:
+    tag = site.ask("/a.json", "br").headers["etag"]
+    assert work.wait_idle(30)
+    for tags in (f'"x{tag}', f"x{tag[1:]}", f'{tag[:-1]}" "'[:-3]):  # no list of tags has it
+        answer = site.ask("/a.json", "br", if_none_match=tags)
+        assert (answer.response.status, answer.content) == (200, TEXT)
+
+
+def test_a_date_does_not_tell_of_which_level_a_client_has_parts(
+    site: EncodedSite, work: Background
+) -> None:
+    date = site.ask("/a.json", "br").headers["last-modified"]
+    assert work.wait_idle(30)
+    answer = site.ask("/a.json", "br", range="bytes=10-19", if_range=date)
+    assert (answer.response.status, answer.content) == (200, TEXT)
+    plain = site.ask("/a.json", None, range="bytes=10-19", if_range=date)
+    assert (plain.response.status, plain.body) == (206, TEXT[10:20])
+
+
+def test_parts_of_small_content_take_no_descriptor(site: EncodedSite, work: Background) -> None:
+    site.ask("/a.json", "br")
+    assert work.wait_idle(30)
+    answer = site.ask("/a.json", "br", range="bytes=0-0,5-6")
+    assert all(isinstance(part, bytes) for part in answer.response.body)
+    (known,) = site.encoder.memory._entries.values()
+    assert known.content
+    assert known.content.fileno() == -1
+
+
+def test_a_client_that_excludes_the_file_itself_gets_it_compressed_or_later(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = "br, identity;q=0"
+    with monkeypatch.context() as patch:
+        patch.setattr(site.encoder, "_free_slots", threading.BoundedSemaphore(1))
+        assert site.encoder._free_slots.acquire()  # others are being compressed
+        for headers in ({}, {"range": "bytes=0-9"}):
+            answer = site.ask("/a.json", only, **headers)
+            assert answer.response.status == 503  # and not 406, since it can be had soon
+            assert answer.headers["retry-after"]
+            assert "Accept-Encoding" in answer.headers["vary"]
+        site.write("b.json", TEXT)
+        site.write("b.json.gz", gzip.compress(TEXT))
+        sibling = site.ask("/b.json", "br, gzip;q=0.5, identity;q=0")
+        assert (sibling.response.status, sibling.coding) == (200, "gzip")
+    part = site.ask("/a.json", only, range="bytes=0-9")
+    assert (part.response.status, part.coding, len(part.body)) == (206, "br", 10)
+    site.write("random.txt", os.urandom(1_000))
+    assert site.ask("/random.txt", only).response.status == 406
+
+
 def test_parts_are_those_of_bytes_that_stay(site: EncodedSite, work: Background) -> None:
     plain = site.ask("/a.json", "br", range="bytes=10-19")
     assert (plain.response.status, plain.coding, plain.body) == (206, "identity", TEXT[10:20])
@@ -262,6 +316,8 @@ def test_a_sibling_is_sent_instead(site: EncodedSite) -> None:
         ("a.svgz", TEXT),
         ("random.bin", os.urandom(100_000)),
         ("large.txt", bytes(MAX_SIZE + 1)),
+        ("gzip.data", gzip.compress(bytes(1 << 20))),  # a rule may say what it is
+        ("zstd.data", zstd.compress(b"".join(map(bytes, [range(200)] * 9_000)))),
     ],
 )
 def test_what_is_not_worth_it_is_sent_as_it_is(
@@ -350,14 +406,87 @@ def test_what_may_change_without_a_trace_is_not_remembered(
     assert site.encoder.memory.size == 0
 
 
-def test_an_unreadable_file_is_no_error_of_compression(
-    site: EncodedSite, monkeypatch: pytest.MonkeyPatch
+def test_a_change_within_the_tick_of_the_last_one_is_not_hidden_by_a_long_compression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = EncodedSite(tmp_path, FileEncoder(EncodedMemory(8 << 20)))
+    site.write("a.json", TEXT)
+    clock, encode = [0], file_encoder.encode_file
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, now: now > 100)
+    monkeypatch.setattr(file_encoder.time, "time_ns", lambda: clock[0])
+
+    def slowly(*arguments: Any) -> bytes | None:
+        clock[0] = 1_000
+        return encode(*arguments)
+
+    monkeypatch.setattr(file_encoder, "encode_file", slowly)
+    assert site.ask("/a.json", "gzip").content == TEXT
+    assert site.encoder.memory.size == 0
+
+
+def test_the_best_level_is_not_made_of_what_may_still_change(
+    site: EncodedSite, work: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels, encode = [], file_encoder.encode_file
+    monkeypatch.setattr(
+        file_encoder, "encode_file", lambda *of: levels.append(of[2]) or encode(*of)
+    )
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: False)
+    site.ask("/a.json", "br")
+    assert work.wait_idle(30)
+    assert levels == [FAST_LEVELS["br"]]
+    monkeypatch.setattr(file_encoder, "is_settled", lambda _status, _now: True)
+    site.ask("/a.json", "br")  # the next client has it made
+    assert work.wait_idle(30)
+    assert levels == [FAST_LEVELS["br"], FAST_LEVELS["br"], BEST_LEVELS["br"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "after", "settled"),
+    [
+        (10**18 + 1, 99_000_000, False),
+        (10**18 + 1, 101_000_000, True),
+        (10**18, 101_000_000, False),  # a whole second: it may be a clock with steps of two
+        (10**18, 1_999_000_000, False),
+        (10**18, 2_101_000_000, True),
+    ],
+)
+def test_how_long_a_change_may_leave_no_trace(
+    site: EncodedSite, changed: int, after: int, settled: bool
+) -> None:
+    status = os.stat(site.root)
+    status = os.stat_result(status[:10], {"st_ctime_ns": changed})
+    assert file_state.is_settled(status, changed + after) is settled
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError])
+def test_where_compression_fails_the_file_is_sent(
+    site: EncodedSite, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fail(*_: Any) -> bytes:
-        raise OSError
+        raise error
 
     monkeypatch.setattr(file_encoder, "encode_file", fail)
     assert site.ask("/a.json", "gzip").body == TEXT
+    assert not site.encoder._in_progress
+    assert site.encoder._free_slots.acquire(blocking=False)
+
+
+def test_two_names_of_a_file_are_compressed_once_and_stay_two(
+    site: EncodedSite, work: Background, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In another site as well: what is remembered is of the file that a site has opened itself."""
+    other = EncodedSite(tmp_path_factory.mktemp("other"), site.encoder, hide=("/a.json",))
+    for name in ("a.json", "b.txt"):
+        os.link(site.root / "a.json", other.root / name)
+    first = site.ask("/a.json", "gzip")
+    assert work.wait_idle(30)
+    size = site.encoder.memory.size
+    second = other.ask("/b.txt", "gzip")
+    assert second.headers["content-type"].startswith("text/plain")
+    assert (first.content, second.content) == (TEXT, TEXT)
+    assert site.encoder.memory.size == size
+    assert other.ask("/a.json", "gzip").response.status == 404
 
 
 def test_off_and_siblings_alone(site: EncodedSite) -> None:
@@ -414,8 +543,10 @@ def test_descriptors_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         content = file_encoder.MemoryContent(bytes(70_000))
         memory.put((number,), encoded_memory.EncodedFile("br", 11, content))
+        assert memory.get((0,), "br")  # which stays, since it is used
     del content
     assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert [key for key in range(4) if memory.get((key,), "br")] == [0, 3]
 
 
 def folder_of(tmp_path: Path, **options: Any) -> EncodedFolder:
@@ -439,7 +570,7 @@ def test_a_restart_finds_the_best_levels_again(
     assert (place / "stored").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap", "link", "fifo"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap", "link", "fifo", "huge"])
 def test_what_is_damaged_in_a_folder_is_not_there(tmp_path: Path, damage: str) -> None:
     folder = folder_of(tmp_path)
     folder.store((1, 2), "br", 11, b"content")
@@ -453,6 +584,9 @@ def test_what_is_damaged_in_a_folder_is_not_there(tmp_path: Path, damage: str) -
         path.write_bytes(data[:-1])
     elif damage == "flip":
         path.write_bytes(data[:-1] + b"x")
+    elif damage == "huge":
+        with path.open("ab") as file:
+            file.truncate(1 << 40)
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "swap":
@@ -489,6 +623,28 @@ def test_a_folder_that_cannot_be_written_to_is_reported_once(tmp_path: Path) -> 
     assert folder.load((1,), "br", 11) is None
 
 
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "stored").chmod(0o777)
+    errors: list[OSError] = []
+    folder_of(tmp_path, errors=errors).store((1,), "br", 11, b"content")
+    assert [type(error) for error in errors] == [PermissionError]
+    assert not list((tmp_path / "stored").iterdir())
+
+
+def test_what_a_crash_has_left_is_swept_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path, max_bytes=500)
+    with monkeypatch.context() as patch:
+        for name in ("rename", "unlink"):
+            patch.setattr(os, name, lambda *_: None)  # as if it ended before
+        folder.store((1,), "br", 11, bytes(1_000))
+    assert len(list((tmp_path / "stored").iterdir())) == 1
+    folder.sweep()
+    assert not list((tmp_path / "stored").iterdir())
+
+
 # The background.
 
 
@@ -514,6 +670,40 @@ def test_jobs_wait_for_each_other_and_only_so_many(monkeypatch: pytest.MonkeyPat
     assert done[-1] == "third"
     work.stop()
     assert not work.try_add(lambda _: None)
+
+
+def test_jobs_are_done_without_the_lowest_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)  # as a sandbox may
+    work, done = Background(), threading.Event()
+    assert work.try_add(lambda _: done.set())
+    assert work.wait_idle(30)
+    assert done.is_set()
+
+
+def test_a_thread_that_cannot_start_loses_no_job_but_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, done = Background(), []
+
+    class NoThread:
+        """Fails to start, after another job has come."""
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            assert work.try_add(lambda _: done.append("other"))
+            raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", NoThread)
+        assert not work.try_add(lambda _: done.append("own"))
+    assert work.try_add(lambda _: done.append("next"))
+    assert work.wait_idle(30)
+    assert done == ["other", "next"]
 
 
 def test_a_stop_ends_a_job_within_a_chunk(site: EncodedSite, work: Background) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import gzip
+import http.client
 import json
 import random
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -94,6 +96,7 @@ def test_a_client_that_accepts_none_gets_it_as_it_is(
         Response(206, (("Content-Range", "bytes 0-9/10"),), (TEXT,), len(TEXT)),
         Response(200, (), (TEXT[:255],), 255),
         Response(200, (), (TEXT,), len(TEXT), echoes=True),
+        Response(200, (("Cache-Control", "public, No-Transform"),), (TEXT,), len(TEXT)),
         Response(204),
     ],
 )
@@ -152,6 +155,29 @@ def test_small_bodies_are_compressed_once(
     assert [coding for coding, _ in made] == ["gzip", "br"]
 
 
+def test_stored_bodies_are_bounded_and_the_least_recently_used_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, compressor = [], encoded_pages.compressor
+    monkeypatch.setattr(encoded_pages, "compressor", lambda *of: made.append(of) or compressor(*of))
+    policy = EncodedPages()
+    request = Request("GET", "/", headers={"accept-encoding": "gzip"})
+
+    def ask_for(number: int) -> None:
+        body = b"%d" % number + bytes(60_000)
+        policy.finish(request, RequestContext(NOW), Response(404, (), (body,), len(body)))
+
+    for number in range(100):  # 6 MB
+        ask_for(number)
+        ask_for(0)
+    assert len(made) == 100
+    size = sum(len(body) + len(encoded) for (body, _), encoded in policy._stored.items())
+    assert size == policy._stored_size
+    assert (1 << 20) - 70_000 < size <= 1 << 20
+    ask_for(1)  # which was dropped
+    assert len(made) == 101
+
+
 def test_a_page_that_a_client_has_is_told_by_the_tag_that_it_has(
     program: Program, tmp_path: Path
 ) -> None:
@@ -180,6 +206,34 @@ def test_errors_are_compressed_and_redirects_are_not(program: Program, tmp_path:
     assert b"Not Found" in gzip.decompress(body_of(error))
     redirect = ask(program, tmp_path, target="/sub?secret")  # which has the path and the query
     assert (redirect.status, "content-encoding" in headers_of(redirect)) == (301, False)
+
+
+PROPFIND = '<propfind xmlns="DAV:"><prop><{} xmlns="x"/></prop></propfind>'
+FORM = "".join(
+    f'--b\r\nContent-Disposition: form-data; name="file"; filename="guess{n}"\r\n\r\n\r\n'
+    for n in range(20)
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers"),
+    [
+        ("PROPFIND", PROPFIND.format("guess"), {"Depth": "1"}),
+        ("POST", f"{FORM}--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}),
+    ],
+)
+def test_what_repeats_the_body_of_a_request_is_not_compressed(
+    tmp_path: Path, method: str, body: str, headers: dict[str, str]
+) -> None:
+    for number in range(20):
+        (tmp_path / f"secret{number}").touch()
+    with aserve.Server(tmp_path, dav=True, write=("/",), access_log=None) as server:
+        client = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+        client.request(method, "/", body, {**headers, "Accept-Encoding": "gzip"})
+        response = client.getresponse()
+        assert response.read().count(b"guess") >= 20  # BREACH
+        assert response.headers["Content-Encoding"] is None
+        client.close()
 
 
 async def test_on_the_wire(program: Program, tmp_path: Path) -> None:

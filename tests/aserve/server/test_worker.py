@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from aserve.compression.background import Background
 from aserve.config.settings import Settings
 from aserve.server import process
 from aserve.server.embedded import Server
+from aserve.server.worker import ModelWorker
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +34,24 @@ def test_a_thread_gives_the_interpreter_away_soon(
 def test_the_threads_of_a_program_are_left_alone(tmp_path: Path, usual_interval: float) -> None:
     with Server(tmp_path, port=0):
         assert sys.getswitchinterval() == usual_interval
+
+
+def test_a_reload_stops_what_the_former_settings_do_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[Background] = []
+
+    def stop(self: Background) -> None:
+        stopped.append(self)
+
+    monkeypatch.setattr(Background, "stop", stop)
+    settings = Settings(tmp_path, model="blocking")
+    worker = ModelWorker(settings, [], None)
+    former = worker._encoder
+    worker.prepare(settings)
+    assert not stopped  # another part of the reload may still fail
+    worker.commit()
+    assert former
+    assert stopped == [former._background]
+    assert worker._encoder
+    assert worker._encoder is not former
