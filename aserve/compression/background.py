@@ -3,9 +3,10 @@
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 Job = Callable[[Callable[[], bool]], None]
 """Gets a function that tells whether to stop, and calls it at least twice a second."""
@@ -20,19 +21,25 @@ class Background:
     """Does jobs one by one. Any thread may use it."""
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
+        self._jobs: list[tuple[float, int, Job]] = []  # a heap: the shortest first
+        self._numbers = count()
         self._lock = threading.Lock()
         self._is_running = False
         self._is_stopped = False
         self._idle = threading.Event()
         self._idle.set()
 
-    def try_add(self, job: Job) -> bool:
-        """Do a job later. Return False if too many wait already, or it is stopped."""
+    def try_add(self, job: Job, seconds: float = 0) -> bool:
+        """Do a job later. Return False if too many wait already, or it is stopped.
+
+        seconds: about what it takes. Shorter ones go first: the many small files of a site do not
+        wait for a large one.
+        """
         with self._lock:
             if self._is_stopped or len(self._jobs) >= _MAX_JOBS:
                 return False
-            self._jobs.append(job)
+            entry = seconds, next(self._numbers), job
+            heappush(self._jobs, entry)
             if self._is_running:
                 return True
             self._is_running = True
@@ -41,7 +48,8 @@ class Background:
             threading.Thread(target=self._run, name="background", daemon=True).start()
         except RuntimeError:  # there may be no more threads
             with self._lock:
-                self._jobs.remove(job)  # others may have come: they wait for the next one
+                self._jobs.remove(entry)  # others may have come: they wait for the next one
+                heapify(self._jobs)
                 self._end()
             return False
         return True
@@ -71,7 +79,7 @@ class Background:
     def _next(self) -> Job | None:
         with self._lock:
             if self._jobs:
-                return self._jobs.popleft()
+                return heappop(self._jobs)[2]
             self._end()
             return None
 

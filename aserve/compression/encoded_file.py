@@ -17,12 +17,13 @@ _CHUNK_SIZE = 256 << 10  # bytes that are compressed in one call, which releases
 class EncodedFile(NamedTuple):
     """What a file is in a coding.
 
-    content: None if that is not worth sending (MAX_RATIO).
+    content: None if that is not worth sending (MAX_RATIO). is_final: no smaller one is made of it.
     """
 
     coding: str
     level: int
     content: MemoryContent | None
+    is_final: bool = False
 
 
 def tag_of(coding: str, level: int) -> str:

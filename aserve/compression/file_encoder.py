@@ -13,7 +13,7 @@ from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from aserve.compression.background import Background
-from aserve.compression.codecs import BEST_LEVELS, FAST_LEVELS, available_codings
+from aserve.compression.codecs import BEST_LEVEL_S, BEST_LEVELS, FAST_LEVELS, available_codings
 from aserve.compression.encoded_file import EncodedFile, encode_file, tag_of
 from aserve.compression.encoded_memory import EncodedMemory
 from aserve.compression.worthwhile import MIN_SIZE, is_packed
@@ -159,7 +159,7 @@ class FileEncoder:
         content = self._folder.load(job.state, coding, best) if self._folder else None
         if content is None:
             return None
-        encoded = EncodedFile(coding, best, MemoryContent(content) if content else None)
+        encoded = _encoded(coding, best, content)
         self.memory.put(job.state, encoded)
         return encoded
 
@@ -173,13 +173,21 @@ class FileEncoder:
             content = encode_file(descriptor, coding, level, is_stopped)
             if state_of(os.fstat(descriptor)) != job.state:
                 return None
-            encoded = EncodedFile(coding, level, MemoryContent(content) if content else None)
+            encoded = _encoded(coding, level, content)
             if can_store:
-                self.memory.put(job.state, encoded)
+                self.memory.put(job.state, self._smaller(job.state, encoded))
                 if self._folder and level == BEST_LEVELS[coding]:
                     self._folder.store(job.state, coding, level, content or b"")
             return encoded
         return None
+
+    def _smaller(self, state: FileState, encoded: EncodedFile) -> EncodedFile:
+        """Return the smaller one of two levels: the best is not, for some small content."""
+        former = self.memory.get(state, encoded.coding)
+        if not (former and former.content and encoded.content):
+            return encoded
+        is_smaller = len(encoded.content) < len(former.content)
+        return encoded if is_smaller else former._replace(is_final=encoded.is_final)
 
     def _improve(self, job: _Job, preferred: Sequence[str], found: list[EncodedFile]) -> bool:
         """Make the best levels in the background; return whether they are there already.
@@ -189,20 +197,21 @@ class FileEncoder:
         if self._background is None or any(one.content is None for one in found):
             return True
         codings = [one for one in preferred if one in _SLOW_CODINGS] or preferred[:1]
-        missing = [one for one in codings if not self._has_best(job.state, one)]
+        missing = [one for one in codings if not self._is_final(job.state, one)]
         for coding in missing:
             key = job.state, coding
             with self._lock:
                 if key in self._improving:
                     continue
                 self._improving.add(key)
-            if not self._background.try_add(partial(self._make_best, job, coding)):
+            seconds = job.file.status.st_size / 1e6 * BEST_LEVEL_S[coding]
+            if not self._background.try_add(partial(self._make_best, job, coding), seconds):
                 self._improving.discard(key)  # the next request tries again
         return not missing
 
-    def _has_best(self, state: FileState, coding: str) -> bool:
+    def _is_final(self, state: FileState, coding: str) -> bool:
         known = self.memory.get(state, coding)
-        return known is not None and (known.level == BEST_LEVELS[coding] or known.content is None)
+        return known is not None and known.is_final
 
     def _make_best(self, job: _Job, coding: str, is_stopped: _IsStopped) -> None:
         try:
@@ -210,6 +219,12 @@ class FileEncoder:
                 self._make(job, coding, BEST_LEVELS[coding], is_stopped)
         finally:
             self._improving.discard((job.state, coding))
+
+
+def _encoded(coding: str, level: int, content: bytes | None) -> EncodedFile:
+    """Return content in a coding; None or b"": it is not worth sending."""
+    is_final = not content or level == BEST_LEVELS[coding]
+    return EncodedFile(coding, level, MemoryContent(content) if content else None, is_final)
 
 
 def _is_settled(job: _Job) -> bool:

@@ -706,6 +706,39 @@ def test_a_thread_that_cannot_start_loses_no_job_but_its_own(
     assert done == ["other", "next"]
 
 
+def test_the_shortest_job_is_first() -> None:
+    work, release, began, done = Background(), threading.Event(), threading.Event(), []
+
+    def first(_: Callable[[], bool]) -> None:
+        began.set()
+        assert release.wait(30)
+
+    assert work.try_add(first)
+    assert began.wait(30)
+    for seconds in (3.0, 0.5, 2.0):
+        assert work.try_add(lambda _, seconds=seconds: done.append(seconds), seconds)
+    release.set()
+    assert work.wait_idle(30)
+    assert done == [0.5, 2.0, 3.0]
+
+
+def test_the_fast_level_stays_where_the_best_is_no_smaller(
+    site: EncodedSite, work: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = file_encoder.encode_file
+
+    def encode_badly(descriptor: int, coding: str, level: int, *rest: Any) -> bytes | None:
+        content = encode(descriptor, coding, level, *rest)
+        return content + b"\0" * 9_000 if content and level == BEST_LEVELS[coding] else content
+
+    monkeypatch.setattr(file_encoder, "encode_file", encode_badly)
+    first = site.ask("/a.json", "zstd")
+    assert work.wait_idle(30)
+    last = site.ask("/a.json", "zstd")
+    assert (last.level, last.body) == (first.level, first.body)
+    assert last.response.path  # it is final
+
+
 def test_a_stop_ends_a_job_within_a_chunk(site: EncodedSite, work: Background) -> None:
     work.stop()
     assert site.ask("/a.json", "br").level == str(FAST_LEVELS["br"])
