@@ -29,6 +29,7 @@ from aserve.config.limit_values import limit_rows
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.rule_files import format_problems
 from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.server.certificates import open_certificates
 from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
@@ -73,6 +74,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --cors --cache 60 www/", "# for pages of other sites"),
         ("aserve --live www/", "# pages follow changes of files"),
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
+        ("aserve --https www/", "# by TLS; once: aserve trust"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -108,6 +110,7 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     if inherited and inherited.check:
         check_same_address(*inherited.check, settings)
         return OK
+    open_certificates(settings)  # what is wrong with them is said before the banner
     listeners = inherited.open_listeners() if inherited else listen(settings)
     if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
         _open_site(home_url(settings, listeners[0][0]))

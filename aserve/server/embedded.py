@@ -180,7 +180,7 @@ class Server:
         (self._listeners,) = listen(self.settings)
         self._lock = threading.RLock()  # a thread may have held the old one at a fork
         self._process_id = os.getpid()
-        self.url = url(self._listeners[0])
+        self.url = url(self._listeners[0], self.settings.scheme)
         try:
             for setting, reason in missing_pages(self.settings):
                 _logger.warning("%s: %s", setting, reason)

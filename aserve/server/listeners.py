@@ -132,10 +132,10 @@ def check_same_address(host: str, port: int | None, settings: Settings) -> None:
             raise ListenError(name, "has changed, which an upgrade does not follow; reload first")
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL that opens the site on this machine."""
     host, port = listener.getsockname()[:2]
-    return _url(_LOOPBACKS.get(host, host), port)
+    return _url(scheme, _LOOPBACKS.get(host, host), port)
 
 
 def is_loopback(listener: socket.socket) -> bool:
@@ -149,11 +149,11 @@ def is_for_this_machine(host: str) -> bool:
     return all(ip_address(address).is_loopback for address in addresses)
 
 
-def lan_url(listener: socket.socket) -> str:
+def lan_url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL that opens the site from the local network, "" for none."""
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
-        return "" if host.startswith("127.") or host == "::1" else _url(host, port)
+        return "" if host.startswith("127.") or host == "::1" else _url(scheme, host, port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing: it only looks up the route, and with it
@@ -161,17 +161,16 @@ def lan_url(listener: socket.socket) -> str:
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
-        return _url(probe.getsockname()[0], port)
+        return _url(scheme, probe.getsockname()[0], port)
 
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 
-def _url(host: str, port: int) -> str:
+def _url(scheme: str, host: str, port: int) -> str:
     # RFC 6874 section 2: an interface follows a percent-encoded percent sign.
-    return (
-        f"http://[{host.replace('%', '%25')}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-    )
+    authority = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"{scheme}://{authority}:{port}/"
 
 
 def duplicate(listeners: Iterable[socket.socket]) -> list[socket.socket]:

@@ -200,7 +200,7 @@ class Manager(ABC):
         source.commit()
         self._settings = settings
         if self._groups is not former:
-            _logger.warning("listening at %s", url(self._groups.sockets[0]))
+            _logger.warning("listening at %s", url(self._groups.sockets[0], settings.scheme))
             self._control.change_port(self._groups.port)
         self._retire_from(former, retiring)
 

@@ -31,6 +31,7 @@ from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.current_rules import CurrentRules
 from aserve.policies.encoded_pages import EncodedPages
 from aserve.policies.header_file import HeaderFile
+from aserve.policies.https import HttpsOnly, StrictTransportSecurity
 from aserve.policies.live_reload import LiveReload
 from aserve.policies.policy import Policy
 from aserve.policies.repr_digest import ReprDigest
@@ -286,6 +287,10 @@ def _policies(
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
+    if settings.has_tls:
+        yield HttpsOnly()
+    if settings.hsts:
+        yield StrictTransportSecurity(settings.hsts)
     own = list(build_header_rules(settings))
     yield from own
     if rules:

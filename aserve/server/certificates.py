@@ -1,0 +1,61 @@
+"""From settings to the certificates that are presented; those of --https are issued here."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from aserve.config.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from aserve.tls.presented import PresentedCertificates
+
+_logger = logging.getLogger("aserve")
+
+
+def open_certificates(settings: Settings) -> "PresentedCertificates | None":
+    """Return the certificates of a server, None for one without TLS; raises SettingsError."""
+    if not settings.has_tls:
+        return None
+    from aserve.tls.certificates import CertificateError  # noqa: PLC0415 - it imports ssl
+    from aserve.tls.presented import PresentedCertificates  # noqa: PLC0415
+
+    issue_certificate(settings)
+    try:
+        return PresentedCertificates(settings.certificate_files)
+    except CertificateError as error:
+        raise SettingsError(error.setting, error.reason) from error
+
+
+def issue_certificate(settings: Settings) -> None:
+    """Have the certificate of --https be one for this machine as it is now; raises SettingsError.
+
+    It is left alone if it is for the same names and addresses and lasts another 30 days.
+    """
+    if not settings.https:
+        return
+    # Only here: cryptography is an extra, and takes 50 ms to import.
+    from aserve.tls.authority import Authority, utc_now  # noqa: PLC0415
+    from aserve.tls.local_files import data_directory  # noqa: PLC0415
+    from aserve.tls.machine import machine_addresses, machine_names  # noqa: PLC0415
+
+    names, (files,) = machine_names(), settings.certificate_files
+    authority = Authority(data_directory(), names)
+    try:
+        issued = authority.issue(
+            files.certificate, (*names, *settings.named_hosts), machine_addresses(), utc_now()
+        )
+    except OSError as error:
+        reason = f"cannot write to {str(data_directory())!r}: {error.strerror}"
+        raise SettingsError("https", reason) from error
+    except ValueError as error:
+        raise SettingsError("https", f"the local authority is damaged: {error}") from error
+    if issued.made_authority:
+        _logger.warning(
+            "https: made an authority for this machine, %s; browsers trust it after 'aserve trust'",
+            authority.certificate_file,
+        )
+    if issued.is_new and issued.left_out:
+        _logger.warning(
+            "https: the certificate is not for %s: the authority may only name this machine and "
+            "private networks, as they were when it was made",
+            ", ".join(issued.left_out),
+        )
