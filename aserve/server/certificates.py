@@ -1,12 +1,18 @@
 """From settings to the certificates that are presented; those of --https are issued here."""
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from aserve.tls.presented import PresentedCertificates
+
+WARNING_DAYS = 14
+"""Of a certificate that expires sooner a user is warned, once a day."""
+
+_DAY_S = 86_400
 
 _logger = logging.getLogger("aserve")
 
@@ -59,3 +65,23 @@ def issue_certificate(settings: Settings) -> None:
             "private networks, as they were when it was made",
             ", ".join(issued.left_out),
         )
+
+
+def expiring(settings: Settings, now: float) -> Iterator[tuple[str, str]]:
+    """Yield a setting and a warning for each certificate that expires soon.
+
+    now: POSIX time. Not of those that --https issues, which are replaced in time.
+    """
+    if not settings.cert:
+        return
+    from aserve.tls.certificates import CertificateError, read_certificate  # noqa: PLC0415
+
+    for files in settings.certificate_files:
+        try:
+            seconds = read_certificate(files).not_after - now
+        except CertificateError:  # the exchange says so
+            continue
+        if seconds < WARNING_DAYS * _DAY_S:
+            days = int(seconds // _DAY_S)
+            when = "has expired" if days < 0 else f"expires in {days} day{'s' * (days != 1)}"
+            yield "cert", f"{str(files.certificate)!r} {when}"

@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -154,7 +154,7 @@ def _try_handshake(files: CertificateFiles, context: ssl.SSLContext) -> Certific
             context.wrap_bio(to_server, to_client, server_side=True),
             client.wrap_bio(to_client, to_server),
         )
-        _shake_hands(ends)
+        shake_hands(ends)
     except ssl.SSLError as error:
         what = getattr(error, "verify_message", "") or str(error.reason).lower().replace("_", " ")
         reason = f"{str(files.certificate)!r} would be refused by browsers: {what}"
@@ -176,7 +176,8 @@ def _certificates_in(path: Path) -> str:
     return _read("cert", path)
 
 
-def _shake_hands(ends: Iterable[ssl.SSLObject]) -> None:
+def shake_hands(ends: Sequence[ssl.SSLObject]) -> None:
+    """Have both ends of a connection in memory begin it. Raises ssl.SSLError."""
     for _ in range(_MAX_FLIGHTS):
         waiting = 0
         for end in ends:
