@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aserve.config.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from aserve.tls.authority import Authority
     from aserve.tls.presented import PresentedCertificates
 
 WARNING_DAYS = 14
@@ -39,18 +40,18 @@ def issue_certificate(settings: Settings) -> None:
     if not settings.https:
         return
     # Only here: cryptography is an extra, and takes 50 ms to import.
-    from aserve.tls.authority import Authority, utc_now  # noqa: PLC0415
-    from aserve.tls.local_files import data_directory  # noqa: PLC0415
+    from aserve.tls.authority import utc_now  # noqa: PLC0415
     from aserve.tls.machine import machine_addresses, machine_names  # noqa: PLC0415
 
     names, (files,) = machine_names(), settings.certificate_files
-    authority = Authority(data_directory(), names)
+    authority = local_authority()
     try:
         issued = authority.issue(
             files.certificate, (*names, *settings.named_hosts), machine_addresses(), utc_now()
         )
     except OSError as error:
-        reason = f"cannot write to {str(data_directory())!r}: {error.strerror}"
+        directory = authority.certificate_file.parent
+        reason = f"cannot write to {str(directory)!r}: {error.strerror}"
         raise SettingsError("https", reason) from error
     except ValueError as error:
         raise SettingsError("https", f"the local authority is damaged: {error}") from error
@@ -65,6 +66,15 @@ def issue_certificate(settings: Settings) -> None:
             "private networks, as they were when it was made",
             ", ".join(issued.left_out),
         )
+
+
+def local_authority() -> "Authority":
+    """Return the authority of this user, which needs the package cryptography."""
+    from aserve.tls.authority import Authority  # noqa: PLC0415 - as above
+    from aserve.tls.local_files import data_directory  # noqa: PLC0415
+    from aserve.tls.machine import machine_names  # noqa: PLC0415
+
+    return Authority(data_directory(), machine_names())
 
 
 def expiring(settings: Settings, now: float) -> Iterator[tuple[str, str]]:
