@@ -102,6 +102,10 @@ class SettingOptions(TypedDict, total=False):
         list[str],
         declare(_TLS, "--key", value="FILE", text="Its key, if it is in another file."),
     ]
+    http_redirect: Annotated[
+        str,
+        declare(_TLS, "--http-redirect", value="PORT", text="Lead http there to https, as on 80."),
+    ]
     hsts: Annotated[
         str,
         declare(

@@ -233,6 +233,8 @@ class Settings:
     certificate."""
     https: bool = False
     """Whether the server speaks TLS with a certificate of its own authority, for this machine."""
+    http_redirect: int | None = None
+    """A second port, whose clients are led from http to https; None for none."""
     hsts: int = 0
     """For how many seconds browsers are told to use https alone, 0 for not at all."""
     dispatch: str = DISPATCHES[0]
@@ -622,6 +624,7 @@ class ServerSettings(TypedDict, total=False):
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    http_redirect: int | None
     hsts: int
     dispatch: str
     limits: Limits

@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from aserve.tls.certificates import CertificateFiles
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*")
+_MAX_PORT = 65_535
 MAX_HSTS = (1 << 31) - 1  # seconds
 NO_CRYPTOGRAPHY = "needs the package cryptography: pip install 'aserve-http[https]'"
 
 
 def tls_errors(settings: "Settings") -> Iterator[tuple[str, str]]:
     """Yield what cannot work together, by the name of a setting."""
-    cert, key = len(settings.cert), len(settings.key)
     setting = "https" if settings.https else "cert"
-    if settings.key and cert != key:
-        files = f"{key} file{'s' * (key > 1)} for {cert} certificate{'s' * (cert != 1)}"
-        yield "key", f"{files}: each --cert needs its own, in the same order"
+    yield from _count_errors(len(settings.cert), len(settings.key))
     if settings.https and settings.cert:
         yield "https", "makes a certificate of its own; leave out cert, or leave out https"
     if settings.has_tls and not settings.model_info.uses_event_loop:
@@ -34,8 +32,26 @@ def tls_errors(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield "https", NO_CRYPTOGRAPHY
     if not 0 <= settings.hsts <= MAX_HSTS:
         yield "hsts", f"must be from 0 to {MAX_HSTS}"
-    if settings.hsts and not settings.has_tls:
-        yield "hsts", "has no effect without cert or https"
+    for setting in ("hsts", "http_redirect") if not settings.has_tls else ():
+        if getattr(settings, setting):
+            yield setting, "has no effect without cert or https"
+    if settings.http_redirect is not None:
+        yield from _redirect_errors(settings.http_redirect, settings.port)
+
+
+def _count_errors(cert: int, key: int) -> Iterator[tuple[str, str]]:
+    if key and cert != key:
+        files = f"{key} file{'s' * (key > 1)} for {cert} certificate{'s' * (cert != 1)}"
+        yield "key", f"{files}: each --cert needs its own, in the same order"
+
+
+def _redirect_errors(from_port: int, port: int | None) -> Iterator[tuple[str, str]]:
+    if not 1 <= from_port <= _MAX_PORT:
+        yield "http_redirect", f"must be from 1 to {_MAX_PORT}"
+    if not port:
+        yield "http_redirect", "needs port: where it leads to must be known"
+    if from_port == port:
+        yield "http_redirect", "must be another port; on its own, http leads to https anyway"
 
 
 def given_certificates(cert: Sequence[str], key: Sequence[str]) -> "tuple[CertificateFiles, ...]":

@@ -1,5 +1,8 @@
 """Where TLS is on: plain http leads to https, and browsers may be told to keep to it."""
 
+import re
+from collections.abc import Callable
+
 from aserve.cache.keys import KeyedOn
 from aserve.handlers.handler import Handler, Note, RequestContext
 from aserve.http.host_names import request_authority
@@ -8,26 +11,47 @@ from aserve.http.request_target import checked_origin
 from aserve.policies.policy import Policy
 
 SCHEME = "https"
+_HTTP_PORT, _HTTPS_PORT = 80, 443
+_AUTHORITY = re.compile(r"(?P<host>[^:]+|\[[^]]*\]):?(?P<port>[0-9]*)")
+_TOKEN = re.compile(r"/\.well-known/acme-challenge/[A-Za-z0-9_-]+")
 _NO_HOST = "This server speaks TLS: ask by https."
 
 
 class HttpsOnly(Policy):
     """Answers http with a redirect to the same place by https.
 
-    308 keeps the method (RFC 9110 section 15.4.9). The port is the one of the request, since both
-    are answered on the same one, also behind a port that is mapped.
+    308 keeps the method (RFC 9110 section 15.4.9). The port stays, since both are answered on each,
+    also behind a port that is mapped: but from from_port, which is there for http, it leads to
+    port.
+
+    Tokens by which authorities check who has a host are sent by http, too (RFC 8555 section 8.3).
     """
 
     keyed_on = KeyedOn(scheme=True, headers=frozenset({"host"}))
 
+    def __init__(self, from_port: int | None = None, port: int | None = None) -> None:
+        self._from_port = from_port
+        self._suffix = "" if port == _HTTPS_PORT else f":{port}"
+
     def wrap(self, handler: Handler) -> Handler:
         """Return a handler that passes on only what came by TLS."""
-        return _SecureHandler(handler)
+        return _SecureHandler(handler, self._authority)
+
+    def _authority(self, request: Request) -> str:
+        """Return the host and port that are to be asked by https, "" if no host is known."""
+        authority = request_authority(request)
+        match = _AUTHORITY.fullmatch(authority)
+        if not match or int(match["port"] or _HTTP_PORT) != self._from_port:
+            return authority
+        return match["host"] + self._suffix
 
 
 class _SecureHandler:
-    def __init__(self, handler: Handler) -> None:
+    """Redirects http. authority: returns the host and port of the redirect."""
+
+    def __init__(self, handler: Handler, authority: Callable[[Request], str]) -> None:
         self._handler = handler
+        self._authority = authority
         self._accept_inner = getattr(handler, "accept_body", None)
 
     def accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
@@ -39,15 +63,19 @@ class _SecureHandler:
 
     def handle(self, request: Request, context: RequestContext) -> Response:
         """Return the handler's response. Raises HttpError 308, or 400 where no URL is known."""
-        if context.scheme == SCHEME:
+        if context.scheme == SCHEME or _is_token(request):
             return self._handler.handle(request, context)
-        authority = request_authority(request)
+        authority = self._authority(request)
         if request.method == "CONNECT" or request.target == "*" or not authority:
             raise HttpError(400, _NO_HOST, close=True)
         location = f"{SCHEME}://{authority}{checked_origin(request.target)}"
         if context.notes is not None:
             context.notes.append(Note("rule", f"308 to {location}: TLS is on"))
         raise HttpError(308, "This server speaks TLS.", (("Location", location),), close=True)
+
+
+def _is_token(request: Request) -> bool:
+    return request.method in {"GET", "HEAD"} and bool(_TOKEN.fullmatch(request.target))
 
 
 class StrictTransportSecurity(Policy):

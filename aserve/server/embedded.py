@@ -222,7 +222,7 @@ class Server:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
         new_root = self._root if root is None else checked_root(as_root, root)
         settings = replace(self.settings, root=new_root, **changes)
-        for fixed in ("host", "model", "by_the_book"):
+        for fixed in ("host", "model", "by_the_book", "http_redirect"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
                 raise SettingsError(fixed, "cannot be changed while the server runs")
         return settings

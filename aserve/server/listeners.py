@@ -51,7 +51,7 @@ def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[sock
     """Open further sockets on the addresses of others; raises ListenError."""
     bound = [(int(listener.family), listener.getsockname()) for listener in listeners]
     _share(listeners)
-    return _open_each(bound, backlog, shared=True)
+    return _open_bound(bound, backlog)
 
 
 def listen_also(
@@ -198,15 +198,36 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     only a model whose workers wait in accept shares it, since that wakes up one of them. The first
     sockets are opened without SO_REUSEPORT, which would let two servers share a port unnoticed.
     """
-    addresses = _addresses(settings.host, port)
-    first = _listen_on_each(addresses, settings.limits.backlog)
+    first = _listen_on_each(_addresses(settings.host, port), settings.limits.backlog)
+    if settings.http_redirect:
+        try:
+            others = _addresses(settings.host, settings.http_redirect)
+            first += _listen_on_each(others, settings.limits.backlog)
+        except ListenError as error:
+            close_all(first)
+            raise _of_redirect(error) from error
     if settings.workers == 1 or settings.model_info.shares_listeners:
         return [first] * settings.workers
     bound = [(listener.family, listener.getsockname()) for listener in first]
     close_all(first)
-    return [
-        _open_each(bound, settings.limits.backlog, shared=True) for _ in range(settings.workers)
-    ]
+    return [_open_bound(bound, settings.limits.backlog) for _ in range(settings.workers)]
+
+
+def _open_bound(bound: Sequence[Address], backlog: int) -> list[socket.socket]:
+    """Open sockets beside others, on the same addresses and ports."""
+    opened: list[socket.socket] = []
+    try:
+        for port in dict.fromkeys(address[1] for _, address in bound):
+            of_port = [one for one in bound if one[1][1] == port]
+            opened += _open_each(of_port, backlog, shared=True)
+    except ListenError:
+        close_all(opened)
+        raise
+    return opened
+
+
+def _of_redirect(error: ListenError) -> ListenError:
+    return ListenError("http_redirect" if error.setting == "port" else error.setting, error.reason)
 
 
 def _addresses(host: str, port: int) -> list[Address]:

@@ -288,7 +288,7 @@ def _policies(
     if settings.server_header:
         yield ServerHeader()
     if settings.has_tls:
-        yield HttpsOnly()
+        yield HttpsOnly(settings.http_redirect, settings.port)
     if settings.hsts:
         yield StrictTransportSecurity(settings.hsts)
     own = list(build_header_rules(settings))

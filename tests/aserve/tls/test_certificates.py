@@ -155,6 +155,10 @@ def test_a_changed_file_is_read_again(directory, certificates):
         ({"https": True}, "https: makes a certificate of its own; leave out cert"),
         ({"model": "epoll"}, "cert: the model epoll has no TLS"),
         ({"hsts": -1}, "hsts: must be from 0 to 2147483647"),
+        ({"http_redirect": 0}, "http_redirect: must be from 1 to 65535"),
+        ({"http_redirect": 80}, "http_redirect: needs port"),
+        ({"http_redirect": 80, "port": 80}, "http_redirect: must be another port"),
+        ({"http_redirect": 80, "cert": (), "key": ()}, "http_redirect: has no effect without"),
         ({"hsts": 60, "cert": (), "key": ()}, "hsts: has no effect without cert or https"),
     ],
 )

@@ -18,6 +18,7 @@ from aserve.filesystem.directory import Directory
 from aserve.handlers.handler import RequestContext
 from aserve.http.messages import Request, Response
 from aserve.http1.limits import Limits
+from aserve.policies.https import HttpsOnly
 from aserve.policies.policy import Policy
 from aserve.policies.site import Site
 from aserve.server.certificates import open_certificates
@@ -25,7 +26,9 @@ from aserve.server.listeners import listen
 from aserve.tls.certificates import new_context
 from aserve.transport.eventloop.server import EventLoopServer
 from aserve.transport.eventloop.thread_pool import PoolSize
+from tests.aserve import programs
 from tests.aserve.tls.issuing import issue
+from tests.marks import slow
 
 MODELS = pytest.mark.parametrize("model", ["simulated-proactor", "asyncio"])
 TIMEOUT = 30  # seconds, of which no test takes more than one
@@ -315,6 +318,78 @@ def test_a_handshake_that_a_reload_meets_goes_on(start, trusting, directory, mod
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             received = b"".join(iter(lambda: client.recv(65_536), b""))
     assert received.endswith((directory / "a.txt").read_bytes())
+
+
+def free_ports():
+    """Return two ports that are free now."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.mark.parametrize("options", ["", slow("--workers=2")])
+def test_a_second_port_leads_to_https(directory, pair, trusting, options):
+    port, from_port = free_ports()
+    program = programs.start(
+        directory,
+        *("--host=127.0.0.1", f"--port={port}", f"--http-redirect={from_port}"),
+        *("--cert", pair.cert, "--key", pair.key, *filter(None, [options])),
+    )
+    try:
+        banner = [program.stderr.readline() for _ in range(4)]
+        assert f"https://127.0.0.1:{port}/" in banner[1]
+        for _ in range(4):
+            request = f"GET /a.txt HTTP/1.1\r\nHost: site.test:{from_port}\r\n\r\n".encode()
+            answer = ask_plainly(("127.0.0.1", from_port), request)
+            assert answer.startswith(b"HTTP/1.1 308 ")
+            assert f"\r\nLocation: https://site.test:{port}/a.txt\r\n".encode() in answer
+            assert ask(("127.0.0.1", port), trusting)[1] == b"alpha"
+        program.terminate()
+        assert program.wait(TIMEOUT) == 0
+    finally:
+        program.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "ports", "location"),
+    [
+        ("a.test", (80, 443), "https://a.test/x"),
+        ("a.test:80", (80, 443), "https://a.test/x"),
+        ("a.test", (80, 8443), "https://a.test:8443/x"),
+        ("a.test:8443", (80, 8443), "https://a.test:8443/x"),
+        ("[::1]:8080", (8080, 8443), "https://[::1]:8443/x"),
+        ("[::1]", (80, 8443), "https://[::1]:8443/x"),
+        ("a.test", (None, 8443), "https://a.test/x"),
+    ],
+)
+def test_where_http_leads_to(host, ports, location):
+    site = Site(NothingThere(), [HttpsOnly(*ports)])
+    request = Request("GET", "/x", headers={"host": host})
+    response = site.handle(request, RequestContext(0))
+    assert (response.status, dict(response.headers)["Location"]) == (308, location)
+
+
+class NothingThere:
+    def handle(self, request: Request, context: RequestContext) -> Response:
+        return Response(204, ())
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/.well-known/acme-challenge/a-B_9", 200),
+        ("/.well-known/acme-challenge/", 308),
+        ("/.well-known/acme-challenge/../../a.txt", 308),
+        ("/.well-known/acme-challenge/%2e%2e", 308),
+        ("/.well-known/other", 308),
+    ],
+)
+def test_tokens_of_authorities_are_sent_by_http(start, directory, target, status):
+    """RFC 8555 section 8.3: who checks a host asks by http, when there is no certificate yet."""
+    (directory / ".well-known" / "acme-challenge").mkdir(parents=True)
+    (directory / ".well-known" / "acme-challenge" / "a-B_9").write_text("token")
+    _, address = start()
+    request = f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    assert ask_plainly(address, request).startswith(b"HTTP/1.1 %d " % status)
 
 
 @MODELS
