@@ -4,8 +4,11 @@ import asyncio
 import hashlib
 import http.client
 import logging
+import queue
 import socket
 import ssl
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -282,6 +285,57 @@ def test_a_client_that_says_nothing_is_let_go(start, model):
         slow.sendall(b"\x16\x03\x01")
         wait_for_end(silent)
         wait_for_end(slow)
+
+
+@MODELS
+def test_a_client_that_does_not_read_is_let_go(start, trusting, directory, model):
+    """What waits in the transport of TLS counts as what waits in a plain one."""
+    size = 1 << 26  # more than both kernels buffer
+    with (directory / "huge.bin").open("wb") as file:
+        file.truncate(size)
+    lines = queue.Queue()
+    limits = Limits(transfer_timeout=1, min_rate=1 << 30)
+    _, address = start(model=model, limits=limits, access_log=lines.put)
+    with connect(address, trusting) as client:
+        client.sendall(b"GET /huge.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.recv(1)
+        line = lines.get(timeout=TIMEOUT)
+        assert " 200 " in line
+        assert int(line.split(" 200 ")[1].split()[0]) < size
+
+
+def test_nothing_of_tls_is_imported_without_it(directory):
+    code = (
+        "import sys, aserve\n"
+        f"with aserve.Server({str(directory)!r}) as server: pass\n"
+        "from aserve.cli import serve\n"
+        "print([name for name in sys.modules"
+        " if name.startswith(('aserve.tls', 'cryptography')) or 'tls_' in name])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert shown == "[]\n"
+
+
+@pytest.mark.parametrize("model", ["simulated-proactor", slow("asyncio")])
+def test_a_reload_switches_tls_on_and_off(start, pair, trusting, model):
+    """Connections stay; those that are plain are led to https from then on."""
+    server, address = start(model=model, cert=(), key=())
+    request = b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(address, TIMEOUT) as plain:
+        plain.sendall(request)
+        assert plain.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        server.reload(cert=(pair.cert,), key=(pair.key,))
+        plain.sendall(request)
+        assert plain.recv(65_536).startswith(b"HTTP/1.1 308 ")
+    with connect(address, trusting) as secure:
+        secure.sendall(request)
+        assert secure.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        server.reload(cert=(), key=())
+        secure.sendall(request)
+        assert secure.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert ask_plainly(address, request.replace(b"1.1", b"1.0")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_handshakes_count_as_connections(start, trusting):
