@@ -17,7 +17,7 @@ from aserve.version import __version__
 
 def format_banner(settings: Settings, listener: socket.socket, file: Path | None = None) -> str:
     """Return the banner of a server that listens. file: what options were read from."""
-    address = url(listener)
+    address = url(listener, settings.scheme)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
     return "\n".join(
@@ -44,7 +44,7 @@ def _share_line(settings: Settings, listener: socket.socket) -> list[str]:
     """Return how others open the root; sites are opened by their names."""
     if not settings.root:
         return []
-    shared = lan_url(listener)
+    shared = lan_url(listener, settings.scheme)
     home = shared + _home(settings.root)
     return [
         f"  share  {home if shared else 'with --host 0.0.0.0, others in your network can open it'}"
@@ -62,7 +62,8 @@ def _site_lines(site: VirtualHost, listener: socket.socket) -> Iterator[str]:
 
 def _site_url(site: VirtualHost, listener: socket.socket) -> str:
     host = site.normal_hosts[0]
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+    scheme = site.settings.scheme
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
 
 
 def _modes(settings: Settings) -> str:
@@ -123,7 +124,7 @@ def home_url(settings: Settings, listener: socket.socket) -> str:
     Without a root it is that of the first site.
     """
     if settings.root:
-        return url(listener) + _home(settings.root)
+        return url(listener, settings.scheme) + _home(settings.root)
     return _site_url(settings.sites[0], listener) + _home(settings.sites[0].settings.root)
 
 

@@ -85,34 +85,38 @@ def dimmed(line: str) -> str:
 
 
 def _explain(configuration: Configuration, url: str, given: list[str]) -> int:
-    host, target = _parse_url(url)
+    settings = configuration.settings
+    scheme, host, target = _parse_url(url, settings.scheme)
     headers = {"Host": host, **BROWSER_HEADERS}
     for line in given:
         name, value = _parse_header(line)
         same = next((one for one in headers if one.lower() == name.lower()), name)
         headers[same] = value
     with named_by(configuration.sources):
-        decision = decide(configuration.settings, target, headers)
+        decision = decide(settings, target, headers, scheme)
     for line in _lines(decision, headers["Host"]):
         print(line)
     return OK
 
 
-def _parse_url(url: str) -> tuple[str, str]:
-    """Return the host and the target of a URL, or of a path alone, as a browser sends them."""
+def _parse_url(url: str, usual: str) -> tuple[str, str, str]:
+    """Return the scheme, host and target of a URL, or of a path alone, as a browser sends them.
+
+    usual: the scheme of the server's own URLs: without TLS it has none of https.
+    """
     url = url.partition("#")[0]
     if url.startswith("/"):
-        return "localhost", url
+        return usual, "localhost", url
     try:
         parts = urlsplit(url)
         host, colon, port = parts.netloc.rpartition("@")[2].partition(":")
         host = browser_host(host) + colon + port
     except ValueError as error:
         raise SettingsError("--explain", f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http" or not host:
+    if parts.scheme not in {"http", usual} or not host:
         raise SettingsError("--explain", f"must be a path or an http URL, not {url!r}")
     query = f"?{parts.query}" if parts.query else ""
-    return host, (parts.path or "/") + query
+    return parts.scheme, host, (parts.path or "/") + query
 
 
 def _parse_header(line: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ COMMANDS: Mapping[str, str] = {
     "compress": "write compressed siblings of a site's files",
     "explain": "show what happens for one request",
     "reload": "have a running server read its configuration anew",
+    "trust": "have browsers of this machine accept the certificate of --https",
 }
 """The names of modules in aserve/cli, and what users can do with them."""
 

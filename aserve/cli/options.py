@@ -14,6 +14,7 @@ from aserve.transport.registry import DEFAULT, MODELS
 from aserve.version import __version__
 
 _ADDRESS = "Address"
+_TLS = "HTTPS"
 _FILES = "Files"
 _HEADERS = "Headers"
 _PAGES = "Folder pages"
@@ -83,6 +84,36 @@ class SettingOptions(TypedDict, total=False):
             value="N",
             text="0 for any free port.",
             show_default=f"{DEFAULT_PORT} or next free",
+        ),
+    ]
+    https: Annotated[
+        bool, declare_flag(_TLS, "--https", text="TLS with a certificate for this machine.")
+    ]
+    cert: Annotated[
+        list[str],
+        declare(
+            _TLS,
+            "--cert",
+            value="FILE",
+            text="TLS with this certificate, PEM; repeatable.",
+        ),
+    ]
+    key: Annotated[
+        list[str],
+        declare(_TLS, "--key", value="FILE", text="Its key, if it is in another file."),
+    ]
+    http_redirect: Annotated[
+        str,
+        declare(_TLS, "--http-redirect", value="PORT", text="Lead http there to https, as on 80."),
+    ]
+    hsts: Annotated[
+        str,
+        declare(
+            _TLS,
+            "--hsts",
+            value="SECONDS",
+            text="Have browsers use https alone.",
+            show_default="off",
         ),
     ]
     charset: Annotated[

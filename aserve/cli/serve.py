@@ -43,6 +43,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --cors --cache 60 www/", "# for pages of other sites"),
         ("aserve --live www/", "# pages follow changes of files"),
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
+        ("aserve --https www/", "# by TLS; once: aserve trust"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),

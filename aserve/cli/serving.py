@@ -23,6 +23,7 @@ from aserve.config.configuration import (
 )
 from aserve.config.settings import Settings, SettingsError
 from aserve.filesystem.rule_files import format_problems
+from aserve.server.certificates import open_certificates
 from aserve.server.control import WatchedFiles
 from aserve.server.control_socket import ControlSocket, open_control_socket
 from aserve.server.event_loops import USES_FALLBACK
@@ -62,6 +63,7 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     if inherited and inherited.check:
         check_same_address(*inherited.check, settings)
         return OK
+    open_certificates(settings)  # what is wrong with them is said before the banner
     listeners = inherited.open_listeners() if inherited else listen(settings)
     if configuration.open and not inherited:  # before signals are blocked: a browser inherits them
         _open_site(home_url(settings, listeners[0][0]))

@@ -78,6 +78,7 @@ _KINDS: Mapping[str, Kind] = {
     "root": _Paths(),
     "port": WHOLE_NUMBER,
     "threads": WHOLE_NUMBER,
+    "http_redirect": WHOLE_NUMBER,
     "workers": One("a whole number or 'auto'", parse_workers, (int, str)),
     "allowed_hosts": Names("a list of strings, 'any' or 'local'", parse_names),
     "response_cache": One(

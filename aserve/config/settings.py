@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.compression import (
@@ -32,6 +32,13 @@ from aserve.config.pages import (
     parse_page,
 )
 from aserve.config.root import Root, as_root, check_root, printable, without_links
+from aserve.config.tls import (
+    certifiable_hosts,
+    certificate_errors,
+    given_certificates,
+    local_certificates,
+    tls_errors,
+)
 from aserve.config.virtual_hosts import (
     ANY_HOST,
     LINKED_ROOTS,
@@ -70,6 +77,9 @@ from aserve.transport.registry import (
     ModelInfo,
     find_model,
 )
+
+if TYPE_CHECKING:
+    from aserve.tls.certificates import CertificateFiles
 
 T = TypeVar("T")
 
@@ -219,6 +229,18 @@ class Settings:
     """The name of an I/O model."""
     by_the_book: bool = False
     """Whether the model takes each step as textbooks number them."""
+    cert: tuple[str, ...] = ()
+    """Files with certificates and their chains, in PEM: the server speaks TLS. Clients get the one
+    with the name that they ask for, or the first."""
+    key: tuple[str, ...] = ()
+    """Files with the keys of these, in the same order; () where each is in the file of its
+    certificate."""
+    https: bool = False
+    """Whether the server speaks TLS with a certificate of its own authority, for this machine."""
+    http_redirect: int | None = None
+    """A second port, whose clients are led from http to https; None for none."""
+    hsts: int = 0
+    """For how many seconds browsers are told to use https alone, 0 for not at all."""
     dispatch: str = DISPATCHES[0]
     """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
     limits: Limits = field(default_factory=Limits)
@@ -256,6 +278,7 @@ class Settings:
         if self.threads is None:
             object.__setattr__(self, "threads", self.model_info.default_threads)
         self._check_ranges()
+        self._check_tls()
         self._check_hosts()
         self._bind_sites()
         self._bind_paths()
@@ -383,6 +406,14 @@ class Settings:
             self.workers == 1 or not self.live, "live", f"needs one worker, not {self.workers}"
         )
 
+    def _check_tls(self) -> None:
+        for setting, reason in tls_errors(self):
+            raise SettingsError(setting, reason)
+        roots = [self.root] if isinstance(self.root, Path) else list(self.root.values())
+        given = given_certificates(self.cert, self.key)
+        for setting, index, reason in certificate_errors(given, roots):
+            raise SettingsError(self._item(setting, index), reason)
+
     def _check_hosts(self) -> None:
         _require(bool(self.allowed_hosts), "allowed_hosts", "must not be empty: any is every host")
         for item, host in self._items("allowed_hosts"):
@@ -449,6 +480,31 @@ class Settings:
         """The settings of each site: of the root for all other hosts first, if there is one."""
         own = (self,) if self.root else ()
         return *own, *(site.settings for site in self.sites)
+
+    @property
+    def certificate_files(self) -> "tuple[CertificateFiles, ...]":
+        """The certificates that are presented, each with its key."""
+        return local_certificates(self) if self.https else given_certificates(self.cert, self.key)
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The hosts that settings name, besides those that are addresses or any."""
+        named = (
+            self.host,
+            *self.allowed_hosts,
+            *(one for site in self.sites for one in site.hosts),
+        )
+        return certifiable_hosts(named)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.https or bool(self.cert)
+
+    @property
+    def scheme(self) -> str:
+        """That of its URLs."""
+        return "https" if self.has_tls else "http"
 
     @property
     def visibility(self) -> Visibility:
@@ -569,6 +625,11 @@ class ServerSettings(TypedDict, total=False):
     fsync: bool
     model: str
     by_the_book: bool
+    cert: tuple[str, ...]
+    key: tuple[str, ...]
+    https: bool
+    http_redirect: int | None
+    hsts: int
     dispatch: str
     limits: Limits
     linked_root: str

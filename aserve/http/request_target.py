@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from aserve.http.integers import parse_port
-from aserve.http.messages import HttpError, NotFound
+from aserve.http.messages import HttpError, NotFound, Request
 
 _ABSOLUTE_FORM = re.compile(
     r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<origin>[/?].*)?", re.IGNORECASE
@@ -140,6 +140,26 @@ def origin_form(target: str) -> str:
     return origin if origin.startswith("/") else "/" + origin
 
 
+def without_tls_scheme(request: Request) -> Request:
+    """Return a request that has come by TLS, its target an http URL if it is an https one.
+
+    Then it is the same URL to all that comes after (RFC 9112 section 3.2.2).
+    """
+    if request.target[:8].lower() != "https://":
+        return request
+    return request._replace(target=f"http{request.target[5:]}")
+
+
+def checked_origin(target: str) -> str:
+    """Return what origin_form does, in which all characters are those of URLs.
+
+    Raises HttpError 301, 400 or 421.
+    """
+    origin = origin_form(target)
+    _check_uri_characters(origin)
+    return origin
+
+
 def parse_path(target: str, *, decode_slashes: bool = False) -> TargetPath:
     """Return the path of an origin-form or absolute-form target.
 
@@ -149,8 +169,7 @@ def parse_path(target: str, *, decode_slashes: bool = False) -> TargetPath:
     """
     if _PLAIN_PATH.fullmatch(target):
         return TargetPath(tuple(target.encode().split(b"/")[1:]), is_directory=False)
-    origin = origin_form(target)
-    _check_uri_characters(origin)
+    origin = checked_origin(target)
     raw_path, question_mark, raw_query = origin.partition("?")
     segments: list[bytes] = []
     is_directory = True

@@ -79,7 +79,7 @@ class Control:
         self._signals = SignalFd(signals)
         self._on_signal = on_signal
         self._reload = reload
-        self._watched = watched
+        self._watches: dict[str, tuple[WatchedFiles, Call]] = {"": (watched, self.reload)}
         self._socket = control_socket
         self._clients: dict[int, ControlClient] = {}  # by descriptor, as they have come
         self._due: list[tuple[float, Call]] = []  # with the times of the monotonic clock
@@ -98,7 +98,7 @@ class Control:
     def _timeout_ms(self) -> float | None:
         now = time.monotonic()
         seconds = [max(0.0, at - now) for at, _ in self._due]
-        if self._watched:
+        if any(watched for watched, _ in self._watches.values()):
             seconds.append(_LOOK_INTERVAL_S)
         return min(seconds) * 1_000 if seconds else None
 
@@ -112,8 +112,9 @@ class Control:
             # An upgrade is last: with this program ends what it has read and not yet done.
             for number in sorted(numbers, key=signal.SIGUSR2.__eq__):
                 self._on_signal(number)
-        if self._watched and self._watched.have_changed():
-            self.reload()
+        for watched, call in list(self._watches.values()):
+            if watched and watched.have_changed():
+                call()
 
     def _accept(self, control_socket: ControlSocket) -> None:
         """Accept clients. One that says nothing is waited for in poll, and delays no other."""
@@ -132,6 +133,10 @@ class Control:
     def _close_client(self, descriptor: int) -> None:
         self._poll.unregister(descriptor)
         self._clients.pop(descriptor).close()
+
+    def watch(self, name: str, watched: WatchedFiles, call: Call) -> None:
+        """Have a function called after a change of files, in place of the former ones so named."""
+        self._watches[name] = watched, call
 
     def call_later(self, seconds: float, call: Call) -> None:
         """Have a function called by wait, at that time or after it."""

@@ -38,7 +38,9 @@ class Decision(NamedTuple):
     notes: list[Note]
 
 
-def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decision:
+def decide(
+    settings: Settings, target: str, headers: Mapping[str, str], scheme: str = "http"
+) -> Decision:
     """Return what the site that settings describe answers to GET.
 
     target: a path, in which what no URL has is escaped. headers: Host among them.
@@ -51,7 +53,8 @@ def decide(settings: Settings, target: str, headers: Mapping[str, str]) -> Decis
     notes: list[Note] = []
     encoder = build_encoder(settings, improves=False)
     site = build_site(settings, Mounts(), encoder=encoder).without_inlined_bodies()
-    response = site.handle(request, RequestContext(int(time.time()), notes=notes))
+    context = RequestContext(int(time.time()), scheme=scheme, notes=notes)
+    response = site.handle(request, context)
     notes += _facts(response)
     return Decision(request, response, sorted(notes, key=lambda note: _TOPICS.index(note.topic)))
 

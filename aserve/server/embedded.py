@@ -180,7 +180,7 @@ class Server:
         (self._listeners,) = listen(self.settings)
         self._lock = threading.RLock()  # a thread may have held the old one at a fork
         self._process_id = os.getpid()
-        self.url = url(self._listeners[0])
+        self.url = url(self._listeners[0], self.settings.scheme)
         try:
             for setting, reason in missing_pages(self.settings):
                 _logger.warning("%s: %s", setting, reason)
@@ -222,7 +222,7 @@ class Server:
         check_names(changes, ("root", *ServerSettings.__annotations__), "setting")
         new_root = self._root if root is None else checked_root(as_root, root)
         settings = replace(self.settings, root=new_root, **changes)
-        for fixed in ("host", "model", "by_the_book"):
+        for fixed in ("host", "model", "by_the_book", "http_redirect"):
             if getattr(settings, fixed) != getattr(self.settings, fixed):
                 raise SettingsError(fixed, "cannot be changed while the server runs")
         return settings

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from aserve.config.settings import Settings
-from aserve.server.listeners import listen_also, listen_beside, on_free_port
+from aserve.server.listeners import ListenError, listen_also, listen_beside, on_free_port
 
 Group = Sequence[socket.socket]
 """A socket for each address."""
@@ -57,8 +57,13 @@ class ListenerGroups:
         again, so that no client in its queue is lost. Where only the host changes, a port that was
         found at the start stays.
         """
+        if before.http_redirect != after.http_redirect:
+            raise ListenError("http_redirect", "cannot be changed while the server runs")
         if (before.host, before.port) == (after.host, after.port):
             return self
+        if after.http_redirect:
+            reason = "stay while the server runs with http_redirect"
+            raise ListenError("host", f"and port {reason}")
         port = self.port if before.port == after.port else after.port
         open_now = [*self.sockets, *leaving]
         return on_free_port(port, lambda tried: self._moved_to(tried, after, open_now))

@@ -51,7 +51,7 @@ def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[sock
     """Open further sockets on the addresses of others; raises ListenError."""
     bound = [(int(listener.family), listener.getsockname()) for listener in listeners]
     _share(listeners)
-    return _open_each(bound, backlog, shared=True)
+    return _open_bound(bound, backlog)
 
 
 def listen_also(
@@ -132,10 +132,10 @@ def check_same_address(host: str, port: int | None, settings: Settings) -> None:
             raise ListenError(name, "has changed, which an upgrade does not follow; reload first")
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL that opens the site on this machine."""
     host, port = listener.getsockname()[:2]
-    return _url(_LOOPBACKS.get(host, host), port)
+    return _url(scheme, _LOOPBACKS.get(host, host), port)
 
 
 def is_loopback(listener: socket.socket) -> bool:
@@ -149,11 +149,11 @@ def is_for_this_machine(host: str) -> bool:
     return all(ip_address(address).is_loopback for address in addresses)
 
 
-def lan_url(listener: socket.socket) -> str:
+def lan_url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL that opens the site from the local network, "" for none."""
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
-        return "" if host.startswith("127.") or host == "::1" else _url(host, port)
+        return "" if host.startswith("127.") or host == "::1" else _url(scheme, host, port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing: it only looks up the route, and with it
@@ -161,17 +161,16 @@ def lan_url(listener: socket.socket) -> str:
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
-        return _url(probe.getsockname()[0], port)
+        return _url(scheme, probe.getsockname()[0], port)
 
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 
-def _url(host: str, port: int) -> str:
+def _url(scheme: str, host: str, port: int) -> str:
     # RFC 6874 section 2: an interface follows a percent-encoded percent sign.
-    return (
-        f"http://[{host.replace('%', '%25')}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-    )
+    authority = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"{scheme}://{authority}:{port}/"
 
 
 def duplicate(listeners: Iterable[socket.socket]) -> list[socket.socket]:
@@ -199,15 +198,36 @@ def _listen_all(settings: Settings, port: int) -> list[list[socket.socket]]:
     only a model whose workers wait in accept shares it, since that wakes up one of them. The first
     sockets are opened without SO_REUSEPORT, which would let two servers share a port unnoticed.
     """
-    addresses = _addresses(settings.host, port)
-    first = _listen_on_each(addresses, settings.limits.backlog)
+    first = _listen_on_each(_addresses(settings.host, port), settings.limits.backlog)
+    if settings.http_redirect:
+        try:
+            others = _addresses(settings.host, settings.http_redirect)
+            first += _listen_on_each(others, settings.limits.backlog)
+        except ListenError as error:
+            close_all(first)
+            raise _of_redirect(error) from error
     if settings.workers == 1 or settings.model_info.shares_listeners:
         return [first] * settings.workers
     bound = [(listener.family, listener.getsockname()) for listener in first]
     close_all(first)
-    return [
-        _open_each(bound, settings.limits.backlog, shared=True) for _ in range(settings.workers)
-    ]
+    return [_open_bound(bound, settings.limits.backlog) for _ in range(settings.workers)]
+
+
+def _open_bound(bound: Sequence[Address], backlog: int) -> list[socket.socket]:
+    """Open sockets beside others, on the same addresses and ports."""
+    opened: list[socket.socket] = []
+    try:
+        for port in dict.fromkeys(address[1] for _, address in bound):
+            of_port = [one for one in bound if one[1][1] == port]
+            opened += _open_each(of_port, backlog, shared=True)
+    except ListenError:
+        close_all(opened)
+        raise
+    return opened
+
+
+def _of_redirect(error: ListenError) -> ListenError:
+    return ListenError("http_redirect" if error.setting == "port" else error.setting, error.reason)
 
 
 def _addresses(host: str, port: int) -> list[Address]:

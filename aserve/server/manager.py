@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
+from aserve.server.certificate_watch import CertificateWatch
 from aserve.server.control import STOPPING, Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited, check_program
@@ -101,6 +102,7 @@ class Manager(ABC):
         self._workers: dict[int, Worker] = {}  # by process id
         self._is_stopping = False
         self._control: Control
+        self._certificates: CertificateWatch
 
     def _open_control(
         self, signals: Iterable[int], lock: AbstractContextManager[object] | None = None
@@ -113,6 +115,14 @@ class Manager(ABC):
             lock,
             self._reloading.control_socket,
         )
+        self._certificates = CertificateWatch(self._control, self._present)
+        self._certificates.use(self._settings)
+
+    def _present(self, settings: Settings) -> None:
+        """Have new connections get other certificates. No other setting is another one."""
+        if not self._is_stopping:
+            self._reload_workers(settings)
+            self._settings = settings
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGCHLD:
@@ -199,8 +209,9 @@ class Manager(ABC):
             raise
         source.commit()
         self._settings = settings
+        self._certificates.use(settings)
         if self._groups is not former:
-            _logger.warning("listening at %s", url(self._groups.sockets[0]))
+            _logger.warning("listening at %s", url(self._groups.sockets[0], settings.scheme))
             self._control.change_port(self._groups.port)
         self._retire_from(former, retiring)
 

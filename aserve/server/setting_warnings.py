@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
+from aserve.server.certificates import expiring
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
@@ -225,6 +227,13 @@ def _writing(configuration: Configuration) -> Warnings:
             yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
 
 
+def _tls(configuration: Configuration) -> Warnings:
+    settings = configuration.settings
+    yield from expiring(settings, time.time())
+    if settings.hsts and is_for_this_machine(settings.host):
+        yield "hsts", "browsers will refuse http on all ports of these host names"
+
+
 _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _missing,
     _rules,
@@ -238,6 +247,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _paths,
     _resources,
     _writing,
+    _tls,
 )
 
 

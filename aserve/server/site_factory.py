@@ -281,6 +281,14 @@ def _policies(
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
+    if settings.has_tls:
+        from aserve.policies.https import HttpsOnly
+
+        yield HttpsOnly(settings.http_redirect, settings.port)
+    if settings.hsts:
+        from aserve.policies.https import StrictTransportSecurity
+
+        yield StrictTransportSecurity(settings.hsts)
     own = list(build_header_rules(settings))
     yield from own
     if rules:

@@ -14,6 +14,7 @@ from aserve.filesystem.monitor import ChangeMonitor
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.linux.inotify import watch_share
 from aserve.policies.site import Site
+from aserve.server.certificates import open_certificates
 from aserve.server.encoders import build_encoder
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
@@ -127,6 +128,7 @@ class AsyncioWorker:
             self._observer,
             self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
             limiter,
+            open_certificates(settings),
         )
         server.use_directories(directories)
         return server

@@ -57,8 +57,8 @@ def test_options_of_aserve_fit_on_one_line_of_80_columns(capsys, monkeypatch):
 def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
-        *("Arguments", "Address", "Files", "Folder pages", "URLs and error pages", "Headers"),
-        *("Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
+        *("Arguments", "Address", "HTTPS", "Files", "Folder pages", "URLs and error pages"),
+        *("Headers", "Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
         *("Configuration", "Other"),
         *("Limits, each with its default", "URLs", "Headers by path", "Where clients may write"),
         *("Host names that are answered", "Models", "Examples"),

@@ -11,6 +11,7 @@ from aserve.handlers.handler import AcceptBody, RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodySink, HttpError, Request
+from aserve.http.request_target import without_tls_scheme
 from aserve.http1.states import State
 from aserve.policies.response_memory import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
@@ -166,13 +167,20 @@ class Connection(BodyReceiver):
             self._sender = None
             self._bytes_written += sender.bytes_sent
             sender.close()
+        self._use_host(host)
+        former.leave(self)
+
+    def _use_host(self, host: ConnectionHost) -> None:
+        """Have requests answered as a server says: what its policies see, its cache, its sinks."""
         self._facts, self._cache = NO_FACTS, host.cache
         if host.sees_connection:
-            self._facts = host.visible(ConnectionFacts(self.client))
+            self._facts = host.visible(self._connection_facts())
             self._cache = host.cache_for(self._facts)
         accept_body = host.accept_body
         self._http.accept_body = accept_body and partial(_accept_body, accept_body, self._facts)
-        former.leave(self)
+
+    def _connection_facts(self) -> ConnectionFacts:
+        return ConnectionFacts(self.client)
 
     # The turns of this connection.
 
@@ -367,4 +375,6 @@ def _accept_body(
     accept_body: AcceptBody, facts: ConnectionFacts, request: Request
 ) -> BodySink | None:
     """Return what gets the body of a request on a connection of which these facts are visible."""
+    if facts.scheme == "https":
+        request = without_tls_scheme(request)
     return accept_body(request, RequestContext(int(time.time()), False, *facts))

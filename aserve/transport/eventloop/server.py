@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.dependencies import Dependencies
@@ -35,6 +35,9 @@ from aserve.transport.internal_errors import describe_exception
 from aserve.transport.observers import ReportRemaining, ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
+if TYPE_CHECKING:
+    from aserve.tls.presented import PresentedCertificates
+
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
 _MAX_TICKS = 256  # connections in one turn; 10,000 at once would delay the busy ones
@@ -48,6 +51,7 @@ class EventLoopServer:
     """Serves a site on one event loop, with its connections and its thread pool.
 
     limiter: that of the server which this one is to succeed; it counts the connections of both.
+    certificates: what it presents, None for a server without TLS.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a server
@@ -58,7 +62,9 @@ class EventLoopServer:
         observer: ResponseObserver | None = None,
         cache: ResponseCache | None = None,
         limiter: ConnectionLimiter[ServerConnection] | None = None,
+        certificates: "PresentedCertificates | None" = None,
     ) -> None:
+        self._certificates = certificates
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
@@ -103,18 +109,32 @@ class EventLoopServer:
         self._sweep()
 
     def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
-        self._acceptors = [
-            Acceptor(
-                listener,
-                None if self.sees_connection else self.cache,
-                self.observer,
-                lambda received: Connection(self, received),
-                self.limits.transfer_timeout,
-            )
-            for listener in listeners
-        ]
+        create = self._create_tls_acceptor if self._certificates else self._create_acceptor
+        self._acceptors = [create(listener) for listener in listeners]
         for acceptor in self._acceptors:
             acceptor.start(self.limits.backlog)
+
+    def _create_acceptor(self, listener: socket.socket) -> Acceptor:
+        return Acceptor(
+            listener,
+            None if self.sees_connection else self.cache,
+            self.observer,
+            lambda received: Connection(self, received),
+            self.limits.transfer_timeout,
+        )
+
+    def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
+        # Only here: they import ssl, which a server without TLS does not need.
+        from aserve.transport.eventloop.tls_acceptor import TlsAcceptor  # noqa: PLC0415
+        from aserve.transport.eventloop.tls_connection import TlsConnection  # noqa: PLC0415
+
+        certificates = cast("PresentedCertificates", self._certificates)
+        return TlsAcceptor(
+            listener,
+            certificates.context,
+            lambda handshake: TlsConnection(self, handshake, certificates.asked_name),
+            self.limits,
+        )
 
     async def stop_accepting(self) -> None:
         """Accept no more; return when each client that was accepted has its connection.

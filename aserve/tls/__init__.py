@@ -1,0 +1,1 @@
+"""TLS: certificates and keys, and how they are presented. Imported where it is used only."""
