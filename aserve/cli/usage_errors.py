@@ -18,6 +18,9 @@ _OTHER_SERVERS = (
     | dict.fromkeys(("--silent", "-s", "--no-request-logging"), "use --quiet or --access-log off")
     | dict.fromkeys(("--log", "--log-file", "--logfile"), "use --access-log FILE")
     | dict.fromkeys(("--cache", "-c"), "browsers always ask whether a file has changed")
+    | dict.fromkeys(("--tls", "--ssl", "-S"), "use --https, or --cert and --key")
+    | dict.fromkeys(("--tls-cert", "--ssl-cert", "--certfile", "--certificate", "-C"), "use --cert")
+    | dict.fromkeys(("--tls-key", "--ssl-key", "--ssl-pass", "--keyfile", "-K"), "use --key")
     | dict.fromkeys(("--gzip", "-g", "--brotli", "--compress"), "FILE.gz and FILE.br are sent")
 )
 """What options of other servers are called here: http.server, http-server, serve, miniserve, dufs,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
-from aserve.server.certificates import expiring, issue_certificate
+from aserve.server.certificates import certificate_warnings, issue_certificate
 from aserve.server.control import Control, WatchedFiles
 from aserve.server.orders import ReloadError
 
@@ -71,7 +71,7 @@ class CertificateWatch:
         now = self._clock()
         if self._warned_on != (day := now // _DAY_S):
             self._warned_on = day
-            for setting, reason in expiring(self._settings, now):
+            for setting, reason in certificate_warnings(self._settings, now):
                 _logger.warning("%s: %s", setting, reason)
 
     def _look_again(self) -> None:

@@ -77,8 +77,8 @@ def local_authority() -> "Authority":
     return Authority(data_directory(), machine_names())
 
 
-def expiring(settings: Settings, now: float) -> Iterator[tuple[str, str]]:
-    """Yield a setting and a warning for each certificate that expires soon.
+def certificate_warnings(settings: Settings, now: float) -> Iterator[tuple[str, str]]:
+    """Yield a setting and a warning for each certificate that expires soon, or has no names.
 
     now: POSIX time. Not of those that --https issues, which are replaced in time.
     """
@@ -88,9 +88,12 @@ def expiring(settings: Settings, now: float) -> Iterator[tuple[str, str]]:
 
     for files in settings.certificate_files:
         try:
-            seconds = read_certificate(files).not_after - now
+            certificate = read_certificate(files)
         except CertificateError:  # the exchange says so
             continue
+        if not (certificate.names or certificate.addresses):
+            yield "cert", f"{str(files.certificate)!r} has no name that browsers look at"
+        seconds = certificate.not_after - now
         if seconds < WARNING_DAYS * _DAY_S:
             days = int(seconds // _DAY_S)
             when = "has expired" if days < 0 else f"expires in {days} day{'s' * (days != 1)}"

@@ -19,7 +19,7 @@ from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
-from aserve.server.certificates import expiring
+from aserve.server.certificates import certificate_warnings
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
@@ -229,7 +229,7 @@ def _writing(configuration: Configuration) -> Warnings:
 
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
-    yield from expiring(settings, time.time())
+    yield from certificate_warnings(settings, time.time())
     if settings.hsts and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 

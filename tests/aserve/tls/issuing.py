@@ -49,12 +49,12 @@ def issue(
     authority, authority_key = _authority()
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        _builder(subject, authority.subject, key, since, days)
-        .add_extension(x509.SubjectAlternativeName(list(map(_general_name, hosts))), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
+    builder = _builder(subject, authority.subject, key, since, days)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if hosts:
+        names = x509.SubjectAlternativeName(list(map(_general_name, hosts)))
+        builder = builder.add_extension(names, critical=False)
+    certificate = builder.sign(authority_key, hashes.SHA256())
     encryption = (
         serialization.BestAvailableEncryption(password)
         if password

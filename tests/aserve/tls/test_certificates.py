@@ -7,6 +7,8 @@ import pytest
 
 import aserve
 from aserve.cli.main import main
+from aserve.config.configuration import read_configuration
+from aserve.server.setting_warnings import find_warnings
 from aserve.tls.certificates import (
     CertificateError,
     CertificateFiles,
@@ -173,3 +175,38 @@ def test_what_is_wrong_is_one_line_of_the_program(directory, pair, capsys):
     assert end.value.code == 2
     expected = f"aserve: error: --cert: {pair.cert!r} has no private key in PEM\n"
     assert capsys.readouterr().err == expected
+
+
+def test_a_file_names_certificates_from_where_it_is(directory, certificates, tmp_path):
+    pair = issue(certificates, "a")
+    file = certificates / "aserve.toml"
+    file.write_text('cert = ["a.crt"]\nkey = ["a.secret"]\nhsts = 60\n')
+    configuration = read_configuration([str(directory)], {"config": str(file)}, {})
+    assert configuration.settings.cert == (pair.cert,)
+    assert configuration.settings.key == (pair.key,)
+    file.write_text('cert = ["a.crt"]\nkey = [\n  "b.secret"]\n')
+    with pytest.raises(aserve.SettingsError, match=r"aserve.toml:3: key: cannot read "):
+        read_configuration([str(directory)], {"config": str(file)}, {})
+
+
+def test_what_is_risky_is_a_warning(directory, certificates):
+    soon = issue(certificates, "soon", days=3.5)
+    nameless = issue(certificates, "nameless", ())
+    options = {"cert": [soon.cert, nameless.cert], "key": [soon.key, nameless.key], "hsts": "9"}
+    found = list(find_warnings(read_configuration([str(directory)], options, {})))
+    assert ("--cert", f"{soon.cert!r} expires in 3 days") in found
+    assert ("--cert", f"{nameless.cert!r} has no name that browsers look at") in found
+    assert ("--hsts", "browsers will refuse http on all ports of these host names") in found
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("--tls-cert", "use --cert"), ("--ssl-key", "use --key"), ("--ssl", "use --https, or")],
+)
+def test_options_of_other_servers_lead_to_ours(option, hint, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([option])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        f"aserve: error: {option}: there is no such option; {hint}"
+    )

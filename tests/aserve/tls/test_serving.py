@@ -276,6 +276,44 @@ def wait_for_end(client):
 
 
 @MODELS
+def test_a_tunnel_goes_through_tls(start, trusting, model):
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        port = target.getsockname()[1]
+        _, address = start(model=model, allow_connect=(f"127.0.0.1:{port}",))
+        with connect(address, trusting) as client:
+            request = f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+            client.sendall(request.encode())
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            peer, _ = target.accept()
+            with peer:
+                client.sendall(b"ping")
+                assert peer.recv(4) == b"ping"
+                peer.sendall(b"pong" * 50_000)
+                peer.shutdown(socket.SHUT_WR)
+                received = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert received == b"pong" * 50_000
+
+
+@MODELS
+def test_live_pages_are_told_of_changes_by_tls(start, trusting, directory, model):
+    _, address = start(model=model, live=True)
+    with connect(address, trusting) as client:
+        client.sendall(
+            b"GET /.aserve/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+            b"Sec-Fetch-Site: same-origin\r\n\r\n"
+        )
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += client.recv(65_536)
+        assert b"\r\nContent-Type: text/event-stream" in received
+        (directory / "a.txt").write_text("changed")
+        while b"a.txt" not in received:
+            more = client.recv(65_536)
+            assert more
+            received += more
+
+
+@MODELS
 def test_a_client_that_says_nothing_is_let_go(start, model):
     _, address = start(model=model, limits=Limits(header_timeout=1))
     with (

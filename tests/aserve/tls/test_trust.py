@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import aserve
 from aserve.cli.main import main
 from aserve.tls import trust
 from aserve.tls.trust import SystemStore, Trust
@@ -196,3 +197,27 @@ def test_a_damaged_authority_is_one_line(home, run_trust, capsys):
     with pytest.raises(SystemExit):
         main(["trust"])
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.browser
+@NEEDS_CERTUTIL
+def test_chromium_opens_the_site_once_it_trusts_the_authority(
+    home, database, directory, environment, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    (directory / "index.html").write_text("<p>by https</p>")
+
+    def shown(url, profile):
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        data = f"--user-data-dir={home / profile}"
+        ended = subprocess.run(
+            [*command, data, url], env=environment, capture_output=True, text=True, check=False
+        )
+        return "by https" in ended.stdout
+
+    with aserve.Server(directory, host="localhost", https=True) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        assert not shown(url, "before")
+        stores = Trust(home / "data/aserve/authority.pem", "0123", (), environment)
+        assert texts(stores.add())[1][1]
+        assert shown(url, "after")
