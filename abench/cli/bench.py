@@ -23,9 +23,8 @@ from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.runner import preflight, worker
 from abench.runner.measure import Runner, measure
+from abench.stats.parts import Threshold
 from abench.stats.results import Results
-from abench.stats.thresholds import Condition, evaluate
-from abench.version import abench_version
 
 SECTIONS: Mapping[str, Rows] = {
     "Commands": [(f"abench {name}", one.summary) for name, one in COMMANDS.items()],
@@ -51,6 +50,8 @@ SECTIONS: Mapping[str, Rows] = {
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from abench.version import abench_version
+
         print(f"abench {abench_version()}")
         raise typer.Exit
 
@@ -131,7 +132,7 @@ def bench(
     request was due.
     """
     plan = plan_for(url)
-    conditions = [Condition.parse(text) for text in fail_if]
+    evaluate = _parse_conditions(fail_if)
     outputs = Outputs(json, csv, hgrm, html)
     outputs.check(scheduled=plan.schedule is not None)
     if not quiet:
@@ -139,9 +140,20 @@ def bench(
     runner = None
     if dask is not None:
         plan, runner = _plan_on_cluster(dask, plan)
-    report = run(plan, quiet, server_pid, server_cgroup, runner)
-    report = replace(report, thresholds=evaluate(conditions, report))
+    report = run(
+        plan, quiet, server_pid, server_cgroup, runner, with_environment=outputs.show_environment
+    )
+    report = replace(report, thresholds=evaluate(report))
     return outputs.write_all(report, exit_code(report))
+
+
+def _parse_conditions(given: list[str]) -> Callable[[Results], tuple[Threshold, ...]]:
+    """Return the function that evaluates the conditions; raises ParameterError."""
+    if not given:
+        return lambda _: ()
+    from abench.stats.thresholds import Condition, evaluate
+
+    return partial(evaluate, [Condition.parse(text) for text in given])
 
 
 def exit_code(report: Results) -> int:
@@ -161,6 +173,8 @@ def run(
     server_pids: Iterable[int] = (),
     server_cgroup: str | None = None,
     runner: Runner | None = None,
+    *,
+    with_environment: bool = True,
 ) -> Results:
     """Run `plan`, with live progress on a terminal."""
     run_plan = partial(
@@ -169,6 +183,7 @@ def run(
         server_cgroup=server_cgroup,
         runner=runner,
         arguments=invocation.get_command_line(),
+        with_environment=with_environment,
     )
     if quiet or not sys.stderr.isatty():
         return run_plan(plan)

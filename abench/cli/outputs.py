@@ -48,6 +48,11 @@ class Outputs:
     html: str | None = None
     destinations: dict[str, Destination] = field(default_factory=dict)
 
+    @property
+    def show_environment(self) -> bool:
+        """Whether any of them has a place for where and how the run was made."""
+        return self.json is not None or self.html is not None
+
     def check(self, *, scheduled: bool, source: Path | None = None) -> None:
         """Raise ParameterError, before the run, if an output cannot be written.
 

@@ -4,11 +4,14 @@ Whether a header, a cookie or a body is a secret cannot be told from its value, 
 hidden except those known to be harmless.
 """
 
-import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from abench.plan.target import HIDDEN, without_userinfo
+
+if TYPE_CHECKING:
+    import argparse
 
 Options = Mapping[str, str | None]
 """Maps each spelling of an option to its long name if it takes a value, None for a flag."""
@@ -41,7 +44,7 @@ def click_options(command: object) -> dict[str, str | None]:
     return found
 
 
-def argparse_options(parser: argparse.ArgumentParser) -> dict[str, str | None]:
+def argparse_options(parser: "argparse.ArgumentParser") -> dict[str, str | None]:
     """Return the options of a parser of argparse."""
     return {
         spelling: None if action.nargs == 0 else _long_name(action.option_strings)

@@ -8,8 +8,7 @@ by an exception after each record that there is no other.
 import contextlib
 import ssl
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from abench.client.proxy_tunnel import split_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
@@ -22,8 +21,7 @@ _MAX_ENCRYPTED = _MAX_PLAIN - _MAX_RECORD
 _MAX_UNSENT = 131_072  # bytes of a large request that are encrypted ahead of sending
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
+class TlsSettings(NamedTuple):
     """What the connections of a plan share: TLS, and the request for a proxy's tunnel."""
 
     context: ssl.SSLContext

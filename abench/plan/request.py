@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from abench.errors import ParameterError
 from abench.plan.body_template import BodyTemplate
@@ -87,8 +88,7 @@ class RequestTemplate:
             yield "Connection", "keep-alive"
 
 
-@dataclass(frozen=True, slots=True)
-class TargetTemplate:
+class TargetTemplate(NamedTuple):
     """A request without its resource.
 
     `has_length` tells whether Content-Length is sent; None for HTTP/0.9, which has no headers.
@@ -96,7 +96,7 @@ class TargetTemplate:
 
     before: bytes
     after: bytes
-    body: BodyTemplate = BodyTemplate()  # noqa: RUF009 - it is immutable
+    body: BodyTemplate = BodyTemplate()
     has_length: bool | None = None
 
     def request(self, resource: bytes) -> "Request":

@@ -1,7 +1,7 @@
 """The body of a request: bytes as given, or the encoded fields of a form."""
 
 import base64
-import secrets
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
@@ -36,7 +36,7 @@ def encode_form(fields: Sequence[str]) -> Body:
     if not any(value.startswith("@") for _, value in pairs):
         encoded = urlencode(pairs, errors="surrogateescape").replace("%7Bn%7D", "{n}")
         return URL_ENCODED, _text(encoded)
-    boundary = f"abench-{secrets.token_hex(12)}"
+    boundary = f"abench-{os.urandom(12).hex()}"
     parts = [each for name, value in pairs for each in _part(boundary, name, value)]
     end = BodyTemplate.literal(f"--{boundary}--\r\n".encode())
     return f"multipart/form-data; boundary={boundary}", BodyTemplate.join([*parts, end])

@@ -6,8 +6,7 @@ import random
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from abench.errors import ParameterError
 from abench.plan import quantities
@@ -21,8 +20,7 @@ _STAGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How long to wait before connecting again to a server that cannot be reached."""
 
     min_delay_s: float = 0.01
@@ -34,8 +32,7 @@ class Backoff:
         return min(self.min_delay_s * 2.0**doublings, self.max_delay_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """A period in which the rate changes linearly, from `start_rate` to `end_rate` per second."""
 
     length_s: float
@@ -89,8 +86,7 @@ class ArrivalSchedule(Protocol):
         """Yield the number of each request of this share, and when it is due, in ns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """When requests are due, independent of the server: an open loop.
 
     `arrivals` is "constant" (evenly spaced) or "poisson" (independent of each other, like requests
@@ -110,7 +106,7 @@ class Schedule:
 
     def share(self, part: int, parts: int) -> "Schedule":
         """Return one of `parts` shares, each with every `parts`-th request."""
-        return replace(self, part=part, parts=parts)
+        return self._replace(part=part, parts=parts)
 
     def due(self, after_s: float) -> float:
         """Return how many requests of all shares are due in the first `after_s` seconds."""
@@ -155,8 +151,7 @@ class Schedule:
             yield number, round((start_s + stage.time_of(number - before)) * 1e9)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedSchedule:
+class RecordedSchedule(NamedTuple):
     """When the requests of a log are due, `speed` times as fast as in the log.
 
     Shares are those of a Schedule.

@@ -1,9 +1,9 @@
 """The requests of one process in their order, and the response expected for each."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, count, cycle
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from abench.plan.interleave import interleave
 from abench.plan.log_entries import LogEntries
@@ -44,8 +44,7 @@ class ExpectedResponse:
 NOTHING_EXPECTED = ExpectedResponse(DEFAULT_CRITERIA, is_head_request=False)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkItem:
+class WorkItem(NamedTuple):
     """A request and its expected response."""
 
     request: Request

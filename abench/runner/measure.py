@@ -6,7 +6,7 @@ from dataclasses import replace
 from abench.plan.plan import Plan
 from abench.runner import coordinator
 from abench.stats.derivation import server_result
-from abench.stats.environment import read_environment
+from abench.stats.environment import Environment
 from abench.stats.results import Results, build_results
 from abench.stats.summary import Summary
 from abench.system import procfs
@@ -22,16 +22,18 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     server_cgroup: str | None = None,
     runner: Runner | None = None,
     arguments: Iterable[str] | None = None,
+    with_environment: bool = True,
 ) -> Results:
     """Carry out `plan` here, or with `runner` on other machines, and return its results.
 
     `watcher` is called as by `coordinator.run`. The processes `server_pids`, or those of a control
     group, are monitored as the server. The report has `arguments` as its command, which must
-    contain no secrets; without them, it has those of the plan that cannot be secret. Raises
-    ParameterError and UnreachableError before anything is started.
+    contain no secrets; without them, it has those of the plan that cannot be secret; without
+    `with_environment`, it has no environment. Raises ParameterError and UnreachableError before
+    anything is started.
     """
     server = procfs.ServerMonitor(server_pids, server_cgroup)
-    environment = read_environment(_plan_arguments(plan) if arguments is None else arguments)
+    environment = _read_environment(plan, arguments) if with_environment else None
     kernel = None if runner else procfs.read_tcp_counters()
     is_local = False if runner else _is_local(plan)
     pids = (set(server_pids) or _server_pids(plan)) if is_local else set()
@@ -50,6 +52,12 @@ def measure(  # noqa: PLR0913 - each is another source of figures
         is_local=is_local,
         shares_cores=procfs.shares_cores(pids) if is_local else None,
     )
+
+
+def _read_environment(plan: Plan, arguments: Iterable[str] | None) -> Environment:
+    from abench.runner.environment import read_environment
+
+    return read_environment(_plan_arguments(plan) if arguments is None else arguments)
 
 
 _SHOWN_SETTINGS = (

@@ -6,9 +6,8 @@ retried: Annotated[int, SUM] = 0
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from abench.stats.histogram import Histogram
 
@@ -19,8 +18,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """How the counts of two parts of a run merge: in any order, to the same."""
 
     merge: Callable[[Any, Any], Any]

@@ -1,7 +1,7 @@
 """How the figures of a report are derived from the counts of a run."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from abench.plan.plan import Plan
 from abench.plan.schedule import ArrivalSchedule
@@ -22,8 +22,7 @@ from abench.stats.summary import REPORT_INTERVAL_S, Summary
 from abench.system.procfs import ServerUsage
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run that has ended: what it was to do, and what was counted."""
 
     plan: Plan

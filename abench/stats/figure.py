@@ -16,17 +16,16 @@ declarations, the tables of the manual are made from them, and so are the names 
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields
 from functools import cache
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 Kind = TypeVar("Kind")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """How a figure is called in conditions, and what it is a share of.
 
     `of` and `measured` are attributes beside the figure: the total that a percentage refers to,
@@ -41,8 +40,7 @@ class Gate:
     item: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """What a value means, and its place in the JSON document.
 
     `title`, `text` and `unit` are for people; the text says when a value is null. `key` is the path
@@ -64,17 +62,16 @@ class Figure:
     of: Callable[[Any], Any] | None = None
     later: bool = False
     inline: bool = False
-    names: Mapping[str, str] = field(default_factory=dict)
-    items: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
+    items: Mapping[str, tuple[str, str]] = {}
     read: Callable[[Any], Any] | None = None
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] = {}
     gate: Gate | None = None
     compared: tuple[str, ...] = ()
     more_is_better: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A value in the document: its path, type and declaration, and how it is read of an object."""
 
     key: str
@@ -100,7 +97,7 @@ def derived(
 
 
 def _named(figure: Figure, name: str) -> Figure:
-    return figure if figure.key else replace(figure, key=name)
+    return figure if figure.key else figure._replace(key=name)
 
 
 @cache
@@ -168,7 +165,7 @@ def _entries_of(name: str, hint: Any, figure: Figure) -> list[Entry]:
         return [_within(get, entry) for entry in entries(hint)]
     if figure.names:
         return [
-            _item(get, key, get_args(hint)[1], replace(figure, title=title))
+            _item(get, key, get_args(hint)[1], figure._replace(title=title))
             for key, title in figure.names.items()
         ]
     return [Entry(figure.key, hint, figure, get)]

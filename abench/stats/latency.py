@@ -1,6 +1,6 @@
 """Latencies: the figures of a distribution, and which requests are in it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from abench.stats.figure import Figure, Gate, derived
@@ -65,7 +65,7 @@ STAGE_RESPONSE = Figure(
     "us",
     key="latency/response",
 )
-RESPONSE = replace(STAGE_RESPONSE, text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
+RESPONSE = STAGE_RESPONSE._replace(text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
 
 
 def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:

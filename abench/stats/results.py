@@ -4,7 +4,7 @@ To add a figure, add a field here (or in a part of the results) and count what i
 `summary.py`. The JSON document, its schema, the manual's table and `--fail-if` follow.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
@@ -272,8 +272,8 @@ class Results:
             of=lambda run: run.summary.bytes_sent,
         ),
     ] = 0
-    service: Annotated[Latency, replace(SERVICE, of=derivation.service)]
-    response: Annotated[Latency | None, replace(RESPONSE, of=derivation.response)]
+    service: Annotated[Latency, SERVICE._replace(of=derivation.service)]
+    response: Annotated[Latency | None, RESPONSE._replace(of=derivation.response)]
     schedule: Annotated[
         RunSchedule | None,
         Figure(

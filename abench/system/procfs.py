@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from abench.errors import ParameterError
 
@@ -92,10 +93,11 @@ _TCP_LISTEN = "0A"  # the state in /proc/net/tcp
 def listening_pids(port: int) -> set[int]:
     """Return the processes that listen on a local port, as far as this user may see them."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    names = os.listdir(_PROC) if sockets else []
     return {
-        int(process.name)
-        for process in _PROC.glob("[0-9]*")
-        if sockets and not sockets.isdisjoint(_descriptors(process))
+        int(name)
+        for name in names
+        if name.isdecimal() and not sockets.isdisjoint(_descriptors(f"{_PROC}/{name}/fd"))
     }
 
 
@@ -120,11 +122,10 @@ def _listening_rows(table: Path) -> Iterator[list[str]]:
             yield columns
 
 
-def _descriptors(process: Path) -> set[str]:
+def _descriptors(directory: str) -> set[str]:
     """Return the link targets of a process's descriptors; none if it is gone or not ours."""
     found = set()
     with suppress(OSError):
-        directory = str(process / "fd")
         for descriptor in os.listdir(directory):
             with suppress(OSError):  # closed since
                 found.add(os.readlink(f"{directory}/{descriptor}"))
@@ -168,8 +169,7 @@ def read_ephemeral_ports(*, loopback: bool) -> EphemeralPorts:
     return EphemeralPorts(last - first + 1, 1.0 if is_reused else 60.0)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerUsage:
+class ServerUsage(NamedTuple):
     """What the processes of the server used over a run: CPU time in seconds, memory in bytes.
 
     `ended` tells that a named process, or the control group, was gone at the end: then the figures

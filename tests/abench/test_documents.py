@@ -21,8 +21,8 @@ from abench.plan import log_replay
 from abench.plan.plan import Plan
 from abench.plan.url_file import WeightedUrl
 from abench.report import document, html, tables, text
+from abench.runner.environment import read_environment
 from abench.stats.coverage import Coverage
-from abench.stats.environment import read_environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.latency import latencies_with_waits

@@ -19,7 +19,7 @@ from abench.plan.plan import Plan
 from abench.plan.route import Route
 from abench.plan.target import Target
 from abench.report import document, html, tables, text
-from abench.stats.environment import read_environment
+from abench.runner.environment import read_environment
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
 
@@ -211,7 +211,6 @@ def test_arguments_of_main_are_published_not_argv(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     seen = []
     monkeypatch.setattr(bench, "measure", lambda *_a, **more: seen.append(more["arguments"]))
-    monkeypatch.setattr(bench, "evaluate", lambda *_: ())
     with pytest.raises(SystemExit):
         main(["-n", "5", "-u", "me:pw", "http://127.0.0.1:1/"])
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]

@@ -85,5 +85,7 @@ def test_a_run_imports_no_form_of_report_but_the_text(silent):
     assert {"abench.report.text", "abench.runner.coordinator"} <= imported
     forms = ("document", "html", "live", "plots", "svg", "tables")
     unused = {f"abench.report.{name}" for name in forms} | {"abench.runner.dask_cluster"}
+    unused |= {"abench.runner.environment", "abench.stats.thresholds"}
+    unused |= {"importlib.metadata", "argparse", "secrets"}
     unused |= {"matplotlib", "distributed", "pydantic", "rich.progress", "rich._emoji_codes"}
     assert imported & unused == set()
