@@ -11,7 +11,7 @@ from aserve.compression.background import Background
 from aserve.config.settings import Settings
 from aserve.server import process
 from aserve.server.embedded import Server
-from aserve.server.worker import ModelWorker
+from aserve.server.model_worker import ModelWorker
 
 
 @pytest.fixture(autouse=True)
