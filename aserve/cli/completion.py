@@ -75,6 +75,9 @@ hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path
 symlinks = _offer(
     {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}
 )
+groups = _offer(
+    {"users": "everyone with a login", "anyone": "everyone", "nobody": "no one", "ann,ben": ""}
+)
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

@@ -35,7 +35,12 @@ from aserve.server.event_loops import USES_FALLBACK
 from aserve.server.inheritance import Inherited, take_inherited
 from aserve.server.listeners import check_same_address, is_loopback, listen
 from aserve.server.manager import Reloading
-from aserve.server.setting_warnings import NO_LOGIN
+from aserve.server.setting_warnings import (
+    NO_LOGIN,
+    NO_TLS,
+    is_writable_by_anyone,
+    password_settings,
+)
 from aserve.server.signals import RETIRE_WORKER, WORKER_SIGNALS, program_signals
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
@@ -58,6 +63,11 @@ SECTIONS: Mapping[str, Rows] = {
         ("--write=add", "new names only: none is replaced or deleted"),
         ("--write=add:/in", "both"),
     ],
+    "Who may read, and who may change files": [
+        ("users", "everyone with a login; the default where there are logins"),
+        ("anyone, nobody", "everyone; no one"),
+        ("ann,ben", "these users"),
+    ],
     "Host names that are answered": [
         ("any", "all; the default, unless there is a terminal"),
         ("local", "localhost, *.localhost, addresses, names of this machine"),
@@ -73,6 +83,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --cors --cache 60 www/", "# for pages of other sites"),
         ("aserve --live www/", "# pages follow changes of files"),
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
+        ("aserve --htpasswd users.txt www/", "# for those with a login"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),
@@ -149,9 +160,11 @@ def _print_start(configuration: Configuration, listeners: Sequence[socket.socket
         )
     for line in dict.fromkeys(_problems(settings)):
         print_message(line)
-    can_write = any(site.write for site in settings.every_site)
-    if can_write and not all(map(is_loopback, listeners)):
-        print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
+    if not all(map(is_loopback, listeners)):
+        if any(map(is_writable_by_anyone, settings.every_site)):
+            print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
+        for setting in password_settings(settings):
+            print_message(f"{label_of(setting, configuration.sources)}: {NO_TLS}")
     file = configuration.file.file if configuration.file else None
     write_stderr(format_banner(settings, listeners[0], file))
 

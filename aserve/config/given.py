@@ -128,6 +128,8 @@ def in_directory(name: str, value: Any, directory: Path) -> Any:
     """Return a value with what is relative in it beginning in a directory."""
     if name == "access_log" and value not in _NO_FILES:
         return str(directory / _at_home(value))
+    if name == "htpasswd" and value:
+        return str(directory / _at_home(value))
     if name == "root" and isinstance(value, Path):
         return directory / _at_home(value)
     if name == "root":

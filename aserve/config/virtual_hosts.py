@@ -9,6 +9,7 @@ from copy import copy
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from aserve.config.access import completed_rule
 from aserve.config.root import RootArgument
 from aserve.http.host_names import is_address, parse_host_name
 from aserve.http.path_globs import GlobError, compile_glob
@@ -43,6 +44,7 @@ OF_A_SITE = frozenset(
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
         *("redirects", "rules", "rules_dialect", "strict_rules"),
+        *("auth", "htpasswd", "htpasswd_lines"),
         *_OF_WRITING,
     }
 )
@@ -126,7 +128,12 @@ class PathSettings(_Changes):
     @property
     def own_settings(self) -> Mapping[str, Any]:
         """The settings that follow from its own arguments, once these are right."""
-        return {"paths": (), "sites": ()}
+        return {"paths": (), "sites": (), **completed_rule(self.changes)}
+
+    @property
+    def sets_access(self) -> bool:
+        """Whether these paths have readers and writers of their own."""
+        return not self.changes.keys().isdisjoint({"readers", "writers"})
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""

@@ -7,17 +7,17 @@ from itertools import zip_longest
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
+from aserve.access.rights import View
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.listed import IsListed, ListedFileSystem
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.archive.handler import Archives
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
-from aserve.handlers.handler import Handler, Note
+from aserve.handlers.handler import Handler
 from aserve.handlers.listing.handler import Listings
 from aserve.handlers.methods import Connect, MethodDispatcher, Writers, method_table
 from aserve.handlers.redirects import RulesSource
@@ -25,7 +25,6 @@ from aserve.handlers.routes import Routes
 from aserve.handlers.single_page_app import SinglePageApp
 from aserve.handlers.static_files import StaticFiles
 from aserve.handlers.writing.areas import WriteAreas
-from aserve.http.request_target import TargetPath
 from aserve.http.resources import DocumentEncoder
 from aserve.policies.cross_origin import CrossOrigin
 from aserve.policies.current_rules import CurrentRules
@@ -38,7 +37,8 @@ from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
-from aserve.server.files import build_files
+from aserve.server.access import LoginGuard, route_users
+from aserve.server.files import build_files, visibility_in, why_hidden
 from aserve.server.header_policies import (
     build_default_headers,
     build_header_rules,
@@ -49,7 +49,7 @@ from aserve.server.header_policies import (
 )
 from aserve.server.routers import route_hosts, route_paths, select_path
 from aserve.server.site_rules import build_redirects, build_rule_files
-from aserve.server.writers import build_writers
+from aserve.server.writers import build_storages, build_writers
 from aserve.transport.eventloop.tunnel import Tunnel
 
 
@@ -65,10 +65,11 @@ def build_site(
     directories: those that know their names. live_reloads: what makes the pages of each site of
     settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
     """
-    memory = ResponseMemory(settings.limits.max_response_memory)
+    memory, digests = ResponseMemory(settings.limits.max_response_memory), DigestCache()
     # The other threads are left for what takes no time.
-    free_searches = BoundedSemaphore(max(1, (settings.threads or 0) // 2))
-    shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches, encoder)
+    half = max(1, (settings.threads or 0) // 2)
+    of_threads = BoundedSemaphore(half), LoginGuard.of_threads(half)
+    shared = _Shared(mounts, directories, None, digests, memory, encoder, *of_threads)
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
     return route_hosts(settings, sites)
@@ -85,15 +86,25 @@ class _Shared(NamedTuple):
     live_reload: LiveReload | None
     digests: DigestCache
     memory: ResponseMemory
-    free_searches: BoundedSemaphore
     encoder: DocumentEncoder | None
+    free_searches: BoundedSemaphore
+    guard: LoginGuard
 
 
 def _build_host(settings: Settings, shared: _Shared) -> Site:
-    """Return the site of one root, with those of its paths that have settings of their own."""
-    writing = build_writers(settings, shared.digests)
+    """Return the site of one root, with a view for each group of users with equal rights."""
     rules = build_rule_files(settings, shared.mounts, shared.directories)
-    host = _OfHost(writing, rules)
+    storages = build_storages(settings)
+
+    def build(view: View | None) -> Site:
+        writing = build_writers(settings, shared.digests, storages, view)
+        return _build_view(settings, _OfHost(writing, rules, view), shared)
+
+    return route_users(settings, build, shared.guard)
+
+
+def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
+    """Return the site of one view, with those of its paths that have settings of their own."""
     each = [path.settings for path in settings.paths]
     select = select_path(settings)
     has_tags = all(one.etag == "stat" for one in (settings, *each))
@@ -109,7 +120,9 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
-        files = build_files(one, shared.mounts, shared.directories, shared.digests, shared.encoder)
+        files = build_files(
+            one, shared.mounts, shared.directories, shared.digests, shared.encoder, host.view
+        )
         if not all(map(_is_listed, each)):
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
@@ -119,10 +132,11 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
 
 
 class _OfHost(NamedTuple):
-    """What all paths of one host share."""
+    """What all paths of one host share, for the users of one view; None: it is for everyone."""
 
     writing: Writers | None
     rules: RulesSource | None
+    view: View | None
 
 
 def _build_paths(
@@ -133,7 +147,7 @@ def _build_paths(
     shared: _Shared,
 ) -> Site:
     """Return the site of paths that have the same settings."""
-    writing, rules = host
+    writing = host.writing
     methods = method_table(
         _pages(settings, files, host, shared.free_searches),
         allow_trace=settings.allow_trace,
@@ -145,7 +159,7 @@ def _build_paths(
     live_reload = shared.live_reload
     encoded = EncodedPages() if settings.compress == "auto" else None
     outermost = filter(None, (encoded, live_reload))
-    policies = (*outermost, *_policies(settings, shared.digests, rules))
+    policies = (*outermost, *_policies(settings, shared.digests, host))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:
@@ -198,7 +212,7 @@ def _static_files(  # noqa: PLR0913 - parts of a site
         decode_slashes=settings.decode_slashes,
         cache_control=cache_control(settings),
         why_cached=partial(cache_note, settings),
-        why_hidden=partial(_why_hidden, settings),
+        why_hidden=partial(why_hidden, settings),
     )
     if not is_listed:
         return static_files()
@@ -215,19 +229,6 @@ def _static_files(  # noqa: PLR0913 - parts of a site
     )
     lists_all = settings.listing == "on"
     return static_files(listings=listings, archives=archives, lists_all=lists_all)
-
-
-def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
-    """Return a note on what hides a path, None if it is visible."""
-    name = b"/" + b"/".join(path.segments)
-    if Visibility(dotfiles=True).find_hidden(name):
-        return Note("access", "hidden: such names are never served")
-    for index, glob in enumerate(settings.hide):
-        if Visibility([glob], dotfiles=True).find_hidden(name):
-            return Note("access", f"hidden by {glob}", settings.place_of("hide", index))
-    if settings.visibility.find_hidden(name):
-        return Note("access", "hidden: a name begins with a dot", settings.place_of("dotfiles"))
-    return None
 
 
 def _propfind(
@@ -280,16 +281,15 @@ def _connect(settings: Settings) -> Handler | None:
     return Connect(settings.allow_connect, open_tunnel) if settings.allow_connect else None
 
 
-def _policies(
-    settings: Settings, digests: DigestCache, rules: RulesSource | None
-) -> Iterator[Policy]:
+def _policies(settings: Settings, digests: DigestCache, host: _OfHost) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
     own = list(build_header_rules(settings))
     yield from own
-    if rules:
-        find_hidden, decode_slashes = settings.visibility.find_hidden, settings.decode_slashes
+    if rules := host.rules:
+        find_hidden = visibility_in(settings, host.view).find_hidden
+        decode_slashes = settings.decode_slashes
         yield CurrentRules(rules, find_hidden, decode_slashes=decode_slashes)
         yield HeaderFile(rules, decode_slashes=decode_slashes, fixed=fixed_names(own))
     yield from build_default_headers(settings)
