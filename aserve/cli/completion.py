@@ -78,6 +78,9 @@ symlinks = _offer(
 groups = _offer(
     {"users": "everyone with a login", "anyone": "everyone", "nobody": "no one", "ann,ben": ""}
 )
+networks = _offer(
+    {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
+)
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

@@ -436,6 +436,26 @@ class SettingOptions(TypedDict, total=False):
             autocompletion=completion.groups,
         ),
     ]
+    allow: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--allow",
+            value="NETWORK",
+            text="Serve no other clients; repeatable.",
+            autocompletion=completion.networks,
+        ),
+    ]
+    deny: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--deny",
+            value="NETWORK",
+            text="Do not serve these; repeatable.",
+            autocompletion=completion.networks,
+        ),
+    ]
     response_cache: Annotated[
         str,
         declare(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from aserve.access.logins import Logins
+from aserve.access.networks import network_error
 from aserve.access.rights import AccessRules, Rights
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.access import (
@@ -230,6 +231,10 @@ class Settings:
     any, or else anyone."""
     writers: tuple[str, ...] = ()
     """Who may change files, where they may be changed at all; as for readers."""
+    allow: tuple[str, ...] = ()
+    """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
+    deny: tuple[str, ...] = ()
+    """Networks or addresses of clients that are not served, also if they are in allow."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False
@@ -394,6 +399,10 @@ class Settings:
             except ValueError as error:
                 raise SettingsError("htpasswd", str(error)) from None
         object.__setattr__(self, "htpasswd_lines", lines)
+        for setting in ("allow", "deny"):
+            for item, text in self._items(setting):
+                reason = network_error(text)
+                _require(not reason, item, reason)
         for setting in ("readers", "writers") if self.root else ():
             reason = names_error(getattr(self, setting), self.users)
             _require(not reason, setting, reason)
@@ -628,6 +637,8 @@ class ServerSettings(TypedDict, total=False):
     htpasswd: str
     readers: tuple[str, ...]
     writers: tuple[str, ...]
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
     model: str
     by_the_book: bool
     dispatch: str

@@ -30,6 +30,7 @@ OF_THE_PROCESS = frozenset(
         *("host", "port", "workers", "threads", "queue", "grace", "model", "by_the_book"),
         *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources", "compress_memory", "compress_folder"),
+        *("allow", "deny"),
     }
 )
 """Settings that all sites of a server have in common."""

@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 from aserve.access.authenticator import Authenticator, LoginChecks
 from aserve.access.failed_logins import FailedLogins
+from aserve.access.networks import ClientNetworks
 from aserve.access.rights import AccessRules, View
 from aserve.config.settings import Settings
+from aserve.handlers.error_pages import ErrorPages
 from aserve.policies.access import AccessRouter, Views
+from aserve.policies.clients import ClientRouter
+from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 
 
@@ -42,6 +46,17 @@ def route_users(
         decode_slashes=settings.decode_slashes,
         place=place,
     )
+
+
+def route_clients(settings: Settings, site: Site) -> Site:
+    """Return what answers every request to a site, of which some clients get nothing."""
+    if not (settings.allow or settings.deny):
+        return site
+    policies = (ServerHeader(),) if settings.server_header else ()
+    rejecting = Site(ErrorPages(), policies, memory=site.memory)
+    networks = ClientNetworks(settings.allow, settings.deny)
+    place = settings.place_of("allow" if settings.allow else "deny")
+    return ClientRouter(site, rejecting, networks, place)
 
 
 def find_views(settings: Settings, rules: AccessRules) -> Views:

@@ -37,7 +37,7 @@ from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 from aserve.policies.uploaded_pages import UploadedPages
-from aserve.server.access import LoginGuard, route_users
+from aserve.server.access import LoginGuard, route_clients, route_users
 from aserve.server.files import build_files, visibility_in, why_hidden
 from aserve.server.header_policies import (
     build_default_headers,
@@ -72,7 +72,7 @@ def build_site(
     shared = _Shared(mounts, directories, None, digests, memory, encoder, *of_threads)
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
-    return route_hosts(settings, sites)
+    return route_clients(settings, route_hosts(settings, sites))
 
 
 class _Shared(NamedTuple):
