@@ -95,7 +95,7 @@ def settings() -> str:
     rows = [["setting", "type", "default", "unit", "option", "meaning"]]
     comments = dict(_comments(Settings))
     for one in dataclasses.fields(Settings):
-        if one.name == "sources":  # what others have written, and not a setting of its own
+        if one.name in {"sources", "htpasswd_lines"}:  # what others have written: no settings
             continue
         kind = types[one.name]
         kind_text = re.sub(r"\baserve\.[a-z0-9_.]+\.", "", inspect.formatannotation(kind))

@@ -48,7 +48,8 @@ class KeyedOn(NamedTuple):
 
     headers: names of request headers, in any case. client, scheme, server_name: whether these
     facts of its connection do. everything: a response can depend on anything at all, the time
-    included, so none is cached.
+    included, so none is cached. counts_client: whether the client is seen although it decides no
+    response that is cached: it is counted, and those that it decides are not cached.
     """
 
     headers: frozenset[str] = frozenset()
@@ -56,6 +57,7 @@ class KeyedOn(NamedTuple):
     scheme: bool = False
     server_name: bool = False
     everything: bool = False
+    counts_client: bool = False
 
     @classmethod
     def union(cls, all_of_them: Iterable[Self]) -> Self:
@@ -74,21 +76,24 @@ class KeyedOn(NamedTuple):
     @property
     def sees_connection(self) -> bool:
         """Whether any fact of the connection is declared."""
-        return self.has_partitions or self.everything
+        return self.has_partitions or self.everything or self.counts_client
 
     def visible(self, facts: ConnectionFacts) -> ConnectionFacts:
         """Return the facts that are declared; the others are as if they were not known."""
         if self.everything:
             return facts
         return ConnectionFacts(
-            facts.client if self.client else NO_FACTS.client,
+            facts.client if self.client or self.counts_client else NO_FACTS.client,
             facts.scheme if self.scheme else NO_FACTS.scheme,
             facts.server_name if self.server_name else NO_FACTS.server_name,
         )
 
     def partition_key(self, visible: ConnectionFacts) -> bytes:
         """Return the part of the cache for connections of which this is visible; b"" for all."""
-        return repr(tuple(visible)).encode() if self.has_partitions else b""
+        if not self.has_partitions:
+            return b""
+        decisive = visible if self.client else visible._replace(client=NO_FACTS.client)
+        return repr(tuple(decisive)).encode()
 
 
 NOTHING_ELSE = KeyedOn()

@@ -6,6 +6,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "print the configuration, what is risky in it, and what a URL leads to",
     "compress": "write compressed siblings of a site's files",
     "explain": "show what happens for one request",
+    "passwd": "make a line of a password file",
     "reload": "have a running server read its configuration anew",
     "trust": "have browsers of this machine accept the certificate of --https",
 }

@@ -72,6 +72,12 @@ hides = _offer({"*.bak": "a name, anywhere", "private": "", "/drafts/*": "a path
 symlinks = _offer(
     {"inside": "those that stay inside", "all": "to anywhere", "none": "no link is followed"}
 )
+groups = _offer(
+    {"users": "everyone with a login", "anyone": "everyone", "nobody": "no one", "ann,ben": ""}
+)
+networks = _offer(
+    {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
+)
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

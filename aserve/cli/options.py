@@ -21,6 +21,7 @@ _PAGES = "Folder pages"
 _URLS = "URLs and error pages"
 _METHODS = "Methods"
 _WRITING = "Writing"
+_ACCESS = "Access"
 _LIMITS = "Caching and limits"
 _PROCESSES = "Processes and models"
 _LOGGING = "Logging"
@@ -427,6 +428,64 @@ class SettingOptions(TypedDict, total=False):
     fsync: Annotated[
         bool,
         declare_flag(_WRITING, "--no-fsync", text="Do not wait until uploads are on the disk."),
+    ]
+    auth: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--auth",
+            value="USER:PASSWORD",
+            text="Ask for a login; repeatable.",
+        ),
+    ]
+    htpasswd: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--htpasswd",
+            value="FILE",
+            text="Logins; see aserve passwd.",
+        ),
+    ]
+    readers: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--readers",
+            value="LIST",
+            text="Who may read; see below.",
+            autocompletion=completion.groups,
+        ),
+    ]
+    writers: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--writers",
+            value="LIST",
+            text="Who may change files.",
+            autocompletion=completion.groups,
+        ),
+    ]
+    allow: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--allow",
+            value="NETWORK",
+            text="Serve no other clients; repeatable.",
+            autocompletion=completion.networks,
+        ),
+    ]
+    deny: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--deny",
+            value="NETWORK",
+            text="Do not serve these; repeatable.",
+            autocompletion=completion.networks,
+        ),
     ]
     response_cache: Annotated[
         str,

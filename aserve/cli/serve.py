@@ -28,6 +28,11 @@ SECTIONS: Mapping[str, Rows] = {
         ("--write=add", "new names only: none is replaced or deleted"),
         ("--write=add:/in", "both"),
     ],
+    "Who may read, and who may change files": [
+        ("users", "everyone with a login; the default where there are logins"),
+        ("anyone, nobody", "everyone; no one"),
+        ("ann,ben", "these users"),
+    ],
     "Host names that are answered": [
         ("any", "all; the default, unless there is a terminal"),
         ("local", "localhost, *.localhost, addresses, names of this machine"),
@@ -44,6 +49,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --live www/", "# pages follow changes of files"),
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
         ("aserve --https www/", "# by TLS; once: aserve trust"),
+        ("aserve --htpasswd users.txt www/", "# for those with a login"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),

@@ -106,11 +106,11 @@ def _print_start(configuration: Configuration, listeners: Sequence[socket.socket
         )
     for line in dict.fromkeys(_problems(settings)):
         print_message(line)
-    can_write = any(site.write for site in settings.every_site)
-    if can_write and not all(map(is_loopback, listeners)):
-        from aserve.server.setting_warnings import NO_LOGIN
+    if not all(map(is_loopback, listeners)):
+        from aserve.server.setting_warnings import risks_beyond_this_machine
 
-        print_message(f"{label_of('write', configuration.sources)}: {NO_LOGIN}")
+        for setting, reason in risks_beyond_this_machine(settings):
+            print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     file = configuration.file.file if configuration.file else None
     write_stderr(format_banner(settings, listeners[0], file))
 

@@ -116,10 +116,10 @@ def _array_lines(table: Table, key: str, prefix: str = "") -> Iterator[str]:
 
 def _absolute(table: Table, key: str, value: Any) -> Any:
     """Return a value of a table, a root as a whole path: what is printed may be read elsewhere."""
-    if key != "root":
+    if key not in {"root", "auth"}:
         return value
-    kind = KINDS["root"]
-    return kind.to_toml(in_directory("root", kind.from_toml(value), table.directory))
+    kind = KINDS[key]  # it says nothing of passwords
+    return kind.to_toml(in_directory(key, kind.from_toml(value), table.directory))
 
 
 def _is_array_of_tables(value: object) -> bool:

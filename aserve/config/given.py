@@ -130,6 +130,8 @@ def in_directory(name: str, value: Any, directory: Path) -> Any:
         return str(directory / _at_home(value))
     if name in {"cert", "key"}:
         return tuple(str(directory / _at_home(path)) for path in value)
+    if name == "htpasswd" and value:
+        return str(directory / _at_home(value))
     if name == "root" and isinstance(value, Path):
         return directory / _at_home(value)
     if name == "root":

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from aserve.config.access import Secrets
 from aserve.config.headers import parse_cache
 from aserve.config.limit_values import limit_values, parse_limits
 from aserve.config.names import is_negated
@@ -105,13 +106,16 @@ _KINDS: Mapping[str, Kind] = {
     "archive_max_bytes": MAXIMUM,
     "archive_max_files": MAXIMUM,
     "write": Switch(Many(), [EVERYWHERE], ()),
+    "auth": Secrets(),
+    "readers": Names("a list of strings, or names with commas", parse_names),
+    "writers": Names("a list of strings, or names with commas", parse_names),
     "max_upload": MAXIMUM,
     "quota": MAXIMUM,
     "min_free": One("a whole number or a string", parse_bytes, (int, str), format_size),
 }
 """Kinds that do not follow from the type of the default."""
 
-_NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths"}
+_NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths", "htpasswd_lines"}
 """What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
 PROGRAM_KINDS: Mapping[str, Kind] = {

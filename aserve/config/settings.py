@@ -7,7 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from aserve.access.logins import Logins
+from aserve.access.networks import network_error
+from aserve.access.rights import AccessRules, Rights
 from aserve.arguments import checks_names, wrong_types
+from aserve.config.access import (
+    check_logins,
+    is_open_to_all,
+    names_error,
+    read_password_file,
+    rights_of,
+    user_of,
+)
 from aserve.config.compression import (
     COMPRESS,
     COMPRESS_MEMORY,
@@ -225,6 +236,19 @@ class Settings:
     """Less free on the disk, after an upload: 507."""
     fsync: bool = True
     """Whether an upload is on the disk, and not only in memory, before it is answered."""
+    auth: tuple[str, ...] = field(default=(), repr=False)
+    """Users and their passwords, each "user:password" or "user:hash"."""
+    htpasswd: str = ""
+    """A file with users and hashes of their passwords, of bcrypt or argon2id; "" for none."""
+    readers: tuple[str, ...] = ()
+    """Who may read: names of users, or "users", "anyone" or "nobody"; () is all users if there are
+    any, or else anyone."""
+    writers: tuple[str, ...] = ()
+    """Who may change files, where they may be changed at all; as for readers."""
+    allow: tuple[str, ...] = ()
+    """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
+    deny: tuple[str, ...] = ()
+    """Networks or addresses of clients that are not served, also if they are in allow."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False
@@ -255,6 +279,8 @@ class Settings:
     """Other sites, by their hosts; the root is for all other hosts, {} for none of them."""
     paths: tuple[PathSettings, ...] = ()
     """Settings of some paths: the first whose glob matches."""
+    htpasswd_lines: tuple[str, ...] = field(default=(), repr=False)
+    """What was read from the file of htpasswd, which is read once for each Settings."""
     sources: Sources = field(default_factory=dict, compare=False, repr=False)
     """Where values were set, by the names of settings: an option, a variable, a line of a file."""
 
@@ -274,6 +300,7 @@ class Settings:
         self._check_listing()
         self._check_archive()
         self._check_writing()
+        self._check_access()
         self._check_model()
         if self.threads is None:
             object.__setattr__(self, "threads", self.model_info.default_threads)
@@ -387,6 +414,25 @@ class Settings:
         for setting in () if self.write else _OF_WRITING:
             is_default = getattr(self, setting) == type(self).__dataclass_fields__[setting].default
             _require(is_default, setting, "has no effect where nothing can be written to")
+
+    def _check_access(self) -> None:
+        for item, reason in check_logins(self._items("auth")):
+            raise SettingsError(item, reason)
+        lines: tuple[str, ...] = ()
+        if self.htpasswd:
+            file = Path(self.htpasswd)
+            try:
+                lines = read_password_file(file, self.auth, self.root, self.visibility)
+            except ValueError as error:
+                raise SettingsError("htpasswd", str(error)) from None
+        object.__setattr__(self, "htpasswd_lines", lines)
+        for setting in ("allow", "deny"):
+            for item, text in self._items(setting):
+                reason = network_error(text)
+                _require(not reason, item, reason)
+        for setting in ("readers", "writers") if self.root else ():
+            reason = names_error(getattr(self, setting), self.users)
+            _require(not reason, setting, reason)
 
     def _check_model(self) -> None:
         _check_choice("dispatch", self.dispatch, DISPATCHES)
@@ -558,6 +604,30 @@ class Settings:
         return tuple(filter(None, map(parse_area, self.write)))
 
     @property
+    def users(self) -> frozenset[str]:
+        """The names of the users of the site."""
+        return frozenset(map(user_of, (*self.auth, *self.htpasswd_lines)))
+
+    @property
+    def logins(self) -> Logins | None:
+        """The users of the site with their passwords, None for none."""
+        texts = (*self.auth, *self.htpasswd_lines)
+        return Logins(texts) if texts else None
+
+    @property
+    def rights(self) -> Rights:
+        """Who may read and write what these settings are for."""
+        return rights_of(self.readers, self.writers, has_users=bool(self.users))
+
+    @property
+    def access_rules(self) -> AccessRules | None:
+        """Who may read and write which paths of the site, None where anyone may."""
+        rules = [(one.match, one.settings.rights) for one in self.paths if one.sets_access]
+        if all(map(is_open_to_all, (self.rights, *(rights for _, rights in rules)))):
+            return None
+        return AccessRules(rules, self.rights)
+
+    @property
     def index_names(self) -> tuple[bytes, ...]:
         """The names of index files."""
         return tuple(map(os.fsencode, self.index))
@@ -623,6 +693,12 @@ class ServerSettings(TypedDict, total=False):
     quota: int
     min_free: int
     fsync: bool
+    auth: tuple[str, ...]
+    htpasswd: str
+    readers: tuple[str, ...]
+    writers: tuple[str, ...]
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
     model: str
     by_the_book: bool
     cert: tuple[str, ...]

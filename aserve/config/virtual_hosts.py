@@ -9,6 +9,7 @@ from copy import copy
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from aserve.config.access import completed_rule
 from aserve.config.root import RootArgument
 from aserve.http.host_names import is_address, parse_host_name
 from aserve.http.path_globs import GlobError, compile_glob
@@ -30,6 +31,7 @@ OF_THE_PROCESS = frozenset(
         *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources", "compress_memory", "compress_folder"),
         *("cert", "key", "https", "http_redirect", "hsts"),
+        *("allow", "deny"),
     }
 )
 """Settings that all sites of a server have in common."""
@@ -44,6 +46,7 @@ OF_A_SITE = frozenset(
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
         *("redirects", "rules", "rules_dialect", "strict_rules"),
+        *("auth", "htpasswd", "htpasswd_lines"),
         *_OF_WRITING,
     }
 )
@@ -127,7 +130,12 @@ class PathSettings(_Changes):
     @property
     def own_settings(self) -> Mapping[str, Any]:
         """The settings that follow from its own arguments, once these are right."""
-        return {"paths": (), "sites": ()}
+        return {"paths": (), "sites": (), **completed_rule(self.changes)}
+
+    @property
+    def sets_access(self) -> bool:
+        """Whether these paths have readers and writers of their own."""
+        return not self.changes.keys().isdisjoint({"readers", "writers"})
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""

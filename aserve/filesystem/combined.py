@@ -3,7 +3,7 @@
 import heapq
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -47,12 +47,17 @@ class CombinedFileSystem:
 
     The member with the longest path decides what a path leads to, and hides what others have there.
     A directory on the way to a member exists even if no disk has it. Where one file is all there
-    is, the root leads to it.
+    is, the root leads to it. closed: paths at which others are that must not be seen.
     """
 
-    def __init__(self, members: Mapping[Names, Member]) -> None:
-        self._members = {(): Member(_Nothing(), b"", is_directory=True), **members}
-        self._max_depth = max(map(len, members))
+    def __init__(self, members: Mapping[Names, Member], closed: Iterable[Names] = ()) -> None:
+        nothing = Member(_Nothing(), b"", is_directory=False)
+        self._members = {
+            (): nothing._replace(is_directory=True),
+            **members,
+            **{names: nothing for names in closed},  # noqa: C420 - a test counts what dict gets
+        }
+        self._max_depth = max(map(len, self._members))
         self._children = _children(members)
         """The directories on the way to members, each with its names that lead there."""
         self._only_file = _only_file(members)

@@ -39,8 +39,8 @@ _NO_NAMES = frozenset({"", ".", ".."})
 _DOTFILE = rb"\.(?!well-known(?:/|\Z))"  # RFC 8615: /.well-known/ is meant to be found
 
 
-Find = Callable[[bytes], "re.Match[bytes] | None"]
-"""Finds a name that is hidden in a path that begins with a slash."""
+Find = Callable[[bytes], object]
+"""Finds a name that is hidden in a path that begins with a slash; None: the path is visible."""
 
 
 class Symlinks(enum.Enum):
@@ -105,6 +105,17 @@ class Visibility:
         policy.find_hidden = partial(_find_beneath, self.find_hidden, prefix)
         return policy
 
+    def without(self, is_denied: Callable[[bytes], bool]) -> "Visibility":
+        """Return the same policy, which hides some paths more, whatever leads to them.
+
+        is_denied: gets a path with a slash before its first name.
+        """
+        policy = copy(self)
+        policy.has_globs = True
+        policy._find_in_target = partial(_find_either, self._find_in_target, is_denied)  # noqa: SLF001 - of the same class
+        policy.find_hidden = partial(_find_either, self.find_hidden, is_denied)
+        return policy
+
     def is_visible(self, path: bytes) -> bool:
         """Tell whether a path, its names separated by slashes, is visible by all of its names."""
         return not path or self.find_hidden(b"/" + path) is None  # the root has no name to hide
@@ -130,8 +141,12 @@ class Visibility:
         return self.symlinks is Symlinks.ALL and _find_always(path) is None
 
 
-def _find_beneath(find: Find, prefix: bytes, path: bytes) -> "re.Match[bytes] | None":
+def _find_beneath(find: Find, prefix: bytes, path: bytes) -> object:
     return find(prefix + path)
+
+
+def _find_either(find: Find, is_denied: Callable[[bytes], bool], path: bytes) -> object:
+    return find(path) or is_denied(path) or None
 
 
 def hide_error(glob: str) -> str:

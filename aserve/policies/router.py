@@ -41,6 +41,8 @@ class Router(Site):
         self._notes = [notes.get(site) for site in sites]
         self.memory = sites[0].memory
         self.keyed_on = KeyedOn.union((self.own_keys, *(site.keyed_on for site in sites)))
+        # It is of the process, whichever site tells it.
+        self.is_barred = next((site.is_barred for site in sites if site.is_barred), None)
         takes_bodies = any(site.accept_body for site in sites)
         self.accept_body = self._accept_body if takes_bodies else None
 

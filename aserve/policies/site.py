@@ -1,7 +1,7 @@
 """A site: a handler inside its policies. The one place that finishes every response."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Self
 
@@ -42,6 +42,9 @@ class Site:
     error_pages: makes the response to a request whose error is set. memory: of the bodies that
     handlers make.
     """
+
+    is_barred: Callable[[str, int], bool] | None = None
+    """Tells whether a client gets nothing from the response cache at a POSIX time, in seconds."""
 
     def __init__(
         self,

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aserve.access.rights import ANYONE
+from aserve.config.access import url_of
 from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of
 from aserve.config.cpus import available_cpus
 from aserve.config.headers import parse_header_rules
-from aserve.config.names import key_of
+from aserve.config.names import key_of, option_source
 from aserve.config.root import shown_path
 from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
@@ -28,6 +30,8 @@ Warnings = Iterator[tuple[str, str]]
 """A setting, and what is risky in it, or why it has no effect."""
 
 NO_LOGIN = "everyone who can reach this server may change its files: no login"
+
+NO_TLS = "passwords go over the network as they are: no TLS"
 
 _DECODED = "paths are compared as they are decoded"
 _LONG_S = 600  # seconds for which a changed page may stay unseen
@@ -93,13 +97,48 @@ def _reachable(configuration: Configuration) -> Warnings:
 
 
 def _exposed(settings: Settings) -> Warnings:
-    if settings.write:
-        yield "write", NO_LOGIN
+    yield from _risks_of(settings)
     if settings.allow_connect:
         allowed = ", ".join(settings.allow_connect)
         yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
     if settings.live:
         yield "live", "is for development: it adds a script to every page"
+
+
+def risks_beyond_this_machine(settings: Settings) -> Warnings:
+    """Yield what a user should know of a server that others can reach, in each of its sites."""
+    yield from dict.fromkeys(one for site in settings.every_site for one in _risks_of(site))
+
+
+def _risks_of(settings: Settings) -> Warnings:
+    if _is_writable_by_anyone(settings):
+        yield "write", NO_LOGIN
+    for setting in () if settings.has_tls else _password_settings(settings):
+        yield setting, NO_TLS
+
+
+def _is_writable_by_anyone(settings: Settings) -> bool:
+    """Tell whether files can be changed without a login."""
+    rights = [settings.rights, *(one.settings.rights for one in settings.paths if one.sets_access)]
+    return bool(settings.write) and any(ANYONE in one.writers for one in rights)
+
+
+def _password_settings(settings: Settings) -> tuple[str, ...]:
+    """Return which settings have clients send passwords."""
+    return tuple(name for name in ("auth", "htpasswd") if getattr(settings, name))
+
+
+def _logins(configuration: Configuration) -> Warnings:
+    settings, sources = configuration.settings, configuration.sources
+    if settings.auth and sources.get("auth") == option_source("auth"):
+        yield "auth", "everyone on this machine can see it in the list of processes: ASERVE_AUTH"
+    if settings.htpasswd and Path(settings.htpasswd).stat().st_mode & stat.S_IWOTH:
+        yield "htpasswd", f"everyone on this machine may change {settings.htpasswd}"
+    if settings.users and settings.access_rules is None:
+        for setting in _password_settings(settings):
+            yield setting, "has no effect: anyone may read and write"
+    if settings.writers and not settings.write:
+        yield "writers", "has no effect where nothing can be written to"
 
 
 def _rebinding(configuration: Configuration) -> Warnings:
@@ -161,13 +200,13 @@ def _visibility(configuration: Configuration) -> Warnings:
 
 def _own_files(configuration: Configuration) -> Warnings:
     """Yield what clients can read that is meant for the server alone."""
-    log, file = configuration.access_log, configuration.file
+    log, file, settings = configuration.access_log, configuration.file, configuration.settings
     if log and log not in {"off", "-"}:
         if not _can_be_written(Path(log)):
             yield "access_log", f"cannot write {log!r}: the server does not start"
-        elif place := _url_of(Path(log), configuration.settings):
+        elif place := url_of(Path(log), settings.root, settings.visibility):
             yield "access_log", f"is served at {place}"
-    if file and (place := _url_of(file.file, configuration.settings)):
+    if file and (place := url_of(file.file, settings.root, settings.visibility)):
         yield "--config", f"{file.file} is served at {place}"
     if file and file.file.exists() and file.file.stat().st_mode & stat.S_IWOTH:
         yield "--config", f"everyone on this machine may change {file.file}"
@@ -239,6 +278,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _rules,
     _reachable,
     _writers,
+    _logins,
     _caching,
     _root,
     _visibility,
@@ -270,15 +310,3 @@ def _is_another_file(path: Path, configuration: Configuration) -> bool:
     """Tell whether there is a configuration at a path that is not the one in use."""
     used = configuration.file
     return path.is_file() and not (used and used.file.exists() and path.samefile(used.file))
-
-
-def _url_of(file: Path, settings: Settings) -> str:
-    """Return the path at which a file is served, "" if it is not."""
-    for name, path in _served(settings):
-        absolute = file.absolute()
-        if absolute.is_relative_to(path):
-            names = [*filter(None, [name]), *absolute.relative_to(path).parts]
-            place = "/".join(names)
-            if settings.visibility.is_visible(os.fsencode(place)):
-                return shown_path(place)
-    return ""

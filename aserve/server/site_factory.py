@@ -1,8 +1,8 @@
 """From settings to a site: which handlers and policies they ask for, in which order."""
 
 import os
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import zip_longest
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import FileSystem, ResourceFinder
 from aserve.filesystem.mounts import Mounts
-from aserve.filesystem.visibility import Visibility
 from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.filesystem.writing.digest_cache import DigestCache
 from aserve.handlers.clean_urls import CONVENTIONS, CleanUrls
 from aserve.handlers.deferred import Deferred
 from aserve.handlers.error_pages import CustomErrorPages, ErrorPages, has_file
-from aserve.handlers.handler import Handler, Note
+from aserve.handlers.handler import Handler
 from aserve.handlers.methods import MethodDispatcher, Writers, method_table
 from aserve.handlers.redirects import RulesSource
 from aserve.handlers.static_files import StaticFiles
-from aserve.http.request_target import TargetPath
 from aserve.http.resources import DocumentEncoder
 from aserve.policies.current_rules import CurrentRules
 from aserve.policies.encoded_pages import EncodedPages
@@ -29,7 +27,7 @@ from aserve.policies.policy import Policy
 from aserve.policies.response_memory import ResponseMemory
 from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
-from aserve.server.files import build_files
+from aserve.server.files import build_files, visibility_in, why_hidden
 from aserve.server.header_policies import (
     build_default_headers,
     build_header_rules,
@@ -42,9 +40,11 @@ from aserve.server.site_rules import build_redirects, build_rule_files
 from aserve.server.writing import methods_of, policies_of
 
 if TYPE_CHECKING:
+    from aserve.access.rights import View
     from aserve.filesystem.listed import IsListed
     from aserve.handlers.folders import Folders
     from aserve.policies.live_reload import LiveReload
+    from aserve.server.access import LoginGuard
 
 
 def build_site(
@@ -59,13 +59,25 @@ def build_site(
     directories: those that know their names. live_reloads: what makes the pages of each site of
     settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
     """
-    memory = ResponseMemory(settings.limits.max_response_memory)
+    memory, digests = ResponseMemory(settings.limits.max_response_memory), DigestCache()
     # The other threads are left for what takes no time.
-    free_searches = BoundedSemaphore(max(1, (settings.threads or 0) // 2))
-    shared = _Shared(mounts, directories, None, DigestCache(), memory, free_searches, encoder)
+    half = max(1, (settings.threads or 0) // 2)
+    of_threads = BoundedSemaphore(half), cache(partial(_login_guard, half))
+    shared = _Shared(mounts, directories, None, digests, memory, encoder, *of_threads)
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
-    return route_hosts(settings, sites)
+    site = route_hosts(settings, sites)
+    if not (settings.allow or settings.deny):
+        return site
+    from aserve.server.access import route_clients
+
+    return route_clients(settings, site)
+
+
+def _login_guard(threads: int) -> "LoginGuard":
+    from aserve.server.access import LoginGuard
+
+    return LoginGuard.of_threads(threads)
 
 
 class _Shared(NamedTuple):
@@ -79,15 +91,28 @@ class _Shared(NamedTuple):
     live_reload: "LiveReload | None"
     digests: DigestCache
     memory: ResponseMemory
-    free_searches: BoundedSemaphore
     encoder: DocumentEncoder | None
+    free_searches: BoundedSemaphore
+    make_guard: "Callable[[], LoginGuard]"
 
 
 def _build_host(settings: Settings, shared: _Shared) -> Site:
-    """Return the site of one root, with those of its paths that have settings of their own."""
-    writing = methods_of(settings, shared.digests)
+    """Return the site of one root, with a view for each group of users with equal rights."""
     rules = build_rule_files(settings, shared.mounts, shared.directories)
-    host = _OfHost(writing, rules)
+    writing_in = methods_of(settings, shared.digests)
+
+    def build(view: "View | None") -> Site:
+        return _build_view(settings, _OfHost(writing_in(view), rules, view), shared)
+
+    if settings.access_rules is None:
+        return build(None)
+    from aserve.server.access import route_users
+
+    return route_users(settings, build, shared.make_guard())
+
+
+def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
+    """Return the site of one view, with those of its paths that have settings of their own."""
     each = [path.settings for path in settings.paths]
     select = select_path(settings)
     has_tags = all(one.etag == "stat" for one in (settings, *each))
@@ -103,7 +128,9 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
         return settings_of(directory).listing != "off"
 
     def build(one: Settings) -> Site:
-        files = build_files(one, shared.mounts, shared.directories, shared.digests, shared.encoder)
+        files = build_files(
+            one, shared.mounts, shared.directories, shared.digests, shared.encoder, host.view
+        )
         if not all(map(_is_listed, each)):
             from aserve.filesystem.listed import ListedFileSystem
 
@@ -115,10 +142,11 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
 
 
 class _OfHost(NamedTuple):
-    """What all paths of one host share."""
+    """What all paths of one host share, for the users of one view; None: it is for everyone."""
 
     writing: Writers | None
     rules: RulesSource | None
+    view: "View | None"
 
 
 def _build_paths(
@@ -129,7 +157,7 @@ def _build_paths(
     shared: _Shared,
 ) -> Site:
     """Return the site of paths that have the same settings."""
-    writing, rules = host
+    writing = host.writing
     methods = method_table(
         _pages(settings, files, host, shared.free_searches),
         allow_trace=settings.allow_trace,
@@ -141,7 +169,7 @@ def _build_paths(
     live_reload = shared.live_reload
     encoded = EncodedPages() if settings.compress == "auto" else None
     outermost = filter(None, (encoded, live_reload))
-    policies = (*outermost, *_policies(settings, shared.digests, rules))
+    policies = (*outermost, *_policies(settings, shared.digests, host))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:
@@ -198,7 +226,7 @@ def _static_files(  # noqa: PLR0913 - parts of a site
         decode_slashes=settings.decode_slashes,
         cache_control=cache_control(settings),
         why_cached=partial(cache_note, settings),
-        why_hidden=partial(_why_hidden, settings),
+        why_hidden=partial(why_hidden, settings),
     )
     if not is_listed:
         return static_files()
@@ -212,19 +240,6 @@ def _static_files(  # noqa: PLR0913 - parts of a site
     if settings.model_info.forks:  # or the process of each client would make them anew
         folders.prepare()
     return static_files(folders=folders, lists_all=settings.listing == "on")
-
-
-def _why_hidden(settings: Settings, path: TargetPath) -> Note | None:
-    """Return a note on what hides a path, None if it is visible."""
-    name = b"/" + b"/".join(path.segments)
-    if Visibility(dotfiles=True).find_hidden(name):
-        return Note("access", "hidden: such names are never served")
-    for index, glob in enumerate(settings.hide):
-        if Visibility([glob], dotfiles=True).find_hidden(name):
-            return Note("access", f"hidden by {glob}", settings.place_of("hide", index))
-    if settings.visibility.find_hidden(name):
-        return Note("access", "hidden: a name begins with a dot", settings.place_of("dotfiles"))
-    return None
 
 
 def _propfind(
@@ -275,9 +290,7 @@ def _connect(settings: Settings) -> Handler | None:
     return Connect(settings.allow_connect, open_tunnel)
 
 
-def _policies(
-    settings: Settings, digests: DigestCache, rules: RulesSource | None
-) -> Iterator[Policy]:
+def _policies(settings: Settings, digests: DigestCache, host: _OfHost) -> Iterator[Policy]:
     """Yield the policies of a site, the outermost first."""
     if settings.server_header:
         yield ServerHeader()
@@ -291,8 +304,9 @@ def _policies(
         yield StrictTransportSecurity(settings.hsts)
     own = list(build_header_rules(settings))
     yield from own
-    if rules:
-        find_hidden, decode_slashes = settings.visibility.find_hidden, settings.decode_slashes
+    if rules := host.rules:
+        find_hidden = visibility_in(settings, host.view).find_hidden
+        decode_slashes = settings.decode_slashes
         yield CurrentRules(rules, find_hidden, decode_slashes=decode_slashes)
         yield HeaderFile(rules, decode_slashes=decode_slashes, fixed=fixed_names(own))
     yield from build_default_headers(settings)

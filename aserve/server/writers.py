@@ -6,6 +6,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from aserve.access.rights import View
 from aserve.config.root import named_paths
 from aserve.config.settings import Settings
 from aserve.filesystem.writing.digest_cache import DigestCache
@@ -14,7 +15,7 @@ from aserve.filesystem.writing.storage import Storage
 from aserve.filesystem.writing.sweep import Sweeper
 from aserve.handlers.methods import Writers
 from aserve.handlers.writing.allowed import AllowedMethods
-from aserve.handlers.writing.areas import WriteAreas
+from aserve.handlers.writing.areas import AreasInView, WriteAreas
 from aserve.handlers.writing.delete import Delete
 from aserve.handlers.writing.make_collection import MakeCollection
 from aserve.handlers.writing.move import Move
@@ -32,14 +33,35 @@ from aserve.server.files import names_of
 from aserve.server.header_policies import trusted_origins
 
 
-def build_writers(settings: Settings, digests: DigestCache) -> Writers:
-    """Return the methods that change files."""
+def build_storages(settings: Settings) -> Mapping[Names, Storage | None]:
+    """Return where each of the paths that are served is written to, None for files."""
+    members = _members(settings).items()
+    return {names: _storage(settings, names, path) for names, path in members}
+
+
+def build_writers(
+    settings: Settings,
+    digests: DigestCache,
+    storages: Mapping[Names, Storage | None],
+    view: View | None = None,
+) -> Writers:
+    """Return the methods that change files.
+
+    storages: which all views of a site share, with their quota. view: what may be written, None for
+    all.
+    """
     others = {"TRACE": settings.allow_trace, "PROPFIND": settings.dav}
     everywhere = ["GET", "HEAD", "OPTIONS", *(name for name, is_on in others.items() if is_on)]
-    tree = build_tree(settings)
+    tree = build_tree(settings, storages, view)
     methods = ["POST", "PUT", "DELETE", "MKCOL", "MOVE"]
     known = (*methods, "PATCH")  # which only uploads in parts have
-    allowed = AllowedMethods(tree, everywhere, known, decode_slashes=settings.decode_slashes)
+    allowed = AllowedMethods(
+        tree,
+        everywhere,
+        known,
+        decode_slashes=settings.decode_slashes,
+        tells_pages_all=view is not None,
+    )
     writing = Writing(tree, allowed, settings.max_upload, settings.decode_slashes, digests)
     post = Post(writing, settings.on_conflict)
     handlers = (post, Put(writing), Delete(writing), MakeCollection(writing), Move(writing))
@@ -85,18 +107,38 @@ def _path(path: bytes) -> Path:
     return Path(os.fsdecode(path))
 
 
-def build_tree(settings: Settings) -> WritableTree:
-    """Return the directories that settings let clients write to."""
-    members = _members(settings)
-    storages = {names: _storages(settings, names, path) for names, path in members.items()}
-    return WritableTree(storages, WriteAreas(settings.write_areas))
+def build_tree(
+    settings: Settings, storages: Mapping[Names, Storage | None], view: View | None = None
+) -> WritableTree:
+    """Return the directories that settings let clients write to. view: as for build_writers."""
+    areas = settings.write_areas
+    by_mode = {
+        names: _by_mode(storage, names, view) if storage else None
+        for names, storage in storages.items()
+    }
+    return WritableTree(by_mode, AreasInView(areas, view) if view else WriteAreas(areas))
 
 
-def _storages(settings: Settings, names: Names, path: Path) -> Storages | None:
+def _by_mode(storage: Storage, names: Names, view: View | None) -> Storages:
+    """Return the storage for each mode.
+
+    Only names that may be read may be replaced, deleted or moved to where others can read them.
+    """
+    if view is None:
+        return {"all": storage, "add": storage.adding()}
+    prefix = b"".join(b"/" + name for name in names)
+
+    def is_denied(path: bytes) -> bool:
+        return view.is_unwritable(prefix + path) or view.is_unreadable(prefix + path)
+
+    adding = storage.adding().hiding(lambda path: view.is_unwritable(prefix + path))
+    return {"all": storage.hiding(is_denied), "add": adding}
+
+
+def _storage(settings: Settings, names: Names, path: Path) -> Storage | None:
     if not path.is_dir():
         return None
     sizes = settings.max_upload, settings.quota, settings.min_free
     limits = WriteLimits(*(None if size in {0, UNLIMITED} else size for size in sizes))
     visibility = settings.visibility.beneath(b"/".join(names))
-    storage = Storage(path, visibility, limits, fsync=settings.fsync)
-    return {"all": storage, "add": storage.adding()}
+    return Storage(path, visibility, limits, fsync=settings.fsync)

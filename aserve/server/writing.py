@@ -1,24 +1,32 @@
 """What a site needs that can be written to: nothing, and nothing is imported, if none can be."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings
 from aserve.filesystem.writing.digest_cache import DigestCache
-from aserve.handlers.methods import Writers
 from aserve.policies.policy import Policy
 
 if TYPE_CHECKING:
+    from aserve.access.rights import View
     from aserve.filesystem.writing.sweep import Sweeper
+    from aserve.handlers.methods import Writers
 
 
-def methods_of(settings: Settings, digests: DigestCache) -> Writers | None:
-    """Return the methods that change files, None where nothing can be written to."""
+def methods_of(
+    settings: Settings, digests: DigestCache
+) -> "Callable[[View | None], Writers | None]":
+    """Return what returns the methods that change files in a view, None for a view of everything.
+
+    They are None where nothing can be written to.
+    """
     if not settings.write:
-        return None
-    from aserve.server.writers import build_writers
+        return lambda _view: None
+    from aserve.server.writers import build_storages, build_writers
 
-    return build_writers(settings, digests)
+    storages = build_storages(settings)  # which all views share, with their quota
+    return partial(build_writers, settings, digests, storages)
 
 
 def policies_of(settings: Settings, digests: DigestCache) -> Iterable[Policy]:

@@ -1,5 +1,7 @@
 """`aserve check`: what it prints, what it warns of, and what it says of a response."""
 
+import getpass
+import io
 import os
 import resource
 import shutil
@@ -11,6 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from aserve.access import passwords
+from aserve.access.logins import Logins
 from aserve.cli import explain, serving
 from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
@@ -18,6 +22,7 @@ from aserve.explain.capture import ServerOptions
 from aserve.filesystem.rule_files import MAX_REPORTED
 from aserve.server import setting_warnings
 from aserve.server.setting_warnings import find_warnings
+from tests.aserve.access.test_passwords import BCRYPT
 from tests.aserve.config.test_configuration import SCHEMA
 
 
@@ -130,6 +135,14 @@ SLOW = "slow clients can hold all connections for ever"
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
         ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {setting_warnings.NO_LOGIN}"),
+        (
+            {"auth": ["ann:a"]},
+            "--auth: everyone on this machine can see it in the list of processes: ASERVE_AUTH",
+        ),
+        (
+            {"readers": "nobody", "writers": "anyone"},
+            "--writers: has no effect where nothing can be written to",
+        ),
         (
             {"host": "::", "allow_connect": ["a:1"]},
             "--allow-connect: everyone who can reach this server can reach a:1 through it",
@@ -246,6 +259,72 @@ def test_each_warning_about_what_is_served(
     expected = [warning.format(here=here / "configured") for warning in warnings]
     assert [one for one in warnings_of(*arguments) if one.startswith("DIR")] == expected
     assert warnings_of("configured", config="configured/aserve.toml") == []
+
+
+LOGINS = "[[path]]\nmatch='/p/*'\nreaders=['ann']\n[[site]]\nhosts='a.test'\nroot='site'\n"
+
+
+def test_no_password_is_printed(here: Path, check) -> None:
+    (here / "aserve.toml").write_text(
+        f"root='site'\nauth = ['ann:topsecret', 'ben:topsecret']\n{LOGINS}auth='carl:topsecret'\n"
+    )
+    code, lines, errors = check()
+    assert code == 0
+    assert "topsecret" not in "".join((*lines, *errors))
+    assert any('"ben:..."' in line for line in lines)
+    assert any('["carl:..."]' in line for line in lines)
+    for wrong in ("auth = {ann = 'topsecret'}", "auth = ['topsecret']", "auth = [7, 'topsecret']"):
+        (here / "aserve.toml").write_text(f"root='site'\n{wrong}\n")
+        code, lines, errors = check()
+        assert (code, len(errors)) == (2, 1)
+        assert "aserve.toml:2: auth: " in errors[0]
+        assert "topsecret" not in errors[0]
+
+
+def test_warnings_about_logins_that_others_can_reach(here: Path) -> None:
+    file = here / "users"
+    file.write_text(f"ann:{BCRYPT}\n")
+    options = {"host": "0.0.0.0", "write": ["/"], "htpasswd": "users"}
+    assert warnings_of("site", **options) == [f"--htpasswd: {setting_warnings.NO_TLS}"]
+    found = warnings_of("site", **options, writers="anyone")
+    assert found[0] == f"--write: {setting_warnings.NO_LOGIN}"
+    file.chmod(0o666)
+    everyone = "--htpasswd: everyone on this machine may change users"
+    assert everyone in warnings_of("site", htpasswd="users")
+    open_to_all = warnings_of("site", htpasswd="users", readers="anyone", writers="anyone")
+    assert "--htpasswd: has no effect: anyone may read and write" in open_to_all
+
+
+def test_a_wrong_line_of_a_password_file_is_one_line(here: Path, check) -> None:
+    (here / "users").write_text(f"ann:{BCRYPT}\nben:$apr1$x$y\n")
+    code, lines, errors = check("--htpasswd", "users", "site")
+    assert (code, lines) == (2, [])
+    assert errors == [
+        "aserve: error: --htpasswd: users:2: hashes of MD5 are not accepted: use bcrypt or argon2id"
+    ]
+
+
+def test_a_line_is_made_of_a_password(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("pass word\nmore\n"))
+    monkeypatch.setattr(passwords, "_ARGON2_KIB", 8)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["passwd", "ann"])
+    line = capsys.readouterr().out
+    assert exit_info.value.code == 0
+    assert line.startswith("ann:$argon2id$")
+    assert Logins([line.rstrip("\n")]).check(b"ann", b"pass word")
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"), [(["a", "b"], "the passwords are not the same"), (["", ""], "no password")]
+)
+def test_a_password_is_typed_twice_and_not_shown(monkeypatch, capsys, typed, error) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(getpass, "getpass", lambda _prompt: typed.pop(0))
+    with pytest.raises(SystemExit) as exit_info:
+        main(["passwd", "ann"])
+    assert exit_info.value.code == 2
+    assert error in capsys.readouterr().err
 
 
 def test_each_warning_about_the_file(here: Path) -> None:

@@ -16,6 +16,7 @@ from aserve.cli.help import use_color
 from aserve.cli.main import main
 from aserve.cli.parser import build_parser, with_values
 from aserve.config.kinds import KINDS
+from tests.aserve.access.test_passwords import BCRYPT
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
 
 NOTHING = "DIR: there is no directory or file"
@@ -58,23 +59,31 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
     headings = re.findall(r"^(\w.*):$", help_of("aserve", capsys), re.MULTILINE)
     assert headings == [
         *("Arguments", "Address", "HTTPS", "Files", "Folder pages", "URLs and error pages"),
-        *("Headers", "Methods", "Writing", "Caching and limits", "Processes and models", "Logging"),
+        *("Headers", "Methods", "Writing", "Access", "Caching and limits"),
+        *("Processes and models", "Logging"),
         *("Configuration", "Other"),
         *("Limits, each with its default", "URLs", "Headers by path", "Where clients may write"),
+        "Who may read, and who may change files",
         *("Host names that are answered", "Models", "Examples"),
     ]
 
 
+COMMANDS_WITH_ARGUMENTS = {"check", "compress", "explain", "passwd"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_example_can_be_pasted(name):
+def test_each_example_can_be_pasted(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "www").mkdir()
+    (tmp_path / "users.txt").write_text(f"ann:{BCRYPT}")
     for example, comment in build_parser(COMMANDS[name]).sections["Examples"]:
         assert comment.startswith("# ")
         words = with_values(shlex.split(f"{example}  {comment}", comments=True)[1:])
-        command = words.pop(0) if words[:1] in (["check"], ["compress"], ["explain"]) else "serve"
+        command = words.pop(0) if words[:1] and words[0] in COMMANDS_WITH_ARGUMENTS else "serve"
         options = build_parser(command).make_context("aserve", words).params
-        if command not in {"compress", "explain"}:
+        if command not in {"compress", "explain", "passwd"}:
             chosen = {key: value for key, value in options.items() if value and key in KINDS}
-            assert serving.read_settings(["."], {**chosen, "config": "off"})
+            assert serving.read_settings(["www"], {**chosen, "config": "off"})
 
 
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):

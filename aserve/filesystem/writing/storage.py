@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
@@ -64,6 +64,13 @@ class Storage:
         """Return the same storage, with the same quota, where names can only be added."""
         other = copy(self)
         other._rules = self._rules._replace(mode="add")  # noqa: SLF001 - of the same class
+        return other
+
+    def hiding(self, is_denied: Callable[[bytes], bool]) -> Self:
+        """Return the same storage, with the same quota, where more paths are hidden."""
+        other = copy(self)
+        visibility = self._rules.visibility.without(is_denied)
+        other._rules = self._rules._replace(visibility=visibility)  # noqa: SLF001 - of the same class
         return other
 
     def status(self, path: TargetPath) -> os.stat_result | None:

@@ -19,7 +19,9 @@ _FOR_A_DIRECTORY: dict[WriteMode, tuple[str, ...]] = {"all": ("DELETE", "MOVE"),
 class AllowedMethods:
     """The methods of each path of a site that can be written to.
 
-    everywhere: those that any path has. writing: all others that are enabled.
+    everywhere: those that any path has. writing: all others that are enabled. tells_pages_all:
+    whether a page that asks what it may do is told all of them: browsers ask that without the
+    login (WHATWG Fetch, 4.8), and what is there is told to nobody who has none.
     """
 
     def __init__(
@@ -29,18 +31,21 @@ class AllowedMethods:
         writing: Sequence[str],
         *,
         decode_slashes: bool = False,
+        tells_pages_all: bool = False,
     ) -> None:
         self._tree = tree
         self._everywhere = tuple(everywhere)
         self._writing = tuple(writing)
         self._decode_slashes = decode_slashes
+        self._tells_pages_all = tells_pages_all
 
     def __call__(self, request: Request, context: RequestContext) -> Sequence[str]:
         """Return the methods that a request's target has now; all of them for "*".
 
         Raises BlockingIOError where context.may_wait is False and a disk has to be asked.
         """
-        if request.target == "*":
+        asks_for_page = request.header("access-control-request-method") is not None
+        if request.target == "*" or (self._tells_pages_all and asks_for_page):
             return (*self._everywhere, *self._writing)
         try:
             path = parse_path(request.target, decode_slashes=self._decode_slashes)

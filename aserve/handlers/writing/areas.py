@@ -7,6 +7,7 @@ only, of which none is replaced or deleted.
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from aserve.access.rights import View
 from aserve.http.messages import HttpError
 from aserve.http.request_target import parse_path
 
@@ -49,6 +50,25 @@ class WriteAreas:
         return any(
             mode == "add" and area[: len(path)] == path for area, mode in self._modes.items()
         )
+
+
+class AreasInView(WriteAreas):
+    """The same areas, as far as some users may write there.
+
+    Where they may write but not read, names can only be added: what they replaced, moved or deleted
+    would tell what is there.
+    """
+
+    def __init__(self, areas: Iterable[WriteArea], view: View) -> None:
+        super().__init__(areas)
+        self._view = view
+
+    def mode_in(self, directory: tuple[bytes, ...]) -> WriteMode | None:
+        """Return what these users may do to the entries of a directory, None for nothing."""
+        mode, path = super().mode_in(directory), b"/" + b"/".join(directory)
+        if mode is None or self._view.is_unwritable(path):
+            return None
+        return "add" if self._view.is_unreadable(path) else mode
 
 
 def parse_area(text: str) -> WriteArea | None:

@@ -81,6 +81,7 @@ class EventLoopServer:
             raise
         self.accept_body = site.accept_body
         self._site = site
+        self._is_barred = site.is_barred
         self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
             process_limits(limits), cache
         )
@@ -277,7 +278,12 @@ class EventLoopServer:
             self._all_closed.set()
 
     def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
-        """Return the cached responses for a connection of which this is visible."""
+        """Return the cached responses for a connection of which this is visible.
+
+        There are none for a client that guesses passwords: a hit would tell it that one is right.
+        """
+        if self._is_barred and self._is_barred(visible.client, int(time.time())):
+            return None
         return self.cache and self.cache.select_partition(
             self._site.keyed_on.partition_key(visible)
         )
@@ -292,7 +298,8 @@ class EventLoopServer:
     ) -> CachedResponse | PendingResponse | None:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
-        if (cache := self.cache) and not request.error:
+        is_barred = self._is_barred and self._is_barred(context.client, context.now)
+        if (cache := self.cache) and not (request.error or is_barred):
             partition_key = b""
             if self.sees_connection:
                 facts = ConnectionFacts(context.client, context.scheme, context.server_name)

@@ -10,7 +10,8 @@ import aserve
 from aserve.config.settings import ServerSettings
 from aserve.transport.registry import MODELS
 
-NOT_OF_A_SERVER = {"workers", "sources"}  # in a program it is one process, and all is said there
+NOT_OF_A_SERVER = {"workers", "sources", "htpasswd_lines"}
+"""In a program it is one process, and all is said there; and what a file said is no argument."""
 STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
 PATH_NAME_VALUE = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY'"
 CACHING = "must be one of auto, no-cache, no-store, or seconds from 0 to 2147483647"

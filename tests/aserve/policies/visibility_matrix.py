@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from aserve.access.rights import AccessRules, Rights
 from aserve.filesystem.visibility import Symlinks, Visibility
 from tests.aserve.handlers.listing_site import ListedSite
 
@@ -18,11 +19,15 @@ SECRET = b"SECRET"
 """What each file of the site consists of, hidden or not."""
 
 HIDE = ("private", "*.bak", "drafts/*", "img/**/raw", "out-dir/raw")
+ALL, ANN = Rights(frozenset({"anyone"}), frozenset()), Rights(frozenset({"ann"}), frozenset())
+RULES = AccessRules([("/sub/*", ANN), ("*.png", ANN)], ALL)
 POLICIES: Mapping[str, Visibility] = {
     "default": Visibility(HIDE),
     "dotfiles": Visibility(HIDE, dotfiles=True),
     "all links": Visibility(HIDE, symlinks=Symlinks.ALL),
     "no links": Visibility(HIDE, symlinks=Symlinks.NONE),
+    "without login": Visibility(HIDE).without(RULES.view_of(None).is_unreadable),
+    "with login": Visibility(HIDE).without(RULES.view_of("ann").is_unreadable),
 }
 
 FILES = (
@@ -79,17 +84,20 @@ def _rows(paths: str, *visible: str) -> list[Row]:
     return [Row(path, frozenset(visible)) for path in paths.split()]
 
 
+FOR_ANN = [name for name in POLICIES if name != "without login"]
+FOLLOWED = ("default", "dotfiles", "all links", "with login")
 ROWS = [
-    *_rows("plain.txt sub/plain.txt .well-known/plain.txt private.txt", *POLICIES),
-    *_rows("img/a/b.png sub/drafts/plan.txt", *POLICIES),
+    *_rows("plain.txt .well-known/plain.txt private.txt", *POLICIES),
+    *_rows("sub/plain.txt img/a/b.png sub/drafts/plan.txt", *FOR_ANN),
     *_rows(".profile sub/.profile .cache/file .well-known/.profile", "dotfiles"),
     *_rows("server.key sub/cert.PEM .env .env.local .git/config sub/.git/config"),
     *_rows("_headers aserve.toml notes.txt~ Thumbs.db id_rsa"),
     *_rows("server.key.gz server.key.br aserve.toml.zst old.bak.gz"),
     *_rows("private/file sub/private/file old.bak sub/OLD.BAK"),
     *_rows("drafts/plan.txt img/raw/x.png img/a/raw/x.png"),
-    *_rows("inside.txt inside-dir/plain.txt absolute.txt", "default", "dotfiles", "all links"),
-    *_rows("to-profile", "default", "dotfiles", "all links"),  # a link publishes a dotfile
+    *_rows("inside.txt absolute.txt", *FOLLOWED, "without login"),
+    *_rows("inside-dir/plain.txt", *FOLLOWED),
+    *_rows("to-profile", *FOLLOWED, "without login"),  # a link publishes a dotfile
     *_rows("out.txt out-dir/plain.txt", "all links"),
     *_rows("out-key out-dir/server.key out-dir/to-key out-dir/back-to-private/file"),
     # What lies outside has no path in the site: a glob hides it by the names it is asked for with.

@@ -23,6 +23,7 @@ from aserve.server.inheritance import Inherited
 from aserve.server.shared_settings import SharedSettings
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve import programs
+from tests.aserve.access.test_passwords import BCRYPT
 from tests.fork_server import BlockingProgram
 from tests.marks import slow, slow_except
 
@@ -184,6 +185,19 @@ def test_an_error_after_sighup_is_printed_and_nothing_changes(folders: Path) -> 
         assert program.process.stderr
         lines = iter(program.process.stderr.readline, "")
         assert "aserve.toml:1" in next(line for line in lines if "reload: " in line)
+        assert get(client) == (b"alpha", False)
+
+
+def test_a_broken_password_file_changes_nothing(folders: Path) -> None:
+    users = folders / "users"
+    users.write_text(f"ann:{BCRYPT}\n")
+    first = ('htpasswd = "users"', 'readers = "anyone"')
+    with running(folders, first=first) as program, closing(program.connect()) as client:
+        users.write_text("ann:secret\n")
+        assert "users:1: has no hash of bcrypt" in program.reload()
+        assert get(client) == (b"alpha", False)
+        users.write_text(f"ben:{BCRYPT}\n")
+        assert "no hash" not in program.reload()
         assert get(client) == (b"alpha", False)
 
 

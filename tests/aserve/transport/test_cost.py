@@ -224,6 +224,20 @@ async def test_a_request_to_one_of_many_sites_is_cheap(one_of_many):
         assert c <= 86
 
 
+async def test_a_remembered_response_to_a_user_costs_what_one_without_a_login_does(directory):
+    monitor = ChangeMonitor()
+    site = build_site(Settings(directory, auth=("ann:a",)), monitor.mounts)
+    cache = ResponseCache(monitor, keyed_on=site.keyed_on)
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    client = Client(server)
+    request = PLAIN.replace(b"Host", b"Authorization: Basic YW5uOmE=\r\nHost")
+    await client.warm(*[request] * 5)
+    assert max(client.cost(request)) <= 4
+    assert b" 401 " in client.get(PLAIN)
+    await server.stop(0)
+    monitor.close()
+
+
 WITH_HEADERS = {
     "headers": ("*.txt X-A: 1", "/b/* X-B: 2", "/* X-C: 3", "*.txt Cache-Control: max-age=60"),
     "cors": ("https://a.test",),

@@ -1,0 +1,1 @@
+"""Who may read and write which paths: users, their passwords, their rights. Without HTTP."""
