@@ -37,14 +37,15 @@ class CertificateWatch:
         self._present = present
         self._clock = clock
         self._settings: Settings | None = None
+        self._is_looking = False  # from time to time, which nothing needs without TLS
         self._warned_on = 0.0  # days since 1970
 
     def use(self, settings: Settings) -> None:
         """Look after the certificates of these settings from now on."""
-        is_first, self._settings = self._settings is None, settings
+        self._settings = settings
         files = [path for pair in settings.certificate_files for path in dict.fromkeys(pair)]
         self._control.watch("certificates", WatchedFiles(files), self.exchange)
-        if is_first:
+        if settings.has_tls and not self._is_looking:
             self._look_again()
 
     def exchange(self) -> None:
@@ -62,7 +63,7 @@ class CertificateWatch:
 
     def look(self) -> None:
         """Have --https issue anew what it must, which is exchanged then; warn of what expires."""
-        if not (self._settings and self._settings.has_tls):
+        if not self._settings:
             return
         try:
             issue_certificate(self._settings)
@@ -75,5 +76,7 @@ class CertificateWatch:
                 _logger.warning("%s: %s", setting, reason)
 
     def _look_again(self) -> None:
-        self._control.call_later(INTERVAL_S, self._look_again)
-        self.look()
+        self._is_looking = bool(self._settings and self._settings.has_tls)
+        if self._is_looking:
+            self._control.call_later(INTERVAL_S, self._look_again)
+            self.look()

@@ -204,6 +204,21 @@ def test_a_certificate_for_this_machine_is_issued_when_its_names_change(
     assert presented == [settings]
 
 
+def test_without_tls_nothing_is_looked_at(directory, pair):
+    """Not at the start, and not for ever after a reload that switches it off."""
+    plain, secure = aserve.Settings(directory), aserve.Settings(directory, **files_of(pair))
+    control = FakeControl()
+    watch = CertificateWatch(control, lambda settings: None)
+    watch.use(plain)
+    assert (control.later, bool(control.watches["certificates"])) == ([], False)
+    watch.use(secure)
+    watch.use(secure)
+    assert (len(control.later), bool(control.watches["certificates"])) == (1, True)
+    watch.use(plain)
+    control.later.pop()()
+    assert (control.later, bool(control.watches["certificates"])) == ([], False)
+
+
 def test_workers_that_cannot_follow_keep_what_they_have(directory, pair, caplog):
     def present(settings):
         raise ReloadError("a worker has ended")
