@@ -169,14 +169,14 @@ def test_every_text_has_a_chinese_one():
     assert templates - set(CHINESE) == set()
 
 
-@pytest.mark.parametrize(("english", "chinese"), CHINESE.items())
-def test_a_chinese_text_names_the_same_things(english, chinese):
-    assert fields_of(english) == fields_of(chinese)
+def test_a_chinese_text_names_the_same_things():
+    pairs = CHINESE.items()
+    assert [pair for pair in pairs if fields_of(pair[0]) != fields_of(pair[1])] == []
 
 
-@pytest.mark.parametrize("texts", [*TEXTS.values(), *ABOUT.values()])
-def test_the_texts_of_the_page_are_chinese_in_chinese(texts):
-    assert re.search(r"[一-鿿]", texts[1])
+def test_the_texts_of_the_page_are_chinese_in_chinese():
+    texts = [*TEXTS.values(), *ABOUT.values()]
+    assert [each for each in texts if not re.search(r"[一-鿿]", each[1])] == []
 
 
 def test_every_text_about_a_model_is_about_one_that_there_is():

@@ -1,7 +1,5 @@
 """Which names have a hash in them. A wrong yes is a stale file for a year, a wrong no a 304."""
 
-import pytest
-
 from aserve.http.fingerprints import is_fingerprinted
 
 # As the tools name what they build.
@@ -30,14 +28,12 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("path", HASHED)
-def test_names_of_build_tools_have_a_hash(path):
-    assert is_fingerprinted(path.encode().split(b"/"))
+def test_names_of_build_tools_have_a_hash():
+    assert [path for path in HASHED if not is_fingerprinted(path.encode().split(b"/"))] == []
 
 
-@pytest.mark.parametrize("path", PLAIN)
-def test_words_dates_and_versions_are_no_hashes(path):
-    assert not is_fingerprinted(path.encode().split(b"/"))
+def test_words_dates_and_versions_are_no_hashes():
+    assert [path for path in PLAIN if is_fingerprinted(path.encode().split(b"/"))] == []
 
 
 def test_the_root_has_none():
