@@ -65,6 +65,11 @@ class Site:
             for policy in reversed(policies)
             if type(policy).finish is not Policy.finish  # the others cost nothing
         ]
+        self._file_finishers = [
+            policy.finish
+            for policy in reversed(policies)
+            if policy.finish in self._finishers and policy.finishes_files
+        ]
         for policy in reversed(policies):
             handler = policy.wrap(handler)
         self._handler = handler
@@ -137,7 +142,7 @@ class Site:
     ) -> Response:
         finished = response
         try:
-            for finish in self._finishers:
+            for finish in self._file_finishers if response.path else self._finishers:
                 finished = finish(request, context, finished)
         except Exception as error:
             _discard(response)
