@@ -60,16 +60,13 @@ class Site:
             header for policy in policies for header in policy.response_headers
         )
         self._fixed_notes = [note for policy in policies for note in policy.notes]
-        self._finishers = [
-            policy.finish
+        finishing = [
+            policy
             for policy in reversed(policies)
             if type(policy).finish is not Policy.finish  # the others cost nothing
         ]
-        self._file_finishers = [
-            policy.finish
-            for policy in reversed(policies)
-            if policy.finish in self._finishers and policy.finishes_files
-        ]
+        self._finishers = [policy.finish for policy in finishing]
+        self._file_finishers = [policy.finish for policy in finishing if policy.finishes_files]
         for policy in reversed(policies):
             handler = policy.wrap(handler)
         self._handler = handler
