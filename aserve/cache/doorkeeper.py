@@ -25,7 +25,8 @@ class Doorkeeper:
         if len(self._now) >= self._max_count:
             self._now, self._before = {}, self._now
         count = self._now[key_hash] = self._now.get(key_hash, 0) + 1
-        return count + self._before.get(key_hash, 0)
+        before = self._before
+        return count + before[key_hash] if key_hash in before else count
 
     def admits(self, key_hash: int, count: int, *, is_full: bool) -> bool:
         """Tell whether to try to store a response now. count: of its requests, as count() returns.

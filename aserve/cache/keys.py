@@ -135,7 +135,9 @@ class KeyBuilder:
         headers = request.headers
         if request.error or request.method not in {"GET", "HEAD"} or "expect" in headers:
             return None
-        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        if "transfer-encoding" in headers:
+            return None
+        if "content-length" in headers and headers["content-length"] != "0":
             return None
         size = len(request.head)
         if size > MAX_HEAD_SIZE:

@@ -3,13 +3,14 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from aserve.filesystem.directory_entries import DirectoryEntries
+from aserve.filesystem.directory_names import Entries
 from aserve.filesystem.entries import EntryReader
 from aserve.filesystem.errors import http_error, is_nothing_to_serve
 from aserve.filesystem.mounts import ChangeTracking, Mounts
@@ -18,7 +19,7 @@ from aserve.filesystem.open_beneath import open_beneath, open_directory
 from aserve.filesystem.open_roots import OpenDirectory, open_at_once, open_waiting
 from aserve.filesystem.opened_file import MakeValidator, OpenFile, representation_of
 from aserve.filesystem.visibility import DEFAULT_VISIBILITY, Visibility
-from aserve.filesystem.watched_directories import WatchedDirectories, WatchedDirectory
+from aserve.filesystem.watched_directories import WatchedDirectories
 from aserve.http.content_negotiation import CODINGS
 from aserve.http.media_types import MediaTypes
 from aserve.http.messages import NotFound
@@ -103,10 +104,10 @@ class Directory:
             media_types or MediaTypes(),
             visibility,
             make_validator,
-            CODINGS if has_siblings else {},
+            tuple(CODINGS.items()) if has_siblings else (),
             encoder,
         )
-        self._directories = directories
+        self._lookup = _ResourceLookup(self._rules, directories)
         self._open_at_once: Callable[[bytes], OpenDirectory] = (
             directories.roots.get if directories else partial(open_at_once, self._rules.mounts)
         )
@@ -126,12 +127,9 @@ class Directory:
         try:
             # The one that is at its path now: a build may replace it as a whole.
             root = (open_waiting if wait else self._open_at_once)(self._rules.root)
-            lookup = _ResourceLookup(
-                root, self._rules, None if wait else self._directories, wait=wait
-            )
             if path.is_directory:
-                return lookup.index(name, self._visible_index(name))
-            return lookup.file(name, path.segments[-1])
+                return self._lookup.index(root, name, self._visible_index(name))
+            return self._lookup.file(root, name, path.segments[-1])
         except InterruptedError:  # by a signal, in a wait for another program's file system
             return self.find(path, wait=wait)
         except OSError as error:
@@ -193,7 +191,7 @@ class _Rules(NamedTuple):
     media_types: MediaTypes
     visibility: Visibility
     make_validator: MakeValidator | None
-    siblings: Mapping[str, bytes]
+    siblings: Sequence[tuple[str, bytes]]
     encoder: DocumentEncoder | None
 
     def is_local(self, device: int) -> bool:
@@ -202,112 +200,103 @@ class _Rules(NamedTuple):
 
 
 class _ResourceLookup:
-    """Finds resources below a directory that is open."""
+    """Finds resources below a directory that is open: the root, which each look-up is given.
 
-    __slots__ = (
-        "_directories",
-        "_root",
-        "_rules",
-        "_wait",
-    )
+    directories: those that know their names, for roots below which nothing may wait.
+    """
 
-    def __init__(
-        self,
-        root: OpenDirectory,
-        rules: _Rules,
-        directories: WatchedDirectories | None,
-        *,
-        wait: bool,
-    ) -> None:
-        self._root = root
+    def __init__(self, rules: _Rules, directories: WatchedDirectories | None) -> None:
         self._rules = rules
         self._directories = directories
-        self._wait = wait
 
-    def file(self, path: bytes, name: bytes) -> Resource:
+    def file(self, root: OpenDirectory, path: bytes, name: bytes) -> Resource:
         """Return the file at a path, or the directory that is there."""
         known = None
-        if self._directories:
-            known = self._directories.get(self._root.identity, path.rpartition(b"/")[0])
-        kind = known.type_of(name) if known else TYPE_UNKNOWN
-        found = None if kind is None else self._open(path, kind)
+        if self._directories and not root.wait:
+            known = self._directories.get(root.identity, path.rpartition(b"/")[0])
+        entries = known.entries if known else None
+        kind = TYPE_UNKNOWN if entries is None else entries.get(name)
+        found = None if kind is None else self._open(root, path, kind)
         mode = found[1].st_mode if found else 0
         if found and stat.S_ISREG(mode):
-            return self._document(path, name, *found, known)
+            return self._document(root, path, name, *found, entries)
         if stat.S_ISDIR(mode):
             return DirectoryWithoutSlash((self._rules.root + b"/" + path,))
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def index(self, directory: bytes, names: Sequence[bytes]) -> Resource:
+    def index(self, root: OpenDirectory, directory: bytes, names: Sequence[bytes]) -> Resource:
         """Return the first index file of a directory that is there."""
         known = None
-        if self._directories:
-            known = self._directories.get(self._root.identity, directory)
+        if self._directories and not root.wait:
+            known = self._directories.get(root.identity, directory)
+        entries = known.entries if known else None
         absent: tuple[bytes, ...] = ()
         for name in names:
             path = directory + b"/" + name if directory else name
-            kind = known.type_of(name) if known else TYPE_UNKNOWN
-            found = None if kind is None else self._open_index(path, kind)
+            kind = TYPE_UNKNOWN if entries is None else entries.get(name)
+            found = None if kind is None else self._open_index(root, path, kind)
             if found:
-                document = self._document(path, name, *found, known)
+                document = self._document(root, path, name, *found, entries)
                 return document._replace(absent=absent) if absent else document
             absent += (self._rules.root + b"/" + path,)
         if not known:  # one that is watched is there
-            self._check_directory(directory)
+            self._check_directory(root, directory)
         return DirectoryWithoutIndex(absent)
 
-    def _document(
+    def _document(  # noqa: PLR0913, PLR0917 - all that was found out
         self,
+        root: OpenDirectory,
         path: bytes,
         name: bytes,
         file: OpenFile,
         status: os.stat_result,
-        known: WatchedDirectory | None,
+        entries: Entries | None,
     ) -> Document:
         media_type, coding = self._rules.media_types.for_name(name)
         make_validator = self._rules.make_validator
         plain = representation_of(file, status, media_type, coding, make_validator)
         # A file that is itself compressed has no other compressed form.
-        siblings = self._siblings(path, plain, known) if plain.coding == "identity" else []
+        siblings = self._siblings(root, path, plain, entries) if coding == "identity" else []
         # Only such files change through this machine alone.
-        is_local = file.is_local and all(map(_is_local, siblings))
+        is_local = file.is_local and (not siblings or all(map(_is_local, siblings)))
         path = self._rules.root + b"/" + path if is_local else b""
         return Document((plain, *siblings), path, encoder=self._rules.encoder)
 
-    def _open_index(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
+    def _open_index(
+        self, root: OpenDirectory, path: bytes, kind: int
+    ) -> tuple[OpenFile, os.stat_result] | None:
         """Open an index; None for anything else of that name, as where there is nothing."""
         try:
-            found = self._open(path, kind)
+            found = self._open(root, path, kind)
         except OSError as error:
             if http_error(error).status != 404:
                 raise
             return None
         return found if found and stat.S_ISREG(found[1].st_mode) else None
 
-    def _check_directory(self, path: bytes) -> None:
-        found = self._open(path or b".", TYPE_DIRECTORY)
+    def _check_directory(self, root: OpenDirectory, path: bytes) -> None:
+        found = self._open(root, path or b".", TYPE_DIRECTORY)
         if found is None or not stat.S_ISDIR(found[1].st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _siblings(
-        self, path: bytes, plain: Representation, known: WatchedDirectory | None
+        self, root: OpenDirectory, path: bytes, plain: Representation, entries: Entries | None
     ) -> list[Representation]:
         """Return the precompressed siblings of a file; the same rules hold as for the file."""
         siblings = []
         visibility, make_validator = self._rules.visibility, self._rules.make_validator
         oldest = plain.validator.modified - _SIBLING_TOLERANCE_S
         directory, _, name = path.rpartition(b"/")
-        if self._directories and not known:
-            self._directories.count_lookup(self._root.descriptor, self._root.identity, directory)
-        entries = known.entries if known else None
-        for coding, suffix in self._rules.siblings.items():
+        if self._directories and not root.wait and entries is None:
+            self._directories.count_lookup(root.descriptor, root.identity, directory)
+        for coding, suffix in self._rules.siblings:
             if entries is not None and name + suffix not in entries:
                 continue  # most of them, without a call
             kind = entries[name + suffix] if entries is not None else TYPE_UNKNOWN
             if visibility.has_globs and not visibility.is_visible(path + suffix):
                 continue
             try:
-                found = self._open(path + suffix, kind)
+                found = self._open(root, path + suffix, kind)
             except OSError as error:
                 # "There is none" is an answer; "it could not be found out" must not pass for one.
                 if not is_nothing_to_serve(error):
@@ -318,12 +307,14 @@ class _ResourceLookup:
                 siblings.append(sibling)
         return siblings
 
-    def _open(self, path: bytes, kind: int) -> tuple[OpenFile, os.stat_result] | None:
+    def _open(
+        self, root: OpenDirectory, path: bytes, kind: int
+    ) -> tuple[OpenFile, os.stat_result] | None:
         """Open what is at a path, whose type may be known already."""
         descriptor = open_beneath(
-            self._root.descriptor,
+            root.descriptor,
             path,
-            wait=self._wait,
+            wait=root.wait,
             visibility=self._rules.visibility,
             is_file=kind == TYPE_FILE,
         )
@@ -336,8 +327,8 @@ class _ResourceLookup:
             raise
         device = status.st_dev
         # That of the root, if it was asked for, is local.
-        local = device == self._root.identity[0] or self._rules.is_local(device)
-        return OpenFile(descriptor, status, wait=self._wait, local=local), status
+        local = device == root.identity[0] or self._rules.is_local(device)
+        return OpenFile(descriptor, status, wait=root.wait, local=local), status
 
 
 def _is_valid_sibling(plain: Representation, sibling: os.stat_result, oldest: int) -> bool:

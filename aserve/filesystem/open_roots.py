@@ -22,13 +22,14 @@ class OpenDirectory:
     """A directory that stays open as long as this object is referenced.
 
     descriptor: one to look names up beneath it, and not to read it. identity: which directory it
-    is, where that was asked for.
+    is, where that was asked for. wait: whether looking below it may wait for a disk.
     """
 
-    __slots__ = ("descriptor", "identity", "was_used")
+    __slots__ = ("descriptor", "identity", "wait", "was_used")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, wait: bool) -> None:
         self.descriptor = descriptor
+        self.wait = wait
         self.identity: FileId = 0, 0
         self.was_used = True  # since the last second began
 
@@ -38,7 +39,7 @@ class OpenDirectory:
 
 def open_waiting(path: bytes) -> OpenDirectory:
     """Return the directory at a path, whatever it takes. Raises OSError."""
-    return OpenDirectory(open_directory(path, wait=True))
+    return OpenDirectory(open_directory(path, wait=True), wait=True)
 
 
 def open_at_once(mounts: Mounts, path: bytes) -> OpenDirectory:
@@ -46,7 +47,7 @@ def open_at_once(mounts: Mounts, path: bytes) -> OpenDirectory:
 
     Raises OSError; BlockingIOError where the call, or looking below it, would have to wait.
     """
-    directory = OpenDirectory(open_directory(path, wait=False))
+    directory = OpenDirectory(open_directory(path, wait=False), wait=False)
     directory.identity = file_id(directory.descriptor)
     if mounts.tracking_of(directory.identity[0]) is ChangeTracking.NONE:
         raise BlockingIOError  # a network, or another program (FUSE), takes time

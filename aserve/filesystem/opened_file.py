@@ -42,7 +42,7 @@ class OpenFile:
             return self._read_waiting(start, stop)
         buffer = bytearray(stop - start)
         try:
-            if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == len(buffer):
+            if os.preadv(self._descriptor, [buffer], start, os.RWF_NOWAIT) == stop - start:
                 return bytes(buffer)
         except AttributeError:
             pass  # a Python without the flag

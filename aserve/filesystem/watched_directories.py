@@ -47,8 +47,8 @@ False if it cannot."""
 class WatchedDirectory:
     """A directory that is watched, and its names if they are known.
 
-    entries: the type of each name; TYPE_UNKNOWN where it has changed since the names were read, and
-    may be gone. generation: how many names have changed.
+    entries: the type of each name that was there when changes were last read; TYPE_UNKNOWN where it
+    has changed since the names were read, and may be gone. generation: how many names have changed.
     """
 
     __slots__ = (
@@ -71,10 +71,6 @@ class WatchedDirectory:
         self.entries: Entries | None = None
         self.size = 0  # bytes that Python takes for the names
         self.generation = 0
-
-    def type_of(self, name: bytes) -> int | None:
-        """Return the type of a name, None if it was not there when changes were last read."""
-        return TYPE_UNKNOWN if self.entries is None else self.entries.get(name)
 
 
 class WatchedDirectories:

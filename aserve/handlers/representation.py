@@ -23,9 +23,10 @@ def respond_with_document(
     """
     if document.encoder:
         document = document.encoder.offer(document, request)
-    chosen = content_negotiation.select_representation(
-        document, request.headers.get("accept-encoding")
-    )
+    chosen = document.representations[0]
+    if "accept-encoding" in request.headers:
+        accepted = request.headers["accept-encoding"]
+        chosen = content_negotiation.select_representation(document, accepted)
     vary = _VARY if document.varies or len(document.representations) > 1 else ()
     try:
         response = respond_with_representation(
@@ -50,7 +51,9 @@ def respond_with_representation(  # noqa: PLR0913, PLR0917 - all that is known o
     vary: the header that says why it was. path: as in Response. One that has no entity tag for now
     is not cached.
     """
-    result = preconditions.evaluate(request, chosen.validator, now)
+    result = PreconditionResult.PROCEED
+    if not preconditions.PRECONDITIONS.isdisjoint(request.headers):  # most requests have none
+        result = preconditions.evaluate(request, chosen.validator, now)
     if result is PreconditionResult.FAILED:
         raise HttpError(412, "The file does not match the preconditions of the request.")
     validating: Headers = (("ETag", chosen.validator.etag), cache_control, *vary)

@@ -31,6 +31,9 @@ _WORDS = re.compile(
     rb"|[-_])+"
 )
 
+# All of these have as much before a dot, which most other names have not.
+_LONG_WORD = re.compile(rb"[\w-]{8}\.")
+
 _CODE = (b".js", b".mjs", b".css", b".map", b".wasm", b".woff2", b".woff")
 _PAGES = (b".html", b".htm", b".xhtml")
 _BUILD_DIRECTORIES = frozenset({b"assets", b"_astro", b"_nuxt", b"_app", b"_next", b"chunks"})
@@ -41,6 +44,8 @@ _IMMUTABLE_DIRECTORIES = frozenset({(b"_app", b"immutable"), (b"_next", b"static
 def is_fingerprinted(segments: Sequence[bytes]) -> bool:
     """Tell whether the last name on a path has a hash of the file in it."""
     name = segments[-1] if segments else b""
+    if len(segments) < 3 and not _LONG_WORD.search(name):
+        return False
     if b"." not in name or name.endswith(_PAGES):
         return False
     if _HEX.search(name) or _BASE32.search(name):

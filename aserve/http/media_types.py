@@ -210,6 +210,10 @@ class MediaType(NamedTuple):
 _UNKNOWN = MediaType("application/octet-stream")
 
 
+def _encoded(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
 class MediaTypes:
     """Maps file names to media types: the built-in table and the user's additions.
 
@@ -220,25 +224,27 @@ class MediaTypes:
     def __init__(self, added: Iterable[AddedType] = (), charset: str | None = "utf-8") -> None:
         self._charset = charset
         self._by_suffix = self._by_key(_TYPES) | {
-            suffix: MediaType(self._with_charset(value)) for suffix, value in added
+            _encoded(suffix): MediaType(self._with_charset(value)) for suffix, value in added
         }
         self._by_name = self._by_key(_FILE_NAMES)
 
     def for_name(self, name: bytes) -> MediaType:
         """Return the media type for a file name; application/octet-stream if it is unknown."""
         stem, _, suffix = name.rpartition(b".")
-        if stem:
-            return self._by_suffix.get(suffix.lower().decode(errors="surrogateescape"), _UNKNOWN)
-        return self._by_name.get(name.lower().decode(errors="surrogateescape"), _UNKNOWN)
+        if not stem:
+            return self._by_name.get(name.lower(), _UNKNOWN)
+        if suffix in self._by_suffix:  # most are in lower case, and take no call
+            return self._by_suffix[suffix]
+        return self._by_suffix.get(suffix.lower(), _UNKNOWN)
 
     def knows_suffix(self, name: bytes) -> bool:
         """Tell whether a file name has a suffix whose media type is known."""
         stem, _, suffix = name.rpartition(b".")
-        return bool(stem) and suffix.lower().decode(errors="surrogateescape") in self._by_suffix
+        return bool(stem) and suffix.lower() in self._by_suffix
 
-    def _by_key(self, table: Mapping[str, str]) -> dict[str, MediaType]:
+    def _by_key(self, table: Mapping[str, str]) -> dict[bytes, MediaType]:
         return {
-            name: MediaType(self._with_charset(value), _CODED.get(name, "identity"))
+            _encoded(name): MediaType(self._with_charset(value), _CODED.get(name, "identity"))
             for value, names in table.items()
             for name in names.split()
         }

@@ -278,8 +278,7 @@ class Response(NamedTuple):
 
     def with_body(self, body: tuple[BodyPart, ...]) -> "Response":
         """Return the same head with another body."""
-        status, headers, _, length, close, takeover, path, absent, echoes = self
-        return Response(status, headers, body, length, close, takeover, path, absent, echoes)
+        return self.with_headers(self.headers, body)
 
     def with_headers(
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
@@ -287,7 +286,8 @@ class Response(NamedTuple):
         """Return the same response with other headers, and another body if it is given."""
         status, _, same_body, length, close, takeover, path, absent, echoes = self
         body = same_body if body is None else body
-        return Response(status, headers, body, length, close, takeover, path, absent, echoes)
+        values = status, headers, body, length, close, takeover, path, absent, echoes
+        return tuple.__new__(Response, values)  # for each response, so without a frame of __new__
 
     def without_body(self) -> "Response":
         """Return the same head without a body, as HEAD requires (RFC 9110 section 9.3.2)."""

@@ -133,8 +133,10 @@ def file_validator(modified: int, changed: int, inode: int, size: int) -> Valida
     time, which no program can set, detect that. The state is hashed so that inode numbers do not
     leak.
     """
-    times = (*divmod(modified, _BILLION), *divmod(changed, _BILLION))
-    state = _FILE_STATE.pack(*times, inode, size)
+    seconds, changed_seconds = modified // _BILLION, changed // _BILLION
+    state = _FILE_STATE.pack(
+        seconds, modified % _BILLION, changed_seconds, changed % _BILLION, inode, size
+    )
     etag = f'"{blake2b(state, digest_size=9).hexdigest()}"'
     # Headers can only express and compare what a date can: no file is older than the year 1.
-    return Validator(etag, max(times[0], EARLIEST), times[2])
+    return Validator(etag, max(EARLIEST, seconds), changed_seconds)

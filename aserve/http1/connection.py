@@ -128,7 +128,14 @@ class H1Connection:
         if self.state >= State.HANDLING:
             return None
         try:
-            self._read()
+            if self.state is State.IDLE:
+                self._await_head()
+            if self.state is State.HEAD:
+                self._read_head()
+            if self.state is State.BODY:
+                self._read_body()
+            if self._eof_received:
+                self._check_end()
         except HttpError as error:
             return self.reject(error)
         return self._request if self.state is State.HANDLING else None
@@ -211,9 +218,12 @@ class H1Connection:
         self._keep_alive = self._keep_alive and not (
             self._is_closing or self._closes_next or response.close
         )
-        connection = None if response.takeover else self._connection_header()
+        if response.takeover or (self._keep_alive and request.minor >= 1):
+            connection = None  # the version implies it (RFC 9112 section 9.3)
+        else:
+            connection = "keep-alive" if self._keep_alive else "close"
         head = encode_head(response, date, connection)
-        self._transition(Event.RESPONSE_STARTED)
+        self.state = TRANSITIONS[self.state, Event.RESPONSE_STARTED]
         return [head + first, *rest]  # one write for the head and the first bytes
 
     def begin_cached(self, *, closes: bool) -> None:
@@ -261,7 +271,7 @@ class H1Connection:
         # A response that began before close_after_response() announced keep-alive. Closing is only
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
         if self._keep_alive and (buffered or not self._is_closing):
-            self._transition(Event.KEPT_ALIVE)
+            self.state = TRANSITIONS[self.state, Event.KEPT_ALIVE]
             self.is_idle = not (
                 buffered or self._is_closing or self._closes_next or self._eof_received
             )
@@ -285,15 +295,9 @@ class H1Connection:
         self.is_idle = False
         self.state = TRANSITIONS[self.state, event]
 
-    def _read(self) -> None:
-        if self.state is State.IDLE:
-            self._await_head()
-        if self.state is State.HEAD:
-            self._read_head()
-        if self.state is State.BODY:
-            self._read_body()
-        is_waiting = self.is_paused or self.body
-        if self._eof_received and self.state < State.HANDLING and not is_waiting:
+    def _check_end(self) -> None:
+        """Close, or reject a request that the client has not sent to its end."""
+        if self.state < State.HANDLING and not (self.is_paused or self.body):
             if self.state is not State.IDLE:
                 raise HttpError(400, "The request ended before it was complete.")
             self.close()
@@ -307,7 +311,7 @@ class H1Connection:
         beginning = self._input[self._position : self._position + 2]
         if beginning in _INCOMPLETE_STARTS:
             return
-        self._transition(Event.HEAD_BEGUN)
+        self.state = TRANSITIONS[self.state, Event.HEAD_BEGUN]
         if beginning[0] in b"\r\n":
             raise HttpError(400, "A line does not end with CR LF.")
 
@@ -315,7 +319,12 @@ class H1Connection:
         end = self._input.find(_HEAD_END, self._position)
         stop = end + len(_HEAD_END) if end >= 0 else len(self._input)
         data = self._input[self._position : stop]
-        head_parser.check_size(data, self._limits)
+        size, limits = stop - self._position, self._limits
+        # No line is shorter than three bytes, so most heads are not too large at first sight.
+        if size > 3 * limits.max_headers or (
+            size > limits.max_request_line or size > limits.max_header_size
+        ):
+            head_parser.check_size(data, limits)
         if end < 0:
             self._check_beginning(data)
             return
@@ -338,7 +347,8 @@ class H1Connection:
         self._keep_alive = headers.keep_alive
         length = headers.length
         if length == 0 and not (self.accept_body and "content-length" in headers.headers):
-            self._transition(Event.HEAD_ENDED)  # only a sink tells an empty body from none
+            # Only a sink tells an empty body from none.
+            self.state = TRANSITIONS[self.state, Event.HEAD_ENDED]
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
@@ -372,9 +382,3 @@ class H1Connection:
         if reader.complete:
             self._body_reader = None
             self._transition(Event.BODY_ENDED)
-
-    def _connection_header(self) -> str | None:
-        """Return the value of Connection; None if the version implies it (RFC 9112 9.3)."""
-        if not self._keep_alive:
-            return "close"
-        return "keep-alive" if self._request and self._request.minor == 0 else None

@@ -18,11 +18,9 @@ from aserve.http.messages import HttpError, Request
 from aserve.http.request_target import is_authority
 from aserve.http1.limits import Limits
 
-_REQUEST_LINE = re.compile(
-    r"(?P<method>[\w!#$%&'*+.^`|~-]+) (?P<target>[!-~\x80-\xff]+)"
-    r" HTTP/(?P<major>\d)\.(?P<minor>\d)",
-    re.ASCII,
-)
+_BEFORE_VERSION = r"(?P<method>[\w!#$%&'*+.^`|~-]+) (?P<target>[!-~\x80-\xff]+) HTTP/"
+_REQUEST_LINE = re.compile(_BEFORE_VERSION + r"1\.(?P<minor>\d)", re.ASCII)
+_OTHER_VERSION = re.compile(_BEFORE_VERSION + r"\d\.\d", re.ASCII)
 
 _BEGINNING_OF_LINE = re.compile(
     rb"[\w!#$%&'*+.^`|~-]+(?: (?:[!-~\x80-\xff]+(?: [!-~]{0,8}\r?)?)?)?", re.ASCII
@@ -82,7 +80,11 @@ def parse_head(data: bytes) -> tuple[Request, ParsedHeaders]:
     """Parse a complete head, including its empty line. Raises HttpError."""
     text = data.decode("latin-1")
     line_end = data.index(b"\r\n")
-    method, target, minor = _parse_request_line(text, line_end)
+    line = _REQUEST_LINE.fullmatch(text, 0, line_end)
+    if not line:
+        raise _line_error(text, line_end)
+    method, target, version = line.groups()
+    minor = 0 if version == "0" else 1
     if target[0] == "/":
         # httptools accepts every such line that _REQUEST_LINE matches.
         lines = data[line_end:]
@@ -126,7 +128,9 @@ _MAX_CACHED = 2_048  # bytes
 def check_beginning(data: bytes) -> None:
     """Reject the beginning of a head that no continuation can make valid."""
     if b"\r\n" in data:
-        _parse_request_line(data.decode("latin-1"), data.index(b"\r\n"))
+        text, line_end = data.decode("latin-1"), data.index(b"\r\n")
+        if not _REQUEST_LINE.fullmatch(text, 0, line_end):
+            raise _line_error(text, line_end)
         _validate(data)
     elif not _BEGINNING_OF_LINE.fullmatch(data):
         raise _malformed_line(data.decode("latin-1"))
@@ -209,15 +213,15 @@ _NO_CALLBACKS = object()
 """httptools calls the callbacks that its protocol object has. This one has none."""
 
 
-def _parse_request_line(text: str, end: int) -> tuple[str, str, int]:
-    match = _REQUEST_LINE.fullmatch(text, 0, end)
+def _line_error(text: str, end: int) -> HttpError:
+    """Return the error for a request line that is not one of HTTP/1."""
+    match = _OTHER_VERSION.fullmatch(text, 0, end)
     if not match:
-        raise _malformed_line(text)
-    method, target, major, minor = match.groups()
-    if major != "1":
-        hint = "This is HTTP/2 without TLS. " if method == "PRI" else ""  # RFC 9113 section 3.4
-        raise HttpError(505, f"{hint}Only HTTP/1.0 and HTTP/1.1 are supported.")
-    return method, target, 0 if minor == "0" else 1
+        return _malformed_line(text)
+    hint = (
+        "This is HTTP/2 without TLS. " if match["method"] == "PRI" else ""
+    )  # RFC 9113 section 3.4
+    return HttpError(505, f"{hint}Only HTTP/1.0 and HTTP/1.1 are supported.")
 
 
 def _malformed_line(text: str) -> HttpError:

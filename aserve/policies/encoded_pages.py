@@ -26,6 +26,8 @@ class EncodedPages(Policy):
     is the same, its bytes are not (RFC 9110 section 8.8.1).
     """
 
+    finishes_files = False  # they were negotiated already
+
     def __init__(self) -> None:
         self._codings = tuple(coding for coding in FAST_LEVELS if coding in available_codings())
         self._stored: OrderedDict[tuple[bytes, str], bytes] = OrderedDict()
@@ -37,7 +39,7 @@ class EncodedPages(Policy):
 
         Raises BlockingIOError for a large body where context.may_wait is False.
         """
-        if response.path or response.takeover:  # a file's, negotiated already
+        if response.path or response.takeover:
             return response
         if response.status == 304:
             return _weakened_as(request, response)

@@ -25,6 +25,9 @@ class Policy:
     notes: Sequence[Note] = ()
     """What to say of these, if a response is to be explained."""
 
+    finishes_files = True
+    """Whether finish has anything to do with responses made from files: those that have a path."""
+
     def wrap(self, handler: Handler) -> Handler:
         """Return what handles valid requests in place of handler, which it may call.
 

@@ -63,11 +63,13 @@ class Site:
             header for policy in policies for header in policy.response_headers
         )
         self._fixed_notes = [note for policy in policies for note in policy.notes]
-        self._finishers = [
-            policy.finish
+        finishing = [
+            policy
             for policy in reversed(policies)
             if type(policy).finish is not Policy.finish  # the others cost nothing
         ]
+        self._finishers = [policy.finish for policy in finishing]
+        self._file_finishers = [policy.finish for policy in finishing if policy.finishes_files]
         for policy in reversed(policies):
             handler = policy.wrap(handler)
         self._handler = handler
@@ -140,7 +142,7 @@ class Site:
     ) -> Response:
         finished = response
         try:
-            for finish in self._finishers:
+            for finish in self._file_finishers if response.path else self._finishers:
                 finished = finish(request, context, finished)
         except Exception as error:
             _discard(response)

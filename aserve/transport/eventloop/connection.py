@@ -173,6 +173,7 @@ class Connection(BodyReceiver):
     def _use_host(self, host: ConnectionHost) -> None:
         """Have requests answered as a server says: what its policies see, its cache, its sinks."""
         self._facts, self._cache = NO_FACTS, host.cache
+        self._request_context = _NO_CONTEXT
         if host.sees_connection:
             self._facts = host.visible(self._connection_facts())
             self._cache = host.cache_for(self._facts)
@@ -319,7 +320,9 @@ class Connection(BodyReceiver):
         if self._http.sink:
             self._release_sink()
         self._request, self._started_at = request, time.time()
-        self._request_context = RequestContext(int(self._started_at), False, *self._facts)
+        now = int(self._started_at)
+        if self._request_context.now != now:  # one for all requests of a second
+            self._request_context = RequestContext(now, False, *self._facts)
         result = self._host.handle(
             request, self._request_context, self._on_response, keep_alive=self._http.keep_alive
         )
@@ -331,7 +334,7 @@ class Connection(BodyReceiver):
             unsent = self._start_sending((result.data, *result.rest))
             self._send_remainder(unsent, result.status, result.content_length)
         elif result:
-            self._start_response(result)
+            self._start_response(result, now)
 
     @isolate_errors
     def _on_response(self, pending: PendingResponse) -> None:
@@ -341,7 +344,7 @@ class Connection(BodyReceiver):
         else:  # the client has gone meanwhile
             discard_response(pending.response, self._host)
 
-    def _start_response(self, pending: PendingResponse) -> None:
+    def _start_response(self, pending: PendingResponse, now: int | None = None) -> None:
         response = pending.response
         if response.takeover and self._transport.is_closing():
             # The task would be cancelled before its first step, which aborts the takeover.
@@ -360,7 +363,8 @@ class Connection(BodyReceiver):
             discard_response(response, self._host)
             self._start_response(self._error_response(TOO_MANY_FILES))
             return
-        parts = self._http.start_response(response, format_date(int(time.time())))
+        date = format_date(int(time.time()) if now is None else now)
+        parts = self._http.start_response(response, date)
         if pending.key:
             closes = not self._http.keep_alive
             self._host.populate_cache(self._request, pending, parts, closes=closes)

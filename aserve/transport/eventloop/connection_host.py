@@ -18,8 +18,8 @@ from aserve.transport.server_connection import ServerConnection, ServerContext
 class PendingResponse(NamedTuple):
     """A response that is ready to be sent.
 
-    context: what it was made from besides the request. key: its cache key, None if it cannot be
-    cached.
+    context: what it was made from besides the request. key: its cache key, None if it is not to be
+    cached now.
     """
 
     response: Response

@@ -161,8 +161,10 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         """Send what can be sent without waiting. Return the unsent parts, or None."""
         sender = self._sender
         self._response_start = self._bytes_written + (sender.bytes_sent if sender else 0)
-        if len(parts) == 1 and isinstance(parts[0], bytes):
-            self._write(parts[0])
+        first, *rest = parts
+        if isinstance(first, bytes) and not rest:  # most responses: without a call of _write
+            self._bytes_written += len(first)
+            self._transport.write(first)
             return None
         if self._transport.is_closing():
             return deque(parts)

@@ -308,9 +308,12 @@ class EventLoopServer:
             if key and (cached := cache.lookup_key(key, request, context.now)):
                 return cached
         try:
-            return PendingResponse(self._site.handle(request, context), context, key)
+            response = self._site.handle(request, context)
         except BlockingIOError:
             return self._handle_in_pool(request, context._replace(may_wait=True), done, key)
+        if cache and key and not cache.should_store(key, response):
+            key = None
+        return PendingResponse(response, context, key)
 
     def _handle_in_pool(
         self,
@@ -320,9 +323,14 @@ class EventLoopServer:
         key: CacheKey | None,
     ) -> PendingResponse | None:
         """Queue the one hop of a request: to a thread, which may wait for the disk."""
+
+        def deliver(response: Response) -> None:
+            is_stored = self.cache and key and self.cache.should_store(key, response)
+            done(PendingResponse(response, context, key if is_stored else None))
+
         is_queued = self.thread_pool.try_submit(
-            lambda: PendingResponse(self._site.handle(request, context), context, key),
-            done,
+            lambda: self._site.handle(request, context),
+            deliver,
             lambda: done(self.reject(request, context, INTERNAL_ERROR)),
         )
         return None if is_queued else self.reject(request, context, _BUSY)
@@ -349,7 +357,7 @@ class EventLoopServer:
         for the interpreter, dozens of times, so the loop does it itself if nothing can block.
         """
         (response, context, key), cache = pending, self.cache
-        if not (cache and key and cache.should_store(key, response)):
+        if not (cache and key):
             return
         if self._all_closed or self.successor:
             return

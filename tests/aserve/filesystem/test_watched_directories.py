@@ -153,11 +153,10 @@ def test_names_are_read_after_a_few_files(tree):
 
 def test_a_changed_name_counts_as_possibly_there(tree):
     known, generation = tree.learn(), tree.get().generation
-    assert known.type_of(b"new") is None
+    assert b"new" not in known.entries
     (tree.root / "new").touch()
     (tree.root / "one").unlink()
     assert tree.get() is known
-    assert known.type_of(b"new") is not None
     assert known.entries[b"one"] == known.entries[b"new"] == TYPE_UNKNOWN
     assert known.generation > generation
 
@@ -519,7 +518,7 @@ class Lookups(RuleBasedStateMachine):
                 known = self.tree.get(os.fsencode(directory))
                 for name in NAMES if known else ():
                     path = os.fsencode(os.path.join(directory, name))
-                    kind = known.type_of(os.fsencode(name))
+                    kind = known.entries.get(os.fsencode(name))
                     assert kind is not None or not opens(root_fd, path)
                     if kind == TYPE_FILE:  # which is then opened without asking what it is
                         assert os.path.isfile(self.place / "root" / os.fsdecode(path))
