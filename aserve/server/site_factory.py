@@ -163,7 +163,9 @@ def _build_paths(
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:
-        handler = Routes(settings.handlers, handler, decode_slashes=settings.decode_slashes)
+        slashes, is_guarded = settings.decode_slashes, host.view is not None
+        own = settings.handlers
+        handler = Routes(own, handler, decode_slashes=slashes, is_guarded=is_guarded)
     return Site(handler, policies, _error_pages(settings, files), shared.memory)
 
 
