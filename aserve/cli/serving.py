@@ -57,7 +57,7 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     # The modules stay: 10,000 rules take a third more while the garbage collector looks at them.
     gc.freeze()
     gc.enable()
-    watched = WatchedFiles([_file_of(configuration)] if configuration.watch_config else ())
+    watched = WatchedFiles(_files_of(configuration) if configuration.watch_config else ())
     settings, quiet = configuration.settings, configuration.quiet
     inherited = take_inherited()
     if inherited and inherited.check:
@@ -78,6 +78,13 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     print_line = print_message if is_watched else discard_line
     reloading = Reloading(current, watched, control_socket, inherited or Inherited())
     return run(settings, current, signals, listeners, print_line, reloading)
+
+
+def _files_of(configuration: Configuration) -> Iterator[Path]:
+    """Yield the configuration file, and the files of passwords that it names."""
+    yield _file_of(configuration)
+    every_site = configuration.settings, *configuration.settings.every_site
+    yield from dict.fromkeys(Path(site.htpasswd) for site in every_site if site.htpasswd)
 
 
 def _file_of(configuration: Configuration) -> Path:

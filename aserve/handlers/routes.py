@@ -14,6 +14,7 @@ from aserve.http.messages import (
     Response,
     close_streams,
 )
+from aserve.http.origins import is_preflight
 from aserve.http.path_globs import compile_glob
 from aserve.http.request_target import decoded_path
 
@@ -24,15 +25,22 @@ class Routes:
     handlers: by globs of paths, of which the first that matches counts, whatever the method is.
     They may wait, so an event loop has a thread call them. A header of theirs that would end a
     response early, or has a line break in it, is an error of the program: 500 and a line in the
-    log. others: the handler of the site.
+    log. others: the handler of the site. is_guarded: whether requests come with a login. The only
+    ones without it are preflights (WHATWG Fetch, 4.8), which no handler of a program gets then.
     """
 
     def __init__(
-        self, handlers: Mapping[str, Handler], others: Handler, *, decode_slashes: bool = False
+        self,
+        handlers: Mapping[str, Handler],
+        others: Handler,
+        *,
+        decode_slashes: bool = False,
+        is_guarded: bool = False,
     ) -> None:
         self._handlers = [(compile_glob(glob).fullmatch, own) for glob, own in handlers.items()]
         self._others = others
         self._decode_slashes = decode_slashes
+        self._is_guarded = is_guarded
 
     def accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
         """Return what gets the body of a request, None to discard it."""
@@ -51,6 +59,8 @@ class Routes:
         return _checked(partial(handler.handle, request, context))
 
     def _find(self, request: Request) -> Handler | None:
+        if self._is_guarded and is_preflight(request):
+            return None
         path = decoded_path(request.target, decode_slashes=self._decode_slashes)
         return next(
             (handler for matches, handler in self._handlers if path and matches(path)), None

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from aserve.http.messages import Request
+
 ANY = "*"
 
 _ORIGIN = re.compile(
@@ -10,6 +12,16 @@ _ORIGIN = re.compile(
     r"(?P<port>:(?:\*|[0-9]{1,5}))?"
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def is_preflight(request: Request) -> bool:
+    """Tell whether a browser asks what a page may do, before it does it (WHATWG Fetch, 4.8).
+
+    It never has a login.
+    """
+    return (
+        request.method == "OPTIONS" and request.header("access-control-request-method") is not None
+    )
 
 
 class Origins:

@@ -20,6 +20,7 @@ from aserve.access.rights import Right, View
 from aserve.cache.keys import NOTHING_ELSE, KeyedOn
 from aserve.handlers.handler import Note, RequestContext
 from aserve.http.messages import BodySink, Headers, HttpError, Request, Response
+from aserve.http.origins import is_preflight
 from aserve.http.request_target import parse_path
 from aserve.policies.login_sink import LoginSink
 from aserve.policies.router import Router
@@ -121,8 +122,8 @@ class AccessRouter(Router):
 
     def _admit(self, request: Request, context: RequestContext) -> int:
         """Return which site answers a request. Raises HttpError where none may."""
-        if request.method == "OPTIONS" and request.header("access-control-request-method"):
-            return 0  # a preflight never has a login (WHATWG Fetch, 4.8)
+        if is_preflight(request):  # which never has a login (WHATWG Fetch, 4.8)
+            return 0
         user = self._user_of(request, context)
         index = self._view_of(user)
         view, right = self._views.views[index], right_of(request)

@@ -30,6 +30,9 @@ class LiveWatch:
         hosts = own_hosts(settings.host, settings.allowed_hosts)
         self.policy = LiveReload(self._updates, partial(EventStream, self._updates), hosts)
         """Puts a script into each page that waits for the updates."""
+        # Names of files are only for those who may read them: where that is not everyone who gets
+        # the updates, all are told that something has changed.
+        self._names_paths = not any(one.sets_access for one in settings.paths)
         self._is_ready = asyncio.Event()
         self._is_late = False
         self._tree = WatchedTree(named_paths(settings.root), Mounts(), settings.visibility)
@@ -55,8 +58,9 @@ class LiveWatch:
     # Called in the thread that watches.
 
     def _publish(self, paths: set[bytes] | None) -> None:
+        known = paths if self._names_paths else None
         with suppress(RuntimeError):  # the loop is closed: the thread did not stop in time
-            self._loop.call_soon_threadsafe(self._updates.publish, paths)
+            self._loop.call_soon_threadsafe(self._updates.publish, known)
 
     def _on_ready(self) -> None:
         if self._tree.is_partial:

@@ -175,7 +175,9 @@ def _build_paths(
     if settings.handlers:
         from aserve.handlers.routes import Routes
 
-        handler = Routes(settings.handlers, handler, decode_slashes=settings.decode_slashes)
+        slashes, is_guarded = settings.decode_slashes, host.view is not None
+        own = settings.handlers
+        handler = Routes(own, handler, decode_slashes=slashes, is_guarded=is_guarded)
     return Site(handler, policies, _error_pages(settings, files), shared.memory)
 
 

@@ -9,6 +9,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.writing.areas import WriteMode
 from aserve.handlers.writing.tree import WritableTree
 from aserve.http.messages import HttpError, Request
+from aserve.http.origins import is_preflight
 from aserve.http.request_target import TargetPath, parse_path
 
 _FOR_A_NEW_NAME = ("PUT", "MKCOL")
@@ -44,8 +45,7 @@ class AllowedMethods:
 
         Raises BlockingIOError where context.may_wait is False and a disk has to be asked.
         """
-        asks_for_page = request.header("access-control-request-method") is not None
-        if request.target == "*" or (self._tells_pages_all and asks_for_page):
+        if request.target == "*" or (self._tells_pages_all and is_preflight(request)):
             return (*self._everywhere, *self._writing)
         try:
             path = parse_path(request.target, decode_slashes=self._decode_slashes)

@@ -394,6 +394,8 @@ def test_a_handler_of_a_program_is_behind_the_login(root: Path) -> None:
 
     site = site_of(root, auth=AUTH, handlers={"/now": Now()}, writers=("ann",))
     assert [status(site, "/now", pair) for pair in ("", "ben:b")] == [401, 200]
+    preflight = ask(site, "/now", "", "OPTIONS", access_control_request_method="GET")
+    assert SECRET not in body_of(preflight)
     assert [status(site, "/now", pair, "POST") for pair in ("", "ben:b", "ann:a")] == [
         401,
         403,

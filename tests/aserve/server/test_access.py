@@ -13,6 +13,8 @@ import aserve
 from aserve.cache.keys import KeyedOn
 from aserve.config.settings import Settings, SettingsError
 from aserve.policies.access import AccessRouter
+from aserve.policies.live_updates import LiveUpdates
+from aserve.server.live_watch import LiveWatch
 from aserve.transport.registry import DEFAULT, MODELS
 from tests.aserve.access.test_passwords import ARGON2, BCRYPT
 from tests.aserve.server.test_virtual_hosts import head, serving, until_cached
@@ -143,6 +145,23 @@ async def test_who_guesses_finds_no_right_password_in_the_cache(root: Path) -> N
         assert b" 429 " in answer
         assert b"\r\nConnection: close\r\n" in answer
         assert b"open" in await until_closed(port, question("", "/open.txt"))
+
+
+@pytest.mark.parametrize("has_rules", [False, True])
+async def test_live_reload_names_no_file_that_some_may_not_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, has_rules: bool
+) -> None:
+    published: list[object] = []
+    monkeypatch.setattr(LiveUpdates, "publish", lambda _self, paths: published.append(paths))
+    settings = settings_of(root, live=True, **({} if has_rules else {"paths": ()}))
+    watch = LiveWatch(settings)
+    await watch.start()
+    changed = {b"private/a.txt"}
+    watch._publish(changed)
+    while not published:  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0)
+    watch.stop()
+    assert published[-1] == (None if has_rules else changed)
 
 
 @pytest.mark.parametrize("model", [DEFAULT, "blocking", "reactor"])

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -199,6 +200,28 @@ def test_a_broken_password_file_changes_nothing(folders: Path) -> None:
         users.write_text(f"ben:{BCRYPT}\n")
         assert "no hash" not in program.reload()
         assert get(client) == (b"alpha", False)
+
+
+@pytest.mark.slow
+def test_a_changed_password_file_reloads(folders: Path) -> None:
+    users = folders / "users"
+    users.write_text(f"ann:{BCRYPT}\n")
+    first = ('htpasswd = "users"',)
+    with running(folders, "--watch-config", first=first) as program:
+        assert status_of(program, "ben:secret") == 401
+        users.write_text(f"ben:{BCRYPT}\n")
+        while status_of(program, "ben:secret") == 401:  # it has settled after a second
+            pass
+        assert status_of(program, "ben:secret") == 200
+        assert status_of(program, "ann:secret") == 401
+
+
+def status_of(program: Program, login: str) -> int:
+    text = b64encode(login.encode()).decode()
+    request = f"GET /a.txt HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {text}\r\n\r\n"
+    with closing(program.connect()) as client:
+        client.sendall(request.encode())
+        return int(client.recv(65_536).split(b" ", 2)[1])
 
 
 @pytest.mark.slow
