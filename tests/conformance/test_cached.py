@@ -17,6 +17,8 @@ from tests.conformance.rows import ROWS
 from tests.conformance.serving import TIMEOUT, address_of
 from tests.conformance.table import Row, TagOf, fill_tags
 
+COMPRESS = "siblings"
+"""What is compressed while it is served is other bytes once the best level is there."""
 CACHED_STATUSES = {200, 206, 304}
 
 
@@ -40,13 +42,13 @@ def applies_to(row: Row) -> bool:
 
 @pytest.fixture(scope="module")
 def uncached(root: Path) -> Iterator[Address]:
-    with aserve.Server(root, response_cache=0) as server:
+    with aserve.Server(root, response_cache=0, compress=COMPRESS) as server:
         yield address_of(server)
 
 
 @pytest.fixture(scope="module")
 def cached(root: Path) -> Iterator[CachingServer]:
-    with aserve.Server(root) as server:
+    with aserve.Server(root, compress=COMPRESS) as server:
         yield CachingServer(server)
 
 
