@@ -223,7 +223,7 @@ class H1Connection:
         else:
             connection = "keep-alive" if self._keep_alive else "close"
         head = encode_head(response, date, connection)
-        self.state = TRANSITIONS[self.state, Event.RESPONSE_STARTED]
+        self._transition(Event.RESPONSE_STARTED)
         return [head + first, *rest]  # one write for the head and the first bytes
 
     def begin_cached(self, *, closes: bool) -> None:
@@ -271,7 +271,7 @@ class H1Connection:
         # A response that began before close_after_response() announced keep-alive. Closing is only
         # correct if no further request has arrived (RFC 9112 section 9.3.1).
         if self._keep_alive and (buffered or not self._is_closing):
-            self.state = TRANSITIONS[self.state, Event.KEPT_ALIVE]
+            self._transition(Event.KEPT_ALIVE)
             self.is_idle = not (
                 buffered or self._is_closing or self._closes_next or self._eof_received
             )
@@ -311,7 +311,7 @@ class H1Connection:
         beginning = self._input[self._position : self._position + 2]
         if beginning in _INCOMPLETE_STARTS:
             return
-        self.state = TRANSITIONS[self.state, Event.HEAD_BEGUN]
+        self._transition(Event.HEAD_BEGUN)
         if beginning[0] in b"\r\n":
             raise HttpError(400, "A line does not end with CR LF.")
 
@@ -348,7 +348,7 @@ class H1Connection:
         length = headers.length
         if length == 0 and not (self.accept_body and "content-length" in headers.headers):
             # Only a sink tells an empty body from none.
-            self.state = TRANSITIONS[self.state, Event.HEAD_ENDED]
+            self._transition(Event.HEAD_ENDED)
             return
         if self.accept_body and self._request:
             self.sink = self.accept_body(self._request)
