@@ -22,6 +22,7 @@ from aserve.handlers.handler import Note, RequestContext
 from aserve.http.messages import BodySink, Headers, HttpError, Request, Response
 from aserve.http.origins import is_preflight
 from aserve.http.request_target import parse_path
+from aserve.policies.https import SCHEME
 from aserve.policies.login_sink import LoginSink
 from aserve.policies.router import Router
 from aserve.policies.site import Site
@@ -55,16 +56,18 @@ class Views(NamedTuple):
 class AccessRouter(Router):
     """Passes each request to the site of its user's view.
 
-    sites: one for each of views, in that order. place: where the users are set.
+    sites: one for each of views, in that order. needs_tls: whether no login is asked for by http,
+    where every view redirects to https. place: where the users are set.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides who gets what
         self,
         sites: Sequence[Site],
         views: Views,
         authenticator: Authenticator,
         *,
         decode_slashes: bool = False,
+        needs_tls: bool = False,
         place: str = "",
     ) -> None:
         self.own_keys = NOTHING_ELSE
@@ -76,6 +79,7 @@ class AccessRouter(Router):
         self._views = views
         self._authenticator = authenticator
         self._decode_slashes = decode_slashes
+        self._needs_tls = needs_tls
         self._place = place
 
     def select(self, request: Request) -> int:  # noqa: ARG002 - Router
@@ -123,6 +127,8 @@ class AccessRouter(Router):
     def _admit(self, request: Request, context: RequestContext) -> int:
         """Return which site answers a request. Raises HttpError where none may."""
         if is_preflight(request):  # which never has a login (WHATWG Fetch, 4.8)
+            return 0
+        if self._needs_tls and context.scheme != SCHEME:  # or the password would come by http
             return 0
         user = self._user_of(request, context)
         index = self._view_of(user)

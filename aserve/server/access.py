@@ -44,6 +44,7 @@ def route_users(
         views,
         Authenticator(settings.logins, *guard),
         decode_slashes=settings.decode_slashes,
+        needs_tls=settings.has_tls,
         place=place,
     )
 

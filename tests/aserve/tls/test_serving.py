@@ -1,6 +1,7 @@
 """HTTPS over real sockets: what clients get, and what clients that speak no TLS or no more get."""
 
 import asyncio
+import base64
 import hashlib
 import http.client
 import logging
@@ -495,6 +496,21 @@ def test_http_and_https_share_no_cached_response(start, trusting, model):
         plain = ask_plainly(address, b"GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert plain.startswith(b"HTTP/1.1 308 ")
         assert b"alpha" not in plain
+
+
+def test_no_login_is_asked_for_by_http(start, trusting):
+    """A browser would send the password with the same request again, for all to read."""
+    _, address = start(auth=("me:secret",), write=("/",))
+    login = f"Authorization: Basic {base64.b64encode(b'me:secret').decode()}\r\n"
+    for method, more in (("GET", ""), ("GET", login), ("PUT", login + "Content-Length: 1\r\n")):
+        body = "x" if method == "PUT" else ""
+        head = f"{method} /a.txt HTTP/1.1\r\nHost: localhost\r\n{more}\r\n{body}"
+        plain = ask_plainly(address, head.encode())
+        assert plain.startswith(b"HTTP/1.1 308 ")
+        assert b"WWW-Authenticate" not in plain
+    assert ask(address, trusting)[0].status == 401
+    headers = {"Authorization": login[15:-2]}
+    assert ask(address, trusting, headers=headers)[0].status == 200
 
 
 def test_check_says_what_https_and_http_get(directory, pair, capsys):
