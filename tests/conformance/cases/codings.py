@@ -34,7 +34,8 @@ PLAIN = expect(200, body=PAGE, content_encoding=None)
 
 def is_packed_style(response: Response) -> bool:
     """Tell whether a server has compressed the style sheet itself."""
-    return gzip.decompress(response.body) == STYLE
+    is_gzip = response.get("content-encoding") == "gzip"
+    return is_gzip and gzip.decompress(response.body) == STYLE
 
 
 def varies(value: str) -> bool:
