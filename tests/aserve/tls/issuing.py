@@ -30,6 +30,7 @@ def _authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     certificate = (
         _builder(name, name, key, -1, 3650)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates(), critical=True)
         .sign(key, hashes.SHA256())
     )
     return certificate, key
@@ -51,6 +52,9 @@ def issue(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(subject, authority.subject, key, since, days)
     builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    # As RFC 5280 section 4.2.1.1 asks for it, and clients in Python 3.13 do.
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = builder.add_extension(issuer, critical=False)
     if hosts:
         names = x509.SubjectAlternativeName(list(map(_general_name, hosts)))
         builder = builder.add_extension(names, critical=False)
@@ -90,6 +94,21 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + since * DAY)
         .not_valid_after(now + days * DAY)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
     )
 
 
