@@ -1,7 +1,7 @@
 """Who gets which view of a site: users with equal rights have a site of their own.
 
-A view has its own files, in which what its users may not read is not there: for every door to
-them, as it is for what is hidden. So no door has to ask who is there. What is decided here, once
+A view has its own files, in which what its users may not read is not there: by every way to
+them, as it is for what is hidden. So no handler has to ask who is there. What is decided here, once
 for each request, is whose view it gets, and whether its path is open to them: by the rules alone,
 so that the answer does not tell whether anything is there.
 """

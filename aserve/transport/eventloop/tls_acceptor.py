@@ -1,7 +1,7 @@
 """Accepts connections of clients that speak TLS, and of those that do not know that they have to.
 
 The first byte tells: of a TLS handshake it is 22 (RFC 8446 section 5.1), which no method begins
-with. Whoever speaks plain http gets a connection as well, whose site redirects it.
+with. A client that speaks plain http gets a connection as well, whose site redirects it.
 """
 
 import asyncio

@@ -86,7 +86,7 @@ class Counting:
 
 
 def test_a_wrong_user_costs_what_a_wrong_password_costs() -> None:
-    """Each login is one check of one hash of this file, whoever is asked for, and always the same.
+    """Each login is one check of one hash of this file, for any user name, and always the same.
 
     So where the hashes differ, a user that does not exist takes as long as one that does.
     """

@@ -1,4 +1,4 @@
-"""Who gets which view of a site: asked in this process, method by method and door by door."""
+"""Who gets which view of a site: asked in this process, method by method and handler by handler."""
 
 import base64
 from collections.abc import Mapping

@@ -127,7 +127,7 @@ async def until_closed(port: int, request: bytes) -> bytes:
 
 
 async def test_who_guesses_finds_no_right_password_in_the_cache(root: Path) -> None:
-    """A response that is cached for the right login is a 200 to whoever guesses it."""
+    """A response that is cached for the right login is a 200 to a client that guesses it."""
     right = question("ann:a", "/private/a.txt")
     async with serving(settings_of(root), cache=True) as (server, client, _other):
         for _ in range(ROUNDS):

@@ -97,7 +97,7 @@ def test_the_authority_names_this_machine_and_private_networks_alone(authority, 
     ("name", "is_fine"), [("box", True), ("bank.example", False), ("203.0.113.9", False)]
 )
 def test_clients_refuse_what_the_authority_may_not_name(authority, file, name, is_fine):
-    """The constraints hold also against somebody who has its key."""
+    """The constraints hold also against one who has its key."""
     authority.prepare(utc_now())
     _, key, _ = authority._load_or_make(utc_now())
     file.write_bytes(_leaf(loaded(authority.certificate_file), key, (name,), utc_now()))

@@ -80,7 +80,7 @@ def test_large_file_arrives_whole(client: socket.socket) -> None:
 
 
 def test_files_are_compressed(client: socket.socket) -> None:
-    """The first time by whoever has time for it, and then from where it is stored."""
+    """The first time by what has time for it, and then from where it is stored."""
     targets = ("words.txt", "words.txt", "page.txt", "page.txt")
     head = "HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n"
     requests = "\r\n".join(f"GET /{target} {head}" for target in targets)
