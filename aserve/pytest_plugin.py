@@ -19,7 +19,7 @@ import aserve
 
 if TYPE_CHECKING:
     from aserve.config.root import RootArgument
-    from aserve.config.settings import ServerSettings
+    from aserve.config.server_settings import ServerSettings
     from aserve.server.embedded import Server
 
 

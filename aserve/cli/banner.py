@@ -5,8 +5,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from aserve.config.pages import PLAIN_URLS
+from aserve.config.processes import DEFAULT_PORT
 from aserve.config.root import Root, describe_root, home_name, named_paths, printable
-from aserve.config.settings import DEFAULT_PORT, PLAIN_URLS, Settings
+from aserve.config.settings import Settings
 from aserve.config.virtual_hosts import VirtualHost, with_sites
 from aserve.filesystem.mounts import ChangeTracking, Mounts
 from aserve.handlers.writing.areas import WriteArea

@@ -1,14 +1,20 @@
 """The settings of who may read and write: what is wrong with them, and what they mean together."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aserve.access.logins import parse_login, read_logins
+from aserve.access.networks import network_error
 from aserve.access.rights import ANYONE, GROUPS, NOBODY, USERS, Rights, unknown_users
+from aserve.config.checks import Errors, each_value
 from aserve.config.root import Root, named_paths, shown_path
 from aserve.config.value_kinds import Many
 from aserve.filesystem.visibility import Visibility
+
+if TYPE_CHECKING:
+    from aserve.config.settings import Settings
 
 HIDDEN = "..."
 """What is shown in place of a password."""
@@ -35,10 +41,10 @@ def hidden_secret(text: str) -> str:
     return f"{user}:{HIDDEN}" if colon else HIDDEN
 
 
-def check_logins(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with each USER:PASSWORD, with the name that comes with it."""
+def login_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with each USER:PASSWORD, which is not shown."""
     users: set[str] = set()
-    for item, text in texts:
+    for item, text in each_value(settings, "auth"):
         try:
             user, _ = parse_login(text)
         except ValueError as error:
@@ -49,6 +55,17 @@ def check_logins(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         if user in users:
             yield item, f"{user} is named twice"
         users.add(user)
+
+
+def access_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with who may do what, once all users are known."""
+    for setting in ("allow", "deny"):
+        for item, text in each_value(settings, setting):
+            if reason := network_error(text):
+                yield item, reason
+    for setting in ("readers", "writers") if settings.root else ():
+        if reason := names_error(getattr(settings, setting), settings.users):
+            yield setting, reason
 
 
 def read_password_file(

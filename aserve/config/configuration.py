@@ -16,7 +16,8 @@ from aserve.config.environment import CONFIG_VARIABLE, given_variables
 from aserve.config.given import Given, given_options, given_table
 from aserve.config.kinds import KINDS, PROGRAM_KINDS
 from aserve.config.names import NamedSettingError, Sources, option_of
-from aserve.config.settings import DEFAULT_HOST, Settings, SettingsError
+from aserve.config.processes import DEFAULT_HOST
+from aserve.config.settings import Settings, SettingsError
 from aserve.config.site_tables import TABLES, given_sites
 from aserve.config.virtual_hosts import usual_allowed_hosts
 from aserve.http1.limits import Limits

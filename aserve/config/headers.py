@@ -3,14 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aserve.config.checks import Errors, choice_errors, value_name
 from aserve.config.names import ItemError
 from aserve.handlers.handler import Handler
 from aserve.http.header_changes import HeaderChange
 from aserve.http.origins import Origins
 from aserve.http.path_globs import GlobError, compile_glob
 from aserve.policies.header_rules import HeaderRule
+
+if TYPE_CHECKING:
+    from aserve.config.settings import Settings
 
 HeaderTable = Mapping[str, Mapping[str, str]]
 """Headers by globs of paths."""
@@ -29,6 +33,24 @@ class _Line(NamedTuple):
     name: str
     value: str
     place: str
+
+
+def header_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with the settings about headers."""
+    try:
+        parse_header_rules(settings.headers)
+    except ItemError as error:
+        yield value_name(settings, "headers", error.index), str(error)
+    for setting, reason in (
+        ("cache", _cache_error(settings.cache)),
+        ("cors", _reason(Origins, settings.cors)),
+        ("handlers", _handlers_error(settings.handlers or {})),
+    ):
+        if reason:
+            yield setting, reason
+    yield from choice_errors("etag", settings.etag, ETAGS)
+    if settings.etag == "content" and settings.write:
+        yield "etag", "content is for files that only the server's owner changes, not for write"
 
 
 def parse_header_rules(
@@ -80,7 +102,7 @@ def _rule(glob: str, lines: Sequence[_Line]) -> HeaderRule:
     return HeaderRule(glob, HeaderChange(set=values, unset=removed, source=place))
 
 
-def cache_error(value: str | int) -> str:
+def _cache_error(value: str | int) -> str:
     """Return what is wrong with the setting cache."""
     if value in CACHE or (isinstance(value, int) and 0 <= value <= _MAX_AGE):
         return ""
@@ -92,12 +114,7 @@ def parse_cache(text: str) -> str | int:
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
-def cors_error(origins: Sequence[str]) -> str:
-    """Return what is wrong with the setting cors."""
-    return _reason(Origins, origins)
-
-
-def handlers_error(handlers: Mapping[str, Handler]) -> str:
+def _handlers_error(handlers: Mapping[str, Handler]) -> str:
     """Return what is wrong with the setting handlers."""
     for glob, handler in handlers.items():
         try:

@@ -3,15 +3,39 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from aserve.config.checks import Errors, choice_errors, each_value
+from aserve.handlers.clean_urls import CONVENTIONS
 from aserve.http.messages import REASON_PHRASES
 from aserve.http.request_target import TargetPath
 
+if TYPE_CHECKING:
+    from aserve.config.settings import Settings
+
+PLAIN_URLS = "plain"
+"""Of urls: each URL is the path of a file, and no other."""
 NO_PAGES = "off"
 """The value of error_page for none but the built-in ones."""
 
 _STATUS = re.compile(r"([45])(?:xx|XX|[0-9]{2})", re.ASCII)
 _NO_NAMES = frozenset({"", ".", ".."})
+
+
+def page_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with index files, URLs and pages."""
+    if not settings.index:
+        yield "index", "must name at least one file"
+    for item, name in each_value(settings, "index"):
+        if not is_file_name(name):
+            yield item, f"must be the name of a file, not {name!r}"
+    yield from choice_errors("urls", settings.urls, (PLAIN_URLS, *CONVENTIONS))
+    if settings.spa and parse_page(settings.spa) is None:
+        yield "spa", f"must be the path of a file beneath the root, not {settings.spa!r}"
+    for item, page in each_value(settings, "error_page"):
+        if settings.error_page != (NO_PAGES,) and not parse_error_page(page):
+            form = "STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
+            yield item, f"must be {form}, not {page!r}"
 
 
 def is_file_name(text: str) -> bool:

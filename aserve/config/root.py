@@ -68,6 +68,11 @@ def named_paths(root: Root) -> Mapping[bytes, bytes]:
     return {os.fsencode(name): os.fsencode(path) for name, path in paths.items()}
 
 
+def paths_of(root: Root) -> tuple[Path, ...]:
+    """Return the paths of all that is served."""
+    return (root,) if isinstance(root, Path) else tuple(root.values())
+
+
 def home_name(root: Root) -> str:
     """Return the name of the one file that is served, "" where anything else is."""
     if isinstance(root, Path) or len(root) != 1:

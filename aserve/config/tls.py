@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aserve.config.checks import Errors, value_name
+from aserve.config.root import paths_of
 from aserve.config.virtual_hosts import ANY_HOST, LOCAL_HOSTS
 from aserve.http.host_names import is_address
 
@@ -20,8 +22,8 @@ MAX_HSTS = (1 << 31) - 1  # seconds
 NO_CRYPTOGRAPHY = "needs the package cryptography: pip install 'aserve-http[https]'"
 
 
-def tls_errors(settings: "Settings") -> Iterator[tuple[str, str]]:
-    """Yield what cannot work together, by the name of a setting."""
+def tls_errors(settings: "Settings") -> Errors:
+    """Yield what cannot work together, of certificates, ports and models."""
     setting = "https" if settings.https else "cert"
     yield from _count_errors(len(settings.cert), len(settings.key))
     if settings.https and settings.cert:
@@ -39,13 +41,13 @@ def tls_errors(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield from _redirect_errors(settings.http_redirect, settings.port)
 
 
-def _count_errors(cert: int, key: int) -> Iterator[tuple[str, str]]:
+def _count_errors(cert: int, key: int) -> Errors:
     if key and cert != key:
         files = f"{key} file{'s' * (key > 1)} for {cert} certificate{'s' * (cert != 1)}"
         yield "key", f"{files}: each --cert needs its own, in the same order"
 
 
-def _redirect_errors(from_port: int, port: int | None) -> Iterator[tuple[str, str]]:
+def _redirect_errors(from_port: int, port: int | None) -> Errors:
     if not 1 <= from_port <= _MAX_PORT:
         yield "http_redirect", f"must be from 1 to {_MAX_PORT}"
     if not port:
@@ -79,7 +81,14 @@ def certifiable_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names - {ANY_HOST, LOCAL_HOSTS} if _NAME.fullmatch(name)))
 
 
-def certificate_errors(
+def certificate_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with the files of certificates and keys."""
+    given = given_certificates(settings.cert, settings.key)
+    for setting, index, reason in _file_errors(given, paths_of(settings.root)):
+        yield value_name(settings, setting, index), reason
+
+
+def _file_errors(
     certificates: "Sequence[CertificateFiles]", roots: Sequence[Path]
 ) -> Iterator[tuple[str, int, str]]:
     """Yield what is wrong with certificates: the setting, which of its values, and the reason.

@@ -10,13 +10,15 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aserve.config.access import completed_rule
+from aserve.config.checks import Errors, choice_errors, each_value
 from aserve.config.root import RootArgument
 from aserve.http.host_names import is_address, parse_host_name
 from aserve.http.path_globs import GlobError, compile_glob
 
 if TYPE_CHECKING:
     from aserve.config.names import Sources
-    from aserve.config.settings import ServerSettings, Settings
+    from aserve.config.server_settings import ServerSettings
+    from aserve.config.settings import Settings
 
 ANY_HOST = "any"
 LOCAL_HOSTS = "local"
@@ -190,6 +192,26 @@ class VirtualHost(_Changes):
             if reason := host_error(host):
                 yield "hosts", reason
         yield from _misplaced(self.changes, OF_THE_PROCESS, OF_THE_SERVER)
+
+
+def linked_root_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with the setting linked_root."""
+    yield from choice_errors("linked_root", settings.linked_root, LINKED_ROOTS)
+
+
+def site_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with hosts, and with which sites there are."""
+    if not settings.allowed_hosts:
+        yield "allowed_hosts", "must not be empty: any is every host"
+    for item, host in each_value(settings, "allowed_hosts"):
+        if host not in {ANY_HOST, LOCAL_HOSTS} and (reason := host_error(host)):
+            yield item, reason
+    if ANY_HOST in settings.allowed_hosts and len(settings.allowed_hosts) > 1:
+        yield "allowed_hosts", "any is every host, so that no other can be named"
+    if not settings.sites and not settings.root:
+        yield "root", "must name at least one directory"
+    if settings.paths and not settings.root:
+        yield "paths", "has settings for paths of the root, and there is no root beside the sites"
 
 
 def usual_allowed_hosts(host: str, *, has_terminal: bool) -> tuple[str, ...]:

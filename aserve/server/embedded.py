@@ -15,7 +15,8 @@ from typing import Any, Self, TypeVar, Unpack
 
 from aserve.arguments import check_names
 from aserve.config.root import Root, RootArgument, as_root, check_root, describe_root
-from aserve.config.settings import ServerSettings, Settings, SettingsError, checked_root
+from aserve.config.server_settings import ServerSettings
+from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.config.virtual_hosts import with_sites
 from aserve.filesystem.rule_files import format_problems
 from aserve.http.messages import Request

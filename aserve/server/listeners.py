@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeVar
 
 from aserve.config.names import NamedSettingError
-from aserve.config.settings import DEFAULT_PORT, Settings
+from aserve.config.processes import DEFAULT_PORT
+from aserve.config.settings import Settings
 
 _MAX_PORTS_TRIED = 100
 

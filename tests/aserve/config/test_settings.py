@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import aserve
-from aserve.config.settings import ServerSettings
+from aserve.config.server_settings import ServerSettings
 from aserve.transport.registry import MODELS
 
 NOT_OF_A_SERVER = {"workers", "sources", "htpasswd_lines"}

@@ -13,7 +13,7 @@ import pytest
 import aserve
 from aserve.config.configuration import read_configuration
 from aserve.config.effective import format_configuration
-from aserve.config.settings import ServerSettings
+from aserve.config.server_settings import ServerSettings
 from aserve.config.virtual_hosts import (
     OF_A_ROOT,
     OF_A_SITE,

@@ -15,7 +15,7 @@ from typing import cast
 
 import pytest
 
-from aserve.config.settings import ServerSettings
+from aserve.config.server_settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.serving import ONE_AT_A_TIME, running
